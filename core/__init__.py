@@ -1,0 +1,1 @@
+"""Stepping and measuring looped transformers. Nothing in this package imports Qt."""

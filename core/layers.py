@@ -1,0 +1,198 @@
+"""The one decoder layer that every family is made of.
+
+A layer has four optional norm slots around two branches (arXiv 2604.11791, section 3)::
+
+    x = resid_mid( x + attn_out( attention( attn_in(x) ) ) )
+    x = resid_post( x + mlp_out( mlp( mlp_in(x) ) ) )
+
+Pre-norm models fill ``attn_in`` and ``mlp_in``; Huginn's sandwich fills ``attn_in``,
+``resid_mid``, ``mlp_in`` and ``resid_post``; Ouro fills ``attn_in``, ``attn_out``, ``mlp_in`` and
+``mlp_out``; OLMo-2 fills ``attn_out`` and ``mlp_out``. A slot that is not filled is the identity.
+
+Axis names: ``B`` batch, ``T`` pos, ``d`` d_model, ``H`` head, ``K`` key/value heads, ``hd`` d_head.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NormSlot = Literal["attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"]
+PRE_NORM: frozenset[NormSlot] = frozenset({"attn_in", "mlp_in"})
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "relu": F.relu,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """The sizes and choices of one decoder layer.
+
+    Parameters
+    ----------
+    d_model, n_heads, n_kv_heads, d_head, d_mlp
+        Widths; ``n_kv_heads < n_heads`` means grouped-query attention.
+    norms
+        The filled norm slots, see the module docstring.
+    """
+
+    d_model: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_mlp: int
+    norms: frozenset[NormSlot] = PRE_NORM
+    norm_eps: float = 1e-6
+    activation: str = "silu"
+    gated: bool = True
+    causal: bool = True
+    rope_pairs: Literal["half", "neighbour", "none"] = "half"
+    bias: frozenset[str] = field(default_factory=frozenset)
+
+
+class LayerOutput(NamedTuple):
+    """What one layer did.
+
+    state : ``[B, T, d]`` residual stream after the layer.
+    pattern : ``[B, H, T, T]`` attention probabilities (query, key), or None when not asked for.
+    writes : ``[B, T, 2]`` euclidean norm of what attention and the MLP added to the residual
+        stream, in that order, or None when not asked for.
+    """
+
+    state: Tensor
+    pattern: Tensor | None
+    writes: Tensor | None
+
+
+class RMSNorm(nn.Module):
+    """``x / sqrt(mean(x^2) + eps) * weight``, computed in float32 whatever the model's dtype."""
+
+    def __init__(self, d: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise over the last axis; ``[..., d] -> [..., d]``."""
+        if x.dtype == torch.float32:
+            return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
+        wide = F.rms_norm(x.float(), (x.shape[-1],), None, self.eps)
+        return wide.to(x.dtype) * self.weight
+
+
+def rope_table(
+    n_positions: int, d_rotated: int, base: float, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of rotary position embedding, each ``[T, d_rotated / 2]``.
+
+    ``angle[t, i] = t * base^(-2 i / d_rotated)`` (Su et al., arXiv 2104.09864). The angles are
+    formed in float64, so that position 10,000 is as exact as position 1.
+    """
+    i = torch.arange(0, d_rotated, 2, device="cpu", dtype=torch.float64)
+    angle = torch.arange(n_positions, dtype=torch.float64)[:, None] * base ** (-i / d_rotated)
+    return angle.cos().to(device, dtype), angle.sin().to(device, dtype)
+
+
+def rotate(x: Tensor, rope: tuple[Tensor, Tensor], pairs: str) -> Tensor:
+    """Rotate ``[B, H, T, hd]`` by position.
+
+    ``pairs="half"`` rotates dimensions (i, i + hd/2) as Llama does, ``"neighbour"`` rotates
+    (2i, 2i + 1) as Huginn does.
+    """
+    cos, sin = rope
+    if pairs == "half":
+        a, b = x.chunk(2, dim=-1)
+        return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+    a, b = x[..., 0::2], x[..., 1::2]
+    return torch.stack([a * cos - b * sin, b * cos + a * sin], dim=-1).flatten(-2)
+
+
+class DecoderLayer(nn.Module):
+    """One layer: attention and MLP with the norm slots that ``shape`` fills."""
+
+    def __init__(self, shape: LayerShape) -> None:
+        super().__init__()
+        self.shape = s = shape
+        n_qkv = (s.n_heads + 2 * s.n_kv_heads) * s.d_head
+        self.qkv = nn.Linear(s.d_model, n_qkv, bias="qkv" in s.bias)
+        self.attn_proj = nn.Linear(s.n_heads * s.d_head, s.d_model, bias="attn_proj" in s.bias)
+        self.mlp_up = nn.Linear(s.d_model, s.d_mlp * (2 if s.gated else 1), bias="mlp" in s.bias)
+        self.mlp_down = nn.Linear(s.d_mlp, s.d_model, bias="mlp" in s.bias)
+        self.norms = nn.ModuleDict(
+            {slot: RMSNorm(s.d_model, s.norm_eps) for slot in sorted(s.norms)}
+        )
+        self.act = ACTIVATIONS[s.activation]
+
+    def _norm(self, slot: str, x: Tensor) -> Tensor:
+        return self.norms[slot](x) if slot in self.shape.norms else x
+
+    def attention(
+        self, x: Tensor, rope: tuple[Tensor, Tensor] | None, want_pattern: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """What attention writes, ``[B, T, d]``, and its pattern ``[B, H, T, T]`` if wanted.
+
+        The pattern costs an explicit softmax; without it torch's fused kernel is used. Both
+        compute ``softmax(q k^T / sqrt(hd)) v``.
+        """
+        s = self.shape
+        b, t, _ = x.shape
+        heads = (s.n_heads, s.n_kv_heads, s.n_kv_heads)
+        q, k, v = (
+            part.view(b, t, n, s.d_head).transpose(1, 2)
+            for part, n in zip(
+                self.qkv(x).split([n * s.d_head for n in heads], dim=-1), heads, strict=True
+            )
+        )
+        if rope is not None:
+            q, k = rotate(q, rope, s.rope_pairs), rotate(k, rope, s.rope_pairs)
+        if s.n_kv_heads != s.n_heads:
+            k = k.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
+            v = v.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
+        pattern = None
+        if want_pattern:
+            scores = q @ k.transpose(-1, -2) / math.sqrt(s.d_head)
+            if s.causal:
+                hidden = torch.ones(t, t, dtype=torch.bool, device=x.device).triu(1)
+                scores = scores.masked_fill(hidden, -math.inf)
+            pattern = scores.float().softmax(-1).to(x.dtype)
+            mixed = pattern @ v
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=s.causal)
+        return self.attn_proj(mixed.transpose(1, 2).reshape(b, t, -1)), pattern
+
+    def mlp(self, x: Tensor) -> Tensor:
+        """What the MLP writes; gated: ``down(act(gate) * up)`` with gate first in the file."""
+        hidden = self.mlp_up(x)
+        if self.shape.gated:
+            gate, up = hidden.chunk(2, dim=-1)
+            return self.mlp_down(self.act(gate) * up)
+        return self.mlp_down(self.act(hidden))
+
+    def forward(
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor] | None,
+        want_pattern: bool = False,
+        want_writes: bool = False,
+    ) -> LayerOutput:
+        """Run the layer on ``[B, T, d]``."""
+        wrote_attn, pattern = self.attention(self._norm("attn_in", x), rope, want_pattern)
+        wrote_attn = self._norm("attn_out", wrote_attn)
+        x = self._norm("resid_mid", x + wrote_attn)
+        wrote_mlp = self._norm("mlp_out", self.mlp(self._norm("mlp_in", x)))
+        x = self._norm("resid_post", x + wrote_mlp)
+        writes = None
+        if want_writes:
+            writes = torch.stack([wrote_attn.float().norm(dim=-1), wrote_mlp.float().norm(dim=-1)], -1)
+        return LayerOutput(x, pattern, writes)

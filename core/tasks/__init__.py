@@ -1,0 +1,1 @@
+"""Tasks that a looped model can be trained and evaluated on."""

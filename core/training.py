@@ -1,0 +1,194 @@
+"""Train the native looped transformer on pointer chasing: `loopscope train hops`.
+
+The recipe: the hop count starts at 1 and rises by one when the newest count is answered well
+enough (all counts at once do not leave the plateau); the recurrence count is drawn anew for each
+batch and the loss is taken at the last two recurrences, so that the answer must be there early
+*and* stay; the learning rate is constant while the hop count rises and falls along a cosine in the
+finishing phase, which also draws from a wider range of recurrences so that the state learns to
+settle. AdamW, betas 0.9 and 0.98, weight decay 0.05, gradient norm clipped at 1.
+
+Everything that the next step depends on (weights, optimiser moments, both random generators,
+curriculum) is in the training state, so a killed training resumes with the step it would have made.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from loopscope.core.families.native import NativeConfig, NativeLooped
+from loopscope.core.tasks.hops import VOCABULARY, make_batch
+
+STATE_FILE = "training-state.pt"
+
+
+@dataclass(slots=True)
+class TrainingPlan:
+    """What a training is asked to do. Times are in minutes of this process and its forerunners."""
+
+    seed: int = 0
+    minutes: float = 90.0
+    max_hops: int = 3
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    n_letters: int = 8
+    rising_recurrences: int = 12
+    finishing_recurrences: int = 20
+    finishing_share: float = 0.35
+    promote_at: float = 0.93
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a training stands after a step; `accuracy` is a running mean on the newest count."""
+
+    step: int
+    minutes: float
+    hops: int
+    loss: float
+    accuracy: float
+    learning_rate: float
+    finishing: bool
+
+
+class Training:
+    """A resumable training of one native model into one folder."""
+
+    def __init__(self, folder: Path, plan: TrainingPlan, config: NativeConfig) -> None:
+        self.folder, self.plan, self.config = folder, plan, config
+        torch.manual_seed(plan.seed)
+        self.rng = np.random.default_rng(plan.seed)
+        self.model = NativeLooped(config)
+        with torch.no_grad():
+            # Unit variance after the embedding scale.
+            self.model.embed.weight.normal_(std=1 / config.embedding_scale)
+        decay = [p for p in self.model.parameters() if p.ndim > 1]
+        plain = [p for p in self.model.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}],
+            lr=plan.learning_rate,
+            betas=(0.9, 0.98),
+        )
+        self.progress = Progress(0, 0.0, 1, math.log(len(VOCABULARY)), 0.0, 0.0, False)
+        self.finishing_since = math.nan
+        self.finishing_minutes = math.nan
+        if (folder / STATE_FILE).exists():
+            self._resume()
+
+    # ---- state on disk ----
+    def _resume(self) -> None:
+        saved: dict[str, Any] = torch.load(self.folder / STATE_FILE, weights_only=True)
+        if saved["config"] != asdict(self.config):
+            raise ValueError(f"{self.folder / STATE_FILE} was made with another model configuration")
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.rng.bit_generator.state = saved["rng"]
+        self.progress = Progress(**saved["progress"])
+        self.finishing_since = saved["finishing_since"]
+        self.finishing_minutes = saved["finishing_minutes"]
+
+    def save(self) -> None:
+        """Write the training state; the old one is replaced only by a complete new one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.folder / (STATE_FILE + ".part")
+        torch.save(
+            {
+                "config": asdict(self.config),
+                "plan": asdict(self.plan),
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "rng": self.rng.bit_generator.state,
+                "progress": asdict(self.progress),
+                "finishing_since": self.finishing_since,
+                "finishing_minutes": self.finishing_minutes,
+            },
+            part,
+        )
+        os.replace(part, self.folder / STATE_FILE)
+
+    # ---- steps ----
+    def _schedule(self) -> float:
+        """Set and return the learning rate; enters the finishing phase when it is due."""
+        plan, p = self.plan, self.progress
+        learnt = p.hops >= plan.max_hops and p.accuracy >= plan.promote_at
+        due = p.minutes >= (1 - plan.finishing_share) * plan.minutes
+        if not p.finishing and (due or learnt):
+            p.finishing = True
+            self.finishing_since = p.minutes
+            # Learnt early: the same share of the time, from here.
+            self.finishing_minutes = min(
+                plan.minutes - p.minutes, max(plan.finishing_share * plan.minutes, 1e-3)
+            )
+        rate = plan.learning_rate * min(1.0, (p.step + 1) / 100)
+        if p.finishing:
+            done = min(1.0, (p.minutes - self.finishing_since) / self.finishing_minutes)
+            rate *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def step(self) -> Progress:
+        """Make one optimiser step and return where the training stands."""
+        started = time.perf_counter()
+        plan, p = self.plan, self.progress
+        p.learning_rate = self._schedule()
+        b = plan.batch_size
+        newest = self.rng.random(b) < 0.5
+        hops = np.where(newest, p.hops, self.rng.integers(1, p.hops + 1, b))
+        n = plan.n_letters
+        if self.rng.random() < 0.25:
+            n = int(self.rng.integers(3, plan.n_letters + 1))
+        batch = make_batch(self.rng, hops, n_letters=n, cycle=self.rng.random(b) < 0.5)
+        most = plan.finishing_recurrences if p.finishing else plan.rising_recurrences
+        n_recurrences = int(self.rng.integers(p.hops + 1, most + 1))
+
+        model = self.model
+        e = model.prelude(torch.from_numpy(batch.tokens))
+        state = model.initial_state(e)
+        ends = []
+        for r in range(n_recurrences):
+            state = model.recur(state, e, r)
+            if r >= n_recurrences - 2:
+                ends.append(state)
+        logits = model.readout(torch.cat(ends))[:, -n:]
+        answers = torch.from_numpy(batch.answers).repeat(len(ends), 1)
+        loss = F.cross_entropy(logits.flatten(0, 1), answers.flatten())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        self.optimizer.step()
+
+        right = (logits[-b:].argmax(-1) == answers[-b:]).float().mean(1).detach().numpy()
+        newest_right = float(right[hops == p.hops].mean()) if (hops == p.hops).any() else p.accuracy
+        if n == plan.n_letters:
+            p.accuracy += 0.03 * (newest_right - p.accuracy)
+        p.loss = float(loss.detach())
+        p.step += 1
+        p.minutes += (time.perf_counter() - started) / 60
+        if p.accuracy >= plan.promote_at and p.hops < plan.max_hops:
+            p.hops += 1
+            p.accuracy = 0.0
+        return p
+
+    def run(self, report: Callable[[Progress], None], save_every: float = 60.0) -> None:
+        """Train until the time is used; saves every ``save_every`` seconds and at the end."""
+        saved = time.monotonic()
+        while self.progress.minutes < self.plan.minutes and not self._finished():
+            report(self.step())
+            if time.monotonic() - saved > save_every:
+                self.save()
+                saved = time.monotonic()
+        self.save()
+
+    def _finished(self) -> bool:
+        p = self.progress
+        return p.finishing and p.minutes >= self.finishing_since + self.finishing_minutes

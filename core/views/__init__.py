@@ -1,0 +1,7 @@
+"""What each view shows, as plain data.
+
+One file per view. Each holds an ``Options`` dataclass (what the user can change), a ``Data``
+dataclass (what is drawn), ``compute(recording, selection, options) -> Data`` and
+``table(data) -> Table`` (the numbers behind the picture). The screen (`loopscope.widgets`) and the
+page (`loopscope.widgets.figures`) draw the same ``Data``.
+"""

@@ -1,0 +1,74 @@
+"""Recordings with known dynamics, made without a model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loopscope.core.architecture import Architecture, LayerShape
+from loopscope.core.recording import Capture, LayerState, Recording, RunInfo, TopAnswers
+
+
+def architecture(*, n_block: int = 2, d: int = 16, heads: int = 2, vocab: int = 40) -> Architecture:
+    layer = LayerShape(d, heads, heads, d // heads, 4 * d, gated=False, activation="gelu")
+    return Architecture(
+        "native", vocab, layer, n_prelude=1, n_block=n_block, n_coda=1,
+        trained_recurrences=12, max_positions=256, rope_theta=100.0, norm_eps=1e-6,
+    )
+
+
+def synthetic_recording(
+    *,
+    recurrences: int = 12,
+    n_block: int = 2,
+    tokens: int = 5,
+    d: int = 16,
+    heads: int = 2,
+    rate: float = 0.7,
+    seed: int = 0,
+    labels: list[str] | None = None,
+    capture: Capture | None = None,
+) -> Recording:
+    """A contraction: ``s_r - s* = rate^r (s_0 - s*)`` exactly, each layer at its own fixed point.
+
+    Patterns are causal, rows sum to 1, and approach a final pattern at the same rate.
+    """
+    rng = np.random.default_rng(seed)
+    arch = architecture(n_block=n_block, d=d, heads=heads)
+    labels = labels or [chr(97 + i % 26) for i in range(tokens)]
+    info = RunInfo(
+        checkpoint="synthetic", weights_hash="0" * 64, architecture=arch,
+        prompt=" ".join(labels), token_ids=tuple(range(tokens)), token_labels=tuple(labels),
+        seed=seed, start="zeros", device="cpu", dtype="float32", version="test",
+    )
+    end = rng.normal(size=(n_block, tokens, d))
+    offset = rng.normal(size=(n_block, tokens, d))
+    start_pattern, end_pattern = (
+        _causal(rng.normal(size=(n_block, heads, tokens, tokens))) for _ in range(2)
+    )
+    first = (end[-1] + offset[-1]).astype(np.float32)
+    capture = capture or Capture()
+    recording = Recording(info, first, capture, label=lambda i: f"tok{i}")
+    for r in range(1, recurrences + 1):
+        for layer in range(n_block):
+            state = (end[layer] + rate**r * offset[layer]).astype(np.float32)
+            mix = rate**r
+            pattern = (mix * start_pattern + (1 - mix) * end_pattern)[layer].astype(np.float32)
+            writes = np.abs(rng.normal(size=(tokens, 2))).astype(np.float32)
+            recording.append_layer(
+                LayerState(
+                    r, layer, state,
+                    pattern if capture.patterns else None, writes if capture.writes else None,
+                )
+            )
+        ids = np.tile(np.arange(5), (tokens, 1)) + (1 if r > 3 else 0)
+        probabilities = np.tile(np.array([0.5, 0.2, 0.1, 0.05, 0.05], np.float32), (tokens, 1))
+        answers = TopAnswers(ids, probabilities) if capture.readout else None
+        recording.append_end((end[-1] + rate**r * offset[-1]).astype(np.float32), answers, answers)
+    return recording
+
+
+def _causal(scores: np.ndarray) -> np.ndarray:
+    t = scores.shape[-1]
+    scores = np.where(np.tril(np.ones((t, t), bool)), scores, -np.inf)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)

@@ -1,0 +1,1 @@
+"""Qt widgets: plain data in, signals out. No widget ever sees a model."""

@@ -1,0 +1,1 @@
+"""The page: matplotlib drawings of the same data the screen shows. No Qt in here."""

@@ -1,0 +1,74 @@
+"""Apply a `Theme` to Qt and pyqtgraph, and colour maps for the screen."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
+from PySide6.QtWidgets import QApplication
+
+from loopscope.widgets.palette import DIVERGING, Theme
+
+
+def apply_theme(app: QApplication, theme: Theme) -> None:
+    """Set the application's palette; views are told separately (`View.set_theme`)."""
+    app.setStyle("Fusion")
+    role = QPalette.ColorRole
+    colours = {
+        role.Window: theme.window,
+        role.WindowText: theme.text,
+        role.Base: theme.panel,
+        role.AlternateBase: theme.window,
+        role.Text: theme.text,
+        role.PlaceholderText: theme.muted,
+        role.Button: theme.button,
+        role.ButtonText: theme.text,
+        role.BrightText: theme.text,
+        role.ToolTipBase: theme.panel,
+        role.ToolTipText: theme.text,
+        role.Mid: theme.line,
+        role.Dark: theme.line,
+        role.Link: theme.text,
+        # Selected text and focus are neutral: the accent belongs to the cursor.
+        role.Highlight: theme.muted,
+        role.HighlightedText: theme.panel,
+    }
+    palette = QPalette()
+    for which, colour in colours.items():
+        palette.setColor(which, QColor(colour))
+    for which in (role.WindowText, role.Text, role.ButtonText):
+        palette.setColor(QPalette.ColorGroup.Disabled, which, QColor(theme.hover))
+    app.setPalette(palette)
+
+
+def number_font(size: int = 0) -> QFont:
+    """A font whose figures have equal width."""
+    font = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
+    if size:
+        font.setPointSize(size)
+    return font
+
+
+@cache
+def colour_map(name: str) -> pg.ColorMap:
+    """The screen's colour map ``name``: one of pyqtgraph's, or "diverging"."""
+    if name == "diverging":
+        return pg.ColorMap(np.linspace(0, 1, len(DIVERGING)), list(DIVERGING))
+    return pg.colormap.get(name)
+
+
+def sample_map(name: str, values: np.ndarray) -> np.ndarray:
+    """Map ``values`` in 0..1 to uint8 RGBA, ``[..., 4]``."""
+    return colour_map(name).map(np.clip(values, 0, 1), mode="byte")
+
+
+def style_plot(plot: pg.PlotItem, theme: Theme) -> None:
+    """Give one pyqtgraph plot the theme's colours and quiet frame."""
+    pen = pg.mkPen(theme.line)
+    for side in ("left", "bottom", "right", "top"):
+        axis = plot.getAxis(side)
+        axis.setPen(pen)
+        axis.setTextPen(pg.mkPen(theme.text))
+    plot.getViewBox().setBackgroundColor(None)

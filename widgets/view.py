@@ -1,0 +1,68 @@
+"""The base of every view: data in, signals out."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QWidget
+
+from loopscope.core.selection import Selection
+from loopscope.widgets.palette import LIGHT, Theme
+
+
+class View(QWidget):
+    """A panel's contents. It never sees a model or a recording, only its own `Data`.
+
+    Subclasses implement `show_data`, `show_selection` and `set_theme`, and set `DEPENDS_ON` to the
+    fields of `Selection` that change *what is computed* (a change of any other field only moves a
+    mark, in `show_selection`, and must take less than a frame).
+
+    Signals
+    -------
+    select_requested(dict)
+        The user clicked a place: the fields of `Selection` to change, such as
+        ``{"recurrence": 7, "token": 10}``.
+    hover_changed(dict)
+        The user points at a place (same keys), or ``{}`` when the pointer left.
+    options_changed(object)
+        The view wants its options to be this instance from now on.
+    message(str)
+        Something to say in the status line: hovered numbers with their formula.
+    """
+
+    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset()
+
+    select_requested = Signal(dict)
+    hover_changed = Signal(dict)
+    options_changed = Signal(object)
+    message = Signal(str)
+
+    def __init__(self, options: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.options = options
+        self.theme: Theme = LIGHT
+        self.selection = Selection()
+
+    def set_options(self, options: Any) -> None:
+        """Take new options; the app computes and sends new data after this."""
+        self.options = options
+
+    def show_data(self, data: Any) -> None:
+        """Draw ``data`` (this view's own `Data`)."""
+        raise NotImplementedError
+
+    def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
+        """Move the cursor mark, and the hover mark to ``hover`` (empty: hide it)."""
+        raise NotImplementedError
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours and redraw."""
+        raise NotImplementedError
+
+    def clear(self) -> None:
+        """Go back to empty: there is no run to show."""
+        raise NotImplementedError
+
+    def reset_view(self) -> None:
+        """Show everything again after the user zoomed or turned."""
