@@ -155,3 +155,38 @@ class Architecture:
         layers = self.effective_depth(n_recurrences) * self.layer.flops_per_token(n_keys)
         injection = 2 * self.injection_weights * n_recurrences
         return layers + injection + 2 * self.vocab_size * self.d_model
+
+
+def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
+    """Shapes of our model's parameters by name, in the order they are made.
+
+    The one list that loading, inspecting and the native file format share. ``qkv`` holds q, k and
+    v stacked, ``mlp_up`` gate and up stacked (gate first).
+    """
+    s, d = arch.layer, arch.d_model
+    d_qkv = (s.n_heads + 2 * s.n_kv_heads) * s.d_head
+    d_up = s.d_mlp * (2 if s.gated else 1)
+    layer: dict[str, tuple[int, ...]] = {
+        "qkv.weight": (d_qkv, d),
+        "attn_proj.weight": (d, s.n_heads * s.d_head),
+        "mlp_up.weight": (d_up, d),
+        "mlp_down.weight": (d, s.d_mlp),
+        **{f"norms.{slot}.weight": (d,) for slot in sorted(s.norms)},
+    }
+    biases = {"qkv": {"qkv": d_qkv}, "attn_proj": {"attn_proj": d}}
+    biases["mlp"] = {"mlp_up": d_up, "mlp_down": d}
+    for kind in sorted(s.bias):
+        layer |= {f"{name}.bias": (width,) for name, width in biases[kind].items()}
+    shapes: dict[str, tuple[int, ...]] = {"embed.weight": (arch.vocab_size, d)}
+    stacks = {"prelude_layers": arch.n_prelude, "block": arch.n_block, "coda_layers": arch.n_coda}
+    for stack, n in stacks.items():
+        for i in range(n):
+            shapes |= {f"{stack}.{i}.{name}": shape for name, shape in layer.items()}
+    if arch.injection == "concat":
+        shapes["adapter.weight"] = (d, 2 * d)
+    if arch.closing_norm:
+        shapes["closing_norm.weight"] = (d,)
+    shapes["final_norm.weight"] = (d,)
+    if not arch.tied_head:
+        shapes["unembed.weight"] = (arch.vocab_size, d)
+    return shapes

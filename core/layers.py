@@ -16,15 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NormSlot = Literal["attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"]
-PRE_NORM: frozenset[NormSlot] = frozenset({"attn_in", "mlp_in"})
+from loopscope.core.architecture import LayerShape
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -33,32 +31,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "relu": F.relu,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class LayerShape:
-    """The sizes and choices of one decoder layer.
-
-    Parameters
-    ----------
-    d_model, n_heads, n_kv_heads, d_head, d_mlp
-        Widths; ``n_kv_heads < n_heads`` means grouped-query attention.
-    norms
-        The filled norm slots, see the module docstring.
-    """
-
-    d_model: int
-    n_heads: int
-    n_kv_heads: int
-    d_head: int
-    d_mlp: int
-    norms: frozenset[NormSlot] = PRE_NORM
-    norm_eps: float = 1e-6
-    activation: str = "silu"
-    gated: bool = True
-    causal: bool = True
-    rope_pairs: Literal["half", "neighbour", "none"] = "half"
-    bias: frozenset[str] = field(default_factory=frozenset)
 
 
 class LayerOutput(NamedTuple):

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loopscope.core.architecture import Architecture
+from loopscope.core.errors import LoopscopeError
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -26,7 +27,7 @@ I64 = npt.NDArray[np.int64]
 TOP_K = 5
 
 
-class MemoryBudgetReached(Exception):
+class MemoryBudgetReached(LoopscopeError):
     """The next recurrence would not fit the recording's memory budget."""
 
 
@@ -189,6 +190,8 @@ class Recording:
         n_layers, heads = arch.n_block, arch.layer.n_heads
         self._layers_done = 0
         self._recurrences = 0
+        # Unembedding rows that the state-space view asked for, float32 [d] by token id.
+        self.readout_directions: dict[int, F32] = {}
         self._rows = _Series(
             state=_Rows((t, d), np.float32),
             layers=_Rows((t, d), np.float32),
@@ -237,6 +240,15 @@ class Recording:
         return [rows for rows in kept if rows is not None]
 
     # ---- writing (the worker only) ----
+    def reserve(self) -> None:
+        """Raise `MemoryBudgetReached` when the next layer would not fit the budget."""
+        growth = sum(rows.nbytes_next for rows in self._all_rows())
+        if growth and self.nbytes + growth > self.budget_bytes:
+            raise MemoryBudgetReached(
+                f"the recording has reached its memory budget of "
+                f"{self.budget_bytes / 2**30:.1f} GiB after {self._recurrences} recurrences"
+            )
+
     def append_layer(self, step: LayerState) -> None:
         """Append the next layer; raises `MemoryBudgetReached` before anything is written."""
         expected = divmod(self._layers_done, self._n_layers)
@@ -245,12 +257,7 @@ class Recording:
                 f"expected recurrence {expected[0] + 1}, layer {expected[1]}; "
                 f"got recurrence {step.recurrence}, layer {step.layer}"
             )
-        growth = sum(rows.nbytes_next for rows in self._all_rows())
-        if growth and self.nbytes + growth > self.budget_bytes:
-            raise MemoryBudgetReached(
-                f"the recording would grow beyond {self.budget_bytes / 2**30:.1f} GiB "
-                f"at recurrence {step.recurrence}"
-            )
+        self.reserve()
         self._rows.layers.append(step.state)
         if self._rows.patterns is not None:
             self._rows.patterns.append(_given(step.pattern, "pattern"))

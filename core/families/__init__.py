@@ -1,1 +1,17 @@
-"""Checkpoint families: one file each."""
+"""Checkpoint families: one file each, registered in one line of `FAMILIES`."""
+
+from __future__ import annotations
+
+from loopscope.core.families import native
+from loopscope.core.families.family import Config, Family
+
+FAMILIES: tuple[Family, ...] = (native.FAMILY,)
+
+
+def recognise(config: Config, tensors: frozenset[str]) -> tuple[Family, str] | None:
+    """Return the family of a folder and how it was recognised, or None."""
+    for family in FAMILIES:
+        how = family.recognise(config, tensors)
+        if how:
+            return family, how
+    return None

@@ -1,0 +1,19 @@
+"""Errors that are told to the user as they stand: one line, with the offender and the remedy."""
+
+from __future__ import annotations
+
+
+class LoopscopeError(Exception):
+    """Base of everything that the user can cause and can read."""
+
+
+class CheckpointError(LoopscopeError):
+    """A checkpoint folder cannot be used; the message names the file and the key or tensor."""
+
+
+class PromptError(LoopscopeError):
+    """A prompt cannot be run on this model; the message says why and what would be accepted."""
+
+
+class Cancelled(LoopscopeError):
+    """The user stopped it."""

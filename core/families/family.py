@@ -1,0 +1,106 @@
+"""What a checkpoint family is: how its folder is recognised, read and mapped onto our model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from loopscope.core.architecture import Architecture
+from loopscope.core.errors import CheckpointError
+
+# Sizes above these are a damaged or hostile config, not a model; refusing them early keeps us from
+# allocating what the file claims.
+MOST = 1 << 24
+_MISSING = object()
+_Choice = TypeVar("_Choice", bound=str)
+
+
+class Config:
+    """A parsed `config.json` whose readers raise errors that name the file and the key."""
+
+    def __init__(self, values: dict[str, Any], path: Path) -> None:
+        self.values, self.path = values, path
+
+    @property
+    def model_type(self) -> str:
+        """``model_type``, or an empty string."""
+        value = self.values.get("model_type")
+        return value if isinstance(value, str) else ""
+
+    def error(self, key: str, problem: str) -> CheckpointError:
+        """Make the error for a bad ``key``."""
+        return CheckpointError(f"{self.path}: key '{key}': {problem}")
+
+    def _get(self, key: str, default: Any) -> Any:
+        value = self.values.get(key, default)
+        if value is _MISSING:
+            raise self.error(key, "is missing")
+        return value
+
+    def size(self, key: str, default: Any = _MISSING, least: int = 1) -> int:
+        """Read a whole number from ``least`` to `MOST`."""
+        value = self._get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.error(key, f"expected a whole number, got {_short(value)}")
+        if not least <= value <= MOST:
+            raise self.error(key, f"{value} is not between {least} and {MOST}")
+        return value
+
+    def number(self, key: str, default: Any = _MISSING) -> float:
+        """Read a finite number above 0."""
+        value = self._get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self.error(key, f"expected a number, got {_short(value)}")
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not (math.isfinite(number) and number > 0):
+            raise self.error(key, f"expected a finite number above 0, got {_short(value)}")
+        return number
+
+    def flag(self, key: str, default: Any = _MISSING) -> bool:
+        """Read true or false."""
+        value = self._get(key, default)
+        if not isinstance(value, bool):
+            raise self.error(key, f"expected true or false, got {_short(value)}")
+        return value
+
+    def choice(self, key: str, choices: tuple[_Choice, ...]) -> _Choice:
+        """Read one of ``choices``; the first is the default."""
+        value = self._get(key, choices[0])
+        for known in choices:
+            if value == known:
+                return known
+        raise self.error(key, f"expected one of {', '.join(choices)}, got {_short(value)}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One family of checkpoints.
+
+    Parameters
+    ----------
+    name, title
+        Short name, and the words shown to the user.
+    recognise
+        Config and tensor names to a sentence on how the folder was recognised, or None.
+    architecture
+        Config to `Architecture`; raises `CheckpointError` that names the key.
+    tensors
+        Architecture to ``{our parameter: tensors of the file}``; several are stacked on axis 0.
+    """
+
+    name: str
+    title: str
+    recognise: Callable[[Config, frozenset[str]], str | None]
+    architecture: Callable[[Config], Architecture]
+    tensors: Callable[[Architecture], dict[str, tuple[str, ...]]]

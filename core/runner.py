@@ -1,0 +1,364 @@
+"""The worker thread: it loads models and steps them, and never waits for the screen.
+
+The window asks (`open`, `begin`, `advance`, `play`, `stop`, `call`) and pulls (`status`,
+`recording`); no signal crosses the thread. One condition guards everything. A request to stop is
+seen between two layers, so it is answered within one layer's time.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from loopscope.core.errors import Cancelled, LoopscopeError
+from loopscope.core.recording import Capture, MemoryBudgetReached, Recording
+
+if TYPE_CHECKING:
+    from loopscope.core.loading import Loaded
+    from loopscope.core.stepper import Stepper
+
+T = TypeVar("T")
+# More than anybody watches; a million recurrences asked for is a slip of the finger.
+MOST_RECURRENCES = 100_000
+
+
+class Phase(Enum):
+    """What the worker is doing."""
+
+    STARTING = "loading torch"
+    EMPTY = "no checkpoint is open"
+    LOADING = "loading"
+    READY = "ready"
+    STEPPING = "stepping"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One consistent look at the worker.
+
+    progress : share of the loading that is done, 0 to 1.
+    error : why the last request failed, one line; None when it did not.
+    notice : why stepping ended by itself (settled, memory budget), or a warning of the loading.
+    serial : rises with every change of `loaded` or of the run, so that a reader sees them.
+    """
+
+    phase: Phase = Phase.STARTING
+    progress: float = 0.0
+    doing: str = ""
+    error: str | None = None
+    error_about: str = ""
+    notice: str | None = None
+    serial: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A run to begin: prompt text (or ``#ids``), seed, start state, recurrences to make at once."""
+
+    prompt: str
+    seed: int = 0
+    start: str = "default"
+    start_scale: float = 1.0
+    recurrences: int = 0
+
+
+class Runner:
+    """Owns the model and the worker thread; `close` it when done.
+
+    Parameters
+    ----------
+    capture
+        What runs keep besides the states.
+    budget_bytes
+        Memory one recording may take.
+    threads
+        Threads torch may use; None leaves one core for the screen.
+    """
+
+    def __init__(
+        self,
+        capture: Capture | None = None,
+        budget_bytes: int = 4 << 30,
+        threads: int | None = None,
+    ) -> None:
+        self._capture, self._budget_bytes, self._threads = capture or Capture(), budget_bytes, threads
+        self._condition = threading.Condition()
+        self._status = Status()
+        self._loaded: Loaded | None = None
+        self._stepper: Stepper | None = None
+        self._open_request: tuple[str, str, str] | None = None
+        self._run_request: RunRequest | None = None
+        self._calls: deque[tuple[Callable[[Loaded, Stepper | None], Any], Future[Any]]] = deque()
+        self._layers_left: float = 0
+        self._period = 0.0
+        self._until: Callable[[Recording], str | None] | None = None
+        self._cancel_loading = False
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name="loopscope-runner")
+        self._thread.start()
+
+    # ---- what anyone may ask; none of it waits ----
+    @property
+    def status(self) -> Status:
+        """The latest status."""
+        return self._status
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """The model in use, None before the first is loaded."""
+        return self._loaded
+
+    @property
+    def stepper(self) -> Stepper | None:
+        """The run in use."""
+        return self._stepper
+
+    @property
+    def recording(self) -> Recording | None:
+        """The recording of the run in use."""
+        return None if self._stepper is None else self._stepper.recording
+
+    def open(self, path: str, device: str = "auto", dtype: str = "float32") -> None:
+        """Load a checkpoint; the running model stays until the new one is there."""
+        with self._condition:
+            self._open_request = (path, device, dtype)
+            self._cancel_loading = self._status.phase is Phase.LOADING
+            self._set(error=None, notice=None)
+            self._condition.notify_all()
+
+    def cancel_loading(self) -> None:
+        """Give up the loading under way; the model that was running stays."""
+        with self._condition:
+            self._cancel_loading = True
+
+    def begin(self, request: RunRequest) -> None:
+        """Begin a run; of several asked for in a row only the last is begun."""
+        if request.recurrences:
+            check_recurrences(request.recurrences)
+        with self._condition:
+            self._run_request = request
+            self._layers_left = 0
+            self._condition.notify_all()
+
+    def resume(self, stepper: Stepper) -> None:
+        """Go back to an earlier run of the same model."""
+        with self._condition:
+            self._layers_left = 0
+            self._stepper = stepper
+            self._set(serial=self._status.serial + 1, error=None, notice=None)
+
+    def advance(self, layers: int) -> None:
+        """Run ``layers`` more layers, after those that are still to run."""
+        with self._condition:
+            if not math.isinf(self._layers_left):
+                self._layers_left += layers
+            self._until, self._period = None, 0.0
+            self._set(notice=None)
+            self._condition.notify_all()
+
+    def play(
+        self, rate: float = math.inf, until: Callable[[Recording], str | None] | None = None
+    ) -> None:
+        """Step on until stopped, at most ``rate`` recurrences a second.
+
+        ``until`` is asked after each recurrence and ends it by returning the reason.
+        """
+        with self._condition:
+            self._layers_left, self._until, self._period = math.inf, until, 1.0 / rate
+            self._set(notice=None)
+            self._condition.notify_all()
+
+    def stop(self) -> None:
+        """Stop stepping (or loading) after the layer under way."""
+        with self._condition:
+            self._layers_left = 0
+            if self._status.phase is Phase.LOADING:
+                self._cancel_loading = True
+            self._condition.notify_all()
+
+    def call(self, function: Callable[[Loaded, Stepper | None], T]) -> Future[T]:
+        """Run ``function(loaded, stepper)`` on the worker, between two layers."""
+        future: Future[T] = Future()
+        with self._condition:
+            if self._closing:
+                future.cancel()
+            else:
+                self._calls.append((function, future))
+            self._condition.notify_all()
+        return future
+
+    def close(self) -> None:
+        """Stop everything and join the thread."""
+        with self._condition:
+            self._closing = self._cancel_loading = True
+            self._layers_left = 0
+            self._condition.notify_all()
+        self._thread.join()
+
+    # ---- the worker ----
+    def _set(self, **changes: Any) -> None:
+        self._status = replace(self._status, **changes)
+
+    def _work(self) -> None:
+        self._import_torch()
+        while True:
+            with self._condition:
+                while not self._has_work():
+                    self._set(phase=Phase.EMPTY if self._loaded is None else Phase.READY)
+                    self._condition.wait()
+                if self._closing:
+                    break
+                opening, self._open_request = self._open_request, None
+                beginning = None
+                if opening is None:
+                    beginning, self._run_request = self._run_request, None
+                call = self._calls.popleft() if self._calls and self._loaded else None
+            if opening is not None:
+                self._open(*opening)
+            elif beginning is not None:
+                self._begin(beginning)
+            elif call is not None:
+                self._answer(*call)
+            else:
+                self._step()
+        for _, future in self._calls:
+            future.cancel()
+        self._set(phase=Phase.CLOSED)
+
+    def _has_work(self) -> bool:
+        ready = self._loaded is not None
+        return (
+            self._closing
+            or self._open_request is not None
+            or (ready and self._run_request is not None)
+            or (ready and bool(self._calls))
+            or (self._stepper is not None and self._layers_left > 0)
+        )
+
+    def _import_torch(self) -> None:
+        import os
+
+        import torch
+
+        import loopscope.core.stepper  # noqa: F401  (pays for its imports here, not at first step)
+
+        torch.set_num_threads(self._threads or max(1, (os.cpu_count() or 2) - 1))
+
+    def _open(self, path: str, device: str, dtype: str) -> None:
+        from loopscope.core.loading import load
+
+        with self._condition:
+            self._cancel_loading = False
+            self._layers_left = 0
+            self._set(phase=Phase.LOADING, progress=0.0, doing=f"loading {path}", error=None)
+
+        def report(share: float, what: str) -> None:
+            self._set(progress=share, doing=what)
+
+        try:
+            loaded = load(path, device, dtype, report, lambda: self._cancel_loading)
+        except Cancelled as error:
+            self._set(notice=str(error))
+            return
+        except (LoopscopeError, MemoryError, RuntimeError, OSError) as error:
+            self._set(error=one_line(error), error_about="checkpoint")
+            return
+        with self._condition:
+            self._loaded, self._stepper = loaded, None
+            self._set(serial=self._status.serial + 1, notice=loaded.warning, error=None)
+
+    def _begin(self, request: RunRequest) -> None:
+        from loopscope.core.stepper import Stepper
+
+        assert self._loaded is not None
+        try:
+            stepper = Stepper(self._loaded, self._capture, self._budget_bytes)
+            stepper.begin(
+                self._loaded.tokenizer.encode(request.prompt),
+                seed=request.seed,
+                start=request.start,  # type: ignore[arg-type]
+                start_scale=request.start_scale,
+            )
+        except (LoopscopeError, MemoryError, RuntimeError) as error:
+            self._set(error=one_line(error), error_about="prompt")
+            return
+        with self._condition:
+            self._stepper = stepper
+            self._layers_left = request.recurrences * stepper.recording.n_layers
+            self._until, self._period = None, 0.0
+            self._set(serial=self._status.serial + 1, error=None, notice=None)
+
+    def _answer(
+        self, function: Callable[[Loaded, Stepper | None], Any], future: Future[Any]
+    ) -> None:
+        assert self._loaded is not None
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(function(self._loaded, self._stepper))
+        except Exception as error:  # belongs to whoever asked
+            future.set_exception(error)
+
+    def _step(self) -> None:
+        """Run one layer, then wait out the pace if a recurrence was completed too early."""
+        assert self._stepper is not None
+        stepper, started = self._stepper, time.monotonic()
+        self._set(phase=Phase.STEPPING)
+        recording = stepper.recording
+        if recording.layers_done % recording.n_layers == 0:
+            self._recurrence_started = started
+        try:
+            stepper.step_layer()
+        except MemoryBudgetReached as full:
+            self._end_stepping(notice=f"paused: {full}")
+            return
+        except (LoopscopeError, MemoryError, RuntimeError) as error:
+            self._end_stepping(error=one_line(error), error_about="run")
+            return
+        with self._condition:
+            if self._stepper is stepper and self._layers_left > 0:
+                self._layers_left -= 1
+        if recording.layers_done % recording.n_layers:
+            return
+        if recording.n_recurrences >= MOST_RECURRENCES:
+            self._end_stepping(notice=f"paused: {MOST_RECURRENCES:,} recurrences were made")
+        elif self._until is not None and (reason := self._until(recording)):
+            self._end_stepping(notice=reason)
+        elif math.isinf(self._layers_left):
+            self._wait_out(self._recurrence_started + self._period)
+
+    def _end_stepping(self, **changes: Any) -> None:
+        with self._condition:
+            self._layers_left = 0
+            self._set(**changes)
+
+    def _wait_out(self, until: float) -> None:
+        with self._condition:
+            while (left := until - time.monotonic()) > 0:
+                if self._closing or self._layers_left == 0 or self._run_request is not None:
+                    return
+                if self._open_request is not None or self._calls:
+                    return
+                self._condition.wait(left)
+
+
+def check_recurrences(n: int) -> int:
+    """Return ``n``, or raise an error that says how many recurrences make sense."""
+    if not 1 <= n <= MOST_RECURRENCES:
+        raise LoopscopeError(
+            f"{n} recurrences cannot be run; ask for 1 to {MOST_RECURRENCES:,}"
+        )
+    return n
+
+
+def one_line(error: BaseException) -> str:
+    """The error's message on one line."""
+    return " ".join(str(error).split())[:400] or type(error).__name__

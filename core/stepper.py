@@ -1,0 +1,199 @@
+"""Step a looped model by hand: one layer, one recurrence, any number of times.
+
+This is the only loop over recurrences outside training. Nothing that was done is computed again:
+stepping from recurrence 40 to 41 costs one recurrence, and a readout of any recurrence costs one
+coda.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from loopscope.core.errors import LoopscopeError, PromptError
+from loopscope.core.loading import Loaded, package_version
+from loopscope.core.recording import (
+    F32,
+    TOP_K,
+    Capture,
+    IterationState,
+    LayerState,
+    Recording,
+    RunInfo,
+    TopAnswers,
+)
+from loopscope.core.tokenizer import Prompt
+
+Start = Literal["default", "zeros", "random"]
+
+
+class Stepper:
+    """A run of one prompt on one loaded model.
+
+    Parameters
+    ----------
+    loaded
+        The model.
+    capture
+        What is kept of each layer besides its state.
+    budget_bytes
+        Memory the recording may take.
+    """
+
+    def __init__(
+        self, loaded: Loaded, capture: Capture | None = None, budget_bytes: int = 4 << 30
+    ) -> None:
+        self.loaded, self.capture, self.budget_bytes = loaded, capture or Capture(), budget_bytes
+        self._recording: Recording | None = None
+        self._e: Tensor
+        self._x: Tensor
+        self._state: Tensor
+
+    @property
+    def recording(self) -> Recording:
+        """What was kept so far; `begin` makes a new one."""
+        if self._recording is None:
+            raise LoopscopeError("no run has begun; call begin(prompt) first")
+        return self._recording
+
+    @torch.inference_mode()
+    def begin(
+        self,
+        prompt: Prompt,
+        *,
+        seed: int = 0,
+        start: Start = "default",
+        start_scale: float = 1.0,
+        initial_state: npt.NDArray[np.floating] | None = None,
+    ) -> Recording:
+        """Run the prelude and set ``s_0``.
+
+        Parameters
+        ----------
+        prompt
+            From `PromptTokenizer`.
+        seed
+            Seeds a random start; the same seed gives the same states on one device.
+        start, start_scale
+            "default" is the model's own start state, "zeros", or "random": standard normal noise
+            times ``start_scale``.
+        initial_state
+            ``[T, d]`` or ``[1, T, d]``, used in place of ``start``.
+        """
+        loaded, arch = self.loaded, self.loaded.architecture
+        device = loaded.device.device
+        tokens = torch.tensor([prompt.token_ids], device=device)
+        self._e = loaded.model.prelude(tokens)
+        shape = tuple(self._e.shape)
+        if start == "default":
+            start = "random" if arch.initial_state == "normal" else "zeros"
+        noise: Tensor | None = None
+        if initial_state is not None:
+            noise = torch.from_numpy(_checked_state(initial_state, shape))
+            how = "given"
+        elif arch.initial_state == "embedding":
+            how = "embedding"
+        elif start == "random":
+            # Drawn on the CPU so that a seed means the same start on every device.
+            generator = torch.Generator().manual_seed(seed)
+            noise = torch.randn(shape, generator=generator) * start_scale
+            how = "random"
+        else:
+            how = "zeros"
+        self._state = loaded.model.initial_state(self._e, noise)
+        info = RunInfo(
+            checkpoint=loaded.checkpoint.name,
+            weights_hash=loaded.weights_hash,
+            architecture=arch,
+            prompt=prompt.text,
+            token_ids=prompt.token_ids,
+            token_labels=prompt.labels,
+            seed=seed,
+            start=how,
+            start_scale=start_scale,
+            device=str(device),
+            dtype=loaded.dtype,
+            version=package_version(),
+        )
+        self._recording = Recording(
+            info, _numpy(self._state), self.capture, loaded.tokenizer.label, self.budget_bytes
+        )
+        return self._recording
+
+    @torch.inference_mode()
+    def step_layer(self) -> LayerState:
+        """Run the next layer of the cycle; the last one also closes the recurrence."""
+        recording, model = self.recording, self.loaded.model
+        recurrence, layer = divmod(recording.layers_done, recording.n_layers)
+        recording.reserve()
+        x = model.open_recurrence(self._state, self._e) if layer == 0 else self._x
+        out = model.run_layer(x, layer, self.capture.patterns, self.capture.writes)
+        step = LayerState(
+            recurrence + 1,
+            layer,
+            _numpy(out.state),
+            None if out.pattern is None else _numpy(out.pattern),
+            None if out.writes is None else _numpy(out.writes),
+        )
+        closes = layer == recording.n_layers - 1
+        state = model.close_recurrence(out.state) if closes else None
+        coda, logit = (None, None)
+        if state is not None and self.capture.readout:
+            coda, logit = _top(model.readout(state)), _top(model.head(state))
+        # Everything that can fail is done: from here the run and its recording move together.
+        recording.append_layer(step)
+        self._x = out.state
+        if state is not None:
+            self._state = state
+            recording.append_end(_numpy(state), coda, logit)
+        return step
+
+    def step(self) -> IterationState:
+        """Run to the end of the recurrence (all of it, or what `step_layer` left)."""
+        recording = self.recording
+        target = recording.n_recurrences + 1
+        while recording.n_recurrences < target:
+            self.step_layer()
+        return recording[target]
+
+    @torch.inference_mode()
+    def readout(self, recurrence: int | None = None) -> F32:
+        """Logits ``[T, V]`` read out after ``recurrence`` (default: the last complete one)."""
+        states = self.recording.states
+        r = len(states) - 1 if recurrence is None else recurrence
+        if not 0 <= r < len(states):
+            raise LoopscopeError(f"recurrence {r} has not been run; 0 to {len(states) - 1} have")
+        return _numpy(self.loaded.model.readout(torch.from_numpy(states[r].copy())[None].to(self._e)))
+
+    def readout_direction(self, token_id: int) -> F32:
+        """The unembedding row of a token, ``[d]``: the direction that raises its logit."""
+        weight = self.loaded.model.unembed.weight
+        if not 0 <= token_id < len(weight):
+            raise PromptError(f"token id {token_id} is out of range; 0 to {len(weight) - 1}")
+        return _numpy(weight[token_id][None])
+
+
+def _numpy(x: Tensor) -> F32:
+    """The one place a tensor leaves its device: batch of one dropped, float32."""
+    array: F32 = x[0].float().cpu().numpy()
+    return array
+
+
+def _top(logits: Tensor) -> TopAnswers:
+    probabilities = logits[0].float().softmax(-1)
+    top = probabilities.topk(min(TOP_K, logits.shape[-1]), dim=-1)
+    return TopAnswers(top.indices.cpu().numpy(), top.values.cpu().numpy())
+
+
+def _checked_state(state: npt.NDArray[np.floating], shape: tuple[int, ...]) -> F32:
+    if state.shape not in (shape, shape[1:]):
+        raise LoopscopeError(
+            f"the initial state has shape {list(state.shape)}; this prompt needs {list(shape)}"
+        )
+    if not np.isfinite(state).all():
+        raise LoopscopeError("the initial state holds NaN or infinite values")
+    return np.ascontiguousarray(state.reshape(shape), dtype=np.float32)

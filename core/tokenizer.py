@@ -1,0 +1,112 @@
+"""Prompts: text or token ids in, ids and readable labels out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from loopscope.core.errors import CheckpointError, PromptError
+
+UNKNOWN = "<unk>"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt as the model gets it: text, token ids and one readable label for each token."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    labels: tuple[str, ...]
+
+
+class PromptTokenizer:
+    """A checkpoint's `tokenizer.json`, or none: then only token ids are accepted.
+
+    Parameters
+    ----------
+    file
+        The `tokenizer.json`, or None.
+    vocab_size
+        Ids run from 0 to ``vocab_size - 1``.
+    max_positions
+        The longest prompt the model has positions for.
+    """
+
+    def __init__(self, file: Path | None, vocab_size: int, max_positions: int) -> None:
+        self.vocab_size, self.max_positions = vocab_size, max_positions
+        self._tokenizer = None
+        if file is not None:
+            from tokenizers import Tokenizer
+
+            try:
+                self._tokenizer = Tokenizer.from_file(str(file))
+            except Exception as error:  # the library raises bare Exception
+                problem = " ".join(str(error).split())[:200]
+                raise CheckpointError(f"{file}: cannot be read: {problem}") from None
+        self.label = lru_cache(maxsize=1 << 16)(self._label)
+
+    def _label(self, token_id: int) -> str:
+        """Readable text of one token; its number when there is no tokenizer."""
+        if self._tokenizer is None:
+            return str(token_id)
+        text = self._tokenizer.id_to_token(token_id)
+        return str(token_id) if text is None else str(text)
+
+    def encode(self, text: str) -> Prompt:
+        """Tokenise ``text``, or read token ids written as ``#1,2,3``.
+
+        Raises `PromptError` for an empty prompt, characters the tokenizer lacks, ids out of range
+        and prompts longer than the model's positions.
+        """
+        if not text.strip():
+            raise PromptError("the prompt is empty; type some text, or token ids as #1,2,3")
+        if text.lstrip().startswith("#") and (self._tokenizer is None or _looks_like_ids(text)):
+            return self.from_ids(parse_ids(text.strip().removeprefix("#")))
+        if self._tokenizer is None:
+            raise PromptError("this checkpoint has no tokenizer; give token ids as #1,2,3")
+        encoding = self._tokenizer.encode(text)
+        unknown = self._tokenizer.token_to_id(UNKNOWN)
+        for token_id, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+            if token_id == unknown:
+                raise PromptError(
+                    f"the tokenizer has no token for '{text[start:end]}' (character {start + 1})"
+                )
+        if not encoding.ids:
+            raise PromptError("the tokenizer makes no token of this prompt")
+        return self._checked(text, tuple(encoding.ids))
+
+    def from_ids(self, token_ids: tuple[int, ...]) -> Prompt:
+        """Make a prompt of token ids; raises `PromptError` for ids out of range."""
+        for token_id in token_ids:
+            if not 0 <= token_id < self.vocab_size:
+                raise PromptError(
+                    f"token id {token_id} is out of range; ids run from 0 to {self.vocab_size - 1}"
+                )
+        if not token_ids:
+            raise PromptError("there are no token ids")
+        return self._checked("#" + ",".join(map(str, token_ids)), token_ids)
+
+    def _checked(self, text: str, token_ids: tuple[int, ...]) -> Prompt:
+        if len(token_ids) > self.max_positions:
+            raise PromptError(
+                f"the prompt has {len(token_ids)} tokens; "
+                f"this model has positions for {self.max_positions}"
+            )
+        return Prompt(text, token_ids, tuple(self.label(i) for i in token_ids))
+
+
+def _looks_like_ids(text: str) -> bool:
+    return all(c.isdigit() or c in "#,- " for c in text.strip())
+
+
+def parse_ids(text: str) -> tuple[int, ...]:
+    """Read token ids: whole numbers with commas or spaces between them."""
+    parts = [part.strip() for part in text.replace(" ", ",").split(",") if part.strip()]
+    try:
+        return tuple(int(part) for part in parts)
+    except ValueError:
+        raise PromptError(f"token ids are whole numbers with commas, not '{text[:40]}'") from None
+
+
+

@@ -1,0 +1,110 @@
+"""One head at every recurrence against itself at every other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from loopscope.core.measures.heads import (
+    F64,
+    MEASURE_LABELS,
+    MEASURES,
+    MeasureKey,
+    PatternMeasure,
+    compare_all,
+)
+from loopscope.core.recording import Recording
+from loopscope.core.selection import Selection
+from loopscope.core.views.base import Table, ViewData, option
+from loopscope.core.views.heads import SCALE_LABELS, Scale, patterns_of
+from loopscope.core.views.pattern import clamp_head
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of the recurrence by recurrence map."""
+
+    measure: MeasureKey = option(
+        "frobenius", "Measure", "How two patterns of the head are compared", labels=MEASURE_LABELS
+    )
+    scale: Scale = option("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data(ViewData):
+    """The map of one head.
+
+    values : float64 ``[R, R]``, symmetric, in the unit of `measure`; row and column 0 are
+        recurrence 1. NaN where a pattern is not finite.
+    measure : how `values` are measured.  far : the value drawn darkest.
+    layer, head : which head.  recurrence : where the cursor was.
+    missing : what is missing when there is nothing to show, or "".
+    """
+
+    values: F64
+    measure: PatternMeasure
+    far: float
+    layer: int
+    head: int
+    recurrence: int
+    missing: str = ""
+
+    @property
+    def name(self) -> str:
+        """``layer.head``."""
+        return f"{self.layer}.{self.head}"
+
+
+def compute(recording: Recording, selection: Selection, options: Options) -> Data:
+    """Compare the selected head's patterns with one another."""
+    patterns, missing = patterns_of(recording)
+    layer, head = clamp_head(selection, patterns)
+    measure = MEASURES[options.measure]
+    causal = recording.info.architecture.layer.causal
+    values = compare_all(patterns[:, layer, head], options.measure, causal=causal)
+    t = recording.n_tokens
+    far = measure.bound(t) if options.scale == "bound" else measure.least_alike(values, t)
+    return Data(
+        statement=missing or _statement(values, measure, f"{layer}.{head}"),
+        formulas=(measure.formula,),
+        values=values,
+        measure=measure,
+        far=far,
+        layer=layer,
+        head=head,
+        recurrence=min(max(selection.recurrence, 0), len(patterns)),
+        missing=missing,
+    )
+
+
+def _statement(values: F64, measure: PatternMeasure, name: str) -> str:
+    """Say how far the first pattern is from the last."""
+    n = len(values)
+    if n == 1:
+        return f"Head {name} has run once; a second recurrence is needed to compare its patterns."
+    unlike = np.abs(values - measure.identical)
+    if not np.isfinite(unlike).any():
+        return f"The patterns of head {name} are not finite, so no two can be compared."
+    text = f"{measure.label} of head {name}: {values[0, -1]:.3g} between recurrences 1 and {n}"
+    if n > 2:
+        text += f", {values[-2, -1]:.3g} between the last two"
+    return text + "."
+
+
+def table(data: Data) -> Table:
+    """One row for each pair of recurrences, each pair once."""
+    columns = (
+        "layer",
+        "head",
+        "recurrence",
+        "other recurrence",
+        f"{data.measure.label} [{data.measure.formula.unit}]",
+    )
+    return Table(columns, _table_rows(data))
+
+
+def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
+    for i, j in zip(*np.tril_indices(len(data.values)), strict=True):
+        yield data.layer, data.head, int(i) + 1, int(j) + 1, float(data.values[i, j])

@@ -1,0 +1,119 @@
+"""The attention pattern of the selected head, by recurrence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from loopscope.core.recording import F32, Recording
+from loopscope.core.selection import Selection
+from loopscope.core.views.base import Formula, Table, ViewData
+from loopscope.core.views.heads import patterns_of
+
+ATTENTION = Formula(
+    "attention A[query, key]",
+    "softmax over keys of q·k / √d_head",
+    "probability, each row sums to 1",
+    "Vaswani 2017",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The pattern has no settings: it is drawn as it is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data(ViewData):
+    """The patterns of one head.
+
+    patterns : float32 ``[R, T, T]`` (query, key), probabilities; a view on the recording.
+    layer, head : which head.  labels : the text of each token.
+    causal : entries above the diagonal cannot be other than 0.
+    recurrence : where the cursor was; the page shows this recurrence (the first one for 0).
+    missing : what is missing when there is nothing to show, or "".
+    """
+
+    patterns: F32
+    layer: int
+    head: int
+    labels: tuple[str, ...]
+    causal: bool
+    recurrence: int
+    missing: str = ""
+
+    @property
+    def name(self) -> str:
+        """``layer.head``."""
+        return f"{self.layer}.{self.head}"
+
+    def title(self, recurrence: int) -> str:
+        """Say which pattern is shown when the cursor is at ``recurrence``."""
+        shown = self.shown_recurrence(recurrence)
+        if recurrence < 1:
+            return f"Head {self.name}: recurrence 0 has no pattern; dimmed: recurrence {shown}"
+        return f"Head {self.name} at recurrence {shown}"
+
+    def shown_recurrence(self, recurrence: int) -> int:
+        """Return the recurrence whose pattern stands for ``recurrence``: 1 to R."""
+        return min(max(recurrence, 1), max(len(self.patterns), 1))
+
+
+def compute(recording: Recording, selection: Selection, options: Options) -> Data:
+    """Take the selected head's patterns out of the recording."""
+    patterns, missing = patterns_of(recording)
+    layer, head = clamp_head(selection, patterns)
+    n = len(patterns)
+    ending = "s" if n > 1 else ""
+    data = Data(
+        statement=missing,
+        formulas=(ATTENTION,),
+        patterns=patterns[:, layer, head],
+        layer=layer,
+        head=head,
+        labels=recording.info.token_labels,
+        causal=recording.info.architecture.layer.causal,
+        recurrence=min(max(selection.recurrence, 0), n),
+        missing=missing,
+    )
+    if missing:
+        return data
+    bad = np.flatnonzero(~np.isfinite(data.patterns).all((1, 2))) + 1
+    statement = f"Attention of head {data.name} in {n} recurrence{ending}: each row sums to 1."
+    if bad.size:
+        statement = f"Attention of head {data.name} is not finite from recurrence {bad[0]} on."
+    return Data(
+        statement, data.formulas, data.patterns, layer, head, data.labels, data.causal,
+        data.recurrence,
+    )  # fmt: skip
+
+
+def clamp_head(selection: Selection, patterns: F32) -> tuple[int, int]:
+    """Return the selected (layer, head), moved inside ``[R, L, H, T, T]``."""
+    _, n_layers, n_heads, *_ = patterns.shape
+    return min(selection.layer, n_layers - 1), min(selection.head, n_heads - 1)
+
+
+def table(data: Data) -> Table:
+    """One row for each entry that can be other than 0, of every recurrence."""
+    columns = (
+        "recurrence",
+        "layer",
+        "head",
+        "query",
+        "query token",
+        "key",
+        "key token",
+        "attention [probability]",
+    )
+    return Table(columns, _table_rows(data))
+
+
+def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
+    labels = data.labels
+    for r, pattern in enumerate(data.patterns, 1):
+        for q, row in enumerate(pattern):
+            for k in range(q + 1 if data.causal else len(row)):
+                yield r, data.layer, data.head, q, labels[q], k, labels[k], float(row[k])
