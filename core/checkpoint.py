@@ -207,7 +207,9 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
     end = data
     for tensor in sorted(tensors.values(), key=lambda t: (t.start, t.end)):
         if tensor.start != end:
-            raise CheckpointError(f"{path}: tensor '{tensor.name}': its bytes overlap or leave a gap")
+            raise CheckpointError(
+                f"{path}: tensor '{tensor.name}': its bytes overlap or leave a gap"
+            )
         end = tensor.end
     if end != size:
         raise CheckpointError(f"{path}: {size} bytes, but its tensors end at {end}")
@@ -220,14 +222,13 @@ def _tensor_info(name: str, entry: Any, path: Path, data: int, size: int) -> Ten
 
     if not isinstance(entry, dict):
         raise wrong("its header entry is not an object")
-    dtype, shape, offsets = (entry.get(k) for k in ("dtype", "shape", "data_offsets"))
+    dtype: Any = entry.get("dtype")
+    shape: Any = entry.get("shape")
+    offsets: Any = entry.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
         raise wrong(f"dtype {str(dtype)[:20]!r} is not supported")
-    for what, numbers in (("shape", shape), ("data_offsets", offsets)):
-        if not isinstance(numbers, list) or not all(
-            isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 62 for n in numbers
-        ):
-            raise wrong(f"{what} is not a list of sizes")
+    if not (_are_sizes(shape) and _are_sizes(offsets)):
+        raise wrong("shape or data_offsets is not a list of sizes")
     if len(offsets) != 2 or len(shape) > 8:
         raise wrong("its header entry is malformed")
     start, end = data + offsets[0], data + offsets[1]
@@ -236,6 +237,12 @@ def _tensor_info(name: str, entry: Any, path: Path, data: int, size: int) -> Ten
     if math.prod(shape) * DTYPE_BYTES[dtype] != end - start:
         raise wrong(f"shape {shape} of {dtype} does not take {end - start} bytes")
     return TensorInfo(name, dtype, tuple(shape), path, start, end)
+
+
+def _are_sizes(numbers: Any) -> bool:
+    return isinstance(numbers, list) and all(
+        isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 62 for n in numbers
+    )
 
 
 def _check_shapes(
@@ -265,9 +272,7 @@ def _check_shapes(
         )
 
 
-def weights_hash(
-    checkpoint: Checkpoint, cancelled: Callable[[], bool] = lambda: False
-) -> str:
+def weights_hash(checkpoint: Checkpoint, cancelled: Callable[[], bool] = lambda: False) -> str:
     """SHA-256 of the weight files, one after the other in name order, as hexadecimal."""
     digest = hashlib.sha256()
     for path in checkpoint.weight_files:

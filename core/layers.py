@@ -148,8 +148,11 @@ class DecoderLayer(nn.Module):
         hidden = self.mlp_up(x)
         if self.shape.gated:
             gate, up = hidden.chunk(2, dim=-1)
-            return self.mlp_down(self.act(gate) * up)
-        return self.mlp_down(self.act(hidden))
+            hidden = self.act(gate) * up
+        else:
+            hidden = self.act(hidden)
+        written: Tensor = self.mlp_down(hidden)
+        return written
 
     def forward(
         self,
@@ -166,5 +169,7 @@ class DecoderLayer(nn.Module):
         x = self._norm("resid_post", x + wrote_mlp)
         writes = None
         if want_writes:
-            writes = torch.stack([wrote_attn.float().norm(dim=-1), wrote_mlp.float().norm(dim=-1)], -1)
+            writes = torch.stack(
+                [wrote_attn.float().norm(dim=-1), wrote_mlp.float().norm(dim=-1)], -1
+            )
         return LayerOutput(x, pattern, writes)

@@ -89,7 +89,11 @@ class Runner:
         budget_bytes: int = 4 << 30,
         threads: int | None = None,
     ) -> None:
-        self._capture, self._budget_bytes, self._threads = capture or Capture(), budget_bytes, threads
+        self._capture, self._budget_bytes, self._threads = (
+            capture or Capture(),
+            budget_bytes,
+            threads,
+        )
         self._condition = threading.Condition()
         self._status = Status()
         self._loaded: Loaded | None = None
@@ -353,9 +357,7 @@ class Runner:
 def check_recurrences(n: int) -> int:
     """Return ``n``, or raise an error that says how many recurrences make sense."""
     if not 1 <= n <= MOST_RECURRENCES:
-        raise LoopscopeError(
-            f"{n} recurrences cannot be run; ask for 1 to {MOST_RECURRENCES:,}"
-        )
+        raise LoopscopeError(f"{n} recurrences cannot be run; ask for 1 to {MOST_RECURRENCES:,}")
     return n
 
 

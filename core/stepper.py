@@ -167,7 +167,9 @@ class Stepper:
         r = len(states) - 1 if recurrence is None else recurrence
         if not 0 <= r < len(states):
             raise LoopscopeError(f"recurrence {r} has not been run; 0 to {len(states) - 1} have")
-        return _numpy(self.loaded.model.readout(torch.from_numpy(states[r].copy())[None].to(self._e)))
+        return _numpy(
+            self.loaded.model.readout(torch.from_numpy(states[r].copy())[None].to(self._e))
+        )
 
     def readout_direction(self, token_id: int) -> F32:
         """The unembedding row of a token, ``[d]``: the direction that raises its logit."""

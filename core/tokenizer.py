@@ -107,6 +107,3 @@ def parse_ids(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in parts)
     except ValueError:
         raise PromptError(f"token ids are whole numbers with commas, not '{text[:40]}'") from None
-
-
-

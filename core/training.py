@@ -25,10 +25,36 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from loopscope.core.families.native import NativeConfig, NativeLooped
+from loopscope.core.architecture import Architecture, LayerShape
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.families.native import config_of
+from loopscope.core.model import LoopedModel
 from loopscope.core.tasks.hops import VOCABULARY, make_batch
 
 STATE_FILE = "training-state.pt"
+
+
+def default_architecture(
+    *, d_model: int = 64, n_block: int = 2, trained_recurrences: int = 20
+) -> Architecture:
+    """Return the bundled model's architecture, or one of another size."""
+    heads = 4
+    layer = LayerShape(
+        d_model, heads, heads, d_model // heads, 4 * d_model, activation="gelu", gated=False
+    )
+    return Architecture(
+        family="native",
+        vocab_size=len(VOCABULARY),
+        layer=layer,
+        n_prelude=1,
+        n_block=n_block,
+        n_coda=1,
+        trained_recurrences=trained_recurrences,
+        max_positions=256,
+        rope_theta=100.0,
+        norm_eps=1e-6,
+        embedding_scale=35.0,
+    )
 
 
 @dataclass(slots=True)
@@ -63,14 +89,14 @@ class Progress:
 class Training:
     """A resumable training of one native model into one folder."""
 
-    def __init__(self, folder: Path, plan: TrainingPlan, config: NativeConfig) -> None:
-        self.folder, self.plan, self.config = folder, plan, config
+    def __init__(self, folder: Path, plan: TrainingPlan, arch: Architecture) -> None:
+        self.folder, self.plan, self.arch = folder, plan, arch
         torch.manual_seed(plan.seed)
         self.rng = np.random.default_rng(plan.seed)
-        self.model = NativeLooped(config)
+        self.model = LoopedModel(arch)
         with torch.no_grad():
             # Unit variance after the embedding scale.
-            self.model.embed.weight.normal_(std=1 / config.embedding_scale)
+            self.model.embed.weight.normal_(std=1 / arch.embedding_scale)
         decay = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -87,8 +113,16 @@ class Training:
     # ---- state on disk ----
     def _resume(self) -> None:
         saved: dict[str, Any] = torch.load(self.folder / STATE_FILE, weights_only=True)
-        if saved["config"] != asdict(self.config):
-            raise ValueError(f"{self.folder / STATE_FILE} was made with another model configuration")
+        if saved["config"] != config_of(self.arch):
+            raise LoopscopeError(
+                f"{self.folder / STATE_FILE} is a training of another architecture; "
+                "choose another folder, or the same sizes"
+            )
+        if saved["plan"]["seed"] != self.plan.seed:
+            raise LoopscopeError(
+                f"{self.folder / STATE_FILE} was begun with seed {saved['plan']['seed']}, "
+                f"not {self.plan.seed}; choose another folder, or the same seed"
+            )
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.rng.bit_generator.state = saved["rng"]
@@ -102,7 +136,7 @@ class Training:
         part = self.folder / (STATE_FILE + ".part")
         torch.save(
             {
-                "config": asdict(self.config),
+                "config": config_of(self.arch),
                 "plan": asdict(self.plan),
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -156,14 +190,14 @@ class Training:
         state = model.initial_state(e)
         ends = []
         for r in range(n_recurrences):
-            state = model.recur(state, e, r)
+            state = model.recur(state, e)
             if r >= n_recurrences - 2:
                 ends.append(state)
         logits = model.readout(torch.cat(ends))[:, -n:]
         answers = torch.from_numpy(batch.answers).repeat(len(ends), 1)
         loss = F.cross_entropy(logits.flatten(0, 1), answers.flatten())
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         self.optimizer.step()
 

@@ -15,7 +15,7 @@ from loopscope.core.errors import CheckpointError
 # allocating what the file claims.
 MOST = 1 << 24
 _MISSING = object()
-_Choice = TypeVar("_Choice", bound=str)
+_Choice = TypeVar("_Choice")
 
 
 class Config:
@@ -75,7 +75,7 @@ class Config:
         for known in choices:
             if value == known:
                 return known
-        raise self.error(key, f"expected one of {', '.join(choices)}, got {_short(value)}")
+        raise self.error(key, f"expected one of {', '.join(map(str, choices))}, got {_short(value)}")
 
 
 def _short(value: Any) -> str:

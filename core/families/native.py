@@ -16,12 +16,14 @@ file carry the names of `loopscope.core.architecture.parameter_shapes`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from loopscope.core.architecture import Architecture, LayerShape, parameter_shapes
 from loopscope.core.families.family import Config, Family
 
 MODEL_TYPE = "loopscope_looped"
+INJECTIONS: tuple[Literal["concat", "add", "none"], ...] = ("concat", "add", "none")
+STARTS: tuple[Literal["zeros", "normal"], ...] = ("zeros", "normal")
 
 
 def architecture(config: Config) -> Architecture:
@@ -31,7 +33,7 @@ def architecture(config: Config) -> Architecture:
     if d_model % n_heads:
         raise config.error("hidden_size", f"{d_model} is not divisible by {n_heads} heads")
     norm_eps = config.number("norm_eps", 1e-6)
-    injection = config.choice("injection", ("concat", "add", "none"))
+    injection = config.choice("injection", INJECTIONS)
     return Architecture(
         family="native",
         vocab_size=config.size("vocab_size"),
@@ -57,7 +59,7 @@ def architecture(config: Config) -> Architecture:
         closing_norm=config.flag("closing_norm", True),
         initial_state="embedding"
         if injection == "none"
-        else config.choice("initial_state", ("zeros", "normal")),
+        else config.choice("initial_state", STARTS),
     )
 
 

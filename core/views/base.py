@@ -91,7 +91,9 @@ def options_of(options: Any) -> list[Option]:
             if hint is str
             else "choice"
         )
-        choices = tuple((a, meta["labels"].get(a, str(a))) for a in args) if kind == "choice" else ()
+        choices = (
+            tuple((a, meta["labels"].get(a, str(a))) for a in args) if kind == "choice" else ()
+        )
         found.append(
             Option(f.name, meta["label"], meta["help"], kind, choices, meta["low"], meta["high"])
         )
