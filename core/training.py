@@ -223,6 +223,16 @@ class Training:
                 saved = time.monotonic()
         self.save()
 
+    @property
+    def share_done(self) -> float:
+        """Share of the training's time that is used, 0 to 1."""
+        p = self.progress
+        if p.finishing:
+            start = min(self.finishing_since, self.plan.minutes)
+            total = start + self.finishing_minutes
+            return min(1.0, p.minutes / total)
+        return min(1.0, p.minutes / self.plan.minutes)
+
     def _finished(self) -> bool:
         p = self.progress
         return p.finishing and p.minutes >= self.finishing_since + self.finishing_minutes

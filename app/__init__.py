@@ -1,0 +1,1 @@
+"""The application: command line, window, and the wiring between core and widgets."""

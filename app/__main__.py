@@ -1,0 +1,7 @@
+"""`python -m loopscope.app`."""
+
+import sys
+
+from loopscope.app.main import main
+
+sys.exit(main())

@@ -1,0 +1,213 @@
+"""The commands that need no window."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loopscope.core.errors import LoopscopeError
+
+if TYPE_CHECKING:
+    from loopscope.core.loading import Loaded
+    from loopscope.core.tokenizer import Prompt
+
+
+def run_inspect(options: Namespace) -> None:
+    """Print the checkpoint card; imports no torch."""
+    from loopscope.core.checkpoint import open_checkpoint
+    from loopscope.core.inspection import card, card_text
+
+    values = card(open_checkpoint(options.path))
+    print(json.dumps(values, indent=2) if options.json else card_text(values))
+
+
+def run_trace(options: Namespace) -> None:
+    """Run a prompt and write its arrays."""
+    from loopscope.core.runner import check_recurrences
+    from loopscope.core.trace import load_state, save_arrays, trace
+
+    check_recurrences(options.recurrences)
+    output = _output_file(options.output, ".npz")
+    state = load_state(Path(options.initial_state)) if options.initial_state else None
+    loaded, prompt = _load(options)
+    with _Bar("recurrences") as bar:
+        arrays = trace(
+            loaded,
+            prompt,
+            options.recurrences,
+            seed=options.seed,
+            initial_state=state,
+            report=bar.show,
+        )
+    save_arrays(output, arrays)
+
+
+def run_figures(options: Namespace) -> None:
+    """Run a prompt and write the figure of every view."""
+    from loopscope.app.panels import PANELS
+    from loopscope.core.runner import check_recurrences
+    from loopscope.core.selection import Selection
+    from loopscope.core.stepper import Stepper
+    from loopscope.widgets.figures.export import ExportItem, export_all
+    from loopscope.widgets.figures.style import Page
+
+    check_recurrences(options.recurrences)
+    formats = _formats(options.format)
+    loaded, prompt = _load(options)
+    stepper = Stepper(loaded)
+    recording = stepper.begin(prompt, seed=options.seed)
+    with _Bar("recurrences") as bar:
+        for r in range(options.recurrences):
+            stepper.step()
+            bar.show((r + 1) / options.recurrences)
+    last = Selection(recurrence=options.recurrences, token=recording.n_tokens - 1)
+    items = [
+        ExportItem(p.key, p.title, p.draw, p.table, p.compute(recording, last, p.options()))
+        for p in PANELS
+    ]
+    provenance = recording.info.provenance() | {"recurrence": str(options.recurrences)}
+    report = export_all(
+        items,
+        Path(options.output),
+        formats,
+        page=Page(options.page.replace("-", " ")),
+        dpi=options.dpi,
+        provenance=provenance,
+    )
+    for path in report.written:
+        print(path)
+    if report.failures:
+        raise LoopscopeError("; ".join(report.failures))
+
+
+def run_train(options: Namespace) -> None:
+    """Train the native model and write it as a checkpoint folder."""
+    import torch
+
+    from loopscope.core.evaluation import evaluate_hops, table
+    from loopscope.core.loading import load
+    from loopscope.core.native_folder import save_native
+    from loopscope.core.tasks.hops import MAX_HOPS
+    from loopscope.core.training import Progress, Training, TrainingPlan, default_architecture
+
+    if not options.minutes > 0:
+        raise LoopscopeError(f"--minutes {options.minutes} is not above 0")
+    if options.hops > MAX_HOPS:
+        raise LoopscopeError(f"--hops {options.hops}: the task has at most {MAX_HOPS}")
+    if options.d_model % 8:
+        raise LoopscopeError(f"--d-model {options.d_model} is not divisible by 8")
+    torch.set_num_threads(options.threads)
+    folder = Path(options.output)
+    plan = TrainingPlan(seed=options.seed, minutes=options.minutes, max_hops=options.hops)
+    arch = default_architecture(
+        d_model=options.d_model, trained_recurrences=plan.finishing_recurrences
+    )
+    training = Training(folder, plan, arch)
+    if training.progress.step:
+        print(f"resuming at step {training.progress.step}", file=sys.stderr)
+    try:
+        with _Bar("training") as bar:
+
+            def report(p: Progress) -> None:
+                bar.show(
+                    training.share_done,
+                    f"step {p.step}  {p.hops} hops  loss {p.loss:.3f}  "
+                    f"accuracy {p.accuracy:.3f}{'  finishing' if p.finishing else ''}",
+                )
+
+            training.run(report)
+    except KeyboardInterrupt:
+        training.save()
+        print(f"stopped; run the same command to resume from {folder}", file=sys.stderr)
+        raise
+    save_native(folder, training.model)
+    print(table(evaluate_hops(load(str(folder), "cpu"), hops=tuple(range(1, options.hops + 1)))))
+
+
+def run_evaluate(options: Namespace) -> None:
+    """Print accuracy for each hop count at each recurrence."""
+    from loopscope.core.evaluation import evaluate_hops, table
+    from loopscope.core.loading import load
+    from loopscope.core.runner import check_recurrences
+    from loopscope.core.tasks.hops import MAX_HOPS
+
+    check_recurrences(options.recurrences)
+    if options.hops > MAX_HOPS:
+        raise LoopscopeError(f"--hops {options.hops}: the task has at most {MAX_HOPS}")
+    loaded = load(options.path, options.device, options.dtype)
+    _warn(loaded)
+    with _Bar("evaluating") as bar:
+        evaluation = evaluate_hops(
+            loaded,
+            hops=tuple(range(1, options.hops + 1)),
+            recurrences=options.recurrences,
+            n_examples=options.examples,
+            seed=options.seed,
+            report=bar.show,
+        )
+    print(json.dumps(evaluation.as_json(), indent=1) if options.json else table(evaluation))
+
+
+def _load(options: Namespace) -> tuple[Loaded, Prompt]:
+    from loopscope.core.loading import load
+    from loopscope.core.tokenizer import parse_ids
+
+    loaded = load(options.path, options.device, options.dtype)
+    _warn(loaded)
+    if options.token_ids is not None:
+        return loaded, loaded.tokenizer.from_ids(parse_ids(options.token_ids))
+    return loaded, loaded.tokenizer.encode(options.prompt)
+
+
+def _warn(loaded: Loaded) -> None:
+    if loaded.warning:
+        print(f"loopscope: warning: {loaded.warning}", file=sys.stderr)
+
+
+def _output_file(text: str, suffix: str) -> Path:
+    path = Path(text)
+    if path.suffix != suffix:
+        raise LoopscopeError(f"cannot write '{text}'; the name must end in {suffix}")
+    if not path.parent.is_dir():
+        raise LoopscopeError(f"cannot write {path}: the folder {path.parent} does not exist")
+    return path
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    formats = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    known = ("pdf", "svg", "png", "csv")
+    for name in formats:
+        if name not in known:
+            raise LoopscopeError(f"cannot write '{name}'; --format takes {', '.join(known)}")
+    if not formats:
+        raise LoopscopeError(f"--format is empty; it takes {', '.join(known)}")
+    return formats
+
+
+class _Bar:
+    """A progress bar on standard error; silent when that is not a terminal."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.shown = what, -1
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.shown >= 0:
+            print(file=sys.stderr)
+
+    def show(self, share: float, note: str = "") -> None:
+        """Draw the bar at ``share``, 0 to 1."""
+        tick = int(share * 1000)
+        if tick == self.shown or not sys.stderr.isatty():
+            return
+        self.shown = tick
+        full = int(share * 30)
+        bar = "█" * full + "·" * (30 - full)
+        print(
+            f"\r{self.what} {bar} {share:6.1%}  {note}\x1b[K", end="", file=sys.stderr, flush=True
+        )

@@ -1,0 +1,169 @@
+"""The `loopscope` command: arguments, errors and exit codes. Imports stay light here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from loopscope.core.errors import LoopscopeError
+
+COMMANDS = ("open", "inspect", "trace", "figures", "train", "evaluate")
+DEFAULT_MODEL = "bundled:looped"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as every other error of the command."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise LoopscopeError(f"{message} (see: {self.prog} --help)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
+    parser = _Parser(
+        prog="loopscope",
+        description="A desktop lab bench for looped transformers. Without a command it opens the "
+        "window on the bundled model.",
+    )
+    parser.add_argument("--version", action="version", version=f"loopscope {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    window = commands.add_parser("open", help="open the window (the default)")
+    window.add_argument("path", nargs="?", help="checkpoint folder, or bundled:NAME")
+    _prompt(window, required=False)
+    _running(window, recurrences=None)
+    window.add_argument("--theme", choices=("light", "dark"), help="colours of the window")
+    window.add_argument("--size", type=_size, metavar="WxH", help="size of the window: 1280x800")
+    window.add_argument("--screenshot", metavar="FILE.png", help="save a picture of the window")
+    window.add_argument("--exit", action="store_true", help="leave when the run is done")
+    window.add_argument(
+        "--view", metavar="KEY", help="maximise one view in the screenshot (see the docs)"
+    )
+
+    inspect = commands.add_parser("inspect", help="say what a folder is, from its headers alone")
+    inspect.add_argument("path")
+    inspect.add_argument("--json", action="store_true", help="print JSON")
+
+    trace = commands.add_parser("trace", help="run a prompt and save every state as arrays")
+    trace.add_argument("path")
+    _prompt(trace, required=True)
+    _running(trace, recurrences=-1)
+    trace.add_argument("--initial-state", metavar="FILE.npy", help="[T, d] start state")
+    trace.add_argument("-o", "--output", required=True, metavar="OUT.npz")
+
+    figures = commands.add_parser("figures", help="run a prompt and write every view's figure")
+    figures.add_argument("path")
+    _prompt(figures, required=True)
+    _running(figures, recurrences=-1)
+    figures.add_argument("-o", "--output", required=True, metavar="DIR")
+    figures.add_argument("--format", default="pdf,svg,png,csv", help="of pdf, svg, png and csv")
+    figures.add_argument(
+        "--page", choices=("one-column", "two-columns", "slide"), default="one-column"
+    )
+    figures.add_argument("--dpi", type=_positive, default=300, help="of PNG files")
+
+    train = commands.add_parser("train", help="train a small looped model; resumes when killed")
+    train.add_argument("task", choices=("hops",))
+    train.add_argument("-o", "--output", required=True, metavar="DIR")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--minutes", type=float, default=120.0, help="training time in all")
+    train.add_argument("--hops", type=_positive, default=3, help="hop counts to learn: 1 to this")
+    train.add_argument("--d-model", type=_positive, default=64)
+    train.add_argument("--threads", type=_positive, default=1)
+
+    evaluate = commands.add_parser("evaluate", help="accuracy at each recurrence, with intervals")
+    evaluate.add_argument("path")
+    evaluate.add_argument("--task", choices=("hops",), required=True)
+    evaluate.add_argument("--json", action="store_true", help="print JSON")
+    evaluate.add_argument("--examples", type=_positive, default=2000, help="for each hop count")
+    evaluate.add_argument("--hops", type=_positive, default=4, help="hop counts 1 to this")
+    evaluate.add_argument("--seed", type=int, default=1_000_003)
+    _running(evaluate, recurrences=16, seed=False)
+    return parser
+
+
+def _prompt(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    group = parser.add_mutually_exclusive_group(required=required)
+    group.add_argument("--prompt", metavar="TEXT")
+    group.add_argument("--token-ids", metavar="1,2,3")
+
+
+def _running(
+    parser: argparse.ArgumentParser, *, recurrences: int | None, seed: bool = True
+) -> None:
+    """Add the options of every command that runs a model; -1 makes ``--recurrences`` required."""
+    parser.add_argument(
+        "--recurrences",
+        type=int,
+        required=recurrences == -1,
+        default=None if recurrences == -1 else recurrences,
+        metavar="N",
+    )
+    if seed:
+        parser.add_argument("--seed", type=int, default=0, help="of a random start state")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    return value
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 1280x800")
+    size = int(width), int(height)
+    if not (400 <= size[0] <= 10000 and 300 <= size[1] <= 10000):
+        raise argparse.ArgumentTypeError(f"{text} is not between 400x300 and 10000x10000")
+    return size
+
+
+def _version() -> str:
+    try:
+        return version("loopscope")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0 when done, 2 on bad use or bad input, 130 on Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # `loopscope --prompt x` and `loopscope folder` are `loopscope open ...`.
+    if not arguments or (
+        arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help", "--version")
+    ):
+        arguments.insert(0, "open")
+    try:
+        options = build_parser().parse_args(arguments)
+        if options.command == "open":
+            from loopscope.app.desktop import run_desktop
+
+            return run_desktop(options)
+        from loopscope.app import commands
+
+        handler = getattr(commands, f"run_{options.command}")
+        handler(options)
+    except LoopscopeError as error:
+        print(f"loopscope: error: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("loopscope: error: there is not enough memory for this", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone (`loopscope ... | head`): nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The views of the bench: one line each. Menus, docks, exports and tests follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from loopscope.core.views.base import Table, ViewData
+
+if TYPE_CHECKING:
+    from loopscope.widgets.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One view: `core/views/KEY.py`, `widgets/KEY.py` and `widgets/figures/KEY.py`.
+
+    The modules are imported when they are first needed, so that the command line draws figures
+    without Qt and the window appears before matplotlib is imported.
+    """
+
+    key: str
+    title: str
+    view_class: str
+    place: str
+    shows: str
+
+    def _core(self) -> Any:
+        return import_module(f"loopscope.core.views.{self.key}")
+
+    @property
+    def options(self) -> type[Any]:
+        """The view's ``Options`` dataclass."""
+        options: type[Any] = self._core().Options
+        return options
+
+    @property
+    def compute(self) -> Callable[..., ViewData]:
+        """``compute(recording, selection, options) -> Data``."""
+        compute: Callable[..., ViewData] = self._core().compute
+        return compute
+
+    @property
+    def table(self) -> Callable[[Any], Table]:
+        """``table(data) -> Table``."""
+        table: Callable[[Any], Table] = self._core().table
+        return table
+
+    @property
+    def draw(self) -> Callable[..., None]:
+        """``draw(data, figure, page)``, for paper."""
+        draw: Callable[..., None] = import_module(f"loopscope.widgets.figures.{self.key}").draw
+        return draw
+
+    def view(self) -> View:
+        """Make the widget."""
+        view: View = getattr(import_module(f"loopscope.widgets.{self.key}"), self.view_class)()
+        return view
+
+
+# fmt: off
+PANELS: tuple[Panel, ...] = (
+    Panel("state_space", "State space", "StateSpaceView", "left-top", "where the state goes"),
+    Panel("settling", "Settling", "SettlingView", "left-middle", "how fast each token settles"),
+    Panel("distance", "Distance to the end", "DistanceView", "left-middle-right", "token x recurrence distance to the last state"),
+    Panel("heads", "Head consistency", "HeadsView", "left-bottom", "whether each head does the same at each recurrence"),
+    Panel("graph", "Computation graph", "GraphView", "right-top", "the loop beside its unrolling"),
+    Panel("readout", "Readout", "ReadoutView", "right-middle", "the top answer at each recurrence"),
+    Panel("pattern", "Attention pattern", "PatternView", "right-bottom", "what the selected head attends to"),
+    Panel("head_map", "Head over recurrences", "HeadMapView", "right-bottom", "the selected head's recurrence x recurrence similarity"),
+)
+# fmt: on
+BY_KEY = {panel.key: panel for panel in PANELS}
