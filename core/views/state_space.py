@@ -1,0 +1,284 @@
+"""Where the state goes: trajectories of tokens through state space, on two or three axes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from loopscope.core.measures import projection
+from loopscope.core.measures.projection import F64, Basis
+from loopscope.core.recording import F32, Recording
+from loopscope.core.selection import Selection
+from loopscope.core.views.base import Formula, Table
+from loopscope.core.views.state_space_data import LOCK_AFTER, Axis, Data, Options
+
+__all__ = ["Axis", "Data", "Options", "compute", "run_identity", "table"]
+
+PCA = Formula(
+    "coordinate on PC k",
+    "v_k · (s − mean), C v_k = λ_k v_k, C = Cov(s)",
+    "state units",
+    "PCA; largest |entry| of v_k positive",
+)
+SHARE = Formula(
+    "share of variance",
+    "Var(v_k · s) / Σ_j Var(s_j) over the points shown",
+    "share, 0 to 1",
+    "PCA",
+)
+READOUT = Formula(
+    "readout coordinate",
+    "s · w / ‖w‖, w = unembedding row of the token",
+    "state units",
+    "logit lens (nostalgebraist 2020), without the norm",
+)
+RANDOM = Formula(
+    "random coordinate", "s · u, u seeded Gaussian, orthonormal pair", "state units", "seeded"
+)
+CLOSING = Formula(
+    "closing of the cycle",
+    "max over l of ‖x[R,l] − x[R−1,l]‖ / ‖x[R,l]‖",
+    "1 (relative)",
+    "per-layer step size, arXiv 2604.11791",
+)
+
+
+def run_identity(recording: Recording) -> str:
+    """Name of the run: the same checkpoint, prompt, seed and start give the same name."""
+    start = np.ascontiguousarray(recording.states[0])
+    digest = hashlib.sha256(repr(recording.info).encode())
+    digest.update(start.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def compute(recording: Recording, selection: Selection, options: Options) -> Data:
+    """Project the selected tokens' states."""
+    tokens = selection.shown_tokens(recording.n_tokens)
+    states, recurrences, layers = _stations(recording, options)
+    n_layers = recording.n_layers
+    complete = int(recurrences[-1]) if len(recurrences) else 0
+    if options.states == "layers":
+        complete = len(recurrences) // n_layers
+    shown = states[:, list(tokens)].transpose(1, 0, 2)
+    run = run_identity(recording)
+    finite = np.isfinite(shown).all(-1)
+    points = shown[finite]
+    basis, locked, missing = _basis(recording, options, run, states, tokens, complete)
+    names, rows = _axes(recording, options, basis)
+    shares = projection.variance_shares(points, rows)
+    coordinates = np.full((*finite.shape, len(rows)), np.nan)
+    if basis is not None:
+        coordinates[finite] = projection.project(points, basis.mean, rows)
+    else:
+        coordinates = coordinates[:, :0]
+    if basis is None:
+        recurrences, layers = recurrences[:0], layers[:0]
+    data = Data(
+        statement="",
+        formulas=_formulas(options),
+        points=coordinates,
+        recurrences=recurrences,
+        layers=layers,
+        tokens=tokens,
+        labels=tuple(recording.info.token_labels[t] for t in tokens),
+        axes=tuple(Axis(n, float(s), locked) for n, s in zip(names, shares, strict=True)),
+        basis=basis,
+        locked=locked,
+        run=run,
+        closing=_closing(shown, complete, n_layers, options),
+        n_recurrences=complete,
+        n_layers=n_layers,
+        n_left_out=int((~finite).sum()),
+        missing_directions=missing,
+        options=options,
+    )
+    return replace(data, statement=_statement(data, recording))
+
+
+def _stations(
+    recording: Recording, options: Options
+) -> tuple[F32, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """States ``[S, T, d]`` along the path, with the recurrence and layer of each."""
+    n_layers = recording.n_layers
+    done = recording.layers_done  # read first: the worker may append meanwhile
+    if options.states == "layers":
+        whole = recording.layer_states
+        flat = whole.reshape(-1, *whole.shape[2:])[:done]
+        rest = [recording.layer(i // n_layers + 1, i % n_layers) for i in range(len(flat), done)]
+        if rest:
+            flat = np.concatenate([flat, np.stack([step.state for step in rest])])
+        index = np.arange(len(flat))
+        return flat, index // n_layers + 1, index % n_layers
+    ends = recording.states
+    if len(ends) < 2:
+        ends = ends[:0]
+    return ends, np.arange(len(ends)), np.full(len(ends), -1)
+
+
+def _basis(
+    recording: Recording,
+    options: Options,
+    run: str,
+    states: F32,
+    tokens: tuple[int, ...],
+    complete: int,
+) -> tuple[Basis | None, bool, tuple[int, ...]]:
+    """Axes to project on: (basis or None, whether it was locked, directions that are missing)."""
+    d = states.shape[-1]
+    nowhere = np.zeros(d)
+    if options.axes == "random":
+        pair = projection.random_pair(d, options.random_seed)
+        return _if_any(states, Basis(nowhere, pair, np.zeros(2), 0.0)), False, ()
+    if options.axes == "readout":
+        wanted = (options.readout_x, options.readout_y)
+        have = getattr(recording, "readout_directions", {})
+        missing = tuple(dict.fromkeys(i for i in wanted if i not in have))
+        if missing:
+            return None, False, missing
+        pair = projection.unit_rows(np.stack([have[i] for i in wanted]))
+        return _if_any(states, Basis(nowhere, pair, np.zeros(2), 0.0)), False, ()
+    given = options.basis
+    if given is not None and given.width == d and (given.run == run or options.keep_basis):
+        return _if_any(states, given), True, ()
+    fitted = states if options.fit_on == "all" else states[:, list(tokens)]
+    flat = fitted.reshape(-1, d)
+    basis = projection.fit_pca(flat[np.isfinite(flat).all(1)])
+    which = "all tokens" if options.fit_on == "all" else _count(len(tokens), "token")
+    kind = "every layer" if options.states == "layers" else "the ends"
+    said = f"{kind} of {_count(complete, 'recurrence')}, {which}"
+    return (
+        _if_any(states, replace(basis, fitted_on=said, run=run, n_recurrences=complete)),
+        False,
+        (),
+    )
+
+
+def _if_any(states: F32, basis: Basis) -> Basis | None:
+    return basis if len(states) else None
+
+
+def _axes(
+    recording: Recording, options: Options, basis: Basis | None
+) -> tuple[tuple[str, ...], F64]:
+    """Names of the axes and their directions ``[k, d]``."""
+    d = recording.info.architecture.d_model
+    if options.axes == "random":
+        names = tuple(f"random {i} of seed {options.random_seed}" for i in (1, 2))
+    elif options.axes == "readout":
+        wanted = (options.readout_x, options.readout_y)
+        names = tuple(f"readout of {_token(recording, i)}" for i in wanted)
+    else:
+        chosen = (options.pc_x, options.pc_y, options.pc_z)
+        kept = chosen if options.dimensions == "3-D" else chosen[:2]
+        names = tuple(f"PC{i}" for i in kept)
+        if basis is not None:
+            return names, np.stack([basis.component(i - 1) for i in kept])
+    return names, np.zeros((len(names), d)) if basis is None else basis.components
+
+
+def _closing(shown: F32, complete: int, n_layers: int, options: Options) -> F64:
+    """Relative distance of the last cycle from the one before, ``[N]``."""
+    size = n_layers if options.states == "layers" else 1
+    first = (complete - 1) * size if options.states == "layers" else complete
+    if complete < 2:
+        return np.full(len(shown), np.nan)
+    last = shown[:, first : first + size].astype(np.float64)
+    before = shown[:, first - size : first].astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = np.linalg.norm(last - before, axis=-1) / np.linalg.norm(last, axis=-1)
+    return np.asarray(gap.max(-1))
+
+
+def _formulas(options: Options) -> tuple[Formula, ...]:
+    coordinate = {"pca": PCA, "readout": READOUT, "random": RANDOM}[options.axes]
+    return (coordinate, SHARE, CLOSING)
+
+
+def _token(recording: Recording, token_id: int) -> str:
+    known = token_id < recording.info.architecture.vocab_size
+    return f"'{recording.label(token_id)}'" if known else str(token_id)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _statement(data: Data, recording: Recording) -> str:
+    """Say in one sentence what is shown, or what is missing."""
+    if data.missing_directions:
+        return _missing(data.missing_directions, recording)
+    if data.basis is None:
+        what = "layer" if data.by_layer else "recurrence"
+        return f"No {what} has been run yet: the trajectories start with the first."
+    if data.empty:
+        return f"None of the {data.n_left_out} states is finite: there is nothing to draw."
+    tokens = _count(len(data.tokens), "token")
+    if data.by_layer:
+        span = f"recurrences 1 to {data.newest}" if data.newest > 1 else "recurrence 1"
+        what = f"{tokens} after each of {_count(data.n_layers, 'layer')}, {span}"
+    else:
+        what = f"{tokens} at the ends of recurrences 0 to {data.newest}"
+    parts = [what, _axes_said(data)]
+    gap = _median(data.closing)
+    if gap is not None:
+        repeats = "the last cycle repeats" if data.by_layer else "the last state is"
+        parts.append(
+            f"{repeats} the one before to within {100 * gap:.3g} % (median)"
+            if data.by_layer
+            else f"{repeats} {100 * gap:.3g} % from the one before (median)"
+        )
+    if data.n_left_out:
+        parts.append(f"{_count(data.n_left_out, 'state')} not finite left out")
+    return "; ".join(parts) + "."
+
+
+def _axes_said(data: Data) -> str:
+    names = " × ".join(axis.name for axis in data.axes)
+    if data.options.axes == "readout" and data.basis is not None:
+        cosine = float(np.clip(data.basis.components[0] @ data.basis.components[1], -1, 1))
+        angle = np.degrees(np.arccos(cosine))
+        plane = ", a plane: drawn in 2-D" if data.options.dimensions == "3-D" else ""
+        return f"{names} ({angle:.0f}° apart{plane})"
+    share = 100 * sum(axis.share for axis in data.axes)
+    said = f"{names} hold {share:.1f} % of the variance shown"
+    if data.basis is None or data.options.axes != "pca":
+        flat = data.options.dimensions == "3-D"
+        return said + (" (a pair has no third axis: drawn in 2-D)" if flat else "")
+    if data.locked:
+        other = "" if data.basis.run == data.run else " of an earlier run"
+        return f"{said}, axes locked as fitted on {data.basis.fitted_on}{other}"
+    if data.provisional:
+        return f"{said}, axes provisional until {LOCK_AFTER} recurrences"
+    return f"{said}, axes fitted now"
+
+
+def _missing(ids: tuple[int, ...], recording: Recording) -> str:
+    vocab = recording.info.architecture.vocab_size
+    unknown = [i for i in ids if not 0 <= i < vocab]
+    if unknown:
+        return f"Token id {unknown[0]} does not exist: the model has ids 0 to {vocab - 1}."
+    names = " and ".join(f"{_token(recording, i)} (id {i})" for i in ids)
+    plural, have = ("s", "have") if len(ids) > 1 else ("", "has")
+    return f"The readout direction{plural} of {names} {have} not been read from the model yet."
+
+
+def _median(values: F64) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else None
+
+
+def table(data: Data) -> Table:
+    """One row for each token and station; coordinates in state units, exact."""
+    columns = ("position", "token", "recurrence", "layer", *(axis.name for axis in data.axes))
+    return Table(columns, _rows(data))
+
+
+def _rows(data: Data) -> Iterator[tuple[object, ...]]:
+    for row, (token, label) in enumerate(zip(data.tokens, data.labels, strict=True)):
+        for i, (recurrence, layer) in enumerate(zip(data.recurrences, data.layers, strict=True)):
+            at = "" if layer < 0 else int(layer)
+            yield (token, label, int(recurrence), at, *map(float, data.points[row, i]))

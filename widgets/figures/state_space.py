@@ -1,0 +1,202 @@
+"""The state-space plotter on paper: the same strokes, markers and angle as on the screen."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from loopscope.core.measures.projection import turn
+from loopscope.core.views.state_space_data import (
+    CLOSED_BELOW,
+    N_COLOURS,
+    Data,
+    Stroke,
+    placed,
+    scale_position,
+    strokes,
+)
+from loopscope.widgets.figures.style import Page, colour_map
+from loopscope.widgets.palette import RECURRENCE_MAP, token_colour
+
+LAYER_MARKERS = ("o", "s", "^", "D", "v", "p", "h", "*")
+# The yellow end of viridis cannot be read on white.
+_LIGHTEST = 0.86
+# Tokens up to which the last cycle of each is outlined, and named in the legend.
+_FEW = 12
+_ALL_MARKS = 1500
+_INK = "#1C1C1E"
+_MUTED = "#6A6A70"
+
+
+def draw(data: Data, figure: Figure, page: Page) -> None:
+    """Draw ``data`` on the empty ``figure``; the height follows from the width."""
+    figure.set_layout_engine("constrained")
+    figure.set_figheight(page.width * (0.62 if page.preset == "slide" else 0.78))
+    ax = figure.add_subplot()
+    if data.empty:
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, data.statement, ha="center", va="center", wrap=True, color=_MUTED)
+        return
+    place = placed(data, data.options.azimuth, data.options.elevation)
+    width = float(str(page.rc["lines.linewidth"]))
+    for part in strokes(data):
+        _draw_stroke(ax, data, place, part, width)
+    _draw_ends(ax, data, place, width)
+    if len(data.tokens) <= _FEW:
+        _draw_cycles(ax, data, place, width)
+    _frame(ax, data, place)
+    _legend(figure, ax, data, page)
+
+
+def _colour(part: Stroke, data: Data) -> tuple[float, float, float, float] | str:
+    if part.colour is not None:
+        return token_colour(part.colour)
+    return colour_map(RECURRENCE_MAP)(_LIGHTEST * scale_position(part, data))
+
+
+def _draw_stroke(ax: Axes, data: Data, place: np.ndarray, part: Stroke, width: float) -> None:
+    xy = place[list(part.rows), part.first : part.last + 1]
+    # Matplotlib breaks a line at NaN by itself.
+    ax.add_collection(
+        LineCollection(
+            list(xy), colors=[_colour(part, data)], alpha=part.alpha, linewidths=width,
+            capstyle="round", joinstyle="round",
+        )
+    )  # fmt: skip
+    if place.shape[0] * place.shape[1] > _ALL_MARKS:
+        return
+    for layer in np.unique(data.layers):
+        at = np.arange(part.first, part.last + 1)
+        at = at[data.layers[at] == layer]
+        dots = place[np.ix_(part.rows, at)].reshape(-1, 2)
+        ax.plot(
+            *dots.T, _marker(layer), color=_colour(part, data), alpha=part.alpha,
+            markersize=1.8 * width, markeredgewidth=0,
+        )  # fmt: skip
+
+
+def _marker(layer: int) -> str:
+    return LAYER_MARKERS[layer % len(LAYER_MARKERS)] if layer >= 0 else "o"
+
+
+def _draw_ends(ax: Axes, data: Data, place: np.ndarray, width: float) -> None:
+    """The newest state of every token, after each layer if those are shown, and the start."""
+    n_stations = place.shape[1]
+    newest = colour_map(RECURRENCE_MAP)(_LIGHTEST)
+    for row in range(len(data.tokens)):
+        by_token = data.options.colour == "token"
+        colour = token_colour(row % N_COLOURS) if by_token else newest
+        for s in range(max(n_stations - len(np.unique(data.layers)), 0), n_stations):
+            ax.plot(
+                *place[row, s], _marker(int(data.layers[s])), color=colour,
+                markersize=5 * width, markeredgecolor="white", markeredgewidth=0.4, zorder=4,
+            )  # fmt: skip
+        if not data.by_layer:
+            ax.plot(
+                *place[row, 0], "o", markersize=3.6 * width, markerfacecolor="none",
+                markeredgecolor=colour if by_token else colour_map(RECURRENCE_MAP)(0.0),
+                markeredgewidth=0.6, zorder=3,
+            )  # fmt: skip
+
+
+def _draw_cycles(ax: Axes, data: Data, place: np.ndarray, width: float) -> None:
+    """The last full cycle of each token, closed; dashed while it does not repeat yet."""
+    for row in range(len(data.tokens)):
+        cycle = place[row, data.last_cycle]
+        if len(cycle) >= 2:
+            closed = np.vstack([cycle, cycle[:1]])
+            style = "-" if data.closing[row] <= CLOSED_BELOW else (0, (3, 2))
+            ax.plot(*closed.T, linestyle=style, color=_INK, linewidth=0.7 * width, zorder=3)
+
+
+def _frame(ax: Axes, data: Data, place: np.ndarray) -> None:
+    finite = place[np.isfinite(place).all(-1)]
+    ax.autoscale_view()
+    if np.ptp(finite, axis=0).max() == 0:
+        ax.set_xlim(finite[0, 0] - 1, finite[0, 0] + 1)
+        ax.set_ylim(finite[0, 1] - 1, finite[0, 1] + 1)
+    if data.is_3d or data.options.equal_scale:
+        ax.set_aspect("equal", adjustable="datalim")
+    if not data.is_3d:
+        ax.set_xlabel(data.axes[0].label)
+        ax.set_ylabel(data.axes[1].label)
+        return
+    ax.set_axis_off()
+    ax.margins(0.1)
+    _draw_axes(ax, data)
+    ax.set_title(
+        "   ".join(axis.short for axis in data.axes) + " of variance",
+        color=_MUTED,
+        fontsize="medium",
+    )
+
+
+def _draw_axes(ax: Axes, data: Data) -> None:
+    """Where the three axes point, as arrows in the corner."""
+    length = 22.0
+    arrows = turn(np.eye(3), data.options.azimuth, data.options.elevation)
+    for axis, arrow in zip(data.axes, arrows, strict=True):
+        tip = tuple(length * arrow[:2])
+        for text, at, style in (("", tip, "-|>"), (axis.name, tuple(1.5 * np.array(tip)), None)):
+            ax.annotate(
+                text, xy=(0.1, 0.12), xycoords="axes fraction", xytext=at,
+                textcoords="offset points", ha="center", va="center", color=_MUTED,
+                annotation_clip=False,
+                arrowprops=None if style is None else {
+                    "arrowstyle": "<|-", "color": _MUTED, "lw": 0.7, "shrinkA": 0, "shrinkB": 0,
+                },
+            )  # fmt: skip
+
+
+def _legend(figure: Figure, ax: Axes, data: Data, page: Page) -> None:
+    if data.options.colour == "recurrence":
+        colours = colour_map(RECURRENCE_MAP)(np.linspace(0, _LIGHTEST, 128))
+        first, last = int(data.recurrences[0]), data.newest
+        scale = ScalarMappable(Normalize(first, max(last, first + 1)), ListedColormap(colours))
+        bar = figure.colorbar(scale, ax=ax, shrink=0.5, aspect=16, pad=0.02)
+        bar.set_label("recurrence")
+        bar.set_ticks(sorted({first, (first + last) // 2, last}))
+        bar.outline.set_visible(False)
+    handles = _shape_handles(data)
+    if data.options.colour == "token":
+        shown = list(zip(data.tokens, data.labels, strict=True))
+        handles += [
+            _handle("o", f"{t} {_printable(label)}", token_colour(i))
+            for i, (t, label) in enumerate(shown[:_FEW])
+        ]
+        if len(shown) > _FEW:
+            handles.append(Line2D([], [], linestyle="none", label=f"+ {len(shown) - _FEW} more"))
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    size = float(str(page.rc["legend.fontsize"]))
+    columns = int(page.width * 72 / (0.62 * size * longest + 3 * size))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(max(columns, 1), 6), frameon=False,
+        handletextpad=0.3, columnspacing=1.0,
+    )  # fmt: skip
+
+
+def _shape_handles(data: Data) -> list[Line2D]:
+    if data.by_layer:
+        return [
+            _handle(_marker(layer), f"layer {layer}", _MUTED, hollow=True)
+            for layer in range(min(data.n_layers, _FEW))
+        ]
+    return [_handle("o", "start $s_0$", _MUTED, hollow=True), _handle("o", "end", _MUTED)]
+
+
+def _handle(marker: str, label: str, colour: str, hollow: bool = False) -> Line2D:
+    return Line2D(
+        [], [], linestyle="none", marker=marker, color=colour, label=label, markersize=4,
+        markerfacecolor="none" if hollow else colour, markeredgewidth=0.7,
+    )  # fmt: skip
+
+
+def _printable(text: str) -> str:
+    """Keep matplotlib from reading ``$`` as mathematics, and long tokens short."""
+    short = text if len(text) <= 16 else text[:15] + "…"
+    return short.replace("$", r"\$")
