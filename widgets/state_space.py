@@ -66,7 +66,7 @@ class StateSpaceView(View):
             self.box.addItem(item, ignoreBounds=True)
         self.legend = Legend()
         self.overlay = _Overlay(self)
-        self.plot.layout.setContentsMargins(0, 8, 10, 0)
+        self.plot.layout.setContentsMargins(4, 8, 10, 2)
         bar = QHBoxLayout()
         bar.setContentsMargins(6, 0, 2, 0)
         bar.addWidget(self.status, 1)

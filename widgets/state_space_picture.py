@@ -153,6 +153,6 @@ class Picture:
 
 def recurrence_colour(position: float, theme: Theme) -> QColor:
     """Colour of a recurrence at ``position`` 0..1, without the end that the panel swallows."""
-    low, high = (0.25, 1.0) if theme.dark else (0.0, 0.86)
+    low, high = (0.35, 1.0) if theme.dark else (0.0, 0.86)
     r, g, b, _ = sample_map(RECURRENCE_MAP, np.asarray(low + (high - low) * position))
     return QColor(int(r), int(g), int(b))

@@ -73,9 +73,10 @@ def test_the_solid_is_seen_from_where_the_screen_sees_it(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("preset", ["one column", "two columns", "slide"])
 @pytest.mark.parametrize("dimensions", ["2-D", "3-D"])
-def test_nothing_is_cut_off(preset: str, dimensions: str) -> None:
+@pytest.mark.parametrize("states", ["ends", "layers"])
+def test_nothing_is_cut_off(preset: str, dimensions: str, states: str) -> None:
     _, figure = drawn(
-        Options(states="layers", colour="token", dimensions=dimensions),
+        Options(states=states, colour="token", dimensions=dimensions),
         preset, tokens=30, n_block=3, labels=["Ġinternationalisation"] * 30,
     )  # fmt: skip
     page = figure.bbox

@@ -36,7 +36,8 @@ _MUTED = "#6A6A70"
 def draw(data: Data, figure: Figure, page: Page) -> None:
     """Draw ``data`` on the empty ``figure``; the height follows from the width."""
     figure.set_layout_engine("constrained")
-    figure.set_figheight(page.width * (0.62 if page.preset == "slide" else 0.78))
+    plot = page.width * (0.52 if page.preset == "slide" else 0.72)
+    figure.set_figheight(plot + (0 if data.empty else _legend_height(_handles(data), page)))
     ax = figure.add_subplot()
     if data.empty:
         ax.set_axis_off()
@@ -162,6 +163,31 @@ def _legend(figure: Figure, ax: Axes, data: Data, page: Page) -> None:
         bar.set_label("recurrence")
         bar.set_ticks(sorted({first, (first + last) // 2, last}))
         bar.outline.set_visible(False)
+    handles = _handles(data)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=_columns(handles, page), frameon=False,
+        handletextpad=0.3, columnspacing=1.0,
+    )  # fmt: skip
+
+
+def _columns(handles: list[Line2D], page: Page) -> int:
+    """Columns of the legend that fit the page."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    size = _legend_size(page)
+    return min(max(int(page.width * 72 / (0.62 * size * longest + 3 * size)), 1), 6)
+
+
+def _legend_height(handles: list[Line2D], page: Page) -> float:
+    """Inches that the legend takes."""
+    rows = -(-len(handles) // _columns(handles, page))
+    return 1.5 * rows * _legend_size(page) / 72
+
+
+def _legend_size(page: Page) -> float:
+    return float(str(page.rc["legend.fontsize"]))
+
+
+def _handles(data: Data) -> list[Line2D]:
     handles = _shape_handles(data)
     if data.options.colour == "token":
         shown = list(zip(data.tokens, data.labels, strict=True))
@@ -171,13 +197,7 @@ def _legend(figure: Figure, ax: Axes, data: Data, page: Page) -> None:
         ]
         if len(shown) > _FEW:
             handles.append(Line2D([], [], linestyle="none", label=f"+ {len(shown) - _FEW} more"))
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    size = float(str(page.rc["legend.fontsize"]))
-    columns = int(page.width * 72 / (0.62 * size * longest + 3 * size))
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(max(columns, 1), 6), frameon=False,
-        handletextpad=0.3, columnspacing=1.0,
-    )  # fmt: skip
+    return handles
 
 
 def _shape_handles(data: Data) -> list[Line2D]:
