@@ -274,7 +274,9 @@ class StateSpaceView(View):
             room = self.canvas.width() - 60 if side == "bottom" else self.canvas.height() - 40
             text = next((t for t in (axis.label, axis.short) if self._fits(t, room)), None)
             text = text or metrics.elidedText(axis.name, Qt.TextElideMode.ElideRight, room)
-            self.plot.getAxis(side).setLabel(html.escape(text))
+            # Setting a label lays the plot out again, changed or not.
+            if self.plot.getAxis(side).labelText != html.escape(text):
+                self.plot.getAxis(side).setLabel(html.escape(text))
 
     def _empty_words(self) -> str:
         """What stands in the middle when there is nothing to draw."""

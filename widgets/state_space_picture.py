@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pyqtgraph as pg
@@ -153,6 +154,11 @@ class Picture:
 
 def recurrence_colour(position: float, theme: Theme) -> QColor:
     """Colour of a recurrence at ``position`` 0..1, without the end that the panel swallows."""
-    low, high = (0.35, 1.0) if theme.dark else (0.0, 0.86)
+    return QColor(*_sampled(round(position, 3), theme.dark))
+
+
+@cache
+def _sampled(position: float, dark: bool) -> tuple[int, int, int]:
+    low, high = (0.35, 1.0) if dark else (0.0, 0.86)
     r, g, b, _ = sample_map(RECURRENCE_MAP, np.asarray(low + (high - low) * position))
-    return QColor(int(r), int(g), int(b))
+    return int(r), int(g), int(b)
