@@ -1,0 +1,211 @@
+"""Readout: the top answer at each token after each recurrence, and where it flips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from loopscope.core.labels import visible
+from loopscope.core.measures.readout import (
+    FLIP,
+    NO_ANSWER,
+    PROBABILITY,
+    UNCHANGED_SINCE,
+    Flags,
+    Ids,
+    flips,
+    unchanged_since,
+)
+from loopscope.core.recording import F32, Recording
+from loopscope.core.selection import Selection
+from loopscope.core.views.base import Formula, Table, ViewData, option
+
+Lens = Literal["coda", "logit"]
+LENS_LABELS = {"coda": "coda lens", "logit": "logit lens"}
+
+NO_RUN = "No recurrence has been run. Press Space to run one."
+NO_READOUT = "This run did not keep its readouts. Turn on keeping them, then run again."
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of the readout."""
+
+    lens: Lens = option(
+        "coda",
+        "Lens",
+        "How a state is read out: head(coda(s_r)), as the model does at its end, or "
+        "head(norm(s_r)) without the coda",
+        labels={"coda": "coda lens: head(coda(s))", "logit": "logit lens: head(norm(s))"},
+    )
+    numbers: bool = option(
+        False, "Probabilities as numbers", "Written into the cells that are wide enough"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Recurrences ``first`` to ``last`` at which one row's top answer is the same."""
+
+    row: int
+    first: int
+    last: int
+    answer: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data(ViewData):
+    """Answers by recurrence. ``R`` recurrences, ``n`` shown tokens, ``k`` kept answers.
+
+    tokens : index of each shown token.
+    labels, token_texts : its text with spaces made visible, and exactly.
+    ids : int64 ``[R, n, k]``, most probable first.
+    probabilities : float32 ``[R, n, k]``, 0..1; NaN where the readout is not finite.
+    top : int64 ``[R, n]``, ``ids[..., 0]``, or -1 where the readout is not finite.
+    flip : bool ``[R, n]``, whether `top` differs from the previous recurrence's.
+    unchanged_since : int64 ``[n]``, the recurrence of the last flip; 1 without one, 0 for no run.
+    texts : the exact text of every id in `ids`.
+    lens : "coda" or "logit".  numbers : whether probabilities are written into the cells.
+    missing : what is missing when there is nothing to show, or "".
+    """
+
+    tokens: tuple[int, ...]
+    labels: tuple[str, ...]
+    token_texts: tuple[str, ...]
+    ids: Ids
+    probabilities: F32
+    top: Ids
+    flip: Flags
+    unchanged_since: Ids
+    texts: dict[int, str]
+    lens: Lens
+    numbers: bool
+    missing: str = ""
+
+    @property
+    def n_recurrences(self) -> int:
+        """Recurrences shown, ``R``."""
+        return len(self.ids)
+
+    @property
+    def formula(self) -> Formula:
+        """Where the shown probability comes from."""
+        return PROBABILITY[self.lens]
+
+    def text(self, answer: int) -> str:
+        """Readable text of an answer; "–" for none."""
+        return "–" if answer == NO_ANSWER else visible(self.texts[answer])
+
+    def spans(self) -> Iterator[Span]:
+        """Runs of recurrences with one answer, row by row, from left to right."""
+        n = self.n_recurrences
+        for row in range(len(self.tokens) if n else 0):
+            starts = [0, *np.flatnonzero(self.flip[:, row]).tolist()]
+            for first, after in zip(starts, [*starts[1:], n], strict=True):
+                yield Span(row, first + 1, after, int(self.top[first, row]))
+
+
+def compute(recording: Recording, selection: Selection, options: Options) -> Data:
+    """Gather the answers of the shown tokens and find their flips."""
+    tokens = selection.shown_tokens(recording.n_tokens)
+    answers = recording.answers(options.lens)
+    if answers is None or not len(answers.ids):
+        missing = NO_READOUT if answers is None else NO_RUN
+        ids = np.zeros((0, len(tokens), 0), np.int64)
+        probabilities = np.zeros((0, len(tokens), 0), np.float32)
+        top = np.zeros((0, len(tokens)), np.int64)
+    else:
+        missing = ""
+        ids = answers.ids[:, list(tokens)]
+        probabilities = answers.probabilities[:, list(tokens)]
+        top = np.where(np.isfinite(probabilities[..., 0]), ids[..., 0], NO_ANSWER)
+    flip = flips(top)
+    since = unchanged_since(flip)
+    return Data(
+        statement=missing or _statement(top, flip, since, LENS_LABELS[options.lens]),
+        formulas=(PROBABILITY[options.lens], FLIP, UNCHANGED_SINCE),
+        tokens=tokens,
+        labels=tuple(visible(recording.info.token_labels[t]) for t in tokens),
+        token_texts=tuple(recording.info.token_labels[t] for t in tokens),
+        ids=ids,
+        probabilities=probabilities,
+        top=top,
+        flip=flip,
+        unchanged_since=since,
+        texts={i: recording.label(i) for i in np.unique(ids).tolist()},
+        lens=options.lens,
+        numbers=options.numbers,
+        missing=missing,
+    )
+
+
+def _statement(top: Ids, flip: Flags, since: Ids, lens: str) -> str:
+    """Say since when how many answers have not changed."""
+    n_recurrences, n = top.shape
+    broken = int((top[-1] == NO_ANSWER).sum())
+    if broken:
+        return (
+            f"The readout of {broken} of {_tokens(n)} is not finite at recurrence "
+            f"{n_recurrences} ({lens})."
+        )
+    if n_recurrences == 1:
+        return "One recurrence has been run; a second one shows whether answers change."
+    n_changed = int(flip[-1].sum())
+    if n_changed == n:
+        every = "The answer" if n == 1 else f"The answers of all {_tokens(n)}"
+        return f"{every} changed at recurrence {n_recurrences}, the latest ({lens})."
+    last = int(since[~flip[-1]].max())
+    have = "has" if n - n_changed == 1 else "have"
+    who = f"{n - n_changed} of {_tokens(n)}" if n_changed else _all(n)
+    noun = "The answer" if n - n_changed == 1 else "The answers"
+    text = f"{noun} of {who} {have} not changed since recurrence {last}"
+    if n_changed:
+        text += f"; {n_changed} changed at recurrence {n_recurrences}, the latest"
+    return f"{text} ({lens})."
+
+
+def _tokens(n: int) -> str:
+    return "1 token" if n == 1 else f"{n} tokens"
+
+
+def _all(n: int) -> str:
+    return "the token shown" if n == 1 else f"all {n} tokens"
+
+
+def table(data: Data) -> Table:
+    """One row for each recurrence, token and kept answer."""
+    return Table(
+        (
+            "recurrence",
+            "token index",
+            "token",
+            "lens",
+            "rank",
+            "answer id",
+            "answer",
+            "probability",
+            "flip",
+            "unchanged since recurrence",
+        ),
+        _table_rows(data),
+    )
+
+
+def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
+    for r, i, k in np.ndindex(data.ids.shape):
+        answer = int(data.ids[r, i, k])
+        yield (
+            r + 1,
+            data.tokens[i],
+            data.token_texts[i],
+            data.lens,
+            k + 1,
+            answer,
+            data.texts[answer],
+            float(data.probabilities[r, i, k]),
+            int(data.flip[r, i]),
+            int(data.unchanged_since[i]),
+        )

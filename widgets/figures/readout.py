@@ -1,0 +1,129 @@
+"""The readout on paper."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
+
+from loopscope.core.views.readout import LENS_LABELS, Data
+from loopscope.widgets.figures.style import Page, colour_map
+from loopscope.widgets.palette import SIMILARITY_MAP
+
+# No taller than a printed page, in inches.
+_TALLEST = 8.8
+_INK = "#1C1C1E"
+
+
+def draw(data: Data, figure: Figure, page: Page) -> None:
+    """Draw answers, shades and flip marks; ``figure`` gets a height that fits the tokens."""
+    figure.set_layout_engine("constrained")
+    ax = figure.add_subplot()
+    if data.missing:
+        figure.set_figheight(0.6)
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, data.missing, ha="center", va="center", wrap=True)
+        return
+    n_rows, n = len(data.tokens), data.n_recurrences
+    size = float(str(page.rc["xtick.labelsize"]))
+    row_height = 1.75 * size / 72
+    above_and_below = 11.5 * size / 72
+    height = min(n_rows * row_height + above_and_below, _TALLEST)
+    row_height = (height - above_and_below) / n_rows
+    size = min(size, 72 * row_height / 1.25)
+    figure.set_figheight(height)
+    image = ax.imshow(
+        np.ma.masked_invalid(data.probabilities[..., 0].T),
+        cmap=colour_map(SIMILARITY_MAP), vmin=0, vmax=1, aspect="auto", interpolation="none",
+        extent=(0.5, n + 0.5, n_rows - 0.5, -0.5),
+    )  # fmt: skip
+    labels = [
+        f"{t} {fit(x, size, 8 * size)}" for t, x in zip(data.tokens, data.labels, strict=True)
+    ]
+    longest = max(_width(label, size) for label in labels)
+    cell_width = (page.width * 72 - longest - 14 * size) / n
+    _write_answers(ax, data, cell_width, size)
+    _mark_flips(ax, data)
+    ax.set_yticks(range(n_rows), labels, fontsize=size)
+    for label in ax.get_yticklabels():
+        label.set_parse_math(False)
+    ax.set_xticks(recurrence_ticks(n))
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel("recurrence $r$  (bar: the answer flips)")
+    ax.set_ylabel("token")
+    # On top, where its label has room however few the tokens are.
+    bar = figure.colorbar(image, ax=ax, location="top", pad=0.02, aspect=36, shrink=0.6)
+    bar.set_label(f"top answer's probability ({LENS_LABELS[data.lens]})")
+    bar.outline.set_visible(False)
+
+
+def recurrence_ticks(n: int) -> list[int]:
+    """Recurrence 1 and multiples of a round step."""
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 1000) if n / s <= 16)
+    return list(range(1, n + 1)) if step == 1 else [1, *range(step, n + 1, step)]
+
+
+def _write_answers(ax: Axes, data: Data, cell_width: float, size: float) -> None:
+    """Every cell's answer where it fits, else one text for each run of one answer."""
+    widest = max(_width(data.text(a), size) for a in data.texts)
+    each = cell_width >= min(widest + 2, 5 * size)
+    p = data.probabilities[..., 0]
+    if each:
+        places = [(row, r, 1) for r, row in np.ndindex(p.shape)]
+    else:
+        places = [(s.row, s.first - 1, s.last - s.first + 1) for s in data.spans()]
+    for row, r, length in places:
+        answer = data.text(int(data.top[r, row]))
+        numbered = each and data.numbers and p[r, row] == p[r, row]
+        if numbered and cell_width >= _width(f"{answer} 0.00", size) + 2:
+            answer += f" {p[r, row]:.2f}"
+        text = fit(answer, size, length * cell_width - 2)
+        if text:
+            under = p[r : r + max(1, int(_width(text, size) / cell_width)), row].mean()
+            ax.text(
+                r + 1 if each else r + 0.5 + 1.5 / cell_width, row, text,
+                ha="center" if each else "left", va="center_baseline", fontsize=size,
+                color=_ink(float(under)), parse_math=False, clip_on=True,
+            )  # fmt: skip
+
+
+def _mark_flips(ax: Axes, data: Data) -> None:
+    r, row = np.nonzero(data.flip)
+    for width, colour in ((2.2, "white"), (1.0, _INK)):
+        ax.vlines(r + 0.5, row - 0.5, row + 0.5, colors=colour, linewidths=width)
+
+
+def _ink(probability: float) -> str:
+    """Black on the bright half of the map, white on the dark one, by luminance."""
+    if probability != probability:
+        return _INK
+    rgb = np.array(colour_map(SIMILARITY_MAP)(probability)[:3])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ np.array([0.2126, 0.7152, 0.0722]))
+    return _INK if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
+
+
+@cache
+def _width(text: str, size: float) -> float:
+    """Width in points."""
+    if not text.strip():
+        return 0.0
+    path = TextPath((0, 0), text.replace("$", "S"), size=size, prop=FontProperties())
+    return float(path.get_extents().width)
+
+
+@cache
+def fit(text: str, size: float, width: float) -> str:
+    """As much of ``text`` as fits ``width`` points; nothing when that is not even one letter."""
+    if _width(text, size) <= width:
+        return text
+    for n in range(len(text) - 1, 0, -1):
+        short = text[:n] + "…"
+        if _width(short, size) <= width:
+            return short
+    return ""

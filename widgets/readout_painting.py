@@ -1,0 +1,329 @@
+"""How each part of the readout is painted."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QLineF, QRectF, Qt
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen
+
+from loopscope.core.measures.readout import NO_ANSWER
+from loopscope.core.views.readout import LENS_LABELS, Data
+from loopscope.widgets.matrix_layout import labelled
+from loopscope.widgets.palette import SIMILARITY_MAP, Theme
+from loopscope.widgets.readout_layout import PAD, Layout
+from loopscope.widgets.theme import sample_map
+
+LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+CENTRE = Qt.AlignmentFlag.AlignCenter
+
+Fonts = tuple[QFont, QFont]
+At = tuple[int | None, int | None]
+BLACK, WHITE = QColor("#101012"), QColor("#FFFFFF")
+
+
+def dark_text(probabilities: np.ndarray) -> np.ndarray:
+    """Whether black is more legible than white on the shade of each probability.
+
+    Contrast as WCAG 2.1 defines it, ``(L1 + 0.05) / (L2 + 0.05)`` of relative luminances.
+    """
+    rgb = sample_map(SIMILARITY_MAP, np.nan_to_num(probabilities))[..., :3] / 255.0
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
+    return (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05)
+
+
+class _Elider:
+    """Elided texts, each measured once."""
+
+    def __init__(self, metrics: QFontMetricsF) -> None:
+        self._metrics = metrics
+        self._widths: dict[str, float] = {}
+        self._elided: dict[tuple[str, int], str] = {}
+
+    def width(self, text: str) -> float:
+        if text not in self._widths:
+            self._widths[text] = self._metrics.horizontalAdvance(text)
+        return self._widths[text]
+
+    def fit(self, text: str, width: float) -> str:
+        """As much of ``text`` as fits; nothing when that is not even one letter."""
+        if self.width(text) <= width:
+            return text
+        key = (text, int(width))
+        if key not in self._elided:
+            short = self._metrics.elidedText(text, Qt.TextElideMode.ElideRight, width)
+            self._elided[key] = short if len(short) > 1 and self.width(short) <= width else ""
+        return self._elided[key]
+
+
+def draw_answers(painter: QPainter, data: Data, where: Layout, theme: Theme, fonts: Fonts) -> None:
+    """Write the answer into every cell, or once into each run of one answer."""
+    text_font, number_font = fonts
+    elider = _Elider(QFontMetricsF(text_font))
+    dark = dark_text(data.probabilities[..., 0])
+    sight = where.rows_in_sight(len(data.tokens))
+    grid = QPen(QColor(theme.panel), 1)
+    pieces = []  # rectangle, text, probability, black
+    if where.each:
+        for row in sight:
+            for column in range(data.n_recurrences):
+                pieces.append((where.cell(row, column), row, column))
+    else:
+        for span in data.spans():
+            if span.row in sight:
+                n = span.last - span.first + 1
+                pieces.append((where.cell(span.row, span.first - 1, n), span.row, span.first - 1))
+    texts = {answer: data.text(answer) for answer in np.unique(data.top).tolist()}
+    painter.setFont(text_font)
+    slack = 4.0 if not where.each else 3.0
+    for rect, row, column in pieces:
+        answer = int(data.top[column, row])
+        room = rect.width() - slack
+        if where.numbers == "beside":
+            room -= QFontMetricsF(number_font).horizontalAdvance("0.00") + PAD
+        text = elider.fit(texts[answer], room)
+        if not text:
+            continue
+        under = dark[column, row]
+        if not where.each:
+            # The shade under the text, which may differ from the shade at the flip.
+            n_under = max(1, int(elider.width(text) / where.column_width))
+            under = dark[column : column + n_under, row].mean() > 0.5
+        known = answer != NO_ANSWER
+        painter.setPen((BLACK if under else WHITE) if known else QColor(theme.muted))
+        if not where.each:
+            painter.drawText(rect.adjusted(slack, 0, 0, 0), LEFT, text)
+        elif where.numbers == "beside":
+            painter.drawText(rect.adjusted(PAD, 0, 0, 0), LEFT, text)
+        elif where.numbers == "below":
+            painter.drawText(rect.adjusted(0, 1, 0, -rect.height() / 2 + 1), CENTRE, text)
+        else:
+            painter.drawText(rect, CENTRE, text)
+    _draw_numbers(painter, data, where, number_font, dark, sight)
+    painter.setPen(grid)
+    lines = [
+        QLineF(where.cells.left(), y, where.cells.right(), y)
+        for row in sight
+        if (y := where.cell(row, 0).bottom() - 0.5)
+    ]
+    if where.each:
+        lines += [
+            QLineF(x, where.cells.top(), x, where.cells.bottom())
+            for column in range(data.n_recurrences)
+            if (x := where.cell(0, column).right() - 0.5)
+        ]
+    painter.drawLines(lines)
+
+
+def _draw_numbers(
+    painter: QPainter, data: Data, where: Layout, font: QFont, dark: np.ndarray, sight: range
+) -> None:
+    if not where.numbers:
+        return
+    painter.setFont(font)
+    for row in sight:
+        for column in range(data.n_recurrences):
+            p = float(data.probabilities[column, row, 0])
+            if p != p:
+                continue
+            rect = where.cell(row, column)
+            painter.setPen(BLACK if dark[column, row] else WHITE)
+            if where.numbers == "beside":
+                painter.drawText(rect.adjusted(0, 0, -PAD + 1, 0), RIGHT, f"{p:.2f}")
+            else:
+                half = rect.adjusted(0, rect.height() / 2 - 1, 0, -1)
+                painter.drawText(half, CENTRE, f"{p:.2f}")
+
+
+def draw_flips(painter: QPainter, data: Data, where: Layout, theme: Theme) -> None:
+    """A bar at the left edge of each cell whose answer is a new one."""
+    thin = where.column_width < 8
+    sight = where.rows_in_sight(len(data.tokens))
+    for column, row in np.argwhere(data.flip):
+        if row in sight:
+            cell = where.cell(int(row), int(column))
+            _draw_flip(painter, cell.left(), cell.top(), cell.height(), theme, thin)
+
+
+def _draw_flip(
+    painter: QPainter, x: float, top: float, height: float, theme: Theme, thin: bool
+) -> None:
+    """One bar, with edges of the panel's colour so that it is seen on any shade."""
+    if not thin:
+        painter.fillRect(QRectF(x - 2, top, 5, height), QColor(theme.panel))
+    else:
+        painter.fillRect(QRectF(x - 0.5, top, 2, height), QColor(theme.panel))
+    bar = QRectF(x - 0.5, top, 1, height) if thin else QRectF(x - 1, top, 2.5, height)
+    painter.fillRect(bar, QColor(theme.text))
+
+
+def draw_labels(
+    painter: QPainter, data: Data, where: Layout, theme: Theme, fonts: Fonts, cursor: At
+) -> None:
+    """Token index and text before each row; recurrences below. The cursor's are bold."""
+    text_font, number_font = fonts
+    bold = QFont(text_font)
+    bold.setBold(True)
+    metrics = {False: QFontMetricsF(text_font), True: QFontMetricsF(bold)}
+    painter.save()
+    painter.setClipRect(where.row_labels.adjusted(-2, 0, 4, 0))
+    labels = where.row_labels
+    for row in where.rows_in_sight(len(data.tokens)):
+        rect = where.cell(row, 0)
+        at_cursor = row == cursor[0]
+        index = QRectF(labels.left(), rect.top(), where.index_width - 5, rect.height())
+        painter.setFont(number_font)
+        painter.setPen(QColor(theme.muted))
+        painter.drawText(index, RIGHT, str(data.tokens[row]))
+        painter.setFont(bold if at_cursor else text_font)
+        painter.setPen(QColor(theme.text))
+        room = labels.width() - where.index_width
+        label = metrics[at_cursor].elidedText(data.labels[row], Qt.TextElideMode.ElideMiddle, room)
+        beside = QRectF(labels.left() + where.index_width, rect.top(), room, rect.height())
+        painter.drawText(beside, RIGHT, label)
+    painter.restore()
+    _draw_recurrences(painter, data, where, theme, number_font, cursor[1])
+    painter.setFont(text_font)
+    painter.setPen(QColor(theme.muted))
+    word = "recurrence r"
+    if metrics[False].horizontalAdvance(word) > where.title.width():
+        word = "r"
+    painter.drawText(where.title, RIGHT if where.title.left() < labels.right() else CENTRE, word)
+
+
+def _draw_recurrences(
+    painter: QPainter, data: Data, where: Layout, theme: Theme, font: QFont, cursor: int | None
+) -> None:
+    """Thinned numbers; the cursor's is always there and those it would touch give way."""
+    n, wide = data.n_recurrences, QFontMetricsF(font).horizontalAdvance("0")
+    painter.setPen(QColor(theme.text))
+    for i in {*labelled(n, where.column_stride, True), *([cursor - 1] if cursor else [])}:
+        at_cursor = i + 1 == cursor
+        apart = abs(i + 1 - cursor) * where.column_width if cursor else np.inf
+        if not at_cursor and apart < wide * (len(str(i + 1)) + 1.6):
+            continue
+        middle = where.cell(0, i).center().x()
+        font.setBold(at_cursor)
+        painter.setFont(font)
+        below = where.column_labels
+        painter.drawText(QRectF(middle - 30, below.top(), 60, below.height()), CENTRE, str(i + 1))
+    font.setBold(False)
+
+
+def draw_legend(painter: QPainter, data: Data, where: Layout, theme: Theme, fonts: Fonts) -> None:
+    """Lens on the left; what shade and bar mean on the right, as far as there is room."""
+    painter.setFont(fonts[0])
+    metrics, legend = QFontMetricsF(fonts[0]), where.legend
+    wide, x = metrics.horizontalAdvance, legend.right()
+    lens = LENS_LABELS[data.lens]
+    left = legend.left() + wide(lens) + 14
+    ramp = 48.0
+
+    def put(text: str, colour: str) -> None:
+        nonlocal x
+        painter.setPen(QColor(colour))
+        painter.drawText(QRectF(x - wide(text) - 1, legend.top(), wide(text) + 1, legend.height()),
+                         RIGHT, text)  # fmt: skip
+        x -= wide(text) + 4
+
+    painter.setPen(QColor(theme.text))
+    painter.drawText(legend, LEFT, lens)
+    flip, probability = "answer flips", "probability"
+    total = wide(probability) + wide("0") + wide("1") + ramp + 16
+    if x - left >= total + wide(flip) + 26:
+        put(flip, theme.muted)
+        _draw_flip(painter, x - 3, legend.top() + 1, legend.height() - 2, theme, False)
+        x -= 22
+    elif x - left < total:
+        probability, total = "p", total - wide(probability) + wide("p")
+        if x - left < total:
+            return
+    put("1", theme.muted)
+    shades = np.ascontiguousarray(sample_map(SIMILARITY_MAP, np.linspace(0, 1, 64))[None])
+    image = QImage(shades.data, 64, 1, 256, QImage.Format.Format_RGBA8888)
+    painter.drawImage(QRectF(x - ramp, legend.top() + 3, ramp, legend.height() - 6), image)
+    x -= ramp + 4
+    put("0", theme.muted)
+    x -= 2
+    put(probability, theme.muted)
+
+
+def draw_marks(
+    painter: QPainter, data: Data, where: Layout, theme: Theme, cursor: At, hover: At
+) -> None:
+    """Outline the cursor's cell, and the row, column or cell pointed at."""
+    painter.save()
+    painter.setClipRect(where.cells.adjusted(-3, -3, 3, 3))
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    for at, colour in ((hover, theme.hover), (cursor, theme.accent)):
+        row, recurrence = at
+        if at == cursor and colour == theme.hover:
+            continue
+        if row is not None and recurrence is not None:
+            rect = where.cell(row, recurrence - 1)
+        elif row is not None and colour == theme.hover:
+            rect = where.cell(row, 0, data.n_recurrences)
+        elif recurrence is not None and colour == theme.hover:
+            rect = where.cells.intersected(where.cell(0, recurrence - 1).adjusted(0, 0, 0, 1e6))
+            rect.setTop(where.cells.top())
+        else:
+            continue
+        # An inner line of the panel's colour keeps the outline legible on every shade.
+        if rect.width() >= 8:
+            painter.setPen(QPen(QColor(theme.panel), 1))
+            painter.drawRect(rect.adjusted(1.5, 1.5, -2.5, -2.5))
+        else:
+            rect = rect.adjusted(-2, 0, 2, 0)
+        painter.setPen(QPen(QColor(colour), 2))
+        painter.drawRect(rect.adjusted(0, 0, -1, -1))
+    painter.restore()
+
+
+def draw_side(
+    painter: QPainter, data: Data, side: QRectF, theme: Theme, fonts: Fonts, cursor: At
+) -> None:
+    """The kept answers of the cursor's cell as bars, and since when its answer is the same."""
+    text_font, number_font = fonts
+    metrics = QFontMetricsF(text_font)
+    line = metrics.height()
+    row, recurrence = cursor
+
+    def write(y: float, text: str, colour: str) -> None:
+        painter.setFont(text_font)
+        painter.setPen(QColor(colour))
+        short = metrics.elidedText(text, Qt.TextElideMode.ElideRight, side.width())
+        painter.drawText(QRectF(side.left(), y, side.width(), line), LEFT, short)
+
+    if row is None or recurrence is None:
+        what = "The initial state is not read out" if recurrence is None else "Token not shown"
+        painter.setFont(text_font)
+        painter.setPen(QColor(theme.muted))
+        painter.drawText(side, Qt.TextFlag.TextWordWrap, what)
+        return
+    y = side.top()
+    write(y, f"r = {recurrence}, token {data.tokens[row]} '{data.labels[row]}'", theme.text)
+    y += line + 3
+    number_wide = QFontMetricsF(number_font).horizontalAdvance("0.000") + 2
+    elider = _Elider(metrics)
+    answers = [data.text(int(a)) for a in data.ids[recurrence - 1, row]]
+    answer_wide = min(max(map(elider.width, answers)), 0.42 * side.width()) + 6
+    track = QRectF(side.left() + answer_wide, 0, side.width() - answer_wide - number_wide, line)
+    for text, p in zip(answers, data.probabilities[recurrence - 1, row].tolist(), strict=True):
+        if y + line > side.bottom():
+            return
+        write_rect = QRectF(side.left(), y, answer_wide - 4, line)
+        painter.setFont(text_font)
+        painter.setPen(QColor(theme.text))
+        painter.drawText(write_rect, LEFT, elider.fit(text, answer_wide - 4))
+        bar = QRectF(track.left(), y + 3, track.width(), line - 6)
+        painter.fillRect(bar, QColor(theme.line))
+        if p == p:
+            bar.setWidth(max(1.0, track.width() * min(max(p, 0.0), 1.0)))
+            painter.fillRect(bar, QColor(theme.muted))
+        painter.setFont(number_font)
+        painter.drawText(QRectF(side.right() - number_wide, y, number_wide, line), RIGHT,
+                         "–" if p != p else f"{p:.3f}")  # fmt: skip
+        y += line + 2
+    if y + line + 3 <= side.bottom():
+        write(y + 3, f"unchanged since r = {data.unchanged_since[row]}", theme.muted)

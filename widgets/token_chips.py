@@ -1,0 +1,278 @@
+"""The prompt's tokens as chips in one row that scrolls sideways."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import (
+    QColor,
+    QFontMetricsF,
+    QHelpEvent,
+    QMouseEvent,
+    QPainter,
+    QPainterPath,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from loopscope.core.labels import visible
+from loopscope.core.selection import Selection
+from loopscope.widgets.palette import LIGHT, OKABE_ITO, Theme, token_colour
+
+HEIGHT, GAP, PAD, WIDEST = 24, 3, 6, 150
+# Width of the arrows that show at an end with more tokens beyond it.
+ARROW = 18
+
+
+class TokenChips(QWidget):
+    """One chip for each token.
+
+    Signals
+    -------
+    select_requested(dict)
+        Click: ``{"token": i}``. Ctrl+click adds or removes i, Shift+click takes the range from
+        the chip last clicked: ``{"token": i, "tokens": (...)}``; no tokens means all.
+    hover_changed(dict)
+        ``{"token": i}``, or ``{}`` when the pointer left.
+    """
+
+    select_requested = Signal(dict)
+    hover_changed = Signal(dict)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.theme: Theme = LIGHT
+        self.labels: tuple[str, ...] = ()
+        self.selection = Selection()
+        self.hovered: int | None = None
+        self.dimmed = False
+        self.offset = 0.0
+        self._lefts: list[float] = []
+        self._widths: list[float] = []
+        self._anchor: int | None = None
+        self._pointed: int | None = None
+        self.setMouseTracking(True)
+        self.setFixedHeight(HEIGHT)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+
+    def sizeHint(self) -> QSize:  # Qt's name
+        """Wide enough for all; the layout may give less."""
+        return QSize(int(self._total), HEIGHT)
+
+    def minimumSizeHint(self) -> QSize:  # Qt's name
+        """Never a reason to widen the window."""
+        return QSize(60, HEIGHT)
+
+    # ---- what is shown ----
+    def show_tokens(self, labels: tuple[str, ...]) -> None:
+        """Show new tokens."""
+        self.labels, self.dimmed, self._anchor, self._pointed = labels, False, None, None
+        self._measure()
+        self.scroll_to(self.offset)
+
+    def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
+        """Mark the cursor's token, the selected tokens and the one pointed at."""
+        moved = selection.token != self.selection.token
+        self.selection, self.hovered = selection, hover.get("token")
+        if moved:
+            self.reveal(selection.token)
+        self.update()
+
+    def set_dimmed(self, dimmed: bool) -> None:
+        """Dim the chips of a run that is not the prompt's."""
+        self.dimmed = dimmed
+        self.update()
+
+    def reveal(self, token: int) -> None:
+        """Scroll so that a token can be seen, with its neighbours."""
+        if not 0 <= token < len(self.labels):
+            return
+        margin = ARROW + 12
+        left, right = self._lefts[token], self._lefts[token] + self._widths[token]
+        if left - self.offset < margin:
+            self.scroll_to(left - margin)
+        elif right - self.offset > self.width() - margin:
+            self.scroll_to(right - self.width() + margin)
+
+    def scroll_to(self, offset: float) -> None:
+        """Scroll so that what is ``offset`` pixels from the first chip is at the left edge."""
+        self.offset = max(0.0, min(offset, self._total - self.width()))
+        self.update()
+
+    # ---- where things are ----
+    def chip(self, token: int) -> QRectF:
+        """The rectangle of one chip."""
+        return QRectF(self._lefts[token] - self.offset, 1, self._widths[token], HEIGHT - 2)
+
+    def chip_centre(self, token: int) -> QPoint:
+        """Pixel in the middle of a chip."""
+        return self.chip(token).center().toPoint()
+
+    def token_at(self, point: QPointF) -> int | None:
+        """The token under a pixel."""
+        if self._arrow_at(point):
+            return None
+        x = point.x() + self.offset
+        for i, (left, width) in enumerate(zip(self._lefts, self._widths, strict=True)):
+            if left - GAP / 2 <= x < left + width + GAP / 2:
+                return i
+        return None
+
+    def _arrow_at(self, point: QPointF) -> int:
+        """-1 or 1 on the arrow of an end with more tokens, else 0."""
+        if self.offset > 0 and point.x() < ARROW:
+            return -1
+        more = self._total - self.width() - self.offset > 0.5
+        return 1 if more and point.x() > self.width() - ARROW else 0
+
+    @property
+    def _total(self) -> float:
+        return self._lefts[-1] + self._widths[-1] + 1 if self._lefts else 0.0
+
+    def _measure(self) -> None:
+        metrics = QFontMetricsF(self.font())
+        self._lefts, self._widths, left = [], [], 1.0
+        for label in self.labels:
+            width = min(metrics.horizontalAdvance(visible(label)), WIDEST) + 2 * PAD
+            width = max(width, HEIGHT - 4)
+            self._lefts.append(left)
+            self._widths.append(width)
+            left += width + GAP
+        self.updateGeometry()
+
+    # ---- events ----
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Select, add, remove or take a range."""
+        if event.button() != Qt.MouseButton.LeftButton:
+            return
+        if arrow := self._arrow_at(event.position()):
+            self.scroll_to(self.offset + arrow * 0.7 * self.width())
+            return
+        token = self.token_at(event.position())
+        if token is None:
+            return
+        keys = event.modifiers()
+        ctrl = bool(keys & Qt.KeyboardModifier.ControlModifier)
+        shift = bool(keys & Qt.KeyboardModifier.ShiftModifier)
+        anchor = self.selection.token if self._anchor is None else self._anchor
+        if not shift:
+            self._anchor = token
+        if not (ctrl or shift):
+            self.select_requested.emit({"token": token})
+            return
+        chosen = set(self.selection.tokens)
+        if shift:
+            between = set(range(min(anchor, token), max(anchor, token) + 1))
+            chosen = chosen | between if ctrl else between
+        else:
+            chosen ^= {token}
+        if len(chosen) == len(self.labels):
+            chosen = set()
+        self.select_requested.emit({"token": token, "tokens": tuple(sorted(chosen))})
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Tell which token is pointed at."""
+        self._point_at(self.token_at(event.position()))
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """Nothing is pointed at."""
+        self._point_at(None)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Scroll sideways."""
+        if self._total <= self.width():
+            event.ignore()
+            return
+        delta = event.angleDelta()
+        self.scroll_to(self.offset - (delta.x() or delta.y()) / 2)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the cursor's token in sight."""
+        self.scroll_to(self.offset)
+        self.reveal(self.selection.token)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Take a new font."""
+        if event.type() == QEvent.Type.FontChange:
+            self._measure()
+
+    def event(self, event: QEvent) -> bool:
+        """Answer tooltips with the token under the pointer."""
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            QToolTip.showText(event.globalPos(), self.tip_at(QPointF(event.pos())), self)
+            return True
+        return super().event(event)
+
+    def tip_at(self, point: QPointF) -> str:
+        """The tooltip of what is under a pixel."""
+        if self._arrow_at(point):
+            return "More tokens: click or turn the wheel"
+        token = self.token_at(point)
+        if token is None:
+            return ""
+        return (
+            f"Token {token} '{visible(self.labels[token])}'. Click: cursor. Ctrl+click: add or "
+            "remove; Shift+click: range. The chosen tokens drive every view."
+        )
+
+    def _point_at(self, token: int | None) -> None:
+        if token != self._pointed:
+            self._pointed = token
+            self.hover_changed.emit({} if token is None else {"token": token})
+
+    # ---- drawing ----
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Chips in sight, then the arrows."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        metrics = QFontMetricsF(self.font())
+        shown = self.selection.shown_tokens(len(self.labels))
+        # Colours tell tokens apart only as far as there are colours.
+        few = shown if len(shown) <= len(OKABE_ITO) else ()
+        rank = {token: i for i, token in enumerate(few)}
+        for i, label in enumerate(self.labels):
+            rect = self.chip(i)
+            if rect.right() >= 0 and rect.left() <= self.width():
+                text = metrics.elidedText(
+                    visible(label), Qt.TextElideMode.ElideMiddle, rect.width() - 2 * PAD + 1
+                )
+                self._draw_chip(painter, rect, text, i, i in shown, rank.get(i))
+        for side in (-1, 1):
+            x = 1.0 if side < 0 else self.width() - 1.0
+            if self._arrow_at(QPointF(x, 5)) == side:
+                self._draw_arrow(painter, side)
+
+    def _draw_chip(
+        self, painter: QPainter, rect: QRectF, text: str, i: int, shown: bool, rank: int | None
+    ) -> None:
+        theme = self.theme
+        painter.setOpacity(0.4 if self.dimmed else 1.0)
+        filled = theme.hover if i == self.hovered else theme.button if shown else theme.window
+        painter.setPen(QPen(QColor(theme.line), 1))
+        painter.setBrush(QColor(filled))
+        rect = rect.adjusted(0.5, 0.5, -0.5, -0.5)
+        painter.drawRoundedRect(rect, 4, 4)
+        painter.setPen(QColor(theme.text if shown else theme.muted))
+        painter.drawText(rect.adjusted(0, -1, 0, -1), Qt.AlignmentFlag.AlignCenter, text)
+        if rank is not None:
+            stripe = QRectF(rect.left() + 4, rect.bottom() - 4, rect.width() - 8, 2.5)
+            painter.fillRect(stripe, QColor(token_colour(rank)))
+        if i == self.selection.token:
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.setPen(QPen(QColor(theme.accent), 2))
+            painter.drawRoundedRect(rect.adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
+        painter.setOpacity(1.0)
+
+    def _draw_arrow(self, painter: QPainter, side: int) -> None:
+        left = 0.0 if side < 0 else self.width() - ARROW
+        painter.fillRect(QRectF(left, 0, ARROW, HEIGHT), QColor(self.theme.window))
+        middle = left + ARROW / 2
+        path = QPainterPath(QPointF(middle - 3 * side, HEIGHT / 2 - 5))
+        path.lineTo(middle + 2 * side, HEIGHT / 2)
+        path.lineTo(middle - 3 * side, HEIGHT / 2 + 5)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(QColor(self.theme.text), 1.6))
+        painter.drawPath(path)
