@@ -1,8 +1,8 @@
 """Colours shared by screen and page. No Qt, no matplotlib.
 
 Each colour means one thing: the accent is the cursor and nothing else; recurrence is viridis;
-similarity 0..1 is cividis; signed values diverge around a neutral middle; tokens and runs take the
-eight colour-blind-safe colours of Okabe and Ito.
+similarity 0..1 is cividis; distance is magma; signed values diverge around a neutral middle; tokens
+and runs take the eight colour-blind-safe colours of Okabe and Ito.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ OKABE_ITO: tuple[str, ...] = (
 )
 RECURRENCE_MAP = "viridis"
 SIMILARITY_MAP = "cividis"
+# Distances on a log scale.
+DISTANCE_MAP = "magma"
 # Anchors of the diverging map, low to high, middle neutral; blue to brown, never red to green.
 DIVERGING: tuple[str, ...] = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#E8D2B0", "#BF812D", "#8C510A")
 # One muted hue for each distinct set of weights in the graph, in order of first appearance.

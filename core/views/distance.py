@@ -1,0 +1,209 @@
+"""Distance to the end: how far each token's state still is from its last one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from loopscope.core.labels import visible
+from loopscope.core.measures.settling import F64, distance_to_end, relative_floor, state_norm
+from loopscope.core.recording import F32, Recording
+from loopscope.core.selection import Selection
+from loopscope.core.views.base import Formula, Table, ViewData, option
+
+Scale = Literal["absolute", "relative"]
+ENDS = -1
+
+NO_RUN = "No recurrence has been run. Press Space to run one."
+ONE_PER_LAYER = "A layer's distance needs two recurrences. Press Space to run another one."
+
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_SOURCE = "arXiv 2502.05171"
+_CYCLE = "arXiv 2604.11791"
+FORMULAS = {
+    ("absolute", False): Formula("distance to the end", "‖s_r − s_R‖", "state units", _SOURCE),
+    ("relative", False): Formula(
+        "relative distance to the end", "‖s_r − s_R‖ / ‖s_R‖", "1", _SOURCE
+    ),
+    ("absolute", True): Formula("distance to the end", "‖x[r,l] − x[R,l]‖", "state units", _CYCLE),
+    ("relative", True): Formula(
+        "relative distance to the end", "‖x[r,l] − x[R,l]‖ / ‖x[R,l]‖", "1", _CYCLE
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of the distance map."""
+
+    distance: Scale = option(
+        "absolute",
+        "Distance",
+        "As it is, or over the norm of the last state",
+        labels={"absolute": "absolute: ‖s − s_R‖", "relative": "relative: ‖s − s_R‖/‖s_R‖"},
+    )
+    layer: int = option(
+        ENDS, "Measured from layer", "A layer of the cycle, from 0; -1 for the recurrence ends",
+        low=ENDS, high=1000,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data(ViewData):
+    """Distances by recurrence. ``R`` recurrences, ``n`` columns, ``t`` shown tokens.
+
+    distances : float64 ``[t, n]``, in `formula`'s unit; the end itself, 0, is left out.
+    first : recurrence of column 0: 0, the initial state, for recurrence ends; 1 for a layer.
+    last : R, the recurrence that is measured from.
+    low, high : ends of the colour scale: the smallest distance above 0 and above the rounding
+        floor, and the largest; NaN without.
+    layer : the layer measured, or -1 for the recurrence ends.
+    tokens, labels, token_texts : index, readable and exact text of each shown token.
+    missing : what is missing when there is nothing to show, or "".
+    """
+
+    distances: F64
+    first: int
+    last: int
+    low: float
+    high: float
+    distance: Scale
+    layer: int
+    tokens: tuple[int, ...]
+    labels: tuple[str, ...]
+    token_texts: tuple[str, ...]
+    missing: str = ""
+
+    @property
+    def formula(self) -> Formula:
+        """Where the numbers come from."""
+        return FORMULAS[self.distance, self.layer != ENDS]
+
+    @property
+    def symbol(self) -> str:
+        """The measure in symbols with the numbers put in, such as "‖sᵣ − s₁₂‖"."""
+        return (
+            self.formula.formula.replace("s_R", "s" + str(self.last).translate(_SUBSCRIPTS))
+            .replace("s_r", "sᵣ")
+            .replace("[R,", f"[{self.last},")
+            .replace("l]", f"{self.layer}]")
+        )
+
+    @property
+    def unit(self) -> str:
+        """Unit of the shown distance; empty for a ratio."""
+        return "" if self.distance == "relative" else self.formula.unit
+
+    def levels(self) -> F64:
+        """Place of each distance on the log colour scale, 0 (near) to 1 (far); NaN stays NaN.
+
+        A distance of exactly 0 (the state has stopped changing) has level 0, infinity level 1.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shown = np.log(self.distances / self.low)
+            span = np.log(self.high / self.low)
+            level = shown / span if span > 0 else np.where(self.distances > 0, 1.0, 0.0)
+        level = np.where(self.distances == 0, 0.0, level)
+        return np.where(np.isnan(self.distances), np.nan, np.clip(level, 0, 1))
+
+
+def compute(recording: Recording, selection: Selection, options: Options) -> Data:
+    """Measure every state of the shown tokens against the last one."""
+    info = recording.info
+    tokens = selection.shown_tokens(recording.n_tokens)
+    layer = min(max(int(options.layer), ENDS), recording.n_layers - 1)
+    path, first = _path(recording, layer)
+    last = first + len(path) - 1
+    if len(tokens) < recording.n_tokens:
+        path = path[:, list(tokens)]
+    missing = "" if last >= 1 else NO_RUN
+    if last == 1 and layer != ENDS:
+        missing = ONE_PER_LAYER
+    relative = options.distance == "relative"
+    # Without the last row: the end is at distance 0 of itself.
+    distances = np.ascontiguousarray(distance_to_end(path, relative)[:-1].T)
+    distances = distances if not missing else np.zeros((len(tokens), 0))
+    floor = relative_floor(info.dtype) * (1.0 if relative else _typical_norm(path))
+    low, high = _scale(distances, floor)
+    data = Data(
+        statement=missing,
+        formulas=(FORMULAS[options.distance, layer != ENDS],),
+        distances=distances,
+        first=first,
+        last=max(last, 0),
+        low=low,
+        high=high,
+        distance=options.distance,
+        layer=layer,
+        tokens=tokens,
+        labels=tuple(visible(info.token_labels[t]) for t in tokens),
+        token_texts=tuple(info.token_labels[t] for t in tokens),
+        missing=missing,
+    )
+    return data if missing else replace(data, statement=_statement(data))
+
+
+def _path(recording: Recording, layer: int) -> tuple[F32, int]:
+    """States by recurrence ``[n, T, d]`` and the recurrence of the first row."""
+    if layer == ENDS:
+        return recording.states, 0
+    return recording.layer_states[:, layer], 1
+
+
+def _typical_norm(path: F32) -> float:
+    norms = state_norm(path[-1:])
+    norms = norms[np.isfinite(norms)]
+    return float(np.median(norms)) if norms.size else 0.0
+
+
+def _scale(distances: F64, floor: float) -> tuple[float, float]:
+    """Ends of the colour scale; rounding noise gets no colours of its own."""
+    known = distances[np.isfinite(distances) & (distances > 0)]
+    if not known.size:
+        return float("nan"), float("nan")
+    clear = known[known >= floor]
+    return float((clear if clear.size else known).min()), float(known.max())
+
+
+def _statement(data: Data) -> str:
+    """Say how far the states have come, and who is farthest."""
+    what = "Relative distance" if data.distance == "relative" else "Distance"
+    of = "" if data.layer == ENDS else f" of layer {data.layer}"
+    text = f"{what}{of} to the state after recurrence {data.last}"
+    finite = np.where(np.isfinite(data.distances), data.distances, np.nan)
+    if not np.isfinite(finite[:, [0, -1]]).any(0).all():
+        return f"{text} is not a finite number for any token shown"
+    start, end = np.nanmedian(finite[:, 0]), np.nanmedian(finite[:, -1])
+    farthest = int(np.nanargmax(finite[:, -1]))
+    many = len(data.tokens) > 1
+    text += f": {'median ' if many else ''}{start:.3g} at recurrence {data.first}"
+    if finite.shape[1] > 1:
+        text += f", {end:.3g} at {data.last - 1}"
+    if many:
+        name = f"token {data.tokens[farthest]} '{data.labels[farthest]}'"
+        text += f"; farthest then: {name}, {finite[farthest, -1]:.3g}"
+    return text
+
+
+def table(data: Data) -> Table:
+    """One row for each recurrence and token."""
+    columns = (
+        "recurrence",
+        "layer",
+        "token index",
+        "token",
+        f"{data.formula.name} [{data.formula.unit}]",
+        "reference recurrence",
+    )
+    return Table(columns, _table_rows(data))
+
+
+def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
+    where = "end" if data.layer == ENDS else data.layer
+    for column in range(data.distances.shape[1]):
+        for row, (token, text) in enumerate(zip(data.tokens, data.token_texts, strict=True)):
+            value = float(data.distances[row, column])
+            yield data.first + column, where, token, text, value, data.last

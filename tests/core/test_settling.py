@@ -1,0 +1,355 @@
+"""Settling measured on dynamics whose answer is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from recordings import synthetic_recording
+
+from loopscope.core.measures.settling import (
+    SettlingClass,
+    distance_to_end,
+    fitted_rate,
+    is_settled,
+    relative_step,
+    rounding_floor,
+    settling_class,
+    step_size,
+)
+from loopscope.core.recording import Capture, LayerState, Recording
+from loopscope.core.selection import Selection
+from loopscope.core.views.settling import (
+    NO_RUN,
+    ONE_PER_LAYER,
+    Options,
+    compute,
+    short_number,
+    table,
+)
+
+R = 40
+r = np.arange(R + 1)[:, None]
+
+
+def recording_of(states: np.ndarray) -> Recording:
+    """A run of a one-layer block that went through ``states``, ``[R + 1, T, d]``."""
+    like = synthetic_recording(
+        recurrences=0, n_block=1, tokens=states.shape[1], d=states.shape[2], heads=1
+    )
+    recording = Recording(like.info, states[0].astype(np.float32), Capture(False, False, False))
+    for i, state in enumerate(states[1:].astype(np.float32), start=1):
+        recording.append_layer(LayerState(i, 0, state))
+        recording.append_end(state, None, None)
+    return recording
+
+
+def contraction(rate: float, n: int = R) -> np.ndarray:
+    steps = np.arange(n + 1)[:, None]
+    return np.array([3.0, -1.0, 2.0]) + rate**steps * np.array([1.0, 2.0, -1.0])
+
+
+def rotation(period: float, rate: float = 1.0, n: int = R) -> np.ndarray:
+    steps = np.arange(n + 1)
+    angle = 2 * np.pi * steps / period
+    turn = rate**steps * np.stack([np.cos(angle), np.sin(angle), 0 * angle])
+    return np.array([1.0, 1.0, 2.0]) + turn.T
+
+
+def logistic(a: float, n: int) -> np.ndarray:
+    x = [0.4]
+    for _ in range(n):
+        x.append(a * x[-1] * (1 - x[-1]))
+    return np.array(x)[:, None]
+
+
+def kind(states: np.ndarray, **asked: float) -> SettlingClass:
+    return settling_class(states, **asked)[0].kind
+
+
+# ---- measures on small arrays, by hand ----
+def test_steps_and_distances_by_hand() -> None:
+    states = np.array([[[0, 0]], [[3, 4]], [[3, 0]], [[3, 0]]], np.float32)
+    np.testing.assert_array_equal(step_size(states), [[5], [4], [0]])
+    np.testing.assert_allclose(relative_step(states), [[1], [4 / 3], [0]])
+    np.testing.assert_array_equal(distance_to_end(states), [[3], [4], [0], [0]])
+    np.testing.assert_allclose(distance_to_end(states, True), [[1], [4 / 3], [0], [0]])
+
+
+def test_relative_step_is_nan_where_the_norm_is_0() -> None:
+    states = np.array([[[3, 4]], [[0, 0]], [[0, 0]]], np.float32)
+    np.testing.assert_array_equal(relative_step(states), [[np.nan], [np.nan]])
+    np.testing.assert_array_equal(step_size(states), [[5], [0]])
+
+
+def test_differences_are_taken_in_float64() -> None:
+    # In float32 the sum of these squares overflows.
+    states = np.array([[[0.0, 0.0]], [[3e30, 4e30]]], np.float32)
+    np.testing.assert_allclose(step_size(states), [[5e30]], rtol=1e-6)
+
+
+def test_per_layer_steps_are_those_of_each_layer() -> None:
+    recording = synthetic_recording(n_block=3, rate=0.5)
+    x = recording.layer_states.astype(float)
+    got = step_size(recording.layer_states)
+    assert got.shape == (11, 3, 5)
+    assert got[4, 2, 1] == pytest.approx(math.dist(x[5, 2, 1], x[4, 2, 1]))
+    np.testing.assert_allclose(got[1:4] / got[:3], 0.5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("bfloat16", 7), ("float16", 10), ("float32", 23)])
+def test_rounding_floor_is_the_size_of_uniform_rounding_errors(dtype: str, bits: int) -> None:
+    # Entries just above 1 have one unit in the last place of 2^-m: an independent simulation.
+    rng = np.random.default_rng(0)
+    exact = 1 + rng.uniform(0, 2.0**-7, size=(1, 4096)) + 1e-3
+    unit = 2.0**-bits
+    error = np.linalg.norm(np.round(exact / unit) * unit - exact)
+    assert rounding_floor(exact, dtype)[0] == pytest.approx(error, rel=0.05)
+
+
+# ---- the rate ----
+def test_rate_of_an_exact_contraction() -> None:
+    steps = step_size(contraction(0.7)[:, None])[:, 0]
+    assert fitted_rate(steps) == pytest.approx(0.7, rel=1e-9)
+
+
+def test_rate_is_the_least_squares_slope() -> None:
+    rng = np.random.default_rng(1)
+    steps = np.exp(-0.3 * np.arange(20) + rng.normal(size=20))
+    slope = np.polyfit(np.arange(14, 20), np.log(steps[14:]), 1)[0]
+    assert fitted_rate(steps, n_points=6) == pytest.approx(math.exp(slope))
+
+
+def test_rate_leaves_out_rounding_noise() -> None:
+    floor = 1e-3
+    steps = np.maximum(0.5 ** np.arange(40), floor / 2)
+    assert fitted_rate(steps, floor) == pytest.approx(0.5)
+    assert fitted_rate(steps) > 0.95, "without the floor the noise is what is fitted"
+
+
+@pytest.mark.parametrize("steps", [[], [1.0, 0.5], [0.0] * 9, [np.nan] * 9])
+def test_no_rate_without_three_points(steps: list[float]) -> None:
+    assert math.isnan(fitted_rate(np.array(steps)))
+
+
+# ---- classes ----
+def test_contraction_settles_with_its_evidence() -> None:
+    (found,) = settling_class(contraction(0.7), 1e-2, 3)
+    assert found.kind is SettlingClass.CONVERGED
+    assert found.period is None
+    assert found.rate == pytest.approx(0.7, abs=0.005)
+    assert (found.tolerance, found.window, found.n_steps) == (1e-2, 3, R)
+    s = contraction(0.7)
+    assert found.relative_step == pytest.approx(math.dist(s[-1], s[-2]) / math.hypot(*s[-1]))
+
+
+def test_settled_needs_the_whole_window() -> None:
+    s = contraction(0.5)
+    below = np.flatnonzero(relative_step(s[:, None])[:, 0] < 1e-2)[0]
+    for window in (1, 3, 5):
+        assert kind(s[: below + 1 + window], window=window) is SettlingClass.CONVERGED
+        assert kind(s[: below + window], window=window) is not SettlingClass.CONVERGED
+
+
+@pytest.mark.parametrize("period", [2, 3, 5, 7])
+def test_rotation_is_an_orbit(period: int) -> None:
+    (found,) = settling_class(rotation(period))
+    assert (found.kind, found.period) == (SettlingClass.ORBIT, period)
+    assert found.words() == f"orbit of period {period}"
+
+
+def test_orbit_needs_a_round_that_repeats() -> None:
+    enough = next(n for n in range(30) if kind(rotation(5, n=n)) is SettlingClass.ORBIT)
+    assert enough == 10
+    assert kind(rotation(5, n=enough - 5)) is SettlingClass.TOO_FEW_STEPS
+
+
+def test_spiral_that_closes_in_is_never_an_orbit_nor_a_drift() -> None:
+    for n in range(12, 120):
+        found = kind(rotation(5, rate=0.93, n=n))
+        assert found in (SettlingClass.TOO_FEW_STEPS, SettlingClass.CONVERGED), n
+    assert found is SettlingClass.CONVERGED
+
+
+@pytest.mark.parametrize(("a", "period"), [(3.2, 2), (3.5, 4), (3.55, 8)])
+def test_logistic_map(a: float, period: int) -> None:
+    (found,) = settling_class(logistic(a, 400), 1e-3)
+    assert (found.kind, found.period) == (SettlingClass.ORBIT, period)
+
+
+def test_logistic_map_below_3_settles_and_chaos_does_not() -> None:
+    assert kind(logistic(2.8, 200)) is SettlingClass.CONVERGED
+    assert kind(logistic(3.9, 200), tolerance=1e-4) is SettlingClass.SLOW_DRIFT
+
+
+@pytest.mark.parametrize("growth", [1.05, 1.5, 3.0])
+def test_expansion_diverges(growth: float) -> None:
+    assert kind(np.array([1.0, 2.0]) * growth**r) is SettlingClass.DIVERGED
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_infinity_diverge(bad: float) -> None:
+    states = contraction(0.5)
+    states[-1, 1] = bad
+    assert kind(states) is SettlingClass.DIVERGED
+
+
+@pytest.mark.parametrize("step", [0.5, 0.1, 0.01, 0.001])
+def test_constant_step_is_slow_drift_even_below_the_tolerance(step: float) -> None:
+    states = np.array([2.0, 1.0, 0.0]) + step * r * np.array([0.0, 0.6, 0.8])
+    assert kind(states) is SettlingClass.SLOW_DRIFT
+
+
+def test_jitter_around_a_point_below_the_tolerance_has_settled() -> None:
+    rng = np.random.default_rng(0)
+    assert kind(5 + 1e-3 * rng.normal(size=(60, 8))) is SettlingClass.CONVERGED
+
+
+def test_rounding_noise_at_rest_has_settled() -> None:
+    states = contraction(0.5, 200).astype(np.float32)
+    states[150:, 0] += np.float32(2.4e-7) * np.arange(51, dtype=np.float32)
+    assert kind(states) is SettlingClass.CONVERGED
+
+
+def test_a_fall_that_will_arrive_soon_is_not_called_a_drift() -> None:
+    assert kind(contraction(0.9, 12)) is SettlingClass.TOO_FEW_STEPS
+    assert kind(contraction(0.98, 200), tolerance=1e-6) is SettlingClass.TOO_FEW_STEPS
+    assert kind(contraction(0.995, 40), tolerance=1e-4) is SettlingClass.SLOW_DRIFT
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_fewer_recurrences_than_the_window(n: int) -> None:
+    found = settling_class(np.zeros((n + 1, 4, 3)))
+    assert [f.kind for f in found] == [SettlingClass.TOO_FEW_STEPS] * 4
+    assert all(f.n_steps == n for f in found)
+
+
+def test_states_that_are_zero_throughout_have_settled() -> None:
+    assert kind(np.zeros((9, 3))) is SettlingClass.CONVERGED
+
+
+def test_each_token_has_its_own_class() -> None:
+    together = np.stack([contraction(0.6), rotation(5), 1.2**r * np.ones(3)], 1)
+    found = [s.kind for s in settling_class(together)]
+    assert found == [SettlingClass.CONVERGED, SettlingClass.ORBIT, SettlingClass.DIVERGED]
+
+
+def test_is_settled() -> None:
+    rows = np.array([[0.1, 0.1], [0.009, 0.02], [0.009, 0.009], [0.001, 0.009]])
+    assert is_settled(rows, 1e-2, 2)
+    assert not is_settled(rows, 1e-2, 3)
+    assert not is_settled(rows[:1], 1.0, 2)
+    assert not is_settled(np.where(rows == 0.001, np.nan, rows), 1e-2, 2)
+    assert not is_settled(np.zeros((0, 2)), 1e-2, 1)
+    assert not is_settled(np.zeros((5, 0)), 1e-2, 1)
+
+
+# ---- the view's data ----
+def test_curves_are_the_closed_form_of_the_contraction() -> None:
+    recording = synthetic_recording(recurrences=12, rate=0.7)
+    data = compute(recording, Selection(), Options(measure="absolute"))
+    offset = np.linalg.norm((recording.states[0] - recording.states[-1]) / (1 - 0.7**12), axis=-1)
+    expected = offset * 0.3 * 0.7 ** np.arange(12)[:, None]
+    np.testing.assert_allclose(data.values, expected, rtol=1e-4)
+    np.testing.assert_allclose(data.median, np.median(expected, axis=1), rtol=1e-4)
+    np.testing.assert_array_equal(data.recurrences, np.arange(1, 13))
+    relative = compute(recording, Selection(), Options())
+    np.testing.assert_allclose(relative.values, recording.relative_step, rtol=1e-5)
+    assert relative.rate == pytest.approx(0.7, abs=0.01)
+
+
+def test_statement_counts_the_classes_at_the_tolerance() -> None:
+    states = np.stack([contraction(0.6), contraction(0.5), rotation(5), 1.2**r * np.ones(3)], 1)
+    recording = recording_of(states)
+    data = compute(recording, Selection(), Options())
+    assert data.statement.startswith(
+        "2 of 4 tokens have settled at tolerance 1e-2 (relative step, 3 recurrences running); "
+        "1 orbit of period 5, 1 diverged"
+    )
+    assert data.unsettled() == [2, 3]
+    one = compute(recording, Selection(tokens=(1,)), Options(tolerance=5e-3, window=1))
+    assert one.statement == (
+        "1 of 1 token has settled at tolerance 5e-3 (relative step, 1 recurrence); "
+        "median ×0.5 per recurrence"
+    )
+
+
+def test_only_the_shown_tokens() -> None:
+    recording = synthetic_recording(tokens=5)
+    data = compute(recording, Selection(tokens=(1, 3)), Options())
+    assert (data.tokens, data.labels) == ((1, 3), ("b", "d"))
+    np.testing.assert_allclose(data.values, recording.relative_step[:, [1, 3]], rtol=1e-5)
+    assert len(data.settling) == 2
+
+
+def test_per_layer_is_the_median_over_tokens() -> None:
+    recording = synthetic_recording(recurrences=12, n_block=3, rate=0.6)
+    data = compute(recording, Selection(), Options(per_layer=True))
+    x = recording.layer_states.astype(float)
+    steps = np.linalg.norm(x[1:] - x[:-1], axis=-1) / np.linalg.norm(x[1:], axis=-1)
+    np.testing.assert_allclose(data.values, np.median(steps, axis=2))
+    np.testing.assert_array_equal(data.recurrences, np.arange(2, 13))
+    np.testing.assert_allclose(data.layer_rates, 0.6, atol=0.02)
+    assert data.curve_name(1) == "layer 1"
+
+
+def test_tolerance_and_floor_are_in_the_unit_of_the_curves() -> None:
+    recording = synthetic_recording()
+    norm = np.median(np.linalg.norm(recording.states[1:], axis=-1), axis=1)
+    data = compute(recording, Selection(), Options(measure="absolute", tolerance=0.1))
+    np.testing.assert_allclose(data.tolerance_line, 0.1 * norm, rtol=1e-5)
+    np.testing.assert_allclose(data.floor_line, norm * 2.0**-23 / 12**0.5, rtol=1e-5)
+    data = compute(recording, Selection(), Options(tolerance=0.1))
+    np.testing.assert_allclose(data.tolerance_line, 0.1)
+
+
+@pytest.mark.parametrize("options", [Options(), Options("absolute"), Options(per_layer=True)])
+@pytest.mark.parametrize("n", [0, 1, 2, 200])
+def test_any_number_of_recurrences(n: int, options: Options) -> None:
+    data = compute(synthetic_recording(recurrences=n, tokens=1), Selection(), options)
+    shown = max(n - options.per_layer, 0)
+    assert data.values.shape == (shown, 2 if options.per_layer else 1)
+    missing = NO_RUN if n == 0 else ONE_PER_LAYER if shown == 0 else ""
+    assert data.missing == missing
+    if missing:
+        assert data.statement == missing
+    assert len(list(table(data).rows)) == data.values.size + len(data.median)
+
+
+def test_partial_recurrence_is_not_shown() -> None:
+    recording = synthetic_recording(recurrences=3)
+    before = compute(recording, Selection(), Options())
+    recording.append_layer(LayerState(4, 0, *(a[-1, 0] for a in (recording.layer_states,
+        recording.patterns, recording.writes))))  # fmt: skip
+    after = compute(recording, Selection(), Options())
+    np.testing.assert_array_equal(before.values, after.values)
+
+
+def test_broken_states() -> None:
+    states = np.stack([contraction(0.6), contraction(0.5)], 1)
+    states[20:, 1] = np.nan
+    data = compute(recording_of(states), Selection(), Options())
+    assert np.isnan(data.values[25, 1])
+    assert data.median[25] == data.values[25, 0]
+    assert "1 diverged" in data.statement
+
+
+def test_table_holds_exact_values() -> None:
+    recording = synthetic_recording(recurrences=3, tokens=2, labels=["a", " "])
+    data = compute(recording, Selection(), Options())
+    columns, rows = table(data).columns, list(table(data).rows)
+    assert columns[:4] == ("recurrence", "token index", "token", "relative step [1]")
+    assert all(len(row) == len(columns) for row in rows)
+    assert rows[1][:4] == (1, 1, " ", data.values[0, 1])
+    assert rows[2][:4] == (1, "median", "", data.median[0])
+    layered = compute(recording, Selection(), Options(per_layer=True))
+    assert next(iter(table(layered).rows))[:3] == (2, 0, layered.values[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-2, "1e-2"), (2.5e-3, "2.5e-3"), (0.5, "0.5"), (0.0, "0"), (1e-10, "1e-10")],
+)
+def test_short_number(value: float, text: str) -> None:
+    assert short_number(value) == text

@@ -1,0 +1,133 @@
+"""The settling plot on paper."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from loopscope.core.views.settling import Data, rate_text, short_number
+from loopscope.widgets.figures.readout import recurrence_ticks
+from loopscope.widgets.figures.style import Page
+from loopscope.widgets.palette import LIGHT, token_colour
+
+# As many names at the curves' ends as can be read.
+MOST_NAMES = 8
+
+
+def draw(data: Data, figure: Figure, page: Page) -> None:
+    """Draw step sizes on a log axis with tolerance, trained count and who does not settle."""
+    figure.set_layout_engine("constrained")
+    ax = figure.add_subplot()
+    if data.missing:
+        figure.set_figheight(0.6)
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, data.missing, ha="center", va="center", wrap=True)
+        return
+    figure.set_figheight(page.width * (0.66 if page.preset == "one column" else 0.5))
+    x = data.recurrences
+    marker = "." if len(x) == 1 else None
+    ax.set_yscale("log")
+    _draw_curves(ax, data, marker)
+    _draw_lines(ax, data)
+    _limit(ax, data)
+    _name_unsettled(ax, data)
+    first, last = int(data.recurrences[0]), int(data.recurrences[-1])
+    ax.set_xticks([r for r in recurrence_ticks(last) if r >= first])
+    ax.set_xlabel(f"recurrence r ({data.sampled})")
+    unit = "" if data.measure == "relative" else f" [{data.formula.unit}]"
+    ax.set_ylabel(data.axis_label + unit)
+    size = float(str(page.rc["axes.titlesize"]))
+    # Above the plot, where no curve is.
+    title = _title(data) + (
+        "\nwith the rate per recurrence of each layer" if data.per_layer else ""
+    )
+    figure.legend(
+        loc="outside upper left", ncols=2, frameon=False, title=title, title_fontsize=size,
+        alignment="left", borderaxespad=0.2,
+    )  # fmt: skip
+
+
+def _draw_curves(ax: Axes, data: Data, marker: str | None) -> None:
+    x, shown = data.recurrences, np.where(data.values > 0, data.values, np.nan)
+    loud = set() if data.per_layer else set(data.unsettled())
+    quiet = next((c for c in range(shown.shape[1]) if c not in loud), -1)
+    for c in range(shown.shape[1]):
+        if data.per_layer:
+            rate = data.layer_rates[c]
+            name = data.curve_name(c) + (f", ×{rate:.3g}" if np.isfinite(rate) else "")
+            ax.plot(x, shown[:, c], color=token_colour(c), marker=marker, label=name)
+            continue
+        style = {"lw": 1.3, "color": LIGHT.warning} if c in loud else {
+            "lw": 0.6, "alpha": 0.8, "color": token_colour(c)
+        }  # fmt: skip
+        name = "one token each" if c == quiet and shown.shape[1] > 1 else None
+        ax.plot(x, shown[:, c], marker=marker, label=name, **style)
+    if not data.per_layer:
+        median = np.where(data.median > 0, data.median, np.nan)
+        label = ", ".join(filter(None, ["median", rate_text(data.rate)]))
+        ax.plot(x, median, color=LIGHT.text, lw=1.8, marker=marker, label=label)
+
+
+def _draw_lines(ax: Axes, data: Data) -> None:
+    """Tolerance, rounding floor (only where the curves come near it) and the trained count."""
+    x = data.recurrences
+    if len(x) == 1:
+        x = np.array([0.5, 1.5]) + x[0] - 1
+    tolerance, floor = (np.broadcast_to(v, len(x)) if len(v) == 1 else v
+                        for v in (data.tolerance_line, data.floor_line))  # fmt: skip
+    label = f"tolerance {short_number(data.tolerance)}"
+    ax.plot(x, tolerance, color=LIGHT.text, lw=0.7, ls="--", label=label)
+    shown = data.values[data.values > 0]
+    if shown.size and np.nanmax(floor) > np.nanmin(shown):
+        ax.plot(x, floor, color=LIGHT.muted, lw=0.6, label=f"{data.dtype} rounding")
+    if 0 < data.trained <= data.recurrences[-1]:
+        label = f"trained R = {data.trained}"
+        ax.axvline(data.trained, color=LIGHT.muted, lw=0.7, ls=":", label=label)
+
+
+def _limit(ax: Axes, data: Data) -> None:
+    """Fit the axes to the curves and the tolerance, whatever else is drawn."""
+    shown = np.concatenate([data.values.ravel(), data.tolerance_line])
+    shown = shown[np.isfinite(shown) & (shown > 0)]
+    if shown.size:
+        low, high = float(shown.min()), float(shown.max())
+        # Steps of rounding noise fall off the bottom.
+        low = max(low, min(float(np.nanmin(data.floor_line)) / 3, high))
+        pad = max((high / low) ** 0.06, 1.2)
+        ax.set_ylim(low / pad, high * pad)
+    first, last = int(data.recurrences[0]), int(data.recurrences[-1])
+    room = max(0.02 * (last - first), 0.3)
+    ax.set_xlim(first - room, last + room)
+
+
+def _name_unsettled(ax: Axes, data: Data) -> None:
+    """Names at the right end of the curves that do not settle, kept apart from one another."""
+    if data.per_layer:
+        return
+    loud = data.unsettled()
+    named = loud if len(loud) <= MOST_NAMES else loud[: MOST_NAMES - 1]
+    low, high = np.log10(ax.get_ylim())
+    wanted = []
+    for c in named:
+        known = data.values[np.isfinite(data.values[:, c]) & (data.values[:, c] > 0), c]
+        at = (np.log10(known[-1]) - low) / (high - low) if known.size else 1.0
+        wanted.append((float(at), f"{data.curve_name(c)}: {data.settling[c].words()}"))
+    wanted.sort(reverse=True)
+    if len(named) < len(loud):
+        wanted.append((-1.0, f"and {len(loud) - len(named)} more"))
+    top = 1.0
+    for at, text in wanted:
+        top = min(max(at, 0.07 * (len(wanted))), top)
+        ax.annotate(
+            text, (1.01, top), xycoords="axes fraction", ha="left", va="center",
+            color=LIGHT.warning, fontsize="small", parse_math=False,
+        )  # fmt: skip
+        top -= 0.07
+
+
+def _title(data: Data) -> str:
+    """How many settled, in one line that fits one column."""
+    n = len(data.settling)
+    done = sum(s.kind.value == "settled" for s in data.settling)
+    return f"{done} of {n} settled (relative step < {short_number(data.tolerance)}, {data.window}×)"

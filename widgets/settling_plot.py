@@ -1,0 +1,474 @@
+"""The settling plot: curves over a log axis, the lines that judge them and their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QMouseEvent, QPainter, QResizeEvent
+from PySide6.QtWidgets import QWidget
+
+from loopscope.core.views.settling import Data, rate_text, short_number
+from loopscope.widgets.log_axis import LogAxis, WholeAxis
+from loopscope.widgets.palette import LIGHT, OKABE_ITO, Theme, token_colour
+from loopscope.widgets.theme import style_plot
+
+LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+CENTRE = Qt.AlignmentFlag.AlignCenter
+# Pixels within which the pointer is on a curve.
+REACH = 24.0
+# The axis reaches at least this far, or to the trained count if that is nearer.
+FIRST_SPAN = 32
+# Opacity, of 255, of one token among many.
+FAINT = 180
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A text in the plot, in pixels."""
+
+    text: str
+    rect: QRectF
+    flags: Qt.AlignmentFlag
+    colour: str
+    bold: bool = False
+
+
+class SettlingPlot(pg.PlotWidget):
+    """Draws the curves; knows pixels but not what a click means.
+
+    Signals
+    -------
+    clicked(int, int), pointed(int, int)
+        Index into ``data.recurrences`` and curve (-1: none near); -1, -1 when outside.
+    """
+
+    clicked = Signal(int, int)
+    pointed = Signal(int, int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        axes = {"left": LogAxis("left"), "bottom": WholeAxis("bottom")}
+        super().__init__(parent, axisItems=axes)
+        self.theme: Theme = LIGHT
+        self.data: Data | None = None
+        self.empty_text = ""
+        self.log_values = np.zeros((0, 0))
+        self._labels: list[Label] | None = []
+        self._labelled = QRectF()
+        self.zoomed = False
+        self._pressed: QPointF | None = None
+        self.setMenuEnabled(False)
+        self.hideButtons()
+        plot = self.getPlotItem()
+        for axis in axes.values():
+            axis.enableAutoSIPrefix(False)
+        # One item per token colour: a curve for each token costs too much.
+        self.groups = [_curve(plot) for _ in OKABE_ITO]
+        self.loud = _curve(plot)
+        self.hovered = _curve(plot)
+        self.chosen = _curve(plot)
+        self.median = _curve(plot)
+        self.tolerance = _curve(plot)
+        self.floor = _curve(plot)
+        self.trained = pg.InfiniteLine(angle=90)
+        self.hover_line = pg.InfiniteLine(angle=90)
+        self.cursor_line = pg.InfiniteLine(angle=90)
+        self.cursor_dot = pg.ScatterPlotItem(size=9)
+        self.points = pg.ScatterPlotItem(size=4)
+        for z, item in enumerate((self.trained, self.hover_line, self.cursor_line)):
+            item.setZValue(-3 + z)
+            plot.addItem(item, ignoreBounds=True)
+        for item in (self.points, self.cursor_dot):
+            item.setZValue(20)
+            plot.addItem(item, ignoreBounds=True)
+        plot.getViewBox().sigRangeChangedManually.connect(self._on_zoomed)
+        plot.getViewBox().sigRangeChanged.connect(self._forget_labels)
+        self.setMouseTracking(True)
+        self.viewport().setMouseTracking(True)
+        self.show_empty("")
+
+    # ---- what is shown ----
+    def show_empty(self, text: str) -> None:
+        """Show only ``text``."""
+        self.data, self.empty_text, self._labels = None, text, None
+        self.getPlotItem().setVisible(False)
+        self.viewport().update()
+
+    def show_data(self, data: Data) -> None:
+        """Draw new curves."""
+        self.data = data
+        self.getPlotItem().setVisible(True)
+        self.log_values = _log10(data.values)
+        x = data.recurrences.astype(float)
+        quiet = set(range(data.values.shape[1]))
+        loud = [] if data.per_layer else data.unsettled()
+        for colour, item in enumerate(self.groups):
+            members = [c for c in sorted(quiet) if c % len(self.groups) == colour]
+            _set_curves(item, x, self.log_values[:, members])
+        _set_curves(self.loud, x, self.log_values[:, loud])
+        _set_curves(self.median, x, _log10(data.median)[:, None] if len(data.median) else None)
+        _set_curves(self.tolerance, *self._across(_log10(data.tolerance_line)))
+        self.trained.setValue(data.trained)
+        self.trained.setVisible(data.trained > 0)
+        self._show_points(data, x)
+        self._label_axes(data)
+        if not self.zoomed:
+            self.show_all()
+        floor = _log10(data.floor_line)
+        low = self.getViewBox().viewRange()[1][0]
+        inside = len(floor) > 0 and np.isfinite(floor).any() and np.nanmax(floor) > low
+        _set_curves(self.floor, *(self._across(floor) if inside else (x, None)))
+        self._style()
+        self._forget_labels()
+
+    def _show_points(self, data: Data, x: np.ndarray) -> None:
+        """One recurrence is no line, so it gets points."""
+        rows = len(x) if len(x) == 1 else 0
+        y = self.log_values[:rows].ravel()
+        colours = [self._colour(c) for c in range(data.values.shape[1])] * rows
+        at = np.repeat(x[:rows], data.values.shape[1])
+        known = np.isfinite(y)
+        brushes = [pg.mkBrush(c) for c, k in zip(colours, known, strict=True) if k]
+        self.points.setData(at[known], y[known], brush=brushes or None, pen=None)
+
+    def _across(self, line: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Extend a line over the whole width of the axis."""
+        if self.data is None or not len(line):
+            return np.zeros(0), None
+        x = self.data.recurrences.astype(float)
+        ends = [0.0], [float(self._last_x() + 1)]
+        return (
+            np.concatenate([ends[0], x, ends[1]]),
+            np.concatenate([line[:1], line, line[-1:]])[:, None],
+        )
+
+    def _last_x(self) -> int:
+        assert self.data is not None
+        last = int(self.data.recurrences[-1]) if len(self.data.recurrences) else 1
+        return max(last, min(self.data.trained, FIRST_SPAN), 2)
+
+    def _label_axes(self, data: Data) -> None:
+        for side, text in (("left", data.axis_label), ("bottom", "recurrence r")):
+            axis = self.getPlotItem().getAxis(side)
+            if axis.labelText != text:
+                axis.setLabel(text)
+
+    def show_all(self) -> None:
+        """Fit the axes to the curves and the tolerance."""
+        if self.data is None:
+            return
+        self.zoomed = False
+        shown = np.concatenate([self.log_values.ravel(), _log10(self.data.tolerance_line)])
+        shown = shown[np.isfinite(shown)]
+        low, high = (shown.min(), shown.max()) if len(shown) else (-2.0, 0.0)
+        floor = _log10(self.data.floor_line)
+        if np.isfinite(floor).any():
+            # Steps of rounding noise fall off the bottom.
+            low = max(low, min(np.nanmin(floor) - 0.5, high))
+        pad = max(0.06 * (high - low), 0.08)
+        view = self.getViewBox()
+        # Room above for the words in the corner.
+        view.setYRange(low - pad, high + 2.2 * pad, padding=0)
+        last = self._last_x()
+        room = max(0.02 * last, 0.25)
+        view.setXRange(1 - room, last + room, padding=0)
+
+    # ---- marks ----
+    def mark_cursor(self, recurrence: int, curve: int | None) -> None:
+        """Put the line on a recurrence and emphasise a curve."""
+        if self.data is None:
+            return
+        i = self.index_of(recurrence)
+        self.cursor_line.setValue(recurrence)
+        self.cursor_line.setVisible(recurrence >= 1)
+        self._mark(self.chosen, curve)
+        y = self.log_values[i, curve] if i is not None and curve is not None else np.nan
+        known = bool(np.isfinite(y))
+        self.cursor_dot.setData([recurrence] if known else [], [y] if known else [])
+        if curve is not None:
+            self.chosen.setPen(pg.mkPen(self._colour(curve), width=3))
+        self._forget_labels()
+
+    def mark_hover(self, recurrence: int | None, curve: int | None) -> None:
+        """Mark what is pointed at; None hides it."""
+        self.hover_line.setVisible(recurrence is not None and recurrence >= 1)
+        if recurrence is not None:
+            self.hover_line.setValue(recurrence)
+        self._mark(self.hovered, curve)
+
+    def _mark(self, item: pg.PlotCurveItem, curve: int | None) -> None:
+        """Show one curve in a mark's own item; nothing is set that is there already."""
+        key = (id(self.log_values), curve)
+        if getattr(item, "shown", None) == key or self.data is None:
+            return
+        item.shown = key
+        y = None if curve is None else self.log_values[:, [curve]]
+        _set_curves(item, self.data.recurrences.astype(float), y)
+
+    def index_of(self, recurrence: int) -> int | None:
+        """Row of a recurrence, or None when it is not shown."""
+        if self.data is None or not len(self.data.recurrences):
+            return None
+        i = recurrence - int(self.data.recurrences[0])
+        return i if 0 <= i < len(self.data.recurrences) else None
+
+    def _colour(self, curve: int) -> QColor:
+        """Colour of a curve; the dark ones of the eight are lightened on a dark ground."""
+        colour = QColor(token_colour(curve))
+        if self.theme.dark and colour.lightness() < 100:
+            colour = colour.lighter(170)
+        return colour
+
+    # ---- colours ----
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours."""
+        self.theme = theme
+        self.setBackground(theme.panel)
+        style_plot(self.getPlotItem(), theme)
+        self._style()
+        self._forget_labels()
+
+    def _style(self) -> None:
+        """Set every pen; faint curves are one pixel wide, which is what drawing many allows."""
+        theme, data = self.theme, self.data
+        many = data is not None and data.values.shape[1] > 1 and not data.per_layer
+        for i, item in enumerate(self.groups):
+            colour = self._colour(i)
+            colour.setAlpha(FAINT if many else 255)
+            item.setPen(pg.mkPen(colour, width=1 if many else 2))
+        dash, dot = Qt.PenStyle.DashLine, Qt.PenStyle.DotLine
+        self.loud.setPen(pg.mkPen(theme.warning, width=2))
+        self.hovered.setPen(pg.mkPen(theme.hover, width=5))
+        self.median.setPen(pg.mkPen(theme.text, width=3 if many else 1))
+        self.tolerance.setPen(pg.mkPen(theme.text, width=1, style=dash))
+        self.floor.setPen(pg.mkPen(theme.muted, width=1))
+        self.trained.setPen(pg.mkPen(theme.muted, width=1, style=dot))
+        self.hover_line.setPen(pg.mkPen(theme.hover, width=1))
+        self.cursor_line.setPen(pg.mkPen(theme.accent, width=1))
+        self.cursor_dot.setPen(pg.mkPen(theme.panel, width=1))
+        self.cursor_dot.setBrush(pg.mkBrush(theme.accent))
+
+    # ---- where things are ----
+    def pixel_of(self, recurrence: float, log_value: float) -> QPointF:
+        """Pixel of a place given in the plot's own coordinates."""
+        return self.getViewBox().mapViewToScene(QPointF(recurrence, log_value))
+
+    def place_at(self, point: QPointF) -> tuple[int, int]:
+        """Row and curve under a pixel; curve -1 when none is near, -1, -1 outside."""
+        view = self.getViewBox()
+        if self.data is None or not view.sceneBoundingRect().contains(point):
+            return -1, -1
+        x = view.mapSceneToView(point).x()
+        first = float(self.data.recurrences[0])
+        i = int(np.clip(round(x - first), 0, len(self.data.recurrences) - 1))
+        y = self.log_values[i]
+        if not np.isfinite(y).any():
+            return i, -1
+        bounds, rect = view.viewRange()[1], view.sceneBoundingRect()
+        pixels = rect.bottom() - (y - bounds[0]) / (bounds[1] - bounds[0]) * rect.height()
+        off = np.where(np.isfinite(pixels), np.abs(pixels - point.y()), np.inf)
+        curve = int(np.argmin(off))
+        return i, curve if off[curve] <= REACH else -1
+
+    # ---- events ----
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Remember where a click may begin."""
+        self._pressed = event.position()
+        super().mousePressEvent(event)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """Tell what was clicked, unless the plot was dragged."""
+        super().mouseReleaseEvent(event)
+        start, self._pressed = self._pressed, None
+        still = start is not None and (event.position() - start).manhattanLength() < 5
+        place = self.place_at(event.position())
+        if event.button() == Qt.MouseButton.LeftButton and still and place[0] >= 0:
+            self.clicked.emit(*place)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Tell what is pointed at."""
+        super().mouseMoveEvent(event)
+        if not event.buttons():
+            self.pointed.emit(*self.place_at(event.position()))
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """Nothing is pointed at."""
+        super().leaveEvent(event)
+        self.pointed.emit(-1, -1)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Place the words again."""
+        super().resizeEvent(event)
+        self._labels = None
+
+    def _on_zoomed(self) -> None:
+        self.zoomed = True
+
+    # ---- words in the plot ----
+    def _forget_labels(self) -> None:
+        """Have the words placed anew at the next painting."""
+        self._labels = None
+        self.viewport().update()
+
+    @property
+    def labels(self) -> list[Label]:
+        """The words, in pixels: so they never shrink, overlap or leave the plot.
+
+        Placed when they are painted: only then is the size of the axes settled.
+        """
+        area = self.getViewBox().sceneBoundingRect()
+        if self._labels is None or area != self._labelled:
+            self._labels, self._labelled = self._placed(area), area
+        return self._labels
+
+    def _placed(self, area: QRectF) -> list[Label]:
+        data, metrics = self.data, QFontMetricsF(self._font(True))
+        if data is None or area.width() < 60 or area.height() < 50:
+            return []
+        return [
+            *self._line_names(data, area, metrics),
+            *self._corner(data, area, metrics),
+            *self._curve_names(data, area, metrics),
+        ]
+
+    def _font(self, bold: bool = False) -> QFont:
+        font = QFont(self.font())
+        font.setPointSizeF(max(7.0, font.pointSizeF() - 1))
+        font.setBold(bold)
+        return font
+
+    def _corner(self, data: Data, area: QRectF, metrics: QFontMetricsF) -> Iterable[Label]:
+        """The rate of the fall, top right."""
+        line, rates = metrics.height(), [("median", data.rate, self.theme.text)]
+        if data.per_layer:
+            rates = [
+                (data.curve_name(c), rate, self._colour(c).name())
+                for c, rate in enumerate(data.layer_rates)
+            ]
+        fits = max(1, int(0.5 * area.height() // line))
+        for i, (name, rate, colour) in enumerate(rates[:fits]):
+            text = f"{name} {rate_text(rate)}".rstrip()
+            rect = QRectF(area.left() + 4, area.top() + 2 + i * line, area.width() - 10, line)
+            yield Label(text, rect, RIGHT, colour, bold=True)
+
+    def _line_names(self, data: Data, area: QRectF, metrics: QFontMetricsF) -> Iterable[Label]:
+        """Names of the tolerance, the floor and the trained count."""
+        line, muted = metrics.height(), self.theme.muted
+        x = self.pixel_of(data.trained, 0.0).x()
+        text = f"trained R = {data.trained}"
+        wide = metrics.horizontalAdvance(text) + 4
+        trained = QRectF()
+        if data.trained > 0 and area.left() < x < area.right():
+            right = x + 3 + wide < area.right()
+            left = x + 3 if right else x - 3 - wide
+            trained = QRectF(left, area.bottom() - line - 2, wide, line)
+            yield Label(text, trained, LEFT if right else RIGHT, muted)
+        first = float(data.recurrences[0])
+        names = [(f"tolerance {short_number(data.tolerance)}", data.tolerance_line)]
+        if self.floor.getData()[0] is not None and len(self.floor.getData()[0]):
+            names.append((f"{data.dtype} rounding", data.floor_line))
+        for text, values in names:
+            y = self.pixel_of(first, float(_log10(values)[0])).y()
+            if np.isfinite(y) and area.top() < y < area.bottom():
+                # Under the line, where falling curves are not yet; above it near the bottom.
+                top = y + 1 if y + line + 2 < area.bottom() else y - line - 1
+                rect = QRectF(area.left() + 5, top, metrics.horizontalAdvance(text) + 4, line)
+                if not rect.intersects(trained):
+                    yield Label(text, rect, LEFT, muted)
+
+    def _curve_names(self, data: Data, area: QRectF, metrics: QFontMetricsF) -> Iterable[Label]:
+        """Tokens that do not settle, named at the right end of their curves."""
+        if data.per_layer:
+            return
+        line, loud = metrics.height(), data.unsettled()
+        fits = max(1, int(0.4 * area.height() // line))
+        named = loud if len(loud) <= fits else loud[: fits - 1]
+        wanted = [(self._end_of(c, area), c) for c in named]
+        bottom = area.top() + line + 2
+        for y, curve in sorted(wanted):
+            top = max(y - line - 1, bottom)
+            bottom = top + line
+            if bottom > area.bottom():
+                return
+            text = f"{data.curve_name(curve)}: {data.settling[curve].words()}"
+            yield self._at_right(text, top, area, line, self.theme.warning)
+        if len(named) < len(loud) and bottom + line < area.bottom():
+            text = f"and {len(loud) - len(named)} more that do not settle"
+            yield self._at_right(text, bottom, area, line, self.theme.warning)
+
+    def _end_of(self, curve: int, area: QRectF) -> float:
+        """Pixel height of a curve's last value; the top when it has none."""
+        known = np.flatnonzero(np.isfinite(self.log_values[:, curve]))
+        if not len(known):
+            return area.top()
+        y = self.pixel_of(0.0, float(self.log_values[known[-1], curve])).y()
+        return float(np.clip(y, area.top(), area.bottom()))
+
+    def _at_right(self, text: str, top: float, area: QRectF, line: float, colour: str) -> Label:
+        rect = QRectF(area.left() + 4, top, area.width() - 10, line)
+        return Label(text, rect, RIGHT, colour, bold=True)
+
+    def drawForeground(self, painter: QPainter, rect: QRectF) -> None:
+        """Draw the words over the plot."""
+        painter.save()
+        painter.resetTransform()
+        if self.data is None:
+            painter.setPen(QColor(self.theme.muted))
+            painter.setFont(self.font())
+            flags = CENTRE | Qt.TextFlag.TextWordWrap
+            painter.drawText(
+                self.viewport().rect().adjusted(16, 8, -16, -8), flags, self.empty_text
+            )
+        for label in self.labels:
+            self._draw_label(painter, label)
+        painter.restore()
+
+    def _draw_label(self, painter: QPainter, label: Label) -> None:
+        """Write a text on a faint ground, so that curves behind it do not cross it out."""
+        painter.setFont(self._font(label.bold))
+        metrics = painter.fontMetrics()
+        text = metrics.elidedText(
+            label.text, Qt.TextElideMode.ElideMiddle, int(label.rect.width()) + 1
+        )
+        wide = metrics.horizontalAdvance(text)
+        left = label.rect.left()
+        if label.flags & Qt.AlignmentFlag.AlignRight:
+            left = label.rect.right() - wide
+        ground = QColor(self.theme.panel)
+        ground.setAlpha(200)
+        painter.fillRect(QRectF(left - 2, label.rect.top(), wide + 4, label.rect.height()), ground)
+        painter.setPen(QColor(label.colour))
+        painter.drawText(label.rect, label.flags, text)
+
+
+def _curve(plot: pg.PlotItem) -> pg.PlotCurveItem:
+    item = pg.PlotCurveItem(antialias=True)
+    plot.addItem(item, ignoreBounds=True)
+    return item
+
+
+def _log10(values: np.ndarray) -> np.ndarray:
+    """log10 where it exists, else NaN."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        out = np.log10(np.asarray(values, dtype=float))
+    out[~np.isfinite(out)] = np.nan
+    return out
+
+
+def _set_curves(item: pg.PlotCurveItem, x: np.ndarray, y: np.ndarray | None) -> None:
+    """Set all columns of ``y`` ``[n, C]`` on one item, broken between curves and at NaN."""
+    if y is None or not y.size:
+        if item.xData is not None and len(item.xData):
+            item.setData([], [])
+        return
+    n, count = y.shape
+    flat = y.T.ravel()
+    known = np.isfinite(flat)
+    connect = known.copy()
+    connect[:-1] &= known[1:]
+    connect[n - 1 :: n] = False
+    item.setData(np.tile(x, count), np.where(known, flat, 0.0), connect=connect.astype(np.int32))
