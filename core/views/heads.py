@@ -24,6 +24,7 @@ from loopscope.core.recording import F32, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewData, option
 
+Index = npt.NDArray[np.int64]
 Reference = Literal["previous", "last", "chosen"]
 Scale = Literal["data", "bound"]
 SCALE_LABELS = {"data": "least alike shown", "bound": "least alike possible"}
@@ -86,8 +87,8 @@ class Data(ViewData):
     measure: PatternMeasure
     far: float
     reference: str
-    reference_recurrence: npt.NDArray[np.int64]
-    order: npt.NDArray[np.int64]
+    reference_recurrence: Index
+    order: Index
     consistency: F64
     statistics: HeadStatistics
     show_statistics: bool
@@ -124,7 +125,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     numbers = np.arange(1, len(patterns) + 1)
     consistency = _mean_where(values, (reference != numbers) & (reference > 0))
     return Data(
-        statement=missing or _statement(values, consistency, measure, words, numbers != reference),
+        statement=missing or _statement(values, consistency, measure, words, reference),
         formulas=(measure.formula, *STATISTICS.values()),
         values=values,
         measure=measure,
@@ -140,9 +141,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     )
 
 
-def _against_reference(
-    patterns: F32, options: Options, causal: bool
-) -> tuple[F64, npt.NDArray[np.int64], str]:
+def _against_reference(patterns: F32, options: Options, causal: bool) -> tuple[F64, Index, str]:
     """Values ``[R, L, H]``, the reference of each recurrence, and the reference in words."""
     n = len(patterns)
     if options.reference == "previous":
@@ -173,7 +172,7 @@ def _far(values: F64, measure: PatternMeasure, scale: Scale, n_tokens: int) -> f
     return measure.least_alike(values, n_tokens)
 
 
-def _order(consistency: F64, measure: PatternMeasure, order: str) -> npt.NDArray[np.int64]:
+def _order(consistency: F64, measure: PatternMeasure, order: str) -> Index:
     """Rows, top first: by layer and head, or least consistent first (not finite before all)."""
     flat = consistency.ravel()
     if order == "layer" or not np.isfinite(flat).any():
@@ -183,32 +182,31 @@ def _order(consistency: F64, measure: PatternMeasure, order: str) -> npt.NDArray
 
 
 def _statement(
-    values: F64,
-    consistency: F64,
-    measure: PatternMeasure,
-    words: str,
-    informative: npt.NDArray[np.bool_],
+    values: F64, consistency: F64, measure: PatternMeasure, words: str, reference: Index
 ) -> str:
     """Say the median of the newest informative recurrence and name the least consistent head."""
     n, _, n_heads = values.shape
-    broken = int((~np.isfinite(values[informative])).any(0).sum()) if n > 1 else 0
-    columns = np.flatnonzero(np.isfinite(values).any((1, 2)) & informative)
-    if not columns.size:
-        if np.isnan(values).all() and n > 1 and not words.startswith("recurrence"):
-            return "The attention patterns are not finite, so no two can be compared."
-        if words.startswith("recurrence"):
-            return f"There is nothing to compare: {words} is not among the {n} that were run."
+    numbers = np.arange(1, n + 1)
+    informative = (reference > 0) & (reference != numbers)
+    if not informative.any():
+        if not reference.any() and words.startswith("recurrence"):
+            return f"There is nothing to compare with: {words} is not among the {n} that were run."
         return "One recurrence has been run; a second one is needed to compare patterns."
+    columns = np.flatnonzero(informative & np.isfinite(values).any((1, 2)))
+    if not columns.size:
+        return "The attention patterns are not finite, so no two can be compared."
     last = int(columns[-1])
     median = float(np.nanmedian(values[last]))
-    unlike = np.abs(consistency - measure.identical)
     text = f"{measure.label} to {words}: median {median:.3g} at recurrence {last + 1}"
+    unlike = np.abs(consistency - measure.identical)
     if np.isfinite(unlike).any():
         worst = int(np.nanargmax(unlike))
         name = "{}.{}".format(*divmod(worst, n_heads))
         text += f"; head {name} is least consistent (mean {consistency.flat[worst]:.3g})"
-    n_broken = int((~np.isfinite(consistency)).sum()) if broken else 0
-    return text + (f"; {n_broken} heads have values that are not finite." if n_broken else ".")
+    broken = int((~np.isfinite(consistency)).sum())
+    if broken:
+        text += f"; {broken} of {consistency.size} heads have patterns that are not finite"
+    return text + "."
 
 
 def table(data: Data) -> Table:

@@ -53,7 +53,7 @@ class Data(ViewData):
         """Say which pattern is shown when the cursor is at ``recurrence``."""
         shown = self.shown_recurrence(recurrence)
         if recurrence < 1:
-            return f"Head {self.name}: recurrence 0 has no pattern; dimmed: recurrence {shown}"
+            return f"Recurrence 0 has no pattern (dimmed: {self.name} at {shown})"
         return f"Head {self.name} at recurrence {shown}"
 
     def shown_recurrence(self, recurrence: int) -> int:
@@ -65,29 +65,27 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     """Take the selected head's patterns out of the recording."""
     patterns, missing = patterns_of(recording)
     layer, head = clamp_head(selection, patterns)
-    n = len(patterns)
-    ending = "s" if n > 1 else ""
-    data = Data(
-        statement=missing,
+    kept = patterns[:, layer, head]
+    return Data(
+        statement=missing or _statement(kept, f"{layer}.{head}"),
         formulas=(ATTENTION,),
-        patterns=patterns[:, layer, head],
+        patterns=kept,
         layer=layer,
         head=head,
         labels=recording.info.token_labels,
         causal=recording.info.architecture.layer.causal,
-        recurrence=min(max(selection.recurrence, 0), n),
+        recurrence=min(max(selection.recurrence, 0), len(kept)),
         missing=missing,
     )
-    if missing:
-        return data
-    bad = np.flatnonzero(~np.isfinite(data.patterns).all((1, 2))) + 1
-    statement = f"Attention of head {data.name} in {n} recurrence{ending}: each row sums to 1."
+
+
+def _statement(patterns: F32, name: str) -> str:
+    """Say what there is to scrub through, and from where on it is broken."""
+    bad = np.flatnonzero(~np.isfinite(patterns).all((1, 2))) + 1
     if bad.size:
-        statement = f"Attention of head {data.name} is not finite from recurrence {bad[0]} on."
-    return Data(
-        statement, data.formulas, data.patterns, layer, head, data.labels, data.causal,
-        data.recurrence,
-    )  # fmt: skip
+        return f"Attention of head {name} is not finite at recurrence {bad[0]}."
+    n = len(patterns)
+    return f"Attention of head {name} in {n} recurrence{'s' * (n > 1)}: each row sums to 1."
 
 
 def clamp_head(selection: Selection, patterns: F32) -> tuple[int, int]:

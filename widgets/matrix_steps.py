@@ -1,0 +1,20 @@
+"""At which steps rows and columns are labelled. No Qt, no matplotlib: screen and page share it."""
+
+from __future__ import annotations
+
+STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+def head_steps(n_heads: int) -> tuple[int, ...]:
+    """Steps of head labels that stay in step with the layers: divisors of H, multiples of H."""
+    inside = [s for s in range(1, n_heads + 1) if n_heads % s == 0]
+    return tuple(inside + [n_heads * s for s in STEPS[1:]])
+
+
+def labelled(n: int, stride: int, numbers: bool, first: int = 1) -> list[int]:
+    """Which of ``n`` rows or columns get a label; numbers keep ``first`` and the multiples."""
+    if not numbers or stride == 1:
+        return list(range(0, n, stride))
+    start = -first % stride
+    multiples = list(range(start, n, stride))
+    return [0, *multiples] if start > 1 else multiples
