@@ -1,0 +1,126 @@
+"""The attention pattern view, driven by the mouse."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+from recordings import synthetic_recording
+
+from loopscope.core.selection import Selection
+from loopscope.core.views.pattern import Data, Options, compute
+from loopscope.widgets.palette import DARK
+from loopscope.widgets.pattern import PatternView
+from loopscope.widgets.theme import sample_map
+
+AT = Selection(recurrence=4, layer=1, head=1, token=2)
+
+
+def data_of(**kwargs: object) -> Data:
+    return compute(synthetic_recording(**{"recurrences": 6, **kwargs}), AT, Options())
+
+
+def shown(qtbot: QtBot, data: Data, size: tuple[int, int] = (520, 330)) -> PatternView:
+    view = PatternView()
+    qtbot.addWidget(view)
+    view.resize(*size)
+    view.show_data(data)
+    view.show_selection(AT, {})
+    view.show()
+    qtbot.waitExposed(view)
+    return view
+
+
+def colour(view: PatternView, row: int, column: int) -> tuple[int, ...]:
+    point = view.matrix.cell_centre(row, column)
+    return view.matrix.grab().toImage().pixelColor(point).getRgb()[:3]
+
+
+def mapped(value: float) -> tuple[int, ...]:
+    return tuple(int(v) for v in sample_map("cividis", np.array([value]))[0, :3])
+
+
+def test_the_cursor_picks_the_recurrence(qtbot: QtBot) -> None:
+    data = data_of()
+    view = shown(qtbot, data)
+    assert view.matrix.title == "Head 1.1 at recurrence 4"
+    assert colour(view, 4, 1) == mapped(data.patterns[3, 4, 1])
+    view.show_selection(Selection(recurrence=1, layer=1, head=1, token=0), {})
+    assert colour(view, 4, 1) == mapped(data.patterns[0, 4, 1])
+    assert view.matrix.title == "Head 1.1 at recurrence 1"
+    assert view.matrix.cursor_row == 0
+
+
+def test_entries_that_cannot_be_are_blank(qtbot: QtBot) -> None:
+    view = shown(qtbot, data_of())
+    assert colour(view, 1, 4) == (255, 255, 255)
+    view.set_theme(DARK)
+    assert "#{:02x}{:02x}{:02x}".format(*colour(view, 1, 4)) == DARK.panel.lower()
+
+
+def test_recurrence_zero_is_dimmed_and_says_so(qtbot: QtBot) -> None:
+    data = data_of()
+    view = shown(qtbot, data)
+    view.show_selection(Selection(recurrence=0, layer=1, head=1), {})
+    assert "Recurrence 0 has no pattern" in view.matrix.title
+    assert view.matrix.dimmed
+    assert colour(view, 4, 1) != mapped(data.patterns[0, 4, 1])
+    view.show_selection(AT, {})
+    assert not view.matrix.dimmed
+
+
+def test_clicking_selects_the_query(qtbot: QtBot) -> None:
+    view = shown(qtbot, data_of())
+    for point in (view.matrix.cell_centre(3, 1), view.matrix.row_label_centre(3)):
+        with qtbot.waitSignal(view.select_requested) as caught:
+            qtbot.mouseClick(view.matrix, Qt.MouseButton.LeftButton, pos=point)
+        assert caught.args == [{"token": 3}]
+
+
+def test_hovering_tells_query_key_and_value(qtbot: QtBot) -> None:
+    data = data_of()
+    view = shown(qtbot, data)
+    hovers: list[dict[str, int]] = []
+    messages: list[str] = []
+    view.hover_changed.connect(hovers.append)
+    view.message.connect(messages.append)
+    qtbot.mouseMove(view.matrix, view.matrix.cell_centre(4, 1))
+    qtbot.waitUntil(lambda: bool(messages))
+    hover, message = hovers[-1], messages[-1]
+    assert hover == {"token": 4}
+    assert f"A[query 4 'e', key 1 'b'] = {data.patterns[3, 4, 1]:.3g}" in message
+    assert "softmax" in message
+    with qtbot.waitSignal(view.message) as later:
+        qtbot.mouseMove(view.matrix, view.matrix.cell_centre(1, 4))
+    assert "cannot attend" in later.args[0]
+
+
+def test_a_new_recurrence_does_not_lay_out_again(qtbot: QtBot) -> None:
+    view = shown(qtbot, data_of())
+    view.grab()
+    content = view.matrix.content
+    longer = data_of(recurrences=7)
+    view.show_data(longer)
+    assert view.matrix.content is content
+    view.show_selection(Selection(recurrence=7, layer=1, head=1), {})
+    assert colour(view, 4, 1) == mapped(longer.patterns[6, 4, 1])
+
+
+def test_long_labels_are_upright_and_thinned(qtbot: QtBot) -> None:
+    labels = ["Ġinternationalisation", "a"] * 15
+    view = shown(qtbot, data_of(tokens=30, labels=labels), size=(300, 200))
+    where = view.matrix.layout_
+    assert where.upright
+    assert where.row_stride > 1
+    assert where.row_labels.width() <= 0.22 * 300
+    assert where.column_labels.bottom() <= 200
+    assert where.cells.height() > 80
+
+
+def test_empty(qtbot: QtBot) -> None:
+    view = shown(qtbot, data_of(recurrences=0))
+    assert "Press Space" in view.matrix.empty_text
+    view.show_data(data_of())
+    view.clear()
+    view.show_selection(AT, {})
+    assert view.matrix.content is None
