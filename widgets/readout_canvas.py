@@ -32,8 +32,8 @@ from loopscope.widgets.readout_painting import (
     draw_labels,
     draw_legend,
     draw_marks,
-    draw_side,
 )
+from loopscope.widgets.readout_side import draw_side
 from loopscope.widgets.theme import number_font, sample_map
 
 # Region ("cell", "row", "column", "side", "legend", or ""), row and recurrence; row is a rank in

@@ -9,7 +9,6 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QFontMetricsF
 
 from loopscope.core.views.readout import Data
-from loopscope.widgets.matrix_layout import STRIDES, stride_for
 
 GAP = 6.0
 PAD = 6.0
@@ -20,6 +19,7 @@ MIN_WIDTH_FOR_SIDE = 420
 # their answers share one text for each run of the same answer.
 WIDE_CELL = 40.0
 MIN_HEIGHT_FOR_TITLE = 250
+STRIDES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,7 @@ def lay_out(
         row_labels=QRectF(GAP, top, left - GAP - 5, cells.height()),
         index_width=index_width,
         column_labels=below,
-        column_stride=stride_for(
-            number.horizontalAdvance(str(n_columns)) + 8, column_width, STRIDES
-        ),
+        column_stride=_stride(number.horizontalAdvance(str(n_columns)) + 8, column_width),
         title=QRectF(
             title_left,
             below.bottom() if title_height else below.top(),
@@ -118,6 +116,17 @@ def lay_out(
         each=column_width >= min(answers + PAD, WIDE_CELL),
         numbers=numbers,
     )
+
+
+def labelled_recurrences(n: int, stride: int) -> list[int]:
+    """Which of recurrences 1 to ``n`` get a label: multiples of the stride, and 1 if far off."""
+    multiples = list(range(stride, n + 1, stride))
+    return [1, *multiples] if stride > 2 else multiples or [1]
+
+
+def _stride(needed: float, cell: float) -> int:
+    """The smallest stride whose labels have ``needed`` pixels each."""
+    return next((s for s in STRIDES if s * cell >= needed), STRIDES[-1])
 
 
 def _numbers(data: Data, column_width: float, answers: float, number: QFontMetricsF) -> str:
@@ -135,6 +144,6 @@ def _side_width(width: float) -> float:
 
 
 def _widest(texts: Iterable[str], metrics: QFontMetricsF) -> float:
-    # Measuring is slow: only the longest few can be the widest.
-    longest = sorted(set(texts), key=len, reverse=True)[:6]
+    # Measuring is slow: one of the longest is the widest, and there are many of one letter.
+    longest = sorted(set(texts), key=len, reverse=True)[:40]
     return max((metrics.horizontalAdvance(t) for t in longest), default=0.0)

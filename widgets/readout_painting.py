@@ -8,17 +8,12 @@ from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen
 
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.views.readout import LENS_LABELS, Data
-from loopscope.widgets.matrix_layout import labelled
 from loopscope.widgets.palette import SIMILARITY_MAP, Theme
-from loopscope.widgets.readout_layout import PAD, Layout
+from loopscope.widgets.readout_layout import PAD, Layout, labelled_recurrences
+from loopscope.widgets.readout_side import LEFT, RIGHT, At, Elider, Fonts
 from loopscope.widgets.theme import sample_map
 
-LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 CENTRE = Qt.AlignmentFlag.AlignCenter
-
-Fonts = tuple[QFont, QFont]
-At = tuple[int | None, int | None]
 BLACK, WHITE = QColor("#101012"), QColor("#FFFFFF")
 
 
@@ -33,34 +28,10 @@ def dark_text(probabilities: np.ndarray) -> np.ndarray:
     return (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05)
 
 
-class _Elider:
-    """Elided texts, each measured once."""
-
-    def __init__(self, metrics: QFontMetricsF) -> None:
-        self._metrics = metrics
-        self._widths: dict[str, float] = {}
-        self._elided: dict[tuple[str, int], str] = {}
-
-    def width(self, text: str) -> float:
-        if text not in self._widths:
-            self._widths[text] = self._metrics.horizontalAdvance(text)
-        return self._widths[text]
-
-    def fit(self, text: str, width: float) -> str:
-        """As much of ``text`` as fits; nothing when that is not even one letter."""
-        if self.width(text) <= width:
-            return text
-        key = (text, int(width))
-        if key not in self._elided:
-            short = self._metrics.elidedText(text, Qt.TextElideMode.ElideRight, width)
-            self._elided[key] = short if len(short) > 1 and self.width(short) <= width else ""
-        return self._elided[key]
-
-
 def draw_answers(painter: QPainter, data: Data, where: Layout, theme: Theme, fonts: Fonts) -> None:
     """Write the answer into every cell, or once into each run of one answer."""
     text_font, number_font = fonts
-    elider = _Elider(QFontMetricsF(text_font))
+    elider = Elider(text_font)
     dark = dark_text(data.probabilities[..., 0])
     sight = where.rows_in_sight(len(data.tokens))
     grid = QPen(QColor(theme.panel), 1)
@@ -77,11 +48,11 @@ def draw_answers(painter: QPainter, data: Data, where: Layout, theme: Theme, fon
     texts = {answer: data.text(answer) for answer in np.unique(data.top).tolist()}
     painter.setFont(text_font)
     slack = 4.0 if not where.each else 3.0
+    beside = QFontMetricsF(number_font).horizontalAdvance("0.00") + PAD
+    muted = QColor(theme.muted)
     for rect, row, column in pieces:
         answer = int(data.top[column, row])
-        room = rect.width() - slack
-        if where.numbers == "beside":
-            room -= QFontMetricsF(number_font).horizontalAdvance("0.00") + PAD
+        room = rect.width() - slack - (beside if where.numbers == "beside" else 0)
         text = elider.fit(texts[answer], room)
         if not text:
             continue
@@ -90,16 +61,15 @@ def draw_answers(painter: QPainter, data: Data, where: Layout, theme: Theme, fon
             # The shade under the text, which may differ from the shade at the flip.
             n_under = max(1, int(elider.width(text) / where.column_width))
             under = dark[column : column + n_under, row].mean() > 0.5
-        known = answer != NO_ANSWER
-        painter.setPen((BLACK if under else WHITE) if known else QColor(theme.muted))
+        painter.setPen(muted if answer == NO_ANSWER else BLACK if under else WHITE)
+        if where.numbers == "below":
+            rect.adjust(0, 1, 0, -rect.height() / 2 + 1)
         if not where.each:
-            painter.drawText(rect.adjusted(slack, 0, 0, 0), LEFT, text)
+            elider.draw(painter, rect.adjusted(slack, 0, 0, 0), 0, text)
         elif where.numbers == "beside":
-            painter.drawText(rect.adjusted(PAD, 0, 0, 0), LEFT, text)
-        elif where.numbers == "below":
-            painter.drawText(rect.adjusted(0, 1, 0, -rect.height() / 2 + 1), CENTRE, text)
+            elider.draw(painter, rect.adjusted(PAD, 0, 0, 0), 0, text)
         else:
-            painter.drawText(rect, CENTRE, text)
+            elider.draw(painter, rect, 0.5, text)
     _draw_numbers(painter, data, where, number_font, dark, sight)
     painter.setPen(grid)
     lines = [
@@ -122,18 +92,18 @@ def _draw_numbers(
     if not where.numbers:
         return
     painter.setFont(font)
+    numbers = Elider(font)
     for row in sight:
-        for column in range(data.n_recurrences):
-            p = float(data.probabilities[column, row, 0])
+        for column, p in enumerate(data.probabilities[:, row, 0].tolist()):
             if p != p:
                 continue
             rect = where.cell(row, column)
             painter.setPen(BLACK if dark[column, row] else WHITE)
             if where.numbers == "beside":
-                painter.drawText(rect.adjusted(0, 0, -PAD + 1, 0), RIGHT, f"{p:.2f}")
+                numbers.draw(painter, rect.adjusted(0, 0, -PAD + 1, 0), 1, f"{p:.2f}")
             else:
                 half = rect.adjusted(0, rect.height() / 2 - 1, 0, -1)
-                painter.drawText(half, CENTRE, f"{p:.2f}")
+                numbers.draw(painter, half, 0.5, f"{p:.2f}")
 
 
 def draw_flips(painter: QPainter, data: Data, where: Layout, theme: Theme) -> None:
@@ -198,16 +168,16 @@ def _draw_recurrences(
     """Thinned numbers; the cursor's is always there and those it would touch give way."""
     n, wide = data.n_recurrences, QFontMetricsF(font).horizontalAdvance("0")
     painter.setPen(QColor(theme.text))
-    for i in {*labelled(n, where.column_stride, True), *([cursor - 1] if cursor else [])}:
-        at_cursor = i + 1 == cursor
-        apart = abs(i + 1 - cursor) * where.column_width if cursor else np.inf
-        if not at_cursor and apart < wide * (len(str(i + 1)) + 1.6):
+    shown = labelled_recurrences(n, where.column_stride)
+    for r in {*shown, *([cursor] if cursor else [])}:
+        apart = abs(r - cursor) * where.column_width if cursor else np.inf
+        if r != cursor and apart < wide * (len(str(r)) + 1.6):
             continue
-        middle = where.cell(0, i).center().x()
-        font.setBold(at_cursor)
+        middle = where.cell(0, r - 1).center().x()
+        font.setBold(r == cursor)
         painter.setFont(font)
         below = where.column_labels
-        painter.drawText(QRectF(middle - 30, below.top(), 60, below.height()), CENTRE, str(i + 1))
+        painter.drawText(QRectF(middle - 30, below.top(), 60, below.height()), CENTRE, str(r))
     font.setBold(False)
 
 
@@ -278,52 +248,3 @@ def draw_marks(
         painter.setPen(QPen(QColor(colour), 2))
         painter.drawRect(rect.adjusted(0, 0, -1, -1))
     painter.restore()
-
-
-def draw_side(
-    painter: QPainter, data: Data, side: QRectF, theme: Theme, fonts: Fonts, cursor: At
-) -> None:
-    """The kept answers of the cursor's cell as bars, and since when its answer is the same."""
-    text_font, number_font = fonts
-    metrics = QFontMetricsF(text_font)
-    line = metrics.height()
-    row, recurrence = cursor
-
-    def write(y: float, text: str, colour: str) -> None:
-        painter.setFont(text_font)
-        painter.setPen(QColor(colour))
-        short = metrics.elidedText(text, Qt.TextElideMode.ElideRight, side.width())
-        painter.drawText(QRectF(side.left(), y, side.width(), line), LEFT, short)
-
-    if row is None or recurrence is None:
-        what = "The initial state is not read out" if recurrence is None else "Token not shown"
-        painter.setFont(text_font)
-        painter.setPen(QColor(theme.muted))
-        painter.drawText(side, Qt.TextFlag.TextWordWrap, what)
-        return
-    y = side.top()
-    write(y, f"r = {recurrence}, token {data.tokens[row]} '{data.labels[row]}'", theme.text)
-    y += line + 3
-    number_wide = QFontMetricsF(number_font).horizontalAdvance("0.000") + 2
-    elider = _Elider(metrics)
-    answers = [data.text(int(a)) for a in data.ids[recurrence - 1, row]]
-    answer_wide = min(max(map(elider.width, answers)), 0.42 * side.width()) + 6
-    track = QRectF(side.left() + answer_wide, 0, side.width() - answer_wide - number_wide, line)
-    for text, p in zip(answers, data.probabilities[recurrence - 1, row].tolist(), strict=True):
-        if y + line > side.bottom():
-            return
-        write_rect = QRectF(side.left(), y, answer_wide - 4, line)
-        painter.setFont(text_font)
-        painter.setPen(QColor(theme.text))
-        painter.drawText(write_rect, LEFT, elider.fit(text, answer_wide - 4))
-        bar = QRectF(track.left(), y + 3, track.width(), line - 6)
-        painter.fillRect(bar, QColor(theme.line))
-        if p == p:
-            bar.setWidth(max(1.0, track.width() * min(max(p, 0.0), 1.0)))
-            painter.fillRect(bar, QColor(theme.muted))
-        painter.setFont(number_font)
-        painter.drawText(QRectF(side.right() - number_wide, y, number_wide, line), RIGHT,
-                         "–" if p != p else f"{p:.3f}")  # fmt: skip
-        y += line + 2
-    if y + line + 3 <= side.bottom():
-        write(y + 3, f"unchanged since r = {data.unchanged_since[row]}", theme.muted)

@@ -255,3 +255,16 @@ def test_cursor_elsewhere_leaves_no_outline(qtbot: QtBot) -> None:
     assert desk.canvas.cursor == (0, None)
     assert desk.canvas.hover == (None, None)
     desk.canvas.grab()
+
+
+def test_a_number_never_pushes_its_answer_out(qtbot: QtBot) -> None:
+    recording = recorded(6, 12)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    recording.label = lambda i: letters[(i + 7) % 26]
+    desk = Desk(qtbot, recording, options=Options(numbers=True))
+    where = desk.canvas.layout_
+    assert where.each
+    assert where.numbers == "beside"
+    text, number = (QFontMetricsF(font) for font in desk.canvas.fonts)
+    widest = max(text.horizontalAdvance(c) for c in letters[7:17])
+    assert widest + number.horizontalAdvance("0.00") + 9 <= where.column_width
