@@ -214,7 +214,7 @@ def test_rounding_noise_at_rest_has_settled() -> None:
 
 def test_a_fall_that_will_arrive_soon_is_not_called_a_drift() -> None:
     assert kind(contraction(0.9, 12)) is SettlingClass.TOO_FEW_STEPS
-    assert kind(contraction(0.98, 200), tolerance=1e-6) is SettlingClass.TOO_FEW_STEPS
+    assert kind(contraction(0.98, 300), tolerance=1e-6) is SettlingClass.TOO_FEW_STEPS
     assert kind(contraction(0.995, 40), tolerance=1e-4) is SettlingClass.SLOW_DRIFT
 
 
