@@ -23,6 +23,8 @@ CENTRE = Qt.AlignmentFlag.AlignCenter
 REACH = 24.0
 # The axis reaches at least this far, or to the trained count if that is nearer.
 FIRST_SPAN = 32
+# Points above which a smooth line wider than a pixel is too slow to draw.
+WIDE_POINTS = 1000
 # Opacity, of 255, of one token among many.
 FAINT = 180
 
@@ -241,7 +243,8 @@ class SettlingPlot(pg.PlotWidget):
             colour.setAlpha(FAINT if many else 255)
             item.setPen(pg.mkPen(colour, width=1 if many else 2))
         dash, dot = Qt.PenStyle.DashLine, Qt.PenStyle.DotLine
-        self.loud.setPen(pg.mkPen(theme.warning, width=2))
+        few = self.loud.xData is None or len(self.loud.xData) <= WIDE_POINTS
+        self.loud.setPen(pg.mkPen(theme.warning, width=2 if few else 1))
         self.hovered.setPen(pg.mkPen(theme.hover, width=5))
         self.median.setPen(pg.mkPen(theme.text, width=3 if many else 1))
         self.tolerance.setPen(pg.mkPen(theme.text, width=1, style=dash))

@@ -201,8 +201,9 @@ def settling_class(
     5. *orbit of period p*, the least ``p >= 2``: ``||s_r - s_{r-p}|| / ||s_r||`` < tolerance for
        the last ``max(k, p)`` recurrences, while the relative step is not and the steps shrink by
        less than 1 % a recurrence (a spiral that closes in is not an orbit).
-    6. *not enough steps*: fewer than ``W`` recurrences, or steps that shrink fast enough to reach
-       the tolerance within as many recurrences as were run, or `PATIENCE` if that is more.
+    6. *not enough steps*: fewer than ``W`` recurrences, or steps that shrink fast enough (over
+       the later half of the run) to reach the tolerance within as many recurrences as were run,
+       or `PATIENCE` if that is more.
     7. *slow drift*: everything else.
 
     Parameters
@@ -264,11 +265,12 @@ def _class(
         return SettlingClass.SLOW_DRIFT if drifts else SettlingClass.CONVERGED
     if n < span:
         return SettlingClass.TOO_FEW_STEPS
-    # Of the step itself: the relative step of a straight walk falls too, because its norm grows.
-    rate = fitted_rate(steps, 0.0, span)
+    # Rates of the step itself: the relative step of a straight walk falls too, its norm grows.
     growth = norms[-span:] >= GROWING * norms[-span - 1 : -1]
-    if growth.all() and rate >= GROWING:
+    if growth.all() and fitted_rate(steps, 0.0, span) >= GROWING:
         return SettlingClass.DIVERGED
+    # Over half of the run, so that a few unsteady steps do not pass for a fall.
+    rate = fitted_rate(steps, 0.0, max(span, n // 2))
     arrives = _steps_to_reach(tolerance * norms[-1], steps[-1], rate) <= max(n, PATIENCE)
     return SettlingClass.TOO_FEW_STEPS if arrives else SettlingClass.SLOW_DRIFT
 

@@ -74,6 +74,12 @@ def test_zero_nan_and_infinity_have_a_place() -> None:
     assert (data.low, data.high) == (2.0, 8.0)
 
 
+def test_a_state_that_never_moved_is_near_everywhere() -> None:
+    data = compute(with_states(np.ones((4, 2, 2))), Selection(), Options())
+    assert np.isnan(data.low)
+    assert (data.levels() == 0).all()
+
+
 def test_rounding_noise_gets_no_colours() -> None:
     states = np.ones((4, 2, 2))
     states[:, :, 0] += np.array([1.0, 1e-3, 1.2e-7, 0])[:, None]

@@ -201,6 +201,11 @@ def test_constant_step_is_slow_drift_even_below_the_tolerance(step: float) -> No
     assert kind(states) is SettlingClass.SLOW_DRIFT
 
 
+def test_random_walk_is_slow_drift() -> None:
+    walks = np.cumsum(np.random.default_rng(0).normal(size=(201, 64, 16)), axis=0)
+    assert {s.kind for s in settling_class(walks)} == {SettlingClass.SLOW_DRIFT}
+
+
 def test_jitter_around_a_point_below_the_tolerance_has_settled() -> None:
     rng = np.random.default_rng(0)
     assert kind(5 + 1e-3 * rng.normal(size=(60, 8))) is SettlingClass.CONVERGED
