@@ -14,8 +14,9 @@ from loopscope.widgets.matrix_steps import STEPS
 
 # Rows of a matrix that scrolls are never thinner than this, so that one odd row stays visible.
 MIN_ROW = 4.0
-# Side columns are left out of a panel narrower than this.
+# Side columns are left out of a panel narrower than this, or if they leave the cells no room.
 MIN_WIDTH_FOR_SIDE = 420
+MIN_CELLS_BESIDE_SIDE = 100.0
 GAP = 6.0
 BAR = 10.0
 SCROLL_BAR = 12.0
@@ -100,13 +101,16 @@ def lay_out(
     # The cursor's label is bold, which is wider.
     label_width = min(1.15 * _widest(content.row_labels, wide) + 2, 0.22 * width)
     left = line + GAP + label_width + 4
-    has_side = bool(content.side) and width >= MIN_WIDTH_FOR_SIDE
-    top = (2 * line if has_side else line) + GAP
-    side_width = max(_widest(content.side, wide), wide("0.0000")) + 7 if has_side else 0.0
-    side_total = side_width * len(content.side) + GAP if has_side else 0.0
     tick_width = _widest((text for _, text in content.bar.ticks), wide)
     bar_total = GAP + BAR + 4 + tick_width + 2 + line
-    room = max(width - left - side_total - bar_total - 4, 20.0)
+    room = max(width - left - bar_total - 4, 20.0)
+    side_width = max(_widest(content.side, wide), wide("0.0000")) + 7
+    side_total = side_width * len(content.side) + GAP
+    has_side = bool(content.side) and width >= MIN_WIDTH_FOR_SIDE
+    if not has_side or room - side_total < MIN_CELLS_BESIDE_SIDE:
+        has_side, side_total = False, 0.0
+    room -= side_total
+    top = (2 * line if has_side else line) + GAP
     longest = _widest(content.column_labels, wide)
     n_columns, n_rows = max(content.n_columns, 1), max(content.n_rows, 1)
     upright = not content.number_columns and longest + 4 > room / n_columns

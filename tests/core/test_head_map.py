@@ -23,8 +23,12 @@ def test_every_pair_has_the_known_distance() -> None:
     assert data.values[0, 5] == pytest.approx(
         float(compare(recording.patterns[:1], recording.patterns[5:6], "frobenius")[0, 1, 1])
     )
-    assert data.name == "1.1"
-    assert "head 1.1" in data.statement
+    other = compute(recording, Selection(layer=1, head=0), Options())
+    assert other.values[0, 5] == pytest.approx(
+        float(compare(recording.patterns[:1], recording.patterns[5:6], "frobenius")[0, 1, 0])
+    )
+    assert other.name == "1.0"
+    assert "head 1.0" in other.statement
 
 
 def test_nothing_to_show_says_why() -> None:

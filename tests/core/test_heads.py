@@ -158,6 +158,8 @@ def test_the_last_and_a_chosen_recurrence_as_reference() -> None:
     recording = synthetic_recording(recurrences=6, rate=0.5)
     last = compute(recording, Selection(), Options(reference="last"))
     assert (last.values[-1] == 0).all()
+    # The reference itself says nothing about consistency.
+    np.testing.assert_allclose(last.consistency, last.values[:-1].mean(0))
     # ||A_r - A_R|| = (rate^r - rate^R) ||start - end||.
     expected = (0.5 - 0.5**6) / (0.5**2 - 0.5**6)
     np.testing.assert_allclose(last.values[0] / last.values[1], expected, rtol=1e-4)

@@ -93,6 +93,21 @@ def test_cells_hold_the_data_and_what_is_absent_is_masked() -> None:
     np.testing.assert_array_equal(values[4], pattern.patterns[3, 4])
 
 
+def test_identical_is_bright_and_rows_have_room_for_their_labels() -> None:
+    _, figure = drawn("heads", heads=4)
+    ax = figure.axes[0]
+    image = ax.images[0]
+    assert sum(image.to_rgba(0.0)[:3]) > 1.8 > sum(image.to_rgba(image.norm.vmax)[:3])
+    row = ax.bbox.height / figure.dpi * 72 / 8
+    assert row > 1.2 * float(str(Page().rc["ytick.labelsize"]))
+
+
+def test_dollars_in_a_token_are_dollars(tmp_path: Path) -> None:
+    _, figure = drawn("pattern", labels=["$x$", "b", "c", "d", "e"])
+    pdf, _ = saved_text(figure, tmp_path)
+    assert pdf.count("$x$") == 2
+
+
 def test_a_wide_page_has_the_statistics(tmp_path: Path) -> None:
     data, figure = drawn("heads", "two columns")
     pdf, _ = saved_text(figure, tmp_path)

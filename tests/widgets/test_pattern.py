@@ -99,6 +99,9 @@ def test_a_new_recurrence_does_not_lay_out_again(qtbot: QtBot) -> None:
     view = shown(qtbot, data_of())
     view.grab()
     content = view.matrix.content
+    other = compute(synthetic_recording(recurrences=6), Selection(layer=0, head=0), Options())
+    view.show_data(other)
+    assert colour(view, 4, 1) == mapped(other.patterns[3, 4, 1])
     longer = data_of(recurrences=7)
     view.show_data(longer)
     assert view.matrix.content is content
