@@ -130,6 +130,13 @@ class Runner:
         """The recording of the run in use."""
         return None if self._stepper is None else self._stepper.recording
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way or asked for."""
+        with self._condition:
+            waiting = self._status.phase in (Phase.EMPTY, Phase.READY, Phase.CLOSED)
+            return waiting and not self._has_work()
+
     def open(self, path: str, device: str = "auto", dtype: str = "float32") -> None:
         """Load a checkpoint; the running model stays until the new one is there."""
         with self._condition:
@@ -209,7 +216,8 @@ class Runner:
 
     # ---- the worker ----
     def _set(self, **changes: Any) -> None:
-        self._status = replace(self._status, **changes)
+        with self._condition:
+            self._status = replace(self._status, **changes)
 
     def _work(self) -> None:
         self._import_torch()

@@ -1,0 +1,471 @@
+"""The bench: runner, cursor and views wired together. It knows no layout.
+
+Nothing here waits. A timer pulls the runner's status 30 times a second; each visible view has at
+most one analysis in flight on one analysis thread and asks again with the newest run when that is
+done. So the record is lossless, the picture may skip, and a slow view slows only itself::
+
+    runner thread                 GUI thread                      analysis thread
+    recording.append  --pull-->   frame(): what changed? --submit--> compute(recording, ...)
+                                  show_data (one a frame) <--future--
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from loopscope.app.panels import PANELS, Panel
+from loopscope.core.recording import Recording
+from loopscope.core.runner import Phase, Runner, RunRequest, Status
+from loopscope.core.selection import Selection
+from loopscope.core.views.base import ViewData
+from loopscope.widgets.palette import Theme
+from loopscope.widgets.view import View
+
+FRAME_MS = 33
+# Earlier runs that Undo can go back to, and the memory they may hold together.
+KEPT_RUNS = 12
+KEPT_BYTES = 1 << 30
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One view with the state of its analysis. ``wanted`` and ``shown`` are identity keys."""
+
+    panel: Panel
+    view: View
+    options: Any
+    data: ViewData | None = None
+    shown: tuple[Any, ...] | None = None
+    in_flight: Future[ViewData] | None = None
+    in_flight_key: tuple[Any, ...] = ()
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class PlayState:
+    """What the transport shows."""
+
+    playing: bool = False
+    following: bool = True
+    rate: float = 4.0
+    stop_at_settling: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class KeptRun:
+    """A run that Undo or Redo can go back to."""
+
+    stepper: Any
+    request: RunRequest
+    checkpoint: str
+    cursor: Selection = field(default_factory=Selection)
+
+
+class Bench(QObject):
+    """Wires one `Runner` to views made from `PANELS`; `close` it when done."""
+
+    status_changed = Signal(object)
+    run_changed = Signal()
+    progressed = Signal()
+    selection_changed = Signal(object, dict)
+    data_shown = Signal(str)
+    data_failed = Signal(str, str)
+    message = Signal(str)
+
+    def __init__(self, runner: Runner | None = None, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.runner = runner or Runner()
+        self.selection = Selection()
+        self.hover: dict[str, int] = {}
+        self.play = PlayState()
+        self.request: RunRequest | None = None
+        self.slots: dict[str, Slot] = {}
+        self.past: list[KeptRun] = []
+        self.future: list[KeptRun] = []
+        self._status = Status()
+        self._recording: Recording | None = None
+        self._layers_seen = -1
+        self._analysis = ThreadPoolExecutor(1, thread_name_prefix="loopscope-analysis")
+        self._waiting: list[tuple[Future[Any], Callable[[Future[Any]], None]]] = []
+        self._turn = 0
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self.frame)
+        self._timer.start(FRAME_MS)
+
+    # ---- views ----
+    def add_view(self, panel: Panel, options: Any = None) -> Slot:
+        """Make a panel's view and connect it."""
+        view = panel.view()
+        slot = Slot(panel, view, options or panel.options())
+        view.set_options(slot.options)
+        view.select_requested.connect(self.select)
+        view.hover_changed.connect(self.set_hover)
+        view.message.connect(self.message)
+        view.options_changed.connect(lambda options: self.set_options(panel.key, options))
+        view.clear()
+        self.slots[panel.key] = slot
+        return slot
+
+    def add_all_views(self) -> None:
+        """Make every view of `PANELS`."""
+        for panel in PANELS:
+            self.add_view(panel)
+
+    def set_options(self, key: str, options: Any) -> None:
+        """Take new options for a view; it is computed again."""
+        slot = self.slots[key]
+        if options is slot.options:
+            return
+        slot.options = options
+        slot.view.set_options(options)
+        self._fetch_directions(options)
+
+    def set_theme(self, theme: Theme) -> None:
+        """Tell every view its colours."""
+        for slot in self.slots.values():
+            slot.view.set_theme(theme)
+
+    # ---- the run ----
+    @property
+    def recording(self) -> Recording | None:
+        """The recording shown."""
+        return self._recording
+
+    @property
+    def status(self) -> Status:
+        """The status last seen."""
+        return self._status
+
+    def open(self, path: str, device: str = "auto", dtype: str = "float32") -> None:
+        """Load a checkpoint in the worker."""
+        self.play.playing = False
+        self.runner.open(path, device, dtype)
+
+    def begin(self, request: RunRequest) -> None:
+        """Begin a run; the one shown now can be gone back to."""
+        self._keep_current()
+        self.future.clear()
+        self.request = request
+        self.play.playing, self.play.following = False, True
+        self.runner.begin(request)
+
+    def restart(self, **changes: Any) -> None:
+        """Begin the run again with some of its request changed, to as many recurrences."""
+        if self.request is None:
+            return
+        done = 0 if self._recording is None else self._recording.n_recurrences
+        self.begin(replace(self.request, **({"recurrences": min(done, 200)} | changes)))
+
+    def _keep_current(self) -> None:
+        stepper = self.runner.stepper
+        if stepper is None or self.request is None or stepper.recording.layers_done == 0:
+            return
+        name = stepper.loaded.checkpoint.name
+        self.past.append(KeptRun(stepper, self.request, name, self.selection))
+        self._forget_surplus()
+
+    def _forget_surplus(self) -> None:
+        total = 0
+        for i, run in enumerate(reversed(self.past)):
+            total += run.stepper.recording.nbytes
+            if i >= KEPT_RUNS or total > KEPT_BYTES:
+                del self.past[: len(self.past) - i]
+                return
+
+    def undo(self) -> None:
+        """Go back to the run before this one."""
+        self._go(self.past, self.future)
+
+    def redo(self) -> None:
+        """Go forward again."""
+        self._go(self.future, self.past)
+
+    def _go(self, source: list[KeptRun], other: list[KeptRun]) -> None:
+        stepper = self.runner.stepper
+        if not source or stepper is None or self.request is None:
+            return
+        name = stepper.loaded.checkpoint.name
+        other.append(KeptRun(stepper, self.request, name, self.selection))
+        run = source.pop()
+        self.request = run.request
+        self.play.playing = False
+        self.runner.resume(run.stepper)
+        self._pull()
+        self._set_selection(run.cursor)
+
+    def forget_runs(self) -> None:
+        """Drop kept runs; they belong to a model that is no longer loaded."""
+        self.past.clear()
+        self.future.clear()
+
+    # ---- transport ----
+    def step_recurrence(self) -> None:
+        """Run to the end of the current recurrence and follow it."""
+        if self._recording is not None:
+            done = self._recording.layers_done % self._recording.n_layers
+            self.advance(self._recording.n_layers - done)
+
+    def step_layer(self) -> None:
+        """Run one layer and follow it."""
+        self.advance(1)
+
+    def advance(self, layers: int) -> None:
+        """Run ``layers`` more layers and follow them."""
+        if self._recording is None:
+            self.message.emit("There is no run to step yet")
+            return
+        self.play.playing, self.play.following = False, True
+        self.runner.advance(layers)
+
+    def set_playing(self, playing: bool) -> None:
+        """Play on from where it was paused, or pause."""
+        if playing and self._recording is None:
+            self.message.emit("There is no run to play yet")
+            return
+        self.play.playing = playing
+        if playing:
+            self.play.following = True
+            self.runner.play(self.play.rate, self._until())
+        else:
+            self.runner.stop()
+        self.progressed.emit()
+
+    def _until(self) -> Callable[[Recording], str | None] | None:
+        if not self.play.stop_at_settling:
+            return None
+        from loopscope.core.measures.settling import is_settled
+
+        options = self.slots["settling"].options if "settling" in self.slots else None
+        tolerance = getattr(options, "tolerance", 1e-2)
+        window = int(getattr(options, "window", 3))
+
+        def settled(recording: Recording) -> str | None:
+            if not is_settled(recording.relative_step, tolerance, window):
+                return None
+            return (
+                f"settled at recurrence {recording.n_recurrences}: every token's relative step "
+                f"was below {tolerance:g} for {window} recurrences"
+            )
+
+        return settled
+
+    def set_rate(self, rate: float) -> None:
+        """Recurrences a second that play makes; infinity for as fast as it goes."""
+        self.play.rate = rate
+        if self.play.playing:
+            self.runner.play(rate, self._until())
+
+    def set_stop_at_settling(self, on: bool) -> None:
+        """End playing when every token has settled."""
+        self.play.stop_at_settling = on
+        if self.play.playing:
+            self.runner.play(self.play.rate, self._until())
+
+    def stop(self) -> None:
+        """Stop stepping or loading."""
+        self.play.playing = False
+        self.runner.stop()
+        self.progressed.emit()
+
+    def set_following(self, following: bool) -> None:
+        """Follow the latest recurrence, or stay where the cursor is."""
+        self.play.following = following
+        if following:
+            self._follow()
+        self.progressed.emit()
+
+    # ---- the cursor ----
+    def select(self, changes: dict[str, Any]) -> None:
+        """Move the cursor: some fields of `Selection`, as views emit them."""
+        if "recurrence" in changes and self._recording is not None:
+            latest = self._recording.n_recurrences
+            self.play.following = changes["recurrence"] >= latest and self.play.following
+        self._set_selection(replace(self.selection, **changes))
+        self.progressed.emit()
+
+    def set_hover(self, hover: dict[str, int]) -> None:
+        """Point at a place in every view."""
+        if hover != self.hover:
+            self.hover = hover
+            self._mark()
+
+    def scrub(self, recurrence: int) -> None:
+        """Move the cursor to a recurrence that has been run; nothing is recomputed."""
+        latest = 0 if self._recording is None else self._recording.n_recurrences
+        self.select({"recurrence": max(0, min(recurrence, latest))})
+
+    def scrub_layer(self, by: int) -> None:
+        """Move the cursor by one layer, over the ends of recurrences."""
+        recording = self._recording
+        if recording is None:
+            return
+        place = (self.selection.recurrence - 1) * recording.n_layers + self.selection.layer + by
+        if place < 0:
+            self.select({"recurrence": 0, "layer": 0})
+            return
+        place = min(place, recording.n_recurrences * recording.n_layers - 1)
+        if place >= 0:
+            recurrence, layer = divmod(place, recording.n_layers)
+            self.select({"recurrence": recurrence + 1, "layer": layer})
+
+    def _set_selection(self, selection: Selection) -> None:
+        recording = self._recording
+        if recording is not None:
+            arch, n = recording.info.architecture, recording.n_tokens
+            selection = Selection(
+                max(0, min(selection.recurrence, recording.n_recurrences)),
+                max(0, min(selection.layer, recording.n_layers - 1)),
+                max(0, min(selection.head, arch.layer.n_heads - 1)),
+                max(0, min(selection.token, n - 1)),
+                tuple(t for t in selection.tokens if 0 <= t < n),
+            )
+        if selection != self.selection:
+            self.selection = selection
+            self._mark()
+
+    def _mark(self) -> None:
+        for slot in self.slots.values():
+            if slot.view.isVisible():
+                slot.view.show_selection(self.selection, self.hover)
+        self.selection_changed.emit(self.selection, self.hover)
+
+    def _follow(self) -> None:
+        if self._recording is not None:
+            latest = self._recording.n_recurrences
+            self._set_selection(replace(self.selection, recurrence=latest))
+
+    # ---- the frame ----
+    def frame(self) -> None:
+        """Pull what changed, deliver at most one finished analysis, ask for the next ones."""
+        self._pull()
+        self._deliver()
+        self._submit()
+        for future, done in [w for w in self._waiting if w[0].done()]:
+            self._waiting.remove((future, done))
+            done(future)
+
+    def _pull(self) -> None:
+        status = self.runner.status  # before the recording, so that a finished run is whole
+        recording = self.runner.recording
+        if status != self._status:
+            self._status = status
+            if status.phase is not Phase.STEPPING and self.runner.idle:
+                self.play.playing = False
+            self.status_changed.emit(status)
+        if recording is not self._recording:
+            self._recording, self._layers_seen = recording, -1
+            if recording is None:
+                for slot in self.slots.values():
+                    slot.data, slot.shown = None, None
+                    slot.view.clear()
+            for slot in self.slots.values():
+                self._fetch_directions(slot.options)
+            self.run_changed.emit()
+        done = -1 if recording is None else recording.layers_done
+        if done != self._layers_seen:
+            self._layers_seen = done
+            if self.play.following:
+                self._follow()
+            self._set_selection(self.selection)
+            self.progressed.emit()
+
+    def _key(self, slot: Slot) -> tuple[Any, ...]:
+        fields = tuple(getattr(self.selection, name) for name in sorted(slot.view.DEPENDS_ON))
+        directions = 0 if self._recording is None else len(self._recording.readout_directions)
+        return id(self._recording), self._layers_seen, id(slot.options), directions, *fields
+
+    def _deliver(self) -> None:
+        """Show one finished analysis, in turn, so that no frame draws all views."""
+        slots = list(self.slots.values())
+        for i in range(len(slots)):
+            slot = slots[(self._turn + i) % len(slots)]
+            if slot.in_flight is None or not slot.in_flight.done():
+                continue
+            future, slot.in_flight = slot.in_flight, None
+            self._turn += i + 1
+            slot.shown = slot.in_flight_key
+            if (error := future.exception()) is not None:
+                slot.error = f"{type(error).__name__}: {error}"
+                self.data_failed.emit(slot.panel.key, slot.error)
+                return
+            if slot.shown[0] != id(self._recording):
+                slot.shown = None  # of a run that is no longer shown
+                return
+            slot.data, slot.error = future.result(), None
+            slot.view.show_data(slot.data)
+            slot.view.show_selection(self.selection, self.hover)
+            self.data_shown.emit(slot.panel.key)
+            return
+
+    def _submit(self) -> None:
+        recording = self._recording
+        if recording is None:
+            return
+        for slot in self.slots.values():
+            if slot.in_flight is not None or not slot.view.isVisible():
+                continue
+            key = self._key(slot)
+            if key != slot.shown:
+                slot.in_flight_key = key
+                slot.in_flight = self._analysis.submit(
+                    slot.panel.compute, recording, self.selection, slot.options
+                )
+
+    def _fetch_directions(self, options: Any) -> None:
+        """Fetch the unembedding rows that a view's options ask for."""
+        recording = self._recording
+        wanted = getattr(options, "direction_ids", ())
+        if recording is None or not wanted:
+            return
+        missing = [i for i in wanted if i not in recording.readout_directions]
+
+        def fetch(loaded: Any, stepper: Any) -> None:
+            for token_id in missing:
+                recording.readout_directions[token_id] = stepper.readout_direction(token_id)
+
+        if missing:
+            self.runner.call(fetch)
+
+    @property
+    def settled_down(self) -> bool:
+        """Whether nothing is under way: no loading, no stepping, every visible view current."""
+        return (
+            self.runner.idle
+            and self.runner.recording is self._recording
+            and (self._recording is None or self._layers_seen == self._recording.layers_done)
+            and all(
+                slot.in_flight is None and (slot.shown == self._key(slot) or slot.data is None)
+                for slot in self.slots.values()
+                if slot.view.isVisible()
+            )
+            and (
+                self._recording is None
+                or all(s.shown is not None for s in self.slots.values() if s.view.isVisible())
+            )
+        )
+
+    def in_background(self, work: Callable[[], Any], done: Callable[[Future[Any]], None]) -> None:
+        """Run ``work`` on the analysis thread and ``done(future)`` here when it is finished."""
+        self._waiting.append((self._analysis.submit(work), done))
+
+    def data_of(self, panel: Panel, selection: Selection | None = None) -> ViewData | None:
+        """Compute a panel's data for the run shown (any thread)."""
+        if self._recording is None:
+            return None
+        slot = self.slots.get(panel.key)
+        options = slot.options if slot else panel.options()
+        return panel.compute(self._recording, selection or self.selection, options)
+
+    def close(self) -> None:
+        """Stop the timer, the analyses and the runner; safe in mid-run."""
+        self._timer.stop()
+        for slot in self.slots.values():
+            if slot.in_flight is not None:
+                slot.in_flight.cancel()
+        self._analysis.shutdown(wait=True, cancel_futures=True)
+        self.runner.close()

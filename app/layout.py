@@ -1,0 +1,107 @@
+"""Where the views stand: the default arrangement, presets and maximising."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QDockWidget, QMainWindow
+
+# Preset: rows of columns of stacked (tabbed) views. The rest is hidden but can be shown again.
+PRESETS: dict[str, tuple[str, ...]] = {
+    "Step": (
+        "state_space", "settling", "distance", "heads", "graph", "readout", "pattern", "head_map",
+    ),
+    "State space": ("state_space", "settling", "distance"),
+    "Heads": ("heads", "pattern", "head_map"),
+    "Loop and unrolling": ("graph", "readout", "state_space"),
+    "Figures": ("state_space", "settling", "heads", "graph"),
+}  # fmt: skip
+
+
+class Layout:
+    """Arranges the docks of one main window."""
+
+    def __init__(self, window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
+        self.window, self.docks = window, docks
+        self.maximised: str | None = None
+        self._before: bytes = b""
+
+    def apply(self, preset: str = "Step") -> None:
+        """Arrange the docks as ``preset`` says."""
+        keys = PRESETS[preset]
+        self.maximised = None
+        for key, dock in self.docks.items():
+            self.window.removeDockWidget(dock)
+            dock.setFloating(False)
+        docks = {key: self.docks[key] for key in keys}
+        getattr(self, "_" + preset.lower().replace(" ", "_"))(docks)
+        for dock in docks.values():
+            dock.show()
+
+    def _start(self, dock: QDockWidget) -> None:
+        self.window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock)
+
+    def _beside(self, left: QDockWidget, right: QDockWidget) -> None:
+        self.window.splitDockWidget(left, right, Qt.Orientation.Horizontal)
+
+    def _below(self, top: QDockWidget, bottom: QDockWidget) -> None:
+        self.window.splitDockWidget(top, bottom, Qt.Orientation.Vertical)
+
+    def _step(self, d: dict[str, QDockWidget]) -> None:
+        self._start(d["state_space"])
+        self._beside(d["state_space"], d["graph"])
+        self._below(d["state_space"], d["settling"])
+        self._below(d["settling"], d["heads"])
+        self._beside(d["settling"], d["distance"])
+        self._below(d["graph"], d["readout"])
+        self._below(d["readout"], d["pattern"])
+        self.window.tabifyDockWidget(d["pattern"], d["head_map"])
+        d["pattern"].raise_()
+        width, height = self.window.width(), self.window.height()
+        self._resize([d["state_space"], d["graph"]], [width * 53 // 100, width * 47 // 100], "h")
+        tall = [height * 38 // 100, height * 28 // 100, height * 34 // 100]
+        self._resize([d["state_space"], d["settling"], d["heads"]], tall, "v")
+        self._resize([d["graph"], d["readout"], d["pattern"]], tall, "v")
+
+    def _state_space(self, d: dict[str, QDockWidget]) -> None:
+        self._start(d["state_space"])
+        self._beside(d["state_space"], d["settling"])
+        self._below(d["settling"], d["distance"])
+        width = self.window.width()
+        self._resize([d["state_space"], d["settling"]], [width * 66 // 100, width // 3], "h")
+
+    def _heads(self, d: dict[str, QDockWidget]) -> None:
+        self._start(d["heads"])
+        self._beside(d["heads"], d["pattern"])
+        self._below(d["pattern"], d["head_map"])
+        self._resize([d["heads"], d["pattern"]], [self.window.width() // 2] * 2, "h")
+
+    def _loop_and_unrolling(self, d: dict[str, QDockWidget]) -> None:
+        self._start(d["graph"])
+        self._below(d["graph"], d["readout"])
+        self._beside(d["readout"], d["state_space"])
+
+    def _figures(self, d: dict[str, QDockWidget]) -> None:
+        self._start(d["state_space"])
+        self._beside(d["state_space"], d["graph"])
+        self._below(d["state_space"], d["settling"])
+        self._below(d["graph"], d["heads"])
+
+    def _resize(self, docks: list[QDockWidget], sizes: list[int], way: str) -> None:
+        orientation = Qt.Orientation.Horizontal if way == "h" else Qt.Orientation.Vertical
+        self.window.resizeDocks(docks, sizes, orientation)
+
+    def toggle_maximised(self, key: str) -> None:
+        """Show one view alone, or all that were there before."""
+        if self.maximised is not None:
+            self.restore()
+            return
+        self._before = bytes(self.window.saveState().data())
+        self.maximised = key
+        for other, dock in self.docks.items():
+            dock.setVisible(other == key)
+
+    def restore(self) -> None:
+        """Leave the maximised state."""
+        if self.maximised is not None:
+            self.maximised = None
+            self.window.restoreState(self._before)

@@ -1,0 +1,605 @@
+"""The main window: docks, bars, menus. What the commands do; the bench does the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QByteArray, Qt, QUrl
+from PySide6.QtGui import (
+    QAction,
+    QActionGroup,
+    QCloseEvent,
+    QDragEnterEvent,
+    QDropEvent,
+    QGuiApplication,
+    QKeySequence,
+)
+from PySide6.QtWidgets import (
+    QApplication,
+    QDockWidget,
+    QFileDialog,
+    QLabel,
+    QLineEdit,
+    QMainWindow,
+    QMenu,
+    QToolBar,
+    QVBoxLayout,
+    QWidget,
+)
+
+from loopscope.app.actions import COMMANDS, MENUS, TEXT_KEYS, make_actions
+from loopscope.app.bench import Bench, Slot
+from loopscope.app.exporting import Exporter
+from loopscope.app.layout import PRESETS, Layout
+from loopscope.app.panels import BY_KEY, PANELS
+from loopscope.app.settings import Settings
+from loopscope.app.words import model_line, place
+from loopscope.core.checkpoint import bundled_names
+from loopscope.core.inspection import card, card_text, size
+from loopscope.core.runner import Phase, RunRequest, Status
+from loopscope.widgets.command_palette import CommandPalette
+from loopscope.widgets.frame import PanelFrame
+from loopscope.widgets.header import Header
+from loopscope.widgets.palette import THEMES, Theme
+from loopscope.widgets.prompt_bar import PromptBar
+from loopscope.widgets.shortcuts_page import ShortcutsPage
+from loopscope.widgets.theme import apply_theme
+from loopscope.widgets.transport import TransportBar
+
+DEFAULT_PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
+
+
+class Window(QMainWindow):
+    """The bench in a window.
+
+    Parameters
+    ----------
+    bench
+        Wires runner, cursor and views.
+    settings
+        What is remembered; saved on closing when ``remember`` is true.
+    """
+
+    def __init__(
+        self, bench: Bench, settings: Settings, theme: Theme, *, remember: bool = True
+    ) -> None:
+        super().__init__()
+        self.bench, self.settings, self.theme = bench, settings, theme
+        self._remember = remember
+        self._last_panel = "state_space"
+        self._first_recurrences: int | None = None
+        self._first_prompt: str | None = None
+        self.setWindowTitle("Loopscope")
+        self.setAcceptDrops(True)
+        self.setDockNestingEnabled(True)
+        self.resize(*settings.size)
+        self.actions_by_name = make_actions(self)
+        self._make_bars()
+        self.docks: dict[str, QDockWidget] = {}
+        self.frames: dict[str, PanelFrame] = {}
+        for panel in PANELS:
+            self._make_dock(bench.add_view(panel, self._saved_options(panel.key)))
+        self.layout_of_views = Layout(self, self.docks)
+        self._make_menus()
+        self.palette_popup = CommandPalette(list(self._all_actions()), self)
+        self.shortcuts_page = ShortcutsPage(list(self._all_actions()), self)
+        self.exporter = Exporter(bench, self)
+        self.set_theme(theme)
+        self._restore_layout()
+        self._connect()
+        self._show_place()
+        self._on_progressed()
+
+    # ---- making ----
+    def _make_bars(self) -> None:
+        self.header, self.prompt_bar, self.transport = Header(), PromptBar(), TransportBar()
+        top = QWidget()
+        box = QVBoxLayout(top)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(0)
+        box.addWidget(self.header)
+        box.addWidget(self.prompt_bar)
+        self._add_bar("Prompt", top, Qt.ToolBarArea.TopToolBarArea)
+        self._add_bar("Transport", self.transport, Qt.ToolBarArea.BottomToolBarArea)
+        self.place = QLabel()
+        self.statusBar().addPermanentWidget(self.place)
+        self.statusBar().setSizeGripEnabled(False)
+
+    def _add_bar(self, name: str, widget: QWidget, area: Qt.ToolBarArea) -> None:
+        bar = QToolBar(name, self)
+        bar.setObjectName(name)
+        bar.setMovable(False)
+        bar.toggleViewAction().setVisible(False)
+        bar.addWidget(widget)
+        self.addToolBar(area, bar)
+
+    def _make_dock(self, slot: Slot) -> None:
+        panel = slot.panel
+        frame = PanelFrame(panel.title, slot.view)
+        dock = QDockWidget(panel.title, self)
+        dock.setObjectName(panel.key)
+        dock.setTitleBarWidget(frame.title_bar)
+        dock.setWidget(frame)
+        dock.toggleViewAction().setStatusTip(f"Show {panel.shows}")
+        frame.set_options(slot.options)
+        frame.options_changed.connect(lambda o, k=panel.key: self._on_options_chosen(k, o))
+        slot.view.options_changed.connect(frame.set_options)
+        frame.export_requested.connect(lambda k=panel.key: self.exporter.ask(k))
+        frame.maximise_toggled.connect(lambda _=False, k=panel.key: self._maximise(k))
+        frame.close_requested.connect(dock.close)
+        self.docks[panel.key], self.frames[panel.key] = dock, frame
+
+    def _make_menus(self) -> None:
+        menus = {name: self.menuBar().addMenu(name) for name in MENUS}
+        for command in COMMANDS:
+            menus[command.menu].addAction(self.actions_by_name[command.name])
+        recent = QMenu("Open recent", self)
+        recent.aboutToShow.connect(lambda: self._fill_recent(recent))
+        menus["File"].insertMenu(self.actions_by_name["open_bundled"], recent)
+        views = menus["View"].addMenu("Views")
+        for dock in self.docks.values():
+            views.addAction(dock.toggleViewAction())
+        presets = menus["View"].addMenu("Presets")
+        self.preset_actions: list[QAction] = []
+        group = QActionGroup(self)
+        for i, name in enumerate(PRESETS):
+            action = QAction(f"Preset: {name}", self)
+            action.setShortcut(QKeySequence(f"Ctrl+{i + 1}"))
+            action.triggered.connect(lambda _=False, n=name: self.layout_of_views.apply(n))
+            group.addAction(action)
+            presets.addAction(action)
+            self.preset_actions.append(action)
+
+    def _all_actions(self) -> list[QAction]:
+        views = [dock.toggleViewAction() for dock in self.docks.values()]
+        return [*self.actions_by_name.values(), *self.preset_actions, *views]
+
+    def _fill_recent(self, menu: QMenu) -> None:
+        menu.clear()
+        for path in self.settings.recent:
+            menu.addAction(path, lambda p=path: self.open_checkpoint(p))
+        if not self.settings.recent:
+            menu.addAction("nothing opened yet").setEnabled(False)
+
+    def _connect(self) -> None:
+        bench, bar, transport = self.bench, self.prompt_bar, self.transport
+        bench.status_changed.connect(self._on_status_changed)
+        bench.run_changed.connect(self._on_run_changed)
+        bench.progressed.connect(self._on_progressed)
+        bench.selection_changed.connect(self._on_selection_changed)
+        bench.data_shown.connect(self._on_data_shown)
+        bench.data_failed.connect(lambda key, text: self.frames[key].set_error(text))
+        bench.message.connect(lambda text: self.statusBar().showMessage(text, 8000))
+        bar.prompt_edited.connect(self._on_prompt_edited)
+        bar.seed_changed.connect(lambda seed: bench.restart(seed=seed))
+        bar.start_changed.connect(lambda s, x: bench.restart(start=s, start_scale=x))
+        bar.select_requested.connect(bench.select)
+        bar.hover_changed.connect(bench.set_hover)
+        transport.step_recurrence.connect(self.do_step_recurrence)
+        transport.step_layer.connect(self.do_step_layer)
+        transport.play_toggled.connect(bench.set_playing)
+        transport.stop_requested.connect(self.do_stop)
+        transport.reset_requested.connect(self.do_reset)
+        transport.scrub_requested.connect(bench.scrub)
+        transport.previous_layer.connect(self.do_previous_layer)
+        transport.previous_recurrence.connect(self.do_previous_recurrence)
+        transport.follow_toggled.connect(bench.set_following)
+        transport.speed_changed.connect(bench.set_rate)
+        transport.stop_at_settling_toggled.connect(bench.set_stop_at_settling)
+        self.header.device_chosen.connect(self._on_device_chosen)
+        self.header.cancel_requested.connect(bench.runner.cancel_loading)
+        app = QApplication.instance()
+        assert isinstance(app, QApplication)
+        app.focusChanged.connect(self._on_focus_changed)
+
+    # ---- opening ----
+    def open_checkpoint(
+        self,
+        path: str,
+        *,
+        prompt: str | None = None,
+        recurrences: int | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        """Load ``path`` and run its last prompt (or ``prompt``) when it is there."""
+        self._first_prompt, self._first_recurrences = prompt, recurrences
+        self._opening = path
+        device, dtype = device or self.settings.device, dtype or self.settings.dtype
+        self.header.set_wish(device, dtype)
+        self.settings.device, self.settings.dtype = device, dtype
+        self.bench.open(path, device, dtype)
+
+    def _on_device_chosen(self, device: str, dtype: str) -> None:
+        request = self.bench.request
+        self.open_checkpoint(
+            self.settings.checkpoint,
+            prompt=request.prompt if request else None,
+            recurrences=self.bench.recording.n_recurrences if self.bench.recording else None,
+            device=device,
+            dtype=dtype,
+        )
+
+    def _on_loaded(self) -> None:
+        """Begin the first run on a model that was just loaded."""
+        loaded = self.bench.runner.loaded
+        assert loaded is not None
+        self.bench.forget_runs()
+        self.settings.remember_checkpoint(self._opening)
+        checkpoint = loaded.checkpoint
+        self.header.show_model(model_line(checkpoint), card_text(card(checkpoint)))
+        self.setWindowTitle(f"{checkpoint.name} – Loopscope")
+        device = f"{loaded.device.device.type.upper()}  ·  {loaded.dtype}"
+        self.header.show_device(device, loaded.device.reason, size(loaded.nbytes))
+        self.header.show_notice(loaded.warning)
+        arch = checkpoint.architecture
+        starts = ("embedding",) if arch.initial_state == "embedding" else ("zeros", "random")
+        self.prompt_bar.set_starts(starts)
+        prompt = self._first_prompt or self.settings.prompts.get(self._opening)
+        if prompt is None:
+            prompt = DEFAULT_PROMPT if arch.family == "native" else "The square root of 16 is"
+            if checkpoint.tokenizer_file is None:
+                prompt = "#" + ",".join(str(i % arch.vocab_size) for i in range(1, 9))
+        self.prompt_bar.set_prompt(prompt)
+        recurrences = self._first_recurrences
+        if recurrences is None:
+            recurrences = min(self.settings.recurrences, 2 * arch.trained_recurrences)
+        self.bench.request = None
+        self.bench.begin(
+            RunRequest(
+                prompt,
+                seed=self.settings.seed,
+                start=self.settings.start if self.settings.start in starts else "default",
+                start_scale=self.settings.start_scale,
+                recurrences=recurrences,
+            )
+        )
+
+    # ---- what the bench says ----
+    def _on_status_changed(self, status: Status) -> None:
+        loading = {Phase.STARTING: -1.0, Phase.LOADING: status.progress}.get(status.phase)
+        doing = "loading torch…" if status.phase is Phase.STARTING else status.doing
+        self.header.show_progress(loading, doing)
+        loaded = self.bench.runner.loaded
+        if loaded is not None and loaded is not getattr(self, "_shown_model", None):
+            self._shown_model = loaded
+            self._on_loaded()
+        about_prompt = status.error_about == "prompt"
+        self.prompt_bar.show_error(status.error if about_prompt else None)
+        if status.error and not about_prompt:
+            self.header.show_notice(status.error)
+        elif status.notice:
+            self.statusBar().showMessage(status.notice, 15000)
+        elif loaded is not None:
+            self.header.show_notice(loaded.warning)
+        self._on_progressed()
+
+    def _on_run_changed(self) -> None:
+        recording, request = self.bench.recording, self.bench.request
+        if recording is None or request is None:
+            return
+        self.prompt_bar.show_tokens(recording.info.token_labels)
+        self.prompt_bar.set_prompt(request.prompt)
+        self.prompt_bar.set_run(request.seed, recording.info.start, request.start_scale)
+        self.settings.remember_prompt(request.prompt)
+        self.prompt_bar.set_history(self.settings.history)
+        self.bench.select({"token": min(self.bench.selection.token, recording.n_tokens - 1)})
+        self._show_place()
+
+    def _on_progressed(self) -> None:
+        bench, recording = self.bench, self.bench.recording
+        self.actions_by_name["undo"].setEnabled(bool(bench.past))
+        self.actions_by_name["redo"].setEnabled(bool(bench.future))
+        self.actions_by_name["play"].setText("Pause" if bench.play.playing else "Play")
+        for name, on in (
+            ("follow", bench.play.following),
+            ("stop_at_settling", bench.play.stop_at_settling),
+        ):
+            self.actions_by_name[name].setChecked(on)
+        self.transport.set_enabled(recording is not None)
+        if recording is None:
+            return
+        under_way = recording.layers_done % recording.n_layers
+        self.transport.show_run(
+            recording.n_recurrences,
+            bench.selection.recurrence,
+            recording.info.architecture.trained_recurrences,
+            bench.play.playing,
+            bench.play.following,
+            under_way or None,
+            recording.n_layers,
+        )
+        self._show_place()
+
+    def _on_selection_changed(self, selection: Any, hover: dict[str, int]) -> None:
+        self.prompt_bar.show_selection(selection, hover)
+        self._on_progressed()
+
+    def _show_place(self) -> None:
+        recording = self.bench.recording
+        self.place.setText("" if recording is None else place(self.bench.selection, recording))
+
+    def _on_data_shown(self, key: str) -> None:
+        data = self.bench.slots[key].data
+        if data is not None:
+            self.frames[key].set_error(None)
+            self.frames[key].set_data(data)
+
+    def _on_options_chosen(self, key: str, options: Any) -> None:
+        self._last_panel = key
+        self.bench.set_options(key, options)
+
+    def _on_prompt_edited(self, text: str) -> None:
+        if self.bench.runner.loaded is None or self.bench.request is None:
+            return
+        if text != self.bench.request.prompt or self.bench.status.error_about == "prompt":
+            self.bench.restart(prompt=text)
+
+    def _on_focus_changed(self, old: QWidget | None, new: QWidget | None) -> None:
+        """Single keys are text while a text field has the focus."""
+        typing = isinstance(new, QLineEdit)
+        for name in TEXT_KEYS:
+            keys = next(c.keys for c in COMMANDS if c.name == name)
+            self.actions_by_name[name].setShortcut(QKeySequence() if typing else keys)
+        while new is not None:
+            if isinstance(new, QDockWidget):
+                self._last_panel = new.objectName()
+                return
+            new = new.parentWidget()
+
+    # ---- commands: File ----
+    def do_open(self) -> None:
+        """Choose a checkpoint folder."""
+        start = self.settings.checkpoint
+        start = "" if start.startswith("bundled:") else str(Path(start).parent)
+        folder = QFileDialog.getExistingDirectory(self, "Open checkpoint folder", start)
+        if folder:
+            self.open_checkpoint(folder)
+
+    def do_open_bundled(self) -> None:
+        """Open the bundled model."""
+        self.open_checkpoint(f"bundled:{bundled_names()[0]}")
+
+    def do_card(self) -> None:
+        """Show the checkpoint card."""
+        self.header.show_card()
+
+    def do_export_view(self) -> None:
+        """Export the view last clicked."""
+        self.exporter.ask(self.layout_of_views.maximised or self._last_panel)
+
+    def do_export_all(self) -> None:
+        """Export every view to one folder."""
+        self.exporter.ask(None)
+
+    def do_screenshot(self) -> None:
+        """Put a picture of the window on the clipboard."""
+        QGuiApplication.clipboard().setPixmap(self.grab())
+        self.statusBar().showMessage("A picture of the window is on the clipboard", 5000)
+
+    def do_quit(self) -> None:
+        """Close the window."""
+        self.close()
+
+    # ---- commands: Edit ----
+    def do_undo(self) -> None:
+        """Go back to the run before."""
+        self.bench.undo()
+
+    def do_redo(self) -> None:
+        """Go forward again."""
+        self.bench.redo()
+
+    def do_prompt(self) -> None:
+        """Put the keyboard into the prompt line."""
+        self.prompt_bar.edit()
+
+    def do_all_tokens(self) -> None:
+        """Let every token drive the views."""
+        self.bench.select({"tokens": ()})
+
+    def do_clear_hover(self) -> None:
+        """Clear hover marks, or restore a maximised view."""
+        self.bench.set_hover({})
+        self.layout_of_views.restore()
+
+    # ---- commands: Run ----
+    def do_step_recurrence(self) -> None:
+        """Run the block once more."""
+        self.bench.step_recurrence()
+
+    def do_step_layer(self) -> None:
+        """Run one layer."""
+        self.bench.step_layer()
+
+    def do_play(self) -> None:
+        """Play or pause."""
+        self.bench.set_playing(not self.bench.play.playing)
+
+    def do_stop(self) -> None:
+        """Stop stepping or loading."""
+        self.bench.stop()
+
+    def do_reset(self) -> None:
+        """Begin the same run again from r = 0."""
+        self.bench.restart(recurrences=0)
+
+    def do_run_trained(self) -> None:
+        """Run on to the trained number of recurrences."""
+        recording = self.bench.recording
+        if recording is None:
+            return
+        target = recording.info.architecture.trained_recurrences * recording.n_layers
+        left = target - recording.layers_done
+        if left > 0:
+            self.bench.advance(left)
+        else:
+            self.statusBar().showMessage("The trained recurrences have been run already", 5000)
+
+    def do_previous_recurrence(self) -> None:
+        """Scrub back."""
+        self.bench.scrub(self.bench.selection.recurrence - 1)
+
+    def do_next_recurrence(self) -> None:
+        """Scrub on; at the end this says how to step."""
+        recording = self.bench.recording
+        if recording and self.bench.selection.recurrence >= recording.n_recurrences:
+            self.statusBar().showMessage("This is the latest recurrence; Space runs another", 4000)
+        self.bench.scrub(self.bench.selection.recurrence + 1)
+
+    def do_previous_layer(self) -> None:
+        """Scrub back one layer."""
+        self.bench.scrub_layer(-1)
+
+    def do_next_layer(self) -> None:
+        """Scrub on one layer."""
+        self.bench.scrub_layer(1)
+
+    def do_to_start(self) -> None:
+        """Cursor to the initial state."""
+        self.bench.scrub(0)
+
+    def do_to_end(self) -> None:
+        """Cursor to the latest recurrence."""
+        self.bench.set_following(True)
+
+    def do_follow(self) -> None:
+        """Follow the latest recurrence, or stop following."""
+        self.bench.set_following(not self.bench.play.following)
+
+    def do_stop_at_settling(self) -> None:
+        """End playing when every token has settled."""
+        self.bench.set_stop_at_settling(not self.bench.play.stop_at_settling)
+        self.transport.set_stop_at_settling(self.bench.play.stop_at_settling)
+
+    # ---- commands: View, Help ----
+    def _maximise(self, key: str) -> None:
+        self._last_panel = key
+        self.layout_of_views.toggle_maximised(key)
+        for other, frame in self.frames.items():
+            frame.set_maximised(other == self.layout_of_views.maximised)
+
+    def do_maximise(self) -> None:
+        """Show the view last clicked alone, or all again."""
+        self._maximise(self._last_panel)
+
+    def do_reset_views(self) -> None:
+        """Show everything in each view."""
+        for slot in self.bench.slots.values():
+            slot.view.reset_view()
+
+    def do_theme(self) -> None:
+        """Switch between dark and light."""
+        self.set_theme(THEMES["light" if self.theme.dark else "dark"])
+        self.settings.theme = self.theme.name
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take a theme, views included."""
+        self.theme = theme
+        app = QApplication.instance()
+        assert isinstance(app, QApplication)
+        apply_theme(app, theme)
+        self.bench.set_theme(theme)
+        bars = (self.header, self.prompt_bar, self.transport)
+        for widget in (*bars, *self.frames.values(), self.palette_popup, self.shortcuts_page):
+            widget.set_theme(theme)
+
+    def do_restore_layout(self) -> None:
+        """Put every view back where it was at first."""
+        self.layout_of_views.apply("Step")
+
+    def do_palette(self) -> None:
+        """Find a command by its name."""
+        self.palette_popup.open()
+
+    def do_shortcuts(self) -> None:
+        """Show all commands with their keys."""
+        self.shortcuts_page.show()
+        self.shortcuts_page.raise_()
+
+    def do_about(self) -> None:
+        """Say what this is."""
+        import sys
+
+        import PySide6
+
+        from loopscope.app.main import _version
+
+        self.statusBar().showMessage(
+            f"Loopscope {_version()}, Apache-2.0  ·  Python {sys.version.split()[0]}  ·  "
+            f"PySide6 {PySide6.__version__}  ·  runs local checkpoints, touches no network",
+            20000,
+        )
+
+    # ---- dropping a folder ----
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Accept one local folder."""
+        if self._dropped(event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open the dropped folder."""
+        folder = self._dropped(event.mimeData().urls())
+        if folder:
+            event.acceptProposedAction()
+            self.open_checkpoint(folder)
+
+    @staticmethod
+    def _dropped(urls: list[QUrl]) -> str | None:
+        if len(urls) != 1 or not urls[0].isLocalFile():
+            return None
+        path = Path(urls[0].toLocalFile())
+        # A file of the folder (config.json, a shard) stands for its folder.
+        return str(path if path.is_dir() else path.parent)
+
+    # ---- remembering ----
+    def _saved_options(self, key: str) -> Any:
+        options = BY_KEY[key].options()
+        saved = self.settings.options.get(key, {})
+        names = {f.name: f for f in dataclasses.fields(options) if "label" in f.metadata}
+        fitting = {
+            name: value
+            for name, value in saved.items()
+            if name in names and type(value) is type(getattr(options, name))
+        }
+        return dataclasses.replace(options, **fitting)
+
+    def _restore_layout(self) -> None:
+        self.layout_of_views.apply("Step")
+        if self.settings.geometry:
+            self.restoreGeometry(QByteArray.fromHex(self.settings.geometry.encode()))
+        if self.settings.layout:
+            self.restoreState(QByteArray.fromHex(self.settings.layout.encode()))
+        self.transport.set_speed(self.settings.speed)
+        self.bench.play.rate = self.settings.speed
+        self.prompt_bar.set_history(self.settings.history)
+
+    def _gather_settings(self) -> None:
+        self.layout_of_views.restore()
+        s, recording = self.settings, self.bench.recording
+        s.size = [self.width(), self.height()]
+        s.geometry = bytes(self.saveGeometry().toHex().data()).decode()
+        s.layout = bytes(self.saveState().toHex().data()).decode()
+        s.speed = self.bench.play.rate if math.isfinite(self.bench.play.rate) else 1e9
+        if recording is not None and self.bench.request is not None:
+            s.recurrences = recording.n_recurrences
+            s.seed, s.start = self.bench.request.seed, recording.info.start
+            s.start_scale = self.bench.request.start_scale
+        for key, slot in self.bench.slots.items():
+            s.options[key] = {
+                f.name: getattr(slot.options, f.name)
+                for f in dataclasses.fields(slot.options)
+                if "label" in f.metadata
+            }
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Remember everything, stop the worker; safe in mid-run."""
+        if self._remember:
+            self._gather_settings()
+            self.settings.save()
+        self.bench.close()
+        super().closeEvent(event)
+
