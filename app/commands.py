@@ -47,12 +47,12 @@ def run_trace(options: Namespace) -> None:
 
 def run_figures(options: Namespace) -> None:
     """Run a prompt and write the figure of every view."""
+    from loopscope.app.figures import write_figures
     from loopscope.app.panels import PANELS
     from loopscope.core.runner import check_recurrences
     from loopscope.core.selection import Selection
     from loopscope.core.stepper import Stepper
-    from loopscope.widgets.figures.export import ExportItem, export_all
-    from loopscope.widgets.figures.style import Page
+    from loopscope.widgets.figures.choice import ExportChoice
 
     check_recurrences(options.recurrences)
     formats = _formats(options.format)
@@ -64,19 +64,8 @@ def run_figures(options: Namespace) -> None:
             stepper.step()
             bar.show((r + 1) / options.recurrences)
     last = Selection(recurrence=options.recurrences, token=recording.n_tokens - 1)
-    items = [
-        ExportItem(p.key, p.title, p.draw, p.table, p.compute(recording, last, p.options()))
-        for p in PANELS
-    ]
-    provenance = recording.info.provenance() | {"recurrence": str(options.recurrences)}
-    report = export_all(
-        items,
-        Path(options.output),
-        formats,
-        page=Page(options.page.replace("-", " ")),
-        dpi=options.dpi,
-        provenance=provenance,
-    )
+    choice = ExportChoice(formats, options.page.replace("-", " "), options.dpi, str(options.output))
+    report = write_figures(recording, last, PANELS, {}, choice)
     for path in report.written:
         print(path)
     if report.failures:

@@ -29,7 +29,7 @@ class Layout:
         """Arrange the docks as ``preset`` says."""
         keys = PRESETS[preset]
         self.maximised = None
-        for key, dock in self.docks.items():
+        for dock in self.docks.values():
             self.window.removeDockWidget(dock)
             dock.setFloating(False)
         docks = {key: self.docks[key] for key in keys}

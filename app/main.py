@@ -70,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("-o", "--output", required=True, metavar="DIR")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--minutes", type=float, default=120.0, help="training time in all")
-    train.add_argument("--hops", type=_positive, default=3, help="hop counts to learn: 1 to this")
+    train.add_argument("--hops", type=_positive, default=6, help="hop counts to learn: 1 to this")
     train.add_argument("--d-model", type=_positive, default=64)
     train.add_argument("--threads", type=_positive, default=1)
 
@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--task", choices=("hops",), required=True)
     evaluate.add_argument("--json", action="store_true", help="print JSON")
     evaluate.add_argument("--examples", type=_positive, default=2000, help="for each hop count")
-    evaluate.add_argument("--hops", type=_positive, default=4, help="hop counts 1 to this")
+    evaluate.add_argument("--hops", type=_positive, default=6, help="hop counts 1 to this")
     evaluate.add_argument("--seed", type=int, default=1_000_003)
     _running(evaluate, recurrences=16, seed=False)
     return parser

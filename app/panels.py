@@ -24,7 +24,6 @@ class Panel:
     key: str
     title: str
     view_class: str
-    place: str
     shows: str
 
     def _core(self) -> Any:
@@ -62,14 +61,14 @@ class Panel:
 
 # fmt: off
 PANELS: tuple[Panel, ...] = (
-    Panel("state_space", "State space", "StateSpaceView", "left-top", "where the state goes"),
-    Panel("settling", "Settling", "SettlingView", "left-middle", "how fast each token settles"),
-    Panel("distance", "Distance to the end", "DistanceView", "left-middle-right", "token x recurrence distance to the last state"),
-    Panel("heads", "Head consistency", "HeadsView", "left-bottom", "whether each head does the same at each recurrence"),
-    Panel("graph", "Computation graph", "GraphView", "right-top", "the loop beside its unrolling"),
-    Panel("readout", "Readout", "ReadoutView", "right-middle", "the top answer at each recurrence"),
-    Panel("pattern", "Attention pattern", "PatternView", "right-bottom", "what the selected head attends to"),
-    Panel("head_map", "Head over recurrences", "HeadMapView", "right-bottom", "the selected head's recurrence x recurrence similarity"),
+    Panel("state_space", "State space", "StateSpaceView", "where the state goes"),
+    Panel("settling", "Settling", "SettlingView", "how fast each token settles"),
+    Panel("distance", "Distance to the end", "DistanceView", "token x recurrence distance to the last state"),
+    Panel("heads", "Head consistency", "HeadsView", "whether each head does the same at each recurrence"),
+    Panel("graph", "Computation graph", "GraphView", "the loop beside its unrolling"),
+    Panel("readout", "Readout", "ReadoutView", "the top answer at each recurrence"),
+    Panel("pattern", "Attention pattern", "PatternView", "what the selected head attends to"),
+    Panel("head_map", "Head over recurrences", "HeadMapView", "the selected head's recurrence x recurrence similarity"),
 )
 # fmt: on
 BY_KEY = {panel.key: panel for panel in PANELS}

@@ -68,6 +68,8 @@ class Window(QMainWindow):
     ) -> None:
         super().__init__()
         self.bench, self.settings, self.theme = bench, settings, theme
+        self.application: QApplication
+        self.interrupted = False
         self._remember = remember
         self._last_panel = "state_space"
         self._first_recurrences: int | None = None
@@ -128,7 +130,7 @@ class Window(QMainWindow):
         frame.options_changed.connect(lambda o, k=panel.key: self._on_options_chosen(k, o))
         slot.view.options_changed.connect(frame.set_options)
         frame.export_requested.connect(lambda k=panel.key: self.exporter.ask(k))
-        frame.maximise_toggled.connect(lambda _=False, k=panel.key: self._maximise(k))
+        frame.maximise_toggled.connect(lambda _=False, k=panel.key: self.maximise(k))
         frame.close_requested.connect(dock.close)
         self.docks[panel.key], self.frames[panel.key] = dock, frame
 
@@ -476,7 +478,13 @@ class Window(QMainWindow):
         self.transport.set_stop_at_settling(self.bench.play.stop_at_settling)
 
     # ---- commands: View, Help ----
-    def _maximise(self, key: str) -> None:
+    def interrupt(self) -> None:
+        """Ctrl-C in the terminal: close as if by hand."""
+        self.interrupted = True
+        self.close()
+
+    def maximise(self, key: str) -> None:
+        """Show one view alone, or all of them again."""
         self._last_panel = key
         self.layout_of_views.toggle_maximised(key)
         for other, frame in self.frames.items():
@@ -484,7 +492,7 @@ class Window(QMainWindow):
 
     def do_maximise(self) -> None:
         """Show the view last clicked alone, or all again."""
-        self._maximise(self._last_panel)
+        self.maximise(self._last_panel)
 
     def do_reset_views(self) -> None:
         """Show everything in each view."""
@@ -602,4 +610,3 @@ class Window(QMainWindow):
             self.settings.save()
         self.bench.close()
         super().closeEvent(event)
-

@@ -13,9 +13,7 @@ def model_line(checkpoint: Checkpoint) -> str:
     arch = checkpoint.architecture
     block = f"{arch.n_block}-layer block"
     around = (
-        f"{arch.n_prelude} + {block} + {arch.n_coda}"
-        if arch.n_prelude or arch.n_coda
-        else block
+        f"{arch.n_prelude} + {block} + {arch.n_coda}" if arch.n_prelude or arch.n_coda else block
     )
     return "  ·  ".join(
         (
@@ -33,9 +31,7 @@ def place(selection: Selection, recording: Recording) -> str:
     last = recording.n_layers - 1
     layers = f"layer {selection.layer}" + (f" (of 0–{last})" if last else "")
     label = recording.info.token_labels[selection.token]
-    where = (
-        "initial state" if selection.recurrence == 0 else f"recurrence {selection.recurrence}"
-    )
+    where = "initial state" if selection.recurrence == 0 else f"recurrence {selection.recurrence}"
     shown = len(selection.shown_tokens(recording.n_tokens))
     chosen = "" if shown == recording.n_tokens else f"   ·   {shown} tokens shown"
     return (

@@ -1,14 +1,17 @@
 """Train the native looped transformer on pointer chasing: `loopscope train hops`.
 
-The recipe: the hop count starts at 1 and rises by one when the newest count is answered well
-enough (all counts at once do not leave the plateau); the recurrence count is drawn anew for each
-batch and the loss is taken at the last two recurrences, so that the answer must be there early
-*and* stay; the learning rate is constant while the hop count rises and falls along a cosine in the
-finishing phase, which also draws from a wider range of recurrences so that the state learns to
-settle. AdamW, betas 0.9 and 0.98, weight decay 0.05, gradient norm clipped at 1.
+The hop count starts at 1 and rises by one when the newest count is answered well enough (all
+counts at once do not leave the plateau). The recurrence count R is drawn anew for each batch and
+the loss is taken at the last two recurrences, so that the answer must be there early *and* stay.
+The target is an anytime one: after r recurrences, the pointer min(r, hops) hops on. It tells the
+model to walk one hop a recurrence, which a target of the final answer alone does not, and it is
+what makes counts beyond three learnable: *the walk of the bundled model is taught, not found*.
+The learning rate is constant while the hop count rises and falls along a cosine in the finishing
+phase, which also draws from a wider range of recurrences so that the state learns to settle.
+AdamW, betas 0.9 and 0.98, weight decay 0.05, gradient norm clipped at 1.
 
-Everything that the next step depends on (weights, optimiser moments, both random generators,
-curriculum) is in the training state, so a killed training resumes with the step it would have made.
+Everything that the next step depends on (weights, optimiser moments, random generator, curriculum)
+is in the training state, so a killed training resumes with the step it would have made.
 """
 
 from __future__ import annotations
@@ -63,7 +66,7 @@ class TrainingPlan:
 
     seed: int = 0
     minutes: float = 90.0
-    max_hops: int = 3
+    max_hops: int = 6
     batch_size: int = 64
     learning_rate: float = 1e-3
     n_letters: int = 8
@@ -183,7 +186,7 @@ class Training:
             n = int(self.rng.integers(3, plan.n_letters + 1))
         batch = make_batch(self.rng, hops, n_letters=n, cycle=self.rng.random(b) < 0.5)
         most = plan.finishing_recurrences if p.finishing else plan.rising_recurrences
-        n_recurrences = int(self.rng.integers(p.hops + 1, most + 1))
+        n_recurrences = int(self.rng.integers(1, most + 1))
 
         model = self.model
         e = model.prelude(torch.from_numpy(batch.tokens))
@@ -194,7 +197,8 @@ class Training:
             if r >= n_recurrences - 2:
                 ends.append(state)
         logits = model.readout(torch.cat(ends))[:, -n:]
-        answers = torch.from_numpy(batch.answers).repeat(len(ends), 1)
+        read_at = range(n_recurrences - len(ends) + 1, n_recurrences + 1)
+        answers = torch.cat([torch.from_numpy(batch.target(r)) for r in read_at])
         loss = F.cross_entropy(logits.flatten(0, 1), answers.flatten())
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)

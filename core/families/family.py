@@ -75,7 +75,7 @@ class Config:
         for known in choices:
             if value == known:
                 return known
-        raise self.error(key, f"expected one of {', '.join(map(str, choices))}, got {_short(value)}")
+        raise self.error(key, f"expected one of {choices}, got {_short(value)}")
 
 
 def _short(value: Any) -> str:

@@ -30,11 +30,20 @@ class HopsBatch:
     tokens : int64 ``[B, T]``, ``T = 3 n + 3`` (two tokens an edge, ``?``, count, ``:``, queries).
     answers : int64 ``[B, n]``, the right token at each query position (the last ``n`` positions).
     hops : int64 ``[B]``.
+    walk : int64 ``[max(hops) + 1, B, n]``, the pointer after 0, 1, 2, ... hops.
     """
 
     tokens: npt.NDArray[np.int64]
     answers: npt.NDArray[np.int64]
     hops: npt.NDArray[np.int64]
+    walk: npt.NDArray[np.int64]
+
+    def target(self, recurrences: int) -> npt.NDArray[np.int64]:
+        """Anytime target ``[B, n]``: where ``min(recurrences, hops)`` hops lead."""
+        reached: npt.NDArray[np.int64] = self.walk[
+            np.minimum(self.hops, recurrences), np.arange(len(self.hops))
+        ]
+        return reached
 
 
 def make_batch(
@@ -78,8 +87,10 @@ def make_batch(
     edges = np.stack([letters[rows, source], letters[rows, successor[rows, source]]], axis=-1)
     query = orders(n_letters)
     target = query
+    walk = [letters[rows, query]]
     for hop in range(int(hops.max())):
         target = np.where((hop < hops)[:, None], successor[rows, target], target)
+        walk.append(letters[rows, target])
     column = np.full((b, 1), 0)
     tokens = np.concatenate(
         [
@@ -91,7 +102,12 @@ def make_batch(
         ],
         axis=1,
     )
-    return HopsBatch(tokens.astype(np.int64), letters[rows, target].astype(np.int64), hops)
+    return HopsBatch(
+        tokens.astype(np.int64),
+        letters[rows, target].astype(np.int64),
+        hops,
+        np.stack(walk).astype(np.int64),
+    )
 
 
 def chance_level(hops: int, n_letters: int) -> float:

@@ -1,0 +1,102 @@
+"""Export views in the background: ask, compute, draw, write, say what was written."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QTimer
+
+from loopscope.app.figures import write_figures
+from loopscope.app.panels import BY_KEY, PANELS, Panel
+from loopscope.widgets.export_dialog import ExportDialog
+from loopscope.widgets.figures.choice import ExportChoice
+
+if TYPE_CHECKING:
+    from loopscope.app.bench import Bench
+    from loopscope.app.window import Window
+    from loopscope.widgets.figures.export import ExportReport
+
+
+class Exporter:
+    """The window's exports. Files are drawn on the analysis thread; the window never waits."""
+
+    def __init__(self, bench: Bench, window: Window) -> None:
+        self.bench, self.window = bench, window
+        self.dialog: ExportDialog | None = None
+
+    def ask(self, key: str | None) -> ExportDialog | None:
+        """Open the dialog for one view, or for all of them (None)."""
+        if self.bench.recording is None or self.bench.recording.n_recurrences == 0:
+            self.window.statusBar().showMessage(
+                "There is nothing to export yet: press Space to run a recurrence", 6000
+            )
+            return None
+        what = "all views" if key is None else BY_KEY[key].title
+        dialog = ExportDialog(what, self._last_choice(), self.window)
+        dialog.set_theme(self.window.theme)
+        panels = PANELS if key is None else (BY_KEY[key],)
+        dialog.chosen.connect(lambda choice: self._start(dialog, panels, choice))
+        dialog.show()
+        self.dialog = dialog
+        return dialog
+
+    def _last_choice(self) -> ExportChoice:
+        saved = self.window.settings.export
+        try:
+            choice = ExportChoice(**saved)
+            return ExportChoice(
+                tuple(str(f) for f in choice.formats),
+                str(choice.preset),
+                int(choice.dpi),
+                str(choice.folder),
+            )
+        except (TypeError, ValueError):
+            return ExportChoice()
+
+    def _start(self, dialog: ExportDialog, panels: tuple[Panel, ...], choice: ExportChoice) -> None:
+        self.window.settings.export = asdict(choice)
+        recording, selection = self.bench.recording, self.bench.selection
+        assert recording is not None
+        options = {key: slot.options for key, slot in self.bench.slots.items()}
+        stop = threading.Event()
+        done: list[tuple[int, int, str]] = []
+        dialog.cancel_requested.connect(stop.set)
+        closed = threading.Event()
+        dialog.destroyed.connect(closed.set)
+        timer = QTimer(dialog)
+        timer.timeout.connect(lambda: done and dialog.show_progress(*done[-1]))
+        timer.start(100)
+
+        def work() -> ExportReport:
+            return write_figures(
+                recording, selection, panels, options, choice, done.append, stop.is_set
+            )
+
+        def finished(future: Future[Any]) -> None:
+            text, failed = result_text(future, choice.folder)
+            self.window.statusBar().showMessage(text, 15000)
+            if not closed.is_set():
+                timer.stop()
+                dialog.show_result(text, failed=failed)
+
+        self.bench.in_background(work, finished)
+
+
+def result_text(future: Future[Any], folder: str) -> tuple[str, bool]:
+    """Say in one sentence how an export ended, and whether something failed."""
+    error = future.exception()
+    if error is not None:
+        return str(error), True
+    report = future.result()
+    if report.failures:
+        return "; ".join(report.failures), True
+    if report.cancelled:
+        return f"Stopped; {len(report.written)} files were written to {folder}", True
+    names = ", ".join(path.name for path in report.written)
+    return (
+        f"Wrote {names if len(names) < 80 else f'{len(report.written)} files'} to {folder}",
+        False,
+    )

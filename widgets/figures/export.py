@@ -1,0 +1,161 @@
+"""Write figures and the numbers behind them: complete files with provenance, or none."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.views.base import Table
+from loopscope.widgets.figures.style import Page
+
+FORMATS = ("pdf", "svg", "png", "csv")
+
+
+class ExportError(LoopscopeError):
+    """A file could not be written; the message names it and the cause."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExportItem:
+    """One view to export: how it is drawn, its numbers and its data."""
+
+    key: str
+    title: str
+    draw: Callable[..., None]
+    table: Callable[[Any], Table]
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """Files written, and one line for each that could not be."""
+
+    written: tuple[Path, ...]
+    failures: tuple[str, ...]
+    cancelled: bool = False
+
+
+def export(
+    item: ExportItem, path: Path, *, page: Page, dpi: int, provenance: dict[str, str]
+) -> Path:
+    """Write one file; its suffix (.pdf, .svg, .png or .csv) says what.
+
+    The file is written beside its final name and moved there when it is whole. Raises
+    `ExportError`; then nothing stands under the final name that was not there before.
+    """
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in FORMATS:
+        known = ", ".join("." + f for f in FORMATS)
+        raise ExportError(f"cannot export '{path.name}'; use {known}")
+    part = None
+    try:
+        handle, name = tempfile.mkstemp(suffix="." + suffix, prefix=".loopscope-", dir=path.parent)
+        os.close(handle)
+        part = Path(name)
+        if suffix == "csv":
+            _write_csv(item, part, provenance)
+        else:
+            _write_figure(item, part, suffix, page, dpi, provenance)
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)  # mkstemp made it private
+        os.replace(part, path)
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {_cause(error)}") from None
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+    return path
+
+
+def _cause(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "the disk is full"
+    return error.strerror or str(error)
+
+
+def _write_csv(item: ExportItem, path: Path, provenance: dict[str, str]) -> None:
+    """Write ``# key: value`` lines, then a header and rows; numbers read back exactly."""
+    table = item.table(item.data)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for key, value in {"view": item.title, **provenance}.items():
+            text = " ".join(value.split())
+            file.write(f"# {key}: {text}\n")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(table.columns)
+        writer.writerows([_cell(value) for value in row] for row in table.rows)
+
+
+def _cell(value: object) -> object:
+    # str of a numpy float32 is its shortest form that reads back to the same float32.
+    return str(value) if isinstance(value, np.generic) else value
+
+
+def _write_figure(
+    item: ExportItem, path: Path, suffix: str, page: Page, dpi: int, provenance: dict[str, str]
+) -> None:
+    with rc_context({**page.rc, "svg.hashsalt": "loopscope"}):
+        figure = Figure(figsize=(page.width, page.width * 0.7))
+        FigureCanvasAgg(figure)
+        item.draw(item.data, figure, page)
+        figure.savefig(path, format=suffix, dpi=dpi, metadata=_metadata(item, suffix, provenance))
+
+
+def _metadata(item: ExportItem, suffix: str, provenance: dict[str, str]) -> dict[str, Any]:
+    """Provenance in each format's own place; no dates, so that equal data gives equal files."""
+    text = "; ".join(f"{key}: {value}" for key, value in provenance.items())
+    creator = f"Loopscope {provenance.get('loopscope', '')}".strip()
+    if suffix == "pdf":
+        return {
+            "Title": item.title, "Subject": text, "Creator": creator, "CreationDate": None,
+        }  # fmt: skip
+    if suffix == "svg":
+        return {"Title": item.title, "Description": text, "Creator": creator, "Date": None}
+    return {"Title": item.title, "Description": text, "Software": creator}
+
+
+def export_all(
+    items: Iterable[ExportItem],
+    folder: Path,
+    formats: Sequence[str],
+    *,
+    page: Page,
+    dpi: int,
+    provenance: dict[str, str],
+    progress: Callable[[int, int, str], None] = lambda done, total, name: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> ExportReport:
+    """Write every item in every format into ``folder``, which is made if it is missing.
+
+    One file that fails does not stop the others. ``progress`` gets files done, files in all and
+    the next name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"cannot make the folder {folder}: {_cause(error)}") from None
+    jobs = [(item, folder / f"{item.key}.{suffix}") for item in items for suffix in formats]
+    written: list[Path] = []
+    failures: list[str] = []
+    for i, (item, path) in enumerate(jobs):
+        if cancelled():
+            return ExportReport(tuple(written), tuple(failures), cancelled=True)
+        progress(i, len(jobs), path.name)
+        try:
+            written.append(export(item, path, page=page, dpi=dpi, provenance=provenance))
+        except ExportError as error:
+            failures.append(str(error))
+    progress(len(jobs), len(jobs), "")
+    return ExportReport(tuple(written), tuple(failures))
