@@ -1,0 +1,166 @@
+"""The worker thread, driven as the window drives it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.runner import MOST_RECURRENCES, Phase, Runner, RunRequest, check_recurrences
+from models import tiny_checkpoint
+
+PROMPT = "ab bc ca ? 2 : a b c"
+
+
+def wait(condition: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    runner = Runner(threads=1)
+    runner.open(str(tiny_checkpoint(tmp_path / "m")), "cpu")
+    yield runner
+    runner.close()
+
+
+def begin(runner: Runner, **request: object) -> None:
+    before = runner.recording
+    runner.begin(RunRequest(PROMPT, **request))
+    wait(lambda: runner.recording is not before and runner.idle)
+
+
+def test_it_runs_as_many_recurrences_as_asked_and_then_exactly_the_layers_asked(
+    runner: Runner,
+) -> None:
+    begin(runner, recurrences=3)
+    assert runner.recording.n_recurrences == 3
+    runner.advance(1)
+    runner.advance(2)
+    wait(lambda: runner.idle)
+    assert runner.recording.layers_done == 9
+    assert runner.status.phase is Phase.READY
+
+
+def test_stop_answers_and_play_resumes_where_it_was(runner: Runner) -> None:
+    begin(runner)
+    runner.play()
+    wait(lambda: runner.recording.n_recurrences > 20)
+    asked = time.monotonic()
+    runner.stop()
+    wait(lambda: runner.idle)
+    assert time.monotonic() - asked < 0.2
+    done = runner.recording.layers_done
+    time.sleep(0.05)
+    assert runner.recording.layers_done == done
+    first = runner.recording.states[:5].copy()
+    runner.play()
+    wait(lambda: runner.recording.layers_done > done + 10)
+    runner.stop()
+    np.testing.assert_array_equal(runner.recording.states[:5], first)
+
+
+def test_the_pace_is_kept(runner: Runner) -> None:
+    begin(runner)
+    started = time.monotonic()
+    runner.play(rate=40)
+    wait(lambda: runner.recording.n_recurrences >= 12)
+    assert 0.2 < time.monotonic() - started < 2
+    runner.stop()
+
+
+def test_a_reason_to_stop_ends_playing_and_is_told(runner: Runner) -> None:
+    begin(runner)
+    runner.play(until=lambda r: "enough" if r.n_recurrences == 5 else None)
+    wait(lambda: runner.idle and runner.recording.n_recurrences)
+    assert (runner.recording.n_recurrences, runner.status.notice) == (5, "enough")
+
+
+def test_of_two_quick_prompts_the_last_one_runs(runner: Runner) -> None:
+    begin(runner)
+    runner.begin(RunRequest("ab ba ? 1 : a", recurrences=50))
+    runner.begin(RunRequest("ab ba ? 1 : b", recurrences=2))
+    wait(lambda: runner.recording.info.prompt.endswith("b") and runner.idle)
+    assert runner.recording.n_recurrences == 2
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("", "empty"),
+        ("ab É", "no token for 'é'|no token for 'É'"),
+        ("#1,2,99", "99 is out of range; ids run from 0 to 38"),
+        ("#1,two", "whole numbers|no token"),
+        ("a" * 300, "300 tokens; this model has positions for 256"),
+    ],
+)
+def test_a_bad_prompt_is_told_and_the_run_stays(
+    runner: Runner, prompt: str, message: str
+) -> None:
+    import re
+
+    begin(runner, recurrences=2)
+    kept = runner.recording
+    runner.begin(RunRequest(prompt))
+    wait(lambda: runner.status.error)
+    assert re.search(message, runner.status.error), runner.status.error
+    assert runner.status.error_about == "prompt"
+    assert runner.recording is kept
+    runner.advance(2)
+    wait(lambda: kept.n_recurrences == 3)
+
+
+def test_a_checkpoint_that_cannot_be_opened_leaves_the_running_one(
+    runner: Runner, tmp_path: Path
+) -> None:
+    begin(runner, recurrences=2)
+    loaded = runner.loaded
+    runner.open(str(tmp_path / "nothing"))
+    wait(lambda: runner.status.error)
+    assert "does not exist" in runner.status.error
+    assert runner.loaded is loaded
+    assert runner.recording.n_recurrences == 2
+
+
+def test_calls_run_between_layers_and_their_errors_belong_to_the_caller(runner: Runner) -> None:
+    begin(runner)
+    runner.play()
+    threads = runner.call(lambda loaded, stepper: threading.current_thread().name)
+    assert threads.result(10) == "loopscope-runner"
+    failing = runner.call(lambda loaded, stepper: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        failing.result(10)
+    wait(lambda: runner.recording.n_recurrences > 5)
+    runner.stop()
+
+
+def test_closing_in_mid_run_joins_the_thread(runner: Runner) -> None:
+    begin(runner)
+    runner.play()
+    wait(lambda: runner.recording.n_recurrences > 3)
+    runner.close()
+    assert not any(t.name == "loopscope-runner" for t in threading.enumerate())
+    assert runner.call(lambda loaded, stepper: 1).cancelled()
+
+
+def test_going_back_to_an_earlier_run_goes_on_from_there(runner: Runner) -> None:
+    begin(runner, recurrences=4)
+    first = runner.stepper
+    begin(runner, recurrences=1, seed=1)
+    runner.resume(first)
+    runner.advance(2)
+    wait(lambda: first.recording.n_recurrences == 5)
+    assert runner.recording is first.recording
+
+
+@pytest.mark.parametrize("n", [0, -1, 1_000_000])
+def test_recurrences_that_make_no_sense_are_refused(n: int) -> None:
+    with pytest.raises(LoopscopeError, match=f"{n} recurrences .* 1 to {MOST_RECURRENCES:,}"):
+        check_recurrences(n)

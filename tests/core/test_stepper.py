@@ -1,0 +1,198 @@
+"""The stepper against a plain forward pass that shares no code with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.loading import Loaded, load
+from loopscope.core.recording import Capture, MemoryBudgetReached
+from loopscope.core.stepper import Stepper
+from models import plain_forward, probabilities, tiny_architecture, tiny_checkpoint
+
+PROMPT = "ab bc ca ? 2 : a b c"
+VARIANTS = {
+    "bundled shape": {},
+    "add": {"injection": "add"},
+    "no injection": {"injection": "none", "initial_state": "embedding"},
+    "no closing norm": {"closing_norm": False},
+    "tied, four layers, no prelude": {"tied_head": False, "n_block": 4, "n_prelude": 0},
+    "no coda": {"n_coda": 0},
+}
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> Loaded:
+    return load(str(tiny_checkpoint(tmp_path / "m")), "cpu")
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+def test_every_state_pattern_write_and_logit_equals_a_plain_forward(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    loaded = load(str(tiny_checkpoint(tmp_path / "m", tiny_architecture(**changes))), "cpu")
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.encode(PROMPT))
+    logits = []
+    for _ in range(9):  # past the trained six
+        stepper.step()
+        logits.append(stepper.readout())
+    truth = plain_forward(loaded.model, recording.info.token_ids, 9)
+    tolerance = {"rtol": 1e-5, "atol": 1e-5}
+    np.testing.assert_allclose(recording.layer_states, truth["layers"], **tolerance)
+    np.testing.assert_allclose(recording.states[1:], truth["states"], **tolerance)
+    np.testing.assert_allclose(recording.patterns, truth["patterns"], **tolerance)
+    np.testing.assert_allclose(recording.writes, truth["writes"], **tolerance)
+    np.testing.assert_allclose(np.stack(logits), truth["logits"], **tolerance)
+    coda = recording.answers("coda")
+    assert coda is not None
+    best = probabilities(truth["logits"])
+    np.testing.assert_allclose(coda.probabilities, -np.sort(-best, -1)[..., :5], atol=1e-5)
+    assert (coda.ids[..., 0] == best.argmax(-1)).all()
+
+
+def test_step_sizes_are_those_of_the_states(loaded: Loaded) -> None:
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.encode(PROMPT))
+    for _ in range(3):
+        state = stepper.step()
+    truth = plain_forward(loaded.model, recording.info.token_ids, 3)["states"]
+    step = np.linalg.norm(truth[2] - truth[1], axis=-1)
+    np.testing.assert_allclose(state.step_size, step, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(
+        state.relative_step, step / np.linalg.norm(truth[2], axis=-1), rtol=1e-3, atol=1e-6
+    )
+    np.testing.assert_array_equal(recording.relative_step[2], state.relative_step)
+
+
+def test_readout_of_an_earlier_recurrence_is_the_same_later(loaded: Loaded) -> None:
+    stepper = Stepper(loaded)
+    stepper.begin(loaded.tokenizer.encode(PROMPT))
+    stepper.step()
+    then = stepper.readout(1)
+    for _ in range(5):
+        stepper.step()
+    np.testing.assert_array_equal(stepper.readout(1), then)
+    with pytest.raises(LoopscopeError, match="recurrence 7 has not been run"):
+        stepper.readout(7)
+
+
+def test_stepping_by_layer_and_by_recurrence_gives_the_same_run(loaded: Loaded) -> None:
+    by_layer, whole = Stepper(loaded), Stepper(loaded)
+    prompt = loaded.tokenizer.encode(PROMPT)
+    a, b = by_layer.begin(prompt), whole.begin(prompt)
+    for _ in range(7):
+        by_layer.step_layer()
+    assert (a.n_recurrences, a.layers_done) == (3, 7)
+    assert a.layer(4, 0).state.shape == (12, 16)
+    with pytest.raises(IndexError):
+        a.layer(4, 1)
+    by_layer.step()  # finishes the recurrence under way, not one more
+    for _ in range(4):
+        whole.step()
+    assert a.n_recurrences == b.n_recurrences == 4
+    np.testing.assert_array_equal(a.layer_states, b.layer_states)
+
+
+def test_nothing_is_computed_twice(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    stepper = Stepper(loaded)
+    stepper.begin(loaded.tokenizer.encode(PROMPT))
+    ran = []
+    run_layer = loaded.model.run_layer
+    monkeypatch.setattr(
+        loaded.model, "run_layer", lambda *a: (ran.append(a[1]), run_layer(*a))[1]
+    )
+    for _ in range(40):
+        stepper.step()
+        stepper.readout()
+    assert ran == [0, 1] * 40
+
+
+def test_a_seed_gives_the_same_random_start_and_another_another(loaded: Loaded) -> None:
+    prompt = loaded.tokenizer.encode(PROMPT)
+
+    def start(seed: int, scale: float = 1.0) -> np.ndarray:
+        stepper = Stepper(loaded)
+        return stepper.begin(prompt, seed=seed, start="random", start_scale=scale).states[0]
+
+    np.testing.assert_array_equal(start(3), start(3))
+    assert np.abs(start(3) - start(4)).max() > 0.5
+    np.testing.assert_allclose(start(3, 2.0), 2 * start(3), rtol=1e-6)
+    assert 0.8 < start(3).std() < 1.2
+
+
+def test_a_given_initial_state_is_used(loaded: Loaded) -> None:
+    state = np.random.default_rng(0).normal(size=(1, 12, 16))
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.encode(PROMPT), initial_state=state)
+    stepper.step()
+    truth = plain_forward(loaded.model, recording.info.token_ids, 1, start=state[0])
+    np.testing.assert_allclose(recording.states[1], truth["states"][0], atol=1e-5)
+    for bad, message in (
+        (np.zeros((3, 16)), r"shape \[3, 16\]; this prompt needs \[1, 12, 16\]"),
+        (np.full((12, 16), np.nan), "NaN"),
+    ):
+        with pytest.raises(LoopscopeError, match=message):
+            stepper.begin(loaded.tokenizer.encode(PROMPT), initial_state=bad)
+
+
+def test_what_is_not_captured_is_not_kept(loaded: Loaded) -> None:
+    stepper = Stepper(loaded, Capture(patterns=False, writes=False, readout=False))
+    recording = stepper.begin(loaded.tokenizer.encode(PROMPT))
+    state = stepper.step()
+    assert recording.patterns is recording.writes is recording.answers("coda") is None
+    assert state.patterns is state.coda_lens is None
+    full = Stepper(loaded)
+    full.begin(loaded.tokenizer.encode(PROMPT))
+    np.testing.assert_allclose(full.step().state, state.state, atol=1e-5)
+
+
+def test_the_memory_budget_stops_before_anything_is_lost(loaded: Loaded) -> None:
+    stepper = Stepper(loaded, budget_bytes=60_000)
+    recording = stepper.begin(loaded.tokenizer.encode(PROMPT))
+    with pytest.raises(MemoryBudgetReached, match="memory budget"):
+        for _ in range(100):
+            stepper.step()
+    done = recording.n_recurrences
+    assert 1 <= done < 100
+    assert recording.nbytes <= 60_000
+    recording.budget_bytes = 1 << 30  # given more, it goes on from where it was
+    stepper.step()
+    truth = plain_forward(loaded.model, recording.info.token_ids, done + 1)
+    np.testing.assert_allclose(recording.states[1:], truth["states"], atol=1e-5)
+
+
+def test_recorded_arrays_cannot_be_written(loaded: Loaded) -> None:
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.encode(PROMPT))
+    stepper.step()
+    with pytest.raises(ValueError, match="read-only"):
+        recording.states[0, 0, 0] = 1.0
+
+
+def test_reduced_precision_runs_and_is_close(tmp_path: Path) -> None:
+    folder = str(tiny_checkpoint(tmp_path / "m"))
+    states = {}
+    for dtype in ("float32", "bfloat16"):
+        stepper = Stepper(load(folder, "cpu", dtype))
+        stepper.begin(stepper.loaded.tokenizer.encode(PROMPT))
+        states[dtype] = stepper.step().state
+        assert stepper.recording.info.dtype == dtype
+    error = np.abs(states["bfloat16"] - states["float32"]).max() / np.abs(states["float32"]).max()
+    assert 1e-5 < error < 0.1
+
+
+def test_the_model_has_the_parameters_its_architecture_says(tmp_path: Path) -> None:
+    from loopscope.core.architecture import parameter_shapes
+    from loopscope.core.model import LoopedModel
+
+    for changes in VARIANTS.values():
+        arch = tiny_architecture(**changes)
+        with torch.device("meta"):
+            model = LoopedModel(arch)
+        shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+        assert shapes == parameter_shapes(arch)
+        assert arch.n_parameters == sum(p.numel() for p in model.parameters())
