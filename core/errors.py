@@ -4,7 +4,12 @@ from __future__ import annotations
 
 
 class LoopscopeError(Exception):
-    """Base of everything that the user can cause and can read."""
+    """Base of everything that the user can cause and can read; the message is one line."""
+
+    def __init__(self, message: str) -> None:
+        # Names out of a file may hold anything, line ends and control characters included.
+        line = " ".join(message.split())
+        super().__init__("".join(c if c.isprintable() else "\ufffd" for c in line))
 
 
 class CheckpointError(LoopscopeError):

@@ -1,0 +1,259 @@
+"""Folders that are wrong, each told in one line that names the file and the key or tensor."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from loopscope.core.checkpoint import bundled_names, open_checkpoint, read_header, weights_hash
+from loopscope.core.errors import CheckpointError
+from loopscope.core.inspection import card, card_text, count, size
+from loopscope.core.loading import load
+from models import tiny_architecture, tiny_checkpoint
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny_checkpoint(tmp_path / "m")
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    for key, value in changes.items():
+        if value is None:
+            del config[key]
+        else:
+            config[key] = value
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def edit_header(folder: Path, change: Callable[[dict[str, dict[str, object]]], None]) -> None:
+    path = folder / "model.safetensors"
+    raw = path.read_bytes()
+    (n,) = struct.unpack("<Q", raw[:8])
+    header = json.loads(raw[8 : 8 + n])
+    change(header)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + n :])
+
+
+def test_a_good_folder_is_read_from_headers(folder: Path) -> None:
+    checkpoint = open_checkpoint(str(folder))
+    assert checkpoint.architecture == tiny_architecture()
+    assert checkpoint.family.name == "native"
+    assert checkpoint.recognised_by == "model_type loopscope_looped"
+    values = card(checkpoint)
+    assert values["parameters"] == values["parameters_stored"]
+    assert "unique 4, effective 14" in card_text(values)
+
+
+def test_the_hash_is_that_of_the_weights(folder: Path) -> None:
+    import hashlib
+
+    truth = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert weights_hash(open_checkpoint(str(folder))) == truth
+
+
+def test_the_bundled_model_is_there_and_small() -> None:
+    assert "looped" in bundled_names()
+    checkpoint = open_checkpoint("bundled:looped")
+    assert sum(f.stat().st_size for f in checkpoint.path.iterdir()) < 4 << 20
+    with pytest.raises(CheckpointError, match="no bundled checkpoint 'x'; there is bundled:"):
+        open_checkpoint("bundled:x")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden_size": None}, "key 'hidden_size': is missing"),
+        ({"hidden_size": -16}, "key 'hidden_size': -16 is not between"),
+        ({"hidden_size": "16"}, "expected a whole number"),
+        ({"num_attention_heads": 3}, "16 is not divisible by 3 heads"),
+        ({"n_layers_in_recurrent_block": 10**9}, "not between 1 and"),
+        ({"n_layers_in_recurrent_block": 10**6}, "says 1000002 layers"),
+        ({"rope_theta": float("nan")}, "finite number above 0"),
+        ({"rope_theta": 10**400}, "finite number above 0"),
+        ({"injection": "magic"}, "expected one of"),
+        ({"model_type": "gpt9"}, "model_type 'gpt9' is not supported; supported: Loopscope"),
+        ({"intermediate_size": 65}, "has shape .* config.json asks for"),
+        ({"injection": "add"}, "'adapter.weight' is not one this family has"),
+        ({"n_layers_in_coda": 2}, "tensor 'coda_layers.1.* is missing"),
+    ],
+)
+def test_a_bad_config_names_the_key(folder: Path, change: dict[str, object], message: str) -> None:
+    edit_config(folder, **change)
+    with pytest.raises(CheckpointError, match=message) as error:
+        open_checkpoint(str(folder))
+    assert "\n" not in str(error.value)
+    assert str(folder) in str(error.value)
+
+
+def test_a_folder_that_is_none(tmp_path: Path, folder: Path) -> None:
+    for path, message in (
+        (tmp_path / "no", "does not exist"),
+        (folder / "config.json", "is a file, not a folder"),
+        (tmp_path, "not a checkpoint folder: config.json is missing"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            open_checkpoint(str(path))
+    (folder / "config.json").write_text("[1, 2")
+    with pytest.raises(CheckpointError, match="cannot be read as JSON"):
+        open_checkpoint(str(folder))
+    (folder / "model.safetensors").unlink()
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="neither model.safetensors nor"):
+        open_checkpoint(str(folder))
+
+
+def cut(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def lengthen(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes() + b"\0" * 100)
+
+
+def ten_gigabyte_header(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", 10 << 30) + path.read_bytes()[8:])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut, "outside the file; cut short|bytes, but its tensors end"),
+        (lengthen, "bytes, but its tensors end at"),
+        (ten_gigabyte_header, "header claims 10737418240 bytes"),
+        (
+            lambda f: edit_header(f, lambda h: h["embed.weight"].update(shape=[4, 4])),
+            "'embed.weight': shape .* does not take",
+        ),
+        (
+            lambda f: edit_header(f, lambda h: h["embed.weight"].update(dtype="F99")),
+            "'embed.weight': dtype 'F99' is not supported",
+        ),
+        (
+            lambda f: edit_header(f, lambda h: h["embed.weight"].update(data_offsets=[0, 1 << 61])),
+            "'embed.weight': its bytes lie outside",
+        ),
+        (lambda f: edit_header(f, lambda h: h.pop("embed.weight")), "overlap or leave a gap"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"abc"), "cut short"),
+    ],
+)
+def test_damaged_weights_name_the_file_and_the_tensor(
+    folder: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    damage(folder)
+    with pytest.raises(CheckpointError, match=message) as error:
+        open_checkpoint(str(folder))
+    assert "model.safetensors" in str(error.value)
+
+
+def test_nan_weights_name_the_tensor(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    raw = bytearray(path.read_bytes())
+    raw[-4:] = np.array([np.nan], "<f4").tobytes()
+    path.write_bytes(bytes(raw))
+    with pytest.raises(CheckpointError, match="tensor '.*' holds NaN or infinite"):
+        load(str(folder), "cpu")
+
+
+def shard(folder: Path, weight_map: dict[str, object]) -> None:
+    (folder / "model.safetensors").rename(folder / "a.safetensors")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+
+
+def test_shards_are_read_and_may_not_leave_the_folder(folder: Path, tmp_path: Path) -> None:
+    names = list(open_checkpoint(str(folder)).tensors)
+    whole = load(str(folder), "cpu").model.state_dict()
+    shard(folder, dict.fromkeys(names, "a.safetensors"))
+    sharded = load(str(folder), "cpu").model.state_dict()
+    assert all((sharded[k] == v).all() for k, v in whole.items())
+    index = folder / "model.safetensors.index.json"
+    (tmp_path / "out.safetensors").write_bytes((folder / "a.safetensors").read_bytes())
+    (folder / "link.safetensors").symlink_to(tmp_path / "out.safetensors")
+    for file, message in (
+        ("../out.safetensors", "outside the folder"),
+        ("link.safetensors", "outside the folder"),
+        ("/etc/passwd", "outside the folder"),
+        ("b.safetensors", "shard 'b.safetensors' is missing"),
+        (7, "is not text"),
+    ):
+        index.write_text(json.dumps({"weight_map": dict.fromkeys(names, file)}))
+        with pytest.raises(CheckpointError, match=message):
+            open_checkpoint(str(folder))
+
+
+@settings(
+    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_any_bytes_end_in_an_error_or_a_header(tmp_path: Path, data: st.DataObject) -> None:
+    entry = st.fixed_dictionaries(
+        {},
+        optional={
+            "dtype": st.sampled_from(["F32", "BF16", "X", 3, None]),
+            "shape": st.lists(st.integers(-2, 9), max_size=3) | st.integers() | st.none(),
+            "data_offsets": st.lists(st.integers(-1, 1 << 63), max_size=3) | st.text(max_size=3),
+        },
+    )
+    header = data.draw(
+        st.binary(max_size=60)
+        | st.dictionaries(st.text(max_size=4), entry | st.none(), max_size=4).map(
+            lambda d: json.dumps(d).encode()
+        )
+    )
+    length = data.draw(st.just(len(header)) | st.integers(0, 2**64 - 1))
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(struct.pack("<Q", length) + header + data.draw(st.binary(max_size=64)))
+    try:
+        read_header(path)
+    except CheckpointError as error:
+        assert "\n" not in str(error)
+
+
+@settings(
+    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["hidden_size", "num_attention_heads", "rope_theta", "injection", "vocab_size",
+             "n_layers_in_coda", "closing_norm", "trained_recurrences", "model_type"]
+        ),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+        | st.lists(st.integers(), max_size=2),
+    )
+)  # fmt: skip
+def test_any_config_ends_in_an_error_or_an_architecture(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    folder = tmp_path / "m"
+    if not folder.exists():
+        tiny_checkpoint(folder)
+    original = (folder / "config.json").read_text()
+    try:
+        (folder / "config.json").write_text(json.dumps(json.loads(original) | changes))
+        open_checkpoint(str(folder))
+    except CheckpointError as error:
+        assert "\n" not in str(error)
+    finally:
+        (folder / "config.json").write_text(original)
+
+
+def test_counts_and_sizes_have_three_digits() -> None:
+    assert [count(n) for n in (7, 999, 210_432, 999_600, 3.5e9)] == [
+        "7", "999", "210 k", "1.00 M", "3.50 G",
+    ]  # fmt: skip
+    assert [size(n) for n in (12, 2048, 841_728, 3 << 30)] == [
+        "12 B", "2.00 KiB", "822 KiB", "3.00 GiB",
+    ]  # fmt: skip
