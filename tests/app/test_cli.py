@@ -1,0 +1,182 @@
+"""The command line as scripts use it: a subprocess, its files, its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models import plain_forward, random_model, tiny_checkpoint
+
+ROOT = Path(__file__).parents[2]
+PROMPT = "ab bc ca ? 2 : a b c"
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    return env | {
+        "PYTHONPATH": str(ROOT / ".dev"),
+        "QT_QPA_PLATFORM": "",
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def loopscope(tmp_path: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "loopscope.app", *arguments],
+        capture_output=True, text=True, cwd=tmp_path, env=environment(tmp_path), timeout=100,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny_checkpoint(tmp_path / "tiny")
+
+
+def test_inspect_reads_headers_and_imports_no_torch(tmp_path: Path, folder: Path) -> None:
+    values = json.loads(loopscope(tmp_path, "inspect", str(folder), "--json").stdout)
+    model = random_model()
+    assert values["parameters"] == sum(p.numel() for p in model.parameters())
+    assert values["layers"] == {"prelude": 1, "block": 2, "coda": 1}
+    script = (
+        "import sys; from loopscope.app.main import main; "
+        f"main(['inspect', {str(folder)!r}]); "
+        "print([m for m in ('torch', 'PySide6', 'matplotlib', 'numpy.linalg') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment(tmp_path)
+    )
+    assert "'torch'" not in done.stdout.splitlines()[-1]
+    assert "'PySide6'" not in done.stdout.splitlines()[-1]
+
+
+def test_trace_writes_what_a_plain_forward_computes(tmp_path: Path, folder: Path) -> None:
+    loopscope(
+        tmp_path, "trace", str(folder), "--prompt", PROMPT, "--recurrences", "9", "-o", "t.npz"
+    )
+    trace = np.load(tmp_path / "t.npz")
+    ids = tuple(int(i) for i in trace["input_ids"][0])
+    truth = plain_forward(random_model(), ids, 9)
+    assert trace["input_ids"].dtype == np.int64
+    assert trace["initial_state"].shape == (1, 12, 16)
+    np.testing.assert_allclose(trace["layer_states"], truth["layers"], atol=1e-5)
+    np.testing.assert_allclose(trace["attention"], truth["patterns"], atol=1e-5)
+    np.testing.assert_allclose(trace["logits"], truth["logits"], atol=1e-5)
+    start = np.random.default_rng(0).normal(size=(12, 16)).astype(np.float32)
+    np.save(tmp_path / "s.npy", start)
+    loopscope(
+        tmp_path, "trace", str(folder), "--token-ids", ",".join(map(str, ids)),
+        "--recurrences", "2", "--initial-state", "s.npy", "-o", "u.npz",
+    )  # fmt: skip
+    truth = plain_forward(random_model(), ids, 2, start=start)
+    np.testing.assert_allclose(np.load(tmp_path / "u.npz")["logits"], truth["logits"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inspect", "nowhere"], "nowhere does not exist"),
+        (["trace", "F", "--prompt", "", "--recurrences", "2", "-o", "t.npz"], "prompt is empty"),
+        (["trace", "F", "--prompt", "aé", "--recurrences", "2", "-o", "t.npz"], "no token for 'é'"),
+        (["trace", "F", "--token-ids", "1,99", "--recurrences", "2", "-o", "t.npz"], "out of range"),
+        (["trace", "F", "--token-ids", "x", "--recurrences", "2", "-o", "t.npz"], "whole numbers"),
+        (["trace", "F", "--prompt", "ab", "--recurrences", "0", "-o", "t.npz"], "0 recurrences"),
+        (["trace", "F", "--prompt", "ab", "--recurrences", "-1", "-o", "t.npz"], "-1 recurrences"),
+        (["trace", "F", "--prompt", "ab", "--recurrences", "1000000", "-o", "t.npz"], "1 to 100,000"),
+        (["trace", "F", "--prompt", "ab", "--recurrences", "2", "-o", "t.txt"], "must end in .npz"),
+        (["trace", "F", "--prompt", "ab", "--recurrences", "2", "-o", "no/t.npz"], "does not exist"),
+        (["figures", "F", "--prompt", "ab", "--recurrences", "2", "-o", "d", "--format", "bmp"],
+         "cannot write 'bmp'"),
+        (["open", "--size", "big"], "not a size such as"),
+        (["open", "--screenshot", "x.jpg"], "must end in .png"),
+        (["frobnicate", "--json"], "unrecognized arguments"),
+        (["train"], "the following arguments are required"),
+        (["evaluate", "F", "--task", "hops", "--hops", "99"], "at most 9"),
+    ],
+)  # fmt: skip
+def test_bad_use_is_one_line_and_exit_code_2(
+    tmp_path: Path, folder: Path, arguments: list[str], message: str
+) -> None:
+    arguments = [str(folder) if a == "F" else a for a in arguments]
+    done = loopscope(tmp_path, *arguments, code=2)
+    assert message in done.stderr
+    assert done.stderr.startswith("loopscope: error: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "t.npz").exists()
+
+
+def test_figures_of_every_view_with_provenance(tmp_path: Path, folder: Path) -> None:
+    done = loopscope(
+        tmp_path, "figures", str(folder), "--prompt", PROMPT, "--recurrences", "3",
+        "-o", "out", "--format", "svg,csv",
+    )  # fmt: skip
+    from loopscope.app.panels import PANELS
+
+    names = {f"{p.key}.{s}" for p in PANELS for s in ("svg", "csv")}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == names
+    assert len(done.stdout.splitlines()) == len(names)
+    for name in names:
+        text = (tmp_path / "out" / name).read_text()
+        assert PROMPT in text, name
+        assert "tiny" in text, name
+
+
+def test_train_evaluate_and_version(tmp_path: Path) -> None:
+    done = loopscope(
+        tmp_path, "train", "hops", "-o", "m", "--minutes", "0.03", "--d-model", "16", "--hops", "1"
+    )
+    assert "R=16" in done.stdout
+    result = json.loads(
+        loopscope(
+            tmp_path, "evaluate", "m", "--task", "hops", "--json", "--examples", "50", "--hops", "2"
+        ).stdout
+    )
+    assert {(c["hops"], c["recurrence"]) for c in result["cells"]} == {
+        (k, r) for k in (1, 2) for r in range(1, 17)
+    }
+    assert all(c["low"] <= c["accuracy"] <= c["high"] for c in result["cells"])
+    assert loopscope(tmp_path, "--version").stdout.startswith("loopscope ")
+
+
+def test_a_screenshot_without_a_display(tmp_path: Path) -> None:
+    loopscope(
+        tmp_path, "--prompt", PROMPT, "--recurrences", "4", "--size", "900x700",
+        "--theme", "dark", "--screenshot", "w.png", "--exit",
+    )  # fmt: skip
+    from PySide6.QtGui import QImage
+
+    picture = QImage(str(tmp_path / "w.png"))
+    assert (picture.width(), picture.height()) == (900, 700)
+    assert picture.pixelColor(5, 40).lightness() < 80
+    assert not (tmp_path / "config").exists()  # scripts leave the user's settings alone
+
+
+def test_without_a_display_it_runs_the_demo(tmp_path: Path) -> None:
+    done = loopscope(tmp_path)
+    assert "8 recurrences" in done.stdout
+    made = {p.name for p in (tmp_path / "loopscope-demo").iterdir()}
+    assert {"window.png", "state_space.pdf", "heads.svg", "graph.png", "settling.csv"} <= made
+
+
+def test_ctrl_c_is_130(tmp_path: Path, folder: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "loopscope.app", "trace", str(folder), "--prompt", PROMPT,
+         "--recurrences", "90000", "-o", "t.npz"],
+        cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(6)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert not (tmp_path / "t.npz").exists()
