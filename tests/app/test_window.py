@@ -1,0 +1,337 @@
+"""The window as a researcher uses it: real keys and mouse on the bundled model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from loopscope.app.bench import Bench
+from loopscope.app.panels import PANELS
+from loopscope.app.settings import Settings
+from loopscope.app.window import Window
+from loopscope.widgets.palette import DARK, LIGHT
+from models import tiny_architecture, tiny_checkpoint
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+PROMPT = "ab bc cd de ea ? 3 : a b c d e"
+Key, Mod = Qt.Key, Qt.KeyboardModifier
+
+
+@pytest.fixture
+def make(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable]:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    made: list[Window] = []
+
+    def make(settings: Settings | None = None, recurrences: int = 0, **kwargs: object) -> Window:
+        window = Window(Bench(), settings or Settings(), LIGHT, remember=True)
+        window.resize(1280, 800)
+        window.show()
+        window.activateWindow()
+        path = str(kwargs.pop("path", "bundled:looped"))
+        window.open_checkpoint(path, prompt=PROMPT, recurrences=recurrences, device="cpu")
+        made.append(window)
+        calm(qtbot, window, recurrences)
+        window.setFocus()
+        return window
+
+    yield make
+    for window in made:
+        window.close()
+        window.deleteLater()
+    QApplication.processEvents()
+
+
+def calm(qtbot: QtBot, window: Window, recurrences: int = 0) -> None:
+    """Wait until the run is there and every visible view shows it."""
+
+    def done() -> bool:
+        recording = window.bench.recording
+        return (
+            recording is not None
+            and recording.n_recurrences >= recurrences
+            and window.bench.settled_down
+        )
+
+    qtbot.waitUntil(done, timeout=30_000)
+
+
+def key(qtbot: QtBot, window: Window, which: Qt.Key, mod: Qt.KeyboardModifier = Mod.NoModifier):
+    target = QApplication.focusWidget() or window
+    QTest.keyClick(target, which, mod)
+    QApplication.processEvents()
+    qtbot.waitUntil(lambda: window.bench.runner.idle, timeout=20_000)
+    calm(qtbot, window)
+
+
+def test_space_steps_a_recurrence_and_shift_space_a_layer(make, qtbot: QtBot) -> None:
+    window = make()
+    bench = window.bench
+    key(qtbot, window, Key.Key_Space)
+    assert bench.recording.n_recurrences == 1
+    assert bench.selection.recurrence == 1
+    key(qtbot, window, Key.Key_Space, Mod.ShiftModifier)
+    assert (bench.recording.n_recurrences, bench.recording.layers_done) == (1, 3)
+    key(qtbot, window, Key.Key_Space)  # finishes the recurrence under way
+    assert (bench.recording.n_recurrences, bench.recording.layers_done) == (2, 4)
+    assert "recurrence 2" in window.place.text()
+
+
+def test_scrubbing_back_computes_nothing_and_following_is_a_state(make, qtbot: QtBot) -> None:
+    window = make(recurrences=6)
+    bench = window.bench
+    ran: list[int] = []
+    bench.runner.loaded.model.run_layer = lambda *a: ran.append(1)  # would break a run
+    for expected in (5, 4, 3):
+        key(qtbot, window, Key.Key_Left)
+        assert bench.selection.recurrence == expected
+    assert not bench.play.following
+    assert not window.actions_by_name["follow"].isChecked()
+    key(qtbot, window, Key.Key_Right)
+    assert bench.selection.recurrence == 4
+    key(qtbot, window, Key.Key_Left, Mod.ShiftModifier)
+    assert (bench.selection.recurrence, bench.selection.layer) in {(3, 1), (4, 0)}
+    key(qtbot, window, Key.Key_Home)
+    assert bench.selection.recurrence == 0
+    key(qtbot, window, Key.Key_End)
+    assert bench.selection.recurrence == 6
+    assert bench.play.following
+    assert ran == []
+
+
+def test_play_pause_and_resume_where_it_was(make, qtbot: QtBot) -> None:
+    window = make()
+    bench = window.bench
+    bench.set_rate(float("inf"))
+    QTest.keyClick(window, Key.Key_P)
+    qtbot.waitUntil(lambda: bench.recording.n_recurrences > 10, timeout=20_000)
+    QTest.keyClick(window, Key.Key_P)
+    calm(qtbot, window)
+    done = bench.recording.n_recurrences
+    before = bench.recording.states[:5].copy()
+    QTest.keyClick(window, Key.Key_P)
+    qtbot.waitUntil(lambda: bench.recording.n_recurrences > done + 3, timeout=20_000)
+    QTest.keyClick(window, Key.Key_S)
+    calm(qtbot, window)
+    np.testing.assert_array_equal(bench.recording.states[:5], before)
+    assert not bench.play.playing
+
+
+def test_stop_at_settling_ends_by_itself(make, qtbot: QtBot) -> None:
+    window = make()
+    bench = window.bench
+    bench.set_rate(float("inf"))
+    QTest.keyClick(window, Key.Key_T)
+    QTest.keyClick(window, Key.Key_P)
+    qtbot.waitUntil(lambda: bench.status.notice is not None, timeout=30_000)
+    assert "settled at recurrence" in bench.status.notice
+    assert (bench.recording.relative_step[-3:] < 1e-2).all()
+    assert not (bench.recording.relative_step[-4] < 1e-2).all()
+
+
+def test_the_pointer_is_seen_to_walk(make, qtbot: QtBot) -> None:
+    window = make(recurrences=8)
+    data = window.bench.slots["readout"].data
+    answers = window.bench.recording.answers("coda").ids[:, -5:, 0]
+    label = window.bench.recording.label
+    rows = ["".join(label(int(i)) for i in row) for row in answers]
+    assert rows[0] == "bcdea"  # one hop
+    assert rows[1] == "cdeab"
+    assert rows[2] == rows[7] == "deabc"  # three hops, and it stays
+    assert "unchanged" in data.statement or "not changed" in data.statement
+
+
+def test_editing_the_prompt_restarts_and_undo_brings_the_run_back(make, qtbot: QtBot) -> None:
+    window = make(recurrences=4)
+    bench = window.bench
+    first = bench.recording
+    QTest.keyClick(window, Key.Key_L, Mod.ControlModifier)
+    line = QApplication.focusWidget()
+    line.selectAll()
+    QTest.keyClicks(line, "xy yz zx ? 1 : x")
+    qtbot.waitUntil(
+        lambda: bench.recording is not first and bench.recording.n_recurrences == 4, timeout=20_000
+    )
+    assert bench.recording.info.prompt == "xy yz zx ? 1 : x"
+    QTest.keyClick(line, Key.Key_Escape)
+    calm(qtbot, window, 4)
+    window.setFocus()
+    key(qtbot, window, Key.Key_Left, Mod.AltModifier)
+    assert bench.recording is first
+    key(qtbot, window, Key.Key_Space)
+    assert first.n_recurrences == 5
+    key(qtbot, window, Key.Key_Right, Mod.AltModifier)
+    assert bench.recording.info.prompt == "xy yz zx ? 1 : x"
+
+
+def test_letters_are_text_while_the_prompt_has_the_keyboard(make, qtbot: QtBot) -> None:
+    window = make(recurrences=2)
+    QTest.keyClick(window, Key.Key_L, Mod.ControlModifier)
+    line = QApplication.focusWidget()
+    line.setText("")
+    QTest.keyClicks(line, "pr st ? 1 : p")
+    assert line.text() == "pr st ? 1 : p"
+    assert not window.bench.play.playing
+
+
+def test_a_bad_prompt_is_told_in_place_and_the_run_stays(make, qtbot: QtBot) -> None:
+    window = make(recurrences=3)
+    first = window.bench.recording
+    window.prompt_bar.prompt_edited.emit("ab é")
+    qtbot.waitUntil(lambda: window.bench.status.error is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: "no token for" in visible_text(window.prompt_bar), timeout=5_000)
+    assert window.bench.recording is first
+    window.setFocus()
+    key(qtbot, window, Key.Key_Space)
+    assert first.n_recurrences == 4
+
+
+def visible_text(widget) -> str:
+    from PySide6.QtWidgets import QLabel
+
+    return " ".join(w.text() for w in widget.findChildren(QLabel) if w.isVisible())
+
+
+def test_one_cursor_marks_every_view(make, qtbot: QtBot) -> None:
+    window = make(recurrences=5)
+    bench = window.bench
+    bench.slots["readout"].view.select_requested.emit({"recurrence": 3, "token": 7})
+    calm(qtbot, window)
+    for slot in bench.slots.values():
+        if slot.view.isVisible():
+            assert slot.view.selection.recurrence == 3 or slot.view.selection == bench.selection
+    assert "recurrence 3" in window.place.text()
+    assert "token 7" in window.place.text()
+    bench.slots["heads"].view.select_requested.emit({"layer": 1, "head": 2})
+    calm(qtbot, window)
+    assert "1.2" in bench.slots["pattern"].data.statement
+
+
+def test_every_view_shows_the_run_and_hidden_ones_catch_up(make, qtbot: QtBot) -> None:
+    window = make(recurrences=3)
+    window.docks["settling"].hide()
+    key(qtbot, window, Key.Key_Space)
+    old = window.bench.slots["settling"].shown
+    window.docks["settling"].show()
+    calm(qtbot, window)
+    assert window.bench.slots["settling"].shown != old
+    for panel in PANELS:
+        window.docks[panel.key].show()
+        window.docks[panel.key].raise_()
+        calm(qtbot, window)
+        slot = window.bench.slots[panel.key]
+        assert slot.error is None
+        assert slot.data is not None
+        assert slot.data.statement
+        assert slot.data.formulas
+
+
+@pytest.mark.parametrize("recurrences", [1, 200])
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_every_view_draws_short_and_long_runs_in_both_themes(
+    make, qtbot: QtBot, recurrences: int, theme
+) -> None:
+    window = make(recurrences=recurrences)
+    window.set_theme(theme)
+    calm(qtbot, window)
+    assert not window.grab().isNull()
+    assert all(slot.error is None for slot in window.bench.slots.values())
+
+
+def test_maximise_and_restore(make, qtbot: QtBot) -> None:
+    window = make(recurrences=2)
+    shown = {k for k, d in window.docks.items() if not d.isHidden()}
+    window.frames["heads"].maximise_toggled.emit(True)
+    QApplication.processEvents()
+    assert [k for k, d in window.docks.items() if d.isVisible()] == ["heads"]
+    key(qtbot, window, Key.Key_Escape)
+    assert {k for k, d in window.docks.items() if not d.isHidden()} == shown
+
+
+def test_everything_is_remembered(make, qtbot: QtBot, tmp_path: Path) -> None:
+    window = make(recurrences=3)
+    window.resize(1111, 777)
+    window.docks["distance"].hide()
+    window.do_theme()
+    window.close()
+    saved = Settings.load()
+    assert saved.size == [1111, 777]
+    assert saved.recurrences == 3
+    assert saved.prompts["bundled:looped"] == PROMPT
+    assert saved.theme == "dark"
+    again = Window(Bench(), saved, DARK, remember=False)
+    again.show()
+    again.open_checkpoint(saved.checkpoint)
+    calm(qtbot, again, 3)
+    assert again.docks["distance"].isHidden()
+    assert again.bench.recording.info.prompt == PROMPT
+    again.close()
+
+
+def test_damaged_settings_fall_back(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    for text in ("{", "[]", json.dumps({"size": "big", "recent": 7, "speed": 8, "seed": 4})):
+        (folder / "settings.json").write_text(text)
+        settings = Settings.load(folder)
+        assert settings.size == [1280, 800]
+        assert settings.recent == []
+    assert (settings.speed, settings.seed) == (8, 4)
+
+
+def test_opening_another_checkpoint_and_a_broken_one(make, qtbot: QtBot, tmp_path: Path) -> None:
+    window = make(recurrences=2)
+    bench = window.bench
+    folder = tiny_checkpoint(tmp_path / "other", tiny_architecture(n_block=3))
+    window.open_checkpoint(str(folder), recurrences=2, prompt=PROMPT)
+    qtbot.waitUntil(
+        lambda: bench.recording is not None and bench.recording.n_layers == 3, timeout=20_000
+    )
+    calm(qtbot, window, 2)
+    assert "other" in window.header.model.text()
+    (folder / "model.safetensors").write_bytes(b"broken")
+    kept = bench.recording
+    window.open_checkpoint(str(folder))
+    qtbot.waitUntil(lambda: bench.status.error is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: window.header.notice.isVisible(), timeout=5_000)
+    assert "cut short" in window.header.notice.toolTip()
+    assert bench.recording is kept
+    assert str(folder) in window.settings.recent
+
+
+def test_closing_in_mid_run(make, qtbot: QtBot) -> None:
+    window = make()
+    window.bench.set_rate(float("inf"))
+    window.bench.set_playing(True)
+    qtbot.waitUntil(lambda: window.bench.recording.n_recurrences > 5, timeout=20_000)
+    window.close()
+    assert window.bench.runner.status.phase.name == "CLOSED"
+
+
+def test_export_of_one_view_and_of_all(make, qtbot: QtBot, tmp_path: Path) -> None:
+    window = make(recurrences=3)
+    window.settings.export = {"formats": ["svg", "csv"], "folder": str(tmp_path / "out")}
+    dialog = window.exporter.ask("settling")
+    qtbot.mouseClick(dialog.export_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: (tmp_path / "out" / "settling.csv").exists(), timeout=30_000)
+    qtbot.waitUntil(lambda: dialog.export_button.isEnabled(), timeout=30_000)
+    assert "Wrote" in dialog.note.text()
+    dialog.close()
+    (tmp_path / "file").write_text("")
+    window.settings.export = {"formats": ["csv"], "folder": str(tmp_path / "file")}
+    dialog = window.exporter.ask(None)
+    qtbot.mouseClick(dialog.export_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dialog.export_button.isEnabled(), timeout=30_000)
+    assert "cannot make the folder" in dialog.note.text()
+    dialog.close()
+
+
+def test_exporting_nothing_says_so(make) -> None:
+    window = make()
+    assert window.exporter.ask(None) is None
+    assert "nothing to export yet" in window.statusBar().currentMessage()

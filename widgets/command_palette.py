@@ -1,0 +1,122 @@
+"""Find and run any command by typing a part of its name."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtGui import QAction, QKeyEvent
+from PySide6.QtWidgets import (
+    QFrame,
+    QHeaderView,
+    QLineEdit,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from loopscope.widgets.palette import Theme
+
+
+def score(pattern: str, text: str) -> float | None:
+    """How well ``pattern`` fits ``text``: None when its letters are not all there in order.
+
+    Smaller is better: gaps between matched letters and a late first letter cost; letters that
+    begin a word do not.
+    """
+    pattern, text = pattern.lower().replace(" ", ""), text.lower()
+    at, cost = -1, 0.0
+    for letter in pattern:
+        found = text.find(letter, at + 1)
+        if found < 0:
+            return None
+        begins_word = found == 0 or not text[found - 1].isalnum()
+        cost += 0 if found == at + 1 or begins_word else 1 + 0.05 * (found - at)
+        at = found
+    return cost + 0.01 * len(text)
+
+
+class CommandPalette(QFrame):
+    """A popup with a filter line over the list of all actions."""
+
+    def __init__(self, actions: list[QAction], parent: QWidget) -> None:
+        super().__init__(parent, Qt.WindowType.Popup)
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.all_actions = actions
+        self.filter = QLineEdit()
+        self.filter.setPlaceholderText("Type a part of a command's name")
+        self.filter.textChanged.connect(self._fill)
+        self.filter.returnPressed.connect(self._run)
+        self.filter.installEventFilter(self)
+        self.list = QTreeWidget()
+        self.list.setColumnCount(2)
+        self.list.setHeaderHidden(True)
+        self.list.setRootIsDecorated(False)
+        self.list.setUniformRowHeights(True)
+        self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.list.itemClicked.connect(self._run)
+        header = self.list.header()
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(6, 6, 6, 6)
+        box.addWidget(self.filter)
+        box.addWidget(self.list)
+
+    def open(self) -> None:
+        """Show the palette at the top of the window, empty."""
+        parent = self.parentWidget()
+        width = min(520, parent.width() - 40)
+        self.resize(width, min(420, parent.height() - 80))
+        corner = parent.mapToGlobal(parent.rect().topLeft())
+        self.move(corner.x() + (parent.width() - width) // 2, corner.y() + 60)
+        self.filter.clear()
+        self._fill("")
+        self.show()
+        self.filter.setFocus()
+
+    def _fill(self, pattern: str) -> None:
+        ranked = []
+        for i, action in enumerate(self.all_actions):
+            cost = score(pattern, action.text())
+            if cost is not None:
+                ranked.append((cost if pattern else i, i, action))
+        self.list.clear()
+        for _, _, action in sorted(ranked, key=lambda entry: entry[:2]):
+            item = QTreeWidgetItem([action.text(), action.shortcut().toString()])
+            item.setData(0, Qt.ItemDataRole.UserRole, self.all_actions.index(action))
+            item.setToolTip(0, action.toolTip())
+            item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight)
+            if not action.isEnabled():
+                item.setDisabled(True)
+                item.setToolTip(0, "Not possible just now")
+            self.list.addTopLevelItem(item)
+        if self.list.topLevelItemCount():
+            self.list.setCurrentItem(self.list.topLevelItem(0))
+
+    def _run(self) -> None:
+        item = self.list.currentItem()
+        if item is None or item.isDisabled():
+            return
+        self.hide()
+        self.all_actions[item.data(0, Qt.ItemDataRole.UserRole)].trigger()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Up, Down, Page keys in the filter line move in the list."""
+        if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            moves = {
+                Qt.Key.Key_Down: 1,
+                Qt.Key.Key_Up: -1,
+                Qt.Key.Key_PageDown: 10,
+                Qt.Key.Key_PageUp: -10,
+            }
+            by = moves.get(Qt.Key(event.key()))
+            if by is not None and self.list.topLevelItemCount():
+                row = self.list.indexOfTopLevelItem(self.list.currentItem()) + by
+                row = max(0, min(row, self.list.topLevelItemCount() - 1))
+                self.list.setCurrentItem(self.list.topLevelItem(row))
+                return True
+        return super().eventFilter(watched, event)
+
+    def set_theme(self, theme: Theme) -> None:
+        """The palette of the application is enough."""

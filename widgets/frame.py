@@ -1,0 +1,229 @@
+"""The frame that every view has: title, one plain sentence, settings, export, formulas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QMouseEvent, QResizeEvent
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from loopscope.core.views.base import Formula, ViewData, options_of
+from loopscope.widgets import panel_icons  # noqa: F401  (registers the icons)
+from loopscope.widgets.palette import LIGHT, Theme
+from loopscope.widgets.settings_form import SettingsForm
+from loopscope.widgets.transport_icons import transport_icon
+from loopscope.widgets.view import View
+
+
+class ElidedLabel(QLabel):
+    """A line that is cut with an ellipsis where there is no room, and whole in its tooltip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._whole = ""
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+    def set_whole(self, text: str) -> None:
+        """Take the whole text."""
+        self._whole = text
+        self.setToolTip(text)
+        self._elide()
+
+    def whole(self) -> str:
+        """Return the text as it was given."""
+        return self._whole
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Cut again at the new width."""
+        super().resizeEvent(event)
+        self._elide()
+
+    def _elide(self) -> None:
+        cut = self.fontMetrics().elidedText(
+            self._whole, Qt.TextElideMode.ElideRight, max(self.width() - 2, 0)
+        )
+        if cut != self.text():
+            self.setText(cut)
+
+
+class TitleBar(QWidget):
+    """A dock's title bar. It leaves the mouse to the dock, which moves with it."""
+
+    double_clicked = Signal()
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.title, self.statement = QLabel(title), ElidedLabel()
+        font = self.title.font()
+        font.setBold(True)
+        self.title.setFont(font)
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(8, 2, 4, 2)
+        self.row.setSpacing(2)
+        self.row.addWidget(self.title)
+        self.row.addSpacing(8)
+        self.row.addWidget(self.statement, 1)
+        self.buttons: dict[str, QToolButton] = {}
+
+    def add_button(self, name: str, tip: str) -> QToolButton:
+        """Add a flat button at the right."""
+        button = QToolButton()
+        button.setAutoRaise(True)
+        button.setIconSize(QSize(14, 14))
+        button.setToolTip(tip)
+        button.setAccessibleName(tip)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.buttons[name] = button
+        self.row.addWidget(button)
+        return button
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours."""
+        for name, button in self.buttons.items():
+            button.setIcon(transport_icon(f"panel {name}", theme))
+        palette = self.statement.palette()
+        palette.setColor(palette.ColorRole.WindowText, theme.muted)
+        self.statement.setPalette(palette)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Leave dragging to the dock."""
+        event.ignore()
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """Maximise or restore; the dock would float."""
+        self.double_clicked.emit()
+        event.accept()
+
+
+class PanelFrame(QWidget):
+    """A view in its frame; `title_bar` belongs into the dock.
+
+    Signals
+    -------
+    options_changed(object)
+        The user changed a setting.
+    export_requested(), maximise_toggled(bool), close_requested()
+        The buttons.
+    """
+
+    options_changed = Signal(object)
+    export_requested = Signal()
+    maximise_toggled = Signal(bool)
+    close_requested = Signal()
+
+    def __init__(self, title: str, view: View, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.view = view
+        self.theme: Theme = LIGHT
+        self._formulas: tuple[Formula, ...] = ()
+        self._maximised = False
+        self._form: SettingsForm | None = None
+        self.title_bar = TitleBar(title)
+        bar = self.title_bar
+        bar.add_button("settings", f"Settings of {title}").clicked.connect(self._show_settings)
+        bar.add_button("export", f"Export {title}…").clicked.connect(self.export_requested)
+        bar.add_button("help", "Formulas and sources").clicked.connect(self._show_formulas)
+        maximise = bar.add_button("maximise", "Maximise (F11, or double-click the title)")
+        maximise.clicked.connect(self._toggle_maximised)
+        bar.add_button("close", f"Hide {title}").clicked.connect(self.close_requested)
+        bar.double_clicked.connect(self._toggle_maximised)
+        self.error = QLabel()
+        self.error.setWordWrap(True)
+        self.error.setMargin(6)
+        self.error.setVisible(False)
+        self.error.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(0)
+        box.addWidget(self.error)
+        box.addWidget(view, 1)
+
+    def set_options(self, options: Any) -> None:
+        """Take the view's options; the settings show them."""
+        self._options = options
+        self.title_bar.buttons["settings"].setVisible(bool(options_of(options)))
+        if self._form is not None:
+            self._form.set_options(options)
+
+    def set_data(self, data: ViewData) -> None:
+        """Take the statement and the formulas of what is shown."""
+        self.title_bar.statement.set_whole(data.statement)
+        self._formulas = data.formulas
+        self.title_bar.buttons["help"].setEnabled(bool(data.formulas))
+
+    def set_error(self, text: str | None) -> None:
+        """Show why the view could not be computed, in the panel; None hides it."""
+        self.error.setVisible(bool(text))
+        self.error.setText(f"This view could not be computed: {text}" if text else "")
+
+    def set_maximised(self, maximised: bool) -> None:
+        """Say whether this view is shown alone."""
+        self._maximised = maximised
+        self._dress()
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours; the view is told by the bench."""
+        self.theme = theme
+        self.title_bar.set_theme(theme)
+        palette = self.error.palette()
+        palette.setColor(palette.ColorRole.WindowText, theme.warning)
+        self.error.setPalette(palette)
+        self._dress()
+
+    def _dress(self) -> None:
+        name = "restore" if self._maximised else "maximise"
+        button = self.title_bar.buttons["maximise"]
+        button.setIcon(transport_icon(f"panel {name}", self.theme))
+        button.setToolTip("Show all views again (Esc)" if self._maximised else "Maximise (F11)")
+
+    def _toggle_maximised(self) -> None:
+        self.maximise_toggled.emit(not self._maximised)
+
+    def _show_settings(self) -> None:
+        if self._form is None:
+            self._form = SettingsForm(self._options, self)
+            self._form.changed.connect(self._on_form_changed)
+        self._form.set_options(self._options)
+        self._form.popup_below(self.title_bar.buttons["settings"])
+
+    def _on_form_changed(self, options: Any) -> None:
+        self._options = options
+        self.options_changed.emit(options)
+
+    def _show_formulas(self) -> None:
+        popup = QFrame(self, Qt.WindowType.Popup)
+        popup.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        popup.setFrameShape(QFrame.Shape.StyledPanel)
+        grid = QGridLayout(popup)
+        grid.setHorizontalSpacing(16)
+        for column, head in enumerate(("measure", "formula", "unit", "source")):
+            label = QLabel(head)
+            palette = label.palette()
+            palette.setColor(palette.ColorRole.WindowText, self.theme.muted)
+            label.setPalette(palette)
+            grid.addWidget(label, 0, column)
+        for row, f in enumerate(self._formulas, start=1):
+            for column, text in enumerate((f.name, f.formula, f.unit, f.source)):
+                label = QLabel(text)
+                label.setWordWrap(len(text) > 60)
+                label.setMinimumWidth(260 if len(text) > 60 else 0)
+                label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+                grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignTop)
+        popup.adjustSize()
+        button = self.title_bar.buttons["help"]
+        corner = button.mapToGlobal(button.rect().bottomRight())
+        screen = button.screen().availableGeometry()
+        x = max(screen.left(), corner.x() - popup.width())
+        popup.move(x, min(corner.y() + 2, screen.bottom() - popup.height()))
+        popup.show()
+        self.formulas_popup = popup

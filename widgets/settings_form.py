@@ -1,0 +1,124 @@
+"""A view's settings, made from its ``Options`` dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QDoubleValidator
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QLineEdit,
+    QPushButton,
+    QSpinBox,
+    QWidget,
+)
+
+from loopscope.core.views.base import Option, options_of
+
+
+class SettingsForm(QFrame):
+    """One control for each setting; `changed` carries the new options.
+
+    Parameters
+    ----------
+    options
+        The instance to edit. Fields that are no settings are kept as they are.
+    """
+
+    changed = Signal(object)
+
+    def __init__(self, options: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.options = options
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.controls: dict[str, QWidget] = {}
+        form = QFormLayout(self)
+        for entry in options_of(options):
+            control = self._control(entry)
+            control.setToolTip(entry.help)
+            self.controls[entry.name] = control
+            if isinstance(control, QCheckBox):
+                form.addRow(control)
+            else:
+                form.addRow(entry.label, control)
+        defaults = QPushButton("Defaults")
+        defaults.setToolTip("Set every setting of this view back")
+        defaults.clicked.connect(self.reset)
+        form.addRow(defaults)
+        self.defaults_button = defaults
+        self.set_options(options)
+
+    def _control(self, entry: Option) -> QWidget:
+        name = entry.name
+        if entry.kind == "choice":
+            box = QComboBox()
+            for value, text in entry.choices:
+                box.addItem(text, value)
+            box.activated.connect(lambda i: self._take(name, box.itemData(i)))
+            return box
+        if entry.kind == "flag":
+            check = QCheckBox(entry.label)
+            check.clicked.connect(lambda on: self._take(name, bool(on)))
+            return check
+        if entry.kind == "number" and isinstance(getattr(self.options, name), int):
+            spin = QSpinBox()
+            spin.setRange(int(entry.low), int(entry.high))
+            spin.setKeyboardTracking(False)
+            spin.valueChanged.connect(lambda value: self._take(name, value))
+            return spin
+        line = QLineEdit()
+        if entry.kind == "number":
+            validator = QDoubleValidator(entry.low, entry.high, 12, line)
+            validator.setNotation(QDoubleValidator.Notation.ScientificNotation)
+            line.setValidator(validator)
+            line.editingFinished.connect(lambda: self._take(name, float(line.text())))
+        else:
+            line.editingFinished.connect(lambda: self._take(name, line.text()))
+        return line
+
+    def _take(self, name: str, value: Any) -> None:
+        if getattr(self.options, name) == value:
+            return
+        self.options = dataclasses.replace(self.options, **{name: value})
+        self.changed.emit(self.options)
+
+    def set_options(self, options: Any) -> None:
+        """Show ``options``; emits nothing."""
+        self.options = options
+        for name, control in self.controls.items():
+            value = getattr(options, name)
+            control.blockSignals(True)
+            if isinstance(control, QComboBox):
+                control.setCurrentIndex(max(0, control.findData(value)))
+            elif isinstance(control, QCheckBox):
+                control.setChecked(value)
+            elif isinstance(control, QSpinBox):
+                control.setValue(value)
+            elif isinstance(control, QLineEdit) and not control.hasFocus():
+                control.setText(f"{value:g}" if isinstance(value, float) else str(value))
+            control.blockSignals(False)
+
+    def reset(self) -> None:
+        """Set every setting to its default; what is no setting stays."""
+        fresh = type(self.options)()
+        changes = {name: getattr(fresh, name) for name in self.controls}
+        options = dataclasses.replace(self.options, **changes)
+        if options != self.options:
+            self.set_options(options)
+            self.changed.emit(options)
+
+    def popup_below(self, widget: QWidget) -> None:
+        """Show the form as a popup under ``widget``; Esc or a click elsewhere closes it."""
+        self.setWindowFlag(Qt.WindowType.Popup)
+        self.adjustSize()
+        corner = widget.mapToGlobal(widget.rect().bottomRight())
+        screen = widget.screen().availableGeometry()
+        x = max(screen.left(), min(corner.x() - self.width(), screen.right() - self.width()))
+        y = min(corner.y() + 2, screen.bottom() - self.height())
+        self.move(x, y)
+        self.show()
