@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import erf, log_softmax
+
 from loopscope.core.architecture import Architecture
 from loopscope.core.model import LoopedModel
 from loopscope.core.native_folder import save_native
 from loopscope.core.tasks.hops import VOCABULARY
 from loopscope.core.training import default_architecture
-from scipy.special import erf, log_softmax
 
 
 def tiny_architecture(**changes: object) -> Architecture:

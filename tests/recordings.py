@@ -11,8 +11,16 @@ from loopscope.core.recording import Capture, LayerState, Recording, RunInfo, To
 def architecture(*, n_block: int = 2, d: int = 16, heads: int = 2, vocab: int = 40) -> Architecture:
     layer = LayerShape(d, heads, heads, d // heads, 4 * d, gated=False, activation="gelu")
     return Architecture(
-        "native", vocab, layer, n_prelude=1, n_block=n_block, n_coda=1,
-        trained_recurrences=12, max_positions=256, rope_theta=100.0, norm_eps=1e-6,
+        "native",
+        vocab,
+        layer,
+        n_prelude=1,
+        n_block=n_block,
+        n_coda=1,
+        trained_recurrences=12,
+        max_positions=256,
+        rope_theta=100.0,
+        norm_eps=1e-6,
     )
 
 
@@ -36,9 +44,17 @@ def synthetic_recording(
     arch = architecture(n_block=n_block, d=d, heads=heads)
     labels = labels or [chr(97 + i % 26) for i in range(tokens)]
     info = RunInfo(
-        checkpoint="synthetic", weights_hash="0" * 64, architecture=arch,
-        prompt=" ".join(labels), token_ids=tuple(range(tokens)), token_labels=tuple(labels),
-        seed=seed, start="zeros", device="cpu", dtype="float32", version="test",
+        checkpoint="synthetic",
+        weights_hash="0" * 64,
+        architecture=arch,
+        prompt=" ".join(labels),
+        token_ids=tuple(range(tokens)),
+        token_labels=tuple(labels),
+        seed=seed,
+        start="zeros",
+        device="cpu",
+        dtype="float32",
+        version="test",
     )
     end = rng.normal(size=(n_block, tokens, d))
     offset = rng.normal(size=(n_block, tokens, d))
@@ -56,8 +72,11 @@ def synthetic_recording(
             writes = np.abs(rng.normal(size=(tokens, 2))).astype(np.float32)
             recording.append_layer(
                 LayerState(
-                    r, layer, state,
-                    pattern if capture.patterns else None, writes if capture.writes else None,
+                    r,
+                    layer,
+                    state,
+                    pattern if capture.patterns else None,
+                    writes if capture.writes else None,
                 )
             )
         ids = np.tile(np.arange(5), (tokens, 1)) + (1 if r > 3 else 0)

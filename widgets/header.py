@@ -90,9 +90,7 @@ class Header(QWidget):
             group = QActionGroup(menu)
             for name in names:
                 action = QAction(name, menu, checkable=True, checked=name == current)
-                action.triggered.connect(
-                    lambda _=False, t=title, n=name: self._choose(t, n)
-                )
+                action.triggered.connect(lambda _=False, t=title, n=name: self._choose(t, n))
                 group.addAction(action)
                 menu.addAction(action)
 
@@ -120,7 +118,9 @@ class Header(QWidget):
     def show_notice(self, text: str | None) -> None:
         """Show a warning that stays until the next one, such as a device wish not met."""
         self.notice.setVisible(bool(text))
-        self.notice.setText("" if not text else f"⚠ {text}" if len(text) < 70 else f"⚠ {text[:67]}…")
+        self.notice.setText(
+            "" if not text else f"⚠ {text}" if len(text) < 70 else f"⚠ {text[:67]}…"
+        )
         self.notice.setToolTip(text or "")
 
     def show_card(self) -> None:

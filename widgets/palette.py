@@ -25,7 +25,15 @@ SIMILARITY_MAP = "cividis"
 # Distances on a log scale.
 DISTANCE_MAP = "magma"
 # Anchors of the diverging map, low to high, middle neutral; blue to brown, never red to green.
-DIVERGING: tuple[str, ...] = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#E8D2B0", "#BF812D", "#8C510A")
+DIVERGING: tuple[str, ...] = (
+    "#2166AC",
+    "#67A9CF",
+    "#D1E5F0",
+    "#F7F7F7",
+    "#E8D2B0",
+    "#BF812D",
+    "#8C510A",
+)
 # One muted hue for each distinct set of weights in the graph, in order of first appearance.
 WEIGHT_HUES: tuple[str, ...] = (
     "#7A8FA6",

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loopscope.app.bench import Bench
-from loopscope.app.panels import PANELS
-from loopscope.app.settings import Settings
-from loopscope.app.window import Window
-from loopscope.widgets.palette import DARK, LIGHT
 from models import tiny_architecture, tiny_checkpoint
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
+
+from loopscope.app.bench import Bench
+from loopscope.app.panels import PANELS
+from loopscope.app.settings import Settings
+from loopscope.app.window import Window
+from loopscope.widgets.palette import DARK, LIGHT
 
 PROMPT = "ab bc cd de ea ? 3 : a b c d e"
 Key, Mod = Qt.Key, Qt.KeyboardModifier

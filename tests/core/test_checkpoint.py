@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from models import tiny_architecture, tiny_checkpoint
+
 from loopscope.core.checkpoint import bundled_names, open_checkpoint, read_header, weights_hash
 from loopscope.core.errors import CheckpointError
 from loopscope.core.inspection import card, card_text, count, size
 from loopscope.core.loading import load
-from models import tiny_architecture, tiny_checkpoint
 
 
 @pytest.fixture

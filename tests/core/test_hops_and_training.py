@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from models import tiny_architecture, tiny_checkpoint
+
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.evaluation import evaluate_hops, table
 from loopscope.core.loading import load
@@ -14,7 +16,6 @@ from loopscope.core.native_folder import save_native
 from loopscope.core.statistics import wilson_interval
 from loopscope.core.tasks.hops import VOCABULARY, chance_level, make_batch, text_of
 from loopscope.core.training import STATE_FILE, Training, TrainingPlan, default_architecture
-from models import tiny_architecture, tiny_checkpoint
 
 
 def solve(text: str) -> list[str]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from models import tiny_checkpoint
+
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.runner import MOST_RECURRENCES, Phase, Runner, RunRequest, check_recurrences
-from models import tiny_checkpoint
 
 PROMPT = "ab bc ca ? 2 : a b c"
 
@@ -101,9 +102,7 @@ def test_of_two_quick_prompts_the_last_one_runs(runner: Runner) -> None:
         ("a" * 300, "300 tokens; this model has positions for 256"),
     ],
 )
-def test_a_bad_prompt_is_told_and_the_run_stays(
-    runner: Runner, prompt: str, message: str
-) -> None:
+def test_a_bad_prompt_is_told_and_the_run_stays(runner: Runner, prompt: str, message: str) -> None:
     import re
 
     begin(runner, recurrences=2)

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from models import plain_forward, probabilities, tiny_architecture, tiny_checkpoint
+
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.loading import Loaded, load
 from loopscope.core.recording import Capture, MemoryBudgetReached
 from loopscope.core.stepper import Stepper
-from models import plain_forward, probabilities, tiny_architecture, tiny_checkpoint
 
 PROMPT = "ab bc ca ? 2 : a b c"
 VARIANTS = {
@@ -102,9 +103,7 @@ def test_nothing_is_computed_twice(loaded: Loaded, monkeypatch: pytest.MonkeyPat
     stepper.begin(loaded.tokenizer.encode(PROMPT))
     ran = []
     run_layer = loaded.model.run_layer
-    monkeypatch.setattr(
-        loaded.model, "run_layer", lambda *a: (ran.append(a[1]), run_layer(*a))[1]
-    )
+    monkeypatch.setattr(loaded.model, "run_layer", lambda *a: (ran.append(a[1]), run_layer(*a))[1])
     for _ in range(40):
         stepper.step()
         stepper.readout()

@@ -1,0 +1,123 @@
+"""The GUI thread while a large model steps, and redraw times."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models import tiny_architecture, tiny_checkpoint
+from PySide6.QtCore import Qt, QTimer
+from pytestqt.qtbot import QtBot
+from recordings import synthetic_recording
+from timing import median_ms
+
+from loopscope.app.bench import Bench
+from loopscope.app.settings import Settings
+from loopscope.app.window import Window
+from loopscope.core.architecture import LayerShape
+from loopscope.core.runner import Runner
+from loopscope.widgets.palette import LIGHT
+
+PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
+
+
+@pytest.mark.benchmark
+def test_gui_gap_while_a_model_of_fifty_times_the_size_steps(
+    say, qtbot: QtBot, tmp_path: Path
+) -> None:
+    layer = LayerShape(448, 8, 8, 56, 4 * 448, activation="gelu", gated=False)
+    arch = replace(tiny_architecture(n_block=2), layer=layer)
+    assert arch.n_parameters > 45 * 210_432
+    window = Window(Bench(Runner()), Settings(), LIGHT, remember=False)
+    window.resize(1280, 800)
+    window.show()
+    path = str(tiny_checkpoint(tmp_path / "large", arch))
+    window.open_checkpoint(path, prompt=PROMPT, recurrences=0, device="cpu")
+    bench = window.bench
+    qtbot.waitUntil(lambda: bench.recording is not None and bench.settled_down, timeout=60_000)
+    bench.set_rate(float("inf"))
+    gaps: list[float] = []
+    last = [time.perf_counter()]
+
+    def tick() -> None:
+        now = time.perf_counter()
+        gaps.append(now - last[0])
+        last[0] = now
+
+    timer = QTimer()
+    timer.setTimerType(Qt.TimerType.PreciseTimer)
+    timer.timeout.connect(tick)
+    timer.start(5)
+    bench.set_playing(True)
+    ended = time.perf_counter() + 12
+    qtbot.waitUntil(lambda: time.perf_counter() > ended, timeout=60_000)
+    timer.stop()
+    asked = time.perf_counter()
+    bench.stop()
+    while not bench.runner.idle:
+        time.sleep(0.001)
+    stop_ms = (time.perf_counter() - asked) * 1e3
+    recurrences = bench.recording.n_recurrences
+    window.close()
+    p99 = float(np.percentile(gaps, 99)) * 1e3
+    say(
+        "GUI gap of a 5 ms timer, all views open, model 50 times the bundled one",
+        p50_ms=round(float(np.median(gaps)) * 1e3, 1),
+        p99_ms=round(p99, 1),
+        longest_ms=round(max(gaps) * 1e3, 1),
+        recurrences=recurrences,
+        stop_ms=round(stop_ms, 1),
+    )
+    assert p99 < 33
+    assert stop_ms < 200
+
+
+@pytest.mark.benchmark
+def test_redraw_of_a_thousand_trajectories(say, qtbot: QtBot) -> None:
+    from loopscope.core.selection import Selection
+    from loopscope.core.views import state_space
+    from loopscope.widgets.state_space import StateSpaceView
+
+    recording = synthetic_recording(recurrences=32, n_block=1, tokens=1000, heads=1)
+    options = state_space.Options()
+    selection = Selection(recurrence=32)
+    datas = [state_space.compute(recording, selection, options) for _ in range(2)]
+    view = StateSpaceView()
+    view.resize(520, 330)
+    view.show()
+    state = [0]
+
+    def redraw() -> None:
+        state[0] ^= 1
+        view.show_data(datas[state[0]])
+        view.show_selection(selection, {})
+        view.grab()
+
+    say("redraw 1,000 trajectories x 32, new data and paint", ms=round(median_ms(redraw), 1))
+    view.close()
+
+
+@pytest.mark.benchmark
+def test_redraw_of_a_large_matrix(say, qtbot: QtBot) -> None:
+    from loopscope.core.selection import Selection
+    from loopscope.core.views import pattern
+    from loopscope.widgets.pattern import PatternView
+
+    recording = synthetic_recording(recurrences=2, n_block=1, tokens=1024, heads=1)
+    data = [pattern.compute(recording, Selection(recurrence=2), pattern.Options()) for _ in "ab"]
+    view = PatternView()
+    view.resize(700, 700)
+    view.show()
+    state = [0]
+
+    def redraw() -> None:
+        state[0] ^= 1
+        view.show_data(data[state[0]])
+        view.show_selection(Selection(recurrence=1 + state[0]), {})
+        view.grab()
+
+    say("redraw a 1024 x 1024 matrix, new data and paint", ms=round(median_ms(redraw), 1))
+    view.close()

@@ -1,0 +1,66 @@
+"""What stepping and recording cost over a bare forward of the same model."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from models import tiny_architecture, tiny_checkpoint
+
+from loopscope.core.architecture import LayerShape
+from loopscope.core.loading import load
+from loopscope.core.recording import Capture
+from loopscope.core.stepper import Stepper
+from loopscope.core.tokenizer import Prompt
+
+CAPTURES = {
+    "states": Capture(patterns=False, writes=False, readout=False),
+    "states, patterns": Capture(patterns=True, writes=False, readout=False),
+    "everything": Capture(),
+}
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize(("d", "n_block", "t"), [(64, 2, 27), (768, 4, 16), (768, 4, 256)], ids=str)
+def test_step_overhead(say, tmp_path: Path, d: int, n_block: int, t: int) -> None:
+    heads = 4 if d == 64 else 12
+    arch = replace(
+        tiny_architecture(n_block=n_block),
+        layer=LayerShape(d, heads, heads, d // heads, 4 * d, activation="gelu", gated=False),
+    )
+    loaded = load(str(tiny_checkpoint(tmp_path / "m", arch)), "cpu")
+    torch.set_num_threads(1)
+    ids = tuple(i % 39 for i in range(t))
+    prompt = Prompt("", ids, tuple(map(str, ids)))
+    recurrences = 8
+    tokens = torch.tensor([ids])
+
+    def bare() -> None:
+        with torch.inference_mode():
+            loaded.model(tokens, recurrences)
+
+    def stepped(capture: Capture) -> None:
+        stepper = Stepper(loaded, capture)
+        stepper.begin(prompt)
+        for _ in range(recurrences):
+            stepper.step()
+
+    ratios: dict[str, list[float]] = {name: [] for name in CAPTURES}
+    for i in range(12):
+        started = time.perf_counter()
+        bare()
+        base = time.perf_counter() - started
+        for name, capture in CAPTURES.items():
+            started = time.perf_counter()
+            stepped(capture)
+            if i > 1:
+                ratios[name].append((time.perf_counter() - started) / base)
+    say(
+        f"stepping over a bare forward, d {d} x {n_block} layers, T {t}, R {recurrences}",
+        **{name: round(statistics.median(r), 3) for name, r in ratios.items()},
+        bare_ms=round(base * 1e3, 2),
+    )
