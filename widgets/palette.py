@@ -44,6 +44,9 @@ WEIGHT_HUES: tuple[str, ...] = (
     "#A67C8E",
     "#5F9EA0",
     "#8B8378",
+    "#6E85C2",
+    "#B0B0A0",
+    "#B58A8A",
 )
 
 
