@@ -154,6 +154,43 @@ class Data(ViewData):
         return {n.key: n for n in self.nodes}
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Sizes of one way to draw the model, for people to compare.
+
+    name : of the row.  unique_depth, effective_depth : layers.  parameters : entries.
+    flops : floating-point operations for one token.
+    """
+
+    name: str
+    unique_depth: int
+    effective_depth: int
+    parameters: int
+    flops: int
+
+
+# The columns of `Summary`: heading, its short form, where the number comes from.
+SUMMARY_COLUMNS = (
+    ("unique depth", "unique", UNIQUE_DEPTH),
+    ("effective depth", "effective", EFFECTIVE_DEPTH),
+    ("parameters", "params", PARAMETERS),
+    ("FLOPs per token", "FLOPs", FLOPS),
+)
+
+
+def summary(data: Data) -> tuple[Summary, Summary, Summary]:
+    """Sizes of the loop (one pass), of its unrolling, and of a deep model that shares nothing."""
+    arch, run, t = data.architecture, data.totals, data.n_tokens
+    once = arch.effective_depth(1), arch.n_parameters, arch.flops_per_token(1, t)
+    deep = run.effective_depth, run.effective_depth, run.deep_parameters, run.flops
+    return (
+        Summary("looped, one pass", arch.unique_depth, *once),
+        Summary(f"unrolled × {data.n_copies}", run.unique_depth, run.effective_depth,
+                run.parameters, run.flops),
+        Summary("if nothing were shared", *deep),
+    )  # fmt: skip
+
+
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Lay out what has been run so far; the graphs follow from the architecture alone."""
     arch, t = recording.info.architecture, recording.n_tokens
