@@ -1,6 +1,6 @@
 """The bench: runner, cursor and views wired together. It knows no layout.
 
-Nothing here waits. A timer pulls the runner's status 30 times a second; each visible view has at
+Nothing here waits. A timer pulls the runner's status 60 times a second; each visible view has at
 most one analysis in flight on one analysis thread and asks again with the newest run when that is
 done. So the record is lossless, the picture may skip, and a slow view slows only itself::
 
@@ -11,6 +11,7 @@ done. So the record is lossless, the picture may skip, and a slow view slows onl
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -20,13 +21,17 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from loopscope.app.panels import PANELS, Panel
 from loopscope.core.recording import Recording
-from loopscope.core.runner import Phase, Runner, RunRequest, Status
+from loopscope.core.runner import Phase, Runner, RunRequest, Status, yield_to_the_screen
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.view import View
 
-FRAME_MS = 33
+# A frame draws one thing (one view's data, or one view's marks), so that no frame is long.
+FRAME_MS = 16
+# While the model steps, a view's analysis rests this many times as long as it took, and at least
+# this long: pure-Python parts of it hold the interpreter that the screen needs.
+REST, LEAST_REST = 3.0, 0.12
 # Earlier runs that Undo can go back to, and the memory they may hold together.
 KEPT_RUNS = 12
 KEPT_BYTES = 1 << 30
@@ -43,6 +48,8 @@ class Slot:
     shown: tuple[Any, ...] | None = None
     in_flight: Future[ViewData] | None = None
     in_flight_key: tuple[Any, ...] = ()
+    submitted: float = 0.0
+    rest_until: float = 0.0
     error: str | None = None
 
 
@@ -90,9 +97,12 @@ class Bench(QObject):
         self._status = Status()
         self._recording: Recording | None = None
         self._layers_seen = -1
-        self._analysis = ThreadPoolExecutor(1, thread_name_prefix="loopscope-analysis")
+        self._analysis = ThreadPoolExecutor(
+            1, thread_name_prefix="loopscope-analysis", initializer=yield_to_the_screen
+        )
         self._waiting: list[tuple[Future[Any], Callable[[Future[Any]], None]]] = []
         self._turn = 0
+        self._stale: list[Slot] = []
         self._timer = QTimer(self)
         self._timer.timeout.connect(self.frame)
         self._timer.start(FRAME_MS)
@@ -329,9 +339,14 @@ class Bench(QObject):
             self._mark()
 
     def _mark(self) -> None:
-        for slot in self.slots.values():
-            if slot.view.isVisible():
+        """Move the marks: of all views at once, or one view a frame while the model steps."""
+        visible = [slot for slot in self.slots.values() if slot.view.isVisible()]
+        if self.runner.idle:
+            self._stale.clear()
+            for slot in visible:
                 slot.view.show_selection(self.selection, self.hover)
+        else:
+            self._stale += [slot for slot in visible if slot not in self._stale]
         self.selection_changed.emit(self.selection, self.hover)
 
     def _follow(self) -> None:
@@ -343,7 +358,9 @@ class Bench(QObject):
     def frame(self) -> None:
         """Pull what changed, deliver at most one finished analysis, ask for the next ones."""
         self._pull()
-        self._deliver()
+        if not self._deliver() and self._stale:
+            slot = self._stale.pop(0)
+            slot.view.show_selection(self.selection, self.hover)
         self._submit()
         for future, done in [w for w in self._waiting if w[0].done()]:
             self._waiting.remove((future, done))
@@ -369,18 +386,20 @@ class Bench(QObject):
         done = -1 if recording is None else recording.layers_done
         if done != self._layers_seen:
             self._layers_seen = done
+            before = self.selection
             if self.play.following:
                 self._follow()
             self._set_selection(self.selection)
-            self.progressed.emit()
+            if self.selection == before:  # else the new selection has told it
+                self.progressed.emit()
 
     def _key(self, slot: Slot) -> tuple[Any, ...]:
         fields = tuple(getattr(self.selection, name) for name in sorted(slot.view.DEPENDS_ON))
         directions = 0 if self._recording is None else len(self._recording.readout_directions)
         return id(self._recording), self._layers_seen, id(slot.options), directions, *fields
 
-    def _deliver(self) -> None:
-        """Show one finished analysis, in turn, so that no frame draws all views."""
+    def _deliver(self) -> bool:
+        """Show one finished analysis, in turn; says whether there was one."""
         slots = list(self.slots.values())
         for i in range(len(slots)):
             slot = slots[(self._turn + i) % len(slots)]
@@ -389,29 +408,37 @@ class Bench(QObject):
             future, slot.in_flight = slot.in_flight, None
             self._turn += i + 1
             slot.shown = slot.in_flight_key
+            now = time.monotonic()
+            slot.rest_until = now + max(LEAST_REST, REST * (now - slot.submitted))
             if (error := future.exception()) is not None:
                 slot.error = f"{type(error).__name__}: {error}"
                 self.data_failed.emit(slot.panel.key, slot.error)
-                return
+                return True
             if slot.shown[0] != id(self._recording):
                 slot.shown = None  # of a run that is no longer shown
-                return
+                return True
             slot.data, slot.error = future.result(), None
             slot.view.show_data(slot.data)
             slot.view.show_selection(self.selection, self.hover)
+            if slot in self._stale:
+                self._stale.remove(slot)
             self.data_shown.emit(slot.panel.key)
-            return
+            return True
+        return False
 
     def _submit(self) -> None:
         recording = self._recording
         if recording is None:
             return
+        now, stepping = time.monotonic(), not self.runner.idle
         for slot in self.slots.values():
             if slot.in_flight is not None or not slot.view.isVisible():
                 continue
+            if stepping and now < slot.rest_until:
+                continue
             key = self._key(slot)
             if key != slot.shown:
-                slot.in_flight_key = key
+                slot.in_flight_key, slot.submitted = key, now
                 slot.in_flight = self._analysis.submit(
                     slot.panel.compute, recording, self.selection, slot.options
                 )
@@ -436,6 +463,7 @@ class Bench(QObject):
         """Whether nothing is under way: no loading, no stepping, every visible view current."""
         return (
             self.runner.idle
+            and not self._stale
             and self.runner.recording is self._recording
             and (self._recording is None or self._layers_seen == self._recording.layers_done)
             and all(

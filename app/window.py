@@ -70,6 +70,7 @@ class Window(QMainWindow):
         self.bench, self.settings, self.theme = bench, settings, theme
         self.application: QApplication
         self.interrupted = False
+        self._fresh = False
         self._remember = remember
         self._last_panel = "state_space"
         self._first_recurrences: int | None = None
@@ -250,6 +251,7 @@ class Window(QMainWindow):
         if recurrences is None:
             recurrences = min(self.settings.recurrences, 2 * arch.trained_recurrences)
         self.bench.request = None
+        self._fresh = True
         self.bench.begin(
             RunRequest(
                 prompt,
@@ -288,7 +290,10 @@ class Window(QMainWindow):
         self.prompt_bar.set_run(request.seed, recording.info.start, request.start_scale)
         self.settings.remember_prompt(request.prompt)
         self.prompt_bar.set_history(self.settings.history)
-        self.bench.select({"token": min(self.bench.selection.token, recording.n_tokens - 1)})
+        if self._fresh:
+            # The last token is the one whose answer a reader waits for.
+            self._fresh = False
+            self.bench.select({"token": recording.n_tokens - 1, "tokens": ()})
         self._show_place()
 
     def _on_progressed(self) -> None:

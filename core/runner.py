@@ -7,7 +7,10 @@ seen between two layers, so it is answered within one layer's time.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -107,7 +110,6 @@ class Runner:
         self._cancel_loading = False
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="loopscope-runner")
-        self._thread.start()
 
     # ---- what anyone may ask; none of it waits ----
     @property
@@ -138,8 +140,13 @@ class Runner:
             return waiting and not self._has_work()
 
     def open(self, path: str, device: str = "auto", dtype: str = "float32") -> None:
-        """Load a checkpoint; the running model stays until the new one is there."""
+        """Load a checkpoint; the running model stays until the new one is there.
+
+        The first call starts the worker: importing torch would slow the window's first paint.
+        """
         with self._condition:
+            if self._thread.ident is None and not self._closing:
+                self._thread.start()
             self._open_request = (path, device, dtype)
             self._cancel_loading = self._status.phase is Phase.LOADING
             self._set(error=None, notice=None)
@@ -212,7 +219,9 @@ class Runner:
             self._closing = self._cancel_loading = True
             self._layers_left = 0
             self._condition.notify_all()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._set(phase=Phase.CLOSED)
 
     # ---- the worker ----
     def _set(self, **changes: Any) -> None:
@@ -256,12 +265,11 @@ class Runner:
         )
 
     def _import_torch(self) -> None:
-        import os
-
         import torch
 
         import loopscope.core.stepper  # noqa: F401  (pays for its imports here, not at first step)
 
+        yield_to_the_screen()
         torch.set_num_threads(self._threads or max(1, (os.cpu_count() or 2) - 1))
 
     def _open(self, path: str, device: str, dtype: str) -> None:
@@ -360,6 +368,16 @@ class Runner:
                 if self._open_request is not None or self._calls:
                     return
                 self._condition.wait(left)
+
+
+def yield_to_the_screen() -> None:
+    """Lower the calling thread's priority, so that a busy machine draws first.
+
+    Linux keeps a niceness for each thread; elsewhere this does nothing.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
 def check_recurrences(n: int) -> int:

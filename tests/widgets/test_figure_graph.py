@@ -16,8 +16,8 @@ from recordings import synthetic_recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.graph import Data, Options, compute
 from loopscope.widgets.figures import graph
-from loopscope.widgets.figures.graph_layout import weights_colour
 from loopscope.widgets.figures.style import Page
+from loopscope.widgets.graph_colours import weights_colour
 
 
 def data_of(

@@ -21,9 +21,9 @@ from loopscope.widgets.figures.graph_layout import (
     Sizes,
     lay_out,
     short_label,
-    weights_colour,
 )
 from loopscope.widgets.figures.style import Page
+from loopscope.widgets.graph_colours import weights_colour
 
 _INK, _GREY, _PALE = "#1C1C1E", "#6A6A70", "#B5B5B2"
 # Up to this many copies are all drawn, else so many first and last ones.

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from loopscope.core.graph import REPEATED, Node
 from loopscope.core.views.graph import Data
-from loopscope.widgets.palette import WEIGHT_HUES
 
 # Heights relative to that of a layer.
 _HEIGHTS = {"embedding": 0.85, "injection": 0.85, "norm": 0.75, "head": 0.85}
@@ -150,20 +149,6 @@ class Layout:
         width = box.w - 2 * inset
         attention = Box(box.x + inset, top, width, h - inset / 2)
         return attention, Box(box.x + inset, top + h, width, h - inset / 2)
-
-
-def weights_colour(data: Data, node: Node) -> str | None:
-    """Colour of a node's set of weights, "#RRGGBB"; None when it has no weights.
-
-    After the last of the hues they come again darker, then lighter.
-    """
-    index = data.hues.get(node.weights)
-    if index is None:
-        return None
-    cycle, place = divmod(index, len(WEIGHT_HUES))
-    towards, share = ((0, 0.0), (0, 0.35), (255, 0.35))[cycle % 3]
-    parts = [int(WEIGHT_HUES[place][i : i + 2], 16) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(p + share * (towards - p)):02X}" for p in parts)
 
 
 def short_label(node: Node) -> str:

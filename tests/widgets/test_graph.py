@@ -1,0 +1,139 @@
+"""The computation graph driven by the mouse: clicks, hovers, scrolling, speed."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+from recordings import synthetic_recording
+
+from loopscope.core.selection import Selection
+from loopscope.core.views.graph import Options, compute
+from loopscope.widgets.graph import GraphView
+from loopscope.widgets.palette import DARK, LIGHT
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+class Desk:
+    def __init__(
+        self, qtbot: QtBot, recurrences: int, selection: Selection, options: Options | None = None
+    ) -> None:
+        self.qtbot, self.view = qtbot, GraphView(options)
+        self.picked: list[dict[str, int]] = []
+        self.hovered: list[dict[str, int]] = []
+        self.said: list[str] = []
+        self.options: list[Options] = []
+        self.view.select_requested.connect(self.picked.append)
+        self.view.hover_changed.connect(self.hovered.append)
+        self.view.message.connect(self.said.append)
+        self.view.options_changed.connect(self.options.append)
+        qtbot.addWidget(self.view)
+        self.view.resize(520, 330)
+        self.view.show()
+        recording = synthetic_recording(recurrences=recurrences)
+        self.data = compute(recording, selection, self.view.options)
+        self.view.show_data(self.data)
+        self.view.show_selection(selection, {})
+        QApplication.processEvents()
+
+    def at(self, key: str, recurrence: int | None = None, branch: int | None = None) -> QPoint:
+        """Middle of a node on the screen; without a recurrence that of the looped graph."""
+        for origin, boxes, _ in self.view._pictures()[:: 1 if recurrence is None else -1][:1]:
+            for box in boxes:
+                if (box.node.key, box.recurrence, box.branch) == (key, recurrence, branch):
+                    return self.view.rect_of(box, origin).center().toPoint()
+        raise LookupError(f"{key} at {recurrence} is not in sight")
+
+    def accent_at(self, point: QPoint) -> bool:
+        """Whether the cursor's colour is found straight above ``point``, within one row."""
+        image = self.view.grab().toImage()
+        accent = QColor(self.view.theme.accent)
+        return any(image.pixelColor(point.x(), point.y() - dy) == accent for dy in range(1, 26))
+
+
+def test_a_click_on_a_copy_moves_the_cursor_there(qtbot: QtBot) -> None:
+    desk = Desk(qtbot, 4, Selection(1))
+    qtbot.mouseClick(desk.view, LEFT, pos=desk.at("block.1", 2))
+    assert desk.picked == [{"recurrence": 2, "layer": 1}]
+
+
+def test_a_click_in_the_loop_moves_only_the_layer(qtbot: QtBot) -> None:
+    desk = Desk(qtbot, 4, Selection(1))
+    qtbot.mouseClick(desk.view, LEFT, pos=desk.at("block.1"))
+    assert desk.picked == [{"layer": 1}]
+
+
+def test_a_double_click_opens_a_layer_with_its_norms(qtbot: QtBot) -> None:
+    desk = Desk(qtbot, 4, Selection(2))
+    qtbot.mouseDClick(desk.view, LEFT, pos=desk.at("block.0"))
+    assert desk.options[-1].expanded == ("block.0",)
+    opened = Desk(qtbot, 4, Selection(2), desk.options[-1])
+    qtbot.mouseMove(opened.view, opened.at("block.0", None, 1))
+    # In the loop: the norm at the cursor's recurrence.
+    assert f"{opened.data.norm(2, 0, 1):.3g}" in opened.said[-1]
+    with pytest.raises(LookupError):
+        opened.at("block.1", None, 1)
+
+
+def test_hovering_says_what_a_node_is_and_marks_the_others(qtbot: QtBot) -> None:
+    desk = Desk(qtbot, 4, Selection(1))
+    qtbot.mouseMove(desk.view, desk.at("block.1", 2))
+    assert desk.hovered[-1] == {"recurrence": 2, "layer": 1}
+    node = desk.data.node_by_key["block.1"]
+    for word in ("layer 1 at recurrence 2", node.shape, node.formula, "FLOPs"):
+        assert word in desk.said[-1]
+    before = desk.view.grab().toImage()
+    qtbot.mouseMove(desk.view, QPoint(2, 2))
+    assert desk.hovered[-1] == {}
+    # Copies in both graphs were outlined.
+    after = desk.view.grab().toImage()
+    for place in (desk.at("block.1"), desk.at("block.1", 1), desk.at("block.1", 2)):
+        column = [place.y() - dy for dy in range(1, 26)]
+        assert any(before.pixel(place.x(), y) != after.pixel(place.x(), y) for y in column)
+
+
+def test_the_cursor_is_outlined_in_both_graphs(qtbot: QtBot) -> None:
+    desk = Desk(qtbot, 4, Selection(2, 0))
+    assert desk.accent_at(desk.at("block.0"))
+    assert desk.accent_at(desk.at("block.0", 2))
+    assert not desk.accent_at(desk.at("block.0", 1))
+
+
+def test_the_strip_follows_the_cursor(qtbot: QtBot) -> None:
+    desk = Desk(qtbot, 200, Selection(1))
+    with pytest.raises(LookupError):
+        desk.at("block.0", 150)
+    desk.view.show_selection(Selection(150, 0), {})
+    place = desk.at("block.0", 150)
+    assert desk.view.rect().contains(place)
+    desk.qtbot.mouseClick(desk.view, LEFT, pos=place)
+    assert desk.picked[-1] == {"recurrence": 150, "layer": 0}
+
+
+def test_before_a_run_and_before_a_model(qtbot: QtBot) -> None:
+    desk = Desk(qtbot, 0, Selection(0))
+    assert desk.data.n_copies == 12
+    for theme in (LIGHT, DARK):
+        desk.view.set_theme(theme)
+        assert not desk.view.grab().isNull()
+    desk.view.clear()
+    qtbot.mouseClick(desk.view, LEFT, pos=QPoint(200, 150))
+    assert desk.picked == []
+
+
+def test_a_thousand_copies_cost_no_more_than_those_in_sight(qtbot: QtBot) -> None:
+    desk = Desk(qtbot, 1000, Selection(500))
+    _, unrolled = desk.view._pictures()
+    assert len({box.recurrence for box in unrolled[1]} - {None}) <= 9
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        desk.view.repaint()
+        times.append(time.perf_counter() - start)
+    # About 7 ms at this size where it was measured; a busy machine may be slower.
+    assert min(times) < 0.05
