@@ -382,6 +382,7 @@ class Bench(QObject):
                     slot.view.clear()
             for slot in self.slots.values():
                 self._fetch_directions(slot.options)
+            self._set_selection(self.selection)  # into the new run's bounds, before anyone looks
             self.run_changed.emit()
         done = -1 if recording is None else recording.layers_done
         if done != self._layers_seen:

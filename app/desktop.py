@@ -89,8 +89,10 @@ def run_desktop(options: Namespace) -> int:
         if scripted:
             return 0
     else:
+        window.when_painted(
+            lambda: _open_first(window, options, options.recurrences, scripted=False)
+        )
         window.show()
-        _open_first(window, options, options.recurrences, scripted=False)
     signal.signal(signal.SIGINT, lambda *_: window.interrupt())
     app.exec()
     return 130 if window.interrupted else 0

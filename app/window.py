@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QByteArray, Qt, QUrl
+from PySide6.QtCore import QByteArray, Qt, QTimer, QUrl
 from PySide6.QtGui import (
     QAction,
     QActionGroup,
@@ -16,6 +17,7 @@ from PySide6.QtGui import (
     QDropEvent,
     QGuiApplication,
     QKeySequence,
+    QPaintEvent,
 )
 from PySide6.QtWidgets import (
     QApplication,
@@ -70,6 +72,7 @@ class Window(QMainWindow):
         self.bench, self.settings, self.theme = bench, settings, theme
         self.application: QApplication
         self.interrupted = False
+        self._after_paint: Callable[[], None] | None = None
         self._fresh = False
         self._remember = remember
         self._last_panel = "state_space"
@@ -199,6 +202,17 @@ class Window(QMainWindow):
         app.focusChanged.connect(self._on_focus_changed)
 
     # ---- opening ----
+    def when_painted(self, work: Callable[[], None]) -> None:
+        """Do ``work`` once, after the first paint: nothing may delay the window's appearance."""
+        self._after_paint = work
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Start what waits for the first paint."""
+        super().paintEvent(event)
+        if self._after_paint is not None:
+            work, self._after_paint = self._after_paint, None
+            QTimer.singleShot(0, work)
+
     def open_checkpoint(
         self,
         path: str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPainterPath, QPen, QPixmap
@@ -11,9 +12,10 @@ from loopscope.widgets.palette import Theme
 
 GRID = 16
 # Device pixels to a grid unit that pixmaps are made for.
-RATIOS = (1.0, 1.5, 2.0, 3.0)
+RATIOS = (1.0, 2.0)
 
 
+@lru_cache(maxsize=256)
 def transport_icon(name: str, theme: Theme) -> QIcon:
     """Make icon ``name`` in the theme's text colour, greyed where disabled."""
     icon = QIcon()

@@ -12,25 +12,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-IMPORTS = "import PySide6.QtWidgets, PySide6.QtGui, pyqtgraph"
-# Ends the process at the first paint event that the window has been given.
+# Both end at once, without the interpreter's clearing up.
+IMPORTS = "import os, PySide6.QtWidgets, PySide6.QtGui, pyqtgraph; os._exit(0)"
 PAINT = """
-import os, sys
+import os
 from argparse import Namespace
-from PySide6.QtCore import QEvent, QObject
 from loopscope.app import desktop
-options = Namespace(path=None, prompt=None, token_ids=None, recurrences=None, seed=0,
-                    device="auto", dtype="float32", theme="light", size=(1280, 800))
+options = Namespace(theme="light", size=(1280, 800))
 window = desktop.make_window(options, remember=True)
-class Painted(QObject):
-    def eventFilter(self, watched, event):
-        if event.type() == QEvent.Type.Paint:
-            os._exit(0)
-        return False
-filter = Painted()
-window.installEventFilter(filter)
+window.when_painted(lambda: os._exit(0))  # the window and its views have been painted
 window.show()
-desktop._open_first(window, options, None, scripted=False)
 window.application.exec()
 """
 
@@ -41,6 +32,9 @@ def test_first_paint(say, tmp_path: Path) -> None:
         "PYTHONPATH": str(ROOT / ".dev"),
         "QT_QPA_PLATFORM": "offscreen",
         "XDG_CONFIG_HOME": str(tmp_path),
+        # As after pip, which compiles what it installs: a tree is otherwise compiled at each start.
+        "PYTHONPYCACHEPREFIX": str(tmp_path / "compiled"),
+        "PYTHONDONTWRITEBYTECODE": "",
     }
 
     def seconds(script: str) -> float:
