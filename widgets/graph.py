@@ -32,8 +32,8 @@ from loopscope.widgets.view import View
 
 MARGIN = 8.0
 LINE = 17.0
-MIN_ROW, MAX_ROW = 7.0, 40.0
-MIN_COLUMN, MAX_COLUMN = 72.0, 112.0
+MIN_ROW, MAX_ROW = 7.0, 52.0
+MIN_COLUMN, MAX_COLUMN = 72.0, 132.0
 # Labels for narrow boxes.
 SHORT = {"embedding": "embed", "closing norm": "norm", "final norm": "norm", "add e": "⊕"}
 LOOP_COLUMNS = 3
@@ -138,6 +138,7 @@ class GraphView(View):
         """Keep the bar at the foot."""
         super().resizeEvent(event)
         self._place_bar()
+        self._bring_into_sight(self.selection.recurrence)
 
     def rect_of(self, box: Box, origin: float) -> QRectF:
         """A box in pixels, for a picture whose column 0 begins at ``origin``."""
