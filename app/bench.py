@@ -133,7 +133,6 @@ class Bench(QObject):
             return
         slot.options = options
         slot.view.set_options(options)
-        self._fetch_directions(options)
 
     def set_theme(self, theme: Theme) -> None:
         """Tell every view its colours."""
@@ -380,8 +379,6 @@ class Bench(QObject):
                 for slot in self.slots.values():
                     slot.data, slot.shown = None, None
                     slot.view.clear()
-            for slot in self.slots.values():
-                self._fetch_directions(slot.options)
             self._set_selection(self.selection)  # into the new run's bounds, before anyone looks
             self.run_changed.emit()
         done = -1 if recording is None else recording.layers_done
@@ -419,6 +416,7 @@ class Bench(QObject):
                 slot.shown = None  # of a run that is no longer shown
                 return True
             slot.data, slot.error = future.result(), None
+            self._fetch_directions(getattr(slot.data, "missing_directions", ()))
             slot.view.show_data(slot.data)
             slot.view.show_selection(self.selection, self.hover)
             if slot in self._stale:
@@ -444,20 +442,17 @@ class Bench(QObject):
                     slot.panel.compute, recording, self.selection, slot.options
                 )
 
-    def _fetch_directions(self, options: Any) -> None:
-        """Fetch the unembedding rows that a view's options ask for."""
+    def _fetch_directions(self, token_ids: tuple[int, ...]) -> None:
+        """Have the worker read unembedding rows that a view asked for; then it computes again."""
         recording = self._recording
-        wanted = getattr(options, "direction_ids", ())
-        if recording is None or not wanted:
+        if recording is None or not token_ids:
             return
-        missing = [i for i in wanted if i not in recording.readout_directions]
 
         def fetch(loaded: Any, stepper: Any) -> None:
-            for token_id in missing:
-                recording.readout_directions[token_id] = stepper.readout_direction(token_id)
+            rows = {i: stepper.readout_direction(i) for i in token_ids}
+            recording.readout_directions.update(rows)
 
-        if missing:
-            self.runner.call(fetch)
+        self.runner.call(fetch)
 
     @property
     def settled_down(self) -> bool:

@@ -1,0 +1,147 @@
+"""Exported files, read back; and failures that leave nothing behind."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+from pypdf import PdfReader
+from recordings import synthetic_recording
+
+from loopscope.app.panels import BY_KEY, PANELS
+from loopscope.core.selection import Selection
+from loopscope.widgets.figures.export import ExportError, ExportItem, export, export_all
+from loopscope.widgets.figures.style import WIDTHS, Page
+
+PROVENANCE = {
+    "loopscope": "9.9", "checkpoint": "synthetic", "weights sha256": "ab" * 32,
+    "prompt": "a, b\nc", "token ids": "0 1 2", "seed": "4", "device": "cpu",
+    "dtype": "float32", "recurrence": "12",
+}  # fmt: skip
+
+
+def item(key: str) -> ExportItem:
+    panel = BY_KEY[key]
+    data = panel.compute(synthetic_recording(), Selection(recurrence=12), panel.options())
+    return ExportItem(key, panel.title, panel.draw, panel.table, data)
+
+
+def save(key: str, path: Path, preset: str = "one column", dpi: int = 150) -> Path:
+    return export(item(key), path, page=Page(preset), dpi=dpi, provenance=PROVENANCE)
+
+
+@pytest.mark.parametrize("key", [p.key for p in PANELS])
+def test_a_pdf_has_text_true_fonts_and_provenance(key: str, tmp_path: Path) -> None:
+    reader = PdfReader(save(key, tmp_path / "x.pdf"))
+    assert len(reader.pages) == 1
+    assert reader.pages[0].extract_text().strip()
+    fonts = reader.pages[0]["/Resources"]["/Font"]
+    kinds = {fonts[name].get_object()["/Subtype"] for name in fonts}
+    assert kinds <= {"/Type0", "/TrueType", "/Type1"}  # never Type 3 outlines
+    assert reader.metadata.title == BY_KEY[key].title
+    for value in ("synthetic", "ab" * 32, "0 1 2", "float32", "seed: 4", "recurrence: 12"):
+        assert value in reader.metadata.subject
+    width = float(reader.pages[0].mediabox.width) / 72
+    assert width == pytest.approx(WIDTHS["one column"], abs=0.02)
+
+
+@pytest.mark.parametrize("key", [p.key for p in PANELS])
+def test_an_svg_keeps_text_as_text_and_says_where_it_is_from(key: str, tmp_path: Path) -> None:
+    path = save(key, tmp_path / "x.svg")
+    root = ElementTree.parse(path).getroot()
+    texts = list(root.iter("{http://www.w3.org/2000/svg}text"))
+    assert texts
+    assert "weights sha256: " + "ab" * 32 in path.read_text()
+
+
+@pytest.mark.parametrize("preset", list(WIDTHS))
+def test_a_png_has_the_size_its_preset_and_dpi_say(preset: str, tmp_path: Path) -> None:
+    with Image.open(save("settling", tmp_path / "x.png", preset, dpi=120)) as image:
+        assert image.width == pytest.approx(WIDTHS[preset] * 120, abs=1)
+        assert "synthetic" in image.text["Description"]
+        colours = image.convert("RGB").getcolors(1 << 24)
+    assert max(colours)[1] == (255, 255, 255)  # paper is white
+
+
+def test_a_csv_holds_the_recording_exactly(tmp_path: Path) -> None:
+    recording = synthetic_recording()
+    lines = save("settling", tmp_path / "x.csv").read_text().splitlines()
+    head = [line for line in lines if line.startswith("#")]
+    assert "# prompt: a, b c" in head
+    rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    column = next(name for name in rows[0] if "relative" in name)
+    truth = np.linalg.norm(np.diff(recording.states.astype(np.float64), axis=0), axis=-1)
+    truth /= np.linalg.norm(recording.states[1:].astype(np.float64), axis=-1)
+    shown = {}
+    for row in rows:
+        token = row.get("token index") or row.get("token_index") or row["token"]
+        if token != "median" and row.get("layer") in (None, "", "end", "ends"):
+            shown[int(row["recurrence"]), int(token)] = float(row[column])
+    assert len(shown) == truth.size
+    for (r, t), value in shown.items():
+        assert value == pytest.approx(truth[r - 1, t], rel=1e-6)
+
+
+def test_equal_data_gives_equal_files(tmp_path: Path) -> None:
+    for suffix in ("pdf", "svg", "png", "csv"):
+        a = save("heads", tmp_path / f"a.{suffix}").read_bytes()
+        assert a == save("heads", tmp_path / f"b.{suffix}").read_bytes()
+
+
+def test_what_cannot_be_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ExportError, match=r"'x.bmp'; use .pdf, .svg, .png, .csv"):
+        save("heads", tmp_path / "x.bmp")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match="cannot write .*Not a directory"):
+        save("heads", tmp_path / "file" / "x.pdf")
+    with pytest.raises(ExportError, match="cannot write .*No such file"):
+        save("heads", tmp_path / "no" / "x.pdf")
+    (tmp_path / "x.csv").write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("loopscope.widgets.figures.export._write_csv", full)
+    with pytest.raises(ExportError, match=r"x\.csv: the disk is full"):
+        save("heads", tmp_path / "x.csv")
+    assert (tmp_path / "x.csv").read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "x.csv"]
+
+
+def test_a_real_full_disk(tmp_path: Path) -> None:
+    """/dev/full takes no byte: what a full disk does to a file being written."""
+    from loopscope.widgets.figures import export as module
+
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with pytest.raises(OSError, match="No space left"):
+        module._write_csv(item("heads"), Path("/dev/full"), PROVENANCE)
+
+
+def test_export_all_goes_on_after_a_failure_and_can_be_stopped(tmp_path: Path) -> None:
+    items = [item("heads"), item("settling")]
+    (tmp_path / "heads.csv").mkdir()  # cannot be replaced by a file
+    seen: list[tuple[int, int, str]] = []
+    report = export_all(
+        items, tmp_path, ("csv", "svg"), page=Page(), dpi=100, provenance=PROVENANCE,
+        progress=lambda *step: seen.append(step),
+    )  # fmt: skip
+    assert [p.name for p in report.written] == ["heads.svg", "settling.csv", "settling.svg"]
+    assert len(report.failures) == 1
+    assert "heads.csv" in report.failures[0]
+    assert seen[0] == (0, 4, "heads.csv")
+    assert seen[-1][:2] == (4, 4)
+    stopped = export_all(
+        items, tmp_path / "new", ("csv",), page=Page(), dpi=100, provenance=PROVENANCE,
+        cancelled=lambda: True,
+    )  # fmt: skip
+    assert stopped.cancelled
+    assert not stopped.written

@@ -1,0 +1,182 @@
+"""The panel frame, its settings form, the command palette: mouse and keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QApplication, QLabel, QWidget
+from pytestqt.qtbot import QtBot
+
+from loopscope.core.views.base import Formula, ViewData, option
+from loopscope.widgets.command_palette import CommandPalette, score
+from loopscope.widgets.frame import PanelFrame
+from loopscope.widgets.palette import DARK, LIGHT
+from loopscope.widgets.settings_form import SettingsForm
+from loopscope.widgets.shortcuts_page import ShortcutsPage
+from loopscope.widgets.view import View
+
+LEFT, Key = Qt.MouseButton.LeftButton, Qt.Key
+
+
+@dataclass(frozen=True)
+class Options:
+    measure: Literal["cosine", "frobenius"] = option("cosine", "Measure", labels={"cosine": "Cos"})
+    numbers: bool = option(False, "Show numbers")
+    window: int = option(3, "Window", low=1, high=9)
+    tolerance: float = option(1e-2, "Tolerance", "Below it", low=1e-12, high=1)
+    name: str = option("x", "Name")
+    basis: tuple[int, ...] = field(default=())
+
+
+class Bare(View):
+    def set_theme(self, theme) -> None:
+        self.theme = theme
+
+
+@pytest.fixture
+def frame(qtbot: QtBot) -> PanelFrame:
+    holder = QWidget()
+    frame = PanelFrame("Heads", Bare(Options()), holder)
+    frame.title_bar.setParent(holder)
+    frame.title_bar.resize(500, 26)
+    holder.resize(600, 400)
+    frame.set_options(Options(basis=(1, 2)))
+    frame.set_theme(LIGHT)
+    qtbot.addWidget(holder)
+    holder.show()
+    frame.holder = holder
+    return frame
+
+
+def test_the_title_bar_says_what_is_shown_and_elides(frame: PanelFrame) -> None:
+    statement = "12 of 12 tokens have settled at tolerance 1e-2 " * 4
+    frame.set_data(ViewData(statement, (Formula("step", "‖Δs‖", "state units", "2502.05171"),)))
+    label = frame.title_bar.statement
+    assert label.toolTip() == statement
+    assert label.text().endswith("…")
+    assert label.whole() == statement
+
+
+def test_the_buttons_tell(frame: PanelFrame, qtbot: QtBot) -> None:
+    buttons = frame.title_bar.buttons
+    with qtbot.waitSignal(frame.export_requested):
+        qtbot.mouseClick(buttons["export"], LEFT)
+    with qtbot.waitSignal(frame.close_requested):
+        qtbot.mouseClick(buttons["close"], LEFT)
+    with qtbot.waitSignal(frame.maximise_toggled, check_params_cb=lambda on: on):
+        qtbot.mouseClick(buttons["maximise"], LEFT)
+    frame.set_maximised(True)
+    with qtbot.waitSignal(frame.maximise_toggled, check_params_cb=lambda on: not on):
+        qtbot.mouseDClick(frame.title_bar, LEFT)
+
+
+def test_the_formulas_are_shown_to_read_and_copy(frame: PanelFrame, qtbot: QtBot) -> None:
+    frame.set_data(ViewData("", (Formula("step", "‖s_r − s_{r−1}‖", "state units", "2502.05171"),)))
+    qtbot.mouseClick(frame.title_bar.buttons["help"], LEFT)
+    texts = [label.text() for label in frame.formulas_popup.findChildren(QLabel)]
+    assert {"step", "‖s_r − s_{r−1}‖", "state units", "2502.05171"} <= set(texts)
+    frame.formulas_popup.close()
+
+
+def test_an_error_stands_in_the_panel(frame: PanelFrame) -> None:
+    frame.set_error("ValueError: x")
+    assert "ValueError: x" in frame.error.text()
+    frame.set_error(None)
+    assert frame.error.isHidden()
+
+
+def test_every_kind_of_setting_is_changed_by_hand(qtbot: QtBot) -> None:
+    form = SettingsForm(Options(basis=(7,)))
+    qtbot.addWidget(form)
+    form.show()
+    seen: list[Options] = []
+    form.changed.connect(seen.append)
+    form.controls["measure"].setFocus()
+    qtbot.keyClick(form.controls["measure"], Key.Key_Down)
+    qtbot.mouseClick(
+        form.controls["numbers"],
+        LEFT,
+        pos=form.controls["numbers"].rect().center()
+        - form.controls["numbers"].rect().center()
+        + _inside(),
+    )
+    form.controls["window"].setValue(5)
+    line = form.controls["tolerance"]
+    line.selectAll()
+    qtbot.keyClicks(line, "1e-3")
+    qtbot.keyClick(line, Key.Key_Return)
+    last = seen[-1]
+    assert (last.numbers, last.window, last.tolerance) == (True, 5, 1e-3)
+    assert last.basis == (7,)  # what is no setting stays
+    count = len(seen)
+    line.selectAll()
+    qtbot.keyClicks(line, "7")  # out of range: not taken
+    qtbot.keyClick(line, Key.Key_Return)
+    assert len(seen) == count
+    qtbot.mouseClick(form.defaults_button, LEFT)
+    assert (seen[-1].window, seen[-1].tolerance, seen[-1].basis) == (3, 1e-2, (7,))
+    form.set_options(Options(window=8))
+    assert form.controls["window"].value() == 8
+    assert seen[-1].window == 3  # showing is not changing
+
+
+def _inside():
+    from PySide6.QtCore import QPoint
+
+    return QPoint(8, 8)
+
+
+def test_the_fuzzy_score_prefers_word_beginnings() -> None:
+    assert score("zz", "Step one layer") is None
+    assert score("sol", "Step one layer") < score("sol", "Show absolute")
+    assert score("exp", "Export this view") < score("exp", "Next place")
+
+
+@pytest.fixture
+def actions(qtbot: QtBot) -> list[QAction]:
+    made = []
+    for text, keys in (("Step one layer", "Shift+Space"), ("Export all views", ""), ("Stop", "S")):
+        action = QAction(text)
+        action.setShortcut(keys)
+        made.append(action)
+    made[2].setEnabled(False)
+    return made
+
+
+def test_the_palette_finds_and_runs_by_keys(actions: list[QAction], qtbot: QtBot) -> None:
+    parent = QWidget()
+    parent.resize(800, 600)
+    qtbot.addWidget(parent)
+    parent.show()
+    palette = CommandPalette(actions, parent)
+    palette.open()
+    assert palette.list.topLevelItemCount() == 3
+    qtbot.keyClicks(palette.filter, "exall")
+    assert palette.list.topLevelItemCount() == 1
+    with qtbot.waitSignal(actions[1].triggered):
+        qtbot.keyClick(palette.filter, Key.Key_Return)
+    assert palette.isHidden()
+    palette.open()
+    qtbot.keyClick(palette.filter, Key.Key_Down)
+    assert palette.list.currentItem().text(0) == "Export all views"
+    palette.filter.setText("stop")
+    qtbot.keyClick(palette.filter, Key.Key_Return)  # disabled: stays open
+    assert palette.isVisible()
+    qtbot.keyClick(palette, Key.Key_Escape)
+    assert palette.isHidden()
+
+
+def test_the_shortcuts_page_lists_and_searches(actions: list[QAction], qtbot: QtBot) -> None:
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    page = ShortcutsPage(actions, parent)
+    page.set_theme(DARK)
+    rows = [page.table.topLevelItem(i) for i in range(3)]
+    assert rows[0].text(0) == "Shift+Space"
+    qtbot.keyClicks(page.search, "layer")
+    assert [row.isHidden() for row in rows] == [False, True, True]
+    QApplication.processEvents()
