@@ -73,7 +73,7 @@ class Window(QMainWindow):
         self.application: QApplication
         self.interrupted = False
         self._after_paint: Callable[[], None] | None = None
-        self._fresh = False
+        self._fresh = self._empty = False
         self._remember = remember
         self._last_panel = "state_space"
         self._first_recurrences: int | None = None
@@ -136,6 +136,7 @@ class Window(QMainWindow):
         frame.export_requested.connect(lambda k=panel.key: self.exporter.ask(k))
         frame.maximise_toggled.connect(lambda _=False, k=panel.key: self.maximise(k))
         frame.close_requested.connect(dock.close)
+        frame.step_requested.connect(self.do_step_recurrence)
         self.docks[panel.key], self.frames[panel.key] = dock, frame
 
     def _make_menus(self) -> None:
@@ -306,7 +307,7 @@ class Window(QMainWindow):
         self.prompt_bar.set_history(self.settings.history)
         if self._fresh:
             # The last token is the one whose answer a reader waits for.
-            self._fresh = False
+            self._fresh = self._empty = False
             self.bench.select({"token": recording.n_tokens - 1, "tokens": ()})
         self._show_place()
 
@@ -321,6 +322,11 @@ class Window(QMainWindow):
         ):
             self.actions_by_name[name].setChecked(on)
         self.transport.set_enabled(recording is not None)
+        empty = recording is not None and recording.n_recurrences == 0
+        if empty != self._empty:
+            self._empty = empty
+            for key, frame in self.frames.items():
+                frame.set_empty(empty and key != "graph")  # the graph is never empty
         if recording is None:
             return
         under_way = recording.layers_done % recording.n_layers

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QPushButton,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -112,7 +113,7 @@ class PanelFrame(QWidget):
     -------
     options_changed(object)
         The user changed a setting.
-    export_requested(), maximise_toggled(bool), close_requested()
+    export_requested(), maximise_toggled(bool), close_requested(), step_requested()
         The buttons.
     """
 
@@ -120,6 +121,7 @@ class PanelFrame(QWidget):
     export_requested = Signal()
     maximise_toggled = Signal(bool)
     close_requested = Signal()
+    step_requested = Signal()
 
     def __init__(self, title: str, view: View, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -147,6 +149,11 @@ class PanelFrame(QWidget):
         box.setSpacing(0)
         box.addWidget(self.error)
         box.addWidget(view, 1)
+        self.step_button = QPushButton("Run a recurrence", self)
+        self.step_button.setToolTip("Step one recurrence (Space)")
+        self.step_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.step_button.clicked.connect(self.step_requested)
+        self.step_button.setVisible(False)
 
     def set_options(self, options: Any) -> None:
         """Take the view's options; the settings show them."""
@@ -160,6 +167,21 @@ class PanelFrame(QWidget):
         self.title_bar.statement.set_whole(data.statement)
         self._formulas = data.formulas
         self.title_bar.buttons["help"].setEnabled(bool(data.formulas))
+
+    def set_empty(self, empty: bool) -> None:
+        """Offer the button that fills the panel, while nothing has been run."""
+        self.step_button.setVisible(empty)
+        self._place_button()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the button under the words in the middle."""
+        super().resizeEvent(event)
+        self._place_button()
+
+    def _place_button(self) -> None:
+        size = self.step_button.sizeHint()
+        self.step_button.resize(size)
+        self.step_button.move((self.width() - size.width()) // 2, self.height() // 2 + 26)
 
     def set_error(self, text: str | None) -> None:
         """Show why the view could not be computed, in the panel; None hides it."""

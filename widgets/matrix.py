@@ -248,6 +248,7 @@ class Matrix(QWidget):
         """Labels from the pixmap, then colours, numbers and marks."""
         painter = QPainter(self)
         if self.content is None or self.layout_ is None:
+            painter.fillRect(self.rect(), QColor(self.theme.panel))
             painter.setPen(QColor(self.theme.muted))
             flags = CENTRE | Qt.TextFlag.TextWordWrap
             painter.drawText(self.rect().adjusted(16, 8, -16, -8), flags, self.empty_text)

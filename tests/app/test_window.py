@@ -332,6 +332,30 @@ def test_export_of_one_view_and_of_all(make, qtbot: QtBot, tmp_path: Path) -> No
     dialog.close()
 
 
+def test_an_empty_panel_offers_the_button_that_fills_it(make, qtbot: QtBot) -> None:
+    window = make()
+    button = window.frames["readout"].step_button
+    assert button.isVisible()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: window.bench.recording.n_recurrences == 1, timeout=20_000)
+    calm(qtbot, window, 1)
+    assert not button.isVisible()
+
+
+def test_readout_directions_are_read_from_the_model(make, qtbot: QtBot) -> None:
+    from dataclasses import replace
+
+    window = make(recurrences=4)
+    slot = window.bench.slots["state_space"]
+    options = replace(slot.options, axes="readout", readout_x=13, readout_y=14)
+    window.bench.set_options("state_space", options)
+    qtbot.waitUntil(lambda: len(window.bench.recording.readout_directions) == 2, timeout=20_000)
+    calm(qtbot, window, 4)
+    assert not slot.data.missing_directions
+    truth = window.bench.runner.loaded.model.unembed.weight[13].numpy()
+    np.testing.assert_array_equal(window.bench.recording.readout_directions[13], truth)
+
+
 def test_exporting_nothing_says_so(make) -> None:
     window = make()
     assert window.exporter.ask(None) is None
