@@ -111,6 +111,7 @@ class Window(QMainWindow):
         self._add_bar("Prompt", top, Qt.ToolBarArea.TopToolBarArea)
         self._add_bar("Transport", self.transport, Qt.ToolBarArea.BottomToolBarArea)
         self.place = QLabel()
+        self.place.setContentsMargins(14, 0, 8, 0)
         self.statusBar().addPermanentWidget(self.place)
         self.statusBar().setSizeGripEnabled(False)
 

@@ -216,6 +216,7 @@ class ReadoutCanvas(QWidget):
         painter = QPainter(self)
         data, where = self.data, self.layout_
         if data is None or where is None:
+            painter.fillRect(self.rect(), QColor(self.theme.panel))
             painter.setPen(QColor(self.theme.muted))
             flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
             painter.drawText(self.rect().adjusted(16, 8, -16, -8), flags, self.empty_text)
