@@ -122,7 +122,7 @@ def looped_nodes(arch: Architecture, n_keys: int = 1, start: str = "") -> tuple[
     look_up = "e = E[token]" if arch.embedding_scale == 1 else "e = scale · E[token]"
     nodes = [
         Node("embedding", "embedding", "embedding", "embedding", "embedding",
-             weights="embedding", parameters=vocab * d, shape=f"{vocab} × {d}",
+             weights="embedding", parameters=arch.parameters()["embedding"], shape=f"{vocab} × {d}",
              formula=look_up),
         *_layers(arch, n_keys, "prelude", arch.n_prelude, 0),
         Node("start", "start", "start", "start", "s₀", shape=f"state of {d}",
@@ -132,9 +132,10 @@ def looped_nodes(arch: Architecture, n_keys: int = 1, start: str = "") -> tuple[
         nodes.append(_injection(arch))
     nodes += _layers(arch, n_keys, "block", arch.n_block, arch.n_prelude)
     if arch.closing_norm:
-        nodes.append(_norm("closing norm", d, "s ← norm(x)"))
+        nodes.append(_norm("closing norm", arch, "s ← norm(x)"))
     nodes += _layers(arch, n_keys, "coda", arch.n_coda, arch.n_prelude + arch.n_block)
-    nodes.append(_norm("final norm", d, "x ← norm(x)"))
+    if arch.final_norm:
+        nodes.append(_norm("final norm", arch, "x ← norm(x)"))
     nodes.append(
         Node("head", "head", "head", "head", "head",
              weights="embedding" if arch.tied_head else "head", parameters=vocab * d,
@@ -173,8 +174,9 @@ def _injection(arch: Architecture) -> Node:
     )  # fmt: skip
 
 
-def _norm(part: Literal["closing norm", "final norm"], d: int, formula: str) -> Node:
-    return Node(part, part, "norm", part, part, weights=part, parameters=d, shape=f"{d}",
+def _norm(part: Literal["closing norm", "final norm"], arch: Architecture, formula: str) -> Node:
+    d = arch.d_model
+    return Node(part, part, "norm", part, part, weights=part, parameters=arch.parameters()[part], shape=f"{d}",
                 formula=formula)  # fmt: skip
 
 

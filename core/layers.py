@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loopscope.core.architecture import LayerShape
+from loopscope.core.architecture import LayerShape, Rope
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -63,31 +63,70 @@ class RMSNorm(nn.Module):
         return wide.to(x.dtype) * self.weight
 
 
+class LayerNorm(nn.Module):
+    """``(x - mean) / sqrt(var + eps) * weight + bias``, computed in float32."""
+
+    def __init__(self, d: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d))
+        self.bias = nn.Parameter(torch.zeros(d))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise over the last axis; ``[..., d] -> [..., d]``."""
+        wide = F.layer_norm(
+            x.float(), (x.shape[-1],), self.weight.float(), self.bias.float(), self.eps
+        )
+        return wide.to(x.dtype)
+
+
+def make_norm(kind: str, d: int, eps: float) -> nn.Module:
+    """Make an RMSNorm ("rms") or a LayerNorm ("layer")."""
+    return RMSNorm(d, eps) if kind == "rms" else LayerNorm(d, eps)
+
+
+def rope_frequencies(rope: Rope, d_head: int) -> Tensor:
+    """Angle per position of each rotated pair, float64 ``[dims / 2]``."""
+    dims = rope.dims or d_head
+    i = torch.arange(0, dims, 2, device="cpu", dtype=torch.float64)
+    frequency = rope.theta ** (-i / dims)
+    if rope.scaling == "linear":
+        return frequency / rope.factor
+    if rope.scaling == "llama3":
+        wavelength = 2 * math.pi / frequency
+        low, high = rope.low_freq_factor, rope.high_freq_factor
+        blend = ((rope.original_positions / wavelength - low) / (high - low)).clamp(0, 1)
+        return (1 - blend) * frequency / rope.factor + blend * frequency
+    return frequency
+
+
 def rope_table(
-    n_positions: int, d_rotated: int, base: float, device: torch.device, dtype: torch.dtype
+    rope: Rope, d_head: int, n_positions: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of rotary position embedding, each ``[T, d_rotated / 2]``.
+    """Cosines and sines, each ``[T, dims / 2]``.
 
-    ``angle[t, i] = t * base^(-2 i / d_rotated)`` (Su et al., arXiv 2104.09864). The angles are
-    formed in float64, so that position 10,000 is as exact as position 1.
+    Angles are formed in float64, so that position 10,000 is as exact as position 1, and the
+    rotation is done in float32 or better whatever the model's dtype.
     """
-    i = torch.arange(0, d_rotated, 2, device="cpu", dtype=torch.float64)
-    angle = torch.arange(n_positions, dtype=torch.float64)[:, None] * base ** (-i / d_rotated)
-    return angle.cos().to(device, dtype), angle.sin().to(device, dtype)
+    frequency = rope_frequencies(rope, d_head)
+    angle = torch.arange(n_positions, device="cpu", dtype=torch.float64)[:, None] * frequency
+    wide = torch.promote_types(dtype, torch.float32)
+    return angle.cos().to(device, wide), angle.sin().to(device, wide)
 
 
-def rotate(x: Tensor, rope: tuple[Tensor, Tensor], pairs: str) -> Tensor:
-    """Rotate ``[B, H, T, hd]`` by position.
-
-    ``pairs="half"`` rotates dimensions (i, i + hd/2) as Llama does, ``"neighbour"`` rotates
-    (2i, 2i + 1) as Huginn does.
-    """
-    cos, sin = rope
-    if pairs == "half":
-        a, b = x.chunk(2, dim=-1)
-        return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
-    a, b = x[..., 0::2], x[..., 1::2]
-    return torch.stack([a * cos - b * sin, b * cos + a * sin], dim=-1).flatten(-2)
+def rotate(x: Tensor, table: tuple[Tensor, Tensor], rope: Rope) -> Tensor:
+    """Rotate ``[B, H, T, hd]`` by position; dimensions beyond ``rope.dims`` stay as they are."""
+    cos, sin = table
+    dims = rope.dims or x.shape[-1]
+    turned, kept = x[..., :dims].to(cos.dtype), x[..., dims:]
+    if rope.pairs == "half":
+        a, b = turned.chunk(2, dim=-1)
+        out = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+    else:
+        a, b = turned[..., 0::2], turned[..., 1::2]
+        out = torch.stack([a * cos - b * sin, b * cos + a * sin], dim=-1).flatten(-2)
+    out = out.to(x.dtype)
+    return torch.cat([out, kept], dim=-1) if dims < x.shape[-1] else out
 
 
 class DecoderLayer(nn.Module):
@@ -96,14 +135,19 @@ class DecoderLayer(nn.Module):
     def __init__(self, shape: LayerShape) -> None:
         super().__init__()
         self.shape = s = shape
-        n_qkv = (s.n_heads + 2 * s.n_kv_heads) * s.d_head
-        self.qkv = nn.Linear(s.d_model, n_qkv, bias="qkv" in s.bias)
+        self.qkv = nn.Linear(s.d_model, s.d_qkv, bias="qkv" in s.bias)
         self.attn_proj = nn.Linear(s.n_heads * s.d_head, s.d_model, bias="attn_proj" in s.bias)
         self.mlp_up = nn.Linear(s.d_model, s.d_mlp * (2 if s.gated else 1), bias="mlp" in s.bias)
         self.mlp_down = nn.Linear(s.d_mlp, s.d_model, bias="mlp" in s.bias)
         self.norms = nn.ModuleDict(
-            {slot: RMSNorm(s.d_model, s.norm_eps) for slot in sorted(s.norms)}
+            {slot: make_norm(s.norm_kind, s.d_model, s.norm_eps) for slot in sorted(s.norms)}
         )
+        if s.qk_norm != "none":
+            full = s.qk_norm == "full"
+            self.q_norm = RMSNorm(s.d_head * (s.n_heads if full else 1), s.norm_eps)
+            self.k_norm = RMSNorm(s.d_head * (s.n_kv_heads if full else 1), s.norm_eps)
+        if s.qk_bias:
+            self.qk_bias = nn.Parameter(torch.zeros(2, 1, s.n_heads, s.d_head))
         self.act = ACTIVATIONS[s.activation]
 
     def _norm(self, slot: str, x: Tensor) -> Tensor:
@@ -120,14 +164,17 @@ class DecoderLayer(nn.Module):
         s = self.shape
         b, t, _ = x.shape
         heads = (s.n_heads, s.n_kv_heads, s.n_kv_heads)
-        q, k, v = (
-            part.view(b, t, n, s.d_head).transpose(1, 2)
-            for part, n in zip(
-                self.qkv(x).split([n * s.d_head for n in heads], dim=-1), heads, strict=True
-            )
-        )
+        q, k, v = self.qkv(x).split([n * s.d_head for n in heads], dim=-1)
+        if s.qk_norm == "full":
+            q, k = self.q_norm(q), self.k_norm(k)
+        q, k, v = (z.view(b, t, n, s.d_head) for z, n in zip((q, k, v), heads, strict=True))
+        if s.qk_norm == "head":
+            q, k = self.q_norm(q), self.k_norm(k)
+        if s.qk_bias:
+            q, k = q + self.qk_bias[0], k + self.qk_bias[1]
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if rope is not None:
-            q, k = rotate(q, rope, s.rope_pairs), rotate(k, rope, s.rope_pairs)
+            q, k = rotate(q, rope, s.rope), rotate(k, rope, s.rope)
         if s.n_kv_heads != s.n_heads:
             k = k.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
             v = v.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
@@ -164,9 +211,13 @@ class DecoderLayer(nn.Module):
         """Run the layer on ``[B, T, d]``."""
         wrote_attn, pattern = self.attention(self._norm("attn_in", x), rope, want_pattern)
         wrote_attn = self._norm("attn_out", wrote_attn)
-        x = self._norm("resid_mid", x + wrote_attn)
-        wrote_mlp = self._norm("mlp_out", self.mlp(self._norm("mlp_in", x)))
-        x = self._norm("resid_post", x + wrote_mlp)
+        if self.shape.parallel:
+            wrote_mlp = self.mlp(self._norm("mlp_in", x))
+            x = x + wrote_attn + wrote_mlp
+        else:
+            x = self._norm("resid_mid", x + wrote_attn)
+            wrote_mlp = self._norm("mlp_out", self.mlp(self._norm("mlp_in", x)))
+            x = self._norm("resid_post", x + wrote_mlp)
         writes = None
         if want_writes:
             writes = torch.stack(

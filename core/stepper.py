@@ -90,7 +90,7 @@ class Stepper:
         self._e = loaded.model.prelude(tokens)
         shape = tuple(self._e.shape)
         if start == "default":
-            start = "random" if arch.initial_state == "normal" else "zeros"
+            start = "random" if arch.initial_state in ("normal", "truncated") else "zeros"
         noise: Tensor | None = None
         if initial_state is not None:
             noise = torch.from_numpy(_checked_state(initial_state, shape))
@@ -100,11 +100,14 @@ class Stepper:
         elif start == "random":
             # Drawn on the CPU so that a seed means the same start on every device.
             generator = torch.Generator().manual_seed(seed)
-            noise = torch.randn(shape, generator=generator) * start_scale
+            noise = torch.randn(shape, generator=generator)
+            if arch.initial_state == "truncated":
+                torch.nn.init.trunc_normal_(noise, 0, 1, -3, 3, generator=generator)
+            noise = noise * (arch.start_std * start_scale)
             how = "random"
         else:
             how = "zeros"
-        self._state = loaded.model.initial_state(self._e, noise)
+        self._x = self._state = loaded.model.initial_state(self._e, noise)
         info = RunInfo(
             checkpoint=loaded.checkpoint.name,
             weights_hash=loaded.weights_hash,
@@ -130,7 +133,9 @@ class Stepper:
         recording, model = self.recording, self.loaded.model
         recurrence, layer = divmod(recording.layers_done, recording.n_layers)
         recording.reserve()
-        x = model.open_recurrence(self._state, self._e) if layer == 0 else self._x
+        x = self._x
+        if layer == 0:
+            x = model.open_recurrence(self._state, self._e, first=recurrence == 0)
         out = model.run_layer(x, layer, self.capture.patterns, self.capture.writes)
         step = LayerState(
             recurrence + 1,
@@ -140,7 +145,7 @@ class Stepper:
             None if out.writes is None else _numpy(out.writes),
         )
         closes = layer == recording.n_layers - 1
-        state = model.close_recurrence(out.state) if closes else None
+        state = model.close_recurrence(out.state, self._state) if closes else None
         coda, logit = (None, None)
         if state is not None and self.capture.readout:
             coda, logit = _top(model.readout(state)), _top(model.head(state))

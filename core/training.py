@@ -28,7 +28,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from loopscope.core.architecture import Architecture, LayerShape
+from loopscope.core.architecture import Architecture, LayerShape, Rope
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.families.native import config_of
 from loopscope.core.model import LoopedModel
@@ -43,7 +43,14 @@ def default_architecture(
     """Return the bundled model's architecture, or one of another size."""
     heads = 4
     layer = LayerShape(
-        d_model, heads, heads, d_model // heads, 4 * d_model, activation="gelu", gated=False
+        d_model,
+        heads,
+        heads,
+        d_model // heads,
+        4 * d_model,
+        activation="gelu",
+        gated=False,
+        rope=Rope(theta=100.0),
     )
     return Architecture(
         family="native",
@@ -54,7 +61,6 @@ def default_architecture(
         n_coda=1,
         trained_recurrences=trained_recurrences,
         max_positions=256,
-        rope_theta=100.0,
         norm_eps=1e-6,
         embedding_scale=35.0,
     )

@@ -56,7 +56,7 @@ def _layer(
     eps = arch.norm_eps
     normed = _rms(x, w[f"{prefix}.norms.attn_in.weight"], eps)
     q, k, v = np.split(normed @ w[f"{prefix}.qkv.weight"].T, 3, axis=-1)
-    angle = np.arange(t)[:, None] * arch.rope_theta ** (-np.arange(hd // 2) * 2 / hd)
+    angle = np.arange(t)[:, None] * arch.layer.rope.theta ** (-np.arange(hd // 2) * 2 / hd)
     out = np.zeros_like(x)
     patterns = np.zeros((h, t, t))
     for i in range(h):

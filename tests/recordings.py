@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from loopscope.core.architecture import Architecture, LayerShape
+from loopscope.core.architecture import Architecture, LayerShape, Rope
 from loopscope.core.recording import Capture, LayerState, Recording, RunInfo, TopAnswers
 
 
 def architecture(*, n_block: int = 2, d: int = 16, heads: int = 2, vocab: int = 40) -> Architecture:
-    layer = LayerShape(d, heads, heads, d // heads, 4 * d, gated=False, activation="gelu")
+    layer = LayerShape(
+        d, heads, heads, d // heads, 4 * d, gated=False, activation="gelu", rope=Rope(theta=100.0)
+    )
     return Architecture(
         "native",
         vocab,
@@ -19,7 +21,6 @@ def architecture(*, n_block: int = 2, d: int = 16, heads: int = 2, vocab: int = 
         n_coda=1,
         trained_recurrences=12,
         max_positions=256,
-        rope_theta=100.0,
         norm_eps=1e-6,
     )
 

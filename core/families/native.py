@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from loopscope.core.architecture import Architecture, LayerShape, parameter_shapes
+from loopscope.core.architecture import Architecture, LayerShape, Rope, parameter_shapes
 from loopscope.core.families.family import Config, Family
 
 MODEL_TYPE = "loopscope_looped"
@@ -46,13 +46,13 @@ def architecture(config: Config) -> Architecture:
             norm_eps=norm_eps,
             activation="gelu",
             gated=False,
+            rope=Rope(theta=config.number("rope_theta")),
         ),
         n_prelude=config.size("n_layers_in_prelude", least=0),
         n_block=config.size("n_layers_in_recurrent_block"),
         n_coda=config.size("n_layers_in_coda", least=0),
         trained_recurrences=config.size("trained_recurrences"),
         max_positions=config.size("max_position_embeddings"),
-        rope_theta=config.number("rope_theta"),
         norm_eps=norm_eps,
         embedding_scale=config.number("embedding_scale", 1.0),
         injection=injection,
@@ -77,7 +77,7 @@ def config_of(arch: Architecture) -> dict[str, Any]:
         "n_layers_in_coda": arch.n_coda,
         "trained_recurrences": arch.trained_recurrences,
         "max_position_embeddings": arch.max_positions,
-        "rope_theta": arch.rope_theta,
+        "rope_theta": arch.layer.rope.theta,
         "norm_eps": arch.norm_eps,
         "embedding_scale": arch.embedding_scale,
         "injection": arch.injection,
