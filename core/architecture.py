@@ -15,6 +15,8 @@ from typing import Literal
 from loopscope.core.errors import LoopscopeError
 
 NormSlot = Literal["attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"]
+# Names of the activations that `loopscope.core.layers` implements.
+ACTIVATION_NAMES = ("gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "relu")
 PRE_NORM: frozenset[NormSlot] = frozenset({"attn_in", "mlp_in"})
 
 

@@ -12,15 +12,15 @@ import json
 import math
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from loopscope.core.architecture import Architecture, parameter_shapes
+from loopscope.core.architecture import Architecture, parameter_shapes, with_loop
 from loopscope.core.errors import Cancelled, CheckpointError
 from loopscope.core.families import FAMILIES, recognise
-from loopscope.core.families.family import Config, Family
+from loopscope.core.families.family import Config, Family, Source
 
 # Bytes an element takes, for the dtypes that weights come in.
 DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
@@ -52,7 +52,7 @@ class Checkpoint:
     architecture: Architecture
     config: dict[str, Any]
     tensors: dict[str, TensorInfo]
-    sources: dict[str, tuple[str, ...]]
+    sources: dict[str, Source]
     tokenizer_file: Path | None
 
     @property
@@ -107,13 +107,22 @@ def open_checkpoint(path: str) -> Checkpoint:
     family, how = found
     arch = family.architecture(config)
     _refuse_oversized(config, arch, tensors)
-    sources = family.tensors(arch)
-    _check_shapes(arch, sources, tensors, folder)
+    sources = family.tensors(arch, frozenset(tensors))
+    _check_shapes(arch, sources, tensors, folder, family)
     tokenizer = folder / "tokenizer.json"
     return Checkpoint(
         folder, name, family, how, arch, config.values, tensors, sources,
         tokenizer if tokenizer.is_file() else None,
     )  # fmt: skip
+
+
+def looped_checkpoint(checkpoint: Checkpoint, first: int, last: int, damping: float) -> Checkpoint:
+    """Return a deep checkpoint with layers ``first`` to ``last - 1`` as its recurrent block."""
+    arch = with_loop(checkpoint.architecture, first, last, damping)
+    sources = checkpoint.family.tensors(arch, frozenset(checkpoint.tensors))
+    name = f"{checkpoint.name} looped {first}:{last}"
+    name += f" β = {damping:g}" if damping != 1 else ""
+    return replace(checkpoint, architecture=arch, sources=sources, name=name)
 
 
 def _refuse_oversized(config: Config, arch: Architecture, tensors: dict[str, TensorInfo]) -> None:
@@ -247,24 +256,32 @@ def _are_sizes(numbers: Any) -> bool:
 
 def _check_shapes(
     arch: Architecture,
-    sources: dict[str, tuple[str, ...]],
+    sources: dict[str, Source],
     tensors: dict[str, TensorInfo],
     folder: Path,
+    family: Family,
 ) -> None:
     shapes = parameter_shapes(arch)
-    for parameter, names in sources.items():
+    for parameter, source in sources.items():
+        names = source.names
         for name in names:
             if name not in tensors:
                 raise CheckpointError(f"{folder}: tensor '{name}' is missing")
         parts = [tensors[name].shape for name in names]
+        if len({part[1:] for part in parts}) > 1:
+            raise CheckpointError(
+                f"{tensors[names[0]].file}: tensors {', '.join(names)} do not fit together"
+            )
         got = (sum(p[0] for p in parts if p), *parts[0][1:]) if len(parts) > 1 else parts[0]
+        if source.how == "transpose":
+            got = got[::-1]
         if got != shapes[parameter]:
             raise CheckpointError(
                 f"{tensors[names[0]].file}: tensor '{names[0]}' has shape {list(got)}, "
                 f"config.json asks for {list(shapes[parameter])}"
             )
-    used = {name for names in sources.values() for name in names}
-    extra = sorted(set(tensors) - used)
+    used = {name for source in sources.values() for name in source.names}
+    extra = sorted(name for name in set(tensors) - used if not family.ignored(name))
     if extra:
         raise CheckpointError(
             f"{tensors[extra[0]].file}: tensor '{extra[0]}' is not one this family has "

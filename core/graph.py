@@ -176,8 +176,8 @@ def _injection(arch: Architecture) -> Node:
 
 def _norm(part: Literal["closing norm", "final norm"], arch: Architecture, formula: str) -> Node:
     d = arch.d_model
-    return Node(part, part, "norm", part, part, weights=part, parameters=arch.parameters()[part], shape=f"{d}",
-                formula=formula)  # fmt: skip
+    return Node(part, part, "norm", part, part, weights=part,
+                parameters=arch.parameters()[part], shape=f"{d}", formula=formula)  # fmt: skip
 
 
 def _start_formula(start: str) -> str:

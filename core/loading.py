@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from loopscope.core.architecture import Architecture
-from loopscope.core.checkpoint import Checkpoint, open_checkpoint, weights_hash
+from loopscope.core.checkpoint import Checkpoint, looped_checkpoint, open_checkpoint, weights_hash
 from loopscope.core.devices import DeviceChoice, choose_device, choose_dtype
 from loopscope.core.errors import Cancelled, CheckpointError, LoopscopeError
 from loopscope.core.model import LoopedModel
@@ -60,23 +60,28 @@ def load(
     path: str,
     device: str = "auto",
     dtype: str = "float32",
+    loop: tuple[int, int, float] | None = None,
     report: Report = lambda share, what: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Loaded:
     """Load the checkpoint at ``path`` (a folder or ``bundled:NAME``).
 
+    ``loop`` = (first, last, damping) loops layers ``first`` to ``last - 1`` of a deep model.
     ``report`` gets the share done, 0 to 1, and what is being done. Raises `CheckpointError`,
     `LoopscopeError` for an unknown device or dtype, `Cancelled`.
     """
     choice, torch_dtype = choose_device(device), choose_dtype(dtype)
     checkpoint = open_checkpoint(path)
+    if loop is not None:
+        checkpoint = looped_checkpoint(checkpoint, *loop)
     arch = checkpoint.architecture
     tokenizer = PromptTokenizer(checkpoint.tokenizer_file, arch.vocab_size, arch.max_positions)
     with torch.device("meta"):
         model = LoopedModel(arch)
-    model.load_state_dict(
-        _read_weights(checkpoint, choice.device, torch_dtype, report, cancelled), assign=True
-    )
+    weights = _read_weights(checkpoint, choice.device, torch_dtype, report, cancelled)
+    if arch.tied_head:
+        weights["unembed.weight"] = weights["embed.weight"]
+    model.load_state_dict(weights, assign=True)
     if arch.tied_head:
         model.unembed.weight = model.embed.weight
     model.requires_grad_(False)
@@ -99,9 +104,9 @@ def _read_weights(
     weights: dict[str, torch.Tensor] = {}
     total = sum(t.end - t.start for t in checkpoint.tensors.values())
     done = 0
-    for parameter, names in checkpoint.sources.items():
+    for parameter, source in checkpoint.sources.items():
         parts = []
-        for name in names:
+        for name in source.names:
             if cancelled():
                 raise Cancelled("loading was stopped")
             info = checkpoint.tensors[name]
@@ -111,8 +116,19 @@ def _read_weights(
             parts.append(tensor)
             done += info.end - info.start
             report(done / total, "reading the weights")
-        weights[parameter] = parts[0] if len(parts) == 1 else torch.cat(parts)
+        whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+        weights[parameter] = _arranged(whole, source.how, checkpoint.architecture)
     return weights
+
+
+def _arranged(tensor: torch.Tensor, how: str, arch: Architecture) -> torch.Tensor:
+    """Bring a tensor of the file into our order of rows, see `Source`."""
+    if how == "transpose":
+        return tensor.T.contiguous()
+    if how == "interleaved":
+        heads, rest = arch.layer.n_heads, tensor.shape[1:]
+        return tensor.view(heads, 3, -1, *rest).transpose(0, 1).reshape(tensor.shape)
+    return tensor
 
 
 def _read_tensor(file: Path, name: str) -> torch.Tensor:

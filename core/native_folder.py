@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from loopscope.core.architecture import parameter_shapes
 from loopscope.core.families.native import config_of
 from loopscope.core.model import LoopedModel
 from loopscope.core.tasks.hops import VOCABULARY
@@ -21,7 +22,8 @@ def save_native(folder: Path, model: LoopedModel, *, with_tokenizer: bool = True
     """
     folder.mkdir(parents=True, exist_ok=True)
     _replace(folder / "config.json", json.dumps(config_of(model.arch), indent=2) + "\n")
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    state = model.state_dict()
+    weights = {name: state[name].contiguous() for name in parameter_shapes(model.arch)}
     part = folder / "model.safetensors.part"
     save_file(weights, part, metadata={"format": "pt"})
     os.replace(part, folder / "model.safetensors")

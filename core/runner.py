@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from loopscope.core.stepper import Stepper
 
 T = TypeVar("T")
+OpenRequest = tuple[str, str, str, tuple[int, int, float] | None]
 # More than anybody watches; a million recurrences asked for is a slip of the finger.
 MOST_RECURRENCES = 100_000
 
@@ -101,7 +102,7 @@ class Runner:
         self._status = Status()
         self._loaded: Loaded | None = None
         self._stepper: Stepper | None = None
-        self._open_request: tuple[str, str, str] | None = None
+        self._open_request: OpenRequest | None = None
         self._run_request: RunRequest | None = None
         self._calls: deque[tuple[Callable[[Loaded, Stepper | None], Any], Future[Any]]] = deque()
         self._layers_left: float = 0
@@ -139,7 +140,13 @@ class Runner:
             waiting = self._status.phase in (Phase.EMPTY, Phase.READY, Phase.CLOSED)
             return waiting and not self._has_work()
 
-    def open(self, path: str, device: str = "auto", dtype: str = "float32") -> None:
+    def open(
+        self,
+        path: str,
+        device: str = "auto",
+        dtype: str = "float32",
+        loop: tuple[int, int, float] | None = None,
+    ) -> None:
         """Load a checkpoint; the running model stays until the new one is there.
 
         The first call starts the worker: importing torch would slow the window's first paint.
@@ -147,7 +154,7 @@ class Runner:
         with self._condition:
             if self._thread.ident is None and not self._closing:
                 self._thread.start()
-            self._open_request = (path, device, dtype)
+            self._open_request = (path, device, dtype, loop)
             self._cancel_loading = self._status.phase is Phase.LOADING
             self._set(error=None, notice=None)
             self._condition.notify_all()
@@ -272,7 +279,9 @@ class Runner:
         yield_to_the_screen()
         torch.set_num_threads(self._threads or max(1, (os.cpu_count() or 2) - 1))
 
-    def _open(self, path: str, device: str, dtype: str) -> None:
+    def _open(
+        self, path: str, device: str, dtype: str, loop: tuple[int, int, float] | None
+    ) -> None:
         from loopscope.core.loading import load
 
         with self._condition:
@@ -284,7 +293,7 @@ class Runner:
             self._set(progress=share, doing=what)
 
         try:
-            loaded = load(path, device, dtype, report, lambda: self._cancel_loading)
+            loaded = load(path, device, dtype, loop, report, lambda: self._cancel_loading)
         except Cancelled as error:
             self._set(notice=str(error))
             return

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from loopscope.core.families import native
+from loopscope.core.families import decoder, huginn, native
 from loopscope.core.families.family import Config, Family
 
-FAMILIES: tuple[Family, ...] = (native.FAMILY,)
+FAMILIES: tuple[Family, ...] = (
+    native.FAMILY,
+    huginn.HUGINN,
+    huginn.RETROFIT_LLAMA,
+    huginn.RETROFIT_OLMO,
+    *decoder.LLAMA_LIKE,
+    decoder.GPT2,
+    decoder.GPT_NEOX,
+)
 
 
 def recognise(config: Config, tensors: frozenset[str]) -> tuple[Family, str] | None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from loopscope.core.architecture import Architecture
 from loopscope.core.errors import CheckpointError
@@ -62,6 +62,23 @@ class Config:
             raise self.error(key, f"expected a finite number above 0, got {_short(value)}")
         return number
 
+    def opt_size(self, key: str) -> int | None:
+        """Read a whole number, or None where the key is missing or null."""
+        return None if self.values.get(key) is None else self.size(key)
+
+    def zero_number(self, key: str, default: float) -> float:
+        """Read a finite number of 0 or more."""
+        return 0.0 if self.values.get(key) == 0 else self.number(key, default)
+
+    def section(self, key: str) -> Config | None:
+        """Read an object inside the config; None where it is missing or null."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise self.error(key, f"expected an object, got {_short(value)}")
+        return Config(value, self.path)
+
     def flag(self, key: str, default: Any = _MISSING) -> bool:
         """Read true or false."""
         value = self._get(key, default)
@@ -84,6 +101,18 @@ def _short(value: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Which tensors of the file make one of our parameters, and how.
+
+    how : "stack" puts them below each other (q, k and v); "transpose" turns one over (GPT-2's
+        Conv1D); "interleaved" sorts GPT-NeoX's rows (head, q/k/v, d_head) into all q, all k, all v.
+    """
+
+    names: tuple[str, ...]
+    how: Literal["stack", "transpose", "interleaved"] = "stack"
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """One family of checkpoints.
 
@@ -96,11 +125,14 @@ class Family:
     architecture
         Config to `Architecture`; raises `CheckpointError` that names the key.
     tensors
-        Architecture to ``{our parameter: tensors of the file}``; several are stacked on axis 0.
+        Architecture and the file's tensor names to ``{our parameter: Source}``.
+    ignored
+        Whether a tensor that nothing is made of is known and not needed (rotary tables, masks).
     """
 
     name: str
     title: str
     recognise: Callable[[Config, frozenset[str]], str | None]
     architecture: Callable[[Config], Architecture]
-    tensors: Callable[[Architecture], dict[str, tuple[str, ...]]]
+    tensors: Callable[[Architecture, frozenset[str]], dict[str, Source]]
+    ignored: Callable[[str], bool] = lambda name: False

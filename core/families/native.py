@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from loopscope.core.architecture import Architecture, LayerShape, Rope, parameter_shapes
-from loopscope.core.families.family import Config, Family
+from loopscope.core.families.family import Config, Family, Source
 
 MODEL_TYPE = "loopscope_looped"
 INJECTIONS: tuple[Literal["concat", "add", "none"], ...] = ("concat", "add", "none")
@@ -90,8 +90,8 @@ def _recognise(config: Config, tensors: frozenset[str]) -> str | None:
     return f"model_type {MODEL_TYPE}" if config.model_type == MODEL_TYPE else None
 
 
-def _tensors(arch: Architecture) -> dict[str, tuple[str, ...]]:
-    return {name: (name,) for name in parameter_shapes(arch)}
+def _tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
+    return {name: Source((name,)) for name in parameter_shapes(arch)}
 
 
 FAMILY = Family("native", "Loopscope native", _recognise, architecture, _tensors)

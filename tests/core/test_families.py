@@ -1,0 +1,214 @@
+"""Every family against its published implementation: states, attention and logits within 1e-4."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from loopscope.core.architecture import with_loop
+from loopscope.core.checkpoint import open_checkpoint
+from loopscope.core.errors import CheckpointError, LoopscopeError
+from loopscope.core.loading import load
+from loopscope.core.stepper import Stepper
+from loopscope.core.trace import trace
+
+REFERENCE = Path(__file__).parents[1] / "data" / "reference"
+IDS = (5, 17, 3, 3, 60, 41, 8, 17, 2)
+SMALL = {"vocab_size": 96, "max_position_embeddings": 64, "initializer_range": 0.2,
+         "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}  # fmt: skip
+LLAMA = SMALL | {"hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 80,
+                 "num_hidden_layers": 3}  # fmt: skip
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 32}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["huginn-tiny", "retrofit-llama-tiny", "retrofit-olmo-tiny", "ouro-tiny"]
+)
+def test_looped_families_equal_the_recorded_reference(name: str) -> None:
+    truth = np.load(REFERENCE / name / "expected.npz")
+    loaded = load(str(REFERENCE / name), "cpu")
+    ids = tuple(int(i) for i in truth["input_ids"][0])
+    start = truth.get("initial_state", None)
+    arrays = trace(
+        loaded, loaded.tokenizer.from_ids(ids), len(truth["logits"]), initial_state=start
+    )
+    for key in ("layer_states", "attention", "logits"):
+        np.testing.assert_allclose(arrays[key], truth[key], atol=1e-4, err_msg=key)
+    assert loaded.architecture.n_parameters == sum(
+        p.numel() for p in {id(p): p for p in loaded.model.parameters()}.values()
+    )
+
+
+def test_ouro_feeds_back_the_normed_state_and_has_its_gate() -> None:
+    truth = np.load(REFERENCE / "ouro-tiny" / "expected.npz")
+    loaded = load(str(REFERENCE / "ouro-tiny"), "cpu")
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.from_ids(tuple(truth["input_ids"][0].tolist())))
+    for _ in range(4):
+        stepper.step()
+    np.testing.assert_allclose(recording.states[1:], truth["iteration_states"], atol=1e-4)
+    with torch.inference_mode():
+        gate = loaded.model.exit_gate(torch.from_numpy(recording.states[1:].copy()))[..., 0]
+    np.testing.assert_allclose(gate.numpy(), truth["exit_gate_logits"], atol=1e-4)
+
+
+CASES = {
+    "llama": ("Llama", LLAMA | {"num_key_value_heads": 2}),
+    "llama tied, head_dim, biases": (
+        "Llama",
+        LLAMA | {"tie_word_embeddings": True, "head_dim": 16, "attention_bias": True,
+                 "mlp_bias": True},
+    ),
+    "llama rope llama3": ("Llama", LLAMA | {"rope_parameters": LLAMA3 | {"rope_theta": 5e5}}),
+    "llama rope linear": (
+        "Llama",
+        LLAMA | {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}},
+    ),
+    "mistral": ("Mistral", LLAMA | {"num_key_value_heads": 2, "sliding_window": None}),
+    "qwen2": ("Qwen2", LLAMA | {"num_key_value_heads": 4}),
+    "qwen3": ("Qwen3", LLAMA | {"num_key_value_heads": 2, "head_dim": 24}),
+    "olmo2": ("Olmo2", LLAMA | {"num_key_value_heads": 2}),
+    "gpt2": (
+        "GPT2",
+        {"vocab_size": 96, "n_positions": 64, "n_embd": 48, "n_head": 4, "n_layer": 3,
+         "initializer_range": 0.2, "bos_token_id": None, "eos_token_id": None},
+    ),
+    "gpt-neox": ("GPTNeoX", LLAMA | {"rotary_pct": 0.5}),
+    "gpt-neox sequential": ("GPTNeoX", LLAMA | {"use_parallel_residual": False, "rotary_pct": 1.0}),
+    "gpt-neox no attention bias": ("GPTNeoX", LLAMA | {"attention_bias": False, "rotary_pct": 0.5}),
+}  # fmt: skip
+
+
+def published(name: str, config: dict[str, object], folder: Path, **save: object):
+    """A random model of `transformers`, saved; and what it computes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import transformers
+
+        torch.manual_seed(0)
+        made = getattr(transformers, f"{name}Config")(**config)
+        model = getattr(transformers, f"{name}{'LMHeadModel' if name == 'GPT2' else 'ForCausalLM'}")
+        model = model._from_config(made, attn_implementation="eager").float().eval()
+        for p in model.parameters():  # biases and norms that do something
+            if p.ndim == 1:
+                p.data += 0.1 * torch.randn_like(p)
+        states: list[torch.Tensor] = []
+        body = model.transformer.h if name == "GPT2" else None
+        layers = body or getattr(model, "gpt_neox", None) or model.model
+        layers = layers if body else layers.layers
+
+        def keep(module: object, inputs: object, output: object) -> None:
+            states.append(output[0] if isinstance(output, tuple) else output)
+
+        for layer in layers:
+            layer.register_forward_hook(keep)
+        with torch.no_grad():
+            out = model(torch.tensor([IDS]), output_attentions=True, use_cache=False)
+        model.save_pretrained(folder, **save)
+    return (
+        np.stack([s[0].numpy() for s in states]),
+        np.stack([a[0].numpy() for a in out.attentions]),
+        out.logits[0].numpy(),
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_deep_decoders_equal_transformers(case: str, tmp_path: Path) -> None:
+    name, config = CASES[case]
+    states, attention, logits = published(name, config, tmp_path)
+    loaded = load(str(tmp_path), "cpu")
+    arrays = trace(loaded, loaded.tokenizer.from_ids(IDS), 1)
+    np.testing.assert_allclose(arrays["layer_states"][0], states, atol=1e-4)
+    np.testing.assert_allclose(arrays["attention"][0], attention, atol=1e-4)
+    np.testing.assert_allclose(arrays["logits"][0], logits, atol=1e-4)
+    assert loaded.architecture.trained_recurrences == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_files_and_shards_are_read(dtype: str, tmp_path: Path) -> None:
+    published("Llama", LLAMA, tmp_path / "whole")
+    whole = load(str(tmp_path / "whole"), "cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import transformers
+
+        model = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "whole")
+        model.to(getattr(torch, dtype)).save_pretrained(tmp_path / "s", max_shard_size="60KB")
+    assert len(list((tmp_path / "s").glob("*.safetensors"))) > 2
+    loaded = load(str(tmp_path / "s"), "cpu")
+    for key, value in whole.model.state_dict().items():
+        rounded = value.to(getattr(torch, dtype)).float()
+        assert torch.equal(loaded.model.state_dict()[key], rounded), key
+
+
+def test_both_generations_of_rope_config_read_alike(tmp_path: Path) -> None:
+    published("Llama", LLAMA | {"rope_parameters": LLAMA3 | {"rope_theta": 5e5}}, tmp_path)
+    new = open_checkpoint(str(tmp_path)).architecture
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["rope_parameters"]
+    old = config | {"rope_theta": 5e5, "rope_scaling": LLAMA3}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    assert open_checkpoint(str(tmp_path)).architecture == new
+    old["rope_scaling"] = {"rope_type": "yarn", "factor": 2.0}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    with pytest.raises(CheckpointError, match="'yarn' is not supported; linear and llama3"):
+        open_checkpoint(str(tmp_path))
+
+
+@pytest.mark.parametrize("mode", ["random", "embed-init", "skip-adapter"])
+def test_retrofit_initial_states(mode: str, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    source = REFERENCE / "retrofit-llama-tiny"
+    config = json.loads((source / "config.json").read_text()) | {"initial_state_mode": mode}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").write_bytes((source / "model.safetensors").read_bytes())
+    truth = np.load(source / "expected.npz")
+    loaded = load(str(folder), "cpu")
+    stepper = Stepper(loaded)
+    ids = tuple(truth["input_ids"][0].tolist())
+    recording = stepper.begin(loaded.tokenizer.from_ids(ids), seed=1)
+    e = truth["prelude_out"]
+    if mode == "random":
+        std = np.sqrt(2 / (5 * 48))
+        assert np.abs(recording.states[0]).max() <= 3 * std + 1e-6
+        assert 0.8 * std < recording.states[0].std() < 1.1 * std
+        return
+    np.testing.assert_allclose(recording.states[0], e, atol=1e-4)
+    first = stepper.step().layers[0]
+    adapter = loaded.model.adapter.weight.numpy()
+    entered = e if mode == "skip-adapter" else np.concatenate([e, e], -1) @ adapter.T
+    with torch.inference_mode():
+        x = torch.from_numpy(entered.astype(np.float32))[None]
+        by_hand = loaded.model.run_layer(x, 0).state[0].numpy()
+    np.testing.assert_allclose(first, by_hand, atol=1e-4)
+
+
+def test_a_span_of_a_deep_model_is_looped_in_damped_steps(tmp_path: Path) -> None:
+    states, _, logits = published("Llama", LLAMA | {"num_hidden_layers": 5}, tmp_path)
+    loaded = load(str(tmp_path), "cpu", loop=(1, 4, 1.0))
+    arrays = trace(loaded, loaded.tokenizer.from_ids(IDS), 1)
+    np.testing.assert_allclose(arrays["layer_states"][0], states[1:4], atol=1e-4)
+    np.testing.assert_allclose(arrays["logits"][0], logits, atol=1e-4)  # once is the model itself
+    damped = load(str(tmp_path), "cpu", loop=(1, 4, 0.25))
+    stepper = Stepper(damped)
+    recording = stepper.begin(damped.tokenizer.from_ids(IDS))
+    stepper.step()
+    stepper.step()
+    for r in (1, 2):
+        before, block = recording.states[r - 1], recording.layer_states[r - 1, -1]
+        np.testing.assert_allclose(recording.states[r], before + 0.25 * (block - before), atol=1e-5)
+    arch = open_checkpoint(str(tmp_path)).architecture
+    for span, message in (((3, 3), "cannot loop layers 3:3"), ((0, 9), "the model has 0:5")):
+        with pytest.raises(LoopscopeError, match=message):
+            with_loop(arch, *span, 1.0)
+    with pytest.raises(LoopscopeError, match="damping 2 is not above 0"):
+        with_loop(arch, 0, 2, 2.0)
+    with pytest.raises(LoopscopeError, match="only the layers of a deep model"):
+        load(str(REFERENCE / "huginn-tiny"), "cpu", loop=(0, 1, 1.0))
