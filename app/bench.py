@@ -150,10 +150,16 @@ class Bench(QObject):
         """The status last seen."""
         return self._status
 
-    def open(self, path: str, device: str = "auto", dtype: str = "float32") -> None:
+    def open(
+        self,
+        path: str,
+        device: str = "auto",
+        dtype: str = "float32",
+        loop: tuple[int, int, float] | None = None,
+    ) -> None:
         """Load a checkpoint in the worker."""
         self.play.playing = False
-        self.runner.open(path, device, dtype)
+        self.runner.open(path, device, dtype, loop)
 
     def begin(self, request: RunRequest) -> None:
         """Begin a run; the one shown now can be gone back to."""

@@ -126,7 +126,7 @@ def run_evaluate(options: Namespace) -> None:
     check_recurrences(options.recurrences)
     if options.hops > MAX_HOPS:
         raise LoopscopeError(f"--hops {options.hops}: the task has at most {MAX_HOPS}")
-    loaded = load(options.path, options.device, options.dtype)
+    loaded = load(options.path, options.device, options.dtype, loop_of(options))
     _warn(loaded)
     with _Bar("evaluating") as bar:
         evaluation = evaluate_hops(
@@ -144,11 +144,16 @@ def _load(options: Namespace) -> tuple[Loaded, Prompt]:
     from loopscope.core.loading import load
     from loopscope.core.tokenizer import parse_ids
 
-    loaded = load(options.path, options.device, options.dtype)
+    loaded = load(options.path, options.device, options.dtype, loop_of(options))
     _warn(loaded)
     if options.token_ids is not None:
         return loaded, loaded.tokenizer.from_ids(parse_ids(options.token_ids))
     return loaded, loaded.tokenizer.encode(options.prompt)
+
+
+def loop_of(options: Namespace) -> tuple[int, int, float] | None:
+    """Return (first, last, damping) of ``--loop``, or None."""
+    return None if options.loop is None else (*options.loop, options.damping)
 
 
 def _warn(loaded: Loaded) -> None:

@@ -129,6 +129,8 @@ def make_window(options: Namespace, *, remember: bool) -> Window:
 def _open_first(
     window: Window, options: Namespace, recurrences: int | None, *, scripted: bool
 ) -> None:
+    from loopscope.app.commands import loop_of
+
     prompt = options.prompt
     if options.token_ids is not None:
         prompt = "#" + options.token_ids
@@ -140,6 +142,7 @@ def _open_first(
         recurrences=recurrences,
         device=options.device if options.device != "auto" else None,
         dtype=options.dtype if options.dtype != "float32" else None,
+        loop=loop_of(options),
     )
 
 

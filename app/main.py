@@ -106,6 +106,19 @@ def _running(
         parser.add_argument("--seed", type=int, default=0, help="of a random start state")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument(
+        "--loop", type=_span, metavar="A:B", help="loop layers A to B - 1 of a deep model"
+    )
+    parser.add_argument(
+        "--damping", type=float, default=1.0, help="of --loop: above 0, 1 is plain repetition"
+    )
+
+
+def _span(text: str) -> tuple[int, int]:
+    first, _, last = text.partition(":")
+    if not (first.isdigit() and last.isdigit()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a span of layers such as 4:8")
+    return int(first), int(last)
 
 
 def _positive(text: str) -> int:

@@ -74,6 +74,8 @@ class Window(QMainWindow):
         self.interrupted = False
         self._after_paint: Callable[[], None] | None = None
         self._fresh = self._empty = False
+        self._opening = settings.checkpoint
+        self._loop: tuple[int, int, float] | None = None
         self._remember = remember
         self._last_panel = "state_space"
         self._first_recurrences: int | None = None
@@ -223,6 +225,7 @@ class Window(QMainWindow):
         recurrences: int | None = None,
         device: str | None = None,
         dtype: str | None = None,
+        loop: tuple[int, int, float] | None = None,
     ) -> None:
         """Load ``path`` and run its last prompt (or ``prompt``) when it is there."""
         self._first_prompt, self._first_recurrences = prompt, recurrences
@@ -230,7 +233,8 @@ class Window(QMainWindow):
         device, dtype = device or self.settings.device, dtype or self.settings.dtype
         self.header.set_wish(device, dtype)
         self.settings.device, self.settings.dtype = device, dtype
-        self.bench.open(path, device, dtype)
+        self._loop = loop
+        self.bench.open(path, device, dtype, loop)
 
     def _on_device_chosen(self, device: str, dtype: str) -> None:
         request = self.bench.request
@@ -240,6 +244,7 @@ class Window(QMainWindow):
             recurrences=self.bench.recording.n_recurrences if self.bench.recording else None,
             device=device,
             dtype=dtype,
+            loop=self._loop,
         )
 
     def _on_loaded(self) -> None:
@@ -308,7 +313,7 @@ class Window(QMainWindow):
         self.prompt_bar.set_history(self.settings.history)
         if self._fresh:
             # The last token is the one whose answer a reader waits for.
-            self._fresh = self._empty = False
+            self._fresh = False
             self.bench.select({"token": recording.n_tokens - 1, "tokens": ()})
         self._show_place()
 
