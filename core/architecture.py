@@ -58,15 +58,17 @@ class LayerShape:
     norms
         The filled norm slots.
     norm_kind
-        "rms" (a weight) or "layer" (mean removed, a weight and a bias).
+        "rms" (a weight), "bare" (RMS without one) or "layer" (mean removed, a weight and a bias).
     qk_norm
         RMSNorm on queries and keys before rotation: none, of each head, or of the full width.
     qk_bias
         Huginn's bias on queries and keys before rotation, ``[2, 1, H, d_head]``.
+    attn_gate
+        What the heads mixed is multiplied by ``sigmoid(gate(x))``, entry by entry (HRM-Text).
     parallel
         Attention and MLP both read the layer's input (GPT-NeoX) and are added together.
     bias
-        Which matrices have one: "qkv", "attn_proj", "mlp".
+        Which matrices have one: "qkv", "attn_proj", "attn_gate", "mlp".
     """
 
     d_model: int
@@ -75,7 +77,7 @@ class LayerShape:
     d_head: int
     d_mlp: int
     norms: frozenset[NormSlot] = PRE_NORM
-    norm_kind: Literal["rms", "layer"] = "rms"
+    norm_kind: Literal["rms", "bare", "layer"] = "rms"
     norm_eps: float = 1e-6
     activation: str = "silu"
     gated: bool = True
@@ -83,6 +85,7 @@ class LayerShape:
     rope: Rope = Rope()
     qk_norm: Literal["none", "head", "full"] = "none"
     qk_bias: bool = False
+    attn_gate: bool = False
     parallel: bool = False
     bias: frozenset[str] = field(default_factory=frozenset)
 
@@ -94,7 +97,8 @@ class LayerShape:
     @property
     def matrix_entries(self) -> int:
         """Entries of every matrix a token is multiplied with."""
-        attention = self.d_model * (self.d_qkv + self.n_heads * self.d_head)
+        mixed = self.n_heads * self.d_head
+        attention = self.d_model * (self.d_qkv + mixed * (2 if self.attn_gate else 1))
         return attention + self.d_model * self.d_mlp * (3 if self.gated else 2)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -107,7 +111,10 @@ class LayerShape:
             "mlp_down.weight": (d, self.d_mlp),
         }
         widths = {"qkv": self.d_qkv, "attn_proj": d, "mlp_up": d_up, "mlp_down": d}
-        with_bias = {"qkv", "attn_proj"} & self.bias
+        if self.attn_gate:
+            widths["attn_gate"] = self.n_heads * self.d_head
+            shapes["attn_gate.weight"] = (widths["attn_gate"], d)
+        with_bias = {"qkv", "attn_proj", "attn_gate"} & self.bias
         with_bias |= {"mlp_up", "mlp_down"} if "mlp" in self.bias else set()
         shapes |= {f"{name}.bias": (widths[name],) for name in widths if name in with_bias}
         for slot in sorted(self.norms):
@@ -136,6 +143,8 @@ class LayerShape:
 
 def norm_shapes(name: str, d: int, kind: str) -> dict[str, tuple[int, ...]]:
     """Shapes of one norm's parameters."""
+    if kind == "bare":
+        return {}
     shapes: dict[str, tuple[int, ...]] = {f"{name}.weight": (d,)}
     return shapes | ({f"{name}.bias": (d,)} if kind == "layer" else {})
 
@@ -147,8 +156,14 @@ class Architecture:
     ``e = prelude(tokens)``; ``s_{r+1} = close(block(inject(s_r, e)))``;
     ``logits = head(coda(s_R))``. A deep model is one whose block is applied once.
 
+    With ``inner_cycles`` the loop is nested (HRM-Text): a recurrence is one H cycle, in which the
+    fast stack runs ``inner_cycles`` times, ``z_L = close(fast(z_L + z_H))``, and then the slow one
+    once, ``z_H = close(slow(z_H + z_L))``. ``s`` is ``z_H``; the two stacks are equally deep.
+
     Parameters
     ----------
+    n_block
+        Layers that run in one recurrence, ``L``; of a nested loop those of every pass.
     trained_recurrences
         R of its training (the mean, where R was drawn); 1 for a deep model.
     learned_positions
@@ -165,6 +180,15 @@ class Architecture:
         of them) or "embedding" (``s_0 = e``).
     exit_gate
         Ouro's gate: hazard ``sigmoid(w s_r + b)`` after each recurrence.
+    inner_cycles
+        Passes of the fast stack in one recurrence; 0 for a loop that is not nested.
+    embed_width
+        Width of a factorised embedding that is normed and projected to d (ALBERT); 0 for none.
+    token_types
+        Rows of a table whose row 0 is added to every embedding (ALBERT).
+    head_transform
+        Activation and LayerNorm between a dense layer and the unembedding, which then has a bias
+        (the masked-token head of ALBERT).
     damping
         Less than 1 steps only so far towards the block's output: ``s + damping (block(s) - s)``.
     """
@@ -189,6 +213,10 @@ class Architecture:
     start_std: float = 1.0
     exit_gate: bool = False
     tied_head: bool = False
+    inner_cycles: int = 0
+    embed_width: int = 0
+    token_types: int = 0
+    head_transform: bool = False
     damping: float = 1.0
 
     @property
@@ -197,9 +225,60 @@ class Architecture:
         return self.layer.d_model
 
     @property
+    def n_passes(self) -> int:
+        """Passes through a stack of layers in one recurrence; 1 unless the loop is nested."""
+        return self.inner_cycles + 1
+
+    @property
+    def n_stack(self) -> int:
+        """Layers of one pass."""
+        return self.n_block // self.n_passes
+
+    @property
+    def n_unique_block(self) -> int:
+        """Layers of the block with weights of their own."""
+        return 2 * self.n_stack if self.inner_cycles else self.n_block
+
+    def weights_of_layer(self, layer: int) -> int:
+        """Which of the block's `n_unique_block` sets of weights runs as ``layer`` of ``L``."""
+        slow = self.inner_cycles and layer >= self.inner_cycles * self.n_stack
+        return layer % self.n_stack + (self.n_stack if slow else 0)
+
+    def layer_name(self, layer: int) -> str:
+        """Where layer ``layer`` of a recurrence is: "layer 1", or "L cycle 2, layer 1"."""
+        if not self.inner_cycles:
+            return f"layer {layer}"
+        cycle, inner = divmod(layer, self.n_stack)
+        stack = f"L cycle {cycle + 1}" if cycle < self.inner_cycles else "H"
+        return f"{stack}, layer {inner}"
+
+    def layer_mark(self, layer: int) -> str:
+        """The same, short: "1", or "L2.1" (L cycle 2, layer 1 of the fast stack) and "H.0"."""
+        if not self.inner_cycles:
+            return str(layer)
+        cycle, inner = divmod(layer, self.n_stack)
+        return f"L{cycle + 1}.{inner}" if cycle < self.inner_cycles else f"H.{inner}"
+
+    @property
+    def masked(self) -> bool:
+        """Whether a position is read out as the token that stands there (ALBERT), not the next."""
+        return not self.layer.causal
+
+    @property
+    def deep(self) -> bool:
+        """Whether this is a deep model: a block that is applied once and no more."""
+        loops = self.injection != "none" or self.closing_norm or self.masked
+        return not loops and self.trained_recurrences == 1
+
+    @property
+    def d_embed(self) -> int:
+        """Width of the embedding and of what the unembedding reads."""
+        return self.embed_width or self.d_model
+
+    @property
     def unique_depth(self) -> int:
         """Layers with weights of their own: ``prelude + L + coda``."""
-        return self.n_prelude + self.n_block + self.n_coda
+        return self.n_prelude + self.n_unique_block + self.n_coda
 
     def effective_depth(self, n_recurrences: int) -> int:
         """Layers that run: ``prelude + R L + coda``."""
@@ -209,6 +288,17 @@ class Architecture:
     def injection_weights(self) -> int:
         """Entries of the adapter of input injection."""
         return 2 * self.d_model**2 if self.injection == "concat" else 0
+
+    @property
+    def embedding_flops(self) -> int:
+        """Operations of a factorised embedding's projection for one token."""
+        return 2 * self.embed_width * self.d_model
+
+    @property
+    def head_flops(self) -> int:
+        """Operations of one readout of one token."""
+        dense = 2 * self.d_model * self.d_embed if self.head_transform else 0
+        return dense + 2 * self.vocab_size * self.d_embed
 
     def parameters(self) -> dict[str, int]:
         """Parameters of each part, each set of weights counted once."""
@@ -225,8 +315,13 @@ class Architecture:
     def effective_parameters(self, n_recurrences: int) -> int:
         """Parameters of the deep unrolling: what repeats is counted once for each recurrence."""
         parts = self.parameters()
-        repeated = parts["injection"] + parts["block"] + parts["closing norm"]
-        return self.n_parameters + (n_recurrences - 1) * repeated
+        block = parts["block"]
+        if self.inner_cycles:  # the fast stack is run several times in each recurrence
+            fast, slow = self.inner_cycles * (block // 2), block // 2
+            block = fast + slow
+        once = parts["injection"] + parts["block"] + parts["closing norm"]
+        each = parts["injection"] + block + self.n_passes * parts["closing norm"]
+        return self.n_parameters - once + n_recurrences * each
 
     def flops_per_token(self, n_recurrences: int, n_keys: int) -> int:
         """Operations for one token and one readout after ``n_recurrences``.
@@ -236,19 +331,26 @@ class Architecture:
         layers = self.effective_depth(n_recurrences) * self.layer.flops_per_token(n_keys)
         injected = n_recurrences - (1 if self.skip_first_injection and n_recurrences else 0)
         injection = 2 * self.injection_weights * injected
-        return layers + injection + 2 * self.vocab_size * self.d_model
+        gate = 2 * self.d_model if self.exit_gate else 0  # read out with the head
+        return layers + injection + gate + self.embedding_flops + self.head_flops
 
 
 # First word of a parameter's name to the part of the model it belongs to.
 PART_OF = {
     "embed": "embedding",
     "positions": "embedding",
+    "token_types": "embedding",
+    "embed_norm": "embedding",
+    "embed_proj": "embedding",
+    "fast_start": "start",
     "prelude_layers": "prelude",
     "adapter": "injection",
     "block": "block",
     "closing_norm": "closing norm",
     "coda_layers": "coda",
     "final_norm": "final norm",
+    "head_dense": "head",
+    "head_norm": "head",
     "unembed": "head",
     "exit_gate": "exit gate",
 }
@@ -258,11 +360,16 @@ STACKS = ("prelude_layers", "block", "coda_layers")
 @lru_cache(maxsize=64)
 def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
     """Shapes of our model's parameters by name: what loading, inspecting and saving share."""
-    d, layer = arch.d_model, arch.layer.shapes()
-    shapes: dict[str, tuple[int, ...]] = {"embed.weight": (arch.vocab_size, d)}
+    d, width, layer = arch.d_model, arch.d_embed, arch.layer.shapes()
+    shapes: dict[str, tuple[int, ...]] = {"embed.weight": (arch.vocab_size, width)}
     if arch.learned_positions:
-        shapes["positions.weight"] = (arch.max_positions, d)
-    for stack, n in zip(STACKS, (arch.n_prelude, arch.n_block, arch.n_coda), strict=True):
+        shapes["positions.weight"] = (arch.max_positions, width)
+    if arch.token_types:
+        shapes["token_types.weight"] = (arch.token_types, width)
+    if arch.embed_width:
+        shapes |= norm_shapes("embed_norm", width, "layer")
+        shapes |= {"embed_proj.weight": (d, width), "embed_proj.bias": (d,)}
+    for stack, n in zip(STACKS, (arch.n_prelude, arch.n_unique_block, arch.n_coda), strict=True):
         for i in range(n):
             shapes |= {f"{stack}.{i}.{name}": shape for name, shape in layer.items()}
     if arch.injection == "concat":
@@ -271,10 +378,16 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
         shapes |= norm_shapes("closing_norm", d, arch.layer.norm_kind)
     if arch.final_norm:
         shapes |= norm_shapes("final_norm", d, arch.layer.norm_kind)
+    if arch.inner_cycles:
+        shapes["fast_start"] = (d,)
     if arch.exit_gate:
         shapes |= {"exit_gate.weight": (1, d), "exit_gate.bias": (1,)}
+    if arch.head_transform:
+        shapes |= {"head_dense.weight": (width, d), "head_dense.bias": (width,)}
+        shapes |= norm_shapes("head_norm", width, "layer")
+        shapes["unembed.bias"] = (arch.vocab_size,)
     if not arch.tied_head:
-        shapes["unembed.weight"] = (arch.vocab_size, d)
+        shapes["unembed.weight"] = (arch.vocab_size, width)
     return shapes
 
 
@@ -285,7 +398,7 @@ def with_loop(arch: Architecture, first: int, last: int, damping: float) -> Arch
     usually hurts. One recurrence with damping 1 is the deep model itself.
     """
     depth = arch.unique_depth
-    if arch.injection != "none" or arch.closing_norm or arch.trained_recurrences != 1:
+    if not arch.deep:
         raise LoopscopeError("only the layers of a deep model can be looped without training")
     if not 0 <= first < last <= depth:
         raise LoopscopeError(f"cannot loop layers {first}:{last}; the model has 0:{depth}")

@@ -273,12 +273,15 @@ def _check_shapes(
                 f"{tensors[names[0]].file}: tensors {', '.join(names)} do not fit together"
             )
         got = (sum(p[0] for p in parts if p), *parts[0][1:]) if len(parts) > 1 else parts[0]
+        wanted = shapes[parameter]
+        if source.rows is not None:
+            wanted = (source.rows[2], *wanted[1:])
         if source.how == "transpose":
             got = got[::-1]
-        if got != shapes[parameter]:
+        if got != wanted:
             raise CheckpointError(
                 f"{tensors[names[0]].file}: tensor '{names[0]}' has shape {list(got)}, "
-                f"config.json asks for {list(shapes[parameter])}"
+                f"config.json asks for {list(wanted)}"
             )
     used = {name for source in sources.values() for name in source.names}
     extra = sorted(name for name in set(tensors) - used if not family.ignored(name))

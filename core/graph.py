@@ -6,8 +6,12 @@ copy of what repeats for each recurrence and is acyclic. A copy has the same ``w
 its original: that is what makes it a copy and not a layer of its own.
 
 Attributes of a node are the fields of `Node`; an edge has ``kind``: "stream" (the residual
-stream), "injection" (``e``, what the prelude made of the prompt, into each recurrence) or "back"
-(``s_r`` to the recurrence after it; in the loop only).
+stream), "injection" (``e``, what the prelude made of the prompt, into each recurrence), "held"
+(the slow state of a nested loop, into each of its inner passes) or "back" (to the recurrence
+after; in the loop only).
+
+The inner passes of a nested loop are written out: one recurrence has each of them in order, as
+copies of the fast stack's layers, so that a node is one (recurrence, layer).
 """
 
 from __future__ import annotations
@@ -22,14 +26,16 @@ from loopscope.core.architecture import Architecture, LayerShape
 if TYPE_CHECKING:
     import networkx as nx
 
-Kind = Literal["embedding", "layer", "start", "injection", "norm", "head"]
+Kind = Literal["embedding", "layer", "start", "injection", "norm", "head", "gate"]
 Part = Literal[
     "embedding", "prelude", "start", "injection", "block", "closing norm", "coda", "final norm",
-    "head",
+    "head", "exit gate",
 ]  # fmt: skip
-EdgeKind = Literal["stream", "injection", "back"]
+EdgeKind = Literal["stream", "injection", "held", "back"]
 # What is run again at each recurrence.
 REPEATED: frozenset[Part] = frozenset({"injection", "block", "closing norm"})
+# What is run once, when the state is read out.
+AFTER: frozenset[Part] = frozenset({"coda", "final norm", "head", "exit gate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,8 @@ class Node:
     weights : key of its set of weights, the same for copies; "" when it has none.
     parameters : entries of that set of weights.
     flops : floating-point operations for one token, see `LayerShape.flops_per_token`.
+    step : for what is repeated, the layer of the recurrence that it goes with: itself, the one
+        that it feeds (injection) or the one that it ends (norm).
     depth : index among the layers that run, from 0 (in the loop: at the first recurrence).
     shape : sizes, in words.  formula : what it computes.
     """
@@ -58,6 +66,7 @@ class Node:
     weights: str = ""
     parameters: int = 0
     flops: int = 0
+    step: int = 0
     depth: int | None = None
     shape: str = ""
     formula: str = ""
@@ -78,8 +87,8 @@ class Totals:
 
     unique_depth, effective_depth : layers with weights of their own, and layers that run.
     parameters : each set of weights once.
-    deep_parameters : as if each recurrence had weights of its own (what is tied otherwise, such
-        as embedding and head, stays tied).
+    deep_parameters : as if each copy in the unrolling had weights of its own (what is tied
+        otherwise, such as embedding and head, stays tied).
     """
 
     unique_depth: int
@@ -102,6 +111,8 @@ def layer_formula(shape: LayerShape) -> str:
 
     attn = norm("attn_out", f"Attn({norm('attn_in', 'x')})")
     mlp = norm("mlp_out", f"MLP({norm('mlp_in', 'x')})")
+    if shape.parallel:
+        return f"x ← x + {attn} + {mlp}"
     return f"x ← {norm('resid_mid', f'x + {attn}')}; x ← {norm('resid_post', f'x + {mlp}')}"
 
 
@@ -118,31 +129,76 @@ def looped_nodes(arch: Architecture, n_keys: int = 1, start: str = "") -> tuple[
     start
         How a run starts ("zeros", "random", "embedding", "given"); default the model's own.
     """
-    d, vocab = arch.d_model, arch.vocab_size
-    look_up = "e = E[token]" if arch.embedding_scale == 1 else "e = scale · E[token]"
+    d, vocab, width = arch.d_model, arch.vocab_size, arch.d_embed
+    parts = arch.parameters()
+    first = _start_formula(start or arch.initial_state)
+    if arch.inner_cycles:
+        first = f"z_H: {first}; z_L: a learned vector"
     nodes = [
         Node("embedding", "embedding", "embedding", "embedding", "embedding",
-             weights="embedding", parameters=arch.parameters()["embedding"], shape=f"{vocab} × {d}",
-             formula=look_up),
+             weights="embedding", parameters=parts["embedding"], flops=arch.embedding_flops,
+             shape=f"{vocab} × {width}" + (f", then {d} × {width}" if arch.embed_width else ""),
+             formula=_look_up(arch)),
         *_layers(arch, n_keys, "prelude", arch.n_prelude, 0),
-        Node("start", "start", "start", "start", "s₀", shape=f"state of {d}",
-             formula=_start_formula(start or arch.initial_state)),
+        Node("start", "start", "start", "start", "s₀", shape=f"state of {d}", formula=first,
+             weights="start" if parts["start"] else "", parameters=parts["start"]),
     ]  # fmt: skip
-    if arch.injection != "none":
-        nodes.append(_injection(arch))
-    nodes += _layers(arch, n_keys, "block", arch.n_block, arch.n_prelude)
-    if arch.closing_norm:
-        nodes.append(_norm("closing norm", arch, "s ← norm(x)"))
+    if arch.inner_cycles:
+        nodes += _passes(arch, n_keys)
+    else:
+        if arch.injection != "none":
+            nodes.append(_injection(arch))
+        nodes += _layers(arch, n_keys, "block", arch.n_block, arch.n_prelude)
+        if arch.closing_norm:
+            norm = _norm("closing norm", arch, "s ← norm(x)")
+            nodes.append(replace(norm, step=arch.n_block - 1))
     nodes += _layers(arch, n_keys, "coda", arch.n_coda, arch.n_prelude + arch.n_block)
     if arch.final_norm:
         nodes.append(_norm("final norm", arch, "x ← norm(x)"))
+    formula = "logits = E x (tied to the embedding)" if arch.tied_head else "logits = U x"
+    if arch.head_transform:
+        formula = formula.replace(" x", " norm(act(W x + b)) + c", 1)
+    # A head that is wholly the embedding is the same set of weights and so drawn as a copy of it.
+    copies = arch.tied_head and not parts["head"]
     nodes.append(
         Node("head", "head", "head", "head", "head",
-             weights="embedding" if arch.tied_head else "head", parameters=vocab * d,
-             flops=2 * vocab * d, shape=f"{vocab} × {d}",
-             formula="logits = E x (tied to the embedding)" if arch.tied_head else "logits = U x")
+             weights="embedding" if copies else "head",
+             parameters=parts["embedding"] if copies else parts["head"],
+             flops=arch.head_flops, shape=f"{vocab} × {width}", formula=formula)
     )  # fmt: skip
+    if arch.exit_gate:
+        nodes.append(
+            Node("exit gate", "exit gate", "gate", "exit gate", "exit gate", weights="exit gate",
+                 parameters=parts["exit gate"], flops=2 * d, shape=f"1 × {d}",
+                 formula="hazard λ_r = sigmoid(w s_r + b)")
+        )  # fmt: skip
     return tuple(nodes)
+
+
+def _look_up(arch: Architecture) -> str:
+    e = "E[token]" if arch.embedding_scale == 1 else "scale · E[token]"
+    e += " + P[position]" if arch.learned_positions else ""
+    e += " + S[0]" if arch.token_types else ""
+    return f"e = W norm({e}) + b" if arch.embed_width else f"e = {e}"
+
+
+def _passes(arch: Architecture, n_keys: int) -> list[Node]:
+    """One recurrence of a nested loop: each pass is a sum, a stack of layers and a norm."""
+    layers = _layers(arch, n_keys, "block", arch.n_block, arch.n_prelude)
+    nodes = []
+    for i in range(arch.n_passes):
+        slow = i == arch.inner_cycles
+        first, last = i * arch.n_stack, (i + 1) * arch.n_stack - 1
+        terms = "z_H + z_L" if slow else "z_L + z_H"
+        nodes.append(
+            Node(f"sum.{i}", f"sum.{i}", "injection", "injection", terms, step=first,
+                 shape=f"{arch.d_model}", formula=f"x = {terms}")
+        )  # fmt: skip
+        nodes += layers[first : last + 1]
+        norm = _norm("closing norm", arch, f"{'z_H' if slow else 'z_L'} ← norm(x)")
+        key = "closing norm" if slow else f"closing norm.{i}"
+        nodes.append(replace(norm, id=key, key=key, step=last))
+    return nodes
 
 
 def _layers(
@@ -153,10 +209,18 @@ def _layers(
     if layer.n_kv_heads != layer.n_heads:
         heads += f" ({layer.n_kv_heads} key/value)"
     shape = f"d {layer.d_model}, {heads}, MLP {layer.d_mlp}{' gated' if layer.gated else ''}"
-    named = "layer" if part == "block" else part
+
+    def label(i: int) -> str:
+        if part != "block":
+            return f"{part} {i}"
+        return arch.layer_mark(i) if arch.inner_cycles else arch.layer_name(i)
+
+    def weights(i: int) -> int:
+        return arch.weights_of_layer(i) if part == "block" else i
+
     return [
-        Node(f"{part}.{i}", f"{part}.{i}", "layer", part, f"{named} {i}", layer=i,
-             weights=f"{part}.{i}", parameters=layer.n_parameters,
+        Node(f"{part}.{i}", f"{part}.{i}", "layer", part, label(i), layer=i, step=i,
+             weights=f"{part}.{weights(i)}", parameters=layer.n_parameters,
              flops=layer.flops_per_token(n_keys), depth=depth + i, shape=shape,
              formula=layer_formula(layer))
         for i in range(n)
@@ -175,9 +239,9 @@ def _injection(arch: Architecture) -> Node:
 
 
 def _norm(part: Literal["closing norm", "final norm"], arch: Architecture, formula: str) -> Node:
-    d = arch.d_model
-    return Node(part, part, "norm", part, part, weights=part,
-                parameters=arch.parameters()[part], shape=f"{d}", formula=formula)  # fmt: skip
+    parameters = arch.parameters()[part]
+    return Node(part, part, "norm", part, part, weights=part if parameters else "",
+                parameters=parameters, shape=f"{arch.d_model}", formula=formula)  # fmt: skip
 
 
 def _start_formula(start: str) -> str:
@@ -195,9 +259,14 @@ def looped_graph(arch: Architecture, n_keys: int = 1, start: str = "") -> nx.DiG
     they add up to ``arch.flops_per_token(1, n_keys)``.
     """
     nodes = looped_nodes(arch, n_keys, start)
-    entry, end = _entry(nodes), _end(nodes)
+    repeated = _repeated(nodes)
+    entry, end = repeated[0].id, repeated[-1].id
     edges = _outer_edges(arch, nodes, start, entry, end)
-    edges += [Edge(a.id, b.id, "stream") for a, b in pairwise(_repeated(nodes))]
+    edges += [Edge(a.id, b.id, "stream") for a, b in pairwise(repeated)]
+    for node in _held(arch, repeated):
+        edges += [Edge("start", node.id, "held"), Edge(end, node.id, "back")]
+    if arch.inner_cycles:
+        edges.append(Edge(_fast_end(arch, repeated).id, entry, "back"))
     if arch.injection != "none":
         edges.append(Edge(_prompt(nodes), entry, "injection"))
     edges.append(Edge(end, entry, "back"))
@@ -220,16 +289,22 @@ def unrolled_graph(
     after = [
         n if n.depth is None else replace(n, depth=n.depth + later)
         for n in looped
-        if n.part in ("coda", "final norm", "head")
+        if n.part in AFTER
     ]
     copies = [[_copy(n, r, arch.n_block) for n in repeated] for r in range(1, n_recurrences + 1)]
     edges, last = [], "start"
-    for copy in copies:
+    for i, copy in enumerate(copies):
         for node in copy:
             edges.append(Edge(last, node.id, "stream"))
             last = node.id
         if arch.injection != "none":
             edges.append(Edge(_prompt(looped), copy[0].id, "injection"))
+        # The slow state of the recurrence before, and its fast state, into this one.
+        before_it = copies[i - 1] if i else None
+        source = before_it[-1].id if before_it else "start"
+        edges += [Edge(source, node.id, "held") for node in _held(arch, copy)]
+        if arch.inner_cycles and before_it:
+            edges.append(Edge(_fast_end(arch, before_it).id, copy[0].id, "stream"))
     edges += _outer_edges(arch, looped, start, None, last)
     return _graph([*before, *(n for copy in copies for n in copy), *after], edges)
 
@@ -249,7 +324,7 @@ def totals(graph: nx.DiGraph) -> Totals:
     nodes = nodes_of(graph)
     layers = [n for n in nodes if n.kind == "layer"]
     once = {n.weights: n.parameters for n in nodes}
-    unshared = {(n.weights, n.recurrence): n.parameters for n in nodes}
+    unshared = {n.id if n.recurrence else n.weights: n.parameters for n in nodes}
     return Totals(
         unique_depth=len({n.weights for n in layers}),
         effective_depth=len(layers),
@@ -268,12 +343,16 @@ def _repeated(nodes: tuple[Node, ...]) -> list[Node]:
     return [n for n in nodes if n.part in REPEATED]
 
 
-def _entry(nodes: tuple[Node, ...]) -> str:
-    return _repeated(nodes)[0].id
+def _held(arch: Architecture, repeated: list[Node]) -> list[Node]:
+    """Sums that take the slow state from the recurrence's start, but for the first of them."""
+    if not arch.inner_cycles:
+        return []
+    return [n for n in repeated if n.kind == "injection"][1:]
 
 
-def _end(nodes: tuple[Node, ...]) -> str:
-    return _repeated(nodes)[-1].id
+def _fast_end(arch: Architecture, repeated: list[Node]) -> Node:
+    """Where the fast state of a recurrence is ready: the norm of its last inner pass."""
+    return [n for n in repeated if n.kind == "norm"][arch.inner_cycles - 1]
 
 
 def _prompt(nodes: tuple[Node, ...]) -> str:
@@ -286,8 +365,9 @@ def _outer_edges(
 ) -> list[Edge]:
     """Edges of what runs once: prompt to ``e``, ``s_0`` into the block, ``s_R`` to the head."""
     first = [n.id for n in nodes if n.part in ("embedding", "prelude")]
-    last = [end, *(n.id for n in nodes if n.part in ("coda", "final norm", "head"))]
+    last = [end, *(n.id for n in nodes if n.part in AFTER and n.kind != "gate")]
     edges = [Edge(a, b, "stream") for path in (first, last) for a, b in pairwise(path)]
+    edges += [Edge(end, n.id, "stream") for n in nodes if n.kind == "gate"]
     if (start or arch.initial_state) == "embedding":
         edges.append(Edge(first[-1], "start", "stream"))
     if entry is not None:

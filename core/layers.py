@@ -63,6 +63,18 @@ class RMSNorm(nn.Module):
         return wide.to(x.dtype) * self.weight
 
 
+class BareNorm(nn.Module):
+    """``x / sqrt(mean(x^2) + eps)``, computed in float32 whatever the model's dtype."""
+
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise over the last axis; ``[..., d] -> [..., d]``."""
+        return F.rms_norm(x.float(), (x.shape[-1],), None, self.eps).to(x.dtype)
+
+
 class LayerNorm(nn.Module):
     """``(x - mean) / sqrt(var + eps) * weight + bias``, computed in float32."""
 
@@ -81,7 +93,9 @@ class LayerNorm(nn.Module):
 
 
 def make_norm(kind: str, d: int, eps: float) -> nn.Module:
-    """Make an RMSNorm ("rms") or a LayerNorm ("layer")."""
+    """Make an RMSNorm ("rms"), one without weights ("bare"), or a LayerNorm ("layer")."""
+    if kind == "bare":
+        return BareNorm(eps)
     return RMSNorm(d, eps) if kind == "rms" else LayerNorm(d, eps)
 
 
@@ -142,6 +156,8 @@ class DecoderLayer(nn.Module):
         self.norms = nn.ModuleDict(
             {slot: make_norm(s.norm_kind, s.d_model, s.norm_eps) for slot in sorted(s.norms)}
         )
+        if s.attn_gate:
+            self.attn_gate = nn.Linear(s.d_model, s.n_heads * s.d_head, bias="attn_gate" in s.bias)
         if s.qk_norm != "none":
             full = s.qk_norm == "full"
             self.q_norm = RMSNorm(s.d_head * (s.n_heads if full else 1), s.norm_eps)
@@ -188,7 +204,10 @@ class DecoderLayer(nn.Module):
             mixed = pattern @ v
         else:
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=s.causal)
-        return self.attn_proj(mixed.transpose(1, 2).reshape(b, t, -1)), pattern
+        mixed = mixed.transpose(1, 2).reshape(b, t, -1)
+        if s.attn_gate:
+            mixed = torch.sigmoid(self.attn_gate(x)) * mixed
+        return self.attn_proj(mixed), pattern
 
     def mlp(self, x: Tensor) -> Tensor:
         """What the MLP writes; gated: ``down(act(gate) * up)`` with gate first in the file."""

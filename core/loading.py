@@ -117,6 +117,8 @@ def _read_weights(
             done += info.end - info.start
             report(done / total, "reading the weights")
         whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+        if source.rows is not None:
+            whole = whole[source.rows[0] : source.rows[1]].clone()
         weights[parameter] = _arranged(whole, source.how, checkpoint.architecture)
     return weights
 

@@ -6,11 +6,24 @@ the plain forward pass that tests compare the stepper with.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from loopscope.core.architecture import Architecture
-from loopscope.core.layers import DecoderLayer, LayerOutput, make_norm, rope_table
+from loopscope.core.layers import ACTIVATIONS, DecoderLayer, LayerOutput, make_norm, rope_table
+
+
+class Carry(NamedTuple):
+    """All that passes from one recurrence to the next: a looped model has no other memory.
+
+    state : ``s_r``, ``[B, T, d]``; ``z_H`` of a nested loop.
+    fast : ``z_L`` of a nested loop, else None.
+    """
+
+    state: Tensor
+    fast: Tensor | None = None
 
 
 class LoopedModel(nn.Module):
@@ -27,9 +40,9 @@ class LoopedModel(nn.Module):
         def stack(n: int) -> nn.ModuleList:
             return nn.ModuleList(DecoderLayer(arch.layer) for _ in range(n))
 
-        self.embed = nn.Embedding(arch.vocab_size, d)
+        self.embed = nn.Embedding(arch.vocab_size, arch.d_embed)
         self.prelude_layers = stack(arch.n_prelude)
-        self.block = stack(arch.n_block)
+        self.block = stack(arch.n_unique_block)
         self.coda_layers = stack(arch.n_coda)
         if arch.injection == "concat":
             self.adapter = nn.Linear(2 * d, d, bias=False)
@@ -39,10 +52,20 @@ class LoopedModel(nn.Module):
         if arch.final_norm:
             self.final_norm = make_norm(kind, d, eps)
         if arch.learned_positions:
-            self.positions = nn.Embedding(arch.max_positions, d)
+            self.positions = nn.Embedding(arch.max_positions, arch.d_embed)
+        if arch.token_types:
+            self.token_types = nn.Embedding(arch.token_types, arch.d_embed)
+        if arch.embed_width:
+            self.embed_norm = make_norm("layer", arch.d_embed, eps)
+            self.embed_proj = nn.Linear(arch.d_embed, d)
+        if arch.inner_cycles:
+            self.fast_start = nn.Parameter(torch.zeros(d))
+        if arch.head_transform:
+            self.head_dense = nn.Linear(d, arch.d_embed)
+            self.head_norm = make_norm("layer", arch.d_embed, eps)
         if arch.exit_gate:
             self.exit_gate = nn.Linear(d, 1)
-        self.unembed = nn.Linear(d, arch.vocab_size, bias=False)
+        self.unembed = nn.Linear(arch.d_embed, arch.vocab_size, bias=arch.head_transform)
         if arch.tied_head:
             self.unembed.weight = self.embed.weight
         self._rope: dict[tuple[int, torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
@@ -62,6 +85,10 @@ class LoopedModel(nn.Module):
         x: Tensor = self.embed(tokens) * self.arch.embedding_scale
         if self.arch.learned_positions:
             x = x + self.positions.weight[: x.shape[1]]
+        if self.arch.token_types:
+            x = x + self.token_types.weight[0]
+        if self.arch.embed_width:
+            x = self.embed_proj(self.embed_norm(x))
         for layer in self.prelude_layers:
             x = layer(x, self.rope(x)).state
         return x
@@ -72,8 +99,22 @@ class LoopedModel(nn.Module):
             return noise.to(e)
         return e if self.arch.initial_state == "embedding" else torch.zeros_like(e)
 
-    def open_recurrence(self, state: Tensor, e: Tensor, first: bool) -> Tensor:
-        """Input injection: what enters the block's first layer; ``first`` at recurrence 1."""
+    def begin(self, state: Tensor) -> Carry:
+        """What the first recurrence starts from, for a given ``s_0``."""
+        if not self.arch.inner_cycles:
+            return Carry(state)
+        return Carry(state, self.fast_start.to(state).expand_as(state))
+
+    def open_layer(self, x: Tensor, carry: Carry, e: Tensor, layer: int, first: bool) -> Tensor:
+        """What enters ``layer``: the output ``x`` of the one before, unless a pass begins here.
+
+        ``first`` says that this is recurrence 1.
+        """
+        if layer % self.arch.n_stack:
+            return x
+        if carry.fast is not None:
+            return carry.state + carry.fast
+        state = carry.state
         if first and self.arch.skip_first_injection:
             return state
         if self.arch.injection == "concat":
@@ -85,21 +126,29 @@ class LoopedModel(nn.Module):
         self, x: Tensor, layer: int, want_pattern: bool = False, want_writes: bool = False
     ) -> LayerOutput:
         """Run one layer of the recurrent block."""
-        output: LayerOutput = self.block[layer](x, self.rope(x), want_pattern, want_writes)
+        weights = self.arch.weights_of_layer(layer)
+        output: LayerOutput = self.block[weights](x, self.rope(x), want_pattern, want_writes)
         return output
 
-    def close_recurrence(self, x: Tensor, state: Tensor) -> Tensor:
-        """From the block's output and the state it began with to the next state."""
-        if self.arch.closing_norm:
+    def close_layer(self, x: Tensor, carry: Carry, layer: int) -> Carry:
+        """What is carried on after ``layer`` put out ``x``: it changes where a pass ends."""
+        arch = self.arch
+        if (layer + 1) % arch.n_stack:
+            return carry
+        if arch.closing_norm:
             x = self.closing_norm(x)
-        if self.arch.damping != 1.0:
-            x = state + self.arch.damping * (x - state)
-        return x
+        if layer + 1 < arch.n_block:
+            return Carry(carry.state, x)
+        if arch.damping != 1.0:
+            x = carry.state + arch.damping * (x - carry.state)
+        return Carry(x, carry.fast)
 
     def head(self, x: Tensor) -> Tensor:
         """Logit lens: final norm and unembedding, ``[B, T, d]`` to ``[B, T, V]``."""
         if self.arch.final_norm:
             x = self.final_norm(x)
+        if self.arch.head_transform:
+            x = self.head_norm(ACTIVATIONS[self.arch.layer.activation](self.head_dense(x)))
         logits: Tensor = self.unembed(x)
         return logits
 
@@ -111,17 +160,18 @@ class LoopedModel(nn.Module):
             state = layer(state, self.rope(state)).state
         return self.head(state)
 
-    def recur(self, state: Tensor, e: Tensor, first: bool = False) -> Tensor:
+    def recur(self, carry: Carry, e: Tensor, first: bool = False) -> Carry:
         """One whole recurrence without capture, ``s_r`` to ``s_{r+1}``."""
-        x = self.open_recurrence(state, e, first)
-        for layer in range(len(self.block)):
-            x = self.run_layer(x, layer).state
-        return self.close_recurrence(x, state)
+        x = carry.state
+        for layer in range(self.arch.n_block):
+            x = self.run_layer(self.open_layer(x, carry, e, layer, first), layer).state
+            carry = self.close_layer(x, carry, layer)
+        return carry
 
     def forward(self, tokens: Tensor, n_recurrences: int) -> Tensor:
         """Plain forward: logits ``[B, T, V]`` after ``n_recurrences`` from the default start."""
         e = self.prelude(tokens)
-        state = self.initial_state(e)
+        carry = self.begin(self.initial_state(e))
         for r in range(n_recurrences):
-            state = self.recur(state, e, first=r == 0)
-        return self.readout(state)
+            carry = self.recur(carry, e, first=r == 0)
+        return self.readout(carry.state)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.loading import Loaded, package_version
+from loopscope.core.model import Carry
 from loopscope.core.recording import (
     F32,
     TOP_K,
@@ -51,7 +52,7 @@ class Stepper:
         self._recording: Recording | None = None
         self._e: Tensor
         self._x: Tensor
-        self._state: Tensor
+        self._carry: Carry
 
     @property
     def recording(self) -> Recording:
@@ -107,7 +108,8 @@ class Stepper:
             how = "random"
         else:
             how = "zeros"
-        self._x = self._state = loaded.model.initial_state(self._e, noise)
+        self._x = loaded.model.initial_state(self._e, noise)
+        self._carry = loaded.model.begin(self._x)
         info = RunInfo(
             checkpoint=loaded.checkpoint.name,
             weights_hash=loaded.weights_hash,
@@ -123,7 +125,7 @@ class Stepper:
             version=package_version(),
         )
         self._recording = Recording(
-            info, _numpy(self._state), self.capture, loaded.tokenizer.label, self.budget_bytes
+            info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget_bytes
         )
         return self._recording
 
@@ -133,9 +135,7 @@ class Stepper:
         recording, model = self.recording, self.loaded.model
         recurrence, layer = divmod(recording.layers_done, recording.n_layers)
         recording.reserve()
-        x = self._x
-        if layer == 0:
-            x = model.open_recurrence(self._state, self._e, first=recurrence == 0)
+        x = model.open_layer(self._x, self._carry, self._e, layer, first=recurrence == 0)
         out = model.run_layer(x, layer, self.capture.patterns, self.capture.writes)
         step = LayerState(
             recurrence + 1,
@@ -144,16 +144,15 @@ class Stepper:
             None if out.pattern is None else _numpy(out.pattern),
             None if out.writes is None else _numpy(out.writes),
         )
-        closes = layer == recording.n_layers - 1
-        state = model.close_recurrence(out.state, self._state) if closes else None
+        carry = model.close_layer(out.state, self._carry, layer)
+        state = carry.state if layer == recording.n_layers - 1 else None
         coda, logit = (None, None)
         if state is not None and self.capture.readout:
             coda, logit = _top(model.readout(state)), _top(model.head(state))
         # Everything that can fail is done: from here the run and its recording move together.
         recording.append_layer(step)
-        self._x = out.state
+        self._x, self._carry = out.state, carry
         if state is not None:
-            self._state = state
             recording.append_end(_numpy(state), coda, logit)
         return step
 

@@ -196,12 +196,12 @@ class Training:
 
         model = self.model
         e = model.prelude(torch.from_numpy(batch.tokens))
-        state = model.initial_state(e)
+        carry = model.begin(model.initial_state(e))
         ends = []
         for r in range(n_recurrences):
-            state = model.recur(state, e)
+            carry = model.recur(carry, e)
             if r >= n_recurrences - 2:
-                ends.append(state)
+                ends.append(carry.state)
         logits = model.readout(torch.cat(ends))[:, -n:]
         read_at = range(n_recurrences - len(ends) + 1, n_recurrences + 1)
         answers = torch.cat([torch.from_numpy(batch.target(r)) for r in read_at])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loopscope.core.families import decoder, huginn, native
+from loopscope.core.families import albert, decoder, hrm, huginn, native
 from loopscope.core.families.family import Config, Family
 
 FAMILIES: tuple[Family, ...] = (
@@ -10,6 +10,8 @@ FAMILIES: tuple[Family, ...] = (
     huginn.HUGINN,
     huginn.RETROFIT_LLAMA,
     huginn.RETROFIT_OLMO,
+    hrm.FAMILY,
+    albert.FAMILY,
     *decoder.LLAMA_LIKE,
     decoder.GPT2,
     decoder.GPT_NEOX,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loopscope.core.architecture import (
-    ACTIVATION_NAMES,
     PRE_NORM,
     Architecture,
     LayerShape,
@@ -22,7 +21,7 @@ from loopscope.core.architecture import (
     Rope,
     parameter_shapes,
 )
-from loopscope.core.families.family import Config, Family, Source
+from loopscope.core.families.family import Config, Family, Source, read_activation
 from loopscope.core.families.rope import read_rope
 
 OURO_NORMS: dict[NormSlot, str] = {
@@ -93,7 +92,7 @@ def _llama_architecture(config: Config, style: Style) -> Architecture:
             d_mlp=config.size("intermediate_size"),
             norms=frozenset(style.norms),
             norm_eps=eps,
-            activation=_activation(config, "hidden_act", "silu"),
+            activation=read_activation(config, "hidden_act", "silu"),
             rope=read_rope(config, d_head, theta=style.theta),
             qk_norm=style.qk_norm,
             bias=frozenset(bias),
@@ -111,13 +110,6 @@ def _llama_architecture(config: Config, style: Style) -> Architecture:
         exit_gate=style.looped,
         tied_head=config.flag("tie_word_embeddings", False),
     )
-
-
-def _activation(config: Config, key: str, default: str) -> str:
-    name = config.values.get(key, default)
-    if name not in ACTIVATION_NAMES:
-        raise config.error(key, f"{str(name)[:30]!r} is not one of {', '.join(ACTIVATION_NAMES)}")
-    return str(name)
 
 
 def _llama_tensors(arch: Architecture, names: frozenset[str], style: Style) -> dict[str, Source]:
@@ -200,7 +192,7 @@ def _gpt2_architecture(config: Config) -> Architecture:
             norms=PRE_NORM,
             norm_kind="layer",
             norm_eps=eps,
-            activation=_activation(config, "activation_function", "gelu_new"),
+            activation=read_activation(config, "activation_function", "gelu_new"),
             gated=False,
             rope=Rope(pairs="none"),
             bias=frozenset({"qkv", "attn_proj", "mlp"}),
@@ -280,7 +272,7 @@ def _neox_architecture(config: Config) -> Architecture:
             norms=PRE_NORM,
             norm_kind="layer",
             norm_eps=eps,
-            activation=_activation(config, "hidden_act", "gelu"),
+            activation=read_activation(config, "hidden_act", "gelu"),
             gated=False,
             rope=rope,
             parallel=config.flag("use_parallel_residual", True),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from loopscope.core.architecture import Architecture
+from loopscope.core.architecture import ACTIVATION_NAMES, Architecture
 from loopscope.core.errors import CheckpointError
 
 # Sizes above these are a damaged or hostile config, not a model; refusing them early keeps us from
@@ -95,6 +95,14 @@ class Config:
         raise self.error(key, f"expected one of {choices}, got {_short(value)}")
 
 
+def read_activation(config: Config, key: str, default: str) -> str:
+    """Read the name of an activation that `loopscope.core.layers` implements."""
+    name = config.values.get(key, default)
+    if name not in ACTIVATION_NAMES:
+        raise config.error(key, f"{str(name)[:30]!r} is not one of {', '.join(ACTIVATION_NAMES)}")
+    return str(name)
+
+
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
@@ -106,10 +114,13 @@ class Source:
 
     how : "stack" puts them below each other (q, k and v); "transpose" turns one over (GPT-2's
         Conv1D); "interleaved" sorts GPT-NeoX's rows (head, q/k/v, d_head) into all q, all k, all v.
+    rows : (first, end, all): only rows ``first`` to ``end - 1`` of the tensor, which must have
+        ``all`` of them; None takes it whole.
     """
 
     names: tuple[str, ...]
     how: Literal["stack", "transpose", "interleaved"] = "stack"
+    rows: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

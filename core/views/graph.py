@@ -39,7 +39,7 @@ PARAMETERS = Formula(
 )
 DEEP_PARAMETERS = Formula(
     "parameters not shared",
-    "unique + (R − 1) · (injection + block + closing norm)",
+    "unique + (R − 1) · (injection + block + closing norm); each inner pass of a nested loop counts",
     "entries",
     "as if each recurrence had weights of its own",
 )
@@ -131,11 +131,9 @@ class Data(ViewData):
 
     def ran(self, node: Node, recurrence: int) -> bool:
         """Whether the copy of ``node`` at ``recurrence`` has run."""
-        if node.part == "block":
-            return (recurrence - 1) * self.n_layers + (node.layer or 0) < self.layers_done
-        if node.part == "closing norm":
+        if node.key == "closing norm":
             return recurrence <= self.n_complete
-        return (recurrence - 1) * self.n_layers < self.layers_done
+        return (recurrence - 1) * self.n_layers + node.step < self.layers_done
 
     def is_expanded(self, node: Node) -> bool:
         """Whether ``node`` is drawn as attention and MLP."""
@@ -245,7 +243,7 @@ def _totals(arch: Architecture, copies: int, n_keys: int) -> Totals:
 
 def _hues(nodes: tuple[Node, ...]) -> dict[str, int]:
     """Number the sets of weights: layers first, so that they have the plainest colours."""
-    kinds = ("layer", "injection", "embedding", "head", "norm")
+    kinds = ("layer", "injection", "embedding", "head", "norm", "start", "gate")
     parts = ("block", "prelude", "coda")
     having = [n for n in nodes if n.weights]
     having.sort(key=lambda n: (kinds.index(n.kind), parts.index(n.part) if n.part in parts else 0))

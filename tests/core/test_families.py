@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from models import tiny_architecture
 
 from loopscope.core.architecture import with_loop
 from loopscope.core.checkpoint import open_checkpoint
@@ -128,6 +130,113 @@ def test_deep_decoders_equal_transformers(case: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(arrays["attention"][0], attention, atol=1e-4)
     np.testing.assert_allclose(arrays["logits"][0], logits, atol=1e-4)
     assert loaded.architecture.trained_recurrences == 1
+
+
+HRM = SMALL | {"hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 80, "head_dim": 16}
+HRM_CASES = {
+    "hrm": HRM | {"num_hidden_layers": 2, "H_cycles": 2, "L_cycles": 3},
+    "hrm tied, biases, scale": HRM | {
+        "num_hidden_layers": 1, "H_cycles": 3, "L_cycles": 1, "tie_word_embeddings": True,
+        "attention_bias": True, "mlp_bias": True, "embedding_scale": 2.5},
+    "hrm deep inner": HRM | {"num_hidden_layers": 3, "H_cycles": 1, "L_cycles": 2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HRM_CASES)
+def test_hrm_text_equals_transformers_in_every_inner_and_outer_cycle(
+    case: str, tmp_path: Path
+) -> None:
+    config = HRM_CASES[case]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import transformers
+
+        torch.manual_seed(0)
+        made = transformers.HrmTextConfig(**config)
+        model = transformers.HrmTextForCausalLM._from_config(made, attn_implementation="eager")
+        model = model.float().eval()
+        model.model.z_L_init.data.normal_()
+        for p in model.parameters():
+            if p.ndim == 1:
+                p.data += 0.1 * torch.randn_like(p)
+        states: list[torch.Tensor] = []
+        slow: list[torch.Tensor] = []
+        for stack in (model.model.L_module, model.model.H_module):
+            for layer in stack.layers:
+                layer.register_forward_hook(lambda m, i, o: states.append(o))
+        model.model.H_module.register_forward_hook(lambda m, i, o: slow.append(o))
+        with torch.no_grad():
+            out = model(torch.tensor([IDS]), output_attentions=True, use_cache=False)
+            logits = torch.stack([model.lm_head(z)[0] for z in slow]).numpy()
+        model.save_pretrained(tmp_path)
+    loaded = load(str(tmp_path), "cpu")
+    arch = loaded.architecture
+    n, inner, outer = config["num_hidden_layers"], config["L_cycles"], config["H_cycles"]
+    assert (arch.trained_recurrences, arch.n_block) == (outer, (inner + 1) * n)
+    assert arch.unique_depth == 2 * n
+    arrays = trace(loaded, loaded.tokenizer.from_ids(IDS), outer)
+    shape = (outer, arch.n_block, len(IDS), 48)
+    truth = torch.stack(states).numpy().reshape(shape)
+    np.testing.assert_allclose(arrays["layer_states"], truth, atol=1e-4)
+    attention = torch.stack(out.attentions).numpy().reshape(*shape[:2], 4, len(IDS), len(IDS))
+    np.testing.assert_allclose(arrays["attention"], attention, atol=1e-4)
+    np.testing.assert_allclose(arrays["logits"], logits, atol=1e-4)
+    np.testing.assert_allclose(arrays["logits"][-1], out.logits[0].numpy(), atol=1e-4)
+    assert arch.n_parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_layers_of_a_nested_loop_say_which_cycle_they_are_in() -> None:
+    arch = replace(tiny_architecture(), inner_cycles=2, n_block=6, injection="none")
+    assert [arch.layer_mark(i) for i in range(6)] == ["L1.0", "L1.1", "L2.0", "L2.1", "H.0", "H.1"]
+    assert arch.layer_name(3) == "L cycle 2, layer 1"
+    assert arch.layer_name(4) == "H, layer 0"
+    assert [arch.weights_of_layer(i) for i in range(6)] == [0, 1, 0, 1, 2, 3]
+
+
+ALBERT = SMALL | {"embedding_size": 24, "hidden_size": 48, "num_attention_heads": 4,
+                  "intermediate_size": 80, "num_hidden_layers": 5,
+                  "classifier_dropout_prob": 0.0}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{}, {"inner_group_num": 2, "hidden_act": "gelu"}])
+@pytest.mark.parametrize("head", ["AlbertForMaskedLM", "AlbertForPreTraining"])
+def test_albert_equals_transformers(changes: dict, head: str, tmp_path: Path) -> None:
+    config = ALBERT | changes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import transformers
+
+        torch.manual_seed(0)
+        made = transformers.AlbertConfig(**config)
+        model = getattr(transformers, head)._from_config(made, attn_implementation="eager")
+        model = model.float().eval()
+        for p in model.parameters():
+            if p.ndim == 1:
+                p.data += 0.1 * torch.randn_like(p)
+        with torch.no_grad():
+            out = model(torch.tensor([IDS]), output_hidden_states=True, output_attentions=True)
+            n = config.get("inner_group_num", 1)
+            ends = out.hidden_states[1:][n - 1 :: n]
+            logits = torch.stack([model.predictions(s)[0] for s in ends]).numpy()
+        model.save_pretrained(tmp_path)
+    loaded = load(str(tmp_path), "cpu")
+    assert loaded.architecture.masked
+    arrays = trace(loaded, loaded.tokenizer.from_ids(IDS), 5)
+    shape = (5, n, len(IDS), 48)
+    np.testing.assert_allclose(
+        arrays["layer_states"], torch.stack(out.hidden_states[1:]).numpy().reshape(shape), atol=1e-4
+    )
+    attention = torch.stack(out.attentions).numpy().reshape(5, n, 4, len(IDS), len(IDS))
+    np.testing.assert_allclose(arrays["attention"], attention, atol=1e-4)
+    np.testing.assert_allclose(arrays["logits"], logits, atol=1e-4)
+    used = [
+        p for name, p in model.named_parameters() if not name.startswith(("sop", "albert.pool"))
+    ]
+    assert loaded.architecture.n_parameters == sum(p.numel() for p in used)
+    made.num_hidden_groups = 2
+    made.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="'num_hidden_groups': 2 groups are not one"):
+        open_checkpoint(str(tmp_path))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

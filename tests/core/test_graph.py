@@ -45,6 +45,54 @@ def test_totals_of_nodes_agree_with_the_architecture(
     assert totals(looped_graph(arch, 9)).parameters == arch.n_parameters
 
 
+FAMILIES = {
+    "nested": {"inner_cycles": 2, "n_block": 6, "injection": "none", "closing_norm": True,
+               "initial_state": "embedding", "final_norm": False, "n_prelude": 0, "n_coda": 0},
+    "exit gate": {"injection": "none", "initial_state": "embedding", "final_norm": False,
+                  "exit_gate": True, "n_prelude": 0, "n_coda": 0},
+    "masked": {"injection": "none", "initial_state": "embedding", "closing_norm": False,
+               "final_norm": False, "learned_positions": True, "embed_width": 8,
+               "token_types": 2, "head_transform": True, "tied_head": True,
+               "n_prelude": 0, "n_coda": 0},
+    "untied masked": {"embed_width": 8, "head_transform": True, "tied_head": False},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("r", [1, 2, 5])
+def test_totals_agree_for_what_only_some_families_have(family: str, r: int) -> None:
+    arch = replace(architecture(n_block=3), **FAMILIES[family])
+    loop, run = totals(looped_graph(arch, 7)), totals(unrolled_graph(arch, r, 7))
+    entries = sum(math.prod(s) for s in parameter_shapes(arch).values())
+    assert loop.parameters == run.parameters == arch.n_parameters == entries
+    assert run.unique_depth == arch.unique_depth
+    assert run.effective_depth == arch.effective_depth(r)
+    assert (loop.flops, run.flops) == (arch.flops_per_token(1, 7), arch.flops_per_token(r, 7))
+    # As if every copy in the picture had weights of its own.
+    assert arch.effective_parameters(r) == sum(
+        {(n.id if n.recurrence else n.weights): n.parameters
+         for n in nodes_of(unrolled_graph(arch, r, 7))}.values()
+    )  # fmt: skip
+
+
+def test_a_nested_loop_has_its_inner_passes_and_both_states() -> None:
+    arch = replace(architecture(n_block=3), **FAMILIES["nested"])
+    run = unrolled_graph(arch, 2)
+    assert nx.is_directed_acyclic_graph(run)
+    chain = [n.label for n in nodes_of(run) if n.recurrence == 2]
+    assert chain == [
+        "z_L + z_H", "L1.0", "L1.1", "closing norm", "z_L + z_H", "L2.0", "L2.1", "closing norm",
+        "z_H + z_L", "H.0", "H.1", "closing norm",
+    ]  # fmt: skip
+    # z_H of recurrence 1 goes into all three sums of recurrence 2, its z_L into the first.
+    into = {n: sorted(run.predecessors(f"sum.{n}@2")) for n in range(3)}
+    assert into[0] == ["closing norm.1@1", "closing norm@1"]
+    assert into[1] == ["closing norm.0@2", "closing norm@1"]
+    assert into[2] == ["closing norm.1@2", "closing norm@1"]
+    weights = [n.weights for n in nodes_of(run) if n.part == "block" and n.recurrence == 1]
+    assert weights == ["block.0", "block.1", "block.0", "block.1", "block.2", "block.3"]
+
+
 def test_sizes_by_hand() -> None:
     # d 16, 2 heads of 8, MLP 64 not gated, 2 norms, 40 tokens, prelude 1 + block 2 + coda 1.
     layer = 3 * 16 * 16 + 16 * 16 + 2 * 16 * 64 + 2 * 16

@@ -1,0 +1,129 @@
+"""HRM-Text: nested loops over a fast and a slow state (``model_type: hrm_text``).
+
+Source: sapientinc/HRM-Text-1B and the `transformers` implementation of ``hrm_text``. For each of
+``H_cycles``: ``L_cycles`` times ``z_L = L_module(z_L + z_H)``, then ``z_H = H_module(z_H + z_L)``;
+``logits = lm_head(z_H)``. A module is a stack of pre-norm layers whose attention has a sigmoid
+gate, and a closing norm; no norm has weights. ``z_H`` starts at the scaled embedding, ``z_L`` at a
+learned vector. One of our recurrences is one H cycle. Prompts are read causally: the two-way mask
+over an instruction's tokens (``prefix_lm``) is not applied.
+"""
+
+from __future__ import annotations
+
+from loopscope.core.architecture import (
+    PRE_NORM,
+    Architecture,
+    LayerShape,
+    parameter_shapes,
+)
+from loopscope.core.families.family import Config, Family, Source, read_activation
+from loopscope.core.families.rope import read_rope
+
+MODEL_TYPE = "hrm_text"
+# A config that claims more is damaged; each cycle is a whole pass to lay out and to draw.
+MOST_CYCLES = 1024
+NAMED = {
+    "embed.weight": "model.embed_tokens.weight",
+    "fast_start": "model.z_L_init",
+    "unembed.weight": "lm_head.weight",
+}
+INSIDE = {
+    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "attn_proj": ("self_attn.o_proj",),
+    "attn_gate": ("self_attn.gate_proj",),
+    "mlp_up": ("mlp.gate_proj", "mlp.up_proj"),
+    "mlp_down": ("mlp.down_proj",),
+}
+
+
+def _cycles(config: Config, key: str, default: int) -> int:
+    cycles = config.size(key, default)
+    if cycles > MOST_CYCLES:
+        raise config.error(key, f"{cycles} is not between 1 and {MOST_CYCLES}")
+    return cycles
+
+
+def _architecture(config: Config) -> Architecture:
+    d, heads = config.size("hidden_size"), config.size("num_attention_heads")
+    d_head = config.opt_size("head_dim") or d // heads
+    inner = _cycles(config, "L_cycles", 3)
+    # Older files give the layers of one stack as num_hidden_layers and leave the other key out.
+    n_stack = config.opt_size("num_layers_per_stack") or config.size("num_hidden_layers")
+    eps = config.number("rms_norm_eps", 1e-6)
+    scale = config.values.get("embedding_scale")
+    bias: set[str] = set()
+    if config.flag("attention_bias", False):
+        bias |= {"qkv", "attn_proj", "attn_gate"}
+    if config.flag("mlp_bias", False):
+        bias.add("mlp")
+    return Architecture(
+        family=MODEL_TYPE,
+        vocab_size=config.size("vocab_size"),
+        layer=LayerShape(
+            d_model=d,
+            n_heads=heads,
+            n_kv_heads=heads,
+            d_head=d_head,
+            d_mlp=config.size("intermediate_size"),
+            norms=PRE_NORM,
+            norm_kind="bare",
+            norm_eps=eps,
+            activation=read_activation(config, "hidden_act", "silu"),
+            rope=read_rope(config, d_head),
+            attn_gate=True,
+            bias=frozenset(bias),
+        ),
+        n_prelude=0,
+        n_block=(inner + 1) * n_stack,
+        n_coda=0,
+        trained_recurrences=_cycles(config, "H_cycles", 2),
+        max_positions=config.size("max_position_embeddings", 2048),
+        norm_eps=eps,
+        embedding_scale=config.number("embedding_scale")
+        if scale is not None
+        else 1 / config.number("initializer_range", 0.02),
+        injection="none",
+        closing_norm=True,
+        final_norm=False,
+        initial_state="embedding",
+        tied_head=config.flag("tie_word_embeddings", False),
+        inner_cycles=inner,
+    )
+
+
+def _tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
+    sources = {}
+    for ours in parameter_shapes(arch):
+        if ours in NAMED:
+            sources[ours] = Source((NAMED[ours],))
+            continue
+        _, index, place, kind = ours.split(".")
+        module, layer = divmod(int(index), arch.n_stack)
+        stack = f"model.{'LH'[module]}_module.layers.{layer}"
+        fused = _fused(arch, stack, place, kind)
+        if fused is not None and fused.names[0] in names:
+            sources[ours] = fused
+        else:
+            sources[ours] = Source(tuple(f"{stack}.{name}.{kind}" for name in INSIDE[place]))
+    return sources
+
+
+def _fused(arch: Architecture, stack: str, place: str, kind: str) -> Source | None:
+    """Published files keep gate, q, k and v in one tensor, and gate and up of the MLP."""
+    width = arch.layer.n_heads * arch.layer.d_head
+    if place in ("qkv", "attn_gate"):
+        rows = (0, width, 4 * width) if place == "attn_gate" else (width, 4 * width, 4 * width)
+        return Source((f"{stack}.attn.gqkv_proj.{kind}",), rows=rows)
+    if place == "mlp_up":
+        return Source((f"{stack}.mlp.gate_up_proj.{kind}",))
+    return Source((f"{stack}.attn.o_proj.{kind}",)) if place == "attn_proj" else None
+
+
+FAMILY = Family(
+    MODEL_TYPE,
+    "HRM-Text",
+    lambda config, tensors: f"model_type {MODEL_TYPE}" if config.model_type == MODEL_TYPE else None,
+    _architecture,
+    _tensors,
+    lambda name: name == "lm_head.weight" or name.endswith("rotary_emb.inv_freq"),
+)
