@@ -265,6 +265,8 @@ class Window(QMainWindow):
         prompt = self._first_prompt or self.settings.prompts.get(self._opening)
         if prompt is None:
             prompt = DEFAULT_PROMPT if arch.family == "native" else "The square root of 16 is"
+            if arch.masked and (mask := loaded.tokenizer.mask_token):
+                prompt += f" {mask}."
             if checkpoint.tokenizer_file is None:
                 prompt = "#" + ",".join(str(i % arch.vocab_size) for i in range(1, 9))
         self.prompt_bar.set_prompt(prompt)
@@ -312,9 +314,14 @@ class Window(QMainWindow):
         self.settings.remember_prompt(request.prompt)
         self.prompt_bar.set_history(self.settings.history)
         if self._fresh:
-            # The last token is the one whose answer a reader waits for.
+            # The last token (or the last masked one) is the one whose answer a reader waits for.
             self._fresh = False
-            self.bench.select({"token": recording.n_tokens - 1, "tokens": ()})
+            loaded = self.bench.runner.loaded
+            mask = None if loaded is None else loaded.tokenizer.mask_token
+            labels = recording.info.token_labels
+            masked = [i for i, label in enumerate(labels) if mask and label == mask]
+            token = masked[-1] if masked else recording.n_tokens - 1
+            self.bench.select({"token": token, "tokens": ()})
         self._show_place()
 
     def _on_progressed(self) -> None:
@@ -336,14 +343,17 @@ class Window(QMainWindow):
         if recording is None:
             return
         under_way = recording.layers_done % recording.n_layers
+        arch = recording.info.architecture
+        mark = arch.layer_mark(under_way - 1) if under_way and arch.inner_cycles else ""
         self.transport.show_run(
             recording.n_recurrences,
             bench.selection.recurrence,
-            recording.info.architecture.trained_recurrences,
+            arch.trained_recurrences,
             bench.play.playing,
             bench.play.following,
             under_way or None,
             recording.n_layers,
+            mark,
         )
         self._show_place()
 

@@ -11,25 +11,23 @@ from loopscope.core.selection import Selection
 def model_line(checkpoint: Checkpoint) -> str:
     """``bundled:looped · 210 k params · 1 + 2-layer block + 1 · trained to R = 20``."""
     arch = checkpoint.architecture
-    block = f"{arch.n_block}-layer block"
+    block = arch.block_words
     around = (
         f"{arch.n_prelude} + {block} + {arch.n_coda}" if arch.n_prelude or arch.n_coda else block
     )
-    return "  ·  ".join(
-        (
-            checkpoint.name,
-            f"{count(arch.n_parameters)} params",
-            around,
-            f"trained to R = {arch.trained_recurrences}",
-        )
-    )
+    parts = [checkpoint.name, f"{count(arch.n_parameters)} params", around]
+    if not arch.deep:
+        parts.append(f"trained to R = {arch.trained_recurrences}")
+    return "  ·  ".join(parts)
 
 
 def place(selection: Selection, recording: Recording) -> str:
     """Where the cursor is: "recurrence 7, layer 1 (of 0-1), head 3, token 10 'a'"."""
     arch = recording.info.architecture
     last = recording.n_layers - 1
-    layers = f"layer {selection.layer}" + (f" (of 0–{last})" if last else "")
+    layers = arch.layer_name(min(selection.layer, last))
+    if last and not arch.inner_cycles:
+        layers += f" (of 0–{last})"
     label = recording.info.token_labels[selection.token]
     where = "initial state" if selection.recurrence == 0 else f"recurrence {selection.recurrence}"
     shown = len(selection.shown_tokens(recording.n_tokens))

@@ -180,6 +180,8 @@ class Architecture:
         of them) or "embedding" (``s_0 = e``).
     exit_gate
         Ouro's gate: hazard ``sigmoid(w s_r + b)`` after each recurrence.
+    exit_threshold
+        Share of the exit distribution at which the model leaves; 1 never does before the end.
     inner_cycles
         Passes of the fast stack in one recurrence; 0 for a loop that is not nested.
     embed_width
@@ -212,6 +214,7 @@ class Architecture:
     initial_state: Literal["zeros", "normal", "truncated", "embedding"] = "zeros"
     start_std: float = 1.0
     exit_gate: bool = False
+    exit_threshold: float = 1.0
     tied_head: bool = False
     inner_cycles: int = 0
     embed_width: int = 0
@@ -258,6 +261,24 @@ class Architecture:
             return str(layer)
         cycle, inner = divmod(layer, self.n_stack)
         return f"L{cycle + 1}.{inner}" if cycle < self.inner_cycles else f"H.{inner}"
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """`layer_name` of every layer of a recurrence."""
+        return tuple(map(self.layer_name, range(self.n_block)))
+
+    def head_name(self, layer: int, head: int) -> str:
+        """``layer.head``, such as "1.0", or "L2.1.0" in a nested loop."""
+        return f"{self.layer_mark(layer)}.{head}"
+
+    @property
+    def block_words(self) -> str:
+        """What the block is: "2-layer block", or "nested block of 3 x 2 + 2 layers"."""
+        if self.deep and self.damping == 1 and self.n_block == self.unique_depth:
+            return f"deep, {self.n_block} layers run once"
+        if not self.inner_cycles:
+            return f"{self.n_block}-layer block"
+        return f"nested block, L {self.inner_cycles} × {self.n_stack} + H {self.n_stack} layers"
 
     @property
     def masked(self) -> bool:

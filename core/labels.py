@@ -9,7 +9,7 @@ def visible(text: str) -> str:
     r"""Return ``text`` with its spaces, newlines and control characters made visible.
 
     Space is ``␣``, newline ``⏎``, tab ``⇥``, no text at all ``∅``; what else cannot be printed is
-    written as Python would, such as ``\\x07``. Marks of byte-level tokenizers (``Ġ``) stay.
+    written as Python would, such as ``\\x07``.
     """
     if not text:
         return "∅"

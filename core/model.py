@@ -152,6 +152,10 @@ class LoopedModel(nn.Module):
         logits: Tensor = self.unembed(x)
         return logits
 
+    def hazard(self, state: Tensor) -> Tensor:
+        """Chance that the exit gate leaves at this state, ``[B, T, d]`` to ``[B, T]``."""
+        return torch.sigmoid(self.exit_gate(state)[..., 0])
+
     def readout(self, state: Tensor) -> Tensor:
         """Coda lens: coda, final norm and unembedding, ``[B, T, d]`` to ``[B, T, V]``."""
         if self.arch.pre_coda_norm:

@@ -108,6 +108,7 @@ class IterationState:
     step_size : float32 ``[T]``, ``||s_r - s_{r-1}||``.
     relative_step : float32 ``[T]``, ``||s_r - s_{r-1}|| / ||s_r||`` (arXiv 2502.05171).
     coda_lens, logit_lens : answers of ``head(coda(s_r))`` and of ``head(norm(s_r))``, or None.
+    hazard : float32 ``[T]``, what an exit gate gives this recurrence, or None without one.
     """
 
     recurrence: int
@@ -119,6 +120,7 @@ class IterationState:
     relative_step: F32
     coda_lens: TopAnswers | None
     logit_lens: TopAnswers | None
+    hazard: F32 | None = None
 
 
 class _Rows:
@@ -155,6 +157,7 @@ class _Series:
     layers: _Rows
     patterns: _Rows | None
     writes: _Rows | None
+    hazards: _Rows | None
     answers: dict[str, tuple[_Rows, _Rows]] = field(default_factory=dict)
 
 
@@ -197,6 +200,7 @@ class Recording:
             layers=_Rows((t, d), np.float32),
             patterns=_Rows((heads, t, t), np.float32) if capture.patterns else None,
             writes=_Rows((t, 2), np.float32) if capture.writes else None,
+            hazards=_Rows((t,), np.float32) if capture.readout and arch.exit_gate else None,
         )
         if capture.readout:
             k = min(TOP_K, arch.vocab_size)
@@ -235,7 +239,7 @@ class Recording:
 
     def _all_rows(self) -> list[_Rows]:
         s = self._rows
-        kept = [s.state, s.layers, s.patterns, s.writes]
+        kept = [s.state, s.layers, s.patterns, s.writes, s.hazards]
         kept += [rows for pair in s.answers.values() for rows in pair]
         return [rows for rows in kept if rows is not None]
 
@@ -266,7 +270,11 @@ class Recording:
         self._layers_done += 1
 
     def append_end(
-        self, state: F32, coda_lens: TopAnswers | None, logit_lens: TopAnswers | None
+        self,
+        state: F32,
+        coda_lens: TopAnswers | None,
+        logit_lens: TopAnswers | None,
+        hazard: F32 | None = None,
     ) -> None:
         """Close the recurrence whose last layer was just appended."""
         if self._layers_done != (self._recurrences + 1) * self._n_layers:
@@ -279,6 +287,8 @@ class Recording:
                 ids, probabilities = self._rows.answers[lens]
                 ids.append(answers.ids)
                 probabilities.append(answers.probabilities)
+        if self._rows.hazards is not None:
+            self._rows.hazards.append(_given(hazard, "hazard"))
         self._recurrences += 1
 
     # ---- reading (anyone) ----
@@ -319,6 +329,12 @@ class Recording:
         norm = np.linalg.norm(self.states[1:], axis=-1)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(np.where(norm > 0, self.step_size / norm, np.nan), dtype=np.float32)
+
+    @property
+    def hazards(self) -> F32 | None:
+        """Hazards of the exit gate, float32 ``[R, T]``, or None without a gate."""
+        rows = self._rows.hazards
+        return None if rows is None else rows.rows(self._recurrences)
 
     def answers(self, lens: str) -> TopAnswers | None:
         """Answers of ``lens`` ("coda" or "logit") by recurrence, ``[R, T, k]``, or None."""
@@ -366,6 +382,7 @@ class Recording:
             relative,
             coda,
             logit,
+            None if self.hazards is None else self.hazards[i],
         )
 
 

@@ -146,14 +146,16 @@ class Stepper:
         )
         carry = model.close_layer(out.state, self._carry, layer)
         state = carry.state if layer == recording.n_layers - 1 else None
-        coda, logit = (None, None)
+        coda, logit, hazard = None, None, None
         if state is not None and self.capture.readout:
             coda, logit = _top(model.readout(state)), _top(model.head(state))
+            if model.arch.exit_gate:
+                hazard = _numpy(model.hazard(state))
         # Everything that can fail is done: from here the run and its recording move together.
         recording.append_layer(step)
         self._x, self._carry = out.state, carry
         if state is not None:
-            recording.append_end(_numpy(state), coda, logit)
+            recording.append_end(_numpy(state), coda, logit, hazard)
         return step
 
     def step(self) -> IterationState:

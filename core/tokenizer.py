@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from loopscope.core.errors import CheckpointError, PromptError
 
@@ -36,6 +38,7 @@ class PromptTokenizer:
     def __init__(self, file: Path | None, vocab_size: int, max_positions: int) -> None:
         self.vocab_size, self.max_positions = vocab_size, max_positions
         self._tokenizer = None
+        self._spelling, self._added = "", frozenset[int]()
         if file is not None:
             from tokenizers import Tokenizer
 
@@ -44,6 +47,8 @@ class PromptTokenizer:
             except Exception as error:  # the library raises bare Exception
                 problem = " ".join(str(error).split())[:200]
                 raise CheckpointError(f"{file}: cannot be read: {problem}") from None
+            self._spelling = _spelling(self._tokenizer.decoder)
+            self._added = frozenset(self._tokenizer.get_added_tokens_decoder())
         self.label = lru_cache(maxsize=1 << 16)(self._label)
 
     def _label(self, token_id: int) -> str:
@@ -51,7 +56,17 @@ class PromptTokenizer:
         if self._tokenizer is None:
             return str(token_id)
         text = self._tokenizer.id_to_token(token_id)
-        return str(token_id) if text is None else str(text)
+        if text is None:
+            return str(token_id)
+        return str(text) if token_id in self._added else readable(str(text), self._spelling)
+
+    @property
+    def mask_token(self) -> str | None:
+        """The tokenizer's mask ("[MASK]" or "<mask>"), or None when it has none."""
+        if self._tokenizer is None:
+            return None
+        known = (str(self._tokenizer.id_to_token(i)) for i in self._added)
+        return next((text for text in known if text.strip("[]<>").lower() == "mask"), None)
 
     def encode(self, text: str) -> Prompt:
         """Tokenise ``text``, or read token ids written as ``#1,2,3``.
@@ -94,6 +109,40 @@ class PromptTokenizer:
                 f"this model has positions for {self.max_positions}"
             )
         return Prompt(text, token_ids, tuple(self.label(i) for i in token_ids))
+
+
+def _spelling(decoder: Any) -> str:
+    """How a tokenizer writes its pieces: "bytes", "metaspace" or plainly ("")."""
+    if decoder is None:
+        return ""
+    state = json.loads(decoder.__getstate__())
+    parts = state.get("decoders", [state])
+    kinds = {part.get("type") for part in parts}
+    if "ByteLevel" in kinds:
+        return "bytes"
+    return "metaspace" if kinds & {"Metaspace", "ByteFallback"} else ""
+
+
+@lru_cache(maxsize=1)
+def _byte_of() -> dict[str, int]:
+    """Characters that byte-level tokenizers write bytes with (GPT-2's ``bytes_to_unicode``)."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [b for b in range(256) if b not in printable]
+    table = {chr(b): b for b in printable}
+    return table | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+def readable(piece: str, spelling: str) -> str:
+    r"""Return the text of one piece; bytes that are no whole character are written ``\xe4``."""
+    if spelling == "metaspace":
+        if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
+            byte = int(piece[3:5], 16)
+            return chr(byte) if byte < 128 else f"\\x{byte:02x}"
+        return piece.replace("▁", " ")
+    table = _byte_of()
+    if spelling != "bytes" or any(c not in table for c in piece):
+        return piece
+    return bytes(table[c] for c in piece).decode("utf-8", errors="backslashreplace")
 
 
 def _looks_like_ids(text: str) -> bool:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt
 from PySide6.QtGui import (
     QColor,
+    QFont,
     QFontMetricsF,
     QKeyEvent,
     QMouseEvent,
@@ -32,10 +33,16 @@ from loopscope.widgets.view import View
 
 MARGIN = 8.0
 LINE = 17.0
-MIN_ROW, MAX_ROW = 7.0, 52.0
+MIN_ROW, MAX_ROW = 16.0, 52.0  # the least that holds a small label
 MIN_COLUMN, MAX_COLUMN = 72.0, 132.0
 # Labels for narrow boxes.
-SHORT = {"embedding": "embed", "closing norm": "norm", "final norm": "norm", "add e": "⊕"}
+SHORT = {
+    "embedding": "embed",
+    "closing norm": "norm",
+    "final norm": "norm",
+    "z_L + z_H": "⊕",
+    "z_H + z_L": "⊕",
+}
 LOOP_COLUMNS = 3
 
 
@@ -55,7 +62,9 @@ class GraphView(View):
         self.setMinimumSize(160, 100)
         self.bar = QScrollBar(Qt.Orientation.Horizontal, self)
         self.bar.valueChanged.connect(lambda _: self.update())
-        self._followed = (-1, -1)
+        self.side_bar = QScrollBar(Qt.Orientation.Vertical, self)
+        self.side_bar.valueChanged.connect(lambda _: self.update())
+        self._followed = (-1, -1, -1)
         self._drawn, self._drawn_key = QPixmap(), ()
 
     # ---- what the app says ----
@@ -67,11 +76,12 @@ class GraphView(View):
 
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Move the cursor's outline; the strip follows its recurrence."""
-        place = (selection.recurrence, -1 if self.data is None else self.data.n_copies)
+        copies = -1 if self.data is None else self.data.n_copies
+        place = (selection.recurrence, selection.layer, copies)
         self.selection, self._hover = selection, hover
         if place != self._followed:
             self._followed = place
-            self._bring_into_sight(selection.recurrence)
+            self._bring_into_sight(selection)
         self.update()
 
     def set_theme(self, theme: Theme) -> None:
@@ -83,19 +93,24 @@ class GraphView(View):
         """There is no run."""
         self.data = self.layout_of = None
         self.bar.hide()
+        self.side_bar.hide()
         self.update()
 
     def reset_view(self) -> None:
         """Go back to the cursor's recurrence."""
-        self._bring_into_sight(self.selection.recurrence)
+        self._bring_into_sight(self.selection)
 
     # ---- geometry ----
+    @property
+    def room(self) -> float:
+        """Height left for the pictures between the words above and below them."""
+        return self.height() - 2 * MARGIN - 3 * LINE - 18
+
     @property
     def row(self) -> float:
         """Height of a row in pixels."""
         assert self.layout_of is not None
-        room = self.height() - 2 * MARGIN - 3 * LINE - 18
-        return max(MIN_ROW, min(MAX_ROW, room / (self.layout_of.height + 1.1)))
+        return max(MIN_ROW, min(MAX_ROW, self.room / (self.layout_of.height + 1.1)))
 
     @property
     def column(self) -> float:
@@ -105,7 +120,7 @@ class GraphView(View):
     @property
     def top(self) -> float:
         """Where row 0 begins."""
-        return MARGIN + LINE + 0.75 * self.row
+        return MARGIN + LINE + 0.75 * self.row - self.side_bar.value()
 
     @property
     def strip(self) -> QRectF:
@@ -113,9 +128,24 @@ class GraphView(View):
         left = MARGIN + LOOP_COLUMNS * self.column + 14
         return QRectF(left, 0, max(self.width() - left, 1), self.height())
 
+    @property
+    def window_of_pictures(self) -> QRectF:
+        """Where pictures may be drawn: between the words above and below."""
+        if self.side_bar.maximum() == 0:
+            return QRectF(self.rect())
+        return QRectF(0, MARGIN + LINE, self.width(), self.room)
+
     def _place_bar(self) -> None:
-        if self.data is None:
+        if self.data is None or self.layout_of is None:
             return
+        below = max(0, round((self.layout_of.height + 1.1) * self.row - self.room))
+        wide = self.side_bar.sizeHint().width()
+        self.side_bar.setVisible(below > 0)
+        self.side_bar.setRange(0, below)
+        self.side_bar.setPageStep(max(round(self.room), 1))
+        self.side_bar.setSingleStep(round(self.row))
+        place = (self.width() - wide, round(MARGIN + LINE), wide, max(round(self.room), 1))
+        self.side_bar.setGeometry(*place)
         strip = self.strip
         width = (self.data.n_copies + 2) * self.column + MARGIN
         over = max(0, round(width - strip.width()))
@@ -126,10 +156,20 @@ class GraphView(View):
         high = self.bar.sizeHint().height()
         self.bar.setGeometry(round(strip.left()), self.height() - high, round(strip.width()), high)
 
-    def _bring_into_sight(self, recurrence: int) -> None:
-        if self.data is None or recurrence < 1:
+    def _bring_into_sight(self, selection: Selection) -> None:
+        recurrence = selection.recurrence
+        if self.data is None or self.layout_of is None or recurrence < 1:
             self.bar.setValue(0)
             return
+        for box in self.layout_of.copy(1, None):
+            if (
+                box.branch is None
+                and box.node.part == "block"
+                and box.node.layer == selection.layer
+            ):
+                y = (box.y + 0.75) * self.row
+                if not self.side_bar.value() <= y <= self.side_bar.value() + self.room - self.row:
+                    self.side_bar.setValue(round(y - self.room / 2))
         left = recurrence * self.column
         if not self.bar.value() <= left <= self.bar.value() + self.strip.width() - self.column:
             self.bar.setValue(round(left - self.strip.width() / 2))
@@ -138,7 +178,7 @@ class GraphView(View):
         """Keep the bar at the foot."""
         super().resizeEvent(event)
         self._place_bar()
-        self._bring_into_sight(self.selection.recurrence)
+        self._bring_into_sight(self.selection)
 
     def rect_of(self, box: Box, origin: float) -> QRectF:
         """A box in pixels, for a picture whose column 0 begins at ``origin``."""
@@ -156,8 +196,8 @@ class GraphView(View):
         assert layout is not None
         before, block, after = layout.before(), layout.copy(1, None), layout.after(2)
         wires = [*layout.down(before), *layout.down(block), *layout.down(after)]
-        wires += [layout.across(before, block), layout.across(block, after)]
-        wires += [*layout.rail(before, [block]), layout.back(block)]
+        wires += [*layout.joins(before, block), *layout.joins(block, after)]
+        wires += [*layout.rail(before, [block]), *layout.back(block)]
         loop = (MARGIN, before + block + after, wires)
 
         origin = self.strip.left() - self.bar.value()
@@ -173,7 +213,7 @@ class GraphView(View):
         for column in chain:
             boxes += column
             wires += layout.down(column)
-        wires += [layout.across(a, b) for a, b in pairwise(chain)]
+        wires += [wire for a, b in pairwise(chain) for wire in layout.joins(a, b)]
         wires += layout.rail(before, columns)
         return [loop, (origin, boxes, wires)]
 
@@ -212,6 +252,7 @@ class GraphView(View):
             self.devicePixelRatioF(),
             self.theme.name,
             self.bar.value(),
+            self.side_bar.value(),
             self.hovered,
             tuple(self._hover.items()),
             # Opened layers show what they wrote at the cursor's recurrence.
@@ -233,7 +274,7 @@ class GraphView(View):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(QColor(self.theme.accent), 2))
         for clip, origin, boxes in zip(clips, (MARGIN, strip_origin), columns, strict=True):
-            painter.setClipRect(clip)
+            painter.setClipRect(clip & self.window_of_pictures)
             for box in boxes:
                 if box.branch is None and self._is_cursor(box):
                     rect = self.rect_of(box, origin)
@@ -243,14 +284,18 @@ class GraphView(View):
         loop, unrolled = self._pictures()
         strip = self.strip
         painter.save()
-        painter.setClipRect(QRectF(0, 0, strip.left() - 6, self.height()))
+        seen = self.window_of_pictures
+        painter.setClipRect(QRectF(0, 0, strip.left() - 6, self.height()) & seen)
         self._paint_picture(painter, *loop)
         painter.restore()
         painter.save()
-        painter.setClipRect(strip)
+        painter.setClipRect(strip & seen)
         self._paint_picture(painter, *unrolled)
         painter.restore()
+        painter.save()
+        painter.setClipRect(seen)
         self._paint_links(painter, loop, unrolled)
+        painter.restore()
         painter.setPen(QPen(QColor(self.theme.line), 1))
         painter.drawLine(
             QPointF(strip.left() - 6, MARGIN), QPointF(strip.left() - 6, self.height() - MARGIN)
@@ -275,7 +320,7 @@ class GraphView(View):
         strong = wire.kind == "back"
         colour = QColor(self.theme.text if strong else self.theme.muted)
         pen = QPen(colour, 2.0 if strong else 1.0)
-        if wire.kind == "injection":
+        if wire.kind in ("injection", "held"):
             pen.setStyle(Qt.PenStyle.DashLine)
         painter.setPen(pen)
         painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -302,7 +347,8 @@ class GraphView(View):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(QColor(self.theme.hover).darker(130), 2))
             painter.drawRoundedRect(rect, 3, 3)
-        if rect.height() >= 11:
+        if rect.height() >= 9:
+            painter.setFont(self._font_for(rect.height()))
             painter.setPen(QColor(self.theme.muted if dim else self.theme.text))
             room = rect.adjusted(4, 0, -4, 0)
             label = box.label
@@ -317,6 +363,14 @@ class GraphView(View):
             painter.setPen(QPen(QColor(self.theme.panel), 1.5))
             painter.drawEllipse(QPointF(rect.right() - 1, rect.top() + 1), 4.5, 4.5)
 
+    def _font_for(self, height: float) -> QFont:
+        """The view's font, made smaller for a box that it would not fit."""
+        font = QFont(self.font())
+        high = QFontMetricsF(font).ascent()
+        if high > 0.95 * height:
+            font.setPointSizeF(max(6.0, font.pointSizeF() * 0.95 * height / high))
+        return font
+
     def _paint_branch(self, painter: QPainter, box: Box, rect: QRectF) -> None:
         """What attention or the MLP wrote: a bar and its number."""
         assert self.data is not None
@@ -324,6 +378,7 @@ class GraphView(View):
         layer = box.node.layer or 0
         in_block = box.node.part == "block"
         norm = self.data.norm(recurrence, layer, box.branch or 0) if in_block else float("nan")
+        painter.setFont(self._font_for(rect.height()))
         painter.setPen(QPen(QColor(self.theme.line), 1))
         painter.setBrush(QColor(self.theme.window))
         painter.drawRect(rect)
@@ -394,6 +449,7 @@ class GraphView(View):
     def _paint_words(self, painter: QPainter) -> None:
         data, strip = self.data, self.strip
         assert data is not None
+        painter.setFont(self.font())
         arch, totals = data.architecture, data.totals
         painter.setPen(QColor(self.theme.muted))
         foot = self.top + (self.layout_of.height + 0.35) * self.row if self.layout_of else 0
@@ -427,7 +483,7 @@ class GraphView(View):
     # ---- mouse and keys ----
     def box_at(self, position: QPointF) -> Box | None:
         """The box under a place in pixels."""
-        if self.data is None:
+        if self.data is None or not self.window_of_pictures.contains(position):
             return None
         in_strip = position.x() >= self.strip.left()
         origin, boxes, _ = self._pictures()[1 if in_strip else 0]
@@ -518,9 +574,13 @@ class GraphView(View):
         self.select_requested.emit({"layer": layer})
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        """The wheel scrolls the unrolling sideways."""
+        """The wheel scrolls a tall block; with Shift, or where all fits, the unrolling sideways."""
         delta = event.angleDelta()
-        self.bar.setValue(self.bar.value() - (delta.x() or delta.y()))
+        sideways = delta.x() or event.modifiers() & Qt.KeyboardModifier.ShiftModifier
+        if self.side_bar.maximum() and not sideways:
+            self.side_bar.setValue(self.side_bar.value() - delta.y())
+        else:
+            self.bar.setValue(self.bar.value() - (delta.x() or delta.y()))
         event.accept()
 
 

@@ -86,6 +86,7 @@ class PromptBar(QWidget):
         self.seed.setFixedWidth(max(72, self.fontMetrics().horizontalAdvance("0000000") + 30))
         self.seed.setToolTip("Seed of the random start state; a new seed starts the run again")
         self.start = QComboBox()
+        self.start.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.scale = QDoubleSpinBox()
         self.scale.setRange(0.0, 1000.0)
         self.scale.setDecimals(2)

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from loopscope.core.measures.exit_gate import EXIT, HAZARD
 from loopscope.core.measures.readout import FLIP, NO_ANSWER, UNCHANGED_SINCE
 from loopscope.core.selection import Selection
 from loopscope.core.views.readout import LENS_LABELS, NO_RUN, Data, Options
@@ -125,6 +126,12 @@ class ReadoutView(View):
         if row < 0 or recurrence < 1:
             return ""
         answers = self._answers(row, recurrence)
+        if data.has_exits:
+            at = recurrence - 1, row
+            answers += (
+                f" · {HAZARD.name} {data.hazards[at]:.3g}, {EXIT.name} {data.exits[at]:.3g} "
+                f"({EXIT.formula})"
+            )
         return f"Recurrence {recurrence}, {self._name(row)}: {answers} · p = {formula}"
 
     def _name(self, row: int) -> str:

@@ -28,6 +28,7 @@ from loopscope.widgets.palette import LIGHT, SIMILARITY_MAP, Theme
 from loopscope.widgets.readout_layout import Layout, lay_out
 from loopscope.widgets.readout_painting import (
     draw_answers,
+    draw_exits,
     draw_flips,
     draw_labels,
     draw_legend,
@@ -244,6 +245,7 @@ class ReadoutCanvas(QWidget):
         )  # fmt: skip
         painter.drawImage(whole, self._shades)
         draw_answers(painter, data, where, self.theme, self.fonts)
+        draw_exits(painter, data, where, self.theme)
         draw_flips(painter, data, where, self.theme)
         painter.end()
         return pixmap

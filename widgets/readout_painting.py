@@ -7,7 +7,7 @@ from PySide6.QtCore import QLineF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen
 
 from loopscope.core.measures.readout import NO_ANSWER
-from loopscope.core.views.readout import LENS_LABELS, Data
+from loopscope.core.views.readout import Data
 from loopscope.widgets.palette import SIMILARITY_MAP, Theme
 from loopscope.widgets.readout_layout import PAD, Layout, labelled_recurrences
 from loopscope.widgets.readout_side import LEFT, RIGHT, At, Elider, Fonts
@@ -106,6 +106,20 @@ def _draw_numbers(
                 numbers.draw(painter, half, 0.5, f"{p:.2f}")
 
 
+def draw_exits(painter: QPainter, data: Data, where: Layout, theme: Theme) -> None:
+    """A bar at the foot of each cell, as long as its exit probability is of 1."""
+    if not data.has_exits or where.column_width < 8 or where.row_height < 14:
+        return
+    for row in where.rows_in_sight(len(data.tokens)):
+        for column, p in enumerate(data.exits[:, row].tolist()):
+            cell = where.cell(row, column).adjusted(2, 0, -3, -1.5)
+            foot = QRectF(cell.left(), cell.bottom() - 3, cell.width(), 3)
+            painter.fillRect(foot, QColor(theme.panel))
+            if p > 0:
+                foot.setWidth(max(1.0, foot.width() * p))
+                painter.fillRect(foot, QColor(theme.text))
+
+
 def draw_flips(painter: QPainter, data: Data, where: Layout, theme: Theme) -> None:
     """A bar at the left edge of each cell whose answer is a new one."""
     thin = where.column_width < 8
@@ -186,7 +200,7 @@ def draw_legend(painter: QPainter, data: Data, where: Layout, theme: Theme, font
     painter.setFont(fonts[0])
     metrics, legend = QFontMetricsF(fonts[0]), where.legend
     wide, x = metrics.horizontalAdvance, legend.right()
-    lens = LENS_LABELS[data.lens]
+    lens = data.lens_label
     left = legend.left() + wide(lens) + 14
     ramp = 48.0
 
@@ -209,6 +223,10 @@ def draw_legend(painter: QPainter, data: Data, where: Layout, theme: Theme, font
         probability, total = "p", total - wide(probability) + wide("p")
         if x - left < total:
             return
+    if data.has_exits and x - left >= total + wide("exit probability") + 30:
+        put("exit probability", theme.muted)
+        painter.fillRect(QRectF(x - 16, legend.center().y() + 1, 16, 3), QColor(theme.text))
+        x -= 34
     put("1", theme.muted)
     shades = np.ascontiguousarray(sample_map(SIMILARITY_MAP, np.linspace(0, 1, 64))[None])
     image = QImage(shades.data, 64, 1, 256, QImage.Format.Format_RGBA8888)

@@ -99,3 +99,14 @@ def draw_side(
         y += line + 2
     if y + line + 3 <= side.bottom():
         write(y + 3, f"unchanged since r = {data.unchanged_since[row]}", theme.muted)
+        y += line + 3
+    if data.has_exits:
+        at = recurrence - 1, row
+        lines = (
+            f"hazard {data.hazards[at]:.3f}, exits here {data.exits[at]:.3f}",
+            f"exits at r = {data.exit_at[row]} (threshold {data.exit_threshold:g})",
+        )
+        for text in lines:
+            if y + line + 3 <= side.bottom():
+                write(y + 3, text, theme.muted)
+                y += line

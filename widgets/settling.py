@@ -108,7 +108,7 @@ class SettlingView(View):
         source = f"{formula.formula} [{formula.unit}], {data.sampled} · {formula.source}"
         if data.per_layer and curve >= 0:
             value, rate = data.values[row, curve], rate_text(data.layer_rates[curve])
-            name = f"layer {curve}{', ' + rate if rate else ''}"
+            name = f"{data.curve_name(curve)}{', ' + rate if rate else ''}"
             return f"{formula.name} {_number(value)} · recurrence {r}, {name} · {source}"
         if curve < 0:
             if not len(data.median):

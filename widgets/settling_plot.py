@@ -51,12 +51,12 @@ class SettlingPlot(pg.PlotWidget):
 
     clicked = Signal(int, int)
     pointed = Signal(int, int)
+    data: Data | None = None  # of the class, for pyqtgraph resizes while it is being made
 
     def __init__(self, parent: QWidget | None = None) -> None:
         axes = {"left": LogAxis("left"), "bottom": WholeAxis("bottom")}
         super().__init__(parent, axisItems=axes)
         self.theme: Theme = LIGHT
-        self.data: Data | None = None
         self.empty_text = ""
         self.log_values = np.zeros((0, 0))
         self._labels: list[Label] | None = []
@@ -154,7 +154,11 @@ class SettlingPlot(pg.PlotWidget):
         return max(last, min(self.data.trained, FIRST_SPAN), 2)
 
     def _label_axes(self, data: Data) -> None:
-        for side, text in (("left", data.axis_label), ("bottom", "recurrence r")):
+        metrics = QFontMetricsF(self.font())
+        room = self.height() - 40
+        fits = metrics.horizontalAdvance(data.axis_label) <= room
+        left = data.axis_label if fits else data.axis_symbol
+        for side, text in (("left", left), ("bottom", "recurrence r")):
             axis = self.getPlotItem().getAxis(side)
             if axis.labelText != text:
                 axis.setLabel(text)
@@ -307,6 +311,8 @@ class SettlingPlot(pg.PlotWidget):
         """Place the words again."""
         super().resizeEvent(event)
         self._labels = None
+        if self.data is not None:
+            self._label_axes(self.data)
 
     def _on_zoomed(self) -> None:
         self.zoomed = True

@@ -59,6 +59,9 @@ class StateSpaceView(View):
         self.plot = self.canvas.getPlotItem()
         self.box = self.plot.getViewBox()
         self.box.disableAutoRange()
+        for side in ("left", "bottom"):
+            # Ticks are in state units as they are, not in a thousandth of them.
+            self.plot.getAxis(side).enableAutoSIPrefix(False)
         self.lines, self.small, self.cursor_lines = LinesItem(), MarksItem(), LinesItem()
         self.ends, self.hover_mark, self.cursor_mark = MarksItem(), MarksItem(), MarksItem()
         items = (self.lines, self.small, self.cursor_lines, self.ends)
@@ -355,7 +358,7 @@ class StateSpaceView(View):
             f"{axis.name} = {value:.3g}"
             for axis, value in zip(data.axes, data.points[row, station], strict=True)
         )
-        layer = f", layer {place['layer']}" if "layer" in place else ""
+        layer = f", {data.layer_names[place['layer']]}" if "layer" in place else ""
         where = f"token {place['token']} '{data.labels[row]}', recurrence {place['recurrence']}"
         return f"{where}{layer}: {numbers} (state units)   {data.formulas[0].text()}"
 

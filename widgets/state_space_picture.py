@@ -136,7 +136,7 @@ class Picture:
         data = self.data
         if data.by_layer:
             entries = [
-                Entry(layer_marker(layer), None, f"layer {layer}", hollow=True)
+                Entry(layer_marker(layer), None, data.layer_names[layer], hollow=True)
                 for layer in range(data.n_layers)
             ]
         else:

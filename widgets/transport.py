@@ -193,11 +193,15 @@ class TransportBar(QWidget):
         following: bool,
         layer_in_progress: int | None,
         n_layers: int,
+        mark: str = "",
     ) -> None:
-        """Show where run and cursor are; ``layer_in_progress`` layers of the next are done."""
+        """Show where run and cursor are; ``layer_in_progress`` layers of the next are done.
+
+        ``mark`` names the last of them where a number alone does not say where it is.
+        """
         part = (layer_in_progress or 0) / max(n_layers, 1)
         self.scrub.show_run(latest, cursor, trained, part)
-        self.counter.show_run(latest, cursor, layer_in_progress, n_layers)
+        self.counter.show_run(latest, cursor, layer_in_progress, n_layers, mark)
         if playing != self._playing:
             self._playing = playing
             self._show_playing()

@@ -22,11 +22,15 @@ class Counter(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.setToolTip("Recurrence of the cursor / latest recurrence that was run")
 
-    def show_run(self, latest: int, cursor: int, done: int | None, n_layers: int) -> None:
+    def show_run(
+        self, latest: int, cursor: int, done: int | None, n_layers: int, mark: str = ""
+    ) -> None:
         """Take the numbers; ``done`` of ``n_layers`` layers of the next recurrence have run."""
         digits = len(str(latest))
         text = f"r = {cursor:>{digits}} / {latest}"
         below = f"+ {done} of {n_layers} layers" if done else ""
+        if done and mark:
+            below = f"+ {mark} ({done} of {n_layers})"
         if (text, below) != (self.text, self.below):
             wider = len(text) != len(self.text)
             self.text, self.below = text, below

@@ -108,6 +108,7 @@ def _llama_architecture(config: Config, style: Style) -> Architecture:
         final_norm=not style.looped,
         initial_state="embedding",
         exit_gate=style.looped,
+        exit_threshold=config.number("early_exit_threshold", 1.0) if style.looped else 1.0,
         tied_head=config.flag("tie_word_embeddings", False),
     )
 

@@ -72,6 +72,7 @@ class Data(ViewData):
     high: float
     distance: Scale
     layer: int
+    layer_name: str
     tokens: tuple[int, ...]
     labels: tuple[str, ...]
     token_texts: tuple[str, ...]
@@ -138,6 +139,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         high=high,
         distance=options.distance,
         layer=layer,
+        layer_name="" if layer == ENDS else info.architecture.layer_name(layer),
         tokens=tokens,
         labels=tuple(visible(info.token_labels[t]) for t in tokens),
         token_texts=tuple(info.token_labels[t] for t in tokens),
@@ -171,7 +173,7 @@ def _scale(distances: F64, floor: float) -> tuple[float, float]:
 def _statement(data: Data) -> str:
     """Say how far the states have come, and who is farthest."""
     what = "Relative distance" if data.distance == "relative" else "Distance"
-    of = "" if data.layer == ENDS else f" of layer {data.layer}"
+    of = "" if data.layer == ENDS else f" of {data.layer_name}"
     text = f"{what}{of} to the state after recurrence {data.last}"
     finite = np.where(np.isfinite(data.distances), data.distances, np.nan)
     if not np.isfinite(finite[:, [0, -1]]).any(0).all():

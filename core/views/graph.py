@@ -39,7 +39,7 @@ PARAMETERS = Formula(
 )
 DEEP_PARAMETERS = Formula(
     "parameters not shared",
-    "unique + (R − 1) · (injection + block + closing norm); each inner pass of a nested loop counts",
+    "unique + (R − 1) · (injection + block + closing norm), every pass counted",
     "entries",
     "as if each recurrence had weights of its own",
 )
@@ -288,14 +288,16 @@ def _statement(arch: Architecture, done: int, complete: int, copies: int) -> str
     unique, effective = arch.unique_depth, arch.effective_depth(copies)
     if not done:
         return (
-            f"Nothing has run yet; unrolled to the trained {copies} recurrences, "
-            f"{unique} layers would run as {effective}."
+            f"Nothing has run yet; unrolled to the trained {copies} "
+            f"recurrence{'s' * (copies != 1)}, {unique} layers would run as {effective}."
         )
     ran = f"{complete} recurrence{'s' if complete != 1 else ''}"
     under_way = done - complete * arch.n_block
     if under_way:
         ran += f" and {under_way} of {arch.n_block} layers"
-    return f"{ran} run: the {unique} layers of the loop are {effective} layers deep when unrolled."
+    layers = f"{unique} layers" if unique != 1 else "1 layer"
+    are = "are" if unique != 1 else "is"
+    return f"{ran} run: {layers} with weights {are} {effective} deep when unrolled."
 
 
 def table(data: Data) -> Table:

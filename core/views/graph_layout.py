@@ -2,7 +2,9 @@
 
 Both pictures are columns from left to right: what comes before the loop, one column for each copy
 of what is repeated (the loop has one), what comes after. Within a column the stream runs downward.
-The injected input runs along a rail on top. Units: a column is 1 wide, a row 1 high.
+The injected input runs along a rail on top. Of a nested loop every pass is written out; its slow
+state is held at the column's left and goes into each sum, its fast state goes on at the right.
+Units: a column is 1 wide, a row 1 high.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class Wire:
     """A path with an arrow at its end; corners in order."""
 
     points: tuple[Point, ...]
-    kind: Literal["stream", "injection", "back"]
+    kind: Literal["stream", "injection", "held", "back"]
 
 
 class Layout:
@@ -94,8 +96,8 @@ class Layout:
     # ---- wires ----
     def down(self, boxes: list[Box]) -> list[Wire]:
         """The stream down one column; the start state is no part of it."""
-        whole = [b for b in boxes if b.branch is None and b.node.kind != "start"]
-        return [
+        whole = [b for b in boxes if b.branch is None and b.node.kind not in ("start", "gate")]
+        return self._held(boxes) + [
             Wire(((a.x + BOX / 2, _bottom(boxes, a)), (b.x + BOX / 2, b.y)), "stream")
             for a, b in pairwise(whole)
         ]
@@ -107,6 +109,37 @@ class Layout:
         corner = b.x - (1 - BOX) / 2
         points = ((a.x + BOX, ya), (corner, ya), (corner, yb), (b.x, yb))
         return Wire(points, "stream")
+
+    def joins(self, left: list[Box], right: list[Box]) -> list[Wire]:
+        """All that passes from one column to the next: the state, a fast state, into a gate."""
+        wires = [self.across(left, right)]
+        a, corner = left[-1], right[0].x - (1 - BOX) / 2
+        ya = _middle(left, a)
+        for gate in (b for b in right if b.node.kind == "gate"):
+            y = gate.y + gate.height / 2
+            path = ((a.x + BOX, ya), (corner, ya), (corner, y), (gate.x, y))
+            wires.append(Wire(path, "stream"))
+        fast, entry = self._fast_end(left), right[0]
+        if fast is not None and entry.node.part == "injection":
+            x, y = corner + (1 - BOX) / 5, fast.y + fast.height / 2
+            head = entry.y + 0.8 * entry.height
+            wires.append(Wire(((fast.x + BOX, y), (x, y), (x, head), (entry.x, head)), "stream"))
+        return wires
+
+    def _fast_end(self, boxes: list[Box]) -> Box | None:
+        """The norm that ends the last inner pass of a nested loop's column."""
+        inner = self.data.architecture.inner_cycles
+        norms = [b for b in boxes if b.node.part == "closing norm"]
+        return norms[inner - 1] if inner and norms else None
+
+    def _held(self, boxes: list[Box]) -> list[Wire]:
+        """The slow state of a nested loop, held at the left of its column, into each sum."""
+        sums = [b for b in boxes if b.node.kind == "injection"]
+        if not self.data.architecture.inner_cycles or not sums:
+            return []
+        x, y = sums[0].x - (1 - BOX) / 2, sums[0].y + sums[0].height / 2
+        ends = ((b, b.y + b.height / 2) for b in sums[1:])
+        return [Wire(((x, y), (x, end), (b.x, end)), "held") for b, end in ends]
 
     def rail(self, before: list[Box], columns: list[list[Box]]) -> list[Wire]:
         """The injected input: from the prelude's end along the rail into each injection."""
@@ -124,15 +157,24 @@ class Layout:
                 wires.append(Wire(path, "injection"))
         return wires
 
-    def back(self, boxes: list[Box]) -> Wire:
-        """The back edge of the loop: out below the block, round its left, in at its head."""
+    def back(self, boxes: list[Box]) -> list[Wire]:
+        """The loop's back edges: the state out below the block, round its left, in at its head.
+
+        The fast state of a nested loop goes back at the right.
+        """
         first, last = next(b for b in boxes if b.branch is None), boxes[-1]
         x = first.x + BOX / 2
         low = last.y + last.height
         left = first.x - (1 - BOX) / 2.6
         y = first.y + first.height / 2
         points = ((x, low), (x, low + 0.3), (left, low + 0.3), (left, y), (first.x, y))
-        return Wire(points, "back")
+        wires = [Wire(points, "back")]
+        fast = self._fast_end(boxes)
+        if fast is not None:
+            right, out = first.x + BOX, first.x + BOX + (1 - BOX) / 2.6
+            end = fast.y + fast.height / 2
+            wires.append(Wire(((right, end), (out, end), (out, y), (right, y)), "back"))
+        return wires
 
 
 def _bottom(boxes: list[Box], box: Box) -> float:

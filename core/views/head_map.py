@@ -39,7 +39,7 @@ class Data(ViewData):
     values : float64 ``[R, R]``, symmetric, in the unit of `measure`; row and column 0 are
         recurrence 1. NaN where a pattern is not finite.
     measure : how `values` are measured.  far : the value drawn darkest.
-    layer, head : which head.  recurrence : where the cursor was.
+    layer, head, name : which head.  recurrence : where the cursor was.
     missing : what is missing when there is nothing to show, or "".
     """
 
@@ -48,32 +48,30 @@ class Data(ViewData):
     far: float
     layer: int
     head: int
+    name: str
     recurrence: int
     missing: str = ""
-
-    @property
-    def name(self) -> str:
-        """``layer.head``."""
-        return f"{self.layer}.{self.head}"
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Compare the selected head's patterns with one another."""
     patterns, missing = patterns_of(recording)
     layer, head = clamp_head(selection, patterns)
+    name = recording.info.architecture.head_name(layer, head)
     measure = MEASURES[options.measure]
     causal = recording.info.architecture.layer.causal
     values = compare_all(patterns[:, layer, head], options.measure, causal=causal)
     t = recording.n_tokens
     far = measure.bound(t) if options.scale == "bound" else measure.least_alike(values, t)
     return Data(
-        statement=missing or _statement(values, measure, f"{layer}.{head}"),
+        statement=missing or _statement(values, measure, name),
         formulas=(measure.formula,),
         values=values,
         measure=measure,
         far=far,
         layer=layer,
         head=head,
+        name=name,
         recurrence=min(max(selection.recurrence, 0), len(patterns)),
         missing=missing,
     )

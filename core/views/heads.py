@@ -93,13 +93,13 @@ class Data(ViewData):
     statistics: HeadStatistics
     show_statistics: bool
     recurrence: int
+    head_names: tuple[str, ...]
     missing: str = ""
 
     @property
     def row_labels(self) -> tuple[str, ...]:
         """``layer.head`` of each row, top first."""
-        n_heads = self.values.shape[2]
-        return tuple("{}.{}".format(*divmod(int(i), n_heads)) for i in self.order)
+        return tuple(self.head_names[i] for i in self.order)
 
     def rows(self, values: F64) -> F64:
         """Arrange ``[R, L, H]`` as the matrix is drawn, ``[L H, R]``."""
@@ -119,13 +119,15 @@ def patterns_of(recording: Recording) -> tuple[F32, str]:
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Compare every head's pattern with the reference and measure each pattern."""
     patterns, missing = patterns_of(recording)
-    causal = recording.info.architecture.layer.causal
+    arch = recording.info.architecture
+    causal = arch.layer.causal
+    names = tuple(arch.head_name(*at) for at in np.ndindex(arch.n_block, arch.layer.n_heads))
     measure = MEASURES[options.measure]
     values, reference, words = _against_reference(patterns, options, causal)
     numbers = np.arange(1, len(patterns) + 1)
     consistency = _mean_where(values, (reference != numbers) & (reference > 0))
     return Data(
-        statement=missing or _statement(values, consistency, measure, words, reference),
+        statement=missing or _statement(values, consistency, measure, words, reference, names),
         formulas=(measure.formula, *STATISTICS.values()),
         values=values,
         measure=measure,
@@ -137,6 +139,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         statistics=head_statistics(patterns, recording.info.token_ids, causal=causal),
         show_statistics=options.statistics,
         recurrence=min(selection.recurrence, len(patterns)),
+        head_names=names,
         missing=missing,
     )
 
@@ -182,10 +185,15 @@ def _order(consistency: F64, measure: PatternMeasure, order: str) -> Index:
 
 
 def _statement(
-    values: F64, consistency: F64, measure: PatternMeasure, words: str, reference: Index
+    values: F64,
+    consistency: F64,
+    measure: PatternMeasure,
+    words: str,
+    reference: Index,
+    names: tuple[str, ...],
 ) -> str:
     """Say the median of the newest informative recurrence and name the least consistent head."""
-    n, _, n_heads = values.shape
+    n = len(values)
     numbers = np.arange(1, n + 1)
     informative = (reference > 0) & (reference != numbers)
     if not informative.any():
@@ -201,8 +209,7 @@ def _statement(
     unlike = np.abs(consistency - measure.identical)
     if np.isfinite(unlike).any():
         worst = int(np.nanargmax(unlike))
-        name = "{}.{}".format(*divmod(worst, n_heads))
-        text += f"; head {name} is least consistent (mean {consistency.flat[worst]:.3g})"
+        text += f"; head {names[worst]} is least consistent (mean {consistency.flat[worst]:.3g})"
     broken = int((~np.isfinite(consistency)).sum())
     if broken:
         text += f"; {broken} of {consistency.size} heads have patterns that are not finite"

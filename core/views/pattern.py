@@ -39,15 +39,11 @@ class Data(ViewData):
     patterns: F32
     layer: int
     head: int
+    name: str
     labels: tuple[str, ...]
     causal: bool
     recurrence: int
     missing: str = ""
-
-    @property
-    def name(self) -> str:
-        """``layer.head``."""
-        return f"{self.layer}.{self.head}"
 
     def title(self, recurrence: int) -> str:
         """Say which pattern is shown when the cursor is at ``recurrence``."""
@@ -65,13 +61,15 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     """Take the selected head's patterns out of the recording."""
     patterns, missing = patterns_of(recording)
     layer, head = clamp_head(selection, patterns)
+    name = recording.info.architecture.head_name(layer, head)
     kept = patterns[:, layer, head]
     return Data(
-        statement=missing or _statement(kept, f"{layer}.{head}"),
+        statement=missing or _statement(kept, name),
         formulas=(ATTENTION,),
         patterns=kept,
         layer=layer,
         head=head,
+        name=name,
         labels=recording.info.token_labels,
         causal=recording.info.architecture.layer.causal,
         recurrence=min(max(selection.recurrence, 0), len(kept)),

@@ -9,6 +9,14 @@ from typing import Literal
 import numpy as np
 
 from loopscope.core.labels import visible
+from loopscope.core.measures.exit_gate import (
+    EXIT,
+    EXIT_AT,
+    F64,
+    HAZARD,
+    exit_distribution,
+    exit_recurrence,
+)
 from loopscope.core.measures.readout import (
     FLIP,
     NO_ANSWER,
@@ -68,7 +76,11 @@ class Data(ViewData):
     flip : bool ``[R, n]``, whether `top` differs from the previous recurrence's.
     unchanged_since : int64 ``[n]``, the recurrence of the last flip; 1 without one, 0 for no run.
     texts : the exact text of every id in `ids`.
-    lens : "coda" or "logit".  numbers : whether probabilities are written into the cells.
+    hazards, exits : float64 ``[R, n]``, hazard and exit probability of an exit gate; no rows
+        without one.  exit_at : int64 ``[n]``, where the model's threshold leaves.
+    exit_threshold : of the model.
+    lens : "coda" or "logit".  masked : whether an answer is for the token at its own place.
+    numbers : whether probabilities are written into the cells.
     missing : what is missing when there is nothing to show, or "".
     """
 
@@ -81,7 +93,12 @@ class Data(ViewData):
     flip: Flags
     unchanged_since: Ids
     texts: dict[int, str]
+    hazards: F64
+    exits: F64
+    exit_at: Ids
+    exit_threshold: float
     lens: Lens
+    masked: bool
     numbers: bool
     missing: str = ""
 
@@ -89,6 +106,16 @@ class Data(ViewData):
     def n_recurrences(self) -> int:
         """Recurrences shown, ``R``."""
         return len(self.ids)
+
+    @property
+    def lens_label(self) -> str:
+        """The lens in words, and which token it is asked for."""
+        return LENS_LABELS[self.lens] + (": the token at its place" if self.masked else "")
+
+    @property
+    def has_exits(self) -> bool:
+        """Whether there is an exit gate and a recurrence to leave at."""
+        return len(self.exits) > 0
 
     @property
     def formula(self) -> Formula:
@@ -122,11 +149,24 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         ids = answers.ids[:, list(tokens)]
         probabilities = answers.probabilities[:, list(tokens)]
         top = np.where(np.isfinite(probabilities[..., 0]), ids[..., 0], NO_ANSWER)
+    arch, hazards = recording.info.architecture, recording.hazards
+    gate = np.zeros((0, len(tokens)), np.float32)
+    if hazards is not None:
+        gate = hazards[: len(top), list(tokens)]
+    exit_at = exit_recurrence(gate, arch.exit_threshold)
+    exits = exit_distribution(gate)
     flip = flips(top)
     since = unchanged_since(flip)
     return Data(
-        statement=missing or _statement(top, flip, since, LENS_LABELS[options.lens]),
-        formulas=(PROBABILITY[options.lens], FLIP, UNCHANGED_SINCE),
+        statement=missing
+        or _statement(top, flip, since, LENS_LABELS[options.lens])
+        + _exits_said(exits, exit_at, arch.exit_threshold),
+        formulas=(
+            PROBABILITY[options.lens],
+            FLIP,
+            UNCHANGED_SINCE,
+            *((HAZARD, EXIT, EXIT_AT) if len(exits) else ()),
+        ),
         tokens=tokens,
         labels=tuple(visible(recording.info.token_labels[t]) for t in tokens),
         token_texts=tuple(recording.info.token_labels[t] for t in tokens),
@@ -136,7 +176,12 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         flip=flip,
         unchanged_since=since,
         texts={i: recording.label(i) for i in np.unique(ids).tolist()},
+        hazards=gate.astype(np.float64),
+        exits=exits,
+        exit_at=exit_at,
+        exit_threshold=arch.exit_threshold,
         lens=options.lens,
+        masked=arch.masked,
         numbers=options.numbers,
         missing=missing,
     )
@@ -167,6 +212,17 @@ def _statement(top: Ids, flip: Flags, since: Ids, lens: str) -> str:
     return f"{text} ({lens})."
 
 
+def _exits_said(exits: F64, exit_at: Ids, threshold: float) -> str:
+    """Say where the exit gate leaves: at the threshold, and on average."""
+    if not len(exits):
+        return ""
+    mean = float((np.arange(1, len(exits) + 1)[:, None] * exits).sum(0).mean())
+    text = f" Exit gate: mean exit at recurrence {mean:.2f}"
+    if threshold < 1:
+        text += f"; at threshold {threshold:g} the median token leaves at {np.median(exit_at):g}"
+    return text + "."
+
+
 def _tokens(n: int) -> str:
     return "1 token" if n == 1 else f"{n} tokens"
 
@@ -189,6 +245,7 @@ def table(data: Data) -> Table:
             "probability",
             "flip",
             "unchanged since recurrence",
+            *(("hazard [probability]", "exit probability") if data.has_exits else ()),
         ),
         _table_rows(data),
     )
@@ -208,4 +265,5 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
             float(data.probabilities[r, i, k]),
             int(data.flip[r, i]),
             int(data.unchanged_since[i]),
+            *((float(data.hazards[r, i]), float(data.exits[r, i])) if data.has_exits else ()),
         )

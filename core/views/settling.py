@@ -95,6 +95,7 @@ class Data(ViewData):
     tolerance_line, floor_line : float64 ``[n]``, tolerance and rounding floor in `values`' unit.
     tokens, labels, token_texts : index, readable and exact text of each shown token.
     trained : recurrences the model was trained with.  dtype : what the model ran in.
+    layer_names : of the layers of a recurrence.
     sampled : where in the recurrence the state is taken.
     missing : what is missing when there is nothing to show, or "".
     """
@@ -117,6 +118,7 @@ class Data(ViewData):
     trained: int
     dtype: str
     sampled: str
+    layer_names: tuple[str, ...]
     missing: str = ""
 
     @property
@@ -130,9 +132,18 @@ class Data(ViewData):
         s = "x" if self.per_layer else "s"
         return f"relative step ‖Δ{s}‖/‖{s}‖" if self.measure == "relative" else f"step size ‖Δ{s}‖"
 
+    @property
+    def axis_symbol(self) -> str:
+        """The measure in symbols alone, for a short axis."""
+        return self.axis_label.rsplit(" ", 1)[-1]
+
     def curve_name(self, curve: int) -> str:
         """Name of one curve, such as "10 a" or "layer 1"."""
-        return f"layer {curve}" if self.per_layer else f"{self.tokens[curve]} {self.labels[curve]}"
+        return (
+            self.layer_names[curve]
+            if self.per_layer
+            else f"{self.tokens[curve]} {self.labels[curve]}"
+        )
 
     def unsettled(self) -> list[int]:
         """Shown tokens known not to settle (drift, orbit, divergence), the farthest first."""
@@ -185,6 +196,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         trained=info.architecture.trained_recurrences,
         dtype=info.dtype,
         sampled=_sampled(options.per_layer, info.architecture.closing_norm),
+        layer_names=info.architecture.layer_names,
         missing=missing,
     )
 

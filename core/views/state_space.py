@@ -92,6 +92,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         closing=_closing(shown, complete, n_layers, options),
         n_recurrences=complete,
         n_layers=n_layers,
+        layer_names=recording.info.architecture.layer_names,
         n_left_out=int((~finite).sum()),
         missing_directions=missing,
         options=options,

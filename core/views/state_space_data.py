@@ -103,7 +103,7 @@ class Data(ViewData):
     locked : the basis was given and not fitted now.  run : identity of the run shown.
     closing : float64 ``[N]``, how far the last cycle is from repeating the one before, relative
         (max over layers); NaN before recurrence 2.
-    n_recurrences : complete recurrences.  n_layers : ``L``.
+    n_recurrences : complete recurrences.  n_layers : ``L``, with their names in `layer_names`.
     n_left_out : states that are not finite.
     missing_directions : token ids whose readout directions are wanted and not recorded.
     """
@@ -120,6 +120,7 @@ class Data(ViewData):
     closing: F64
     n_recurrences: int
     n_layers: int
+    layer_names: tuple[str, ...]
     n_left_out: int
     missing_directions: tuple[int, ...]
     options: Options

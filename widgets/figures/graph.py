@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 from matplotlib.axes import Axes
@@ -98,8 +99,28 @@ class _Page:
             )  # fmt: skip
 
     def down(self, rows: tuple[Row, ...], x: float, colour: str) -> None:
-        for a, b in pairwise(rows):
+        for a, b in pairwise(row for row in rows if row.node.kind != "gate"):
             self.line((x, a.bottom), (x, b.top), colour=colour)
+
+    def gate(self, x: float, box: Box, colour: str) -> None:
+        """The exit gate reads the state beside the head: round the left of what is above it."""
+        left = box.x - 0.6 * self.size
+        below = self.where.repeated[-1].bottom
+        bend = (below + self.where.after[0].top) / 2
+        self.line((x, bend), (left, bend), (left, box.cy), (box.x, box.cy), colour=colour)
+
+    def held(self, box_of: Callable[[Row], Box], left: float, colour: str) -> None:
+        """The slow state of a nested loop into the sum of each pass but the first."""
+        sums = [row for row in self.where.repeated if row.node.kind == "injection"]
+        top = self.where.repeated[0].middle
+        for row in sums[1:]:
+            box = self.entry_box(row, box_of(row))
+            self.line((left, top), (left, box.cy), (box.x, box.cy), colour=colour)
+
+    def fast_end(self) -> Row:
+        """The norm that ends the last inner pass."""
+        norms = [row for row in self.where.repeated if row.node.kind == "norm"]
+        return norms[self.data.architecture.inner_cycles - 1]
 
     def node(self, row: Row, box: Box, recurrence: int, *, dim: bool = False) -> None:
         node = row.node
@@ -195,6 +216,15 @@ class _Page:
         self.line((cx, where.turn), (out, where.turn), (out, sy), (side.right, sy),
                   colour=_INK, width=1.1)  # fmt: skip
         self.text(out + 0.3 * self.size, (sy + where.turn) / 2, "R×")
+        for row in where.after:
+            if row.node.kind == "gate":
+                self.gate(cx, where.looped_box(row), _GREY)
+        if data.architecture.inner_cycles:
+            self.held(where.looped_box, x - 0.6 * self.size, _GREY)
+            fast = where.looped_box(self.fast_end())
+            turn = fast.right + 0.45 * self.size
+            self.line((fast.right, fast.cy), (turn, fast.cy), (turn, sy + 0.3 * side.h),
+                      (side.right, sy + 0.3 * side.h))  # fmt: skip
         self.start(sx, sy)
         shown = data.now[0] if data.now else 0
         for row in where.rows:
@@ -246,15 +276,31 @@ class _Page:
             if injects:
                 self.line((x, where.bus), (x, entry.top), colour=edge)
             self.down(where.repeated, x, edge)
+            if data.architecture.inner_cycles:
+                self.nested(place, side, edge)
             self.text(x - 0.4 * self.size, where.bus + 0.9 * self.size, str(r), _GREY, "right")
             for row in where.repeated:
                 self.node(row, where.copy_box(row, place), r, dim=not data.ran(row.node, r))
         last = where.centre(where.n)
         self.line((last, below), (last, where.after[0].top), colour=ends)
         self.down(where.after, last, ends)
+        for row in where.after:
+            if row.node.kind == "gate":
+                self.gate(last, where.copy_box(row, where.n), ends)
         for rows, place in ((where.before, 1), (where.after, where.n)):
             for row in rows:
                 self.node(row, where.copy_box(row, place), 0, dim=not data.has_run)
+
+    def nested(self, place: int, entry: Box, colour: str) -> None:
+        """Both states of a nested loop in one copy: the slow one held, the fast one brought in."""
+        where = self.where
+        gap = where.pitch - where.copy_width
+        left = where.centre(place) - where.copy_width / 2
+        self.held(lambda row: where.copy_box(row, place), left - 0.5 * gap, colour)
+        if place > 1 and self.slots[place - 2]:
+            fast = where.copy_box(self.fast_end(), place - 1)
+            x, y = left - 0.25 * gap, entry.cy + 0.3 * entry.h
+            self.line((fast.right, fast.cy), (x, fast.cy), (x, y), (entry.x, y), colour=colour)
 
     def left_out(self, x: float, turn: float, colour: str) -> None:
         """Say how many copies are not drawn; the state passes beneath."""

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from loopscope.core.views.readout import LENS_LABELS, Data
+from loopscope.core.views.readout import Data
 from loopscope.widgets.figures.style import Page, colour_map
 from loopscope.widgets.palette import SIMILARITY_MAP
 
@@ -48,17 +48,19 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     cell_width = (page.width * 72 - longest - 14 * size) / n
     _write_answers(ax, data, cell_width, size)
     _mark_flips(ax, data)
+    _draw_exits(ax, data)
     ax.set_yticks(range(n_rows), labels, fontsize=size)
     for label in ax.get_yticklabels():
         label.set_parse_math(False)
     ax.set_xticks(recurrence_ticks(n))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.set_xlabel("recurrence $r$  (bar: the answer flips)")
+    below = "; foot of a cell: its exit probability" if data.has_exits else ""
+    ax.set_xlabel(f"recurrence $r$  (bar: the answer flips{below})")
     ax.set_ylabel("token")
     # On top, where its label has room however few the tokens are.
     bar = figure.colorbar(image, ax=ax, location="top", pad=0.02, aspect=36, shrink=0.6)
-    bar.set_label(f"top answer's probability ({LENS_LABELS[data.lens]})")
+    bar.set_label(f"top answer's probability ({data.lens_label})")
     bar.outline.set_visible(False)
 
 
@@ -96,6 +98,16 @@ def _mark_flips(ax: Axes, data: Data) -> None:
     r, row = np.nonzero(data.flip)
     for width, colour in ((2.2, "white"), (1.0, _INK)):
         ax.vlines(r + 0.5, row - 0.5, row + 0.5, colors=colour, linewidths=width)
+
+
+def _draw_exits(ax: Axes, data: Data) -> None:
+    """A line at the foot of each cell, as long as its exit probability is of 1."""
+    if not data.has_exits:
+        return
+    r, row = (index.ravel() for index in np.indices(data.exits.shape))
+    left, long = r + 0.55, 0.9 * data.exits.ravel()
+    for ends, colour in ((np.full_like(long, 0.9), "white"), (long, _INK)):
+        ax.hlines(row + 0.43, left, left + ends, colors=colour, linewidths=1.4)
 
 
 def _ink(probability: float) -> str:

@@ -203,7 +203,7 @@ def _handles(data: Data) -> list[Line2D]:
 def _shape_handles(data: Data) -> list[Line2D]:
     if data.by_layer:
         return [
-            _handle(_marker(layer), f"layer {layer}", _MUTED, hollow=True)
+            _handle(_marker(layer), data.layer_names[layer], _MUTED, hollow=True)
             for layer in range(min(data.n_layers, _FEW))
         ]
     return [_handle("o", "start $s_0$", _MUTED, hollow=True), _handle("o", "end", _MUTED)]

@@ -1,0 +1,115 @@
+"""Every family's tiny checkpoint in the window: each view draws it, and words say where it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkpoints import CONFIGS, write_checkpoint
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from loopscope.app.bench import Bench
+from loopscope.app.panels import PANELS
+from loopscope.app.settings import Settings
+from loopscope.app.window import Window
+from loopscope.widgets.palette import DARK
+
+
+@pytest.fixture
+def window(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Window]:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    window = Window(Bench(), Settings(), DARK, remember=False)
+    window.resize(1280, 800)
+    window.show()
+    yield window
+    window.close()
+    window.deleteLater()
+    QApplication.processEvents()
+
+
+def opened(qtbot: QtBot, window: Window, path: Path, recurrences: int) -> None:
+    window.open_checkpoint(str(path), recurrences=recurrences, device="cpu")
+
+    def done() -> bool:
+        assert window.bench.runner.status.error is None
+        recording = window.bench.recording
+        return (
+            recording is not None
+            and recording.info.checkpoint == path.name
+            and recording.n_recurrences >= recurrences
+            and window.bench.settled_down
+        )
+
+    qtbot.waitUntil(done, timeout=60_000)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_view_shows_every_family(
+    name: str, window: Window, qtbot: QtBot, tmp_path: Path
+) -> None:
+    path = write_checkpoint(tmp_path / name.replace(" ", "-"), name)
+    opened(qtbot, window, path, 3)
+    for panel in PANELS:
+        window.maximise(panel.key)
+        qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20_000)
+        data = window.bench.slots[panel.key].data
+        assert data is not None, panel.key
+        assert data.statement, panel.key
+        view = window.frames[panel.key].view
+        colours = view.grab().toImage().convertToFormat(view.grab().toImage().format())
+        seen = {colours.pixel(x, y) for x in range(0, view.width(), 7)
+                for y in range(0, view.height(), 7)}  # fmt: skip
+        assert len(seen) > 3, f"{panel.key} is blank"
+
+
+def test_layers_of_hrm_text_are_addressed_by_their_cycle(
+    window: Window, qtbot: QtBot, tmp_path: Path
+) -> None:
+    opened(qtbot, window, write_checkpoint(tmp_path / "hrm", "hrm_text"), 2)
+    window.bench.select({"recurrence": 2, "layer": 3})
+    assert "recurrence 2, L cycle 2, layer 1, head 0" in window.place.text()
+    window.bench.select({"layer": 7})
+    assert "H, layer 1" in window.place.text()
+    window.bench.advance(5)  # into L cycle 3 of the third recurrence
+    qtbot.waitUntil(lambda: window.transport.counter.below == "+ L3.0 (5 of 8)", timeout=20_000)
+    labels = window.bench.slots["heads"].data.row_labels
+    assert labels[0] == "L1.0.0"
+    assert labels[-1] == "H.1.3"
+
+
+def test_a_masked_model_opens_at_its_mask(window: Window, qtbot: QtBot, tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = ["The", "square", "root", "of", "16", "is", ".", "[MASK]"]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, "."))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens(["[MASK]"])
+    folder = write_checkpoint(tmp_path / "albert", "albert")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    opened(qtbot, window, folder, 3)
+    assert window.bench.request.prompt == "The square root of 16 is [MASK]."
+    assert window.bench.recording.info.token_labels[window.bench.selection.token] == "[MASK]"
+    assert window.bench.slots["readout"].data.lens_label == "coda lens: the token at its place"
+
+
+def test_the_graph_of_a_deep_block_scrolls_and_follows_the_cursor(
+    window: Window, qtbot: QtBot, tmp_path: Path
+) -> None:
+    folder = write_checkpoint(tmp_path / "deep", "llama", {"num_hidden_layers": 40})
+    opened(qtbot, window, folder, 1)
+    view = window.frames["graph"].view
+    assert view.side_bar.isVisibleTo(view)
+    assert view.row >= 16
+    window.bench.select({"layer": 39})
+    qtbot.waitUntil(lambda: view.side_bar.value() > view.side_bar.maximum() * 0.8)
+    view.setFocus()
+    for _ in range(39):
+        QTest.keyClick(view, Qt.Key.Key_Up)
+    qtbot.waitUntil(lambda: window.bench.selection.layer == 0)
+    qtbot.waitUntil(lambda: view.side_bar.value() == 0 or view.side_bar.value() < view.room)
+    assert json.loads((folder / "config.json").read_text())["num_hidden_layers"] == 40
