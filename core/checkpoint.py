@@ -24,8 +24,10 @@ from loopscope.core.families.family import Config, Family, Source
 
 # Bytes an element takes, for the dtypes that weights come in.
 DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
+FLOATS = ("F64", "F32", "F16", "BF16")
 MAX_HEADER = 100 << 20
 MAX_JSON = 64 << 20
+HASH_WHOLE, SAMPLE = 256 << 20, 64 << 10
 BUNDLED = "bundled:"
 
 
@@ -283,6 +285,13 @@ def _check_shapes(
                 f"{tensors[names[0]].file}: tensor '{names[0]}' has shape {list(got)}, "
                 f"config.json asks for {list(wanted)}"
             )
+    for source in sources.values():
+        for name in source.names:
+            if tensors[name].dtype not in FLOATS:
+                raise CheckpointError(
+                    f"{tensors[name].file}: tensor '{name}' is {tensors[name].dtype}, "
+                    f"not one of {', '.join(FLOATS)}"
+                )
     used = {name for source in sources.values() for name in source.names}
     extra = sorted(name for name in set(tensors) - used if not family.ignored(name))
     if extra:
@@ -293,18 +302,44 @@ def _check_shapes(
 
 
 def weights_hash(checkpoint: Checkpoint, cancelled: Callable[[], bool] = lambda: False) -> str:
-    """SHA-256 of the weight files, one after the other in name order, as hexadecimal."""
+    """Return what identifies the weights, for provenance.
+
+    SHA-256 of the weight files, one after the other in name order, as hexadecimal. Of more than
+    `HASH_WHOLE` bytes only the headers and `SAMPLE` bytes at the start, the middle and the end of
+    every tensor are hashed, and the result begins with "sampled:".
+    """
     digest = hashlib.sha256()
+    try:
+        sizes = {path: path.stat().st_size for path in checkpoint.weight_files}
+    except OSError as error:
+        raise CheckpointError(f"{checkpoint.path}: cannot be read: {_one_line(error)}") from None
+    sampled = sum(sizes.values()) > HASH_WHOLE
     for path in checkpoint.weight_files:
         try:
             with path.open("rb") as file:
-                while chunk := file.read(1 << 22):
-                    digest.update(chunk)
-                    if cancelled():
-                        raise Cancelled("hashing the weights was stopped")
+                for start, end in _sampled(checkpoint, path) if sampled else [(0, sizes[path])]:
+                    file.seek(start)
+                    while start < end and (chunk := file.read(min(1 << 22, end - start))):
+                        digest.update(chunk)
+                        start += len(chunk)
+                        if cancelled():
+                            raise Cancelled("hashing the weights was stopped")
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read: {_one_line(error)}") from None
-    return digest.hexdigest()
+    return ("sampled:" if sampled else "") + digest.hexdigest()
+
+
+def _sampled(checkpoint: Checkpoint, path: Path) -> list[tuple[int, int]]:
+    """Ranges of bytes that stand for a large file: its header, and three in every tensor."""
+    inside = sorted(
+        (t for t in checkpoint.tensors.values() if t.file == path), key=lambda t: t.start
+    )
+    ranges = [(0, inside[0].start)]
+    for t in inside:
+        middle = (t.start + t.end) // 2
+        for start in (t.start, middle, max(t.start, t.end - SAMPLE)):
+            ranges.append((start, min(start + SAMPLE, t.end)))
+    return ranges
 
 
 def _one_line(error: BaseException) -> str:

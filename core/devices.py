@@ -33,6 +33,20 @@ def available() -> dict[str, str | None]:
     return {"cuda": cuda, "mps": mps, "cpu": None}
 
 
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that can still be taken on ``device``; None where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+
+
 def choose_device(wish: str = "auto") -> DeviceChoice:
     """Choose CUDA, then MPS, then CPU; a wish that cannot be met falls back and says why."""
     if wish not in WISHES:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
 from loopscope.core.architecture import Architecture
 from loopscope.core.checkpoint import Checkpoint, looped_checkpoint, open_checkpoint, weights_hash
-from loopscope.core.devices import DeviceChoice, choose_device, choose_dtype
-from loopscope.core.errors import Cancelled, CheckpointError, LoopscopeError
+from loopscope.core.devices import DeviceChoice, choose_device, choose_dtype, free_bytes
+from loopscope.core.errors import Cancelled, LoopscopeError
+from loopscope.core.inspection import size
 from loopscope.core.model import LoopedModel
+from loopscope.core.reading import Report, read_weights
 from loopscope.core.tokenizer import PromptTokenizer
+
+# Weights are large: with transparent huge pages Linux maps them in a fraction of the time. Torch
+# looks at this when it first allocates; where the kernel has none it does nothing.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 # A forward on MPS that differs from the CPU's by more than this (float32) is worth a warning.
 MPS_TOLERANCE = 1e-3
-
-Report = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +43,11 @@ class Loaded:
     def architecture(self) -> Architecture:
         """Return the checkpoint's architecture."""
         return self.checkpoint.architecture
+
+    def release(self) -> None:
+        """Give the weights' memory back, whoever still holds this; it cannot be run again."""
+        for parameter in self.model.parameters():
+            parameter.data = torch.empty(0, dtype=parameter.dtype)
 
     @property
     def nbytes(self) -> int:
@@ -63,12 +71,15 @@ def load(
     loop: tuple[int, int, float] | None = None,
     report: Report = lambda share, what: None,
     cancelled: Callable[[], bool] = lambda: False,
+    make_room: Callable[[], None] = lambda: None,
 ) -> Loaded:
     """Load the checkpoint at ``path`` (a folder or ``bundled:NAME``).
 
     ``loop`` = (first, last, damping) loops layers ``first`` to ``last - 1`` of a deep model.
-    ``report`` gets the share done, 0 to 1, and what is being done. Raises `CheckpointError`,
-    `LoopscopeError` for an unknown device or dtype, `Cancelled`.
+    ``report`` gets the share done, 0 to 1, and what is being done. ``make_room`` is called when
+    the headers are sound but the weights do not fit beside what is loaded. Raises
+    `CheckpointError`, `LoopscopeError` for an unknown device or dtype and for too little memory,
+    `Cancelled`.
     """
     choice, torch_dtype = choose_device(device), choose_dtype(dtype)
     checkpoint = open_checkpoint(path)
@@ -78,7 +89,15 @@ def load(
     tokenizer = PromptTokenizer(checkpoint.tokenizer_file, arch.vocab_size, arch.max_positions)
     with torch.device("meta"):
         model = LoopedModel(arch)
-    weights = _read_weights(checkpoint, choice.device, torch_dtype, report, cancelled)
+    _check_room(arch, choice, torch_dtype, make_room)
+    try:
+        weights = read_weights(checkpoint, choice.device, torch_dtype, report, cancelled)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _too_little(arch, choice, torch_dtype, None) from error
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):
+            raise
+        raise _too_little(arch, choice, torch_dtype, None) from error
     if arch.tied_head:
         weights["unembed.weight"] = weights["embed.weight"]
     model.load_state_dict(weights, assign=True)
@@ -94,53 +113,31 @@ def load(
     return Loaded(checkpoint, model, tokenizer, choice, dtype, digest, warning)
 
 
-def _read_weights(
-    checkpoint: Checkpoint,
-    device: torch.device,
+def _check_room(
+    arch: Architecture,
+    choice: DeviceChoice,
     dtype: torch.dtype,
-    report: Report,
-    cancelled: Callable[[], bool],
-) -> dict[str, torch.Tensor]:
-    weights: dict[str, torch.Tensor] = {}
-    total = sum(t.end - t.start for t in checkpoint.tensors.values())
-    done = 0
-    for parameter, source in checkpoint.sources.items():
-        parts = []
-        for name in source.names:
-            if cancelled():
-                raise Cancelled("loading was stopped")
-            info = checkpoint.tensors[name]
-            tensor = _read_tensor(info.file, name).to(device, dtype)
-            if not torch.isfinite(tensor).all():
-                raise CheckpointError(f"{info.file}: tensor '{name}' holds NaN or infinite values")
-            parts.append(tensor)
-            done += info.end - info.start
-            report(done / total, "reading the weights")
-        whole = parts[0] if len(parts) == 1 else torch.cat(parts)
-        if source.rows is not None:
-            whole = whole[source.rows[0] : source.rows[1]].clone()
-        weights[parameter] = _arranged(whole, source.how, checkpoint.architecture)
-    return weights
+    make_room: Callable[[], None],
+) -> None:
+    """Refuse weights that the device has no room for, before any of them is read."""
+    needed = arch.n_parameters * dtype.itemsize
+    room = free_bytes(choice.device)
+    if room is not None and needed > room:
+        make_room()
+        room = free_bytes(choice.device)
+        if room is not None and needed > room:
+            raise _too_little(arch, choice, dtype, room)
 
 
-def _arranged(tensor: torch.Tensor, how: str, arch: Architecture) -> torch.Tensor:
-    """Bring a tensor of the file into our order of rows, see `Source`."""
-    if how == "transpose":
-        return tensor.T.contiguous()
-    if how == "interleaved":
-        heads, rest = arch.layer.n_heads, tensor.shape[1:]
-        return tensor.view(heads, 3, -1, *rest).transpose(0, 1).reshape(tensor.shape)
-    return tensor
-
-
-def _read_tensor(file: Path, name: str) -> torch.Tensor:
-    try:
-        with safe_open(file, framework="pt") as opened:
-            tensor: torch.Tensor = opened.get_tensor(name)
-    except (SafetensorError, OSError) as error:
-        problem = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{file}: tensor '{name}': {problem}") from None
-    return tensor
+def _too_little(
+    arch: Architecture, choice: DeviceChoice, dtype: torch.dtype, room: int | None
+) -> LoopscopeError:
+    name = str(dtype).removeprefix("torch.")
+    problem = f"not enough memory: the weights take {size(arch.n_parameters * dtype.itemsize)}"
+    problem += f" in {name}"
+    if room is not None:
+        problem += f", {choice.device.type} has {size(room)} free"
+    return LoopscopeError(problem + ("; try bfloat16" if dtype == torch.float32 else ""))
 
 
 def _compare_with_cpu(model: LoopedModel, checkpoint: Checkpoint) -> str | None:

@@ -176,6 +176,8 @@ class Runner:
     def resume(self, stepper: Stepper) -> None:
         """Go back to an earlier run of the same model."""
         with self._condition:
+            if stepper.loaded is not self._loaded:
+                return  # of a model that has been replaced meanwhile
             self._layers_left = 0
             self._stepper = stepper
             self._set(serial=self._status.serial + 1, error=None, notice=None)
@@ -293,7 +295,9 @@ class Runner:
             self._set(progress=share, doing=what)
 
         try:
-            loaded = load(path, device, dtype, loop, report, lambda: self._cancel_loading)
+            loaded = load(
+                path, device, dtype, loop, report, lambda: self._cancel_loading, self._make_room
+            )
         except Cancelled as error:
             self._set(notice=str(error))
             return
@@ -301,8 +305,19 @@ class Runner:
             self._set(error=one_line(error), error_about="checkpoint")
             return
         with self._condition:
-            self._loaded, self._stepper = loaded, None
+            old, self._loaded, self._stepper = self._loaded, loaded, None
             self._set(serial=self._status.serial + 1, notice=loaded.warning, error=None)
+        if old is not None:
+            # Runs to go back to may still hold it; they cannot be gone back to any more.
+            old.release()
+
+    def _make_room(self) -> None:
+        """The next model does not fit beside this one: let this one go."""
+        with self._condition:
+            old, self._loaded, self._stepper = self._loaded, None, None
+            self._set(serial=self._status.serial + 1)
+        if old is not None:
+            old.release()
 
     def _begin(self, request: RunRequest) -> None:
         from loopscope.core.stepper import Stepper
