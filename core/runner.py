@@ -109,7 +109,7 @@ class Runner:
         self._period = 0.0
         self._until: Callable[[Recording], str | None] | None = None
         self._cancel_loading = False
-        self._closing = False
+        self._closing = self._busy = False
         self._thread = threading.Thread(target=self._work, name="loopscope-runner")
 
     # ---- what anyone may ask; none of it waits ----
@@ -138,7 +138,7 @@ class Runner:
         """Whether nothing is under way or asked for."""
         with self._condition:
             waiting = self._status.phase in (Phase.EMPTY, Phase.READY, Phase.CLOSED)
-            return waiting and not self._has_work()
+            return waiting and not self._busy and not self._has_work()
 
     def open(
         self,
@@ -241,6 +241,7 @@ class Runner:
         self._import_torch()
         while True:
             with self._condition:
+                self._busy = False
                 while not self._has_work():
                     self._set(phase=Phase.EMPTY if self._loaded is None else Phase.READY)
                     self._condition.wait()
@@ -251,6 +252,7 @@ class Runner:
                 if opening is None:
                     beginning, self._run_request = self._run_request, None
                 call = self._calls.popleft() if self._calls and self._loaded else None
+                self._busy = True
             if opening is not None:
                 self._open(*opening)
             elif beginning is not None:
