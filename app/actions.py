@@ -49,6 +49,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("next_layer", "Cursor one layer on", "Shift+Right", "Run", "Nothing is recomputed"),
     Command("to_start", "Cursor to the initial state", "Home", "Run", "To r = 0"),
     Command("to_end", "Cursor to the latest recurrence", "End", "Run", "To the latest recurrence, and follow it"),
+    Command("loop_span", "Loop a span of layers…", "", "Run", "Repeat some layers of a deep model without training, in damped steps"),
+    Command("float32_error", "Measure the error against float32", "", "Run", "Run the same in float32 beside a bfloat16 or float16 run and compare the states"),
     Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", True),
     Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", True),
     Command("maximise", "Maximise the view", "F11", "View", "Show the view last clicked alone, or all of them again"),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PySide6.QtCore import QByteArray, Qt, QTimer, QUrl
 from PySide6.QtGui import (
     QAction,
@@ -41,6 +42,7 @@ from loopscope.app.settings import Settings
 from loopscope.app.words import model_line, place
 from loopscope.core.checkpoint import bundled_names
 from loopscope.core.inspection import card, card_text, size
+from loopscope.core.measures.precision import error_line
 from loopscope.core.runner import Phase, RunRequest, Status
 from loopscope.widgets.command_palette import CommandPalette
 from loopscope.widgets.frame import PanelFrame
@@ -48,6 +50,7 @@ from loopscope.widgets.header import Header
 from loopscope.widgets.palette import THEMES, Theme
 from loopscope.widgets.prompt_bar import PromptBar
 from loopscope.widgets.shortcuts_page import ShortcutsPage
+from loopscope.widgets.span_dialog import SpanDialog
 from loopscope.widgets.theme import apply_theme
 from loopscope.widgets.transport import TransportBar
 
@@ -95,6 +98,8 @@ class Window(QMainWindow):
         self.palette_popup = CommandPalette(list(self._all_actions()), self)
         self.shortcuts_page = ShortcutsPage(list(self._all_actions()), self)
         self.exporter = Exporter(bench, self)
+        self.span_dialog = SpanDialog(self)
+        self.span_dialog.loop_requested.connect(self._on_loop_requested)
         self.set_theme(theme)
         self._restore_layout()
         self._connect()
@@ -201,6 +206,7 @@ class Window(QMainWindow):
         transport.stop_at_settling_toggled.connect(bench.set_stop_at_settling)
         self.header.device_chosen.connect(self._on_device_chosen)
         self.header.cancel_requested.connect(bench.runner.cancel_loading)
+        self.header.cancel_requested.connect(bench.jobs.cancel_all)
         app = QApplication.instance()
         assert isinstance(app, QApplication)
         app.focusChanged.connect(self._on_focus_changed)
@@ -289,6 +295,9 @@ class Window(QMainWindow):
     def _on_status_changed(self, status: Status) -> None:
         loading = {Phase.STARTING: -1.0, Phase.LOADING: status.progress}.get(status.phase)
         doing = "loading torch…" if status.phase is Phase.STARTING else status.doing
+        job = self.bench.jobs.current
+        if loading is None and job is not None:
+            loading, doing = job.progress, job.name
         self.header.show_progress(loading, doing)
         loaded = self.bench.runner.loaded
         if loaded is not None and loaded is not getattr(self, "_shown_model", None):
@@ -302,7 +311,23 @@ class Window(QMainWindow):
             self.statusBar().showMessage(status.notice, 15000)
         elif loaded is not None:
             self.header.show_notice(loaded.warning)
+        self._show_error_against_float32()
         self._on_progressed()
+
+    def _show_error_against_float32(self) -> None:
+        """A half-precision run says how far it is from float32, or how to find out."""
+        recording, loaded = self.bench.recording, self.bench.runner.loaded
+        if recording is None or loaded is None or recording.info.dtype == "float32":
+            return
+        error = recording.float32_error
+        said = "error not measured"
+        if error is not None:
+            said = f"error {np.nanmedian(error[-1]):.1e} at r = {len(error)}"
+        device = f"{loaded.device.device.type.upper()}  ·  {loaded.dtype} ({said})"
+        why = f"{loaded.device.reason}\nRun > Measure the error against float32 compares the states"
+        if error is not None:
+            why = f"{loaded.device.reason}\n{error_line(error, loaded.dtype)}"
+        self.header.show_device(device, why, size(loaded.nbytes))
 
     def _on_run_changed(self) -> None:
         recording, request = self.bench.recording, self.bench.request
@@ -508,6 +533,35 @@ class Window(QMainWindow):
     def do_to_end(self) -> None:
         """Cursor to the latest recurrence."""
         self.bench.set_following(True)
+
+    def do_loop_span(self) -> None:
+        """Ask which layers of the deep model to loop."""
+        loaded = self.bench.runner.loaded
+        arch = None if loaded is None else loaded.architecture
+        if arch is None or not arch.deep:
+            self.statusBar().showMessage(
+                "Only the layers of a deep model can be looped; this model is looped already", 8000
+            )
+            return
+        last = arch.n_prelude + arch.n_block
+        self.span_dialog.ask(arch.unique_depth, arch.n_prelude, last, arch.damping)
+
+    def _on_loop_requested(self, first: int, last: int, damping: float, recurrences: int) -> None:
+        request = self.bench.request
+        self._first_prompt = request.prompt if request else None
+        self._first_recurrences = recurrences
+        self._loop = first, last, damping
+        self.bench.reloop(first, last, damping)
+
+    def do_float32_error(self) -> None:
+        """Compare the states of a half-precision run with float32."""
+        recording = self.bench.recording
+        if recording is None or not recording.n_recurrences:
+            self.statusBar().showMessage("There is no run to compare yet", 5000)
+        elif recording.info.dtype == "float32":
+            self.statusBar().showMessage("This run is in float32: there is no error to show", 5000)
+        else:
+            self.bench.measure_float32_error()
 
     def do_follow(self) -> None:
         """Follow the latest recurrence, or stop following."""

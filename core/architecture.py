@@ -423,7 +423,7 @@ def with_loop(arch: Architecture, first: int, last: int, damping: float) -> Arch
         raise LoopscopeError("only the layers of a deep model can be looped without training")
     if not 0 <= first < last <= depth:
         raise LoopscopeError(f"cannot loop layers {first}:{last}; the model has 0:{depth}")
-    if not 0 < damping <= 1:
+    if not 0 < damping <= 1:  # also refuses NaN
         raise LoopscopeError(f"damping {damping:g} is not above 0 and at most 1")
     return replace(
         arch, n_prelude=first, n_block=last - first, n_coda=depth - last, damping=damping

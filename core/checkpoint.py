@@ -29,6 +29,7 @@ MAX_HEADER = 100 << 20
 MAX_JSON = 64 << 20
 HASH_WHOLE, SAMPLE = 256 << 20, 64 << 10
 BUNDLED = "bundled:"
+LOOPED = " looped "  # between a deep checkpoint's name and the span of it that is looped
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +123,9 @@ def looped_checkpoint(checkpoint: Checkpoint, first: int, last: int, damping: fl
     """Return a deep checkpoint with layers ``first`` to ``last - 1`` as its recurrent block."""
     arch = with_loop(checkpoint.architecture, first, last, damping)
     sources = checkpoint.family.tensors(arch, frozenset(checkpoint.tensors))
-    name = f"{checkpoint.name} looped {first}:{last}"
-    name += f" β = {damping:g}" if damping != 1 else ""
+    name = checkpoint.name.split(LOOPED)[0]
+    if (first, last, damping) != (0, arch.unique_depth, 1):
+        name += f"{LOOPED}{first}:{last}" + (f" β = {damping:g}" if damping != 1 else "")
     return replace(checkpoint, architecture=arch, sources=sources, name=name)
 
 

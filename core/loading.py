@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
 
-from loopscope.core.architecture import Architecture
+from loopscope.core.architecture import STACKS, Architecture, with_loop
 from loopscope.core.checkpoint import Checkpoint, looped_checkpoint, open_checkpoint, weights_hash
 from loopscope.core.devices import DeviceChoice, choose_device, choose_dtype, free_bytes
 from loopscope.core.errors import Cancelled, LoopscopeError
@@ -81,14 +81,25 @@ def load(
     `CheckpointError`, `LoopscopeError` for an unknown device or dtype and for too little memory,
     `Cancelled`.
     """
-    choice, torch_dtype = choose_device(device), choose_dtype(dtype)
+    choice = choose_device(device)
+    choose_dtype(dtype)
     checkpoint = open_checkpoint(path)
     if loop is not None:
         checkpoint = looped_checkpoint(checkpoint, *loop)
-    arch = checkpoint.architecture
+    return load_checkpoint(checkpoint, choice, dtype, report, cancelled, make_room)
+
+
+def load_checkpoint(
+    checkpoint: Checkpoint,
+    choice: DeviceChoice,
+    dtype: str = "float32",
+    report: Report = lambda share, what: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    make_room: Callable[[], None] = lambda: None,
+) -> Loaded:
+    """Load a checkpoint that has been opened; see `load`."""
+    torch_dtype, arch = choose_dtype(dtype), checkpoint.architecture
     tokenizer = PromptTokenizer(checkpoint.tokenizer_file, arch.vocab_size, arch.max_positions)
-    with torch.device("meta"):
-        model = LoopedModel(arch)
     _check_room(arch, choice, torch_dtype, make_room)
     try:
         weights = read_weights(checkpoint, choice.device, torch_dtype, report, cancelled)
@@ -98,19 +109,51 @@ def load(
         if "allocate memory" not in str(error):
             raise
         raise _too_little(arch, choice, torch_dtype, None) from error
-    if arch.tied_head:
-        weights["unembed.weight"] = weights["embed.weight"]
-    model.load_state_dict(weights, assign=True)
-    if arch.tied_head:
-        model.unembed.weight = model.embed.weight
-    model.requires_grad_(False)
-    model.eval()
+    model = _assembled(arch, weights)
     report(1.0, "hashing the weights")
     digest = weights_hash(checkpoint, cancelled)
     warning = None if choice.met else f"running on {choice.device.type}: {choice.reason}"
     if choice.device.type == "mps":
         warning = _compare_with_cpu(model, checkpoint) or warning
     return Loaded(checkpoint, model, tokenizer, choice, dtype, digest, warning)
+
+
+def _assembled(arch: Architecture, weights: dict[str, torch.Tensor]) -> LoopedModel:
+    """A model made of these tensors, none of them copied."""
+    with torch.device("meta"):
+        model = LoopedModel(arch)
+    if arch.tied_head:
+        weights["unembed.weight"] = weights["embed.weight"]
+    model.load_state_dict(weights, assign=True)
+    if arch.tied_head:
+        model.unembed.weight = model.embed.weight
+    return model.requires_grad_(False).eval()
+
+
+def relooped(loaded: Loaded, first: int, last: int, damping: float) -> Loaded:
+    """Loop another span of the same deep model; the weights are shared, nothing is read again.
+
+    The whole depth with damping 1 is the deep model itself.
+    """
+    old = loaded.architecture
+    arch = with_loop(old, first, last, damping)
+    order = [
+        (stack, i)
+        for stack, n in zip(STACKS, (old.n_prelude, old.n_block, old.n_coda), strict=True)
+        for i in range(n)
+    ]
+    sizes = zip(STACKS, (arch.n_prelude, arch.n_block, arch.n_coda), strict=True)
+    renamed = dict(zip(order, [(stack, i) for stack, n in sizes for i in range(n)], strict=True))
+    weights = {}
+    for name, tensor in loaded.model.state_dict().items():
+        stack, _, rest = name.partition(".")
+        if stack in STACKS:
+            index, _, rest = rest.partition(".")
+            stack, i = renamed[stack, int(index)]
+            name = f"{stack}.{i}.{rest}"
+        weights[name] = tensor
+    checkpoint = looped_checkpoint(loaded.checkpoint, first, last, damping)
+    return replace(loaded, checkpoint=checkpoint, model=_assembled(arch, weights))
 
 
 def _check_room(

@@ -10,6 +10,8 @@ from __future__ import annotations
 import mmap
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,10 +26,10 @@ Report = Callable[[float, str], None]
 TORCH_DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
 }  # fmt: skip
-# Entries looked at in one go: small enough for the cache, large enough for the loop not to matter.
+# Entries looked at in one go: few enough to be still in the cache when they are copied.
 PIECE = 1 << 21
-# Bytes after which used pages are given back.
-KEEP_MAPPED = 32 << 20
+# Most of the time goes to the system finding new memory, which more than one thread can wait for.
+THREADS = 2
 
 
 class MappedFile:
@@ -35,7 +37,6 @@ class MappedFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._unused_from = 0
         try:
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -80,61 +81,87 @@ def read_weights(
     and tensor; `Cancelled`.
     """
     arch, shapes = checkpoint.architecture, parameter_shapes(checkpoint.architecture)
-    names = {name for source in checkpoint.sources.values() for name in source.names}
-    total = sum(checkpoint.tensors[n].end - checkpoint.tensors[n].start for n in names)
     files = {path: MappedFile(path) for path in checkpoint.weight_files}
-    done = 0
 
-    def progress(n_bytes: int) -> None:
-        nonlocal done
-        if cancelled():
-            raise Cancelled("loading was stopped")
-        done += n_bytes
-        report(min(1.0, done / max(total, 1)), "reading the weights")
+    def place(parameter: str) -> tuple[Path, int]:
+        first = checkpoint.tensors[checkpoint.sources[parameter].names[0]]
+        return first.file, first.start
 
-    weights: dict[str, Tensor] = {}
-    for parameter, source in checkpoint.sources.items():
-        target = torch.empty(shapes[parameter], dtype=dtype, device=device).flatten()
+    flat: dict[str, Tensor] = {}
+    pieces: list[Piece] = []
+    for parameter in sorted(checkpoint.sources, key=place):  # as they lie in the files
+        source = checkpoint.sources[parameter]
+        flat[parameter] = target = torch.empty(shapes[parameter], dtype=dtype, device=device).view(
+            -1
+        )
         at = 0
         for name in source.names:
             info = checkpoint.tensors[name]
-            at += _copy(files[info.file], info, source, target[at:], progress)
-        weights[parameter] = _arranged(target, source, shapes[parameter], arch)
-    return weights
+            tensor_pieces = _pieces(files[info.file], info, source, target[at:])
+            at += sum(len(piece.source) for piece in tensor_pieces)
+            pieces += tensor_pieces
+    total = sum(piece.n_bytes for piece in pieces)
+    done = 0
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="loopscope-reading") as threads:
+        try:
+            for piece in threads.map(Piece.copy, pieces):
+                if cancelled():
+                    raise Cancelled("loading was stopped")
+                done += piece.n_bytes
+                report(done / total, "reading the weights")
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
+    return {
+        name: _arranged(flat[name], checkpoint.sources[name], shapes[name], arch)
+        for name in checkpoint.sources
+    }
 
 
-def _copy(
-    file: MappedFile,
-    info: TensorInfo,
-    source: Source,
-    target: Tensor,
-    progress: Callable[[int], None],
-) -> int:
-    """Copy a tensor (or its ``source.rows``) to the head of ``target``; returns its entries."""
-    flat = file.flat(info)
-    size = flat.element_size()
-    first = 0
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """Some entries of a tensor and where they go.
+
+    start : first byte in the file.  source, target : of equal length, one-dimensional.
+    """
+
+    file: MappedFile
+    info: TensorInfo
+    start: int
+    source: Tensor
+    target: Tensor
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes in the file."""
+        return len(self.source) * self.source.element_size()
+
+    def copy(self) -> Piece:
+        """Check, convert and copy; returns itself. Raises `CheckpointError` for bad values."""
+        # NaN passes through both; a comparison with it is false.
+        low, high = torch.aminmax(self.source)
+        largest = torch.finfo(self.target.dtype).max
+        if not (-largest <= float(low) and float(high) <= largest):
+            problem = _why(low, high, self.target)
+            raise CheckpointError(f"{self.info.file}: tensor '{self.info.name}' {problem}")
+        self.target.copy_(self.source)
+        self.file.used(self.start, self.start + self.n_bytes)
+        return self
+
+
+def _pieces(file: MappedFile, info: TensorInfo, source: Source, target: Tensor) -> list[Piece]:
+    """Cut a tensor (or its ``source.rows``) up; it goes to the head of ``target``."""
+    flat, begin = file.flat(info), info.start
     if source.rows is not None:
         row = len(flat) // source.rows[2]
         first = source.rows[0] * row
         flat = flat[first : source.rows[1] * row]
-    largest = torch.finfo(target.dtype).max
-    begin = info.start + first * size
-    given_back = begin
-    for i in range(0, len(flat), PIECE):
-        piece = flat[i : i + PIECE]
-        # NaN passes through both; a comparison with it is false.
-        low, high = torch.aminmax(piece)
-        if not (-largest <= float(low) and float(high) <= largest):
-            raise CheckpointError(f"{info.file}: tensor '{info.name}' {_why(low, high, target)}")
-        target[i : i + len(piece)].copy_(piece)
-        end = begin + (i + len(piece)) * size
-        if end - given_back >= KEEP_MAPPED:
-            file.used(given_back, end)
-            given_back = end
-        progress(len(piece) * size)
-    file.used(given_back, begin + len(flat) * size)
-    return len(flat)
+        begin += first * flat.element_size()
+    return [
+        Piece(file, info, begin + i * flat.element_size(), flat[i : i + PIECE],
+              target[i : min(i + PIECE, len(flat))])
+        for i in range(0, len(flat), PIECE)
+    ]  # fmt: skip
 
 
 def _why(low: Tensor, high: Tensor, target: Tensor) -> str:

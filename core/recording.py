@@ -195,6 +195,8 @@ class Recording:
         self._recurrences = 0
         # Unembedding rows that the state-space view asked for, float32 [d] by token id.
         self.readout_directions: dict[int, F32] = {}
+        # Relative error against float32, float32 [R', T], once it was measured.
+        self.float32_error: F32 | None = None
         self._rows = _Series(
             state=_Rows((t, d), np.float32),
             layers=_Rows((t, d), np.float32),

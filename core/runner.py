@@ -222,6 +222,19 @@ class Runner:
             self._condition.notify_all()
         return future
 
+    def reloop(self, first: int, last: int, damping: float) -> Future[None]:
+        """Loop another span of the deep model in use; raises what `loading.relooped` raises."""
+
+        def work(loaded: Loaded, stepper: Stepper | None) -> None:
+            from loopscope.core.loading import relooped
+
+            looped = relooped(loaded, first, last, damping)
+            with self._condition:
+                self._loaded, self._stepper, self._layers_left = looped, None, 0
+                self._set(serial=self._status.serial + 1, notice=None, error=None)
+
+        return self.call(work)
+
     def close(self) -> None:
         """Stop everything and join the thread."""
         with self._condition:

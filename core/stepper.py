@@ -204,4 +204,5 @@ def _checked_state(state: npt.NDArray[np.floating], shape: tuple[int, ...]) -> F
         )
     if not np.isfinite(state).all():
         raise LoopscopeError("the initial state holds NaN or infinite values")
-    return np.ascontiguousarray(state.reshape(shape), dtype=np.float32)
+    # A copy of our own: a recording's states are not writable, which torch does not like.
+    return np.array(state.reshape(shape), dtype=np.float32, order="C")

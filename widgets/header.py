@@ -47,7 +47,7 @@ class Header(QWidget):
         self.progress.setTextVisible(False)
         self.doing = QLabel()
         self.cancel = QPushButton("Cancel")
-        self.cancel.setToolTip("Give up loading; the model that was running stays")
+        self.cancel.setToolTip("Give this up; the model that was running stays")
         self.cancel.clicked.connect(self.cancel_requested)
         self.device = QToolButton()
         self.device.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)

@@ -76,6 +76,7 @@ class SettlingPlot(pg.PlotWidget):
         self.median = _curve(plot)
         self.tolerance = _curve(plot)
         self.floor = _curve(plot)
+        self.error = _curve(plot)
         self.trained = pg.InfiniteLine(angle=90)
         self.hover_line = pg.InfiniteLine(angle=90)
         self.cursor_line = pg.InfiniteLine(angle=90)
@@ -124,6 +125,9 @@ class SettlingPlot(pg.PlotWidget):
         low = self.getViewBox().viewRange()[1][0]
         inside = len(floor) > 0 and np.isfinite(floor).any() and np.nanmax(floor) > low
         _set_curves(self.floor, *(self._across(floor) if inside else (x, None)))
+        error = _log10(data.error_line)
+        known = len(error) > 0 and bool(np.isfinite(error).any())
+        _set_curves(self.error, x, error[:, None] if known else None)
         self._style()
         self._forget_labels()
 
@@ -253,6 +257,7 @@ class SettlingPlot(pg.PlotWidget):
         self.median.setPen(pg.mkPen(theme.text, width=3 if many else 1))
         self.tolerance.setPen(pg.mkPen(theme.text, width=1, style=dash))
         self.floor.setPen(pg.mkPen(theme.muted, width=1))
+        self.error.setPen(pg.mkPen(theme.text, width=1, style=Qt.PenStyle.DotLine))
         self.trained.setPen(pg.mkPen(theme.muted, width=1, style=dot))
         self.hover_line.setPen(pg.mkPen(theme.hover, width=1))
         self.cursor_line.setPen(pg.mkPen(theme.accent, width=1))
@@ -380,8 +385,11 @@ class SettlingPlot(pg.PlotWidget):
         names = [(f"tolerance {short_number(data.tolerance)}", data.tolerance_line)]
         if self.floor.getData()[0] is not None and len(self.floor.getData()[0]):
             names.append((f"{data.dtype} rounding", data.floor_line))
+        if np.isfinite(data.error_line).any():
+            names.append(("error against float32", data.error_line))
         for text, values in names:
-            y = self.pixel_of(first, float(_log10(values)[0])).y()
+            at = float(_log10(values)[0])
+            y = self.pixel_of(first, at).y() if np.isfinite(at) else float("nan")
             if np.isfinite(y) and area.top() < y < area.bottom():
                 # Under the line, where falling curves are not yet; above it near the bottom.
                 top = y + 1 if y + line + 2 < area.bottom() else y - line - 1

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loopscope.core.labels import visible
+from loopscope.core.measures.precision import FLOAT32_ERROR
 from loopscope.core.measures.settling import (
     F64,
     Settling,
@@ -93,6 +94,8 @@ class Data(ViewData):
     layer_rates : the same for each layer's curve; empty unless per layer.
     settling : class and evidence of each shown token, always from the recurrence ends.
     tolerance_line, floor_line : float64 ``[n]``, tolerance and rounding floor in `values`' unit.
+    error_line : float64 ``[n]``, median error against float32 in `values`' unit; NaN where it was
+        not measured, which is everywhere in float32 and per layer.
     tokens, labels, token_texts : index, readable and exact text of each shown token.
     trained : recurrences the model was trained with.  dtype : what the model ran in.
     layer_names : of the layers of a recurrence.
@@ -108,6 +111,7 @@ class Data(ViewData):
     settling: tuple[Settling, ...]
     tolerance_line: F64
     floor_line: F64
+    error_line: F64
     tokens: tuple[int, ...]
     labels: tuple[str, ...]
     token_texts: tuple[str, ...]
@@ -177,7 +181,13 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     scale = np.ones(len(values)) if relative else _median(norms)
     return Data(
         statement=missing or _statement(settling, rate, options),
-        formulas=(STEP_FORMULAS[options.measure, options.per_layer], RATE, CLASS, FLOOR),
+        formulas=(
+            STEP_FORMULAS[options.measure, options.per_layer],
+            RATE,
+            CLASS,
+            FLOOR,
+            *((FLOAT32_ERROR,) if info.dtype != "float32" else ()),
+        ),
         recurrences=recurrences,
         values=values,
         median=median,
@@ -186,6 +196,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         settling=settling,
         tolerance_line=options.tolerance * scale,
         floor_line=relative_floor(info.dtype) * scale,
+        error_line=_error_line(recording, tokens, len(values), options) * scale,
         tokens=tokens,
         labels=tuple(visible(info.token_labels[t]) for t in tokens),
         token_texts=tuple(info.token_labels[t] for t in tokens),
@@ -199,6 +210,17 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         layer_names=info.architecture.layer_names,
         missing=missing,
     )
+
+
+def _error_line(recording: Recording, tokens: tuple[int, ...], n: int, options: Options) -> F64:
+    """Median over the tokens of the relative error against float32, by recurrence."""
+    errors = recording.float32_error
+    if errors is None or options.per_layer:
+        return np.full(n, np.nan)
+    line = np.full(n, np.nan)
+    known = min(n, len(errors))
+    line[:known] = _median(errors[:known, list(tokens)].astype(np.float64))
+    return line
 
 
 def _layer_curves(layers: F32, options: Options, dtype: str) -> tuple[F64, F64, tuple[float, ...]]:

@@ -113,3 +113,67 @@ def test_the_graph_of_a_deep_block_scrolls_and_follows_the_cursor(
     qtbot.waitUntil(lambda: window.bench.selection.layer == 0)
     qtbot.waitUntil(lambda: view.side_bar.value() == 0 or view.side_bar.value() < view.room)
     assert json.loads((folder / "config.json").read_text())["num_hidden_layers"] == 40
+
+
+def test_a_span_of_a_deep_model_is_looped_from_the_menu(
+    window: Window, qtbot: QtBot, tmp_path: Path
+) -> None:
+    folder = write_checkpoint(tmp_path / "deep", "llama", {"num_hidden_layers": 6})
+    opened(qtbot, window, folder, 1)
+    window.actions_by_name["loop_span"].trigger()
+    dialog = window.span_dialog
+    assert dialog.isVisible()
+    assert (dialog.first.value(), dialog.last.value(), dialog.damping.value()) == (2, 4, 0.5)
+    dialog.last.setValue(1)
+    assert not dialog.loop.isEnabled()
+    assert "before the first" in dialog.words.text()
+    dialog.first.setValue(1)
+    dialog.last.setValue(2)
+    dialog.count.setValue(5)
+    assert "1 before, 2 layers looped, 3 after" in dialog.words.text()
+    dialog.loop.click()
+
+    def looped() -> bool:
+        recording = window.bench.recording
+        return recording is not None and recording.n_recurrences == 5
+
+    qtbot.waitUntil(looped, timeout=20_000)
+    arch = window.bench.recording.info.architecture
+    assert (arch.n_prelude, arch.n_block, arch.n_coda, arch.damping) == (1, 2, 3, 0.5)
+    assert "looped 1:3 β = 0.5" in window.header.model.text()
+    dialog.whole.click()
+    qtbot.waitUntil(
+        lambda: (
+            window.bench.recording is not None
+            and window.bench.recording.info.architecture.n_block == 6
+            and window.bench.recording.n_recurrences == 1
+        ),
+        timeout=20_000,
+    )
+    dialog.close()
+    opened(qtbot, window, write_checkpoint(tmp_path / "ouro", "ouro"), 1)
+    window.actions_by_name["loop_span"].trigger()
+    assert not dialog.isVisible()
+    assert "looped already" in window.statusBar().currentMessage()
+
+
+def test_a_half_precision_run_says_how_far_it_is_from_float32(
+    window: Window, qtbot: QtBot, tmp_path: Path
+) -> None:
+    folder = write_checkpoint(tmp_path / "huginn", "huginn")
+    window.settings.dtype = "bfloat16"
+    opened(qtbot, window, folder, 4)
+    qtbot.waitUntil(
+        lambda: (
+            window.bench.recording.float32_error is not None
+            and "error" in window.header.device.text()
+            and "at r = 4" in window.header.device.text()
+        ),
+        timeout=30_000,
+    )
+    assert "from float32 at recurrence 4" in window.header.device.toolTip()
+    qtbot.waitUntil(
+        lambda: (window.bench.slots["settling"].data.error_line > 0).all(), timeout=20_000
+    )
+    window.actions_by_name["float32_error"].trigger()
+    qtbot.waitUntil(lambda: window.bench.jobs.current is None, timeout=30_000)

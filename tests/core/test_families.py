@@ -15,7 +15,7 @@ from models import tiny_architecture
 from loopscope.core.architecture import with_loop
 from loopscope.core.checkpoint import open_checkpoint
 from loopscope.core.errors import CheckpointError, LoopscopeError
-from loopscope.core.loading import load
+from loopscope.core.loading import load, relooped
 from loopscope.core.stepper import Stepper
 from loopscope.core.trace import trace
 
@@ -321,3 +321,19 @@ def test_a_span_of_a_deep_model_is_looped_in_damped_steps(tmp_path: Path) -> Non
         with_loop(arch, 0, 2, 2.0)
     with pytest.raises(LoopscopeError, match="only the layers of a deep model"):
         load(str(REFERENCE / "huginn-tiny"), "cpu", loop=(0, 1, 1.0))
+
+
+def test_looping_another_span_of_what_is_loaded_equals_loading_it_so(tmp_path: Path) -> None:
+    published("Llama", LLAMA | {"num_hidden_layers": 5}, tmp_path)
+    loaded = load(str(tmp_path), "cpu")
+    memory = {p.data_ptr() for p in loaded.model.parameters()}
+    for span in ((1, 4, 0.5), (0, 2, 1.0), (3, 5, 0.25), (0, 5, 1.0)):
+        loaded = relooped(loaded, *span)
+        fresh = load(str(tmp_path), "cpu", loop=span)
+        assert loaded.checkpoint.name == fresh.checkpoint.name
+        assert loaded.architecture == fresh.architecture
+        ours, theirs = (trace(x, x.tokenizer.from_ids(IDS), 3) for x in (loaded, fresh))
+        for key, value in ours.items():
+            np.testing.assert_array_equal(value, theirs[key], err_msg=key)
+        assert {p.data_ptr() for p in loaded.model.parameters()} == memory  # nothing was copied
+    assert loaded.checkpoint.name == tmp_path.name

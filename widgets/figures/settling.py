@@ -81,6 +81,10 @@ def _draw_lines(ax: Axes, data: Data) -> None:
     shown = data.values[data.values > 0]
     if shown.size and np.nanmax(floor) > np.nanmin(shown):
         ax.plot(x, floor, color=LIGHT.muted, lw=0.6, label=f"{data.dtype} rounding")
+    if np.isfinite(data.error_line).any():
+        error = np.where(data.error_line > 0, data.error_line, np.nan)
+        label = "error against float32"
+        ax.plot(data.recurrences, error, color=LIGHT.text, lw=0.7, ls=(0, (1, 1.5)), label=label)
     if 0 < data.trained <= data.recurrences[-1]:
         label = f"trained R = {data.trained}"
         ax.axvline(data.trained, color=LIGHT.muted, lw=0.7, ls=":", label=label)

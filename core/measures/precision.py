@@ -1,0 +1,25 @@
+"""How far the states of a half-precision run are from the same run in float32."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loopscope.core.recording import F32
+from loopscope.core.views.base import Formula
+
+FLOAT32_ERROR = Formula(
+    "state error",
+    "‖s_r − s_r(float32)‖ / ‖s_r(float32)‖",
+    "1 (relative)",
+    "the same run from the same s₀ with float32 weights and arithmetic",
+)
+# A model whose float32 twin takes at most this many bytes is compared without being asked.
+SMALL = 512 << 20
+
+
+def error_line(errors: F32, dtype: str) -> str:
+    """Say the error in one line: median over tokens at the end, and the largest anywhere."""
+    return (
+        f"{dtype} states are {np.nanmedian(errors[-1]):.2g} (relative, median over tokens) from "
+        f"float32 at recurrence {len(errors)}, at most {np.nanmax(errors):.2g}"
+    )
