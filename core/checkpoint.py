@@ -142,7 +142,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_JSON:
             raise CheckpointError(f"{path}: is larger than {MAX_JSON >> 20} MiB; not a config")
-        values = json.loads(path.read_bytes())
+        values = json.loads(path.read_bytes(), object_pairs_hook=_no_duplicates)
     except FileNotFoundError:
         raise CheckpointError(
             f"{path.parent} is not a checkpoint folder: {path.name} is missing"
@@ -154,15 +154,29 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that says one thing twice: JSON readers differ in which they believe."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"'{twice[:80]}' is there twice")
+    return values
+
+
 def _read_tensors(folder: Path) -> dict[str, TensorInfo]:
     index = folder / "model.safetensors.index.json"
     single = folder / "model.safetensors"
     if single.is_file():
         return read_header(single)
     if not index.is_file():
-        raise CheckpointError(
-            f"{folder} is not a checkpoint folder: neither {single.name} nor {index.name} is there"
+        problem = f"neither {single.name} nor {index.name} is there"
+        pickles = sorted(p.name for p in folder.glob("*.bin")) + sorted(
+            p.name for p in folder.glob("*.pt*")
         )
+        if pickles:
+            problem += f"; {pickles[0]} is a pickle, which could run anything and is never loaded"
+        raise CheckpointError(f"{folder} is not a checkpoint folder: {problem}")
     weight_map = _read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index}: key 'weight_map' is missing or empty")
@@ -206,7 +220,7 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
                 raise CheckpointError(
                     f"{path}: the header claims {length} bytes of a file of {size}; cut short?"
                 )
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length), object_pairs_hook=_no_duplicates)
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot read the header: {_one_line(error)}") from None
     if not isinstance(header, dict):

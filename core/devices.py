@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.inspection import host_free_bytes
 
 WISHES = ("auto", "cuda", "mps", "cpu")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -39,12 +40,7 @@ def free_bytes(device: torch.device) -> int | None:
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
-    try:
-        with open("/proc/meminfo") as file:
-            lines = dict(line.split(":", 1) for line in file)
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return None
+    return host_free_bytes()
 
 
 def choose_device(wish: str = "auto") -> DeviceChoice:

@@ -26,11 +26,7 @@ def card(checkpoint: Checkpoint) -> dict[str, Any]:
     arch = checkpoint.architecture
     trained = arch.trained_recurrences
     stored = sum(math.prod(t.shape) for t in checkpoint.tensors.values())
-    missing = []
-    if checkpoint.tokenizer_file is None:
-        missing.append("text prompts: there is no tokenizer.json; give token ids")
-    if "auto_map" in checkpoint.config:
-        missing.append("the folder's own code (auto_map): reported, never run")
+    weights = {dtype: arch.n_parameters * size for dtype, size in DTYPE_SIZES.items()}
     return {
         "name": checkpoint.name,
         "path": str(checkpoint.path),
@@ -50,17 +46,63 @@ def card(checkpoint: Checkpoint) -> dict[str, Any]:
         "closing_norm": arch.closing_norm,
         "initial_state": arch.initial_state,
         "tied_head": arch.tied_head,
+        "nested": {"inner_cycles": arch.inner_cycles, "layers_per_stack": arch.n_stack}
+        if arch.inner_cycles
+        else None,
+        "exit_gate": arch.exit_gate,
+        "bidirectional": arch.masked,
+        "damping": arch.damping,
         "parameters": arch.n_parameters,
         "parameters_stored": stored,
         "parameters_effective": arch.effective_parameters(trained),
         "stored_dtype": checkpoint.dtype,
         "tokenizer": checkpoint.tokenizer_file is not None,
-        "weights_bytes": {dtype: arch.n_parameters * size for dtype, size in DTYPE_SIZES.items()},
+        "weights_bytes": weights,
         "capture_bytes_per_recurrence_64_tokens": capture_bytes(checkpoint, 64, 2)
         - capture_bytes(checkpoint, 64, 1),
-        "unavailable": missing,
+        "capture_bytes_64_tokens": capture_bytes(checkpoint, 64, trained),
+        "main_memory_free_bytes": host_free_bytes(),
+        "unavailable": _unavailable(checkpoint),
         "layer": {k: _plain(v) for k, v in asdict(arch.layer).items()},
     }
+
+
+def _unavailable(checkpoint: Checkpoint) -> list[str]:
+    """What this checkpoint cannot do here, and why."""
+    arch, folder = checkpoint.architecture, checkpoint.path
+    missing = []
+    if checkpoint.tokenizer_file is None:
+        why = "there is no tokenizer.json"
+        if (folder / "tokenizer.model").is_file():
+            why += " (tokenizer.model alone is not read)"
+        missing.append(f"text prompts: {why}; give token ids")
+    elif _has_chat_template(checkpoint):
+        missing.append("chat template: there is one, it is not applied; prompts are as typed")
+    if "auto_map" in checkpoint.config:
+        missing.append("the folder's own code (auto_map): reported, never run")
+    if arch.masked:
+        missing.append(
+            "next-token readout: it reads both ways; a token is read at its place"
+        )
+    if arch.head_transform:
+        missing.append("readout directions: the head is not linear in the state")
+    if arch.deep and arch.damping == 1:
+        missing.append("recurrences: a deep model runs once; a span of its layers can be looped")
+    if checkpoint.config.get("prefix_lm"):
+        missing.append("two-way attention over an instruction (prefix_lm): prompts are causal")
+    if arch.initial_state == "embedding":
+        missing.append("random start states: s_0 is the embedded prompt")
+    return missing
+
+
+def _has_chat_template(checkpoint: Checkpoint) -> bool:
+    if (checkpoint.path / "chat_template.jinja").is_file():
+        return True
+    try:
+        text = (checkpoint.path / "tokenizer_config.json").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    return '"chat_template"' in text
 
 
 def card_text(values: dict[str, Any]) -> str:
@@ -71,8 +113,14 @@ def card_text(values: dict[str, Any]) -> str:
         ("family", f"{values['family']}, by {values['recognised_by']}"),
         (
             "layers",
-            f"prelude {layers['prelude']}, recurrent block {layers['block']}, "
-            f"coda {layers['coda']}",
+            f"prelude {layers['prelude']}, recurrent block {layers['block']}"
+            + (
+                f" (nested: {nested['inner_cycles']} × {nested['layers_per_stack']} fast, "
+                f"then {nested['layers_per_stack']} slow)"
+                if (nested := values["nested"])
+                else ""
+            )
+            + f", coda {layers['coda']}",
         ),
         ("recurrences", f"trained to R = {values['trained_recurrences']}"),
         ("depth", f"unique {values['unique_depth']}, effective {values['effective_depth']}"),
@@ -93,19 +141,49 @@ def card_text(values: dict[str, Any]) -> str:
         (
             "state",
             f"injection {values['injection']}, start {values['initial_state']}, "
-            f"closing norm {'yes' if values['closing_norm'] else 'no'}",
+            f"closing norm {'yes' if values['closing_norm'] else 'no'}"
+            + (", exit gate" if values["exit_gate"] else "")
+            + (", bidirectional" if values["bidirectional"] else "")
+            + (f", damping {values['damping']:g}" if values["damping"] != 1 else ""),
         ),
         ("stored as", values["stored_dtype"]),
         ("tokenizer", "yes" if values["tokenizer"] else "no: token ids are accepted"),
         (
-            "memory",
+            "weights",
             ", ".join(f"{k} {size(v)}" for k, v in values["weights_bytes"].items())
-            + f"; capture {size(values['capture_bytes_per_recurrence_64_tokens'])}"
-            " a recurrence at 64 tokens",
+            + " on the device (cpu, cuda, mps alike)",
         ),
+        (
+            "capture",
+            f"{size(values['capture_bytes_per_recurrence_64_tokens'])} a recurrence at 64 tokens, "
+            f"{size(values['capture_bytes_64_tokens'])} for R = {values['trained_recurrences']}, "
+            "in main memory",
+        ),
+        ("free", _free(values)),
         *(("unavailable", line) for line in values["unavailable"]),
     ]
     return "\n".join(f"{key:<12} {value}" for key, value in rows)
+
+
+def _free(values: dict[str, Any]) -> str:
+    """What fits into main memory now; a GPU is asked when the model is loaded."""
+    free = values["main_memory_free_bytes"]
+    if free is None:
+        return "the system does not say how much main memory is free"
+    capture = values["capture_bytes_64_tokens"]
+    fits = [k for k, v in values["weights_bytes"].items() if v + capture <= free]
+    said = f"on cpu {', '.join(fits)} fit" if fits else "on cpu no dtype fits"
+    return f"{size(free)} of main memory: {said}; a GPU is asked when the model is loaded"
+
+
+def host_free_bytes() -> int | None:
+    """Main memory that can still be taken; None where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
 
 
 def count(n: float) -> str:

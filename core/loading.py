@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -18,10 +17,6 @@ from loopscope.core.inspection import size
 from loopscope.core.model import LoopedModel
 from loopscope.core.reading import Report, read_weights
 from loopscope.core.tokenizer import PromptTokenizer
-
-# Weights are large: with transparent huge pages Linux maps them in a fraction of the time. Torch
-# looks at this when it first allocates; where the kernel has none it does nothing.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 # A forward on MPS that differs from the CPU's by more than this (float32) is worth a warning.
 MPS_TOLERANCE = 1e-3
