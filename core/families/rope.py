@@ -29,7 +29,7 @@ def read_rope(
     share = (new or config).number(partial_key, config.values.get(partial_key, partial))
     if new and "partial_rotary_factor" in new.values:
         share = new.number("partial_rotary_factor")
-    dims = int(d_head * share)
+    dims = int(d_head * min(share, 2.0))  # a share of more than all is refused below
     if not 0 < dims <= d_head or dims % 2:
         raise config.error(partial_key, f"{share:g} of a head of {d_head} is no even width")
     rotated = None if dims == d_head else dims
