@@ -81,9 +81,7 @@ def _unavailable(checkpoint: Checkpoint) -> list[str]:
     if "auto_map" in checkpoint.config:
         missing.append("the folder's own code (auto_map): reported, never run")
     if arch.masked:
-        missing.append(
-            "next-token readout: it reads both ways; a token is read at its place"
-        )
+        missing.append("next-token readout: it reads both ways; a token is read at its place")
     if arch.head_transform:
         missing.append("readout directions: the head is not linear in the state")
     if arch.deep and arch.damping == 1:

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from loopscope.app.panels import PANELS
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "docs" / "images"
 PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
 
 
-def shoot(name: str, *arguments: str) -> None:
+def shoot(name: str, *arguments: str, path: str = "bundled:looped") -> None:
     """Save one screenshot."""
-    command = [sys.executable, "-m", "loopscope.app", "--prompt", PROMPT, "--exit", *arguments]
+    command = [sys.executable, "-m", "loopscope.app", "open", path, "--exit", *arguments]
+    if path == "bundled:looped":
+        command += ["--prompt", PROMPT]
     subprocess.run([*command, "--screenshot", str(IMAGES / name)], check=True)
     print(name)
 
@@ -31,6 +35,16 @@ def main() -> None:
         size = "900x620"
         shoot(f"{panel.key}.png", "--recurrences", "20", "--size", size, "--view", panel.key,
               "--theme", "light")  # fmt: skip
+    ids = ("--token-ids", "5,17,3,60,41,8,2", "--recurrences", "4", "--size", size)
+    ouro = str(ROOT / "tests" / "data" / "reference" / "ouro-tiny")
+    shoot("readout-exit-gate.png", *ids, "--view", "readout", "--theme", "light", path=ouro)
+    sys.path.insert(0, str(ROOT / "tests"))
+    from checkpoints import write_checkpoint
+
+    with tempfile.TemporaryDirectory() as folder:
+        nested = str(write_checkpoint(Path(folder) / "hrm-text", "hrm_text"))
+        shoot("graph-nested.png", *ids[:2], "--recurrences", "2", "--size", "900x760", "--view",
+              "graph", "--theme", "light", path=nested)  # fmt: skip
 
 
 if __name__ == "__main__":
