@@ -90,9 +90,15 @@ def run_train(options: Namespace) -> None:
         raise LoopscopeError(f"--d-model {options.d_model} is not divisible by 8")
     torch.set_num_threads(options.threads)
     folder = Path(options.output)
-    plan = TrainingPlan(seed=options.seed, minutes=options.minutes, max_hops=options.hops)
+    plan = TrainingPlan(
+        seed=options.seed, minutes=options.minutes, max_hops=options.hops, steps=options.steps
+    )
     arch = default_architecture(
-        d_model=options.d_model, trained_recurrences=plan.finishing_recurrences
+        d_model=options.d_model,
+        n_block=options.block,
+        trained_recurrences=plan.finishing_recurrences,
+        injection=options.injection,
+        state_norm=not options.no_state_norm,
     )
     training = Training(folder, plan, arch)
     if training.progress.step:

@@ -71,7 +71,13 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--minutes", type=float, default=120.0, help="training time in all")
     train.add_argument("--hops", type=_positive, default=6, help="hop counts to learn: 1 to this")
+    train.add_argument("--steps", type=_positive, default=0, help="length in steps, not minutes")
     train.add_argument("--d-model", type=_positive, default=64)
+    train.add_argument("--block", type=_positive, default=2, help="layers of the recurrent block")
+    train.add_argument("--injection", choices=("concat", "add", "none"), default="concat")
+    train.add_argument(
+        "--no-state-norm", action="store_true", help="leave out the norm that closes a recurrence"
+    )
     train.add_argument("--threads", type=_positive, default=1)
 
     evaluate = commands.add_parser("evaluate", help="accuracy at each recurrence, with intervals")

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -38,9 +38,17 @@ STATE_FILE = "training-state.pt"
 
 
 def default_architecture(
-    *, d_model: int = 64, n_block: int = 2, trained_recurrences: int = 20
+    *,
+    d_model: int = 64,
+    n_block: int = 2,
+    trained_recurrences: int = 20,
+    injection: Literal["concat", "add", "none"] = "concat",
+    state_norm: bool = True,
 ) -> Architecture:
-    """Return the bundled model's architecture, or one of another size."""
+    """Return the bundled model's architecture, or one of another size or with something left out.
+
+    Without injection the state starts at the embedded prompt, as nothing else tells it of that.
+    """
     heads = 4
     layer = LayerShape(
         d_model,
@@ -63,15 +71,23 @@ def default_architecture(
         max_positions=256,
         norm_eps=1e-6,
         embedding_scale=35.0,
+        injection=injection,
+        closing_norm=state_norm,
+        initial_state="embedding" if injection == "none" else "zeros",
     )
 
 
 @dataclass(slots=True)
 class TrainingPlan:
-    """What a training is asked to do. Times are in minutes of this process and its forerunners."""
+    """What a training is asked to do.
+
+    minutes : of this process and its forerunners together.
+    steps : when above 0 the length in optimiser steps instead, the same on any machine.
+    """
 
     seed: int = 0
     minutes: float = 90.0
+    steps: int = 0
     max_hops: int = 6
     batch_size: int = 64
     learning_rate: float = 1e-3
@@ -114,8 +130,9 @@ class Training:
             betas=(0.9, 0.98),
         )
         self.progress = Progress(0, 0.0, 1, math.log(len(VOCABULARY)), 0.0, 0.0, False)
+        # When the finishing phase began and how long it is, in the unit of `spent`.
         self.finishing_since = math.nan
-        self.finishing_minutes = math.nan
+        self.finishing_length = math.nan
         if (folder / STATE_FILE).exists():
             self._resume()
 
@@ -137,7 +154,7 @@ class Training:
         self.rng.bit_generator.state = saved["rng"]
         self.progress = Progress(**saved["progress"])
         self.finishing_since = saved["finishing_since"]
-        self.finishing_minutes = saved["finishing_minutes"]
+        self.finishing_length = saved["finishing_length"]
 
     def save(self) -> None:
         """Write the training state; the old one is replaced only by a complete new one."""
@@ -152,28 +169,38 @@ class Training:
                 "rng": self.rng.bit_generator.state,
                 "progress": asdict(self.progress),
                 "finishing_since": self.finishing_since,
-                "finishing_minutes": self.finishing_minutes,
+                "finishing_length": self.finishing_length,
             },
             part,
         )
         os.replace(part, self.folder / STATE_FILE)
 
     # ---- steps ----
+    @property
+    def spent(self) -> float:
+        """Steps or minutes used so far, whichever the plan counts."""
+        return self.progress.step if self.plan.steps else self.progress.minutes
+
+    @property
+    def budget(self) -> float:
+        """Steps or minutes to use in all."""
+        return self.plan.steps or self.plan.minutes
+
     def _schedule(self) -> float:
         """Set and return the learning rate; enters the finishing phase when it is due."""
         plan, p = self.plan, self.progress
         learnt = p.hops >= plan.max_hops and p.accuracy >= plan.promote_at
-        due = p.minutes >= (1 - plan.finishing_share) * plan.minutes
+        due = self.spent >= (1 - plan.finishing_share) * self.budget
         if not p.finishing and (due or learnt):
             p.finishing = True
-            self.finishing_since = p.minutes
+            self.finishing_since = self.spent
             # Learnt early: the same share of the time, from here.
-            self.finishing_minutes = min(
-                plan.minutes - p.minutes, max(plan.finishing_share * plan.minutes, 1e-3)
+            self.finishing_length = min(
+                self.budget - self.spent, max(plan.finishing_share * self.budget, 1e-3)
             )
         rate = plan.learning_rate * min(1.0, (p.step + 1) / 100)
         if p.finishing:
-            done = min(1.0, (p.minutes - self.finishing_since) / self.finishing_minutes)
+            done = min(1.0, (self.spent - self.finishing_since) / self.finishing_length)
             rate *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -226,7 +253,7 @@ class Training:
     def run(self, report: Callable[[Progress], None], save_every: float = 60.0) -> None:
         """Train until the time is used; saves every ``save_every`` seconds and at the end."""
         saved = time.monotonic()
-        while self.progress.minutes < self.plan.minutes and not self._finished():
+        while self.spent < self.budget and not self._finished():
             report(self.step())
             if time.monotonic() - saved > save_every:
                 self.save()
@@ -238,11 +265,11 @@ class Training:
         """Share of the training's time that is used, 0 to 1."""
         p = self.progress
         if p.finishing:
-            start = min(self.finishing_since, self.plan.minutes)
-            total = start + self.finishing_minutes
-            return min(1.0, p.minutes / total)
-        return min(1.0, p.minutes / self.plan.minutes)
+            start = min(self.finishing_since, self.budget)
+            total = start + self.finishing_length
+            return min(1.0, self.spent / total)
+        return min(1.0, self.spent / self.budget)
 
     def _finished(self) -> bool:
         p = self.progress
-        return p.finishing and p.minutes >= self.finishing_since + self.finishing_minutes
+        return p.finishing and self.spent >= self.finishing_since + self.finishing_length
