@@ -31,7 +31,7 @@ class Settings:
     history: list[str] = field(default_factory=list)
     recent: list[str] = field(default_factory=list)
     seed: int = 0
-    start: str = "zeros"
+    start: str = "default"
     start_scale: float = 1.0
     recurrences: int = 0
     device: str = "auto"

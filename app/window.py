@@ -244,6 +244,9 @@ class Window(QMainWindow):
 
     def _on_device_chosen(self, device: str, dtype: str) -> None:
         request = self.bench.request
+        if request is not None:
+            s = self.settings
+            s.seed, s.start, s.start_scale = request.seed, request.start, request.start_scale
         self.open_checkpoint(
             self.settings.checkpoint,
             prompt=request.prompt if request else None,
@@ -258,6 +261,8 @@ class Window(QMainWindow):
         loaded = self.bench.runner.loaded
         assert loaded is not None
         self.bench.forget_runs()
+        # A start state chosen for one checkpoint says nothing about another: that has its own.
+        same = self.settings.checkpoint == self._opening
         self.settings.remember_checkpoint(self._opening)
         checkpoint = loaded.checkpoint
         self.header.show_model(model_line(checkpoint), card_text(card(checkpoint)))
@@ -285,8 +290,8 @@ class Window(QMainWindow):
             RunRequest(
                 prompt,
                 seed=self.settings.seed,
-                start=self.settings.start if self.settings.start in starts else "default",
-                start_scale=self.settings.start_scale,
+                start=self.settings.start if same and self.settings.start in starts else "default",
+                start_scale=self.settings.start_scale if same else 1.0,
                 recurrences=recurrences,
             )
         )

@@ -110,10 +110,11 @@ def draw_exits(painter: QPainter, data: Data, where: Layout, theme: Theme) -> No
     """A bar at the foot of each cell, as long as its exit probability is of 1."""
     if not data.has_exits or where.column_width < 8 or where.row_height < 14:
         return
+    high = 3.0 if where.row_height >= 19 else 1.5
     for row in where.rows_in_sight(len(data.tokens)):
         for column, p in enumerate(data.exits[:, row].tolist()):
             cell = where.cell(row, column).adjusted(2, 0, -3, -1.5)
-            foot = QRectF(cell.left(), cell.bottom() - 3, cell.width(), 3)
+            foot = QRectF(cell.left(), cell.bottom() - high, cell.width(), high)
             painter.fillRect(foot, QColor(theme.panel))
             if p > 0:
                 foot.setWidth(max(1.0, foot.width() * p))

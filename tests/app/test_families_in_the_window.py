@@ -177,3 +177,31 @@ def test_a_half_precision_run_says_how_far_it_is_from_float32(
     )
     window.actions_by_name["float32_error"].trigger()
     qtbot.waitUntil(lambda: window.bench.jobs.current is None, timeout=30_000)
+
+
+def test_another_checkpoint_starts_from_its_own_initial_state(
+    window: Window, qtbot: QtBot, tmp_path: Path
+) -> None:
+    native = "bundled:looped"
+    window.open_checkpoint(native, recurrences=1, device="cpu")
+    qtbot.waitUntil(
+        lambda: window.bench.recording is not None and window.bench.recording.n_recurrences == 1,
+        timeout=60_000,
+    )
+    assert window.bench.recording.info.start == "zeros"
+    folder = write_checkpoint(tmp_path / "huginn", "huginn")
+    opened(qtbot, window, folder, 1)
+    assert window.bench.recording.info.start == "random"  # truncated normal, as it was trained
+    assert window.bench.recording.states[0].std() > 0
+    # Chosen by hand it is kept, also when the dtype changes.
+    window.bench.restart(start="zeros")
+    qtbot.waitUntil(lambda: window.bench.recording.info.start == "zeros", timeout=20_000)
+    window.header.device_chosen.emit("cpu", "float16")
+    qtbot.waitUntil(
+        lambda: (
+            window.bench.recording is not None
+            and window.bench.recording.info.dtype == "float16"
+            and window.bench.recording.info.start == "zeros"
+        ),
+        timeout=20_000,
+    )
