@@ -121,9 +121,16 @@ class SettlingClass(Enum):
 
     CONVERGED = "settled"
     SLOW_DRIFT = "slow drift"
+    WANDERING = "wandering"
     ORBIT = "orbit"
     DIVERGED = "diverged"
     TOO_FEW_STEPS = "not enough steps"
+
+
+# Classes that a state which comes back after some steps could be taken for.
+UNSETTLED = (SettlingClass.SLOW_DRIFT, SettlingClass.WANDERING, SettlingClass.TOO_FEW_STEPS)
+# A state that moves by this share of its norm at each recurrence is not drifting slowly.
+WANDERS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +211,8 @@ def settling_class(
     6. *not enough steps*: fewer than ``W`` recurrences, or steps that shrink fast enough (over
        the later half of the run) to reach the tolerance within as many recurrences as were run,
        or `PATIENCE` if that is more.
-    7. *slow drift*: everything else.
+    7. *wandering*: the median relative step over the last ``W`` recurrences is `WANDERS` or more.
+    8. *slow drift*: everything else.
 
     Parameters
     ----------
@@ -236,7 +244,7 @@ def settling_class(
         rate = fitted_rate(relative[:, t], floor, max(2 * window, 6))
         kind = _class(states[:, t], steps[:, t], norms[:, t], tolerance, window, floor)
         period = None
-        if periods[t] and kind in (SettlingClass.SLOW_DRIFT, SettlingClass.TOO_FEW_STEPS):
+        if periods[t] and kind in UNSETTLED:
             kind, period = SettlingClass.ORBIT, int(periods[t])
         last = float(relative[-1, t]) if n_steps else float("nan")
         found.append(Settling(kind, period, last, tolerance, window, rate, n_steps))
@@ -272,7 +280,11 @@ def _class(
     # Over half of the run, so that a few unsteady steps do not pass for a fall.
     rate = fitted_rate(steps, 0.0, max(span, n // 2))
     arrives = _steps_to_reach(tolerance * norms[-1], steps[-1], rate) <= max(n, PATIENCE)
-    return SettlingClass.TOO_FEW_STEPS if arrives else SettlingClass.SLOW_DRIFT
+    if arrives:
+        return SettlingClass.TOO_FEW_STEPS
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wanders = np.nanmedian(steps[-span:] / norms[-span:]) >= WANDERS
+    return SettlingClass.WANDERING if wanders else SettlingClass.SLOW_DRIFT
 
 
 def _walks_on(states: Floats, steps: F64, noise: float) -> bool:

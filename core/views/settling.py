@@ -57,7 +57,7 @@ RATE = Formula(
 CLASS = Formula(
     "settling class",
     "settled: relative step < tolerance k times running; orbit: ‖s_r − s_{r−p}‖ is small while "
-    "the step is not; diverged: norm and step grow, or NaN",
+    "the step is not; diverged: norm and step grow, or NaN; wandering: relative step ≥ 0.1 goes on",
     "class",
     "Loopscope; kinds after " + _CYCLE,
 )

@@ -180,7 +180,14 @@ def test_logistic_map(a: float, period: int) -> None:
 
 def test_logistic_map_below_3_settles_and_chaos_does_not() -> None:
     assert kind(logistic(2.8, 200)) is SettlingClass.CONVERGED
-    assert kind(logistic(3.9, 200), tolerance=1e-4) is SettlingClass.SLOW_DRIFT
+    assert kind(logistic(3.9, 200), tolerance=1e-4) is SettlingClass.WANDERING
+
+
+def test_states_drawn_anew_each_time_wander_and_do_not_drift() -> None:
+    rng = np.random.default_rng(0)
+    assert kind(rng.normal(size=(40, 16))) is SettlingClass.WANDERING
+    # The same shape of motion on a hundredth of the state's norm is no wandering.
+    assert kind(10 + 0.3 * rng.normal(size=(40, 16))) is SettlingClass.SLOW_DRIFT
 
 
 @pytest.mark.parametrize("growth", [1.05, 1.5, 3.0])
@@ -202,7 +209,7 @@ def test_constant_step_is_slow_drift_even_below_the_tolerance(step: float) -> No
 
 
 def test_random_walk_is_slow_drift() -> None:
-    walks = np.cumsum(np.random.default_rng(0).normal(size=(201, 64, 16)), axis=0)
+    walks = np.cumsum(np.random.default_rng(0).normal(size=(1601, 64, 16)), axis=0)
     assert {s.kind for s in settling_class(walks)} == {SettlingClass.SLOW_DRIFT}
 
 
