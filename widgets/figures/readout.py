@@ -31,7 +31,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     n_rows, n = len(data.tokens), data.n_recurrences
     size = float(str(page.rc["xtick.labelsize"]))
     row_height = 1.75 * size / 72
-    above_and_below = 11.5 * size / 72
+    above_and_below = (13 if data.has_exits else 11.5) * size / 72
     height = min(n_rows * row_height + above_and_below, _TALLEST)
     row_height = (height - above_and_below) / n_rows
     size = min(size, 72 * row_height / 1.25)
@@ -55,7 +55,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     ax.set_xticks(recurrence_ticks(n))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    below = "; foot of a cell: its exit probability" if data.has_exits else ""
+    below = ";\nfoot of a cell: its exit probability" if data.has_exits else ""
     ax.set_xlabel(f"recurrence $r$  (bar: the answer flips{below})")
     ax.set_ylabel("token")
     # On top, where its label has room however few the tokens are.
