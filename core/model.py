@@ -68,6 +68,9 @@ class LoopedModel(nn.Module):
         self.unembed = nn.Linear(arch.d_embed, arch.vocab_size, bias=arch.head_transform)
         if arch.tied_head:
             self.unembed.weight = self.embed.weight
+        # Looked up at every layer of every recurrence.
+        self._stack_depth = max(arch.n_stack, 1)
+        self._weights = [arch.weights_of_layer(layer) for layer in range(arch.n_block)]
         self._rope: dict[tuple[int, torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
 
     def rope(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -110,7 +113,7 @@ class LoopedModel(nn.Module):
 
         ``first`` says that this is recurrence 1.
         """
-        if layer % self.arch.n_stack:
+        if layer % self._stack_depth:
             return x
         if carry.fast is not None:
             return carry.state + carry.fast
@@ -126,14 +129,15 @@ class LoopedModel(nn.Module):
         self, x: Tensor, layer: int, want_pattern: bool = False, want_writes: bool = False
     ) -> LayerOutput:
         """Run one layer of the recurrent block."""
-        weights = self.arch.weights_of_layer(layer)
-        output: LayerOutput = self.block[weights](x, self.rope(x), want_pattern, want_writes)
+        output: LayerOutput = self.block[self._weights[layer]](
+            x, self.rope(x), want_pattern, want_writes
+        )
         return output
 
     def close_layer(self, x: Tensor, carry: Carry, layer: int) -> Carry:
         """What is carried on after ``layer`` put out ``x``: it changes where a pass ends."""
         arch = self.arch
-        if (layer + 1) % arch.n_stack:
+        if (layer + 1) % self._stack_depth:
             return carry
         if arch.closing_norm:
             x = self.closing_norm(x)
