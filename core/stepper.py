@@ -179,6 +179,8 @@ class Stepper:
 
     def readout_direction(self, token_id: int) -> F32:
         """The unembedding row of a token, ``[d]``: the direction that raises its logit."""
+        if self.loaded.architecture.head_transform:
+            raise LoopscopeError("this model's head is not linear in the state: no token has one")
         weight = self.loaded.model.unembed.weight
         if not 0 <= token_id < len(weight):
             raise PromptError(f"token id {token_id} is out of range; 0 to {len(weight) - 1}")

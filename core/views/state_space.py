@@ -258,6 +258,8 @@ def _axes_said(data: Data) -> str:
 
 
 def _missing(ids: tuple[int, ...], recording: Recording) -> str:
+    if recording.info.architecture.head_transform:
+        return "This model's head is not linear in the state: tokens have no readout direction."
     vocab = recording.info.architecture.vocab_size
     unknown = [i for i in ids if not 0 <= i < vocab]
     if unknown:

@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkpoints import write_checkpoint
 from models import tiny_architecture
 
 from loopscope.core.architecture import with_loop
 from loopscope.core.checkpoint import open_checkpoint
 from loopscope.core.errors import CheckpointError, LoopscopeError
 from loopscope.core.loading import load, relooped
+from loopscope.core.selection import Selection
 from loopscope.core.stepper import Stepper
 from loopscope.core.trace import trace
+from loopscope.core.views import state_space
 
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"
 IDS = (5, 17, 3, 3, 60, 41, 8, 17, 2)
@@ -337,3 +340,14 @@ def test_looping_another_span_of_what_is_loaded_equals_loading_it_so(tmp_path: P
             np.testing.assert_array_equal(value, theirs[key], err_msg=key)
         assert {p.data_ptr() for p in loaded.model.parameters()} == memory  # nothing was copied
     assert loaded.checkpoint.name == tmp_path.name
+
+
+def test_albert_has_no_readout_directions_and_says_why(tmp_path: Path) -> None:
+    loaded = load(str(write_checkpoint(tmp_path / "m", "albert")), "cpu")
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.from_ids(IDS))
+    stepper.step()
+    with pytest.raises(LoopscopeError, match="not linear in the state"):
+        stepper.readout_direction(3)
+    data = state_space.compute(recording, Selection(), state_space.Options(axes="readout"))
+    assert "not linear in the state" in data.statement
