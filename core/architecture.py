@@ -342,7 +342,8 @@ class Architecture:
             block = fast + slow
         once = parts["injection"] + parts["block"] + parts["closing norm"]
         each = parts["injection"] + block + self.n_passes * parts["closing norm"]
-        return self.n_parameters - once + n_recurrences * each
+        skipped = parts["injection"] if self.skip_first_injection and n_recurrences else 0
+        return self.n_parameters - once + n_recurrences * each - skipped
 
     def flops_per_token(self, n_recurrences: int, n_keys: int) -> int:
         """Operations for one token and one readout after ``n_recurrences``.

@@ -163,7 +163,7 @@ def looped_nodes(arch: Architecture, n_keys: int = 1, start: str = "") -> tuple[
     nodes.append(
         Node("head", "head", "head", "head", "head",
              weights="embedding" if copies else "head",
-             parameters=parts["embedding"] if copies else parts["head"],
+             parameters=vocab * width if copies else parts["head"],
              flops=arch.head_flops, shape=f"{vocab} × {width}", formula=formula)
     )  # fmt: skip
     if arch.exit_gate:
@@ -256,7 +256,8 @@ def looped_graph(arch: Architecture, n_keys: int = 1, start: str = "") -> nx.DiG
     """Build the graph as it is written: one recurrent block and its back edge.
 
     Parameters are those of `looped_nodes`. The nodes' FLOPs are of one application each, so that
-    they add up to ``arch.flops_per_token(1, n_keys)``.
+    they add up to ``arch.flops_per_token(1, n_keys)``, and the adapter that a "skip-adapter" model
+    leaves out of recurrence 1.
     """
     nodes = looped_nodes(arch, n_keys, start)
     repeated = _repeated(nodes)
@@ -291,13 +292,16 @@ def unrolled_graph(
         for n in looped
         if n.part in AFTER
     ]
-    copies = [[_copy(n, r, arch.n_block) for n in repeated] for r in range(1, n_recurrences + 1)]
+    copies = [
+        [_copy(n, r, arch.n_block) for n in repeated if runs_at(arch, n, r)]
+        for r in range(1, n_recurrences + 1)
+    ]
     edges, last = [], "start"
     for i, copy in enumerate(copies):
         for node in copy:
             edges.append(Edge(last, node.id, "stream"))
             last = node.id
-        if arch.injection != "none":
+        if arch.injection != "none" and copy[0].kind == "injection":
             edges.append(Edge(_prompt(looped), copy[0].id, "injection"))
         # The slow state of the recurrence before, and its fast state, into this one.
         before_it = copies[i - 1] if i else None
@@ -323,8 +327,13 @@ def totals(graph: nx.DiGraph) -> Totals:
     """Add up a graph, from its nodes alone."""
     nodes = nodes_of(graph)
     layers = [n for n in nodes if n.kind == "layer"]
-    once = {n.weights: n.parameters for n in nodes}
-    unshared = {n.id if n.recurrence else n.weights: n.parameters for n in nodes}
+    once: dict[str, int] = {}
+    unshared: dict[str, int] = {}
+    for n in nodes:
+        # A tied head shares the embedding's table but not its positions: the larger one counts.
+        once[n.weights] = max(once.get(n.weights, 0), n.parameters)
+        key = n.id if n.recurrence else n.weights
+        unshared[key] = max(unshared.get(key, 0), n.parameters)
     return Totals(
         unique_depth=len({n.weights for n in layers}),
         effective_depth=len(layers),
@@ -332,6 +341,11 @@ def totals(graph: nx.DiGraph) -> Totals:
         deep_parameters=sum(unshared.values()),
         flops=sum(n.flops for n in nodes),
     )
+
+
+def runs_at(arch: Architecture, node: Node, recurrence: int | None) -> bool:
+    """Whether a repeated node runs at ``recurrence``: "skip-adapter" begins without injection."""
+    return not (recurrence == 1 and node.kind == "injection" and arch.skip_first_injection)
 
 
 def _copy(node: Node, recurrence: int, n_block: int) -> Node:

@@ -7,18 +7,33 @@ from dataclasses import asdict
 from typing import Any
 
 from loopscope.core.checkpoint import Checkpoint
-from loopscope.core.recording import TOP_K
+from loopscope.core.recording import TOP_K, rows_allocated
 
 DTYPE_SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def capture_bytes(checkpoint: Checkpoint, n_tokens: int, n_recurrences: int) -> int:
-    """Bytes that a recording of everything takes: states, patterns, writes, answers (float32)."""
+    """Bytes that a recording of everything allocates, as its arrays grow by doubling.
+
+    States, patterns, writes, answers and hazards, float32 (ids int64).
+    """
     arch = checkpoint.architecture
-    t, layers, heads = n_tokens, arch.n_block, arch.layer.n_heads
+    t, heads = n_tokens, arch.layer.n_heads
     per_layer = 4 * (t * arch.d_model + heads * t * t + 2 * t)
-    per_recurrence = layers * per_layer + 4 * t * arch.d_model + 2 * 12 * t * TOP_K
-    return n_recurrences * per_recurrence + 4 * t * arch.d_model
+    per_recurrence = 2 * 12 * t * min(TOP_K, arch.vocab_size) + (4 * t if arch.exit_gate else 0)
+    return (
+        rows_allocated(n_recurrences * arch.n_block) * per_layer
+        + rows_allocated(n_recurrences) * per_recurrence
+        + rows_allocated(n_recurrences + 1) * 4 * t * arch.d_model
+    )
+
+
+def per_recurrence_bytes(checkpoint: Checkpoint, n_tokens: int) -> int:
+    """Bytes that one recurrence adds to what a recording holds."""
+    arch, t = checkpoint.architecture, n_tokens
+    per_layer = 4 * (t * arch.d_model + arch.layer.n_heads * t * t + 2 * t)
+    answers = 2 * 12 * t * min(TOP_K, arch.vocab_size) + (4 * t if arch.exit_gate else 0)
+    return arch.n_block * per_layer + answers + 4 * t * arch.d_model
 
 
 def card(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -58,8 +73,7 @@ def card(checkpoint: Checkpoint) -> dict[str, Any]:
         "stored_dtype": checkpoint.dtype,
         "tokenizer": checkpoint.tokenizer_file is not None,
         "weights_bytes": weights,
-        "capture_bytes_per_recurrence_64_tokens": capture_bytes(checkpoint, 64, 2)
-        - capture_bytes(checkpoint, 64, 1),
+        "capture_bytes_per_recurrence_64_tokens": per_recurrence_bytes(checkpoint, 64),
         "capture_bytes_64_tokens": capture_bytes(checkpoint, 64, trained),
         "main_memory_free_bytes": host_free_bytes(),
         "unavailable": _unavailable(checkpoint),

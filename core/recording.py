@@ -123,11 +123,22 @@ class IterationState:
     hazard: F32 | None = None
 
 
+FIRST_ROWS = 4
+
+
+def rows_allocated(n: int) -> int:
+    """Rows that are allocated for ``n`` of them: a growing array doubles."""
+    rows = FIRST_ROWS
+    while rows < n:
+        rows *= 2
+    return rows
+
+
 class _Rows:
     """A float or int array that grows along its first axis by doubling."""
 
     def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
-        self._buffer: npt.NDArray[Any] = np.empty((4, *shape), dtype)
+        self._buffer: npt.NDArray[Any] = np.empty((FIRST_ROWS, *shape), dtype)
         self._n = 0
 
     def append(self, row: npt.NDArray[Any]) -> None:
@@ -249,10 +260,12 @@ class Recording:
     def reserve(self) -> None:
         """Raise `MemoryBudgetReached` when the next layer would not fit the budget."""
         growth = sum(rows.nbytes_next for rows in self._all_rows())
-        if growth and self.nbytes + growth > self.budget_bytes:
+        # An array that grows is replaced by one twice as large: half of that is new.
+        if growth and self.nbytes + growth // 2 > self.budget_bytes:
             raise MemoryBudgetReached(
-                f"the recording has reached its memory budget of "
-                f"{self.budget_bytes / 2**30:.1f} GiB after {self._recurrences} recurrences"
+                f"the next recurrence would take the recording beyond its memory budget of "
+                f"{self.budget_bytes / 2**30:.3g} GiB; it holds {self.nbytes / 2**30:.3g} GiB "
+                f"after {self._recurrences} recurrences"
             )
 
     def append_layer(self, step: LayerState) -> None:

@@ -236,7 +236,7 @@ STATISTICS: dict[str, Formula] = {
     ),
     "normalised_entropy": Formula(
         "normalised entropy",
-        "mean over rows i ≥ 1 of H(A_i) / log(i + 1)",
+        "mean over rows i ≥ 1 of H(A_i) / log(i + 1); bidirectional: all rows, / log T",
         "0..1",
         "arXiv 2510.06477",
     ),
@@ -287,7 +287,7 @@ def head_statistics(
     if not n_repeats:
         out[:, 3] = np.nan
     sink, previous, own, induction, entropy, normalised = out.T.reshape(6, *lead)
-    missing = "" if n_repeats else "no token of the prompt occurs again later"
+    missing = "" if n_repeats else "no token of the prompt occurs again later than next to itself"
     # 0 log 0 leaves -0.0; adding 0 makes it 0.
     return HeadStatistics(entropy + 0.0, normalised + 0.0, sink, previous, own, induction, missing)
 

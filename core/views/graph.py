@@ -39,7 +39,7 @@ PARAMETERS = Formula(
 )
 DEEP_PARAMETERS = Formula(
     "parameters not shared",
-    "unique + (R − 1) · (injection + block + closing norm), every pass counted",
+    "unique − (injection + block + closing norm) + Σ over the copies that run of their entries",
     "entries",
     "as if each recurrence had weights of its own",
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from loopscope.core.graph import REPEATED, Node
+from loopscope.core.graph import REPEATED, Node, runs_at
 from loopscope.core.views.graph import BRANCHES, Data
 
 BOX = 0.74
@@ -87,7 +87,10 @@ class Layout:
 
     def copy(self, x: float, recurrence: int | None) -> list[Box]:
         """One copy of what is repeated, in the column at ``x``."""
-        return self._column(self._repeated, x, recurrence)
+        arch = self.data.architecture
+        return self._column(
+            [n for n in self._repeated if runs_at(arch, n, recurrence)], x, recurrence
+        )
 
     def after(self, x: float) -> list[Box]:
         """Coda, final norm and head, in the column at ``x``."""

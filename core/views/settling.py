@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.architecture import Architecture
 from loopscope.core.labels import visible
 from loopscope.core.measures.precision import FLOAT32_ERROR
 from loopscope.core.measures.settling import (
@@ -50,7 +51,8 @@ STEP_FORMULAS = {
 }
 RATE = Formula(
     "rate",
-    "exp(slope of log step over r), least squares over the last steps above the rounding floor",
+    "exp(slope of log relative step over r), least squares over the last max(2k, 6) steps above "
+    "32 × the rounding floor (above the floor where there are not 3)",
     "per recurrence",
     "Loopscope",
 )
@@ -206,7 +208,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         window=options.window,
         trained=info.architecture.trained_recurrences,
         dtype=info.dtype,
-        sampled=_sampled(options.per_layer, info.architecture.closing_norm),
+        sampled=_sampled(options.per_layer, info.architecture),
         layer_names=info.architecture.layer_names,
         missing=missing,
     )
@@ -250,10 +252,12 @@ def _finite_or_inf(value: float) -> float:
     return value if np.isfinite(value) else float("inf")
 
 
-def _sampled(per_layer: bool, closing_norm: bool) -> str:
+def _sampled(per_layer: bool, arch: Architecture) -> str:
     if per_layer:
         return "x after each layer"
-    return "s after the closing norm" if closing_norm else "s after the last layer"
+    if arch.damping != 1:
+        return f"s after the damped step, β = {arch.damping:g}"
+    return "s after the closing norm" if arch.closing_norm else "s after the last layer"
 
 
 def short_number(value: float) -> str:

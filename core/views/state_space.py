@@ -41,7 +41,7 @@ RANDOM = Formula(
 )
 CLOSING = Formula(
     "closing of the cycle",
-    "max over l of ‖x[R,l] − x[R−1,l]‖ / ‖x[R,l]‖",
+    "‖s_R − s_{R−1}‖ / ‖s_R‖; with every layer shown, max over l of the same on x[r,l]",
     "1 (relative)",
     "per-layer step size, arXiv 2604.11791",
 )
@@ -244,7 +244,8 @@ def _axes_said(data: Data) -> str:
         angle = np.degrees(np.arccos(cosine))
         plane = ", a plane: drawn in 2-D" if data.options.dimensions == "3-D" else ""
         return f"{names} ({angle:.0f}° apart{plane})"
-    share = 100 * sum(axis.share for axis in data.axes)
+    # A component chosen for two axes holds its share once.
+    share = 100 * sum({axis.name: axis.share for axis in data.axes}.values())
     said = f"{names} hold {share:.1f} % of the variance shown"
     if data.basis is None or data.options.axes != "pca":
         flat = data.options.dimensions == "3-D"

@@ -54,8 +54,15 @@ FAMILIES = {
                "final_norm": False, "learned_positions": True, "embed_width": 8,
                "token_types": 2, "head_transform": True, "tied_head": True,
                "n_prelude": 0, "n_coda": 0},
+    "skip-adapter": {"skip_first_injection": True, "initial_state": "embedding"},
+    "tied with positions": {"learned_positions": True, "tied_head": True},
     "untied masked": {"embed_width": 8, "head_transform": True, "tied_head": False},
 }  # fmt: skip
+
+
+def skips(arch: Architecture, r: int) -> bool:
+    """Whether the adapter never runs in ``r`` recurrences."""
+    return arch.skip_first_injection and r == 1
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -64,15 +71,23 @@ def test_totals_agree_for_what_only_some_families_have(family: str, r: int) -> N
     arch = replace(architecture(n_block=3), **FAMILIES[family])
     loop, run = totals(looped_graph(arch, 7)), totals(unrolled_graph(arch, r, 7))
     entries = sum(math.prod(s) for s in parameter_shapes(arch).values())
-    assert loop.parameters == run.parameters == arch.n_parameters == entries
+    assert loop.parameters == arch.n_parameters == entries
+    assert run.parameters == entries - (arch.injection_weights if skips(arch, r) else 0)
     assert run.unique_depth == arch.unique_depth
     assert run.effective_depth == arch.effective_depth(r)
-    assert (loop.flops, run.flops) == (arch.flops_per_token(1, 7), arch.flops_per_token(r, 7))
+    assert run.flops == arch.flops_per_token(r, 7)
+    # The loop draws the adapter, which a skip-adapter model leaves out of recurrence 1.
+    skipped = 2 * arch.injection_weights if arch.skip_first_injection else 0
+    assert loop.flops == arch.flops_per_token(1, 7) + skipped
+    head = next(n for n in nodes_of(looped_graph(arch, 7)) if n.kind == "head")
+    if not arch.head_transform:
+        assert head.parameters == arch.vocab_size * arch.d_model
     # As if every copy in the picture had weights of its own.
-    assert arch.effective_parameters(r) == sum(
-        {(n.id if n.recurrence else n.weights): n.parameters
-         for n in nodes_of(unrolled_graph(arch, r, 7))}.values()
-    )  # fmt: skip
+    assert arch.effective_parameters(r) == run.deep_parameters
+    copies = [n for n in nodes_of(unrolled_graph(arch, r, 7)) if n.recurrence]
+    assert sum(n.kind == "injection" for n in copies) == sum(
+        r * (n.kind == "injection") for n in nodes_of(looped_graph(arch, 7))
+    ) - (1 if arch.skip_first_injection else 0)
 
 
 def test_a_nested_loop_has_its_inner_passes_and_both_states() -> None:

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checkpoints import write_checkpoint
 from models import tiny_checkpoint
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.inspection import capture_bytes
+from loopscope.core.loading import load
+from loopscope.core.recording import MemoryBudgetReached
 from loopscope.core.runner import MOST_RECURRENCES, Phase, Runner, RunRequest, check_recurrences
+from loopscope.core.stepper import Stepper
 
 PROMPT = "ab bc ca ? 2 : a b c"
 
@@ -163,3 +168,25 @@ def test_going_back_to_an_earlier_run_goes_on_from_there(runner: Runner) -> None
 def test_recurrences_that_make_no_sense_are_refused(n: int) -> None:
     with pytest.raises(LoopscopeError, match=f"{n} recurrences .* 1 to {MOST_RECURRENCES:,}"):
         check_recurrences(n)
+
+
+def test_the_card_says_what_a_recording_allocates(tmp_path: Path) -> None:
+    for name in ("ouro", "hrm_text", "huginn"):
+        loaded = load(str(write_checkpoint(tmp_path / name, name)), "cpu")
+        for r in (1, 4, 5, 9):
+            stepper = Stepper(loaded)
+            recording = stepper.begin(loaded.tokenizer.from_ids((1, 2, 3, 4, 5, 6, 7)))
+            for _ in range(r):
+                stepper.step()
+            assert capture_bytes(loaded.checkpoint, 7, r) == recording.nbytes, (name, r)
+
+
+def test_a_recording_stops_only_when_it_would_pass_its_budget(tmp_path: Path) -> None:
+    loaded = load(str(write_checkpoint(tmp_path / "m", "huginn")), "cpu")
+    budget = 300_000
+    stepper = Stepper(loaded, budget_bytes=budget)
+    recording = stepper.begin(loaded.tokenizer.from_ids((1, 2, 3, 4)))
+    with pytest.raises(MemoryBudgetReached, match="would take the recording beyond its memory"):
+        for _ in range(10_000):
+            stepper.step()
+    assert budget / 2.2 < recording.nbytes <= budget

@@ -245,3 +245,11 @@ def test_every_measure_shown_has_a_formula_and_unit() -> None:
     for axes in ("pca", "readout", "random"):
         formulas = compute(synthetic_recording(), EVERY, Options(axes=axes)).formulas
         assert all(f.formula and f.unit and f.source for f in formulas)
+
+
+def test_a_component_on_two_axes_counts_once() -> None:
+    recording = synthetic_recording(recurrences=6)
+    one = compute(recording, Selection(), Options(pc_x=1, pc_y=2))
+    twice = compute(recording, Selection(), Options(pc_x=1, pc_y=1))
+    share = 100 * one.axes[0].share
+    assert f"hold {share:.1f} % of the variance" in twice.statement

@@ -13,7 +13,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 from matplotlib.textpath import TextPath
 
-from loopscope.core.graph import Node
+from loopscope.core.graph import Node, runs_at
 from loopscope.core.views.graph import BRANCHES, Data, summary
 from loopscope.widgets.figures.graph_layout import (
     Box,
@@ -280,7 +280,8 @@ class _Page:
                 self.nested(place, side, edge)
             self.text(x - 0.4 * self.size, where.bus + 0.9 * self.size, str(r), _GREY, "right")
             for row in where.repeated:
-                self.node(row, where.copy_box(row, place), r, dim=not data.ran(row.node, r))
+                runs = data.ran(row.node, r) and runs_at(data.architecture, row.node, r)
+                self.node(row, where.copy_box(row, place), r, dim=not runs)
         last = where.centre(where.n)
         self.line((last, below), (last, where.after[0].top), colour=ends)
         self.down(where.after, last, ends)
