@@ -19,7 +19,8 @@ SMALL = 512 << 20
 
 def error_line(errors: F32, dtype: str) -> str:
     """Say the error in one line: median over tokens at the end, and the largest anywhere."""
+    end, worst = np.nanmedian(errors[-1]), np.nanmax(errors)
     return (
-        f"{dtype} states are {np.nanmedian(errors[-1]):.2g} (relative, median over tokens) from the "
-        f"same run in float32 from the same s_0 at recurrence {len(errors)}, at most {np.nanmax(errors):.2g}"
+        f"{dtype} states are {end:.2g} (relative, median over tokens) from the same run in "
+        f"float32 from the same s_0 at recurrence {len(errors)}, at most {worst:.2g}"
     )
