@@ -19,10 +19,10 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from loopscope.app.comparison import Comparison
 from loopscope.app.panels import PANELS, Panel
 from loopscope.core.errors import Cancelled
 from loopscope.core.jobs import Job, Jobs
-from loopscope.core.measures.precision import SMALL, error_line
 from loopscope.core.recording import Recording
 from loopscope.core.runner import Phase, Runner, RunRequest, Status, yield_to_the_screen
 from loopscope.core.selection import Selection
@@ -106,7 +106,7 @@ class Bench(QObject):
         self._waiting: list[tuple[Future[Any], Callable[[Future[Any]], None]]] = []
         self.jobs = Jobs()
         self._job_shown: tuple[int, float] | None = None
-        self._compared: tuple[int, int] | None = None
+        self.comparison = Comparison(self)
         self._turn = 0
         self._stale: list[Slot] = []
         self._timer = QTimer(self)
@@ -166,6 +166,7 @@ class Bench(QObject):
         """Load a checkpoint in the worker."""
         self.play.playing = False
         self.jobs.cancel_all()
+        self.comparison.let_go()
         self.runner.open(path, device, dtype, loop)
 
     def reloop(self, first: int, last: int, damping: float) -> None:
@@ -184,7 +185,7 @@ class Bench(QObject):
     ) -> None:
         """Do ``work(job)`` in the jobs' thread, then ``done(result)`` here.
 
-        A failure becomes a message; a cancelled job says nothing.
+        A job that fails or is cancelled becomes a message.
         """
 
         def finished(future: Future[Any]) -> None:
@@ -197,39 +198,6 @@ class Bench(QObject):
                 done(future.result())
 
         self._waiting.append((self.jobs.submit(name, work).future, finished))
-
-    def measure_float32_error(self) -> None:
-        """Run the run again in float32 and keep how far its states are from that."""
-        recording, loaded = self._recording, self.runner.loaded
-        if recording is None or loaded is None:
-            return
-
-        small = 4 * loaded.architecture.n_parameters <= SMALL
-
-        def work(job: Job[Any]) -> Any:
-            from loopscope.core.precision import state_error
-
-            return state_error(loaded, recording, job.report)
-
-        def done(errors: Any) -> None:
-            recording.float32_error = errors
-            if not small:
-                self.message.emit(error_line(errors, recording.info.dtype))
-            self.status_changed.emit(self._status)
-
-        self.start_job("comparing with float32", work, done)
-
-    def _compare_small_runs(self) -> None:
-        """Compare a half-precision run of a small model with float32 whenever it comes to rest."""
-        recording = self._recording
-        if recording is None or recording.info.dtype == "float32" or not self.runner.idle:
-            return
-        key = id(recording), recording.n_recurrences
-        small = 4 * recording.info.architecture.n_parameters <= SMALL
-        if small and recording.n_recurrences and key != self._compared:
-            self._compared = key
-            self.jobs.cancel_all()
-            self.measure_float32_error()
 
     def begin(self, request: RunRequest) -> None:
         """Begin a run; the one shown now can be gone back to."""
@@ -457,7 +425,7 @@ class Bench(QObject):
                     slot.view.clear()
             self._set_selection(self.selection)  # into the new run's bounds, before anyone looks
             self.run_changed.emit()
-        self._compare_small_runs()
+        self.comparison.follow()
         job = self.jobs.current
         shown = None if job is None else (id(job), round(job.progress, 2))
         if shown != self._job_shown:
@@ -477,7 +445,10 @@ class Bench(QObject):
         fields = tuple(getattr(self.selection, name) for name in sorted(slot.view.DEPENDS_ON))
         run = self._recording
         # What was measured or read beside the run itself.
-        beside = () if run is None else (len(run.readout_directions), id(run.float32_error))
+        beside: tuple[int, ...] = ()
+        if run is not None:
+            errors = run.float32_error
+            beside = len(run.readout_directions), 0 if errors is None else len(errors)
         return id(run), self._layers_seen, id(slot.options), *beside, *fields
 
     def _deliver(self) -> bool:
@@ -577,4 +548,5 @@ class Bench(QObject):
                 slot.in_flight.cancel()
         self._analysis.shutdown(wait=True, cancel_futures=True)
         self.jobs.close()
+        self.comparison.forget()
         self.runner.close()

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PySide6.QtCore import QByteArray, Qt, QTimer, QUrl
 from PySide6.QtGui import (
     QAction,
@@ -39,10 +38,9 @@ from loopscope.app.exporting import Exporter
 from loopscope.app.layout import PRESETS, Layout
 from loopscope.app.panels import BY_KEY, PANELS
 from loopscope.app.settings import Settings
-from loopscope.app.words import model_line, place
+from loopscope.app.words import device_words, model_line, place
 from loopscope.core.checkpoint import bundled_names
-from loopscope.core.inspection import card, card_text, size
-from loopscope.core.measures.precision import error_line
+from loopscope.core.inspection import card, card_text
 from loopscope.core.runner import Phase, RunRequest, Status
 from loopscope.widgets.command_palette import CommandPalette
 from loopscope.widgets.frame import PanelFrame
@@ -267,8 +265,7 @@ class Window(QMainWindow):
         checkpoint = loaded.checkpoint
         self.header.show_model(model_line(checkpoint), card_text(card(checkpoint)))
         self.setWindowTitle(f"{checkpoint.name} – Loopscope")
-        device = f"{loaded.device.device.type.upper()}  ·  {loaded.dtype}"
-        self.header.show_device(device, loaded.device.reason, size(loaded.nbytes))
+        self.header.show_device(*device_words(loaded, None))
         self.header.show_notice(loaded.warning)
         arch = checkpoint.architecture
         starts = ("embedding",) if arch.initial_state == "embedding" else ("zeros", "random")
@@ -316,23 +313,9 @@ class Window(QMainWindow):
             self.statusBar().showMessage(status.notice, 15000)
         elif loaded is not None:
             self.header.show_notice(loaded.warning)
-        self._show_error_against_float32()
+        if loaded is not None:
+            self.header.show_device(*device_words(loaded, self.bench.recording))
         self._on_progressed()
-
-    def _show_error_against_float32(self) -> None:
-        """A half-precision run says how far it is from float32, or how to find out."""
-        recording, loaded = self.bench.recording, self.bench.runner.loaded
-        if recording is None or loaded is None or recording.info.dtype == "float32":
-            return
-        error = recording.float32_error
-        said = "error not measured"
-        if error is not None:
-            said = f"error {np.nanmedian(error[-1]):.1e} at r = {len(error)}"
-        device = f"{loaded.device.device.type.upper()}  ·  {loaded.dtype} ({said})"
-        why = f"{loaded.device.reason}\nRun > Measure the error against float32 compares the states"
-        if error is not None:
-            why = f"{loaded.device.reason}\n{error_line(error, loaded.dtype)}"
-        self.header.show_device(device, why, size(loaded.nbytes))
 
     def _on_run_changed(self) -> None:
         recording, request = self.bench.recording, self.bench.request
@@ -566,7 +549,7 @@ class Window(QMainWindow):
         elif recording.info.dtype == "float32":
             self.statusBar().showMessage("This run is in float32: there is no error to show", 5000)
         else:
-            self.bench.measure_float32_error()
+            self.bench.comparison.measure()
 
     def do_follow(self) -> None:
         """Follow the latest recurrence, or stop following."""

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
+
 from loopscope.core.checkpoint import Checkpoint
-from loopscope.core.inspection import count
+from loopscope.core.inspection import count, size
+from loopscope.core.measures.precision import error_line
 from loopscope.core.recording import Recording
 from loopscope.core.selection import Selection
+
+if TYPE_CHECKING:
+    from loopscope.core.loading import Loaded
 
 
 def model_line(checkpoint: Checkpoint) -> str:
@@ -19,6 +27,23 @@ def model_line(checkpoint: Checkpoint) -> str:
     if not arch.deep:
         parts.append(f"trained to R = {arch.trained_recurrences}")
     return "  ·  ".join(parts)
+
+
+def device_words(loaded: Loaded, recording: Recording | None) -> tuple[str, str, str]:
+    """Where the model runs and in which dtype, why, and what its weights take.
+
+    A half-precision run says how far it is from float32, or how to find out.
+    """
+    where, why = f"{loaded.device.device.type.upper()}  ·  {loaded.dtype}", loaded.device.reason
+    if recording is not None and recording.info.dtype != "float32":
+        errors = recording.float32_error
+        if errors is None:
+            where += " (error not measured)"
+            why += "\nRun > Measure the error against float32 compares the states"
+        else:
+            where += f" (error {np.nanmedian(errors[-1]):.1e} at r = {len(errors)})"
+            why += f"\n{error_line(errors, recording.info.dtype)}"
+    return where, why, size(loaded.nbytes)
 
 
 def place(selection: Selection, recording: Recording) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import struct
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -27,6 +28,7 @@ DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8"
 FLOATS = ("F64", "F32", "F16", "BF16")
 MAX_HEADER = 100 << 20
 MAX_JSON = 64 << 20
+# Weights up to this size are hashed whole; of larger ones samples of this size.
 HASH_WHOLE, SAMPLE = 256 << 20, 64 << 10
 BUNDLED = "bundled:"
 LOOPED = " looped "  # between a deep checkpoint's name and the span of it that is looped
@@ -158,8 +160,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse an object that says one thing twice: JSON readers differ in which they believe."""
     values = dict(pairs)
     if len(values) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"'{twice[:80]}' is there twice")
     return values
 

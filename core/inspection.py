@@ -6,34 +6,31 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from loopscope.core.architecture import Architecture
 from loopscope.core.checkpoint import Checkpoint
+from loopscope.core.memory import host_free_bytes
 from loopscope.core.recording import TOP_K, rows_allocated
 
 DTYPE_SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
+def _row_bytes(arch: Architecture, n_tokens: int) -> tuple[int, int, int]:
+    """Bytes that a recording of everything keeps of a layer, a recurrence's answers, a state."""
+    t, state = n_tokens, 4 * n_tokens * arch.d_model
+    layer = state + 4 * (arch.layer.n_heads * t * t + 2 * t)  # patterns and writes
+    answers = 2 * 12 * t * min(TOP_K, arch.vocab_size)  # two lenses, int64 ids and float32
+    return layer, answers + (4 * t if arch.exit_gate else 0), state
+
+
 def capture_bytes(checkpoint: Checkpoint, n_tokens: int, n_recurrences: int) -> int:
-    """Bytes that a recording of everything allocates, as its arrays grow by doubling.
-
-    States, patterns, writes, answers and hazards, float32 (ids int64).
-    """
+    """Bytes that a recording of everything allocates, as its arrays grow by doubling."""
     arch = checkpoint.architecture
-    t, heads = n_tokens, arch.layer.n_heads
-    per_layer = 4 * (t * arch.d_model + heads * t * t + 2 * t)
-    per_recurrence = 2 * 12 * t * min(TOP_K, arch.vocab_size) + (4 * t if arch.exit_gate else 0)
+    layer, answers, state = _row_bytes(arch, n_tokens)
     return (
-        rows_allocated(n_recurrences * arch.n_block) * per_layer
-        + rows_allocated(n_recurrences) * per_recurrence
-        + rows_allocated(n_recurrences + 1) * 4 * t * arch.d_model
+        rows_allocated(n_recurrences * arch.n_block) * layer
+        + rows_allocated(n_recurrences) * answers
+        + rows_allocated(n_recurrences + 1) * state
     )
-
-
-def per_recurrence_bytes(checkpoint: Checkpoint, n_tokens: int) -> int:
-    """Bytes that one recurrence adds to what a recording holds."""
-    arch, t = checkpoint.architecture, n_tokens
-    per_layer = 4 * (t * arch.d_model + arch.layer.n_heads * t * t + 2 * t)
-    answers = 2 * 12 * t * min(TOP_K, arch.vocab_size) + (4 * t if arch.exit_gate else 0)
-    return arch.n_block * per_layer + answers + 4 * t * arch.d_model
 
 
 def card(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -41,7 +38,7 @@ def card(checkpoint: Checkpoint) -> dict[str, Any]:
     arch = checkpoint.architecture
     trained = arch.trained_recurrences
     stored = sum(math.prod(t.shape) for t in checkpoint.tensors.values())
-    weights = {dtype: arch.n_parameters * size for dtype, size in DTYPE_SIZES.items()}
+    layer, answers, state = _row_bytes(arch, 64)
     return {
         "name": checkpoint.name,
         "path": str(checkpoint.path),
@@ -72,8 +69,8 @@ def card(checkpoint: Checkpoint) -> dict[str, Any]:
         "parameters_effective": arch.effective_parameters(trained),
         "stored_dtype": checkpoint.dtype,
         "tokenizer": checkpoint.tokenizer_file is not None,
-        "weights_bytes": weights,
-        "capture_bytes_per_recurrence_64_tokens": per_recurrence_bytes(checkpoint, 64),
+        "weights_bytes": {dtype: arch.n_parameters * size for dtype, size in DTYPE_SIZES.items()},
+        "capture_bytes_per_recurrence_64_tokens": arch.n_block * layer + answers + state,
         "capture_bytes_64_tokens": capture_bytes(checkpoint, 64, trained),
         "main_memory_free_bytes": host_free_bytes(),
         "unavailable": _unavailable(checkpoint),
@@ -186,16 +183,6 @@ def _free(values: dict[str, Any]) -> str:
     fits = [k for k, v in values["weights_bytes"].items() if v + capture <= free]
     said = f"on cpu {', '.join(fits)} fit" if fits else "on cpu no dtype fits"
     return f"{size(free)} of main memory: {said}; a GPU is asked when the model is loaded"
-
-
-def host_free_bytes() -> int | None:
-    """Main memory that can still be taken; None where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":", 1) for line in file)
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return None
 
 
 def count(n: float) -> str:

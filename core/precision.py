@@ -12,36 +12,48 @@ from loopscope.core.recording import F32, Capture, Recording
 from loopscope.core.stepper import Stepper
 from loopscope.core.tokenizer import Prompt
 
+Report = Callable[[float], None]
 
-def state_error(
-    loaded: Loaded,
-    recording: Recording,
-    report: Callable[[float], None] = lambda share: None,
-) -> F32:
-    """Relative error of every state of a run, float32 ``[R, T]``; row 0 is recurrence 1.
 
-    Loads the checkpoint a second time, in float32, and runs the same tokens from the run's own
-    ``s_0``: ``||s_r - exact|| / ||exact||``. NaN where the float32 state is zero. Raises
-    `LoopscopeError` when the twin does not fit.
+class Float32Twin:
+    """The same checkpoint in float32, stepped beside a run; what it has stepped is kept.
+
+    Raises `LoopscopeError` when ``loaded`` is float32 itself or the twin does not fit.
     """
-    if loaded.dtype == "float32":
-        raise LoopscopeError("this run is in float32: there is nothing to compare it with")
-    n = recording.n_recurrences
-    if not n:
-        raise LoopscopeError("no recurrence has been run")
-    twin = load_checkpoint(
-        loaded.checkpoint, loaded.device, "float32", lambda share, what: report(0.5 * share)
-    )
-    stepper = Stepper(twin, Capture(patterns=False, writes=False, readout=False))
-    ids = recording.info.token_ids
-    prompt = Prompt(recording.info.prompt, ids, recording.info.token_labels)
-    stepper.begin(prompt, initial_state=recording.states[0])
-    errors = np.empty((n, len(ids)), np.float32)
-    for r in range(1, n + 1):
-        exact = stepper.step().state
+
+    def __init__(self, loaded: Loaded, report: Report = lambda share: None) -> None:
+        if loaded.dtype == "float32":
+            raise LoopscopeError("this run is in float32: there is nothing to compare it with")
+        self.of = loaded
+        self._twin = load_checkpoint(
+            loaded.checkpoint, loaded.device, "float32", lambda share, what: report(share)
+        )
+        self._recording: Recording | None = None
+        self._stepper = Stepper(self._twin, Capture(patterns=False, writes=False, readout=False))
+
+    def error(self, recording: Recording, report: Report = lambda share: None) -> F32:
+        """Relative error of every state of ``recording``, float32 ``[R, T]``, from recurrence 1.
+
+        The twin runs the same tokens from the run's own ``s_0``: ``||s_r - exact|| / ||exact||``;
+        NaN where the float32 state is zero. Asked again, it steps only what was run since.
+        """
+        states = recording.states
+        n, info = len(states) - 1, recording.info
+        if not n:
+            raise LoopscopeError("no recurrence has been run")
+        if recording is not self._recording:
+            prompt = Prompt(info.prompt, info.token_ids, info.token_labels)
+            self._stepper.begin(prompt, initial_state=states[0])
+            self._recording = recording
+        for r in range(self._stepper.recording.n_recurrences, n):
+            self._stepper.step()
+            report((r + 1) / n)
+        exact = self._stepper.recording.states[1 : n + 1]
         norm = np.linalg.norm(exact, axis=-1)
-        apart = np.linalg.norm(recording.states[r] - exact, axis=-1)
-        errors[r - 1] = np.where(norm > 0, apart / np.where(norm > 0, norm, 1), np.nan)
-        report(0.5 + 0.5 * r / n)
-    twin.release()
-    return errors
+        apart = np.linalg.norm(states[1:] - exact, axis=-1)
+        relative = np.where(norm > 0, apart / np.where(norm > 0, norm, 1), np.nan)
+        return np.asarray(relative, dtype=np.float32)
+
+    def release(self) -> None:
+        """Give the twin's memory back."""
+        self._twin.release()

@@ -7,6 +7,7 @@ weights in their final dtype and little more.
 
 from __future__ import annotations
 
+import math
 import mmap
 import warnings
 from collections.abc import Callable
@@ -44,20 +45,20 @@ class MappedFile:
             problem = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{path}: cannot be read: {problem}") from None
 
-    def flat(self, info: TensorInfo) -> Tensor:
-        """The tensor's entries in file order, one-dimensional; valid while the file is mapped."""
-        dtype = TORCH_DTYPES[info.dtype]
-        count = (info.end - info.start) // dtype.itemsize
+    def check(self, info: TensorInfo) -> None:
+        """Raise `CheckpointError` when the file ends before the tensor does."""
         if info.end > len(self._map):
             raise CheckpointError(f"{self.path}: tensor '{info.name}': the file has become shorter")
-        if count == 0:
-            return torch.empty(0, dtype=dtype)
-        if info.start % dtype.itemsize:  # written by something that does not align
-            return torch.frombuffer(bytearray(self._map[info.start : info.end]), dtype=dtype)
+
+    def entries(self, start: int, count: int, dtype: torch.dtype) -> Tensor:
+        """``count`` entries from byte ``start``; valid while the file is mapped."""
+        if start % dtype.itemsize:  # written by something that does not align
+            raw = bytearray(self._map[start : start + count * dtype.itemsize])
+            return torch.frombuffer(raw, dtype=dtype)
         with warnings.catch_warnings():
             # We never write to it.
             warnings.filterwarnings("ignore", message="The given buffer is not writable")
-            return torch.frombuffer(self._map, dtype=dtype, count=count, offset=info.start)
+            return torch.frombuffer(self._map, dtype=dtype, count=count, offset=start)
 
     def used(self, start: int, end: int) -> None:
         """Give pages from ``start`` to ``end`` back; they can be mapped again."""
@@ -91,14 +92,14 @@ def read_weights(
     pieces: list[Piece] = []
     for parameter in sorted(checkpoint.sources, key=place):  # as they lie in the files
         source = checkpoint.sources[parameter]
-        flat[parameter] = target = torch.empty(shapes[parameter], dtype=dtype, device=device).view(
-            -1
+        flat[parameter] = target = torch.empty(
+            math.prod(shapes[parameter]), dtype=dtype, device=device
         )
         at = 0
         for name in source.names:
             info = checkpoint.tensors[name]
             tensor_pieces = _pieces(files[info.file], info, source, target[at:])
-            at += sum(len(piece.source) for piece in tensor_pieces)
+            at += sum(len(piece.target) for piece in tensor_pieces)
             pieces += tensor_pieces
     total = sum(piece.n_bytes for piece in pieces)
     done = 0
@@ -120,48 +121,45 @@ def read_weights(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """Some entries of a tensor and where they go.
-
-    start : first byte in the file.  source, target : of equal length, one-dimensional.
-    """
+    """Some entries of a tensor, from byte ``start`` of the file, and where they go, ``target``."""
 
     file: MappedFile
     info: TensorInfo
     start: int
-    source: Tensor
     target: Tensor
 
     @property
     def n_bytes(self) -> int:
         """Bytes in the file."""
-        return len(self.source) * self.source.element_size()
+        return len(self.target) * TORCH_DTYPES[self.info.dtype].itemsize
 
     def copy(self) -> Piece:
         """Check, convert and copy; returns itself. Raises `CheckpointError` for bad values."""
+        source = self.file.entries(self.start, len(self.target), TORCH_DTYPES[self.info.dtype])
         # NaN passes through both; a comparison with it is false.
-        low, high = torch.aminmax(self.source)
+        low, high = torch.aminmax(source)
         largest = torch.finfo(self.target.dtype).max
         if not (-largest <= float(low) and float(high) <= largest):
             problem = _why(low, high, self.target)
             raise CheckpointError(f"{self.info.file}: tensor '{self.info.name}' {problem}")
-        self.target.copy_(self.source)
+        self.target.copy_(source)
         self.file.used(self.start, self.start + self.n_bytes)
         return self
 
 
 def _pieces(file: MappedFile, info: TensorInfo, source: Source, target: Tensor) -> list[Piece]:
     """Cut a tensor (or its ``source.rows``) up; it goes to the head of ``target``."""
-    flat, begin = file.flat(info), info.start
+    file.check(info)
+    size = TORCH_DTYPES[info.dtype].itemsize
+    first, count = 0, (info.end - info.start) // size
     if source.rows is not None:
-        row = len(flat) // source.rows[2]
-        first = source.rows[0] * row
-        flat = flat[first : source.rows[1] * row]
-        begin += first * flat.element_size()
+        row = count // source.rows[2]
+        first, count = source.rows[0] * row, (source.rows[1] - source.rows[0]) * row
+    begin = info.start + first * size
     return [
-        Piece(file, info, begin + i * flat.element_size(), flat[i : i + PIECE],
-              target[i : min(i + PIECE, len(flat))])
-        for i in range(0, len(flat), PIECE)
-    ]  # fmt: skip
+        Piece(file, info, begin + i * size, target[i : min(i + PIECE, count)])
+        for i in range(0, count, PIECE)
+    ]
 
 
 def _why(low: Tensor, high: Tensor, target: Tensor) -> str:

@@ -149,6 +149,11 @@ class Training:
                 f"{self.folder / STATE_FILE} was begun with seed {saved['plan']['seed']}, "
                 f"not {self.plan.seed}; choose another folder, or the same seed"
             )
+        if bool(saved["plan"].get("steps")) != bool(self.plan.steps):
+            raise LoopscopeError(
+                f"{self.folder / STATE_FILE} counts its length in "
+                f"{'steps' if saved['plan'].get('steps') else 'minutes'}; resume it so"
+            )
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.rng.bit_generator.state = saved["rng"]

@@ -36,6 +36,7 @@ class Header(QWidget):
         self.theme: Theme = LIGHT
         self._card_text = ""
         self._wish, self._dtype = "auto", "float32"
+        self._shown: tuple[str, ...] = ()
         self.model = QLabel("Loopscope")
         self.model.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.model.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -77,6 +78,10 @@ class Header(QWidget):
 
     def show_device(self, text: str, why: str, memory: str) -> None:
         """Say where the model runs, in which dtype, why, and what it takes."""
+        shown = (text, why, memory, self._wish, self._dtype)
+        if shown == self._shown:  # asked with every change of status
+            return
+        self._shown = shown
         parts = [part for part in (text, memory) if part]
         self.device.setText("  ·  ".join(parts) or "device")
         self.device.setToolTip(f"{why}\nClick to choose another device or dtype")

@@ -74,8 +74,11 @@ class SpanDialog(QDialog):
         self._depth = depth
         for box in (self.first, self.last):
             box.setRange(0, depth - 1)
-        if (first, last) == (0, depth) and depth > 2:
-            first, last = depth // 3, 2 * depth // 3 + 1  # the middle: where looping helps most
+        if (first, last) == (0, depth) and depth > 2:  # something to begin with: the middle
+            first, last = (
+                depth // 3,
+                2 * depth // 3 + 1,
+            )
             damping = 0.5
         self.first.setValue(first)
         self.last.setValue(last - 1)

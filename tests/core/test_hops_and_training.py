@@ -9,6 +9,8 @@ import pytest
 import torch
 from models import tiny_architecture, tiny_checkpoint
 
+from loopscope.app.main import main
+from loopscope.core.checkpoint import open_checkpoint
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.evaluation import evaluate_hops, table
 from loopscope.core.loading import load
@@ -134,3 +136,42 @@ def test_the_bundled_model_walks_the_pointer_and_settles() -> None:
     assert result.cell(3, 1).accuracy <= 0.45
     assert result.cell(3, 1).accuracy <= result.cell(3, 2).accuracy < result.cell(3, 3).accuracy
     assert max(result.cell(k, 16).relative_step for k in (1, 2, 3)) <= 0.005
+
+
+def test_a_training_counted_in_steps_takes_that_many_however_often_it_is_stopped(
+    tmp_path: Path,
+) -> None:
+    plan = TrainingPlan(steps=8, batch_size=4)
+    whole = Training(tmp_path / "whole", plan, tiny_architecture())
+    whole.run(lambda p: None)
+    assert whole.progress.step == 8
+    assert whole.progress.finishing  # the last third of the steps
+    assert whole.share_done == 1.0
+    parts = Training(tmp_path / "parts", plan, tiny_architecture())
+    for _ in range(3):
+        parts.step()
+    parts.save()
+    parts = Training(tmp_path / "parts", plan, tiny_architecture())
+    parts.run(lambda p: None)
+    assert parts.progress.step == 8
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, parts.model.state_dict()[name]), name
+    with pytest.raises(LoopscopeError, match="counts its length in steps"):
+        Training(tmp_path / "parts", TrainingPlan(minutes=1.0), tiny_architecture())
+
+
+def test_variants_leave_out_what_they_say() -> None:
+    plain = default_architecture()
+    assert (plain.injection, plain.closing_norm, plain.initial_state) == ("concat", True, "zeros")
+    bare = default_architecture(n_block=4, injection="none", state_norm=False)
+    assert (bare.n_block, bare.injection, bare.closing_norm) == (4, "none", False)
+    assert bare.initial_state == "embedding"
+
+
+def test_the_train_command_makes_a_variant(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    options = ["--steps", "2", "--d-model", "16", "--block", "1", "--injection", "add"]
+    done = main(["train", "hops", "-o", str(folder), "--hops", "1", *options, "--no-state-norm"])
+    assert done == 0
+    arch = open_checkpoint(str(folder)).architecture
+    assert (arch.n_block, arch.injection, arch.closing_norm) == (1, "add", False)

@@ -12,7 +12,7 @@ from models import tiny_checkpoint
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.loading import load
 from loopscope.core.measures.precision import error_line
-from loopscope.core.precision import state_error
+from loopscope.core.precision import Float32Twin
 from loopscope.core.selection import Selection
 from loopscope.core.stepper import Stepper
 from loopscope.core.views.settling import Options, compute
@@ -40,7 +40,7 @@ def test_the_error_is_that_of_the_same_run_in_float32(
         for a, b in zip(runs[0].states[1:], runs[1].states[1:], strict=True)
     ])  # fmt: skip
     shares: list[float] = []
-    errors = state_error(half, runs[0], shares.append)
+    errors = Float32Twin(half).error(runs[0], shares.append)
     np.testing.assert_allclose(errors, by_hand, rtol=2e-3)  # with patterns and without
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
@@ -56,7 +56,7 @@ def test_the_settling_view_draws_it_once_it_is_known(tmp_path: Path) -> None:
     for _ in range(4):
         stepper.step()
     assert np.isnan(compute(recording, Selection(), Options()).error_line).all()
-    recording.float32_error = state_error(loaded, recording)
+    recording.float32_error = Float32Twin(loaded).error(recording)
     stepper.step()
     line = compute(recording, Selection(), Options()).error_line
     np.testing.assert_allclose(line[:4], np.median(recording.float32_error, axis=1), rtol=1e-6)
@@ -69,4 +69,26 @@ def test_float32_runs_and_empty_runs_have_no_error(tmp_path: Path) -> None:
         loaded = load(path, "cpu", dtype)
         recording = Stepper(loaded).begin(loaded.tokenizer.from_ids(IDS))
         with pytest.raises(LoopscopeError, match=message):
-            state_error(loaded, recording)
+            Float32Twin(loaded).error(recording)
+
+
+def test_asked_again_it_steps_only_what_was_run_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load(str(tiny_checkpoint(tmp_path / "m")), "cpu", "bfloat16")
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.from_ids(IDS))
+    twin = Float32Twin(loaded)
+    for _ in range(3):
+        stepper.step()
+    first = twin.error(recording)
+    stepper.step()
+    ran: list[float] = []
+    both = twin.error(recording, ran.append)
+    assert len(ran) == 1
+    np.testing.assert_array_equal(both[:3], first)
+    np.testing.assert_array_equal(both, Float32Twin(loaded).error(recording))
+    # Another run begins anew.
+    other = stepper.begin(loaded.tokenizer.from_ids(IDS[::-1]))
+    stepper.step()
+    np.testing.assert_array_equal(twin.error(other), Float32Twin(loaded).error(other))
