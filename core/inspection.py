@@ -19,6 +19,7 @@ def _row_bytes(arch: Architecture, n_tokens: int) -> tuple[int, int, int]:
     t, state = n_tokens, 4 * n_tokens * arch.d_model
     layer = state + 4 * (arch.layer.n_heads * t * t + 2 * t)  # patterns and writes
     answers = 2 * 12 * t * min(TOP_K, arch.vocab_size)  # two lenses, int64 ids and float32
+    answers += 8 * t  # entropy of the readout and its change
     return layer, answers + (4 * t if arch.exit_gate else 0), state
 
 

@@ -80,7 +80,9 @@ class LoopedModel(nn.Module):
             return None
         key = (x.shape[1], x.device, x.dtype)
         if key not in self._rope:
-            self._rope = {key: rope_table(layer.rope, layer.d_head, *key)}
+            # Kept for callers in and out of inference mode: autograd may save it.
+            with torch.inference_mode(False):
+                self._rope = {key: rope_table(layer.rope, layer.d_head, *key)}
         return self._rope[key]
 
     def prelude(self, tokens: Tensor) -> Tensor:

@@ -169,6 +169,7 @@ class _Series:
     patterns: _Rows | None
     writes: _Rows | None
     hazards: _Rows | None
+    spread: _Rows | None
     answers: dict[str, tuple[_Rows, _Rows]] = field(default_factory=dict)
 
 
@@ -208,12 +209,15 @@ class Recording:
         self.readout_directions: dict[int, F32] = {}
         # Relative error against float32, float32 [R', T], once it was measured.
         self.float32_error: F32 | None = None
+        # What heavy measures found about this run, by the key of their view.
+        self.findings: dict[str, Any] = {}
         self._rows = _Series(
             state=_Rows((t, d), np.float32),
             layers=_Rows((t, d), np.float32),
             patterns=_Rows((heads, t, t), np.float32) if capture.patterns else None,
             writes=_Rows((t, 2), np.float32) if capture.writes else None,
             hazards=_Rows((t,), np.float32) if capture.readout and arch.exit_gate else None,
+            spread=_Rows((t, 2), np.float32) if capture.readout else None,
         )
         if capture.readout:
             k = min(TOP_K, arch.vocab_size)
@@ -252,7 +256,7 @@ class Recording:
 
     def _all_rows(self) -> list[_Rows]:
         s = self._rows
-        kept = [s.state, s.layers, s.patterns, s.writes, s.hazards]
+        kept = [s.state, s.layers, s.patterns, s.writes, s.hazards, s.spread]
         kept += [rows for pair in s.answers.values() for rows in pair]
         return [rows for rows in kept if rows is not None]
 
@@ -290,8 +294,13 @@ class Recording:
         coda_lens: TopAnswers | None,
         logit_lens: TopAnswers | None,
         hazard: F32 | None = None,
+        spread: F32 | None = None,
     ) -> None:
-        """Close the recurrence whose last layer was just appended."""
+        """Close the recurrence whose last layer was just appended.
+
+        ``spread`` is ``[T, 2]``: entropy of the coda lens and its divergence from the recurrence
+        before; NaN where it was not measured.
+        """
         if self._layers_done != (self._recurrences + 1) * self._n_layers:
             raise ValueError(f"recurrence {self._recurrences + 1} has layers left to run")
         self._rows.state.append(state)
@@ -304,6 +313,9 @@ class Recording:
                 probabilities.append(answers.probabilities)
         if self._rows.hazards is not None:
             self._rows.hazards.append(_given(hazard, "hazard"))
+        if self._rows.spread is not None:
+            unknown = np.full((self.n_tokens, 2), np.nan, np.float32)
+            self._rows.spread.append(unknown if spread is None else spread)
         self._recurrences += 1
 
     # ---- reading (anyone) ----
@@ -350,6 +362,20 @@ class Recording:
         """Hazards of the exit gate, float32 ``[R, T]``, or None without a gate."""
         rows = self._rows.hazards
         return None if rows is None else rows.rows(self._recurrences)
+
+    @property
+    def coda_entropy(self) -> F32 | None:
+        """Entropy of each readout, ``H(p_r)`` in nats, float32 ``[R, T]``, or None."""
+        return self._spread(0)
+
+    @property
+    def coda_kl(self) -> F32 | None:
+        """``KL(p_r || p_{r-1})`` in nats, float32 ``[R, T]``, NaN at r = 1, or None."""
+        return self._spread(1)
+
+    def _spread(self, which: int) -> F32 | None:
+        rows = self._rows.spread
+        return None if rows is None else rows.rows(self._recurrences)[..., which]
 
     def answers(self, lens: str) -> TopAnswers | None:
         """Answers of ``lens`` ("coda" or "logit") by recurrence, ``[R, T, k]``, or None."""

@@ -53,6 +53,8 @@ class Stepper:
         self._e: Tensor
         self._x: Tensor
         self._carry: Carry
+        # Log probabilities of the last readout, to measure the next one's change.
+        self._log_p: Tensor | None = None
 
     @property
     def recording(self) -> Recording:
@@ -60,6 +62,12 @@ class Stepper:
         if self._recording is None:
             raise LoopscopeError("no run has begun; call begin(prompt) first")
         return self._recording
+
+    @property
+    def injected(self) -> Tensor:
+        """``e``, what each recurrence is given, ``[1, T, d]``; a tensor autograd may use."""
+        with torch.inference_mode(False):
+            return self._e.clone()
 
     @torch.inference_mode()
     def begin(
@@ -110,6 +118,7 @@ class Stepper:
             how = "zeros"
         self._x = loaded.model.initial_state(self._e, noise)
         self._carry = loaded.model.begin(self._x)
+        self._log_p = None
         info = RunInfo(
             checkpoint=loaded.checkpoint.name,
             weights_hash=loaded.weights_hash,
@@ -146,16 +155,20 @@ class Stepper:
         )
         carry = model.close_layer(out.state, self._carry, layer)
         state = carry.state if layer == recording.n_layers - 1 else None
-        coda, logit, hazard = None, None, None
+        coda, logit, hazard, spread, log_p = None, None, None, None, None
         if state is not None and self.capture.readout:
-            coda, logit = _top(model.readout(state)), _top(model.head(state))
+            logits = model.readout(state)
+            coda, logit = _top(logits), _top(model.head(state))
+            log_p = logits.float().log_softmax(-1)
+            spread = _spread(log_p, self._log_p)
             if model.arch.exit_gate:
                 hazard = _numpy(model.hazard(state))
         # Everything that can fail is done: from here the run and its recording move together.
         recording.append_layer(step)
         self._x, self._carry = out.state, carry
         if state is not None:
-            recording.append_end(_numpy(state), coda, logit, hazard)
+            self._log_p = log_p
+            recording.append_end(_numpy(state), coda, logit, hazard, spread)
         return step
 
     def step(self) -> IterationState:
@@ -197,6 +210,18 @@ def _top(logits: Tensor) -> TopAnswers:
     probabilities = logits[0].float().softmax(-1)
     top = probabilities.topk(min(TOP_K, logits.shape[-1]), dim=-1)
     return TopAnswers(top.indices.cpu().numpy(), top.values.cpu().numpy())
+
+
+def _spread(log_p: Tensor, before: Tensor | None) -> F32:
+    """Entropy of ``p`` and ``KL(p || before)``, nats, ``[T, 2]``; NaN without a before."""
+    p = log_p.exp()
+    # 0 log 0 is 0: a probability that underflowed has no share. NaN stays NaN.
+    entropy = -torch.where(p == 0, 0.0, p * log_p).sum(-1)
+    if before is None:
+        change = torch.full_like(entropy, torch.nan)
+    else:
+        change = torch.where(p == 0, 0.0, p * (log_p - before)).sum(-1).clamp_min(0.0)
+    return _numpy(torch.stack([entropy, change], dim=-1))
 
 
 def _checked_state(state: npt.NDArray[np.floating], shape: tuple[int, ...]) -> F32:

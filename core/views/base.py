@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -40,6 +40,23 @@ class ViewData:
 
     statement: str
     formulas: tuple[Formula, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A measurement that takes long: a view offers it on a button, a thread of its own makes it.
+
+    label, help : of the button.
+    run : ``run(stepper, selection, options, job) -> finding``; calls ``job.report(share)`` often,
+        which also cancels it. The finding is kept in ``recording.findings[KEY of the view]`` and
+        the view's ``compute`` reads it there.
+    missing : why it cannot be made for this run, or "".
+    """
+
+    label: str
+    help: str
+    run: Callable[[Any, Any, Any, Any], object]
+    missing: Callable[[Any], str] = lambda recording: ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,85 @@
+"""Curves as plain data: what every view that draws lines over recurrences or depth hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from loopscope.core.views.base import Formula, Table, ViewData
+
+F64 = npt.NDArray[np.float64]
+
+# What a curve's colour means: its recurrence (sequential map), its layer of the cycle, one token or
+# run among several, a reference that is no measurement, or the one curve there is.
+Role = Literal["recurrence", "layer", "token", "reference", "only"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """One curve.
+
+    name : shown at its end or in the legend.
+    x, y : float64 ``[n]``; NaN in ``y`` breaks the line.
+    low, high : ends of an interval around ``y``, or None.
+    role, index, count : what its colour means, and which of how many.
+    place : fields of the cursor that a click on any of its points sets.
+    places : the same for each point, ``n`` of them, or () when `place` is all there is.
+    dashed : for what is not a measurement of this run (a null value, a bound).
+    """
+
+    name: str
+    x: F64
+    y: F64
+    low: F64 | None = None
+    high: F64 | None = None
+    role: Role = "only"
+    index: int = 0
+    count: int = 1
+    place: dict[str, int] = field(default_factory=dict)
+    places: tuple[dict[str, int], ...] = ()
+    dashed: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curves(ViewData):
+    """Curves over one pair of axes; views subclass it to add what only they know.
+
+    x_label, y_label : what, symbol and unit.
+    log_y : whether the vertical axis is logarithmic; values of 0 and below are not drawn then.
+    formula : of the vertical axis.
+    cursor : the field of the cursor that stands on the horizontal axis, or "" for none.
+    whole_x : whether the horizontal axis counts.
+    missing : what is missing when there is nothing to show, or "".
+    """
+
+    curves: tuple[Curve, ...]
+    x_label: str
+    y_label: str
+    formula: Formula
+    log_y: bool = False
+    cursor: str = ""
+    whole_x: bool = True
+    missing: str = ""
+
+
+def curves_table(data: Curves, *, x: str, curve: str = "curve") -> Table:
+    """One row for each point: curve, ``x``, value and, where there are any, its interval."""
+    value = f"{data.formula.name} [{data.formula.unit}]"
+    intervals = any(c.low is not None for c in data.curves)
+    columns = (curve, x, value, *(("low", "high") if intervals else ()))
+    return Table(columns, _rows(data, intervals))
+
+
+def _rows(data: Curves, intervals: bool) -> Iterator[tuple[object, ...]]:
+    for c in data.curves:
+        for i in range(len(c.x)):
+            ends: tuple[object, ...] = ()
+            if intervals:
+                known = c.low is not None and c.high is not None
+                ends = (float(c.low[i]), float(c.high[i])) if known else ("", "")  # type: ignore[index]
+            at = float(c.x[i])
+            yield c.name, int(at) if at.is_integer() else at, float(c.y[i]), *ends
