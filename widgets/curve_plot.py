@@ -1,0 +1,307 @@
+"""A plot of curves over one pair of axes, with intervals, a cursor line and reach for the mouse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QFontMetricsF, QMouseEvent, QPainter, QResizeEvent
+from PySide6.QtWidgets import QWidget
+
+from loopscope.core.views.curves_data import Curve, Curves
+from loopscope.widgets.log_axis import LogAxis, WholeAxis
+from loopscope.widgets.palette import LIGHT, RECURRENCE_MAP, Theme, token_colour
+from loopscope.widgets.theme import sample_map, style_plot
+
+# Pixels within which the pointer is on a point.
+REACH = 30.0
+# Colour groups that the many curves of recurrences are drawn in.
+GROUPS = 16
+# Curves with intervals that are drawn as bands.
+MOST_BANDS = 12
+CENTRE = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+
+
+class CurvePlot(pg.PlotWidget):
+    """Draws `Curves`; knows pixels but not what a click means.
+
+    Signals
+    -------
+    clicked(int, int), pointed(int, int)
+        Curve and point; -1, -1 when outside or near nothing.
+    """
+
+    clicked = Signal(int, int)
+    pointed = Signal(int, int)
+    data: Curves | None = None  # of the class, for pyqtgraph resizes while it is being made
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.theme: Theme = LIGHT
+        self.empty_text = ""
+        self.zoomed = False
+        self._ys: list[np.ndarray] = []
+        self._items: list[pg.GraphicsObject] = []
+        self._kind: tuple[object, ...] = ()
+        self._pressed: QPointF | None = None
+        self.setMenuEnabled(False)
+        self.hideButtons()
+        plot = self.getPlotItem()
+        self.cursor_line = pg.InfiniteLine(angle=90)
+        self.hover_line = pg.InfiniteLine(angle=90)
+        self.chosen = pg.PlotCurveItem(antialias=True)
+        self.dot = pg.ScatterPlotItem(size=9)
+        for z, item in (
+            (-2, self.hover_line),
+            (-1, self.cursor_line),
+            (20, self.chosen),
+            (21, self.dot),
+        ):
+            item.setZValue(z)
+            plot.addItem(item, ignoreBounds=True)
+        plot.getViewBox().sigRangeChangedManually.connect(self._on_zoomed)
+        self.setMouseTracking(True)
+        self.viewport().setMouseTracking(True)
+        self.show_empty("")
+
+    # ---- what is shown ----
+    def show_empty(self, text: str) -> None:
+        """Show only ``text``."""
+        self.data, self.empty_text = None, text
+        self.getPlotItem().setVisible(False)
+        self.viewport().update()
+
+    def show_data(self, data: Curves) -> None:
+        """Draw new curves."""
+        kind = (data.log_y, data.whole_x, data.x_label, data.y_label)
+        if kind != self._kind:
+            self._kind, self.zoomed = kind, False
+            self._make_axes(data)
+        self.data = data
+        self.getPlotItem().setVisible(True)
+        self._ys = [shown_y(c.y, data.log_y) for c in data.curves]
+        for item in self._items:
+            self.getPlotItem().removeItem(item)
+        self._items = []
+        self._draw_bands(data)
+        self._draw_curves(data)
+        self._label_axes(data)
+        if not self.zoomed:
+            self.show_all()
+        self.set_theme(self.theme)
+
+    def _make_axes(self, data: Curves) -> None:
+        plot = self.getPlotItem()
+        bottom = WholeAxis("bottom") if data.whole_x else pg.AxisItem("bottom")
+        left = LogAxis("left") if data.log_y else pg.AxisItem("left")
+        for axis in (bottom, left):
+            axis.enableAutoSIPrefix(False)
+        plot.setAxisItems({"bottom": bottom, "left": left})
+
+    def _draw_bands(self, data: Curves) -> None:
+        banded = [c for c in data.curves if c.low is not None and c.high is not None]
+        for c in banded[:MOST_BANDS]:
+            ends = [shown_y(v, data.log_y) for v in (c.low, c.high) if v is not None]
+            known = np.isfinite(ends[0]) & np.isfinite(ends[1])
+            if not known.any():
+                continue
+            low, high = (pg.PlotCurveItem(c.x[known], v[known]) for v in ends)
+            colour = QColor(colour_of(c, self.theme))
+            colour.setAlpha(50)
+            self._add(pg.FillBetweenItem(low, high, brush=colour), -5)
+
+    def _draw_curves(self, data: Curves) -> None:
+        groups: dict[tuple[str, bool], list[int]] = {}
+        for i, c in enumerate(data.curves):
+            groups.setdefault((colour_of(c, self.theme), c.dashed), []).append(i)
+        many = len(data.curves) > 40
+        for (colour, dashed), members in groups.items():
+            style = Qt.PenStyle.DashLine if dashed else Qt.PenStyle.SolidLine
+            # A smooth line wider than a pixel is slow to draw: only where there are few points.
+            points = sum(len(data.curves[i].x) for i in members)
+            width = 2 if len(data.curves) <= 12 and points < 1000 else 1
+            item = pg.PlotCurveItem(antialias=True, pen=pg.mkPen(colour, width=width, style=style))
+            _set_joined(item, [(data.curves[i].x, self._ys[i]) for i in members])
+            self._add(item, 0)
+            few = [(data.curves[i].x, self._ys[i]) for i in members if len(data.curves[i].x) <= 16]
+            if few and not many:
+                x, y = (np.concatenate(v) for v in zip(*few, strict=True))
+                known = np.isfinite(y) & np.isfinite(x)
+                dots = pg.ScatterPlotItem(x[known], y[known], size=5, brush=colour, pen=None)
+                self._add(dots, 1)
+
+    def _add(self, item: pg.GraphicsObject, z: float) -> None:
+        item.setZValue(z)
+        self.getPlotItem().addItem(item, ignoreBounds=True)
+        self._items.append(item)
+
+    def _label_axes(self, data: Curves) -> None:
+        metrics = QFontMetricsF(self.font())
+        room = max(self.height() - 40, 40)
+        left = metrics.elidedText(data.y_label, Qt.TextElideMode.ElideRight, room)
+        wide = max(self.width() - 60, 60)
+        bottom = metrics.elidedText(data.x_label, Qt.TextElideMode.ElideRight, wide)
+        for side, text in (("left", left), ("bottom", bottom)):
+            axis = self.getPlotItem().getAxis(side)
+            if axis.labelText != text:
+                axis.setLabel(text)
+
+    def show_all(self) -> None:
+        """Fit the axes to the curves and their intervals."""
+        if self.data is None:
+            return
+        self.zoomed = False
+        ends = [v for c in self.data.curves for v in (c.low, c.high) if v is not None]
+        ys = [*self._ys, *(shown_y(v, self.data.log_y) for v in ends)]
+        low, high = _range(ys)
+        left, right = _range([c.x for c in self.data.curves])
+        pad = max(0.06 * (high - low), 0.04 if self.data.log_y else 1e-3 * max(abs(high), 1e-9))
+        view = self.getViewBox()
+        view.setYRange(low - pad, high + pad, padding=0)
+        room = 0.02 * (right - left) or 0.5
+        view.setXRange(left - room, right + room, padding=0)
+
+    # ---- marks ----
+    def mark(
+        self, cursor: float | None, hover: float | None, point: tuple[int, int] | None
+    ) -> None:
+        """Put the cursor's line and the hover line, and the accent on one curve's point."""
+        for line, at in ((self.cursor_line, cursor), (self.hover_line, hover)):
+            line.setVisible(at is not None)
+            if at is not None:
+                line.setValue(at)
+        self.chosen.setData([], [])
+        self.dot.setData([], [])
+        if self.data is None or point is None:
+            return
+        curve, index = point
+        c = self.data.curves[curve]
+        self.chosen.setPen(pg.mkPen(colour_of(c, self.theme), width=3))
+        _set_joined(self.chosen, [(c.x, self._ys[curve])])
+        if 0 <= index < len(c.x) and np.isfinite(self._ys[curve][index]):
+            self.dot.setData([c.x[index]], [self._ys[curve][index]])
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours; curves without a colour of their own are drawn again."""
+        again = theme is not self.theme and self.data is not None
+        self.theme = theme
+        self.setBackground(theme.panel)
+        style_plot(self.getPlotItem(), theme)
+        self.cursor_line.setPen(pg.mkPen(theme.accent, width=1))
+        self.hover_line.setPen(pg.mkPen(theme.hover, width=1))
+        self.dot.setPen(pg.mkPen(theme.panel, width=1))
+        self.dot.setBrush(pg.mkBrush(theme.accent))
+        if again and self.data is not None:
+            self.show_data(self.data)
+
+    # ---- where things are ----
+    def pixel_of(self, x: float, y: float) -> QPointF:
+        """Pixel of a place in the data's own coordinates."""
+        log = self.data is not None and self.data.log_y
+        return self.getViewBox().mapViewToScene(QPointF(x, float(np.log10(y)) if log else y))
+
+    def place_at(self, pixel: QPointF) -> tuple[int, int]:
+        """Curve and point nearest to a pixel; -1, -1 when none is near."""
+        view = self.getViewBox()
+        if self.data is None or not view.sceneBoundingRect().contains(pixel):
+            return -1, -1
+        rect, ((x0, x1), (y0, y1)) = view.sceneBoundingRect(), view.viewRange()
+        best, found = REACH**2, (-1, -1)
+        for i, (c, y) in enumerate(zip(self.data.curves, self._ys, strict=True)):
+            dx = rect.left() + (c.x - x0) / (x1 - x0) * rect.width() - pixel.x()
+            dy = rect.bottom() - (y - y0) / (y1 - y0) * rect.height() - pixel.y()
+            off = np.where(np.isfinite(y), dx * dx + dy * dy, np.inf)
+            if len(off) and off.min() < best:
+                best, found = float(off.min()), (i, int(off.argmin()))
+        return found
+
+    # ---- events ----
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Remember where a click may begin."""
+        self._pressed = event.position()
+        super().mousePressEvent(event)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """Tell what was clicked, unless the plot was dragged."""
+        super().mouseReleaseEvent(event)
+        start, self._pressed = self._pressed, None
+        still = start is not None and (event.position() - start).manhattanLength() < 5
+        if event.button() == Qt.MouseButton.LeftButton and still:
+            place = self.place_at(event.position())
+            if place[0] >= 0:
+                self.clicked.emit(*place)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Tell what is pointed at."""
+        super().mouseMoveEvent(event)
+        if not event.buttons():
+            self.pointed.emit(*self.place_at(event.position()))
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """Nothing is pointed at."""
+        super().leaveEvent(event)
+        self.pointed.emit(-1, -1)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Cut the axis labels anew."""
+        super().resizeEvent(event)
+        if self.data is not None:
+            self._label_axes(self.data)
+
+    def _on_zoomed(self) -> None:
+        self.zoomed = True
+
+    def drawForeground(self, painter: QPainter, rect: QRectF) -> None:
+        """Say what is missing while there is nothing to draw."""
+        if self.data is None:
+            painter.save()
+            painter.resetTransform()
+            painter.setPen(QColor(self.theme.muted))
+            painter.setFont(self.font())
+            painter.drawText(
+                self.viewport().rect().adjusted(16, 8, -16, -8), CENTRE, self.empty_text
+            )
+            painter.restore()
+
+
+def colour_of(curve: Curve, theme: Theme) -> str:
+    """What the curve is drawn with: its role says what colour means."""
+    if curve.role == "reference":
+        return theme.muted
+    if curve.role == "only":
+        return theme.text
+    if curve.role == "recurrence":
+        step = round(curve.index / max(curve.count - 1, 1) * (GROUPS - 1)) / (GROUPS - 1)
+        # The palest end of the map is lost on white.
+        rgba = sample_map(RECURRENCE_MAP, np.array(0.92 * step))
+        return QColor(*rgba.tolist()).name()
+    return token_colour(curve.index)
+
+
+def shown_y(y: np.ndarray, log: bool) -> np.ndarray:
+    """What is plotted: the values, or log10 of those above 0; NaN where there is none."""
+    values = np.asarray(y, dtype=float)
+    if log:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.log10(np.where(values > 0, values, np.nan))
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _range(parts: list[np.ndarray]) -> tuple[float, float]:
+    flat = np.concatenate(parts) if parts else np.zeros(0)
+    flat = flat[np.isfinite(flat)]
+    return (float(flat.min()), float(flat.max())) if len(flat) else (0.0, 1.0)
+
+
+def _set_joined(item: pg.PlotCurveItem, lines: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Set several lines on one item, broken between them and at NaN."""
+    x, y = (np.concatenate(v).astype(float) for v in zip(*lines, strict=True))
+    known = np.isfinite(y) & np.isfinite(x)
+    connect = known.copy()
+    connect[:-1] &= known[1:]
+    ends = np.cumsum([len(line[0]) for line in lines]) - 1
+    connect[ends[ends >= 0]] = False
+    if not known.any():
+        item.setData([], [])
+        return
+    item.setData(np.where(known, x, 0.0), np.where(known, y, 0.0), connect=connect.astype(np.int32))

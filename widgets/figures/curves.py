@@ -1,0 +1,100 @@
+"""Curves on paper: what every view that draws lines over recurrences or depth shares."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from loopscope.core.views.curves_data import Curve, Curves
+from loopscope.widgets.figures.matrix import empty
+from loopscope.widgets.figures.style import Page, colour_map, whole_ticks
+from loopscope.widgets.palette import LIGHT, OKABE_ITO, RECURRENCE_MAP, token_colour
+
+# Recurrences that are named one by one; more of them get a scale.
+MOST_NAMED = 6
+# Entries that a legend above the plot has room for.
+MOST_ENTRIES = 12
+
+
+def draw_curves(data: Curves, figure: Figure, page: Page) -> None:
+    """Draw the curves with their intervals, a legend above and a scale for recurrences."""
+    figure.set_layout_engine("constrained")
+    if data.missing or not data.curves:
+        empty(figure, data.missing or "There is nothing to draw.")
+        return
+    figure.set_figheight(page.width * (0.66 if page.preset == "one column" else 0.5))
+    ax = figure.add_subplot()
+    draw_on(ax, data)
+    entries = _entries(ax)
+    if entries:
+        rows = -(-len(entries) // 3)
+        figure.legend(
+            *zip(*entries, strict=True), loc="outside upper left", ncols=min(3, len(entries)),
+            frameon=False, alignment="left", borderaxespad=0.2,
+        )  # fmt: skip
+        figure.set_figheight(figure.get_figheight() + 0.11 * rows)
+
+
+def draw_on(ax: Axes, data: Curves) -> None:
+    """Draw the curves on axes that are there already; the legend is the caller's."""
+    if data.log_y:
+        ax.set_yscale("log")
+    recurrences = [c for c in data.curves if c.role == "recurrence"]
+    scale = len(recurrences) > MOST_NAMED
+    named: set[str] = set()
+    for c in data.curves:
+        label = "" if scale and c.role == "recurrence" else c.name
+        _draw(ax, c, data.log_y, "_nolegend_" if label in named or not label else label)
+        named.add(label)
+    if data.whole_x:
+        whole_ticks(ax)
+    ax.set_xlabel(data.x_label, parse_math=False)
+    ax.set_ylabel(data.y_label, parse_math=False)
+    if scale:
+        first, last = recurrences[0].index + 1, recurrences[-1].index + 1
+        mappable = ScalarMappable(Normalize(first, last / 0.92), colour_map(RECURRENCE_MAP))
+        bar = ax.figure.colorbar(mappable, ax=ax, pad=0.02, aspect=24)
+        bar.ax.set_ylim(first, last)
+        bar.set_label("recurrence r")
+        bar.outline.set_visible(False)
+
+
+def _draw(ax: Axes, c: Curve, log: bool, label: str) -> None:
+    y = np.where(c.y > 0, c.y, np.nan) if log else c.y
+    colour = paper_colour(c)
+    faint = c.role == "token" and c.count > len(OKABE_ITO)
+    ax.plot(
+        c.x, y, color=colour, ls="--" if c.dashed else "-", label=label,
+        lw=0.7 if c.role == "reference" or faint or c.count > 40 else None,
+        marker="." if len(c.x) <= 16 and c.role != "reference" else None, ms=3,
+    )  # fmt: skip
+    if c.low is not None and c.high is not None:
+        ax.fill_between(c.x, c.low, c.high, color=colour, alpha=0.18, lw=0)
+
+
+def paper_colour(c: Curve) -> str | tuple[float, float, float, float]:
+    """What the curve is drawn with on white."""
+    if c.role == "reference":
+        return LIGHT.muted
+    if c.role == "only":
+        return LIGHT.text
+    if c.role == "recurrence":
+        # The palest end of the map is lost on white.
+        return colour_map(RECURRENCE_MAP)(0.92 * c.index / max(c.count - 1, 1))
+    return token_colour(c.index)
+
+
+def _entries(ax: Axes) -> list[tuple[object, str]]:
+    """Handles and names, as many as there is room for; the rest is counted."""
+    handles, names = ax.get_legend_handles_labels()
+    entries = list(zip(handles, names, strict=True))
+    if len(entries) <= 1:
+        return []
+    if len(entries) > MOST_ENTRIES:
+        more = f"and {len(entries) - MOST_ENTRIES + 1} more"
+        last = entries[MOST_ENTRIES - 1][0]
+        entries = [*entries[: MOST_ENTRIES - 1], (last, more)]
+    return entries
