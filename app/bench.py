@@ -54,6 +54,7 @@ class Slot:
     submitted: float = 0.0
     rest_until: float = 0.0
     error: str | None = None
+    job: Job[Any] | None = None
 
 
 @dataclass(slots=True)
@@ -85,6 +86,7 @@ class Bench(QObject):
     selection_changed = Signal(object, dict)
     data_shown = Signal(str)
     data_failed = Signal(str, str)
+    measuring_changed = Signal(str, object)
     message = Signal(str)
 
     def __init__(self, runner: Runner | None = None, parent: QObject | None = None) -> None:
@@ -106,6 +108,7 @@ class Bench(QObject):
         self._waiting: list[tuple[Future[Any], Callable[[Future[Any]], None]]] = []
         self.jobs = Jobs()
         self._job_shown: tuple[int, float] | None = None
+        self._findings = 0
         self.comparison = Comparison(self)
         self._turn = 0
         self._stale: list[Slot] = []
@@ -182,7 +185,7 @@ class Bench(QObject):
 
     def start_job(
         self, name: str, work: Callable[[Job[Any]], Any], done: Callable[[Any], None]
-    ) -> None:
+    ) -> Job[Any]:
         """Do ``work(job)`` in the jobs' thread, then ``done(result)`` here.
 
         A job that fails or is cancelled becomes a message.
@@ -197,7 +200,47 @@ class Bench(QObject):
             else:
                 done(future.result())
 
-        self._waiting.append((self.jobs.submit(name, work).future, finished))
+        job = self.jobs.submit(name, work)
+        self._waiting.append((job.future, finished))
+        return job
+
+    def measure(self, key: str) -> None:
+        """Make the measurement that a view asks for; what it finds stays with the run."""
+        slot, stepper = self.slots[key], self.runner.stepper
+        request = slot.panel.request
+        if request is None or (slot.job is not None and not slot.job.future.done()):
+            return
+        why = "There is no run to measure yet." if stepper is None else ""
+        if stepper is not None:
+            why = request.missing(stepper.recording)
+        if stepper is None or why:
+            self.message.emit(why)
+            return
+        selection, options = self.selection, slot.options
+
+        def done(finding: object) -> None:
+            stepper.recording.findings[key] = finding
+            self._findings += 1
+
+        name = f"{slot.panel.title}: {request.label.lower()}"
+        slot.job = self.start_job(
+            name, lambda job: request.run(stepper, selection, options, job), done
+        )
+        self.measuring_changed.emit(key, 0.0)
+
+    def cancel_measuring(self, key: str) -> None:
+        """Give up the measurement of one view."""
+        job = self.slots[key].job
+        if job is not None:
+            job.cancel()
+
+    def _tell_measuring(self) -> None:
+        """Tell frames how far their measurement is, and that it has ended."""
+        for key, slot in self.slots.items():
+            if slot.job is not None:
+                over = slot.job.future.done()
+                self.measuring_changed.emit(key, None if over else slot.job.progress)
+                slot.job = None if over else slot.job
 
     def begin(self, request: RunRequest) -> None:
         """Begin a run; the one shown now can be gone back to."""
@@ -431,6 +474,7 @@ class Bench(QObject):
         if shown != self._job_shown:
             self._job_shown = shown
             self.status_changed.emit(status)
+            self._tell_measuring()
         done = -1 if recording is None else recording.layers_done
         if done != self._layers_seen:
             self._layers_seen = done
@@ -449,7 +493,7 @@ class Bench(QObject):
         if run is not None:
             errors = run.float32_error
             beside = len(run.readout_directions), 0 if errors is None else len(errors)
-        return id(run), self._layers_seen, id(slot.options), *beside, *fields
+        return id(run), self._layers_seen, id(slot.options), self._findings, *beside, *fields
 
     def _deliver(self) -> bool:
         """Show one finished analysis, in turn; says whether there was one."""
@@ -514,6 +558,8 @@ class Bench(QObject):
         """Whether nothing is under way: no loading, no stepping, every visible view current."""
         return (
             self.runner.idle
+            and self.jobs.current is None
+            and not self._waiting
             and not self._stale
             and self.runner.recording is self._recording
             and (self._recording is None or self._layers_seen == self._recording.layers_done)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from loopscope.core.views.base import Table, ViewData
+from loopscope.core.views.base import Request, Table, ViewData
 
 if TYPE_CHECKING:
     from loopscope.widgets.view import View
@@ -40,6 +40,12 @@ class Panel:
         """``compute(recording, selection, options) -> Data``."""
         compute: Callable[..., ViewData] = self._core().compute
         return compute
+
+    @property
+    def request(self) -> Request | None:
+        """The measurement that fills the view when it takes long, or None for a live view."""
+        request: Request | None = getattr(self._core(), "REQUEST", None)
+        return request
 
     @property
     def table(self) -> Callable[[Any], Table]:

@@ -33,10 +33,10 @@ from PySide6.QtWidgets import (
 )
 
 from loopscope.app.actions import COMMANDS, MENUS, TEXT_KEYS, make_actions
-from loopscope.app.bench import Bench, Slot
+from loopscope.app.bench import Bench
 from loopscope.app.exporting import Exporter
 from loopscope.app.layout import PRESETS, Layout
-from loopscope.app.panels import BY_KEY, PANELS
+from loopscope.app.panels import BY_KEY, PANELS, Panel
 from loopscope.app.settings import Settings
 from loopscope.app.words import device_words, model_line, place
 from loopscope.core.checkpoint import bundled_names
@@ -90,7 +90,7 @@ class Window(QMainWindow):
         self.docks: dict[str, QDockWidget] = {}
         self.frames: dict[str, PanelFrame] = {}
         for panel in PANELS:
-            self._make_dock(bench.add_view(panel, self._saved_options(panel.key)))
+            self._make_dock(panel)
         self.layout_of_views = Layout(self, self.docks)
         self._make_menus()
         self.palette_popup = CommandPalette(list(self._all_actions()), self)
@@ -128,14 +128,30 @@ class Window(QMainWindow):
         bar.addWidget(widget)
         self.addToolBar(area, bar)
 
-    def _make_dock(self, slot: Slot) -> None:
-        panel = slot.panel
-        frame = PanelFrame(panel.title, slot.view)
+    def _make_dock(self, panel: Panel) -> None:
         dock = QDockWidget(panel.title, self)
         dock.setObjectName(panel.key)
+        dock.toggleViewAction().setStatusTip(f"Show {panel.shows}")
+        self.docks[panel.key] = dock
+        if panel.key in PRESETS["Step"]:
+            self._fill_dock(panel)
+        else:
+            # Views that are not there at first are made when they are: the first paint is sooner.
+            dock.visibilityChanged.connect(lambda on, p=panel: self._fill_dock(p) if on else None)
+
+    def _fill_dock(self, panel: Panel) -> None:
+        """Make a dock's view, once."""
+        if panel.key in self.frames:
+            return
+        slot = self.bench.add_view(panel, self._saved_options(panel.key))
+        slot.view.set_theme(self.theme)
+        frame, dock = PanelFrame(panel.title, slot.view), self.docks[panel.key]
+        frame.set_theme(self.theme)
+        frame.set_request(panel.request)
         dock.setTitleBarWidget(frame.title_bar)
         dock.setWidget(frame)
-        dock.toggleViewAction().setStatusTip(f"Show {panel.shows}")
+        frame.measure_requested.connect(lambda k=panel.key: self.bench.measure(k))
+        frame.measure_cancelled.connect(lambda k=panel.key: self.bench.cancel_measuring(k))
         frame.set_options(slot.options)
         frame.options_changed.connect(lambda o, k=panel.key: self._on_options_chosen(k, o))
         slot.view.options_changed.connect(frame.set_options)
@@ -143,7 +159,8 @@ class Window(QMainWindow):
         frame.maximise_toggled.connect(lambda _=False, k=panel.key: self.maximise(k))
         frame.close_requested.connect(dock.close)
         frame.step_requested.connect(self.do_step_recurrence)
-        self.docks[panel.key], self.frames[panel.key] = dock, frame
+        frame.set_empty(self._empty and panel.key != "graph")
+        self.frames[panel.key] = frame
 
     def _make_menus(self) -> None:
         menus = {name: self.menuBar().addMenu(name) for name in MENUS}
@@ -185,6 +202,9 @@ class Window(QMainWindow):
         bench.selection_changed.connect(self._on_selection_changed)
         bench.data_shown.connect(self._on_data_shown)
         bench.data_failed.connect(lambda key, text: self.frames[key].set_error(text))
+        bench.measuring_changed.connect(
+            lambda key, share: self.frames[key].measuring.show_progress(share)
+        )
         bench.message.connect(lambda text: self.statusBar().showMessage(text, 8000))
         bar.prompt_edited.connect(self._on_prompt_edited)
         bar.seed_changed.connect(lambda seed: bench.restart(seed=seed))
@@ -569,6 +589,7 @@ class Window(QMainWindow):
     def maximise(self, key: str) -> None:
         """Show one view alone, or all of them again."""
         self._last_panel = key
+        self._fill_dock(BY_KEY[key])
         self.layout_of_views.toggle_maximised(key)
         for other, frame in self.frames.items():
             frame.set_maximised(other == self.layout_of_views.maximised)

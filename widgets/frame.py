@@ -11,6 +11,7 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QProgressBar,
     QPushButton,
     QSizePolicy,
     QToolButton,
@@ -18,7 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from loopscope.core.views.base import Formula, ViewData, options_of
+from loopscope.core.views.base import Formula, Request, ViewData, options_of
 from loopscope.widgets import panel_icons  # noqa: F401  (registers the icons)
 from loopscope.widgets.palette import LIGHT, Theme
 from loopscope.widgets.settings_form import SettingsForm
@@ -106,6 +107,38 @@ class TitleBar(QWidget):
         event.accept()
 
 
+class MeasureRow(QWidget):
+    """The button of a measurement that takes long, its progress and its Cancel."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.button, self.cancel = QPushButton(), QPushButton("Cancel")
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 1000)
+        self.bar.setTextVisible(False)
+        self.bar.setMaximumHeight(10)
+        self.button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(8, 3, 8, 3)
+        row.addWidget(self.button)
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.cancel)
+        row.addStretch(0)
+        self.show_progress(None)
+
+    def show_progress(self, share: float | None) -> None:
+        """Show how much is done, 0 to 1; None when nothing is under way."""
+        under_way = share is not None
+        self.button.setEnabled(not under_way)
+        self.bar.setVisible(under_way)
+        self.cancel.setVisible(under_way)
+        layout = self.layout()
+        assert isinstance(layout, QHBoxLayout)
+        layout.setStretch(3, 0 if under_way else 1)
+        if share is not None:
+            self.bar.setValue(round(1000 * share))
+
+
 class PanelFrame(QWidget):
     """A view in its frame; `title_bar` belongs into the dock.
 
@@ -114,6 +147,7 @@ class PanelFrame(QWidget):
     options_changed(object)
         The user changed a setting.
     export_requested(), maximise_toggled(bool), close_requested(), step_requested()
+    measure_requested(), measure_cancelled()
         The buttons.
     """
 
@@ -122,6 +156,8 @@ class PanelFrame(QWidget):
     maximise_toggled = Signal(bool)
     close_requested = Signal()
     step_requested = Signal()
+    measure_requested = Signal()
+    measure_cancelled = Signal()
 
     def __init__(self, title: str, view: View, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -148,6 +184,11 @@ class PanelFrame(QWidget):
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(0)
         box.addWidget(self.error)
+        self.measuring = MeasureRow(self)
+        self.measuring.setVisible(False)
+        self.measuring.button.clicked.connect(self.measure_requested)
+        self.measuring.cancel.clicked.connect(self.measure_cancelled)
+        box.addWidget(self.measuring)
         box.addWidget(view, 1)
         self.step_button = QPushButton("Run a recurrence", self)
         self.step_button.setToolTip("Step one recurrence (Space)")
@@ -167,6 +208,13 @@ class PanelFrame(QWidget):
         self.title_bar.statement.set_whole(data.statement)
         self._formulas = data.formulas
         self.title_bar.buttons["help"].setEnabled(bool(data.formulas))
+
+    def set_request(self, request: Request | None) -> None:
+        """Offer the measurement that fills this view on a button; None for a live view."""
+        self.measuring.setVisible(request is not None)
+        if request is not None:
+            self.measuring.button.setText(request.label)
+            self.measuring.button.setToolTip(request.help)
 
     def set_empty(self, empty: bool) -> None:
         """Offer the button that fills the panel, while nothing has been run."""

@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.measures import head_rows, readout_rows, settling_rows, stages
 from loopscope.core.measures.base import Measure
 
-# fmt: off
-_ALL: tuple[Measure, ...] = ()
-# fmt: on
+_ALL: tuple[Measure, ...] = (
+    settling_rows.RELATIVE_STEP,
+    settling_rows.STEP_SIZE,
+    settling_rows.STEP_ANGLE,
+    settling_rows.ACCELERATION,
+    settling_rows.RELATIVE_ACCELERATION,
+    settling_rows.STATE_NORM,
+    settling_rows.LAYER_RELATIVE_STEP,
+    settling_rows.LAYER_STEP_SIZE,
+    settling_rows.LAYER_COSINE,
+    settling_rows.LAYER_STEP_ANGLE,
+    settling_rows.LAYER_ACCELERATION,
+    head_rows.ENTROPY,
+    head_rows.NORMALISED_ENTROPY,
+    head_rows.SINK,
+    head_rows.PREVIOUS,
+    head_rows.OWN,
+    head_rows.INDUCTION,
+    head_rows.HEAD_CHANGE,
+    head_rows.HEAD_COSINE,
+    head_rows.HEAD_DIVERGENCE,
+    head_rows.HEAD_VARIATION,
+    stages.MATRIX_ENTROPY,
+    stages.MATRIX_ENTROPY_NORMALISED,
+    stages.ANISOTROPY,
+    stages.SINK_RATE,
+    stages.COLUMN_CONCENTRATION,
+    stages.FIRST_TOKEN_NORM,
+    stages.RESIDUAL_NORM,
+    readout_rows.READOUT_ENTROPY,
+    readout_rows.READOUT_CHANGE,
+    readout_rows.TOP_PROBABILITY,
+    readout_rows.EXIT_HAZARD,
+)
 MEASURES: dict[str, Measure] = {m.key: m for m in _ALL}
 
 

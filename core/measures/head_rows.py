@@ -1,0 +1,108 @@
+"""Attention heads as live measures: what each pattern does, and how much it changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from loopscope.core.measures.base import F64, NO_PATTERNS, Measure
+from loopscope.core.measures.heads import (
+    MEASURES,
+    STATISTICS,
+    HeadStatistics,
+    MeasureKey,
+    compare,
+    head_statistics,
+)
+from loopscope.core.recording import Recording
+from loopscope.core.views.base import Formula
+
+# The statistics of the rows last asked for: six measures share one pass over the patterns.
+_last: WeakKeyDictionary[Recording, tuple[int, int, HeadStatistics]] = WeakKeyDictionary()
+
+
+def needs_patterns(recording: Recording) -> str:
+    """Why there are no patterns, or ""."""
+    return NO_PATTERNS if recording.patterns is None else ""
+
+
+def statistics_of(recording: Recording, first: int, last: int) -> HeadStatistics:
+    """`head_statistics` of recurrences ``first .. last``, each ``[rows, L, H]``."""
+    kept = _last.get(recording)
+    if kept is not None and kept[:2] == (first, last):
+        return kept[2]
+    patterns = recording.patterns
+    assert patterns is not None
+    causal = recording.info.architecture.layer.causal
+    found = head_statistics(patterns[first - 1 : last], recording.info.token_ids, causal=causal)
+    _last[recording] = (first, last, found)
+    return found
+
+
+def _statistic(name: str) -> Callable[[Recording, int, int], F64]:
+    def rows(recording: Recording, first: int, last: int) -> F64:
+        values: F64 = getattr(statistics_of(recording, first, last), name)
+        return values
+
+    return rows
+
+
+def _change(key: MeasureKey) -> Callable[[Recording, int, int], F64]:
+    """How far each pattern is from the same head's at the recurrence before."""
+
+    def rows(recording: Recording, first: int, last: int) -> F64:
+        patterns = recording.patterns
+        assert patterns is not None
+        low = max(first, 2)
+        out = np.full((last - first + 1, *patterns.shape[1:3]), np.nan)
+        if low <= last:
+            causal = recording.info.architecture.layer.causal
+            here, before = patterns[low - 1 : last], patterns[low - 2 : last - 1]
+            out[low - first :] = compare(here, before, key, causal=causal)
+        return out
+
+    return rows
+
+
+def uniform_entropy(n_tokens: int) -> float:
+    """Entropy of uniform causal attention: mean over rows ``i`` of ``log(i + 1)``, nats."""
+    return float(np.mean(np.log(np.arange(1, n_tokens + 1))))
+
+
+def uniform_sink(n_tokens: int) -> float:
+    """Sink mass of uniform causal attention: mean over rows ``i`` of ``1 / (i + 1)``."""
+    return float(np.mean(1 / np.arange(1, n_tokens + 1)))
+
+
+def _needs_repeats(recording: Recording) -> str:
+    why = needs_patterns(recording)
+    if why or len(set(recording.info.token_ids)) < recording.n_tokens:
+        return why
+    return "Induction needs a token that occurs twice; this prompt has none."
+
+
+def _changed(key: MeasureKey, name: str) -> Measure:
+    f = MEASURES[key].formula
+    where = f"of A[r,l,h] and A[r−1,l,h]: {f.formula}"
+    formula = Formula(f"{f.name} to the recurrence before", where, f.unit, f.source)
+    log = key != "cosine"
+    return Measure(
+        name, formula, ("layer", "head"), _change(key), first=2, missing=needs_patterns, log=log
+    )
+
+
+# fmt: off
+ENTROPY = Measure("entropy", STATISTICS["entropy"], ("layer", "head"), _statistic("entropy"), missing=needs_patterns, null=uniform_entropy)
+NORMALISED_ENTROPY = Measure("normalised_entropy", STATISTICS["normalised_entropy"], ("layer", "head"), _statistic("normalised_entropy"), missing=needs_patterns, null=lambda t: 1.0 if t > 1 else math.nan)
+SINK = Measure("sink", STATISTICS["sink"], ("layer", "head"), _statistic("sink"), missing=needs_patterns, null=uniform_sink)
+PREVIOUS = Measure("previous", STATISTICS["previous"], ("layer", "head"), _statistic("previous"), missing=needs_patterns)
+OWN = Measure("own", STATISTICS["own"], ("layer", "head"), _statistic("own"), missing=needs_patterns, null=uniform_sink)
+INDUCTION = Measure("induction", STATISTICS["induction"], ("layer", "head"), _statistic("induction"), missing=_needs_repeats)
+HEAD_CHANGE = _changed("frobenius", "head_change")
+HEAD_COSINE = _changed("cosine", "head_cosine")
+HEAD_DIVERGENCE = _changed("jensen_shannon", "head_divergence")
+HEAD_VARIATION = _changed("total_variation", "head_variation")
+# fmt: on
