@@ -13,6 +13,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "State space": ("state_space", "settling", "distance"),
     "Heads": ("heads", "pattern", "head_map"),
     "Loop and unrolling": ("graph", "readout", "state_space"),
+    "Measures": ("depth", "settling", "head_map", "readout"),
     "Figures": ("state_space", "settling", "heads", "graph"),
 }  # fmt: skip
 
@@ -36,6 +37,11 @@ class Layout:
         getattr(self, "_" + preset.lower().replace(" ", "_"))(docks)
         for dock in docks.values():
             dock.show()
+        for key, dock in self.docks.items():
+            if key not in docks:
+                # It has a place to appear in when it is asked for.
+                self.window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+                dock.hide()
 
     def _start(self, dock: QDockWidget) -> None:
         self.window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock)
@@ -79,6 +85,14 @@ class Layout:
         self._start(d["graph"])
         self._below(d["graph"], d["readout"])
         self._beside(d["readout"], d["state_space"])
+
+    def _measures(self, d: dict[str, QDockWidget]) -> None:
+        self._start(d["depth"])
+        self._beside(d["depth"], d["settling"])
+        self._below(d["settling"], d["head_map"])
+        self._below(d["head_map"], d["readout"])
+        width = self.window.width()
+        self._resize([d["depth"], d["settling"]], [width * 62 // 100, width * 38 // 100], "h")
 
     def _figures(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["state_space"])

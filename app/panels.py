@@ -75,6 +75,7 @@ PANELS: tuple[Panel, ...] = (
     Panel("readout", "Readout", "ReadoutView", "the top answer at each recurrence"),
     Panel("pattern", "Attention pattern", "PatternView", "what the selected head attends to"),
     Panel("head_map", "Head over recurrences", "HeadMapView", "the selected head's recurrence x recurrence similarity"),
+    Panel("depth", "Measures over depth", "DepthView", "any measure over recurrences, layers or effective depth"),
 )
 # fmt: on
 BY_KEY = {panel.key: panel for panel in PANELS}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -17,6 +19,8 @@ from loopscope.widgets.palette import LIGHT, OKABE_ITO, RECURRENCE_MAP, token_co
 MOST_NAMED = 6
 # Entries that a legend above the plot has room for.
 MOST_ENTRIES = 12
+# Characters of the vertical axis' label that fit beside a plot of one column.
+LABEL_WIDTH = 34
 
 
 def draw_curves(data: Curves, figure: Figure, page: Page) -> None:
@@ -52,7 +56,7 @@ def draw_on(ax: Axes, data: Curves) -> None:
     if data.whole_x:
         whole_ticks(ax)
     ax.set_xlabel(data.x_label, parse_math=False)
-    ax.set_ylabel(data.y_label, parse_math=False)
+    ax.set_ylabel(fill(data.y_label, LABEL_WIDTH), parse_math=False)
     if scale:
         first, last = recurrences[0].index + 1, recurrences[-1].index + 1
         mappable = ScalarMappable(Normalize(first, last / 0.92), colour_map(RECURRENCE_MAP))

@@ -1,0 +1,214 @@
+"""Measures over depth: any live measure along effective depth, by recurrence or by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from loopscope.core.measures.base import F64, Measure, Measured, averaged, measure
+from loopscope.core.measures.registry import MEASURES
+from loopscope.core.measures.stages import Repeat, repeat_correlation
+from loopscope.core.recording import Recording
+from loopscope.core.selection import Selection
+from loopscope.core.views.base import Formula, Table, option
+from loopscope.core.views.curves_data import Curve, Curves, curves_table
+
+if TYPE_CHECKING:
+    Key = str
+else:
+    Key = Literal[tuple(MEASURES)]
+Grouping = Literal["layer", "recurrence", "depth"]
+
+REPEAT = Formula(
+    "repeat correlation",
+    "mean over r of Pearson's r between the curves over layers of recurrences r and r + 1",
+    "−1..1",
+    "Loopscope; whether the stages repeat, arXiv 2604.11791",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of the curves over depth."""
+
+    measure: Key = option(
+        "layer_relative_step",
+        "Measure",
+        "What is drawn; its formula is under ?",
+        labels={m.key: m.formula.name for m in MEASURES.values()},
+    )
+    grouping: Grouping = option(
+        "layer",
+        "Grouping",
+        "One line for each layer over recurrences, one for each recurrence over layers, or one "
+        "line along effective depth",
+        labels={
+            "layer": "by layer: a line for each layer",
+            "recurrence": "by recurrence: a line for each recurrence",
+            "depth": "none: along effective depth",
+        },
+    )
+    band: bool = option(
+        True, "Interquartile band", "Middle half of the tokens or heads that a point averages"
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data(Curves):
+    """The curves, and whether the layers' curves repeat.
+
+    measured : the measure's key.  grouping : the one drawn, which is "layer" where there is no
+        layer axis.  repeat : how alike the recurrences are, or None without layers.
+    """
+
+    measured: str = ""
+    grouping: Grouping = "layer"
+    repeat: Repeat | None = None
+
+
+def compute(recording: Recording, selection: Selection, options: Options) -> Data:
+    """Measure the run so far and arrange it as asked."""
+    what = MEASURES[options.measure]
+    found = _of_tokens(measure(recording, what), selection, recording)
+    has_layers = "layer" in what.axes
+    grouping: Grouping = options.grouping if has_layers else "layer"
+    middle = found.by_depth() if not found.missing else np.zeros((0, 0))
+    low, high = _quartiles(found) if options.band and not found.missing else (None, None)
+    names = recording.info.architecture.layer_names
+    curves = _curves(grouping, middle, low, high, names if has_layers else (what.formula.name,))
+    missing = found.missing
+    if not missing and not np.isfinite(middle).any():
+        missing = f"{what.formula.name.capitalize()} is not a finite number anywhere in this run."
+    if what.null is not None and not missing and recording.info.architecture.layer.causal:
+        curves += (_null(what, recording.n_tokens, curves),)
+    repeat = repeat_correlation(middle) if has_layers and not missing else None
+    data = Data(
+        statement=missing,
+        formulas=(what.formula, *((REPEAT,) if repeat else ())),
+        curves=() if missing else curves,
+        x_label=_x_label(grouping),
+        y_label=_y_label(what),
+        formula=what.formula,
+        log_y=what.log,
+        cursor={"layer": "recurrence", "recurrence": "layer", "depth": ""}[grouping],
+        missing=missing,
+        measured=what.key,
+        grouping=grouping,
+        repeat=repeat,
+    )
+    return data if missing else replace(data, statement=_statement(data, what, middle, options))
+
+
+def _of_tokens(found: Measured, selection: Selection, recording: Recording) -> Measured:
+    """Only the shown tokens, where there is an axis of them."""
+    shown = selection.shown_tokens(recording.n_tokens)
+    if found.missing or "token" not in found.measure.axes or len(shown) == recording.n_tokens:
+        return found
+    axis = 1 + found.measure.axes.index("token")
+    return Measured(found.measure, np.take(found.values, list(shown), axis=axis))
+
+
+def _quartiles(found: Measured) -> tuple[F64 | None, F64 | None]:
+    """Quartiles 1 and 3 over tokens or heads, ``[R, L]``; None where a point is one value."""
+    values = found.values if "layer" in found.measure.axes else found.values[:, None]
+    axes = tuple(range(2, values.ndim))
+    if not axes or np.prod(values.shape[2:]) < 2:
+        return None, None
+    known = np.asarray(np.isfinite(values).any(axes))
+    filled = np.where(np.expand_dims(known, axes), values, 0.0)
+    filled = np.where(np.isfinite(filled), filled, np.nan)
+    ends = np.nanpercentile(filled, [25, 75], axis=axes)
+    low, high = (np.where(known, end, np.nan) for end in ends)
+    return low, high
+
+
+def _curves(
+    grouping: Grouping, y: F64, low: F64 | None, high: F64 | None, names: tuple[str, ...]
+) -> tuple[Curve, ...]:
+    """Arrange ``[R, L]`` values into curves."""
+    n, layers = y.shape
+    recurrences, across = np.arange(1.0, n + 1), np.arange(float(layers))
+    ends = low is not None and high is not None
+
+    def cut(part: tuple[slice | int, slice | int]) -> tuple[F64 | None, F64 | None]:
+        return (low[part], high[part]) if ends else (None, None)  # type: ignore[index]
+
+    if grouping == "layer":
+        return tuple(
+            Curve(
+                names[i], recurrences, y[:, i], *cut((slice(None), i)), role="layer", index=i,
+                count=layers, place={"layer": i} if layers > 1 else {},
+                places=tuple({"recurrence": r + 1} for r in range(n)),
+            )
+            for i in range(layers)
+        )  # fmt: skip
+    if grouping == "recurrence":
+        return tuple(
+            Curve(
+                f"r = {r + 1}", across, y[r], role="recurrence", index=r, count=n,
+                place={"recurrence": r + 1}, places=tuple({"layer": i} for i in range(layers)),
+            )
+            for r in range(n)
+        )  # fmt: skip
+    places = tuple({"recurrence": r + 1, "layer": i} for r, i in np.ndindex(n, layers))
+    x = np.arange(1.0, n * layers + 1)
+    if low is None or high is None:
+        return (Curve("", x, y.ravel(), places=places),)
+    return (Curve("", x, y.ravel(), low.ravel(), high.ravel(), places=places),)
+
+
+def _null(what: Measure, n_tokens: int, curves: tuple[Curve, ...]) -> Curve:
+    """The value of uniform causal attention, across the whole axis."""
+    assert what.null is not None
+    xs = np.concatenate([c.x for c in curves])
+    ends = np.array([xs.min(), xs.max()]) if len(xs) else np.zeros(2)
+    value = np.full(2, what.null(n_tokens))
+    return Curve("uniform causal attention", ends, value, role="reference", dashed=True)
+
+
+def _x_label(grouping: Grouping) -> str:
+    return {
+        "layer": "recurrence r",
+        "recurrence": "layer of the recurrent block",
+        "depth": "effective depth (layers of the recurrent block run)",
+    }[grouping]
+
+
+def _y_label(what: Measure) -> str:
+    over = {"token": "tokens", "head": "heads"}
+    axes = [over[a] for a in what.axes if a in over]
+    unit = what.formula.unit.split(",")[0]
+    shown = "" if unit in ("1", "0..1") else f" [{unit}]"
+    average = f", {what.average} over {' and '.join(axes)}" if axes else ""
+    return f"{what.formula.name}{shown}{average}"
+
+
+def _statement(data: Data, what: Measure, middle: F64, options: Options) -> str:
+    """Say where the measure started and ended, and whether its curve repeats."""
+    ends = averaged(middle, (1,), what.average)
+    known = np.flatnonzero(np.isfinite(ends))
+    first, last = int(known[0]), int(known[-1])
+    name = what.formula.name[0].upper() + what.formula.name[1:]
+    text = f"{name}: {ends[first]:.3g} at recurrence {first + 1}"
+    if last > first:
+        text += f", {ends[last]:.3g} at {last + 1}"
+    if options.grouping != data.grouping:
+        text += "; it has no layers, so it is drawn over recurrences"
+    repeat = data.repeat
+    if repeat is None:
+        return text
+    if repeat.missing:
+        return f"{text}; no repeat correlation: {repeat.missing}"
+    return (
+        f"{text}; the curves over {repeat.n_layers} layers repeat with correlation "
+        f"{repeat.consecutive:.3f} from one recurrence to the next, {repeat.with_last:.3f} with "
+        f"the last"
+    )
+
+
+def table(data: Data) -> Table:
+    """One row for each point, with its interquartile band."""
+    x = {"layer": "recurrence", "recurrence": "layer", "depth": "effective depth"}[data.grouping]
+    return curves_table(data, x=x)
