@@ -1,0 +1,45 @@
+"""Path independence: whether different start states end in the same place (Anil et al. 2022)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from loopscope.core.views.base import Formula
+
+F64 = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
+
+SPREAD = Formula(
+    "spread",
+    "mean over pairs of starts of ‖s_r^a − s_r^b‖ / (½ ‖s_r^a‖ + ½ ‖s_r^b‖)",
+    "1",
+    "path independence, Anil et al. 2022",
+)
+
+
+def spread(states: Floats) -> F64:
+    """Mean pairwise relative distance between runs from different starts.
+
+    Parameters
+    ----------
+    states
+        ``[n, ..., d]``, the same place of ``n`` runs.
+
+    Returns
+    -------
+    float64 ``[...]``: 0 when all are the same, at most 2. NaN for a single run, for states that
+    are not finite, and where both of a pair are 0.
+    """
+    n = len(states)
+    if n < 2:
+        return np.full(states.shape[1:-1], np.nan)
+    x = np.asarray(states, dtype=np.float64)
+    norms = np.linalg.norm(x, axis=-1)
+    total = np.zeros(x.shape[1:-1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for a in range(n):
+            for b in range(a + 1, n):
+                apart = np.linalg.norm(x[a] - x[b], axis=-1)
+                total += apart / (0.5 * (norms[a] + norms[b]))
+    return np.where(np.isfinite(total), total / (n * (n - 1) / 2), np.nan)

@@ -1,0 +1,179 @@
+"""Stability: leading eigenvalues of the Jacobian of one recurrence, and the Lyapunov exponent.
+
+The Jacobian ``J = ∂F/∂s`` is ``n x n`` with ``n = T d`` and is never formed: Arnoldi's iteration
+needs only products ``J v``, which forward derivatives give exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from loopscope.core.views.base import Formula
+
+F64 = npt.NDArray[np.float64]
+C128 = npt.NDArray[np.complex128]
+Product = Callable[[F64], F64]
+
+EIGENVALUE = Formula(
+    "λ",
+    "leading eigenvalues of J = ∂s_{r+1}/∂s_r, all tokens together",
+    "per recurrence",
+    "Arnoldi on Jacobian–vector products",
+)
+EIGEN_RESIDUAL = Formula(
+    "residual", "‖J v − λ v‖ / ‖v‖, recomputed for each pair", "per recurrence", "Saad 2011"
+)
+LYAPUNOV = Formula(
+    "Lyapunov exponent",
+    "mean of log ‖J_r v‖ / ‖v‖ along the run, v carried on",
+    "nats per recurrence",
+    "largest exponent, Benettin 1980",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spectrum:
+    """Leading eigenpairs, the largest modulus first.
+
+    values : complex128 ``[k]``.  vectors : complex128 ``[k, n]``, unit length.
+    residuals : float64 ``[k]``, ``||J v - λ v||``.  products : Jacobian–vector products used.
+    tolerance : residual asked for.
+    """
+
+    values: C128
+    vectors: C128
+    residuals: F64
+    products: int
+    tolerance: float
+
+    @property
+    def radius(self) -> float:
+        """Spectral radius, the largest modulus."""
+        return float(np.abs(self.values).max()) if len(self.values) else float("nan")
+
+    @property
+    def converged(self) -> npt.NDArray[np.bool_]:
+        """Which pairs reached the tolerance."""
+        return np.asarray(self.residuals <= self.tolerance)
+
+
+def leading_eigenvalues(
+    product: Product,
+    n: int,
+    k: int = 6,
+    *,
+    tolerance: float = 1e-3,
+    most: int = 120,
+    seed: int = 0,
+    report: Callable[[float], None] = lambda share: None,
+) -> Spectrum:
+    """Find the ``k`` eigenvalues of largest modulus by Arnoldi's iteration.
+
+    Parameters
+    ----------
+    product
+        ``v -> J v``, float64 ``[n] -> [n]``.
+    n, k
+        Size of the Jacobian, eigenvalues wanted; a complex pair counts as two.
+    tolerance
+        Residual at which a pair counts as found; the basis grows until all ``k`` are.
+    most
+        Largest basis.
+    seed
+        Of the start vector.
+
+    Returns
+    -------
+    A complex pair is never split: k + 1 values come back where it would be.
+    """
+    k, most = min(k, n), min(most, n)
+    v = np.random.default_rng(seed).normal(size=n)
+    basis, h = np.zeros((most + 1, n)), np.zeros((most + 1, most))
+    basis[0] = v / np.linalg.norm(v)
+    size = 0
+    for j in range(most):
+        w = product(basis[j])
+        if not np.isfinite(w).all():
+            break
+        scale = float(np.linalg.norm(w))
+        for _ in range(2):  # once leaves rounding that spoils the smaller eigenvalues
+            c = basis[: j + 1] @ w
+            h[: j + 1, j] += c
+            w = w - c @ basis[: j + 1]
+        size = j + 1
+        h[j + 1, j] = np.linalg.norm(w)
+        report(0.9 * size / most)
+        if h[j + 1, j] <= 1e-12 * max(scale, 1e-300):  # the space is invariant: all is known
+            break
+        basis[j + 1] = w / h[j + 1, j]
+        if size >= max(2 * k, 10) and size % 10 == 0 and _settled(h, size, k, tolerance):
+            break
+    values, ritz = _leading(h[:size, :size], k)
+    vectors = np.asarray(ritz @ basis[:size], dtype=np.complex128)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    residuals = np.array(
+        [_residual(product, x, v) for x, v in zip(values, vectors, strict=True)], np.float64
+    )
+    report(1.0)
+    return Spectrum(values, vectors, residuals, size + 2 * len(values), tolerance)
+
+
+def _leading(h: F64, k: int) -> tuple[C128, C128]:
+    """Leading Ritz values of a Hessenberg matrix, ``[k]`` (or k + 1) and their rows ``[k, m]``."""
+    values, right = np.linalg.eig(h)
+    order = np.argsort(-np.abs(values), kind="stable")
+    if k < len(values) and np.isclose(values[order[k]], values[order[k - 1]].conj(), rtol=1e-9):
+        k += int(abs(values[order[k]].imag) > 0)
+    chosen = order[:k]
+    return values[chosen].astype(np.complex128), right[:, chosen].T.astype(np.complex128)
+
+
+def _settled(h: F64, size: int, k: int, tolerance: float) -> bool:
+    """Whether Arnoldi's own estimate of the residuals is below the tolerance."""
+    _, rows = _leading(h[:size, :size], k)
+    estimate = h[size, size - 1] * np.abs(rows[:, -1]) / np.linalg.norm(rows, axis=1)
+    return bool((estimate <= 0.3 * tolerance).all())
+
+
+def _residual(product: Product, value: complex, vector: C128) -> float:
+    image = product(vector.real.copy()) + 1j * product(vector.imag.copy())
+    return float(np.linalg.norm(image - value * vector))
+
+
+def lyapunov_exponent(
+    products: Sequence[Product], n: int, *, skip: int = 0, seed: int = 0
+) -> float:
+    """Largest Lyapunov exponent along a path, nats per recurrence.
+
+    Parameters
+    ----------
+    products
+        ``v -> J_r v`` at each state of the path, in order.
+    n
+        Length of ``v``.
+    skip
+        Products at the start that turn ``v`` but are not counted.
+
+    Returns
+    -------
+    Mean log growth of ``v``: below 0 perturbations die out, above 0 they grow. NaN with nothing to
+    count or a path that is not finite; minus infinity where ``J v`` is 0.
+    """
+    v = np.random.default_rng(seed).normal(size=n)
+    v /= np.linalg.norm(v)
+    logs = []
+    for i, product in enumerate(products):
+        w = product(v)
+        size = float(np.linalg.norm(w))
+        if not np.isfinite(size):
+            return float("nan")
+        if i >= skip:
+            logs.append(np.log(size) if size > 0 else -np.inf)
+        if size == 0:
+            break
+        v = w / size
+    return float(np.mean(logs)) if logs else float("nan")

@@ -1,0 +1,242 @@
+"""Fixed points, spectra, exponents and path independence of dynamics whose answer is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from models import tiny_architecture, tiny_checkpoint
+
+from loopscope.core.dynamics import RecurrenceMap, jvp
+from loopscope.core.errors import Cancelled, LoopscopeError
+from loopscope.core.loading import load
+from loopscope.core.measures.fixed_points import search
+from loopscope.core.measures.path_independence import spread
+from loopscope.core.measures.stability import leading_eigenvalues, lyapunov_exponent
+from loopscope.core.stepper import Stepper
+
+
+def matrix_with(eigenvalues: list[complex], n: int, seed: int = 0) -> np.ndarray:
+    """A real matrix with these leading eigenvalues (pairs given once) and others below 0.3."""
+    blocks, size = [], 0
+    for value in eigenvalues:
+        if value.imag:
+            a, b = value.real, value.imag
+            blocks.append(np.array([[a, -b], [b, a]]))
+        else:
+            blocks.append(np.array([[value.real]]))
+        size += len(blocks[-1])
+    d = np.zeros((n, n))
+    at = 0
+    for block in blocks:
+        d[at : at + len(block), at : at + len(block)] = block
+        at += len(block)
+    d[at:, at:] = np.diag(np.linspace(-0.3, 0.3, n - at))
+    q = np.random.default_rng(seed).normal(size=(n, n))
+    return q @ d @ np.linalg.inv(q)
+
+
+# ---- spectra ----
+@pytest.mark.parametrize(
+    "eigenvalues",
+    [
+        [0.9 + 0j, -0.7 + 0j, 0.5 + 0j],
+        [0.6 + 0.6j, 0.8 + 0j],  # a complex pair leads
+        [1.2 + 0j, 0.4 + 0.5j],  # unstable
+        [0.901 + 0j, 0.9 + 0j],  # nearly equal
+    ],
+)
+def test_chosen_eigenvalues_are_found(eigenvalues: list[complex]) -> None:
+    a = matrix_with(eigenvalues, 60)
+    wanted = sorted([*eigenvalues, *(v.conjugate() for v in eigenvalues if v.imag)],
+                    key=lambda v: (-abs(v), v.imag))  # fmt: skip
+    found = leading_eigenvalues(lambda v: a @ v, 60, len(wanted), tolerance=1e-8)
+    got = sorted(found.values.tolist(), key=lambda v: (-round(abs(v), 9), v.imag))
+    assert got == pytest.approx(wanted, abs=1e-6)
+    assert found.converged.all()
+    for value, vector, residual in zip(found.values, found.vectors, found.residuals, strict=True):
+        assert np.linalg.norm(a @ vector - value * vector) == pytest.approx(residual, abs=1e-12)
+    assert found.radius == pytest.approx(abs(wanted[0]), abs=1e-6)
+
+
+def test_a_pair_is_not_split() -> None:
+    a = matrix_with([0.6 + 0.6j], 30)
+    found = leading_eigenvalues(lambda v: a @ v, 30, 1, tolerance=1e-8)
+    assert len(found.values) == 2
+    assert found.values[0] == pytest.approx(found.values[1].conjugate())
+
+
+def test_a_residual_that_was_not_reached_is_told() -> None:
+    a = np.random.default_rng(0).normal(size=(200, 200)) / math.sqrt(200)
+    found = leading_eigenvalues(lambda v: a @ v, 200, 4, tolerance=1e-10, most=12)
+    assert not found.converged.all()
+    assert found.residuals.max() > 1e-3
+
+
+def test_small_and_invariant_spaces_end_early() -> None:
+    found = leading_eigenvalues(lambda v: 0.5 * v, 40, 3)
+    assert found.values.tolist() == pytest.approx([0.5])
+    one = leading_eigenvalues(lambda v: -2.0 * v, 1, 6)
+    assert one.values.tolist() == pytest.approx([-2.0])
+
+
+# ---- Lyapunov ----
+def test_the_logistic_map_at_four_has_exponent_ln_two() -> None:
+    x, products = 0.2345, []
+    for _ in range(60000):
+        slope = 4 - 8 * x
+        products.append(lambda v, s=slope: s * v)
+        x = 4 * x * (1 - x)
+    assert lyapunov_exponent(products, 1, skip=100) == pytest.approx(math.log(2), abs=0.01)
+
+
+def test_a_linear_map_has_the_log_of_its_radius() -> None:
+    a = matrix_with([0.8 + 0j, 0.5 + 0j], 20)
+    found = lyapunov_exponent([lambda v: a @ v] * 200, 20, skip=60)
+    assert found == pytest.approx(math.log(0.8), abs=1e-6)
+
+
+def test_exponents_that_do_not_exist() -> None:
+    assert math.isnan(lyapunov_exponent([], 3))
+    assert math.isnan(lyapunov_exponent([lambda v: v * np.nan], 3))
+    assert lyapunov_exponent([lambda v: 0 * v], 3) == -math.inf
+
+
+# ---- fixed points ----
+def test_the_fixed_point_of_a_contraction_is_found() -> None:
+    torch.manual_seed(0)
+    a = 0.5 * torch.linalg.qr(torch.randn(12, 12))[0]
+    b = torch.randn(12)
+    exact = torch.linalg.solve(torch.eye(12) - a, b)
+    found = search(lambda s: s @ a.T + b, torch.randn(5, 12) * 3)
+    assert len(found.points) == 1
+    assert found.found_by.tolist() == [5]
+    assert found.points[0] == pytest.approx(exact.numpy(), abs=1e-4)
+    assert found.is_fixed.all()
+    assert found.q[0] == pytest.approx(
+        0.5 * (found.residual[0] * exact.norm().item()) ** 2, rel=1e-3
+    )
+
+
+def two_points(s: torch.Tensor) -> torch.Tensor:
+    """Fixed at 0 (unstable, slope 2) and at 1 (stable, slope 0): the logistic map at a = 2."""
+    return torch.cat([2 * s[:, :1] * (1 - s[:, :1]) * 1.0, 0.5 * s[:, 1:] + 0.5], dim=1)
+
+
+def test_both_fixed_points_are_found_stable_or_not() -> None:
+    starts = torch.tensor([[0.45, 0.0], [0.05, 0.2], [0.02, 3.0], [0.7, 1.0]])
+    found = search(two_points, starts)
+    places = sorted(
+        round(float(p[0]), 3) for p, ok in zip(found.points, found.is_fixed, strict=True) if ok
+    )
+    assert places == [0.0, 0.5]
+    assert found.found_by.sum() == 4
+    radii = {}
+    for p in found.points:
+        s = torch.from_numpy(p)[None]
+
+        def product(v: np.ndarray, s: torch.Tensor = s) -> np.ndarray:
+            return jvp(two_points, s, torch.from_numpy(v).float()[None])[1][0].double().numpy()
+
+        radii[round(float(p[0]), 3)] = leading_eigenvalues(product, 2, 2).radius
+    assert radii[0.0] == pytest.approx(2, abs=1e-2)  # 2 (1 - 2 s)
+    assert radii[0.5] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_slow_point_is_not_called_fixed() -> None:
+    # s + 0.01 never stands still.
+    found = search(lambda s: s + 0.01, torch.ones(1, 4), max_iterations=20)
+    assert not found.is_fixed.any()
+    assert found.residual[0] > 1e-5
+
+
+def test_a_search_can_be_cancelled() -> None:
+    def stop(share: float) -> None:
+        raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        search(lambda s: s * 0.5 + torch.sin(s), torch.randn(2, 4), report=stop)
+
+
+# ---- path independence ----
+def test_spread_is_the_mean_over_pairs() -> None:
+    x = np.array([[[3.0, 4.0]], [[0.0, 5.0]], [[3.0, 4.0]]])
+    apart = math.sqrt(9 + 1) / 5
+    assert spread(x)[0] == pytest.approx(2 * apart / 3)
+    assert spread(np.repeat(x[:1], 3, axis=0))[0] == 0
+    assert np.isnan(spread(x[:1])).all()
+
+
+# ---- the model's own map ----
+@pytest.fixture
+def stepper(tmp_path) -> Stepper:
+    loaded = load(str(tiny_checkpoint(tmp_path / "m")), "cpu")
+    stepper = Stepper(loaded)
+    stepper.begin(loaded.tokenizer.encode("ab ? 1 : a"))
+    for _ in range(4):
+        stepper.step()
+    return stepper
+
+
+def test_the_map_is_one_recurrence(stepper: Stepper) -> None:
+    f, states = RecurrenceMap(stepper), stepper.recording.states
+    layers, ahead = f.layers(f.flat(states[3]))
+    assert ahead.numpy().reshape(states[4].shape) == pytest.approx(states[4], abs=2e-6)
+    recorded = stepper.recording.layer_states[3]
+    assert layers[:, 0].numpy() == pytest.approx(recorded, abs=2e-6)
+
+
+def test_jvp_is_the_finite_difference(stepper: Stepper) -> None:
+    f = RecurrenceMap(stepper)
+    s = f.flat(stepper.recording.states[2])
+    v = torch.randn(s.shape, generator=torch.Generator().manual_seed(0))
+    h = 1e-2
+    difference = (f(s + h * v) - f(s - h * v)) / (2 * h)
+    assert jvp(f, s, v)[1].numpy() == pytest.approx(difference.numpy(), rel=2e-2, abs=2e-3)
+
+
+@pytest.mark.parametrize("which", ["tiny", "bundled:looped"])
+def test_arnoldi_agrees_with_the_dense_jacobian(which: str, stepper: Stepper) -> None:
+    if which != "tiny":
+        loaded = load(which, "cpu")
+        stepper = Stepper(loaded)
+        stepper.begin(loaded.tokenizer.encode("ab ? 1 : a"))
+        for _ in range(8):
+            stepper.step()
+    f = RecurrenceMap(stepper)
+    s = f.flat(stepper.recording.states[-1])
+    dense = torch.func.jacrev(lambda x: f(x[None])[0])(s[0]).double().numpy()
+    exact = np.linalg.eigvals(dense)
+    exact = exact[np.argsort(-np.abs(exact))]
+
+    def product(v: np.ndarray) -> np.ndarray:
+        return jvp(f, s, torch.from_numpy(v).float()[None])[1][0].double().numpy()
+
+    found = leading_eigenvalues(product, s.shape[1], 4, tolerance=1e-4)
+    assert np.abs(found.values[:4]) == pytest.approx(np.abs(exact[:4]), rel=1e-3)
+    assert found.residuals[:2].max() < 1e-3
+
+
+def test_the_bundled_model_settles_in_a_stable_fixed_point() -> None:
+    loaded = load("bundled:looped", "cpu")
+    stepper = Stepper(loaded)
+    stepper.begin(loaded.tokenizer.encode("ab bc ca ? 2 : a b c"))
+    for _ in range(30):
+        stepper.step()
+    f, states = RecurrenceMap(stepper), stepper.recording.states
+    found = search(f, torch.cat([f.flat(states[-1]), f.flat(states[8])]))
+    assert found.from_end >= 0
+    assert found.is_fixed[found.from_end]
+    apart = np.linalg.norm(found.points[found.from_end] - states[-1].ravel())
+    assert apart / np.linalg.norm(states[-1]) < 1e-4
+
+
+def test_what_has_no_map_says_why(tmp_path, stepper: Stepper) -> None:
+    half = load(str(tiny_checkpoint(tmp_path / "h")), "cpu", "bfloat16")
+    other = Stepper(half)
+    other.begin(half.tokenizer.encode("ab ? 1 : a"))
+    with pytest.raises(LoopscopeError, match="float32"):
+        RecurrenceMap(other)
+    assert tiny_architecture().n_block == 2
