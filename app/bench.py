@@ -474,7 +474,7 @@ class Bench(QObject):
         if shown != self._job_shown:
             self._job_shown = shown
             self.status_changed.emit(status)
-            self._tell_measuring()
+        self._tell_measuring()
         done = -1 if recording is None else recording.layers_done
         if done != self._layers_seen:
             self._layers_seen = done

@@ -78,7 +78,7 @@ def run_desktop(options: Namespace) -> int:
         try:
             _wait(window, wanted)
             if options.view:
-                _maximise(window, options.view)
+                _maximise(window, options.view, measure=options.measure)
             if demo:
                 _write_demo(window)
             elif screenshot is not None:
@@ -176,7 +176,7 @@ def _wait(window: Window, recurrences: int) -> None:
             raise LoopscopeError("the run did not end within an hour")
 
 
-def _maximise(window: Window, key: str) -> None:
+def _maximise(window: Window, key: str, *, measure: bool = False) -> None:
     from loopscope.app.panels import BY_KEY
 
     if key not in BY_KEY:
@@ -184,6 +184,8 @@ def _maximise(window: Window, key: str) -> None:
     window.maximise(key)
     recording = window.bench.recording
     assert recording is not None
+    if measure:
+        window.bench.measure(key)
     _wait(window, recording.n_recurrences)
 
 

@@ -13,7 +13,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "State space": ("state_space", "settling", "distance"),
     "Heads": ("heads", "pattern", "head_map"),
     "Loop and unrolling": ("graph", "readout", "state_space"),
-    "Measures": ("depth", "settling", "head_map", "readout"),
+    "Measures": ("depth", "settling", "stability", "paths"),
     "Figures": ("state_space", "settling", "heads", "graph"),
 }  # fmt: skip
 
@@ -39,8 +39,9 @@ class Layout:
             dock.show()
         for key, dock in self.docks.items():
             if key not in docks:
-                # It has a place to appear in when it is asked for.
-                self.window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+                # It has a place to appear in when it is asked for: a tab beside the last view.
+                self.window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock)
+                self.window.tabifyDockWidget(docks[keys[-1]], dock)
                 dock.hide()
 
     def _start(self, dock: QDockWidget) -> None:
@@ -89,8 +90,8 @@ class Layout:
     def _measures(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["depth"])
         self._beside(d["depth"], d["settling"])
-        self._below(d["settling"], d["head_map"])
-        self._below(d["head_map"], d["readout"])
+        self._below(d["depth"], d["stability"])
+        self._below(d["settling"], d["paths"])
         width = self.window.width()
         self._resize([d["depth"], d["settling"]], [width * 62 // 100, width * 38 // 100], "h")
 

@@ -43,6 +43,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--view", metavar="KEY", help="maximise one view in the screenshot (see the docs)"
     )
 
+    window.add_argument(
+        "--measure", action="store_true", help="make the measurement of --view for the screenshot"
+    )
+
     inspect = commands.add_parser("inspect", help="say what a folder is, from its headers alone")
     inspect.add_argument("path")
     inspect.add_argument("--json", action="store_true", help="print JSON")

@@ -138,6 +138,8 @@ class Window(QMainWindow):
         else:
             # Views that are not there at first are made when they are: the first paint is sooner.
             dock.visibilityChanged.connect(lambda on, p=panel: self._fill_dock(p) if on else None)
+        # A view that is asked for comes to the front of its tabs.
+        dock.toggleViewAction().triggered.connect(lambda on, d=dock: d.raise_() if on else None)
 
     def _fill_dock(self, panel: Panel) -> None:
         """Make a dock's view, once."""

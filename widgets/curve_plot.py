@@ -119,7 +119,10 @@ class CurvePlot(pg.PlotWidget):
             style = Qt.PenStyle.DashLine if dashed else Qt.PenStyle.SolidLine
             # A smooth line wider than a pixel is slow to draw: only where there are few points.
             points = sum(len(data.curves[i].x) for i in members)
-            width = 2 if len(data.curves) <= 12 and points < 1000 else 1
+            few_points = len(data.curves) <= 12 and points < 1000
+            # The summary among the many stands out.
+            summary = len(members) == 1 and data.curves[members[0]].role == "only"
+            width = 2 if few_points or (summary and points < 1000) else 1
             item = pg.PlotCurveItem(antialias=True, pen=pg.mkPen(colour, width=width, style=style))
             _set_joined(item, [(data.curves[i].x, self._ys[i]) for i in members])
             self._add(item, 0)

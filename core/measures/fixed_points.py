@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from loopscope.core.dynamics import Map
 from loopscope.core.views.base import Formula
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from loopscope.core.dynamics import Map
 
 F64 = npt.NDArray[np.float64]
 F32 = npt.NDArray[np.float32]
@@ -105,6 +108,8 @@ class _End:
 def _minimise(
     f: Map, start: Tensor, tolerance: float, most: int, report: Callable[[float], None]
 ) -> _End:
+    import torch
+
     s = start.detach().clone().requires_grad_(True)
     # Chunks, so that it can be told of progress and be cancelled; the history is kept across.
     chunk = 5
@@ -141,6 +146,8 @@ def _minimise(
 
 def _judge(f: Map, s: Tensor, iterations: int) -> _End:
     """Residual of a point, accumulated in float64."""
+    import torch
+
     with torch.no_grad():
         point = s[0].double().cpu().numpy()
         image = f(s)[0].double().cpu().numpy()

@@ -1,0 +1,83 @@
+"""Measurements that take long, from the button to the picture."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+
+from loopscope.app.bench import Bench
+from loopscope.app.panels import PANELS
+from loopscope.app.settings import Settings
+from loopscope.app.window import Window
+from loopscope.widgets.palette import LIGHT
+
+HEAVY = [p.key for p in PANELS if p.request is not None]
+
+
+@pytest.fixture
+def window(qtbot):
+    window = Window(Bench(), Settings(), LIGHT, remember=False)
+    qtbot.addWidget(window)
+    window.resize(1200, 800)
+    window.show()
+    window.open_checkpoint("bundled:looped", prompt="ab bc ca ? 2 : a b c", recurrences=6)
+    qtbot.waitUntil(lambda: window.bench.settled_down and window.bench.recording is not None
+                    and window.bench.recording.n_recurrences == 6, timeout=60000)  # fmt: skip
+    yield window
+    window.close()
+
+
+def test_there_are_heavy_views() -> None:
+    assert {"stability", "paths"} <= set(HEAVY)
+
+
+@pytest.mark.parametrize("key", HEAVY)
+def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
+    window.maximise(key)
+    frame = window.frames[key]
+    qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
+    assert frame.measuring.isVisible()
+    assert window.bench.slots[key].data.missing
+    qtbot.mouseClick(frame.measuring.button, Qt.MouseButton.LeftButton)
+    assert not frame.measuring.button.isEnabled()
+    assert frame.measuring.cancel.isVisible()
+    qtbot.waitUntil(lambda: key in window.bench.recording.findings, timeout=60000)
+    qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
+    assert not getattr(window.bench.slots[key].data, "missing", "")
+    qtbot.waitUntil(frame.measuring.button.isEnabled, timeout=2000)
+    assert not frame.measuring.cancel.isVisible()
+
+
+def test_cancel_ends_it_and_says_so(window, qtbot) -> None:
+    window.maximise("stability")
+    said = []
+    window.bench.message.connect(said.append)
+    window.bench.measure("stability")
+    window.frames["stability"].measure_cancelled.emit()
+    qtbot.waitUntil(lambda: any("cancelled" in text for text in said), timeout=20000)
+    assert "stability" not in window.bench.recording.findings
+    assert window.frames["stability"].measuring.button.isEnabled()
+
+
+def test_a_new_run_starts_without_findings(window, qtbot) -> None:
+    window.maximise("paths")
+    window.bench.measure("paths")
+    qtbot.waitUntil(lambda: "paths" in window.bench.recording.findings, timeout=60000)
+    first = window.bench.recording
+    window.bench.restart(prompt="ab ba ? 1 : a")
+    qtbot.waitUntil(lambda: window.bench.recording is not first and window.bench.settled_down,
+                    timeout=20000)  # fmt: skip
+    assert window.bench.slots["paths"].data.missing
+    window.bench.undo()
+    qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
+    assert not window.bench.slots["paths"].data.missing
+
+
+def test_hidden_docks_appear_in_the_window(window, qtbot) -> None:
+    assert "depth" not in window.frames
+    window.docks["depth"].toggleViewAction().trigger()
+    qtbot.waitUntil(lambda: "depth" in window.frames, timeout=5000)
+    dock = window.docks["depth"]
+    assert not dock.isFloating()
+    assert dock.width() > 100
+    assert window.rect().contains(dock.geometry())
