@@ -224,7 +224,7 @@ class Bench(QObject):
 
         name = f"{slot.panel.title}: {request.label.lower()}"
         slot.job = self.start_job(
-            name, lambda job: request.run(stepper, selection, options, job), done
+            name, lambda job: slot.panel.measure(stepper, selection, options, job), done
         )
         self.measuring_changed.emit(key, 0.0)
 

@@ -146,6 +146,24 @@ def run_evaluate(options: Namespace) -> None:
     print(json.dumps(evaluation.as_json(), indent=1) if options.json else table(evaluation))
 
 
+def run_reproduce(options: Namespace) -> None:
+    """Train the ablations that are missing, measure everything and write the page."""
+    import torch
+
+    from loopscope.app.reproduce import measure_all, train_missing, write_page
+    from loopscope.core.ablations import SEEDS
+
+    if options.seeds > len(SEEDS):
+        raise LoopscopeError(f"--seeds {options.seeds} is more than {len(SEEDS)}")
+    seeds, folder = SEEDS[: options.seeds], Path(options.output)
+    with _Bar("training") as bar:
+        train_missing(folder / "models", options.jobs, seeds, bar.show)
+    torch.set_num_threads(1)
+    with _Bar("measuring") as bar:
+        found = measure_all(folder / "models", seeds, options.prompts, bar.show)
+    print(write_page(found, folder))
+
+
 def _load(options: Namespace) -> tuple[Loaded, Prompt]:
     from loopscope.core.loading import load
     from loopscope.core.tokenizer import parse_ids

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from loopscope.core.errors import LoopscopeError
 
-COMMANDS = ("open", "inspect", "trace", "figures", "train", "evaluate")
+COMMANDS = ("open", "inspect", "trace", "figures", "train", "evaluate", "reproduce")
 DEFAULT_MODEL = "bundled:looped"
 
 
@@ -92,6 +92,14 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--hops", type=_positive, default=6, help="hop counts 1 to this")
     evaluate.add_argument("--seed", type=int, default=1_000_003)
     _running(evaluate, recurrences=16, seed=False)
+
+    again = commands.add_parser(
+        "reproduce", help="train the small ablations, measure them and write the page"
+    )
+    again.add_argument("-o", "--output", required=True, metavar="DIR")
+    again.add_argument("--jobs", type=_positive, default=2, help="trainings at a time")
+    again.add_argument("--seeds", type=_positive, default=3, help="of each variant, 1 to 3")
+    again.add_argument("--prompts", type=_positive, default=24, help="measured on each model")
     return parser
 
 

@@ -47,6 +47,12 @@ class Panel:
         request: Request | None = getattr(self._core(), "REQUEST", None)
         return request
 
+    def measure(self, stepper: Any, selection: Any, options: Any, job: Any) -> object:
+        """Make the measurement of `request`; imports torch, so not on the screen's thread."""
+        return import_module(f"loopscope.core.requests.{self.key}").run(
+            stepper, selection, options, job
+        )
+
     @property
     def table(self) -> Callable[[Any], Table]:
         """``table(data) -> Table``."""

@@ -47,15 +47,15 @@ class Request:
     """A measurement that takes long: a view offers it on a button, a thread of its own makes it.
 
     label, help : of the button.
-    run : ``run(stepper, selection, options, job) -> finding``; calls ``job.report(share)`` often,
-        which also cancels it. The finding is kept in ``recording.findings[KEY of the view]`` and
-        the view's ``compute`` reads it there.
-    missing : why it cannot be made for this run, or "".
+    missing : why it cannot be made for a recording, or "".
+
+    ``core/requests/KEY.py`` holds ``run(stepper, selection, options, job) -> finding``; it calls
+    ``job.report(share)`` often, which also cancels it. The finding is kept in
+    ``recording.findings[KEY]``, where the view's ``compute`` reads it.
     """
 
     label: str
     help: str
-    run: Callable[[Any, Any, Any, Any], object]
     missing: Callable[[Any], str] = lambda recording: ""
 
 

@@ -11,8 +11,8 @@ from models import tiny_architecture, tiny_checkpoint
 
 from loopscope.core.dynamics import RecurrenceMap, jvp
 from loopscope.core.errors import Cancelled, LoopscopeError
+from loopscope.core.fixed_point_search import search
 from loopscope.core.loading import load
-from loopscope.core.measures.fixed_points import search
 from loopscope.core.measures.path_independence import spread
 from loopscope.core.measures.stability import leading_eigenvalues, lyapunov_exponent
 from loopscope.core.stepper import Stepper

@@ -10,6 +10,8 @@ from recordings import synthetic_recording
 from loopscope.core.errors import Cancelled
 from loopscope.core.jobs import Job
 from loopscope.core.loading import load
+from loopscope.core.requests.paths import run as run_paths
+from loopscope.core.requests.stability import run as measure_stability
 from loopscope.core.selection import Selection
 from loopscope.core.stepper import Stepper
 from loopscope.core.views import paths, stability
@@ -31,7 +33,7 @@ def job() -> Job:
 
 def test_stability_of_the_bundled_model(stepper: Stepper) -> None:
     options = stability.Options(starts=3, n_values=4)
-    found = stability.measure_stability(stepper, Selection(), options, job())
+    found = measure_stability(stepper, Selection(), options, job())
     stepper.recording.findings["stability"] = found
     data = stability.compute(stepper.recording, Selection(), options)
     assert found.recurrence == 16
@@ -46,7 +48,7 @@ def test_stability_of_the_bundled_model(stepper: Stepper) -> None:
 
 def test_the_spectrum_can_be_taken_at_the_cursor(stepper: Stepper) -> None:
     options = stability.Options(at="cursor", starts=1, n_values=2)
-    found = stability.measure_stability(stepper, Selection(recurrence=3), options, job())
+    found = measure_stability(stepper, Selection(recurrence=3), options, job())
     assert found.recurrence == 3
 
 
@@ -78,7 +80,7 @@ def test_a_point_is_called_stable_only_without_doubt(fixed, radius, margin, kind
 
 def test_other_starts_end_as_far_apart_as_their_states(stepper: Stepper) -> None:
     options = paths.Options(random_starts=2)
-    found = paths.run_paths(stepper, Selection(), options, job())
+    found = run_paths(stepper, Selection(), options, job())
     assert found.names == ("the run (zeros)", "random, seed 1", "random, seed 2")
     np.testing.assert_array_equal(found.states[0], stepper.recording.states)
     # A path is the run that the stepper itself makes from that start.
@@ -106,7 +108,7 @@ def test_a_model_without_injection_says_what_a_start_is(tmp_path) -> None:
     stepper = Stepper(loaded)
     stepper.begin(loaded.tokenizer.encode("ab ? 1 : a"))
     stepper.step()
-    found = paths.run_paths(stepper, Selection(), paths.Options(), job())
+    found = run_paths(stepper, Selection(), paths.Options(), job())
     assert found.names[1] == "zeros"
     stepper.recording.findings["paths"] = found
     said = paths.compute(stepper.recording, Selection(), paths.Options()).statement
@@ -120,4 +122,4 @@ def test_other_starts_can_be_cancelled(stepper: Stepper) -> None:
     stopped = job()
     stopped.cancel()
     with pytest.raises(Cancelled):
-        paths.run_paths(stepper, Selection(), paths.Options(), stopped)
+        run_paths(stepper, Selection(), paths.Options(), stopped)

@@ -1,0 +1,294 @@
+"""`loopscope reproduce`: train what is missing, measure all of it, write figures and the page."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from loopscope.core.ablations import VARIANTS, Variant, folder_of, is_trained
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.loading import load
+from loopscope.core.reproduction import study
+from loopscope.core.study import STAGES, Study
+
+Report = Callable[[float, str], None]
+TRAINED_TIMES = 4
+RESULTS = "results.json"
+
+
+def train_missing(root: Path, jobs: int, seeds: Sequence[int], report: Report) -> None:
+    """Train every variant that has no checkpoint, ``jobs`` at a time, each on one thread.
+
+    A training that was stopped goes on where it was. Raises `LoopscopeError` when one fails.
+    """
+    waiting = [(v, s) for s in seeds for v in VARIANTS if not is_trained(v, s, root)]
+    total, running = len(waiting), []
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                variant, seed = waiting.pop(0)
+                command = [sys.executable, "-m", "loopscope.app.train_ablation", variant.key]
+                running.append(subprocess.Popen([*command, str(seed), str(root)]))
+            time.sleep(1)
+            for process in [p for p in running if p.poll() is not None]:
+                running.remove(process)
+                if process.returncode:
+                    raise LoopscopeError(
+                        f"a training failed with code {process.returncode}; run the same command "
+                        "to go on with it"
+                    )
+            done = total - len(waiting) - len(running)
+            report(done / max(total, 1), f"{done} of {total} models trained")
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait()
+
+
+def measure_all(root: Path, seeds: Sequence[int], n_prompts: int, report: Report) -> list[Study]:
+    """Measure the bundled model and every ablation to four times its trained recurrences."""
+    found = []
+    bundled = load("bundled:looped", "cpu")
+    trained = bundled.architecture.trained_recurrences
+    todo: list[tuple[str, int, Variant | None]] = [("bundled:looped", 0, None)]
+    todo += [(v.key, s, v) for v in VARIANTS for s in seeds]
+    for i, (name, seed, variant) in enumerate(todo):
+        loaded = bundled if variant is None else load(str(folder_of(variant, seed, root)), "cpu")
+        times = trained if variant is None else loaded.architecture.trained_recurrences
+
+        def tell(share: float, i: int = i, name: str = name) -> None:
+            report((i + share) / len(todo), f"measuring {name}")
+
+        found.append(
+            study(
+                loaded, seed=seed, name=name, hops=3 if variant is None else 2,
+                n_letters=8 if variant is None else 6, recurrences=TRAINED_TIMES * times,
+                n_prompts=n_prompts, report=tell,
+            )
+        )  # fmt: skip
+    return found
+
+
+def write_page(found: list[Study], folder: Path) -> Path:
+    """Write the figures, the numbers and the page into ``folder``."""
+    from loopscope.widgets.figures import reproduction as draw
+
+    bundled, rest = found[0], found[1:]
+    groups = [(v, [s for s in rest if s.name == v.key]) for v in VARIANTS]
+    groups = [(v, studies) for v, studies in groups if studies]
+    deepest = max(rest, key=lambda s: (s.n_layers, -s.seed))
+    figures = {
+        "settling": draw.settling_figure(bundled),
+        "stages": draw.stages_figure(deepest) if deepest.repeats else None,
+        "ablations": draw.ablations_figure([(v.name, studies) for v, studies in groups]),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        if figure is not None:
+            for suffix in ("png", "pdf"):
+                figure.savefig(folder / f"reproduce-{name}.{suffix}", dpi=200)
+    text = json.dumps([s.as_json() for s in found], indent=1)
+    (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
+    page = folder / "does-a-small-loop.md"
+    page.write_text(page_text(bundled, groups, deepest), encoding="utf-8")
+    return page
+
+
+def page_text(bundled: Study, groups: list[tuple[Variant, list[Study]]], deepest: Study) -> str:
+    """The page: what was expected, what was found and over how many seeds."""
+    by = {v.key: studies for v, studies in groups}
+    n_seeds = max(len(s) for s in by.values())
+    last, trained = bundled.recurrences, bundled.trained
+    layers = np.array(bundled.layer_relative_step)
+    lines = [
+        "# Does a small loop act like a deep model?",
+        "",
+        "Made by `loopscope reproduce -o DIR`. It asks of the models that come with Loopscope what "
+        "arXiv 2604.11791 reports of large ones. These are models of 0.1 to 0.2 million parameters "
+        "on one synthetic task (pointer chasing); what holds here need not hold there, and the "
+        "other way round. Their training target is an anytime one (one hop a recurrence), so that "
+        "they *walk* is taught; whether they *settle* is not.",
+        "",
+        "## Each layer of the cycle reaches its own fixed point",
+        "",
+        "**Expected:** the step of every layer falls to the rounding floor, and the layers' ends "
+        "are different points.",
+        "",
+        f"**Found** (bundled model, 1 seed, {bundled.n_prompts} prompts, {bundled.hops} hops, run "
+        f"to {last} = {TRAINED_TIMES} × the trained {trained} recurrences): the median relative "
+        f"step of layers 0 to {bundled.n_layers - 1} is {_list(layers[7])} at r = 8, "
+        f"{_list(layers[trained - 1])} at r = {trained} and {_list(layers[-1])} at r = {last}. "
+        f"{bundled.settled:.1%} of tokens are settled (relative step < 1e-3 three times running). "
+        f"The ends of different layers are {bundled.separation:.2f} of the state norm apart: a "
+        f"cycle of {bundled.n_layers} points, not one. Spectral radius at the end "
+        f"{_range(bundled.radius)} over {len(bundled.radius)} prompts. "
+        f"Accuracy at r = {last}: {bundled.accuracy[-1]:.4f}. "
+        + _verdict(bundled.settled > 0.95 and bundled.separation > 0.1, "Holds here"),
+        "",
+        "![Steps of each layer and head change by recurrence](images/reproduce-settling.png)",
+        "",
+        "## Attention heads stabilise as the state settles",
+        "",
+        "**Expected:** a head's pattern changes less in the recurrences in which its layer moves "
+        "less (it must, where the state converges: Proposition 4.2 of the paper).",
+        "",
+        f"**Found:** Pearson's r of log head change and log relative step over (layer, recurrence) "
+        f"is {bundled.head_settling:.3f} on the bundled model (n = {bundled.head_settling_n}, "
+        f"rounding noise left out); over the ablations, seed by seed:",
+        "",
+        *_head_table(groups),
+        "",
+        _verdict(bundled.head_settling > 0.9, "Holds on the bundled model")
+        + " Where a model does not settle the two are tied more loosely.",
+        "",
+        "## Stages repeat in each recurrence",
+        "",
+        "**Expected:** curves of stage measures over the layers of the block look the same in each "
+        "recurrence. Two layers have no curve, so this is asked of the block of "
+        f"{deepest.n_layers}.",
+        "",
+        *_stages(by.get("block-4", [])),
+        "",
+        f"![Stage measures over the block's layers, a line a recurrence, seed {deepest.seed}]"
+        "(images/reproduce-stages.png)",
+        "",
+        "A high repeat correlation says that recurrences are alike, not that they are like a deep "
+        "model: no deep twin is measured here.",
+        "",
+        "## Block size, injection and the state norm",
+        "",
+        f"**Expected:** with input injection a stable cycle; without it drift, or one degenerate "
+        f"point for all layers. {n_seeds} seeds of each, two hops over six letters, trained to "
+        f"{TRAINED_TIMES}× less than what is run. Means over prompts; ranges are over seeds.",
+        "",
+        *_ablation_table(groups),
+        "",
+        "![Relative step and accuracy of each variant and seed](images/reproduce-ablations.png)",
+        "",
+        *_ablation_words(by),
+        "",
+        "## Limits",
+        "",
+        "One task, one width for the ablations, three seeds; intervals over seeds are ranges, not "
+        "confidence intervals. The settling classes are Loopscope's own, at the tolerance said. "
+        "Ablations get the same number of steps, not of FLOPs: the four-layer block sees twice the "
+        "compute of the base. Spectral radii are of the whole prompt's state (all tokens together) "
+        f"on {len(bundled.radius)} prompts. All numbers are in `results.json`.",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(holds: bool, words: str) -> str:
+    return f"**{words}.**" if holds else "**Does not hold here.**"
+
+
+def _list(values: Sequence[float] | np.ndarray) -> str:
+    return " and ".join(f"{v:.1e}" for v in values)
+
+
+def _range(values: Sequence[float]) -> str:
+    known = [v for v in values if np.isfinite(v)]
+    if not known:
+        return "–"
+    return f"{min(known):.2f}–{max(known):.2f}" if len(known) > 1 else f"{known[0]:.2f}"
+
+
+def _head_table(groups: list[tuple[Variant, list[Study]]]) -> list[str]:
+    rows = ["| variant | r of each seed |", "|---|---|"]
+    for variant, studies in groups:
+        values = ", ".join(f"{s.head_settling:.2f} (n = {s.head_settling_n})" for s in studies)
+        rows.append(f"| {variant.name} | {values} |")
+    return rows
+
+
+def _stages(studies: list[Study]) -> list[str]:
+    if not studies:
+        return ["No block of four layers was measured."]
+    rows = [
+        f"**Found** ({len(studies)} seeds): mean correlation of each recurrence's curve with the "
+        "next one's, and of earlier ones with the last:",
+        "",
+        "| measure | with the next, by seed | with the last, by seed |",
+        "|---|---|---|",
+    ]
+    lowest = 1.0
+    for key in STAGES:
+        pairs = [s.repeats[key] for s in studies if key in s.repeats]
+        lowest = min([lowest, *(p[0] for p in pairs)])
+        following, last = (", ".join(f"{p[i]:.3f}" for p in pairs) for i in (0, 1))
+        rows.append(f"| {key.replace('_', ' ')} | {following} | {last} |")
+    return [*rows, "", _verdict(lowest > 0.9, "Holds here for every measure and seed")]
+
+
+def _ablation_table(groups: list[tuple[Variant, list[Study]]]) -> list[str]:
+    rows = [
+        "| variant | accuracy at r = 8 | at r = 32 | relative step at 8 | at 32 | tokens settled | "
+        "layers' ends apart | spectral radius |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for variant, studies in groups:
+        t, n = studies[0].trained - 1, studies[0].recurrences - 1
+        radii = [r for s in studies for r in s.radius]
+        steps = [[s.relative_step[i] for s in studies] for i in (t, n)]
+        small = [f"{min(v):.0e}–{max(v):.0e}" for v in steps]
+        rows.append(
+            f"| {variant.name} | {_range([s.accuracy[t] for s in studies])} "
+            f"| {_range([s.accuracy[n] for s in studies])} | {small[0]} | {small[1]} "
+            f"| {_range([s.settled for s in studies])} | {_range([s.separation for s in studies])} "
+            f"| {_range(radii)} |"
+        )
+    return rows
+
+
+def _ablation_words(by: dict[str, list[Study]]) -> list[str]:
+    """Say of each claim whether it held, from the numbers alone."""
+    words = []
+    with_injection = [*by.get("base", []), *by.get("no-norm", [])]
+    without = [*by.get("no-injection", []), *by.get("neither", [])]
+    if with_injection and without:
+        settled, drift = min(s.settled for s in with_injection), max(s.settled for s in without)
+        kept = min(s.accuracy[-1] for s in with_injection)
+        lost = max(s.accuracy[-1] for s in without)
+        words.append(
+            f"- **Injection.** With it (two layers) at least {settled:.0%} of tokens settle and "
+            f"accuracy at four times the trained recurrences is at least {kept:.3f}; without it at "
+            f"most {drift:.0%} settle and accuracy is at most {lost:.3f}. "
+            + _verdict(settled > drift and kept > lost, "Holds in every seed")
+        )
+    if without and by.get("base"):
+        base = min(s.separation for s in by["base"])
+        most = max(s.separation for s in without)
+        words.append(
+            f"- **Degenerate point.** Without injection the layers' ends are at most {most:.2f} of "
+            f"the norm apart, with it at least {base:.2f}: the layers do less and less, though "
+            "the state still drifts. " + _verdict(most < base, "Holds in every seed")
+        )
+    if by.get("base") and by.get("no-norm"):
+        base_step = max(s.relative_step[-1] for s in by["base"])
+        free = [s.relative_step[-1] for s in by["no-norm"]]
+        words.append(
+            f"- **State norm.** With it the step at r = 32 is at most {base_step:.0e}; without it "
+            f"{min(free):.0e} to {max(free):.0e}. The cycle forms without it too, but later and "
+            "with more tokens that do not settle."
+            if min(free) > base_step
+            else "- **State norm.** No difference in the last step that holds in every seed."
+        )
+    if by.get("base") and by.get("block-1") and by.get("block-4"):
+        parts = [
+            f"{k} layer{'s' if k > 1 else ''}: {_range([s.settled for s in by[name]])} settled, "
+            f"accuracy {_range([s.accuracy[-1] for s in by[name]])}"
+            for k, name in ((1, "block-1"), (2, "base"), (4, "block-4"))
+        ]
+        words.append(
+            f"- **Block size** (at r = 32). {'; '.join(parts)}. Seeds of one size differ as "
+            "much as sizes do for one and four layers: no order of sizes can be claimed from this."
+        )
+    return words
