@@ -146,6 +146,42 @@ def run_evaluate(options: Namespace) -> None:
     print(json.dumps(evaluation.as_json(), indent=1) if options.json else table(evaluation))
 
 
+def run_measure(options: Namespace) -> None:
+    """Print the live measures of one run as JSON, or list what there is."""
+    from loopscope.core.measures.base import measure
+    from loopscope.core.measures.registry import MEASURES, find
+    from loopscope.core.runner import check_recurrences
+
+    if options.list:
+        for key, what in MEASURES.items():
+            print(f"{key:28s}{what.formula.text()}")
+        return
+    if options.path is None or options.recurrences is None:
+        raise LoopscopeError("measure needs a PATH, a prompt and --recurrences (or --list)")
+    if options.prompt is None and options.token_ids is None:
+        raise LoopscopeError("measure needs --prompt or --token-ids")
+    keys = list(MEASURES) if options.measures == "all" else options.measures.split(",")
+    chosen = [find(key.strip()) for key in keys]
+    check_recurrences(options.recurrences)
+    output = _output_file(options.output, ".json") if options.output else None
+    from loopscope.core.stepper import Stepper
+
+    loaded, prompt = _load(options)
+    stepper = Stepper(loaded)
+    recording = stepper.begin(prompt, seed=options.seed)
+    with _Bar("recurrences") as bar:
+        for r in range(options.recurrences):
+            stepper.step()
+            bar.show((r + 1) / options.recurrences)
+    found = {what.key: measure(recording, what).as_json() for what in chosen}
+    document = {"run": recording.info.provenance(), "measures": found}
+    text = json.dumps(document, indent=None if output else 1, allow_nan=False)
+    if output is None:
+        print(text)
+    else:
+        output.write_text(text + "\n", encoding="utf-8")
+
+
 def run_reproduce(options: Namespace) -> None:
     """Train the ablations that are missing, measure everything and write the page."""
     import torch

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from loopscope.core.errors import LoopscopeError
 
-COMMANDS = ("open", "inspect", "trace", "figures", "train", "evaluate", "reproduce")
+COMMANDS = ("open", "inspect", "trace", "figures", "train", "evaluate", "measure", "reproduce")
 DEFAULT_MODEL = "bundled:looped"
 
 
@@ -92,6 +92,14 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--hops", type=_positive, default=6, help="hop counts 1 to this")
     evaluate.add_argument("--seed", type=int, default=1_000_003)
     _running(evaluate, recurrences=16, seed=False)
+
+    numbers = commands.add_parser("measure", help="run a prompt and print the views' numbers")
+    numbers.add_argument("path", nargs="?")
+    _prompt(numbers, required=False)
+    _running(numbers, recurrences=None)
+    numbers.add_argument("--measures", default="all", metavar="KEYS", help="a,b,c; all without")
+    numbers.add_argument("--list", action="store_true", help="print every measure's formula")
+    numbers.add_argument("-o", "--output", metavar="OUT.json", help="write here, not to the screen")
 
     again = commands.add_parser(
         "reproduce", help="train the small ablations, measure them and write the page"

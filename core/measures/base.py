@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -71,6 +71,21 @@ class Measured:
     measure: Measure
     values: F64
     missing: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Formula, axes and plain values; a number that does not exist is null."""
+        f = self.measure.formula
+        values = self.values.astype(object)
+        values[~np.isfinite(self.values)] = None
+        return {
+            "name": f.name,
+            "formula": f.formula,
+            "unit": f.unit,
+            "source": f.source,
+            "axes": ["recurrence", *self.measure.axes],
+            "missing": self.missing or None,
+            "values": values.tolist(),
+        }
 
     def by_recurrence(self) -> F64:
         """Average of each recurrence over all other axes, ``[R]``."""

@@ -39,7 +39,7 @@ def settling_figure(study: Study) -> Figure:
             left.plot(r, curve, color=OKABE_ITO[layer], label=f"layer {layer}")
         left.set_ylabel("relative step of layer l,\nmedian over tokens")
         right.plot(r, study.head_change, color=LIGHT.text)
-        right.set_ylabel("head change ‖A_r − A_{r−1}‖_F,\nmean over heads", parse_math=False)
+        right.set_ylabel("head change (Frobenius),\nmean over heads")
         for ax in (left, right):
             ax.set_yscale("log")
             _mark_trained(ax, study)
@@ -78,12 +78,13 @@ def ablations_figure(groups: Sequence[tuple[str, Sequence[Study]]]) -> Figure:
             top.set_yscale("log")
             for ax in (top, bottom):
                 _mark_trained(ax, studies[0], words=False)
+                ax.set_xticks([1, studies[0].trained, studies[0].recurrences])
             bottom.axhline(studies[0].chance, color=LIGHT.muted, ls="--", lw=0.7)
             bottom.set_ylim(0, 1.04)
             top.set_xlabel("")
         axes[0, 0].set_ylabel("relative step,\nmedian over tokens")
         axes[1, 0].set_ylabel("accuracy, 2 hops\n(dashed: chance)")
-        axes[1, 0].legend(frameon=False, loc="lower right", fontsize=5)
+        axes[1, 0].legend(frameon=False, loc="center right", fontsize=5)
         return figure
 
 

@@ -1,0 +1,70 @@
+"""`loopscope measure`: the numbers of the views, without a window."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from loopscope.app.main import main
+from loopscope.core.loading import load
+from loopscope.core.measures.base import measure
+from loopscope.core.measures.registry import MEASURES
+from loopscope.core.stepper import Stepper
+
+RUN = ["measure", "bundled:looped", "--prompt", "ab bc ca ? 2 : a b c", "--recurrences", "4"]
+
+
+def test_it_prints_what_the_views_measure(capsys) -> None:
+    assert main(RUN) == 0
+    found = json.loads(capsys.readouterr().out)["measures"]
+    assert list(found) == list(MEASURES)
+    loaded = load("bundled:looped", "cpu")
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.encode("ab bc ca ? 2 : a b c"))
+    for _ in range(4):
+        stepper.step()
+    for key, what in MEASURES.items():
+        expected = measure(recording, what)
+        assert found[key]["missing"] == (expected.missing or None)
+        values = np.array(found[key]["values"], dtype=float)
+        if expected.missing:
+            assert not values.size
+            continue
+        np.testing.assert_allclose(values, expected.values, rtol=1e-5, atol=1e-7, err_msg=key)
+    assert found["layer_relative_step"]["values"][0][0][0] is None  # no step at recurrence 1
+    assert found["exit_hazard"]["missing"] == "This model has no exit gate."
+
+
+def test_it_writes_a_file_of_chosen_measures(tmp_path, capsys) -> None:
+    out = tmp_path / "m.json"
+    assert main([*RUN, "--measures", "entropy, sink_rate", "-o", str(out)]) == 0
+    document = json.loads(out.read_text())
+    assert list(document["measures"]) == ["entropy", "sink_rate"]
+    assert document["run"]["checkpoint"] == "bundled:looped"
+    assert document["measures"]["entropy"]["unit"] == "nats"
+
+
+def test_the_list_names_every_formula(capsys) -> None:
+    assert main(["measure", "--list"]) == 0
+    said = capsys.readouterr().out
+    for key, what in MEASURES.items():
+        assert key in said
+        assert what.formula.formula in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["measure"], "needs a PATH"),
+        (["measure", "bundled:looped", "--recurrences", "2"], "--prompt or --token-ids"),
+        ([*RUN, "--measures", "entropi"], "perhaps entropy"),
+        ([*RUN, "-o", "x.txt"], "must end in .json"),
+    ],
+)
+def test_bad_use_is_one_line(arguments, says, capsys) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert says in error
+    assert "\n" not in error

@@ -1,0 +1,99 @@
+"""The study of `loopscope reproduce`: its numbers, its training and its page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from recordings import synthetic_recording
+
+from loopscope.app.reproduce import page_text, train_missing, write_page
+from loopscope.core.ablations import VARIANTS, is_trained, train
+from loopscope.core.loading import load
+from loopscope.core.reproduction import correlate, separation, study
+from loopscope.core.study import Study
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Study:
+    loaded = load("bundled:looped", "cpu")
+    return study(
+        loaded, seed=0, name="bundled:looped", hops=3, n_letters=8, recurrences=24, n_prompts=3,
+        n_examples=40,
+    )  # fmt: skip
+
+
+def test_the_bundled_model_settles_into_a_cycle(bundled: Study) -> None:
+    assert bundled.n_layers == 2
+    assert len(bundled.relative_step) == bundled.recurrences == 24
+    assert bundled.relative_step[-1] < 1e-5
+    assert bundled.settled == 1.0
+    assert bundled.separation > 0.3
+    assert max(bundled.radius) < 1
+    assert bundled.accuracy[-1] > 0.98
+    assert bundled.repeats == {}  # two layers have no curve
+    assert bundled.head_settling > 0.9
+
+
+def test_separation_by_hand() -> None:
+    recording = synthetic_recording(recurrences=3, n_block=3, tokens=2)
+    x = recording.layer_states[-1].astype(np.float64)
+    by_hand = []
+    for t in range(2):
+        norm = np.mean([np.linalg.norm(x[i, t]) for i in range(3)])
+        by_hand += [np.linalg.norm(x[i, t] - x[j, t]) / norm for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert separation(recording) == pytest.approx(np.mean(by_hand))
+    assert np.isnan(separation(synthetic_recording(n_block=1)))
+
+
+def test_correlation_leaves_rounding_noise_out() -> None:
+    steps = np.array([[np.nan], [1e-1], [1e-2], [1e-3], [1e-8]])
+    changes = np.array([[np.nan], [2e-1], [2e-2], [2e-3], [5.0]])
+    r, n = correlate(steps, changes, 3e-8)
+    assert n == 3
+    assert r == pytest.approx(1)
+    assert np.isnan(correlate(steps[:3], changes[:3], 3e-8)[0])
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.key)
+def test_every_variant_trains_and_loads_as_what_it_is(variant, tmp_path) -> None:
+    folder = train(variant, 1, tmp_path, steps=3)
+    assert is_trained(variant, 1, tmp_path)
+    arch = load(str(folder), "cpu").architecture
+    assert arch.n_block == variant.n_block
+    assert arch.injection == variant.injection
+    assert arch.closing_norm == variant.state_norm
+    assert train(variant, 1, tmp_path) == folder  # done: nothing is trained again
+
+
+def test_what_is_trained_is_not_trained_again(tmp_path) -> None:
+    for variant in VARIANTS:
+        train(variant, 0, tmp_path, steps=2)
+    said = []
+    train_missing(tmp_path, 2, (0,), lambda share, note: said.append(note))
+    assert said == []
+
+
+def test_the_page_says_what_the_numbers_say(bundled: Study, tmp_path) -> None:
+    four = replace(bundled, name="block-4", n_layers=4,
+                   repeats=dict.fromkeys(bundled.stages, (0.95, 0.94)),
+                   stages={k: [[1.0, 2, 3, 4]] * 24 for k in bundled.stages})  # fmt: skip
+    found = [bundled, *(replace(bundled, name=v.key) for v in VARIANTS if v.key != "block-4"), four]
+    page = write_page(found, tmp_path).read_text()
+    assert "Holds here for every measure and seed" in page
+    assert f"{bundled.separation:.2f} of the state norm apart" in page
+    # The same numbers with and without injection: the claim is not upheld.
+    assert "**Injection.**" in page
+    assert page.count("Does not hold here") == 2
+    for name in ("settling", "stages", "ablations"):
+        assert (tmp_path / f"reproduce-{name}.png").stat().st_size > 5000
+    assert (tmp_path / "results.json").exists()
+
+
+def test_a_model_that_does_not_settle_is_not_said_to(bundled: Study) -> None:
+    wild = replace(bundled, settled=0.2)
+    groups = [(VARIANTS[0], [replace(bundled, name="base")])]
+    first = page_text(wild, groups, bundled).split("##")[1]
+    assert "Does not hold here" in first
+    assert "20.0% of tokens are settled" in first
