@@ -108,8 +108,10 @@ class Layout:
     def toggle_maximised(self, key: str) -> None:
         """Show one view alone, or all that were there before."""
         if self.maximised is not None:
+            shown = self.maximised
             self.restore()
-            return
+            if key == shown:
+                return
         self._before = bytes(self.window.saveState().data())
         self.maximised = key
         for other, dock in self.docks.items():
