@@ -12,6 +12,7 @@ from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
     from loopscope.core.loading import Loaded
+    from loopscope.core.recording import Recording
     from loopscope.core.tokenizer import Prompt
 
 
@@ -51,18 +52,11 @@ def run_figures(options: Namespace) -> None:
     from loopscope.app.panels import PANELS
     from loopscope.core.runner import check_recurrences
     from loopscope.core.selection import Selection
-    from loopscope.core.stepper import Stepper
     from loopscope.widgets.figures.choice import ExportChoice
 
     check_recurrences(options.recurrences)
     formats = _formats(options.format)
-    loaded, prompt = _load(options)
-    stepper = Stepper(loaded)
-    recording = stepper.begin(prompt, seed=options.seed)
-    with _Bar("recurrences") as bar:
-        for r in range(options.recurrences):
-            stepper.step()
-            bar.show((r + 1) / options.recurrences)
+    recording = _run(options)
     last = Selection(recurrence=options.recurrences, token=recording.n_tokens - 1)
     choice = ExportChoice(formats, options.page.replace("-", " "), options.dpi, str(options.output))
     report = write_figures(recording, last, PANELS, {}, choice)
@@ -164,15 +158,7 @@ def run_measure(options: Namespace) -> None:
     chosen = [find(key.strip()) for key in keys]
     check_recurrences(options.recurrences)
     output = _output_file(options.output, ".json") if options.output else None
-    from loopscope.core.stepper import Stepper
-
-    loaded, prompt = _load(options)
-    stepper = Stepper(loaded)
-    recording = stepper.begin(prompt, seed=options.seed)
-    with _Bar("recurrences") as bar:
-        for r in range(options.recurrences):
-            stepper.step()
-            bar.show((r + 1) / options.recurrences)
+    recording = _run(options)
     found = {what.key: measure(recording, what).as_json() for what in chosen}
     document = {"run": recording.info.provenance(), "measures": found}
     text = json.dumps(document, indent=None if output else 1, allow_nan=False)
@@ -209,6 +195,20 @@ def _load(options: Namespace) -> tuple[Loaded, Prompt]:
     if options.token_ids is not None:
         return loaded, loaded.tokenizer.from_ids(parse_ids(options.token_ids))
     return loaded, loaded.tokenizer.encode(options.prompt)
+
+
+def _run(options: Namespace) -> Recording:
+    """Run the prompt of a command and keep everything."""
+    from loopscope.core.stepper import Stepper
+
+    loaded, prompt = _load(options)
+    stepper = Stepper(loaded)
+    recording = stepper.begin(prompt, seed=options.seed)
+    with _Bar("recurrences") as bar:
+        for r in range(options.recurrences):
+            stepper.step()
+            bar.show((r + 1) / options.recurrences)
+    return recording
 
 
 def loop_of(options: Namespace) -> tuple[int, int, float] | None:

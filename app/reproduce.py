@@ -90,11 +90,12 @@ def write_page(found: list[Study], folder: Path) -> Path:
         "stages": draw.stages_figure(deepest) if deepest.repeats else None,
         "ablations": draw.ablations_figure([(v.name, studies) for v, studies in groups]),
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    images = folder / "images"
+    images.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         if figure is not None:
             for suffix in ("png", "pdf"):
-                figure.savefig(folder / f"reproduce-{name}.{suffix}", dpi=200)
+                figure.savefig(images / f"reproduce-{name}.{suffix}", dpi=200)
     text = json.dumps([s.as_json() for s in found], indent=1)
     (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
     page = folder / "does-a-small-loop.md"
@@ -242,9 +243,11 @@ def _stages(studies: list[Study]) -> list[str]:
 
 
 def _ablation_table(groups: list[tuple[Variant, list[Study]]]) -> list[str]:
+    first = groups[0][1][0]
+    early, late = first.trained, first.recurrences
     rows = [
-        "| variant | accuracy at r = 8 | at r = 32 | relative step at 8 | at 32 | tokens settled | "
-        "layers' ends apart | spectral radius |",
+        f"| variant | accuracy at r = {early} | at r = {late} | relative step at {early} | "
+        f"at {late} | tokens settled | layers' ends apart | spectral radius |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for variant, studies in groups:
@@ -288,7 +291,7 @@ def _ablation_words(by: dict[str, list[Study]]) -> list[str]:
         base_step = max(s.relative_step[-1] for s in by["base"])
         free = [s.relative_step[-1] for s in by["no-norm"]]
         words.append(
-            f"- **State norm.** With it the step at r = 32 is at most {base_step:.0e}; without it "
+            f"- **State norm.** With it the last step is at most {base_step:.0e}; without it "
             f"{min(free):.0e} to {max(free):.0e}; "
             f"{_range([s.settled for s in by['no-norm']])} of tokens settle against "
             f"{_range([s.settled for s in by['base']])}. The cycle forms without it too, later."
@@ -302,7 +305,7 @@ def _ablation_words(by: dict[str, list[Study]]) -> list[str]:
             for k, name in ((1, "block-1"), (2, "base"), (4, "block-4"))
         ]
         words.append(
-            f"- **Block size** (at r = 32). {'; '.join(parts)}. "
+            f"- **Block size** (at the last recurrence). {'; '.join(parts)}. "
             + (
                 "The ranges of one and four layers overlap: three seeds do not order them."
                 if _overlap(by["block-1"], by["block-4"])

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.stepper import Stepper
 
+F64 = npt.NDArray[np.float64]
 # ``[B, n] -> [B, n]``; anything differentiable can stand in for a model.
 Map = Callable[[Tensor], Tensor]
 
@@ -70,6 +73,16 @@ class RecurrenceMap:
     def flat(self, state: object) -> Tensor:
         """A recorded state ``[T, d]`` as ``[1, n]`` on the model's device."""
         return torch.tensor(state, dtype=torch.float32).reshape(1, -1).to(self.e.device)
+
+    def product(self, state: object) -> Callable[[F64], F64]:
+        """``v -> J v`` at a recorded state ``[T, d]``, float64 outside, float32 within."""
+        s = self.flat(state)
+
+        def product(v: F64) -> F64:
+            tangent = jvp(self, s, torch.from_numpy(v).to(s)[None])[1]
+            return np.asarray(tangent[0].double().cpu().numpy())
+
+        return product
 
 
 def jvp(f: Map, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

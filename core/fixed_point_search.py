@@ -71,17 +71,19 @@ def _minimise(
         line_search_fn="strong_wolfe",
     )
 
+    done, best = 0, _judge(f, s, 0)
+
     def closure() -> Tensor:
+        # Here, not only after a chunk: one chunk of a large model takes long to cancel.
+        report(min(done / most, 1.0))
         optimizer.zero_grad()
         q = 0.5 * (s - f(s)).square().sum()
         torch.autograd.backward(q)
         return q
 
-    done, best = 0, _judge(f, s, 0)
     while done < most and best.residual > tolerance / 10:
         optimizer.step(closure)  # type: ignore[no-untyped-call]
         done += chunk
-        report(min(done / most, 1.0))
         now = _judge(f, s, done)
         if not np.isfinite(now.q):
             break

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.dynamics import RecurrenceMap
 from loopscope.core.evaluation import evaluate_hops
 from loopscope.core.loading import Loaded
 from loopscope.core.measures.base import measure
@@ -102,7 +103,9 @@ def _one(loaded: Loaded, ids: tuple[int, ...], n: int, spectrum: bool) -> dict[s
         "separation": separation(recording),
     }
     if spectrum:
-        result["radius"] = _radius(stepper)
+        product = RecurrenceMap(stepper).product(recording.states[-1])
+        size = recording.states[-1].size
+        result["radius"] = leading_eigenvalues(product, size, 2, tolerance=1e-2, most=60).radius
     return result
 
 
@@ -132,18 +135,3 @@ def correlate(steps: F64, changes: F64, floor: float) -> tuple[float, int]:
     if n < 3:
         return float("nan"), n
     return float(np.corrcoef(np.log(steps[known]), np.log(changes[known]))[0, 1]), n
-
-
-def _radius(stepper: Stepper) -> float:
-    import torch
-
-    from loopscope.core.dynamics import RecurrenceMap, jvp
-
-    f = RecurrenceMap(stepper)
-    s = f.flat(stepper.recording.states[-1])
-
-    def product(v: F64) -> F64:
-        tangent = jvp(f, s, torch.from_numpy(v).to(s)[None])[1]
-        return np.asarray(tangent[0].double().cpu().numpy())
-
-    return leading_eigenvalues(product, s.shape[1], 2, tolerance=1e-2, most=60).radius

@@ -87,6 +87,18 @@ def synthetic_recording(
     return recording
 
 
+def recording_of(states: np.ndarray) -> Recording:
+    """A run of a one-layer block that went through ``states``, ``[R + 1, T, d]``."""
+    like = synthetic_recording(
+        recurrences=0, n_block=1, tokens=states.shape[1], d=states.shape[2], heads=1
+    )
+    recording = Recording(like.info, states[0].astype(np.float32), Capture(False, False, False))
+    for i, state in enumerate(states[1:].astype(np.float32), start=1):
+        recording.append_layer(LayerState(i, 0, state))
+        recording.append_end(state, None, None)
+    return recording
+
+
 def _causal(scores: np.ndarray) -> np.ndarray:
     t = scores.shape[-1]
     scores = np.where(np.tril(np.ones((t, t), bool)), scores, -np.inf)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetricsF, QMouseEvent, QPainter, QResizeEvent
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from loopscope.core.views.curves_data import Curve, Curves
+from loopscope.widgets.click_plot import ClickPlot
 from loopscope.widgets.log_axis import LogAxis, WholeAxis
-from loopscope.widgets.palette import LIGHT, RECURRENCE_MAP, Theme, token_colour
+from loopscope.widgets.palette import RECURRENCE_MAP, Theme, token_colour
 from loopscope.widgets.theme import sample_map, style_plot
 
 # Pixels within which the pointer is on a point.
@@ -22,7 +23,7 @@ MOST_BANDS = 12
 CENTRE = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
 
 
-class CurvePlot(pg.PlotWidget):
+class CurvePlot(ClickPlot):
     """Draws `Curves`; knows pixels but not what a click means.
 
     Signals
@@ -31,21 +32,13 @@ class CurvePlot(pg.PlotWidget):
         Curve and point; -1, -1 when outside or near nothing.
     """
 
-    clicked = Signal(int, int)
-    pointed = Signal(int, int)
     data: Curves | None = None  # of the class, for pyqtgraph resizes while it is being made
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.theme: Theme = LIGHT
-        self.empty_text = ""
-        self.zoomed = False
         self._ys: list[np.ndarray] = []
         self._items: list[pg.GraphicsObject] = []
         self._kind: tuple[object, ...] = ()
-        self._pressed: QPointF | None = None
-        self.setMenuEnabled(False)
-        self.hideButtons()
         plot = self.getPlotItem()
         self.cursor_line = pg.InfiniteLine(angle=90)
         self.hover_line = pg.InfiniteLine(angle=90)
@@ -59,9 +52,6 @@ class CurvePlot(pg.PlotWidget):
         ):
             item.setZValue(z)
             plot.addItem(item, ignoreBounds=True)
-        plot.getViewBox().sigRangeChangedManually.connect(self._on_zoomed)
-        self.setMouseTracking(True)
-        self.viewport().setMouseTracking(True)
         self.show_empty("")
 
     # ---- what is shown ----
@@ -219,40 +209,11 @@ class CurvePlot(pg.PlotWidget):
         return found
 
     # ---- events ----
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Remember where a click may begin."""
-        self._pressed = event.position()
-        super().mousePressEvent(event)
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """Tell what was clicked, unless the plot was dragged."""
-        super().mouseReleaseEvent(event)
-        start, self._pressed = self._pressed, None
-        still = start is not None and (event.position() - start).manhattanLength() < 5
-        if event.button() == Qt.MouseButton.LeftButton and still:
-            place = self.place_at(event.position())
-            if place[0] >= 0:
-                self.clicked.emit(*place)
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Tell what is pointed at."""
-        super().mouseMoveEvent(event)
-        if not event.buttons():
-            self.pointed.emit(*self.place_at(event.position()))
-
-    def leaveEvent(self, event: QEvent) -> None:
-        """Nothing is pointed at."""
-        super().leaveEvent(event)
-        self.pointed.emit(-1, -1)
-
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Cut the axis labels anew."""
         super().resizeEvent(event)
         if self.data is not None:
             self._label_axes(self.data)
-
-    def _on_zoomed(self) -> None:
-        self.zoomed = True
 
     def drawForeground(self, painter: QPainter, rect: QRectF) -> None:
         """Say what is missing while there is nothing to draw."""

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QMouseEvent, QPainter, QResizeEvent
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from loopscope.core.views.settling import Data, rate_text, short_number
+from loopscope.widgets.click_plot import ClickPlot
 from loopscope.widgets.log_axis import LogAxis, WholeAxis
-from loopscope.widgets.palette import LIGHT, OKABE_ITO, Theme, token_colour
+from loopscope.widgets.palette import OKABE_ITO, Theme, token_colour
 from loopscope.widgets.theme import style_plot
 
 LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
@@ -40,7 +41,7 @@ class Label:
     bold: bool = False
 
 
-class SettlingPlot(pg.PlotWidget):
+class SettlingPlot(ClickPlot):
     """Draws the curves; knows pixels but not what a click means.
 
     Signals
@@ -49,22 +50,14 @@ class SettlingPlot(pg.PlotWidget):
         Index into ``data.recurrences`` and curve (-1: none near); -1, -1 when outside.
     """
 
-    clicked = Signal(int, int)
-    pointed = Signal(int, int)
     data: Data | None = None  # of the class, for pyqtgraph resizes while it is being made
 
     def __init__(self, parent: QWidget | None = None) -> None:
         axes = {"left": LogAxis("left"), "bottom": WholeAxis("bottom")}
         super().__init__(parent, axisItems=axes)
-        self.theme: Theme = LIGHT
-        self.empty_text = ""
         self.log_values = np.zeros((0, 0))
         self._labels: list[Label] | None = []
         self._labelled = QRectF()
-        self.zoomed = False
-        self._pressed: QPointF | None = None
-        self.setMenuEnabled(False)
-        self.hideButtons()
         plot = self.getPlotItem()
         for axis in axes.values():
             axis.enableAutoSIPrefix(False)
@@ -88,10 +81,7 @@ class SettlingPlot(pg.PlotWidget):
         for item in (self.points, self.cursor_dot):
             item.setZValue(20)
             plot.addItem(item, ignoreBounds=True)
-        plot.getViewBox().sigRangeChangedManually.connect(self._on_zoomed)
         plot.getViewBox().sigRangeChanged.connect(self._forget_labels)
-        self.setMouseTracking(True)
-        self.viewport().setMouseTracking(True)
         self.show_empty("")
 
     # ---- what is shown ----
@@ -287,40 +277,12 @@ class SettlingPlot(pg.PlotWidget):
         return i, curve if off[curve] <= REACH else -1
 
     # ---- events ----
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Remember where a click may begin."""
-        self._pressed = event.position()
-        super().mousePressEvent(event)
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """Tell what was clicked, unless the plot was dragged."""
-        super().mouseReleaseEvent(event)
-        start, self._pressed = self._pressed, None
-        still = start is not None and (event.position() - start).manhattanLength() < 5
-        place = self.place_at(event.position())
-        if event.button() == Qt.MouseButton.LeftButton and still and place[0] >= 0:
-            self.clicked.emit(*place)
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Tell what is pointed at."""
-        super().mouseMoveEvent(event)
-        if not event.buttons():
-            self.pointed.emit(*self.place_at(event.position()))
-
-    def leaveEvent(self, event: QEvent) -> None:
-        """Nothing is pointed at."""
-        super().leaveEvent(event)
-        self.pointed.emit(-1, -1)
-
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Place the words again."""
         super().resizeEvent(event)
         self._labels = None
         if self.data is not None:
             self._label_axes(self.data)
-
-    def _on_zoomed(self) -> None:
-        self.zoomed = True
 
     # ---- words in the plot ----
     def _forget_labels(self) -> None:

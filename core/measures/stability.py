@@ -145,7 +145,12 @@ def _residual(product: Product, value: complex, vector: C128) -> float:
 
 
 def lyapunov_exponent(
-    products: Sequence[Product], n: int, *, skip: int = 0, seed: int = 0
+    products: Sequence[Product],
+    n: int,
+    *,
+    skip: int = 0,
+    seed: int = 0,
+    report: Callable[[float], None] = lambda share: None,
 ) -> float:
     """Largest Lyapunov exponent along a path, nats per recurrence.
 
@@ -157,6 +162,8 @@ def lyapunov_exponent(
         Length of ``v``.
     skip
         Products at the start that turn ``v`` but are not counted.
+    seed, report
+        Of the start vector; told the share done after each product, may raise to cancel.
 
     Returns
     -------
@@ -168,6 +175,7 @@ def lyapunov_exponent(
     logs = []
     for i, product in enumerate(products):
         w = product(v)
+        report((i + 1) / len(products))
         size = float(np.linalg.norm(w))
         if not np.isfinite(size):
             return float("nan")

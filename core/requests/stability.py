@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from loopscope.core.dynamics import RecurrenceMap, jvp
+from loopscope.core.dynamics import RecurrenceMap
 from loopscope.core.fixed_point_search import search
 from loopscope.core.measures.stability import leading_eigenvalues, lyapunov_exponent
 from loopscope.core.selection import Selection
@@ -23,35 +22,24 @@ def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Stabi
     at = selection.recurrence if options.at == "cursor" else n_done
     n = states[0].size
 
-    def product_at(state: Any) -> Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
-        s = f.flat(state)
-
-        def product(v: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            tangent = jvp(f, s, torch.from_numpy(v).to(s)[None])[1]
-            return np.asarray(tangent[0].double().cpu().numpy())
-
-        return product
-
     def part(start: float, end: float) -> Callable[[float], None]:
         return lambda share: job.report(start + (end - start) * share)
 
     k = int(options.n_values)
-    spectrum = leading_eigenvalues(product_at(states[at]), n, k, report=part(0, 0.3))
-    skip = n_done // 2
-    products = [product_at(state) for state in states[:n_done]]
-    lyapunov = lyapunov_exponent(products, n, skip=skip)
-    job.report(0.35)
+    spectrum = leading_eigenvalues(f.product(states[at]), n, k, report=part(0, 0.3))
+    products = [f.product(state) for state in states[:n_done]]
+    lyapunov = lyapunov_exponent(products, n, skip=n_done // 2, report=part(0.3, 0.4))
     starts = torch.cat([f.flat(s) for s in _starts(states, options)])
     points = search(
-        f, starts, tolerance=options.tolerance, radius=options.radius, report=part(0.35, 0.9)
+        f, starts, tolerance=options.tolerance, radius=options.radius, report=part(0.4, 0.9)
     )
     radii = np.full(len(points.points), np.nan)
     margins = radii.copy()
     for i, point in enumerate(points.points):
         if points.is_fixed[i]:
-            found = leading_eigenvalues(product_at(point), n, 2)
+            share = part(0.9 + 0.1 * i / len(radii), 0.9 + 0.1 * (i + 1) / len(radii))
+            found = leading_eigenvalues(f.product(point), n, 2, report=share)
             radii[i], margins[i] = found.radius, found.residuals.max()
-        job.report(0.9 + 0.1 * (i + 1) / len(radii))
     return Stability(spectrum, points, radii, margins, lyapunov, whole_rate(recording), at, n_done)
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from models import random_model, tiny_architecture, tiny_checkpoint
-from recordings import synthetic_recording
+from recordings import recording_of, synthetic_recording
 from scipy.special import rel_entr
 from scipy.stats import entropy, pearsonr
 
@@ -24,20 +24,8 @@ from loopscope.core.measures.stages import (
     repeat_correlation,
     uniform_concentration,
 )
-from loopscope.core.recording import Capture, LayerState, Recording
+from loopscope.core.recording import Capture, Recording
 from loopscope.core.stepper import Stepper
-
-
-def run_of(states: np.ndarray) -> Recording:
-    """A run of a one-layer block through ``states``, ``[R + 1, T, d]``."""
-    like = synthetic_recording(
-        recurrences=0, n_block=1, tokens=states.shape[1], d=states.shape[2], heads=1
-    )
-    recording = Recording(like.info, states[0].astype(np.float32), Capture(False, False, False))
-    for i, state in enumerate(states[1:].astype(np.float32), start=1):
-        recording.append_layer(LayerState(i, 0, state))
-        recording.append_end(state, None, None)
-    return recording
 
 
 def spiral(period: float, rate: float, n: int) -> np.ndarray:
@@ -53,7 +41,7 @@ def value(recording: Recording, key: str) -> Measured:
 @pytest.mark.parametrize("period", [3, 5, 8])
 @pytest.mark.parametrize("rate", [1.0, 0.7])
 def test_a_spiral_turns_by_the_angle_of_its_period(period: int, rate: float) -> None:
-    found = value(run_of(spiral(period, rate, 12)), "step_angle").values
+    found = value(recording_of(spiral(period, rate, 12)), "step_angle").values
     assert np.isnan(found[0]).all()  # one step has no step before it
     assert found[1:] == pytest.approx(math.cos(2 * math.pi / period), abs=1e-4)
 

@@ -87,7 +87,7 @@ def test_the_page_says_what_the_numbers_say(bundled: Study, tmp_path) -> None:
     assert "**Injection.**" in page
     assert page.count("Does not hold here") == 2
     for name in ("settling", "stages", "ablations"):
-        assert (tmp_path / f"reproduce-{name}.png").stat().st_size > 5000
+        assert (tmp_path / "images" / f"reproduce-{name}.png").stat().st_size > 5000
     assert (tmp_path / "results.json").exists()
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from recordings import synthetic_recording
+from recordings import recording_of, synthetic_recording
 
 from loopscope.core.measures.settling import (
     SettlingClass,
@@ -18,7 +18,7 @@ from loopscope.core.measures.settling import (
     settling_class,
     step_size,
 )
-from loopscope.core.recording import Capture, LayerState, Recording
+from loopscope.core.recording import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.settling import (
     NO_RUN,
@@ -31,18 +31,6 @@ from loopscope.core.views.settling import (
 
 R = 40
 r = np.arange(R + 1)[:, None]
-
-
-def recording_of(states: np.ndarray) -> Recording:
-    """A run of a one-layer block that went through ``states``, ``[R + 1, T, d]``."""
-    like = synthetic_recording(
-        recurrences=0, n_block=1, tokens=states.shape[1], d=states.shape[2], heads=1
-    )
-    recording = Recording(like.info, states[0].astype(np.float32), Capture(False, False, False))
-    for i, state in enumerate(states[1:].astype(np.float32), start=1):
-        recording.append_layer(LayerState(i, 0, state))
-        recording.append_end(state, None, None)
-    return recording
 
 
 def contraction(rate: float, n: int = R) -> np.ndarray:
