@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
+    from loopscope.app.panels import Panel
     from loopscope.core.loading import Loaded
-    from loopscope.core.recording import Recording
+    from loopscope.core.selection import Selection
+    from loopscope.core.stepper import Stepper
     from loopscope.core.tokenizer import Prompt
 
 
@@ -48,7 +50,7 @@ def run_trace(options: Namespace) -> None:
 
 def run_figures(options: Namespace) -> None:
     """Run a prompt and write the figure of every view."""
-    from loopscope.app.figures import write_figures
+    from loopscope.app.figures import drawable, write_figures
     from loopscope.app.panels import PANELS
     from loopscope.core.runner import check_recurrences
     from loopscope.core.selection import Selection
@@ -56,14 +58,31 @@ def run_figures(options: Namespace) -> None:
 
     check_recurrences(options.recurrences)
     formats = _formats(options.format)
-    recording = _run(options)
+    stepper = _run(options)
+    recording = stepper.recording
     last = Selection(recurrence=options.recurrences, token=recording.n_tokens - 1)
+    for panel in PANELS if options.measure else ():
+        _measure(panel, stepper, last)
     choice = ExportChoice(formats, options.page.replace("-", " "), options.dpi, str(options.output))
-    report = write_figures(recording, last, PANELS, {}, choice)
+    report = write_figures(recording, last, drawable(recording), {}, choice)
     for path in report.written:
         print(path)
     if report.failures:
         raise LoopscopeError("; ".join(report.failures))
+
+
+def _measure(panel: Panel, stepper: Stepper, selection: Selection) -> None:
+    """Make a view's measurement where it takes one; say why where it cannot be made."""
+    from loopscope.core.jobs import Job
+
+    if panel.request is None:
+        return
+    if why := panel.request.missing(stepper.recording):
+        print(f"loopscope: {panel.title}: {why}", file=sys.stderr)
+        return
+    job: Job[object] = Job(panel.title, lambda job: None)
+    found = panel.measure(stepper, selection, panel.options(), job)
+    stepper.recording.findings[panel.key] = found
 
 
 def run_train(options: Namespace) -> None:
@@ -158,7 +177,7 @@ def run_measure(options: Namespace) -> None:
     chosen = [find(key.strip()) for key in keys]
     check_recurrences(options.recurrences)
     output = _output_file(options.output, ".json") if options.output else None
-    recording = _run(options)
+    recording = _run(options).recording
     found = {what.key: measure(recording, what).as_json() for what in chosen}
     document = {"run": recording.info.provenance(), "measures": found}
     text = json.dumps(document, indent=None if output else 1, allow_nan=False)
@@ -197,18 +216,18 @@ def _load(options: Namespace) -> tuple[Loaded, Prompt]:
     return loaded, loaded.tokenizer.encode(options.prompt)
 
 
-def _run(options: Namespace) -> Recording:
+def _run(options: Namespace) -> Stepper:
     """Run the prompt of a command and keep everything."""
     from loopscope.core.stepper import Stepper
 
     loaded, prompt = _load(options)
     stepper = Stepper(loaded)
-    recording = stepper.begin(prompt, seed=options.seed)
+    stepper.begin(prompt, seed=options.seed)
     with _Bar("recurrences") as bar:
         for r in range(options.recurrences):
             stepper.step()
             bar.show((r + 1) / options.recurrences)
-    return recording
+    return stepper
 
 
 def loop_of(options: Namespace) -> tuple[int, int, float] | None:

@@ -221,8 +221,7 @@ def _make_demo_folder() -> None:
 
 def _write_demo(window: Window) -> None:
     """Without a display: a picture of the bench and the figures, into `loopscope-demo/`."""
-    from loopscope.app.figures import write_figures
-    from loopscope.app.panels import PANELS
+    from loopscope.app.figures import drawable, write_figures
     from loopscope.widgets.figures.choice import ExportChoice
 
     folder = Path(DEMO_FOLDER)
@@ -230,7 +229,8 @@ def _write_demo(window: Window) -> None:
     recording = window.bench.recording
     assert recording is not None
     choice = ExportChoice(("pdf", "svg", "png", "csv"), folder=str(folder))
-    report = write_figures(recording, window.bench.selection, PANELS, {}, choice)
+    panels = drawable(recording)
+    report = write_figures(recording, window.bench.selection, panels, {}, choice)
     if report.failures:
         raise LoopscopeError("; ".join(report.failures))
     print(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer
 
-from loopscope.app.figures import write_figures
-from loopscope.app.panels import BY_KEY, PANELS, Panel
+from loopscope.app.figures import drawable, write_figures
+from loopscope.app.panels import BY_KEY, Panel
 from loopscope.widgets.export_dialog import ExportDialog
 from loopscope.widgets.figures.choice import ExportChoice
 
@@ -34,10 +34,19 @@ class Exporter:
                 "There is nothing to export yet: press Space to run a recurrence", 6000
             )
             return None
+        panels = drawable(self.bench.recording)
+        if key is not None:
+            panels = tuple(p for p in panels if p.key == key)
+        if not panels and key is not None:
+            request = BY_KEY[key].request
+            assert request is not None
+            self.window.statusBar().showMessage(
+                f"There is nothing to export yet: press “{request.label}” in the view", 6000
+            )
+            return None
         what = "all views" if key is None else BY_KEY[key].title
         dialog = ExportDialog(what, self._last_choice(), self.window)
         dialog.set_theme(self.window.theme)
-        panels = PANELS if key is None else (BY_KEY[key],)
         dialog.chosen.connect(lambda choice: self._start(dialog, panels, choice))
         dialog.show()
         self.dialog = dialog

@@ -6,13 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loopscope.app.panels import Panel
+from loopscope.app.panels import PANELS, Panel
 from loopscope.core.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.widgets.figures.choice import ExportChoice
 
 if TYPE_CHECKING:
     from loopscope.widgets.figures.export import ExportReport
+
+
+def drawable(recording: Recording) -> tuple[Panel, ...]:
+    """Views with something to draw: those that are measured on request only when they were."""
+    return tuple(p for p in PANELS if p.request is None or p.key in recording.findings)
 
 
 def write_figures(

@@ -67,6 +67,9 @@ def build_parser() -> argparse.ArgumentParser:
     figures.add_argument(
         "--page", choices=("one-column", "two-columns", "slide"), default="one-column"
     )
+    figures.add_argument(
+        "--measure", action="store_true", help="make the measurements that take long as well"
+    )
     figures.add_argument("--dpi", type=_positive, default=300, help="of PNG files")
 
     train = commands.add_parser("train", help="train a small looped model; resumes when killed")

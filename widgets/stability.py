@@ -146,7 +146,6 @@ class StabilityView(View):
         self.points.setShowGrid(False)
         header = self.points.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setStretchLastSection(True)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)

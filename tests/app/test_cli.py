@@ -118,7 +118,7 @@ def test_bad_use_is_one_line_and_exit_code_2(
 def test_figures_of_every_view_with_provenance(tmp_path: Path, folder: Path) -> None:
     done = loopscope(
         tmp_path, "figures", str(folder), "--prompt", PROMPT, "--recurrences", "3",
-        "-o", "out", "--format", "svg,csv",
+        "-o", "out", "--format", "svg,csv", "--measure",
     )  # fmt: skip
     from loopscope.app.panels import PANELS
 
@@ -129,6 +129,18 @@ def test_figures_of_every_view_with_provenance(tmp_path: Path, folder: Path) -> 
         text = (tmp_path / "out" / name).read_text()
         assert PROMPT in text, name
         assert "tiny" in text, name
+
+
+def test_figures_leave_out_what_was_not_measured(tmp_path: Path, folder: Path) -> None:
+    from loopscope.app.panels import PANELS
+
+    loopscope(
+        tmp_path, "figures", str(folder), "--prompt", PROMPT, "--recurrences", "2",
+        "-o", "out", "--format", "csv",
+    )  # fmt: skip
+    written = {p.stem for p in (tmp_path / "out").iterdir()}
+    assert written == {p.key for p in PANELS if p.request is None}
+    assert len(written) < len(PANELS)
 
 
 def test_train_evaluate_and_version(tmp_path: Path) -> None:

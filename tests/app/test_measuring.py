@@ -81,3 +81,14 @@ def test_hidden_docks_appear_in_the_window(window, qtbot) -> None:
     assert not dock.isFloating()
     assert dock.width() > 100
     assert window.rect().contains(dock.geometry())
+
+
+def test_a_view_without_its_measurement_is_not_exported_empty(window, qtbot) -> None:
+    assert window.exporter.ask("stability") is None
+    assert "Search and measure stability" in window.statusBar().currentMessage()
+    window.maximise("paths")
+    window.bench.measure("paths")
+    qtbot.waitUntil(lambda: "paths" in window.bench.recording.findings, timeout=60000)
+    dialog = window.exporter.ask("paths")
+    assert dialog is not None
+    dialog.close()
