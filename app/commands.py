@@ -93,7 +93,13 @@ def run_train(options: Namespace) -> None:
     from loopscope.core.loading import load
     from loopscope.core.native_folder import save_native
     from loopscope.core.tasks.hops import MAX_HOPS
-    from loopscope.core.training import Progress, Training, TrainingPlan, default_architecture
+    from loopscope.core.training import (
+        Progress,
+        Training,
+        TrainingPlan,
+        default_architecture,
+        twin_architecture,
+    )
 
     if not options.minutes > 0:
         raise LoopscopeError(f"--minutes {options.minutes} is not above 0")
@@ -103,16 +109,29 @@ def run_train(options: Namespace) -> None:
         raise LoopscopeError(f"--d-model {options.d_model} is not divisible by 8")
     torch.set_num_threads(options.threads)
     folder = Path(options.output)
+    looped = options.model == "looped"
+    if not looped and (options.injection != "concat" or options.no_state_norm):
+        raise LoopscopeError("--injection and --no-state-norm are for --model looped")
+    if options.passes and options.model != "deep":
+        raise LoopscopeError("--passes is for --model deep")
+    passes = options.passes or options.hops
     plan = TrainingPlan(
-        seed=options.seed, minutes=options.minutes, max_hops=options.hops, steps=options.steps
+        seed=options.seed,
+        minutes=options.minutes,
+        max_hops=options.hops,
+        steps=options.steps,
+        passes={"looped": 0, "deep": passes, "shallow": 1}[options.model],
     )
-    arch = default_architecture(
-        d_model=options.d_model,
-        n_block=options.block,
-        trained_recurrences=plan.finishing_recurrences,
-        injection=options.injection,
-        state_norm=not options.no_state_norm,
-    )
+    sizes = {"d_model": options.d_model, "n_block": options.block}
+    if looped:
+        arch = default_architecture(
+            **sizes,
+            trained_recurrences=plan.finishing_recurrences,
+            injection=options.injection,
+            state_norm=not options.no_state_norm,
+        )
+    else:
+        arch = twin_architecture(options.model, passes, **sizes)
     training = Training(folder, plan, arch)
     if training.progress.step:
         print(f"resuming at step {training.progress.step}", file=sys.stderr)
@@ -132,7 +151,12 @@ def run_train(options: Namespace) -> None:
         print(f"stopped; run the same command to resume from {folder}", file=sys.stderr)
         raise
     save_native(folder, training.model)
-    print(table(evaluate_hops(load(str(folder), "cpu"), hops=tuple(range(1, options.hops + 1)))))
+    evaluation = evaluate_hops(
+        load(str(folder), "cpu"),
+        hops=tuple(range(1, options.hops + 1)),
+        recurrences=16 if looped else 1,
+    )
+    print(table(evaluation))
 
 
 def run_evaluate(options: Namespace) -> None:

@@ -81,6 +81,11 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--steps", type=_positive, default=0, help="length in steps, not minutes")
     train.add_argument("--d-model", type=_positive, default=64)
     train.add_argument("--block", type=_positive, default=2, help="layers of the recurrent block")
+    train.add_argument(
+        "--model", choices=("looped", "deep", "shallow"), default="looped",
+        help="looped, or one of its twins: as deep with separate layers, or with a single pass",
+    )  # fmt: skip
+    train.add_argument("--passes", type=_positive, help="of a deep model, one a hop without this")
     train.add_argument("--injection", choices=("concat", "add", "none"), default="concat")
     train.add_argument(
         "--no-state-norm", action="store_true", help="leave out the norm that closes a recurrence"

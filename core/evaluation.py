@@ -110,10 +110,10 @@ def evaluate_hops(
 def table(evaluation: Evaluation) -> str:
     """Write an evaluation as an aligned text table: a row per hop count, a column per R."""
     rs = sorted({c.recurrence for c in evaluation.cells})
-    lines = ["hops  chance  " + "".join(f"R={r:<14d}" for r in rs)]
+    lines = ["hops  chance  " + "".join(f"R={r:<19d}" for r in rs)]
     for k in sorted({c.hops for c in evaluation.cells}):
         row = [evaluation.cell(k, r) for r in rs]
-        figures = "".join(f"{c.accuracy:.3f} {c.low:.3f}-{c.high:.3f} "[:16].ljust(16) for c in row)
+        figures = "".join(f"{c.accuracy:.3f} {c.low:.3f}-{c.high:.3f}".ljust(21) for c in row)
         lines.append(f"{k:<6d}{row[0].chance:<8.3f}{figures}")
     steps = [
         np.median([c.relative_step for c in evaluation.cells if c.recurrence == r]) for r in rs

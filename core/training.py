@@ -7,8 +7,13 @@ The target is an anytime one: after r recurrences, the pointer min(r, hops) hops
 model to walk one hop a recurrence, which a target of the final answer alone does not, and it is
 what makes counts beyond three learnable: *the walk of the bundled model is taught, not found*.
 The learning rate is constant while the hop count rises and falls along a cosine in the finishing
-phase, which also draws from a wider range of recurrences so that the state learns to settle.
+phase, which also draws from a wider range of recurrences so that the state learns to settle, and
+from all hop counts, also those that the curriculum had not reached.
 AdamW, betas 0.9 and 0.98, weight decay 0.05, gradient norm clipped at 1.
+
+The *twins* of a looped model are trained by the same steps on the same draws: a deep model, whose
+passes through layers of their own take the place of recurrences, and a shallow one, which has the
+looped model's layers and a single pass. The last pass of either is asked for the final answer.
 
 Everything that the next step depends on (weights, optimiser moments, random generator, curriculum)
 is in the training state, so a killed training resumes with the step it would have made.
@@ -27,6 +32,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from loopscope.core.architecture import Architecture, LayerShape, Rope
 from loopscope.core.errors import LoopscopeError
@@ -35,6 +41,8 @@ from loopscope.core.model import LoopedModel
 from loopscope.core.tasks.hops import VOCABULARY, make_batch
 
 STATE_FILE = "training-state.pt"
+Kind = Literal["looped", "deep", "shallow"]
+KINDS: tuple[Kind, ...] = ("looped", "deep", "shallow")
 
 
 def default_architecture(
@@ -77,12 +85,41 @@ def default_architecture(
     )
 
 
+def twin_architecture(
+    kind: Kind,
+    passes: int,
+    *,
+    d_model: int = 64,
+    n_block: int = 2,
+    trained_recurrences: int = 20,
+) -> Architecture:
+    """Return the looped model's architecture or that of one of its twins.
+
+    "deep" has the effective depth of the looped model at ``passes`` recurrences with weights of
+    its own in every layer, as a feedforward transformer: no injection, no norm between passes.
+    "shallow" is the looped model, parameter for parameter, trained for one pass.
+    """
+    if kind == "deep":
+        return default_architecture(
+            d_model=d_model,
+            n_block=passes * n_block,
+            trained_recurrences=1,
+            injection="none",
+            state_norm=False,
+        )
+    trained = 1 if kind == "shallow" else trained_recurrences
+    return default_architecture(d_model=d_model, n_block=n_block, trained_recurrences=trained)
+
+
 @dataclass(slots=True)
 class TrainingPlan:
     """What a training is asked to do.
 
     minutes : of this process and its forerunners together.
     steps : when above 0 the length in optimiser steps instead, the same on any machine.
+    passes : 0 where the block may run as often as is drawn; else the model has this many passes
+        (1 for a shallow one, the block's layers divided among them for a deep one), more than
+        that are drawn as that many, and the last is asked for the final answer.
     """
 
     seed: int = 0
@@ -96,6 +133,7 @@ class TrainingPlan:
     finishing_recurrences: int = 20
     finishing_share: float = 0.35
     promote_at: float = 0.93
+    passes: int = 0
 
 
 @dataclass(slots=True)
@@ -115,6 +153,10 @@ class Training:
     """A resumable training of one native model into one folder."""
 
     def __init__(self, folder: Path, plan: TrainingPlan, arch: Architecture) -> None:
+        if arch.deep and (not plan.passes or arch.n_block % plan.passes):
+            raise LoopscopeError(
+                f"a deep model of {arch.n_block} layers cannot be trained in {plan.passes} passes"
+            )
         self.folder, self.plan, self.arch = folder, plan, arch
         torch.manual_seed(plan.seed)
         self.rng = np.random.default_rng(plan.seed)
@@ -148,6 +190,11 @@ class Training:
             raise LoopscopeError(
                 f"{self.folder / STATE_FILE} was begun with seed {saved['plan']['seed']}, "
                 f"not {self.plan.seed}; choose another folder, or the same seed"
+            )
+        if saved["plan"].get("passes", 0) != self.plan.passes:
+            raise LoopscopeError(
+                f"{self.folder / STATE_FILE} was begun with {saved['plan'].get('passes', 0)} "
+                f"passes, not {self.plan.passes}; choose another folder, or the same number"
             )
         if bool(saved["plan"].get("steps")) != bool(self.plan.steps):
             raise LoopscopeError(
@@ -198,6 +245,7 @@ class Training:
         due = self.spent >= (1 - plan.finishing_share) * self.budget
         if not p.finishing and (due or learnt):
             p.finishing = True
+            p.hops = plan.max_hops
             self.finishing_since = self.spent
             # Learnt early: the same share of the time, from here.
             self.finishing_length = min(
@@ -224,19 +272,16 @@ class Training:
             n = int(self.rng.integers(3, plan.n_letters + 1))
         batch = make_batch(self.rng, hops, n_letters=n, cycle=self.rng.random(b) < 0.5)
         most = plan.finishing_recurrences if p.finishing else plan.rising_recurrences
-        n_recurrences = int(self.rng.integers(1, most + 1))
+        n_passes = int(self.rng.integers(1, most + 1))
+        if plan.passes:
+            n_passes = min(n_passes, plan.passes)
 
         model = self.model
-        e = model.prelude(torch.from_numpy(batch.tokens))
-        carry = model.begin(model.initial_state(e))
-        ends = []
-        for r in range(n_recurrences):
-            carry = model.recur(carry, e)
-            if r >= n_recurrences - 2:
-                ends.append(carry.state)
+        ends = self._ends(torch.from_numpy(batch.tokens), n_passes)
         logits = model.readout(torch.cat(ends))[:, -n:]
-        read_at = range(n_recurrences - len(ends) + 1, n_recurrences + 1)
-        answers = torch.cat([torch.from_numpy(batch.target(r)) for r in read_at])
+        read_at = range(n_passes - len(ends) + 1, n_passes + 1)
+        targets = [batch.answers if r == plan.passes else batch.target(r) for r in read_at]
+        answers = torch.cat([torch.from_numpy(target) for target in targets])
         loss = F.cross_entropy(logits.flatten(0, 1), answers.flatten())
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -254,6 +299,23 @@ class Training:
             p.hops += 1
             p.accuracy = 0.0
         return p
+
+    def _ends(self, tokens: Tensor, n_passes: int) -> list[Tensor]:
+        """States ``[B, T, d]`` after the last two of ``n_passes`` (or the only one)."""
+        model, arch = self.model, self.arch
+        e = model.prelude(tokens)
+        carry, ends = model.begin(model.initial_state(e)), []
+        x, per_pass = carry.state, arch.n_block // max(self.plan.passes, 1)
+        for done in range(1, n_passes + 1):
+            if arch.deep:
+                for layer in range((done - 1) * per_pass, done * per_pass):
+                    x = model.run_layer(x, layer).state
+            else:
+                carry = model.recur(carry, e)
+                x = carry.state
+            if done >= n_passes - 1:
+                ends.append(x)
+        return ends
 
     def run(self, report: Callable[[Progress], None], save_every: float = 60.0) -> None:
         """Train until the time is used; saves every ``save_every`` seconds and at the end."""
