@@ -215,14 +215,15 @@ def run_reproduce(options: Namespace) -> None:
     """Train the ablations that are missing, measure everything and write the page."""
     import torch
 
-    from loopscope.app.reproduce import measure_all, train_missing, write_page
-    from loopscope.core.ablations import SEEDS
+    from loopscope.app.reproduce import measure_all, write_page
+    from loopscope.app.train_small import train_missing
+    from loopscope.core.small_models import SEEDS
 
     if options.seeds > len(SEEDS):
         raise LoopscopeError(f"--seeds {options.seeds} is more than {len(SEEDS)}")
     seeds, folder = SEEDS[: options.seeds], Path(options.output)
     with _Bar("training") as bar:
-        train_missing(folder / "models", options.jobs, seeds, bar.show)
+        train_missing("ablations", folder / "models", options.jobs, seeds, bar.show)
     torch.set_num_threads(1)
     with _Bar("measuring") as bar:
         found = measure_all(folder / "models", seeds, options.prompts, bar.show)

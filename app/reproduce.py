@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from loopscope.core.ablations import VARIANTS, Variant, folder_of, is_trained
-from loopscope.core.errors import LoopscopeError
+from loopscope.core.ablations import VARIANTS
 from loopscope.core.loading import load
 from loopscope.core.reproduction import study
+from loopscope.core.small_models import SmallModel, folder_of
 from loopscope.core.study import STAGES, Study
 
 Report = Callable[[float, str], None]
@@ -22,43 +19,12 @@ TRAINED_TIMES = 4
 RESULTS = "results.json"
 
 
-def train_missing(root: Path, jobs: int, seeds: Sequence[int], report: Report) -> None:
-    """Train every variant that has no checkpoint, ``jobs`` at a time, each on one thread.
-
-    A training that was stopped goes on where it was. Raises `LoopscopeError` when one fails.
-    """
-    waiting = [(v, s) for s in seeds for v in VARIANTS if not is_trained(v, s, root)]
-    total, running = len(waiting), []
-    root.mkdir(parents=True, exist_ok=True)
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                variant, seed = waiting.pop(0)
-                command = [sys.executable, "-m", "loopscope.app.train_ablation", variant.key]
-                running.append(subprocess.Popen([*command, str(seed), str(root)]))
-            time.sleep(1)
-            for process in [p for p in running if p.poll() is not None]:
-                running.remove(process)
-                if process.returncode:
-                    raise LoopscopeError(
-                        f"a training failed with code {process.returncode}; run the same command "
-                        "to go on with it"
-                    )
-            done = total - len(waiting) - len(running)
-            report(done / max(total, 1), f"{done} of {total} models trained")
-    finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            process.wait()
-
-
 def measure_all(root: Path, seeds: Sequence[int], n_prompts: int, report: Report) -> list[Study]:
     """Measure the bundled model and every ablation to four times its trained recurrences."""
     found = []
     bundled = load("bundled:looped", "cpu")
     trained = bundled.architecture.trained_recurrences
-    todo: list[tuple[str, int, Variant | None]] = [("bundled:looped", 0, None)]
+    todo: list[tuple[str, int, SmallModel | None]] = [("bundled:looped", 0, None)]
     todo += [(v.key, s, v) for v in VARIANTS for s in seeds]
     for i, (name, seed, variant) in enumerate(todo):
         loaded = bundled if variant is None else load(str(folder_of(variant, seed, root)), "cpu")
@@ -103,7 +69,7 @@ def write_page(found: list[Study], folder: Path) -> Path:
     return page
 
 
-def page_text(bundled: Study, groups: list[tuple[Variant, list[Study]]], deepest: Study) -> str:
+def page_text(bundled: Study, groups: list[tuple[SmallModel, list[Study]]], deepest: Study) -> str:
     """The page: what was expected, what was found and over how many seeds."""
     by = {v.key: studies for v, studies in groups}
     n_seeds = max(len(s) for s in by.values())
@@ -205,7 +171,7 @@ def _range(values: Sequence[float]) -> str:
     return f"{min(known):.2f}–{max(known):.2f}" if len(known) > 1 else f"{known[0]:.2f}"
 
 
-def _head_table(groups: list[tuple[Variant, list[Study]]]) -> list[str]:
+def _head_table(groups: list[tuple[SmallModel, list[Study]]]) -> list[str]:
     rows = ["| variant | r of each seed |", "|---|---|"]
     for variant, studies in groups:
         values = ", ".join(f"{s.head_settling:.2f} (n = {s.head_settling_n})" for s in studies)
@@ -213,7 +179,7 @@ def _head_table(groups: list[tuple[Variant, list[Study]]]) -> list[str]:
     return rows
 
 
-def _loosest(groups: list[tuple[Variant, list[Study]]]) -> str:
+def _loosest(groups: list[tuple[SmallModel, list[Study]]]) -> str:
     """Name the seed in which heads and state are tied least."""
     every = [(s.head_settling, v.name, s.seed) for v, studies in groups for s in studies]
     known = [e for e in every if np.isfinite(e[0])]
@@ -242,7 +208,7 @@ def _stages(studies: list[Study]) -> list[str]:
     return [*rows, "", _verdict(lowest > 0.9, "Holds here for every measure and seed")]
 
 
-def _ablation_table(groups: list[tuple[Variant, list[Study]]]) -> list[str]:
+def _ablation_table(groups: list[tuple[SmallModel, list[Study]]]) -> list[str]:
     first = groups[0][1][0]
     early, late = first.trained, first.recurrences
     rows = [

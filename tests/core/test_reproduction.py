@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from recordings import synthetic_recording
 
-from loopscope.app.reproduce import page_text, train_missing, write_page
-from loopscope.core.ablations import VARIANTS, is_trained, train
+from loopscope.app.reproduce import page_text, write_page
+from loopscope.app.train_small import train_missing
+from loopscope.core.ablations import VARIANTS
 from loopscope.core.loading import load
 from loopscope.core.reproduction import correlate, separation, study
+from loopscope.core.small_models import is_trained, train
 from loopscope.core.study import Study
+from loopscope.core.twins import TWINS
 
 
 @pytest.fixture(scope="module")
@@ -56,22 +59,32 @@ def test_correlation_leaves_rounding_noise_out() -> None:
     assert np.isnan(correlate(steps[:3], changes[:3], 3e-8)[0])
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.key)
-def test_every_variant_trains_and_loads_as_what_it_is(variant, tmp_path) -> None:
-    folder = train(variant, 1, tmp_path, steps=3)
-    assert is_trained(variant, 1, tmp_path)
-    arch = load(str(folder), "cpu").architecture
-    assert arch.n_block == variant.n_block
-    assert arch.injection == variant.injection
-    assert arch.closing_norm == variant.state_norm
-    assert train(variant, 1, tmp_path) == folder  # done: nothing is trained again
+@pytest.mark.parametrize("model", [*VARIANTS, *TWINS], ids=lambda m: m.key)
+def test_every_small_model_trains_and_loads_as_what_it_is(model, tmp_path) -> None:
+    folder = train(model, 1, tmp_path, steps=3)
+    assert is_trained(model, 1, tmp_path)
+    assert load(str(folder), "cpu").architecture == model.arch
+    assert train(model, 1, tmp_path) == folder  # done: nothing is trained again
+
+
+def test_the_tables_change_one_thing_at_a_time() -> None:
+    base = VARIANTS[0]
+    for variant in VARIANTS[1:]:
+        assert variant.plan == base.plan
+        assert variant.arch != base.arch
+    looped, deep, shallow = TWINS
+    for twin in (deep, shallow):
+        assert replace(twin.plan, passes=0) == looped.plan
+    hops = looped.plan.max_hops
+    assert deep.arch.effective_depth(1) == looped.arch.effective_depth(hops)
+    assert replace(shallow.arch, trained_recurrences=12) == looped.arch
 
 
 def test_what_is_trained_is_not_trained_again(tmp_path) -> None:
     for variant in VARIANTS:
-        train(variant, 0, tmp_path, steps=2)
+        train(variant, 0, tmp_path, steps=1)
     said = []
-    train_missing(tmp_path, 2, (0,), lambda share, note: said.append(note))
+    train_missing("ablations", tmp_path, 2, (0,), lambda share, note: said.append(note))
     assert said == []
 
 
