@@ -12,6 +12,7 @@ from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
     from loopscope.app.panels import Panel
+    from loopscope.core.interventions.base import Intervention
     from loopscope.core.loading import Loaded
     from loopscope.core.selection import Selection
     from loopscope.core.stepper import Stepper
@@ -43,6 +44,7 @@ def run_trace(options: Namespace) -> None:
             options.recurrences,
             seed=options.seed,
             initial_state=state,
+            interventions=interventions_of(options),
             report=bar.show,
         )
     save_arrays(output, arrays)
@@ -243,16 +245,28 @@ def _load(options: Namespace) -> tuple[Loaded, Prompt]:
 
 def _run(options: Namespace) -> Stepper:
     """Run the prompt of a command and keep everything."""
+    from loopscope.core.interventions.effects import idle
     from loopscope.core.stepper import Stepper
 
     loaded, prompt = _load(options)
     stepper = Stepper(loaded)
-    stepper.begin(prompt, seed=options.seed)
+    stepper.begin(prompt, seed=options.seed, interventions=interventions_of(options))
     with _Bar("recurrences") as bar:
         for r in range(options.recurrences):
             stepper.step()
             bar.show((r + 1) / options.recurrences)
+    for line in idle(stepper.recording):
+        print(f"loopscope: warning: {line}", file=sys.stderr)
     return stepper
+
+
+def interventions_of(options: Namespace) -> tuple[Intervention, ...]:
+    """Read the file of ``--interventions``; none without it."""
+    if options.interventions is None:
+        return ()
+    from loopscope.core.interventions.registry import load_interventions
+
+    return load_interventions(Path(options.interventions))
 
 
 def loop_of(options: Namespace) -> tuple[int, int, float] | None:

@@ -143,6 +143,10 @@ def _running(
     parser.add_argument(
         "--loop", type=_span, metavar="A:B", help="loop layers A to B - 1 of a deep model"
     )
+    if seed:
+        parser.add_argument(
+            "--interventions", metavar="FILE.json", help="cuts to make into the run, as saved"
+        )
     parser.add_argument(
         "--damping", type=float, default=1.0, help="of --loop: above 0, 1 is plain repetition"
     )

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -45,6 +46,21 @@ class LayerOutput(NamedTuple):
     state: Tensor
     pattern: Tensor | None
     writes: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerEdit:
+    """What is done to the inside of a layer in place of its own way.
+
+    ablated : heads whose mixed values are set to zero.
+    frozen : (head, pattern ``[T, T]``): heads whose pattern is given.
+    attention, mlp : factors of what each branch adds.
+    """
+
+    ablated: tuple[int, ...] = ()
+    frozen: tuple[tuple[int, Tensor], ...] = ()
+    attention: float = 1.0
+    mlp: float = 1.0
 
 
 class RMSNorm(nn.Module):
@@ -170,12 +186,16 @@ class DecoderLayer(nn.Module):
         return self.norms[slot](x) if slot in self.shape.norms else x
 
     def attention(
-        self, x: Tensor, rope: tuple[Tensor, Tensor] | None, want_pattern: bool
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor] | None,
+        want_pattern: bool,
+        edit: LayerEdit | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """What attention writes, ``[B, T, d]``, and its pattern ``[B, H, T, T]`` if wanted.
 
         The pattern costs an explicit softmax; without it torch's fused kernel is used. Both
-        compute ``softmax(q k^T / sqrt(hd)) v``.
+        compute ``softmax(q k^T / sqrt(hd)) v``. The pattern of an ablated head is the one it has.
         """
         s = self.shape
         b, t, _ = x.shape
@@ -195,15 +215,20 @@ class DecoderLayer(nn.Module):
             k = k.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
             v = v.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
         pattern = None
-        if want_pattern:
+        if want_pattern or (edit is not None and edit.frozen):
             scores = q @ k.transpose(-1, -2) / math.sqrt(s.d_head)
             if s.causal:
                 hidden = torch.ones(t, t, dtype=torch.bool, device=x.device).triu(1)
                 scores = scores.masked_fill(hidden, -math.inf)
             pattern = scores.float().softmax(-1).to(x.dtype)
+            for head, held in edit.frozen if edit is not None else ():
+                pattern[:, head] = held.to(pattern)
             mixed = pattern @ v
         else:
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=s.causal)
+        if edit is not None and edit.ablated:
+            mixed = mixed.clone()
+            mixed[:, list(edit.ablated)] = 0
         mixed = mixed.transpose(1, 2).reshape(b, t, -1)
         if s.attn_gate:
             mixed = torch.sigmoid(self.attn_gate(x)) * mixed
@@ -226,16 +251,23 @@ class DecoderLayer(nn.Module):
         rope: tuple[Tensor, Tensor] | None,
         want_pattern: bool = False,
         want_writes: bool = False,
+        edit: LayerEdit | None = None,
     ) -> LayerOutput:
-        """Run the layer on ``[B, T, d]``."""
-        wrote_attn, pattern = self.attention(self._norm("attn_in", x), rope, want_pattern)
+        """Run the layer on ``[B, T, d]``, with its inside changed where ``edit`` is given."""
+        wrote_attn, pattern = self.attention(self._norm("attn_in", x), rope, want_pattern, edit)
         wrote_attn = self._norm("attn_out", wrote_attn)
+        if edit is not None and edit.attention != 1:
+            wrote_attn = edit.attention * wrote_attn
         if self.shape.parallel:
             wrote_mlp = self.mlp(self._norm("mlp_in", x))
-            x = x + wrote_attn + wrote_mlp
         else:
             x = self._norm("resid_mid", x + wrote_attn)
             wrote_mlp = self._norm("mlp_out", self.mlp(self._norm("mlp_in", x)))
+        if edit is not None and edit.mlp != 1:
+            wrote_mlp = edit.mlp * wrote_mlp
+        if self.shape.parallel:
+            x = x + wrote_attn + wrote_mlp
+        else:
             x = self._norm("resid_post", x + wrote_mlp)
         writes = None
         if want_writes:

@@ -10,6 +10,7 @@ no lock is needed and a view may keep an array for as long as it likes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ import numpy.typing as npt
 
 from loopscope.core.architecture import Architecture
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.interventions.base import Intervention
+from loopscope.core.interventions.registry import as_json
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -56,6 +59,7 @@ class RunInfo:
     dtype: str
     version: str
     start_scale: float = 1.0
+    interventions: tuple[Intervention, ...] = ()
 
     def provenance(self) -> dict[str, str]:
         """Flat strings for file metadata and figure footers."""
@@ -71,7 +75,9 @@ class RunInfo:
             else f"random, scale {self.start_scale:g}",
             "device": self.device,
             "dtype": self.dtype,
-        }
+        } | (
+            {"interventions": json.dumps(as_json(self.interventions))} if self.interventions else {}
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,6 +160,12 @@ class _Rows:
         view.flags.writeable = False
         return view
 
+    def copy_from(self, other: _Rows, n: int) -> None:
+        """Take the first ``n`` rows of another array of the same shape."""
+        self._buffer = np.empty((rows_allocated(n), *other._buffer.shape[1:]), other._buffer.dtype)
+        self._buffer[:n] = other._buffer[:n]
+        self._n = n
+
     @property
     def nbytes_next(self) -> int:
         """Bytes that the next append will allocate."""
@@ -209,6 +221,8 @@ class Recording:
         self.readout_directions: dict[int, F32] = {}
         # Relative error against float32, float32 [R', T], once it was measured.
         self.float32_error: F32 | None = None
+        # Relative change that interventions made, by their index and recurrence; see `acting`.
+        self.effects: dict[tuple[int, int], float] = {}
         # What heavy measures found about this run, by the key of their view.
         self.findings: dict[str, Any] = {}
         self._rows = _Series(
@@ -227,6 +241,33 @@ class Recording:
             }
         self._n_layers = n_layers
         self._rows.state.append(initial)
+
+    def prefix(self, layers: int, info: RunInfo) -> Recording:
+        """Return a recording of ``info`` that begins with the first ``layers`` layers of this one.
+
+        What was measured of this run is not taken along. ``layers`` is at most `layers_done`.
+        """
+        if not 0 <= layers <= self._layers_done:
+            raise ValueError(f"cannot take {layers} of {self._layers_done} layers")
+        begun = Recording(info, self.states[0], self.capture, self.label, self.budget_bytes)
+        complete = layers // self._n_layers
+        own, other = begun._rows, self._rows
+        for mine, theirs, n in (
+            (own.state, other.state, complete + 1),
+            (own.layers, other.layers, layers),
+            (own.patterns, other.patterns, layers),
+            (own.writes, other.writes, layers),
+            (own.hazards, other.hazards, complete),
+            (own.spread, other.spread, complete),
+        ):
+            if mine is not None and theirs is not None:
+                mine.copy_from(theirs, n)
+        for lens, pair in own.answers.items():
+            for mine, theirs in zip(pair, other.answers[lens], strict=True):
+                mine.copy_from(theirs, complete)
+        begun._layers_done, begun._recurrences = layers, complete
+        begun.readout_directions = dict(self.readout_directions)
+        return begun
 
     # ---- size ----
     @property

@@ -7,6 +7,7 @@ coda.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from loopscope.core.acting import Acting
 from loopscope.core.errors import LoopscopeError, PromptError
+from loopscope.core.interventions.base import END, Intervention
+from loopscope.core.interventions.states import Source
 from loopscope.core.loading import Loaded, package_version
 from loopscope.core.model import Carry
 from loopscope.core.recording import (
@@ -53,6 +57,7 @@ class Stepper:
         self._e: Tensor
         self._x: Tensor
         self._carry: Carry
+        self._acting = Acting(loaded.model)
         # Log probabilities of the last readout, to measure the next one's change.
         self._log_p: Tensor | None = None
 
@@ -78,6 +83,7 @@ class Stepper:
         start: Start = "default",
         start_scale: float = 1.0,
         initial_state: npt.NDArray[np.floating] | None = None,
+        interventions: tuple[Intervention, ...] = (),
     ) -> Recording:
         """Run the prelude and set ``s_0``.
 
@@ -92,9 +98,13 @@ class Stepper:
             times ``start_scale``.
         initial_state
             ``[T, d]`` or ``[1, T, d]``, used in place of ``start``.
+        interventions
+            Cuts that are made as the run comes to them; raises `LoopscopeError` for one whose
+            place does not exist here.
         """
         loaded, arch = self.loaded, self.loaded.architecture
         device = loaded.device.device
+        self._recording = None  # a cut may ask for a state of this run, not of the one before
         tokens = torch.tensor([prompt.token_ids], device=device)
         self._e = loaded.model.prelude(tokens)
         shape = tuple(self._e.shape)
@@ -116,7 +126,10 @@ class Stepper:
             how = "random"
         else:
             how = "zeros"
-        self._x = loaded.model.initial_state(self._e, noise)
+        for cut in interventions:
+            cut.check(arch, len(prompt.token_ids))
+        self._act(interventions)
+        self._x = self._acting.start(loaded.model.initial_state(self._e, noise))
         self._carry = loaded.model.begin(self._x)
         self._log_p = None
         info = RunInfo(
@@ -132,11 +145,130 @@ class Stepper:
             device=str(device),
             dtype=loaded.dtype,
             version=package_version(),
+            interventions=interventions,
         )
         self._recording = Recording(
             info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget_bytes
         )
+        self._recording.effects = self._acting.effects
         return self._recording
+
+    def _act(self, interventions: tuple[Intervention, ...]) -> None:
+        self._acting = Acting(
+            self.loaded.model, interventions, self._source_state, self._own_pattern
+        )
+
+    @torch.inference_mode()
+    def branch(self, interventions: tuple[Intervention, ...]) -> Stepper:
+        """Return a run that is this one up to where ``interventions`` first act, and cut there.
+
+        They come after those that this run has. Nothing before that place is computed again, and
+        what follows is bit for bit what `begin` with the same interventions would give (on a
+        device whose arithmetic is reproducible). Where they act later than this run has gone, the
+        new run stands where this one does. Raises `LoopscopeError` for a place that does not exist.
+        """
+        recording, n_layers = self.recording, self.recording.n_layers
+        info = recording.info
+        for cut in interventions:
+            cut.check(info.architecture, recording.n_tokens)
+        every = (*info.interventions, *interventions)
+        other = Stepper(self.loaded, self.capture, self.budget_bytes)
+        other._e = self._e
+        at = min((cut.starts_at(n_layers) for cut in interventions), default=recording.layers_done)
+        at = min(at, recording.layers_done)
+        other._recording = recording.prefix(max(at, 0), replace(info, interventions=every))
+        other._act(every)
+        done = len(info.interventions)
+        if at < 0:
+            # What acted on the initial state before is in it; the new ones come on top.
+            fresh = Acting(self.loaded.model, interventions, other._source_state)
+            state = fresh.start(torch.from_numpy(recording.states[0].copy())[None].to(self._e))
+            other._recording = Recording(
+                replace(info, interventions=every), _numpy(state), self.capture,
+                self.loaded.tokenizer.label, self.budget_bytes,
+            )  # fmt: skip
+            other._acting.effects = {(i + done, r): v for (i, r), v in fresh.effects.items()}
+        # What earlier cuts did before this place they did in this run too.
+        for (i, r), change in recording.effects.items():
+            if max(every[i].starts_at(n_layers), (r - 1) * n_layers + every[i].layer) < max(at, 0):
+                other._acting.effects[i, r] = change
+        other._recording.effects = other._acting.effects
+        other._restore()
+        return other
+
+    def _restore(self) -> None:
+        """Stand where the recording ends, as if all of it had been run by this stepper."""
+        recording, model, arch = self.recording, self.loaded.model, self.loaded.architecture
+        n_layers, done = recording.n_layers, recording.layers_done
+        complete, layer = divmod(done, n_layers)
+        state = self._tensor(recording.states[complete])
+        self._x = self._tensor(recording.layer(complete + 1, layer - 1).state) if layer else state
+        self._carry = model.begin(state)
+        # The fast state of a nested loop is what its last finished pass put out, normed.
+        passes = [i for i in range(done) if arch.inner_cycles and self._ends_fast_pass(i)]
+        if passes:
+            r, at = divmod(passes[-1], n_layers)
+            x = self._tensor(recording.layer(r + 1, at).state)
+            self._carry = model.close_layer(x, self._carry, at)
+        self._log_p = None
+        if complete and self.capture.readout:
+            self._log_p = model.readout(state).float().log_softmax(-1)
+
+    def _ends_fast_pass(self, index: int) -> bool:
+        arch = self.loaded.architecture
+        layer = index % arch.n_block
+        return (layer + 1) % arch.n_stack == 0 and layer < arch.inner_cycles * arch.n_stack
+
+    def _tensor(self, array: F32) -> Tensor:
+        """A recorded state ``[T, d]`` as ``[1, T, d]`` on the device."""
+        return torch.from_numpy(array.copy())[None].to(self._e)
+
+    def _own_pattern(self, recurrence: int, layer: int) -> Tensor:
+        """A pattern ``[H, T, T]`` of this run, as it was when this recurrence was run."""
+        pattern = self.recording.layer(recurrence, layer).pattern
+        if pattern is None:
+            raise LoopscopeError("this run keeps no attention patterns: none can be frozen")
+        return torch.from_numpy(pattern.copy()).to(self._e)
+
+    def _source_state(self, source: Source) -> Tensor:
+        """The state of a `Source`, ``[1, T', d]``: of this run where it is that, else run anew."""
+        recording = self._recording
+        if recording is not None and self._is_own(source, recording):
+            if source.layer == END:
+                return self._tensor(recording.states[source.recurrence])
+            return self._tensor(recording.layer(source.recurrence, source.layer).state)
+        # With the same attention kernel as this run: the same state to the last bit.
+        capture = Capture(patterns=self.capture.patterns, writes=False, readout=False)
+        other = Stepper(self.loaded, capture)
+        other.begin(
+            self.loaded.tokenizer.from_ids(source.token_ids),
+            seed=source.seed,
+            start=source.start,  # type: ignore[arg-type]
+            start_scale=source.start_scale,
+            interventions=source.interventions,
+        )
+        for _ in range(source.recurrence):
+            other.step()
+        found = other.recording
+        if source.layer == END:
+            return other._tensor(found.states[source.recurrence])
+        return other._tensor(found.layer(source.recurrence, source.layer).state)
+
+    @staticmethod
+    def _is_own(source: Source, recording: Recording) -> bool:
+        """Whether a source is a place of this very run that has been run, before its next cut."""
+        info, cuts = recording.info, recording.info.interventions
+        same = (source.token_ids, source.seed, source.start_scale) == (
+            info.token_ids, info.seed, info.start_scale,
+        )  # fmt: skip
+        if not same or source.start not in (info.start, "default") or info.start == "given":
+            return False
+        shared = len(source.interventions)
+        if cuts[:shared] != source.interventions or source.recurrence > recording.n_recurrences:
+            return False
+        n = recording.n_layers
+        place = (source.recurrence - 1) * n + (n - 1 if source.layer == END else source.layer)
+        return all(place < cut.starts_at(n) for cut in cuts[shared:])
 
     @torch.inference_mode()
     def step_layer(self) -> LayerState:
@@ -144,8 +276,10 @@ class Stepper:
         recording, model = self.recording, self.loaded.model
         recurrence, layer = divmod(recording.layers_done, recording.n_layers)
         recording.reserve()
-        x = model.open_layer(self._x, self._carry, self._e, layer, first=recurrence == 0)
-        out = model.run_layer(x, layer, self.capture.patterns, self.capture.writes)
+        out, carry = self._acting.step(
+            self._x, self._carry, self._e, recurrence + 1, layer, self.capture.patterns,
+            self.capture.writes,
+        )  # fmt: skip
         step = LayerState(
             recurrence + 1,
             layer,
@@ -153,7 +287,6 @@ class Stepper:
             None if out.pattern is None else _numpy(out.pattern),
             None if out.writes is None else _numpy(out.writes),
         )
-        carry = model.close_layer(out.state, self._carry, layer)
         state = carry.state if layer == recording.n_layers - 1 else None
         coda, logit, hazard, spread, log_p = None, None, None, None, None
         if state is not None and self.capture.readout:

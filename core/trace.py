@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.interventions.base import Intervention
 from loopscope.core.loading import Loaded
 from loopscope.core.recording import Capture
 from loopscope.core.runner import check_recurrences
@@ -25,6 +26,7 @@ def trace(
     *,
     seed: int = 0,
     initial_state: npt.NDArray[np.floating] | None = None,
+    interventions: tuple[Intervention, ...] = (),
     report: Callable[[float], None] = lambda share: None,
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Run ``prompt`` and return its arrays.
@@ -35,7 +37,9 @@ def trace(
     """
     check_recurrences(n_recurrences)
     stepper = Stepper(loaded, Capture(writes=False, readout=False), budget_bytes=64 << 30)
-    recording = stepper.begin(prompt, seed=seed, initial_state=initial_state)
+    recording = stepper.begin(
+        prompt, seed=seed, initial_state=initial_state, interventions=interventions
+    )
     logits = []
     for r in range(n_recurrences):
         stepper.step()

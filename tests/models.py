@@ -49,8 +49,48 @@ def _gelu(x: np.ndarray) -> np.ndarray:
     return x * 0.5 * (1 + erf(x / np.sqrt(2)))
 
 
+class Hooks:
+    """What a test does by hand to the plain forward; every hook leaves things as they are.
+
+    ``r`` counts from 1, ``layer`` from 0; -1 is the state at a recurrence's end, r = 0 the start.
+    """
+
+    def pattern(self, r: int, layer: int, head: int, pattern: np.ndarray) -> np.ndarray:
+        return pattern
+
+    def mixed(self, r: int, layer: int, head: int, mixed: np.ndarray) -> np.ndarray:
+        return mixed
+
+    def attention(self, r: int, layer: int, wrote: np.ndarray) -> np.ndarray:
+        return wrote
+
+    def mlp(self, r: int, layer: int, wrote: np.ndarray) -> np.ndarray:
+        return wrote
+
+    def weights(self, r: int, layer: int, w: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return w
+
+    def injected(self, r: int, e: np.ndarray) -> np.ndarray:
+        return e
+
+    def times(self, r: int, layer: int) -> int:
+        return 1
+
+    def state(self, r: int, layer: int, before: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return x
+
+
+NO_HOOKS = Hooks()
+
+
 def _layer(
-    w: dict[str, np.ndarray], prefix: str, x: np.ndarray, arch: Architecture
+    w: dict[str, np.ndarray],
+    prefix: str,
+    x: np.ndarray,
+    arch: Architecture,
+    hooks: Hooks = NO_HOOKS,
+    r: int = 0,
+    layer: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     h, hd, t = arch.layer.n_heads, arch.layer.d_head, len(x)
     eps = arch.norm_eps
@@ -69,18 +109,22 @@ def _layer(
         scores = rotated[0] @ rotated[1].T / np.sqrt(hd)
         scores[np.triu_indices(t, 1)] = -np.inf
         e = np.exp(scores - scores.max(-1, keepdims=True))
-        patterns[i] = e / e.sum(-1, keepdims=True)
-        out[:, part] = patterns[i] @ v[:, part]
-    wrote_attention = out @ w[f"{prefix}.attn_proj.weight"].T
+        patterns[i] = hooks.pattern(r, layer, i, e / e.sum(-1, keepdims=True))
+        out[:, part] = hooks.mixed(r, layer, i, patterns[i] @ v[:, part])
+    wrote_attention = hooks.attention(r, layer, out @ w[f"{prefix}.attn_proj.weight"].T)
     x = x + wrote_attention
     hidden = _rms(x, w[f"{prefix}.norms.mlp_in.weight"], eps) @ w[f"{prefix}.mlp_up.weight"].T
-    wrote_mlp = _gelu(hidden) @ w[f"{prefix}.mlp_down.weight"].T
+    wrote_mlp = hooks.mlp(r, layer, _gelu(hidden) @ w[f"{prefix}.mlp_down.weight"].T)
     writes = np.stack([np.linalg.norm(y, axis=-1) for y in (wrote_attention, wrote_mlp)], -1)
     return x + wrote_mlp, patterns, writes
 
 
 def plain_forward(
-    model: LoopedModel, tokens: tuple[int, ...], recurrences: int, start: np.ndarray | None = None
+    model: LoopedModel,
+    tokens: tuple[int, ...],
+    recurrences: int,
+    start: np.ndarray | None = None,
+    hooks: Hooks = NO_HOOKS,
 ) -> dict[str, np.ndarray]:
     """States, patterns, writes and logits of every recurrence, in float64."""
     arch = model.arch
@@ -91,20 +135,28 @@ def plain_forward(
     e = x
     state = e if arch.initial_state == "embedding" else np.zeros_like(e)
     state = state if start is None else start.astype(np.float64)
+    state = hooks.state(0, -1, state, state)
     result: dict[str, list[np.ndarray]] = {
         k: [] for k in ("layers", "patterns", "writes", "states", "logits")
     }
-    for _ in range(recurrences):
-        x = state + e if arch.injection == "add" else state
+    for r in range(1, recurrences + 1):
+        given = hooks.injected(r, e)
+        x = state + given if arch.injection == "add" else state
         if arch.injection == "concat":
-            x = np.concatenate([state, e], -1) @ w["adapter.weight"].T
+            x = np.concatenate([state, given], -1) @ w["adapter.weight"].T
         layers, patterns, writes = [], [], []
         for i in range(arch.n_block):
-            x, p, wrote = _layer(w, f"block.{i}", x, arch)
+            before = x
+            p, wrote = np.full((arch.layer.n_heads, len(x), len(x)), np.nan), np.zeros((len(x), 2))
+            for _ in range(hooks.times(r, i)):
+                own = hooks.weights(r, i, w)
+                x, p, wrote = _layer(own, f"block.{i}", x, arch, hooks, r, i)
+            x = hooks.state(r, i, before, x)
             layers.append(x)
             patterns.append(p)
             writes.append(wrote)
         state = _rms(x, w["closing_norm.weight"], arch.norm_eps) if arch.closing_norm else x
+        state = hooks.state(r, -1, state, state)
         y = state
         for i in range(arch.n_coda):
             y, _, _ = _layer(w, f"coda_layers.{i}", y, arch)

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from models import plain_forward, random_model, tiny_checkpoint
 
+from loopscope.app.main import main
+
 ROOT = Path(__file__).parents[2]
 PROMPT = "ab bc ca ? 2 : a b c"
 
@@ -192,3 +194,28 @@ def test_ctrl_c_is_130(tmp_path: Path, folder: Path) -> None:
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert not (tmp_path / "t.npz").exists()
+
+
+def test_interventions_are_replayed_from_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cuts = tmp_path / "cuts.json"
+    cuts.write_text(
+        '[{"kind": "noise", "recurrence": 2, "last": 2, "layer": -1, "size": 0.5},'
+        ' {"kind": "scale", "recurrence": 1, "last": 1, "layer": 0, "factor": 1}]'
+    )
+    common = ["bundled:looped", "--prompt", "ab ba ? 1 : a b", "--recurrences", "3"]
+    plain, cut = tmp_path / "plain.npz", tmp_path / "cut.npz"
+    assert main(["trace", *common, "-o", str(plain)]) == 0
+    assert main(["trace", *common, "-o", str(cut), "--interventions", str(cuts)]) == 0
+    with np.load(plain) as a, np.load(cut) as b:
+        np.testing.assert_array_equal(a["layer_states"][:2], b["layer_states"][:2])
+        assert not np.allclose(a["layer_states"][2], b["layer_states"][2])
+    out = tmp_path / "m.json"
+    measure = ["measure", *common, "--measures", "state_norm", "-o", str(out)]
+    assert main([*measure, "--interventions", str(cuts)]) == 0
+    assert "layer's write × 1 at recurrence 1, layer 0: did nothing" in capsys.readouterr().err
+    assert "noise" in json.loads(out.read_text())["run"]["interventions"]
+    cuts.write_text("[{}]")
+    assert main(["trace", *common, "-o", str(cut), "--interventions", str(cuts)]) == 2
+    assert "entry 1: there is no intervention 'None'" in capsys.readouterr().err

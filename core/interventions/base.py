@@ -1,0 +1,127 @@
+"""What an intervention is: a place in the run and something that is done there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from loopscope.core.architecture import Architecture
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.views.base import Formula
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from loopscope.core.acting import Acting, LayerPlan
+
+# `Intervention.layer` of the state at a recurrence's end, after the closing norm if there is one.
+END = -1
+# `Intervention.last` of what goes on to the end of the run.
+FOREVER = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intervention:
+    """One cut. Subclasses say what is done; each is a line in `registry.KINDS`.
+
+    recurrence, last : it acts at recurrences ``recurrence`` to ``last``; `FOREVER` (-1) for a
+        last one without end. Recurrence 0 is the initial state.
+    layer : of the cycle, from 0; `END` (-1) for the state at the recurrence's end.
+    tokens : positions it acts on; () for all of them.
+
+    kind, title : what files and people call it.  help : one sentence.  formula : what it computes.
+    sites : which of the fields above the user may choose ("layer", "end", "tokens").
+    """
+
+    kind: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    help: ClassVar[str] = ""
+    formula: ClassVar[Formula]
+    sites: ClassVar[frozenset[str]] = frozenset()
+
+    recurrence: int = 1
+    last: int = 1
+    layer: int = 0
+    tokens: tuple[int, ...] = ()
+
+    # ---- where ----
+    def acts_at(self, recurrence: int) -> bool:
+        """Whether it acts at this recurrence."""
+        return self.recurrence <= recurrence and (self.last == FOREVER or recurrence <= self.last)
+
+    def starts_at(self, n_layers: int) -> int:
+        """Layers of the run that are done before it first acts; -1 for the initial state."""
+        if self.layer == END:
+            return self.recurrence * n_layers - 1 if self.recurrence else -1
+        return (self.recurrence - 1) * n_layers + self.layer
+
+    def check(self, arch: Architecture, n_tokens: int) -> None:
+        """Raise `LoopscopeError` when the place does not exist in this model or prompt."""
+        if self.last != FOREVER and self.last < self.recurrence:
+            raise self.error(f"it would end at {self.last}, before it begins")
+        lowest = 0 if self.layer == END and "end" in self.sites else 1
+        if self.recurrence < lowest:
+            raise self.error(f"there is no recurrence {self.recurrence} to act at")
+        if not (0 <= self.layer < arch.n_block or (self.layer == END and "end" in self.sites)):
+            raise self.error(
+                f"there is no layer {self.layer}; the block has layers 0 to {arch.n_block - 1}"
+            )
+        outside = [t for t in self.tokens if not 0 <= t < n_tokens]
+        if outside:
+            raise self.error(
+                f"there is no token {outside[0]}; the prompt has tokens 0 to {n_tokens - 1}"
+            )
+
+    def error(self, problem: str) -> LoopscopeError:
+        """Make the error for a cut that cannot be made."""
+        return LoopscopeError(f"cannot {self.title.lower()} at {self.place()}: {problem}")
+
+    # ---- what, each for the phase of a layer that it concerns ----
+    def injected(self, e: Tensor) -> Tensor:
+        """What is injected in place of ``e``, ``[B, T, d]``."""
+        return e
+
+    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+        """How the layer is run in place of ``plan``."""
+        return plan
+
+    def state(self, x: Tensor, acting: Acting, recurrence: int, layer: int) -> Tensor:
+        """The state in place of ``x``, ``[B, T, d]``."""
+        return x
+
+    # ---- words ----
+    def what(self) -> str:
+        """What is done, with its strength: "noise of 0.1"."""
+        return self.title.lower()
+
+    def place(self, layer_name: Callable[[int], str] | None = None) -> str:
+        """Where: "recurrences 4 to 6, layer 1, tokens 3 and 5"."""
+        if self.layer == END and self.recurrence == self.last == 0:
+            where = "the initial state"
+        else:
+            where = f"recurrence {self.recurrence}"
+            if self.last == FOREVER:
+                where += " and on"
+            elif self.last != self.recurrence:
+                where = f"recurrences {self.recurrence} to {self.last}"
+            if "layer" in self.sites or "end" in self.sites:
+                name = layer_name(self.layer) if layer_name else f"layer {self.layer}"
+                where += ", end" if self.layer == END else f", {name}"
+        if self.tokens:
+            many = "s" if len(self.tokens) > 1 else ""
+            where += f", token{many} {', '.join(map(str, self.tokens))}"
+        return where
+
+    def words(self, layer_name: Callable[[int], str] | None = None) -> str:
+        """What and where, in one line."""
+        return f"{self.what()} at {self.place(layer_name)}"
+
+
+def at_tokens(x: Tensor, changed: Tensor, tokens: tuple[int, ...]) -> Tensor:
+    """``changed`` at the positions ``tokens`` (all without any), ``x`` elsewhere; ``[B, T, d]``."""
+    if not tokens:
+        return changed
+    out = x.clone()
+    out[:, list(tokens)] = changed[:, list(tokens)]
+    return out

@@ -1,0 +1,45 @@
+"""What interventions did to a run: how much they changed, or that they changed nothing."""
+
+from __future__ import annotations
+
+import math
+
+from loopscope.core.recording import Recording
+from loopscope.core.views.base import Formula
+
+EFFECT = Formula(
+    "effect",
+    "‖x′ − x‖ / ‖x‖ of what it acts on (the state, what enters the layer, or what leaves it), "
+    "all tokens together, largest over recurrences",
+    "relative",
+    "Loopscope; measured by running the layer without it as well",
+)
+
+
+def effect(recording: Recording, index: int) -> float | None:
+    """Largest relative change that an intervention made so far; None before it has acted."""
+    found = [change for (i, _), change in recording.effects.items() if i == index]
+    return max(found, default=None)
+
+
+def effect_words(recording: Recording, index: int) -> str:
+    """What it did in words: how much, nothing, or that the run has not come to it."""
+    change = effect(recording, index)
+    if change is None:
+        first = recording.info.interventions[index].recurrence
+        return f"not reached yet: it acts at recurrence {first}"
+    if change == 0:
+        return "did nothing: what it acts on is the same with and without it"
+    if math.isinf(change):
+        return "changed what was zero"
+    return f"changed what it acts on by {change:.3g} (relative)"
+
+
+def idle(recording: Recording) -> list[str]:
+    """One line for each intervention that has changed nothing in this run."""
+    lines = []
+    for i, cut in enumerate(recording.info.interventions):
+        if not effect(recording, i):
+            name = recording.info.architecture.layer_name
+            lines.append(f"{cut.words(name)}: {effect_words(recording, i)}")
+    return lines

@@ -1,0 +1,235 @@
+"""Cuts into the computation graph: layers, heads and the input injection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from loopscope.core.architecture import Architecture
+from loopscope.core.interventions.base import Intervention
+from loopscope.core.views.base import Formula, option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from loopscope.core.acting import Acting, LayerPlan
+
+_OURS = "Loopscope"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropInjection(Intervention):
+    """Inject nothing: the block sees only its own state."""
+
+    kind: ClassVar[str] = "drop injection"
+    title: ClassVar[str] = "Drop the input injection"
+    help: ClassVar[str] = "The recurrence sees only the state, not the prompt"
+    formula: ClassVar[Formula] = Formula("injection", "e ← 0", "state units", _OURS)
+
+    def injected(self, e: Tensor) -> Tensor:
+        """Zero."""
+        return e.new_zeros(e.shape)
+
+    def check(self, arch: Architecture, n_tokens: int) -> None:
+        """Refuse models that inject nothing."""
+        Intervention.check(self, arch, n_tokens)
+        if arch.injection == "none":
+            raise self.error("this model has no input injection")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkipLayer(Intervention):
+    """Leave a layer out: the residual stream passes it by."""
+
+    kind: ClassVar[str] = "skip"
+    title: ClassVar[str] = "Skip the layer"
+    help: ClassVar[str] = "The residual stream passes the layer by"
+    formula: ClassVar[Formula] = Formula("skipped", "x[r,l] ← x[r,l−1]", "state units", _OURS)
+    sites: ClassVar[frozenset[str]] = frozenset({"layer"})
+
+    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+        """Not run at all."""
+        return replace(plan, times=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatLayer(Intervention):
+    """Run a layer several times in a row."""
+
+    kind: ClassVar[str] = "repeat"
+    title: ClassVar[str] = "Repeat the layer"
+    help: ClassVar[str] = "The layer is run on its own output again"
+    formula: ClassVar[Formula] = Formula("repeated", "x ← layer(…layer(x))", "state units", _OURS)
+    sites: ClassVar[frozenset[str]] = frozenset({"layer"})
+    times: int = option(2, "Times", "How often the layer runs in all", low=1, high=64)
+
+    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+        """Run so often."""
+        return replace(plan, times=plan.times * self.times)
+
+    def what(self) -> str:
+        """How often."""
+        return f"layer run {self.times} times"
+
+
+Part = Literal["layer", "attention", "mlp"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleWrite(Intervention):
+    """Scale what a layer, its attention or its MLP writes into the residual stream."""
+
+    kind: ClassVar[str] = "scale"
+    title: ClassVar[str] = "Scale the write"
+    help: ClassVar[str] = "0 removes what is written, 1 leaves it, −1 turns it round"
+    formula: ClassVar[Formula] = Formula(
+        "scaled write",
+        "x + c (layer(x) − x); of a branch: c times what it adds",
+        "factor",
+        "Loopscope; zeroing an MLP as in arXiv 2604.11791, Fig. 41",
+    )
+    sites: ClassVar[frozenset[str]] = frozenset({"layer"})
+    factor: float = option(0.0, "Factor", "Of what is written", low=-1e3, high=1e3)
+    part: Part = option(
+        "layer",
+        "Of",
+        "The whole layer, or one of its branches",
+        labels={"layer": "the whole layer", "attention": "its attention", "mlp": "its MLP"},
+    )
+
+    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+        """Multiply the factor in."""
+        if self.part == "layer":
+            return replace(plan, factor=plan.factor * self.factor)
+        edit = plan.edit
+        if self.part == "attention":
+            return replace(plan, edit=replace(edit, attention=edit.attention * self.factor))
+        return replace(plan, edit=replace(edit, mlp=edit.mlp * self.factor))
+
+    def what(self) -> str:
+        """Which write, and the factor."""
+        names = {"layer": "layer's write", "attention": "attention's write", "mlp": "MLP's write"}
+        return f"{names[self.part]} × {self.factor:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BorrowLayer(Intervention):
+    """Run a layer with the weights of another layer of the block."""
+
+    kind: ClassVar[str] = "borrow"
+    title: ClassVar[str] = "Borrow another layer's weights"
+    help: ClassVar[str] = "Two of these swap two layers"
+    formula: ClassVar[Formula] = Formula("borrowed", "x ← layer_m(x)", "state units", _OURS)
+    sites: ClassVar[frozenset[str]] = frozenset({"layer"})
+    of: int = option(0, "Weights of layer", "Of the block, from 0", low=0, high=1000)
+
+    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+        """Take the other layer."""
+        return replace(plan, layer=acting.layer(self.of))
+
+    def check(self, arch: Architecture, n_tokens: int) -> None:
+        """Refuse layers that are not there."""
+        Intervention.check(self, arch, n_tokens)
+        if not 0 <= self.of < arch.n_block:
+            raise self.error(
+                f"there is no layer {self.of} to borrow from; 0 to {arch.n_block - 1} are there"
+            )
+
+    def what(self) -> str:
+        """Whose weights."""
+        return f"weights of layer {self.of}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerturbWeights(Intervention):
+    """Add noise to a layer's matrices, the same at every recurrence or drawn anew at each."""
+
+    kind: ClassVar[str] = "perturb"
+    title: ClassVar[str] = "Perturb the weights"
+    help: ClassVar[str] = "Noise on the layer's matrices; drawn anew it is no longer shared"
+    formula: ClassVar[Formula] = Formula(
+        "perturbed", "W ← W + ε ‖W‖_F G / ‖G‖_F for every matrix W of the layer", "ε, relative",
+        _OURS,
+    )  # fmt: skip
+    sites: ClassVar[frozenset[str]] = frozenset({"layer"})
+    size: float = option(0.1, "Size", "Norm of the noise over the norm of the matrix")
+    seed: int = option(0, "Seed", "Of the noise")
+    anew: bool = option(
+        False, "Anew at each recurrence", "Each recurrence then has weights of its own"
+    )
+
+    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+        """Take a copy with noise in it."""
+        draw = recurrence if self.anew else 0
+        return replace(plan, layer=acting.perturbed(plan.layer, self.size, self.seed, draw, layer))
+
+    def what(self) -> str:
+        """Size, seed and whether it is shared."""
+        how = "drawn anew at each recurrence" if self.anew else "the same at each recurrence"
+        return f"weights + {self.size:g} noise, {how} (seed {self.seed})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AblateHead(Intervention):
+    """Remove what a head writes."""
+
+    kind: ClassVar[str] = "ablate head"
+    title: ClassVar[str] = "Ablate the head"
+    help: ClassVar[str] = "What the head mixed is set to zero before the output matrix"
+    formula: ClassVar[Formula] = Formula("ablated", "A_h V_h ← 0", "state units", _OURS)
+    sites: ClassVar[frozenset[str]] = frozenset({"layer"})
+    head: int = option(0, "Head", "From 0", low=0, high=10_000)
+
+    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+        """One head more is ablated."""
+        edit = plan.edit
+        return replace(plan, edit=replace(edit, ablated=(*edit.ablated, self.head)))
+
+    def check(self, arch: Architecture, n_tokens: int) -> None:
+        """Refuse heads that are not there."""
+        Intervention.check(self, arch, n_tokens)
+        _check_head(self, self.head, arch)
+
+    def what(self) -> str:
+        """Which head."""
+        return f"head {self.head} ablated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeHead(Intervention):
+    """Hold a head's pattern as it was at an earlier recurrence; its values stay live."""
+
+    kind: ClassVar[str] = "freeze head"
+    title: ClassVar[str] = "Freeze the head's pattern"
+    help: ClassVar[str] = "The pattern is held; what the attended tokens hold is not"
+    formula: ClassVar[Formula] = Formula(
+        "frozen", "A[r,l,h] ← A[q,l,h], q an earlier recurrence", "probability", _OURS
+    )
+    sites: ClassVar[frozenset[str]] = frozenset({"layer"})
+    head: int = option(0, "Head", "From 0", low=0, high=10_000)
+    held: int = option(1, "Pattern of recurrence", "An earlier one", low=1, high=1e6)
+
+    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+        """Hold it."""
+        pattern = acting.pattern(self.held, layer)[self.head]
+        edit = plan.edit
+        return replace(plan, edit=replace(edit, frozen=(*edit.frozen, (self.head, pattern))))
+
+    def check(self, arch: Architecture, n_tokens: int) -> None:
+        """Refuse heads that are not there and recurrences that are not earlier."""
+        Intervention.check(self, arch, n_tokens)
+        _check_head(self, self.head, arch)
+        if not 1 <= self.held < self.recurrence:
+            raise self.error(
+                f"the pattern of recurrence {self.held} is not an earlier one; choose 1 to "
+                f"{self.recurrence - 1}"
+            )
+
+    def what(self) -> str:
+        """Which head and when it was frozen."""
+        return f"head {self.head} held at recurrence {self.held}"
+
+
+def _check_head(cut: Intervention, head: int, arch: Architecture) -> None:
+    if not 0 <= head < arch.layer.n_heads:
+        raise cut.error(f"there is no head {head}; there are heads 0 to {arch.layer.n_heads - 1}")

@@ -1,0 +1,124 @@
+"""Every kind of intervention: one line each. Files, form and command line follow from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.interventions import layers, states
+from loopscope.core.interventions.base import Intervention
+from loopscope.core.interventions.states import Source
+
+_ALL: tuple[type[Intervention], ...] = (
+    states.Noise,
+    states.Zero,
+    states.Mean,
+    states.Replace,
+    layers.AblateHead,
+    layers.FreezeHead,
+    layers.DropInjection,
+    layers.SkipLayer,
+    layers.RepeatLayer,
+    layers.ScaleWrite,
+    layers.BorrowLayer,
+    layers.PerturbWeights,
+)
+KINDS: dict[str, type[Intervention]] = {kind.kind: kind for kind in _ALL}
+MOST_IN_A_FILE = 1000
+
+
+def as_json(cuts: tuple[Intervention, ...]) -> list[dict[str, Any]]:
+    """Plain values; `from_json` reads them back."""
+    return [_plain(cut) for cut in cuts]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Intervention | Source):
+        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return ({"kind": value.kind} if isinstance(value, Intervention) else {}) | fields
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def from_json(values: Any, where: str = "interventions") -> tuple[Intervention, ...]:
+    """Read what `as_json` wrote; raises `LoopscopeError` naming the entry and the key."""
+    if not isinstance(values, list) or len(values) > MOST_IN_A_FILE:
+        raise LoopscopeError(f"{where}: expected a list of at most {MOST_IN_A_FILE} interventions")
+    return tuple(_read(entry, f"{where}, entry {i + 1}") for i, entry in enumerate(values))
+
+
+def _read(entry: Any, where: str) -> Intervention:
+    if not isinstance(entry, dict):
+        raise LoopscopeError(f"{where}: expected an object")
+    kind = KINDS.get(str(entry.get("kind")))
+    if kind is None:
+        raise LoopscopeError(
+            f"{where}: there is no intervention '{str(entry.get('kind'))[:40]}'; "
+            f"there are {', '.join(KINDS)}"
+        )
+    found: Intervention = _fields(kind, {k: v for k, v in entry.items() if k != "kind"}, where)
+    return found
+
+
+def _fields(cls: type[Any], entry: dict[str, Any], where: str) -> Any:
+    hints = get_type_hints(cls)
+    names = {f.name for f in dataclasses.fields(cls)}
+    unknown = sorted(set(entry) - names)
+    if unknown:
+        raise LoopscopeError(
+            f"{where}: there is no '{unknown[0][:40]}'; {', '.join(sorted(names))}"
+        )
+    values = {}
+    for name, value in entry.items():
+        values[name] = _value(hints[name], value, f"{where}, '{name}'")
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise LoopscopeError(f"{where}: {error}") from None
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """One field, held to its type: a file is not trusted."""
+    if hint is Source:
+        if not isinstance(value, dict):
+            raise LoopscopeError(f"{where}: expected an object")
+        return _fields(Source, value, where)
+    if hint in (bool, str):
+        if not isinstance(value, hint):
+            raise LoopscopeError(f"{where}: expected {hint.__name__}, got {_short(value)}")
+        return value
+    if hint in (int, float):
+        number = isinstance(value, int) or (hint is float and isinstance(value, float))
+        if not number or isinstance(value, bool) or not abs(value) < 1e12:  # also refuses NaN
+            what = "a whole number" if hint is int else "a number"
+            raise LoopscopeError(f"{where}: expected {what}, got {_short(value)}")
+        return hint(value)
+    if hint == tuple[Intervention, ...]:
+        return from_json(value, where)
+    if hint == tuple[int, ...]:
+        if not isinstance(value, list):
+            raise LoopscopeError(f"{where}: expected a list of whole numbers")
+        return tuple(_value(int, v, where) for v in value)
+    if value not in get_args(hint):
+        raise LoopscopeError(
+            f"{where}: {_short(value)} is not one of {', '.join(map(str, get_args(hint)))}"
+        )
+    return value
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:40]
+
+
+def load_interventions(path: Path) -> tuple[Intervention, ...]:
+    """Read a file of interventions (JSON, a list); nothing of it is run."""
+    try:
+        if path.stat().st_size > 16 << 20:
+            raise LoopscopeError(f"{path}: is larger than 16 MiB; not a file of interventions")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        problem = " ".join(str(error).split())[:200]
+        raise LoopscopeError(f"{path}: cannot be read as JSON: {problem}") from None
+    return from_json(values, str(path))

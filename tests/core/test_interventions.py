@@ -1,0 +1,404 @@
+"""Every intervention against the same edit made by hand in a plain float64 forward."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from checkpoints import write_checkpoint
+from models import Hooks, plain_forward, tiny_architecture, tiny_checkpoint
+
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.interventions.base import END, FOREVER, Intervention
+from loopscope.core.interventions.layers import (
+    AblateHead,
+    BorrowLayer,
+    DropInjection,
+    FreezeHead,
+    PerturbWeights,
+    RepeatLayer,
+    ScaleWrite,
+    SkipLayer,
+)
+from loopscope.core.interventions.registry import KINDS, as_json, from_json, load_interventions
+from loopscope.core.interventions.states import Mean, Noise, Replace, Source, Zero
+from loopscope.core.loading import Loaded, load
+from loopscope.core.recording import Capture, Recording
+from loopscope.core.stepper import Stepper
+
+PROMPT = "ab bc ca ? 2 : a b c"
+OTHER = "xy yz zx ? 1 : z x y"
+N = 5
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    folder = tmp_path_factory.mktemp("m")
+    arch = tiny_architecture(n_block=3)
+    return load(str(tiny_checkpoint(folder / "m", arch)), "cpu")
+
+
+def run(
+    loaded: Loaded, *cuts: Intervention, n: int = N, prompt: str = PROMPT, **begin: Any
+) -> Recording:
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.encode(prompt), interventions=cuts, **begin)
+    for _ in range(n):
+        stepper.step()
+    return recording
+
+
+def own_weights(loaded: Loaded) -> dict[str, np.ndarray]:
+    return {k: v.double().numpy() for k, v in loaded.model.state_dict().items()}
+
+
+class ByHand(Hooks):
+    """One edit, each written out as the formula says."""
+
+    def __init__(self, name: str, loaded: Loaded) -> None:
+        self.name, self.loaded, self.first = name, loaded, {}
+
+    def state(self, r, layer, before, x):
+        at = {"noise": (3, 1), "zero": (3, END), "mean": (2, 0), "replace": (3, 2)}.get(self.name)
+        if self.name == "scale" and (r, layer) == (2, 1):
+            return before + 0.5 * (x - before)
+        if self.name == "start" and (r, layer) == (0, END):
+            return np.zeros_like(x) + truth_noise(x, 3, 0, END)
+        if (r, layer) != at:
+            return x
+        x = x.copy()
+        if self.name == "noise":
+            x += 0.3 * np.linalg.norm(x, axis=-1, keepdims=True) * truth_noise(x, 7, 3, 1)
+        elif self.name == "zero":
+            x[[2, 5]] = 0
+        elif self.name == "mean":
+            x[[1, 4]] = x.mean(0)
+        else:
+            ids = self.loaded.tokenizer.encode(OTHER).token_ids
+            x[:] = plain_forward(self.loaded.model, ids, 2)["layers"][1, 0]
+        return x
+
+    def mixed(self, r, layer, head, mixed):
+        return mixed * 0 if self.name == "ablate" and (r, layer, head) == (2, 1, 3) else mixed
+
+    def pattern(self, r, layer, head, pattern):
+        if self.name == "freeze" and (layer, head) == (0, 2):
+            if r == 1:
+                self.first["held"] = pattern
+            return self.first["held"] if r >= 3 else pattern
+        return pattern
+
+    def attention(self, r, layer, wrote):
+        return -2 * wrote if self.name == "attention" and layer == 2 and r in (2, 3) else wrote
+
+    def mlp(self, r, layer, wrote):
+        return 0 * wrote if self.name == "mlp" and layer == 1 and r >= 2 else wrote
+
+    def injected(self, r, e):
+        return e * 0 if self.name == "drop" and r >= 3 else e
+
+    def times(self, r, layer):
+        return {"skip": 0, "repeat": 3}.get(self.name, 1) if (r, layer) == (2, 1) else 1
+
+    def weights(self, r, layer, w):
+        if self.name == "borrow" and (r, layer) == (3, 0):
+            return {k: w[k.replace("block.0", "block.2")] for k in w}
+        if self.name == "perturb" and layer == 1:
+            w = dict(w)
+            generator = torch.Generator().manual_seed((9 * 1_000_003) * 1_000_003 + 1)
+            model = self.loaded.model
+            for name, p in model.block[1].named_parameters():
+                if p.ndim > 1:
+                    g = torch.randn(p.shape, generator=generator).double().numpy()
+                    key = f"block.1.{name}"
+                    w[key] = w[key] + 0.2 * np.linalg.norm(w[key]) * g / np.linalg.norm(g)
+        return w
+
+
+def truth_noise(x: np.ndarray, seed: int, r: int, layer: int) -> np.ndarray:
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + r) * 1_000_003 + layer + 1)
+    g = torch.randn(x.shape, generator=generator).double().numpy()
+    return g / np.linalg.norm(g, axis=-1, keepdims=True)
+
+
+def cases(loaded: Loaded) -> dict[str, Intervention]:
+    ids = loaded.tokenizer.encode(OTHER).token_ids
+    source = Source(token_ids=ids, prompt=OTHER, recurrence=2, layer=0)
+    return {
+        "noise": Noise(recurrence=3, last=3, layer=1, size=0.3, seed=7),
+        "zero": Zero(recurrence=3, last=3, layer=END, tokens=(2, 5)),
+        "mean": Mean(recurrence=2, last=2, layer=0, tokens=(1, 4)),
+        "replace": Replace(recurrence=3, last=3, layer=2, source=source),
+        "ablate": AblateHead(recurrence=2, last=2, layer=1, head=3),
+        "freeze": FreezeHead(recurrence=3, last=FOREVER, layer=0, head=2, held=1),
+        "attention": ScaleWrite(recurrence=2, last=3, layer=2, factor=-2, part="attention"),
+        "mlp": ScaleWrite(recurrence=2, last=FOREVER, layer=1, factor=0, part="mlp"),
+        "scale": ScaleWrite(recurrence=2, last=2, layer=1, factor=0.5),
+        "drop": DropInjection(recurrence=3, last=FOREVER),
+        "skip": SkipLayer(recurrence=2, last=2, layer=1),
+        "repeat": RepeatLayer(recurrence=2, last=2, layer=1, times=3),
+        "borrow": BorrowLayer(recurrence=3, last=3, layer=0, of=2),
+        "perturb": PerturbWeights(recurrence=1, last=FOREVER, layer=1, size=0.2, seed=9),
+    }
+
+
+NAMES = [
+    "noise", "zero", "mean", "replace", "ablate", "freeze", "attention", "mlp", "scale", "drop",
+    "skip", "repeat", "borrow", "perturb",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_intervention_is_the_same_edit_made_by_hand(loaded: Loaded, name: str) -> None:
+    cut = cases(loaded)[name]
+    recording = run(loaded, cut)
+    ids = recording.info.token_ids
+    truth = plain_forward(loaded.model, ids, N, hooks=ByHand(name, loaded))
+    plain = plain_forward(loaded.model, ids, N)
+    np.testing.assert_allclose(recording.layer_states, truth["layers"], rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(recording.states[1:], truth["states"], rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(recording.patterns, truth["patterns"], rtol=2e-5, atol=2e-5)
+    assert not np.allclose(truth["layers"], plain["layers"], rtol=1e-3)  # the edit does something
+    acted = {r for i, r in recording.effects if i == 0}
+    assert acted == {r for r in range(1, N + 1) if cut.acts_at(r)}
+    assert all(change > 0 for change in recording.effects.values())
+
+
+def test_every_kind_is_tested_by_hand(loaded: Loaded) -> None:
+    assert {type(cut) for cut in cases(loaded).values()} == set(KINDS.values())
+
+
+def test_effects_are_relative_changes(loaded: Loaded) -> None:
+    noisy = run(loaded, Noise(recurrence=2, last=2, layer=0, size=0.25), n=2)
+    assert noisy.effects[0, 2] == pytest.approx(0.25, rel=1e-5)
+    scaled = run(loaded, ScaleWrite(recurrence=2, last=2, layer=1, factor=0.5), n=2)
+    plain = plain_forward(loaded.model, scaled.info.token_ids, 2)["layers"]
+    change = 0.5 * np.linalg.norm(plain[1, 1] - plain[1, 0]) / np.linalg.norm(plain[1, 1])
+    assert scaled.effects[0, 2] == pytest.approx(change, rel=1e-4)
+
+
+def test_an_intervention_that_does_nothing_has_no_effect(loaded: Loaded) -> None:
+    ids = loaded.tokenizer.encode(PROMPT).token_ids
+    own = Source(token_ids=ids, prompt=PROMPT, recurrence=2, layer=1)
+    recording = run(
+        loaded,
+        Replace(recurrence=2, last=2, layer=1, source=own),
+        ScaleWrite(recurrence=3, last=3, layer=0, factor=1.0),
+        Noise(recurrence=9, last=9, layer=0),
+        Zero(recurrence=0, last=0, layer=END),  # it starts at zero
+    )
+    assert recording.effects == {(0, 2): 0.0, (1, 3): 0.0, (3, 0): 0.0}
+    np.testing.assert_array_equal(recording.layer_states, run(loaded).layer_states)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_branch_is_a_rerun_from_scratch_bit_for_bit(loaded: Loaded, name: str) -> None:
+    cut = cases(loaded)[name]
+    parent = Stepper(loaded)
+    parent.begin(loaded.tokenizer.encode(PROMPT))
+    for _ in range(N):
+        parent.step()
+    before = parent.recording.layer_states.copy()
+    branch = parent.branch((cut,))
+    first = cut.starts_at(3)
+    assert branch.recording.layers_done == first  # what comes before is not run again
+    while branch.recording.n_recurrences < N:
+        branch.step_layer()
+    scratch = run(loaded, cut)
+    same_run(branch.recording, scratch)
+    np.testing.assert_array_equal(parent.recording.layer_states, before)
+    parent.step()  # it goes on as if nothing had been
+    np.testing.assert_array_equal(parent.recording.layer_states, run(loaded, n=N + 1).layer_states)
+
+
+def same_run(a: Recording, b: Recording) -> None:
+    assert a.info == b.info
+    for name in ("states", "layer_states", "patterns", "writes", "coda_entropy", "coda_kl"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
+    for lens in ("coda", "logit"):
+        np.testing.assert_array_equal(a.answers(lens).ids, b.answers(lens).ids)
+        np.testing.assert_array_equal(a.answers(lens).probabilities, b.answers(lens).probabilities)
+    assert a.effects == b.effects
+
+
+def test_branches_of_branches_and_cuts_at_the_start(loaded: Loaded) -> None:
+    cuts = [
+        Noise(recurrence=4, last=FOREVER, layer=1, seed=1),
+        SkipLayer(recurrence=2, last=4, layer=2),
+        Noise(recurrence=0, last=0, layer=END, seed=3, size=1.0),
+        Zero(recurrence=5, last=5, layer=END, tokens=(0,)),
+    ]
+    stepper = Stepper(loaded)
+    stepper.begin(loaded.tokenizer.encode(PROMPT), start="random", seed=4)
+    for i in range(len(cuts)):
+        for _ in range(N):
+            stepper.step()
+        stepper = stepper.branch((cuts[i],))
+    while stepper.recording.n_recurrences < N:
+        stepper.step()
+    same_run(stepper.recording, run(loaded, *cuts, start="random", seed=4))
+
+
+FAMILIES = ["huginn", "retrofit olmo", "ouro", "hrm_text", "albert", "llama", "gpt2"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("at", [0, 1, 2, 3, 5, 7])
+def test_branching_restores_every_family_in_mid_run(tmp_path: Path, family: str, at: int) -> None:
+    """Also the fast state of a nested loop, wherever in a recurrence the branch begins."""
+    loaded = load(str(write_checkpoint(tmp_path / "m", family)), "cpu")
+    prompt = loaded.tokenizer.from_ids((5, 2, 9, 1))
+    r, layer = divmod(at, loaded.architecture.n_block)
+    cut = Noise(recurrence=r + 1, last=r + 1, layer=layer, size=0.5)
+    runs = []
+    for cuts in ((), (cut,)):
+        stepper = Stepper(loaded)
+        stepper.begin(prompt, seed=3, interventions=cuts)
+        while stepper.recording.n_recurrences <= r + 1:
+            stepper.step()
+        runs.append(stepper)
+    branch = runs[0].branch((cut,))
+    while branch.recording.n_recurrences <= r + 1:
+        branch.step()
+    same_run(branch.recording, runs[1].recording)
+    assert branch.recording.effects[0, r + 1] == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_branching_is_exact_in_half_precision(tmp_path: Path, dtype: str) -> None:
+    loaded = load(str(tiny_checkpoint(tmp_path / "m")), "cpu", dtype)
+    cut = ScaleWrite(recurrence=2, last=FOREVER, layer=1, factor=0.5)
+    parent = Stepper(loaded)
+    parent.begin(loaded.tokenizer.encode(PROMPT))
+    for _ in range(4):
+        parent.step()
+    branch = parent.branch((cut,))
+    while branch.recording.n_recurrences < 4:
+        branch.step()
+    same_run(branch.recording, run(loaded, cut, n=4))
+
+
+def test_noise_is_the_same_on_every_device_and_in_a_batch(loaded: Loaded) -> None:
+    cut = Noise(recurrence=1, last=1, layer=0, size=0.1, seed=5)
+    x = torch.randn(3, 6, 16)
+    moved = cut.state(x, None, 1, 0)  # type: ignore[arg-type]
+    alone = cut.state(x[:1], None, 1, 0)  # type: ignore[arg-type]
+    assert torch.equal(moved[:1], alone)
+    steps = (moved - x) / x.norm(dim=-1, keepdim=True)
+    assert torch.allclose(steps.norm(dim=-1), torch.full((3, 6), 0.1))
+    assert not torch.allclose(steps[0], steps[1])
+    again = cut.state(x, None, 2, 0)  # type: ignore[arg-type]
+    assert not torch.equal(again, moved)
+
+
+def test_weights_drawn_anew_differ_by_recurrence_and_shared_ones_do_not(loaded: Loaded) -> None:
+    from loopscope.core.acting import Acting
+
+    acting = Acting(loaded.model)
+    layer = acting.layer(1)
+    shared = [acting.perturbed(layer, 0.1, 0, 0, 1) for _ in range(2)]
+    assert shared[0] is shared[1]
+    first, second = (acting.perturbed(layer, 0.1, 0, draw, 1) for draw in (1, 2))
+    for own, a, b in zip(layer.parameters(), first.parameters(), second.parameters(), strict=True):
+        if own.ndim > 1:
+            assert float((a - own).norm() / own.norm()) == pytest.approx(0.1, rel=1e-5)
+            assert not torch.equal(a, b)
+        else:
+            assert torch.equal(a, own)
+
+
+@pytest.mark.parametrize(
+    ("cut", "problem"),
+    [
+        (Noise(layer=3), "there is no layer 3; the block has layers 0 to 2"),
+        (Noise(layer=0, tokens=(12,)), "there is no token 12; the prompt has tokens 0 to 11"),
+        (Noise(recurrence=0, layer=0), "no recurrence 0"),
+        (SkipLayer(recurrence=1, layer=END), "there is no layer -1"),
+        (AblateHead(layer=0, head=4), "there is no head 4; there are heads 0 to 3"),
+        (FreezeHead(recurrence=2, last=2, layer=0, held=2), "not an earlier one; choose 1 to 1"),
+        (BorrowLayer(layer=0, of=7), "there is no layer 7 to borrow from"),
+        (Zero(recurrence=4, last=2, layer=0), "it would end at 2"),
+    ],
+)
+def test_a_place_that_is_not_there_is_refused(
+    loaded: Loaded, cut: Intervention, problem: str
+) -> None:
+    with pytest.raises(LoopscopeError, match=problem):
+        run(loaded, cut)
+    parent = Stepper(loaded)
+    parent.begin(loaded.tokenizer.encode(PROMPT))
+    with pytest.raises(LoopscopeError, match=problem):
+        parent.branch((cut,))
+
+
+def test_what_cannot_be_done_says_why(loaded: Loaded, tmp_path: Path) -> None:
+    short = Source(token_ids=loaded.tokenizer.encode("ab").token_ids, recurrence=1)
+    with pytest.raises(LoopscopeError, match="the source has 2 tokens and this prompt 12"):
+        run(loaded, Replace(recurrence=2, last=2, layer=0, source=short))
+    some = Replace(recurrence=2, last=2, layer=0, source=short, tokens=(0, 1))
+    assert run(loaded, some).effects[0, 2] > 0  # tokens that both have
+    stepper = Stepper(loaded, Capture(patterns=False))
+    cut = FreezeHead(recurrence=2, last=2, layer=0, held=1)
+    stepper.begin(loaded.tokenizer.encode(PROMPT), interventions=(cut,))
+    stepper.step()
+    with pytest.raises(LoopscopeError, match="keeps no attention patterns"):
+        stepper.step()
+    bare = tiny_architecture(injection="none", initial_state="embedding")
+    other = load(str(tiny_checkpoint(tmp_path / "b", bare)), "cpu")
+    with pytest.raises(LoopscopeError, match="has no input injection"):
+        run(other, DropInjection(recurrence=2, last=2))
+
+
+# ---- as data ----
+def test_interventions_are_saved_and_read_back(loaded: Loaded, tmp_path: Path) -> None:
+    cuts = tuple(cases(loaded).values())
+    nested = Source(token_ids=(3, 4), interventions=(cuts[0],), layer=1)
+    cuts += (Replace(layer=1, source=nested),)
+    path = tmp_path / "cuts.json"
+    path.write_text(json.dumps(as_json(cuts)))
+    assert load_interventions(path) == cuts
+    recording = run(loaded, cuts[0])
+    assert from_json(json.loads(recording.info.provenance()["interventions"])) == cuts[:1]
+    assert "interventions" not in run(loaded, n=1).info.provenance()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("{}", "expected a list"),
+        ("[1]", "entry 1: expected an object"),
+        ('[{"kind": "smash"}]', "there is no intervention 'smash'; there are noise, zero"),
+        ('[{"kind": "zero", "size": 1}]', "there is no 'size'"),
+        (
+            '[{"kind": "zero"}, {"kind": "noise", "size": "x"}]',
+            "entry 2, 'size': expected a number",
+        ),
+        ('[{"kind": "noise", "size": NaN}]', "expected a number"),
+        ('[{"kind": "noise", "seed": 1.5}]', "expected a whole number"),
+        ('[{"kind": "noise", "tokens": 3}]', "expected a list of whole numbers"),
+        ('[{"kind": "scale", "part": "soul"}]', "'soul' is not one of layer, attention, mlp"),
+        ('[{"kind": "perturb", "anew": 1}]', "expected bool"),
+        ('[{"kind": "replace", "source": {}}]', "token_ids"),
+    ],
+)
+def test_a_bad_file_is_refused_by_entry_and_key(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "cuts.json"
+    path.write_text(text)
+    with pytest.raises(LoopscopeError, match=problem):
+        load_interventions(path)
+
+
+def test_words_say_what_and_where(loaded: Loaded) -> None:
+    words = {name: cut.words() for name, cut in cases(loaded).items()}
+    assert words["noise"] == "noise of 0.3 (seed 7) at recurrence 3, layer 1"
+    assert words["zero"] == "set to zero at recurrence 3, end, tokens 2, 5"
+    assert words["freeze"] == "head 2 held at recurrence 1 at recurrence 3 and on, layer 0"
+    assert words["attention"] == "attention's write × -2 at recurrences 2 to 3, layer 2"
+    assert words["drop"] == "drop the input injection at recurrence 3 and on"
+    assert "state of recurrence 2, layer 0 of “xy yz zx ? 1 : z x y”" in words["replace"]
+    assert Zero(recurrence=0, last=0, layer=END).words() == "set to zero at the initial state"
