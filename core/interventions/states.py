@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from loopscope.core.interventions.base import END, Intervention, at_tokens
 from loopscope.core.views.base import Formula, option
 
@@ -33,13 +35,10 @@ class Noise(Intervention):
 
     def state(self, x: Tensor, acting: Acting, recurrence: int, layer: int) -> Tensor:
         """Add it; the draw depends on the seed and the place alone, on every device alike."""
-        import torch
-
         place = ((self.seed * 1_000_003 + recurrence) * 1_000_003 + layer + 1) % (1 << 63)
-        generator = torch.Generator().manual_seed(place)
-        # One prompt at a time: the first of a batch gets what it would get alone.
-        g = torch.stack([torch.randn(x.shape[1:], generator=generator) for _ in range(len(x))])
-        g = g.to(x.device)
+        # The first of a batch gets what it would get alone.
+        drawn = np.random.default_rng(place).standard_normal(tuple(x.shape), dtype=np.float32)
+        g = x.new_tensor(drawn, dtype=x.float().dtype)
         unit = g / g.norm(dim=-1, keepdim=True)
         moved = x.float() + self.size * x.float().norm(dim=-1, keepdim=True) * unit
         return at_tokens(x, moved.to(x.dtype), self.tokens)

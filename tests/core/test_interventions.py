@@ -120,8 +120,8 @@ class ByHand(Hooks):
 
 
 def truth_noise(x: np.ndarray, seed: int, r: int, layer: int) -> np.ndarray:
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + r) * 1_000_003 + layer + 1)
-    g = torch.randn(x.shape, generator=generator).double().numpy()
+    rng = np.random.default_rng((seed * 1_000_003 + r) * 1_000_003 + layer + 1)
+    g = rng.standard_normal(x.shape, dtype=np.float32).astype(np.float64)
     return g / np.linalg.norm(g, axis=-1, keepdims=True)
 
 
