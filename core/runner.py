@@ -3,6 +3,9 @@
 The window asks (`open`, `begin`, `advance`, `play`, `stop`, `call`) and pulls (`status`,
 `recording`); no signal crosses the thread. One condition guards everything. A request to stop is
 seen between two layers, so it is answered within one layer's time.
+
+A second run may stand beside the first, of the same model or of another one: it is stepped along,
+layer by layer, as its `Pairing` says.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from loopscope.core.recording import Capture, MemoryBudgetReached, Recording
 
 if TYPE_CHECKING:
     from loopscope.core.loading import Loaded
+    from loopscope.core.pairing import Pairing
     from loopscope.core.stepper import Stepper
 
 T = TypeVar("T")
@@ -106,6 +110,9 @@ class Runner:
         self._run_request: RunRequest | None = None
         self._calls: deque[tuple[Callable[[Loaded, Stepper | None], Any], Future[Any]]] = deque()
         self._layers_left: float = 0
+        self._beside: Stepper | None = None
+        self._pairing: Pairing | None = None
+        self._beside_follows = True
         self._period = 0.0
         self._until: Callable[[Recording], str | None] | None = None
         self._cancel_loading = False
@@ -134,6 +141,11 @@ class Runner:
         return None if self._stepper is None else self._stepper.recording
 
     @property
+    def beside(self) -> Stepper | None:
+        """The run beside it, None without one."""
+        return self._beside
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is under way or asked for."""
         with self._condition:
@@ -157,6 +169,27 @@ class Runner:
             self._open_request = (path, device, dtype, loop)
             self._cancel_loading = self._status.phase is Phase.LOADING
             self._set(error=None, notice=None)
+            self._condition.notify_all()
+
+    def open_beside(
+        self,
+        path: str,
+        device: str = "auto",
+        dtype: str = "float32",
+        loop: tuple[int, int, float] | None = None,
+    ) -> Future[Loaded]:
+        """Load a second checkpoint; the first stays. Cancel it as any loading."""
+
+        def work(loaded: Loaded, stepper: Stepper | None) -> Loaded:
+            return self._load(path, device, dtype, loop, None)
+
+        return self.call(work)
+
+    def set_beside(self, stepper: Stepper | None, pairing: Pairing | None = None) -> None:
+        """Put a run beside the first, stepped along as ``pairing`` says; None takes it away."""
+        with self._condition:
+            self._beside, self._pairing, self._beside_follows = stepper, pairing, True
+            self._set(serial=self._status.serial + 1)
             self._condition.notify_all()
 
     def cancel_loading(self) -> None:
@@ -187,7 +220,7 @@ class Runner:
         with self._condition:
             if not math.isinf(self._layers_left):
                 self._layers_left += layers
-            self._until, self._period = None, 0.0
+            self._until, self._period, self._beside_follows = None, 0.0, True
             self._set(notice=None)
             self._condition.notify_all()
 
@@ -200,13 +233,14 @@ class Runner:
         """
         with self._condition:
             self._layers_left, self._until, self._period = math.inf, until, 1.0 / rate
+            self._beside_follows = True
             self._set(notice=None)
             self._condition.notify_all()
 
     def stop(self) -> None:
         """Stop stepping (or loading) after the layer under way."""
         with self._condition:
-            self._layers_left = 0
+            self._layers_left, self._beside_follows = 0, False
             if self._status.phase is Phase.LOADING:
                 self._cancel_loading = True
             self._condition.notify_all()
@@ -286,7 +320,15 @@ class Runner:
             or (ready and self._run_request is not None)
             or (ready and bool(self._calls))
             or (self._stepper is not None and self._layers_left > 0)
+            or self._beside_is_behind()
         )
+
+    def _beside_is_behind(self) -> bool:
+        beside, pairing = self._beside, self._pairing
+        if beside is None or pairing is None or self._stepper is None or not self._beside_follows:
+            return False
+        target = pairing.layers(self._stepper.recording.layers_done)
+        return target is not None and beside.recording.layers_done < target
 
     def _import_torch(self) -> None:
         import torch
@@ -299,6 +341,30 @@ class Runner:
     def _open(
         self, path: str, device: str, dtype: str, loop: tuple[int, int, float] | None
     ) -> None:
+        try:
+            loaded = self._load(path, device, dtype, loop, self._make_room)
+        except Cancelled as error:
+            self._set(notice=str(error))
+            return
+        except (LoopscopeError, MemoryError, RuntimeError, OSError) as error:
+            self._set(error=one_line(error), error_about="checkpoint")
+            return
+        with self._condition:
+            old, self._loaded, self._stepper = self._loaded, loaded, None
+            self._leave_beside(old)
+            self._set(serial=self._status.serial + 1, notice=loaded.warning, error=None)
+        if old is not None:
+            # Runs to go back to may still hold it; they cannot be gone back to any more.
+            old.release()
+
+    def _load(
+        self,
+        path: str,
+        device: str,
+        dtype: str,
+        loop: tuple[int, int, float] | None,
+        make_room: Callable[[], None] | None,
+    ) -> Loaded:
         from loopscope.core.loading import load
 
         with self._condition:
@@ -309,30 +375,24 @@ class Runner:
         def report(share: float, what: str) -> None:
             self._set(progress=share, doing=what)
 
-        try:
-            loaded = load(
-                path, device, dtype, loop, report, lambda: self._cancel_loading, self._make_room
-            )
-        except Cancelled as error:
-            self._set(notice=str(error))
-            return
-        except (LoopscopeError, MemoryError, RuntimeError, OSError) as error:
-            self._set(error=one_line(error), error_about="checkpoint")
-            return
-        with self._condition:
-            old, self._loaded, self._stepper = self._loaded, loaded, None
-            self._set(serial=self._status.serial + 1, notice=loaded.warning, error=None)
-        if old is not None:
-            # Runs to go back to may still hold it; they cannot be gone back to any more.
-            old.release()
+        return load(
+            path, device, dtype, loop, report, lambda: self._cancel_loading,
+            make_room or (lambda: None),
+        )  # fmt: skip
 
     def _make_room(self) -> None:
         """The next model does not fit beside this one: let this one go."""
         with self._condition:
             old, self._loaded, self._stepper = self._loaded, None, None
+            self._leave_beside(old)
             self._set(serial=self._status.serial + 1)
         if old is not None:
             old.release()
+
+    def _leave_beside(self, old: Loaded | None) -> None:
+        """A run beside of a model that goes goes with it."""
+        if self._beside is not None and self._beside.loaded is old:
+            self._beside = self._pairing = None
 
     def _begin(self, request: RunRequest) -> None:
         from loopscope.core.stepper import Stepper
@@ -369,6 +429,9 @@ class Runner:
     def _step(self) -> None:
         """Run one layer, then wait out the pace if a recurrence was completed too early."""
         assert self._stepper is not None
+        if self._beside_is_behind():
+            self._step_beside()
+            return
         stepper, started = self._stepper, time.monotonic()
         self._set(phase=Phase.STEPPING)
         recording = stepper.recording
@@ -393,6 +456,18 @@ class Runner:
             self._end_stepping(notice=reason)
         elif math.isinf(self._layers_left):
             self._wait_out(self._recurrence_started + self._period)
+
+    def _step_beside(self) -> None:
+        beside = self._beside
+        if beside is None:
+            return
+        self._set(phase=Phase.STEPPING)
+        try:
+            beside.step_layer()
+        except (LoopscopeError, MemoryError, RuntimeError) as error:
+            with self._condition:
+                self._beside_follows = False
+                self._set(notice=f"the run beside stopped: {one_line(error)}")
 
     def _end_stepping(self, **changes: Any) -> None:
         with self._condition:

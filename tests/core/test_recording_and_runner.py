@@ -14,10 +14,13 @@ from models import tiny_checkpoint
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.inspection import capture_bytes
+from loopscope.core.interventions.states import Noise
 from loopscope.core.loading import load
+from loopscope.core.pairing import Pairing
 from loopscope.core.recording import MemoryBudgetReached
 from loopscope.core.runner import MOST_RECURRENCES, Phase, Runner, RunRequest, check_recurrences
 from loopscope.core.stepper import Stepper
+from loopscope.core.training import twin_architecture
 
 PROMPT = "ab bc ca ? 2 : a b c"
 
@@ -190,3 +193,86 @@ def test_a_recording_stops_only_when_it_would_pass_its_budget(tmp_path: Path) ->
         for _ in range(10_000):
             stepper.step()
     assert budget / 2.2 < recording.nbytes <= budget
+
+
+# ---- a run beside ----
+def test_a_run_beside_is_stepped_along_and_catches_up(runner: Runner) -> None:
+    begin(runner, recurrences=4)
+    loaded, first = runner.loaded, runner.stepper
+    cut = Noise(recurrence=2, last=2, layer=1, size=0.5)
+    branch = runner.call(lambda loaded, stepper: stepper.branch((cut,))).result(20)
+    assert branch.recording.layers_done == 3
+    runner.set_beside(branch, Pairing(loaded.architecture, loaded.architecture))
+    wait(lambda: runner.idle)
+    assert branch.recording.n_recurrences == 4  # it caught up without being asked
+    runner.advance(3)
+    wait(lambda: runner.idle)
+    assert branch.recording.layers_done == first.recording.layers_done == 11
+    np.testing.assert_array_equal(branch.recording.states[:2], first.recording.states[:2])
+    assert not np.allclose(branch.recording.states[2:], first.recording.states[2:6])
+    runner.set_beside(None)
+    runner.advance(1)
+    wait(lambda: runner.idle)
+    assert (branch.recording.layers_done, first.recording.layers_done) == (11, 12)
+
+
+def test_a_second_model_stands_beside_and_a_deep_one_runs_once(
+    runner: Runner, tmp_path: Path
+) -> None:
+    begin(runner, recurrences=1)
+    deep = twin_architecture("deep", 3, d_model=16)
+    other = runner.open_beside(str(tiny_checkpoint(tmp_path / "deep", deep)), "cpu").result(20)
+    stepper = Stepper(other)
+    stepper.begin(other.tokenizer.encode(PROMPT))
+    runner.set_beside(stepper, Pairing(runner.loaded.architecture, deep))
+    wait(lambda: runner.idle)
+    assert stepper.recording.layers_done == 2
+    runner.play()
+    wait(lambda: runner.recording.n_recurrences > 6)
+    runner.stop()
+    wait(lambda: runner.idle)
+    assert stepper.recording.layers_done == deep.n_block == 6
+    assert stepper.recording.n_recurrences == 1
+    # Opening another first model leaves the second where it is; opening its own takes it away.
+    before = runner.loaded
+    runner.open(str(tiny_checkpoint(tmp_path / "again")), "cpu")
+    wait(lambda: runner.loaded is not before and runner.idle)
+    assert runner.beside is stepper
+
+
+def test_stop_also_stops_what_catches_up(runner: Runner) -> None:
+    begin(runner, recurrences=2000)
+    loaded = runner.loaded
+    late = Stepper(loaded)
+    late.begin(loaded.tokenizer.encode(PROMPT))
+    runner.set_beside(late, Pairing(loaded.architecture, loaded.architecture))
+    wait(lambda: late.recording.layers_done > 5)
+    runner.stop()
+    wait(lambda: runner.idle)
+    assert late.recording.layers_done < 4000
+    runner.advance(2)
+    wait(lambda: runner.idle, 60)
+    assert late.recording.layers_done == 4002
+
+
+def test_an_error_beside_is_told_and_the_first_run_goes_on(runner: Runner) -> None:
+    begin(runner, recurrences=2)
+    loaded = runner.loaded
+    small = Stepper(loaded, budget_bytes=20_000)
+    small.begin(loaded.tokenizer.encode(PROMPT))
+    runner.set_beside(small, Pairing(loaded.architecture, loaded.architecture))
+    runner.advance(40)
+    wait(lambda: runner.recording.layers_done == 44 and runner.idle)
+    assert "the run beside stopped" in runner.status.notice
+    assert "memory budget" in runner.status.notice
+
+
+def test_a_model_that_goes_takes_its_run_beside_with_it(runner: Runner, tmp_path: Path) -> None:
+    begin(runner, recurrences=1)
+    loaded = runner.loaded
+    second = Stepper(loaded)
+    second.begin(loaded.tokenizer.encode(PROMPT), seed=3, start="random")
+    runner.set_beside(second, Pairing(loaded.architecture, loaded.architecture))
+    runner.open(str(tiny_checkpoint(tmp_path / "other", seed=1)), "cpu")
+    wait(lambda: runner.loaded is not loaded and runner.idle)
+    assert runner.beside is None
