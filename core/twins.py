@@ -1,7 +1,8 @@
 """The looped model and its twins at a smaller size of the task: three seeds of each.
 
 The looped model, a deep one of the same effective depth with weights of its own in every layer,
-and a shallow one with the looped model's parameters and a single pass; four hops over six letters.
+and a shallow one with the looped model's parameters and a single pass; four hops over eight letters
+(half of the cycle, so that no shorter way round leads to the answer).
 The bundled ones are the same three on the full task (`loopscope train hops --model ...`). One
 claim is asked of them: the looped model does what the deep one does with a fraction of its
 parameters, and does it by looping, since the shallow one cannot (Saunshi et al., arXiv 2502.17416).
@@ -12,7 +13,7 @@ from __future__ import annotations
 from loopscope.core.small_models import SmallModel
 from loopscope.core.training import KINDS, Kind, TrainingPlan, twin_architecture
 
-D_MODEL, N_LETTERS, HOPS = 48, 6, 4
+D_MODEL, N_LETTERS, HOPS = 48, 8, 4
 TRAINED_RECURRENCES = 12
 STEPS = 10_000
 NAMES: dict[Kind, str] = {

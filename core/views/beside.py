@@ -1,0 +1,69 @@
+"""What a view is given of the run beside the one that is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from loopscope.core.pairing import Pairing
+from loopscope.core.recording import Recording
+from loopscope.core.selection import Selection
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beside:
+    """The run beside: a branch, another prompt or seed, or another model.
+
+    A view whose module has ``compute_beside(recording, beside, selection, options) -> Data`` draws
+    both runs on one pair of axes; any other view is shown twice, the second time for this run.
+
+    recording : of the run beside.  name : what the user calls it.
+    pairing : which of its places goes with which of the first run's.
+    selection : the cursor in this run.
+    """
+
+    recording: Recording
+    name: str
+    pairing: Pairing
+    selection: Selection
+
+
+def selection_beside(
+    selection: Selection, pairing: Pairing, there: Recording, own: Selection | None = None
+) -> Selection:
+    """Return the cursor in the run beside that goes with ``selection``.
+
+    Tokens are matched by position and kept within the other prompt, heads within the other model.
+    ``own`` is the cursor that the run beside has when each goes at its own pace.
+    """
+    recurrence, layer = pairing.place(selection.recurrence, selection.layer)
+    if pairing.pace == "own" and own is not None:
+        recurrence, layer = own.recurrence, own.layer
+    last = there.n_tokens - 1
+    return replace(
+        selection,
+        recurrence=min(recurrence, there.n_recurrences),
+        layer=min(layer, there.n_layers - 1),
+        head=min(selection.head, there.info.architecture.layer.n_heads - 1),
+        token=min(selection.token, last),
+        tokens=tuple(t for t in selection.tokens if t <= last),
+    )
+
+
+def selection_back(
+    changes: dict[str, object], selection: Selection, there: Selection, pairing: Pairing
+) -> dict[str, object]:
+    """Turn a click in the run beside into changes of the first run's cursor.
+
+    ``there`` is the cursor in the run beside before the click. At their own pace a click beside
+    moves only the cursor there: recurrence and layer are left out.
+    """
+    back = {k: v for k, v in changes.items() if k not in ("recurrence", "layer")}
+    if pairing.pace == "own" or not {"recurrence", "layer"} & set(changes):
+        return back
+    recurrence = int(changes.get("recurrence", there.recurrence))  # type: ignore[call-overload]
+    layer = int(changes.get("layer", there.layer))  # type: ignore[call-overload]
+    r, place = pairing.back(recurrence, layer)
+    back["recurrence"] = r
+    if r:
+        back["layer"] = place
+    return back
