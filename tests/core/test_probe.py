@@ -1,0 +1,198 @@
+"""The probe: its scores, displacement, intervals and recovery against plain loops."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models import tiny_architecture, tiny_checkpoint
+from scipy.stats import bootstrap
+
+from loopscope.core.errors import Cancelled, LoopscopeError
+from loopscope.core.evaluation import evaluate_hops
+from loopscope.core.loading import Loaded, load
+from loopscope.core.probe.conditions import Condition, Plan, conditions
+from loopscope.core.probe.results import Outcome, Probe, _bootstrap
+from loopscope.core.probe.running import Batch, hops_batch, probe
+from loopscope.core.training import twin_architecture
+
+PLAN = Plan(recurrences=8, mid=2, late=5, draws=2, sizes=(0.1, 1.0))
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Loaded:
+    return load("bundled:looped", "cpu")
+
+
+@pytest.fixture(scope="module")
+def batch(loaded: Loaded) -> Batch:
+    return hops_batch(loaded, 6, (1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def found(loaded: Loaded, batch: Batch) -> Probe:
+    return probe(loaded, batch, PLAN)
+
+
+def by_hand(loaded: Loaded, batch: Batch, change) -> tuple[np.ndarray, list[torch.Tensor]]:  # type: ignore[no-untyped-def]
+    """A plain loop over the model's own modules; ``change(r, layer, before, x)`` edits states."""
+    model, answers = loaded.model, batch.answers
+    with torch.inference_mode():
+        e = model.prelude(batch.tokens)
+        s, scores, states = torch.zeros_like(e), [], []
+        for r in range(1, 9):
+            x = model.adapter(torch.cat([s, e], -1))
+            for layer in range(2):
+                before = x
+                x = change(r, layer, before, model.block[layer](x, model.rope(x)).state)
+            s = change(r, -1, s, model.closing_norm(x))
+            states.append(s)
+            top = model.readout(s)[:, -answers.shape[1] :].argmax(-1)
+            scores.append((top == answers).double().mean(1).numpy())
+    return np.array(scores), states
+
+
+def outcome(found: Probe, name: str) -> Outcome:
+    return next(o for o in found.outcomes if o.condition.name == name)
+
+
+def test_the_uncut_scores_are_those_of_the_evaluation(loaded: Loaded, found: Probe) -> None:
+    batch = hops_batch(loaded, 40, (3,), seed=5)
+    short = probe(loaded, batch, Plan(3, 1, 2, draws=1, sizes=()))
+    evaluation = evaluate_hops(loaded, hops=(3,), recurrences=3, n_examples=40, seed=5)
+    accuracy = [evaluation.cell(3, r).accuracy for r in (1, 2, 3)]
+    np.testing.assert_allclose(short.baseline.mean(1), accuracy)
+    assert found.longer.shape == (16, 6)
+    np.testing.assert_array_equal(found.longer[:8], found.baseline)
+
+
+def test_a_skipped_layer_by_hand(loaded: Loaded, batch: Batch, found: Probe) -> None:
+    def skip(r: int, layer: int, before: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return before if layer == 1 and r <= 2 else x
+
+    scores, states = by_hand(loaded, batch, skip)
+    cut = outcome(found, "layer 1 skipped in the first 2 of 8")
+    np.testing.assert_allclose(cut.scores[0], scores)
+    _, plain = by_hand(loaded, batch, lambda r, layer, before, x: x)
+    moved = (states[0] - plain[0]).flatten(1).norm(dim=1) / plain[0].flatten(1).norm(dim=1)
+    np.testing.assert_allclose(cut.displacement[0], moved.numpy(), rtol=1e-5)
+    assert cut.condition.size == 0.25
+
+
+def test_exchanged_states_by_hand(loaded: Loaded, batch: Batch, found: Probe) -> None:
+    def exchange(r: int, layer: int, before: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return x.roll(1, 0) if layer == -1 and r == 5 else x
+
+    scores, _ = by_hand(loaded, batch, exchange)
+    cut = outcome(found, "another prompt's state put in after recurrence 5")
+    np.testing.assert_allclose(cut.scores[0], scores)
+    assert cut.donor is not None
+    # Read out at once, the state that was put in says what its own prompt's answers were.
+    np.testing.assert_allclose(cut.donor[0, 4], np.roll(found.baseline[4], 1), atol=0.3)
+
+
+def test_the_back_edge_cut_starts_the_walk_again(found: Probe) -> None:
+    """The state is the start again: what follows is the run from its first recurrence."""
+    cut = outcome(found, "back edge cut after recurrence 2")
+    np.testing.assert_allclose(cut.scores[0, 2:], found.baseline[:6])
+    assert found.recovery(cut) == 3  # hops of 1 to 3
+
+
+def test_another_way_to_the_right_end_is_taken_only_where_it_ended_right(found: Probe) -> None:
+    cut = outcome(found, "the right end state of another start put in after recurrence 5")
+    known = np.isfinite(cut.scores[0]).all(0)
+    assert known.any()
+    assert (cut.scores[0, 4:, known] == 1).all()
+    assert cut.displacement.mean() < 0.2  # it is almost the same place
+
+
+def test_draws_differ_and_shared_noise_is_shared(found: Probe) -> None:
+    large = outcome(found, "weights, the same noise, ε = 1")
+    assert not np.allclose(large.displacement[0], large.displacement[1])
+    assert found.lost(large).mean > 0.5
+    small = outcome(found, "weights, the same noise, ε = 0.1")
+    assert small.displacement.mean() < 0.3 * large.displacement.mean()
+    noise = outcome(found, "noise on the state at 2, ε = 0.1")
+    np.testing.assert_allclose(noise.displacement, 0.1, rtol=1e-4)
+
+
+def test_every_condition_ends_with_what_it_lost(found: Probe) -> None:
+    listed = conditions(load("bundled:looped", "cpu").architecture, PLAN)
+    assert [o.condition.name for o in found.outcomes] == [c.name for c in listed]
+    for o in found.outcomes:
+        lost = found.lost(o)
+        known = np.isfinite(o.scores[:, -1]).all(0)
+        by_mean = (found.baseline[-1] - o.scores[:, -1])[:, known].mean()
+        assert lost.mean == pytest.approx(by_mean)
+        assert lost.low <= lost.mean <= lost.high
+        assert math.isnan(found.recovery(o)) == o.condition.lasting
+
+
+def test_the_interval_against_scipy() -> None:
+    values = np.random.default_rng(0).beta(2, 5, size=(1, 60))
+    ours = _bootstrap(values)
+    theirs = bootstrap(
+        (values[0],), np.mean, n_resamples=5000, method="percentile", random_state=1
+    ).confidence_interval
+    assert ours.mean == values.mean()
+    np.testing.assert_allclose((ours.low, ours.high), theirs, atol=0.006)
+    # Draws that differ widen it: what is random is resampled as well.
+    apart = _bootstrap(np.concatenate([values, values + 0.3]))
+    assert apart.high - apart.low > 2 * (ours.high - ours.low)
+    assert math.isnan(_bootstrap(values[:, :1]).low)
+
+
+def test_recovery_of_known_curves() -> None:
+    def made(curve: list[float], recurrence: int, lasting: bool = False) -> float:
+        baseline = np.ones((6, 3))
+        c = Condition("graph", "g", "n", math.nan, "", ((),), recurrence, lasting)
+        scores = np.array(curve)[None, :, None] * np.ones((1, 6, 3))
+        o = Outcome(c, scores, None, np.ones((1, 3)))
+        p = Probe("m", "h", "t", 6, 6, 2, 4, 0.1, baseline, np.ones((12, 3)), (o,))
+        return p.recovery(o)
+
+    assert made([1, 1, 1, 1, 1, 1], 2) == 0
+    assert made([1, 0.2, 0.5, 0.99, 1, 1], 2) == 2
+    assert made([1, 0.2, 1, 0.5, 1, 1], 2) == 3  # it has to stay
+    assert made([1, 1, 1, 1, 1, 0.5], 5) == math.inf
+    assert math.isnan(made([1, 0, 0, 0, 0, 0], 2, lasting=True))
+
+
+def test_it_is_written_as_json_without_nan(found: Probe, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    found.write(path)
+    read = json.loads(path.read_text())
+    assert read["prompts"] == 6
+    assert len(read["conditions"]) == len(found.outcomes)
+    one = next(c for c in read["conditions"] if c["name"] == "back edge cut after recurrence 2")
+    assert (one["size"], one["recovers_in"], one["draws"]) == (None, 3.0, 1)
+
+
+def test_what_cannot_be_probed_says_why(tmp_path: Path, loaded: Loaded, batch: Batch) -> None:
+    deep = load(str(tiny_checkpoint(tmp_path / "d", twin_architecture("deep", 2, d_model=16))))
+    with pytest.raises(LoopscopeError, match="a deep model runs once"):
+        probe(deep, hops_batch(deep, 2, (1,)), PLAN)
+    with pytest.raises(LoopscopeError, match="do not lie in order within 5 recurrences"):
+        probe(loaded, batch, Plan(5, 2, 5))
+    other = tiny_checkpoint(tmp_path / "v", tiny_architecture(vocab_size=50), tokenizer=False)
+    with pytest.raises(LoopscopeError, match="has 50 tokens"):
+        hops_batch(load(str(other)), 2, (1,))
+
+    def give_up(share: float) -> None:
+        raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        probe(loaded, batch, PLAN, give_up)
+
+
+def test_a_block_without_injection_has_no_injection_to_cut(tmp_path: Path) -> None:
+    bare = tiny_architecture(injection="none", initial_state="embedding", n_block=1)
+    names = [c.group for c in conditions(bare, PLAN)]
+    assert "injection cut" not in names
+    assert "first and last layer swapped" not in names
+    model = load(str(tiny_checkpoint(tmp_path / "b", bare)))
+    assert probe(model, hops_batch(model, 2, (1,)), PLAN).n_prompts == 2
