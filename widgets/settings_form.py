@@ -28,14 +28,18 @@ class SettingsForm(QFrame):
     ----------
     options
         The instance to edit. Fields that are no settings are kept as they are.
+    defaults
+        Whether there is a button that sets everything back; without it the form is part of another.
     """
 
     changed = Signal(object)
 
-    def __init__(self, options: Any, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, options: Any, parent: QWidget | None = None, *, defaults: bool = True
+    ) -> None:
         super().__init__(parent)
         self.options = options
-        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.setFrameShape(QFrame.Shape.StyledPanel if defaults else QFrame.Shape.NoFrame)
         self.controls: dict[str, QWidget] = {}
         form = QFormLayout(self)
         for entry in options_of(options):
@@ -46,11 +50,13 @@ class SettingsForm(QFrame):
                 form.addRow(control)
             else:
                 form.addRow(entry.label, control)
-        defaults = QPushButton("Defaults")
-        defaults.setToolTip("Set every setting of this view back")
-        defaults.clicked.connect(self.reset)
-        form.addRow(defaults)
-        self.defaults_button = defaults
+        self.defaults_button = QPushButton("Defaults")
+        self.defaults_button.setToolTip("Set every setting of this view back")
+        self.defaults_button.clicked.connect(self.reset)
+        if defaults:
+            form.addRow(self.defaults_button)
+        else:
+            form.setContentsMargins(0, 0, 0, 0)
         self.set_options(options)
 
     def _control(self, entry: Option) -> QWidget:

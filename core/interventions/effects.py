@@ -35,6 +35,17 @@ def effect_words(recording: Recording, index: int) -> str:
     return f"changed what it acts on by {change:.3g} (relative)"
 
 
+def effect_short(recording: Recording) -> str:
+    """The effect of a run's last intervention in a word or a number; "" without interventions."""
+    last = len(recording.info.interventions) - 1
+    if last < 0:
+        return ""
+    change = effect(recording, last)
+    if change is None:
+        return "not yet"
+    return "nothing" if change == 0 else "from 0" if math.isinf(change) else f"{change:.2g}"
+
+
 def idle(recording: Recording) -> list[str]:
     """One line for each intervention that has changed nothing in this run."""
     lines = []

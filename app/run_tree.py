@@ -1,0 +1,197 @@
+"""The runs of a session: a tree of branches, and what can be undone.
+
+A run that begins anew is a root; a run that was cut off another is its branch. The tree holds
+steppers, so every run can be shown, stepped and branched again; nothing in it is computed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from loopscope.core.interventions.effects import effect_short, effect_words
+from loopscope.core.runner import RunRequest
+from loopscope.core.selection import Selection
+
+# Runs that are kept, and the memory they may hold together; named ones are never dropped.
+KEPT_RUNS = 24
+KEPT_BYTES = 1 << 30
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One run of the tree.
+
+    id : unique in the session.  stepper : the run itself.  request : how its root was begun.
+    parent : the run it branched from, None for a root.
+    name : what the user calls it; ``named`` whether they chose it.  cursor : where it was left.
+    """
+
+    id: int
+    stepper: Any
+    request: RunRequest
+    parent: Run | None = None
+    name: str = ""
+    named: bool = False
+    cursor: Selection = field(default_factory=Selection)
+
+    @property
+    def what(self) -> str:
+        """What sets it apart from its parent, or how it was begun."""
+        info = self.stepper.recording.info
+        if self.parent is None:
+            text = info.prompt + (f", seed {info.seed}" if info.start == "random" else "")
+            cuts = info.interventions
+        else:
+            text, before = "", len(self.parent.stepper.recording.info.interventions)
+            cuts = info.interventions[before:]
+        name = info.architecture.layer_name
+        words = "; ".join(cut.words(name) for cut in cuts)
+        return "; ".join(part for part in (text, words) if part)
+
+    @property
+    def effect(self) -> tuple[str, str]:
+        """What its last cut did, short and in words."""
+        recording = self.stepper.recording
+        cuts = recording.info.interventions
+        if not cuts or (self.parent is None and not cuts):
+            return "", ""
+        return effect_short(recording), effect_words(recording, len(cuts) - 1)
+
+
+class RunTree:
+    """All runs of one loaded model, roots in the order they were begun."""
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+        self._next = 1
+        self._roots = self._branches = 0
+
+    def __iter__(self) -> Iterator[Run]:
+        """Runs, each before its branches."""
+        yield from self._walk(None)
+
+    def _walk(self, parent: Run | None) -> Iterator[Run]:
+        for run in self.runs:
+            if run.parent is parent:
+                yield run
+                yield from self._walk(run)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def find(self, run_id: int) -> Run | None:
+        """The run with this id, None when there is none."""
+        return next((run for run in self.runs if run.id == run_id), None)
+
+    def of(self, stepper: Any) -> Run | None:
+        """The run that this stepper is."""
+        return next((run for run in self.runs if run.stepper is stepper), None)
+
+    def add(self, stepper: Any, request: RunRequest, parent: Run | None = None) -> Run:
+        """Take a run in; it gets a name of its own."""
+        if parent is None:
+            self._roots += 1
+            name = f"run {self._roots}"
+        else:
+            self._branches += 1
+            name = f"branch {self._branches}"
+        run = Run(self._next, stepper, request, parent, name)
+        self._next += 1
+        self.runs.append(run)
+        return run
+
+    def branch_of(self, run: Run) -> list[Run]:
+        """The run and everything that branched from it."""
+        return [run, *self._walk(run)]
+
+    def remove(self, run: Run) -> list[tuple[int, Run]]:
+        """Take a run and its branches out; returns what `restore` puts back."""
+        gone = set(self.branch_of(run))
+        taken = [(i, r) for i, r in enumerate(self.runs) if r in gone]
+        self.runs = [r for r in self.runs if r not in gone]
+        return taken
+
+    def restore(self, taken: list[tuple[int, Run]]) -> None:
+        """Put back what `remove` took out, where it was."""
+        for i, run in taken:
+            self.runs.insert(min(i, len(self.runs)), run)
+
+    def forget(self) -> None:
+        """Drop everything: the model that could run it has gone."""
+        self.runs.clear()
+
+    def forget_surplus(self, kept: list[Run]) -> list[Run]:
+        """Drop the oldest unnamed leaves beyond what may be kept; returns them.
+
+        ``kept`` are never dropped: the runs shown, their ancestors and what undo may need at once.
+        """
+        safe = {r for run in kept for r in self._line(run)}
+        dropped = []
+        while self._is_too_much():
+            leaves = [
+                r for r in self.runs
+                if r not in safe and not r.named and not any(c.parent is r for c in self.runs)
+            ]  # fmt: skip
+            if not leaves:
+                break
+            self.runs.remove(leaves[0])
+            dropped.append(leaves[0])
+        return dropped
+
+    def _is_too_much(self) -> bool:
+        held = sum(run.stepper.recording.nbytes for run in self.runs)
+        return len(self.runs) > KEPT_RUNS or held > KEPT_BYTES
+
+    @staticmethod
+    def _line(run: Run | None) -> Iterator[Run]:
+        while run is not None:
+            yield run
+            run = run.parent
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """Something that can be undone: what it is called, and both ways."""
+
+    text: str
+    undo: Callable[[], None]
+    redo: Callable[[], None]
+
+
+class History:
+    """Changes that were made, and those that were undone."""
+
+    def __init__(self) -> None:
+        self.done: list[Change] = []
+        self.undone: list[Change] = []
+
+    def note(self, change: Change) -> None:
+        """Remember a change that was just made; what had been undone can no longer be redone."""
+        self.done.append(change)
+        del self.done[:-100]
+        self.undone.clear()
+
+    def undo(self) -> Change | None:
+        """Take the last change back; returns it."""
+        if not self.done:
+            return None
+        change = self.done.pop()
+        self.undone.append(change)
+        change.undo()
+        return change
+
+    def redo(self) -> Change | None:
+        """Make the last undone change again; returns it."""
+        if not self.undone:
+            return None
+        change = self.undone.pop()
+        self.done.append(change)
+        change.redo()
+        return change
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.done.clear()
+        self.undone.clear()

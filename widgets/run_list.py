@@ -1,0 +1,255 @@
+"""The runs of the session as a tree: which is shown, which stands beside it, what was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtGui import QBrush, QColor, QKeyEvent
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QHeaderView,
+    QMenu,
+    QPushButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from loopscope.core.interventions.effects import EFFECT as EFFECT_FORMULA
+from loopscope.widgets.palette import LIGHT, Theme
+
+NAME, WHAT, LENGTH, EFFECT = range(4)
+HEADS = ("run", "what is different", "r", "effect")
+ID = Qt.ItemDataRole.UserRole
+RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run as it is listed.
+
+    id, parent : of the run and of the one it branched from, None for none.
+    name : what the user calls it.  what : what sets it apart, in words.
+    recurrences : complete ones.
+    effect, effect_words : what its last cut did, short and in words; "" without any.
+    """
+
+    id: int
+    parent: int | None
+    name: str
+    what: str
+    recurrences: int
+    effect: str = ""
+    effect_words: str = ""
+
+
+class _Tree(QTreeWidget):
+    """Enter shows, Delete deletes, F2 renames: the keys a list has."""
+
+    delete_pressed = Signal()
+    show_pressed = Signal()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Take the keys that act on a run; the rest is Qt's."""
+        editing = self.state() == QAbstractItemView.State.EditingState
+        if not editing and event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
+            self.delete_pressed.emit()
+        elif not editing and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.show_pressed.emit()
+        else:
+            super().keyPressEvent(event)
+
+
+class RunList(QWidget):
+    """The tree with its buttons. It holds no run, only rows.
+
+    Signals
+    -------
+    show_requested(int), delete_requested(int), renamed(int, str)
+        The run's id.
+    beside_requested(int)
+        The run to put beside the one shown; -1 to show that one alone.
+    """
+
+    show_requested = Signal(int)
+    beside_requested = Signal(int)
+    delete_requested = Signal(int)
+    renamed = Signal(int, str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.theme: Theme = LIGHT
+        self.rows: tuple[RunRow, ...] = ()
+        self.shown = self.beside = -1
+        self.items: dict[int, QTreeWidgetItem] = {}
+        self.tree = _Tree()
+        self.tree.setHeaderLabels(list(HEADS))
+        self.tree.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
+        self.tree.setExpandsOnDoubleClick(False)
+        self.tree.setAccessibleName("Runs")
+        self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.tree.customContextMenuRequested.connect(self._show_menu)
+        self.tree.headerItem().setToolTip(EFFECT, EFFECT_FORMULA.text())
+        self.tree.headerItem().setToolTip(LENGTH, "Complete recurrences")
+        header = self.tree.header()
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(WHAT, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(LENGTH, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(EFFECT, QHeaderView.ResizeMode.ResizeToContents)
+        self.show_button = QPushButton("Show")
+        self.beside_button = QPushButton("Put beside")
+        self.rename_button = QPushButton("Rename")
+        self.delete_button = QPushButton("Delete")
+        tips = {
+            self.show_button: "Make this the run that is shown and stepped (Enter, double-click)",
+            self.beside_button: "Draw this run beside the one shown, in every view",
+            self.rename_button: "Give this run a name (F2)",
+            self.delete_button: "Delete this run and its branches (Delete); can be undone",
+        }
+        buttons = QHBoxLayout()
+        buttons.setContentsMargins(4, 2, 4, 2)
+        for button, tip in tips.items():
+            button.setToolTip(tip)
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            buttons.addWidget(button)
+        buttons.addStretch(1)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(0)
+        box.addWidget(self.tree, 1)
+        box.addLayout(buttons)
+        self.show_button.clicked.connect(self._show)
+        self.beside_button.clicked.connect(self._beside)
+        self.rename_button.clicked.connect(self._rename)
+        self.delete_button.clicked.connect(self._delete)
+        self.tree.itemDoubleClicked.connect(lambda item, column: self._show())
+        self.tree.show_pressed.connect(self._show)
+        self.tree.delete_pressed.connect(self._delete)
+        self.tree.itemChanged.connect(self._on_edited)
+        self.tree.currentItemChanged.connect(lambda *_: self._dress())
+        self._dress()
+
+    # ---- what is listed ----
+    def show_runs(self, rows: Sequence[RunRow], shown: int, beside: int) -> None:
+        """List ``rows``, parents before their branches; ids of the run shown and the one beside.
+
+        -1 stands for none.
+        """
+        rows = tuple(rows)
+        same = [(r.id, r.parent) for r in rows] == [(r.id, r.parent) for r in self.rows]
+        self.rows, self.shown, self.beside = rows, shown, beside
+        self.tree.blockSignals(True)
+        chosen = self.chosen
+        if not same:
+            self.tree.clear()
+            self.items = {}
+            for row in rows:
+                above = self.items.get(row.parent) if row.parent is not None else None
+                item = QTreeWidgetItem(above or self.tree)
+                item.setData(NAME, ID, row.id)
+                item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
+                item.setExpanded(True)
+                self.items[row.id] = item
+        for row in rows:
+            self._fill(self.items[row.id], row)
+        if not same:
+            wanted = self.items.get(chosen if chosen in self.items else shown)
+            self.tree.setCurrentItem(wanted)
+        self.tree.blockSignals(False)
+        self._dress()
+
+    def _fill(self, item: QTreeWidgetItem, row: RunRow) -> None:
+        mark = "● " if row.id == self.shown else "○ " if row.id == self.beside else ""
+        texts = (mark + row.name, row.what, str(row.recurrences), row.effect)
+        for column, text in enumerate(texts):
+            if item.text(column) != text:
+                item.setText(column, text)
+        state = {self.shown: "shown", self.beside: "beside"}.get(row.id, "")
+        tip = f"{row.name}{f' ({state})' if state else ''}: {row.what}"
+        tip += f"\n{row.effect_words}" if row.effect_words else ""
+        for column in range(len(HEADS)):
+            item.setToolTip(column, tip)
+        font = item.font(NAME)
+        font.setBold(row.id == self.shown)
+        item.setFont(NAME, font)
+        idle = row.effect_words.startswith("did nothing")
+        colour = QColor(self.theme.warning if idle else self.theme.text)
+        item.setForeground(EFFECT, QBrush(colour))
+        for column in (LENGTH, EFFECT):
+            item.setTextAlignment(column, RIGHT)
+
+    @property
+    def chosen(self) -> int:
+        """Id of the run that the buttons act on; -1 for none."""
+        item = self.tree.currentItem()
+        return -1 if item is None else int(item.data(NAME, ID))
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours."""
+        self.theme = theme
+        self.tree.blockSignals(True)
+        for row in self.rows:
+            self._fill(self.items[row.id], row)
+        self.tree.blockSignals(False)
+
+    def _dress(self) -> None:
+        """Say what the buttons would do to the chosen run."""
+        chosen = self.chosen
+        there = chosen >= 0
+        self.show_button.setEnabled(there and chosen != self.shown)
+        self.rename_button.setEnabled(there)
+        self.delete_button.setEnabled(there and len(self.rows) > 1)
+        away = there and chosen == self.beside
+        self.beside_button.setText("Show alone" if away else "Put beside")
+        self.beside_button.setEnabled(there and chosen != self.shown)
+
+    # ---- what the user does ----
+    def _show(self) -> None:
+        if self.chosen not in (-1, self.shown):
+            self.show_requested.emit(self.chosen)
+
+    def _beside(self) -> None:
+        if self.chosen not in (-1, self.shown):
+            self.beside_requested.emit(-1 if self.chosen == self.beside else self.chosen)
+
+    def _rename(self) -> None:
+        item = self.tree.currentItem()
+        if item is not None:
+            # The mark of the run shown is no part of its name.
+            row = next(r for r in self.rows if r.id == self.chosen)
+            self.tree.blockSignals(True)
+            item.setText(NAME, row.name)
+            self.tree.blockSignals(False)
+            self.tree.editItem(item, NAME)
+
+    def _delete(self) -> None:
+        if self.chosen >= 0 and len(self.rows) > 1:
+            self.delete_requested.emit(self.chosen)
+
+    def _on_edited(self, item: QTreeWidgetItem, column: int) -> None:
+        row = next((r for r in self.rows if r.id == item.data(NAME, ID)), None)
+        if row is None:
+            return
+        name = " ".join(item.text(NAME).split()).removeprefix("● ").removeprefix("○ ")
+        if column == NAME and name and name != row.name:
+            self.renamed.emit(row.id, name)
+        else:
+            self.tree.blockSignals(True)
+            self._fill(item, row)
+            self.tree.blockSignals(False)
+
+    def _show_menu(self, at: QPoint) -> None:
+        if self.tree.itemAt(at) is None:
+            return
+        menu = QMenu(self)
+        for button in (
+            self.show_button, self.beside_button, self.rename_button, self.delete_button,
+        ):  # fmt: skip
+            action = menu.addAction(button.text(), button.click)
+            action.setEnabled(button.isEnabled())
+        menu.popup(self.tree.viewport().mapToGlobal(at))

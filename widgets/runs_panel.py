@@ -1,0 +1,44 @@
+"""Runs and cuts: the tree of runs, and the form that cuts a branch off the one shown."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QScrollArea, QSplitter, QVBoxLayout, QWidget
+
+from loopscope.widgets.cut_form import CutForm
+from loopscope.widgets.palette import Theme
+from loopscope.widgets.run_list import RunList
+
+
+class RunsPanel(QWidget):
+    """`RunList` beside `CutForm`, or above it where there is more height than width."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.list, self.form = RunList(), CutForm()
+        area = QScrollArea()
+        area.setWidget(self.form)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        self.splitter.addWidget(self.list)
+        self.splitter.addWidget(area)
+        self.splitter.setStretchFactor(0, 3)
+        self.splitter.setStretchFactor(1, 2)
+        self.splitter.setChildrenCollapsible(False)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.addWidget(self.splitter)
+
+    def resizeEvent(self, event: object) -> None:
+        """Stand the two above each other in a narrow dock."""
+        narrow = self.width() < 560
+        way = Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal
+        if self.splitter.orientation() != way:
+            self.splitter.setOrientation(way)
+        super().resizeEvent(event)  # type: ignore[arg-type]
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours."""
+        self.list.set_theme(theme)
+        self.form.set_theme(theme)
