@@ -232,6 +232,25 @@ def run_reproduce(options: Namespace) -> None:
     print(write_page(found, folder))
 
 
+def run_twins(options: Namespace) -> None:
+    """Train the small twins that are missing, evaluate everything and write the page."""
+    import torch
+
+    from loopscope.app.train_small import train_missing
+    from loopscope.app.twins import evaluate_all, write_page
+    from loopscope.core.small_models import SEEDS
+
+    if options.seeds > len(SEEDS):
+        raise LoopscopeError(f"--seeds {options.seeds} is more than {len(SEEDS)}")
+    seeds, folder = SEEDS[: options.seeds], Path(options.output)
+    with _Bar("training") as bar:
+        train_missing("twins", folder / "models", options.jobs, seeds, bar.show)
+    torch.set_num_threads(1)
+    with _Bar("evaluating") as bar:
+        shipped, small = evaluate_all(folder / "models", seeds, options.examples, bar.show)
+    print(write_page(shipped, small, folder))
+
+
 def _load(options: Namespace) -> tuple[Loaded, Prompt]:
     from loopscope.core.loading import load
     from loopscope.core.tokenizer import parse_ids

@@ -10,7 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from loopscope.core.errors import LoopscopeError
 
-COMMANDS = ("open", "inspect", "trace", "figures", "train", "evaluate", "measure", "reproduce")
+COMMANDS = (
+    "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "reproduce", "twins",
+)  # fmt: skip
 DEFAULT_MODEL = "bundled:looped"
 
 
@@ -116,6 +118,14 @@ def build_parser() -> argparse.ArgumentParser:
     again.add_argument("--jobs", type=_positive, default=2, help="trainings at a time")
     again.add_argument("--seeds", type=_positive, default=3, help="of each variant, 1 to 3")
     again.add_argument("--prompts", type=_positive, default=24, help="measured on each model")
+
+    twins = commands.add_parser(
+        "twins", help="train small looped, deep and shallow models, compare them, write the page"
+    )
+    twins.add_argument("-o", "--output", required=True, metavar="DIR")
+    twins.add_argument("--jobs", type=_positive, default=2, help="trainings at a time")
+    twins.add_argument("--seeds", type=_positive, default=3, help="of each model, 1 to 3")
+    twins.add_argument("--examples", type=_positive, default=2000, help="for each hop count")
     return parser
 
 

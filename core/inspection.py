@@ -25,7 +25,11 @@ def _row_bytes(arch: Architecture, n_tokens: int) -> tuple[int, int, int]:
 
 def capture_bytes(checkpoint: Checkpoint, n_tokens: int, n_recurrences: int) -> int:
     """Bytes that a recording of everything allocates, as its arrays grow by doubling."""
-    arch = checkpoint.architecture
+    return recording_bytes(checkpoint.architecture, n_tokens, n_recurrences)
+
+
+def recording_bytes(arch: Architecture, n_tokens: int, n_recurrences: int) -> int:
+    """`capture_bytes` of an architecture."""
     layer, answers, state = _row_bytes(arch, n_tokens)
     return (
         rows_allocated(n_recurrences * arch.n_block) * layer

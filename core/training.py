@@ -39,10 +39,9 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.families.native import config_of
 from loopscope.core.model import LoopedModel
 from loopscope.core.tasks.hops import VOCABULARY, make_batch
+from loopscope.core.twin_results import Kind
 
 STATE_FILE = "training-state.pt"
-Kind = Literal["looped", "deep", "shallow"]
-KINDS: tuple[Kind, ...] = ("looped", "deep", "shallow")
 
 
 def default_architecture(

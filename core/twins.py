@@ -11,16 +11,12 @@ parameters, and does it by looping, since the shallow one cannot (Saunshi et al.
 from __future__ import annotations
 
 from loopscope.core.small_models import SmallModel
-from loopscope.core.training import KINDS, Kind, TrainingPlan, twin_architecture
+from loopscope.core.training import TrainingPlan, twin_architecture
+from loopscope.core.twin_results import KINDS, NAMES, Kind
 
 D_MODEL, N_LETTERS, HOPS = 48, 8, 4
 TRAINED_RECURRENCES = 12
 STEPS = 10_000
-NAMES: dict[Kind, str] = {
-    "looped": "looped",
-    "deep": "deep, as many layers",
-    "shallow": "shallow, one pass",
-}
 # Passes that the last answer takes: recurrences of the looped model, as deep as the deep one is.
 PASSES: dict[Kind, int] = {"looped": 0, "deep": HOPS, "shallow": 1}
 

@@ -1,0 +1,194 @@
+"""`loopscope twins`: train the small twins that are missing, evaluate all, write the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from loopscope.core.checkpoint import bundled_names
+from loopscope.core.inspection import count, size
+from loopscope.core.loading import load
+from loopscope.core.small_models import folder_of
+from loopscope.core.twin_results import (
+    FAR,
+    KINDS,
+    NAMES,
+    NEAR,
+    Kind,
+    TwinResult,
+    Verdict,
+    verdict,
+)
+from loopscope.core.twin_study import twin_result
+from loopscope.core.twins import D_MODEL, HOPS, N_LETTERS, STEPS, TWINS
+
+Report = Callable[[float, str], None]
+RESULTS = "results.json"
+PAGE = "looped-deep-shallow.md"
+# The bundled three: hop counts, and the recurrences at which the looped one is as deep as the deep.
+BUNDLED_HOPS = (1, 2, 3, 4, 5, 6)
+BUNDLED_RECURRENCES, SMALL_RECURRENCES = 6, HOPS
+
+
+def evaluate_all(
+    root: Path, seeds: Sequence[int], examples: int, report: Report
+) -> tuple[dict[Kind, TwinResult], dict[Kind, list[TwinResult]]]:
+    """Evaluate the bundled three and every small one."""
+    bundled: list[tuple[Kind, int]] = [(k, -1) for k in KINDS if k in bundled_names()]
+    todo = bundled + [(k, s) for k in KINDS for s in seeds]
+    shipped: dict[Kind, TwinResult] = {}
+    small: dict[Kind, list[TwinResult]] = {kind: [] for kind in KINDS}
+    for i, (kind, seed) in enumerate(todo):
+        ships = seed < 0
+        model = next(m for m in TWINS if m.key == kind)
+        loaded = load(f"bundled:{kind}" if ships else str(folder_of(model, seed, root)), "cpu")
+        loops = BUNDLED_RECURRENCES if ships else SMALL_RECURRENCES
+
+        def tell(share: float, i: int = i, kind: str = kind) -> None:
+            report((i + share) / len(todo), f"evaluating {kind}")
+
+        result = twin_result(
+            loaded,
+            kind,
+            max(seed, 0),
+            hops=BUNDLED_HOPS if ships else tuple(range(1, HOPS + 1)),
+            recurrences=loops if kind == "looped" else 1,
+            n_examples=examples,
+            n_letters=8 if ships else N_LETTERS,
+            report=tell,
+        )
+        if ships:
+            shipped[kind] = result
+        else:
+            small[kind].append(result)
+    return shipped, small
+
+
+def write_page(
+    shipped: dict[Kind, TwinResult], small: dict[Kind, list[TwinResult]], folder: Path
+) -> Path:
+    """Write the figure, the numbers and the page into ``folder``."""
+    from loopscope.widgets.figures.twins import accuracy_figure
+
+    images = folder / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    figure = accuracy_figure(shipped, small)
+    for suffix in ("png", "pdf"):
+        figure.savefig(images / f"twins-accuracy.{suffix}", dpi=200)
+    every = [r.as_json() for r in (*shipped.values(), *(r for rs in small.values() for r in rs))]
+    (folder / RESULTS).write_text(json.dumps(every, indent=1) + "\n", encoding="utf-8")
+    page = folder / PAGE
+    page.write_text(page_text(shipped, small), encoding="utf-8")
+    return page
+
+
+def page_text(shipped: dict[Kind, TwinResult], small: dict[Kind, list[TwinResult]]) -> str:
+    """The page: what was asked, what was found, and over how many seeds."""
+    n_seeds = max((len(results) for results in small.values()), default=0)
+    lines = [
+        "# Looped, deep and shallow",
+        "",
+        "Made by `loopscope twins -o DIR`. One block run again and again is said to do the work of "
+        "as many separate layers (Saunshi et al., arXiv 2502.17416). Asked here of three models "
+        "on one task, pointer chasing, with the same data, schedule, seeds and number of steps:",
+        "",
+        "- **looped**: prelude 1, a block of 2 layers run again and again, coda 1; input injection "
+        "and a norm on the state;",
+        "- **deep**: as many layers as the looped model runs for the largest hop count, each with "
+        "weights of its own; no injection, no norm between them; read out for training after every "
+        "second layer, where the looped model is read out after a recurrence;",
+        "- **shallow**: the looped model, parameter for parameter, with a single pass.",
+        "",
+        f"**Expected:** the looped one within {100 * NEAR:.0f} points of the deep one on every hop "
+        f"count, where the shallow one is at least {100 * FAR:.0f} points below it on the hop "
+        "count that is hardest for it.",
+        "",
+        "![Accuracy by hop count](images/twins-accuracy.png)",
+        "",
+        "## The bundled three",
+        "",
+        *_table([shipped[kind] for kind in KINDS if kind in shipped]),
+        "",
+        *_words(shipped, "one training seed"),
+        "## Small ones, every seed",
+        "",
+        f"{HOPS} hops over {N_LETTERS} letters, width {D_MODEL}, {STEPS:,} steps.",
+        "",
+        *_table([result for kind in KINDS for result in small.get(kind, ())]),
+        "",
+        *_seed_words(small, n_seeds),
+        "## Limits",
+        "",
+        "One synthetic task at two sizes. The training target is an anytime one (after pass r, the "
+        "pointer min(r, hops) hops on), which tells every model to take one hop a pass: that the "
+        "looped model walks is taught. Equal steps are not equal operations: a step of the looped "
+        "model runs 6.5 recurrences on average (10.5 in the finishing phase), one of the deep "
+        "model at most as many passes as it has, one of the shallow model one. Evaluated on single "
+        "cycles, where k hops of n are n − k hops the other way round: the largest hop count need "
+        "not be the hardest. Intervals are 95 % Wilson intervals over examples of one model; "
+        "between seeds see every row.",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _table(results: list[TwinResult]) -> list[str]:
+    if not results:
+        return ["Nothing was evaluated."]
+    hops = [c.hops for c in results[0].accuracy]
+    heads = [f"{k} hop{'s' * (k > 1)}" for k in hops]
+    several = len({r.seed for r in results}) > 1
+    rows = [
+        f"| model |{' seed |' if several else ''} R | parameters | layers run | FLOPs per token | "
+        f"weights, recording | {' | '.join(heads)} |",
+        "|---" * (7 + len(hops) - (0 if several else 1)) + "|",
+    ]
+    for r in results:
+        cells = " | ".join(f"{c.value:.3f} ({c.low:.3f}–{c.high:.3f})" for c in r.accuracy)
+        seed = f" {r.seed} |" if several else ""
+        rows.append(
+            f"| {NAMES[r.kind]} |{seed} {r.recurrences} | {count(r.parameters)} | "
+            f"{r.effective_depth} | {count(r.flops)} | {size(r.weights_bytes)}, "
+            f"{size(r.states_bytes)} | {cells} |"
+        )
+    chance = " | ".join(f"{c.chance:.3f}" for c in results[0].accuracy)
+    rows.append("| guessing |" + (" |" if several else "") + " | | | | | " + chance + " |")
+    return rows
+
+
+def _words(results: dict[Kind, TwinResult], over: str) -> list[str]:
+    if any(kind not in results for kind in KINDS):
+        return ["Not all three are there.", ""]
+    v = verdict(results)
+    looped, deep = results["looped"], results["deep"]
+    return [
+        f"**Found** ({over}): {_verdict_words(v)} The looped model has "
+        f"{looped.parameters / deep.parameters:.2f} times the parameters of the deep one. "
+        + ("**Holds here.**" if v.holds else "**Does not hold here.**"),
+        "",
+    ]
+
+
+def _verdict_words(v: Verdict) -> str:
+    gap = 100 * v.worst_gap
+    near = (
+        f"the looped model is at worst {abs(gap):.1f} points "
+        f"{'below' if gap < 0 else 'above'} the deep one"
+    )
+    far = f"on {v.hardest} hops, the shallow one's worst, {v.looped:.3f} against {v.shallow:.3f}"
+    return f"{near}; {far} ({100 * (v.looped - v.shallow):.1f} points)."
+
+
+def _seed_words(small: dict[Kind, list[TwinResult]], n_seeds: int) -> list[str]:
+    seeds = sorted({r.seed for results in small.values() for r in results})
+    found = []
+    for seed in seeds:
+        three = {k: r for k in KINDS for r in small.get(k, ()) if r.seed == seed}
+        if len(three) == len(KINDS):
+            found.append((seed, verdict(three)))
+    if not found:
+        return ["Not all three are there for any seed.", ""]
+    lines = [f"- seed {seed}: {_verdict_words(v)}" for seed, v in found]
+    held = sum(v.holds for _, v in found)
+    lines += ["", f"**Holds in {held} of {len(found)} seeds.**", ""]
+    return lines
