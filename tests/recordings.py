@@ -99,6 +99,24 @@ def recording_of(states: np.ndarray) -> Recording:
     return recording
 
 
+def recording_of_layers(layers: np.ndarray, patterns: np.ndarray | None = None) -> Recording:
+    """A run whose layers left ``[R, L, T, d]``, with patterns ``[R, L, H, T, T]`` if given."""
+    n, n_layers, tokens, d = layers.shape
+    heads = 1 if patterns is None else patterns.shape[2]
+    like = synthetic_recording(
+        recurrences=0, n_block=n_layers, tokens=tokens, d=d - d % heads, heads=heads
+    )
+    capture = Capture(patterns is not None, False, False)
+    recording = Recording(like.info, np.zeros((tokens, d), np.float32), capture)
+    for r, layer in np.ndindex(n, n_layers):
+        state = layers[r, layer].astype(np.float32)
+        pattern = None if patterns is None else patterns[r, layer].astype(np.float32)
+        recording.append_layer(LayerState(r + 1, layer, state, pattern))
+        if layer == n_layers - 1:
+            recording.append_end(state, None, None)
+    return recording
+
+
 def _causal(scores: np.ndarray) -> np.ndarray:
     t = scores.shape[-1]
     scores = np.where(np.tril(np.ones((t, t), bool)), scores, -np.inf)

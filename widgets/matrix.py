@@ -34,6 +34,9 @@ LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 CENTRE = Qt.AlignmentFlag.AlignCenter
 
+# Pixels of a group of rows or columns that has a line after it.
+LEAST_GROUP = 12.0
+
 Place = tuple[str, int, int]
 NOWHERE: Place = ("", -1, -1)
 
@@ -259,6 +262,7 @@ class Matrix(QWidget):
         painter.setFont(self._label_font())
         self._draw_labels(painter, self.content, self.layout_)
         self._draw_cells(painter, self.layout_)
+        self._draw_groups(painter, self.content, self.layout_)
         self._draw_side(painter, self.content, self.layout_)
         self._draw_title(painter, self.content, self.layout_)
         self._draw_marks(painter, self.content, self.layout_)
@@ -329,7 +333,7 @@ class Matrix(QWidget):
         """Row and column labels; those that would touch the cursor's give way to it."""
         row = self.cursor_row if _among(self.cursor_row, content.n_rows) else None
         column = self.cursor_column if _among(self.cursor_column, content.n_columns) else None
-        rows = labelled(content.n_rows, where.row_stride, content.number_rows)
+        rows = labelled(content.n_rows, where.row_stride, content.number_rows, content.first_row)
         columns = labelled(
             content.n_columns, where.column_stride, content.number_columns, content.first_number
         )
@@ -410,6 +414,20 @@ class Matrix(QWidget):
         # Cells smaller than a pixel are averaged: dropping some could hide the odd one.
         painter.drawImage(whole, self._averaged(whole, ratio) if fine else self._image)
         painter.restore()
+
+    def _draw_groups(self, painter: QPainter, content: Content, where: Layout) -> None:
+        """Lines between groups of rows and of columns that are wide enough for one."""
+        cells, across, down = where.cells, content.column_group, content.row_group
+        painter.setPen(QPen(QColor(self.theme.panel), 1))
+        if across and across * where.column_width >= LEAST_GROUP:
+            for i in range(across, content.n_columns, across):
+                x = where.column(i).left()
+                painter.drawLine(QPointF(x, cells.top()), QPointF(x, cells.bottom()))
+        if down and down * where.row_height >= LEAST_GROUP:
+            for i in range(down, content.n_rows, down):
+                y = where.row(i).top()
+                if cells.top() < y < cells.bottom():
+                    painter.drawLine(QPointF(cells.left(), y), QPointF(cells.right(), y))
 
     def _averaged(self, whole: QRectF, ratio: float) -> QImage:
         size = (whole.size() * ratio).toSize()

@@ -36,9 +36,10 @@ class Content:
 
     scrolls : rows keep a readable height and scroll; otherwise all rows are shown.
     side : headers of the columns of numbers beside it.
-    row_strides : steps at which rows may be labelled when not all labels fit.
+    row_strides, column_strides : steps at which they may be labelled when not all labels fit.
     number_columns, number_rows : labels are numbers, so thinning keeps the round ones; columns
-        count from ``first_number``, rows from 1.
+        count from ``first_number``, rows from ``first_row``.
+    row_group, column_group : how many belong together, with a line after each group; 0 for none.
     """
 
     n_rows: int
@@ -55,6 +56,10 @@ class Content:
     number_columns: bool = False
     number_rows: bool = False
     first_number: int = 1
+    first_row: int = 1
+    column_strides: tuple[int, ...] = STEPS
+    row_group: int = 0
+    column_group: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,9 @@ def lay_out(
         row_labels=QRectF(left - 4 - label_width, top, label_width, size[1]),
         row_stride=stride_for(line, row_height, content.row_strides),
         column_labels=QRectF(left, cells.bottom() + 2, size[0], label_height),
-        column_stride=stride_for(line if upright else longest + 8, column_width, STEPS),
+        column_stride=stride_for(
+            line if upright else longest + 8, column_width, content.column_strides
+        ),
         upright=upright,
         bar=QRectF(side_left + side_total, top, BAR, max(size[1], min(tall, 160.0))),
         side=tuple(

@@ -41,7 +41,7 @@ class PatternMeasure:
     identical : the value of two equal patterns (0 for a distance, 1 for the cosine).
     """
 
-    key: MeasureKey
+    key: str
     label: str
     formula: Formula
     identical: float
@@ -78,7 +78,7 @@ class PatternMeasure:
 
 
 _SOURCE = "arXiv 2604.11791"
-MEASURES: dict[MeasureKey, PatternMeasure] = {
+MEASURES: dict[str, PatternMeasure] = {
     m.key: m
     for m in (
         PatternMeasure(

@@ -1,0 +1,227 @@
+"""Similarity between all places of a run: the cycle shows as diagonals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from loopscope.core.measures.similarity import (
+    CONTRAST,
+    F64,
+    PLACE_MEASURES,
+    Cycle,
+    Key,
+    PlaceMeasure,
+    cycle,
+)
+from loopscope.core.measures.similarity_map import missing_reason, places_of, similarity_map
+from loopscope.core.recording import Recording
+from loopscope.core.selection import Selection
+from loopscope.core.views.base import Table, ViewData, option
+from loopscope.core.views.heads import NO_RUN, SCALE_LABELS, Scale
+from loopscope.core.views.places import Places
+
+Order = Literal["depth", "layer"]
+# A contrast below this share of the measure's range tells no layers apart: all of them may have
+# ended at one point.
+LEAST_CONTRAST = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of the similarity map."""
+
+    measure: Key = option(
+        "cka_debiased",
+        "Measure",
+        "How two places are compared; formulas are under Σ",
+        labels={
+            "cka_debiased": "CKA, debiased: states up to rotation",
+            "cka": "CKA: reads high when tokens are few",
+            "cosine": "mean cosine of states",
+            "attention": "attention distance",
+        },
+    )
+    order: Order = option(
+        "depth",
+        "Order",
+        "Along effective depth a cycle shows as diagonals, by layer as blocks",
+        labels={"depth": "by recurrence: along effective depth", "layer": "by layer"},
+    )
+    scale: Scale = option("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data(ViewData):
+    """The map. ``N`` places.
+
+    values : float64 ``[N, N]`` along effective depth, symmetric, in the unit of `measure`; NaN
+        where a number does not exist.
+    order : int64 ``[N]``, the place of each row and column as drawn.
+    measure : how `values` are measured.  far : the value drawn darkest.
+    cycle : whether equal layers are alike.
+    layer_names : of the block.  by : "depth" or "layer".
+    recurrence, layer : where the cursor was.
+    missing : what is missing when there is nothing to show, or "".
+    """
+
+    values: F64
+    places: Places
+    order: npt.NDArray[np.intp]
+    measure: PlaceMeasure
+    far: float
+    cycle: Cycle
+    layer_names: tuple[str, ...]
+    by: Order
+    recurrence: int
+    layer: int
+    missing: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label of each row and column as drawn."""
+        labels = self.places.labels
+        return tuple(labels[i] for i in self.order)
+
+    @property
+    def group(self) -> int:
+        """Rows that belong together: layers of a recurrence, or recurrences of a layer."""
+        layers = self.places.n_layers
+        return layers if self.by == "depth" else len(self.places.recurrences)
+
+    def drawn(self) -> F64:
+        """`values` in the order in which they are drawn."""
+        return self.values[np.ix_(self.order, self.order)]
+
+    def name(self, row: int) -> str:
+        """A place in words, such as "recurrence 7, layer 1"."""
+        at = self.places.at(int(self.order[row]))
+        return f"recurrence {at['recurrence']}, {self.layer_names[at['layer']]}"
+
+
+def compute(recording: Recording, selection: Selection, options: Options) -> Data:
+    """Compare all places of the run so far, over the shown tokens."""
+    measure = PLACE_MEASURES[options.measure]
+    tokens = selection.shown_tokens(recording.n_tokens)
+    missing = NO_RUN if not recording.n_recurrences else ""
+    missing = missing or missing_reason(recording, options.measure, tokens)
+    places = places_of(recording, options.measure, tokens)
+    if missing:
+        places = Places((), places.marks)
+        values = np.zeros((0, 0))
+    else:
+        values = similarity_map(recording, options.measure, tokens, places)
+    n_tokens = recording.n_tokens if options.measure == "attention" else len(tokens)
+    found = cycle(values, places.n_layers, measure.is_distance)
+    if not missing and not np.isfinite(values).any():
+        missing = f"No two places can be compared: {_absent(options.measure)}."
+    order = np.arange(len(places))
+    if options.order == "layer":
+        order = order.reshape(-1, places.n_layers).T.ravel()
+    return Data(
+        statement=missing
+        or _statement(recording, values, measure, found, places, n_tokens, options.measure),
+        formulas=(measure.formula, CONTRAST),
+        values=values,
+        places=places,
+        order=order,
+        measure=measure,
+        far=measure.bound(n_tokens)
+        if options.scale == "bound"
+        else measure.least_alike(values, n_tokens),
+        cycle=found,
+        layer_names=recording.info.architecture.layer_names,
+        by=options.order,
+        recurrence=selection.recurrence,
+        layer=selection.layer,
+        missing=missing,
+    )
+
+
+def _absent(key: Key) -> str:
+    """Why a place has no number."""
+    return {
+        "cka": "their states are not finite or the same at every token",
+        "cka_debiased": "their states are not finite, the same at every token, or have nothing "
+        "left when the bias is taken off",
+        "cosine": "their states are not finite or 0 at some token",
+        "attention": "their attention patterns are not finite",
+    }[key]
+
+
+def _statement(
+    recording: Recording, values: F64, measure: PlaceMeasure, found: Cycle, places: Places,
+    n_tokens: int, key: Key,
+) -> str:  # fmt: skip
+    """Say whether the cycle shows, with its numbers."""
+    over = f"{measure.label.lower().replace('cka', 'CKA')} over {_tokens(n_tokens)}"
+    if recording.info.architecture.deep and len(places.recurrences) == 1:
+        text = f"A deep model, run once: {_next(values):.3g} between a layer and the next ({over})"
+    else:
+        text = f"{_cycle_said(found, measure, n_tokens)} ({over})"
+    if places.step > 1:
+        text += f"; {places.said()}"
+    bad = ~np.isfinite(np.diagonal(values))
+    if bad.any():
+        text += f"; {bad.sum()} of {len(bad)} places have no number: {_absent(key)}"
+    elif key == "cka" and n_tokens < recording.states.shape[-1]:
+        text += f"; with {recording.states.shape[-1]} dimensions plain CKA reads high"
+    return text
+
+
+def _tokens(n: int) -> str:
+    return f"{n} token{'s' * (n > 1)}"
+
+
+def _next(values: F64) -> float:
+    """Mean over places that follow one another; NaN without any."""
+    beside = np.diagonal(values, 1)
+    beside = beside[np.isfinite(beside)]
+    return float(beside.mean()) if beside.size else float("nan")
+
+
+def _cycle_said(found: Cycle, measure: PlaceMeasure, n_tokens: int) -> str:
+    """Say whether the cycle shows, then the numbers."""
+    layers = len(found.by_layer)
+    if found.missing and np.isfinite(found.same):
+        return f"{found.missing}; {found.same:.3g} between recurrences"
+    if found.missing:
+        return found.missing
+    if not np.isfinite(found.contrast):
+        return "Too few places have a number to see a cycle"
+    span = abs(measure.identical - measure.bound(n_tokens))
+    if abs(found.contrast) < LEAST_CONTRAST * span:
+        text = "No layer can be told from another"
+    elif found.contrast <= 0 or not found.own:
+        text = "No cycle shows"
+    elif found.own == layers:
+        text = "The cycle shows"
+    else:
+        text = f"The cycle shows in {found.own} of {layers} layers"
+    return (
+        f"{text}: equal layers of different recurrences {found.same:.3g}, different layers "
+        f"{found.different:.3g}, contrast {found.contrast:.3g}"
+    )
+
+
+def table(data: Data) -> Table:
+    """One row for each pair of places, each pair once."""
+    f = data.measure.formula
+    columns = (
+        "recurrence",
+        "layer",
+        "other recurrence",
+        "other layer",
+        f"{f.name} [{f.unit}]",
+    )
+    return Table(columns, _table_rows(data))
+
+
+def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
+    places = [tuple(data.places.at(i).values()) for i in range(len(data.places))]
+    for i, j in zip(*np.tril_indices(len(data.values)), strict=True):
+        yield *places[i], *places[j], float(data.values[i, j])
