@@ -1,0 +1,196 @@
+"""Which layer of one model does the work of which place of another.
+
+Rows are places of a looped run along effective depth, ``(recurrence, layer)``; columns are places
+of the other model, such as the layers of a deep one. The similarity matrix between them says how
+alike their states are over the same tokens; what a bright matrix means is said by a baseline in
+which the prompts of one model are permuted, and by the best monotone alignment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from loopscope.core.measures.similarity import cka_of, cosine_matrix, holds_grams, kernels
+from loopscope.core.views.base import Formula
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.floating]
+
+ALIGNMENT = Formula(
+    "best monotone alignment",
+    "j(i), never falling, that maximises Σ_i S[i, j(i)]; of equal sums the nearest to the diagonal",
+    "place of the other model for each place of this one",
+    "dynamic programming, as in Needleman & Wunsch 1970 without gaps",
+)
+ALIGNED = Formula(
+    "aligned similarity", "(1/N) Σ_i S[i, j(i)] along the best monotone alignment", "unit of S",
+    "Loopscope",
+)  # fmt: skip
+BASELINE = Formula(
+    "permutation baseline",
+    "the same with the prompts of the other model permuted, positions kept; 95th percentile over "
+    "permutations",
+    "unit of S",
+    "permutation test",
+)
+HEAD_DISTANCE = Formula(
+    "head distance",
+    "mean over prompts of ‖A[r,l,h] − A′[j,h′]‖_F",
+    "0 = same, at most √(2T)",
+    "after arXiv 2604.11791, between two models",
+)
+
+
+def monotone_alignment(similarity: F64) -> I64:
+    """Return the best never-falling assignment of rows to columns.
+
+    Parameters
+    ----------
+    similarity
+        float64 ``[N, M]``, larger is more alike; NaN counts as the smallest there is.
+
+    Returns
+    -------
+    int64 ``[N]``: the column of each row, ``j(0) <= j(1) <= ...``, with the largest sum of
+    similarities. Columns may be left out and may be taken by several rows. Of assignments with
+    equal sums (within rounding) the one nearest to the diagonal is taken.
+    """
+    n, m = similarity.shape
+    finite = similarity[np.isfinite(similarity)]
+    low = float(finite.min()) if finite.size else 0.0
+    s = np.where(np.isfinite(similarity), similarity, low)
+    span = float(s.max() - s.min()) or 1.0
+    # Too small to change which sum is larger, enough to choose among equal ones.
+    rows = np.arange(n)[:, None] / max(n - 1, 1)
+    columns = np.arange(m)[None] / max(m - 1, 1)
+    s = s - 1e-9 * span * np.abs(rows - columns)
+    best = np.empty((n, m))
+    came = np.zeros((n, m), np.int64)
+    best[0] = s[0]
+    for i in range(1, n):
+        # The best of columns up to j of the row before.
+        top = np.maximum.accumulate(best[i - 1])
+        first = np.r_[True, best[i - 1][1:] > top[:-1]]
+        came[i] = np.maximum.accumulate(np.where(first, np.arange(m), 0))
+        best[i] = s[i] + top
+    path = np.empty(n, np.int64)
+    path[-1] = int(best[-1].argmax())
+    for i in range(n - 1, 0, -1):
+        path[i - 1] = came[i, path[i]]
+    return path
+
+
+def aligned(similarity: F64, path: I64) -> float:
+    """Mean similarity along an alignment; rows without a number left out, NaN without any."""
+    values = similarity[np.arange(len(path)), path]
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Correspondence:
+    """How alike the places of two models are, and what that is worth.
+
+    values : float64 ``[N, M]``.  path : int64 ``[N]``, `monotone_alignment`.
+    aligned : mean similarity along it.
+    baseline : float64 ``[P]``, the same for permuted prompts, each with its own best alignment.
+    level : float64 ``[M]``, 95th percentile over permutations and rows of the permuted
+        similarities of each column; NaN without permutations.
+    """
+
+    values: F64
+    path: I64
+    aligned: float
+    baseline: F64
+    level: F64
+
+    @property
+    def above(self) -> bool:
+        """Whether the alignment is better than 95 of 100 permuted ones."""
+        return len(self.baseline) > 0 and self.aligned > float(np.percentile(self.baseline, 95))
+
+    @property
+    def drop(self) -> float:
+        """How far the aligned similarity lies above the baseline's 95th percentile; NaN without."""
+        if not len(self.baseline):
+            return float("nan")
+        return self.aligned - float(np.percentile(self.baseline, 95))
+
+
+def correspondence(
+    xs: Sequence[Floats],
+    ys: Sequence[Floats],
+    *,
+    measure: str = "cka_debiased",
+    n_prompts: int,
+    permutations: int = 20,
+    seed: int = 0,
+    report: Callable[[float], None] = lambda share: None,
+) -> Correspondence:
+    """Compare every place of one model with every place of another.
+
+    Parameters
+    ----------
+    xs, ys
+        ``N`` states ``[P m, d1]`` and ``M`` states ``[P m, d2]``: ``m`` tokens of each of ``P``
+        prompts, one prompt after the other, the same tokens in both.
+    measure
+        "cka_debiased", "cka" or "cosine" (which needs ``d1 = d2``).
+    n_prompts
+        ``P``; the baseline permutes which prompt of ``xs`` goes with which of ``ys``, positions
+        kept, so that what all prompts have in common stays in it.
+    """
+    rng = np.random.default_rng(seed)
+    per_prompt = len(xs[0]) // n_prompts
+    orders = []
+    for _ in range(permutations if n_prompts > 1 else 0):
+        order = rng.permutation(n_prompts)
+        orders.append((order[:, None] * per_prompt + np.arange(per_prompt)).ravel())
+    total = 1 + len(orders)
+    if measure == "cosine":
+
+        def of(rows: I64 | None) -> F64:
+            return cosine_matrix(xs, ys if rows is None else [y[rows] for y in ys])
+    else:
+        grams = holds_grams(len(xs[0]), max(xs[0].shape[1], ys[0].shape[1]))
+        a = kernels(xs, grams)
+
+        def of(rows: I64 | None) -> F64:
+            b = kernels(ys if rows is None else [y[rows] for y in ys], grams)
+            return cka_of(a, b, a.dots(b), measure == "cka_debiased")
+
+    values = of(None)
+    report(1 / total)
+    path = monotone_alignment(values)
+    permuted = np.empty((len(orders), *values.shape))
+    baseline = np.empty(len(orders))
+    for i, rows in enumerate(orders):
+        permuted[i] = of(rows)
+        baseline[i] = aligned(permuted[i], monotone_alignment(permuted[i]))
+        report((i + 2) / total)
+    level = (
+        np.nanpercentile(permuted, 95, axis=(0, 1))
+        if len(orders) and np.isfinite(permuted).any()
+        else np.full(values.shape[1], np.nan)
+    )
+    return Correspondence(values, path, aligned(values, path), baseline, level)
+
+
+def head_distances(a: Sequence[Floats], b: Sequence[Floats]) -> F64:
+    """Mean over prompts of the Frobenius distance between heads' patterns.
+
+    ``a``, ``b`` hold one array for each prompt, ``[N, T, T]`` and ``[M, T, T]`` of the same tokens;
+    ``T`` may differ between prompts. Returns float64 ``[N, M]``.
+    """
+    total = np.zeros((len(a[0]), len(b[0])))
+    for x, y in zip(a, b, strict=True):
+        p = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
+        q = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        squares = np.square(p).sum(1)[:, None] + np.square(q).sum(1)[None] - 2 * p @ q.T
+        total += np.sqrt(np.maximum(squares, 0.0))
+    return np.asarray(total / len(a))

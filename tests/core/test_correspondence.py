@@ -1,0 +1,205 @@
+"""Correspondence between two models where the answer is known."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models import random_model, tiny_architecture, tiny_checkpoint
+
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.loading import Loaded, load
+from loopscope.core.measures.correspondence import (
+    aligned,
+    correspondence,
+    head_distances,
+    monotone_alignment,
+)
+from loopscope.core.measures.similarity import cka_matrix
+from loopscope.core.model import LoopedModel
+from loopscope.core.native_folder import save_native
+from loopscope.core.place_states import chosen_positions, place_states, same_tokens
+from loopscope.core.tasks.hops import make_batch
+from loopscope.core.tokenizer import Prompt
+from loopscope.core.training import twin_architecture
+
+R, L = 4, 2
+
+
+def best_by_trying_all(s: np.ndarray) -> float:
+    n, m = s.shape
+    paths = (p for p in itertools.product(range(m), repeat=n) if list(p) == sorted(p))
+    return max(float(s[np.arange(n), list(p)].sum()) for p in paths)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_alignment_is_the_best_of_all_monotone_ones(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    s = rng.normal(size=(rng.integers(1, 6), rng.integers(1, 6)))
+    path = monotone_alignment(s)
+    assert (np.diff(path) >= 0).all()
+    assert s[np.arange(len(s)), path].sum() == pytest.approx(best_by_trying_all(s))
+
+
+def test_of_equal_alignments_the_diagonal_is_taken() -> None:
+    assert monotone_alignment(np.ones((5, 5))).tolist() == [0, 1, 2, 3, 4]
+    path = monotone_alignment(np.zeros((3, 7)))
+    assert path.tolist() == [0, 3, 6]
+    s = np.full((3, 3), np.nan)
+    s[1, 1] = 1.0
+    assert monotone_alignment(s).tolist() == [0, 1, 2]
+    assert aligned(s, np.array([0, 1, 2])) == 1.0
+    assert np.isnan(aligned(s[:1], np.array([0])))
+
+
+def looped_and_deep(folder: Path, order: list[int] | None = None) -> tuple[Loaded, Loaded]:
+    """A looped model without injection, and a deep one whose layers are copies of its block's.
+
+    ``order`` says which pass of the loop stands where in the deep model.
+    """
+    arch = tiny_architecture(
+        injection="none", initial_state="embedding", closing_norm=False, n_block=L
+    )
+    looped = random_model(arch, seed=3)
+    deep_arch = replace(twin_architecture("deep", R, d_model=16), n_block=R * L)
+    deep = LoopedModel(deep_arch)
+    own = looped.state_dict()
+    places = order or list(range(R * L))
+
+    def source(name: str) -> str:
+        if not name.startswith("block."):
+            return name
+        _, i, rest = name.split(".", 2)
+        return f"block.{places[int(i)] % L}.{rest}"
+
+    deep.load_state_dict({name: own[source(name)] for name in deep.state_dict()})
+    save_native(folder / "looped", looped)
+    save_native(folder / "deep", deep)
+    return load(str(folder / "looped"), "cpu"), load(str(folder / "deep"), "cpu")
+
+
+def prompts_of(loaded: Loaded, n: int = 12) -> list[Prompt]:
+    batch = make_batch(np.random.default_rng(0), np.full(n, 2), n_letters=5)
+    return [loaded.tokenizer.from_ids(tuple(row.tolist())) for row in batch.tokens]
+
+
+def test_a_deep_model_made_of_copies_is_the_loop_itself(tmp_path: Path) -> None:
+    looped, deep = looped_and_deep(tmp_path)
+    with torch.inference_mode():
+        tokens = torch.tensor([prompts_of(looped)[0].token_ids])
+        assert torch.equal(looped.model(tokens, R), deep.model(tokens, 1))
+    prompts = prompts_of(looped)
+    where = chosen_positions([len(p.token_ids) for p in prompts])
+    a = place_states(looped, prompts, R, where)
+    b = place_states(deep, prompts, 1, where)
+    np.testing.assert_allclose(a.states, b.states, atol=1e-5)
+    for measure in ("cka", "cka_debiased", "cosine"):
+        found = correspondence(
+            list(a.states), list(b.states), measure=measure, n_prompts=len(prompts)
+        )
+        np.testing.assert_allclose(np.diagonal(found.values), 1.0, atol=1e-5)
+        assert found.path.tolist() == list(range(R * L))
+        assert found.aligned == pytest.approx(1.0, abs=1e-5)
+        assert found.above
+        assert found.baseline.max() < 0.99
+    distances = head_distances(a.patterns, b.patterns)
+    np.testing.assert_allclose(np.diagonal(distances), 0.0, atol=1e-5)
+    heads = looped.architecture.layer.n_heads
+    assert (distances.argmin(1) == np.arange(R * L * heads)).all()
+
+
+def test_shuffled_layers_are_found_where_they_are() -> None:
+    """The states of one model, its places in another order: the matrix is that permutation."""
+    rng = np.random.default_rng(1)
+    states = [rng.normal(size=(60, 8)) for _ in range(6)]
+    order = [2, 0, 1, 5, 3, 4]
+    rotation = np.linalg.qr(rng.normal(size=(8, 8)))[0]
+    shuffled = [3.0 * states[i] @ rotation for i in order]
+    found = correspondence(states, shuffled, n_prompts=12)
+    best = found.values.argmax(1)
+    assert [order[j] for j in best] == list(range(6))
+    np.testing.assert_allclose(found.values[np.arange(6), best], 1.0, atol=1e-6)
+    # No monotone path follows a shuffled order all the way.
+    assert found.aligned < 0.8
+
+
+def test_the_baseline_keeps_what_all_prompts_have_in_common() -> None:
+    """States that depend on the position alone are alike whichever prompts are put together."""
+    rng = np.random.default_rng(2)
+    position = rng.normal(size=(5, 16))
+    xs, ys = (
+        [np.tile(position, (20, 1)) + 0.01 * rng.normal(size=(100, 16)) for _ in range(3)]
+        for _ in range(2)
+    )
+    found = correspondence(xs, ys, n_prompts=20)
+    assert found.values.min() > 0.99  # a bright matrix that means nothing
+    assert abs(found.drop) < 1e-4
+    # States that depend on the prompt are not.
+    content = [rng.normal(size=(100, 16)) for _ in range(3)]
+    own = correspondence(content, content, n_prompts=20)
+    assert own.above
+    assert own.drop > 0.8
+    assert own.level.max() < 0.3
+
+
+def test_one_prompt_has_no_baseline() -> None:
+    states = [np.random.default_rng(i).normal(size=(9, 4)) for i in range(2)]
+    found = correspondence(states, states, n_prompts=1)
+    assert len(found.baseline) == 0
+    assert not found.above
+    assert np.isnan(found.drop)
+    assert np.isnan(found.level).all()
+
+
+def test_values_are_those_of_the_similarity_measures() -> None:
+    rng = np.random.default_rng(5)
+    xs = [rng.normal(size=(40, 7)) for _ in range(3)]
+    ys = [rng.normal(size=(40, 5)) for _ in range(2)]
+    found = correspondence(xs, ys, measure="cka", n_prompts=8, permutations=3)
+    np.testing.assert_allclose(found.values, cka_matrix(xs, ys))
+    assert found.values.shape == (3, 2)
+    assert len(found.baseline) == 3
+    with pytest.raises(ValueError, match=r".+"):
+        correspondence(xs, ys, measure="cosine", n_prompts=8)  # widths differ
+
+
+def test_head_distances_by_hand() -> None:
+    rng = np.random.default_rng(7)
+    a = [rng.random((2, 4, 4)), rng.random((2, 3, 3))]
+    b = [rng.random((3, 4, 4)), rng.random((3, 3, 3))]
+    found = head_distances(a, b)
+    for i, j in np.ndindex(2, 3):
+        by_hand = np.mean([np.linalg.norm(x[i] - y[j]) for x, y in zip(a, b, strict=True)])
+        assert found[i, j] == pytest.approx(by_hand)
+
+
+def test_positions_are_the_same_for_both_models_and_bounded() -> None:
+    first, again = chosen_positions([10, 20, 30]), chosen_positions([10, 20, 30])
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert {len(p) for p in first} == {10}
+    few = chosen_positions([50] * 100, most=200)
+    assert {len(p) for p in few} == {2}
+    assert all((np.diff(p) > 0).all() for p in few)
+    assert {len(p) for p in chosen_positions([5] * 10, most=3)} == {1}
+
+
+def test_prompts_that_are_read_differently_are_refused(tmp_path: Path) -> None:
+    a = [Prompt("abc", (1, 2, 3), ("a", "b", "c"))]
+    with pytest.raises(LoopscopeError, match="“abc” as 3 and 2 tokens"):
+        same_tokens(a, [Prompt("abc", (1, 2), ("ab", "c"))])
+    same_tokens(a, a)
+
+
+def test_progress_reaches_the_end(tmp_path: Path) -> None:
+    loaded = load(str(tiny_checkpoint(tmp_path / "m")), "cpu")
+    prompts = prompts_of(loaded, 3)
+    shares: list[float] = []
+    where = chosen_positions([len(p.token_ids) for p in prompts])
+    found = place_states(loaded, prompts, 2, where, patterns=False, report=shares.append)
+    assert shares == [1 / 3, 2 / 3, 1.0]
+    assert found.patterns == ()
+    assert found.states.shape == (4, 3 * 18, 16)
