@@ -1,0 +1,298 @@
+"""Which runs there are, which one is shown and which one stands beside it.
+
+The tree of runs with everything that the user may do to it: branch, show, put beside, name, delete,
+undo. It asks the runner and never waits; what the worker answers is taken up by `frame` of the
+bench, through ``wait``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from loopscope.app.run_tree import Change, History, Run, RunTree
+from loopscope.core.interventions.base import Intervention
+from loopscope.core.interventions.states import Source
+from loopscope.core.pairing import Pace, Pairing
+from loopscope.core.runner import Runner, RunRequest
+from loopscope.core.selection import Selection
+
+Wait = Callable[[Future[Any], Callable[[Future[Any]], None]], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Companion:
+    """The run beside the one shown.
+
+    stepper : the run.  name : what it is called.  run : its place in the tree; None for a run of
+    another model.
+    """
+
+    stepper: Any
+    name: str
+    run: Run | None = None
+
+
+class Runs(QObject):
+    """The runs of one bench.
+
+    Signals
+    -------
+    changed()
+        The tree, a name, the run shown or the one beside is another.
+    shown(object)
+        A `Run` was asked to be shown; its cursor goes with it.
+    message(str)
+        Something to say in the status line.
+    """
+
+    changed = Signal()
+    shown = Signal(object)
+    message = Signal(str)
+
+    def __init__(self, runner: Runner, wait: Wait, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.runner, self._wait = runner, wait
+        self.tree, self.history = RunTree(), History()
+        self.current: Run | None = None
+        self.companion: Companion | None = None
+        self.pace: Pace = "depth"
+        # The cursor of the run beside, where each goes at its own pace.
+        self.cursor_beside = Selection()
+
+    # ---- what the bench says ----
+    def take_in(self, stepper: Any, request: RunRequest, cursor: Selection) -> None:
+        """The runner shows this run now; one that is new begins a tree of its own."""
+        if self.current is not None:
+            self.current.cursor = cursor
+        run = self.tree.of(stepper)
+        if run is None:
+            before = self.current if self.current in self.tree.runs else None
+            run = self.tree.add(stepper, request)
+            if before is not None:
+                self._note(f"{run.name}", before, run)
+            self._drop_surplus(run)
+        self.current = run
+        if self.companion is not None and self.companion.run is run:
+            self.companion = None
+            self.runner.set_beside(None)
+        self._pair()
+        self.changed.emit()
+
+    def forget(self) -> None:
+        """Drop all runs; they belong to a model that is no longer loaded."""
+        self.tree.forget()
+        self.history.clear()
+        self.current = None
+        if self.companion is not None and self.companion.run is not None:
+            self.companion = None
+        self.changed.emit()
+
+    def check_companion(self) -> None:
+        """Notice that the runner has let go of the run beside (its model has gone)."""
+        if self.companion is not None and self.runner.beside is None:
+            self.companion = None
+            self.changed.emit()
+
+    # ---- showing ----
+    def show(self, run: Run) -> None:
+        """Make ``run`` the one that is shown; if it stands beside, the two change places."""
+        if run is self.current or run not in self.tree.runs:
+            return
+        before = self.current
+        swap = self.companion is not None and self.companion.run is run
+        self.runner.resume(run.stepper)
+        self.current = run
+        self.shown.emit(run)
+        if swap and before is not None:
+            self.put_beside(before)
+        else:
+            self._pair()
+        self.changed.emit()
+
+    def put_beside(self, run: Run | None) -> None:
+        """Draw ``run`` beside the one shown; None shows that one alone."""
+        if run is None:
+            self.companion = None
+            self.runner.set_beside(None)
+        elif run is not self.current:
+            self.companion = Companion(run.stepper, run.name, run)
+            self._pair()
+        self.changed.emit()
+
+    def put_model_beside(self, stepper: Any, name: str) -> None:
+        """Draw a run of another model beside the one shown."""
+        self.companion = Companion(stepper, name)
+        self._pair()
+        self.changed.emit()
+
+    def set_pace(self, pace: Pace) -> None:
+        """How the run beside follows the one shown."""
+        self.pace = pace
+        self._pair()
+        self.changed.emit()
+
+    @property
+    def pairing(self) -> Pairing | None:
+        """How the two runs go together; None when one is shown alone."""
+        if self.current is None or self.companion is None:
+            return None
+        one = self.current.stepper.recording.info.architecture
+        other = self.companion.stepper.recording.info.architecture
+        return Pairing(one, other, self.pace)
+
+    def _pair(self) -> None:
+        pairing = self.pairing
+        if pairing is not None and self.companion is not None:
+            self.runner.set_beside(self.companion.stepper, pairing)
+
+    # ---- branching ----
+    def branch(self, cuts: tuple[Intervention, ...]) -> None:
+        """Cut a branch off the run shown, run it as far and draw it beside its parent."""
+        parent = self.current
+        if parent is None:
+            self.message.emit("There is no run to cut into yet")
+            return
+        stepper, layers = parent.stepper, parent.stepper.recording.layers_done
+
+        def done(future: Future[Any]) -> None:
+            if future.cancelled():
+                return
+            if (error := future.exception()) is not None:
+                self.message.emit(str(error))
+                return
+            if parent not in self.tree.runs:
+                return  # its model has gone meanwhile
+            branch = self.tree.add(future.result(), parent.request, parent)
+            self._drop_surplus(branch)
+            self._note(branch.name, parent, branch, made=True)
+            self._show_branch(branch, parent)
+            self.runner.advance(max(layers - branch.stepper.recording.layers_done, 0))
+
+        self._wait(self.runner.call(lambda loaded, _: stepper.branch(cuts)), done)
+
+    def _show_branch(self, branch: Run, parent: Run) -> None:
+        self.show(branch)
+        self.put_beside(parent)
+
+    def source_of(self, run: Run, recurrence: int, layer: int) -> Source | None:
+        """Return a place of a run as data, from which its state can be made again.
+
+        None where it has not been run or its start was given as an array.
+        """
+        recording = run.stepper.recording
+        info = recording.info
+        if not 0 <= recurrence <= recording.n_recurrences or info.start == "given":
+            return None
+        return Source(
+            token_ids=info.token_ids,
+            prompt=info.prompt,
+            seed=info.seed,
+            start=info.start if info.start in ("zeros", "random") else "default",
+            start_scale=info.start_scale,
+            recurrence=recurrence,
+            layer=layer,
+            interventions=info.interventions,
+        )
+
+    # ---- names, deleting, undo ----
+    def rename(self, run: Run, name: str) -> None:
+        """Give a run a name; it is kept for good then."""
+        before, was = run.name, run.named
+
+        def give(text: str, named: bool) -> None:
+            run.name, run.named = text, named
+            if self.companion is not None and self.companion.run is run:
+                self.companion = Companion(run.stepper, text, run)
+            self.changed.emit()
+
+        give(name, True)
+        self.history.note(
+            Change(f"name {name}", lambda: give(before, was), lambda: give(name, True))
+        )
+        self.changed.emit()
+
+    def delete(self, run: Run) -> None:
+        """Delete a run and its branches; another is shown when it was among them."""
+        gone = self.tree.branch_of(run)
+        left = [r for r in self.tree if r not in gone]
+        if not left:
+            self.message.emit("This is the only run; change the prompt to begin another")
+            return
+        current, companion = self.current, self.companion
+
+        def take_out() -> list[tuple[int, Run]]:
+            if self.companion is not None and self.companion.run in gone:
+                self.put_beside(None)
+            if self.current in gone:
+                self.show(run.parent or left[-1])
+                if self.companion is not None and self.companion.run in gone:
+                    self.put_beside(None)
+            taken = self.tree.remove(run)
+            self.changed.emit()
+            return taken
+
+        taken = take_out()
+
+        def bring_back() -> None:
+            self.tree.restore(taken)
+            if current is not None:
+                self.show(current)
+            if companion is not None and companion.run is not None:
+                self.put_beside(companion.run)
+            self.changed.emit()
+
+        self.history.note(Change(f"delete {run.name}", bring_back, lambda: take_out() and None))
+        self.changed.emit()
+
+    def undo(self) -> None:
+        """Take the last change back and say what it was."""
+        change = self.history.undo()
+        self.message.emit(
+            "There is nothing to undo" if change is None else f"Undone: {change.text}"
+        )
+        self.changed.emit()
+
+    def redo(self) -> None:
+        """Make the last undone change again."""
+        change = self.history.redo()
+        self.message.emit(
+            "There is nothing to redo" if change is None else f"Redone: {change.text}"
+        )
+        self.changed.emit()
+
+    def _note(self, text: str, before: Run, after: Run, made: bool = False) -> None:
+        """Remember that ``after`` was shown in place of ``before``; ``made``: as its branch."""
+        taken: list[tuple[int, Run]] = []
+
+        def undo() -> None:
+            if before not in self.tree.runs:
+                return
+            self.show(before)
+            if made:
+                if self.companion is not None and self.companion.run in self.tree.branch_of(after):
+                    self.put_beside(None)
+                taken[:] = self.tree.remove(after)
+
+        def redo() -> None:
+            if made:
+                self.tree.restore(taken)
+            if made and after.parent is not None:
+                self._show_branch(after, after.parent)
+            else:
+                self.show(after)
+
+        self.history.note(Change(text, undo, redo))
+
+    def _drop_surplus(self, newest: Run) -> None:
+        kept = [r for r in (newest, self.current) if r is not None]
+        if self.companion is not None and self.companion.run is not None:
+            kept.append(self.companion.run)
+        dropped = self.tree.forget_surplus(kept)
+        if dropped:
+            names = ", ".join(run.name for run in dropped)
+            self.message.emit(f"{names} let go to save memory; runs with a name are kept")
