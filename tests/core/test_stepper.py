@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +196,24 @@ def test_the_model_has_the_parameters_its_architecture_says(tmp_path: Path) -> N
         shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()}
         assert shapes == parameter_shapes(arch)
         assert arch.n_parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_two_threads_may_run_prompts_of_different_lengths() -> None:
+    loaded = load("bundled:looped", "cpu")
+    failed = []
+
+    def work(length: int) -> None:
+        try:
+            for _ in range(40):
+                stepper = Stepper(loaded, Capture(False, False, False))
+                stepper.begin(loaded.tokenizer.from_ids(tuple(range(length))))
+                stepper.step()
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in (3, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
