@@ -219,7 +219,7 @@ class Bench(QObject):
         selection, options = self.selection, slot.options
 
         def done(finding: object) -> None:
-            stepper.recording.findings[key] = finding
+            stepper.recording.findings_of(request.whose)[key] = finding
             self._findings += 1
 
         name = f"{slot.panel.title}: {request.label.lower()}"

@@ -103,7 +103,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     numbers = commands.add_parser("measure", help="run a prompt and print the views' numbers")
     numbers.add_argument("path", nargs="?")
-    _prompt(numbers, required=False)
+    _prompt(numbers, required=False).add_argument(
+        "--prompts", metavar="FILE", help="means over the prompts of a file, with intervals"
+    )
     _running(numbers, recurrences=None)
     numbers.add_argument("--measures", default="all", metavar="KEYS", help="a,b,c; all without")
     numbers.add_argument("--list", action="store_true", help="print every measure's formula")
@@ -119,10 +121,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _prompt(parser: argparse.ArgumentParser, *, required: bool) -> None:
+def _prompt(parser: argparse.ArgumentParser, *, required: bool) -> argparse._MutuallyExclusiveGroup:
     group = parser.add_mutually_exclusive_group(required=required)
     group.add_argument("--prompt", metavar="TEXT")
     group.add_argument("--token-ids", metavar="1,2,3")
+    return group
 
 
 def _running(

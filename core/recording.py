@@ -12,16 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from loopscope.core.architecture import Architecture
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.shared import Shared
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
+Whose = Literal["run", "model"]
 
 # Kept answers of each readout; the rest of the distribution is asked of the stepper.
 TOP_K = 5
@@ -211,6 +213,8 @@ class Recording:
         self.float32_error: F32 | None = None
         # What heavy measures found about this run, by the key of their view.
         self.findings: dict[str, Any] = {}
+        # What this run shares with the other runs of its model.
+        self.shared = Shared()
         self._rows = _Series(
             state=_Rows((t, d), np.float32),
             layers=_Rows((t, d), np.float32),
@@ -227,6 +231,10 @@ class Recording:
             }
         self._n_layers = n_layers
         self._rows.state.append(initial)
+
+    def findings_of(self, whose: Whose) -> dict[str, Any]:
+        """Findings of this run alone, or those of its model, which all its runs share."""
+        return self.shared.findings if whose == "model" else self.findings
 
     # ---- size ----
     @property

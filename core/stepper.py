@@ -136,6 +136,7 @@ class Stepper:
         self._recording = Recording(
             info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget_bytes
         )
+        self._recording.shared = loaded.shared
         return self._recording
 
     @torch.inference_mode()
