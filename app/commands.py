@@ -56,14 +56,17 @@ def run_figures(options: Namespace) -> None:
     """Run a prompt and write the figure of every view."""
     from loopscope.app.figures import drawable, write_figures
     from loopscope.app.panels import PANELS
+    from loopscope.core.prompt_set import read_prompts
     from loopscope.core.runner import check_recurrences
     from loopscope.core.selection import Selection
     from loopscope.widgets.figures.choice import ExportChoice
 
     check_recurrences(options.recurrences)
     formats = _formats(options.format)
+    prompts = read_prompts(options.prompts) if options.prompts else None
     stepper = _run(options)
     recording = stepper.recording
+    recording.shared.prompts = prompts
     last = Selection(recurrence=options.recurrences, token=recording.n_tokens - 1)
     for panel in PANELS if options.measure else ():
         _measure(panel, stepper, last)

@@ -48,6 +48,8 @@ def write_figures(
         for panel in panels
     )
     provenance = recording.info.provenance() | {"recurrence": str(selection.recurrence)}
+    if recording.shared.prompts is not None:
+        provenance["prompt file"] = recording.shared.prompts.name
     return export_all(
         list(items),
         Path(choice.folder).expanduser(),

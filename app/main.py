@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     window.add_argument("path", nargs="?", help="checkpoint folder, or bundled:NAME")
     _prompt(window, required=False)
     _running(window, recurrences=None)
+    _prompt_set(window)
     window.add_argument("--theme", choices=("light", "dark"), help="colours of the window")
     window.add_argument("--size", type=_size, metavar="WxH", help="size of the window: 1280x800")
     window.add_argument("--screenshot", metavar="FILE.png", help="save a picture of the window")
@@ -62,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     figures.add_argument("path")
     _prompt(figures, required=True)
     _running(figures, recurrences=-1)
+    _prompt_set(figures)
     figures.add_argument("-o", "--output", required=True, metavar="DIR")
     figures.add_argument("--format", default="pdf,svg,png,csv", help="of pdf, svg, png and csv")
     figures.add_argument(
@@ -126,6 +128,12 @@ def _prompt(parser: argparse.ArgumentParser, *, required: bool) -> argparse._Mut
     group.add_argument("--prompt", metavar="TEXT")
     group.add_argument("--token-ids", metavar="1,2,3")
     return group
+
+
+def _prompt_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--prompts", metavar="FILE", help="prompt file of the views over a prompt set"
+    )
 
 
 def _running(

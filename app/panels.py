@@ -84,6 +84,7 @@ PANELS: tuple[Panel, ...] = (
     Panel("depth", "Measures over depth", "DepthView", "any measure over recurrences, layers or effective depth"),
     Panel("stability", "Fixed points and stability", "StabilityView", "eigenvalues of a recurrence, fixed and slow points"),
     Panel("paths", "Path independence", "PathsView", "how far apart other start states end"),
+    Panel("prompts", "Prompt set", "PromptsView", "any measure over a prompt file, opened to its prompts"),
 )
 # fmt: on
 BY_KEY = {panel.key: panel for panel in PANELS}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,9 +12,7 @@ from loopscope.core.prompt_set import Item, PromptSet
 from loopscope.core.recording import Recording
 from loopscope.core.statistics import BOOTSTRAP_SEED, N_RESAMPLES, Estimate, bootstrap_mean
 
-if TYPE_CHECKING:
-    from loopscope.core.stepper import Start
-
+Start = Literal["default", "zeros", "random"]
 INTERVAL = f"95 % percentile bootstrap over prompts, {N_RESAMPLES} resamples, seed {BOOTSTRAP_SEED}"
 
 
