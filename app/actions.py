@@ -27,6 +27,8 @@ class Command:
 COMMANDS: tuple[Command, ...] = (
     Command("open", "Open checkpoint folder…", "Ctrl+O", "File", "Open a local checkpoint folder; none of its code is run"),
     Command("open_bundled", "Open the bundled model", "", "File", "Open the looped model that ships with Loopscope"),
+    Command("open_prompts", "Open prompt file…", "Ctrl+Shift+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set"),
+    Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set"),
     Command("card", "Checkpoint card", "Ctrl+I", "File", "Sizes, dtype, memory and what is unavailable"),
     Command("export_view", "Export this view…", "Ctrl+E", "File", "Export the view last clicked as PDF, SVG, PNG or CSV"),
     Command("export_all", "Export all views…", "Ctrl+Shift+E", "File", "Export every view to one folder"),

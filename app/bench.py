@@ -23,6 +23,7 @@ from loopscope.app.comparison import Comparison
 from loopscope.app.panels import PANELS, Panel
 from loopscope.core.errors import Cancelled
 from loopscope.core.jobs import Job, Jobs
+from loopscope.core.prompt_set import PromptSet
 from loopscope.core.recording import Recording
 from loopscope.core.runner import Phase, Runner, RunRequest, Status, yield_to_the_screen
 from loopscope.core.selection import Selection
@@ -109,6 +110,7 @@ class Bench(QObject):
         self.jobs = Jobs()
         self._job_shown: tuple[int, float] | None = None
         self._findings = 0
+        self.prompt_set: PromptSet | None = None
         self.comparison = Comparison(self)
         self._turn = 0
         self._stale: list[Slot] = []
@@ -125,6 +127,7 @@ class Bench(QObject):
         view.select_requested.connect(self.select)
         view.hover_changed.connect(self.set_hover)
         view.message.connect(self.message)
+        view.run_requested.connect(lambda changes: self.restart(**changes))
         view.options_changed.connect(lambda options: self.set_options(panel.key, options))
         view.clear()
         self.slots[panel.key] = slot
@@ -219,7 +222,7 @@ class Bench(QObject):
         selection, options = self.selection, slot.options
 
         def done(finding: object) -> None:
-            stepper.recording.findings[key] = finding
+            stepper.recording.findings_of(request.whose)[key] = finding
             self._findings += 1
 
         name = f"{slot.panel.title}: {request.label.lower()}"
@@ -227,6 +230,13 @@ class Bench(QObject):
             name, lambda job: slot.panel.measure(stepper, selection, options, job), done
         )
         self.measuring_changed.emit(key, 0.0)
+
+    def set_prompt_set(self, prompts: PromptSet) -> None:
+        """Use these prompts in every view over a prompt set, whatever model is open."""
+        self.prompt_set = prompts
+        self._findings += 1
+        if self._recording is not None:
+            self._recording.shared.prompts = prompts
 
     def cancel_measuring(self, key: str) -> None:
         """Give up the measurement of one view."""
@@ -466,6 +476,8 @@ class Bench(QObject):
                 for slot in self.slots.values():
                     slot.data, slot.shown = None, None
                     slot.view.clear()
+            else:
+                recording.shared.prompts = self.prompt_set
             self._set_selection(self.selection)  # into the new run's bounds, before anyone looks
             self.run_changed.emit()
         self.comparison.follow()

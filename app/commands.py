@@ -8,6 +8,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loopscope.app.terminal import Bar as _Bar
+from loopscope.app.terminal import loop_of, write_json
+from loopscope.app.terminal import output_file as _output_file
+from loopscope.app.terminal import warn as _warn
 from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
@@ -54,14 +58,17 @@ def run_figures(options: Namespace) -> None:
     """Run a prompt and write the figure of every view."""
     from loopscope.app.figures import drawable, write_figures
     from loopscope.app.panels import PANELS
+    from loopscope.core.prompt_set import read_prompts
     from loopscope.core.runner import check_recurrences
     from loopscope.core.selection import Selection
     from loopscope.widgets.figures.choice import ExportChoice
 
     check_recurrences(options.recurrences)
     formats = _formats(options.format)
+    prompts = read_prompts(options.prompts) if options.prompts else None
     stepper = _run(options)
     recording = stepper.recording
+    recording.shared.prompts = prompts
     last = Selection(recurrence=options.recurrences, token=recording.n_tokens - 1)
     for panel in PANELS if options.measure else ():
         _measure(panel, stepper, last)
@@ -84,7 +91,7 @@ def _measure(panel: Panel, stepper: Stepper, selection: Selection) -> None:
         return
     job: Job[object] = Job(panel.title, lambda job: None)
     found = panel.measure(stepper, selection, panel.options(), job)
-    stepper.recording.findings[panel.key] = found
+    stepper.recording.findings_of(panel.request.whose)[panel.key] = found
 
 
 def run_train(options: Namespace) -> None:
@@ -197,20 +204,20 @@ def run_measure(options: Namespace) -> None:
         return
     if options.path is None or options.recurrences is None:
         raise LoopscopeError("measure needs a PATH, a prompt and --recurrences (or --list)")
-    if options.prompt is None and options.token_ids is None:
-        raise LoopscopeError("measure needs --prompt or --token-ids")
+    if options.prompt is None and options.token_ids is None and options.prompts is None:
+        raise LoopscopeError("measure needs --prompt, --token-ids or --prompts")
     keys = list(MEASURES) if options.measures == "all" else options.measures.split(",")
     chosen = [find(key.strip()) for key in keys]
     check_recurrences(options.recurrences)
     output = _output_file(options.output, ".json") if options.output else None
+    if options.prompts is not None:
+        from loopscope.app.prompt_commands import measured
+
+        write_json(measured(options, chosen), output)
+        return
     recording = _run(options).recording
     found = {what.key: measure(recording, what).as_json() for what in chosen}
-    document = {"run": recording.info.provenance(), "measures": found}
-    text = json.dumps(document, indent=None if output else 1, allow_nan=False)
-    if output is None:
-        print(text)
-    else:
-        output.write_text(text + "\n", encoding="utf-8")
+    write_json({"run": recording.info.provenance(), "measures": found}, output)
 
 
 def run_reproduce(options: Namespace) -> None:
@@ -288,25 +295,6 @@ def interventions_of(options: Namespace) -> tuple[Intervention, ...]:
     return load_interventions(Path(options.interventions))
 
 
-def loop_of(options: Namespace) -> tuple[int, int, float] | None:
-    """Return (first, last, damping) of ``--loop``, or None."""
-    return None if options.loop is None else (*options.loop, options.damping)
-
-
-def _warn(loaded: Loaded) -> None:
-    if loaded.warning:
-        print(f"loopscope: warning: {loaded.warning}", file=sys.stderr)
-
-
-def _output_file(text: str, suffix: str) -> Path:
-    path = Path(text)
-    if path.suffix != suffix:
-        raise LoopscopeError(f"cannot write '{text}'; the name must end in {suffix}")
-    if not path.parent.is_dir():
-        raise LoopscopeError(f"cannot write {path}: the folder {path.parent} does not exist")
-    return path
-
-
 def _formats(text: str) -> tuple[str, ...]:
     formats = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     known = ("pdf", "svg", "png", "csv")
@@ -316,29 +304,3 @@ def _formats(text: str) -> tuple[str, ...]:
     if not formats:
         raise LoopscopeError(f"--format is empty; it takes {', '.join(known)}")
     return formats
-
-
-class _Bar:
-    """A progress bar on standard error; silent when that is not a terminal."""
-
-    def __init__(self, what: str) -> None:
-        self.what, self.shown = what, -1
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.shown >= 0:
-            print(file=sys.stderr)
-
-    def show(self, share: float, note: str = "") -> None:
-        """Draw the bar at ``share``, 0 to 1."""
-        tick = int(share * 1000)
-        if tick == self.shown or not sys.stderr.isatty():
-            return
-        self.shown = tick
-        full = int(share * 30)
-        bar = "█" * full + "·" * (30 - full)
-        print(
-            f"\r{self.what} {bar} {share:6.1%}  {note}\x1b[K", end="", file=sys.stderr, flush=True
-        )

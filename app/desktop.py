@@ -54,6 +54,7 @@ def run_desktop(options: Namespace) -> int:
     """Open the window as the command line says; returns the exit code."""
     from loopscope.app.main import DEFAULT_MODEL
     from loopscope.core.checkpoint import open_checkpoint
+    from loopscope.core.prompt_set import read_prompts
     from loopscope.core.runner import check_recurrences
 
     if options.recurrences is not None:
@@ -62,6 +63,8 @@ def run_desktop(options: Namespace) -> int:
     on_screen = has_display()
     if not on_screen:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    if options.prompts is not None:
+        read_prompts(options.prompts)
     demo = not on_screen and screenshot is None and not options.exit
     scripted = demo or options.exit
     if options.path is not None or scripted:
@@ -136,6 +139,10 @@ def _open_first(
         prompt = "#" + options.token_ids
     if scripted or options.seed:
         window.settings.seed = options.seed
+    if options.prompts is not None:
+        window.prompt_files.open(options.prompts)
+    else:
+        window.prompt_files.restore()
     window.open_checkpoint(
         options.path or window.settings.checkpoint,
         prompt=prompt,

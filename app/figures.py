@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 def drawable(recording: Recording) -> tuple[Panel, ...]:
     """Views with something to draw: those that are measured on request only when they were."""
-    return tuple(p for p in PANELS if p.request is None or p.key in recording.findings)
+    return tuple(
+        p
+        for p in PANELS
+        if p.request is None or p.request.live or p.key in recording.findings_of(p.request.whose)
+    )
 
 
 def write_figures(
@@ -44,6 +48,8 @@ def write_figures(
         for panel in panels
     )
     provenance = recording.info.provenance() | {"recurrence": str(selection.recurrence)}
+    if recording.shared.prompts is not None:
+        provenance["prompt file"] = recording.shared.prompts.name
     return export_all(
         list(items),
         Path(choice.folder).expanduser(),

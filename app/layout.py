@@ -14,6 +14,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "Heads": ("heads", "pattern", "head_map"),
     "Loop and unrolling": ("graph", "readout", "state_space"),
     "Measures": ("depth", "settling", "stability", "paths"),
+    "Prompt set": ("prompts", "readout"),
     "Figures": ("state_space", "settling", "heads", "graph"),
 }  # fmt: skip
 
@@ -94,6 +95,10 @@ class Layout:
         self._below(d["settling"], d["paths"])
         width = self.window.width()
         self._resize([d["depth"], d["settling"]], [width * 62 // 100, width * 38 // 100], "h")
+
+    def _prompt_set(self, d: dict[str, QDockWidget]) -> None:
+        self._start(d["prompts"])
+        self._below(d["prompts"], d["readout"])
 
     def _figures(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["state_space"])

@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     window.add_argument("path", nargs="?", help="checkpoint folder, or bundled:NAME")
     _prompt(window, required=False)
     _running(window, recurrences=None)
+    _prompt_set(window)
     window.add_argument("--theme", choices=("light", "dark"), help="colours of the window")
     window.add_argument("--size", type=_size, metavar="WxH", help="size of the window: 1280x800")
     window.add_argument("--screenshot", metavar="FILE.png", help="save a picture of the window")
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     figures.add_argument("path")
     _prompt(figures, required=True)
     _running(figures, recurrences=-1)
+    _prompt_set(figures)
     figures.add_argument("-o", "--output", required=True, metavar="DIR")
     figures.add_argument("--format", default="pdf,svg,png,csv", help="of pdf, svg, png and csv")
     figures.add_argument(
@@ -105,7 +107,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     numbers = commands.add_parser("measure", help="run a prompt and print the views' numbers")
     numbers.add_argument("path", nargs="?")
-    _prompt(numbers, required=False)
+    _prompt(numbers, required=False).add_argument(
+        "--prompts", metavar="FILE", help="means over the prompts of a file, with intervals"
+    )
     _running(numbers, recurrences=None)
     numbers.add_argument("--measures", default="all", metavar="KEYS", help="a,b,c; all without")
     numbers.add_argument("--list", action="store_true", help="print every measure's formula")
@@ -129,10 +133,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _prompt(parser: argparse.ArgumentParser, *, required: bool) -> None:
+def _prompt(parser: argparse.ArgumentParser, *, required: bool) -> argparse._MutuallyExclusiveGroup:
     group = parser.add_mutually_exclusive_group(required=required)
     group.add_argument("--prompt", metavar="TEXT")
     group.add_argument("--token-ids", metavar="1,2,3")
+    return group
+
+
+def _prompt_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--prompts", metavar="FILE", help="prompt file of the views over a prompt set"
+    )
 
 
 def _running(

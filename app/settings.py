@@ -30,6 +30,7 @@ class Settings:
     prompts: dict[str, str] = field(default_factory=dict)
     history: list[str] = field(default_factory=list)
     recent: list[str] = field(default_factory=list)
+    prompt_file: str = ""
     seed: int = 0
     start: str = "default"
     start_scale: float = 1.0

@@ -37,6 +37,7 @@ from loopscope.app.bench import Bench
 from loopscope.app.exporting import Exporter
 from loopscope.app.layout import PRESETS, Layout
 from loopscope.app.panels import BY_KEY, PANELS, Panel
+from loopscope.app.prompt_files import BUNDLED_PROMPTS, PromptFiles, is_prompt_file
 from loopscope.app.settings import Settings
 from loopscope.app.words import device_words, model_line, place
 from loopscope.core.checkpoint import bundled_names
@@ -96,6 +97,7 @@ class Window(QMainWindow):
         self.palette_popup = CommandPalette(list(self._all_actions()), self)
         self.shortcuts_page = ShortcutsPage(list(self._all_actions()), self)
         self.exporter = Exporter(bench, self)
+        self.prompt_files = PromptFiles(bench, self)
         self.span_dialog = SpanDialog(self)
         self.span_dialog.loop_requested.connect(self._on_loop_requested)
         self.set_theme(theme)
@@ -161,6 +163,7 @@ class Window(QMainWindow):
         frame.maximise_toggled.connect(lambda _=False, k=panel.key: self.maximise(k))
         frame.close_requested.connect(dock.close)
         frame.step_requested.connect(self.do_step_recurrence)
+        slot.view.command_requested.connect(lambda name: self.actions_by_name[name].trigger())
         frame.set_empty(self._empty and panel.key != "graph")
         self.frames[panel.key] = frame
 
@@ -441,6 +444,14 @@ class Window(QMainWindow):
         """Open the bundled model."""
         self.open_checkpoint(f"bundled:{bundled_names()[0]}")
 
+    def do_open_prompts(self) -> None:
+        """Choose a prompt file."""
+        self.prompt_files.ask()
+
+    def do_bundled_prompts(self) -> None:
+        """Use the prompts that ship with Loopscope."""
+        self.prompt_files.open(BUNDLED_PROMPTS)
+
     def do_card(self) -> None:
         """Show the checkpoint card."""
         self.header.show_card()
@@ -650,14 +661,17 @@ class Window(QMainWindow):
 
     # ---- dropping a folder ----
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Accept one local folder."""
+        """Accept one local folder or prompt file."""
         if self._dropped(event.mimeData().urls()):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        """Open the dropped folder."""
+        """Open the dropped folder or prompt file."""
         folder = self._dropped(event.mimeData().urls())
-        if folder:
+        if folder and is_prompt_file(Path(folder)):
+            event.acceptProposedAction()
+            self.prompt_files.open(folder)
+        elif folder:
             event.acceptProposedAction()
             self.open_checkpoint(folder)
 
@@ -667,7 +681,7 @@ class Window(QMainWindow):
             return None
         path = Path(urls[0].toLocalFile())
         # A file of the folder (config.json, a shard) stands for its folder.
-        return str(path if path.is_dir() else path.parent)
+        return str(path if path.is_dir() or is_prompt_file(path) else path.parent)
 
     # ---- remembering ----
     def _saved_options(self, key: str) -> Any:

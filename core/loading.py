@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -16,6 +16,7 @@ from loopscope.core.errors import Cancelled, LoopscopeError
 from loopscope.core.inspection import size
 from loopscope.core.model import LoopedModel
 from loopscope.core.reading import Report, read_weights
+from loopscope.core.shared import Shared
 from loopscope.core.tokenizer import PromptTokenizer
 
 # A forward on MPS that differs from the CPU's by more than this (float32) is worth a warning.
@@ -33,6 +34,7 @@ class Loaded:
     dtype: str
     weights_hash: str
     warning: str | None = None
+    shared: Shared = field(default_factory=Shared)
 
     @property
     def architecture(self) -> Architecture:
@@ -148,7 +150,9 @@ def relooped(loaded: Loaded, first: int, last: int, damping: float) -> Loaded:
             name = f"{stack}.{i}.{rest}"
         weights[name] = tensor
     checkpoint = looped_checkpoint(loaded.checkpoint, first, last, damping)
-    return replace(loaded, checkpoint=checkpoint, model=_assembled(arch, weights))
+    # Another loop is another model: nothing that was found of the old one holds for it.
+    model = _assembled(arch, weights)
+    return replace(loaded, checkpoint=checkpoint, model=model, shared=Shared())
 
 
 def _check_room(

@@ -79,11 +79,14 @@ class LoopedModel(nn.Module):
         if layer.rope.pairs == "none":
             return None
         key = (x.shape[1], x.device, x.dtype)
-        if key not in self._rope:
+        table = self._rope.get(key)
+        if table is None:
             # Kept for callers in and out of inference mode: autograd may save it.
             with torch.inference_mode(False):
-                self._rope = {key: rope_table(layer.rope, layer.d_head, *key)}
-        return self._rope[key]
+                table = rope_table(layer.rope, layer.d_head, *key)
+            # Another thread may run a prompt of another length: never look it up a second time.
+            self._rope = {key: table}
+        return table
 
     def prelude(self, tokens: Tensor) -> Tensor:
         """Injected input ``e``: int64 ``[B, T]`` to ``[B, T, d]``."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,11 @@ from loopscope.core.architecture import Architecture
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json
+from loopscope.core.shared import Shared
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
+Whose = Literal["run", "model"]
 
 # Kept answers of each readout; the rest of the distribution is asked of the stepper.
 TOP_K = 5
@@ -225,6 +227,8 @@ class Recording:
         self.effects: dict[tuple[int, int], float] = {}
         # What heavy measures found about this run, by the key of their view.
         self.findings: dict[str, Any] = {}
+        # What this run shares with the other runs of its model.
+        self.shared = Shared()
         self._rows = _Series(
             state=_Rows((t, d), np.float32),
             layers=_Rows((t, d), np.float32),
@@ -267,7 +271,12 @@ class Recording:
                 mine.copy_from(theirs, complete)
         begun._layers_done, begun._recurrences = layers, complete
         begun.readout_directions = dict(self.readout_directions)
+        begun.shared = self.shared
         return begun
+
+    def findings_of(self, whose: Whose) -> dict[str, Any]:
+        """Findings of this run alone, or those of its model, which all its runs share."""
+        return self.shared.findings if whose == "model" else self.findings
 
     # ---- size ----
     @property

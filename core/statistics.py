@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
 
 # Two-sided 95 % of the normal distribution.
 Z_95 = 1.959963984540054
@@ -19,3 +26,86 @@ def wilson_interval(right: float, n: int, z: float = Z_95) -> tuple[float, float
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+# Resamples of a bootstrap interval, and the seed they are drawn with.
+N_RESAMPLES, BOOTSTRAP_SEED = 2000, 0
+# Draws that are held at a time.
+_BLOCK = 1 << 22
+ONE_PROMPT = "One prompt has no interval: its mean over prompts is its own value."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """A mean over prompts with its 95 % interval; all arrays have one shape.
+
+    value, low, high : float64; NaN where no prompt has a number. The ends are NaN with fewer than
+        two prompts as well: one prompt says nothing about others.
+    n : int64, prompts that have a number.
+    """
+
+    value: F64
+    low: F64
+    high: F64
+    n: I64
+
+
+def bootstrap_mean(
+    values: F64, *, n_resamples: int = N_RESAMPLES, seed: int = BOOTSTRAP_SEED
+) -> Estimate:
+    """Mean over prompts with its 95 % percentile bootstrap interval (Efron & Tibshirani 1993).
+
+    ``values`` is ``[P, ...]``, one row a prompt; NaN where a prompt has no number, which leaves
+    the prompt out of that entry and of its resamples. Every entry sees the same resamples, so that
+    a curve's interval is one of curves.
+    """
+    return bootstrap_ratio(values, np.ones(values.shape), n_resamples=n_resamples, seed=seed)
+
+
+def bootstrap_ratio(
+    numerator: F64,
+    denominator: F64,
+    *,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = BOOTSTRAP_SEED,
+) -> Estimate:
+    """``Σ numerator / Σ denominator`` over prompts with its 95 % percentile bootstrap interval.
+
+    Both are ``[P, ...]``; whole prompts are drawn with replacement, so numerator and denominator
+    of a prompt stay together. A prompt that is NaN in either, or 0 below, is left out. The
+    exponential of the ends is the interval of the exponential: percentiles keep their order.
+    """
+    shape = numerator.shape[1:]
+    top = numerator.reshape(len(numerator), -1).astype(np.float64)
+    below = np.broadcast_to(denominator, numerator.shape).reshape(top.shape).astype(np.float64)
+    known = np.isfinite(top) & np.isfinite(below) & (below != 0)
+    value, low, high = (np.full(top.shape[1], np.nan) for _ in range(3))
+    # Entries that the same prompts have a number for are resampled together.
+    masks, group = np.unique(known, axis=1, return_inverse=True)
+    for i, mask in enumerate(masks.T):
+        if not mask.any():
+            continue
+        columns = np.flatnonzero(group.ravel() == i)
+        a, b = top[np.ix_(mask, columns)], below[np.ix_(mask, columns)]
+        value[columns] = a.sum(0) / b.sum(0)
+        if mask.sum() > 1:
+            low[columns], high[columns] = _ends(a, b, n_resamples, seed)
+    n = known.sum(0, dtype=np.int64)
+    in_shape = [x.reshape(shape) for x in (value, low, high)]
+    return Estimate(in_shape[0], in_shape[1], in_shape[2], n.reshape(shape))
+
+
+def _ends(a: F64, b: F64, n_resamples: int, seed: int) -> tuple[F64, F64]:
+    """2.5 and 97.5 % of the resampled ratios, ``[P, K]`` to ``[K]`` each."""
+    p, k = a.shape
+    rng = np.random.default_rng(seed)
+    ratios = np.empty((n_resamples, k))
+    step = max(1, _BLOCK // p)
+    for first in range(0, n_resamples, step):
+        rows = min(step, n_resamples - first)
+        # How often each resample holds each prompt: resampling is then a product of matrices.
+        drawn = rng.integers(0, p, (rows, p)) + p * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * p).reshape(rows, p).astype(np.float64)
+        ratios[first : first + rows] = (counts @ a) / (counts @ b)
+    low, high = np.percentile(ratios, [2.5, 97.5], axis=0)
+    return low, high

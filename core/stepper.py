@@ -151,6 +151,7 @@ class Stepper:
             info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget_bytes
         )
         self._recording.effects = self._acting.effects
+        self._recording.shared = loaded.shared
         return self._recording
 
     def _act(self, interventions: tuple[Intervention, ...]) -> None:
@@ -187,6 +188,7 @@ class Stepper:
                 replace(info, interventions=every), _numpy(state), self.capture,
                 self.loaded.tokenizer.label, self.budget_bytes,
             )  # fmt: skip
+            other._recording.shared = recording.shared
             other._acting.effects = {(i + done, r): v for (i, r), v in fresh.effects.items()}
         # What earlier cuts did before this place they did in this run too.
         for (i, r), change in recording.effects.items():

@@ -218,7 +218,7 @@ class PanelFrame(QWidget):
 
     def set_empty(self, empty: bool) -> None:
         """Offer the button that fills the panel, while nothing has been run."""
-        self.step_button.setVisible(empty)
+        self.step_button.setVisible(empty and self.view.NEEDS_RUN)
         self._place_button()
 
     def resizeEvent(self, event: QResizeEvent) -> None:

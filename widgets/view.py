@@ -29,14 +29,22 @@ class View(QWidget):
         The view wants its options to be this instance from now on.
     message(str)
         Something to say in the status line: hovered numbers with their formula.
+    command_requested(str)
+        A button of the view asks for a command of the window, by its name in `app.actions`.
+    run_requested(dict)
+        The view asks for a run: the fields of `RunRequest` to change.
     """
 
     DEPENDS_ON: ClassVar[frozenset[str]] = frozenset()
+    # Whether the view is empty until a recurrence has been run: its frame offers to run one.
+    NEEDS_RUN: ClassVar[bool] = True
 
     select_requested = Signal(dict)
     hover_changed = Signal(dict)
     options_changed = Signal(object)
     message = Signal(str)
+    command_requested = Signal(str)
+    run_requested = Signal(dict)
 
     def __init__(self, options: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)

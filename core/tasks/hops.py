@@ -125,3 +125,18 @@ def text_of(tokens: npt.NDArray[np.int64]) -> str:
     mark = names.index("?")
     edges = [a + b for a, b in zip(names[0:mark:2], names[1:mark:2], strict=True)]
     return " ".join([*edges, *names[mark:]])
+
+
+def prompt_lines(
+    n_prompts: int = 64, *, max_hops: int = 6, n_letters: int = 8, seed: int = 2_000_003
+) -> list[dict[str, str]]:
+    """Prompts of 1 to ``max_hops`` hops in turn, with answers, as the lines of a prompt file.
+
+    The seed is neither of training nor of `evaluate_hops`.
+    """
+    hops = np.arange(n_prompts) % max_hops + 1
+    batch = make_batch(np.random.default_rng(seed), hops, n_letters=n_letters)
+    return [
+        {"prompt": text_of(tokens), "answer": " ".join(VOCABULARY[int(t)] for t in answers)}
+        for tokens, answers in zip(batch.tokens, batch.answers, strict=True)
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,19 @@ class Request:
 
     label, help : of the button.
     missing : why it cannot be made for a recording, or "".
+    whose : whether the finding is of the one run or of the model (over a prompt set).
+    live : whether the view shows something before it is made.
 
     ``core/requests/KEY.py`` holds ``run(stepper, selection, options, job) -> finding``; it calls
     ``job.report(share)`` often, which also cancels it. The finding is kept in
-    ``recording.findings[KEY]``, where the view's ``compute`` reads it.
+    ``recording.findings_of(whose)[KEY]``, where the view's ``compute`` reads it.
     """
 
     label: str
     help: str
     missing: Callable[[Any], str] = lambda recording: ""
+    whose: Literal["run", "model"] = "run"
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)

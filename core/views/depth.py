@@ -89,7 +89,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         formulas=(what.formula, *((REPEAT,) if repeat else ())),
         curves=() if missing else curves,
         x_label=_x_label(grouping),
-        y_label=_y_label(what),
+        y_label=axis_label(what),
         formula=what.formula,
         log_y=what.log,
         cursor={"layer": "recurrence", "recurrence": "layer", "depth": ""}[grouping],
@@ -176,7 +176,8 @@ def _x_label(grouping: Grouping) -> str:
     }[grouping]
 
 
-def _y_label(what: Measure) -> str:
+def axis_label(what: Measure) -> str:
+    """Measure, unit and what a point averages, for the vertical axis."""
     over = {"token": "tokens", "head": "heads"}
     axes = [over[a] for a in what.axes if a in over]
     unit = what.formula.unit.split(",")[0]

@@ -120,7 +120,7 @@ def test_bad_use_is_one_line_and_exit_code_2(
 def test_figures_of_every_view_with_provenance(tmp_path: Path, folder: Path) -> None:
     done = loopscope(
         tmp_path, "figures", str(folder), "--prompt", PROMPT, "--recurrences", "3",
-        "-o", "out", "--format", "svg,csv", "--measure",
+        "-o", "out", "--format", "svg,csv", "--measure", "--prompts", "bundled:hops",
     )  # fmt: skip
     from loopscope.app.panels import PANELS
 
@@ -141,7 +141,7 @@ def test_figures_leave_out_what_was_not_measured(tmp_path: Path, folder: Path) -
         "-o", "out", "--format", "csv",
     )  # fmt: skip
     written = {p.stem for p in (tmp_path / "out").iterdir()}
-    assert written == {p.key for p in PANELS if p.request is None}
+    assert written == {p.key for p in PANELS if p.request is None or p.request.live}
     assert len(written) < len(PANELS)
 
 

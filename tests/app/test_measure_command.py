@@ -58,7 +58,7 @@ def test_the_list_names_every_formula(capsys) -> None:
     ("arguments", "says"),
     [
         (["measure"], "needs a PATH"),
-        (["measure", "bundled:looped", "--recurrences", "2"], "--prompt or --token-ids"),
+        (["measure", "bundled:looped", "--recurrences", "2"], "--prompt, --token-ids or --prompts"),
         ([*RUN, "--measures", "entropi"], "perhaps entropy"),
         ([*RUN, "-o", "x.txt"], "must end in .json"),
     ],
@@ -68,3 +68,49 @@ def test_bad_use_is_one_line(arguments, says, capsys) -> None:
     error = capsys.readouterr().err.strip()
     assert says in error
     assert "\n" not in error
+
+
+def test_over_a_prompt_file_every_mean_can_be_opened_to_its_prompts(tmp_path, capsys) -> None:
+    texts = ["ab ba ? 1 : a b", "#29,31,13", "ab bc ca ? 2 : a b c"]
+    (tmp_path / "p.txt").write_text("\n".join(texts))
+    keys = "layer_relative_step,induction,exit_hazard"
+    arguments = ["measure", "bundled:looped", "--prompts", str(tmp_path / "p.txt"),
+                 "--recurrences", "4", "--measures", keys]  # fmt: skip
+    assert main(arguments) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["n_prompts"], document["recurrences"]) == (3, 4)
+    assert "2000 resamples, seed 0" in document["interval"]
+    step = document["measures"]["layer_relative_step"]
+    assert step["axes"] == ["recurrence", "layer"]
+    assert step["within_a_prompt"] == "median over tokens"
+    assert [p["prompt"] for p in step["prompts"]] == texts
+    assert step["mean"][0] == [None, None]  # no step at recurrence 1
+    assert step["n_prompts"] == [[0, 0], [3, 3], [3, 3], [3, 3]]
+    loaded = load("bundled:looped", "cpu")
+    every = []
+    for text, row in zip(texts, step["prompts"], strict=True):
+        stepper = Stepper(loaded)
+        recording = stepper.begin(loaded.tokenizer.encode(text))
+        for _ in range(4):
+            stepper.step()
+        every.append(measure(recording, MEASURES["layer_relative_step"]).by_depth())
+        np.testing.assert_allclose(row["values"][1:], every[-1][1:], rtol=1e-4)
+    mean = np.mean(every, axis=0)[1:]
+    np.testing.assert_allclose(step["mean"][1:], mean, rtol=1e-4)
+    low, high = (np.array(step[end][1:]) for end in ("low", "high"))
+    assert (low < mean).all()
+    assert (mean < high).all()
+    # Prompts without a repeated token have no induction score: they are left out and say why.
+    induction = document["measures"]["induction"]
+    assert induction["n_prompts"][1] == [2, 2]
+    assert "needs a token that occurs twice" in induction["prompts"][1]["missing"]
+    assert document["measures"]["exit_hazard"]["missing"] == "This model has no exit gate."
+
+
+def test_a_prompt_that_cannot_be_run_names_its_line(tmp_path, capsys) -> None:
+    (tmp_path / "p.txt").write_text("ab ba ? 1 : a\n\nÉ")
+    arguments = ["measure", "bundled:looped", "--prompts", str(tmp_path / "p.txt"),
+                 "--recurrences", "2"]  # fmt: skip
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "p.txt, line 3: the tokenizer has no token for 'É'" in error

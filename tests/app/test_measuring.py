@@ -6,7 +6,7 @@ import pytest
 from PySide6.QtCore import Qt
 
 from loopscope.app.bench import Bench
-from loopscope.app.panels import PANELS
+from loopscope.app.panels import BY_KEY, PANELS
 from loopscope.app.settings import Settings
 from loopscope.app.window import Window
 from loopscope.widgets.palette import LIGHT
@@ -18,6 +18,7 @@ HEAVY = [p.key for p in PANELS if p.request is not None]
 def window(qtbot):
     window = Window(Bench(), Settings(), LIGHT, remember=False)
     qtbot.addWidget(window)
+    window.prompt_files.open("bundled:hops")
     window.resize(1200, 800)
     window.show()
     window.open_checkpoint("bundled:looped", prompt="ab bc ca ? 2 : a b c", recurrences=6)
@@ -37,11 +38,13 @@ def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
     frame = window.frames[key]
     qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
     assert frame.measuring.isVisible()
-    assert window.bench.slots[key].data.missing
+    request = BY_KEY[key].request
+    assert request.live or window.bench.slots[key].data.missing
     qtbot.mouseClick(frame.measuring.button, Qt.MouseButton.LeftButton)
     assert not frame.measuring.button.isEnabled()
     assert frame.measuring.cancel.isVisible()
-    qtbot.waitUntil(lambda: key in window.bench.recording.findings, timeout=60000)
+    found = window.bench.recording.findings_of(request.whose)
+    qtbot.waitUntil(lambda: key in found, timeout=60000)
     qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
     assert not getattr(window.bench.slots[key].data, "missing", "")
     qtbot.waitUntil(frame.measuring.button.isEnabled, timeout=2000)

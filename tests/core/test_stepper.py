@@ -11,6 +11,7 @@ from models import plain_forward, probabilities, tiny_architecture, tiny_checkpo
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.loading import Loaded, load
+from loopscope.core.model import LoopedModel
 from loopscope.core.recording import Capture, MemoryBudgetReached
 from loopscope.core.stepper import Stepper
 
@@ -195,3 +196,15 @@ def test_the_model_has_the_parameters_its_architecture_says(tmp_path: Path) -> N
         shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()}
         assert shapes == parameter_shapes(arch)
         assert arch.n_parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_another_thread_may_run_a_prompt_of_another_length_meanwhile() -> None:
+    class Raced(LoopedModel):
+        """At the worst moment another thread puts its table in the place of this one's."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, {} if name == "_rope" else value)
+
+    model = Raced(tiny_architecture())
+    cos, _ = model.rope(torch.zeros(1, 7, model.arch.d_model))
+    assert cos.shape[-2] == 7

@@ -1,0 +1,70 @@
+"""What every command does at the terminal: a progress bar, warnings, files that are written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loopscope.core.errors import LoopscopeError
+
+if TYPE_CHECKING:
+    from loopscope.core.loading import Loaded
+
+
+def loop_of(options: Namespace) -> tuple[int, int, float] | None:
+    """Return (first, last, damping) of ``--loop``, or None."""
+    return None if options.loop is None else (*options.loop, options.damping)
+
+
+def warn(loaded: Loaded) -> None:
+    """Print the warning of a loading, if it has one."""
+    if loaded.warning:
+        print(f"loopscope: warning: {loaded.warning}", file=sys.stderr)
+
+
+def output_file(text: str, suffix: str) -> Path:
+    """Return the path to write, after checking what can be known beforehand."""
+    path = Path(text)
+    if path.suffix != suffix:
+        raise LoopscopeError(f"cannot write '{text}'; the name must end in {suffix}")
+    if not path.parent.is_dir():
+        raise LoopscopeError(f"cannot write {path}: the folder {path.parent} does not exist")
+    return path
+
+
+def write_json(document: dict[str, Any], output: Path | None) -> None:
+    """Print a document, or write it to a file."""
+    text = json.dumps(document, indent=None if output else 1, allow_nan=False)
+    if output is None:
+        print(text)
+    else:
+        output.write_text(text + "\n", encoding="utf-8")
+
+
+class Bar:
+    """A progress bar on standard error; silent when that is not a terminal."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.shown = what, -1
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.shown >= 0:
+            print(file=sys.stderr)
+
+    def show(self, share: float, note: str = "") -> None:
+        """Draw the bar at ``share``, 0 to 1."""
+        tick = int(share * 1000)
+        if tick == self.shown or not sys.stderr.isatty():
+            return
+        self.shown = tick
+        full = int(share * 30)
+        bar = "█" * full + "·" * (30 - full)
+        print(
+            f"\r{self.what} {bar} {share:6.1%}  {note}\x1b[K", end="", file=sys.stderr, flush=True
+        )

@@ -1,0 +1,177 @@
+"""Prompt files in the window: opened, dropped, measured, opened to their prompts, remembered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkpoints import write_checkpoint
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QApplication, QFileDialog
+from pytestqt.qtbot import QtBot
+
+from loopscope.app.bench import Bench
+from loopscope.app.prompt_files import is_prompt_file
+from loopscope.app.settings import Settings
+from loopscope.app.window import Window
+from loopscope.widgets.palette import LIGHT
+
+TEXTS = ["ab ba ? 1 : a b", "ab bc ca ? 2 : a b c", "xy yz zx ? 1 : z"]
+Left = Qt.MouseButton.LeftButton
+
+
+@pytest.fixture
+def window(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Window]:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    window = Window(Bench(), Settings(), LIGHT, remember=True)
+    window.resize(1200, 800)
+    window.show()
+    window.open_checkpoint("bundled:looped", prompt=TEXTS[0], recurrences=4, device="cpu")
+    wait(qtbot, window)
+    yield window
+    window.close()
+    window.deleteLater()
+    QApplication.processEvents()
+
+
+def wait(qtbot: QtBot, window: Window, recurrences: int = 4) -> None:
+    qtbot.waitUntil(
+        lambda: (
+            window.bench.recording is not None
+            and window.bench.recording.n_recurrences >= recurrences
+            and window.bench.settled_down
+        ),
+        timeout=60_000,
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "some.txt"
+    file.write_text("\n".join(TEXTS))
+    return file
+
+
+def drop(window: Window, path: Path) -> bool:
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path))])
+    none = Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(QPoint(9, 9), Qt.DropAction.CopyAction, mime, Left, none)
+    window.dragEnterEvent(enter)
+    window.dropEvent(QDropEvent(QPointF(9, 9), Qt.DropAction.CopyAction, mime, Left, none))
+    return enter.isAccepted()
+
+
+def test_from_an_empty_view_to_a_prompt_of_the_set(window, qtbot, file, monkeypatch) -> None:
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: (str(file), ""))
+    window.maximise("prompts")
+    wait(qtbot, window)
+    view, frame = window.frames["prompts"].view, window.frames["prompts"]
+    qtbot.mouseClick(view.offer_buttons["open_prompts"], Left)
+    qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
+    assert "some.txt: 3 prompts" in window.statusBar().currentMessage()
+    wait(qtbot, window)
+    assert "has not been measured over some.txt (3 prompts)" in frame.title_bar.statement.whole()
+    qtbot.mouseClick(frame.measuring.button, Left)
+    qtbot.waitUntil(lambda: view.prompt_list.isVisible(), timeout=60_000)
+    wait(qtbot, window)
+    first, statement = window.bench.recording, frame.title_bar.statement.whole()
+    assert "mean over 3 prompts of some.txt" in statement
+    model = view.prompt_list.model_of_rows
+    assert model.rows.current == 0
+    spot = view.prompt_list.visualRect(model.index(2, 1)).center()
+    qtbot.mouseClick(view.prompt_list.viewport(), Left, pos=spot)
+    qtbot.waitUntil(lambda: window.bench.recording is not first, timeout=20_000)
+    wait(qtbot, window)
+    # The prompt is the run; what was found over all of them stays.
+    assert window.bench.recording.info.prompt == TEXTS[2]
+    assert window.prompt_bar.line.text() == TEXTS[2]
+    assert frame.title_bar.statement.whole() == statement
+    assert model.rows.current == 2
+    window.do_undo()
+    wait(qtbot, window)
+    assert window.bench.recording is first
+    assert frame.title_bar.statement.whole() == statement
+
+
+def test_a_dropped_prompt_file_is_opened_and_a_dropped_folder_still_is_one(
+    window, qtbot, tmp_path, file
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"prompt": TEXTS[1], "answer": "c a b"}))
+    for path, n in ((file, 3), (rows, 1)):
+        assert drop(window, path)
+        qtbot.waitUntil(lambda p=path: window.settings.prompt_file == str(p), timeout=5000)
+        assert len(window.bench.prompt_set) == n
+    folder = write_checkpoint(tmp_path / "huginn", "huginn")
+    (folder / "merges.txt").write_text("a b\n")
+    assert not is_prompt_file(folder / "merges.txt")
+    assert drop(window, folder / "merges.txt")
+    qtbot.waitUntil(
+        lambda: (
+            window.bench.recording is not None
+            and window.bench.recording.info.checkpoint == "huginn"
+        ),
+        timeout=60_000,
+    )
+    # The prompt set is the bench's: another model gets it too, without what was found of the old.
+    assert len(window.bench.recording.shared.prompts) == 1
+    assert window.bench.recording.shared.findings == {}
+    wait(qtbot, window, 0)
+
+
+def test_a_file_that_cannot_be_read_is_told_and_the_old_set_stays(
+    window, qtbot, tmp_path, file
+) -> None:
+    window.prompt_files.open(str(file))
+    qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
+    kept = window.bench.prompt_set
+    (tmp_path / "bad.jsonl").write_text("{")
+    window.prompt_files.open(str(tmp_path / "bad.jsonl"))
+    qtbot.waitUntil(
+        lambda: "bad.jsonl, line 1: cannot be read" in window.statusBar().currentMessage(),
+        timeout=5000,
+    )
+    assert window.bench.prompt_set is kept
+    assert window.settings.prompt_file == str(file)
+
+
+def test_a_prompt_the_model_cannot_take_is_told_with_its_line(window, qtbot, tmp_path) -> None:
+    (tmp_path / "p.txt").write_text("ab ba ? 1 : a\nÜ\n")
+    window.prompt_files.open(str(tmp_path / "p.txt"))
+    qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
+    window.maximise("prompts")
+    wait(qtbot, window)
+    said = []
+    window.bench.message.connect(said.append)
+    window.bench.measure("prompts")
+    qtbot.waitUntil(lambda: any("p.txt, line 2: the tokenizer" in s for s in said), timeout=20_000)
+    assert "prompts" not in window.bench.recording.shared.findings
+
+
+def test_cancel_keeps_what_was_found_before(window, qtbot) -> None:
+    window.actions_by_name["bundled_prompts"].trigger()
+    qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
+    window.maximise("prompts")
+    wait(qtbot, window)
+    said = []
+    window.bench.message.connect(said.append)
+    window.bench.measure("prompts")
+    window.frames["prompts"].measure_cancelled.emit()
+    qtbot.waitUntil(lambda: any("cancelled" in s for s in said), timeout=20_000)
+    wait(qtbot, window)
+    assert window.bench.slots["prompts"].data.lacks == "measurement"
+
+
+def test_the_last_prompt_file_is_remembered(window, qtbot, file) -> None:
+    window.prompt_files.open(str(file))
+    qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
+    window.close()
+    again = Window(Bench(), Settings.load(), LIGHT, remember=False)
+    again.prompt_files.restore()
+    qtbot.waitUntil(lambda: again.bench.prompt_set is not None, timeout=5000)
+    assert [item.text for item in again.bench.prompt_set.items] == TEXTS
+    again.close()

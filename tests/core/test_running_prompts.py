@@ -1,0 +1,105 @@
+"""Measures over a prompt set: the same as each prompt run alone, whatever is kept of the runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoints import write_checkpoint
+
+from loopscope.core.errors import Cancelled
+from loopscope.core.loading import load, relooped
+from loopscope.core.measures.base import measure
+from loopscope.core.measures.over_prompts import HowRun
+from loopscope.core.measures.registry import MEASURES
+from loopscope.core.prompt_set import Item, PromptSet
+from loopscope.core.recording import Capture
+from loopscope.core.running_prompts import least_capture, measure_over
+from loopscope.core.statistics import bootstrap_mean
+from loopscope.core.stepper import Stepper
+
+HUGINN = PromptSet("p", "p", tuple(
+    Item(text, None, i) for i, text in enumerate(["#5,17,3", "#60,41,8,2,9,9", "#1"], start=1)
+))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["huginn", "hrm_text", "albert", "ouro"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_it_is_the_mean_of_the_prompts_run_alone(name: str, dtype: str, tmp_path: Path) -> None:
+    loaded = load(str(write_checkpoint(tmp_path / name, name)), "cpu", dtype)
+    how = HowRun(3, seed=4, start_scale=0.5)
+    found = measure_over(loaded, HUGINN, list(MEASURES.values()), how)
+    for key, what in MEASURES.items():
+        alone = []
+        for item, why in zip(HUGINN.items, found[key].missing, strict=True):
+            stepper = Stepper(loaded)
+            recording = stepper.begin(loaded.tokenizer.encode(item.text), seed=4, start_scale=0.5)
+            for _ in range(3):
+                stepper.step()
+            one = measure(recording, what)
+            assert one.missing == why
+            alone.append(np.full(found[key].values.shape[1:], np.nan) if why else one.by_depth())
+        np.testing.assert_allclose(found[key].values, alone, rtol=1e-6, err_msg=key)
+        mean = bootstrap_mean(np.array(alone))
+        np.testing.assert_allclose(found[key].mean.value, mean.value, rtol=1e-6, err_msg=key)
+        assert bool(found[key].why_nothing()) == (not np.isfinite(mean.value).any())
+
+
+def test_only_what_a_measure_needs_is_kept() -> None:
+    loaded = load("bundled:looped", "cpu")
+    prompt = loaded.tokenizer.from_ids((1, 2, 3))  # nothing is repeated: no induction score
+    for key, patterns, readout in (
+        ("relative_step", False, False),
+        ("entropy", True, False),
+        ("induction", True, False),
+        ("readout_entropy", False, True),
+        ("exit_hazard", False, False),  # there is no gate: nothing could help
+    ):
+        capture = least_capture(loaded, prompt, [MEASURES[key]])
+        assert capture == Capture(patterns, writes=False, readout=readout), key
+    both = least_capture(loaded, prompt, [MEASURES["entropy"], MEASURES["readout_entropy"]])
+    assert both == Capture(writes=False)
+
+
+def test_it_can_be_cancelled_between_recurrences() -> None:
+    loaded = load("bundled:looped", "cpu")
+    told = []
+
+    def report(share: float) -> None:
+        told.append(share)
+        if len(told) == 5:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        measure_over(loaded, HUGINN_IDS, [MEASURES["relative_step"]], HowRun(4), report)
+    np.testing.assert_allclose(told, np.arange(1, 6) / 8)
+
+
+HUGINN_IDS = PromptSet("p", "p", (Item("#1,2", None, 1), Item("#3", None, 2)))
+
+
+def test_how_a_run_was_made_makes_it_again() -> None:
+    loaded = load("bundled:looped", "cpu")
+    stepper = Stepper(loaded)
+    stepper.begin(loaded.tokenizer.from_ids((1, 2)), seed=7, start="random", start_scale=0.3)
+    for _ in range(2):
+        stepper.step()
+    how = HowRun.like(stepper.recording)
+    assert how == HowRun(2, 7, "random", 0.3)
+    assert HowRun.like(stepper.recording, 9).recurrences == 9
+    changes = how.run_of("#1,2")
+    assert changes.pop("prompt") == "#1,2"
+    assert changes.pop("recurrences") == 2
+    again = Stepper(loaded).begin(loaded.tokenizer.from_ids((1, 2)), **changes)
+    np.testing.assert_array_equal(again.states[0], stepper.recording.states[0])
+
+
+def test_runs_of_one_model_share_its_findings_and_another_loop_does_not(tmp_path: Path) -> None:
+    loaded = load(str(write_checkpoint(tmp_path / "deep", "llama")), "cpu")
+    one, two = (Stepper(loaded).begin(loaded.tokenizer.from_ids((1, i))) for i in (2, 3))
+    one.findings_of("model")["prompts"] = "found"
+    one.findings_of("run")["paths"] = "of one run"
+    assert two.findings_of("model") == {"prompts": "found"}
+    assert two.findings_of("run") == {}
+    assert relooped(loaded, 1, 2, 0.5).shared.findings == {}
