@@ -182,15 +182,27 @@ def test_without_a_display_it_runs_the_demo(tmp_path: Path) -> None:
     assert {"window.png", "state_space.pdf", "heads.svg", "graph.png", "settling.csv"} <= made
 
 
+def _wait_for_torch(process: subprocess.Popen[str]) -> None:
+    """Until the program has loaded torch: before, Ctrl-C would interrupt its imports."""
+    maps = Path(f"/proc/{process.pid}/maps")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and (
+        not maps.exists() or "torch_cpu" not in maps.read_text()
+    ):
+        assert process.poll() is None
+        time.sleep(0.1 if maps.exists() else 6)
+
+
 def test_ctrl_c_is_130(tmp_path: Path, folder: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "loopscope.app", "trace", str(folder), "--prompt", PROMPT,
          "--recurrences", "90000", "-o", "t.npz"],
         cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    time.sleep(6)
+    _wait_for_torch(process)
+    time.sleep(3)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert not (tmp_path / "t.npz").exists()
