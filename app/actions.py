@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: the window's method ``do_NAME``, its words, keys and menu."""
+    """One command: the method ``do_NAME`` of the window or one of its desks, words, keys, menu.
+
+    keys : shortcuts, with "; " between several.
+    """
 
     name: str
     text: str
@@ -29,13 +33,16 @@ COMMANDS: tuple[Command, ...] = (
     Command("open_bundled", "Open the bundled model", "", "File", "Open the looped model that ships with Loopscope"),
     Command("open_prompts", "Open prompt file…", "Ctrl+Shift+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set"),
     Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set"),
+    Command("open_beside", "Open beside…", "Ctrl+Shift+O", "File", "Open a second checkpoint beside this one, on the same prompt"),
+    Command("deep_beside", "Put the bundled deep twin beside", "", "File", "Open bundled:deep beside this model: the same depth, separate weights"),
+    Command("save_cuts", "Save interventions…", "", "File", "Save the interventions of this run as data that can be replayed"),
     Command("card", "Checkpoint card", "Ctrl+I", "File", "Sizes, dtype, memory and what is unavailable"),
     Command("export_view", "Export this view…", "Ctrl+E", "File", "Export the view last clicked as PDF, SVG, PNG or CSV"),
     Command("export_all", "Export all views…", "Ctrl+Shift+E", "File", "Export every view to one folder"),
     Command("screenshot", "Copy a picture of the window", "Ctrl+Shift+C", "File", "Put a picture of the whole window on the clipboard"),
     Command("quit", "Quit", "Ctrl+Q", "File", "Close the bench; everything is remembered"),
-    Command("undo", "Back to the run before", "Alt+Left", "Edit", "Go back to the run before the last change of prompt, seed or start state"),
-    Command("redo", "Forward to the next run", "Alt+Right", "Edit", "Go forward again after going back"),
+    Command("undo", "Undo", "Ctrl+Z; Alt+Left", "Edit", "Take back the last run, branch, name or deletion; nothing is computed again"),
+    Command("redo", "Redo", "Ctrl+Shift+Z; Alt+Right", "Edit", "Make the last undone change again"),
     Command("prompt", "Edit the prompt", "Ctrl+L", "Edit", "Put the keyboard into the prompt line"),
     Command("all_tokens", "Show all tokens", "Ctrl+A", "Edit", "Let every token drive the views"),
     Command("clear_hover", "Clear marks, restore views", "Esc", "Edit", "Clear the hover marks, or restore a maximised view"),
@@ -53,6 +60,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("to_end", "Cursor to the latest recurrence", "End", "Run", "To the latest recurrence, and follow it"),
     Command("loop_span", "Loop a span of layers…", "", "Run", "Repeat some layers of a deep model without training, in damped steps"),
     Command("float32_error", "Measure the error against float32", "", "Run", "Run the same in float32 beside a bfloat16 or float16 run and compare the states"),
+    Command("branch", "Branch here", "Ctrl+B", "Run", "Cut a branch off this run at the cursor, as the form of Runs and cuts says"),
+    Command("swap", "Swap the two runs", "X", "Run", "Show the run beside, and put the one shown beside it"),
+    Command("alone", "Show this run alone", "Shift+X", "Run", "Take away the run beside"),
+    Command("replay_cuts", "Replay interventions…", "", "Run", "Make the interventions of a file into this run, as a branch"),
     Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", True),
     Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", True),
     Command("maximise", "Maximise the view", "F11", "View", "Show the view last clicked alone, or all of them again"),
@@ -70,8 +81,8 @@ MENUS = ("File", "Edit", "Run", "View", "Help")
 TEXT_KEYS = {c.name for c in COMMANDS if c.keys and c.menu in ("Edit", "Run")} - {"prompt"}
 
 
-def make_actions(window: Window) -> dict[str, QAction]:
-    """Make one `QAction` for each command, connected to the window's ``do_NAME``."""
+def make_actions(window: Window, owners: Sequence[object]) -> dict[str, QAction]:
+    """Make one `QAction` for each command, connected to the ``do_NAME`` of the owner that has it."""
     actions = {}
     for command in COMMANDS:
         action = QAction(command.text, window)
@@ -79,8 +90,10 @@ def make_actions(window: Window) -> dict[str, QAction]:
         action.setStatusTip(command.tip)
         action.setCheckable(command.checkable)
         if command.keys:
-            action.setShortcut(QKeySequence(command.keys))
-        action.triggered.connect(getattr(window, f"do_{command.name}"))
+            action.setShortcuts(QKeySequence.listFromString(command.keys))
+        name = f"do_{command.name}"
+        owner = next(o for o in owners if hasattr(o, name))
+        action.triggered.connect(getattr(owner, name))
         window.addAction(action)
         actions[command.name] = action
     return actions

@@ -1,4 +1,4 @@
-"""The bench: runner, cursor and views wired together. It knows no layout.
+"""The bench: runner, runs, cursor and views wired together. It knows no layout.
 
 Nothing here waits. A timer pulls the runner's status 60 times a second; each visible view has at
 most one analysis in flight on one analysis thread and asks again with the newest run when that is
@@ -7,55 +7,36 @@ done. So the record is lossless, the picture may skip, and a slow view slows onl
     runner thread                 GUI thread                      analysis thread
     recording.append  --pull-->   frame(): what changed? --submit--> compute(recording, ...)
                                   show_data (one a frame) <--future--
+
+`app.runs` holds the runs and what may be done to them, `app.analysis` the views.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from loopscope.app.analysis import Analysis, Slot
 from loopscope.app.comparison import Comparison
+from loopscope.app.measuring import Measuring
 from loopscope.app.panels import PANELS, Panel
-from loopscope.core.errors import Cancelled
+from loopscope.app.run_tree import Run
+from loopscope.app.runs import Runs
 from loopscope.core.jobs import Job, Jobs
 from loopscope.core.prompt_set import PromptSet
 from loopscope.core.recording import Recording
-from loopscope.core.runner import Phase, Runner, RunRequest, Status, yield_to_the_screen
+from loopscope.core.runner import Phase, Runner, RunRequest, Status
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
+from loopscope.core.views.beside import Beside, selection_back, selection_beside
 from loopscope.widgets.palette import Theme
-from loopscope.widgets.view import View
 
 # A frame draws one thing (one view's data, or one view's marks), so that no frame is long.
 FRAME_MS = 16
-# While the model steps, a view's analysis rests this many times as long as it took, and at least
-# this long: pure-Python parts of it hold the interpreter that the screen needs.
-REST, LEAST_REST = 3.0, 0.12
-# Earlier runs that Undo can go back to, and the memory they may hold together.
-KEPT_RUNS = 12
-KEPT_BYTES = 1 << 30
-
-
-@dataclass(slots=True, eq=False)
-class Slot:
-    """One view with the state of its analysis. ``wanted`` and ``shown`` are identity keys."""
-
-    panel: Panel
-    view: View
-    options: Any
-    data: ViewData | None = None
-    shown: tuple[Any, ...] | None = None
-    in_flight: Future[ViewData] | None = None
-    in_flight_key: tuple[Any, ...] = ()
-    submitted: float = 0.0
-    rest_until: float = 0.0
-    error: str | None = None
-    job: Job[Any] | None = None
 
 
 @dataclass(slots=True)
@@ -68,16 +49,6 @@ class PlayState:
     stop_at_settling: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class KeptRun:
-    """A run that Undo or Redo can go back to."""
-
-    stepper: Any
-    request: RunRequest
-    checkpoint: str
-    cursor: Selection = field(default_factory=Selection)
-
-
 class Bench(QObject):
     """Wires one `Runner` to views made from `PANELS`; `close` it when done."""
 
@@ -86,6 +57,7 @@ class Bench(QObject):
     progressed = Signal()
     selection_changed = Signal(object, dict)
     data_shown = Signal(str)
+    beside_shown = Signal(str)
     data_failed = Signal(str, str)
     measuring_changed = Signal(str, object)
     message = Signal(str)
@@ -97,41 +69,37 @@ class Bench(QObject):
         self.hover: dict[str, int] = {}
         self.play = PlayState()
         self.request: RunRequest | None = None
-        self.slots: dict[str, Slot] = {}
-        self.past: list[KeptRun] = []
-        self.future: list[KeptRun] = []
         self._status = Status()
         self._recording: Recording | None = None
         self._layers_seen = -1
-        self._analysis = ThreadPoolExecutor(
-            1, thread_name_prefix="loopscope-analysis", initializer=yield_to_the_screen
-        )
+        self._beside_seen = -1
+        # Where the cursor goes when the run has come that far again, see `_on_run_shown`.
+        self._wanted: Selection | None = None
         self._waiting: list[tuple[Future[Any], Callable[[Future[Any]], None]]] = []
         self.jobs = Jobs()
         self._job_shown: tuple[int, float] | None = None
-        self._findings = 0
         self.prompt_set: PromptSet | None = None
+        self.beside: Beside | None = None
+        self.analysis = Analysis(self)
+        self.measuring = Measuring(self)
+        self.runs = Runs(self.runner, self.wait, lambda: self.selection, self)
+        self.runs.message.connect(self.message)
+        self.runs.shown.connect(self._on_run_shown)
+        self.runs.changed.connect(self._on_runs_changed)
         self.comparison = Comparison(self)
-        self._turn = 0
-        self._stale: list[Slot] = []
         self._timer = QTimer(self)
         self._timer.timeout.connect(self.frame)
         self._timer.start(FRAME_MS)
 
     # ---- views ----
+    @property
+    def slots(self) -> dict[str, Slot]:
+        """Every view that was made, by the key of its panel."""
+        return self.analysis.slots
+
     def add_view(self, panel: Panel, options: Any = None) -> Slot:
         """Make a panel's view and connect it."""
-        view = panel.view()
-        slot = Slot(panel, view, options or panel.options())
-        view.set_options(slot.options)
-        view.select_requested.connect(self.select)
-        view.hover_changed.connect(self.set_hover)
-        view.message.connect(self.message)
-        view.run_requested.connect(lambda changes: self.restart(**changes))
-        view.options_changed.connect(lambda options: self.set_options(panel.key, options))
-        view.clear()
-        self.slots[panel.key] = slot
-        return slot
+        return self.analysis.add(panel, options or panel.options())
 
     def add_all_views(self) -> None:
         """Make every view of `PANELS`."""
@@ -141,15 +109,14 @@ class Bench(QObject):
     def set_options(self, key: str, options: Any) -> None:
         """Take new options for a view; it is computed again."""
         slot = self.slots[key]
-        if options is slot.options:
-            return
-        slot.options = options
-        slot.view.set_options(options)
+        if options is not slot.options:
+            self.analysis.set_options(slot, options)
 
     def set_theme(self, theme: Theme) -> None:
         """Tell every view its colours."""
         for slot in self.slots.values():
-            slot.view.set_theme(theme)
+            for side in slot.sides:
+                side.view.set_theme(theme)
 
     # ---- the run ----
     @property
@@ -184,78 +151,35 @@ class Bench(QObject):
             if not future.cancelled() and future.exception() is not None:
                 self.message.emit(str(future.exception()))
 
-        self._waiting.append((self.runner.reloop(first, last, damping), done))
+        self.wait(self.runner.reloop(first, last, damping), done)
 
     def start_job(
         self, name: str, work: Callable[[Job[Any]], Any], done: Callable[[Any], None]
     ) -> Job[Any]:
-        """Do ``work(job)`` in the jobs' thread, then ``done(result)`` here.
-
-        A job that fails or is cancelled becomes a message.
-        """
-
-        def finished(future: Future[Any]) -> None:
-            error = None if future.cancelled() else future.exception()
-            if future.cancelled() or isinstance(error, Cancelled):
-                self.message.emit(f"{name}: cancelled")
-            elif error is not None:
-                self.message.emit(f"{name}: {error}")
-            else:
-                done(future.result())
-
-        job = self.jobs.submit(name, work)
-        self._waiting.append((job.future, finished))
-        return job
+        """Do ``work(job)`` in the jobs' thread, then ``done(result)`` here."""
+        return self.measuring.start_job(name, work, done)
 
     def measure(self, key: str) -> None:
-        """Make the measurement that a view asks for; what it finds stays with the run."""
-        slot, stepper = self.slots[key], self.runner.stepper
-        request = slot.panel.request
-        if request is None or (slot.job is not None and not slot.job.future.done()):
-            return
-        why = "There is no run to measure yet." if stepper is None else ""
-        if stepper is not None:
-            why = request.missing(stepper.recording)
-        if stepper is None or why:
-            self.message.emit(why)
-            return
-        selection, options = self.selection, slot.options
+        """Make the measurement that a view asks for; what it finds stays with the run or model."""
+        self.measuring.measure(key)
 
-        def done(finding: object) -> None:
-            stepper.recording.findings_of(request.whose)[key] = finding
-            self._findings += 1
-
-        name = f"{slot.panel.title}: {request.label.lower()}"
-        slot.job = self.start_job(
-            name, lambda job: slot.panel.measure(stepper, selection, options, job), done
-        )
-        self.measuring_changed.emit(key, 0.0)
+    def cancel_measuring(self, key: str) -> None:
+        """Give up the measurement of one view."""
+        self.measuring.cancel(key)
 
     def set_prompt_set(self, prompts: PromptSet) -> None:
         """Use these prompts in every view over a prompt set, whatever model is open."""
         self.prompt_set = prompts
-        self._findings += 1
+        self.analysis.findings += 1
         if self._recording is not None:
             self._recording.shared.prompts = prompts
 
-    def cancel_measuring(self, key: str) -> None:
-        """Give up the measurement of one view."""
-        job = self.slots[key].job
-        if job is not None:
-            job.cancel()
-
-    def _tell_measuring(self) -> None:
-        """Tell frames how far their measurement is, and that it has ended."""
-        for key, slot in self.slots.items():
-            if slot.job is not None:
-                over = slot.job.future.done()
-                self.measuring_changed.emit(key, None if over else slot.job.progress)
-                slot.job = None if over else slot.job
+    def wait(self, future: Future[Any], done: Callable[[Future[Any]], None]) -> None:
+        """Call ``done(future)`` in a frame after it is finished."""
+        self._waiting.append((future, done))
 
     def begin(self, request: RunRequest) -> None:
         """Begin a run; the one shown now can be gone back to."""
-        self._keep_current()
-        self.future.clear()
         self.request = request
         self.play.playing, self.play.following = False, True
         self.runner.begin(request)
@@ -267,47 +191,18 @@ class Bench(QObject):
         done = 0 if self._recording is None else self._recording.n_recurrences
         self.begin(replace(self.request, **({"recurrences": min(done, 200)} | changes)))
 
-    def _keep_current(self) -> None:
-        stepper = self.runner.stepper
-        if stepper is None or self.request is None or stepper.recording.layers_done == 0:
-            return
-        name = stepper.loaded.checkpoint.name
-        self.past.append(KeptRun(stepper, self.request, name, self.selection))
-        self._forget_surplus()
-
-    def _forget_surplus(self) -> None:
-        total = 0
-        for i, run in enumerate(reversed(self.past)):
-            total += run.stepper.recording.nbytes
-            if i >= KEPT_RUNS or total > KEPT_BYTES:
-                del self.past[: len(self.past) - i]
-                return
-
-    def undo(self) -> None:
-        """Go back to the run before this one."""
-        self._go(self.past, self.future)
-
-    def redo(self) -> None:
-        """Go forward again."""
-        self._go(self.future, self.past)
-
-    def _go(self, source: list[KeptRun], other: list[KeptRun]) -> None:
-        stepper = self.runner.stepper
-        if not source or stepper is None or self.request is None:
-            return
-        name = stepper.loaded.checkpoint.name
-        other.append(KeptRun(stepper, self.request, name, self.selection))
-        run = source.pop()
+    def _on_run_shown(self, run: Run) -> None:
+        """Another run of the tree is shown: its request and cursor come with it."""
         self.request = run.request
         self.play.playing = False
-        self.runner.resume(run.stepper)
         self._pull()
         self._set_selection(run.cursor)
+        # A branch has first to be run up to where the cursor was.
+        self._wanted = run.cursor
 
-    def forget_runs(self) -> None:
-        """Drop kept runs; they belong to a model that is no longer loaded."""
-        self.past.clear()
-        self.future.clear()
+    def _on_runs_changed(self) -> None:
+        self._update_beside()
+        self.progressed.emit()
 
     # ---- transport ----
     def step_recurrence(self) -> None:
@@ -388,6 +283,7 @@ class Bench(QObject):
     # ---- the cursor ----
     def select(self, changes: dict[str, Any]) -> None:
         """Move the cursor: some fields of `Selection`, as views emit them."""
+        self._wanted = None
         if "recurrence" in changes and self._recording is not None:
             latest = self._recording.n_recurrences
             self.play.following = changes["recurrence"] >= latest and self.play.following
@@ -399,6 +295,51 @@ class Bench(QObject):
         if hover != self.hover:
             self.hover = hover
             self._mark()
+
+    # ---- the run beside ----
+    def _update_beside(self) -> None:
+        """Take the cursor over to the run beside."""
+        companion, pairing = self.runs.companion, self.runs.pairing
+        if companion is None or pairing is None:
+            self.beside = None
+            return
+        there = companion.stepper.recording
+        own = self.runs.cursor_beside
+        selection = selection_beside(self.selection, pairing, there, own)
+        self.beside = Beside(there, companion.name, pairing, selection)
+
+    @property
+    def hover_beside(self) -> dict[str, int]:
+        """The place that is pointed at, in the run beside."""
+        if self.beside is None:
+            return {}
+        hover = dict(self.hover)
+        if "recurrence" in hover:
+            r, layer = hover["recurrence"], hover.get("layer", self.selection.layer)
+            there = self.beside.pairing.place(r, layer)
+            hover["recurrence"] = there[0]
+            if "layer" in hover:
+                hover["layer"] = there[1]
+        return hover
+
+    def select_beside(self, changes: dict[str, Any]) -> None:
+        """A click in a view of the run beside moves the one cursor, or its own at its own pace."""
+        beside = self.beside
+        if beside is None:
+            return
+        if beside.pairing.pace == "own":
+            kept = {k: v for k, v in changes.items() if k in ("recurrence", "layer")}
+            self.runs.cursor_beside = replace(beside.selection, **kept)
+        self.select(selection_back(changes, self.selection, beside.selection, beside.pairing))
+        self._update_beside()
+        self._mark()
+
+    def set_hover_beside(self, hover: dict[str, int]) -> None:
+        """Point at a place of the run beside."""
+        beside = self.beside
+        if beside is not None:
+            back = selection_back(hover, self.selection, beside.selection, beside.pairing)
+            self.set_hover({k: int(v) for k, v in back.items()})
 
     def scrub(self, recurrence: int) -> None:
         """Move the cursor to a recurrence that has been run; nothing is recomputed."""
@@ -435,14 +376,8 @@ class Bench(QObject):
             self._mark()
 
     def _mark(self) -> None:
-        """Move the marks: of all views at once, or one view a frame while the model steps."""
-        visible = [slot for slot in self.slots.values() if slot.view.isVisible()]
-        if self.runner.idle:
-            self._stale.clear()
-            for slot in visible:
-                slot.view.show_selection(self.selection, self.hover)
-        else:
-            self._stale += [slot for slot in visible if slot not in self._stale]
+        self._update_beside()
+        self.analysis.mark()
         self.selection_changed.emit(self.selection, self.hover)
 
     def _follow(self) -> None:
@@ -452,15 +387,16 @@ class Bench(QObject):
 
     # ---- the frame ----
     def frame(self) -> None:
-        """Pull what changed, deliver at most one finished analysis, ask for the next ones."""
+        """Pull what changed, show at most one finished analysis, ask for the next ones."""
         self._pull()
-        if not self._deliver() and self._stale:
-            slot = self._stale.pop(0)
-            slot.view.show_selection(self.selection, self.hover)
-        self._submit()
+        self.analysis.frame()
         for future, done in [w for w in self._waiting if w[0].done()]:
             self._waiting.remove((future, done))
             done(future)
+
+    @property
+    def _n_recurrences(self) -> int:
+        return 0 if self._recording is None else self._recording.n_recurrences
 
     def _pull(self) -> None:
         status = self.runner.status  # before the recording, so that a finished run is whole
@@ -473,12 +409,13 @@ class Bench(QObject):
         if recording is not self._recording:
             self._recording, self._layers_seen = recording, -1
             if recording is None:
-                for slot in self.slots.values():
-                    slot.data, slot.shown = None, None
-                    slot.view.clear()
+                self.analysis.clear()
             else:
                 recording.shared.prompts = self.prompt_set
-            self._set_selection(self.selection)  # into the new run's bounds, before anyone looks
+            left_at = self.selection
+            self._set_selection(left_at)  # into the new run's bounds, before anyone looks
+            if recording is not None and self.request is not None:
+                self.runs.take_in(self.runner.stepper, self.request, left_at)
             self.run_changed.emit()
         self.comparison.follow()
         job = self.jobs.current
@@ -486,80 +423,43 @@ class Bench(QObject):
         if shown != self._job_shown:
             self._job_shown = shown
             self.status_changed.emit(status)
-        self._tell_measuring()
+        self.measuring.tell()
+        self._pull_beside()
         done = -1 if recording is None else recording.layers_done
         if done != self._layers_seen:
             self._layers_seen = done
             before = self.selection
             if self.play.following:
                 self._follow()
+            elif self._wanted is not None and self._wanted.recurrence <= self._n_recurrences:
+                self._set_selection(self._wanted)
+                self._wanted = None
             self._set_selection(self.selection)
             if self.selection == before:  # else the new selection has told it
                 self.progressed.emit()
 
-    def _key(self, slot: Slot) -> tuple[Any, ...]:
-        fields = tuple(getattr(self.selection, name) for name in sorted(slot.view.DEPENDS_ON))
-        run = self._recording
-        # What was measured or read beside the run itself.
-        beside: tuple[int, ...] = ()
-        if run is not None:
-            errors = run.float32_error
-            beside = len(run.readout_directions), 0 if errors is None else len(errors)
-        return id(run), self._layers_seen, id(slot.options), self._findings, *beside, *fields
+    def _pull_beside(self) -> None:
+        """Notice how far the run beside has come."""
+        self.runs.check_companion()
+        companion = self.runs.companion
+        seen = -1 if companion is None else companion.stepper.recording.layers_done
+        if seen != self._beside_seen:
+            self._beside_seen = seen
+            self._update_beside()
+            self.analysis.mark()
 
-    def _deliver(self) -> bool:
-        """Show one finished analysis, in turn; says whether there was one."""
-        slots = list(self.slots.values())
-        for i in range(len(slots)):
-            slot = slots[(self._turn + i) % len(slots)]
-            if slot.in_flight is None or not slot.in_flight.done():
-                continue
-            future, slot.in_flight = slot.in_flight, None
-            self._turn += i + 1
-            slot.shown = slot.in_flight_key
-            now = time.monotonic()
-            slot.rest_until = now + max(LEAST_REST, REST * (now - slot.submitted))
-            if (error := future.exception()) is not None:
-                slot.error = f"{type(error).__name__}: {error}"
-                self.data_failed.emit(slot.panel.key, slot.error)
-                return True
-            if slot.shown[0] != id(self._recording):
-                slot.shown = None  # of a run that is no longer shown
-                return True
-            slot.data, slot.error = future.result(), None
-            self._fetch_directions(getattr(slot.data, "missing_directions", ()))
-            slot.view.show_data(slot.data)
-            slot.view.show_selection(self.selection, self.hover)
-            if slot in self._stale:
-                self._stale.remove(slot)
-            self.data_shown.emit(slot.panel.key)
-            return True
-        return False
-
-    def _submit(self) -> None:
-        recording = self._recording
-        if recording is None:
-            return
-        now, stepping = time.monotonic(), not self.runner.idle
-        for slot in self.slots.values():
-            if slot.in_flight is not None or not slot.view.isVisible():
-                continue
-            if stepping and now < slot.rest_until:
-                continue
-            key = self._key(slot)
-            if key != slot.shown:
-                slot.in_flight_key, slot.submitted = key, now
-                slot.in_flight = self._analysis.submit(
-                    slot.panel.compute, recording, self.selection, slot.options
-                )
-
-    def _fetch_directions(self, token_ids: tuple[int, ...]) -> None:
+    def fetch_directions(self, beside: bool, token_ids: tuple[int, ...]) -> None:
         """Have the worker read unembedding rows that a view asked for; then it computes again."""
-        recording = self._recording
-        if recording is None or not token_ids:
+        companion = self.runs.companion
+        if not beside:
+            stepper = self.runner.stepper
+        else:
+            stepper = None if companion is None else companion.stepper
+        if stepper is None or not token_ids:
             return
+        recording = stepper.recording
 
-        def fetch(loaded: Any, stepper: Any) -> None:
+        def fetch(loaded: Any, shown: Any) -> None:
             rows = {i: stepper.readout_direction(i) for i in token_ids}
             recording.readout_directions.update(rows)
 
@@ -572,23 +472,14 @@ class Bench(QObject):
             self.runner.idle
             and self.jobs.current is None
             and not self._waiting
-            and not self._stale
             and self.runner.recording is self._recording
             and (self._recording is None or self._layers_seen == self._recording.layers_done)
-            and all(
-                slot.in_flight is None and (slot.shown == self._key(slot) or slot.data is None)
-                for slot in self.slots.values()
-                if slot.view.isVisible()
-            )
-            and (
-                self._recording is None
-                or all(s.shown is not None for s in self.slots.values() if s.view.isVisible())
-            )
+            and self.analysis.settled
         )
 
     def in_background(self, work: Callable[[], Any], done: Callable[[Future[Any]], None]) -> None:
         """Run ``work`` on the analysis thread and ``done(future)`` here when it is finished."""
-        self._waiting.append((self._analysis.submit(work), done))
+        self.wait(self.analysis.in_background(work), done)
 
     def data_of(self, panel: Panel, selection: Selection | None = None) -> ViewData | None:
         """Compute a panel's data for the run shown (any thread)."""
@@ -601,10 +492,7 @@ class Bench(QObject):
     def close(self) -> None:
         """Stop the timer, the analyses and the runner; safe in mid-run."""
         self._timer.stop()
-        for slot in self.slots.values():
-            if slot.in_flight is not None:
-                slot.in_flight.cancel()
-        self._analysis.shutdown(wait=True, cancel_futures=True)
+        self.analysis.close()
         self.jobs.close()
         self.comparison.forget()
         self.runner.close()

@@ -12,7 +12,8 @@ PRESETS: dict[str, tuple[str, ...]] = {
     ),
     "State space": ("state_space", "settling", "distance"),
     "Heads": ("heads", "pattern", "head_map"),
-    "Loop and unrolling": ("graph", "readout", "state_space"),
+    "Looped against deep": ("graph", "depth", "state_space"),
+    "Runs and cuts": ("runs", "state_space", "readout", "settling"),
     "Measures": ("depth", "settling", "stability", "paths"),
     "Prompt set": ("prompts", "readout"),
     "Figures": ("state_space", "settling", "heads", "graph"),
@@ -83,10 +84,20 @@ class Layout:
         self._below(d["pattern"], d["head_map"])
         self._resize([d["heads"], d["pattern"]], [self.window.width() // 2] * 2, "h")
 
-    def _loop_and_unrolling(self, d: dict[str, QDockWidget]) -> None:
+    def _looped_against_deep(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["graph"])
-        self._below(d["graph"], d["readout"])
-        self._beside(d["readout"], d["state_space"])
+        self._below(d["graph"], d["depth"])
+        self._beside(d["depth"], d["state_space"])
+        self._resize([d["depth"], d["state_space"]], [self.window.width() // 2] * 2, "h")
+
+    def _runs_and_cuts(self, d: dict[str, QDockWidget]) -> None:
+        self._start(d["state_space"])
+        self._below(d["state_space"], d["runs"])
+        self._beside(d["state_space"], d["readout"])
+        self._below(d["readout"], d["settling"])
+        width, height = self.window.width(), self.window.height()
+        self._resize([d["state_space"], d["readout"]], [width * 54 // 100, width * 46 // 100], "h")
+        self._resize([d["state_space"], d["runs"]], [height * 64 // 100, height * 36 // 100], "v")
 
     def _measures(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["depth"])

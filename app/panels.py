@@ -42,6 +42,15 @@ class Panel:
         return compute
 
     @property
+    def compute_beside(self) -> Callable[..., ViewData] | None:
+        """``compute_beside(recording, beside, selection, options) -> Data``, or None.
+
+        For a view that draws the run beside on the same axes; others are shown twice.
+        """
+        both: Callable[..., ViewData] | None = getattr(self._core(), "compute_beside", None)
+        return both
+
+    @property
     def request(self) -> Request | None:
         """The measurement that fills the view when it takes long, or None for a live view."""
         request: Request | None = getattr(self._core(), "REQUEST", None)

@@ -54,9 +54,15 @@ class Runs(QObject):
     shown = Signal(object)
     message = Signal(str)
 
-    def __init__(self, runner: Runner, wait: Wait, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        wait: Wait,
+        cursor: Callable[[], Selection],
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
-        self.runner, self._wait = runner, wait
+        self.runner, self._wait, self._cursor = runner, wait, cursor
         self.tree, self.history = RunTree(), History()
         self.current: Run | None = None
         self.companion: Companion | None = None
@@ -65,12 +71,15 @@ class Runs(QObject):
         self.cursor_beside = Selection()
 
     # ---- what the bench says ----
-    def take_in(self, stepper: Any, request: RunRequest, cursor: Selection) -> None:
-        """The runner shows this run now; one that is new begins a tree of its own."""
-        if self.current is not None:
-            self.current.cursor = cursor
+    def take_in(self, stepper: Any, request: RunRequest, left_at: Selection) -> None:
+        """The runner shows this run now; one that is new begins a tree of its own.
+
+        ``left_at`` is where the cursor was in the run before.
+        """
         run = self.tree.of(stepper)
         if run is None:
+            if self.current is not None:
+                self.current.cursor = left_at
             before = self.current if self.current in self.tree.runs else None
             run = self.tree.add(stepper, request)
             if before is not None:
@@ -104,6 +113,8 @@ class Runs(QObject):
         if run is self.current or run not in self.tree.runs:
             return
         before = self.current
+        if before is not None:
+            before.cursor = self._cursor()
         swap = self.companion is not None and self.companion.run is run
         self.runner.resume(run.stepper)
         self.current = run
@@ -168,6 +179,7 @@ class Runs(QObject):
             if parent not in self.tree.runs:
                 return  # its model has gone meanwhile
             branch = self.tree.add(future.result(), parent.request, parent)
+            branch.cursor = self._cursor()
             self._drop_surplus(branch)
             self._note(branch.name, parent, branch, made=True)
             self._show_branch(branch, parent)

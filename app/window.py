@@ -38,7 +38,9 @@ from loopscope.app.exporting import Exporter
 from loopscope.app.layout import PRESETS, Layout
 from loopscope.app.panels import BY_KEY, PANELS, Panel
 from loopscope.app.prompt_files import BUNDLED_PROMPTS, PromptFiles, is_prompt_file
+from loopscope.app.run_commands import RunCommands
 from loopscope.app.settings import Settings
+from loopscope.app.tree_commands import RUNS, TreeCommands
 from loopscope.app.words import device_words, model_line, place
 from loopscope.core.checkpoint import bundled_names
 from loopscope.core.inspection import card, card_text
@@ -49,7 +51,6 @@ from loopscope.widgets.header import Header
 from loopscope.widgets.palette import THEMES, Theme
 from loopscope.widgets.prompt_bar import PromptBar
 from loopscope.widgets.shortcuts_page import ShortcutsPage
-from loopscope.widgets.span_dialog import SpanDialog
 from loopscope.widgets.theme import apply_theme
 from loopscope.widgets.transport import TransportBar
 
@@ -86,20 +87,20 @@ class Window(QMainWindow):
         self.setAcceptDrops(True)
         self.setDockNestingEnabled(True)
         self.resize(*settings.size)
-        self.actions_by_name = make_actions(self)
+        self.run_commands, self.tree = RunCommands(self), TreeCommands(self)
+        self.actions_by_name = make_actions(self, (self, self.run_commands, self.tree))
         self._make_bars()
         self.docks: dict[str, QDockWidget] = {}
         self.frames: dict[str, PanelFrame] = {}
         for panel in PANELS:
             self._make_dock(panel)
+        self.docks[RUNS] = self.tree.make_dock()
         self.layout_of_views = Layout(self, self.docks)
         self._make_menus()
         self.palette_popup = CommandPalette(list(self._all_actions()), self)
         self.shortcuts_page = ShortcutsPage(list(self._all_actions()), self)
         self.exporter = Exporter(bench, self)
         self.prompt_files = PromptFiles(bench, self)
-        self.span_dialog = SpanDialog(self)
-        self.span_dialog.loop_requested.connect(self._on_loop_requested)
         self.set_theme(theme)
         self._restore_layout()
         self._connect()
@@ -119,6 +120,8 @@ class Window(QMainWindow):
         self._add_bar("Transport", self.transport, Qt.ToolBarArea.BottomToolBarArea)
         self.place = QLabel()
         self.place.setContentsMargins(14, 0, 8, 0)
+        self.beside_words = QLabel()
+        self.statusBar().addPermanentWidget(self.beside_words)
         self.statusBar().addPermanentWidget(self.place)
         self.statusBar().setSizeGripEnabled(False)
 
@@ -140,6 +143,7 @@ class Window(QMainWindow):
         else:
             # Views that are not there at first are made when they are: the first paint is sooner.
             dock.visibilityChanged.connect(lambda on, p=panel: self._fill_dock(p) if on else None)
+        dock.visibilityChanged.connect(lambda on: self.show_beside() if on else None)
         # A view that is asked for comes to the front of its tabs.
         dock.toggleViewAction().triggered.connect(lambda on, d=dock: d.raise_() if on else None)
 
@@ -162,7 +166,7 @@ class Window(QMainWindow):
         frame.export_requested.connect(lambda k=panel.key: self.exporter.ask(k))
         frame.maximise_toggled.connect(lambda _=False, k=panel.key: self.maximise(k))
         frame.close_requested.connect(dock.close)
-        frame.step_requested.connect(self.do_step_recurrence)
+        frame.step_requested.connect(self.run_commands.do_step_recurrence)
         slot.view.command_requested.connect(lambda name: self.actions_by_name[name].trigger())
         frame.set_empty(self._empty and panel.key != "graph")
         self.frames[panel.key] = frame
@@ -177,6 +181,7 @@ class Window(QMainWindow):
         views = menus["View"].addMenu("Views")
         for dock in self.docks.values():
             views.addAction(dock.toggleViewAction())
+        self.tree.make_pace_menu(menus["Run"])
         presets = menus["View"].addMenu("Presets")
         self.preset_actions: list[QAction] = []
         group = QActionGroup(self)
@@ -206,6 +211,7 @@ class Window(QMainWindow):
         bench.progressed.connect(self._on_progressed)
         bench.selection_changed.connect(self._on_selection_changed)
         bench.data_shown.connect(self._on_data_shown)
+        bench.beside_shown.connect(self._caption)
         bench.data_failed.connect(lambda key, text: self.frames[key].set_error(text))
         bench.measuring_changed.connect(
             lambda key, share: self.frames[key].measuring.show_progress(share)
@@ -216,14 +222,15 @@ class Window(QMainWindow):
         bar.start_changed.connect(lambda s, x: bench.restart(start=s, start_scale=x))
         bar.select_requested.connect(bench.select)
         bar.hover_changed.connect(bench.set_hover)
-        transport.step_recurrence.connect(self.do_step_recurrence)
-        transport.step_layer.connect(self.do_step_layer)
+        run = self.run_commands
+        transport.step_recurrence.connect(run.do_step_recurrence)
+        transport.step_layer.connect(run.do_step_layer)
         transport.play_toggled.connect(bench.set_playing)
-        transport.stop_requested.connect(self.do_stop)
-        transport.reset_requested.connect(self.do_reset)
+        transport.stop_requested.connect(run.do_stop)
+        transport.reset_requested.connect(run.do_reset)
         transport.scrub_requested.connect(bench.scrub)
-        transport.previous_layer.connect(self.do_previous_layer)
-        transport.previous_recurrence.connect(self.do_previous_recurrence)
+        transport.previous_layer.connect(run.do_previous_layer)
+        transport.previous_recurrence.connect(run.do_previous_recurrence)
         transport.follow_toggled.connect(bench.set_following)
         transport.speed_changed.connect(bench.set_rate)
         transport.stop_at_settling_toggled.connect(bench.set_stop_at_settling)
@@ -283,7 +290,7 @@ class Window(QMainWindow):
         """Begin the first run on a model that was just loaded."""
         loaded = self.bench.runner.loaded
         assert loaded is not None
-        self.bench.forget_runs()
+        self.bench.runs.forget()
         # A start state chosen for one checkpoint says nothing about another: that has its own.
         same = self.settings.checkpoint == self._opening
         self.settings.remember_checkpoint(self._opening)
@@ -317,6 +324,14 @@ class Window(QMainWindow):
                 recurrences=recurrences,
             )
         )
+
+    def reloop(
+        self, first: int, last: int, damping: float, prompt: str | None, recurrences: int
+    ) -> None:
+        """Loop another span of the deep model and run the prompt again."""
+        self._first_prompt, self._first_recurrences = prompt, recurrences
+        self._loop = first, last, damping
+        self.bench.reloop(first, last, damping)
 
     # ---- what the bench says ----
     def _on_status_changed(self, status: Status) -> None:
@@ -364,8 +379,7 @@ class Window(QMainWindow):
 
     def _on_progressed(self) -> None:
         bench, recording = self.bench, self.bench.recording
-        self.actions_by_name["undo"].setEnabled(bool(bench.past))
-        self.actions_by_name["redo"].setEnabled(bool(bench.future))
+        self.tree.progressed()
         self.actions_by_name["play"].setText("Pause" if bench.play.playing else "Play")
         for name, on in (
             ("follow", bench.play.following),
@@ -409,6 +423,31 @@ class Window(QMainWindow):
             self.frames[key].set_error(None)
             self.frames[key].set_data(data)
 
+    def show_beside(self) -> None:
+        """Draw each visible view a second time while a run stands beside, or no longer."""
+        analysis, companion = self.bench.analysis, self.bench.runs.companion
+        for key, frame in self.frames.items():
+            slot = self.bench.slots[key]
+            twice = companion is not None and slot.panel.compute_beside is None
+            if not twice and slot.other is not None:
+                frame.show_beside(None)
+                analysis.drop_second(slot)
+            elif twice and slot.other is None and slot.view.isVisible():
+                frame.show_beside(analysis.second(slot).view)
+            if twice:
+                self._caption(key)
+        words = "" if companion is None else f"beside: {companion.name}"
+        self.beside_words.setText(words)
+
+    def _caption(self, key: str) -> None:
+        """Name the two runs over the two drawings of a view."""
+        slot, runs = self.bench.slots[key], self.bench.runs
+        if slot.other is None or runs.companion is None or runs.current is None:
+            return
+        data = slot.other.data
+        said = f": {data.statement}" if data is not None else ""
+        self.frames[key].set_captions(runs.current.name, f"{runs.companion.name}{said}")
+
     def _on_options_chosen(self, key: str, options: Any) -> None:
         self._last_panel = key
         self.bench.set_options(key, options)
@@ -424,10 +463,12 @@ class Window(QMainWindow):
         typing = isinstance(new, QLineEdit)
         for name in TEXT_KEYS:
             keys = next(c.keys for c in COMMANDS if c.name == name)
-            self.actions_by_name[name].setShortcut(QKeySequence() if typing else keys)
+            kept = [] if typing else QKeySequence.listFromString(keys)
+            self.actions_by_name[name].setShortcuts(kept)
         while new is not None:
             if isinstance(new, QDockWidget):
-                self._last_panel = new.objectName()
+                if new.objectName() in BY_KEY:
+                    self._last_panel = new.objectName()
                 return
             new = new.parentWidget()
 
@@ -474,14 +515,6 @@ class Window(QMainWindow):
         self.close()
 
     # ---- commands: Edit ----
-    def do_undo(self) -> None:
-        """Go back to the run before."""
-        self.bench.undo()
-
-    def do_redo(self) -> None:
-        """Go forward again."""
-        self.bench.redo()
-
     def do_prompt(self) -> None:
         """Put the keyboard into the prompt line."""
         self.prompt_bar.edit()
@@ -494,104 +527,6 @@ class Window(QMainWindow):
         """Clear hover marks, or restore a maximised view."""
         self.bench.set_hover({})
         self.layout_of_views.restore()
-
-    # ---- commands: Run ----
-    def do_step_recurrence(self) -> None:
-        """Run the block once more."""
-        self.bench.step_recurrence()
-
-    def do_step_layer(self) -> None:
-        """Run one layer."""
-        self.bench.step_layer()
-
-    def do_play(self) -> None:
-        """Play or pause."""
-        self.bench.set_playing(not self.bench.play.playing)
-
-    def do_stop(self) -> None:
-        """Stop stepping or loading."""
-        self.bench.stop()
-
-    def do_reset(self) -> None:
-        """Begin the same run again from r = 0."""
-        self.bench.restart(recurrences=0)
-
-    def do_run_trained(self) -> None:
-        """Run on to the trained number of recurrences."""
-        recording = self.bench.recording
-        if recording is None:
-            return
-        target = recording.info.architecture.trained_recurrences * recording.n_layers
-        left = target - recording.layers_done
-        if left > 0:
-            self.bench.advance(left)
-        else:
-            self.statusBar().showMessage("The trained recurrences have been run already", 5000)
-
-    def do_previous_recurrence(self) -> None:
-        """Scrub back."""
-        self.bench.scrub(self.bench.selection.recurrence - 1)
-
-    def do_next_recurrence(self) -> None:
-        """Scrub on; at the end this says how to step."""
-        recording = self.bench.recording
-        if recording and self.bench.selection.recurrence >= recording.n_recurrences:
-            self.statusBar().showMessage("This is the latest recurrence; Space runs another", 4000)
-        self.bench.scrub(self.bench.selection.recurrence + 1)
-
-    def do_previous_layer(self) -> None:
-        """Scrub back one layer."""
-        self.bench.scrub_layer(-1)
-
-    def do_next_layer(self) -> None:
-        """Scrub on one layer."""
-        self.bench.scrub_layer(1)
-
-    def do_to_start(self) -> None:
-        """Cursor to the initial state."""
-        self.bench.scrub(0)
-
-    def do_to_end(self) -> None:
-        """Cursor to the latest recurrence."""
-        self.bench.set_following(True)
-
-    def do_loop_span(self) -> None:
-        """Ask which layers of the deep model to loop."""
-        loaded = self.bench.runner.loaded
-        arch = None if loaded is None else loaded.architecture
-        if arch is None or not arch.deep:
-            self.statusBar().showMessage(
-                "Only the layers of a deep model can be looped; this model is looped already", 8000
-            )
-            return
-        last = arch.n_prelude + arch.n_block
-        self.span_dialog.ask(arch.unique_depth, arch.n_prelude, last, arch.damping)
-
-    def _on_loop_requested(self, first: int, last: int, damping: float, recurrences: int) -> None:
-        request = self.bench.request
-        self._first_prompt = request.prompt if request else None
-        self._first_recurrences = recurrences
-        self._loop = first, last, damping
-        self.bench.reloop(first, last, damping)
-
-    def do_float32_error(self) -> None:
-        """Compare the states of a half-precision run with float32."""
-        recording = self.bench.recording
-        if recording is None or not recording.n_recurrences:
-            self.statusBar().showMessage("There is no run to compare yet", 5000)
-        elif recording.info.dtype == "float32":
-            self.statusBar().showMessage("This run is in float32: there is no error to show", 5000)
-        else:
-            self.bench.comparison.measure()
-
-    def do_follow(self) -> None:
-        """Follow the latest recurrence, or stop following."""
-        self.bench.set_following(not self.bench.play.following)
-
-    def do_stop_at_settling(self) -> None:
-        """End playing when every token has settled."""
-        self.bench.set_stop_at_settling(not self.bench.play.stop_at_settling)
-        self.transport.set_stop_at_settling(self.bench.play.stop_at_settling)
 
     # ---- commands: View, Help ----
     def interrupt(self) -> None:
@@ -629,7 +564,8 @@ class Window(QMainWindow):
         apply_theme(app, theme)
         self.bench.set_theme(theme)
         bars = (self.header, self.prompt_bar, self.transport)
-        for widget in (*bars, *self.frames.values(), self.palette_popup, self.shortcuts_page):
+        popups = (self.palette_popup, self.shortcuts_page, self.tree)
+        for widget in (*bars, *self.frames.values(), *popups):
             widget.set_theme(theme)
 
     def do_restore_layout(self) -> None:

@@ -22,11 +22,13 @@ class Job(Generic[T]):
     """One piece of work; it reports and asks through this, and ends by `Cancelled` when told to.
 
     name : in words, for the progress bar.  progress : 0 to 1.  future : its result.
+    beside : the run that stood beside when it was asked for, for what compares two; else None.
     """
 
     def __init__(self, name: str, work: Work[T]) -> None:
         self.name, self.progress = name, 0.0
         self.future: Future[T] = Future()
+        self.beside: Any = None
         self._work = work
         self._cancelled = False
 

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QProgressBar,
     QPushButton,
     QSizePolicy,
+    QSplitter,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -189,12 +190,58 @@ class PanelFrame(QWidget):
         self.measuring.button.clicked.connect(self.measure_requested)
         self.measuring.cancel.clicked.connect(self.measure_cancelled)
         box.addWidget(self.measuring)
-        box.addWidget(view, 1)
+        # The view, and beside it the same view of the run that stands beside.
+        self.captions = [ElidedLabel(), ElidedLabel()]
+        self.panes = QSplitter(Qt.Orientation.Horizontal)
+        self.panes.setChildrenCollapsible(False)
+        self.panes.addWidget(self._pane(self.captions[0], view))
+        self.beside: View | None = None
+        box.addWidget(self.panes, 1)
         self.step_button = QPushButton("Run a recurrence", self)
         self.step_button.setToolTip("Step one recurrence (Space)")
         self.step_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.step_button.clicked.connect(self.step_requested)
         self.step_button.setVisible(False)
+
+    def _pane(self, caption: ElidedLabel, view: View) -> QWidget:
+        pane = QWidget()
+        caption.setContentsMargins(8, 2, 4, 2)
+        caption.setVisible(False)
+        column = QVBoxLayout(pane)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(caption)
+        column.addWidget(view, 1)
+        return pane
+
+    def show_beside(self, view: View | None) -> None:
+        """Show the view a second time, for the run beside; None takes that away."""
+        if view is self.beside:
+            return
+        if self.panes.count() > 1:
+            gone = self.panes.widget(1)
+            gone.setParent(None)
+            gone.deleteLater()
+            self.captions[1] = ElidedLabel()
+        self.beside = view
+        if view is not None:
+            self.panes.addWidget(self._pane(self.captions[1], view))
+            half = max(self.panes.width() // 2, 1)
+            self.panes.setSizes([half, half])
+        self.set_captions("", "")
+
+    def set_captions(self, own: str, beside: str) -> None:
+        """Say over each drawing which run it is of, and what it shows."""
+        for caption, text in zip(self.captions, (own, beside), strict=True):
+            caption.set_whole(text)
+            caption.setVisible(bool(text) and self.beside is not None)
+
+    def resize_panes(self) -> None:
+        """Stand two drawings above each other where there is more height than width."""
+        tall = self.height() > 1.1 * self.width()
+        way = Qt.Orientation.Vertical if tall else Qt.Orientation.Horizontal
+        if self.panes.orientation() != way:
+            self.panes.setOrientation(way)
 
     def set_options(self, options: Any) -> None:
         """Take the view's options; the settings show them."""
@@ -222,8 +269,9 @@ class PanelFrame(QWidget):
         self._place_button()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Keep the button under the words in the middle."""
+        """Keep the button under the words in the middle, two drawings the better way round."""
         super().resizeEvent(event)
+        self.resize_panes()
         self._place_button()
 
     def _place_button(self) -> None:
@@ -248,6 +296,10 @@ class PanelFrame(QWidget):
         palette = self.error.palette()
         palette.setColor(palette.ColorRole.WindowText, theme.warning)
         self.error.setPalette(palette)
+        for caption in self.captions:
+            palette = caption.palette()
+            palette.setColor(palette.ColorRole.WindowText, theme.muted)
+            caption.setPalette(palette)
         self._dress()
 
     def _dress(self) -> None:

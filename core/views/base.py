@@ -50,6 +50,7 @@ class Request:
     missing : why it cannot be made for a recording, or "".
     whose : whether the finding is of the one run or of the model (over a prompt set).
     live : whether the view shows something before it is made.
+    beside : for what compares two runs, what to say when none stands beside; "" for all others.
 
     ``core/requests/KEY.py`` holds ``run(stepper, selection, options, job) -> finding``; it calls
     ``job.report(share)`` often, which also cancels it. The finding is kept in
@@ -61,6 +62,7 @@ class Request:
     missing: Callable[[Any], str] = lambda recording: ""
     whose: Literal["run", "model"] = "run"
     live: bool = False
+    beside: str = ""
 
 
 @dataclass(frozen=True, slots=True)

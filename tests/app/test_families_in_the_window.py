@@ -121,7 +121,7 @@ def test_a_span_of_a_deep_model_is_looped_from_the_menu(
     folder = write_checkpoint(tmp_path / "deep", "llama", {"num_hidden_layers": 6})
     opened(qtbot, window, folder, 1)
     window.actions_by_name["loop_span"].trigger()
-    dialog = window.span_dialog
+    dialog = window.run_commands.span_dialog
     assert dialog.isVisible()
     assert (dialog.first.value(), dialog.last.value(), dialog.damping.value()) == (2, 4, 0.5)
     dialog.last.setValue(1)

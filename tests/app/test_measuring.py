@@ -71,7 +71,7 @@ def test_a_new_run_starts_without_findings(window, qtbot) -> None:
     qtbot.waitUntil(lambda: window.bench.recording is not first and window.bench.settled_down,
                     timeout=20000)  # fmt: skip
     assert window.bench.slots["paths"].data.missing
-    window.bench.undo()
+    window.bench.runs.undo()
     qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
     assert not window.bench.slots["paths"].data.missing
 

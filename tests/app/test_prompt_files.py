@@ -91,7 +91,7 @@ def test_from_an_empty_view_to_a_prompt_of_the_set(window, qtbot, file, monkeypa
     assert window.prompt_bar.line.text() == TEXTS[2]
     assert frame.title_bar.statement.whole() == statement
     assert model.rows.current == 2
-    window.do_undo()
+    window.tree.do_undo()
     wait(qtbot, window)
     assert window.bench.recording is first
     assert frame.title_bar.statement.whole() == statement

@@ -217,16 +217,16 @@ def test_every_view_shows_the_run_and_hidden_ones_catch_up(make, qtbot: QtBot) -
     window = make(recurrences=3)
     window.docks["settling"].hide()
     key(qtbot, window, Key.Key_Space)
-    old = window.bench.slots["settling"].shown
+    old = window.bench.slots["settling"].own.shown
     window.docks["settling"].show()
     calm(qtbot, window)
-    assert window.bench.slots["settling"].shown != old
+    assert window.bench.slots["settling"].own.shown != old
     for panel in PANELS:
         window.docks[panel.key].show()
         window.docks[panel.key].raise_()
         calm(qtbot, window)
         slot = window.bench.slots[panel.key]
-        assert slot.error is None
+        assert slot.own.error is None
         assert slot.data is not None
         assert slot.data.statement
         assert slot.data.formulas
@@ -241,7 +241,7 @@ def test_every_view_draws_short_and_long_runs_in_both_themes(
     window.set_theme(theme)
     calm(qtbot, window)
     assert not window.grab().isNull()
-    assert all(slot.error is None for slot in window.bench.slots.values())
+    assert all(slot.own.error is None for slot in window.bench.slots.values())
 
 
 def test_maximise_and_restore(make, qtbot: QtBot) -> None:

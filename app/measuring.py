@@ -1,0 +1,85 @@
+"""Measurements that take long: asked for by a view, made beside everything else, kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from loopscope.core.errors import Cancelled
+from loopscope.core.jobs import Job
+
+if TYPE_CHECKING:
+    from loopscope.app.bench import Bench
+
+
+class Measuring:
+    """The jobs of one bench, and what becomes of their results."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+
+    def start_job(
+        self, name: str, work: Callable[[Job[Any]], Any], done: Callable[[Any], None]
+    ) -> Job[Any]:
+        """Do ``work(job)`` in the jobs' thread, then ``done(result)`` on the screen's.
+
+        A job that fails or is cancelled becomes a message.
+        """
+        say = self.bench.message.emit
+
+        def finished(future: Future[Any]) -> None:
+            error = None if future.cancelled() else future.exception()
+            if future.cancelled() or isinstance(error, Cancelled):
+                say(f"{name}: cancelled")
+            elif error is not None:
+                say(f"{name}: {error}")
+            else:
+                done(future.result())
+
+        job = self.bench.jobs.submit(name, work)
+        self.bench.wait(job.future, finished)
+        return job
+
+    def measure(self, key: str) -> None:
+        """Make the measurement that a view asks for; what it finds stays with the run or model."""
+        bench = self.bench
+        slot, stepper = bench.slots[key], bench.runner.stepper
+        request = slot.panel.request
+        if request is None or (slot.job is not None and not slot.job.future.done()):
+            return
+        why = "There is no run to measure yet." if stepper is None else ""
+        if stepper is not None:
+            why = request.missing(stepper.recording)
+        companion = bench.runs.companion
+        if not why and request.beside and companion is None:
+            why = request.beside
+        if stepper is None or why:
+            bench.message.emit(why)
+            return
+        selection, options = bench.selection, slot.options
+
+        def work(job: Job[Any]) -> object:
+            job.beside = companion
+            return slot.panel.measure(stepper, selection, options, job)
+
+        def done(finding: object) -> None:
+            stepper.recording.findings_of(request.whose)[key] = finding
+            bench.analysis.findings += 1
+
+        slot.job = self.start_job(f"{slot.panel.title}: {request.label.lower()}", work, done)
+        bench.measuring_changed.emit(key, 0.0)
+
+    def cancel(self, key: str) -> None:
+        """Give up the measurement of one view."""
+        job = self.bench.slots[key].job
+        if job is not None:
+            job.cancel()
+
+    def tell(self) -> None:
+        """Tell frames how far their measurement is, and that it has ended."""
+        for key, slot in self.bench.slots.items():
+            if slot.job is not None:
+                over = slot.job.future.done()
+                self.bench.measuring_changed.emit(key, None if over else slot.job.progress)
+                slot.job = None if over else slot.job

@@ -1,0 +1,260 @@
+"""Runs and cuts in the window: the dock, and what its commands do."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtGui import QAction, QActionGroup
+from PySide6.QtWidgets import QDockWidget, QFileDialog, QMenu
+
+from loopscope.core.checkpoint import bundled_names
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.files import write_text
+from loopscope.core.interventions.base import Intervention
+from loopscope.core.interventions.registry import as_json, load_interventions
+from loopscope.core.interventions.states import Source
+from loopscope.core.pairing import PACES
+from loopscope.widgets.frame import TitleBar
+from loopscope.widgets.palette import Theme
+from loopscope.widgets.run_list import RunRow
+from loopscope.widgets.runs_panel import RunsPanel
+
+if TYPE_CHECKING:
+    from loopscope.app.window import Window
+
+RUNS, TITLE = "runs", "Runs and cuts"
+CUTS = "Interventions (*.json);;All files (*)"
+
+
+class TreeCommands:
+    """The runs of one window: its dock, its menu of paces, its commands."""
+
+    def __init__(self, window: Window) -> None:
+        self.window, self.bench, self.runs = window, window.bench, window.bench.runs
+        self.panel, self.title_bar = RunsPanel(), TitleBar(TITLE)
+        self.panel.form.make_source = self._source
+        rows, form = self.panel.list, self.panel.form
+        rows.show_requested.connect(lambda i: self._with(i, self.runs.show))
+        rows.beside_requested.connect(self._put_beside)
+        rows.delete_requested.connect(lambda i: self._with(i, self.runs.delete))
+        rows.renamed.connect(lambda i, name: self._with(i, lambda run: self.runs.rename(run, name)))
+        form.branch_requested.connect(self.branch)
+        self.runs.changed.connect(self.refresh)
+
+    def make_dock(self) -> QDockWidget:
+        """Make the dock, which is no view: it is about all runs."""
+        dock = QDockWidget(TITLE, self.window)
+        dock.setObjectName(RUNS)
+        dock.toggleViewAction().setStatusTip("Show the runs as a tree and the form that cuts them")
+        dock.toggleViewAction().triggered.connect(lambda on: dock.raise_() if on else None)
+        dock.setWidget(self.panel)
+        self.title_bar.add_button("close", f"Hide {TITLE}").clicked.connect(dock.close)
+        dock.setTitleBarWidget(self.title_bar)
+        return dock
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours."""
+        self.panel.set_theme(theme)
+        self.title_bar.set_theme(theme)
+
+    def make_pace_menu(self, menu: QMenu) -> None:
+        """Add how the run beside follows to a menu."""
+        paces = menu.addMenu("Run beside goes")
+        group = QActionGroup(self.window)
+        for pace, words in PACES.items():
+            action: QAction = paces.addAction(words[0].upper() + words[1:])
+            action.setCheckable(True)
+            action.setChecked(pace == self.runs.pace)
+            action.triggered.connect(lambda _=False, p=pace: self.runs.set_pace(p))
+            group.addAction(action)
+
+    # ---- what is shown ----
+    def refresh(self) -> None:
+        """List the runs anew and say what stands beside."""
+        runs = list(self.runs.tree)
+        rows = []
+        for run in runs:
+            short, words = run.effect
+            parent = None if run.parent is None else run.parent.id
+            n = run.stepper.recording.n_recurrences
+            rows.append(RunRow(run.id, parent, run.name, run.what, n, short, words))
+        companion = self.runs.companion
+        shown = -1 if self.runs.current is None else self.runs.current.id
+        beside = -1 if companion is None or companion.run is None else companion.run.id
+        self.panel.list.show_runs(rows, shown, beside)
+        self.panel.form.show_sources([(run.id, run.name) for run in runs])
+        self.title_bar.statement.set_whole(self._statement())
+        self.window.show_beside()
+
+    def _statement(self) -> str:
+        """Say how many runs there are and what is shown."""
+        current, companion = self.runs.current, self.runs.companion
+        if current is None:
+            return "There is no run yet."
+        n = len(self.runs.tree)
+        text = f"{n} run{'s' * (n != 1)}; {current.name} is shown"
+        cuts = len(current.stepper.recording.info.interventions)
+        text += f", cut {cuts} time{'s' * (cuts != 1)}" if cuts else ""
+        if companion is not None:
+            text += f"; beside it {companion.name}, {PACES[self.runs.pace]}"
+        return text
+
+    def progressed(self) -> None:
+        """The run or the cursor has moved: the form and the list follow."""
+        actions, history = self.window.actions_by_name, self.runs.history
+        for name, changes in (("undo", history.done), ("redo", history.undone)):
+            actions[name].setEnabled(bool(changes))
+            word = name.capitalize()
+            actions[name].setText(f"{word} {changes[-1].text}" if changes else word)
+        for name in ("swap", "alone"):
+            actions[name].setEnabled(self.runs.companion is not None)
+        recording = self.bench.recording
+        arch = None if recording is None else recording.info.architecture
+        n_tokens = 0 if recording is None else recording.n_tokens
+        self.panel.form.show_place(arch, n_tokens, self.bench.selection)
+        if self.panel.isVisible():
+            self.refresh()
+
+    def _with(self, run_id: int, act: Any) -> None:
+        run = self.runs.tree.find(run_id)
+        if run is not None:
+            act(run)
+
+    def _put_beside(self, run_id: int) -> None:
+        self.runs.put_beside(None if run_id < 0 else self.runs.tree.find(run_id))
+
+    def _source(self, run_id: int, recurrence: int, layer: int) -> Source | None:
+        run = self.runs.tree.find(run_id)
+        return None if run is None else self.runs.source_of(run, recurrence, layer)
+
+    # ---- commands ----
+    def branch(self, cut: Intervention) -> None:
+        """Cut a branch off the run shown."""
+        self.runs.branch((cut,))
+
+    def do_branch(self) -> None:
+        """Press the form's button; show the form when it is hidden."""
+        dock = self.window.docks[RUNS]
+        if not dock.isVisible():
+            dock.show()
+            dock.raise_()
+            self.refresh()
+            self.window.statusBar().showMessage("Choose what to cut, then Ctrl+B again", 6000)
+            return
+        self.panel.form.branch()
+
+    def do_undo(self) -> None:
+        """Take the last change back."""
+        self.runs.undo()
+
+    def do_redo(self) -> None:
+        """Make the last undone change again."""
+        self.runs.redo()
+
+    def do_swap(self) -> None:
+        """Show the run beside, and put the one shown beside it."""
+        companion = self.runs.companion
+        if companion is None:
+            self._say("No run stands beside; put one there in Runs and cuts")
+        elif companion.run is None:
+            self._say("The run beside is of another model: open that one to step it by itself")
+        else:
+            self.runs.show(companion.run)
+
+    def do_alone(self) -> None:
+        """Take away the run beside."""
+        self.runs.put_beside(None)
+
+    def do_save_cuts(self) -> None:
+        """Save the interventions of the run shown."""
+        recording = self.bench.recording
+        cuts = () if recording is None else recording.info.interventions
+        if not cuts:
+            self._say("This run has no interventions to save")
+            return
+        path, _ = QFileDialog.getSaveFileName(
+            self.window, "Save interventions", "interventions.json", CUTS
+        )
+        if path:
+            self.save_cuts(Path(path), cuts)
+
+    def save_cuts(self, path: Path, cuts: tuple[Intervention, ...]) -> None:
+        """Write interventions to a file; says how it ended."""
+        path = path if path.suffix else path.with_suffix(".json")
+        try:
+            write_text(path, json.dumps(as_json(cuts), indent=1) + "\n")
+        except LoopscopeError as error:
+            self._say(str(error))
+            return
+        self._say(f"Saved {len(cuts)} intervention{'s' * (len(cuts) != 1)} to {path}")
+
+    def do_replay_cuts(self) -> None:
+        """Choose a file of interventions and make them into this run."""
+        path, _ = QFileDialog.getOpenFileName(self.window, "Replay interventions", "", CUTS)
+        if path:
+            self.replay_cuts(Path(path))
+
+    def replay_cuts(self, path: Path) -> None:
+        """Make the interventions of a file into the run shown, as a branch of it."""
+        try:
+            cuts = load_interventions(path)
+        except LoopscopeError as error:
+            self._say(str(error))
+            return
+        self.runs.branch(cuts)
+
+    def do_open_beside(self) -> None:
+        """Choose a second checkpoint."""
+        folder = QFileDialog.getExistingDirectory(self.window, "Open a checkpoint beside", "")
+        if folder:
+            self.open_beside(folder)
+
+    def do_deep_beside(self) -> None:
+        """Put the bundled deep twin beside."""
+        if "deep" not in bundled_names():
+            self._say("No deep twin is bundled")
+            return
+        self.open_beside("bundled:deep")
+
+    def open_beside(self, path: str) -> None:
+        """Load a second checkpoint and run the prompt on it, beside the run shown."""
+        request = self.bench.request
+        if request is None:
+            self._say("Open a first checkpoint before a second one")
+            return
+        settings, runner = self.window.settings, self.bench.runner
+
+        def loaded(future: Future[Any]) -> None:
+            if future.cancelled():
+                return
+            if (error := future.exception()) is not None:
+                self._say(f"{error}")
+                return
+            model = future.result()
+            self.bench.wait(runner.call(lambda *_: _begin_on(model, request)), begun)
+
+        def begun(future: Future[Any]) -> None:
+            if future.cancelled():
+                return
+            if (error := future.exception()) is not None:
+                self._say(f"{path}: {error}")
+                return
+            stepper = future.result()
+            self.runs.put_model_beside(stepper, stepper.loaded.checkpoint.name)
+
+        self.bench.wait(runner.open_beside(path, settings.device, settings.dtype), loaded)
+
+    def _say(self, text: str) -> None:
+        self.window.statusBar().showMessage(text, 10_000)
+
+
+def _begin_on(model: Any, request: Any) -> Any:
+    """Begin the prompt of a request on another model (the worker's thread)."""
+    from loopscope.core.stepper import Stepper
+
+    stepper = Stepper(model)
+    stepper.begin(model.tokenizer.encode(request.prompt), seed=request.seed)
+    return stepper

@@ -1,0 +1,363 @@
+"""Runs and cuts as a researcher uses them: branch, compare, name, delete, undo, replay."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models import tiny_checkpoint
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit
+
+from loopscope.app.bench import Bench
+from loopscope.app.settings import Settings
+from loopscope.app.tree_commands import RUNS
+from loopscope.app.window import Window
+from loopscope.core.interventions.base import END, FOREVER
+from loopscope.core.interventions.states import Noise, Replace, Zero
+from loopscope.core.training import twin_architecture
+from loopscope.widgets.palette import LIGHT
+
+PROMPT = "ab bc cd de ea ? 3 : a b c d e"
+OTHER = "xy yz zx xw ? 1 : z x y"
+Left, Key = Qt.MouseButton.LeftButton, Qt.Key
+
+
+@pytest.fixture
+def window(qtbot, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    window = Window(Bench(), Settings(), LIGHT, remember=False)
+    window.resize(1280, 800)
+    window.show()
+    window.open_checkpoint("bundled:looped", prompt=PROMPT, recurrences=8, device="cpu")
+    wait(qtbot, window, 8)
+    window.layout_of_views.apply("Runs and cuts")
+    wait(qtbot, window, 8)
+    yield window
+    window.close()
+    window.deleteLater()
+    QApplication.processEvents()
+
+
+def wait(qtbot, window, recurrences=0):
+    def done():
+        recording = window.bench.recording
+        return (
+            recording is not None
+            and recording.n_recurrences >= recurrences
+            and window.bench.settled_down
+        )
+
+    qtbot.waitUntil(done, timeout=60_000)
+
+
+def choose(window, kind: str, **fields):
+    form = window.tree.panel.form
+    form.kind.setCurrentIndex(form.kind.findData(kind))
+    form._show_kind()
+    for name, value in fields.items():
+        control = form._form.controls[name]
+        if isinstance(control, QLineEdit):
+            control.setText(str(value))
+            control.editingFinished.emit()
+        else:
+            control.setValue(value)
+    return form
+
+
+def branch(qtbot, window, kind="noise", at=4, **fields):
+    window.bench.scrub(at)
+    form = choose(window, kind, **fields)
+    before = window.bench.recording
+    qtbot.mouseClick(form.button, Left)
+    qtbot.waitUntil(lambda: window.bench.recording is not before, timeout=20_000)
+    wait(qtbot, window, 8)
+
+
+def test_a_branch_is_cut_at_the_cursor_and_drawn_beside_its_parent(window, qtbot) -> None:
+    runs, parent = window.bench.runs, window.bench.recording
+    window.bench.select({"recurrence": 4, "layer": 1, "token": 3})
+    form = choose(window, "noise", size=0.5)
+    assert form.words.text() == "Noise of 0.5 (seed 0) at recurrence 4, layer 1"
+    form.tokens.setCurrentIndex(form.tokens.findData("cursor"))
+    form.layer.setCurrentIndex(form.layer.findData("end"))
+    form._say()
+    assert form.words.text() == "Noise of 0.5 (seed 0) at recurrence 4, end, token 3"
+    qtbot.mouseClick(form.button, Left)
+    qtbot.waitUntil(lambda: window.bench.recording is not parent, timeout=20_000)
+    wait(qtbot, window, 8)
+    branch = window.bench.recording
+    cut = Noise(recurrence=4, last=4, layer=END, tokens=(3,), size=0.5)
+    assert branch.info.interventions == (cut,)
+    assert branch.n_recurrences == parent.n_recurrences == 8
+    np.testing.assert_array_equal(branch.states[:4], parent.states[:4])
+    # Causal: what comes before token 3 does not know of it.
+    np.testing.assert_array_equal(branch.states[:, :3], parent.states[:, :3])
+    assert not np.allclose(branch.states[4, 3], parent.states[4, 3])
+    assert branch.effects[0, 4] > 0
+    assert window.bench.selection.recurrence == 4  # where it was cut
+    # The parent stands beside, in every view that is there.
+    assert runs.companion.run.stepper.recording is parent
+    beside = window.bench.slots["readout"].other
+    assert beside is not None
+    assert beside.view.isVisible()
+    qtbot.waitUntil(lambda: beside.data is not None, timeout=20_000)
+    assert window.frames["readout"].captions[1].whole().startswith("run 1: ")
+    rows = window.tree.panel.list.rows
+    assert [(r.name, r.parent is None) for r in rows] == [("run 1", True), ("branch 1", False)]
+    assert "noise of 0.5" in rows[1].what
+    assert float(rows[1].effect) > 0
+    assert "beside: run 1" in window.beside_words.text()
+
+
+def test_one_cursor_and_one_transport_drive_both(window, qtbot) -> None:
+    branch(qtbot, window)
+    companion = window.bench.runs.companion.stepper.recording
+    window.run_commands.do_step_recurrence()
+    wait(qtbot, window, 9)
+    assert companion.n_recurrences == 9
+    other = window.bench.slots["readout"].other.view
+    other.select_requested.emit({"recurrence": 5, "token": 2})
+    assert (window.bench.selection.recurrence, window.bench.selection.token) == (5, 2)
+    assert window.bench.beside.selection.recurrence == 5
+    other.hover_changed.emit({"recurrence": 3})
+    assert window.bench.hover["recurrence"] == 3
+
+
+def test_swap_alone_and_show(window, qtbot) -> None:
+    parent = window.bench.recording
+    branch(qtbot, window)
+    cut = window.bench.recording
+    QTest.keyClick(window, Key.Key_X)
+    wait(qtbot, window)
+    assert window.bench.recording is parent
+    assert window.bench.runs.companion.run.stepper.recording is cut
+    QTest.keyClick(window, Key.Key_X, Qt.KeyboardModifier.ShiftModifier)
+    wait(qtbot, window)
+    assert window.bench.runs.companion is None
+    assert window.bench.slots["readout"].other is None
+    assert window.frames["readout"].panes.count() == 1
+    rows = window.tree.panel.list
+    item = rows.items[rows.rows[1].id]
+    rows.tree.setCurrentItem(item)
+    qtbot.mouseClick(rows.show_button, Left)
+    wait(qtbot, window)
+    assert window.bench.recording is cut
+    qtbot.mouseClick(rows.beside_button, Left)  # the run shown cannot stand beside itself
+    assert window.bench.runs.companion is None
+    rows.tree.setCurrentItem(rows.items[rows.rows[0].id])
+    qtbot.mouseClick(rows.beside_button, Left)
+    wait(qtbot, window)
+    assert window.bench.runs.companion.run.stepper.recording is parent
+    assert rows.beside_button.text() == "Show alone"
+
+
+def test_undo_and_redo_of_branches_names_and_deletions(window, qtbot) -> None:
+    runs, parent = window.bench.runs, window.bench.recording
+    branch(qtbot, window)
+    first = runs.current
+    branch(qtbot, window, kind="zero", at=6)
+    second = runs.current
+    assert second.parent is first
+    runs.rename(second, "no memory")
+    assert window.tree.panel.list.rows[2].name == "no memory"
+    runs.delete(first)
+    wait(qtbot, window)
+    assert [r.name for r in runs.tree] == ["run 1"]
+    assert window.bench.recording is parent
+    assert runs.companion is None
+    for expected in (["run 1", "branch 1", "no memory"], ["run 1", "branch 1", "branch 2"]):
+        QTest.keyClick(window, Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+        wait(qtbot, window)
+        assert [r.name for r in runs.tree] == expected
+    assert runs.current is second
+    QTest.keyClick(window, Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    wait(qtbot, window)
+    assert [r.name for r in runs.tree] == ["run 1", "branch 1"]
+    assert runs.current is first
+    window.tree.do_undo()
+    wait(qtbot, window)
+    assert window.bench.recording is parent
+    assert not runs.history.done
+    window.tree.do_undo()
+    assert "nothing to undo" in window.statusBar().currentMessage()
+    for _ in range(4):
+        window.tree.do_redo()
+        wait(qtbot, window)
+    assert [r.name for r in runs.tree] == ["run 1"]
+    assert not runs.history.undone
+
+
+def test_another_prompt_begins_a_tree_of_its_own_and_undo_shows_the_first(window, qtbot) -> None:
+    first = window.bench.recording
+    branch(qtbot, window)
+    window.bench.restart(prompt=OTHER)
+    qtbot.waitUntil(lambda: window.bench.recording.info.prompt == OTHER, timeout=20_000)
+    wait(qtbot, window, 8)
+    assert window.bench.recording.info.interventions == ()
+    assert [r.parent is None for r in window.bench.runs.tree] == [True, False, True]
+    window.tree.do_undo()
+    wait(qtbot, window)
+    assert window.bench.recording.info.interventions  # the branch, as it was left
+    assert window.prompt_bar.line.text() == PROMPT
+    assert first is not window.bench.recording
+
+
+def test_a_state_of_another_run_is_put_in_and_short_prompts_are_refused(window, qtbot) -> None:
+    window.bench.restart(prompt="ab bc cd de ea ? 2 : e d c b a")
+    qtbot.waitUntil(lambda: window.bench.runs.current.name == "run 2", timeout=20_000)
+    wait(qtbot, window, 8)
+    window.bench.scrub(5)
+    form = choose(window, "replace")
+    form.source.setCurrentIndex(form.source.findText("run 1"))
+    form.source_recurrence.setValue(3)
+    form.layer.setCurrentIndex(form.layer.findData("end"))
+    form._say()
+    before = window.bench.recording
+    qtbot.mouseClick(form.button, Left)
+    qtbot.waitUntil(lambda: window.bench.recording is not before, timeout=20_000)
+    wait(qtbot, window, 8)
+    first = next(r for r in window.bench.runs.tree if r.name == "run 1").stepper.recording
+    np.testing.assert_array_equal(window.bench.recording.states[5], first.states[3])
+    (cut,) = window.bench.recording.info.interventions
+    assert isinstance(cut, Replace)
+    assert cut.source.token_ids == first.info.token_ids
+    # A prompt of another length: said in the status line, nothing is lost.
+    window.bench.restart(prompt=OTHER)
+    qtbot.waitUntil(lambda: window.bench.recording.info.prompt == OTHER, timeout=20_000)
+    wait(qtbot, window, 8)
+    runs = len(window.bench.runs.tree)
+    window.bench.scrub(2)
+    form._say()
+    qtbot.mouseClick(form.button, Left)
+    qtbot.waitUntil(lambda: len(window.bench.runs.tree) > runs, timeout=20_000)
+    qtbot.waitUntil(lambda: window.bench.status.error is not None, timeout=20_000)
+    assert "choose a prompt of the same length" in window.bench.status.error
+
+
+def test_a_cut_that_does_nothing_says_so(window, qtbot) -> None:
+    branch(qtbot, window, kind="scale", at=3, factor=1)
+    row = window.tree.panel.list.rows[1]
+    assert row.effect == "nothing"
+    assert row.effect_words.startswith("did nothing")
+
+
+def test_interventions_are_saved_and_replayed_exactly(
+    window, qtbot, tmp_path: Path, monkeypatch
+) -> None:
+    path = tmp_path / "cuts.json"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a: (str(path), ""))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: (str(path), ""))
+    window.tree.do_save_cuts()
+    assert "no interventions to save" in window.statusBar().currentMessage()
+    parent = window.bench.runs.current
+    branch(qtbot, window, size=0.3, seed=7)
+    made = window.bench.recording
+    window.tree.do_save_cuts()
+    assert json.loads(path.read_text())[0]["kind"] == "noise"
+    window.bench.runs.show(parent)
+    wait(qtbot, window)
+    window.tree.do_replay_cuts()
+    qtbot.waitUntil(lambda: len(window.bench.runs.tree) == 3, timeout=20_000)
+    wait(qtbot, window, 8)
+    assert window.bench.recording is not made
+    np.testing.assert_array_equal(window.bench.recording.layer_states, made.layer_states)
+    path.write_text('[{"kind": "noise", "layer": 9}]')
+    window.tree.do_replay_cuts()
+    said = []
+    window.bench.message.connect(said.append)
+    qtbot.waitUntil(lambda: any("there is no layer 9" in text for text in said), timeout=20_000)
+    path.write_text("[]x")
+    window.tree.do_replay_cuts()
+    assert "cannot be read as JSON" in window.statusBar().currentMessage()
+
+
+def test_layers_cannot_be_cut_at_the_start_but_the_state_can(window, qtbot) -> None:
+    window.bench.scrub(0)
+    form = choose(window, "skip")
+    assert not form.button.isEnabled()
+    assert "Layers run from recurrence 1" in form.words.text()
+    choose(window, "noise")
+    # Zeros have no norm that noise could be a share of: it is said to have done nothing.
+    assert form.words.text() == "Noise of 0.1 (seed 0) at the initial state"
+    branch(qtbot, window, at=0)
+    assert window.bench.recording.info.interventions == (
+        Noise(recurrence=0, last=0, layer=END, size=0.1),
+    )
+    assert window.tree.panel.list.rows[1].effect == "nothing"
+
+
+def test_a_lasting_cut(window, qtbot) -> None:
+    form = window.tree.panel.form
+    form.lasting.setChecked(True)
+    branch(qtbot, window, kind="zero", at=5)
+    assert window.bench.recording.info.interventions == (Zero(recurrence=5, last=FOREVER, layer=0),)
+    assert "at recurrence 5 and on" in window.tree.panel.list.rows[1].what
+
+
+def test_a_deep_model_beside_goes_by_effective_depth(window, qtbot, tmp_path: Path) -> None:
+    deep = twin_architecture("deep", 6, d_model=16)
+    window.tree.open_beside(str(tiny_checkpoint(tmp_path / "deep", deep)))
+    qtbot.waitUntil(lambda: window.bench.runs.companion is not None, timeout=30_000)
+    wait(qtbot, window)
+    there = window.bench.runs.companion.stepper.recording
+    assert (there.n_recurrences, there.layers_done) == (1, 12)
+    window.bench.select({"recurrence": 3, "layer": 1})
+    assert (window.bench.beside.selection.recurrence, window.bench.beside.selection.layer) == (1, 5)
+    window.bench.select_beside({"layer": 8})
+    assert (window.bench.selection.recurrence, window.bench.selection.layer) == (5, 0)
+    window.bench.runs.set_pace("own")
+    window.bench.select_beside({"layer": 2})
+    assert (window.bench.selection.recurrence, window.bench.selection.layer) == (5, 0)
+    assert window.bench.beside.selection.layer == 2
+    window.tree.do_swap()
+    assert "of another model" in window.statusBar().currentMessage()
+    window.tree.open_beside(str(tmp_path / "nowhere"))
+    qtbot.waitUntil(lambda: "does not exist" in window.statusBar().currentMessage(), timeout=20_000)
+
+
+def test_keys_of_the_list(window, qtbot) -> None:
+    branch(qtbot, window)
+    rows = window.tree.panel.list
+    rows.tree.setFocus()
+    rows.tree.setCurrentItem(rows.items[rows.rows[0].id])
+    QTest.keyClick(rows.tree, Key.Key_Return)
+    wait(qtbot, window)
+    assert window.bench.runs.current.name == "run 1"
+    rows.tree.setCurrentItem(rows.items[rows.rows[1].id])
+    qtbot.mouseClick(rows.rename_button, Left)
+    editor = rows.tree.findChild(QLineEdit)
+    editor.setText("quiet")
+    QTest.keyClick(editor, Key.Key_Return)
+    branch_ = window.bench.runs.tree.find(rows.rows[1].id)
+    qtbot.waitUntil(lambda: branch_.name == "quiet", timeout=5000)
+    QTest.keyClick(rows.tree, Key.Key_Delete)
+    assert [r.name for r in window.bench.runs.tree] == ["run 1"]
+    QTest.keyClick(rows.tree, Key.Key_Delete)  # the only one stays
+    assert len(window.bench.runs.tree) == 1
+
+
+def test_ctrl_b_shows_the_form_first(window, qtbot) -> None:
+    window.layout_of_views.apply("Heads")
+    assert not window.docks[RUNS].isVisible()
+    window.tree.do_branch()
+    assert window.docks[RUNS].isVisible()
+    assert len(window.bench.runs.tree) == 1
+    window.bench.scrub(3)
+    window.tree.do_branch()
+    qtbot.waitUntil(lambda: len(window.bench.runs.tree) == 2, timeout=20_000)
+    wait(qtbot, window)
+
+
+def test_opening_another_model_forgets_the_runs(window, qtbot, tmp_path: Path) -> None:
+    branch(qtbot, window)
+    before = window.bench.runner.loaded
+    window.open_checkpoint(str(tiny_checkpoint(tmp_path / "m")), recurrences=2, prompt=PROMPT)
+    qtbot.waitUntil(lambda: window.bench.runner.loaded is not before, timeout=20_000)
+    wait(qtbot, window, 2)
+    assert [r.name for r in window.bench.runs.tree] == ["run 3"] or len(window.bench.runs.tree) == 1
+    assert window.bench.runs.companion is None
+    assert not window.bench.runs.history.done
