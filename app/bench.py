@@ -185,11 +185,15 @@ class Bench(QObject):
         self.runner.begin(request)
 
     def restart(self, **changes: Any) -> None:
-        """Begin the run again with some of its request changed, to as many recurrences."""
+        """Begin the run again with some of its request changed, to as many recurrences.
+
+        Uncut: what was cut into this run is not made into another one unasked.
+        """
         if self.request is None:
             return
         done = 0 if self._recording is None else self._recording.n_recurrences
-        self.begin(replace(self.request, **({"recurrences": min(done, 200)} | changes)))
+        kept = {"recurrences": min(done, 200), "interventions": ()}
+        self.begin(replace(self.request, **(kept | changes)))
 
     def _on_run_shown(self, run: Run) -> None:
         """Another run of the tree is shown: its request and cursor come with it."""

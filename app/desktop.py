@@ -54,11 +54,14 @@ def run_desktop(options: Namespace) -> int:
     """Open the window as the command line says; returns the exit code."""
     from loopscope.app.main import DEFAULT_MODEL
     from loopscope.core.checkpoint import open_checkpoint
+    from loopscope.core.interventions.registry import load_interventions
     from loopscope.core.prompt_set import read_prompts
     from loopscope.core.runner import check_recurrences
 
     if options.recurrences is not None:
         check_recurrences(options.recurrences)
+    if options.interventions is not None:
+        load_interventions(Path(options.interventions))
     screenshot = _screenshot_path(options.screenshot)
     on_screen = has_display()
     if not on_screen:
@@ -132,7 +135,7 @@ def make_window(options: Namespace, *, remember: bool) -> Window:
 def _open_first(
     window: Window, options: Namespace, recurrences: int | None, *, scripted: bool
 ) -> None:
-    from loopscope.app.commands import loop_of
+    from loopscope.app.commands import interventions_of, loop_of
 
     prompt = options.prompt
     if options.token_ids is not None:
@@ -150,6 +153,7 @@ def _open_first(
         device=options.device if options.device != "auto" else None,
         dtype=options.dtype if options.dtype != "float32" else None,
         loop=loop_of(options),
+        interventions=interventions_of(options) or None,
     )
 
 

@@ -35,8 +35,10 @@ class RunCommands:
         self.bench.stop()
 
     def do_reset(self) -> None:
-        """Begin the same run again from r = 0."""
-        self.bench.restart(recurrences=0)
+        """Begin the same run again from r = 0, with what was cut into it."""
+        recording = self.bench.recording
+        cuts = () if recording is None else recording.info.interventions
+        self.bench.restart(recurrences=0, interventions=cuts)
 
     def do_run_trained(self) -> None:
         """Run on to the trained number of recurrences."""

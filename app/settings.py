@@ -20,6 +20,7 @@ class Settings:
     """Everything remembered; plain JSON values only.
 
     layout : Qt's dock state, hexadecimal.  options : each view's options by panel key.
+    interventions : what was cut into the run shown last, as `interventions.registry` writes it.
     """
 
     theme: str = "system"
@@ -35,6 +36,7 @@ class Settings:
     start: str = "default"
     start_scale: float = 1.0
     recurrences: int = 0
+    interventions: list[dict[str, Any]] = field(default_factory=list)
     device: str = "auto"
     dtype: str = "float32"
     speed: float = 4.0

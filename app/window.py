@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable
@@ -43,7 +44,10 @@ from loopscope.app.settings import Settings
 from loopscope.app.tree_commands import RUNS, TreeCommands
 from loopscope.app.words import device_words, model_line, place
 from loopscope.core.checkpoint import bundled_names
+from loopscope.core.errors import LoopscopeError
 from loopscope.core.inspection import card, card_text
+from loopscope.core.interventions.base import Intervention
+from loopscope.core.interventions.registry import as_json, from_json
 from loopscope.core.runner import Phase, RunRequest, Status
 from loopscope.widgets.command_palette import CommandPalette
 from loopscope.widgets.frame import PanelFrame
@@ -83,6 +87,7 @@ class Window(QMainWindow):
         self._last_panel = "state_space"
         self._first_recurrences: int | None = None
         self._first_prompt: str | None = None
+        self._first_cuts: tuple[Intervention, ...] | None = None
         self.setWindowTitle("Loopscope")
         self.setAcceptDrops(True)
         self.setDockNestingEnabled(True)
@@ -262,9 +267,15 @@ class Window(QMainWindow):
         device: str | None = None,
         dtype: str | None = None,
         loop: tuple[int, int, float] | None = None,
+        interventions: tuple[Intervention, ...] | None = None,
     ) -> None:
-        """Load ``path`` and run its last prompt (or ``prompt``) when it is there."""
+        """Load ``path`` and run its last prompt (or ``prompt``) when it is there.
+
+        ``interventions`` are made into that run; None makes those of the last time, if the prompt
+        is that of the last time as well.
+        """
         self._first_prompt, self._first_recurrences = prompt, recurrences
+        self._first_cuts = interventions
         self._opening = path
         device, dtype = device or self.settings.device, dtype or self.settings.dtype
         self.header.set_wish(device, dtype)
@@ -322,8 +333,18 @@ class Window(QMainWindow):
                 start=self.settings.start if same and self.settings.start in starts else "default",
                 start_scale=self.settings.start_scale if same else 1.0,
                 recurrences=recurrences,
+                interventions=self._cuts_to_begin_with(same),
             )
         )
+
+    def _cuts_to_begin_with(self, same: bool) -> tuple[Intervention, ...]:
+        """Interventions asked for, or those of the last time; what cannot be read is left out."""
+        cuts, saved = self._first_cuts, self.settings.interventions
+        self._first_cuts, self.settings.interventions = (), []
+        if cuts is None and same and self._first_prompt is None:
+            with contextlib.suppress(LoopscopeError):
+                return from_json(saved)
+        return cuts or ()
 
     def reloop(
         self, first: int, last: int, damping: float, prompt: str | None, recurrences: int
@@ -652,6 +673,7 @@ class Window(QMainWindow):
             s.recurrences = recording.n_recurrences
             s.seed, s.start = self.bench.request.seed, recording.info.start
             s.start_scale = self.bench.request.start_scale
+            s.interventions = as_json(recording.info.interventions)
         for key, slot in self.bench.slots.items():
             s.options[key] = {
                 f.name: getattr(slot.options, f.name)

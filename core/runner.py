@@ -24,6 +24,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from loopscope.core.errors import Cancelled, LoopscopeError
+from loopscope.core.interventions.base import Intervention
 from loopscope.core.recording import Capture, MemoryBudgetReached, Recording
 
 if TYPE_CHECKING:
@@ -69,13 +70,17 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A run to begin: prompt text (or ``#ids``), seed, start state, recurrences to make at once."""
+    """A run to begin: prompt text (or ``#ids``), seed, start state, recurrences to make at once.
+
+    interventions : cuts that are made as the run comes to them.
+    """
 
     prompt: str
     seed: int = 0
     start: str = "default"
     start_scale: float = 1.0
     recurrences: int = 0
+    interventions: tuple[Intervention, ...] = ()
 
 
 class Runner:
@@ -405,6 +410,7 @@ class Runner:
                 seed=request.seed,
                 start=request.start,  # type: ignore[arg-type]
                 start_scale=request.start_scale,
+                interventions=request.interventions,
             )
         except (LoopscopeError, MemoryError, RuntimeError) as error:
             self._set(error=one_line(error), error_about="prompt")

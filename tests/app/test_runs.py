@@ -361,3 +361,40 @@ def test_opening_another_model_forgets_the_runs(window, qtbot, tmp_path: Path) -
     assert [r.name for r in window.bench.runs.tree] == ["run 3"] or len(window.bench.runs.tree) == 1
     assert window.bench.runs.companion is None
     assert not window.bench.runs.history.done
+
+
+def test_starting_again_keeps_the_cuts_and_reopening_makes_them_again(window, qtbot) -> None:
+    branch(qtbot, window, kind="zero", at=2)
+    cuts = window.bench.recording.info.interventions
+    before = window.bench.recording
+    window.run_commands.do_reset()
+    qtbot.waitUntil(lambda: window.bench.recording is not before, timeout=20_000)
+    wait(qtbot, window)
+    assert window.bench.recording.info.interventions == cuts
+    assert window.bench.recording.n_recurrences == 0
+    window.run_commands.do_step_recurrence()
+    wait(qtbot, window, 1)
+    window._gather_settings()
+    again = Window(Bench(), window.settings, LIGHT, remember=False)
+    again.show()
+    again.open_checkpoint("bundled:looped")
+    wait(qtbot, again, 1)
+    assert again.bench.recording.info.prompt == PROMPT
+    assert again.bench.recording.info.interventions == cuts
+    again.close()
+    again.deleteLater()
+
+
+def test_a_window_is_opened_with_interventions_from_a_file(tmp_path: Path, monkeypatch) -> None:
+    from loopscope.app.main import main
+
+    monkeypatch.chdir(tmp_path)
+    cuts = tmp_path / "cuts.json"
+    cuts.write_text('[{"kind": "zero", "recurrence": 2, "last": 2, "layer": -1}]')
+    command = ["--prompt", PROMPT, "--recurrences", "3", "--exit", "--screenshot", "a.png"]
+    assert main([*command, "--interventions", str(cuts)]) == 0
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+    cuts.write_text('[{"kind": "zero", "layer": 7}]')
+    assert main([*command, "--interventions", str(cuts)]) == 2
+    cuts.write_text("{}")
+    assert main([*command, "--interventions", str(cuts)]) == 2
