@@ -12,7 +12,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     ),
     "State space": ("state_space", "settling", "distance"),
     "Heads": ("heads", "pattern", "head_map"),
-    "Looped against deep": ("graph", "depth", "state_space"),
+    "Looped against deep": ("graph", "correspondence", "depth"),
     "Runs and cuts": ("runs", "state_space", "readout", "settling"),
     "Measures": ("depth", "settling", "stability", "paths"),
     "Prompt set": ("prompts", "readout"),
@@ -86,9 +86,9 @@ class Layout:
 
     def _looped_against_deep(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["graph"])
-        self._below(d["graph"], d["depth"])
-        self._beside(d["depth"], d["state_space"])
-        self._resize([d["depth"], d["state_space"]], [self.window.width() // 2] * 2, "h")
+        self._below(d["graph"], d["correspondence"])
+        self._beside(d["correspondence"], d["depth"])
+        self._resize([d["correspondence"], d["depth"]], [self.window.width() // 2] * 2, "h")
 
     def _runs_and_cuts(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["state_space"])

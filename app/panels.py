@@ -51,6 +51,12 @@ class Panel:
         return both
 
     @property
+    def drawn_twice(self) -> bool:
+        """Whether the view is shown a second time for the run beside: not what is of the model."""
+        of_model = self.request is not None and self.request.whose == "model"
+        return self.compute_beside is None and not of_model
+
+    @property
     def request(self) -> Request | None:
         """The measurement that fills the view when it takes long, or None for a live view."""
         request: Request | None = getattr(self._core(), "REQUEST", None)
@@ -94,6 +100,7 @@ PANELS: tuple[Panel, ...] = (
     Panel("similarity", "Similarity over depth", "SimilarityView", "how alike all places of the run are, the cycle as diagonals"),
     Panel("stability", "Fixed points and stability", "StabilityView", "eigenvalues of a recurrence, fixed and slow points"),
     Panel("paths", "Path independence", "PathsView", "how far apart other start states end"),
+    Panel("correspondence", "Correspondence", "CorrespondenceView", "which layer of a second model does what this one does"),
     Panel("prompts", "Prompt set", "PromptsView", "any measure over a prompt file, opened to its prompts"),
 )
 # fmt: on

@@ -449,7 +449,7 @@ class Window(QMainWindow):
         analysis, companion = self.bench.analysis, self.bench.runs.companion
         for key, frame in self.frames.items():
             slot = self.bench.slots[key]
-            twice = companion is not None and slot.panel.compute_beside is None
+            twice = companion is not None and slot.panel.drawn_twice
             if not twice and slot.other is not None:
                 frame.show_beside(None)
                 analysis.drop_second(slot)

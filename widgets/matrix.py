@@ -71,6 +71,8 @@ class Matrix(QWidget):
         self.cursor_row: int | None = None
         self.cursor_column: int | None = None
         self.cross = False
+        # Cells (row, column) that a line is drawn through, such as an alignment.
+        self.path: tuple[tuple[int, int], ...] = ()
         self.hover_row: int | None = None
         self.hover_column: int | None = None
         self._image = QImage()
@@ -469,6 +471,7 @@ class Matrix(QWidget):
         column = self.cursor_column if _among(self.cursor_column, content.n_columns) else None
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setClipRect(where.cells.adjusted(-2, -2, 2, 2))
+        self._draw_path(painter, where)
         self._draw_hover(painter, content, where)
         painter.setPen(QPen(QColor(self.theme.accent), 1))
         if row is not None:
@@ -478,6 +481,20 @@ class Matrix(QWidget):
         if row is not None and column is not None:
             painter.setPen(QPen(QColor(self.theme.accent), 2))
             painter.drawRect(where.cell(row, column))
+
+    def _draw_path(self, painter: QPainter, where: Layout) -> None:
+        """A white line with a dark rim, seen on every colour of the map."""
+        if not self.path:
+            return
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        points = [where.cell(row, column).center() for row, column in self.path]
+        for colour, width in (("black", 3.5), ("white", 1.5)):
+            pen = QPen(QColor(colour), width)
+            pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+            painter.setPen(pen)
+            painter.drawPolyline(points)
+        painter.restore()
 
     def _draw_hover(self, painter: QPainter, content: Content, where: Layout) -> None:
         row, column = self.hover_row, self.hover_column

@@ -181,16 +181,14 @@ def correspondence(
     return Correspondence(values, path, aligned(values, path), baseline, level)
 
 
-def head_distances(a: Sequence[Floats], b: Sequence[Floats]) -> F64:
-    """Mean over prompts of the Frobenius distance between heads' patterns.
+def head_distance(a: Floats, b: Floats) -> F64:
+    """Frobenius distance of every head's pattern to every other's, on one prompt.
 
-    ``a``, ``b`` hold one array for each prompt, ``[N, T, T]`` and ``[M, T, T]`` of the same tokens;
-    ``T`` may differ between prompts. Returns float64 ``[N, M]``.
+    ``[N, T, T]`` and ``[M, T, T]`` to float64 ``[N, M]``; see `HEAD_DISTANCE`. NaN where a pattern
+    is not finite.
     """
-    total = np.zeros((len(a[0]), len(b[0])))
-    for x, y in zip(a, b, strict=True):
-        p = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
-        q = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
-        squares = np.square(p).sum(1)[:, None] + np.square(q).sum(1)[None] - 2 * p @ q.T
-        total += np.sqrt(np.maximum(squares, 0.0))
-    return np.asarray(total / len(a))
+    p = np.asarray(a, dtype=np.float64).reshape(len(a), -1)
+    q = np.asarray(b, dtype=np.float64).reshape(len(b), -1)
+    squares = np.square(p).sum(1)[:, None] + np.square(q).sum(1)[None] - 2 * p @ q.T
+    # Rounding of the three terms, which are at most 2 T together, may leave less than nothing.
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))

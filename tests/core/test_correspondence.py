@@ -16,13 +16,14 @@ from loopscope.core.loading import Loaded, load
 from loopscope.core.measures.correspondence import (
     aligned,
     correspondence,
-    head_distances,
+    head_distance,
     monotone_alignment,
 )
 from loopscope.core.measures.similarity import cka_matrix
 from loopscope.core.model import LoopedModel
 from loopscope.core.native_folder import save_native
-from loopscope.core.place_states import chosen_positions, place_states, same_tokens
+from loopscope.core.pair_states import chosen_positions, most_tokens, pair_states, same_tokens
+from loopscope.core.stepper import Stepper
 from loopscope.core.tasks.hops import make_batch
 from loopscope.core.tokenizer import Prompt
 from loopscope.core.training import twin_architecture
@@ -93,23 +94,21 @@ def test_a_deep_model_made_of_copies_is_the_loop_itself(tmp_path: Path) -> None:
         tokens = torch.tensor([prompts_of(looped)[0].token_ids])
         assert torch.equal(looped.model(tokens, R), deep.model(tokens, 1))
     prompts = prompts_of(looped)
-    where = chosen_positions([len(p.token_ids) for p in prompts])
-    a = place_states(looped, prompts, R, where)
-    b = place_states(deep, prompts, 1, where)
-    np.testing.assert_allclose(a.states, b.states, atol=1e-5)
+    pair = pair_states(looped, deep, (prompts, prompts), (R, 1))
+    np.testing.assert_allclose(pair.one, pair.other, atol=1e-5)
     for measure in ("cka", "cka_debiased", "cosine"):
         found = correspondence(
-            list(a.states), list(b.states), measure=measure, n_prompts=len(prompts)
+            list(pair.one), list(pair.other), measure=measure, n_prompts=len(prompts)
         )
         np.testing.assert_allclose(np.diagonal(found.values), 1.0, atol=1e-5)
         assert found.path.tolist() == list(range(R * L))
         assert found.aligned == pytest.approx(1.0, abs=1e-5)
         assert found.above
         assert found.baseline.max() < 0.99
-    distances = head_distances(a.patterns, b.patterns)
-    np.testing.assert_allclose(np.diagonal(distances), 0.0, atol=1e-5)
+    np.testing.assert_allclose(np.diagonal(pair.heads), 0.0, atol=1e-5)
     heads = looped.architecture.layer.n_heads
-    assert (distances.argmin(1) == np.arange(R * L * heads)).all()
+    assert (pair.heads.argmin(1) == np.arange(R * L * heads)).all()
+    assert np.diagonal(pair.heads_null).min() > 0.05  # another prompt: other patterns
 
 
 def test_shuffled_layers_are_found_where_they_are() -> None:
@@ -169,12 +168,39 @@ def test_values_are_those_of_the_similarity_measures() -> None:
 
 def test_head_distances_by_hand() -> None:
     rng = np.random.default_rng(7)
-    a = [rng.random((2, 4, 4)), rng.random((2, 3, 3))]
-    b = [rng.random((3, 4, 4)), rng.random((3, 3, 3))]
-    found = head_distances(a, b)
+    a, b = rng.random((2, 4, 4)), rng.random((3, 4, 4))
+    found = head_distance(a, b)
     for i, j in np.ndindex(2, 3):
-        by_hand = np.mean([np.linalg.norm(x[i] - y[j]) for x, y in zip(a, b, strict=True)])
-        assert found[i, j] == pytest.approx(by_hand)
+        assert found[i, j] == pytest.approx(np.linalg.norm(a[i] - b[j]))
+    a[1, 0, 0] = np.nan
+    assert np.isnan(head_distance(a, b)[1]).all()
+
+
+def test_pairs_of_prompts_of_different_lengths(tmp_path: Path) -> None:
+    one = load(str(tiny_checkpoint(tmp_path / "a", seed=1)), "cpu")
+    other = load(str(tiny_checkpoint(tmp_path / "b", seed=2)), "cpu")
+    texts = ["ab ba ? 1 : a b", "ab bc ca ? 2 : a b c", "cd dc ? 1 : c d"]
+    prompts = [one.tokenizer.encode(text) for text in texts]
+    pair = pair_states(one, other, (prompts, prompts), (2, 3))
+    assert pair.one.shape == (4, 3 * 9, 16)  # as many tokens of each as the shortest has
+    assert pair.other.shape == (6, 3 * 9, 16)
+    by_hand = []
+    for prompt in prompts:
+        sides = []
+        for model, n in ((one, 2), (other, 3)):
+            stepper = Stepper(model)
+            stepper.begin(prompt)
+            for _ in range(n):
+                stepper.step()
+            sides.append(
+                stepper.recording.patterns.reshape(-1, *stepper.recording.patterns.shape[3:])
+            )
+        by_hand.append(head_distance(*sides))
+    np.testing.assert_allclose(pair.heads, np.mean(by_hand, axis=0))
+    # No two prompts in a row are of one length: there is nothing to hold the heads against.
+    assert pair.heads_null is None
+    again = pair_states(one, other, ([prompts[0], prompts[2]],) * 2, (2, 3))
+    assert again.heads_null.shape == again.heads.shape
 
 
 def test_positions_are_the_same_for_both_models_and_bounded() -> None:
@@ -194,12 +220,16 @@ def test_prompts_that_are_read_differently_are_refused(tmp_path: Path) -> None:
     same_tokens(a, a)
 
 
-def test_progress_reaches_the_end(tmp_path: Path) -> None:
+def test_progress_reaches_the_end_and_heads_can_be_left_out(tmp_path: Path) -> None:
     loaded = load(str(tiny_checkpoint(tmp_path / "m")), "cpu")
     prompts = prompts_of(loaded, 3)
     shares: list[float] = []
-    where = chosen_positions([len(p.token_ids) for p in prompts])
-    found = place_states(loaded, prompts, 2, where, patterns=False, report=shares.append)
+    found = pair_states(
+        loaded, loaded, (prompts, prompts), (2, 1), heads=False, report=shares.append
+    )
     assert shares == [1 / 3, 2 / 3, 1.0]
-    assert found.patterns == ()
-    assert found.states.shape == (4, 3 * 18, 16)
+    assert found.heads is None
+    assert found.heads_null is None
+    assert found.one.shape == (4, 3 * 18, 16)
+    assert most_tokens(4, 16) == 1024
+    assert most_tokens(10_000, 5280) == 64
