@@ -244,8 +244,8 @@ class ReadoutCanvas(QWidget):
             cells.left(), cells.top() - where.offset, cells.width(),
             where.row_height * len(data.tokens),
         )  # fmt: skip
-        # Columns thinner than a pixel are averaged: dropping some could hide the odd one.
-        fine = where.column_width * ratio < 1
+        # Columns of a pixel or so are averaged: dropping some could hide the odd one.
+        fine = where.column_width * ratio < 2
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, fine)
         painter.drawImage(whole, self._shades)
         draw_answers(painter, data, where, self.theme, self.fonts)

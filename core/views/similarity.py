@@ -196,8 +196,8 @@ def _cycle_said(found: Cycle, measure: PlaceMeasure, n_tokens: int) -> str:
     span = abs(measure.identical - measure.bound(n_tokens))
     if abs(found.contrast) < LEAST_CONTRAST * span:
         text = "No layer can be told from another"
-    elif found.contrast <= 0 or not found.own:
-        text = "No cycle shows"
+    elif found.contrast <= 0 or 2 * found.own <= layers:
+        text = f"No cycle shows ({found.own} of {layers} layers are most like themselves)"
     elif found.own == layers:
         text = "The cycle shows"
     else:

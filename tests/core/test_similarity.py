@@ -230,7 +230,7 @@ def test_a_run_without_a_cycle_says_so() -> None:
     layers = np.array([[u, v], [v, u]] * 3)
     data = compute(recording_of_layers(layers), Selection(), Options(measure="cosine"))
     assert data.cycle.contrast == pytest.approx((6 + 9 / 2 - 9 - 6 / 2) / 15, abs=1e-6)
-    assert data.statement.startswith("No cycle shows: ")
+    assert data.statement.startswith("No cycle shows (0 of 2 layers are most like themselves): ")
 
 
 def test_one_layer_and_one_recurrence_have_no_cycle() -> None:
