@@ -231,6 +231,15 @@ class ReadoutCanvas(QWidget):
         if where.side is not None:
             draw_side(painter, data, where.side, self.theme, self.fonts, self.cursor)
 
+    def _averaged(self, column_width: float) -> QImage:
+        """The shades; columns thinner than a pixel are averaged: dropping some could hide one."""
+        image = self._shades
+        if column_width >= 1:
+            return image
+        size = QSize(max(1, int(image.width() * column_width)), image.height())
+        how = Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode.SmoothTransformation
+        return image.scaled(size, *how)
+
     def _draw_back(self, data: AnswerMap, where: Layout) -> QPixmap:
         ratio = self.devicePixelRatioF()
         pixmap = QPixmap((self.size().toSizeF() * ratio).toSize())
@@ -244,10 +253,7 @@ class ReadoutCanvas(QWidget):
             cells.left(), cells.top() - where.offset, cells.width(),
             where.row_height * len(data.tokens),
         )  # fmt: skip
-        # Columns of a pixel or so are averaged: dropping some could hide the odd one.
-        fine = where.column_width * ratio < 2
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, fine)
-        painter.drawImage(whole, self._shades)
+        painter.drawImage(whole, self._averaged(where.column_width * ratio))
         draw_answers(painter, data, where, self.theme, self.fonts)
         draw_exits(painter, data, where, self.theme)
         draw_flips(painter, data, where, self.theme)

@@ -26,8 +26,8 @@ from loopscope.core.views.heads import NO_RUN, SCALE_LABELS, Scale
 from loopscope.core.views.places import Places
 
 Order = Literal["depth", "layer"]
-# A contrast below this share of the measure's range tells no layers apart: all of them may have
-# ended at one point.
+# A contrast below this share of the measure's range is none. Layers as near to one another may have
+# ended at one point, which is no cycle.
 LEAST_CONTRAST = 0.01
 
 
@@ -194,9 +194,10 @@ def _cycle_said(found: Cycle, measure: PlaceMeasure, n_tokens: int) -> str:
     if not np.isfinite(found.contrast):
         return "Too few places have a number to see a cycle"
     span = abs(measure.identical - measure.bound(n_tokens))
-    if abs(found.contrast) < LEAST_CONTRAST * span:
-        text = "No layer can be told from another"
-    elif found.contrast <= 0 or 2 * found.own <= layers:
+    least = LEAST_CONTRAST * span
+    if abs(measure.identical - found.different) < least:
+        text = "All layers are alike: no cycle can be told"
+    elif found.contrast < least or 2 * found.own <= layers:
         text = f"No cycle shows ({found.own} of {layers} layers are most like themselves)"
     elif found.own == layers:
         text = "The cycle shows"
