@@ -98,6 +98,7 @@ PANELS: tuple[Panel, ...] = (
     Panel("head_map", "Head over recurrences", "HeadMapView", "the selected head's recurrence x recurrence similarity"),
     Panel("depth", "Measures over depth", "DepthView", "any measure over recurrences, layers or effective depth"),
     Panel("similarity", "Similarity over depth", "SimilarityView", "how alike all places of the run are, the cycle as diagonals"),
+    Panel("lens", "Lens over depth", "LensView", "what would be answered after every layer"),
     Panel("stability", "Fixed points and stability", "StabilityView", "eigenvalues of a recurrence, fixed and slow points"),
     Panel("paths", "Path independence", "PathsView", "how far apart other start states end"),
     Panel("correspondence", "Correspondence", "CorrespondenceView", "which layer of a second model does what this one does"),

@@ -165,13 +165,17 @@ class LoopedModel(nn.Module):
         """Chance that the exit gate leaves at this state, ``[B, T, d]`` to ``[B, T]``."""
         return torch.sigmoid(self.exit_gate(state)[..., 0])
 
-    def readout(self, state: Tensor) -> Tensor:
-        """Coda lens: coda, final norm and unembedding, ``[B, T, d]`` to ``[B, T, V]``."""
+    def coda(self, state: Tensor) -> Tensor:
+        """The layers after the loop, ``[B, T, d]`` to ``[B, T, d]``."""
         if self.arch.pre_coda_norm:
             state = self.final_norm(state)
         for layer in self.coda_layers:
             state = layer(state, self.rope(state)).state
-        return self.head(state)
+        return state
+
+    def readout(self, state: Tensor) -> Tensor:
+        """Coda lens: coda, final norm and unembedding, ``[B, T, d]`` to ``[B, T, V]``."""
+        return self.head(self.coda(state))
 
     def recur(self, carry: Carry, e: Tensor, first: bool = False) -> Carry:
         """One whole recurrence without capture, ``s_r`` to ``s_{r+1}``."""

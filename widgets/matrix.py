@@ -26,16 +26,13 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QScrollBar, QSizePolicy, QWidget
 
 from loopscope.widgets.matrix_layout import Content, Layout, lay_out
-from loopscope.widgets.matrix_steps import labelled
+from loopscope.widgets.matrix_steps import LEAST_GROUP, labelled
 from loopscope.widgets.palette import LIGHT, SIMILARITY_MAP, Theme
 from loopscope.widgets.theme import number_font, sample_map
 
 LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 CENTRE = Qt.AlignmentFlag.AlignCenter
-
-# Pixels of a group of rows or columns that has a line after it.
-LEAST_GROUP = 12.0
 
 Place = tuple[str, int, int]
 NOWHERE: Place = ("", -1, -1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Pixels of a group of rows or columns that has a line after it.
+LEAST_GROUP = 12.0
+
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 

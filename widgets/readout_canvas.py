@@ -23,10 +23,11 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QScrollBar, QSizePolicy, QWidget
 
-from loopscope.core.views.readout import Data
-from loopscope.widgets.palette import LIGHT, SIMILARITY_MAP, Theme
+from loopscope.core.views.answers_data import AnswerMap
+from loopscope.widgets.palette import LIGHT, Theme
 from loopscope.widgets.readout_layout import Layout, lay_out
 from loopscope.widgets.readout_painting import (
+    MAPS,
     draw_answers,
     draw_exits,
     draw_flips,
@@ -37,19 +38,19 @@ from loopscope.widgets.readout_painting import (
 from loopscope.widgets.readout_side import draw_side
 from loopscope.widgets.theme import number_font, sample_map
 
-# Region ("cell", "row", "column", "side", "legend", or ""), row and recurrence; row is a rank in
-# the side. Absent: -1.
+# Region ("cell", "row", "column", "side", "legend", or ""), row, and column from 1: the recurrence
+# of the readout, the place along depth of the lens. Absent: -1.
 Place = tuple[str, int, int]
 NOWHERE: Place = ("", -1, -1)
 
 
 class ReadoutCanvas(QWidget):
-    """Draws one `Data`.
+    """Draws one `AnswerMap`.
 
     Signals
     -------
     clicked(str, int, int), pointed(str, int, int)
-        A `Place`: region, row of the matrix, recurrence.
+        A `Place`: region, row of the matrix, column from 1.
     """
 
     clicked = Signal(str, int, int)
@@ -59,9 +60,9 @@ class ReadoutCanvas(QWidget):
         super().__init__(parent)
         self.theme: Theme = LIGHT
         self.empty_text = ""
-        self.data: Data | None = None
+        self.data: AnswerMap | None = None
         self.layout_: Layout | None = None
-        # (row, recurrence) of the cursor and of what is pointed at; None where absent.
+        # (row, column from 1) of the cursor and of what is pointed at; None where absent.
         self.cursor: tuple[int | None, int | None] = (None, None)
         self.hover: tuple[int | None, int | None] = (None, None)
         self._shades = QImage()
@@ -79,10 +80,10 @@ class ReadoutCanvas(QWidget):
         return QSize(160, 110)
 
     # ---- what is shown ----
-    def show_data(self, data: Data) -> None:
+    def show_data(self, data: AnswerMap) -> None:
         """Show answers."""
         self.data = data
-        self._shades = shades(data.probabilities[..., 0].T)
+        self._shades = shades(data.shade.levels(data.values).T, MAPS[data.shade.colours])
         self._lay_out()
 
     def show_empty(self, text: str) -> None:
@@ -112,11 +113,11 @@ class ReadoutCanvas(QWidget):
             self.scroll.setValue(int(where.offset - above))
 
     # ---- where things are ----
-    def cell_centre(self, row: int, recurrence: int) -> QPoint:
+    def cell_centre(self, row: int, column: int) -> QPoint:
         """Pixel in the middle of a cell."""
         if self.layout_ is None:
             raise ValueError("the readout is empty")
-        return self.layout_.cell(row, recurrence - 1).center().toPoint()
+        return self.layout_.cell(row, column - 1).center().toPoint()
 
     def place_at(self, point: QPointF) -> Place:
         """What is under a pixel."""
@@ -126,7 +127,7 @@ class ReadoutCanvas(QWidget):
         x, y = point.x(), point.y()
         column = int((x - where.cells.left()) // where.column_width)
         row = int((y - where.cells.top() + where.offset) // where.row_height)
-        in_columns = 0 <= column < data.n_recurrences
+        in_columns = 0 <= column < data.n_columns
         in_rows = 0 <= row < len(data.tokens) and where.cells.top() <= y < where.cells.bottom()
         if where.legend.contains(point):
             return "legend", -1, -1
@@ -230,7 +231,16 @@ class ReadoutCanvas(QWidget):
         if where.side is not None:
             draw_side(painter, data, where.side, self.theme, self.fonts, self.cursor)
 
-    def _draw_back(self, data: Data, where: Layout) -> QPixmap:
+    def _averaged(self, column_width: float) -> QImage:
+        """The shades; columns thinner than a pixel are averaged: dropping some could hide one."""
+        image = self._shades
+        if column_width >= 1:
+            return image
+        size = QSize(max(1, int(image.width() * column_width)), image.height())
+        how = Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode.SmoothTransformation
+        return image.scaled(size, *how)
+
+    def _draw_back(self, data: AnswerMap, where: Layout) -> QPixmap:
         ratio = self.devicePixelRatioF()
         pixmap = QPixmap((self.size().toSizeF() * ratio).toSize())
         pixmap.setDevicePixelRatio(ratio)
@@ -243,7 +253,7 @@ class ReadoutCanvas(QWidget):
             cells.left(), cells.top() - where.offset, cells.width(),
             where.row_height * len(data.tokens),
         )  # fmt: skip
-        painter.drawImage(whole, self._shades)
+        painter.drawImage(whole, self._averaged(where.column_width * ratio))
         draw_answers(painter, data, where, self.theme, self.fonts)
         draw_exits(painter, data, where, self.theme)
         draw_flips(painter, data, where, self.theme)
@@ -251,11 +261,11 @@ class ReadoutCanvas(QWidget):
         return pixmap
 
 
-def shades(probabilities: np.ndarray) -> QImage:
-    """Colours of probabilities ``[rows, columns]``; transparent where not finite."""
-    rgba = np.array(sample_map(SIMILARITY_MAP, np.nan_to_num(probabilities)), np.uint8)
-    rgba[..., 3] = np.where(np.isfinite(probabilities), 255, 0)
+def shades(levels: np.ndarray, colours: str) -> QImage:
+    """Colours of levels ``[rows, columns]``; transparent where there is none."""
+    rgba = np.array(sample_map(colours, np.nan_to_num(levels)), np.uint8)
+    rgba[..., 3] = np.where(np.isfinite(levels), 255, 0)
     rgba = np.ascontiguousarray(rgba)
-    height, width = probabilities.shape
+    height, width = levels.shape
     image = QImage(rgba.data, width, height, 4 * width, QImage.Format.Format_RGBA8888)
     return image.copy()

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QFontMetricsF
 
-from loopscope.core.views.readout import Data
+from loopscope.core.views.answers_data import AnswerMap
+from loopscope.widgets.matrix_layout import stride_for
+from loopscope.widgets.matrix_steps import STEPS, head_steps
 
 GAP = 6.0
 PAD = 6.0
@@ -19,7 +21,6 @@ MIN_WIDTH_FOR_SIDE = 420
 # their answers share one text for each run of the same answer.
 WIDE_CELL = 40.0
 MIN_HEIGHT_FOR_TITLE = 250
-STRIDES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Layout:
 
 
 def lay_out(
-    data: Data,
+    data: AnswerMap,
     width: float,
     height: float,
     text: QFontMetricsF,
@@ -72,7 +73,7 @@ def lay_out(
 ) -> Layout:
     """Place everything; ``text`` and ``number`` measure the two fonts."""
     line, wide = text.height(), text.horizontalAdvance
-    n_rows, n_columns = len(data.tokens), max(data.n_recurrences, 1)
+    n_rows, n_columns = len(data.tokens), max(data.n_columns, 1)
     index_width = number.horizontalAdvance(str(max(data.tokens, default=0))) + 5
     label_width = min(_widest(data.labels, text) * 1.12 + 2, 0.2 * width)
     left = GAP + index_width + label_width + 5
@@ -91,7 +92,7 @@ def lay_out(
         column_width = min(column_width, (room - SCROLL_BAR - 3) / n_columns)
     cells = QRectF(left, top, column_width * n_columns, min(n_rows * row_height, tall))
     below = QRectF(left, cells.bottom() + 2, cells.width(), line)
-    title_width = max(cells.width(), wide("recurrence") + 4)
+    title_width = max(cells.width(), wide(data.column_title) + 4)
     title_left = left if title_height else GAP
     return Layout(
         legend=QRectF(GAP, 2, width - 2 * GAP, line),
@@ -103,7 +104,11 @@ def lay_out(
         row_labels=QRectF(GAP, top, left - GAP - 5, cells.height()),
         index_width=index_width,
         column_labels=below,
-        column_stride=_stride(number.horizontalAdvance(str(n_columns)) + 8, column_width),
+        column_stride=stride_for(
+            _widest(data.column_labels, number) + 8,
+            column_width,
+            head_steps(data.group) if data.group else STEPS,
+        ),
         title=QRectF(
             title_left,
             below.bottom() if title_height else below.top(),
@@ -118,20 +123,15 @@ def lay_out(
     )
 
 
-def labelled_recurrences(n: int, stride: int) -> list[int]:
-    """Which of recurrences 1 to ``n`` get a label: multiples of the stride, and 1 if far off."""
-    multiples = list(range(stride, n + 1, stride))
-    return [1, *multiples] if stride > 2 else multiples or [1]
+def widest_number(data: AnswerMap, number: QFontMetricsF) -> float:
+    """Room that a value written into a cell needs."""
+    ends = data.shade.low, data.shade.high
+    return max(number.horizontalAdvance(data.shade.text(v)) for v in ends)
 
 
-def _stride(needed: float, cell: float) -> int:
-    """The smallest stride whose labels have ``needed`` pixels each."""
-    return next((s for s in STRIDES if s * cell >= needed), STRIDES[-1])
-
-
-def _numbers(data: Data, column_width: float, answers: float, number: QFontMetricsF) -> str:
+def _numbers(data: AnswerMap, column_width: float, answers: float, number: QFontMetricsF) -> str:
     """Where a cell's probability goes."""
-    digits = number.horizontalAdvance("0.00")
+    digits = widest_number(data, number)
     if not data.numbers or column_width < digits + 3:
         return ""
     return "beside" if column_width >= min(answers, WIDE_CELL) + digits + 2 * PAD else "below"

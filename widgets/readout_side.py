@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QStaticText
 
-from loopscope.core.views.readout import Data
+from loopscope.core.views.answers_data import AnswerMap
 from loopscope.widgets.palette import Theme
 
 LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
@@ -53,13 +53,13 @@ class Elider:
 
 
 def draw_side(
-    painter: QPainter, data: Data, side: QRectF, theme: Theme, fonts: Fonts, cursor: At
+    painter: QPainter, data: AnswerMap, side: QRectF, theme: Theme, fonts: Fonts, cursor: At
 ) -> None:
-    """The kept answers of the cursor's cell as bars, and since when its answer is the same."""
+    """The kept answers of the cursor's cell as bars, and what else there is to say of it."""
     text_font, number_font = fonts
     metrics = QFontMetricsF(text_font)
     line = metrics.height()
-    row, recurrence = cursor
+    row, column = cursor
 
     def write(y: float, text: str, colour: str) -> None:
         painter.setFont(text_font)
@@ -67,21 +67,21 @@ def draw_side(
         short = metrics.elidedText(text, Qt.TextElideMode.ElideRight, side.width())
         painter.drawText(QRectF(side.left(), y, side.width(), line), LEFT, short)
 
-    if row is None or recurrence is None:
-        what = "The initial state is not read out" if recurrence is None else "Token not shown"
+    if row is None or column is None:
+        what = "The initial state is not read out" if column is None else "Token not shown"
         painter.setFont(text_font)
         painter.setPen(QColor(theme.muted))
         painter.drawText(side, Qt.TextFlag.TextWordWrap, what)
         return
     y = side.top()
-    write(y, f"r = {recurrence}, token {data.tokens[row]} '{data.labels[row]}'", theme.text)
+    write(y, data.place_text(row, column), theme.text)
     y += line + 3
     number_wide = QFontMetricsF(number_font).horizontalAdvance("0.000") + 2
     elider = Elider(text_font)
-    answers = [data.text(int(a)) for a in data.ids[recurrence - 1, row]]
+    answers = [data.text(int(a)) for a in data.ids[column - 1, row]]
     answer_wide = min(max(map(elider.width, answers)), 0.42 * side.width()) + 6
     track = QRectF(side.left() + answer_wide, 0, side.width() - answer_wide - number_wide, line)
-    for text, p in zip(answers, data.probabilities[recurrence - 1, row].tolist(), strict=True):
+    for text, p in zip(answers, data.probabilities[column - 1, row].tolist(), strict=True):
         if y + line > side.bottom():
             return
         write_rect = QRectF(side.left(), y, answer_wide - 4, line)
@@ -97,16 +97,7 @@ def draw_side(
         painter.drawText(QRectF(side.right() - number_wide, y, number_wide, line), RIGHT,
                          "–" if p != p else f"{p:.3f}")  # fmt: skip
         y += line + 2
-    if y + line + 3 <= side.bottom():
-        write(y + 3, f"unchanged since r = {data.unchanged_since[row]}", theme.muted)
-        y += line + 3
-    if data.has_exits:
-        at = recurrence - 1, row
-        lines = (
-            f"hazard {data.hazards[at]:.3f}, exits here {data.exits[at]:.3f}",
-            f"exits at r = {data.exit_at[row]} (threshold {data.exit_threshold:g})",
-        )
-        for text in lines:
-            if y + line + 3 <= side.bottom():
-                write(y + 3, text, theme.muted)
-                y += line
+    for text in data.notes(row, column):
+        if y + line + 3 <= side.bottom():
+            write(y + 3, text, theme.muted)
+            y += line

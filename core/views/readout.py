@@ -27,9 +27,10 @@ from loopscope.core.measures.readout import (
     flips,
     unchanged_since,
 )
-from loopscope.core.recording import F32, Recording
+from loopscope.core.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Formula, Table, ViewData, option
+from loopscope.core.views.answers_data import AnswerMap
+from loopscope.core.views.base import Formula, Table, option
 
 Lens = Literal["coda", "logit"]
 LENS_LABELS = {"coda": "coda lens", "logit": "logit lens"}
@@ -54,58 +55,25 @@ class Options:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Recurrences ``first`` to ``last`` at which one row's top answer is the same."""
-
-    row: int
-    first: int
-    last: int
-    answer: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Data(ViewData):
-    """Answers by recurrence. ``R`` recurrences, ``n`` shown tokens, ``k`` kept answers.
+class Data(AnswerMap):
+    """Answers by recurrence: column 1 is recurrence 1. ``R`` recurrences, ``n`` shown tokens.
 
-    tokens : index of each shown token.
-    labels, token_texts : its text with spaces made visible, and exactly.
-    ids : int64 ``[R, n, k]``, most probable first.
-    probabilities : float32 ``[R, n, k]``, 0..1; NaN where the readout is not finite.
-    top : int64 ``[R, n]``, ``ids[..., 0]``, or -1 where the readout is not finite.
-    flip : bool ``[R, n]``, whether `top` differs from the previous recurrence's.
     unchanged_since : int64 ``[n]``, the recurrence of the last flip; 1 without one, 0 for no run.
-    texts : the exact text of every id in `ids`.
-    hazards, exits : float64 ``[R, n]``, hazard and exit probability of an exit gate; no rows
-        without one.  exit_at : int64 ``[n]``, where the model's threshold leaves.
+    hazards : float64 ``[R, n]``, of an exit gate; no rows without one.
+    exit_at : int64 ``[n]``, where the model's threshold leaves.
     exit_threshold : of the model.
     lens : "coda" or "logit".  masked : whether an answer is for the token at its own place.
-    numbers : whether probabilities are written into the cells.
     missing : what is missing when there is nothing to show, or "".
     """
 
-    tokens: tuple[int, ...]
-    labels: tuple[str, ...]
-    token_texts: tuple[str, ...]
-    ids: Ids
-    probabilities: F32
-    top: Ids
-    flip: Flags
     unchanged_since: Ids
-    texts: dict[int, str]
     hazards: F64
-    exits: F64
     exit_at: Ids
     exit_threshold: float
     lens: Lens
     masked: bool
-    numbers: bool
     missing: str = ""
-
-    @property
-    def n_recurrences(self) -> int:
-        """Recurrences shown, ``R``."""
-        return len(self.ids)
 
     @property
     def lens_label(self) -> str:
@@ -113,26 +81,21 @@ class Data(ViewData):
         return LENS_LABELS[self.lens] + (": the token at its place" if self.masked else "")
 
     @property
-    def has_exits(self) -> bool:
-        """Whether there is an exit gate and a recurrence to leave at."""
-        return len(self.exits) > 0
-
-    @property
     def formula(self) -> Formula:
         """Where the shown probability comes from."""
         return PROBABILITY[self.lens]
 
-    def text(self, answer: int) -> str:
-        """Readable text of an answer; "–" for none."""
-        return "–" if answer == NO_ANSWER else visible(self.texts[answer])
-
-    def spans(self) -> Iterator[Span]:
-        """Runs of recurrences with one answer, row by row, from left to right."""
-        n = self.n_recurrences
-        for row in range(len(self.tokens) if n else 0):
-            starts = [0, *np.flatnonzero(self.flip[:, row]).tolist()]
-            for first, after in zip(starts, [*starts[1:], n], strict=True):
-                yield Span(row, first + 1, after, int(self.top[first, row]))
+    def notes(self, row: int, column: int) -> tuple[str, ...]:
+        """Since when the answer is the same, and where the gate exits."""
+        since = f"unchanged since r = {self.unchanged_since[row]}"
+        if not self.has_exits:
+            return (since,)
+        at = column - 1, row
+        return (
+            since,
+            f"hazard {self.hazards[at]:.3f}, exits here {self.exits[at]:.3f}",
+            f"exits at r = {self.exit_at[row]} (threshold {self.exit_threshold:g})",
+        )
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:

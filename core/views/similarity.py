@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.similarity import (
     CONTRAST,
     F64,
@@ -22,12 +23,12 @@ from loopscope.core.measures.similarity_map import missing_reason, places_of, si
 from loopscope.core.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewData, option
-from loopscope.core.views.heads import NO_RUN, SCALE_LABELS, Scale
+from loopscope.core.views.heads import SCALE_LABELS, Scale
 from loopscope.core.views.places import Places
 
 Order = Literal["depth", "layer"]
-# A contrast below this share of the measure's range tells no layers apart: all of them may have
-# ended at one point.
+# A contrast below this share of the measure's range is none. Layers as near to one another may have
+# ended at one point, which is no cycle.
 LEAST_CONTRAST = 0.01
 
 
@@ -194,10 +195,11 @@ def _cycle_said(found: Cycle, measure: PlaceMeasure, n_tokens: int) -> str:
     if not np.isfinite(found.contrast):
         return "Too few places have a number to see a cycle"
     span = abs(measure.identical - measure.bound(n_tokens))
-    if abs(found.contrast) < LEAST_CONTRAST * span:
-        text = "No layer can be told from another"
-    elif found.contrast <= 0 or not found.own:
-        text = "No cycle shows"
+    least = LEAST_CONTRAST * span
+    if abs(measure.identical - found.different) < least:
+        text = "All layers are alike: no cycle can be told"
+    elif found.contrast < least or 2 * found.own <= layers:
+        text = f"No cycle shows ({found.own} of {layers} layers are most like themselves)"
     elif found.own == layers:
         text = "The cycle shows"
     else:

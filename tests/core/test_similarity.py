@@ -221,7 +221,7 @@ def test_layers_that_end_at_one_point_are_not_called_a_cycle() -> None:
     layers = np.ones((6, 3, 4, 8)) + 1e-4 * rng.normal(size=(3, 4, 8))
     data = compute(recording_of_layers(layers), Selection(), Options(measure="cosine"))
     assert 0 < data.cycle.contrast < 1e-6
-    assert data.statement.startswith("No layer can be told from another")
+    assert data.statement.startswith("All layers are alike: no cycle can be told: ")
 
 
 def test_a_run_without_a_cycle_says_so() -> None:
@@ -230,7 +230,14 @@ def test_a_run_without_a_cycle_says_so() -> None:
     layers = np.array([[u, v], [v, u]] * 3)
     data = compute(recording_of_layers(layers), Selection(), Options(measure="cosine"))
     assert data.cycle.contrast == pytest.approx((6 + 9 / 2 - 9 - 6 / 2) / 15, abs=1e-6)
-    assert data.statement.startswith("No cycle shows: ")
+    assert data.statement.startswith("No cycle shows (0 of 2 layers are most like themselves): ")
+
+
+def test_layers_that_have_nothing_in_common_show_no_cycle() -> None:
+    layers = np.random.default_rng(11).normal(size=(12, 3, 20, 40))
+    data = compute(recording_of_layers(layers), Selection(), Options())
+    assert abs(data.cycle.contrast) < 0.02
+    assert data.statement.startswith("No cycle shows (")
 
 
 def test_one_layer_and_one_recurrence_have_no_cycle() -> None:

@@ -6,13 +6,17 @@ from functools import cache
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from loopscope.core.views.answers_data import AnswerMap
 from loopscope.core.views.readout import Data
+from loopscope.widgets.figures.matrix import empty
 from loopscope.widgets.figures.style import Page, colour_map
-from loopscope.widgets.palette import SIMILARITY_MAP
+from loopscope.widgets.palette import DISTANCE_MAP, SIMILARITY_MAP
 
 # No taller than a printed page, in inches.
 _TALLEST = 8.8
@@ -21,14 +25,26 @@ _INK = "#1C1C1E"
 
 def draw(data: Data, figure: Figure, page: Page) -> None:
     """Draw answers, shades and flip marks; ``figure`` gets a height that fits the tokens."""
+    if data.missing:
+        figure.set_layout_engine("constrained")
+        empty(figure, data.missing)
+        return
+    ax, _ = draw_answer_map(data, figure, page, Normalize(0, 1))
+    ax.set_xticks(recurrence_ticks(data.n_columns))
+    below = ";\nfoot of a cell: its exit probability" if data.has_exits else ""
+    ax.set_xlabel(f"recurrence $r$  (bar: the answer flips{below})")
+
+
+def draw_answer_map(
+    data: AnswerMap, figure: Figure, page: Page, norm: Normalize
+) -> tuple[Axes, Colorbar]:
+    """Draw any map of answers, its values coloured by ``norm``; the ticks below are the caller's.
+
+    ``figure`` gets a height that fits the tokens.
+    """
     figure.set_layout_engine("constrained")
     ax = figure.add_subplot()
-    if data.missing:
-        figure.set_figheight(0.6)
-        ax.set_axis_off()
-        ax.text(0.5, 0.5, data.missing, ha="center", va="center", wrap=True)
-        return
-    n_rows, n = len(data.tokens), data.n_recurrences
+    n_rows, n, shade = len(data.tokens), data.n_columns, data.shade
     size = float(str(page.rc["xtick.labelsize"]))
     row_height = 1.75 * size / 72
     above_and_below = (13 if data.has_exits else 11.5) * size / 72
@@ -36,32 +52,30 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     row_height = (height - above_and_below) / n_rows
     size = min(size, 72 * row_height / 1.25)
     figure.set_figheight(height)
+    name = {"similarity": SIMILARITY_MAP, "distance": DISTANCE_MAP}[shade.colours]
     image = ax.imshow(
-        np.ma.masked_invalid(data.probabilities[..., 0].T),
-        cmap=colour_map(SIMILARITY_MAP), vmin=0, vmax=1, aspect="auto", interpolation="none",
-        extent=(0.5, n + 0.5, n_rows - 0.5, -0.5),
+        np.ma.masked_invalid(data.values.T), cmap=colour_map(name + "_r" * shade.low_is_bright),
+        norm=norm, aspect="auto", interpolation="none", extent=(0.5, n + 0.5, n_rows - 0.5, -0.5),
     )  # fmt: skip
     labels = [
         f"{t} {fit(x, size, 8 * size)}" for t, x in zip(data.tokens, data.labels, strict=True)
     ]
     longest = max(_width(label, size) for label in labels)
     cell_width = (page.width * 72 - longest - 14 * size) / n
-    _write_answers(ax, data, cell_width, size)
+    _write_answers(ax, data, cell_width, size, name)
     _mark_flips(ax, data)
     _draw_exits(ax, data)
     ax.set_yticks(range(n_rows), labels, fontsize=size)
     for label in ax.get_yticklabels():
         label.set_parse_math(False)
-    ax.set_xticks(recurrence_ticks(n))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    below = ";\nfoot of a cell: its exit probability" if data.has_exits else ""
-    ax.set_xlabel(f"recurrence $r$  (bar: the answer flips{below})")
     ax.set_ylabel("token")
     # On top, where its label has room however few the tokens are.
     bar = figure.colorbar(image, ax=ax, location="top", pad=0.02, aspect=36, shrink=0.6)
-    bar.set_label(f"top answer's probability ({data.lens_label})")
+    bar.set_label(f"{shade.whole} ({data.lens_label})", parse_math=False)
     bar.outline.set_visible(False)
+    return ax, bar
 
 
 def recurrence_ticks(n: int) -> list[int]:
@@ -70,37 +84,38 @@ def recurrence_ticks(n: int) -> list[int]:
     return list(range(1, n + 1)) if step == 1 else [1, *range(step, n + 1, step)]
 
 
-def _write_answers(ax: Axes, data: Data, cell_width: float, size: float) -> None:
+def _write_answers(ax: Axes, data: AnswerMap, cell_width: float, size: float, colours: str) -> None:
     """Every cell's answer where it fits, else one text for each run of one answer."""
     widest = max(_width(data.text(a), size) for a in data.texts)
     each = cell_width >= min(widest + 2, 5 * size)
-    p = data.probabilities[..., 0]
+    levels = data.shade.levels(data.values)
     if each:
-        places = [(row, r, 1) for r, row in np.ndindex(p.shape)]
+        places = [(row, r, 1) for r, row in np.ndindex(levels.shape)]
     else:
         places = [(s.row, s.first - 1, s.last - s.first + 1) for s in data.spans()]
     for row, r, length in places:
         answer = data.text(int(data.top[r, row]))
-        numbered = each and data.numbers and p[r, row] == p[r, row]
-        if numbered and cell_width >= _width(f"{answer} 0.00", size) + 2:
-            answer += f" {p[r, row]:.2f}"
+        number = data.shade.text(float(data.values[r, row]))
+        numbered = each and data.numbers and np.isfinite(data.values[r, row])
+        if numbered and cell_width >= _width(f"{answer} {number}", size) + 2:
+            answer += f" {number}"
         text = fit(answer, size, length * cell_width - 2)
         if text:
-            under = p[r : r + max(1, int(_width(text, size) / cell_width)), row].mean()
+            under = levels[r : r + max(1, int(_width(text, size) / cell_width)), row].mean()
             ax.text(
                 r + 1 if each else r + 0.5 + 1.5 / cell_width, row, text,
                 ha="center" if each else "left", va="center_baseline", fontsize=size,
-                color=_ink(float(under)), parse_math=False, clip_on=True,
+                color=_ink(float(under), colours), parse_math=False, clip_on=True,
             )  # fmt: skip
 
 
-def _mark_flips(ax: Axes, data: Data) -> None:
-    r, row = np.nonzero(data.flip)
+def _mark_flips(ax: Axes, data: AnswerMap) -> None:
+    r, row = np.nonzero(data.marked)
     for width, colour in ((2.2, "white"), (1.0, _INK)):
         ax.vlines(r + 0.5, row - 0.5, row + 0.5, colors=colour, linewidths=width)
 
 
-def _draw_exits(ax: Axes, data: Data) -> None:
+def _draw_exits(ax: Axes, data: AnswerMap) -> None:
     """A line at the foot of each cell, as long as its exit probability is of 1."""
     if not data.has_exits:
         return
@@ -110,11 +125,11 @@ def _draw_exits(ax: Axes, data: Data) -> None:
         ax.hlines(row + 0.43, left, left + ends, colors=colour, linewidths=1.4)
 
 
-def _ink(probability: float) -> str:
+def _ink(level: float, colours: str) -> str:
     """Black on the bright half of the map, white on the dark one, by luminance."""
-    if probability != probability:
+    if level != level:
         return _INK
-    rgb = np.array(colour_map(SIMILARITY_MAP)(probability)[:3])
+    rgb = np.array(colour_map(colours)(level)[:3])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     luminance = float(linear @ np.array([0.2126, 0.7152, 0.0722]))
     return _INK if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
