@@ -12,6 +12,11 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from loopscope.widgets.palette import LIGHT, RECURRENCE_MAP, Theme
 from loopscope.widgets.theme import sample_map
 
+LINES = {
+    "solid": Qt.PenStyle.SolidLine,
+    "dashed": Qt.PenStyle.DashLine,
+    "dotted": Qt.PenStyle.DotLine,
+}
 SWATCH, GAP, MARGIN = 18.0, 12.0, 8.0
 MOST_ROWS = 2
 
@@ -22,7 +27,7 @@ class Entry:
 
     name: str
     colour: str
-    dashed: bool = False
+    line: str = "solid"
 
 
 class CurveLegend(QWidget):
@@ -97,8 +102,7 @@ class CurveLegend(QWidget):
     def _swatch(self, painter: QPainter, entry: Entry, x: float, y: float) -> None:
         if entry.colour:
             pen = QPen(QColor(entry.colour), 2)
-            if entry.dashed:
-                pen.setStyle(Qt.PenStyle.DashLine)
+            pen.setStyle(LINES[entry.line])
             painter.setPen(pen)
             painter.drawLine(QPointF(x, y), QPointF(x + SWATCH, y))
             return

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from loopscope.core.views.curves_data import Curve, Curves
 from loopscope.widgets.click_plot import ClickPlot
+from loopscope.widgets.curve_legend import LINES
 from loopscope.widgets.log_axis import LogAxis, WholeAxis
 from loopscope.widgets.palette import RECURRENCE_MAP, Theme, token_colour
 from loopscope.widgets.theme import sample_map, style_plot
@@ -101,12 +102,12 @@ class CurvePlot(ClickPlot):
             self._add(pg.FillBetweenItem(low, high, brush=colour), -5)
 
     def _draw_curves(self, data: Curves) -> None:
-        groups: dict[tuple[str, bool], list[int]] = {}
+        groups: dict[tuple[str, str], list[int]] = {}
         for i, c in enumerate(data.curves):
-            groups.setdefault((colour_of(c, self.theme), c.dashed), []).append(i)
+            groups.setdefault((colour_of(c, self.theme), c.line), []).append(i)
         many = len(data.curves) > 40
-        for (colour, dashed), members in groups.items():
-            style = Qt.PenStyle.DashLine if dashed else Qt.PenStyle.SolidLine
+        for (colour, line), members in groups.items():
+            style = LINES[line]
             # A smooth line wider than a pixel is slow to draw: only where there are few points.
             points = sum(len(data.curves[i].x) for i in members)
             few_points = len(data.curves) <= 12 and points < 1000

@@ -60,7 +60,7 @@ class CurvesView(View):
                 if c is recurrences[0]:
                     entries.append(Entry(f"{c.name} to {recurrences[-1].name}", ""))
             elif c.name and (c.role != "only" or len(data.curves) > 1):
-                entries.append(Entry(c.name, colour_of(c, self.theme), c.dashed))
+                entries.append(Entry(c.name, colour_of(c, self.theme), c.line))
         # One entry for each name: many faint curves may share one.
         return tuple(dict.fromkeys(entries))
 

@@ -26,6 +26,19 @@ class Beside:
     pairing: Pairing
     selection: Selection
 
+    def place_back(self, place: dict[str, int]) -> dict[str, int]:
+        """Fields of the first run's cursor for a place of this one."""
+        back = {k: v for k, v in place.items() if k not in ("recurrence", "layer")}
+        if "recurrence" in place:
+            layer = place.get("layer", self.recording.n_layers - 1)
+            back["recurrence"], first = self.pairing.back(place["recurrence"], layer)
+            if "layer" in place:
+                back["layer"] = first
+        elif "layer" in place:
+            # Without a recurrence: the layer at the same share of the block.
+            back["layer"] = self.pairing.back(1, place["layer"])[1]
+        return back
+
 
 def selection_beside(
     selection: Selection, pairing: Pairing, there: Recording, own: Selection | None = None

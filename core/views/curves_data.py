@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ class Curve:
     place : fields of the cursor that a click on any of its points sets.
     places : the same for each point, ``n`` of them, or () when `place` is all there is.
     dashed : for what is not a measurement of this run (a null value, a bound).
+    dotted : for the run beside, where both are drawn on one pair of axes.
     """
 
     name: str
@@ -42,6 +43,12 @@ class Curve:
     place: dict[str, int] = field(default_factory=dict)
     places: tuple[dict[str, int], ...] = ()
     dashed: bool = False
+    dotted: bool = False
+
+    @property
+    def line(self) -> Literal["solid", "dashed", "dotted"]:
+        """How its line is drawn."""
+        return "dashed" if self.dashed else "dotted" if self.dotted else "solid"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,3 +90,35 @@ def _rows(data: Curves, intervals: bool) -> Iterator[tuple[object, ...]]:
                 ends = (float(c.low[i]), float(c.high[i])) if known else ("", "")  # type: ignore[index]
             at = float(c.x[i])
             yield c.name, int(at) if at.is_integer() else at, float(c.y[i]), *ends
+
+
+def beside_each_other(
+    one: Curves, other: Curves, name: str, back: Callable[[dict[str, int]], dict[str, int]]
+) -> tuple[Curve, ...]:
+    """Curves of both runs on one pair of axes.
+
+    Those of the run beside are called ``name`` and dotted; where each run has the one curve they
+    get a colour each. ``back`` turns a place of the run beside into one of the first run.
+    """
+    alone = all(c.role in ("only", "reference") for c in (*one.curves, *other.curves))
+    first = [
+        replace(c, role="token", index=0, count=2, name=c.name or "this run")
+        if alone and c.role == "only"
+        else c
+        for c in one.curves
+    ]
+    second = []
+    for c in other.curves:
+        if c.role == "reference":
+            continue  # what is no measurement of either run
+        moved = replace(
+            c,
+            name=f"{name}: {c.name}" if c.name else name,
+            place=back(c.place) if c.place else {},
+            places=tuple(back(place) for place in c.places),
+        )
+        if alone:
+            second.append(replace(moved, role="token", index=1, count=2))
+        else:
+            second.append(replace(moved, dotted=True))
+    return (*first, *second)

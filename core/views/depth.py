@@ -13,7 +13,8 @@ from loopscope.core.measures.stages import Repeat, repeat_correlation
 from loopscope.core.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Formula, Table, option
-from loopscope.core.views.curves_data import Curve, Curves, curves_table
+from loopscope.core.views.beside import Beside
+from loopscope.core.views.curves_data import Curve, Curves, beside_each_other, curves_table
 
 if TYPE_CHECKING:
     Key = str
@@ -77,7 +78,10 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     middle = found.by_depth() if not found.missing else np.zeros((0, 0))
     low, high = _quartiles(found) if options.band and not found.missing else (None, None)
     names = recording.info.architecture.layer_names
-    curves = _curves(grouping, middle, low, high, names if has_layers else (what.formula.name,))
+    prelude = recording.info.architecture.n_prelude
+    curves = _curves(
+        grouping, middle, low, high, names if has_layers else (what.formula.name,), prelude
+    )
     missing = found.missing
     if not missing and not np.isfinite(middle).any():
         missing = f"{what.formula.name.capitalize()} is not a finite number anywhere in this run."
@@ -99,6 +103,22 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         repeat=repeat,
     )
     return data if missing else replace(data, statement=_statement(data, what, middle, options))
+
+
+def compute_beside(
+    recording: Recording, beside: Beside, selection: Selection, options: Options
+) -> Data:
+    """Both runs on one pair of axes; along effective depth two models stand level."""
+    one = compute(recording, selection, options)
+    other = compute(beside.recording, beside.selection, options)
+    if one.missing or other.missing:
+        why = other.missing if not one.missing else ""
+        text = f"{one.statement}; beside, {beside.name}: {why}" if why else one.statement
+        return replace(one, statement=text)
+    both = beside_each_other(one, other, beside.name, beside.place_back)
+    return replace(
+        one, curves=both, statement=f"{one.statement}; beside, {beside.name}: {other.statement}"
+    )
 
 
 def _of_tokens(found: Measured, selection: Selection, recording: Recording) -> Measured:
@@ -125,9 +145,10 @@ def _quartiles(found: Measured) -> tuple[F64 | None, F64 | None]:
 
 
 def _curves(
-    grouping: Grouping, y: F64, low: F64 | None, high: F64 | None, names: tuple[str, ...]
-) -> tuple[Curve, ...]:
-    """Arrange ``[R, L]`` values into curves."""
+    grouping: Grouping, y: F64, low: F64 | None, high: F64 | None, names: tuple[str, ...],
+    prelude: int,
+) -> tuple[Curve, ...]:  # fmt: skip
+    """Arrange ``[R, L]`` values into curves; ``prelude`` layers were run before them."""
     n, layers = y.shape
     recurrences, across = np.arange(1.0, n + 1), np.arange(float(layers))
     ends = low is not None and high is not None
@@ -153,7 +174,7 @@ def _curves(
             for r in range(n)
         )  # fmt: skip
     places = tuple({"recurrence": r + 1, "layer": i} for r, i in np.ndindex(n, layers))
-    x = np.arange(1.0, n * layers + 1)
+    x = np.arange(1.0, n * layers + 1) + prelude
     if low is None or high is None:
         return (Curve("", x, y.ravel(), places=places),)
     return (Curve("", x, y.ravel(), low.ravel(), high.ravel(), places=places),)
@@ -172,7 +193,7 @@ def _x_label(grouping: Grouping) -> str:
     return {
         "layer": "recurrence r",
         "recurrence": "layer of the recurrent block",
-        "depth": "effective depth (layers of the recurrent block run)",
+        "depth": "effective depth (layers run, the prelude included)",
     }[grouping]
 
 

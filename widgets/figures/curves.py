@@ -71,7 +71,7 @@ def _draw(ax: Axes, c: Curve, log: bool, label: str) -> None:
     colour = paper_colour(c)
     faint = c.role == "token" and c.count > len(OKABE_ITO)
     ax.plot(
-        c.x, y, color=colour, ls="--" if c.dashed else "-", label=label,
+        c.x, y, color=colour, ls=c.line, label=label,
         lw=0.7 if c.role == "reference" or faint or c.count > 40 else None,
         marker="." if len(c.x) <= 16 and c.role != "reference" else None, ms=3,
     )  # fmt: skip
