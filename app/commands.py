@@ -258,6 +258,31 @@ def run_twins(options: Namespace) -> None:
     print(write_page(shipped, small, folder))
 
 
+def run_probe(options: Namespace) -> None:
+    """Cut a model in every way and write what was lost."""
+    from loopscope.app.probe import run_probe as probe
+    from loopscope.app.probe import write_page
+    from loopscope.core.loading import load
+    from loopscope.core.probe.conditions import Plan
+    from loopscope.core.tasks.hops import MAX_HOPS
+
+    if options.hops > MAX_HOPS:
+        raise LoopscopeError(f"--hops {options.hops}: the task has at most {MAX_HOPS}")
+    folder = Path(options.output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LoopscopeError(f"cannot make {folder}: {error.strerror or error}") from None
+    loaded = load(options.path, options.device, options.dtype, loop_of(options))
+    _warn(loaded)
+    n = options.recurrences or loaded.architecture.trained_recurrences
+    plan = Plan(n, options.mid, options.late, draws=options.draws)
+    hops = tuple(range(1, options.hops + 1))
+    with _Bar("cutting") as bar:
+        found = probe(loaded, hops, options.prompts, plan, bar.show)
+    print(write_page(found, folder))
+
+
 def _load(options: Namespace) -> tuple[Loaded, Prompt]:
     from loopscope.core.loading import load
     from loopscope.core.tokenizer import parse_ids

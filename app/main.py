@@ -12,6 +12,7 @@ from loopscope.core.errors import LoopscopeError
 
 COMMANDS = (
     "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "reproduce", "twins",
+    "probe",
 )  # fmt: skip
 DEFAULT_MODEL = "bundled:looped"
 
@@ -130,6 +131,19 @@ def build_parser() -> argparse.ArgumentParser:
     twins.add_argument("--jobs", type=_positive, default=2, help="trainings at a time")
     twins.add_argument("--seeds", type=_positive, default=3, help="of each model, 1 to 3")
     twins.add_argument("--examples", type=_positive, default=2000, help="for each hop count")
+
+    cut = commands.add_parser(
+        "probe", help="cut parameters, graph and trajectory; see what is lost"
+    )
+    cut.add_argument("path")
+    cut.add_argument("--task", choices=("hops",), required=True)
+    cut.add_argument("-o", "--output", required=True, metavar="DIR")
+    cut.add_argument("--prompts", type=_positive, default=256, help="fresh ones, 1 to --hops hops")
+    cut.add_argument("--hops", type=_positive, default=6, help="hop counts 1 to this")
+    cut.add_argument("--draws", type=_positive, default=3, help="of what is random")
+    cut.add_argument("--mid", type=_positive, default=3, help="cut the trajectory early after this")
+    cut.add_argument("--late", type=_positive, default=12, help="and late after this recurrence")
+    _running(cut, recurrences=None, seed=False)
     return parser
 
 

@@ -102,6 +102,7 @@ PANELS: tuple[Panel, ...] = (
     Panel("stability", "Fixed points and stability", "StabilityView", "eigenvalues of a recurrence, fixed and slow points"),
     Panel("paths", "Path independence", "PathsView", "how far apart other start states end"),
     Panel("correspondence", "Correspondence", "CorrespondenceView", "which layer of a second model does what this one does"),
+    Panel("probe", "Where does it live", "ProbeView", "what is lost when parameters, graph or trajectory are cut"),
     Panel("prompts", "Prompt set", "PromptsView", "any measure over a prompt file, opened to its prompts"),
 )
 # fmt: on

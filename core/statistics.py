@@ -104,8 +104,46 @@ def _ends(a: F64, b: F64, n_resamples: int, seed: int) -> tuple[F64, F64]:
     for first in range(0, n_resamples, step):
         rows = min(step, n_resamples - first)
         # How often each resample holds each prompt: resampling is then a product of matrices.
-        drawn = rng.integers(0, p, (rows, p)) + p * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * p).reshape(rows, p).astype(np.float64)
+        counts = _counts(rng, rows, p)
         ratios[first : first + rows] = (counts @ a) / (counts @ b)
     low, high = np.percentile(ratios, [2.5, 97.5], axis=0)
     return low, high
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with its 95 % interval; the ends are NaN where one prompt has none."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def bootstrap_two_way(
+    values: F64, *, n_resamples: int = N_RESAMPLES, seed: int = BOOTSTRAP_SEED
+) -> Interval:
+    """Mean of ``[draws, P]`` with a 95 % percentile interval over draws and prompts together.
+
+    Both are drawn with replacement, independently, so that the interval holds for other prompts
+    and for other draws of what was random. Prompts that are NaN in any draw are left out.
+    """
+    known = values[:, np.isfinite(values).all(0)]
+    n_draws, n = known.shape
+    if n == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    mean = float(known.mean())
+    if n < 2:
+        return Interval(mean, math.nan, math.nan)
+    rng = np.random.default_rng(seed)
+    rows = _counts(rng, n_resamples, n_draws)
+    columns = _counts(rng, n_resamples, n)
+    means = np.einsum("sd,sd->s", rows, columns @ known.T) / (n_draws * n)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Interval(mean, float(low), float(high))
+
+
+def _counts(rng: np.random.Generator, n_resamples: int, n: int) -> F64:
+    """How often each resample holds each of ``n``, ``[n_resamples, n]``."""
+    drawn = rng.integers(0, n, (n_resamples, n)) + n * np.arange(n_resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=n_resamples * n)
+    return np.asarray(counts.reshape(n_resamples, n), dtype=np.float64)

@@ -37,6 +37,7 @@ class CurvePlot(ClickPlot):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._xs: list[np.ndarray] = []
         self._ys: list[np.ndarray] = []
         self._items: list[pg.GraphicsObject] = []
         self._kind: tuple[object, ...] = ()
@@ -64,13 +65,14 @@ class CurvePlot(ClickPlot):
 
     def show_data(self, data: Curves) -> None:
         """Draw new curves."""
-        kind = (data.log_y, data.whole_x, data.x_label, data.y_label)
+        kind = (data.log_x, data.log_y, data.whole_x, data.x_label, data.y_label)
         if kind != self._kind:
             self._kind, self.zoomed = kind, False
             self._make_axes(data)
         self.data = data
         self.getPlotItem().setVisible(True)
-        self._ys = [shown_y(c.y, data.log_y) for c in data.curves]
+        self._xs = [shown(c.x, data.log_x) for c in data.curves]
+        self._ys = [shown(c.y, data.log_y) for c in data.curves]
         for item in self._items:
             self.getPlotItem().removeItem(item)
         self._items = []
@@ -83,7 +85,9 @@ class CurvePlot(ClickPlot):
 
     def _make_axes(self, data: Curves) -> None:
         plot = self.getPlotItem()
-        bottom = WholeAxis("bottom") if data.whole_x else pg.AxisItem("bottom")
+        bottom = pg.AxisItem("bottom")
+        if data.log_x or data.whole_x:
+            bottom = (LogAxis if data.log_x else WholeAxis)("bottom")
         left = LogAxis("left") if data.log_y else pg.AxisItem("left")
         for axis in (bottom, left):
             axis.enableAutoSIPrefix(False)
@@ -92,11 +96,12 @@ class CurvePlot(ClickPlot):
     def _draw_bands(self, data: Curves) -> None:
         banded = [c for c in data.curves if c.low is not None and c.high is not None]
         for c in banded[:MOST_BANDS]:
-            ends = [shown_y(v, data.log_y) for v in (c.low, c.high) if v is not None]
+            ends = [shown(v, data.log_y) for v in (c.low, c.high) if v is not None]
             known = np.isfinite(ends[0]) & np.isfinite(ends[1])
             if not known.any():
                 continue
-            low, high = (pg.PlotCurveItem(c.x[known], v[known]) for v in ends)
+            x = shown(c.x, data.log_x)[known]
+            low, high = (pg.PlotCurveItem(x, v[known]) for v in ends)
             colour = QColor(colour_of(c, self.theme))
             colour.setAlpha(50)
             self._add(pg.FillBetweenItem(low, high, brush=colour), -5)
@@ -115,9 +120,9 @@ class CurvePlot(ClickPlot):
             summary = len(members) == 1 and data.curves[members[0]].role == "only"
             width = 2 if few_points or (summary and points < 1000) else 1
             item = pg.PlotCurveItem(antialias=True, pen=pg.mkPen(colour, width=width, style=style))
-            _set_joined(item, [(data.curves[i].x, self._ys[i]) for i in members])
+            _set_joined(item, [(self._xs[i], self._ys[i]) for i in members])
             self._add(item, 0)
-            few = [(data.curves[i].x, self._ys[i]) for i in members if len(data.curves[i].x) <= 16]
+            few = [(self._xs[i], self._ys[i]) for i in members if len(self._xs[i]) <= 16]
             if few and not many:
                 x, y = (np.concatenate(v) for v in zip(*few, strict=True))
                 known = np.isfinite(y) & np.isfinite(x)
@@ -146,9 +151,9 @@ class CurvePlot(ClickPlot):
             return
         self.zoomed = False
         ends = [v for c in self.data.curves for v in (c.low, c.high) if v is not None]
-        ys = [*self._ys, *(shown_y(v, self.data.log_y) for v in ends)]
+        ys = [*self._ys, *(shown(v, self.data.log_y) for v in ends)]
         low, high = _range(ys)
-        left, right = _range([c.x for c in self.data.curves])
+        left, right = _range(self._xs)
         pad = max(0.06 * (high - low), 0.04 if self.data.log_y else 1e-3 * max(abs(high), 1e-9))
         view = self.getViewBox()
         view.setYRange(low - pad, high + pad, padding=0)
@@ -171,9 +176,9 @@ class CurvePlot(ClickPlot):
         curve, index = point
         c = self.data.curves[curve]
         self.chosen.setPen(pg.mkPen(colour_of(c, self.theme), width=3))
-        _set_joined(self.chosen, [(c.x, self._ys[curve])])
+        _set_joined(self.chosen, [(self._xs[curve], self._ys[curve])])
         if 0 <= index < len(c.x) and np.isfinite(self._ys[curve][index]):
-            self.dot.setData([c.x[index]], [self._ys[curve][index]])
+            self.dot.setData([self._xs[curve][index]], [self._ys[curve][index]])
 
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours; curves without a colour of their own are drawn again."""
@@ -191,8 +196,9 @@ class CurvePlot(ClickPlot):
     # ---- where things are ----
     def pixel_of(self, x: float, y: float) -> QPointF:
         """Pixel of a place in the data's own coordinates."""
-        log = self.data is not None and self.data.log_y
-        return self.getViewBox().mapViewToScene(QPointF(x, float(np.log10(y)) if log else y))
+        log_x, log_y = (False, False) if self.data is None else (self.data.log_x, self.data.log_y)
+        at = QPointF(float(np.log10(x)) if log_x else x, float(np.log10(y)) if log_y else y)
+        return self.getViewBox().mapViewToScene(at)
 
     def place_at(self, pixel: QPointF) -> tuple[int, int]:
         """Curve and point nearest to a pixel; -1, -1 when none is near."""
@@ -201,10 +207,10 @@ class CurvePlot(ClickPlot):
             return -1, -1
         rect, ((x0, x1), (y0, y1)) = view.sceneBoundingRect(), view.viewRange()
         best, found = REACH**2, (-1, -1)
-        for i, (c, y) in enumerate(zip(self.data.curves, self._ys, strict=True)):
-            dx = rect.left() + (c.x - x0) / (x1 - x0) * rect.width() - pixel.x()
+        for i, (x, y) in enumerate(zip(self._xs, self._ys, strict=True)):
+            dx = rect.left() + (x - x0) / (x1 - x0) * rect.width() - pixel.x()
             dy = rect.bottom() - (y - y0) / (y1 - y0) * rect.height() - pixel.y()
-            off = np.where(np.isfinite(y), dx * dx + dy * dy, np.inf)
+            off = np.where(np.isfinite(y) & np.isfinite(x), dx * dx + dy * dy, np.inf)
             if len(off) and off.min() < best:
                 best, found = float(off.min()), (i, int(off.argmin()))
         return found
@@ -243,9 +249,9 @@ def colour_of(curve: Curve, theme: Theme) -> str:
     return token_colour(curve.index)
 
 
-def shown_y(y: np.ndarray, log: bool) -> np.ndarray:
+def shown(values: np.ndarray, log: bool) -> np.ndarray:
     """What is plotted: the values, or log10 of those above 0; NaN where there is none."""
-    values = np.asarray(y, dtype=float)
+    values = np.asarray(values, dtype=float)
     if log:
         with np.errstate(divide="ignore", invalid="ignore"):
             values = np.log10(np.where(values > 0, values, np.nan))

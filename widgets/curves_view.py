@@ -140,7 +140,8 @@ class CurvesView(View):
         c, f = data.curves[curve], data.formula
         value = f"{f.name} {_number(float(c.y[point]))} [{f.unit}]"
         between = _interval(c, point)
-        where = f"{c.name}, {data.x_label} {_number(float(c.x[point]))}".removeprefix(", ")
+        name = c.notes[point] if c.notes else c.name
+        where = f"{name}, {data.x_label} {_number(float(c.x[point]))}".removeprefix(", ")
         return f"{value}{between} · {where} · {f.formula} · {f.source}"
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loopscope.core.probe.conditions import Condition
+from loopscope.core.statistics import N_RESAMPLES, Interval
 from loopscope.core.views.base import Formula
 
 F64 = npt.NDArray[np.float64]
@@ -20,7 +21,7 @@ LOST = Formula(
     "accuracy lost",
     "accuracy of the uncut run − accuracy of the cut one, both after the last recurrence",
     "share of answers",
-    "95 % interval: bootstrap over prompts and draws together, 2,000 resamples",
+    f"95 % interval: bootstrap over prompts and draws together, {N_RESAMPLES:,} resamples",
 )
 DISPLACEMENT = Formula(
     "displacement",
@@ -37,7 +38,6 @@ RECOVERY = Formula(
     "Loopscope",
 )
 WITHIN = 0.02
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,21 +48,14 @@ class Outcome:
         recurrence; NaN for a prompt that this cut could not be made on.
     donor : the same against the answers of the prompt whose state was put in, or None.
     displacement : float64 ``[draws, B]``; see `DISPLACEMENT`.
+    lost : `LOST`, with its interval.
     """
 
     condition: Condition
     scores: F64
     donor: F64 | None
     displacement: F64
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean and its 95 % interval; ends are NaN where one prompt has none."""
-
-    mean: float
-    low: float
-    high: float
+    lost: Interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,10 +96,6 @@ class Probe:
         """Names of the curves, in order."""
         return list(dict.fromkeys(o.condition.group for o in self.outcomes))
 
-    def lost(self, outcome: Outcome) -> Interval:
-        """`LOST`, with its interval."""
-        return _bootstrap(self.baseline[-1] - outcome.scores[:, -1])
-
     def accuracy(self, outcome: Outcome) -> F64:
         """Mean accuracy after each recurrence, ``[R]``."""
         return _mean(outcome.scores)
@@ -130,7 +119,7 @@ class Probe:
         """Every number that the page and the panel show, and the scores they are made of."""
         rows = []
         for o in self.outcomes:
-            c, lost = o.condition, self.lost(o)
+            c, lost = o.condition, o.lost
             rows.append(
                 {
                     "lives": c.lives,
@@ -145,8 +134,10 @@ class Probe:
                     "displacement": _number(float(o.displacement.mean())),
                     "lost": {k: _number(v) for k, v in asdict(lost).items()},
                     "recovers_in": _number(self.recovery(o)),
-                    "accuracy": self.accuracy(o).tolist(),
-                    "donor_accuracy": None if o.donor is None else _mean(o.donor).tolist(),
+                    "accuracy": [_number(v) for v in self.accuracy(o).tolist()],
+                    "donor_accuracy": None
+                    if o.donor is None
+                    else [_number(v) for v in _mean(o.donor).tolist()],
                 }
             )
         return {
@@ -183,22 +174,3 @@ def _number(value: float) -> float | str | None:
     if math.isnan(value):
         return None
     return "never" if math.isinf(value) else value
-
-
-def _bootstrap(values: F64, seed: int = 0) -> Interval:
-    """Mean of ``[draws, B]`` with a percentile bootstrap over both: what is random is resampled."""
-    values = values[:, np.isfinite(values).all(0)]
-    draws, n = values.shape
-    if n == 0:
-        return Interval(math.nan, math.nan, math.nan)
-    mean = float(values.mean())
-    if n < 2:
-        return Interval(mean, math.nan, math.nan)
-    rng = np.random.default_rng(seed)
-    means = np.empty(RESAMPLES)
-    for i in range(RESAMPLES):
-        rows = rng.integers(0, draws, draws)
-        columns = rng.integers(0, n, n)
-        means[i] = values[rows].mean(0)[columns].mean()
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(mean, float(low), float(high))

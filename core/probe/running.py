@@ -26,6 +26,7 @@ from loopscope.core.probe.conditions import (
     conditions,
 )
 from loopscope.core.probe.results import Outcome, Probe
+from loopscope.core.statistics import bootstrap_two_way
 from loopscope.core.tasks.hops import VOCABULARY, chance_level, make_batch
 
 F64 = npt.NDArray[np.float64]
@@ -141,8 +142,10 @@ def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda shar
             moved.append(_displacement(states, runs.states, condition))
             done += 1
             report(done / total)
+        after = np.stack(scores)
         donor_scores = np.stack(donors) if condition.donor else None
-        found.append(Outcome(condition, np.stack(scores), donor_scores, np.stack(moved)))
+        lost = bootstrap_two_way(longer[plan.recurrences - 1] - after[:, -1])
+        found.append(Outcome(condition, after, donor_scores, np.stack(moved), lost))
     return Probe(
         checkpoint=loaded.checkpoint.name,
         weights_hash=loaded.weights_hash,

@@ -30,6 +30,7 @@ class Curve:
     places : the same for each point, ``n`` of them, or () when `place` is all there is.
     dashed : for what is not a measurement of this run (a null value, a bound).
     dotted : for the run beside, where both are drawn on one pair of axes.
+    notes : what each point is, in words, ``n`` of them, or () when name and x say it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Curve:
     places: tuple[dict[str, int], ...] = ()
     dashed: bool = False
     dotted: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def line(self) -> Literal["solid", "dashed", "dotted"]:
@@ -56,7 +58,7 @@ class Curves(ViewData):
     """Curves over one pair of axes; views subclass it to add what only they know.
 
     x_label, y_label : what, symbol and unit.
-    log_y : whether the vertical axis is logarithmic; values of 0 and below are not drawn then.
+    log_x, log_y : whether an axis is logarithmic; values of 0 and below are not drawn then.
     formula : of the vertical axis.
     cursor : the field of the cursor that stands on the horizontal axis, or "" for none.
     whole_x : whether the horizontal axis counts.
@@ -71,6 +73,7 @@ class Curves(ViewData):
     cursor: str = ""
     whole_x: bool = True
     missing: str = ""
+    log_x: bool = False
 
 
 def curves_table(data: Curves, *, x: str, curve: str = "curve") -> Table:

@@ -16,8 +16,9 @@ from loopscope.core.errors import Cancelled, LoopscopeError
 from loopscope.core.evaluation import evaluate_hops
 from loopscope.core.loading import Loaded, load
 from loopscope.core.probe.conditions import Condition, Plan, conditions
-from loopscope.core.probe.results import Outcome, Probe, _bootstrap
+from loopscope.core.probe.results import Outcome, Probe
 from loopscope.core.probe.running import Batch, hops_batch, probe
+from loopscope.core.statistics import bootstrap_two_way
 from loopscope.core.training import twin_architecture
 
 PLAN = Plan(recurrences=8, mid=2, late=5, draws=2, sizes=(0.1, 1.0))
@@ -113,7 +114,7 @@ def test_another_way_to_the_right_end_is_taken_only_where_it_ended_right(found: 
 def test_draws_differ_and_shared_noise_is_shared(found: Probe) -> None:
     large = outcome(found, "weights, the same noise, ε = 1")
     assert not np.allclose(large.displacement[0], large.displacement[1])
-    assert found.lost(large).mean > 0.5
+    assert large.lost.mean > 0.5
     small = outcome(found, "weights, the same noise, ε = 0.1")
     assert small.displacement.mean() < 0.3 * large.displacement.mean()
     noise = outcome(found, "noise on the state at 2, ε = 0.1")
@@ -124,7 +125,7 @@ def test_every_condition_ends_with_what_it_lost(found: Probe) -> None:
     listed = conditions(load("bundled:looped", "cpu").architecture, PLAN)
     assert [o.condition.name for o in found.outcomes] == [c.name for c in listed]
     for o in found.outcomes:
-        lost = found.lost(o)
+        lost = o.lost
         known = np.isfinite(o.scores[:, -1]).all(0)
         by_mean = (found.baseline[-1] - o.scores[:, -1])[:, known].mean()
         assert lost.mean == pytest.approx(by_mean)
@@ -134,16 +135,16 @@ def test_every_condition_ends_with_what_it_lost(found: Probe) -> None:
 
 def test_the_interval_against_scipy() -> None:
     values = np.random.default_rng(0).beta(2, 5, size=(1, 60))
-    ours = _bootstrap(values)
+    ours = bootstrap_two_way(values)
     theirs = bootstrap(
         (values[0],), np.mean, n_resamples=5000, method="percentile", random_state=1
     ).confidence_interval
     assert ours.mean == values.mean()
     np.testing.assert_allclose((ours.low, ours.high), theirs, atol=0.006)
     # Draws that differ widen it: what is random is resampled as well.
-    apart = _bootstrap(np.concatenate([values, values + 0.3]))
+    apart = bootstrap_two_way(np.concatenate([values, values + 0.3]))
     assert apart.high - apart.low > 2 * (ours.high - ours.low)
-    assert math.isnan(_bootstrap(values[:, :1]).low)
+    assert math.isnan(bootstrap_two_way(values[:, :1]).low)
 
 
 def test_recovery_of_known_curves() -> None:
@@ -151,7 +152,7 @@ def test_recovery_of_known_curves() -> None:
         baseline = np.ones((6, 3))
         c = Condition("graph", "g", "n", math.nan, "", ((),), recurrence, lasting)
         scores = np.array(curve)[None, :, None] * np.ones((1, 6, 3))
-        o = Outcome(c, scores, None, np.ones((1, 3)))
+        o = Outcome(c, scores, None, np.ones((1, 3)), bootstrap_two_way(1 - scores[:, -1]))
         p = Probe("m", "h", "t", 6, 6, 2, 4, 0.1, baseline, np.ones((12, 3)), (o,))
         return p.recovery(o)
 

@@ -44,6 +44,8 @@ def draw_curves(data: Curves, figure: Figure, page: Page) -> None:
 
 def draw_on(ax: Axes, data: Curves) -> None:
     """Draw the curves on axes that are there already; the legend is the caller's."""
+    if data.log_x:
+        ax.set_xscale("log")
     if data.log_y:
         ax.set_yscale("log")
     recurrences = [c for c in data.curves if c.role == "recurrence"]

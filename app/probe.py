@@ -1,0 +1,152 @@
+"""`loopscope probe`: cut a model in every way, write the numbers, the pictures and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from loopscope.core.loading import Loaded
+from loopscope.core.probe.conditions import Plan
+from loopscope.core.probe.results import WITHIN, Outcome, Probe
+from loopscope.core.probe.running import hops_batch, probe
+from loopscope.core.views import probe as view
+from loopscope.core.views.curves_data import Curves
+
+PAGE, RESULTS = "where-does-it-live.md", "results.json"
+# What a cut of each kind can show, and what it cannot.
+SHOWS = {
+    "parameters": "Noise on the weights asks how exact they have to be. Drawn anew at each "
+    "recurrence the weights are as far off on average but no longer shared: what that loses more "
+    "is what sharing is worth. It does not say where in the weights a skill is: every matrix of "
+    "the block is disturbed.",
+    "graph": "Leaving layers out, exchanging them, cutting the back edge and the injection asks "
+    "which wiring is needed. A model was trained with its wiring and may fail without it for that "
+    "reason alone.",
+    "trajectory": "Moving or exchanging the state asks what has to be carried from one recurrence "
+    "to the next. What comes back by itself was not stored there. A state that no run ever visits "
+    "(noise, a random one) may fail because it is foreign, not because of what it lacks; the state "
+    "of another prompt and the end of another start are states that runs do visit.",
+}
+
+
+def run_probe(
+    loaded: Loaded,
+    hops: tuple[int, ...],
+    n_prompts: int,
+    plan: Plan,
+    report: Callable[[float], None],
+) -> Probe:
+    """Probe a model on fresh prompts of the task hops."""
+    return probe(loaded, hops_batch(loaded, n_prompts, hops), plan, report)
+
+
+def write_page(found: Probe, folder: Path) -> Path:
+    """Write numbers, pictures and the page into ``folder``."""
+    from loopscope.widgets.figures.probe_summary import recovery_figure, summary_figure
+
+    images = folder / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    made = {
+        "probe-lost": summary_figure(_picture(found, "sizes"), _picture(found, "displacement")),
+        "probe-recovery": recovery_figure(
+            [(f"cut after recurrence {r}", _recovery_at(found, r)) for r in (found.mid, found.late)]
+        ),
+    }
+    for name, figure in made.items():
+        for suffix in ("png", "pdf"):
+            figure.savefig(images / f"{name}.{suffix}", dpi=200)
+    found.write(folder / RESULTS)
+    page = folder / PAGE
+    page.write_text(page_text(found), encoding="utf-8")
+    return page
+
+
+def _picture(found: Probe, which: view.Picture) -> Curves:
+    return view.picture(found, which)
+
+
+def _recovery_at(found: Probe, recurrence: int) -> Curves:
+    """Only the cuts made after one recurrence, with short names."""
+    data = view.picture(found, "recovery")
+    kept = [
+        c
+        for c in data.curves
+        if c.role != "token"
+        or f"recurrence {recurrence}" in c.name
+        or f" at {recurrence}," in c.name
+    ]
+    names = {c.name for c in kept if not c.dotted and c.role == "token"}
+    order = {name: i for i, name in enumerate(sorted(names))}
+    short = []
+    for c in kept:
+        own = c.name.split(": the other")[0]
+        name = c.name.replace(f" put in after recurrence {recurrence}", "")
+        name = name.replace(f" after recurrence {recurrence}", "").replace(f" at {recurrence}", "")
+        short.append(replace(c, name=name, index=order.get(own, 0)))
+    return replace(data, curves=tuple(short))
+
+
+def page_text(found: Probe) -> str:
+    """What was cut, what was lost, and what that does and does not show."""
+    lines = [
+        f"# Where does it live? The probe of {found.checkpoint}",
+        "",
+        f"Made by `loopscope probe {found.checkpoint} --task hops -o DIR`: {found.n_prompts} fresh "
+        f"prompts ({found.task}), runs of {found.recurrences} recurrences, the trajectory cut "
+        f"after recurrence {found.mid}, while answers are still found, and after {found.late}, "
+        f"when they have been. Uncut accuracy {found.baseline[-1].mean():.3f} after "
+        f"{found.recurrences} recurrences, {found.longer[-1].mean():.3f} after {2 * found.recurrences}; "
+        f"guessing {found.chance:.3f}. Intervals are 95 % bootstrap intervals over prompts and draws.",
+        "",
+        "![Accuracy lost by each cut](images/probe-lost.png)",
+        "",
+        "*Displacement* is how far a cut moves the whole state in the first recurrence in which "
+        "it acts, relative to its norm: the one axis on which cuts of different kinds can be "
+        "compared.",
+        "",
+        "![Accuracy after each cut](images/probe-recovery.png)",
+        "",
+    ]
+    for lives in view.LIVES:
+        outcomes = [o for o in found.outcomes if o.condition.lives == lives]
+        lines += [f"## {lives.capitalize()}", "", SHOWS[lives], ""]
+        lines += _rows(found, outcomes)
+        lines.append("")
+    lines += [
+        "## Fewer and more recurrences",
+        "",
+        "| R | " + " | ".join(str(r) for r in _some(found)) + " |",
+        "|---" * (1 + len(_some(found))) + "|",
+        "| accuracy | "
+        + " | ".join(f"{found.longer[r - 1].mean():.3f}" for r in _some(found))
+        + " |",
+        "",
+        f"“Recovers in k” means: from k recurrences after the cut on, accuracy is within {WITHIN} "
+        "of the uncut runs' to the end of the run; lasting cuts have no recovery. All numbers are "
+        f"in `{RESULTS}`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _some(found: Probe) -> list[int]:
+    """Recurrences worth a column."""
+    n = len(found.longer)
+    return [r for r in (1, 2, 3, 4, 5, 6, 8, 12, 16, 20, 24, 32, 40, 64) if r <= n]
+
+
+def _rows(found: Probe, outcomes: list[Outcome]) -> list[str]:
+    rows = [
+        "| cut | displacement | accuracy lost (95 % interval) | recovers in |",
+        "|---|---|---|---|",
+    ]
+    for o in outcomes:
+        back = found.recovery(o)
+        words = "–" if np.isnan(back) else "never in this run" if np.isinf(back) else f"{back:.0f}"
+        rows.append(
+            f"| {o.condition.name} | {o.displacement.mean():.2g} | {o.lost.mean:.3f} "
+            f"({o.lost.low:.3f} to {o.lost.high:.3f}) | {words} |"
+        )
+    return rows

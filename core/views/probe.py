@@ -1,0 +1,220 @@
+"""Where does it live: what is lost when parameters, graph or trajectory are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from loopscope.core.probe.conditions import Lives
+from loopscope.core.probe.results import DISPLACEMENT, LOST, RECOVERY, Outcome, Probe
+from loopscope.core.recording import Recording
+from loopscope.core.selection import Selection
+from loopscope.core.tasks.hops import VOCABULARY
+from loopscope.core.views.base import Formula, Request, Table, option
+from loopscope.core.views.curves_data import Curve, Curves
+
+LABEL = "Cut and see what is lost"
+NOT_YET = f"Nothing has been cut yet. Press “{LABEL}”."
+LIVES: tuple[Lives, ...] = ("parameters", "graph", "trajectory")
+ACCURACY = Formula(
+    "accuracy", "share of answers that are right after recurrence r", "share of answers", "task"
+)
+# Below this much accuracy lost a cut has taken nothing.
+NOTHING_LOST = 0.02
+Picture = Literal["sizes", "displacement", "recovery"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of the probe."""
+
+    picture: Picture = option(
+        "sizes",
+        "Picture",
+        "What is lost against the size of the cut, against how far it moves the state, or how "
+        "accuracy comes back after a cut",
+        labels={
+            "sizes": "lost against relative size",
+            "displacement": "lost against displacement",
+            "recovery": "recovery after a cut",
+        },
+    )
+    prompts: int = option(96, "Prompts", "Fresh ones of the task, 1 to 6 hops", low=2, high=5000)
+    draws: int = option(3, "Draws", "Of what is random", low=1, high=100)
+    recurrences: int = option(
+        0, "Recurrences", "Of every run; 0 takes as many as the model was trained to", high=1000
+    )
+    mid: int = option(3, "Cut early after", "While answers are still found", low=1, high=1000)
+    late: int = option(12, "Cut late after", "When they have been found", low=2, high=1000)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data(Curves):
+    """The picture asked for, and everything that was found."""
+
+    found: Probe | None = None
+    picture: Picture = "sizes"
+
+
+def why_not(recording: Recording) -> str:
+    """Why this model cannot be probed, or ""."""
+    arch = recording.info.architecture
+    if arch.vocab_size != len(VOCABULARY):
+        return (
+            "The probe asks the task hops, which this model was not trained on; cut into a run by "
+            "hand in Runs and cuts."
+        )
+    if arch.deep and arch.damping == 1:
+        return "A deep model runs once: there is no loop to cut."
+    return ""
+
+
+REQUEST = Request(
+    LABEL,
+    "Runs a batch of prompts under some sixty cuts of the parameters, the graph and the trajectory",
+    why_not,
+    whose="model",
+)
+
+
+def compute(recording: Recording, selection: Selection, options: Options) -> Data:
+    """Draw what was found as asked."""
+    found = recording.shared.findings.get("probe")
+    formulas = (LOST, DISPLACEMENT, RECOVERY, ACCURACY)
+    if not isinstance(found, Probe):
+        text = why_not(recording) or NOT_YET
+        return Data(text, formulas, (), "", LOST.name, LOST, missing=text)
+    return picture(found, options.picture)
+
+
+def picture(found: Probe, which: Picture) -> Data:
+    """One of the pictures of a probe."""
+    curves, x_label, formula = {
+        "sizes": _sizes,
+        "displacement": _displacement,
+        "recovery": _recovery,
+    }[which](found)
+    recovery = which == "recovery"
+    return Data(
+        statement=statement(found),
+        formulas=(LOST, DISPLACEMENT, RECOVERY, ACCURACY),
+        curves=curves,
+        x_label=x_label,
+        y_label=f"{formula.name} [{formula.unit}]",
+        formula=formula,
+        cursor="recurrence" if recovery else "",
+        whole_x=recovery,
+        log_x=not recovery,
+        found=found,
+        picture=which,
+    )
+
+
+def _sizes(found: Probe) -> tuple[tuple[Curve, ...], str, Formula]:
+    """A curve for each cut that has a size of its own."""
+    curves: list[Curve] = []
+    for group in found.groups:
+        outcomes = [o for o in found.of(group) if np.isfinite(o.condition.size)]
+        if len(outcomes) > 1:
+            xs = [o.condition.size for o in outcomes]
+            curves.append(_curve(outcomes, xs, group, len(curves)))
+    return tuple(curves), "relative size (noise over norm; share of recurrences)", LOST
+
+
+def _displacement(found: Probe) -> tuple[tuple[Curve, ...], str, Formula]:
+    """Every cut on one axis, coloured by what it cuts."""
+    curves = []
+    for group in found.groups:
+        outcomes = sorted(found.of(group), key=lambda o: float(o.displacement.mean()))
+        xs = [float(o.displacement.mean()) for o in outcomes]
+        lives = outcomes[0].condition.lives
+        curves.append(_curve(outcomes, xs, lives, LIVES.index(lives)))
+    return tuple(curves), "displacement ‖s′ − s‖ / ‖s‖ where the cut first acts", LOST
+
+
+def _curve(outcomes: list[Outcome], xs: list[float], name: str, index: int) -> Curve:
+    lost = [o.lost for o in outcomes]
+    y, low, high = (np.array([getattr(i, k) for i in lost]) for k in ("mean", "low", "high"))
+    notes = tuple(o.condition.name for o in outcomes)
+    return Curve(name, np.array(xs), y, low, high, role="token", index=index, count=8, notes=notes)
+
+
+def _recovery(found: Probe) -> tuple[tuple[Curve, ...], str, Formula]:
+    """Accuracy by recurrence after each cut that is made once, and of the uncut runs."""
+    r = np.arange(1.0, found.recurrences + 1)
+    curves = [Curve("uncut", r, found.baseline.mean(1))]
+    shown = [o for o in found.outcomes if _is_shown(o)]
+    for i, o in enumerate(shown):
+        n = int(np.isfinite(o.scores).all((0, 1)).sum())
+        # Of those prompts alone: before the cut the curve need not be that of all.
+        some = f" ({n} of {found.n_prompts} prompts)" if n < found.n_prompts else ""
+        name = o.condition.name + some
+        curves.append(Curve(name, r, found.accuracy(o), role="token", index=i, count=len(shown)))
+        if o.donor is not None:
+            curves.append(
+                Curve(
+                    f"{o.condition.name}: the other prompt's answers", r,
+                    np.asarray(o.donor.mean((0, 2))), role="token", index=i, count=len(shown),
+                    dotted=True,
+                )
+            )  # fmt: skip
+    if np.isfinite(found.chance):
+        level = np.full(2, found.chance)
+        ends = np.array([1.0, found.recurrences])
+        curves.append(Curve("guessing", ends, level, role="reference", dashed=True))
+    return tuple(curves), "recurrence r", ACCURACY
+
+
+def _is_shown(outcome: Outcome) -> bool:
+    """Cuts without a dose, and the strongest noise."""
+    c = outcome.condition
+    single = not np.isfinite(c.size) and not c.lasting
+    return single or (c.group.startswith("noise on the state") and c.size >= 1)
+
+
+def statement(found: Probe) -> str:
+    """Say of each of the three how large a cut it took without loss."""
+    parts = [f"{found.n_prompts} prompts of {found.task}"]
+    for lives in LIVES:
+        kept = _largest_kept(found, lives)
+        parts.append(f"{lives}: {kept}")
+    return "; ".join(parts)
+
+
+def _largest_kept(found: Probe, lives: Lives) -> str:
+    outcomes = [
+        o for o in found.outcomes if o.condition.lives == lives and np.isfinite(o.lost.mean)
+    ]
+    if not outcomes:
+        return "not cut"
+    harmless = [o for o in outcomes if o.lost.mean < NOTHING_LOST]
+    worst = max(outcomes, key=lambda o: o.lost.mean)
+    text = f"worst, {worst.condition.name}, loses {worst.lost.mean:.2f}"
+    if harmless:
+        far = max(float(o.displacement.mean()) for o in harmless)
+        text = f"nothing lost up to displacement {far:.2g}, {text}"
+    return text
+
+
+def table(data: Data) -> Table:
+    """One row for each condition, whatever picture is drawn."""
+    return Table(
+        (
+            "lives in", "cut", "size", "unit of size", "first at recurrence", "lasting", "draws",
+            "displacement [relative]", "accuracy lost", "low", "high", "recovers in [recurrences]",
+        ),
+        _rows(data.found),
+    )  # fmt: skip
+
+
+def _rows(found: Probe | None) -> Iterator[tuple[object, ...]]:
+    for o in () if found is None else found.outcomes:
+        c, lost, back = o.condition, o.lost, found.recovery(o)  # type: ignore[union-attr]
+        yield (
+            c.lives, c.name, c.size if np.isfinite(c.size) else "", c.unit, c.recurrence,
+            int(c.lasting), len(o.scores), float(o.displacement.mean()), lost.mean, lost.low,
+            lost.high, "never" if np.isinf(back) else "" if np.isnan(back) else int(back),
+        )  # fmt: skip
