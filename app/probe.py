@@ -91,15 +91,16 @@ def _recovery_at(found: Probe, recurrence: int) -> Curves:
 
 def page_text(found: Probe) -> str:
     """What was cut, what was lost, and what that does and does not show."""
+    uncut, longer = found.baseline[-1].mean(), found.longer[-1].mean()
     lines = [
         f"# Where does it live? The probe of {found.checkpoint}",
         "",
         f"Made by `loopscope probe {found.checkpoint} --task hops -o DIR`: {found.n_prompts} fresh "
         f"prompts ({found.task}), runs of {found.recurrences} recurrences, the trajectory cut "
         f"after recurrence {found.mid}, while answers are still found, and after {found.late}, "
-        f"when they have been. Uncut accuracy {found.baseline[-1].mean():.3f} after "
-        f"{found.recurrences} recurrences, {found.longer[-1].mean():.3f} after {2 * found.recurrences}; "
-        f"guessing {found.chance:.3f}. Intervals are 95 % bootstrap intervals over prompts and draws.",
+        f"when they have been. Uncut accuracy {uncut:.3f} after {found.recurrences} "
+        f"recurrences, {longer:.3f} after {2 * found.recurrences}; guessing {found.chance:.3f}. "
+        "Intervals are 95 % bootstrap intervals over prompts and draws.",
         "",
         "![Accuracy lost by each cut](images/probe-lost.png)",
         "",
