@@ -73,6 +73,7 @@ class CurvePlot(ClickPlot):
         for item in self._items:
             self.getPlotItem().removeItem(item)
         self._items = []
+        self._draw_marks(data)
         self._draw_bands(data)
         self._draw_curves(data)
         self._label_axes(data)
@@ -122,6 +123,12 @@ class CurvePlot(ClickPlot):
                 known = np.isfinite(y) & np.isfinite(x)
                 dots = pg.ScatterPlotItem(x[known], y[known], size=5, brush=colour, pen=None)
                 self._add(dots, 1)
+
+    def _draw_marks(self, data: Curves) -> None:
+        for at, name in data.marks:
+            style = {"position": 0.04, "color": self.theme.muted, "movable": False}
+            pen = pg.mkPen(self.theme.muted, style=Qt.PenStyle.DotLine)
+            self._add(pg.InfiniteLine(at, angle=90, pen=pen, label=name, labelOpts=style), -4)
 
     def _add(self, item: pg.GraphicsObject, z: float) -> None:
         item.setZValue(z)

@@ -54,6 +54,7 @@ class Curves(ViewData):
     cursor : the field of the cursor that stands on the horizontal axis, or "" for none.
     whole_x : whether the horizontal axis counts.
     missing : what is missing when there is nothing to show, or "".
+    marks : places on the horizontal axis with their names, drawn as thin upright lines.
     """
 
     curves: tuple[Curve, ...]
@@ -64,6 +65,7 @@ class Curves(ViewData):
     cursor: str = ""
     whole_x: bool = True
     missing: str = ""
+    marks: tuple[tuple[float, str], ...] = ()
 
 
 def curves_table(data: Curves, *, x: str, curve: str = "curve") -> Table:

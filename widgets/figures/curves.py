@@ -53,6 +53,8 @@ def draw_on(ax: Axes, data: Curves) -> None:
         label = "" if scale and c.role == "recurrence" else c.name
         _draw(ax, c, data.log_y, "_nolegend_" if label in named or not label else label)
         named.add(label)
+    for at, name in data.marks:
+        ax.axvline(at, color=LIGHT.muted, ls=":", lw=0.8, label=name)
     if data.whole_x:
         whole_ticks(ax)
     ax.set_xlabel(data.x_label, parse_math=False)
