@@ -85,6 +85,7 @@ PANELS: tuple[Panel, ...] = (
     Panel("stability", "Fixed points and stability", "StabilityView", "eigenvalues of a recurrence, fixed and slow points"),
     Panel("paths", "Path independence", "PathsView", "how far apart other start states end"),
     Panel("prompts", "Prompt set", "PromptsView", "any measure over a prompt file, opened to its prompts"),
+    Panel("exits", "Exits", "ExitsView", "where exit rules would have stopped, what they had said and saved"),
     Panel("quality", "Quality against recurrences", "QualityView", "accuracy and perplexity of a prompt file at each recurrence"),
 )
 # fmt: on

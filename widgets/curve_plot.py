@@ -123,6 +123,12 @@ class CurvePlot(ClickPlot):
                 known = np.isfinite(y) & np.isfinite(x)
                 dots = pg.ScatterPlotItem(x[known], y[known], size=5, brush=colour, pen=None)
                 self._add(dots, 1)
+        # A curve of one point marks a place on another one.
+        for i, c in enumerate(data.curves):
+            if len(c.x) == 1 < len(data.curves) and np.isfinite(self._ys[i][0]):
+                ring = pg.mkPen(self.theme.panel, width=1)
+                brush = colour_of(c, self.theme)
+                self._add(pg.ScatterPlotItem(c.x, self._ys[i], size=11, brush=brush, pen=ring), 2)
 
     def _draw_marks(self, data: Curves) -> None:
         for at, name in data.marks:

@@ -75,7 +75,8 @@ def _draw(ax: Axes, c: Curve, log: bool, label: str) -> None:
     ax.plot(
         c.x, y, color=colour, ls="--" if c.dashed else "-", label=label,
         lw=0.7 if c.role == "reference" or faint or c.count > 40 else None,
-        marker="." if len(c.x) <= 16 and c.role != "reference" else None, ms=3,
+        marker="." if len(c.x) <= 16 and c.role != "reference" else None,
+        ms=9 if len(c.x) == 1 else 3,
     )  # fmt: skip
     if c.low is not None and c.high is not None:
         ax.fill_between(c.x, c.low, c.high, color=colour, alpha=0.18, lw=0)
