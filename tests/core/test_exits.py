@@ -181,13 +181,15 @@ def test_the_curve_goes_from_stopping_at_once_to_the_full_run(stepper: Stepper) 
 
 
 def test_what_is_missing_is_said(loaded: Loaded) -> None:
-    assert "two recurrences" in view.compute(
-        synthetic_recording(recurrences=1), Selection(), view.Options()
-    ).missing
+    assert (
+        "two recurrences"
+        in view.compute(synthetic_recording(recurrences=1), Selection(), view.Options()).missing
+    )
     kept_nothing = stepped(loaded, "ab", 3, Capture(readout=False)).recording
-    assert "did not keep its readouts" in view.compute(
-        kept_nothing, Selection(), view.Options()
-    ).missing
+    assert (
+        "did not keep its readouts"
+        in view.compute(kept_nothing, Selection(), view.Options()).missing
+    )
     two = view.compute(stepped(loaded, "ab ba", 2).recording, Selection(), view.Options())
     assert not two.missing
     assert (two.outcomes[1].at == 2).all()
