@@ -160,7 +160,7 @@ class CurvePlot(ClickPlot):
         ends = [v for c in self.data.curves for v in (c.low, c.high) if v is not None]
         ys = [*self._ys, *(shown_y(v, self.data.log_y) for v in ends)]
         low, high = _range(ys)
-        left, right = _range([c.x for c in self.data.curves])
+        left, right = self.data.x_shown or _range([c.x for c in self.data.curves])
         pad = max(0.06 * (high - low), 0.04 if self.data.log_y else 1e-3 * max(abs(high), 1e-9))
         view = self.getViewBox()
         view.setYRange(low - pad, high + pad, padding=0)

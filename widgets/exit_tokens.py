@@ -42,7 +42,7 @@ class TokenModel(QAbstractTableModel):
 
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         """Rules and the full run."""
-        return len(self.outcomes) + 1 if self.data_shown is not None else 0
+        return len(self.outcomes) + 1 if self.rowCount() else 0
 
     def headerData(self, section: int, way: Qt.Orientation, role: int = Role.DisplayRole) -> Any:
         """Rules above, tokens at the left."""

@@ -67,7 +67,7 @@ RULES: tuple[Rule, ...] = (
         "acceleration",
         "acceleration",
         "acc.",
-        "< τ twice running",
+        "< τ twice",
         "relative_acceleration",
         Formula(
             f"{_AT}, acceleration",

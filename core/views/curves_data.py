@@ -55,6 +55,7 @@ class Curves(ViewData):
     whole_x : whether the horizontal axis counts.
     missing : what is missing when there is nothing to show, or "".
     marks : places on the horizontal axis with their names, drawn as thin upright lines.
+    x_shown : the part of the horizontal axis that is shown at first, or None for all of it.
     """
 
     curves: tuple[Curve, ...]
@@ -66,6 +67,7 @@ class Curves(ViewData):
     whole_x: bool = True
     missing: str = ""
     marks: tuple[tuple[float, str], ...] = ()
+    x_shown: tuple[float, float] | None = None
 
 
 def curves_table(data: Curves, *, x: str, curve: str = "curve") -> Table:

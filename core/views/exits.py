@@ -145,6 +145,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         whole_x=False,
         missing=missing,
         marks=_marks(signals) if not missing else (),
+        x_shown=_near_the_loss(curves),
         rows=None if found is None else _prompt_rows(found, options, gate, recording),
         lacks=lacks,
         bundled=takes_bundled(recording),
@@ -210,6 +211,23 @@ def _curves(
             rules.append(rule)
             thresholds.append(sweep.thresholds[kept])
     return tuple(curves), tuple(rules), tuple(thresholds)
+
+
+def _near_the_loss(curves: tuple[Curve, ...]) -> tuple[float, float] | None:
+    """Where something is lost, and the thresholds chosen; beyond it a rule only uses more.
+
+    Else a long run would press what is worth seeing into its first recurrences.
+    """
+    ends = [float(c.x[0]) for c in curves if not c.name]
+    for c in curves:
+        # Thresholds rise along a curve, so it begins where nothing is lost.
+        lost = np.flatnonzero(c.y < 1)
+        ends.append(float(c.x[max(lost[0] - 1, 0)]) if len(lost) else float(c.x.min()))
+    if not curves:
+        return None
+    least = min(float(c.x.min()) for c in curves)
+    most = max(float(c.x.max()) for c in curves)
+    return least, min(most, least + 1.25 * (max(ends) - least))
 
 
 def _marks(signals: tuple[Signals, ...]) -> tuple[tuple[float, str], ...]:

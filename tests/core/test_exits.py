@@ -157,7 +157,7 @@ def test_the_outcomes_are_those_of_stopping_there(stepper: Stepper) -> None:
         assert outcome.said[i] == recording.label(said)
         assert outcome.agrees[i] == (said == coda.ids[-1, token, 0])
     assert outcome.name == "relative step < 0.5"
-    assert data.outcomes[1].name == "acceleration < 0.01 twice running"
+    assert data.outcomes[1].name == "acceleration < 0.01 twice"
     assert data.outcomes[3].missing == "This model has no exit gate."
     assert "relative step < 0.5 uses" in data.statement
     assert "2 tokens" in data.statement
@@ -173,6 +173,11 @@ def test_the_curve_goes_from_stopping_at_once_to_the_full_run(stepper: Stepper) 
     assert chosen.x.tolist() == [pytest.approx(outcome.at.mean())]
     assert chosen.y.tolist() == [pytest.approx(outcome.agrees.mean())]
     assert sweep.low is None  # one prompt has no interval
+    # What is shown at first reaches past every threshold chosen and every loss, and no further.
+    low, high = data.x_shown
+    assert low == 1
+    assert max(c.x[0] for c in data.curves if not c.name) < high < 20
+    assert all((c.y[c.x > high] == 1).all() for c in data.curves)
     assert data.marks[0][0] == pytest.approx(
         np.mean(final_since(signals_of(stepper.recording).same))
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -165,6 +167,14 @@ def test_empty_states_keep_the_way_back(view) -> None:
     assert view.tabs.isVisible()
     view.clear()
     assert view.token_table.model_of_tokens.rowCount() == 0
+
+
+def test_the_whole_axis_is_there_behind_what_is_shown_at_first(view) -> None:
+    view.show_data(replace(data_of(60), x_shown=(1.0, 9.0)))
+    (left, right), _ = view.plot.getViewBox().viewRange()
+    assert 0 < left < 1
+    assert 9 < right < 10
+    assert view.plot.data.curves[0].x.max() > 20
 
 
 def test_themes(view) -> None:

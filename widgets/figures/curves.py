@@ -54,7 +54,14 @@ def draw_on(ax: Axes, data: Curves) -> None:
         _draw(ax, c, data.log_y, "_nolegend_" if label in named or not label else label)
         named.add(label)
     for at, name in data.marks:
-        ax.axvline(at, color=LIGHT.muted, ls=":", lw=0.8, label=name)
+        ax.axvline(at, color=LIGHT.muted, ls=":", lw=0.8)
+        ax.text(
+            at, 0.03, name + " ", transform=ax.get_xaxis_transform(), color=LIGHT.muted,
+            size="x-small", rotation=90, ha="right", va="bottom", parse_math=False,
+        )  # fmt: skip
+    if data.x_shown is not None and data.x_shown[1] > data.x_shown[0]:
+        room = 0.02 * (data.x_shown[1] - data.x_shown[0])
+        ax.set_xlim(data.x_shown[0] - room, data.x_shown[1] + room)
     if data.whole_x:
         whole_ticks(ax)
     ax.set_xlabel(data.x_label, parse_math=False)
