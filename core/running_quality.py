@@ -15,12 +15,12 @@ from loopscope.core.answers import Asked, Convention, Joining, ask, convention_o
 from loopscope.core.errors import PromptError
 from loopscope.core.loading import Loaded
 from loopscope.core.measures.over_prompts import HowRun
-from loopscope.core.measures.quality import Quality, accuracy_of, perplexity_of
+from loopscope.core.measures.quality import Quality, perplexity_of
 from loopscope.core.prompt_set import PromptSet
 from loopscope.core.recording import Capture
 from loopscope.core.runner import check_recurrences
 from loopscope.core.running_prompts import at_line
-from loopscope.core.statistics import F64
+from loopscope.core.statistics import F64, bootstrap_share
 from loopscope.core.stepper import Stepper
 
 Report = Callable[[float], None]
@@ -88,7 +88,7 @@ def quality_over(
         tokens,
         tuple(asked.opens for asked in every),
         tuple(asked.missing for asked in every),
-        accuracy_of(right),
+        bootstrap_share(right),
         perplexity_of(nll, tokens),
     )
 

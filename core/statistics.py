@@ -62,6 +62,20 @@ def bootstrap_mean(
     return bootstrap_ratio(values, np.ones(values.shape), n_resamples=n_resamples, seed=seed)
 
 
+def bootstrap_share(shares: F64) -> Estimate:
+    """Mean over prompts of shares 0..1, ``[P, ...]``, with its 95 % interval.
+
+    A bootstrap of prompts that are all alike has no width, which would say that nothing else is
+    possible: there the interval is Wilson's, with the prompts as its units.
+    """
+    found = bootstrap_mean(shares)
+    for place in np.argwhere((found.low == found.high) & (found.n > 1)):
+        at = tuple(place)
+        n = int(found.n[at])
+        found.low[at], found.high[at] = wilson_interval(float(found.value[at]) * n, n)
+    return found
+
+
 def bootstrap_ratio(
     numerator: F64,
     denominator: F64,

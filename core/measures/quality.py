@@ -13,9 +13,7 @@ from loopscope.core.prompt_set import PromptSet
 from loopscope.core.statistics import (
     F64,
     Estimate,
-    bootstrap_mean,
     bootstrap_ratio,
-    wilson_interval,
 )
 from loopscope.core.views.base import Formula
 
@@ -141,19 +139,6 @@ class Quality:
                 )
             ],
         }
-
-
-def accuracy_of(right: F64) -> Estimate:
-    """Mean over prompts of ``[P, R]`` with its interval.
-
-    A bootstrap of prompts that are all alike has no width, which would say that nothing else is
-    possible: there the interval is Wilson's, with the prompts as its units.
-    """
-    found = bootstrap_mean(right)
-    for r in np.flatnonzero((found.low == found.high) & (found.n > 1)):
-        n = int(found.n[r])
-        found.low[r], found.high[r] = wilson_interval(float(found.value[r]) * n, n)
-    return found
 
 
 def perplexity_of(nll: F64, tokens: F64) -> Estimate:

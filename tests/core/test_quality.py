@@ -15,12 +15,12 @@ from loopscope.core.errors import PromptError
 from loopscope.core.jobs import Job
 from loopscope.core.loading import Loaded, load
 from loopscope.core.measures.over_prompts import HowRun
-from loopscope.core.measures.quality import accuracy_of, perplexity_of
+from loopscope.core.measures.quality import perplexity_of
 from loopscope.core.prompt_set import Item, PromptSet, read_prompts
 from loopscope.core.requests.quality import run
 from loopscope.core.running_quality import quality_over
 from loopscope.core.selection import Selection
-from loopscope.core.statistics import wilson_interval
+from loopscope.core.statistics import bootstrap_share, wilson_interval
 from loopscope.core.stepper import Stepper
 from loopscope.core.views import quality as view
 
@@ -164,7 +164,7 @@ def test_a_readout_that_is_not_finite_has_no_number(tmp_path: Path) -> None:
 
 
 def test_the_intervals_by_hand() -> None:
-    found = accuracy_of(np.array([[1.0, 0.5], [1.0, 0.5], [1.0, 1.0]]))
+    found = bootstrap_share(np.array([[1.0, 0.5], [1.0, 0.5], [1.0, 1.0]]))
     assert (found.low[0], found.high[0]) == wilson_interval(3, 3)
     assert found.low[1] == 0.5
     assert found.high[1] == 1.0

@@ -13,9 +13,10 @@ from PySide6.QtCore import Qt
 from recordings import synthetic_recording
 
 from loopscope.core.measures.over_prompts import HowRun
-from loopscope.core.measures.quality import Quality, accuracy_of, perplexity_of
+from loopscope.core.measures.quality import Quality, perplexity_of
 from loopscope.core.prompt_set import Item, PromptSet
 from loopscope.core.selection import Selection
+from loopscope.core.statistics import bootstrap_share
 from loopscope.core.views.quality import Data, Options, compute
 from loopscope.widgets.figures.quality import draw
 from loopscope.widgets.figures.style import Page
@@ -47,7 +48,7 @@ def data_of(recurrences: int = R, **options: object) -> Data:
     recording.shared.prompts = prompts
     recording.shared.findings["quality"] = Quality(
         prompts, HowRun(recurrences), "in place", "space", "answers", right, nll, tokens,
-        tuple(f"opens {i}" for i in range(n)), ("",) * n, accuracy_of(right),
+        tuple(f"opens {i}" for i in range(n)), ("",) * n, bootstrap_share(right),
         perplexity_of(nll, tokens),
     )  # fmt: skip
     return compute(recording, Selection(), Options(**options))
