@@ -112,7 +112,7 @@ AGREEMENT = Formula(
     "agreement with the full run",
     "share of tokens with argmax p_exit = argmax p_R",
     "share of tokens",
-    "Loopscope; coda lens, arXiv 2502.05171",
+    "Loopscope; coda lens, arXiv 2502.05171; intervals over prompts, Wilson's where all are alike",
 )
 USED = Formula(
     "recurrences used",
@@ -122,8 +122,11 @@ USED = Formula(
 )
 
 
-def still_running(rule: Rule, values: F64, threshold: float) -> Flags:
-    """Whether a token still runs after each recurrence, bool ``[R, T]``; once stopped it stays so.
+def limits(rule: Rule, values: F64) -> F64:
+    """What the threshold is held against after each recurrence, ``[R, T]``, once and for all.
+
+    The least number so far, at as many recurrences in a row as the rule asks for; of the gate the
+    chance of having left. Each goes one way only, as a token that has stopped stays so.
 
     Parameters
     ----------
@@ -132,14 +135,35 @@ def still_running(rule: Rule, values: F64, threshold: float) -> Flags:
     """
     if rule.key == "gate":
         left = np.cumsum(values * survival(values), axis=0)
-        return np.asarray(~np.logical_or.accumulate(left >= threshold, axis=0))
-    with np.errstate(invalid="ignore"):
-        below = values < threshold
+        return np.maximum.accumulate(np.where(np.isnan(left), -np.inf, left), axis=0)
+    held = np.where(np.isnan(values), np.inf, values)
     for _ in range(rule.running - 1):
-        # It must hold at the recurrence before as well.
-        below[1:] &= below[:-1].copy()
-        below[:1] = False
-    return np.asarray(~np.logical_or.accumulate(below, axis=0))
+        held[1:] = np.maximum(held[1:], held[:-1])
+        held[:1] = np.inf
+    return np.minimum.accumulate(held, axis=0)
+
+
+def still_running(rule: Rule, values: F64, threshold: float) -> Flags:
+    """Whether a token still runs after each recurrence, bool ``[R, T]``."""
+    limit = limits(rule, values)
+    return np.asarray(limit < threshold if rule.key == "gate" else limit >= threshold)
+
+
+def exits_at(rule: Rule, values: F64, thresholds: F64) -> I64:
+    """The exit recurrence at every threshold (in rising order), int64 ``[G, T]``.
+
+    As `exit_at` of `still_running` at each of them, but in one go.
+    """
+    r, t = values.shape
+    g = len(thresholds)
+    # Of each recurrence how many thresholds its limit reaches; a threshold's exit follows from how
+    # many recurrences still run at it.
+    reached = np.searchsorted(thresholds, limits(rule, values).ravel(), side="right")
+    places = reached * t + np.tile(np.arange(t), r)
+    counts = np.bincount(places, minlength=(g + 1) * t).reshape(g + 1, t)
+    upto = counts.cumsum(0)[:g]
+    running = upto if rule.key == "gate" else r - upto
+    return np.minimum(running + 1, r).astype(np.int64)
 
 
 def exit_at(still: Flags) -> tuple[I64, Flags]:
@@ -227,10 +251,7 @@ def stops(rule: Rule, signals: Signals, thresholds: F64) -> Stops:
     """Stop by one rule at every threshold."""
     values, same = signals.values[rule.key], signals.same
     known = np.isfinite(same).all(0)
-    used, agree = np.zeros(len(thresholds)), np.zeros(len(thresholds))
+    at = exits_at(rule, values[:, known], thresholds)
     columns = np.flatnonzero(known)
-    for i, threshold in enumerate(thresholds):
-        at, _ = exit_at(still_running(rule, values[:, known], float(threshold)))
-        used[i] = at.sum()
-        agree[i] = same[at - 1, columns].sum()
-    return Stops(used, agree, len(columns))
+    agree = same[at - 1, columns].sum(1)
+    return Stops(at.sum(1).astype(np.float64), agree, len(columns))

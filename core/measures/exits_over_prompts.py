@@ -10,7 +10,7 @@ import numpy as np
 from loopscope.core.measures.exits import RULES, Rule, Signals, stops
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.prompt_set import PromptSet
-from loopscope.core.statistics import F64, Estimate, bootstrap_ratio
+from loopscope.core.statistics import F64, Estimate, bootstrap_ratio, bootstrap_share
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,7 +18,8 @@ class Swept:
     """One rule at several thresholds ``[G]``, over the tokens of a prompt set.
 
     used, agree : float64 ``[P, G]``, sums over each prompt's tokens.  n : float64 ``[P]``.
-    mean_used, agreement : over all tokens, intervals over prompts ``[G]``.
+    mean_used, agreement : over all tokens, intervals over prompts ``[G]`` (Wilson's where all
+        prompts agree alike).
     """
 
     thresholds: F64
@@ -39,7 +40,7 @@ def swept(rule: Rule, signals: tuple[Signals, ...], thresholds: F64) -> Swept:
     n = np.array([float(s.n) for s in every])
     return Swept(
         thresholds, used, agree, n, bootstrap_ratio(used, n[:, None]),
-        bootstrap_ratio(agree, n[:, None]),
+        bootstrap_share(agree, n[:, None]),
     )  # fmt: skip
 
 

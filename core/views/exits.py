@@ -41,6 +41,7 @@ from loopscope.core.views.prompt_curves import (
 
 LABEL = "Simulate over the prompt set"
 TOO_FEW = "An exit needs two recurrences to choose from. Press Space to run another one."
+INTERVALS = f"{INTERVAL}; Wilson's where all prompts are alike"
 Over = Literal["run", "prompts"]
 
 
@@ -291,8 +292,9 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
         for i in range(len(c.x)):
             known = c.low is not None and c.high is not None
             ends = (float(c.low[i]), float(c.high[i])) if known else ("", "")  # type: ignore[index]
+            said = INTERVALS if known else ""
             yield (rule.name, float(at[i]), "", "all", float(c.x[i]), float(c.y[i]), *ends, "", "",
-                   INTERVAL if known else "")  # fmt: skip
+                   said)  # fmt: skip
     if data.over == "run":
         for outcome in data.outcomes:
             for i, at in enumerate(outcome.at):

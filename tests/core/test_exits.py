@@ -18,6 +18,7 @@ from loopscope.core.measures.exits import (
     Signals,
     agrees,
     exit_at,
+    exits_at,
     final_since,
     signals_of,
     still_running,
@@ -75,6 +76,19 @@ def test_any_values_against_a_plain_loop(key: str, seed: int) -> None:
                     break
             assert at[t] == (expected or 12)
             assert stopped[t] == (expected is not None)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.key)
+def test_a_sweep_is_every_threshold_on_its_own(rule) -> None:
+    rng = np.random.default_rng(1)
+    values = rng.random((9, 25)) * (0.4 if rule.key == "gate" else 1)
+    values[rng.random(values.shape) < 0.1] = nan
+    thresholds = np.sort(np.concatenate([rng.random(20), values[:, 3], [0.0, 1.0, 50.0]]))
+    thresholds = thresholds[np.isfinite(thresholds)]
+    found = exits_at(rule, values, thresholds)
+    for row, threshold in zip(found, thresholds, strict=True):
+        at, _ = exit_at(still_running(rule, values, threshold))
+        np.testing.assert_array_equal(row, at)
 
 
 def test_the_gate_stops_where_its_own_function_says() -> None:

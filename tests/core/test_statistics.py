@@ -96,6 +96,9 @@ def test_shares_that_are_all_alike_keep_a_width() -> None:
     found, plain = bootstrap_share(shares), bootstrap_mean(shares)
     assert (found.low[0], found.high[0]) == wilson_interval(3, 3)
     assert (found.low[1], found.high[1]) == (plain.low[1], plain.high[1])
+    counted = bootstrap_share(4 * shares, np.full((3, 2), 4.0))
+    np.testing.assert_allclose(counted.low, found.low)
+    np.testing.assert_allclose(counted.high, found.high)
     single = bootstrap_share(np.ones(4))  # one number a prompt
     assert (single.low, single.high) == wilson_interval(4, 4)
     assert np.isnan(bootstrap_share(np.ones((1, 1))).low).all()
