@@ -163,7 +163,7 @@ def exits_at(rule: Rule, values: F64, thresholds: F64) -> I64:
     counts = np.bincount(places, minlength=(g + 1) * t).reshape(g + 1, t)
     upto = counts.cumsum(0)[:g]
     running = upto if rule.key == "gate" else r - upto
-    return np.minimum(running + 1, r).astype(np.int64)
+    return np.asarray(np.minimum(running + 1, r), dtype=np.int64)
 
 
 def exit_at(still: Flags) -> tuple[I64, Flags]:
