@@ -220,6 +220,13 @@ def run_measure(options: Namespace) -> None:
     write_json({"run": recording.info.provenance(), "measures": found}, output)
 
 
+def run_quality(options: Namespace) -> None:
+    """Print accuracy and perplexity over a prompt file after each recurrence."""
+    from loopscope.app.prompt_commands import quality
+
+    quality(options)
+
+
 def run_reproduce(options: Namespace) -> None:
     """Train the ablations that are missing, measure everything and write the page."""
     import torch

@@ -15,7 +15,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "Looped against deep": ("graph", "correspondence", "depth"),
     "Runs and cuts": ("runs", "state_space", "readout", "settling"),
     "Measures": ("depth", "settling", "stability", "paths"),
-    "Prompt set": ("prompts", "readout"),
+    "Prompt set": ("quality", "prompts", "exits", "readout"),
     "Figures": ("state_space", "settling", "heads", "graph"),
 }  # fmt: skip
 
@@ -108,7 +108,9 @@ class Layout:
         self._resize([d["depth"], d["settling"]], [width * 62 // 100, width * 38 // 100], "h")
 
     def _prompt_set(self, d: dict[str, QDockWidget]) -> None:
-        self._start(d["prompts"])
+        self._start(d["quality"])
+        self._beside(d["quality"], d["prompts"])
+        self._below(d["quality"], d["exits"])
         self._below(d["prompts"], d["readout"])
 
     def _figures(self, d: dict[str, QDockWidget]) -> None:

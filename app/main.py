@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from loopscope.core.errors import LoopscopeError
 
 COMMANDS = (
-    "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "reproduce", "twins",
-    "probe",
+    "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "quality", "reproduce",
+    "twins", "probe",
 )  # fmt: skip
 DEFAULT_MODEL = "bundled:looped"
 
@@ -115,6 +115,23 @@ def build_parser() -> argparse.ArgumentParser:
     numbers.add_argument("--measures", default="all", metavar="KEYS", help="a,b,c; all without")
     numbers.add_argument("--list", action="store_true", help="print every measure's formula")
     numbers.add_argument("-o", "--output", metavar="OUT.json", help="write here, not to the screen")
+
+    quality = commands.add_parser(
+        "quality", help="accuracy and perplexity of a prompt file at each recurrence"
+    )
+    quality.add_argument("path")
+    quality.add_argument("--prompts", required=True, metavar="FILE", help="text or JSONL")
+    _running(quality, recurrences=-1)
+    quality.add_argument(
+        "--answers", choices=("auto", "in-place", "next"), default="auto",
+        help="where answers stand: in the prompt's own places, or after it; as the model does",
+    )  # fmt: skip
+    quality.add_argument(
+        "--join", choices=("space", "nothing"), default="space",
+        help="between prompt and answer, of answers that stand after it",
+    )  # fmt: skip
+    quality.add_argument("--json", action="store_true", help="print JSON")
+    quality.add_argument("-o", "--output", metavar="OUT.json", help="write JSON here")
 
     again = commands.add_parser(
         "reproduce", help="train the small ablations, measure them and write the page"

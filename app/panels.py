@@ -104,6 +104,8 @@ PANELS: tuple[Panel, ...] = (
     Panel("correspondence", "Correspondence", "CorrespondenceView", "which layer of a second model does what this one does"),
     Panel("probe", "Where does it live", "ProbeView", "what is lost when parameters, graph or trajectory are cut"),
     Panel("prompts", "Prompt set", "PromptsView", "any measure over a prompt file, opened to its prompts"),
+    Panel("exits", "Exits", "ExitsView", "where exit rules would have stopped, what they had said and saved"),
+    Panel("quality", "Quality against recurrences", "QualityView", "accuracy and perplexity of a prompt file at each recurrence"),
 )
 # fmt: on
 BY_KEY = {panel.key: panel for panel in PANELS}

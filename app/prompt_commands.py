@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from loopscope.app.terminal import Bar, loop_of, warn
+from loopscope.app.terminal import Bar, loop_of, output_file, warn, write_json
 
 if TYPE_CHECKING:
     from loopscope.core.loading import Loaded
     from loopscope.core.measures.base import Measure
     from loopscope.core.measures.over_prompts import HowRun
+    from loopscope.core.measures.quality import Quality
     from loopscope.core.prompt_set import PromptSet
 
 
@@ -26,6 +28,55 @@ def measured(options: Namespace, measures: list[Measure]) -> dict[str, Any]:
     return about(loaded, prompts, how) | {
         "measures": {key: one.as_json() for key, one in found.items()}
     }
+
+
+def quality(options: Namespace) -> None:
+    """Score every prompt of ``--prompts`` after each recurrence, in one pass."""
+    from loopscope.core.measures.over_prompts import HowRun
+    from loopscope.core.runner import check_recurrences
+    from loopscope.core.running_quality import quality_over
+
+    check_recurrences(options.recurrences)
+    how = HowRun(options.recurrences, options.seed)
+    output = output_file(options.output, ".json") if options.output else None
+    prompts, loaded = _opened(options)
+    convention = {"auto": None, "in-place": "in place", "next": "next"}[options.answers]
+    with Bar("prompts") as bar:
+        found = quality_over(loaded, prompts, how, convention, options.join, bar.show)
+    if output is not None or options.json:
+        write_json(about(loaded, prompts, how) | found.as_json(), output)
+    else:
+        print(quality_table(found))
+
+
+def quality_table(found: Quality) -> str:
+    """Write both curves as an aligned text table, a row for each recurrence."""
+    columns = [
+        (found.formula(metric), estimate)
+        for metric, estimate, why in (
+            ("accuracy", found.accuracy, found.why_no_accuracy),
+            ("perplexity", found.perplexity, found.why_nothing),
+        )
+        if not why
+    ]
+    notes = dict.fromkeys(why for why in (found.why_no_accuracy, found.why_nothing) if why)
+    lines = []
+    if columns:
+        lines.append("R     " + "".join(f.name.ljust(34) for f, _ in columns).rstrip())
+        for r in range(found.how.recurrences):
+            cells = (_cell(e.value[r], e.low[r], e.high[r]).ljust(34) for _, e in columns)
+            lines.append(f"{r + 1:<6d}{''.join(cells)}".rstrip())
+        n = int(columns[0][1].n.max())
+        lines += [f"{f.name} = {f.formula}; {f.source}" for f, _ in columns]
+        asked = f", answers {found.convention}" if found.scored == "answers" else ""
+        lines.append(f"{n} of {len(found.prompts)} prompts of {found.prompts.name}{asked}")
+        lines += ["one prompt has no interval"] if n == 1 else []
+    return "\n".join([*lines, *notes])
+
+
+def _cell(value: float, low: float, high: float) -> str:
+    interval = "" if math.isnan(low) else f"  {low:.4g} to {high:.4g}"
+    return f"{value:.4g}{interval}"
 
 
 def about(loaded: Loaded, prompts: PromptSet, how: HowRun) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from loopscope.core.ablations import VARIANTS
 from loopscope.core.loading import load
 from loopscope.core.reproduction import study
 from loopscope.core.small_models import SmallModel, folder_of
-from loopscope.core.study import STAGES, Study
+from loopscope.core.study import STAGES, Interval, Study
 
 Report = Callable[[float, str], None]
 TRAINED_TIMES = 4
@@ -74,7 +74,6 @@ def page_text(bundled: Study, groups: list[tuple[SmallModel, list[Study]]], deep
     by = {v.key: studies for v, studies in groups}
     n_seeds = max(len(s) for s in by.values())
     last, trained = bundled.recurrences, bundled.trained
-    layers = np.array(bundled.layer_relative_step)
     lines = [
         "# Does a small loop act like a deep model?",
         "",
@@ -91,13 +90,17 @@ def page_text(bundled: Study, groups: list[tuple[SmallModel, list[Study]]], deep
         "",
         f"**Found** (bundled model, 1 seed, {bundled.n_prompts} prompts, {bundled.hops} hops, run "
         f"to {last} = {TRAINED_TIMES} × the trained {trained} recurrences): the median relative "
-        f"step of layers 0 to {bundled.n_layers - 1} is {_list(layers[7])} at r = 8, "
-        f"{_list(layers[trained - 1])} at r = {trained} and {_list(layers[-1])} at r = {last}. "
-        f"{bundled.settled:.1%} of tokens are settled (relative step < 1e-3 three times running). "
-        f"The ends of different layers are {bundled.separation:.2f} of the state norm apart: a "
-        f"cycle of {bundled.n_layers} points, not one. Spectral radius at the end "
+        f"step of layers 0 to {bundled.n_layers - 1} is {_steps(bundled, 8)} at r = 8, "
+        f"{_steps(bundled, trained)} at r = {trained} and {_steps(bundled, last)} at r = {last}. "
+        f"{bundled.settled:.1%} ({_ends(bundled.settled_interval, '.1%')}) of tokens are settled "
+        "(relative step < 1e-3 three times running). The ends of different layers are "
+        f"{bundled.separation:.2f} ({_ends(bundled.separation_interval, '.2f')}) of the state "
+        f"norm apart: a cycle of {bundled.n_layers} points, not one. Spectral radius at the end "
         f"{_range(bundled.radius)} over {len(bundled.radius)} prompts. "
-        f"Accuracy at r = {last}: {bundled.accuracy[-1]:.4f}. "
+        f"Accuracy at r = {last}: {bundled.accuracy[-1]:.4f} "
+        f"({_ends(bundled.accuracy_interval[-1], '.4f')}, {bundled.n_examples} examples). "
+        f"In brackets: 95 % intervals, bootstrapped over the prompts; Wilson's for the accuracy "
+        "and where all prompts are alike. "
         + _verdict(bundled.settled > 0.95 and bundled.separation > 0.1, "Holds here"),
         "",
         "![Steps of each layer and head change by recurrence](images/reproduce-settling.png)",
@@ -134,7 +137,8 @@ def page_text(bundled: Study, groups: list[tuple[SmallModel, list[Study]]], deep
         "",
         f"**Expected:** with input injection a stable cycle; without it drift, or one degenerate "
         f"point for all layers. {n_seeds} seeds of each, two hops over six letters, run to "
-        f"{TRAINED_TIMES} × the trained recurrences. Means over prompts; ranges are over seeds.",
+        f"{TRAINED_TIMES} × the trained recurrences. Means over prompts; ranges are over seeds. "
+        + _widest(groups),
         "",
         *_ablation_table(groups),
         "",
@@ -160,8 +164,33 @@ def _verdict(holds: bool, words: str) -> str:
     return f"**{words}.**" if holds else "**Does not hold here.**"
 
 
-def _list(values: Sequence[float] | np.ndarray) -> str:
-    return " and ".join(f"{v:.1e}" for v in values)
+def _steps(study: Study, r: int) -> str:
+    """Relative steps of the layers at recurrence ``r`` with their intervals."""
+    values, ends = study.layer_relative_step[r - 1], study.layer_relative_step_interval[r - 1]
+    return " and ".join(f"{v:.1e} ({_ends(e, '.1e')})" for v, e in zip(values, ends, strict=True))
+
+
+def _ends(interval: Interval, form: str) -> str:
+    low, high = interval
+    return f"{low:{form}}–{high:{form}}" if np.isfinite(low) else "no interval"
+
+
+def _widest(groups: list[tuple[SmallModel, list[Study]]]) -> str:
+    """Say how far one model's means are uncertain: the widest intervals of all models."""
+    studies = [s for _, of_variant in groups for s in of_variant]
+
+    def widest(ends: list[Interval]) -> str:
+        widths = [(high - low) / 2 for low, high in ends if np.isfinite(low)]
+        return f"±{max(widths):.2g}" if widths else "none"
+
+    first = studies[0]
+    return (
+        "The widest 95 % interval of one model: share settled "
+        f"{widest([s.settled_interval for s in studies])} and layers' ends "
+        f"{widest([s.separation_interval for s in studies])} over {first.n_prompts} prompts, "
+        f"accuracy {widest([e for s in studies for e in s.accuracy_interval])} over "
+        f"{first.n_examples} examples."
+    )
 
 
 def _range(values: Sequence[float]) -> str:

@@ -18,12 +18,13 @@ from loopscope.core.evaluation import evaluate_hops
 from loopscope.core.loading import Loaded
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.measures.settling import relative_floor, settling_class
+from loopscope.core.measures.settling import SettlingClass, relative_floor, settling_class
 from loopscope.core.measures.stability import leading_eigenvalues
 from loopscope.core.measures.stages import repeat_correlation
 from loopscope.core.recording import Capture, Recording
+from loopscope.core.statistics import Estimate, bootstrap_mean, bootstrap_share
 from loopscope.core.stepper import Stepper
-from loopscope.core.study import SETTLED, STAGES, Study
+from loopscope.core.study import SETTLED, STAGES, Interval, Study
 from loopscope.core.tasks.hops import make_batch
 
 F64 = npt.NDArray[np.float64]
@@ -57,7 +58,11 @@ def study(
         loaded, hops=(hops,), recurrences=recurrences, n_examples=n_examples, n_letters=n_letters
     )
     report(1.0)
-    mean = {key: np.mean([f[key] for f in found], axis=0) for key in ("step", "heads", "layers")}
+    every = {
+        key: np.array([f[key] for f in found])
+        for key in ("step", "heads", "layers", "separation", "settled")
+    }
+    mean = {key: every[key].mean(0) for key in ("step", "heads", "layers")}
     stages = {key: np.mean([f["stages"][key] for f in found], axis=0) for key in STAGES}
     repeats = {}
     for key, curves in stages.items():
@@ -78,13 +83,27 @@ def study(
         head_change=mean["heads"].mean(1).tolist(),
         head_settling=r,
         head_settling_n=n,
-        separation=float(np.mean([f["separation"] for f in found])),
+        separation=float(every["separation"].mean()),
         settled=counts["settled"] / total,
         classes={kind: count / total for kind, count in sorted(counts.items())},
         radius=[f["radius"] for f in found if "radius" in f],
         repeats=repeats,
         stages={key: curves.tolist() for key, curves in stages.items()},
+        n_examples=n_examples,
+        accuracy_interval=[(float(c.low), float(c.high)) for c in cells],
+        relative_step_interval=intervals(bootstrap_mean(every["step"])),
+        layer_relative_step_interval=[
+            intervals(bootstrap_mean(of_layers)) for of_layers in every["layers"].swapaxes(0, 1)
+        ],
+        head_change_interval=intervals(bootstrap_mean(every["heads"].mean(2))),
+        separation_interval=intervals(bootstrap_mean(every["separation"][:, None]))[0],
+        settled_interval=intervals(bootstrap_share(every["settled"][:, None]))[0],
     )  # fmt: skip
+
+
+def intervals(found: Estimate) -> list[Interval]:
+    """The ends of an estimate ``[n]``, entry by entry."""
+    return list(zip(found.low.tolist(), found.high.tolist(), strict=True))
 
 
 def _one(loaded: Loaded, ids: tuple[int, ...], n: int, spectrum: bool) -> dict[str, Any]:
@@ -100,6 +119,7 @@ def _one(loaded: Loaded, ids: tuple[int, ...], n: int, spectrum: bool) -> dict[s
         "heads": measure(recording, MEASURES["head_change"]).by_depth(),
         "stages": {key: measure(recording, MEASURES[key]).by_depth() for key in STAGES},
         "classes": [s.kind.value for s in kinds],
+        "settled": float(np.mean([s.kind is SettlingClass.CONVERGED for s in kinds])),
         "separation": separation(recording),
     }
     if spectrum:

@@ -62,6 +62,21 @@ def bootstrap_mean(
     return bootstrap_ratio(values, np.ones(values.shape), n_resamples=n_resamples, seed=seed)
 
 
+def bootstrap_share(part: F64, whole: F64 | None = None) -> Estimate:
+    """A share over prompts with its 95 % interval: ``Σ part / Σ whole``, or the mean of ``part``.
+
+    ``part`` is ``[P, ...]``; without ``whole`` it holds shares 0..1. A bootstrap of prompts that
+    are all alike has no width, which would say that nothing else is possible: there the interval is
+    Wilson's, with the prompts as its units.
+    """
+    found = bootstrap_mean(part) if whole is None else bootstrap_ratio(part, whole)
+    for place in np.argwhere((found.low == found.high) & (found.n > 1)):
+        at = tuple(place)
+        n = int(found.n[at])
+        found.low[at], found.high[at] = wilson_interval(float(found.value[at]) * n, n)
+    return found
+
+
 def bootstrap_ratio(
     numerator: F64,
     denominator: F64,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+Interval = tuple[float, float]
 STAGES = ("entropy", "matrix_entropy", "column_concentration", "residual_norm")
 SETTLED = 1e-3
 
@@ -13,7 +14,8 @@ SETTLED = 1e-3
 class Study:
     """One model over a prompt set. Lists are by recurrence 1..R (``R = recurrences``).
 
-    accuracy : share of right answers, hardest hop count.  chance : of guessing a letter.
+    accuracy : share of right answers, hardest hop count, over ``n_examples`` examples; its
+        interval is Wilson's.  chance : of guessing a letter.
     relative_step : median over tokens of the recurrence ends, mean over prompts.
     layer_relative_step : ``[R][L]``, the same after each layer; NaN at r = 1.
     head_change : Frobenius distance to the recurrence before, mean over heads, layers, prompts.
@@ -25,6 +27,10 @@ class Study:
     radius : spectral radius at the end, one for each of a few prompts.
     repeats : measure to (consecutive, with last) correlation; empty with fewer than 3 layers.
     stages : measure to its curve over layers at each recurrence ``[R][L]``.
+
+    Every ``NAME_interval`` holds the 95 % interval (low, high) of NAME, entry by entry. But for
+    accuracy they are percentile bootstraps over the prompts (Wilson's for a share that all prompts
+    have alike).
     """
 
     name: str
@@ -48,6 +54,13 @@ class Study:
     radius: list[float]
     repeats: dict[str, tuple[float, float]]
     stages: dict[str, list[list[float]]]
+    n_examples: int
+    accuracy_interval: list[Interval]
+    relative_step_interval: list[Interval]
+    layer_relative_step_interval: list[list[Interval]]
+    head_change_interval: list[Interval]
+    separation_interval: Interval
+    settled_interval: Interval
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -76,11 +76,27 @@ class PromptTokenizer:
         """
         if not text.strip():
             raise PromptError("the prompt is empty; type some text, or token ids as #1,2,3")
-        if text.lstrip().startswith("#") and (self._tokenizer is None or _looks_like_ids(text)):
-            return self.from_ids(parse_ids(text.strip().removeprefix("#")))
+        if self.is_ids(text):
+            return self.from_ids(_written(text))
+        return self._checked(text, self._tokens(text, special=True))
+
+    def is_ids(self, text: str) -> bool:
+        """Whether ``text`` is token ids written as ``#1,2,3``."""
+        return text.lstrip().startswith("#") and (self._tokenizer is None or _looks_like_ids(text))
+
+    def ids_of(self, text: str) -> tuple[int, ...]:
+        """Token ids of a piece of text, without what the tokenizer puts around a prompt.
+
+        Raises what `encode` raises, but knows no limit of length.
+        """
+        if self.is_ids(text):
+            return self._in_range(_written(text))
+        return self._tokens(text, special=False)
+
+    def _tokens(self, text: str, special: bool) -> tuple[int, ...]:
         if self._tokenizer is None:
             raise PromptError("this checkpoint has no tokenizer; give token ids as #1,2,3")
-        encoding = self._tokenizer.encode(text)
+        encoding = self._tokenizer.encode(text, add_special_tokens=special)
         unknown = self._tokenizer.token_to_id(UNKNOWN)
         for token_id, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
             if token_id == unknown:
@@ -89,10 +105,14 @@ class PromptTokenizer:
                 )
         if not encoding.ids:
             raise PromptError("the tokenizer makes no token of this prompt")
-        return self._checked(text, tuple(encoding.ids))
+        return tuple(encoding.ids)
 
     def from_ids(self, token_ids: tuple[int, ...]) -> Prompt:
         """Make a prompt of token ids; raises `PromptError` for ids out of range."""
+        ids = self._in_range(token_ids)
+        return self._checked("#" + ",".join(map(str, ids)), ids)
+
+    def _in_range(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
         for token_id in token_ids:
             if not 0 <= token_id < self.vocab_size:
                 raise PromptError(
@@ -100,7 +120,7 @@ class PromptTokenizer:
                 )
         if not token_ids:
             raise PromptError("there are no token ids")
-        return self._checked("#" + ",".join(map(str, token_ids)), token_ids)
+        return token_ids
 
     def _checked(self, text: str, token_ids: tuple[int, ...]) -> Prompt:
         if len(token_ids) > self.max_positions:
@@ -143,6 +163,10 @@ def readable(piece: str, spelling: str) -> str:
     if spelling != "bytes" or any(c not in table for c in piece):
         return piece
     return bytes(table[c] for c in piece).decode("utf-8", errors="backslashreplace")
+
+
+def _written(text: str) -> tuple[int, ...]:
+    return parse_ids(text.strip().removeprefix("#"))
 
 
 def _looks_like_ids(text: str) -> bool:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from loopscope.app.panels import PANELS
+from loopscope.app.panels import PANELS, Panel
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -26,6 +26,11 @@ def shoot(name: str, *arguments: str, path: str = "bundled:looped") -> None:
     print(name)
 
 
+def of_model(panel: Panel) -> bool:
+    """Whether the view's measurement is over a prompt set."""
+    return panel.request is not None and panel.request.whose == "model"
+
+
 def main() -> None:
     """Make all of them."""
     IMAGES.mkdir(parents=True, exist_ok=True)
@@ -34,7 +39,8 @@ def main() -> None:
     for panel in PANELS:
         size = "900x620"
         shoot(f"{panel.key}.png", "--recurrences", "20", "--size", size, "--view", panel.key,
-              "--theme", "light", *(["--measure"] if panel.request else []))  # fmt: skip
+              "--theme", "light", *(["--measure"] if panel.request else []),
+              *(["--prompts", "bundled:hops"] if of_model(panel) else []))  # fmt: skip
     ids = ("--token-ids", "5,17,3,60,41,8,2", "--recurrences", "4", "--size", size)
     ouro = str(ROOT / "tests" / "data" / "reference" / "ouro-tiny")
     shoot("readout-exit-gate.png", *ids, "--view", "readout", "--theme", "light", path=ouro)

@@ -76,6 +76,7 @@ class CurvePlot(ClickPlot):
         for item in self._items:
             self.getPlotItem().removeItem(item)
         self._items = []
+        self._draw_marks(data)
         self._draw_bands(data)
         self._draw_curves(data)
         self._label_axes(data)
@@ -128,6 +129,18 @@ class CurvePlot(ClickPlot):
                 known = np.isfinite(y) & np.isfinite(x)
                 dots = pg.ScatterPlotItem(x[known], y[known], size=5, brush=colour, pen=None)
                 self._add(dots, 1)
+        # A curve of one point marks a place on another one.
+        for i, c in enumerate(data.curves):
+            if len(c.x) == 1 < len(data.curves) and np.isfinite(self._ys[i][0]):
+                ring = pg.mkPen(self.theme.panel, width=1)
+                brush = colour_of(c, self.theme)
+                self._add(pg.ScatterPlotItem(c.x, self._ys[i], size=11, brush=brush, pen=ring), 2)
+
+    def _draw_marks(self, data: Curves) -> None:
+        for at, name in data.marks:
+            style = {"position": 0.04, "color": self.theme.muted, "movable": False}
+            pen = pg.mkPen(self.theme.muted, style=Qt.PenStyle.DotLine)
+            self._add(pg.InfiniteLine(at, angle=90, pen=pen, label=name, labelOpts=style), -4)
 
     def _add(self, item: pg.GraphicsObject, z: float) -> None:
         item.setZValue(z)
@@ -153,7 +166,7 @@ class CurvePlot(ClickPlot):
         ends = [v for c in self.data.curves for v in (c.low, c.high) if v is not None]
         ys = [*self._ys, *(shown(v, self.data.log_y) for v in ends)]
         low, high = _range(ys)
-        left, right = _range(self._xs)
+        left, right = self.data.x_shown or _range(self._xs)
         pad = max(0.06 * (high - low), 0.04 if self.data.log_y else 1e-3 * max(abs(high), 1e-9))
         view = self.getViewBox()
         view.setYRange(low - pad, high + pad, padding=0)

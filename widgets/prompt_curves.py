@@ -35,7 +35,8 @@ class PromptCurvesView(CurvesView):
         self.prompt_list = PromptList(self)
         self.box.removeWidget(self.plot)
         self.splitter.addWidget(self.plot)
-        self.splitter.addWidget(self.prompt_list)
+        self.side: QWidget = self._make_side(self.prompt_list)
+        self.splitter.addWidget(self.side)
         self.splitter.setSizes([620, 380])
         self.splitter.setStretchFactor(0, 1)
         self.box.addWidget(self.splitter, 1)
@@ -53,6 +54,13 @@ class PromptCurvesView(CurvesView):
         self.prompt_list.pointed.connect(self._on_prompt_pointed)
         self.clear()
 
+    def _make_side(self, prompt_list: PromptList) -> QWidget:
+        """What stands beside the curves."""
+        return prompt_list
+
+    def _needs_side(self, data: PromptCurves) -> bool:
+        return data.rows is not None
+
     def show_data(self, data: PromptCurves) -> None:
         """Draw the means and list the prompts, or offer what would fill the view."""
         if data is self.data:
@@ -61,7 +69,7 @@ class PromptCurvesView(CurvesView):
         assert self.prompt_list is not None
         self.rows = data.rows
         self.prompt_list.show_rows(data.rows)
-        self.prompt_list.setVisible(data.rows is not None)
+        self.side.setVisible(self._needs_side(data))
         self._offer(data)
 
     def _offer(self, data: PromptCurves) -> None:
@@ -86,7 +94,7 @@ class PromptCurvesView(CurvesView):
         self.rows = None
         if self.prompt_list is not None:
             self.prompt_list.show_rows(None)
-            self.prompt_list.setVisible(False)
+            self.side.setVisible(False)
             self.offers.setVisible(False)
 
     def resizeEvent(self, event: QResizeEvent) -> None:

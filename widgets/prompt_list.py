@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
-from PySide6.QtGui import QFont
+from PySide6.QtGui import QFont, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from loopscope.core.views.prompt_curves import PromptRows
@@ -16,6 +16,8 @@ Index = QModelIndex | QPersistentModelIndex
 Role = Qt.ItemDataRole
 LINE, PROMPT, FIRST = 0, 1, 2
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+# Pixels a prompt gets however many numbers stand beside it.
+LEAST = 130
 # Characters of a prompt that a row draws; the tooltip has more.
 SHOWN, IN_TIP = 200, 1200
 
@@ -189,11 +191,24 @@ class PromptList(QTableView):
         at = self.verticalScrollBar().value()
         self.model_of_rows.show_rows(rows)
         self.verticalScrollBar().setValue(at)
-        header = self.horizontalHeader()
-        for column in range(self.model_of_rows.columnCount()):
-            mode = QHeaderView.ResizeMode.ResizeToContents
-            stretch = QHeaderView.ResizeMode.Stretch
-            header.setSectionResizeMode(column, stretch if column == PROMPT else mode)
+        self._share_width()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give the prompts what the numbers leave."""
+        super().resizeEvent(event)
+        self._share_width()
+
+    def _share_width(self) -> None:
+        header, columns = self.horizontalHeader(), self.model_of_rows.columnCount()
+        if columns <= PROMPT:
+            return
+        for column in range(columns):
+            mode = QHeaderView.ResizeMode
+            header.setSectionResizeMode(
+                column, mode.Interactive if column == PROMPT else mode.ResizeToContents
+            )
+        others = sum(header.sectionSize(c) for c in range(columns) if c != PROMPT)
+        header.resizeSection(PROMPT, max(LEAST, self.viewport().width() - others))
 
     def _row_of(self, index: QModelIndex) -> int:
         return int(self.model_of_rows.order[index.row()])

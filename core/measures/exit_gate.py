@@ -27,13 +27,13 @@ EXIT_AT = Formula(
 )
 
 
-def survival(hazards: F32) -> F64:
+def survival(hazards: npt.NDArray[np.floating]) -> F64:
     """Chance of not having left before each recurrence, ``Π_{j<r} (1 - λ_j)``, float64 ``[R, T]``.
 
     Parameters
     ----------
     hazards
-        float32 ``[R, T]``, ``λ_r`` of recurrence 1..R, 0 to 1.
+        ``[R, T]``, ``λ_r`` of recurrence 1..R, 0 to 1.
     """
     stay = np.cumprod(1 - hazards.astype(np.float64), axis=0)
     return np.concatenate([np.ones_like(stay[:1]), stay[:-1]])

@@ -63,6 +63,8 @@ class Curves(ViewData):
     cursor : the field of the cursor that stands on the horizontal axis, or "" for none.
     whole_x : whether the horizontal axis counts.
     missing : what is missing when there is nothing to show, or "".
+    marks : places on the horizontal axis with their names, drawn as thin upright lines.
+    x_shown : the part of the horizontal axis that is shown at first, or None for all of it.
     """
 
     curves: tuple[Curve, ...]
@@ -74,6 +76,8 @@ class Curves(ViewData):
     whole_x: bool = True
     missing: str = ""
     log_x: bool = False
+    marks: tuple[tuple[float, str], ...] = ()
+    x_shown: tuple[float, float] | None = None
 
 
 def curves_table(data: Curves, *, x: str, curve: str = "curve") -> Table:

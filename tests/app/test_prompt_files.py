@@ -175,3 +175,43 @@ def test_the_last_prompt_file_is_remembered(window, qtbot, file) -> None:
     qtbot.waitUntil(lambda: again.bench.prompt_set is not None, timeout=5000)
     assert [item.text for item in again.bench.prompt_set.items] == TEXTS
     again.close()
+
+
+def test_exits_are_live_and_over_the_set_on_request(window, qtbot) -> None:
+    window.maximise("exits")
+    wait(qtbot, window)
+    frame, slot = window.frames["exits"], window.bench.slots["exits"]
+    assert slot.data.over == "run"
+    assert slot.data.n_recurrences == 4
+    window.bench.step_recurrence()
+    qtbot.waitUntil(lambda: slot.data.n_recurrences == 5, timeout=20_000)
+    window.actions_by_name["bundled_prompts"].trigger()
+    qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
+    qtbot.mouseClick(frame.measuring.button, Left)
+    qtbot.waitUntil(lambda: slot.data.over == "prompts", timeout=60_000)
+    assert "512 answer tokens of bundled:hops" in frame.title_bar.statement.whole()
+    # The tab goes back to this run, the settings with it.
+    view = frame.view
+    qtbot.mouseClick(view.tabs, Left, pos=view.tabs.tabRect(0).center())
+    qtbot.waitUntil(lambda: slot.data.over == "run", timeout=20_000)
+    assert slot.options.over == "run"
+    wait(qtbot, window)
+
+
+def test_a_click_in_the_quality_view_runs_what_was_scored(window, qtbot, tmp_path) -> None:
+    rows = [{"prompt": TEXTS[1], "answer": "c a b"}, {"prompt": TEXTS[0], "answer": "b a"}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    window.prompt_files.open(str(tmp_path / "rows.jsonl"))
+    qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
+    window.maximise("quality")
+    wait(qtbot, window)
+    window.bench.measure("quality")
+    view = window.frames["quality"].view
+    qtbot.waitUntil(lambda: view.prompt_list.isVisible(), timeout=60_000)
+    statement = window.frames["quality"].title_bar.statement
+    qtbot.waitUntil(lambda: "Accuracy over 2 prompts of rows.jsonl" in statement.whole())
+    spot = view.prompt_list.visualRect(view.prompt_list.model_of_rows.index(0, 1)).center()
+    qtbot.mouseClick(view.prompt_list.viewport(), Left, pos=spot)
+    qtbot.waitUntil(lambda: window.bench.recording.info.prompt == TEXTS[1], timeout=20_000)
+    wait(qtbot, window)
+    assert "Accuracy over 2 prompts" in statement.whole()

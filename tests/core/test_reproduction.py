@@ -14,7 +14,10 @@ from loopscope.core.ablations import VARIANTS
 from loopscope.core.loading import load
 from loopscope.core.reproduction import correlate, separation, study
 from loopscope.core.small_models import is_trained, train
+from loopscope.core.statistics import bootstrap_mean, wilson_interval
+from loopscope.core.stepper import Stepper
 from loopscope.core.study import Study
+from loopscope.core.tasks.hops import make_batch
 from loopscope.core.twins import TWINS
 
 
@@ -37,6 +40,35 @@ def test_the_bundled_model_settles_into_a_cycle(bundled: Study) -> None:
     assert bundled.accuracy[-1] > 0.98
     assert bundled.repeats == {}  # two layers have no curve
     assert bundled.head_settling > 0.9
+
+
+def test_means_over_prompts_have_the_intervals_of_the_prompts(bundled: Study) -> None:
+    """The same prompts run here, their own means resampled."""
+    loaded = load("bundled:looped", "cpu")
+    batch = make_batch(np.random.default_rng(7_000_003), np.full(3, 3), n_letters=8)
+    steps, apart = [], []
+    for tokens in batch.tokens:
+        stepper = Stepper(loaded)
+        recording = stepper.begin(loaded.tokenizer.from_ids(tuple(tokens.tolist())))
+        for _ in range(24):
+            stepper.step()
+        steps.append(np.median(recording.relative_step.astype(np.float64), axis=1))
+        apart.append([separation(recording)])
+    expected = bootstrap_mean(np.array(steps))
+    low, high = np.array(bundled.relative_step_interval).T
+    np.testing.assert_allclose(low[:12], expected.low[:12], rtol=1e-4)
+    np.testing.assert_allclose(high[:12], expected.high[:12], rtol=1e-4)
+    ends = bootstrap_mean(np.array(apart))
+    assert bundled.separation_interval == (
+        pytest.approx(ends.low[0], rel=1e-5), pytest.approx(ends.high[0], rel=1e-5),
+    )  # fmt: skip
+    assert bundled.settled_interval == wilson_interval(3, 3)  # all settle in all three
+    assert bundled.accuracy_interval[-1] == pytest.approx(
+        wilson_interval(bundled.accuracy[-1] * 40, 40)
+    )
+    assert len(bundled.layer_relative_step_interval[5]) == 2
+    assert np.isnan(bundled.head_change_interval[0]).all()  # no change at recurrence 1
+    assert np.isfinite(bundled.head_change_interval[1:]).all()
 
 
 def test_separation_by_hand() -> None:
@@ -95,7 +127,14 @@ def test_the_page_says_what_the_numbers_say(bundled: Study, tmp_path) -> None:
     found = [bundled, *(replace(bundled, name=v.key) for v in VARIANTS if v.key != "block-4"), four]
     page = write_page(found, tmp_path).read_text()
     assert "Holds here for every measure and seed" in page
-    assert f"{bundled.separation:.2f} of the state norm apart" in page
+    low, high = bundled.separation_interval
+    assert f"{bundled.separation:.2f} ({low:.2f}–{high:.2f}) of the state norm apart" in page
+    low, high = bundled.accuracy_interval[-1]
+    assert f"{bundled.accuracy[-1]:.4f} ({low:.4f}–{high:.4f}, 40 examples)" in page
+    low, high = bundled.layer_relative_step_interval[-1][1]
+    assert f"{bundled.layer_relative_step[-1][1]:.1e} ({low:.1e}–{high:.1e})" in page
+    half = (bundled.separation_interval[1] - bundled.separation_interval[0]) / 2
+    assert f"layers' ends ±{half:.2g} over 3 prompts" in page
     # The same numbers with and without injection: the claim is not upheld.
     assert "**Injection.**" in page
     assert page.count("Does not hold here") == 2
@@ -109,4 +148,5 @@ def test_a_model_that_does_not_settle_is_not_said_to(bundled: Study) -> None:
     groups = [(VARIANTS[0], [replace(bundled, name="base")])]
     first = page_text(wild, groups, bundled).split("##")[1]
     assert "Does not hold here" in first
-    assert "20.0% of tokens are settled" in first
+    low = wilson_interval(3, 3)[0]
+    assert f"20.0% ({low:.1%}–100.0%) of tokens are settled" in first

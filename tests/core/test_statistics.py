@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, norm
 
-from loopscope.core.statistics import bootstrap_mean, bootstrap_ratio
+from loopscope.core.statistics import (
+    bootstrap_mean,
+    bootstrap_ratio,
+    bootstrap_share,
+    wilson_interval,
+)
 
 
 def scipy_interval(samples, statistic, paired: bool = False):
@@ -84,3 +89,16 @@ def test_large_sets_are_drawn_in_blocks_with_the_same_draws(monkeypatch) -> None
     parts = bootstrap_mean(values)
     np.testing.assert_allclose(parts.low, whole.low, rtol=1e-12)
     np.testing.assert_allclose(parts.high, whole.high, rtol=1e-12)
+
+
+def test_shares_that_are_all_alike_keep_a_width() -> None:
+    shares = np.array([[1.0, 0.5], [1.0, 0.25], [1.0, 1.0]])
+    found, plain = bootstrap_share(shares), bootstrap_mean(shares)
+    assert (found.low[0], found.high[0]) == wilson_interval(3, 3)
+    assert (found.low[1], found.high[1]) == (plain.low[1], plain.high[1])
+    counted = bootstrap_share(4 * shares, np.full((3, 2), 4.0))
+    np.testing.assert_allclose(counted.low, found.low)
+    np.testing.assert_allclose(counted.high, found.high)
+    single = bootstrap_share(np.ones(4))  # one number a prompt
+    assert (single.low, single.high) == wilson_interval(4, 4)
+    assert np.isnan(bootstrap_share(np.ones((1, 1))).low).all()

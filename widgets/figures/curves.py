@@ -55,6 +55,15 @@ def draw_on(ax: Axes, data: Curves) -> None:
         label = "" if scale and c.role == "recurrence" else c.name
         _draw(ax, c, data.log_y, "_nolegend_" if label in named or not label else label)
         named.add(label)
+    for at, name in data.marks:
+        ax.axvline(at, color=LIGHT.muted, ls=":", lw=0.8)
+        ax.text(
+            at, 0.03, name + " ", transform=ax.get_xaxis_transform(), color=LIGHT.muted,
+            size="x-small", rotation=90, ha="right", va="bottom", parse_math=False,
+        )  # fmt: skip
+    if data.x_shown is not None and data.x_shown[1] > data.x_shown[0]:
+        room = 0.02 * (data.x_shown[1] - data.x_shown[0])
+        ax.set_xlim(data.x_shown[0] - room, data.x_shown[1] + room)
     if data.whole_x:
         whole_ticks(ax)
     ax.set_xlabel(data.x_label, parse_math=False)
@@ -75,7 +84,8 @@ def _draw(ax: Axes, c: Curve, log: bool, label: str) -> None:
     ax.plot(
         c.x, y, color=colour, ls=c.line, label=label,
         lw=0.7 if c.role == "reference" or faint or c.count > 40 else None,
-        marker="." if len(c.x) <= 16 and c.role != "reference" else None, ms=3,
+        marker="." if len(c.x) <= 16 and c.role != "reference" else None,
+        ms=9 if len(c.x) == 1 else 3,
     )  # fmt: skip
     if c.low is not None and c.high is not None:
         ax.fill_between(c.x, c.low, c.high, color=colour, alpha=0.18, lw=0)

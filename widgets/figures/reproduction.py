@@ -30,15 +30,22 @@ def _figure(height: float) -> Figure:
 
 
 def settling_figure(study: Study) -> Figure:
-    """Each layer's relative step, and head change, by recurrence; the trained count is marked."""
+    """Each layer's relative step, and head change, by recurrence; the trained count is marked.
+
+    Bands are 95 % intervals over prompts.
+    """
     with rc_context(PAGE.rc):
         figure = _figure(2.4)
         left, right = figure.subplots(1, 2)
         r = np.arange(1, study.recurrences + 1)
         for layer, curve in enumerate(np.array(study.layer_relative_step).T):
             left.plot(r, curve, color=OKABE_ITO[layer], label=f"layer {layer}")
+            ends = np.array(study.layer_relative_step_interval)[:, layer].T
+            left.fill_between(r, *ends, color=OKABE_ITO[layer], alpha=0.18, lw=0)
         left.set_ylabel("relative step of layer l,\nmedian over tokens")
         right.plot(r, study.head_change, color=LIGHT.text)
+        ends = np.array(study.head_change_interval).T
+        right.fill_between(r, *ends, color=LIGHT.text, alpha=0.18, lw=0)
         right.set_ylabel("head change (Frobenius),\nmean over heads")
         for ax in (left, right):
             ax.set_yscale("log")

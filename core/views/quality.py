@@ -1,0 +1,226 @@
+"""Quality against recurrences: accuracy and perplexity over a prompt file after each recurrence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from loopscope.core.answers import Convention, Joining, convention_of
+from loopscope.core.measures.quality import ACCURACY, PERPLEXITY, Metric, Quality
+from loopscope.core.recording import Recording
+from loopscope.core.selection import Selection
+from loopscope.core.statistics import Estimate
+from loopscope.core.views.base import Request, Table, option
+from loopscope.core.views.curves_data import Curve
+from loopscope.core.views.prompt_curves import (
+    Column,
+    PromptCurves,
+    PromptRows,
+    index_of,
+    lack,
+    prompt_rows,
+    takes_bundled,
+    why_not,
+)
+
+METRICS: tuple[Metric, ...] = ("accuracy", "perplexity")
+LABEL = "Score the prompt set"
+IN_WORDS = {"in place": "answers in place", "next": "answers as next tokens"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of the quality curve."""
+
+    metric: Literal["auto", "accuracy", "perplexity"] = option(
+        "auto",
+        "Quality",
+        "Both are measured in the same pass",
+        labels={
+            "auto": "accuracy where there are answers, else perplexity",
+            "accuracy": "accuracy",
+            "perplexity": "perplexity",
+        },
+    )
+    answers: Literal["auto", "in place", "next"] = option(
+        "auto",
+        "Answers stand",
+        "In place: at mask tokens of the prompt or at its last positions. Next: after the prompt, "
+        "each read out from the tokens before it",
+        labels={
+            "auto": "as the model gives them",
+            "in place": "in place",
+            "next": "as next tokens",
+        },
+    )
+    joining: Joining = option(
+        "space",
+        "Between prompt and answer",
+        "Of answers as next tokens; what ends or begins with white space is left as it is",
+        labels={"space": "a space", "nothing": "nothing"},
+    )
+    recurrences: int = option(
+        0, "Recurrences", "0: as far as the run in the bench has gone", low=0, high=100_000
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data(PromptCurves):
+    """The curve by recurrence with its interval.
+
+    found : what was measured, or None.  metric : which of the two is drawn.
+    """
+
+    found: Quality | None = None
+    metric: Metric = "accuracy"
+
+
+REQUEST = Request(
+    LABEL,
+    "Runs every prompt of the file once and reads it out after every recurrence",
+    why_not,
+    whose="model",
+)
+
+
+def wanted_convention(recording: Recording, options: Options) -> Convention:
+    """How answers are to be read: as the settings say, or as the model gives them."""
+    if options.answers != "auto":
+        return options.answers
+    return convention_of(recording.info.architecture)
+
+
+def compute(recording: Recording, selection: Selection, options: Options) -> Data:
+    """Draw what was found over the prompt set in use."""
+    convention = wanted_convention(recording, options)
+    found = recording.shared.findings.get("quality")
+    lacks, missing = lack(recording)
+    prompts = recording.shared.prompts
+    stale = isinstance(found, Quality) and (
+        (prompts is not None and found.prompts != prompts)
+        or found.convention != convention
+        or (convention == "next" and found.joining != options.joining)
+    )
+    if not isinstance(found, Quality) or stale:
+        if not missing:
+            assert prompts is not None
+            lacks = "measurement"
+            how = f" with {IN_WORDS[convention]}" if prompts.has_answers else ""
+            missing = (
+                f"{prompts.name} ({len(prompts)} prompts) has not been scored{how}. "
+                f"Press “{LABEL}”."
+            )
+        formulas = (ACCURACY[convention], PERPLEXITY[convention])
+        return Data(
+            missing, formulas, (), "recurrence r", "accuracy", formulas[0], missing=missing,
+            lacks=lacks, bundled=takes_bundled(recording),
+        )  # fmt: skip
+    metric: Metric = "accuracy" if found.scored == "answers" else "perplexity"
+    if options.metric != "auto":
+        metric = options.metric
+    return _data(found, metric, recording)
+
+
+def _data(found: Quality, metric: Metric, recording: Recording) -> Data:
+    formula, estimate = found.formula(metric), _estimate(found, metric)
+    missing = found.why_no_accuracy if metric == "accuracy" else found.why_nothing
+    trained = recording.info.architecture.trained_recurrences
+    marks = ((float(trained), f"trained R = {trained}"),) if trained <= len(estimate.value) else ()
+    return Data(
+        statement=missing or _statement(found, metric, trained),
+        formulas=(formula, *(found.formula(m) for m in METRICS if m != metric)),
+        curves=() if missing else (_curve(estimate),),
+        x_label="recurrences R",
+        y_label=f"{formula.name}, {_prompts(int(estimate.n.max(initial=0)))}",
+        formula=formula,
+        log_y=metric == "perplexity",
+        cursor="recurrence",
+        missing=missing,
+        marks=marks,
+        rows=PromptRows(
+            found.prompts,
+            found.how,
+            (Column(_heading(found, metric), formula.text(), found.of_prompts(metric)),),
+            found.opens,
+            found.missing,
+            index_of(recording.info.prompt, found.opens),
+        ),
+        found=found,
+        metric=metric,
+    )
+
+
+def _estimate(found: Quality, metric: Metric) -> Estimate:
+    return found.accuracy if metric == "accuracy" else found.perplexity
+
+
+def _heading(found: Quality, metric: Metric) -> str:
+    if metric == "perplexity":
+        return "perplexity"
+    return "share right" if found.convention == "in place" else "right"
+
+
+def _curve(estimate: Estimate) -> Curve:
+    r = np.arange(1.0, len(estimate.value) + 1)
+    ends = bool(np.isfinite(estimate.low).any())
+    return Curve(
+        "", r, estimate.value, estimate.low if ends else None, estimate.high if ends else None,
+        places=tuple({"recurrence": int(at)} for at in r),
+    )  # fmt: skip
+
+
+def _prompts(n: int) -> str:
+    return "1 prompt" if n == 1 else f"{n} prompts"
+
+
+def _statement(found: Quality, metric: Metric, trained: int) -> str:
+    """Say the best and the last value with intervals, over how many prompts and how asked."""
+    estimate = _estimate(found, metric)
+    value, n = estimate.value, int(estimate.n.max())
+    name = found.formula(metric).name
+    text = f"{name[0].upper()}{name[1:]} over {_prompts(n)} of {found.prompts.name}"
+    if found.scored == "answers":
+        text += f" ({IN_WORDS[found.convention]})"
+    best = int(np.nanargmax(value) if metric == "accuracy" else np.nanargmin(value))
+    last = len(value) - 1
+    text += f": {_said(estimate, last)} at R = {last + 1}"
+    if value[best] != value[last]:
+        text += f", best {_said(estimate, best)} at R = {best + 1}"
+    elif best < last:
+        text += f", first reached at R = {best + 1}"
+    if trained <= last and trained - 1 not in (best, last):
+        text += f"; {value[trained - 1]:.3g} at the trained {trained}"
+    left = len(found.prompts) - n
+    if left:
+        text += f"; {left} of {len(found.prompts)} prompts have nothing to score"
+    return text + ("; one prompt has no interval" if n == 1 else "")
+
+
+def _said(estimate: Estimate, r: int) -> str:
+    low, high = float(estimate.low[r]), float(estimate.high[r])
+    interval = f" (95 % {low:.3g} to {high:.3g})" if np.isfinite(low) else ""
+    return f"{estimate.value[r]:.3g}{interval}"
+
+
+def table(data: Data) -> Table:
+    """Both curves with their intervals, then the drawn one of every prompt."""
+    columns = ("line", "prompt", "quality", "R", "value", "low", "high", "prompts")
+    return Table(columns, _rows(data))
+
+
+def _rows(data: Data) -> Iterator[tuple[object, ...]]:
+    found = data.found
+    if found is None:
+        return
+    for metric in METRICS:
+        estimate = _estimate(found, metric)
+        for r, value in enumerate(estimate.value):
+            if np.isfinite(value):
+                ends = float(estimate.low[r]), float(estimate.high[r])
+                yield "", "all", metric, r + 1, float(value), *ends, int(estimate.n[r])
+    if data.rows is not None:
+        for line, text, recurrence, _, value in prompt_rows(data.rows):
+            yield line, text, data.metric, recurrence, value, "", "", ""
