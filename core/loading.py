@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -17,6 +17,7 @@ from loopscope.core.inspection import size
 from loopscope.core.model import LoopedModel
 from loopscope.core.reading import Report, read_weights
 from loopscope.core.tokenizer import PromptTokenizer
+from loopscope.core.weight_identity import weight_identity
 
 # A forward on MPS that differs from the CPU's by more than this (float32) is worth a warning.
 MPS_TOLERANCE = 1e-3
@@ -24,7 +25,10 @@ MPS_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """A model that can be stepped, with all that a run has to say about where it came from."""
+    """A model that can be stepped, with all that a run has to say about where it came from.
+
+    weight_identity : digest of each set of weights, by its key in the graph.
+    """
 
     checkpoint: Checkpoint
     model: LoopedModel
@@ -33,6 +37,7 @@ class Loaded:
     dtype: str
     weights_hash: str
     warning: str | None = None
+    weight_identity: dict[str, str] = field(default_factory=dict)
 
     @property
     def architecture(self) -> Architecture:
@@ -110,7 +115,8 @@ def load_checkpoint(
     warning = None if choice.met else f"running on {choice.device.type}: {choice.reason}"
     if choice.device.type == "mps":
         warning = _compare_with_cpu(model, checkpoint) or warning
-    return Loaded(checkpoint, model, tokenizer, choice, dtype, digest, warning)
+    identity = weight_identity(model)
+    return Loaded(checkpoint, model, tokenizer, choice, dtype, digest, warning, identity)
 
 
 def _assembled(arch: Architecture, weights: dict[str, torch.Tensor]) -> LoopedModel:
@@ -148,7 +154,9 @@ def relooped(loaded: Loaded, first: int, last: int, damping: float) -> Loaded:
             name = f"{stack}.{i}.{rest}"
         weights[name] = tensor
     checkpoint = looped_checkpoint(loaded.checkpoint, first, last, damping)
-    return replace(loaded, checkpoint=checkpoint, model=_assembled(arch, weights))
+    model = _assembled(arch, weights)
+    identity = weight_identity(model)
+    return replace(loaded, checkpoint=checkpoint, model=model, weight_identity=identity)
 
 
 def _check_room(

@@ -151,6 +151,7 @@ class Stepper:
             info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget_bytes
         )
         self._recording.effects = self._acting.effects
+        self._recording.weight_identity = loaded.weight_identity
         return self._recording
 
     def _act(self, interventions: tuple[Intervention, ...]) -> None:
@@ -193,6 +194,7 @@ class Stepper:
             if max(every[i].starts_at(n_layers), (r - 1) * n_layers + every[i].layer) < max(at, 0):
                 other._acting.effects[i, r] = change
         other._recording.effects = other._acting.effects
+        other._recording.weight_identity = self.loaded.weight_identity
         other._restore()
         return other
 
