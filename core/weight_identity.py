@@ -62,9 +62,10 @@ def _digest(tensors: list[Tensor], *, whole: bool = False) -> str:
         flat = tensor.reshape(-1)
         if not whole:
             flat = flat[:: max(1, math.ceil(len(flat) / SAMPLES))]
-        for piece in flat.split(_PIECE):
+        for start in range(0, len(flat), _PIECE):
             # Adding 0 turns -0 into 0, which is equal to it.
-            digest.update((piece.float() + 0.0).cpu().numpy().tobytes())
+            piece = flat[start : start + _PIECE].float() + 0.0
+            digest.update(piece.cpu().numpy().tobytes())
     return ("" if whole else SAMPLED) + digest.hexdigest()
 
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 from matplotlib.textpath import TextPath
 
 from loopscope.core.graph import Node, runs_at
-from loopscope.core.views.graph import BRANCHES, Data, summary
+from loopscope.core.views.graph_data import BRANCHES, Data, summary
 from loopscope.widgets.figures.graph_layout import (
     Box,
     Layout,
