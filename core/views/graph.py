@@ -25,6 +25,7 @@ from loopscope.core.views.base import Table
 from loopscope.core.views.beside import Beside
 from loopscope.core.views.graph_cuts import cuts_of
 from loopscope.core.views.graph_data import F64, FORMULAS, NO_WRITES, Contrast, Data, Options
+from loopscope.core.views.graph_export import EXPORTS as EXPORTS
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:

@@ -6,48 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from contrasts import BLOCK_ONLY, DEEP, LOOPED, contrast, run
 from models import random_model
-from recordings import architecture, synthetic_recording
+from recordings import architecture
 
 from loopscope.core.architecture import Architecture
 from loopscope.core.interventions.base import END, FOREVER
 from loopscope.core.interventions.layers import DropInjection, SkipLayer
 from loopscope.core.interventions.states import Noise, Zero
-from loopscope.core.pairing import Pairing
-from loopscope.core.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.training import twin_architecture
-from loopscope.core.views.beside import Beside, selection_beside
-from loopscope.core.views.graph import Options, compute, compute_beside, table
+from loopscope.core.views.graph import Options, compute, table
 from loopscope.core.views.graph_data import Data, summary
 from loopscope.core.views.graph_picture import Picture, Strip, loop_picture
 from loopscope.core.views.graph_search import find
 from loopscope.core.weight_identity import weight_identity
-
-LOOPED = twin_architecture("looped", 6, d_model=16)
-DEEP = twin_architecture("deep", 6, d_model=16)
-# The same fourteen layers, all of them in the block.
-BLOCK_ONLY = replace(DEEP, n_prelude=0, n_block=14, n_coda=0)
-
-
-def run(arch: Architecture, recurrences: int, **identity: str) -> Recording:
-    """A run of an architecture, without its numbers."""
-    like = synthetic_recording(recurrences=recurrences, n_block=arch.n_block)
-    like.info = replace(
-        like.info, architecture=arch, checkpoint=arch.family, weights_hash=str(hash(arch))
-    )
-    like.weight_identity = identity
-    return like
-
-
-def contrast(
-    one: Recording, other: Recording, selection: Selection | None = None,
-    options: Options | None = None, pace: str = "depth",
-) -> Data:  # fmt: skip
-    selection = selection or Selection(1)
-    pairing = Pairing(one.info.architecture, other.info.architecture, pace)  # type: ignore[arg-type]
-    beside = Beside(other, "beside", pairing, selection_beside(selection, pairing, other))
-    return compute_beside(one, beside, selection, options or Options())
 
 
 def strips(data: Data, room: int = 50) -> list[Strip]:
