@@ -77,6 +77,9 @@ def compute_beside(
     if (one.weights_hash, one.architecture) == (other.weights_hash, other.architecture):
         return _with_branch(own, beside)
     there = compute(beside.recording, beside.selection, options)
+    # Weights that were not at hand are known by their names, which say nothing across models.
+    digests = {k: d if d != k else f"beside: {k}" for k, d in there.digests.items()}
+    there = replace(there, digests=digests)
     scale = max(_scale(own.norms), _scale(there.norms))
     hues = _hues(own, there)
     there = replace(there, hues=hues[1], norm_scale=scale)

@@ -73,20 +73,24 @@ def row_opened(options: Options, row: int) -> bool:
 
 
 class DeepLayout:
-    """Places of one deep model in a `Grid`; the same methods as `Layout`."""
+    """Places of one deep model in a `Grid`; the same methods as `Layout`.
+
+    layers : all of them, as they run.  tail_layers : those under which the head stands.
+    after : what follows the last layer.
+    """
 
     def __init__(self, data: Data, grid: Grid) -> None:
         self.data, self.grid = data, grid
         self.layers = data.layers
         self._before = [n for n in data.nodes if n.part == "embedding"]
-        self._after = [n for n in data.nodes if n.part in ("final norm", "head", "exit gate")]
+        self.after = [n for n in data.nodes if n.part in ("final norm", "head", "exit gate")]
         columns = -(-max(0, len(self.layers) - grid.prelude) // grid.n_rows)
         last = max(0, len(self.layers) - grid.prelude) % grid.n_rows
         # The layers of a last column that is not full stand over the final norm and the head.
-        self._tail_layers: tuple[Node, ...] = ()
+        self.tail_layers: tuple[Node, ...] = ()
         if columns and (last or grid.beneath):
             columns -= 1
-            self._tail_layers = self.layers[grid.prelude + columns * grid.n_rows :]
+            self.tail_layers = self.layers[grid.prelude + columns * grid.n_rows :]
         self.n_columns = columns
         ends = [b.y + b.height for c in (self.before(0), *self.tail(0)) for b in c]
         ends += [b.y + b.height for b in (self.copy(0, 1) if columns else [])]
@@ -116,7 +120,7 @@ class DeepLayout:
 
     def tail(self, x: float) -> list[list[Box]]:
         """The final norm and the head, under the layers of a last column that is not full."""
-        return [self._in_rows(self._tail_layers, tuple(self._after), x)]
+        return [self._in_rows(self.tail_layers, tuple(self.after), x)]
 
     def _in_rows(self, layers: tuple[Node, ...], after: tuple[Node, ...], x: float) -> list[Box]:
         opened = {n.id for i, n in enumerate(layers) if row_opened(self.data.options, i)}

@@ -226,7 +226,7 @@ class Picture:
         every = Columns.of(Column(r, r) for r in range(1, self.n_columns + 1))
         # In columns, when nothing is folded.
         self.whole_width = max(strip.width for strip in self.strips(every))
-        self._breaks = set[int]().union(*(layout.breaks() for layout in self.layouts))
+        self.breaks = set[int]().union(*(layout.breaks() for layout in self.layouts))
 
     def places(self, selection: Selection) -> list[tuple[int, int]]:
         """(recurrence, layer) of the cursor in each strip."""
@@ -258,7 +258,7 @@ class Picture:
     def columns(self, room: int, kept: Iterable[int]) -> Columns:
         """Columns that the strips share, folded as the options ask; see `columns`."""
         fold = self.data.options.fold if self.shared else "never"
-        return columns(self.n_columns, self._breaks, fold, room, kept)
+        return columns(self.n_columns, self.breaks, fold, room, kept)
 
     def strips(self, cols: Columns) -> list[Strip]:
         """Lay out the strips."""

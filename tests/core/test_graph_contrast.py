@@ -191,7 +191,7 @@ def test_cuts_stand_where_they_act() -> None:
     assert {c.cut for m in marks for c in m.cuts} == set(cuts)
     # What is cut is never folded with what is not.
     picture = Picture(data)
-    assert {2, 3, 4, 5, 6} <= picture._breaks
+    assert {2, 3, 4, 5, 6} <= picture.breaks
 
 
 def test_a_fold_beside_a_deep_model_begins_where_that_ends() -> None:
