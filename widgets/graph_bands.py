@@ -195,6 +195,8 @@ class BandPainter:
             text = f"× {of.times}" if folded else str(of.first)
             left = at.x() + strip.x(c) * column
             wide = max(column, 60.0)
+            if left + column / 2 > geometry.strip.right():
+                break
             begin = min(left + (column - wide) / 2, geometry.strip.right() - wide / 2 - 14)
             room = QRectF(begin, y, wide, NUMBERS)
             self.painter.drawText(room, middle, text)

@@ -45,7 +45,7 @@ class Overlay:
 
         ``pointed`` is (layer, recurrence or None for any) in each band.
         """
-        pen = QPen(QColor(self.theme.hover).darker(130), 2)
+        pen = QPen(QColor(self.theme.muted), 2)
         hue = None
         if hit is not None:
             hue = self._data(hit.band).hues.get(hit.box.node.weights)

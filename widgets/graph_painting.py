@@ -144,18 +144,17 @@ class Brush:
         """Paint nodes with their labels, and what opened ones wrote."""
         painter, theme = self.painter, self.theme
         # Few large strokes are faster than many small ones.
-        by_colour: dict[int, QPainterPath] = {}
+        piles: dict[tuple[int, int], QPainterPath] = {}
         for box, rect in boxes:
             if box.branch is None:
-                path = by_colour.setdefault(self.colour_of(box).rgba(), QPainterPath())
-                for step in (4, 2) if box.times > 1 else ():
+                colour = self.colour_of(box).rgba()
+                for step in (4, 2, 0) if box.times > 1 else (0,):  # a fold is a pile of boxes
+                    path = piles.setdefault((-step, colour), QPainterPath())
                     path.addRoundedRect(rect.translated(step, -step), 3, 3)
-                path.addRoundedRect(rect, 3, 3)
-        for colour, path in by_colour.items():
-            path.setFillRule(Qt.FillRule.WindingFill)
+        painter.setPen(QPen(QColor(theme.line), 1))
+        for step, colour in sorted(piles):
             painter.setBrush(QColor.fromRgba(colour))
-            painter.setPen(QPen(QColor(theme.line), 1))
-            painter.drawPath(path)
+            painter.drawPath(piles[step, colour])
         for box, rect in boxes:
             if box.branch is not None:
                 self._branch(box, rect)

@@ -104,6 +104,10 @@ class DeepLayout:
         """Columns that do not look like the one before: all of them."""
         return set(range(1, self.n_columns + len(self.tail(0)) + 2))
 
+    def opened(self, node: Node, row: int) -> bool:
+        """Whether a layer is drawn as attention and MLP: those of the block are recorded."""
+        return node.part == "block" and row_opened(self.data.options, row)
+
     def rows(self) -> list[float]:
         """Where the row of each layer of a column begins."""
         return list(self.grid.rows)
@@ -123,7 +127,7 @@ class DeepLayout:
         return [self._in_rows(self.tail_layers, tuple(self.after), x)]
 
     def _in_rows(self, layers: tuple[Node, ...], after: tuple[Node, ...], x: float) -> list[Box]:
-        opened = {n.id for i, n in enumerate(layers) if row_opened(self.data.options, i)}
+        opened = {n.id for i, n in enumerate(layers) if self.opened(n, i)}
         return _numbered(
             column_in_rows([*layers, *after], x, self.rows(), None, lambda node: node.id in opened)
         )

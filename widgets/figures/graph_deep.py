@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from loopscope.core.graph import Node
 from loopscope.core.views.graph_cuts import CutMark, cuts_at
-from loopscope.core.views.graph_deep import DeepLayout, row_opened
+from loopscope.core.views.graph_deep import DeepLayout
 from loopscope.widgets.figures.graph_layout import Parts
 from loopscope.widgets.figures.graph_sheet import GREY, PALE, Sheet
 from loopscope.widgets.figures.graph_slots import Slot
@@ -14,13 +14,13 @@ from loopscope.widgets.figures.graph_slots import Slot
 
 def deep_parts(layout: DeepLayout) -> Parts:
     """Rows of a deep model: before the columns, of the first of them, and under the last."""
-    grid, options, layers = layout.grid, layout.data.options, layout.layers
+    grid, layers = layout.grid, layout.layers
     embedding = [n for n in layout.data.nodes if n.part == "embedding"]
     before = [(n, False) for n in (*embedding, *layers[: grid.prelude])]
-    tail = list(enumerate(layout.tail_layers))
-    after = [(n, row_opened(options, i)) for i, n in tail] + [(n, False) for n in layout.after]
+    after = [(n, layout.opened(n, i)) for i, n in enumerate(layout.tail_layers)]
+    after += [(n, False) for n in layout.after]
     first = column_layers(layout, 1) if layout.n_columns else ()
-    return before, [(n, row_opened(options, i)) for i, n in enumerate(first)], after
+    return before, [(n, layout.opened(n, i)) for i, n in enumerate(first)], after
 
 
 def column_layers(layout: DeepLayout, column: int) -> tuple[Node, ...]:
