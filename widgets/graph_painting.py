@@ -113,24 +113,19 @@ class Brush:
     ) -> None:  # fmt: skip
         self.painter, self.theme, self.font, self.data = painter, theme, font, data
         self.recurrence, self.fades = recurrence, fades
-        self._hues: dict[str, QColor] = {}
+        self._hues: dict[tuple[str, bool], QColor] = {}
         self._fonts: dict[float, tuple[QFont, str]] = {}
 
     def colour_of(self, box: Box) -> QColor:
         """The hue of the box's set of weights, pale when it has not run; neutral without any."""
-        key = box.node.weights
+        key = box.node.weights, self.pale(box)
         if key not in self._hues:
-            hue = weights_colour(self.data, box.node)
-            panel = QColor(self.theme.panel)
-            self._hues[key] = (
-                QColor(self.theme.button)
-                if hue is None
-                else mixed(QColor(hue), panel, 0.35 if self.theme.dark else 0.45)
-            )
-        colour = QColor(self._hues[key])
-        if self.pale(box):
-            colour.setAlphaF(FADED)
-        return colour
+            hue, panel = weights_colour(self.data, box.node), QColor(self.theme.panel)
+            share = 0.35 if self.theme.dark else 0.45
+            colour = QColor(self.theme.button) if hue is None else mixed(QColor(hue), panel, share)
+            colour.setAlphaF(FADED if key[1] else 1.0)
+            self._hues[key] = colour
+        return self._hues[key]
 
     def has_not_run(self, box: Box) -> bool:
         """Whether the copy has not run."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from PySide6.QtCore import QPoint
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 from timing import median_cpu_ms, median_ms
@@ -28,7 +29,7 @@ def shown(qtbot: QtBot, recurrences: int, options: Options) -> GraphView:
     qtbot.waitExposed(view)
     view.show_data(compute(recording, selection, options))
     view.show_selection(selection, {})
-    view.repaint()
+    QApplication.processEvents()  # before its first paint event a window paints nothing
     return view
 
 
@@ -123,7 +124,7 @@ def test_a_thousand_copies_folded(say, qtbot: QtBot) -> None:
         view.show_selection(Selection(1 + turn[0] % 1000, 3), {})
         view.repaint()
 
-    ms = round(median_ms(cursor, 31), 1)
+    cpu, wall = round(median_cpu_ms(cursor, 31), 1), round(median_ms(cursor, 31), 1)
     view.close()
-    say("computation graph, 1,000 copies folded, cursor moved and painted", ms=ms)
-    assert ms < FRAME_MS
+    say("computation graph, 1,000 copies folded, cursor moved and painted", cpu_ms=cpu, ms=wall)
+    assert cpu < FRAME_MS
