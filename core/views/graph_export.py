@@ -11,7 +11,14 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from loopscope.core.graph import edges_of, looped_graph, nodes_of, unrolled_graph
+from loopscope.core.graph import (
+    REPEATED,
+    Node,
+    edges_of,
+    looped_graph,
+    nodes_of,
+    unrolled_graph,
+)
 from loopscope.core.views.graph_cuts import cuts_at
 from loopscope.core.views.graph_data import Data
 
@@ -54,14 +61,21 @@ def export_graph(data: Data) -> nx.DiGraph:
                     "flops": node.flops,
                     "shape": node.shape or None,
                     "formula": node.formula or None,
-                    "cuts": "; ".join(c.text() for c in cuts_at(of.cuts, node, node.recurrence))
-                    or None,
+                    "cuts": _cuts(of, node) or None,
                 }
                 attributes = {key: value for key, value in values.items() if value is not None}
                 whole.add_node(prefix + node.id, **attributes)
             for edge in edges_of(graph):
                 whole.add_edge(prefix + edge.source, prefix + edge.target, kind=edge.kind)
     return whole
+
+
+def _cuts(data: Data, node: Node) -> str:
+    """Cuts at a node; those on the state that leaves a recurrence are at its last node."""
+    cuts = cuts_at(data.cuts, node, node.recurrence)
+    if node.key == [n for n in data.nodes if n.part in REPEATED][-1].key:
+        cuts += tuple(c for c in data.cuts if c.at("end", node.recurrence))
+    return "; ".join(c.text() for c in cuts)
 
 
 def _graphs(data: Data) -> dict[str, nx.DiGraph]:

@@ -14,7 +14,9 @@ import pytest
 from contrasts import DEEP, LOOPED, contrast, run
 from recordings import synthetic_recording
 
+from loopscope.core.interventions.base import END
 from loopscope.core.interventions.layers import SkipLayer
+from loopscope.core.interventions.states import Zero
 from loopscope.core.selection import Selection
 from loopscope.core.views.graph import EXPORTS, Options, compute
 from loopscope.core.views.graph_data import Data
@@ -133,7 +135,8 @@ def test_both_models_read_back_with_the_right_totals(read: str) -> None:
 def test_graphml_carries_provenance_types_and_cuts() -> None:
     recording = run(LOOPED, 2)
     cut = SkipLayer(recurrence=2, last=2, layer=1)
-    recording.info = replace(recording.info, interventions=(cut,))
+    end = Zero(recurrence=1, last=1, layer=END)
+    recording.info = replace(recording.info, interventions=(cut, end))
     data = compute(recording, Selection(1), Options())
     graph = read_graphml(data)
     assert graph.graph["prompt"] == 'a "b"\n\\c <&> �'
@@ -141,6 +144,8 @@ def test_graphml_carries_provenance_types_and_cuts() -> None:
     assert isinstance(graph.nodes["1.loop.block.0"]["parameters"], int)
     assert "skip the layer" in graph.nodes["1.unrolled.block.1@2"]["cuts"]
     assert "cuts" not in graph.nodes["1.unrolled.block.1@1"]
+    norms = [graph.nodes[f"1.unrolled.closing norm@{r}"] for r in (1, 2)]
+    assert ["set to zero" in norm.get("cuts", "") for norm in norms] == [True, False]
     assert nx.is_directed_acyclic_graph(
         graph.subgraph(n for n in graph if n.startswith("1.unrolled"))
     )
