@@ -329,7 +329,9 @@ def interventions_of(options: Namespace) -> tuple[Intervention, ...]:
 
 def _formats(text: str) -> tuple[str, ...]:
     formats = tuple(part.strip().lower() for part in text.split(",") if part.strip())
-    known = ("pdf", "svg", "png", "csv")
+    from loopscope.app.panels import PANELS
+
+    known = ("pdf", "svg", "png", "csv", *(name for panel in PANELS for name in panel.exports))
     for name in formats:
         if name not in known:
             raise LoopscopeError(f"cannot write '{name}'; --format takes {', '.join(known)}")

@@ -45,7 +45,8 @@ class Exporter:
             )
             return None
         what = "all views" if key is None else BY_KEY[key].title
-        dialog = ExportDialog(what, self._last_choice(), self.window)
+        extra = tuple(name for panel in panels for name in panel.exports)
+        dialog = ExportDialog(what, self._last_choice(), self.window, extra)
         dialog.set_theme(self.window.theme)
         dialog.chosen.connect(lambda choice: self._start(dialog, panels, choice))
         dialog.show()

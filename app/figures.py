@@ -44,6 +44,7 @@ def write_figures(
             panel.draw,
             panel.table,
             panel.compute(recording, selection, options.get(panel.key) or panel.options()),
+            panel.exports,
         )
         for panel in panels
     )

@@ -68,7 +68,11 @@ def build_parser() -> argparse.ArgumentParser:
     _running(figures, recurrences=-1)
     _prompt_set(figures)
     figures.add_argument("-o", "--output", required=True, metavar="DIR")
-    figures.add_argument("--format", default="pdf,svg,png,csv", help="of pdf, svg, png and csv")
+    figures.add_argument(
+        "--format",
+        default="pdf,svg,png,csv",
+        help="of pdf, svg, png and csv; of the computation graph also graphml and dot",
+    )
     figures.add_argument(
         "--page", choices=("one-column", "two-columns", "slide"), default="one-column"
     )

@@ -75,6 +75,14 @@ class Panel:
         return table
 
     @property
+    def exports(self) -> dict[str, Callable[[Any, dict[str, str]], str]]:
+        """Text formats beside CSV that the view can be written in: ``(data, provenance) -> str``.
+
+        By suffix, from ``EXPORTS`` in its core module.
+        """
+        return dict(getattr(self._core(), "EXPORTS", {}))
+
+    @property
     def draw(self) -> Callable[..., None]:
         """``draw(data, figure, page)``, for paper."""
         draw: Callable[..., None] = import_module(f"loopscope.widgets.figures.{self.key}").draw

@@ -18,6 +18,7 @@ from loopscope.core.model import LoopedModel
 from loopscope.core.reading import Report, read_weights
 from loopscope.core.shared import Shared
 from loopscope.core.tokenizer import PromptTokenizer
+from loopscope.core.weight_identity import weight_identity
 
 # A forward on MPS that differs from the CPU's by more than this (float32) is worth a warning.
 MPS_TOLERANCE = 1e-3
@@ -25,7 +26,10 @@ MPS_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """A model that can be stepped, with all that a run has to say about where it came from."""
+    """A model that can be stepped, with all that a run has to say about where it came from.
+
+    weight_identity : digest of each set of weights, by its key in the graph.
+    """
 
     checkpoint: Checkpoint
     model: LoopedModel
@@ -35,6 +39,7 @@ class Loaded:
     weights_hash: str
     warning: str | None = None
     shared: Shared = field(default_factory=Shared)
+    weight_identity: dict[str, str] = field(default_factory=dict)
 
     @property
     def architecture(self) -> Architecture:
@@ -112,7 +117,8 @@ def load_checkpoint(
     warning = None if choice.met else f"running on {choice.device.type}: {choice.reason}"
     if choice.device.type == "mps":
         warning = _compare_with_cpu(model, checkpoint) or warning
-    return Loaded(checkpoint, model, tokenizer, choice, dtype, digest, warning)
+    identity = weight_identity(model)
+    return Loaded(checkpoint, model, tokenizer, choice, dtype, digest, warning, identity)
 
 
 def _assembled(arch: Architecture, weights: dict[str, torch.Tensor]) -> LoopedModel:
@@ -152,7 +158,10 @@ def relooped(loaded: Loaded, first: int, last: int, damping: float) -> Loaded:
     checkpoint = looped_checkpoint(loaded.checkpoint, first, last, damping)
     # Another loop is another model: nothing that was found of the old one holds for it.
     model = _assembled(arch, weights)
-    return replace(loaded, checkpoint=checkpoint, model=model, shared=Shared())
+    identity = weight_identity(model)
+    return replace(
+        loaded, checkpoint=checkpoint, model=model, shared=Shared(), weight_identity=identity
+    )
 
 
 def _check_room(

@@ -225,6 +225,8 @@ class Recording:
         self.float32_error: F32 | None = None
         # Relative change that interventions made, by their index and recurrence; see `acting`.
         self.effects: dict[tuple[int, int], float] = {}
+        # Digest of each set of weights, by its key in the graph; empty where no model was asked.
+        self.weight_identity: dict[str, str] = {}
         # What heavy measures found about this run, by the key of their view.
         self.findings: dict[str, Any] = {}
         # What this run shares with the other runs of its model.

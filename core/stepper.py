@@ -152,6 +152,7 @@ class Stepper:
         )
         self._recording.effects = self._acting.effects
         self._recording.shared = loaded.shared
+        self._recording.weight_identity = loaded.weight_identity
         return self._recording
 
     def _act(self, interventions: tuple[Intervention, ...]) -> None:
@@ -195,6 +196,7 @@ class Stepper:
             if max(every[i].starts_at(n_layers), (r - 1) * n_layers + every[i].layer) < max(at, 0):
                 other._acting.effects[i, r] = change
         other._recording.effects = other._acting.effects
+        other._recording.weight_identity = self.loaded.weight_identity
         other._restore()
         return other
 

@@ -16,3 +16,14 @@ def median_ms(work: Callable[[], object], n: int = 15, warm_up: int = 3) -> floa
         if i >= warm_up:
             times.append((time.perf_counter() - started) * 1e3)
     return statistics.median(times)
+
+
+def median_cpu_ms(work: Callable[[], object], n: int = 15, warm_up: int = 3) -> float:
+    """Median milliseconds of this thread's processor time that ``work`` takes."""
+    times = []
+    for i in range(n + warm_up):
+        started = time.thread_time()
+        work()
+        if i >= warm_up:
+            times.append((time.thread_time() - started) * 1e3)
+    return statistics.median(times)

@@ -5,6 +5,7 @@ Each is a screenshot made by the command line, so that the docs show what the pr
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,53 @@ def of_model(panel: Panel) -> bool:
     return panel.request is not None and panel.request.whose == "model"
 
 
+def shoot_contrast(name: str) -> None:
+    """Save the graph of the bundled model beside that of a deep one with as many layers."""
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    sys.path.insert(0, str(ROOT / "tests"))
+    from models import tiny_checkpoint
+    from PySide6.QtWidgets import QApplication
+
+    from loopscope.core.loading import load
+    from loopscope.core.pairing import Pairing
+    from loopscope.core.selection import Selection
+    from loopscope.core.stepper import Stepper
+    from loopscope.core.training import twin_architecture
+    from loopscope.core.views.beside import Beside, selection_beside
+    from loopscope.core.views.graph import Options, compute_beside
+    from loopscope.widgets.graph import GraphView
+    from loopscope.widgets.palette import LIGHT
+    from loopscope.widgets.theme import apply_theme
+
+    recurrences = 6
+    with tempfile.TemporaryDirectory() as folder:
+        deep = tiny_checkpoint(Path(folder) / "deep", twin_architecture("deep", recurrences))
+        runs = []
+        for path, n in (("bundled:looped", recurrences), (str(deep), 1)):
+            loaded = load(path, "cpu")
+            stepper = Stepper(loaded)
+            stepper.begin(loaded.tokenizer.encode(PROMPT))
+            for _ in range(n):
+                stepper.step()
+            runs.append(stepper.recording)
+    one, other = runs
+    selection = Selection(4, 1)
+    pairing = Pairing(one.info.architecture, other.info.architecture)
+    beside = Beside(other, "deep", pairing, selection_beside(selection, pairing, other))
+    data = compute_beside(one, beside, selection, Options())
+    app = QApplication.instance() or QApplication([])
+    apply_theme(app, LIGHT)
+    view = GraphView()
+    view.resize(1100, 500)
+    view.set_theme(LIGHT)
+    view.show()
+    view.show_data(data)
+    view.show_selection(selection, {})
+    view.grab().save(str(IMAGES / name))
+    view.close()
+    print(name)
+
+
 def main() -> None:
     """Make all of them."""
     IMAGES.mkdir(parents=True, exist_ok=True)
@@ -51,6 +99,7 @@ def main() -> None:
         nested = str(write_checkpoint(Path(folder) / "hrm-text", "hrm_text"))
         shoot("graph-nested.png", *ids[:2], "--recurrences", "2", "--size", "900x760", "--view",
               "graph", "--theme", "light", path=nested)  # fmt: skip
+    shoot_contrast("graph-contrast.png")
 
 
 if __name__ == "__main__":

@@ -134,7 +134,9 @@ class CurvePlot(ClickPlot):
             if len(c.x) == 1 < len(data.curves) and np.isfinite(self._ys[i][0]):
                 ring = pg.mkPen(self.theme.panel, width=1)
                 brush = colour_of(c, self.theme)
-                self._add(pg.ScatterPlotItem(c.x, self._ys[i], size=11, brush=brush, pen=ring), 2)
+                self._add(
+                    pg.ScatterPlotItem(self._xs[i], self._ys[i], size=11, brush=brush, pen=ring), 2
+                )
 
     def _draw_marks(self, data: Curves) -> None:
         for at, name in data.marks:

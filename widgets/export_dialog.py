@@ -26,6 +26,8 @@ from loopscope.widgets.figures.choice import ExportChoice
 from loopscope.widgets.palette import LIGHT, Theme
 
 FORMATS = {"pdf": "PDF", "svg": "SVG", "png": "PNG", "csv": "CSV (the numbers)"}
+# Formats that only some views have.
+EXTRA_FORMATS = {"graphml": "GraphML", "dot": "DOT (Graphviz)"}
 PRESETS = {
     "one column": "one column, 88 mm",
     "two columns": "two columns, 180 mm",
@@ -34,18 +36,24 @@ PRESETS = {
 
 
 class ExportDialog(QDialog):
-    """A window that stays open while the bench goes on; emits `chosen` on Export."""
+    """A window that stays open while the bench goes on; emits `chosen` on Export.
+
+    ``extra`` are the formats beside the usual ones that what is exported can be written in.
+    """
 
     chosen = Signal(object)
     cancel_requested = Signal()
 
-    def __init__(self, what: str, choice: ExportChoice, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, what: str, choice: ExportChoice, parent: QWidget | None = None,
+        extra: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(f"Export {what}")
         self.boxes = {}
         formats = QHBoxLayout()
-        for key, text in FORMATS.items():
+        for key, text in (FORMATS | {k: EXTRA_FORMATS.get(k, k.upper()) for k in extra}).items():
             box = QCheckBox(text)
             box.setChecked(key in choice.formats)
             box.toggled.connect(self._check)

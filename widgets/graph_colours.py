@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loopscope.core.graph import Node
-from loopscope.core.views.graph import Data
+from loopscope.core.views.graph_data import Data
 from loopscope.widgets.palette import WEIGHT_HUES
 
 

@@ -1,14 +1,12 @@
-"""The computation graph of a run: the loop beside its unrolling, and where the run is now."""
+"""The computation graph of a run: the loop beside its unrolling, and beside another model's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from loopscope.core.architecture import Architecture
 from loopscope.core.graph import (
@@ -20,173 +18,14 @@ from loopscope.core.graph import (
     nodes_of,
     unrolled_graph,
 )
+from loopscope.core.inspection import count
 from loopscope.core.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Formula, Table, ViewData, option
-
-F64 = npt.NDArray[np.float64]
-BRANCHES = ("attention", "MLP")
-NO_WRITES = "this run did not keep the norms of what layers wrote"
-
-UNIQUE_DEPTH = Formula(
-    "unique depth", "prelude + L + coda", "layers", "layers with weights of their own"
-)
-EFFECTIVE_DEPTH = Formula(
-    "effective depth", "prelude + R·L + coda", "layers", "layers that run; arXiv 2502.05171"
-)
-PARAMETERS = Formula(
-    "parameters", "Σ entries of each distinct set of weights", "entries", "architecture"
-)
-DEEP_PARAMETERS = Formula(
-    "parameters not shared",
-    "unique − (injection + block + closing norm) + Σ over the copies that run of their entries",
-    "entries",
-    "as if each recurrence had weights of its own",
-)
-FLOPS = Formula(
-    "FLOPs per token",
-    "Σ over what runs of 2 · matrix entries, + 4 T H d_head for each attention",
-    "floating-point operations",
-    "T keys; norms, activations and the embedding look-up are not counted",
-)
-WRITE = Formula(
-    "norm of a write",
-    "‖w‖ of the vector w that attention or the MLP adds to the residual stream",
-    "state units",
-    "euclidean, for each token; Elhage 2021",
-)
-FORMULAS = (UNIQUE_DEPTH, EFFECTIVE_DEPTH, PARAMETERS, DEEP_PARAMETERS, FLOPS, WRITE)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Settings of the computation graph.
-
-    expanded : keys of layers that were opened one by one ("block.0"); set by the view.
-    """
-
-    expand: bool = option(
-        False,
-        "Expand layers",
-        "Show attention and MLP inside each layer of the block, with the norm of what they wrote",
-    )
-    norm_of: Literal["tokens", "token"] = option(
-        "tokens",
-        "Norm of writes",
-        "Of which tokens the norms of attention and MLP writes are shown",
-        labels={"tokens": "mean over shown tokens", "token": "the cursor's token"},
-    )
-    expanded: tuple[str, ...] = field(default=())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Data(ViewData):
-    """What both pictures show. ``C`` copies, ``L`` layers of the block.
-
-    architecture : of the model.  start : how the run started.  n_tokens : ``T``.
-    nodes, edges : the looped graph; copies repeat those of its `REPEATED` parts.
-    hues : index of the colour of each set of weights.
-    n_copies : recurrences drawn: those begun, or the trained number before any run.
-    n_complete : recurrences complete.  layers_done : layers of the block run so far.
-    totals : of the unrolled graph with ``n_copies`` recurrences.
-    norms : float64 ``[C', L, 2]``, norm of what attention and the MLP wrote, state units; NaN for
-        what has not run. ``C'`` is 0 when nothing ran or norms were not kept.
-    norms_of : whose norms, in words.  norm_scale : the largest finite one, or 1.
-    norms_missing : why there are none, or "".
-    """
-
-    architecture: Architecture
-    start: str
-    n_tokens: int
-    nodes: tuple[Node, ...]
-    edges: tuple[Edge, ...]
-    hues: dict[str, int]
-    n_copies: int
-    n_complete: int
-    layers_done: int
-    totals: Totals
-    norms: F64
-    norms_of: str
-    norm_scale: float
-    norms_missing: str
-    options: Options
-
-    @property
-    def n_layers(self) -> int:
-        """Layers of the recurrent block, ``L``."""
-        return self.architecture.n_block
-
-    @property
-    def has_run(self) -> bool:
-        """Whether any layer of the block has run."""
-        return self.layers_done > 0
-
-    @property
-    def now(self) -> tuple[int, int] | None:
-        """(recurrence, layer) that ran last."""
-        if not self.layers_done:
-            return None
-        r, layer = divmod(self.layers_done - 1, self.n_layers)
-        return r + 1, layer
-
-    def ran(self, node: Node, recurrence: int) -> bool:
-        """Whether the copy of ``node`` at ``recurrence`` has run."""
-        if node.key == "closing norm":
-            return recurrence <= self.n_complete
-        return (recurrence - 1) * self.n_layers + node.step < self.layers_done
-
-    def is_expanded(self, node: Node) -> bool:
-        """Whether ``node`` is drawn as attention and MLP."""
-        whole_block = self.options.expand and node.part == "block"
-        return node.kind == "layer" and (whole_block or node.key in self.options.expanded)
-
-    def norm(self, recurrence: int, layer: int, branch: int) -> float:
-        """Norm of what ``branch`` (0 attention, 1 MLP) wrote; NaN when there is none."""
-        if not (1 <= recurrence <= len(self.norms) and 0 <= layer < self.n_layers):
-            return float("nan")
-        return float(self.norms[recurrence - 1, layer, branch])
-
-    @property
-    def node_by_key(self) -> dict[str, Node]:
-        """Nodes of the looped graph by id."""
-        return {n.key: n for n in self.nodes}
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Sizes of one way to draw the model, for people to compare.
-
-    name : of the row.  unique_depth, effective_depth : layers.  parameters : entries.
-    flops : floating-point operations for one token.
-    """
-
-    name: str
-    unique_depth: int
-    effective_depth: int
-    parameters: int
-    flops: int
-
-
-# The columns of `Summary`: heading, its short form, where the number comes from.
-SUMMARY_COLUMNS = (
-    ("unique depth", "unique", UNIQUE_DEPTH),
-    ("effective depth", "effective", EFFECTIVE_DEPTH),
-    ("parameters", "params", PARAMETERS),
-    ("FLOPs per token", "FLOPs", FLOPS),
-)
-
-
-def summary(data: Data) -> tuple[Summary, Summary, Summary]:
-    """Sizes of the loop (one pass), of its unrolling, and of a deep model that shares nothing."""
-    arch, run, t = data.architecture, data.totals, data.n_tokens
-    once = arch.effective_depth(1), arch.n_parameters, arch.flops_per_token(1, t)
-    deep = run.effective_depth, run.effective_depth, run.deep_parameters, run.flops
-    return (
-        Summary("looped, one pass", arch.unique_depth, *once),
-        Summary(f"unrolled × {data.n_copies}", run.unique_depth, run.effective_depth,
-                run.parameters, run.flops),
-        Summary("if nothing were shared", *deep),
-    )  # fmt: skip
+from loopscope.core.views.base import Table
+from loopscope.core.views.beside import Beside
+from loopscope.core.views.graph_cuts import cuts_of
+from loopscope.core.views.graph_data import F64, FORMULAS, NO_WRITES, Contrast, Data, Options
+from loopscope.core.views.graph_export import EXPORTS as EXPORTS
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
@@ -198,27 +37,74 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     copies = begun or arch.trained_recurrences
     start = recording.info.start
     nodes, edges = _looped(arch, t, start)
+    digests = {n.weights: recording.weight_identity.get(n.weights, n.weights) for n in nodes}
     writes = _writes(recording, done)
     norms, words = _norms(writes, recording, selection, options)
-    finite = norms[np.isfinite(norms)]
-    return Data(
-        statement=_statement(arch, done, complete, copies),
+    data = Data(
+        statement="",
         formulas=FORMULAS,
+        name=recording.info.checkpoint,
         architecture=arch,
         start=start,
         n_tokens=t,
         nodes=nodes,
         edges=edges,
-        hues=_hues(nodes),
+        digests={key: digest for key, digest in digests.items() if key},
+        hues={},
         n_copies=copies,
         n_complete=complete,
         layers_done=done,
         totals=_totals(arch, copies, t),
         norms=norms,
         norms_of=words,
-        norm_scale=float(finite.max()) if finite.size and finite.max() > 0 else 1.0,
+        norm_scale=_scale(norms),
         norms_missing=NO_WRITES if writes is None else "",
+        cuts=cuts_of(recording),
         options=options,
+    )
+    return replace(data, statement=_statement(data), hues=_hues(data)[0])
+
+
+def compute_beside(
+    recording: Recording, beside: Beside, selection: Selection, options: Options
+) -> Data:
+    """Contrast two models, aligned by effective depth, or mark the cuts of a branch as well.
+
+    A run of the same model has the same graph, which is drawn once, to the longer of the runs.
+    """
+    one, other = recording.info, beside.recording.info
+    own = compute(recording, selection, options)
+    if (one.weights_hash, one.architecture) == (other.weights_hash, other.architecture):
+        return _with_branch(own, beside)
+    there = compute(beside.recording, beside.selection, options)
+    # Weights that were not at hand are known by their names, which say nothing across models.
+    digests = {k: d if d != k else f"beside: {k}" for k, d in there.digests.items()}
+    there = replace(there, digests=digests)
+    scale = max(_scale(own.norms), _scale(there.norms))
+    hues = _hues(own, there)
+    there = replace(there, hues=hues[1], norm_scale=scale)
+    contrast = Contrast(beside.name, there, beside.pairing, beside.selection)
+    return replace(
+        own,
+        statement=_contrast_statement(own, there),
+        hues=hues[0],
+        norm_scale=scale,
+        contrast=contrast,
+    )
+
+
+def _with_branch(data: Data, beside: Beside) -> Data:
+    """One graph for two runs of one model: the cuts of both, as many copies as the longer has."""
+    arch, marks = data.architecture, cuts_of(beside.recording, beside.name)
+    begun = -(-beside.recording.layers_done // arch.n_block)
+    copies = max(data.n_copies, begun) if data.has_run else begun or data.n_copies
+    words = f"{len(data.cuts) or 'none'} here, {len(marks) or 'none'} in {beside.name}"
+    return replace(
+        data,
+        statement=f"{data.statement} Cuts: {words}.",
+        cuts=data.cuts + tuple(m for m in marks if all(m.cut != own.cut for own in data.cuts)),
+        n_copies=copies,
+        totals=_totals(arch, copies, data.n_tokens),
     )
 
 
@@ -241,13 +127,30 @@ def _totals(arch: Architecture, copies: int, n_keys: int) -> Totals:
     )
 
 
-def _hues(nodes: tuple[Node, ...]) -> dict[str, int]:
-    """Number the sets of weights: layers first, so that they have the plainest colours."""
+def _hues(*models: Data) -> list[dict[str, int]]:
+    """Number the sets of weights of all models by what identifies them; equal ones have one number.
+
+    The first model keeps its colours whatever stands beside it. Its layers come first, so that
+    they have the plainest colours.
+    """
     kinds = ("layer", "injection", "embedding", "head", "norm", "start", "gate")
     parts = ("block", "prelude", "coda")
-    having = [n for n in nodes if n.weights]
-    having.sort(key=lambda n: (kinds.index(n.kind), parts.index(n.part) if n.part in parts else 0))
-    return {key: i for i, key in enumerate(dict.fromkeys(n.weights for n in having))}
+
+    def rank(node: Node) -> tuple[int, int]:
+        return kinds.index(node.kind), parts.index(node.part) if node.part in parts else 0
+
+    having = [
+        data.digests[n.weights]
+        for data in models
+        for n in sorted((n for n in data.nodes if n.weights), key=rank)
+    ]
+    order = {digest: i for i, digest in enumerate(dict.fromkeys(having))}
+    return [{key: order[digest] for key, digest in data.digests.items()} for data in models]
+
+
+def _scale(norms: F64) -> float:
+    finite = norms[np.isfinite(norms)]
+    return float(finite.max()) if finite.size and finite.max() > 0 else 1.0
 
 
 def _writes(recording: Recording, done: int) -> F64 | None:
@@ -283,25 +186,43 @@ def _norms(
     return mean, words
 
 
-def _statement(arch: Architecture, done: int, complete: int, copies: int) -> str:
-    """Say how deep the run is and with how many layers' weights."""
-    unique, effective = arch.unique_depth, arch.effective_depth(copies)
-    if not done:
-        return (
-            f"Nothing has run yet; unrolled to the trained {copies} "
-            f"recurrence{'s' * (copies != 1)}, {unique} layers would run as {effective}."
-        )
-    ran = f"{complete} recurrence{'s' if complete != 1 else ''}"
-    under_way = done - complete * arch.n_block
+def _sets(data: Data) -> str:
+    """Count what runs and the weights it runs with: "4 sets of weights run as 14 layers"."""
+    sets, layers = data.n_sets, data.totals.effective_depth
+    run = ("run" if data.has_run else "would run") + "s" * (data.has_run and sets == 1)
+    return f"{sets} set{'s' * (sets != 1)} of weights {run} as {layers} layer{'s' * (layers != 1)}"
+
+
+def _statement(data: Data) -> str:
+    """Say how deep the run is and with how many sets of weights."""
+    arch, copies = data.architecture, data.n_copies
+    many = f"{copies} recurrence{'s' * (copies != 1)}"
+    if not data.has_run:
+        return f"Nothing has run yet; unrolled to the trained {many}, {_sets(data)}."
+    done = data.n_complete
+    ran = f"{done} recurrence{'s' * (done != 1)}"
+    under_way = data.layers_done - done * arch.n_block
     if under_way:
         ran += f" and {under_way} of {arch.n_block} layers"
-    layers = f"{unique} layers" if unique != 1 else "1 layer"
-    are = "are" if unique != 1 else "is"
-    return f"{ran} run: {layers} with weights {are} {effective} deep when unrolled."
+    return f"{ran} run: {_sets(data)}."
+
+
+def _contrast_statement(one: Data, other: Data) -> str:
+    """Both models in one sentence, with the numbers that tell them apart."""
+    a, b = one.totals, other.totals
+    parameters = f"{count(a.parameters)} against {count(b.parameters)} parameters"
+    if a.parameters == b.parameters:
+        parameters = f"both {count(a.parameters)} parameters"
+    flops = f"{count(a.flops)} against {count(b.flops)} FLOPs per token"
+    if a.flops == b.flops:
+        flops = "same FLOPs"
+    elif count(a.flops) == count(b.flops):
+        flops = f"both about {count(a.flops)} FLOPs per token"
+    return f"{_sets(one)}; beside: {_sets(other)}; {parameters}, {flops}."
 
 
 def table(data: Data) -> Table:
-    """One row for each node of the unrolled graph, in the order they run."""
+    """One row for each node of the unrolled graph, in the order they run; both models' graphs."""
     columns = (
         "node",
         "part",
@@ -311,10 +232,15 @@ def table(data: Data) -> Table:
         "weights",
         "parameters",
         "FLOPs per token",
+        "weights digest",
         f"attention write norm, {data.norms_of} [state units]",
         f"MLP write norm, {data.norms_of} [state units]",
     )
-    return Table(columns, _rows(data))
+    if data.contrast is None:
+        return Table(columns, _rows(data))
+    both = ((data.name, data), (data.contrast.name, data.contrast.data))
+    rows = ((name, *row) for name, of in both for row in _rows(of))
+    return Table(("model", *columns), rows)
 
 
 def _rows(data: Data) -> Iterator[tuple[object, ...]]:
@@ -334,5 +260,6 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
             node.weights,
             node.parameters,
             node.flops,
+            data.digests.get(node.weights, ""),
             *norms,
         )

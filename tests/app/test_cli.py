@@ -138,10 +138,14 @@ def test_figures_leave_out_what_was_not_measured(tmp_path: Path, folder: Path) -
 
     loopscope(
         tmp_path, "figures", str(folder), "--prompt", PROMPT, "--recurrences", "2",
-        "-o", "out", "--format", "csv",
+        "-o", "out", "--format", "csv,graphml",
     )  # fmt: skip
-    written = {p.stem for p in (tmp_path / "out").iterdir()}
+    written = {p.stem for p in (tmp_path / "out").iterdir() if p.suffix == ".csv"}
     assert written == {p.key for p in PANELS if p.request is None or p.request.live}
+    # A format that only one view has is written of that view.
+    (graph,) = (tmp_path / "out").glob("*.graphml")
+    assert graph.stem == "graph"
+    assert PROMPT in graph.read_text()
     assert len(written) < len(PANELS)
 
 

@@ -104,14 +104,16 @@ def test_the_graph_of_a_deep_block_scrolls_and_follows_the_cursor(
     opened(qtbot, window, folder, 1)
     view = window.frames["graph"].view
     assert view.side_bar.isVisibleTo(view)
-    assert view.row >= 16
+    assert view.pixels.row >= 16
     window.bench.select({"layer": 39})
     qtbot.waitUntil(lambda: view.side_bar.value() > view.side_bar.maximum() * 0.8)
     view.setFocus()
     for _ in range(39):
         QTest.keyClick(view, Qt.Key.Key_Up)
     qtbot.waitUntil(lambda: window.bench.selection.layer == 0)
-    qtbot.waitUntil(lambda: view.side_bar.value() == 0 or view.side_bar.value() < view.room)
+    qtbot.waitUntil(
+        lambda: view.side_bar.value() == 0 or view.side_bar.value() < view.pixels.viewport
+    )
     assert json.loads((folder / "config.json").read_text())["num_hidden_layers"] == 40
 
 

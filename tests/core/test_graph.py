@@ -15,7 +15,8 @@ from loopscope.core.architecture import Architecture, parameter_shapes
 from loopscope.core.graph import edges_of, looped_graph, nodes_of, totals, unrolled_graph
 from loopscope.core.recording import Capture, LayerState
 from loopscope.core.selection import Selection
-from loopscope.core.views.graph import Options, compute, summary, table
+from loopscope.core.views.graph import Options, compute, table
+from loopscope.core.views.graph_data import summary
 
 CHOICES = list(product(("concat", "add", "none"), (True, False), (True, False)))
 
@@ -167,7 +168,10 @@ def test_before_any_run_it_unrolls_to_the_trained_count() -> None:
     assert data.n_copies == 12
     assert not data.has_run
     assert data.now is None
-    assert data.statement.startswith("Nothing has run yet; unrolled to the trained 12")
+    assert data.statement == (
+        "Nothing has run yet; unrolled to the trained 12 recurrences, "
+        "4 sets of weights would run as 26 layers."
+    )
     assert not any(data.ran(node, 1) for node in data.nodes)
 
 
@@ -222,7 +226,7 @@ def test_the_table_has_a_row_for_each_node_of_the_unrolling() -> None:
     assert [(row[2], row[3], row[4]) for row in layers[:3]] == [(1, 0, 1), (1, 1, 2), (2, 0, 3)]
     writes = recording.writes
     assert writes is not None
-    assert layers[2][8] == pytest.approx(writes[1, 0, :, 0].astype(float).mean(), rel=1e-12)
+    assert layers[2][9] == pytest.approx(writes[1, 0, :, 0].astype(float).mean(), rel=1e-12)
 
 
 def test_expanding_one_layer_or_the_block() -> None:

@@ -145,3 +145,26 @@ def test_export_all_goes_on_after_a_failure_and_can_be_stopped(tmp_path: Path) -
     )  # fmt: skip
     assert stopped.cancelled
     assert not stopped.written
+
+
+def test_a_view_is_written_in_formats_of_its_own_and_only_that_view(tmp_path: Path) -> None:
+    panel = BY_KEY["graph"]
+    recording = synthetic_recording()
+    data = panel.compute(recording, Selection(recurrence=12), panel.options())
+    items = [
+        ExportItem(panel.key, panel.title, panel.draw, panel.table, data, panel.exports),
+        item("settling"),
+    ]
+    formats = ("csv", "graphml", "dot")
+    report = export_all(items, tmp_path, formats, page=Page(), dpi=72, provenance=PROVENANCE)
+    assert sorted(p.name for p in report.written) == [
+        "graph.csv", "graph.dot", "graph.graphml", "settling.csv",
+    ]  # fmt: skip
+    assert not report.failures
+    assert "ab" * 32 in (tmp_path / "graph.dot").read_text()
+    root = ElementTree.parse(tmp_path / "graph.graphml").getroot()
+    assert root.tag == "{http://graphml.graphdrawing.org/xmlns}graphml"
+    report = export_all(items[1:], tmp_path, ("dot",), page=Page(), dpi=72, provenance=PROVENANCE)
+    assert report.failures == ("nothing that is exported can be written as '.dot'",)
+    with pytest.raises(ExportError, match="use .pdf, .svg, .png, .csv$"):
+        export(items[1], tmp_path / "x.dot", page=Page(), dpi=72, provenance=PROVENANCE)

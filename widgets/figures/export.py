@@ -7,7 +7,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,17 @@ class ExportError(LoopscopeError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExportItem:
-    """One view to export: how it is drawn, its numbers and its data."""
+    """One view to export: how it is drawn, its numbers and its data.
+
+    exports : by suffix, how it is written in formats of its own, ``(data, provenance) -> str``.
+    """
 
     key: str
     title: str
     draw: Callable[..., None]
     table: Callable[[Any], Table]
     data: Any
+    exports: dict[str, Callable[[Any, dict[str, str]], str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +54,14 @@ class ExportReport:
 def export(
     item: ExportItem, path: Path, *, page: Page, dpi: int, provenance: dict[str, str]
 ) -> Path:
-    """Write one file; its suffix (.pdf, .svg, .png or .csv) says what.
+    """Write one file; its suffix (.pdf, .svg, .png, .csv or one of the view's own) says what.
 
     The file is written beside its final name and moved there when it is whole. Raises
     `ExportError`; then nothing stands under the final name that was not there before.
     """
     suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in FORMATS:
-        known = ", ".join("." + f for f in FORMATS)
+    if suffix not in FORMATS and suffix not in item.exports:
+        known = ", ".join("." + f for f in (*FORMATS, *item.exports))
         raise ExportError(f"cannot export '{path.name}'; use {known}")
     part = None
     try:
@@ -66,6 +70,8 @@ def export(
         part = Path(name)
         if suffix == "csv":
             _write_csv(item, part, provenance)
+        elif suffix in item.exports:
+            part.write_text(item.exports[suffix](item.data, provenance), encoding="utf-8")
         else:
             _write_figure(item, part, suffix, page, dpi, provenance)
         umask = os.umask(0)
@@ -146,9 +152,19 @@ def export_all(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"cannot make the folder {folder}: {_cause(error)}") from None
-    jobs = [(item, folder / f"{item.key}.{suffix}") for item in items for suffix in formats]
+    # A format that only some views have is written of those.
+    jobs = [
+        (item, folder / f"{item.key}.{suffix}")
+        for item in items
+        for suffix in formats
+        if suffix in FORMATS or suffix in item.exports
+    ]
     written: list[Path] = []
-    failures: list[str] = []
+    failures = [
+        f"nothing that is exported can be written as '.{suffix}'"
+        for suffix in formats
+        if suffix not in FORMATS and not any(path.suffix == f".{suffix}" for _, path in jobs)
+    ]
     for i, (item, path) in enumerate(jobs):
         if cancelled():
             return ExportReport(tuple(written), tuple(failures), cancelled=True)

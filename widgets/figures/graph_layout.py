@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loopscope.core.graph import REPEATED, Node
-from loopscope.core.views.graph import Data
+from loopscope.core.views.graph_data import Data
 
 # Heights relative to that of a layer.
 _HEIGHTS = {"embedding": 0.85, "injection": 0.85, "norm": 0.75, "head": 0.85}
 _BRANCH, _GAP, _TURN = 0.85, 0.5, 0.45
 _SHORT = {"embedding": "embed", "closing norm": "norm", "final norm": "norm", "adapter": "cat"}
+
+
+Parts = tuple[list[tuple[Node, bool]], list[tuple[Node, bool]], list[tuple[Node, bool]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,30 +156,42 @@ class Layout:
 
 def short_label(node: Node) -> str:
     """A label for a narrow box."""
-    return _SHORT.get(node.label, node.label)
+    return _SHORT.get(node.label, node.label).replace("prelude ", "pre ")
 
 
-def lay_out(data: Data, width: float, height: float, sizes: Sizes, n: int) -> Layout:
-    """Fit the rows into ``height`` and ``n`` columns into ``width``."""
+def looped_parts(data: Data) -> Parts:
+    """Rows of a loop and its unrolling, and which of them are opened."""
     shown = [(x, data.is_expanded(x)) for x in data.nodes if x.kind != "start"]
+    repeated = [at for at in shown if at[0].part in REPEATED]
+    first = shown.index(repeated[0])
+    return shown[:first], repeated, shown[first + len(repeated) :]
+
+
+def lay_out(parts: Parts, width: float, height: float, sizes: Sizes, n: int) -> Layout:
+    """Fit the rows of what runs before, again and after into ``height``, ``n`` columns into width.
+
+    ``parts`` are three lists of nodes, each with whether it is opened.
+    """
+    shown = [at for part in parts for at in part]
     units = [_HEIGHTS.get(x.kind, 1.0) + (2 * _BRANCH if o else 0) for x, o in shown]
     gaps = _GAP * (len(shown) - 1) + _TURN
     # The recurrences' numbers stand between the bus of e and the block.
     unit = (height - sizes.numbers) / (sum(units) + gaps)
     unit = min(max(unit, sizes.unit[0]), sizes.unit[1])
-    parts: tuple[list[Row], list[Row], list[Row]] = ([], [], [])
+    rows: tuple[list[Row], list[Row], list[Row]] = ([], [], [])
     y, bus, turn = 0.0, 0.0, 0.0
-    for (node, is_open), high in zip(shown, units, strict=True):
-        repeated = node.part in REPEATED
-        if repeated and not parts[1]:
+    heights = iter(units)
+    for which, part in enumerate(parts):
+        if which == 1:
             bus = y - 0.5 * _GAP * unit
             y += sizes.numbers
-        if parts[1] and not repeated and not parts[2]:
+        if which == 2:
             turn = y - 0.25 * _GAP * unit
             y += _TURN * unit
-        part = parts[1] if repeated else parts[2] if parts[1] else parts[0]
-        part.append(Row(node, y, high * unit, is_open))
-        y += (high + _GAP) * unit
+        for node, is_open in part:
+            high = next(heights)
+            rows[which].append(Row(node, y, high * unit, is_open))
+            y += (high + _GAP) * unit
     left = sizes.start + sizes.looped + 1.65 * sizes.gap
     # The last column's nodes that run once are wider than its copies.
     room = width - left - sizes.start + 0.9 * sizes.gap
@@ -184,7 +199,7 @@ def lay_out(data: Data, width: float, height: float, sizes: Sizes, n: int) -> La
     pitch = min(max(room / n, sizes.pitch[0]), sizes.pitch[1])
     copy_width = pitch - sizes.gap
     return Layout(
-        tuple(parts[0]), tuple(parts[1]), tuple(parts[2]), (sizes.start, sizes.looped), left,
+        tuple(rows[0]), tuple(rows[1]), tuple(rows[2]), (sizes.start, sizes.looped), left,
         left + sizes.start + copy_width / 2, pitch, copy_width, n, bus, turn, unit,
         min(0.42 * unit, sizes.start * 0.38), y - _GAP * unit, width + 1,
     )  # fmt: skip

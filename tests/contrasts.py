@@ -1,0 +1,41 @@
+"""Two runs side by side, of architectures alone: their numbers are of no model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from recordings import synthetic_recording
+
+from loopscope.core.architecture import Architecture
+from loopscope.core.pairing import Pairing
+from loopscope.core.recording import Recording
+from loopscope.core.selection import Selection
+from loopscope.core.training import twin_architecture
+from loopscope.core.views.beside import Beside, selection_beside
+from loopscope.core.views.graph import Options, compute_beside
+from loopscope.core.views.graph_data import Data
+
+LOOPED = twin_architecture("looped", 6, d_model=16)
+DEEP = twin_architecture("deep", 6, d_model=16)
+# The same fourteen layers, all of them in the block.
+BLOCK_ONLY = replace(DEEP, n_prelude=0, n_block=14, n_coda=0)
+
+
+def run(arch: Architecture, recurrences: int, **identity: str) -> Recording:
+    """A run of an architecture, without its numbers."""
+    like = synthetic_recording(recurrences=recurrences, n_block=arch.n_block)
+    like.info = replace(
+        like.info, architecture=arch, checkpoint=arch.family, weights_hash=str(hash(arch))
+    )
+    like.weight_identity = identity
+    return like
+
+
+def contrast(
+    one: Recording, other: Recording, selection: Selection | None = None,
+    options: Options | None = None, pace: str = "depth",
+) -> Data:  # fmt: skip
+    selection = selection or Selection(1)
+    pairing = Pairing(one.info.architecture, other.info.architecture, pace)  # type: ignore[arg-type]
+    beside = Beside(other, "beside", pairing, selection_beside(selection, pairing, other))
+    return compute_beside(one, beside, selection, options or Options())
