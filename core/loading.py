@@ -118,7 +118,9 @@ def load_checkpoint(
     if choice.device.type == "mps":
         warning = _compare_with_cpu(model, checkpoint) or warning
     identity = weight_identity(model)
-    return Loaded(checkpoint, model, tokenizer, choice, dtype, digest, warning, identity)
+    return Loaded(
+        checkpoint, model, tokenizer, choice, dtype, digest, warning, weight_identity=identity
+    )
 
 
 def _assembled(arch: Architecture, weights: dict[str, torch.Tensor]) -> LoopedModel:

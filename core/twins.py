@@ -16,7 +16,7 @@ from loopscope.core.twin_results import KINDS, NAMES, Kind
 
 D_MODEL, N_LETTERS, HOPS = 48, 6, 3
 TRAINED_RECURRENCES = 10
-STEPS = 9000
+STEPS = 16_000
 # Passes that the last answer takes: recurrences of the looped model, as deep as the deep one is.
 PASSES: dict[Kind, int] = {"looped": 0, "deep": HOPS, "shallow": 1}
 
