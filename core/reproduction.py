@@ -18,7 +18,8 @@ from loopscope.core.evaluation import evaluate_hops
 from loopscope.core.loading import Loaded
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.measures.settling import relative_floor, settling_class
+from loopscope.core.measures.settling import relative_floor
+from loopscope.core.measures.settling_classes import settling_class
 from loopscope.core.measures.stability import leading_eigenvalues
 from loopscope.core.measures.stages import repeat_correlation
 from loopscope.core.recording import Capture, Recording
