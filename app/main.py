@@ -46,6 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     window.add_argument(
         "--measure", action="store_true", help="make the measurement of --view for the screenshot"
     )
+    window.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of --view"
+    )
 
     inspect = commands.add_parser("inspect", help="say what a folder is, from its headers alone")
     inspect.add_argument("path")

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from models import plain_forward, random_model, tiny_checkpoint
 
+from loopscope.core.errors import LoopscopeError
+
 ROOT = Path(__file__).parents[2]
 PROMPT = "ab bc ca ? 2 : a b c"
 
@@ -192,3 +194,22 @@ def test_ctrl_c_is_130(tmp_path: Path, folder: Path) -> None:
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert not (tmp_path / "t.npz").exists()
+
+
+def test_settings_of_a_view_from_the_command_line() -> None:
+    from loopscope.app.view_options import changed
+    from loopscope.core.views.settling import Options
+
+    options = changed(Options(), ["tolerance=1e-3", "window=5", "per_layer=True", "rules=cosine"])
+    assert (options.tolerance, options.window) == (1e-3, 5)
+    assert (options.per_layer, options.rules) == (True, "cosine")
+    for pair, said in (
+        ("tolerance", "NAME=VALUE"),
+        ("tolerence=1", "perhaps tolerance"),
+        ("tolerance=much", "not a number"),
+        ("tolerance=2", "not between 0 and 1"),
+        ("per_layer=1", "not true or false"),
+        ("rules=mine", "one of loopscope, cosine, distance"),
+    ):
+        with pytest.raises(LoopscopeError, match=said):
+            changed(Options(), [pair])
