@@ -35,6 +35,8 @@ def main() -> None:
         size = "900x620"
         shoot(f"{panel.key}.png", "--recurrences", "20", "--size", size, "--view", panel.key,
               "--theme", "light", *(["--measure"] if panel.request else []))  # fmt: skip
+    shoot("heads-groups.png", "--recurrences", "20", "--size", size, "--view", "heads",
+          "--theme", "light", "--set", "order=group")  # fmt: skip
     ids = ("--token-ids", "5,17,3,60,41,8,2", "--recurrences", "4", "--size", size)
     ouro = str(ROOT / "tests" / "data" / "reference" / "ouro-tiny")
     shoot("readout-exit-gate.png", *ids, "--view", "readout", "--theme", "light", path=ouro)
