@@ -43,7 +43,38 @@ def test_stability_of_the_bundled_model(stepper: Stepper) -> None:
     assert data.kinds[found.points.from_end] == "stable"
     assert f"{found.spectrum.radius:.3g} at recurrence 16" in data.statement
     rows = list(stability.table(data).rows)
-    assert len(rows) == len(found.spectrum.values) + len(data.kinds) + 2
+    # One pair of layers at each point.
+    assert len(rows) == len(found.spectrum.values) + 2 * len(data.kinds) + 2
+    assert all(len(row) == len(stability.table(data).columns) for row in rows)
+
+
+def test_the_points_of_the_cycle_are_the_ends_of_the_runs_layers(stepper: Stepper) -> None:
+    options = stability.Options(starts=2, n_values=2)
+    found = measure_stability(stepper, Selection(), options, job())
+    stepper.recording.findings["stability"] = found
+    data = stability.compute(stepper.recording, Selection(), options)
+    end = found.points.from_end
+    last = stepper.recording.layer_states[-1]
+    assert found.cycles[end] == pytest.approx(last, abs=2e-3 * float(np.abs(last).max()))
+    a, b = last.reshape(2, -1).astype(np.float64)
+    apart = 2 * np.linalg.norm(a - b) / (np.linalg.norm(a) + np.linalg.norm(b))
+    assert data.distances[end, 0, 1] == pytest.approx(apart, rel=1e-3)
+    assert f"the 2 points of its cycle are {apart:.3g} of their norm apart" in data.statement
+    rows = [row for row in stability.table(data).rows if row[0] == "points of the cycle"]
+    assert rows[end][-3:] == (0, 1, data.distances[end, 0, 1])
+
+
+def test_random_starts_are_run_before_they_are_searched_from(stepper: Stepper) -> None:
+    def slow(warm_up: int) -> int:
+        options = stability.Options(starts=6, n_values=1, warm_up=warm_up)
+        found = measure_stability(stepper, Selection(), options, job())
+        assert (found.n_random, found.warm_up) == (3, warm_up)
+        stepper.recording.findings["stability"] = found
+        said = stability.compute(stepper.recording, Selection(), options).statement
+        assert ("(3 random, run for 5 recurrences first)" in said) == (warm_up == 5)
+        return int(found.points.found_by[~found.points.is_fixed].sum())
+
+    assert slow(5) < slow(0)
 
 
 def test_the_spectrum_can_be_taken_at_the_cursor(stepper: Stepper) -> None:
