@@ -34,6 +34,7 @@ RATE = Formula(
     "Loopscope; agrees with the spectral radius within 10 %",
 )
 At = Literal["cursor", "end"]
+Kind = Literal["stable", "unstable", "marginal", "slow point"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Data(ViewData):
     """
 
     found: Stability | None
-    kinds: tuple[str, ...] = ()
+    kinds: tuple[Kind, ...] = ()
     distances: npt.NDArray[np.float64] | None = None
     layer_names: tuple[str, ...] = ()
     missing: str = ""
@@ -151,16 +152,20 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     if not isinstance(found, Stability):
         why = why_not(recording) or NOT_YET
         return Data(why, formulas, None, missing=why)
-    kinds = tuple(
-        _kind(*of) for of in zip(found.points.is_fixed, found.radii, found.margins, strict=True)
-    )
+    kinds = kinds_of(found)
     distances = np.stack([cycle_distances(cycle) for cycle in found.cycles])
     statement = _statement(found, kinds, distances, recording)
     names = recording.info.architecture.layer_names
     return Data(statement, formulas, found, kinds, distances, names)
 
 
-def _kind(fixed: bool, radius: float, margin: float) -> str:
+def kinds_of(found: Stability) -> tuple[Kind, ...]:
+    """What each point found is."""
+    of = zip(found.points.is_fixed, found.radii, found.margins, strict=True)
+    return tuple(_kind(*point) for point in of)
+
+
+def _kind(fixed: bool, radius: float, margin: float) -> Kind:
     """Stable or not, where the residual leaves no doubt."""
     if not fixed:
         return "slow point"
@@ -171,7 +176,7 @@ def _kind(fixed: bool, radius: float, margin: float) -> str:
 
 def _statement(
     found: Stability,
-    kinds: tuple[str, ...],
+    kinds: tuple[Kind, ...],
     distances: npt.NDArray[np.float64],
     recording: Recording,
 ) -> str:

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
-from recordings import synthetic_recording
+from recordings import synthetic_recording, with_findings
 
-from loopscope.core.measures.fixed_points import FixedPoints
-from loopscope.core.measures.stability import Spectrum
 from loopscope.core.selection import Selection
-from loopscope.core.views.stability import NOT_YET, Data, Options, Stability, compute
+from loopscope.core.views.stability import NOT_YET, Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
 from loopscope.widgets.stability import StabilityView
 
 
 def data_of(n_block: int = 3) -> Data:
     """A stable point at the run's end, an unstable one and a slow one."""
-    recording = synthetic_recording(n_block=n_block, tokens=2, d=4)
-    n = 8
-    values = np.array([0.6 + 0.3j, 0.6 - 0.3j, 0.2])
-    spectrum = Spectrum(values, np.ones((3, n), complex), np.array([1e-6, 1e-6, 0.1]), 9, 1e-3)
-    points = FixedPoints(
-        points=np.eye(3, n, dtype=np.float32),
-        q=np.array([1e-12, 1e-11, 0.3]),
-        residual=np.array([1e-7, 2e-6, 0.1]),
-        found_by=np.array([3, 1, 2]),
-        iterations=np.array([1, 30, 200]),
-        from_end=0,
-        tolerance=1e-5,
-        radius=1e-2,
-        n_starts=6,
-    )
-    cycles = np.stack([recording.layer_states[i] for i in (-1, 0, 1)])
-    recording.findings["stability"] = Stability(
-        spectrum, points, cycles, np.array([0.67, 1.4, np.nan]), np.array([1e-6, 1e-6, np.nan]),
-        -0.4, 0.7, 12, 12, n_random=3, warm_up=3,
-    )  # fmt: skip
+    recording = with_findings(synthetic_recording(n_block=n_block, tokens=2, d=4))
     return compute(recording, Selection(), Options())
 
 
