@@ -106,7 +106,7 @@ class Bench(QObject):
             1, thread_name_prefix="loopscope-analysis", initializer=yield_to_the_screen
         )
         self._waiting: list[tuple[Future[Any], Callable[[Future[Any]], None]]] = []
-        self.jobs = Jobs()
+        self.jobs = Jobs(lambda: self.runner.stepping)
         self._job_shown: tuple[int, float] | None = None
         self._findings = 0
         self.comparison = Comparison(self)

@@ -136,12 +136,14 @@ def _classes(recording: Recording, found: _Measured, options: Options) -> tuple[
     names = recording.info.architecture.layer_names
     if options.rules == "loopscope":
         size = tail_length(options.window)
-        ends = recording.states[max(n + 1 - size, 0) : n + 1][:, shown]
-        layers = recording.layer_states[max(n - size, 0) : n][:, :, shown]
+        ends = recording.states[max(n + 1 - size, 0) : n + 1]
+        layers = recording.layer_states[max(n - size, 0) : n]
     else:
         # As in the paper, the initial state is no recurrence.
-        ends = recording.states[max(n + 1 - options.last, 1) : n + 1][:, shown]
-        layers = recording.layer_states[max(n - options.last, 0) : n][:, :, shown]
+        ends = recording.states[max(n + 1 - options.last, 1) : n + 1]
+        layers = recording.layer_states[max(n - options.last, 0) : n]
+    if len(shown) < recording.n_tokens:
+        ends, layers = ends[:, shown], layers[:, :, shown]
     dtype = recording.info.dtype
     of = [Classes("recurrence end", -1, _judge(ends, found.steps, found.norms, options, dtype))]
     if n:
