@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QMouseEvent, QPainter, QResizeEvent
+from PySide6.QtGui import QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from loopscope.core.measures.fixed_points import CYCLE
@@ -15,12 +15,12 @@ from loopscope.core.measures.stability import EIGENVALUE
 from loopscope.core.selection import Selection
 from loopscope.core.views.stability import NOT_YET, Data, Options
 from loopscope.widgets.palette import LIGHT, OKABE_ITO, Theme
+from loopscope.widgets.plot_marks import paint_missing
 from loopscope.widgets.stability_tables import HEADS, NumberTable, cycle_rows, point_rows
 from loopscope.widgets.theme import style_plot
 from loopscope.widgets.view import View
 
 REACH = 14.0
-CENTRE = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
 
 
 class UnitCircle(pg.PlotWidget):
@@ -107,12 +107,7 @@ class UnitCircle(pg.PlotWidget):
     def drawForeground(self, painter: QPainter, rect: QRectF) -> None:
         """Say what is missing while there is nothing to draw."""
         if self.empty_text:
-            painter.save()
-            painter.resetTransform()
-            painter.setPen(QColor(self.theme.muted))
-            area = self.viewport().rect().adjusted(16, 8, -16, -8)
-            painter.drawText(area, CENTRE, self.empty_text)
-            painter.restore()
+            paint_missing(painter, self.viewport(), self.empty_text, self.theme)
 
 
 class StabilityView(View):

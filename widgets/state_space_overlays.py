@@ -16,6 +16,7 @@ from loopscope.widgets.overlay_looks import Look, legend_names, look
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.state_space_items import Line, Marks, layer_marker
 from loopscope.widgets.state_space_legend import Entry
+from loopscope.widgets.theme import on_ground
 
 # Opacity of the paths of other runs: the run's own stay in front, the more so among many.
 FAINT, FAINTER, MANY = 0.65, 0.3, 8
@@ -80,7 +81,7 @@ class OverlayPicture:
         return out
 
     def _pen(self, style: Look, opacity: float) -> object:
-        colour = QColor(style.colour)
+        colour = on_ground(style.colour, self.theme)
         colour.setAlphaF(opacity)
         pen = pg.mkPen(colour, width=2 if style.wide else 1)
         if style.dashed:
@@ -94,7 +95,7 @@ class OverlayPicture:
             if overlay.kind == "segment":
                 continue
             style = look(overlay, self.theme)
-            colour = QColor(style.colour)
+            colour = on_ground(style.colour, self.theme)
             if overlay.kind == "path":
                 out += self._stamp(place[:, -1], "o", 6, colour, None)
                 continue
@@ -124,7 +125,8 @@ class OverlayPicture:
             marker = style.marker or ("dots" if style.dashed else "line")
             if self.by_layer and marker == "D":
                 marker = "o"  # the shapes say which layer
-            out.append(Entry(marker, style.colour, name, style.hollow))
+            colour = on_ground(style.colour, self.theme).name()
+            out.append(Entry(marker, colour, name, style.hollow))
         return out
 
     def hit(
