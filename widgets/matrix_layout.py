@@ -17,6 +17,7 @@ MIN_ROW = 4.0
 # Side columns are left out of a panel narrower than this, or if they leave the cells no room.
 MIN_WIDTH_FOR_SIDE = 420
 MIN_CELLS_BESIDE_SIDE = 100.0
+LEAST_SHARE = 0.4
 GAP = 6.0
 BAR = 10.0
 SCROLL_BAR = 12.0
@@ -161,9 +162,11 @@ def _side_widths(
 ) -> list[float]:
     """Widths of the columns beside the matrix that leave the cells enough of ``room``."""
     widths: list[float] = []
-    for texts in content.side if width >= MIN_WIDTH_FOR_SIDE else ():
+    for i, texts in enumerate(content.side if width >= MIN_WIDTH_FOR_SIDE else ()):
         widths.append(max(wide(text) for text in texts) + 9)
-        if room - sum(widths) - GAP < MIN_CELLS_BESIDE_SIDE:
+        # What goes beyond the dated columns may not take most of the picture.
+        least = MIN_CELLS_BESIDE_SIDE if i < content.dated else LEAST_SHARE * room
+        if room - sum(widths) - GAP < least:
             return widths[:-1]
     return widths
 

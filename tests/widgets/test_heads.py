@@ -141,8 +141,8 @@ def test_statistics_follow_the_cursor(qtbot: QtBot) -> None:
 
 
 def test_statistics_are_hidden_when_narrow_or_not_wanted(qtbot: QtBot) -> None:
-    assert len(shown(qtbot, data_of()).matrix.layout_.side) == 7
-    assert len(shown(qtbot, data_of(), size=(500, 300)).matrix.layout_.side) in (5, 6)
+    assert len(shown(qtbot, data_of()).matrix.layout_.side) == 5
+    assert len(shown(qtbot, data_of(), size=(900, 300)).matrix.layout_.side) == 7
     assert shown(qtbot, data_of(), size=(400, 300)).matrix.layout_.side == ()
     assert shown(qtbot, data_of(Options(statistics=False))).matrix.layout_.side == ()
 
