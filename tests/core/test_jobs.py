@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,11 +22,25 @@ def wait(until, seconds: float = 20) -> None:
         time.sleep(0.001)
 
 
-def test_a_job_waits_at_its_reports_while_a_step_is_made() -> None:
+@pytest.fixture
+def make() -> Iterator[Callable[..., Jobs]]:
+    """Jobs that are closed whatever becomes of the test: a thread would keep the process."""
+    made: list[Jobs] = []
+
+    def make(*steps_first: Callable[[], bool]) -> Jobs:
+        made.append(Jobs(*steps_first))
+        return made[-1]
+
+    yield make
+    for jobs in made:
+        jobs.close()
+
+
+def test_a_job_waits_at_its_reports_while_a_step_is_made(make) -> None:
     stepping = threading.Event()
     stepping.set()
     passed: list[float] = []
-    jobs = Jobs(stepping.is_set)
+    jobs = make(stepping.is_set)
     started = time.monotonic()
 
     def work(job: Job[float]) -> float:
@@ -41,7 +56,6 @@ def test_a_job_waits_at_its_reports_while_a_step_is_made() -> None:
     assert job.progress >= 0.5
     stepping.clear()
     assert job.future.result(timeout=10) >= passed[0]
-    jobs.close()
 
 
 def test_it_goes_on_at_once_when_the_step_is_made() -> None:
@@ -57,8 +71,8 @@ def test_it_goes_on_at_once_when_the_step_is_made() -> None:
     assert time.monotonic() - started < MOST_WAIT
 
 
-def test_a_job_that_waits_can_be_cancelled() -> None:
-    jobs = Jobs(lambda: True)
+def test_a_job_that_waits_can_be_cancelled(make) -> None:
+    jobs = make(lambda: True)
     reached = threading.Event()
 
     def work(job: Job[None]) -> None:
@@ -71,17 +85,15 @@ def test_a_job_that_waits_can_be_cancelled() -> None:
     job.cancel()
     wait(lambda: jobs.current is None)
     assert job.future.cancelled() or isinstance(job.future.exception(), Cancelled)
-    jobs.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a niceness for each thread is Linux's")
-def test_its_thread_is_of_the_lowest_priority() -> None:
-    jobs = Jobs()
+def test_its_thread_is_of_the_lowest_priority(make) -> None:
+    jobs = make()
     job = jobs.submit(
         "work", lambda job: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     )
     assert job.future.result(timeout=10) >= NICENESS
-    jobs.close()
 
 
 def test_the_runner_says_when_it_steps_and_not_while_it_waits_for_its_pace() -> None:

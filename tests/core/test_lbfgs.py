@@ -49,6 +49,22 @@ def test_a_quadratic_is_solved_exactly() -> None:
     np.testing.assert_allclose(found.numpy(), [np.linalg.solve(a, b)] * 3, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_units_of_the_objective_do_not_matter(scale: float) -> None:
+    torch.manual_seed(2)
+    starts = torch.randn(4, 8, dtype=torch.float64)
+    asked: list[int] = []
+
+    def objective(x: Tensor) -> Tensor:
+        asked.append(len(x))
+        return scale * (x.square() * torch.arange(1.0, 9.0)).sum(1)
+
+    found, _ = minimise_rows(objective, starts, arrived=lambda x, f: f < 1e-12 * scale, most=60)
+    assert found.abs().max() < 1e-5
+    # Steps of the wrong length would be doubled or halved at every iteration.
+    assert sum(asked) < 4 * 40
+
+
 def test_a_row_goes_its_way_whatever_the_others_do() -> None:
     torch.manual_seed(1)
     starts = torch.randn(6, 5, dtype=torch.float64)

@@ -375,6 +375,21 @@ def test_classes_of_cached_rows_are_those_of_the_states() -> None:
     )  # fmt: skip
 
 
+def test_the_last_state_counts_after_a_layer_too() -> None:
+    like = synthetic_recording(recurrences=0, n_block=2, tokens=1, d=3, heads=1)
+    path = rotation(5)[:, None].astype(np.float32)
+    for thrown in (False, True):
+        recording = Recording(like.info, path[0], Capture(False, False, False))
+        for i in range(1, R + 1):
+            state = path[i] + np.float32(0.5 * (thrown and i == R))
+            recording.append_layer(LayerState(i, 0, state))
+            recording.append_layer(LayerState(i, 1, path[i]))
+            recording.append_end(path[i], None, None)
+        first = compute(recording, Selection(), Options()).classes[1]
+        assert (first.words() == ("orbit",)) != thrown
+        assert first.of == settling_class(recording.layer_states[:, 0])
+
+
 def test_the_window_and_the_tolerance_change_the_classes() -> None:
     recording = recording_of(contraction(0.7, 20)[:, None])
     step = float(relative_step(recording.states)[-1, 0])
