@@ -68,6 +68,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", True),
     Command("maximise", "Maximise the view", "F11", "View", "Show the view last clicked alone, or all of them again"),
     Command("reset_views", "Show everything in each view", "Ctrl+0", "View", "Undo zooming and panning in every view"),
+    Command("joint_pca", "Joint PCA of the final token (arXiv 2604.11791)", "", "View", "Draw the final token after every layer and recurrence on the components of exactly these states, as the paper does"),
     Command("theme", "Dark or light", "Ctrl+D", "View", "Switch between the dark and the light colours"),
     Command("restore_layout", "Restore the layout", "", "View", "Put every view back where it was at first"),
     Command("palette", "Find a command…", "Ctrl+K", "Help", "Find and run any command by its name"),

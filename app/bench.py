@@ -76,7 +76,7 @@ class Bench(QObject):
         # Where the cursor goes when the run has come that far again, see `_on_run_shown`.
         self._wanted: Selection | None = None
         self._waiting: list[tuple[Future[Any], Callable[[Future[Any]], None]]] = []
-        self.jobs = Jobs()
+        self.jobs = Jobs(lambda: self.runner.stepping)
         self._job_shown: tuple[int, float] | None = None
         self.prompt_set: PromptSet | None = None
         self.beside: Beside | None = None

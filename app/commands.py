@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from loopscope.core.tokenizer import Prompt
 
 
+# What `measure` calls the settling classes.
+CLASSES = "settling_classes"
+
+
 def run_inspect(options: Namespace) -> None:
     """Print the checkpoint card; imports no torch."""
     from loopscope.core.checkpoint import open_checkpoint
@@ -197,17 +201,20 @@ def run_measure(options: Namespace) -> None:
     from loopscope.core.measures.base import measure
     from loopscope.core.measures.registry import MEASURES, find
     from loopscope.core.runner import check_recurrences
+    from loopscope.core.views import settling, settling_data
 
     if options.list:
         for key, what in MEASURES.items():
             print(f"{key:28s}{what.formula.text()}")
+        print(f"{CLASSES:28s}{settling_data.CLASS.text()}")
         return
     if options.path is None or options.recurrences is None:
         raise LoopscopeError("measure needs a PATH, a prompt and --recurrences (or --list)")
     if options.prompt is None and options.token_ids is None and options.prompts is None:
         raise LoopscopeError("measure needs --prompt, --token-ids or --prompts")
-    keys = list(MEASURES) if options.measures == "all" else options.measures.split(",")
-    chosen = [find(key.strip()) for key in keys]
+    keys = [*MEASURES, CLASSES] if options.measures == "all" else options.measures.split(",")
+    asked = [key.strip() for key in keys]
+    chosen = [find(key) for key in asked if key != CLASSES]
     check_recurrences(options.recurrences)
     output = _output_file(options.output, ".json") if options.output else None
     if options.prompts is not None:
@@ -217,7 +224,11 @@ def run_measure(options: Namespace) -> None:
         return
     recording = _run(options).recording
     found = {what.key: measure(recording, what).as_json() for what in chosen}
-    write_json({"run": recording.info.provenance(), "measures": found}, output)
+    document: dict[str, object] = {"run": recording.info.provenance(), "measures": found}
+    if CLASSES in asked:
+        # A verdict on the whole run, not a number at each recurrence.
+        document[CLASSES] = settling.as_json(recording)
+    write_json(document, output)
 
 
 def run_quality(options: Namespace) -> None:

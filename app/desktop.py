@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +85,7 @@ def run_desktop(options: Namespace) -> int:
         try:
             _wait(window, wanted)
             if options.view:
-                _maximise(window, options.view, measure=options.measure)
+                _maximise(window, options.view, options.set, measure=options.measure)
             if demo:
                 _write_demo(window)
             elif screenshot is not None:
@@ -187,16 +188,24 @@ def _wait(window: Window, recurrences: int) -> None:
             raise LoopscopeError("the run did not end within an hour")
 
 
-def _maximise(window: Window, key: str, *, measure: bool = False) -> None:
+def _maximise(
+    window: Window, key: str, settings: Sequence[str], *, measure: Sequence[str] | None = None
+) -> None:
     from loopscope.app.panels import BY_KEY
+    from loopscope.app.view_options import changed
 
-    if key not in BY_KEY:
-        raise LoopscopeError(f"there is no view '{key}'; there are {', '.join(BY_KEY)}")
+    wanted = [] if measure is None else measure or [key]
+    for name in (key, *wanted):
+        if name not in BY_KEY:
+            raise LoopscopeError(f"there is no view '{name}'; there are {', '.join(BY_KEY)}")
     window.maximise(key)
+    options = changed(window.bench.slots[key].options, settings)
+    window.bench.set_options(key, options)
+    window.frames[key].set_options(options)
     recording = window.bench.recording
     assert recording is not None
-    if measure:
-        window.bench.measure(key)
+    for name in wanted:
+        window.measure(name)
     _wait(window, recording.n_recurrences)
 
 

@@ -563,6 +563,11 @@ class Window(QMainWindow):
         for other, frame in self.frames.items():
             frame.set_maximised(other == self.layout_of_views.maximised)
 
+    def measure(self, key: str) -> None:
+        """Make a view's measurement, whether the view has been shown or not."""
+        self._fill_dock(BY_KEY[key])
+        self.bench.measure(key)
+
     def do_maximise(self) -> None:
         """Show the view last clicked alone, or all again."""
         self.maximise(self._last_panel)
@@ -571,6 +576,21 @@ class Window(QMainWindow):
         """Show everything in each view."""
         for slot in self.bench.slots.values():
             slot.view.reset_view()
+
+    def do_joint_pca(self) -> None:
+        """Draw the state space as the source paper does: the final token, layers jointly."""
+        from loopscope.core.views.state_space_data import joint_pca
+
+        key, recording = "state_space", self.bench.recording
+        self._fill_dock(BY_KEY[key])
+        self.docks[key].show()
+        self.docks[key].raise_()
+        options = joint_pca(self.bench.slots[key].options)
+        self.bench.set_options(key, options)
+        self.frames[key].set_options(options)
+        if recording is not None:
+            last = recording.n_tokens - 1
+            self.bench.select({"token": last, "tokens": (last,)})
 
     def do_theme(self) -> None:
         """Switch between dark and light."""

@@ -10,7 +10,11 @@ import torch
 from torch import Tensor
 
 from loopscope.core.dynamics import Map
+from loopscope.core.lbfgs import HISTORY, minimise_rows
 from loopscope.core.measures.fixed_points import F64, FixedPoints
+
+# Steps of past iterations that starts minimised together may hold.
+MOST_BYTES = 256 << 20
 
 
 def search(
@@ -22,14 +26,14 @@ def search(
     max_iterations: int = 200,
     report: Callable[[float], None] = lambda share: None,
 ) -> FixedPoints:
-    """Minimise ``q`` from each start by L-BFGS with a strong Wolfe line search.
+    """Minimise ``q`` from each start by L-BFGS, all starts at once.
 
     Parameters
     ----------
     f
         The map, ``[B, n] -> [B, n]``, differentiable.
     starts
-        ``[K, n]``; each is minimised alone, so that one does not stop the others.
+        ``[K, n]``; they share passes through the map but nothing else (see `lbfgs`).
     tolerance, radius
         See `FixedPoints`.
     max_iterations
@@ -38,13 +42,26 @@ def search(
         Told the share done, often; may raise to cancel.
     """
 
-    def part(i: int) -> Callable[[float], None]:
-        return lambda share: report((i + share) / len(starts))
+    def q(s: Tensor) -> Tensor:
+        half: Tensor = 0.5 * (s - f(s)).square().sum(1)
+        return half
 
-    ends = [
-        _minimise(f, starts[i : i + 1], tolerance, max_iterations, part(i))
-        for i in range(len(starts))
-    ]
+    def arrived(s: Tensor, value: Tensor) -> Tensor:
+        good: Tensor = (2 * value).sqrt() <= tolerance / 10 * s.norm(dim=1)
+        return good
+
+    # The history of a step is what takes memory.
+    at_once = max(1, MOST_BYTES // max(2 * HISTORY * starts[:1].nbytes, 1))
+    ends: list[_End] = []
+    for first in range(0, len(starts), at_once):
+        part = starts[first : first + at_once]
+
+        def told(share: float, first: int = first, n: int = len(part)) -> None:
+            report((first + n * share) / len(starts))
+
+        points, taken = minimise_rows(q, part, arrived=arrived, most=max_iterations, report=told)
+        pairs = zip(points, taken.tolist(), strict=True)
+        ends += [_judge(f, s[None], n) for s, n in pairs]
     return _distinct(ends, tolerance, radius)
 
 
@@ -54,45 +71,6 @@ class _End:
     q: float
     residual: float
     iterations: int
-
-
-def _minimise(
-    f: Map, start: Tensor, tolerance: float, most: int, report: Callable[[float], None]
-) -> _End:
-    s = start.detach().clone().requires_grad_(True)
-    # Chunks, so that it can be told of progress and be cancelled; the history is kept across.
-    chunk = 5
-    optimizer = torch.optim.LBFGS(
-        [s],
-        max_iter=chunk,
-        history_size=20,
-        tolerance_grad=0,
-        tolerance_change=0,
-        line_search_fn="strong_wolfe",
-    )
-
-    done, best = 0, _judge(f, s, 0)
-
-    def closure() -> Tensor:
-        # Here, not only after a chunk: one chunk of a large model takes long to cancel.
-        report(min(done / most, 1.0))
-        optimizer.zero_grad()
-        q = 0.5 * (s - f(s)).square().sum()
-        torch.autograd.backward(q)
-        return q
-
-    while done < most and best.residual > tolerance / 10:
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
-        done += chunk
-        now = _judge(f, s, done)
-        if not np.isfinite(now.q):
-            break
-        if now.q > best.q * 0.999:  # it has come as far as float32 lets it
-            best = min(now, best, key=lambda end: end.q)
-            break
-        best = now
-    report(1.0)
-    return best
 
 
 def _judge(f: Map, s: Tensor, iterations: int) -> _End:

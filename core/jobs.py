@@ -1,11 +1,13 @@
 """Measurements that take long: one at a time in a thread of their own, with progress and Cancel.
 
-Stepping goes on meanwhile: the model is only read, and torch lets other threads run.
+Stepping goes on meanwhile: the model is only read, and torch lets other threads run. It also goes
+first: the thread has a lower priority, and a job waits at its reports while a step is made.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,6 +15,11 @@ from typing import Any, Generic, TypeVar
 
 from loopscope.core.errors import Cancelled
 from loopscope.core.runner import yield_to_the_screen
+
+# Below the runner's priority, which is below the screen's.
+NICENESS = 15
+# Seconds that a job waits at a report while steps are made, and how often it looks.
+MOST_WAIT, LOOK = 0.1, 0.002
 
 T = TypeVar("T")
 Work = Callable[["Job[T]"], T]
@@ -23,9 +30,14 @@ class Job(Generic[T]):
 
     name : in words, for the progress bar.  progress : 0 to 1.  future : its result.
     beside : the run that stood beside when it was asked for, for what compares two; else None.
+    steps_first : whether something more urgent is under way; the job waits for it at its reports,
+        a little each time, so that endless stepping slows it but does not stop it.
     """
 
-    def __init__(self, name: str, work: Work[T]) -> None:
+    def __init__(
+        self, name: str, work: Work[T], steps_first: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._steps_first = steps_first
         self.name, self.progress = name, 0.0
         self.future: Future[T] = Future()
         self.beside: Any = None
@@ -34,9 +46,12 @@ class Job(Generic[T]):
 
     def report(self, share: float) -> None:
         """Say how much is done; raises `Cancelled` when nobody wants the rest."""
+        self.progress = share
+        ended = time.monotonic() + MOST_WAIT
+        while not self._cancelled and self._steps_first() and time.monotonic() < ended:
+            time.sleep(LOOK)
         if self._cancelled:
             raise Cancelled(f"{self.name}: cancelled")
-        self.progress = share
 
     def cancel(self) -> None:
         """Give it up at its next report."""
@@ -55,9 +70,13 @@ class Job(Generic[T]):
 
 
 class Jobs:
-    """The thread; it starts with the first job. `close` it when done."""
+    """The thread; it starts with the first job. `close` it when done.
 
-    def __init__(self) -> None:
+    ``steps_first`` says whether a step is being made, which jobs give way to.
+    """
+
+    def __init__(self, steps_first: Callable[[], bool] = lambda: False) -> None:
+        self._steps_first = steps_first
         self._condition = threading.Condition()
         self._waiting: deque[Job[Any]] = deque()
         self._current: Job[Any] | None = None
@@ -72,7 +91,7 @@ class Jobs:
 
     def submit(self, name: str, work: Work[T]) -> Job[T]:
         """Queue ``work(job)``."""
-        job = Job(name, work)
+        job = Job(name, work, self._steps_first)
         with self._condition:
             if self._closing:
                 job.cancel()
@@ -100,7 +119,7 @@ class Jobs:
             self._thread.join()
 
     def _serve(self) -> None:
-        yield_to_the_screen()
+        yield_to_the_screen(NICENESS)
         while True:
             with self._condition:
                 while not (self._waiting or self._closing):

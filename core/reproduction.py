@@ -17,8 +17,10 @@ from loopscope.core.dynamics import RecurrenceMap
 from loopscope.core.evaluation import evaluate_hops
 from loopscope.core.loading import Loaded
 from loopscope.core.measures.base import measure
+from loopscope.core.measures.head_stability import correlate
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.measures.settling import SettlingClass, relative_floor, settling_class
+from loopscope.core.measures.settling import relative_floor
+from loopscope.core.measures.settling_classes import SettlingClass, settling_class
 from loopscope.core.measures.stability import leading_eigenvalues
 from loopscope.core.measures.stages import repeat_correlation
 from loopscope.core.recording import Capture, Recording
@@ -29,8 +31,6 @@ from loopscope.core.tasks.hops import make_batch
 
 F64 = npt.NDArray[np.float64]
 
-# Steps this many rounding floors above it take part in the correlation with heads.
-ABOVE_FLOOR = 30
 # Prompts whose Jacobian is looked at: the spectrum varies little between them.
 N_SPECTRA = 4
 
@@ -141,17 +141,3 @@ def separation(recording: Recording) -> float:
     norm = np.linalg.norm(ends, axis=-1).mean(0)
     apart = [np.linalg.norm(ends[i] - ends[j], axis=-1) / norm for i, j in pairs]
     return float(np.mean(apart))
-
-
-def correlate(steps: F64, changes: F64, floor: float) -> tuple[float, int]:
-    """Pearson's r between log step and log head change over (recurrence, layer), and its n.
-
-    ``[R, L]`` each. Points within `ABOVE_FLOOR` rounding floors are left out: both measures end
-    in noise there, which would correlate too. NaN with fewer than 3 points.
-    """
-    known = np.isfinite(steps) & np.isfinite(changes) & (changes > 0)
-    known &= np.nan_to_num(steps) > ABOVE_FLOOR * floor
-    n = int(known.sum())
-    if n < 3:
-        return float("nan"), n
-    return float(np.corrcoef(np.log(steps[known]), np.log(changes[known]))[0, 1]), n

@@ -121,7 +121,7 @@ class Runner:
         self._period = 0.0
         self._until: Callable[[Recording], str | None] | None = None
         self._cancel_loading = False
-        self._closing = self._busy = False
+        self._closing = self._busy = self._waiting_out = False
         self._thread = threading.Thread(target=self._work, name="loopscope-runner")
 
     # ---- what anyone may ask; none of it waits ----
@@ -156,6 +156,11 @@ class Runner:
         with self._condition:
             waiting = self._status.phase in (Phase.EMPTY, Phase.READY, Phase.CLOSED)
             return waiting and not self._busy and not self._has_work()
+
+    @property
+    def stepping(self) -> bool:
+        """Whether a recurrence is being made now, not only waited for at the pace of play."""
+        return self._status.phase is Phase.STEPPING and not self._waiting_out
 
     def open(
         self,
@@ -481,6 +486,13 @@ class Runner:
             self._set(**changes)
 
     def _wait_out(self, until: float) -> None:
+        self._waiting_out = True
+        try:
+            self._sleep(until)
+        finally:
+            self._waiting_out = False
+
+    def _sleep(self, until: float) -> None:
         with self._condition:
             while (left := until - time.monotonic()) > 0:
                 if self._closing or self._layers_left == 0 or self._run_request is not None:
@@ -490,14 +502,14 @@ class Runner:
                 self._condition.wait(left)
 
 
-def yield_to_the_screen() -> None:
+def yield_to_the_screen(niceness: int = 5) -> None:
     """Lower the calling thread's priority, so that a busy machine draws first.
 
     Linux keeps a niceness for each thread; elsewhere this does nothing.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 def check_recurrences(n: int) -> int:

@@ -122,3 +122,52 @@ def _causal(scores: np.ndarray) -> np.ndarray:
     scores = np.where(np.tril(np.ones((t, t), bool)), scores, -np.inf)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     return weights / weights.sum(-1, keepdims=True)
+
+
+def with_findings(recording: Recording) -> Recording:
+    """``recording`` with findings as heavy measures leave them.
+
+    A stable point at the end, an unstable one, a slow one; a complex pair and a real mode; one
+    other start.
+    """
+    from loopscope.core.measures.fixed_points import FixedPoints
+    from loopscope.core.measures.stability import Spectrum
+    from loopscope.core.views.paths import Paths
+    from loopscope.core.views.stability import Stability
+
+    rng = np.random.default_rng(7)
+    states, n = recording.states, recording.states[0].size
+    points = np.stack([states[-1], states[-1] + 1, states[0] - 1]).reshape(3, n)
+    pair = rng.normal(size=n) + 1j * rng.normal(size=n)
+    vectors = np.stack([pair, pair.conj(), rng.normal(size=n) + 0j])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    recording.findings["stability"] = Stability(
+        spectrum=Spectrum(
+            np.array([0.6 + 0.3j, 0.6 - 0.3j, 0.5]), vectors, np.full(3, 1e-6), 9, 1e-3
+        ),
+        points=FixedPoints(
+            points=points.astype(np.float32),
+            q=np.array([1e-12, 1e-11, 0.3]),
+            residual=np.array([1e-7, 2e-6, 0.1]),
+            found_by=np.array([3, 1, 2]),
+            iterations=np.array([1, 30, 200]),
+            from_end=0,
+            tolerance=1e-5,
+            radius=1e-2,
+            n_starts=6,
+        ),
+        cycles=np.stack([recording.layer_states[i] for i in (-1, 0, 1)]),
+        radii=np.array([0.67, 1.4, np.nan]),
+        margins=np.array([1e-6, 1e-6, np.nan]),
+        lyapunov=-0.4,
+        rate=0.7,
+        recurrence=recording.n_recurrences,
+        n_recurrences=recording.n_recurrences,
+        n_random=3,
+        warm_up=3,
+    )
+    other = states + rng.normal(size=states.shape) * 0.5
+    recording.findings["paths"] = Paths(
+        np.stack([states, other.astype(np.float32)]), ("the run (zeros)", "random, seed 1")
+    )
+    return recording

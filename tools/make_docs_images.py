@@ -18,11 +18,11 @@ IMAGES = ROOT / "docs" / "images"
 PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
 
 
-def shoot(name: str, *arguments: str, path: str = "bundled:looped") -> None:
+def shoot(name: str, *arguments: str, path: str = "bundled:looped", prompt: str = PROMPT) -> None:
     """Save one screenshot."""
     command = [sys.executable, "-m", "loopscope.app", "open", path, "--exit", *arguments]
     if path == "bundled:looped":
-        command += ["--prompt", PROMPT]
+        command += ["--prompt", prompt]
     subprocess.run([*command, "--screenshot", str(IMAGES / name)], check=True)
     print(name)
 
@@ -89,6 +89,11 @@ def main() -> None:
         shoot(f"{panel.key}.png", "--recurrences", "20", "--size", size, "--view", panel.key,
               "--theme", "light", *(["--measure"] if panel.request else []),
               *(["--prompts", "bundled:hops"] if of_model(panel) else []))  # fmt: skip
+    shoot("heads-groups.png", "--recurrences", "20", "--size", size, "--view", "heads",
+          "--theme", "light", "--set", "order=group")  # fmt: skip
+    shoot("state_space-beside.png", "--recurrences", "20", "--size", size, "--view", "state_space",
+          "--theme", "light", "--measure", "stability", "paths", prompt="ab bc ca ? 2 : a b c",
+    )  # fmt: skip
     ids = ("--token-ids", "5,17,3,60,41,8,2", "--recurrences", "4", "--size", size)
     ouro = str(ROOT / "tests" / "data" / "reference" / "ouro-tiny")
     shoot("readout-exit-gate.png", *ids, "--view", "readout", "--theme", "light", path=ouro)

@@ -13,7 +13,8 @@ from loopscope.widgets.click_plot import ClickPlot
 from loopscope.widgets.curve_legend import LINES
 from loopscope.widgets.log_axis import LogAxis, WholeAxis
 from loopscope.widgets.palette import RECURRENCE_MAP, Theme, token_colour
-from loopscope.widgets.theme import sample_map, style_plot
+from loopscope.widgets.plot_marks import PointMarks, log10, paint_missing, set_lines
+from loopscope.widgets.theme import on_ground, sample_map, style_plot
 
 # Pixels within which the pointer is on a point.
 REACH = 30.0
@@ -21,7 +22,6 @@ REACH = 30.0
 GROUPS = 16
 # Curves with intervals that are drawn as bands.
 MOST_BANDS = 12
-CENTRE = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
 
 
 class CurvePlot(ClickPlot):
@@ -42,18 +42,10 @@ class CurvePlot(ClickPlot):
         self._items: list[pg.GraphicsObject] = []
         self._kind: tuple[object, ...] = ()
         plot = self.getPlotItem()
-        self.cursor_line = pg.InfiniteLine(angle=90)
-        self.hover_line = pg.InfiniteLine(angle=90)
         self.chosen = pg.PlotCurveItem(antialias=True)
-        self.dot = pg.ScatterPlotItem(size=9)
-        for z, item in (
-            (-2, self.hover_line),
-            (-1, self.cursor_line),
-            (20, self.chosen),
-            (21, self.dot),
-        ):
-            item.setZValue(z)
-            plot.addItem(item, ignoreBounds=True)
+        self.chosen.setZValue(20)
+        plot.addItem(self.chosen, ignoreBounds=True)
+        self.marks = PointMarks(plot)
         self.show_empty("")
 
     # ---- what is shown ----
@@ -121,7 +113,7 @@ class CurvePlot(ClickPlot):
             summary = len(members) == 1 and data.curves[members[0]].role == "only"
             width = 2 if few_points or (summary and points < 1000) else 1
             item = pg.PlotCurveItem(antialias=True, pen=pg.mkPen(colour, width=width, style=style))
-            _set_joined(item, [(self._xs[i], self._ys[i]) for i in members])
+            set_lines(item, [(self._xs[i], self._ys[i]) for i in members])
             self._add(item, 0)
             few = [(self._xs[i], self._ys[i]) for i in members if len(self._xs[i]) <= 16]
             if few and not many:
@@ -180,20 +172,18 @@ class CurvePlot(ClickPlot):
         self, cursor: float | None, hover: float | None, point: tuple[int, int] | None
     ) -> None:
         """Put the cursor's line and the hover line, and the accent on one curve's point."""
-        for line, at in ((self.cursor_line, cursor), (self.hover_line, hover)):
-            line.setVisible(at is not None)
-            if at is not None:
-                line.setValue(at)
+        self.marks.put_cursor(cursor)
+        self.marks.put_hover(hover)
         self.chosen.setData([], [])
-        self.dot.setData([], [])
+        self.marks.put_dot()
         if self.data is None or point is None:
             return
         curve, index = point
         c = self.data.curves[curve]
         self.chosen.setPen(pg.mkPen(colour_of(c, self.theme), width=3))
-        _set_joined(self.chosen, [(self._xs[curve], self._ys[curve])])
-        if 0 <= index < len(c.x) and np.isfinite(self._ys[curve][index]):
-            self.dot.setData([self._xs[curve][index]], [self._ys[curve][index]])
+        set_lines(self.chosen, [(self._xs[curve], self._ys[curve])])
+        if 0 <= index < len(c.x):
+            self.marks.put_dot(float(self._xs[curve][index]), float(self._ys[curve][index]))
 
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours; curves without a colour of their own are drawn again."""
@@ -201,10 +191,7 @@ class CurvePlot(ClickPlot):
         self.theme = theme
         self.setBackground(theme.panel)
         style_plot(self.getPlotItem(), theme)
-        self.cursor_line.setPen(pg.mkPen(theme.accent, width=1))
-        self.hover_line.setPen(pg.mkPen(theme.hover, width=1))
-        self.dot.setPen(pg.mkPen(theme.panel, width=1))
-        self.dot.setBrush(pg.mkBrush(theme.accent))
+        self.marks.set_theme(theme)
         if again and self.data is not None:
             self.show_data(self.data)
 
@@ -240,14 +227,7 @@ class CurvePlot(ClickPlot):
     def drawForeground(self, painter: QPainter, rect: QRectF) -> None:
         """Say what is missing while there is nothing to draw."""
         if self.data is None:
-            painter.save()
-            painter.resetTransform()
-            painter.setPen(QColor(self.theme.muted))
-            painter.setFont(self.font())
-            painter.drawText(
-                self.viewport().rect().adjusted(16, 8, -16, -8), CENTRE, self.empty_text
-            )
-            painter.restore()
+            paint_missing(painter, self.viewport(), self.empty_text, self.theme)
 
 
 def colour_of(curve: Curve, theme: Theme) -> str:
@@ -261,15 +241,12 @@ def colour_of(curve: Curve, theme: Theme) -> str:
         # The palest end of the map is lost on white.
         rgba = sample_map(RECURRENCE_MAP, np.array(0.92 * step))
         return QColor(*rgba.tolist()).name()
-    return token_colour(curve.index)
+    return on_ground(token_colour(curve.index), theme).name()
 
 
 def shown(values: np.ndarray, log: bool) -> np.ndarray:
     """What is plotted: the values, or log10 of those above 0; NaN where there is none."""
-    values = np.asarray(values, dtype=float)
-    if log:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = np.log10(np.where(values > 0, values, np.nan))
+    values = log10(values) if log else np.asarray(values, dtype=float)
     return np.where(np.isfinite(values), values, np.nan)
 
 
@@ -277,17 +254,3 @@ def _range(parts: list[np.ndarray]) -> tuple[float, float]:
     flat = np.concatenate(parts) if parts else np.zeros(0)
     flat = flat[np.isfinite(flat)]
     return (float(flat.min()), float(flat.max())) if len(flat) else (0.0, 1.0)
-
-
-def _set_joined(item: pg.PlotCurveItem, lines: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Set several lines on one item, broken between them and at NaN."""
-    x, y = (np.concatenate(v).astype(float) for v in zip(*lines, strict=True))
-    known = np.isfinite(y) & np.isfinite(x)
-    connect = known.copy()
-    connect[:-1] &= known[1:]
-    ends = np.cumsum([len(line[0]) for line in lines]) - 1
-    connect[ends[ends >= 0]] = False
-    if not known.any():
-        item.setData([], [])
-        return
-    item.setData(np.where(known, x, 0.0), np.where(known, y, 0.0), connect=connect.astype(np.int32))

@@ -7,6 +7,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QWidget
 
+from loopscope.core.measures.head_groups import GROUP
+from loopscope.core.measures.head_stability import RANKS, STABLE_SINCE, WITH_SETTLING
 from loopscope.core.measures.heads import STATISTICS
 from loopscope.core.selection import Selection
 from loopscope.core.views.heads import Data, Options
@@ -14,14 +16,19 @@ from loopscope.widgets.matrix_layout import Content
 from loopscope.widgets.matrix_steps import head_steps
 from loopscope.widgets.matrix_view import MatrixView, measure_bar, value_text
 
-# The statistics beside the matrix: field, header.
+# The numbers beside the matrix: field, header. The last two are of the whole run.
 SIDE = {
     "entropy": "entropy",
     "sink": "sink",
     "previous": "prev.",
     "own": "self",
     "induction": "induct.",
+    "since": "since",
+    "group": "group",
 }
+STATISTIC_KEYS = tuple(SIDE)[:5]
+# Heads of a group that the status line names.
+MOST_NAMED = 8
 
 
 class HeadsView(MatrixView):
@@ -50,7 +57,9 @@ class HeadsView(MatrixView):
             row_labels=data.row_labels,
             column_labels=tuple(map(str, range(1, n + 1))),
             bar=measure_bar(data.measure, data.far),
-            side=tuple(SIDE.values()) if data.show_statistics else (),
+            side=_side(data) if data.show_statistics else (),
+            dated=len(STATISTIC_KEYS),
+            bands=data.row_groups,
             scrolls=True,
             row_strides=head_steps(n_heads),
             number_columns=True,
@@ -98,10 +107,17 @@ class HeadsView(MatrixView):
 
     def _side_text(self, row: int) -> tuple[str, ...]:
         r, data = self._side_recurrence, self.data
-        if not 1 <= r <= len(data.values):
-            return ("–",) * len(SIDE)
-        at = (r - 1, *self._head(row).values())
-        return tuple("–" if v != v else f"{v:.3f}" for v in (self._statistic(k)[at] for k in SIDE))
+        place = self._head(row)
+        texts = ["–"] * len(STATISTIC_KEYS)
+        if 1 <= r <= len(data.values):
+            at = (r - 1, *place.values())
+            values = [self._statistic(k)[at] for k in STATISTIC_KEYS]
+            texts = ["–" if v != v else f"{v:.3f}" for v in values]
+        return (*texts, data.since_text(*place.values()), self._group(row))
+
+    def _group(self, row: int) -> str:
+        groups = self.data.groups
+        return groups.label(int(groups.of[self.data.order[row]]))
 
     def _statistic(self, name: str) -> np.ndarray:
         return getattr(self.data.statistics, name)
@@ -154,6 +170,8 @@ class HeadsView(MatrixView):
 
     def _statistic_text(self, row: int, column: int) -> str:
         key = list(SIDE)[column]
+        if key in ("since", "group"):
+            return self._since_text(row) if key == "since" else self._group_text(row)
         formula, r = STATISTICS[key], self._side_recurrence
         if row < 0 or not 1 <= r <= len(self.data.values):
             return formula.text()
@@ -161,6 +179,46 @@ class HeadsView(MatrixView):
         text = value_text(formula, value, f"head {self.data.row_labels[row]}, recurrence {r}")
         missing = self.data.statistics.induction_missing
         return f"{text} · {missing}" if key == "induction" and missing else text
+
+    def _since_text(self, row: int) -> str:
+        f, options = STABLE_SINCE, self.data.options
+        if row < 0:
+            return f"{f.text()} · {self._correlations()}"
+        place = self._head(row)
+        since, layer = self.data.since_text(**place), place["layer"]
+        settled = int(self.data.stability.layer_since[layer])
+        said = f"since recurrence {settled}" if settled else "not yet"
+        return (
+            f"head {self.data.row_labels[row]} stable since {since}, change below "
+            f"{options.tolerance:g} · its layer settled {said}, step below "
+            f"{options.step_tolerance:g} · {f.formula} · {f.source}"
+        )
+
+    def _correlations(self) -> str:
+        """How stability goes with settling, with formulas, or why that cannot be said."""
+        s = self.data.stability
+        r = f"{s.r:.3f}" if np.isfinite(s.r) else "none"
+        ranks = f"{s.ranks:.3f}" if np.isfinite(s.ranks) else f"none ({s.ranks_missing})"
+        return (
+            f"{WITH_SETTLING.name} {r} (n = {s.n}): {WITH_SETTLING.formula} · "
+            f"{RANKS.name} {ranks} (n = {s.n_ranks}): {RANKS.formula}"
+        )
+
+    def _group_text(self, row: int) -> str:
+        if row < 0:
+            return GROUP.text()
+        data = self.data
+        mine = np.flatnonzero(data.groups.of == data.groups.of[data.order[row]])
+        named = ", ".join(data.head_names[i] for i in mine[:MOST_NAMED])
+        more = f" and {len(mine) - MOST_NAMED} more" if len(mine) > MOST_NAMED else ""
+        return f"group {self._group(row)}: heads {named}{more} · {GROUP.formula} · {GROUP.source}"
+
+
+def _side(data: Data) -> tuple[tuple[str, str], ...]:
+    """Header and widest text of each column."""
+    labels = [data.groups.label(i) for i in range(len(data.groups.names))]
+    widest = {"since": "not yet", "group": max(labels, key=len, default="")}
+    return tuple((header, widest.get(key, "0.0000")) for key, header in SIDE.items())
 
 
 def _short(data: Data) -> str:

@@ -262,6 +262,7 @@ class Matrix(QWidget):
         self._draw_labels(painter, self.content, self.layout_)
         self._draw_cells(painter, self.layout_)
         self._draw_groups(painter, self.content, self.layout_)
+        self._draw_bands(painter, self.content, self.layout_)
         self._draw_side(painter, self.content, self.layout_)
         self._draw_title(painter, self.content, self.layout_)
         self._draw_marks(painter, self.content, self.layout_)
@@ -293,7 +294,7 @@ class Matrix(QWidget):
         _draw_text(painter, below, CENTRE, content.column_title)
         down = max(cells.height(), metrics.horizontalAdvance(content.row_title) + 4)
         down = min(down, self.height() - cells.top())
-        beside = QRectF(where.row_labels.left() - line - 4, cells.top(), line, down)
+        beside = QRectF(where.bands.left() - line - 4, cells.top(), line, down)
         _draw_upright(painter, beside, CENTRE, content.row_title)
 
     def _hatch(self) -> QPixmap:
@@ -392,7 +393,7 @@ class Matrix(QWidget):
         line = painter.fontMetrics().height()
         title = content.title if self.title is None else self.title
         wide = painter.fontMetrics().horizontalAdvance(title) + 4
-        left = max(min(where.row_labels.left() - line, self.width() - wide), 2.0)
+        left = max(min(where.bands.left() - line, self.width() - wide), 2.0)
         painter.setPen(QColor(self.theme.text))
         _draw_text(painter, QRectF(left, 1, self.width() - 2 - left, line), LEFT, title)
 
@@ -428,6 +429,28 @@ class Matrix(QWidget):
                 if cells.top() < y < cells.bottom():
                     painter.drawLine(QPointF(cells.left(), y), QPointF(cells.right(), y))
 
+    def _draw_bands(self, painter: QPainter, content: Content, where: Layout) -> None:
+        """A bracket and the name beside each group of rows, and a line between groups."""
+        cells, metrics = where.cells, painter.fontMetrics()
+        for first, last, name in content.bands:
+            top = max(where.row(first).top(), cells.top())
+            bottom = min(where.row(last).bottom(), cells.bottom())
+            if bottom <= top:
+                continue
+            painter.setPen(QPen(QColor(self.theme.muted), 1.5))
+            x = where.bands.right() - 2
+            painter.drawLine(QPointF(x, top + 1.5), QPointF(x, bottom - 1.5))
+            if first and top > cells.top():
+                painter.setPen(QPen(QColor(self.theme.panel), 2))
+                painter.drawLine(QPointF(cells.left(), top), QPointF(cells.right(), top))
+            room = QRectF(where.bands.left(), top, metrics.height(), bottom - top)
+            # A name that does not fit says its letter, upright where there is room for a line.
+            painter.setPen(QColor(self.theme.text))
+            if metrics.horizontalAdvance(name) <= room.height():
+                _draw_upright(painter, room, CENTRE, name)
+            elif room.height() >= metrics.height() - 2:
+                painter.drawText(room, CENTRE, name.partition(" ")[0])
+
     def _averaged(self, whole: QRectF, ratio: float) -> QImage:
         size = (whole.size() * ratio).toSize()
         keep, smooth = Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode
@@ -438,18 +461,19 @@ class Matrix(QWidget):
             return
         line = painter.fontMetrics().height()
         painter.setPen(QColor(self.theme.muted))
-        for rect, header in zip(where.side, content.side, strict=True):
+        for rect, (header, _) in zip(where.side, content.side, strict=False):
             painter.drawText(
                 QRectF(rect.left(), rect.top() - line - 3, rect.width() - 4, line), RIGHT, header
             )
-        first, last = where.side[0], where.side[-1]
+        first, last = where.side[0], where.side[: content.dated][-1]
         caption = QRectF(first.left(), first.bottom() + 2, last.right() - first.left() - 4, line)
         painter.drawText(caption, RIGHT, self.side_caption)
         painter.setPen(QColor(self.theme.text))
-        painter.setFont(number_font(max(7, painter.font().pointSize())))
+        words, numbers = painter.font(), number_font(max(7, painter.font().pointSize()))
         for row in self._rows_with_numbers(content, where):
             middle = where.row(row).center().y()
             for rect, text in zip(where.side, self.side_text(row), strict=False):
+                painter.setFont(words if text[:1].isalpha() else numbers)
                 box = QRectF(rect.left(), middle - line / 2, rect.width() - 4, line)
                 painter.drawText(box, RIGHT, text)
         painter.setFont(self._label_font())

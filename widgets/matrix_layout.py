@@ -17,6 +17,7 @@ MIN_ROW = 4.0
 # Side columns are left out of a panel narrower than this, or if they leave the cells no room.
 MIN_WIDTH_FOR_SIDE = 420
 MIN_CELLS_BESIDE_SIDE = 100.0
+LEAST_SHARE = 0.4
 GAP = 6.0
 BAR = 10.0
 SCROLL_BAR = 12.0
@@ -35,7 +36,10 @@ class Content:
     """What a matrix shows besides its colours.
 
     scrolls : rows keep a readable height and scroll; otherwise all rows are shown.
-    side : headers of the columns of numbers beside it.
+    side : header and widest text of each column of numbers beside it; columns without room are
+        left out from the end.
+    dated : how many of these columns, from the first, the caption under them speaks of.
+    bands : first row, last row and name of groups of rows, marked beside their labels.
     row_strides, column_strides : steps at which they may be labelled when not all labels fit.
     number_columns, number_rows : labels are numbers, so thinning keeps the round ones; columns
         count from ``first_number``, rows from ``first_row``.
@@ -50,7 +54,9 @@ class Content:
     row_labels: tuple[str, ...]
     column_labels: tuple[str, ...]
     bar: Bar
-    side: tuple[str, ...] = ()
+    side: tuple[tuple[str, str], ...] = ()
+    dated: int = 0
+    bands: tuple[tuple[int, int, str], ...] = ()
     scrolls: bool = False
     row_strides: tuple[int, ...] = STEPS
     number_columns: bool = False
@@ -74,6 +80,7 @@ class Layout:
     column_width: float
     offset: float
     hidden: float
+    bands: QRectF
     row_labels: QRectF
     row_stride: int
     column_labels: QRectF
@@ -105,15 +112,13 @@ def lay_out(
     line, wide = metrics.height(), metrics.horizontalAdvance
     # The cursor's label is bold, which is wider.
     label_width = min(1.15 * _widest(content.row_labels, wide) + 2, 0.22 * width)
-    left = line + GAP + label_width + 4
+    band_width = line + 4 if content.bands else 0.0
+    left = line + GAP + band_width + label_width + 4
     tick_width = _widest((text for _, text in content.bar.ticks), wide)
     bar_total = GAP + BAR + 4 + tick_width + 2 + line
     room = max(width - left - bar_total - 4, 20.0)
-    side_width = max(_widest(content.side, wide), wide("0.0000")) + 7
-    side_total = side_width * len(content.side) + GAP
-    has_side = bool(content.side) and width >= MIN_WIDTH_FOR_SIDE
-    if not has_side or room - side_total < MIN_CELLS_BESIDE_SIDE:
-        has_side, side_total = False, 0.0
+    side = _side_widths(content, width, room, wide)
+    has_side, side_total = bool(side), sum(side) + GAP if side else 0.0
     room -= side_total
     top = (2 * line if has_side else line) + GAP
     longest = _widest(content.column_labels, wide)
@@ -144,6 +149,7 @@ def lay_out(
         column_width=column_width,
         offset=min(offset, hidden),
         hidden=hidden,
+        bands=QRectF(left - 4 - label_width - band_width, top, band_width, size[1]),
         row_labels=QRectF(left - 4 - label_width, top, label_width, size[1]),
         row_stride=stride_for(line, row_height, content.row_strides),
         column_labels=QRectF(left, cells.bottom() + 2, size[0], label_height),
@@ -153,10 +159,23 @@ def lay_out(
         upright=upright,
         bar=QRectF(side_left + side_total, top, BAR, max(size[1], min(tall, 160.0))),
         side=tuple(
-            QRectF(side_left + k * side_width, top, side_width, size[1])
-            for k in range(len(content.side) if has_side else 0)
+            QRectF(side_left + sum(side[:k]), top, side[k], size[1]) for k in range(len(side))
         ),
     )
+
+
+def _side_widths(
+    content: Content, width: float, room: float, wide: Callable[[str], float]
+) -> list[float]:
+    """Widths of the columns beside the matrix that leave the cells enough of ``room``."""
+    widths: list[float] = []
+    for i, texts in enumerate(content.side if width >= MIN_WIDTH_FOR_SIDE else ()):
+        widths.append(max(wide(text) for text in texts) + 9)
+        # What goes beyond the dated columns may not take most of the picture.
+        least = MIN_CELLS_BESIDE_SIDE if i < content.dated else LEAST_SHARE * room
+        if room - sum(widths) - GAP < least:
+            return widths[:-1]
+    return widths
 
 
 def stride_for(needed: float, cell: float, strides: Iterable[int]) -> int:

@@ -6,13 +6,20 @@ from typing import ClassVar
 
 import numpy as np
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from loopscope.core.selection import Selection
-from loopscope.core.views.settling import NO_RUN, Data, Options, rate_text, short_number
+from loopscope.core.views.settling import NO_RUN, Data, Options, rate_text
+from loopscope.widgets.class_table import ClassTable
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.settling_plot import SettlingPlot
 from loopscope.widgets.view import View
+
+# The table of classes is left out of a panel lower than this.
+LEAST_HEIGHT = 360
+# Tokens that a status line names.
+MOST_NAMED = 6
 
 
 class SettlingView(View):
@@ -25,14 +32,18 @@ class SettlingView(View):
         self.data: Data | None = None
         self._curve_of: dict[int, int] = {}
         self._pointed = (-1, -1)
-        self.plot = SettlingPlot(self)
+        self.plot, self.table = SettlingPlot(self), ClassTable(self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.plot)
+        layout.setSpacing(0)
+        layout.addWidget(self.plot, 1)
+        layout.addWidget(self.table)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.plot.setFocusProxy(self)
         self.plot.clicked.connect(self._on_clicked)
         self.plot.pointed.connect(self._on_pointed)
+        self.table.clicked.connect(self._on_table_clicked)
+        self.table.pointed.connect(self._on_table_pointed)
         self.set_theme(self.theme)
         self.clear()
 
@@ -50,7 +61,19 @@ class SettlingView(View):
         names = range(data.values.shape[1]) if data.per_layer else data.tokens
         self._curve_of = {name: curve for curve, name in enumerate(names)}
         self.plot.show_data(data)
+        self.table.show_data(data)
+        self._fit_table()
         self.show_selection(self.selection, {})
+
+    def _fit_table(self) -> None:
+        """Show the table where it leaves the plot enough room."""
+        wanted = self.data is not None and self.data.options.counts
+        self.table.setVisible(wanted and self.height() >= LEAST_HEIGHT)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Show or hide the table."""
+        super().resizeEvent(event)
+        self._fit_table()
 
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Move the line to the cursor's recurrence and emphasise its token."""
@@ -66,6 +89,7 @@ class SettlingView(View):
         """Take the theme's colours and redraw."""
         self.theme = theme
         self.plot.set_theme(theme)
+        self.table.set_theme(theme)
         self.show_selection(self.selection, {})
 
     def clear(self) -> None:
@@ -73,6 +97,7 @@ class SettlingView(View):
         self.data, self._curve_of = None, {}
         self.plot.zoomed = False
         self.plot.show_empty(NO_RUN)
+        self._fit_table()
 
     def reset_view(self) -> None:
         """Show all curves again."""
@@ -100,6 +125,40 @@ class SettlingView(View):
         self.hover_changed.emit(self._place(row, curve))
         self.message.emit("" if self.data is None or row < 0 else self._text(row, curve))
 
+    def _on_table_clicked(self, place: int, column: int) -> None:
+        """Go to the first token that the cell counts, and to its layer."""
+        assert self.data is not None
+        where, changes = self.data.classes[place], {}
+        if where.layer >= 0:
+            changes["layer"] = where.layer
+        if found := self._tokens_of(place, column):
+            changes["token"] = self.data.tokens[found[0]]
+        if changes:
+            self.select_requested.emit(changes)
+
+    def _on_table_pointed(self, place: int, column: int) -> None:
+        if self.data is None or place < 0:
+            self.message.emit("")
+            return
+        found = self._tokens_of(place, column)
+        named = ", ".join(self._token_name(i) for i in found[:MOST_NAMED]) or "no token"
+        more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+        where, formula = self.data.classes[place].where, self.data.class_formula
+        self.message.emit(
+            f"{self.data.class_words()[column]}, {where}: {named}{more} · {self.data.judged} · "
+            f"{formula.formula} · {formula.source}"
+        )
+
+    def _tokens_of(self, place: int, column: int) -> list[int]:
+        """Shown tokens that a cell counts."""
+        assert self.data is not None
+        word = self.data.class_words()[column]
+        return [i for i, own in enumerate(self.data.classes[place].words()) if own == word]
+
+    def _token_name(self, i: int) -> str:
+        assert self.data is not None
+        return f"{self.data.tokens[i]} '{self.data.labels[i]}'"
+
     def _text(self, row: int, curve: int) -> str:
         """One line: the value, where it is, its formula and the token's class with evidence."""
         data = self.data
@@ -108,7 +167,9 @@ class SettlingView(View):
         source = f"{formula.formula} [{formula.unit}], {data.sampled} · {formula.source}"
         if data.per_layer and curve >= 0:
             value, rate = data.values[row, curve], rate_text(data.layer_rates[curve])
-            name = f"{data.curve_name(curve)}{', ' + rate if rate else ''}"
+            counts = data.classes[1 + curve].counts()
+            classes = ", ".join(f"{count} {word}" for word, count in counts.items())
+            name = f"{data.curve_name(curve)}{', ' + rate if rate else ''}: {classes}"
             return f"{formula.name} {_number(value)} · recurrence {r}, {name} · {source}"
         if curve < 0:
             if not len(data.median):
@@ -116,11 +177,11 @@ class SettlingView(View):
             value = f"{_number(data.median[row])} · recurrence {r}"
             return f"median {formula.name} {value} · {source}"
         s = data.settling[curve]
-        token = f"token {data.tokens[curve]} '{data.labels[curve]}'"
-        rate = f", {rate_text(s.rate)}" if rate_text(s.rate) else ""
+        rate = rate_text(data.token_rates[curve])
         return (
-            f"{formula.name} {_number(data.values[row, curve])} · recurrence {r}, {token}: "
-            f"{s.words()} at tolerance {short_number(s.tolerance)}{rate} · {source}"
+            f"{formula.name} {_number(data.values[row, curve])} · recurrence {r}, token "
+            f"{self._token_name(curve)}: {s.words()} by {data.judged}{', ' + rate if rate else ''} "
+            f"· {source}"
         )
 
 

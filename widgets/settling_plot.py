@@ -15,11 +15,11 @@ from loopscope.core.views.settling import Data, rate_text, short_number
 from loopscope.widgets.click_plot import ClickPlot
 from loopscope.widgets.log_axis import LogAxis, WholeAxis
 from loopscope.widgets.palette import OKABE_ITO, Theme, token_colour
-from loopscope.widgets.theme import style_plot
+from loopscope.widgets.plot_marks import PointMarks, log10, paint_missing, set_columns
+from loopscope.widgets.theme import on_ground, style_plot
 
 LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-CENTRE = Qt.AlignmentFlag.AlignCenter
 # Pixels within which the pointer is on a curve.
 REACH = 24.0
 # The axis reaches at least this far, or to the trained count if that is nearer.
@@ -71,15 +71,10 @@ class SettlingPlot(ClickPlot):
         self.floor = _curve(plot)
         self.error = _curve(plot)
         self.trained = pg.InfiniteLine(angle=90)
-        self.hover_line = pg.InfiniteLine(angle=90)
-        self.cursor_line = pg.InfiniteLine(angle=90)
-        self.cursor_dot = pg.ScatterPlotItem(size=9)
+        self.marks = PointMarks(plot)
         self.points = pg.ScatterPlotItem(size=4)
-        for z, item in enumerate((self.trained, self.hover_line, self.cursor_line)):
-            item.setZValue(-3 + z)
-            plot.addItem(item, ignoreBounds=True)
-        for item in (self.points, self.cursor_dot):
-            item.setZValue(20)
+        for z, item in ((-3, self.trained), (20, self.points)):
+            item.setZValue(z)
             plot.addItem(item, ignoreBounds=True)
         plot.getViewBox().sigRangeChanged.connect(self._forget_labels)
         self.show_empty("")
@@ -95,29 +90,29 @@ class SettlingPlot(ClickPlot):
         """Draw new curves."""
         self.data = data
         self.getPlotItem().setVisible(True)
-        self.log_values = _log10(data.values)
+        self.log_values = log10(data.values)
         x = data.recurrences.astype(float)
         quiet = set(range(data.values.shape[1]))
         loud = [] if data.per_layer else data.unsettled()
         for colour, item in enumerate(self.groups):
             members = [c for c in sorted(quiet) if c % len(self.groups) == colour]
-            _set_curves(item, x, self.log_values[:, members])
-        _set_curves(self.loud, x, self.log_values[:, loud])
-        _set_curves(self.median, x, _log10(data.median)[:, None] if len(data.median) else None)
-        _set_curves(self.tolerance, *self._across(_log10(data.tolerance_line)))
+            set_columns(item, x, self.log_values[:, members])
+        set_columns(self.loud, x, self.log_values[:, loud])
+        set_columns(self.median, x, log10(data.median)[:, None] if len(data.median) else None)
+        set_columns(self.tolerance, *self._across(log10(data.tolerance_line)))
         self.trained.setValue(data.trained)
         self.trained.setVisible(data.trained > 0)
         self._show_points(data, x)
         self._label_axes(data)
         if not self.zoomed:
             self.show_all()
-        floor = _log10(data.floor_line)
+        floor = log10(data.floor_line)
         low = self.getViewBox().viewRange()[1][0]
         inside = len(floor) > 0 and np.isfinite(floor).any() and np.nanmax(floor) > low
-        _set_curves(self.floor, *(self._across(floor) if inside else (x, None)))
-        error = _log10(data.error_line)
+        set_columns(self.floor, *(self._across(floor) if inside else (x, None)))
+        error = log10(data.error_line)
         known = len(error) > 0 and bool(np.isfinite(error).any())
-        _set_curves(self.error, x, error[:, None] if known else None)
+        set_columns(self.error, x, error[:, None] if known else None)
         self._style()
         self._forget_labels()
 
@@ -162,10 +157,10 @@ class SettlingPlot(ClickPlot):
         if self.data is None:
             return
         self.zoomed = False
-        shown = np.concatenate([self.log_values.ravel(), _log10(self.data.tolerance_line)])
+        shown = np.concatenate([self.log_values.ravel(), log10(self.data.tolerance_line)])
         shown = shown[np.isfinite(shown)]
         low, high = (shown.min(), shown.max()) if len(shown) else (-2.0, 0.0)
-        floor = _log10(self.data.floor_line)
+        floor = log10(self.data.floor_line)
         if np.isfinite(floor).any():
             # Steps of rounding noise fall off the bottom.
             low = max(low, min(np.nanmin(floor) - 0.5, high))
@@ -183,21 +178,17 @@ class SettlingPlot(ClickPlot):
         if self.data is None:
             return
         i = self.index_of(recurrence)
-        self.cursor_line.setValue(recurrence)
-        self.cursor_line.setVisible(recurrence >= 1)
+        self.marks.put_cursor(recurrence if recurrence >= 1 else None)
         self._mark(self.chosen, curve)
         y = self.log_values[i, curve] if i is not None and curve is not None else np.nan
-        known = bool(np.isfinite(y))
-        self.cursor_dot.setData([recurrence] if known else [], [y] if known else [])
+        self.marks.put_dot(recurrence, float(y))
         if curve is not None:
             self.chosen.setPen(pg.mkPen(self._colour(curve), width=3))
         self._forget_labels()
 
     def mark_hover(self, recurrence: int | None, curve: int | None) -> None:
         """Mark what is pointed at; None hides it."""
-        self.hover_line.setVisible(recurrence is not None and recurrence >= 1)
-        if recurrence is not None:
-            self.hover_line.setValue(recurrence)
+        self.marks.put_hover(recurrence if recurrence is not None and recurrence >= 1 else None)
         self._mark(self.hovered, curve)
 
     def _mark(self, item: pg.PlotCurveItem, curve: int | None) -> None:
@@ -207,7 +198,7 @@ class SettlingPlot(ClickPlot):
             return
         item.shown = key
         y = None if curve is None else self.log_values[:, [curve]]
-        _set_curves(item, self.data.recurrences.astype(float), y)
+        set_columns(item, self.data.recurrences.astype(float), y)
 
     def index_of(self, recurrence: int) -> int | None:
         """Row of a recurrence, or None when it is not shown."""
@@ -217,11 +208,7 @@ class SettlingPlot(ClickPlot):
         return i if 0 <= i < len(self.data.recurrences) else None
 
     def _colour(self, curve: int) -> QColor:
-        """Colour of a curve; the dark ones of the eight are lightened on a dark ground."""
-        colour = QColor(token_colour(curve))
-        if self.theme.dark and colour.lightness() < 100:
-            colour = colour.lighter(170)
-        return colour
+        return on_ground(token_colour(curve), self.theme)
 
     # ---- colours ----
     def set_theme(self, theme: Theme) -> None:
@@ -249,10 +236,7 @@ class SettlingPlot(ClickPlot):
         self.floor.setPen(pg.mkPen(theme.muted, width=1))
         self.error.setPen(pg.mkPen(theme.text, width=1, style=Qt.PenStyle.DotLine))
         self.trained.setPen(pg.mkPen(theme.muted, width=1, style=dot))
-        self.hover_line.setPen(pg.mkPen(theme.hover, width=1))
-        self.cursor_line.setPen(pg.mkPen(theme.accent, width=1))
-        self.cursor_dot.setPen(pg.mkPen(theme.panel, width=1))
-        self.cursor_dot.setBrush(pg.mkBrush(theme.accent))
+        self.marks.set_theme(theme)
 
     # ---- where things are ----
     def pixel_of(self, recurrence: float, log_value: float) -> QPointF:
@@ -350,7 +334,7 @@ class SettlingPlot(ClickPlot):
         if np.isfinite(data.error_line).any():
             names.append(("error against float32", data.error_line))
         for text, values in names:
-            at = float(_log10(values)[0])
+            at = float(log10(values)[0])
             y = self.pixel_of(first, at).y() if np.isfinite(at) else float("nan")
             if np.isfinite(y) and area.top() < y < area.bottom():
                 # Under the line, where falling curves are not yet; above it near the bottom.
@@ -393,15 +377,10 @@ class SettlingPlot(ClickPlot):
 
     def drawForeground(self, painter: QPainter, rect: QRectF) -> None:
         """Draw the words over the plot."""
+        if self.data is None:
+            paint_missing(painter, self.viewport(), self.empty_text, self.theme)
         painter.save()
         painter.resetTransform()
-        if self.data is None:
-            painter.setPen(QColor(self.theme.muted))
-            painter.setFont(self.font())
-            flags = CENTRE | Qt.TextFlag.TextWordWrap
-            painter.drawText(
-                self.viewport().rect().adjusted(16, 8, -16, -8), flags, self.empty_text
-            )
         for label in self.labels:
             self._draw_label(painter, label)
         painter.restore()
@@ -428,26 +407,3 @@ def _curve(plot: pg.PlotItem) -> pg.PlotCurveItem:
     item = pg.PlotCurveItem(antialias=True)
     plot.addItem(item, ignoreBounds=True)
     return item
-
-
-def _log10(values: np.ndarray) -> np.ndarray:
-    """log10 where it exists, else NaN."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        out = np.log10(np.asarray(values, dtype=float))
-    out[~np.isfinite(out)] = np.nan
-    return out
-
-
-def _set_curves(item: pg.PlotCurveItem, x: np.ndarray, y: np.ndarray | None) -> None:
-    """Set all columns of ``y`` ``[n, C]`` on one item, broken between curves and at NaN."""
-    if y is None or not y.size:
-        if item.xData is not None and len(item.xData):
-            item.setData([], [])
-        return
-    n, count = y.shape
-    flat = y.T.ravel()
-    known = np.isfinite(flat)
-    connect = known.copy()
-    connect[:-1] &= known[1:]
-    connect[n - 1 :: n] = False
-    item.setData(np.tile(x, count), np.where(known, flat, 0.0), connect=connect.astype(np.int32))

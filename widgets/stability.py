@@ -7,33 +7,20 @@ from typing import ClassVar
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QMouseEvent, QPainter, QResizeEvent
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QHBoxLayout,
-    QHeaderView,
-    QTableWidget,
-    QTableWidgetItem,
-    QWidget,
-)
+from PySide6.QtGui import QMouseEvent, QPainter, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from loopscope.core.measures.fixed_points import CYCLE
 from loopscope.core.measures.stability import EIGENVALUE
 from loopscope.core.selection import Selection
 from loopscope.core.views.stability import NOT_YET, Data, Options
 from loopscope.widgets.palette import LIGHT, OKABE_ITO, Theme
-from loopscope.widgets.theme import number_font, style_plot
+from loopscope.widgets.plot_marks import paint_missing
+from loopscope.widgets.stability_tables import HEADS, NumberTable, cycle_rows, point_rows
+from loopscope.widgets.theme import style_plot
 from loopscope.widgets.view import View
 
 REACH = 14.0
-HEADS = {
-    "point": "A fixed point at the tolerance, stable or not; a slow point is not fixed",
-    "residual": "Relative residual ‖s − F(s)‖ / ‖s‖, all tokens together",
-    "q": "½ ‖s − F(s)‖², squared state units",
-    "radius": "Spectral radius of the Jacobian there; not taken at slow points",
-    "starts": "How many starts of the search ended there",
-}
-RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-CENTRE = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
 
 
 class UnitCircle(pg.PlotWidget):
@@ -120,37 +107,35 @@ class UnitCircle(pg.PlotWidget):
     def drawForeground(self, painter: QPainter, rect: QRectF) -> None:
         """Say what is missing while there is nothing to draw."""
         if self.empty_text:
-            painter.save()
-            painter.resetTransform()
-            painter.setPen(QColor(self.theme.muted))
-            area = self.viewport().rect().adjusted(16, 8, -16, -8)
-            painter.drawText(area, CENTRE, self.empty_text)
-            painter.restore()
+            paint_missing(painter, self.viewport(), self.empty_text, self.theme)
 
 
 class StabilityView(View):
-    """The unit circle with the leading eigenvalues, and a table of the points found."""
+    """The unit circle with the leading eigenvalues, and tables of the points found."""
 
     DEPENDS_ON: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
         self.data: Data | None = None
-        self.circle, self.points = UnitCircle(self), QTableWidget(0, len(HEADS), self)
-        self.points.setHorizontalHeaderLabels(list(HEADS))
-        for column, tip in enumerate(HEADS.values()):
-            self.points.horizontalHeaderItem(column).setToolTip(tip)
-        self.points.verticalHeader().setVisible(False)
-        self.points.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.points.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.points.setShowGrid(False)
-        header = self.points.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.circle = UnitCircle(self)
+        self.side = QWidget(self)
+        self.points, self.cycle = NumberTable(self.side), NumberTable(self.side)
+        self.about = QLabel(self.side)
+        self.about.setContentsMargins(6, 4, 4, 2)
+        self.about.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        column = QVBoxLayout(self.side)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.points, 1)
+        column.addWidget(self.about)
+        column.addWidget(self.cycle, 1)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
         row.addWidget(self.circle, 1)
-        row.addWidget(self.points, 1)
+        row.addWidget(self.side, 1)
+        self.points.itemSelectionChanged.connect(self._on_point_chosen)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.circle.setFocusProxy(self)
         self.circle.pointed.connect(self._on_pointed)
@@ -161,28 +146,31 @@ class StabilityView(View):
         """Draw the spectrum and list the points."""
         self.data = data
         if data.found is None:
-            self.points.setVisible(False)
+            self.side.setVisible(False)
             self.circle.show_empty(data.missing)
             return
-        spectrum, p = data.found.spectrum, data.found.points
+        spectrum = data.found.spectrum
         self.circle.show_values(spectrum.values, spectrum.converged)
-        self.points.setRowCount(len(data.kinds))
-        for i, kind in enumerate(data.kinds):
-            radius = data.found.radii[i]
-            cells = (
-                kind + (" (run's end)" if i == p.from_end else ""),
-                f"{p.residual[i]:.2e}",
-                f"{p.q[i]:.2e}",
-                f"{radius:.3f}" if np.isfinite(radius) else "–",
-                f"{p.found_by[i]} of {p.n_starts}",
-            )
-            for column, text in enumerate(cells):
-                item = QTableWidgetItem(text)
-                if column:
-                    item.setFont(number_font())
-                    item.setTextAlignment(RIGHT)
-                self.points.setItem(i, column, item)
-        self.points.setVisible(True)
+        self.points.show_rows(HEADS, point_rows(data))
+        self.points.selectRow(data.found.shown_point)
+        self._on_point_chosen()
+        self.side.setVisible(True)
+
+    def _on_point_chosen(self) -> None:
+        """List the points of the chosen one's cycle."""
+        data, rows = self.data, self.points.selectionModel().selectedRows()
+        has_cycle = data is not None and len(data.layer_names) > 1 and bool(rows)
+        self.about.setVisible(has_cycle)
+        self.cycle.setVisible(has_cycle)
+        if data is None or not has_cycle:
+            return
+        point = rows[0].row()
+        n = len(data.layer_names)
+        self.about.setText(
+            f"The {n} points of the cycle at point {point + 1}, {data.kinds[point]}: how far apart"
+        )
+        self.about.setToolTip(CYCLE.text())
+        self.cycle.show_rows(*cycle_rows(data, point))
 
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """The spectrum belongs to a recurrence of its own: no mark moves."""
@@ -196,7 +184,7 @@ class StabilityView(View):
     def clear(self) -> None:
         """Go back to empty."""
         self.data = None
-        self.points.setVisible(False)
+        self.side.setVisible(False)
         self.circle.show_empty(NOT_YET)
 
     def reset_view(self) -> None:

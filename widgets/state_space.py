@@ -8,17 +8,18 @@ from dataclasses import replace
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
-from loopscope.core.measures.projection import turn
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space import Data, Options
 from loopscope.core.views.state_space_data import LOCK_AFTER, middle, placed
 from loopscope.widgets.palette import LIGHT, Theme
 from loopscope.widgets.state_space_items import Canvas, LinesItem, Marks, MarksItem, layer_marker
 from loopscope.widgets.state_space_legend import Legend
+from loopscope.widgets.state_space_overlays import Hit, OverlayPicture
 from loopscope.widgets.state_space_picture import Picture
+from loopscope.widgets.state_space_writing import Writing
 from loopscope.widgets.theme import style_plot
 from loopscope.widgets.view import View
 
@@ -38,10 +39,11 @@ class StateSpaceView(View):
         self.data: Data | None = None
         self.hover: dict[str, int] = {}
         self._picture: Picture | None = None
-        self._angle = (self.options.azimuth, self.options.elevation)
+        self._beside: OverlayPicture | None = None
+        self.angle = (self.options.azimuth, self.options.elevation)
         self._auto = True
         self._pointed: dict[str, int] = {}
-        self._status = ""
+        self._status = self._said = ""
         self._build()
         self.set_theme(LIGHT)
         self.clear()
@@ -64,11 +66,15 @@ class StateSpaceView(View):
             self.plot.getAxis(side).enableAutoSIPrefix(False)
         self.lines, self.small, self.cursor_lines = LinesItem(), MarksItem(), LinesItem()
         self.ends, self.hover_mark, self.cursor_mark = MarksItem(), MarksItem(), MarksItem()
-        items = (self.lines, self.small, self.cursor_lines, self.ends)
+        self.beside_lines, self.beside_marks = LinesItem(), MarksItem()
+        items = (
+            self.beside_lines, self.lines, self.small, self.cursor_lines, self.beside_marks,
+            self.ends,
+        )  # fmt: skip
         for item in (*items, self.hover_mark, self.cursor_mark):
             self.box.addItem(item, ignoreBounds=True)
         self.legend = Legend()
-        self.overlay = _Overlay(self)
+        self.writing = Writing(self)
         self.plot.layout.setContentsMargins(4, 8, 10, 2)
         bar = QHBoxLayout()
         bar.setContentsMargins(6, 0, 2, 0)
@@ -90,15 +96,15 @@ class StateSpaceView(View):
         self.canvas.turned.connect(self._on_canvas_turned)
         self.canvas.turn_ended.connect(self._on_canvas_turn_ended)
         self.box.sigRangeChangedManually.connect(self._on_box_moved)
-        self.box.sigRangeChanged.connect(self.overlay.update)
+        self.box.sigRangeChanged.connect(self.writing.update)
 
     # ---- what the app calls ----
     def set_options(self, options: Options) -> None:
         """Take new options; a new angle shows at once, the rest with the next data."""
         super().set_options(options)
         angle = (options.azimuth, options.elevation)
-        if angle != self._angle and not self.canvas.is_turning:
-            self._angle = angle
+        if angle != self.angle and not self.canvas.is_turning:
+            self.angle = angle
             self._redraw()
 
     def show_data(self, data: Data) -> None:
@@ -143,7 +149,7 @@ class StateSpaceView(View):
         """Show everything, from the first angle, on axes fitted to what there is now."""
         self._auto = True
         plain = Options()
-        self._angle = (plain.azimuth, plain.elevation)
+        self.angle = (plain.azimuth, plain.elevation)
         self._redraw()
         self._show_all()
         self._ask(azimuth=plain.azimuth, elevation=plain.elevation, basis=None)
@@ -184,13 +190,26 @@ class StateSpaceView(View):
         """Project and draw everything."""
         data, self._picture = self.data, None
         if data is not None and not data.empty:
-            self._picture = Picture(data, placed(data, *self._angle), self.theme)
+            self._picture = Picture(data, placed(data, *self.angle), self.theme)
         picture = self._picture
+        self._redraw_beside(data if picture else None)
         self.lines.set_lines(picture.lines() if picture else [])
         self.small.set_marks(picture.small_marks() if picture else [])
         self.ends.set_marks(picture.end_marks() if picture else [])
         self._draw_cursor_token()
         self._draw_marks()
+
+    def _redraw_beside(self, data: Data | None) -> None:
+        """Draw the overlays, unless they are there already: they stay while the run goes on."""
+        before = self._beside
+        if data is not None and before is not None and before.shows(data, self.angle, self.theme):
+            return
+        wanted = data is not None and bool(data.overlays)
+        beside = OverlayPicture(data, self.angle, self.theme) if wanted else None
+        self._beside = beside
+        if beside is not None or before is not None:
+            self.beside_lines.set_lines(beside.lines() if beside else [])
+            self.beside_marks.set_marks(beside.marks() if beside else [])
 
     def _draw_cursor_token(self) -> None:
         picture, token = self._picture, self.selection.token
@@ -203,7 +222,7 @@ class StateSpaceView(View):
         pointed = any(k in self.hover for k in here)
         self.cursor_mark.set_marks(self._ring(here, self.theme.accent))
         self.hover_mark.set_marks(self._ring(there, self.theme.hover) if pointed else [])
-        self.overlay.update()
+        self.writing.update()
 
     def _here(self) -> dict[str, int]:
         return {name: getattr(self.selection, name) for name in ("recurrence", "layer", "token")}
@@ -237,11 +256,14 @@ class StateSpaceView(View):
             return
         if picture.data.is_3d:
             # The ball around the points: turning then never changes the scale.
-            away = np.linalg.norm(picture.data.points - middle(picture.data), axis=-1)
+            points = [picture.data.points, *(o.points for o in picture.data.overlays)]
+            away = [np.linalg.norm(p - middle(picture.data), axis=-1) for p in points]
             low = high = np.zeros(2)
-            half = float(np.nanmax(away))
+            half = max(float(np.nanmax(a)) for a in away if np.isfinite(a).any())
         else:
             low, high = np.nanmin(picture.place, (0, 1)), np.nanmax(picture.place, (0, 1))
+            if self._beside is not None and len(corners := self._beside.corners()):
+                low, high = np.minimum(low, corners.min(0)), np.maximum(high, corners.max(0))
             half = float((high - low).max()) / 2
         # A side without extent is opened as far as the other; a single point by any amount.
         half = half or max(1e-3, 0.1 * float(np.abs(high).max()))
@@ -257,9 +279,11 @@ class StateSpaceView(View):
         pca = data is not None and data.options.axes == "pca" and data.basis is not None
         self.refit_button.setVisible(pca)
         self._status = _basis_words(data) if data is not None and pca else ""
-        self.legend.set_content(*(self._picture.legend() if self._picture else ([], [], ("", ""))))
+        entries, *scale = self._picture.legend() if self._picture else ([], [], ("", ""))
+        beside = self._beside.entries() if self._beside else []
+        self.legend.set_content([*beside, *entries], *scale)
         self._fit_words()
-        self.overlay.update()
+        self.writing.update()
 
     def _fit_words(self) -> None:
         """Shorten what does not fit."""
@@ -275,20 +299,21 @@ class StateSpaceView(View):
             return
         for side, axis in zip(("bottom", "left"), data.axes, strict=True):
             room = self.canvas.width() - 60 if side == "bottom" else self.canvas.height() - 40
-            text = next((t for t in (axis.label, axis.short) if self._fits(t, room)), None)
+            text = next((t for t in (axis.label, axis.short) if self.fits(t, room)), None)
             text = text or metrics.elidedText(axis.name, Qt.TextElideMode.ElideRight, room)
             # Setting a label lays the plot out again, changed or not.
             if self.plot.getAxis(side).labelText != html.escape(text):
                 self.plot.getAxis(side).setLabel(html.escape(text))
 
-    def _empty_words(self) -> str:
+    def empty_words(self) -> str:
         """What stands in the middle when there is nothing to draw."""
         data = self.data
         if data is None or (data.basis is None and not data.missing_directions):
             return EMPTY
         return data.statement
 
-    def _fits(self, text: str, room: int) -> bool:
+    def fits(self, text: str, room: int) -> bool:
+        """Whether ``text`` is at most ``room`` pixels wide."""
         return self.fontMetrics().horizontalAdvance(text) <= room
 
     def resizeEvent(self, ev: QResizeEvent) -> None:
@@ -297,7 +322,7 @@ class StateSpaceView(View):
         self._fit_words()
 
     def _on_canvas_resized(self) -> None:
-        self.overlay.setGeometry(self.canvas.viewport().geometry())
+        self.writing.setGeometry(self.canvas.viewport().geometry())
         self._fit_words()
 
     # ---- mouse ----
@@ -311,16 +336,10 @@ class StateSpaceView(View):
 
     def place_at(self, pos: QPointF) -> dict[str, int]:
         """The shown point next to ``pos``, newest first where several coincide, or ``{}``."""
-        inside = self.box.sceneBoundingRect().adjusted(-4, -4, 4, 4).contains(pos)
-        if self._picture is None or not inside:
+        near = self._nearest(pos)
+        if near is None or self._picture is None:
             return {}
-        data = self._picture.data
-        away = self._pixels(self._picture.place) - (pos.x(), pos.y())
-        distance = np.hypot(away[..., 0], away[..., 1])
-        distance[np.isnan(distance)] = np.inf
-        nearest = float(distance.min())
-        if nearest > REACH:
-            return {}
+        data, (distance, nearest) = self._picture.data, near
         rows, stations = np.nonzero(distance <= nearest + 1.0)
         on_cursor = [data.tokens[row] == self.selection.token for row in rows]
         best = np.lexsort((on_cursor, stations))[-1]
@@ -330,21 +349,57 @@ class StateSpaceView(View):
             place["layer"] = int(data.layers[station])
         return place
 
+    def _nearest(self, pos: QPointF) -> tuple[np.ndarray, float] | None:
+        """Distance of each point of the run from a pixel, and the least; None when out of reach."""
+        inside = self.box.sceneBoundingRect().adjusted(-4, -4, 4, 4).contains(pos)
+        if self._picture is None or not inside:
+            return None
+        away = self._pixels(self._picture.place) - (pos.x(), pos.y())
+        distance = np.hypot(away[..., 0], away[..., 1])
+        distance[np.isnan(distance)] = np.inf
+        nearest = float(distance.min())
+        return (distance, nearest) if nearest <= REACH else None
+
+    def overlay_at(self, pos: QPointF) -> Hit | None:
+        """The overlay under ``pos``, where it is nearer than any point of the run."""
+        if self._beside is None or not self.box.sceneBoundingRect().contains(pos):
+            return None
+        hit = self._beside.hit(self._pixels, (pos.x(), pos.y()), REACH)
+        near = self._nearest(pos)
+        return hit if hit is not None and (near is None or hit.away < near[1]) else None
+
+    def _place_of(self, hit: Hit) -> dict[str, int]:
+        """Fields of the cursor that an overlay stands for."""
+        assert self.data is not None
+        place = {"token": self.data.tokens[hit.row]}
+        recurrence = int(hit.overlay.recurrences[hit.station])
+        if 0 <= recurrence <= self.data.n_recurrences:
+            place["recurrence"] = recurrence
+        if (layer := int(hit.overlay.layers[hit.station])) >= 0:
+            place["layer"] = layer
+        return place
+
     def _on_canvas_pointed(self, pos: QPointF) -> None:
-        place = self.place_at(pos)
+        hit = self.overlay_at(pos)
+        place = self._place_of(hit) if hit else self.place_at(pos)
+        words = hit.overlay.tooltips[hit.row] if hit else self._words(place) if place else ""
+        if (place, words) == (self._pointed, self._said):
+            return
         if place != self._pointed:
             self._pointed = place
             self.hover_changed.emit(place)
-            self.message.emit(self._words(place) if place else "")
+        self._said = words
+        self.message.emit(words)
 
     def _on_canvas_left(self) -> None:
-        if self._pointed:
-            self._pointed = {}
+        if self._pointed or self._said:
+            self._pointed, self._said = {}, ""
             self.hover_changed.emit({})
             self.message.emit("")
 
     def _on_canvas_clicked(self, pos: QPointF) -> None:
-        place = self.place_at(pos)
+        hit = self.overlay_at(pos)
+        place = self._place_of(hit) if hit else self.place_at(pos)
         if place:
             self.select_requested.emit(place)
 
@@ -363,14 +418,14 @@ class StateSpaceView(View):
         return f"{where}{layer}: {numbers} (state units)   {data.formulas[0].text()}"
 
     def _on_canvas_turned(self, right: float, down: float) -> None:
-        azimuth, elevation = self._angle
+        azimuth, elevation = self.angle
         azimuth = (azimuth - DEGREES_PER_PIXEL * right + 180) % 360 - 180
         elevation = float(np.clip(elevation + DEGREES_PER_PIXEL * down, -90, 90))
-        self._angle = (azimuth, elevation)
+        self.angle = (azimuth, elevation)
         self._redraw()
 
     def _on_canvas_turn_ended(self) -> None:
-        self._ask(azimuth=self._angle[0], elevation=self._angle[1])
+        self._ask(azimuth=self.angle[0], elevation=self.angle[1])
 
     def _on_box_moved(self) -> None:
         self._auto = False
@@ -393,6 +448,8 @@ def _same_picture(a: Data, b: Data) -> bool:
         and np.array_equal(a.points, b.points, equal_nan=True)
         and np.array_equal(a.closing, b.closing, equal_nan=True)
         and np.array_equal(a.layers, b.layers)
+        and len(a.overlays) == len(b.overlays)
+        and all(x is y for x, y in zip(a.overlays, b.overlays, strict=True))
     )
 
 
@@ -403,62 +460,3 @@ def _basis_words(data: Data) -> str:
     kept = "" if data.basis.run == data.run else ", an earlier run"
     fitted = f"fitted on {data.basis.fitted_on}{kept}"
     return f"axes locked, {fitted}" if data.locked else f"axes {fitted}"
-
-
-class _Overlay(QWidget):
-    """What is written over the canvas: the empty text, the 3-D axes, the cursor's token."""
-
-    def __init__(self, view: StateSpaceView) -> None:
-        super().__init__(view.canvas)
-        self.view = view
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-
-    def paintEvent(self, ev: QPaintEvent) -> None:
-        """Write what the present data call for."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        data, theme = self.view.data, self.view.theme
-        if data is None or data.empty:
-            text = self.view._empty_words()
-            painter.setPen(QColor(theme.muted))
-            flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-            painter.drawText(self.rect().adjusted(16, 8, -16, -8), flags, text)
-        else:
-            if data.is_3d:
-                self._paint_axes(painter, data)
-            self._paint_cursor(painter, data)
-        painter.end()
-
-    def _paint_axes(self, painter: QPainter, data: Data) -> None:
-        origin, length = np.array([44.0, self.height() - 44.0]), 28.0
-        arrows = turn(np.eye(3), *self.view._angle)
-        painter.setPen(QPen(QColor(self.view.theme.muted), 1.4))
-        for axis, arrow in zip(data.axes, arrows, strict=True):
-            tip = origin + length * arrow[:2] * (1, -1)
-            painter.drawLine(QPointF(*origin), QPointF(*tip))
-            at = origin + (length + 11) * arrow[:2] * (1, -1)
-            box = QRectF(at[0] - 30, at[1] - 8, 60, 16)
-            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, axis.name)
-        words = "   ".join(axis.short for axis in data.axes) + " of variance"
-        if not self.view._fits(words, self.width() - 12):
-            words = "  ".join(axis.short for axis in data.axes)
-        painter.drawText(QPointF(6, self.fontMetrics().ascent() + 3), words)
-
-    def _paint_cursor(self, painter: QPainter, data: Data) -> None:
-        at = self.view.cursor_pixel()
-        if at is None or not self.rect().contains(at.toPoint()):
-            return
-        selection = self.view.selection
-        label = data.labels[data.tokens.index(selection.token)]
-        metrics = self.fontMetrics()
-        text = metrics.elidedText(label, Qt.TextElideMode.ElideRight, 120)
-        width = metrics.horizontalAdvance(text)
-        x = at.x() + 11 if at.x() + 15 + width < self.width() else at.x() - 11 - width
-        behind = QColor(self.view.theme.panel)
-        behind.setAlphaF(0.7)
-        baseline = at.y() + metrics.ascent() / 2 - 8
-        painter.fillRect(
-            QRectF(x - 1, baseline - metrics.ascent(), width + 2, metrics.height()), behind
-        )
-        painter.setPen(QColor(self.view.theme.accent))
-        painter.drawText(QPointF(x, baseline), text)

@@ -32,6 +32,15 @@ _ANGLES = {
     "h": np.radians(np.arange(6) * 60 + 30),
     "*": np.radians(np.arange(10) * 36 + 90),
 }
+# A cross as a polygon, so that it is stamped like the others.
+_ARM, _HALF = 0.5, 0.09
+_CROSS = np.array(
+    [
+        (_HALF, _HALF), (_ARM, _HALF), (_ARM, -_HALF), (_HALF, -_HALF), (_HALF, -_ARM),
+        (-_HALF, -_ARM), (-_HALF, -_HALF), (-_ARM, -_HALF), (-_ARM, _HALF), (-_HALF, _HALF),
+        (-_HALF, _ARM), (_HALF, _ARM),
+    ]
+) @ (np.array([[1, 1], [-1, 1]]) / np.sqrt(2))  # fmt: skip
 LAYER_MARKERS = ("o", "s", "^", "D", "v", "p", "h", "*")
 _RADIUS = {"o": 0.5, "s": 0.62, "^": 0.66, "D": 0.62, "v": 0.66, "p": 0.58, "h": 0.56, "*": 0.72}
 
@@ -43,6 +52,8 @@ def layer_marker(layer: int) -> str:
 
 def outline(marker: str) -> np.ndarray:
     """Corners ``[V, 2]`` of ``marker`` about the origin, y downwards as on the screen."""
+    if marker == "x":
+        return _CROSS
     angles = _ANGLES[marker]
     radius = np.full(len(angles), _RADIUS[marker])
     if marker == "*":

@@ -14,7 +14,10 @@ from loopscope.widgets.state_space_items import shape
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the legend: a marker in a colour (None: the text colour, hollow) and a text."""
+    """One line of the legend: a marker in a colour (None: muted) and a text.
+
+    marker : a shape, "line" or "dots" for a piece of line, "" for none.
+    """
 
     marker: str
     colour: str | None
@@ -45,7 +48,7 @@ class Legend(QWidget):
         metrics = self.fontMetrics()
         texts = [e.text for e in self.entries[:64]] + (["recurrence"] if self.scale else [])
         widest = max((metrics.horizontalAdvance(text) for text in texts), default=0)
-        return QSize(min(widest + 24, 118), 40)
+        return QSize(min(widest + 24, 136), 40)
 
     def shown_entries(self) -> list[Entry]:
         """The entries that fit, with a last line that says how many do not."""
@@ -91,7 +94,11 @@ class Legend(QWidget):
 
     def _paint_entry(self, painter: QPainter, entry: Entry, y: float, line: int) -> None:
         colour = QColor(entry.colour or self.theme.muted)
-        if entry.marker:
+        if entry.marker in ("line", "dots"):
+            style = Qt.PenStyle.SolidLine if entry.marker == "line" else Qt.PenStyle.DotLine
+            painter.setPen(QPen(colour, 1.6, style))
+            painter.drawLine(QPointF(3, y + line / 2), QPointF(16, y + line / 2))
+        elif entry.marker:
             painter.setPen(QPen(colour, 1.2))
             painter.setBrush(QBrush(Qt.BrushStyle.NoBrush) if entry.hollow else QBrush(colour))
             painter.drawPath(shape(QPointF(9, y + line / 2), entry.marker, 8))

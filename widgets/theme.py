@@ -11,6 +11,9 @@ from PySide6.QtWidgets import QApplication
 
 from loopscope.widgets.palette import DIVERGING, Theme
 
+# Lightness, of 255, from which a colour is seen on the dark panel.
+SEEN = 112
+
 
 def apply_theme(app: QApplication, theme: Theme) -> None:
     """Set the application's palette; views are told separately (`View.set_theme`)."""
@@ -41,6 +44,17 @@ def apply_theme(app: QApplication, theme: Theme) -> None:
     for which in (role.WindowText, role.Text, role.ButtonText):
         palette.setColor(QPalette.ColorGroup.Disabled, which, QColor(theme.hover))
     app.setPalette(palette)
+
+
+def on_ground(colour: str, theme: Theme) -> QColor:
+    """A colour of tokens or runs that can be seen: dark ones are lightened on a dark ground.
+
+    As little as is needed: lighter still, the two blues of the eight would look alike.
+    """
+    shown = QColor(colour)
+    if theme.dark and shown.lightness() < SEEN:
+        return shown.lighter(round(100 * SEEN / max(shown.lightness(), 1)))
+    return shown
 
 
 def number_font(size: int = 0) -> QFont:

@@ -26,6 +26,13 @@ RESIDUAL = Formula(
     "relative residual", "‖s − F(s)‖ / ‖s‖, all tokens together", "1", "as the relative step"
 )
 
+CYCLE = Formula(
+    "distance of two layers' points",
+    "‖x*_l − x*_m‖ / (½ ‖x*_l‖ + ½ ‖x*_m‖), all tokens together, x*_l after layer l at the point",
+    "1",
+    "the L points of the cycle, Proposition 4.1, arXiv 2604.11791",
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FixedPoints:
@@ -53,3 +60,24 @@ class FixedPoints:
     def is_fixed(self) -> npt.NDArray[np.bool_]:
         """Which places are fixed points at the tolerance; the others are slow points."""
         return np.asarray(self.residual <= self.tolerance)
+
+
+def cycle_distances(points: F32) -> F64:
+    """Relative distances between the points that a cycle's layers reach.
+
+    Parameters
+    ----------
+    points
+        ``[L, ...]``, the state after each layer at a fixed point.
+
+    Returns
+    -------
+    float64 ``[L, L]``, symmetric, 0 to 2; all 0 where every layer leaves the state alone (the
+    degenerate case of Proposition 4.1). NaN where both norms are 0 or a point is not finite.
+    """
+    x = points.reshape(len(points), -1).astype(np.float64)
+    norms = np.linalg.norm(x, axis=1)
+    apart = np.array([[np.linalg.norm(a - b) for b in x] for a in x])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = apart / (0.5 * (norms[:, None] + norms))
+    return np.where(np.isfinite(relative), relative, np.nan)

@@ -106,3 +106,12 @@ HEAD_COSINE = _changed("cosine", "head_cosine")
 HEAD_DIVERGENCE = _changed("jensen_shannon", "head_divergence")
 HEAD_VARIATION = _changed("total_variation", "head_variation")
 # fmt: on
+CHANGES: dict[MeasureKey, Measure] = {
+    "frobenius": HEAD_CHANGE,
+    "cosine": HEAD_COSINE,
+    "jensen_shannon": HEAD_DIVERGENCE,
+    "total_variation": HEAD_VARIATION,
+}
+STATISTIC_ROWS: dict[str, Measure] = {
+    m.key: m for m in (ENTROPY, NORMALISED_ENTROPY, SINK, PREVIOUS, OWN, INDUCTION)
+}

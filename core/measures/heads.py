@@ -30,6 +30,7 @@ MeasureKey = Literal["frobenius", "cosine", "jensen_shannon", "total_variation"]
 
 # Entries converted to float64 at once: 4 MB, about what stays in cache.
 BLOCK_ENTRIES = 1 << 19
+NO_REPEAT = "no token of the prompt occurs again later than next to itself"
 # Largest |u| with 1 - |u| > 0 in float64; (1 - u) log(1 - u) is 4e-15 there instead of 0 x inf.
 _ALMOST_ONE = 1 - 2.0**-53
 
@@ -287,7 +288,7 @@ def head_statistics(
     if not n_repeats:
         out[:, 3] = np.nan
     sink, previous, own, induction, entropy, normalised = out.T.reshape(6, *lead)
-    missing = "" if n_repeats else "no token of the prompt occurs again later than next to itself"
+    missing = "" if n_repeats else NO_REPEAT
     # 0 log 0 leaves -0.0; adding 0 makes it 0.
     return HeadStatistics(entropy + 0.0, normalised + 0.0, sink, previous, own, induction, missing)
 

@@ -17,6 +17,13 @@ SPREAD = Formula(
     "path independence, Anil et al. 2022",
 )
 
+FROM_RUN = Formula(
+    "distance to the run",
+    "‖s_r^a − s_r‖ / (½ ‖s_r^a‖ + ½ ‖s_r‖), median over the shown tokens",
+    "1",
+    "spread of one pair, after Anil et al. 2022",
+)
+
 
 def spread(states: Floats) -> F64:
     """Mean pairwise relative distance between runs from different starts.

@@ -8,6 +8,7 @@ recurrence (arXiv 2604.11791); `repeat_correlation` puts a number on that.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -55,7 +56,10 @@ def matrix_entropy(states: Floats, normalised: bool = False) -> F64:
     ``[..., T, d]`` to float64 ``[...]``. One token has entropy 0 and no normalised one (NaN).
     Source: arXiv 2510.06477.
     """
-    p = spectrum_shares(states)
+    return _entropy(spectrum_shares(states), normalised)
+
+
+def _entropy(p: F64, normalised: bool = False) -> F64:
     logs = np.log(np.where(p > 0, p, 1.0))
     # Adding 0 turns -0.0 into 0.
     entropy = np.asarray(-(p * logs).sum(-1) + 0.0)
@@ -131,6 +135,19 @@ def _layers(recording: Recording, first: int, last: int) -> Floats:
     return recording.layer_states[first - 1 : last]
 
 
+# The shares of the rows last asked for: three measures share one decomposition.
+_last: WeakKeyDictionary[Recording, tuple[int, int, F64]] = WeakKeyDictionary()
+
+
+def _shares(recording: Recording, first: int, last: int) -> F64:
+    kept = _last.get(recording)
+    if kept is not None and kept[:2] == (first, last):
+        return kept[2]
+    found = spectrum_shares(_layers(recording, first, last))
+    _last[recording] = (first, last, found)
+    return found
+
+
 def _sink_rate(recording: Recording, first: int, last: int) -> F64:
     sinks = statistics_of(recording, first, last).sink
     return np.asarray(np.where(np.isfinite(sinks), sinks > SINK_THRESHOLD, np.nan).mean(-1))
@@ -142,9 +159,9 @@ def _columns(recording: Recording, first: int, last: int) -> F64:
 
 
 # fmt: off
-MATRIX_ENTROPY = Measure("matrix_entropy", Formula("matrix entropy", "−Σ p_j log p_j, p_j = σ_j² / Σ σ² of x[r,l], T × d", "nats, at most ln min(T, d)", _STAGES), ("layer",), lambda run, a, b: matrix_entropy(_layers(run, a, b)))
-MATRIX_ENTROPY_NORMALISED = Measure("matrix_entropy_normalised", Formula("normalised matrix entropy", "−Σ p_j log p_j / log min(T, d)", "0..1", _STAGES), ("layer",), lambda run, a, b: matrix_entropy(_layers(run, a, b), normalised=True), missing=lambda run: "One token has no normalised matrix entropy." if run.n_tokens < 2 else "")
-ANISOTROPY = Measure("anisotropy", Formula("anisotropy", "p_1 = σ_1² / Σ σ² of x[r,l]", "0..1", _CYCLE), ("layer",), lambda run, a, b: anisotropy(_layers(run, a, b)))
+MATRIX_ENTROPY = Measure("matrix_entropy", Formula("matrix entropy", "−Σ p_j log p_j, p_j = σ_j² / Σ σ² of x[r,l], T × d", "nats, at most ln min(T, d)", _STAGES), ("layer",), lambda run, a, b: _entropy(_shares(run, a, b)))
+MATRIX_ENTROPY_NORMALISED = Measure("matrix_entropy_normalised", Formula("normalised matrix entropy", "−Σ p_j log p_j / log min(T, d)", "0..1", _STAGES), ("layer",), lambda run, a, b: _entropy(_shares(run, a, b), normalised=True), missing=lambda run: "One token has no normalised matrix entropy." if run.n_tokens < 2 else "")
+ANISOTROPY = Measure("anisotropy", Formula("anisotropy", "p_1 = σ_1² / Σ σ² of x[r,l]", "0..1", _CYCLE), ("layer",), lambda run, a, b: _shares(run, a, b)[..., 0].copy())
 SINK_RATE = Measure("sink_rate", Formula("sink rate", f"share of heads with (1/T) Σ_i A_i0 > {SINK_THRESHOLD}", "0..1", _STAGES), ("layer",), _sink_rate, missing=needs_patterns)
 COLUMN_CONCENTRATION = Measure("column_concentration", Formula("ColSum concentration", "1 + (1/log T) Σ_j ĉ_j log ĉ_j, ĉ_j = (1/T) Σ_i A_ij", "0..1, 0 = all tokens alike", _CYCLE), ("layer", "head"), _columns, missing=lambda run: needs_patterns(run) or ("One token has no ColSum concentration." if run.n_tokens < 2 else ""), null=uniform_concentration)
 FIRST_TOKEN_NORM = Measure("first_token_norm", Formula("first-token norm", "‖x[r,l]‖ at token 0", "state units", _STAGES), ("layer",), lambda run, a, b: state_norm(_layers(run, a, b)[:, :, 0]))

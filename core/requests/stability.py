@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from loopscope.core.dynamics import RecurrenceMap
 from loopscope.core.fixed_point_search import search
 from loopscope.core.measures.stability import leading_eigenvalues, lyapunov_exponent
+from loopscope.core.recording import F32
 from loopscope.core.selection import Selection
 from loopscope.core.views.stability import Options, Stability, whole_rate
 
@@ -29,10 +31,12 @@ def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Stabi
     spectrum = leading_eigenvalues(f.product(states[at]), n, k, report=part(0, 0.3))
     products = [f.product(state) for state in states[:n_done]]
     lyapunov = lyapunov_exponent(products, n, skip=n_done // 2, report=part(0.3, 0.4))
-    starts = torch.cat([f.flat(s) for s in _starts(states, options)])
+    starts = _starts(f, states, options)
     points = search(
         f, starts, tolerance=options.tolerance, radius=options.radius, report=part(0.4, 0.9)
     )
+    with torch.no_grad():
+        cycles = [f.layers(f.flat(point))[0][:, 0].float().cpu().numpy() for point in points.points]
     radii = np.full(len(points.points), np.nan)
     margins = radii.copy()
     for i, point in enumerate(points.points):
@@ -40,17 +44,42 @@ def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Stabi
             share = part(0.9 + 0.1 * i / len(radii), 0.9 + 0.1 * (i + 1) / len(radii))
             found = leading_eigenvalues(f.product(point), n, 2, report=share)
             radii[i], margins[i] = found.radius, found.residuals.max()
-    return Stability(spectrum, points, radii, margins, lyapunov, whole_rate(recording), at, n_done)
+    return Stability(
+        spectrum=spectrum,
+        points=points,
+        cycles=np.stack(cycles),
+        radii=radii,
+        margins=margins,
+        lyapunov=lyapunov,
+        rate=whole_rate(recording),
+        recurrence=at,
+        n_recurrences=n_done,
+        n_random=len(starts) - _n_along(len(states), options),
+        warm_up=int(options.warm_up),
+    )
 
 
-def _starts(states: Any, options: Options) -> list[Any]:
-    """The run's end, states spread along the run, then random states of the end's size."""
-    n = int(options.starts)
+def _n_along(n_states: int, options: Options) -> int:
+    """Starts that are states of the run; the others are random."""
+    return min(max(int(options.starts) // 2, 1), n_states - 1)
+
+
+def _starts(f: RecurrenceMap, states: F32, options: Options) -> Tensor:
+    """The run's end, states spread along the run, then random states of the end's size, ``[K, n]``.
+
+    The map is run on the random ones first: as drawn they are far from any state that the model
+    ever makes, and the search would stop there at slow points that mean nothing.
+    """
     # The end comes first, whatever the number.
-    along = np.linspace(len(states) - 1, 1, max(n // 2, 1)).astype(int)
-    chosen = [states[r] for r in dict.fromkeys(along.tolist())]
+    along = np.linspace(len(states) - 1, 1, _n_along(len(states), options)).round().astype(int)
+    chosen = [f.flat(states[r]) for r in along]
     rms = float(np.sqrt(np.mean(np.square(states[-1], dtype=np.float64))))
     rng = np.random.default_rng(options.seed)
-    while len(chosen) < n:
-        chosen.append((rng.normal(size=states[0].shape) * rms).astype(np.float32))
-    return chosen
+    drawn = rng.normal(size=(max(int(options.starts) - len(along), 0), *states[0].shape)) * rms
+    with torch.no_grad():
+        for state in drawn:
+            s = f.flat(state)
+            for _ in range(int(options.warm_up)):
+                s = f(s)
+            chosen.append(s)
+    return torch.cat(chosen)

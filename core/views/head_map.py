@@ -18,7 +18,8 @@ from loopscope.core.measures.heads import (
 from loopscope.core.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewData, option
-from loopscope.core.views.heads import SCALE_LABELS, Scale, patterns_of
+from loopscope.core.views.heads import patterns_of
+from loopscope.core.views.heads_data import SCALE_LABELS, Scale
 from loopscope.core.views.pattern import clamp_head
 
 

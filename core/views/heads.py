@@ -3,107 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.measures.base import Measure, measure
+from loopscope.core.measures.head_groups import FEATURES, GROUP, Groups, group_heads
+from loopscope.core.measures.head_rows import CHANGES, STATISTIC_ROWS
+from loopscope.core.measures.head_stability import (
+    RANKS,
+    STABLE_SINCE,
+    WITH_SETTLING,
+    correlate,
+    rank_correlation,
+    stable_since,
+)
 from loopscope.core.measures.heads import (
     F64,
-    MEASURE_LABELS,
     MEASURES,
+    NO_REPEAT,
     STATISTICS,
     HeadStatistics,
-    MeasureKey,
     PatternMeasure,
     compare,
     head_statistics,
 )
+from loopscope.core.measures.settling import relative_floor
+from loopscope.core.measures.settling_rows import LAYER_RELATIVE_STEP
 from loopscope.core.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewData, option
+from loopscope.core.views.base import Table
+from loopscope.core.views.heads_data import (
+    Data,
+    Index,
+    Options,
+    Scale,
+    Stability,
+)
 
-Index = npt.NDArray[np.int64]
-Reference = Literal["previous", "last", "chosen"]
-Scale = Literal["data", "bound"]
-SCALE_LABELS = {"data": "least alike shown", "bound": "least alike possible"}
+__all__ = ["NO_PATTERNS", "NO_RUN", "Data", "Options", "compute", "table"]
 
 NO_RUN = "No recurrence has been run. Press Space to run one."
 NO_PATTERNS = "This run did not keep attention patterns. Turn on keeping them, then run again."
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Settings of the head consistency matrix."""
-
-    measure: MeasureKey = option(
-        "frobenius", "Measure", "How two patterns of a head are compared", labels=MEASURE_LABELS
-    )
-    reference: Reference = option(
-        "previous",
-        "Compared with",
-        "Which pattern of the same head each pattern is compared with",
-        labels={
-            "previous": "previous recurrence",
-            "last": "last recurrence",
-            "chosen": "chosen recurrence",
-        },
-    )
-    recurrence: int = option(
-        1, "Chosen recurrence", "Used when compared with a chosen recurrence", low=1
-    )
-    order: Literal["layer", "consistency"] = option(
-        "layer",
-        "Order of rows",
-        labels={"layer": "layer and head", "consistency": "least consistent first"},
-    )
-    scale: Scale = option("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
-    statistics: bool = option(
-        True,
-        "Statistics of each pattern",
-        "Entropy, sink, previous-token, self and induction beside the matrix",
-    )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Data(ViewData):
-    """The matrix and what goes beside it. ``R`` recurrences, ``L`` layers, ``H`` heads.
-
-    values : float64 ``[R, L, H]`` in the unit of `measure`; NaN where there is no reference
-        (recurrence 1 has no previous one) or a pattern is not finite.
-    measure : how `values` are measured.  far : the value drawn darkest.
-    reference : in words, such as "the previous recurrence".
-    reference_recurrence : int64 ``[R]``, what each column is compared with; 0 for nothing.
-    order : int64 ``[L H]``, ``layer * H + head`` of each row, top first.
-    consistency : float64 ``[L, H]``, mean of `values` over recurrences other than the reference.
-    statistics : of each pattern, arrays ``[R, L, H]``.
-    show_statistics : whether they are shown.
-    recurrence : where the cursor was; the page shows the statistics of this recurrence.
-    missing : what is missing when there is nothing to show, or "".
-    """
-
-    values: F64
-    measure: PatternMeasure
-    far: float
-    reference: str
-    reference_recurrence: Index
-    order: Index
-    consistency: F64
-    statistics: HeadStatistics
-    show_statistics: bool
-    recurrence: int
-    head_names: tuple[str, ...]
-    missing: str = ""
-
-    @property
-    def row_labels(self) -> tuple[str, ...]:
-        """``layer.head`` of each row, top first."""
-        return tuple(self.head_names[i] for i in self.order)
-
-    def rows(self, values: F64) -> F64:
-        """Arrange ``[R, L, H]`` as the matrix is drawn, ``[L H, R]``."""
-        return values.reshape(len(values), -1).T[self.order]
 
 
 def patterns_of(recording: Recording) -> tuple[F32, str]:
@@ -119,39 +61,84 @@ def patterns_of(recording: Recording) -> tuple[F32, str]:
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Compare every head's pattern with the reference and measure each pattern."""
     patterns, missing = patterns_of(recording)
-    arch = recording.info.architecture
-    causal = arch.layer.causal
+    arch, n = recording.info.architecture, len(patterns)
     names = tuple(arch.head_name(*at) for at in np.ndindex(arch.n_block, arch.layer.n_heads))
-    measure = MEASURES[options.measure]
-    values, reference, words = _against_reference(patterns, options, causal)
-    numbers = np.arange(1, len(patterns) + 1)
-    consistency = _mean_where(values, (reference != numbers) & (reference > 0))
-    return Data(
-        statement=missing or _statement(values, consistency, measure, words, reference, names),
-        formulas=(measure.formula, *STATISTICS.values()),
+    how = MEASURES[options.measure]
+    # Rows that are kept as recurrences arrive: going on costs the new ones.
+    changes = _rows(recording, CHANGES[options.measure], n)
+    values, reference, words = _against_reference(patterns, changes, options, arch.layer.causal)
+    consistency = _mean_where(values, (reference != np.arange(1, n + 1)) & (reference > 0))
+    statistics = _statistics(recording, n)
+    groups = _groups(recording, statistics, options)
+    stability = _stability(recording, np.abs(changes - how.identical), options)
+    data = Data(
+        statement=missing,
+        formulas=(how.formula, *STATISTICS.values(), STABLE_SINCE, WITH_SETTLING, RANKS, GROUP),
         values=values,
-        measure=measure,
-        far=_far(values, measure, options.scale, recording.n_tokens),
+        measure=how,
+        far=_far(values, how, options.scale, recording.n_tokens),
         reference=words,
         reference_recurrence=reference,
-        order=_order(consistency, measure, options.order),
+        order=_order(consistency, how, groups, options.order),
         consistency=consistency,
-        statistics=head_statistics(patterns, recording.info.token_ids, causal=causal),
-        show_statistics=options.statistics,
-        recurrence=min(selection.recurrence, len(patterns)),
+        statistics=statistics,
+        stability=stability,
+        groups=groups,
+        recurrence=min(selection.recurrence, n),
         head_names=names,
+        options=options,
         missing=missing,
     )
+    return data if missing else replace(data, statement=_statement(data))
 
 
-def _against_reference(patterns: F32, options: Options, causal: bool) -> tuple[F64, Index, str]:
+def _rows(recording: Recording, what: Measure, n: int) -> F64:
+    """Rows of a measure by head, ``[n, L, H]``; NaN where it has none."""
+    values = measure(recording, what).values[:n]
+    arch = recording.info.architecture
+    missing = len(values) < n or values.ndim != 3 or not n
+    return np.full((n, arch.n_block, arch.layer.n_heads), np.nan) if missing else values
+
+
+def _statistics(recording: Recording, n: int) -> HeadStatistics:
+    found = {key: _rows(recording, what, n) for key, what in STATISTIC_ROWS.items()}
+    missing = NO_REPEAT if n and np.isnan(found["induction"]).all() else ""
+    return HeadStatistics(**found, induction_missing=missing)
+
+
+def _groups(recording: Recording, statistics: HeadStatistics, options: Options) -> Groups:
+    """Group the heads by what they do."""
+    arch, t = recording.info.architecture, recording.n_tokens
+    n_heads = arch.n_block * arch.layer.n_heads
+    kept = [getattr(statistics, key) for key in FEATURES]
+    features = np.stack([s.reshape(len(s), n_heads) for s in kept], -1)
+    even = np.tri(t) if arch.layer.causal else np.ones((t, t))
+    even /= even.sum(-1, keepdims=True)
+    null = head_statistics(even[None], recording.info.token_ids, causal=arch.layer.causal)
+    uniform = np.array([getattr(null, key)[0] for key in FEATURES])
+    return group_heads(features, uniform, int(options.groups))
+
+
+def _stability(recording: Recording, changes: F64, options: Options) -> Stability:
+    """Say since when heads and layers are calm, from changes ``[R, L, H]``."""
+    found = measure(recording, LAYER_RELATIVE_STEP)
+    n, n_layers, n_heads = changes.shape
+    steps = np.full((n, n_layers), np.nan) if len(found.values) < n or n < 2 else found.by_depth()
+    since = stable_since(changes, options.tolerance)
+    layer_since = stable_since(steps[:n], options.step_tolerance)
+    floor = relative_floor(recording.info.dtype)
+    r, points = correlate(steps[:n], changes.mean(-1), floor)
+    ranks, heads = rank_correlation(since.ravel(), np.repeat(layer_since, n_heads))
+    return Stability(since, layer_since, r, points, ranks, heads)
+
+
+def _against_reference(
+    patterns: F32, changes: F64, options: Options, causal: bool
+) -> tuple[F64, Index, str]:
     """Values ``[R, L, H]``, the reference of each recurrence, and the reference in words."""
     n = len(patterns)
     if options.reference == "previous":
-        values = np.full(patterns.shape[:3], np.nan)
-        if n > 1:
-            values[1:] = compare(patterns[1:], patterns[:-1], options.measure, causal=causal)
-        return values, np.arange(n), "the previous recurrence"
+        return changes, np.arange(n), "the previous recurrence"
     chosen = n if options.reference == "last" else int(options.recurrence)
     words = "the last recurrence" if options.reference == "last" else f"recurrence {chosen}"
     if not 1 <= chosen <= n:
@@ -175,45 +162,65 @@ def _far(values: F64, measure: PatternMeasure, scale: Scale, n_tokens: int) -> f
     return measure.least_alike(values, n_tokens)
 
 
-def _order(consistency: F64, measure: PatternMeasure, order: str) -> Index:
-    """Rows, top first: by layer and head, or least consistent first (not finite before all)."""
+def _order(consistency: F64, measure: PatternMeasure, groups: Groups, order: str) -> Index:
+    """Rows, top first: by layer and head, by group, or least consistent first.
+
+    What is not finite is least consistent of all.
+    """
     flat = consistency.ravel()
+    if order == "group":
+        return np.argsort(groups.of, kind="stable")
     if order == "layer" or not np.isfinite(flat).any():
         return np.arange(flat.size)
     unlike = np.abs(flat - measure.identical)
     return np.argsort(-np.where(np.isfinite(unlike), unlike, np.inf), kind="stable")
 
 
-def _statement(
-    values: F64,
-    consistency: F64,
-    measure: PatternMeasure,
-    words: str,
-    reference: Index,
-    names: tuple[str, ...],
-) -> str:
-    """Say the median of the newest informative recurrence and name the least consistent head."""
+def _statement(data: Data) -> str:
+    """Say the median of the newest informative recurrence, who differs, and who is stable."""
+    values, reference, how = data.values, data.reference_recurrence, data.measure
     n = len(values)
     numbers = np.arange(1, n + 1)
     informative = (reference > 0) & (reference != numbers)
     if not informative.any():
-        if not reference.any() and words.startswith("recurrence"):
-            return f"There is nothing to compare with: {words} is not among the {n} that were run."
+        if not reference.any() and data.reference.startswith("recurrence"):
+            return (
+                f"There is nothing to compare with: {data.reference} is not among the {n} that "
+                "were run."
+            )
         return "One recurrence has been run; a second one is needed to compare patterns."
     columns = np.flatnonzero(informative & np.isfinite(values).any((1, 2)))
     if not columns.size:
         return "The attention patterns are not finite, so no two can be compared."
     last = int(columns[-1])
     median = float(np.nanmedian(values[last]))
-    text = f"{measure.label} to {words}: median {median:.3g} at recurrence {last + 1}"
-    unlike = np.abs(consistency - measure.identical)
+    text = f"{how.label} to {data.reference}: median {median:.3g} at recurrence {last + 1}"
+    consistency = data.consistency
+    unlike = np.abs(consistency - how.identical)
     if np.isfinite(unlike).any():
         worst = int(np.nanargmax(unlike))
-        text += f"; head {names[worst]} is least consistent (mean {consistency.flat[worst]:.3g})"
+        name = data.head_names[worst]
+        text += f"; head {name} is least consistent (mean {consistency.flat[worst]:.3g})"
     broken = int((~np.isfinite(consistency)).sum())
     if broken:
         text += f"; {broken} of {consistency.size} heads have patterns that are not finite"
-    return text + "."
+    return f"{text}; {_stability_said(data)}."
+
+
+def _stability_said(data: Data) -> str:
+    """How many heads are stable, since when, and whether that goes with settling."""
+    s, n_heads = data.stability, data.stability.since.size
+    stable = s.since[s.since > 0]
+    text = f"{stable.size} of {n_heads} heads stable (change below {data.options.tolerance:g})"
+    if stable.size:
+        text += f", the last since recurrence {stable.max()}"
+    if np.isfinite(s.r):
+        text += f"; log change goes with its layer's log step, r = {s.r:.2f} (n = {s.n})"
+    if np.isfinite(s.ranks):
+        text += (
+            f"; stable since with settled since, rank correlation {s.ranks:.2f} (n = {s.n_ranks})"
+        )
+    return text
 
 
 def table(data: Data) -> Table:
@@ -225,20 +232,34 @@ def table(data: Data) -> Table:
         "compared with recurrence",
         f"{data.measure.label} [{data.measure.formula.unit}]",
         *(f"{s.name} [{s.unit}]" for s in STATISTICS.values()),
+        f"stable since, change below {data.options.tolerance:g} [recurrence]",
+        f"layer settled since, step below {data.options.step_tolerance:g} [recurrence]",
+        "group",
+        "r of log change and log step",
+        "points of r",
+        "rank correlation of since",
+        "heads of rank correlation",
     )
     return Table(columns, _table_rows(data))
 
 
 def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
-    kept = [getattr(data.statistics, key) for key in STATISTICS]
+    kept, s = [getattr(data.statistics, key) for key in STATISTICS], data.stability
     for r, layer, head in np.ndindex(data.values.shape):
         at = (r, layer, head)
-        reference = int(data.reference_recurrence[r])
+        group = int(data.groups.of[layer * data.values.shape[2] + head])
         yield (
             r + 1,
             layer,
             head,
-            reference or "",
+            int(data.reference_recurrence[r]) or "",
             float(data.values[at]),
             *(float(values[at]) for values in kept),
+            int(s.since[layer, head]) or "not yet",
+            int(s.layer_since[layer]) or "not yet",
+            data.groups.label(group),
+            s.r,
+            s.n,
+            s.ranks,
+            s.n_ranks,
         )

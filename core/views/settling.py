@@ -1,217 +1,188 @@
-"""Settling: how much each token's state still moves at each recurrence."""
+"""Settling: how much each token's state still moves at each recurrence, and how it ends."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
+from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from loopscope.core.architecture import Architecture
 from loopscope.core.labels import visible
+from loopscope.core.measures.base import measure
+from loopscope.core.measures.limiting_behaviour import (
+    PAPER_RECURRENCES,
+    cosine_series,
+    distance_series,
+    limiting_behaviour,
+)
 from loopscope.core.measures.precision import FLOAT32_ERROR
 from loopscope.core.measures.settling import (
-    F64,
-    Settling,
-    SettlingClass,
     fitted_rate,
+    fitted_rates,
     ratio,
     relative_floor,
-    settling_class,
     state_norm,
-    step_size,
 )
+from loopscope.core.measures.settling_classes import Settling, classes_of, tail_length
+from loopscope.core.measures.settling_rows import (
+    LAYER_STEP_SIZE,
+    STATE_NORM,
+    STEP_SIZE,
+)
+from loopscope.core.measures.stages import RESIDUAL_NORM
 from loopscope.core.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Formula, Table, ViewData, option
+from loopscope.core.views.base import Table
+from loopscope.core.views.settling_data import (
+    F64,
+    FLOOR,
+    RATE,
+    Classes,
+    Data,
+    Judged,
+    Options,
+    Rules,
+    rate_text,
+    short_number,
+)
 
-Measure = Literal["relative", "absolute"]
+__all__ = ["NO_RUN", "ONE_PER_LAYER", "Data", "Options", "compute", "rate_text", "short_number"]
 
 NO_RUN = "No recurrence has been run. Press Space to run one."
 ONE_PER_LAYER = "A layer's step needs two recurrences. Press Space to run another one."
-
-_SOURCE = "arXiv 2502.05171, 2509.23314"
-_CYCLE = "arXiv 2604.11791"
-STEP_FORMULAS = {
-    ("relative", False): Formula("relative step", "‖s_r − s_{r−1}‖ / ‖s_r‖", "1", _SOURCE),
-    ("absolute", False): Formula("step size", "‖s_r − s_{r−1}‖", "state units", _SOURCE),
-    ("relative", True): Formula(
-        "relative step of layer l, median over tokens",
-        "‖x[r,l] − x[r−1,l]‖ / ‖x[r,l]‖",
-        "1",
-        _CYCLE,
-    ),
-    ("absolute", True): Formula(
-        "step size of layer l, median over tokens", "‖x[r,l] − x[r−1,l]‖", "state units", _CYCLE
-    ),
-}
-RATE = Formula(
-    "rate",
-    "exp(slope of log relative step over r), least squares over the last max(2k, 6) steps above "
-    "32 × the rounding floor (above the floor where there are not 3)",
-    "per recurrence",
-    "Loopscope",
-)
-CLASS = Formula(
-    "settling class",
-    "settled: relative step < tolerance k times running; orbit: ‖s_r − s_{r−p}‖ is small while "
-    "the step is not; diverged: norm and step grow, or NaN; wandering: relative step ≥ 0.1 goes on",
-    "class",
-    "Loopscope; kinds after " + _CYCLE,
-)
-FLOOR = Formula("rounding floor", "√d · rms · 2^−m / √12", "state units", "uniform rounding error")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Settings of the settling plot."""
-
-    measure: Measure = option(
-        "relative",
-        "Step",
-        "How far the state moved, over its own norm or as it is",
-        labels={"relative": "relative: ‖Δs‖/‖s‖", "absolute": "absolute: ‖Δs‖"},
-    )
-    per_layer: bool = option(
-        False, "Per layer", "One curve for each layer of the cycle, the median over the tokens"
-    )
-    tolerance: float = option(
-        1e-2, "Tolerance", "A token has settled when its relative step stays below", low=0, high=1
-    )
-    window: int = option(3, "Recurrences running", "How often running it must", low=1, high=100)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Data(ViewData):
-    """Step sizes by recurrence. ``n`` recurrences, ``C`` curves, ``t`` shown tokens.
-
-    recurrences : int64 ``[n]``, 1 to R (per layer: 2 to R).
-    values : float64 ``[n, C]``, one curve per shown token or per layer, in `formula`'s unit.
-    median : float64 ``[n]``, over the shown tokens; empty per layer.
-    rate : fitted factor of the median relative step per recurrence; NaN without a fit.
-    layer_rates : the same for each layer's curve; empty unless per layer.
-    settling : class and evidence of each shown token, always from the recurrence ends.
-    tolerance_line, floor_line : float64 ``[n]``, tolerance and rounding floor in `values`' unit.
-    error_line : float64 ``[n]``, median error against float32 in `values`' unit; NaN where it was
-        not measured, which is everywhere in float32 and per layer.
-    tokens, labels, token_texts : index, readable and exact text of each shown token.
-    trained : recurrences the model was trained with.  dtype : what the model ran in.
-    layer_names : of the layers of a recurrence.
-    sampled : where in the recurrence the state is taken.
-    missing : what is missing when there is nothing to show, or "".
-    """
-
-    recurrences: npt.NDArray[np.int64]
-    values: F64
-    median: F64
-    rate: float
-    layer_rates: tuple[float, ...]
-    settling: tuple[Settling, ...]
-    tolerance_line: F64
-    floor_line: F64
-    error_line: F64
-    tokens: tuple[int, ...]
-    labels: tuple[str, ...]
-    token_texts: tuple[str, ...]
-    measure: Measure
-    per_layer: bool
-    tolerance: float
-    window: int
-    trained: int
-    dtype: str
-    sampled: str
-    layer_names: tuple[str, ...]
-    missing: str = ""
-
-    @property
-    def formula(self) -> Formula:
-        """Where the curves come from."""
-        return STEP_FORMULAS[self.measure, self.per_layer]
-
-    @property
-    def axis_label(self) -> str:
-        """What, measure and unit, for the vertical axis."""
-        s = "x" if self.per_layer else "s"
-        return f"relative step ‖Δ{s}‖/‖{s}‖" if self.measure == "relative" else f"step size ‖Δ{s}‖"
-
-    @property
-    def axis_symbol(self) -> str:
-        """The measure in symbols alone, for a short axis."""
-        return self.axis_label.rsplit(" ", 1)[-1]
-
-    def curve_name(self, curve: int) -> str:
-        """Name of one curve, such as "10 a" or "layer 1"."""
-        return (
-            self.layer_names[curve]
-            if self.per_layer
-            else f"{self.tokens[curve]} {self.labels[curve]}"
-        )
-
-    def unsettled(self) -> list[int]:
-        """Shown tokens known not to settle (drift, orbit, divergence), the farthest first."""
-        calm = (SettlingClass.CONVERGED, SettlingClass.TOO_FEW_STEPS)
-        found = [i for i, s in enumerate(self.settling) if s.kind not in calm]
-        return sorted(found, key=lambda i: -_finite_or_inf(self.settling[i].relative_step))
+# Layers whose settled tokens are told one by one.
+MOST_LAYERS = 6
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Measure the steps of the shown tokens and class each token."""
     info = recording.info
     tokens = selection.shown_tokens(recording.n_tokens)
-    states = recording.states
-    # The writer may have gone on since: no more layers than states.
-    layers = recording.layer_states[: len(states) - 1]
-    if len(tokens) < recording.n_tokens:
-        states, layers = states[:, list(tokens)], layers[:, :, list(tokens)]
-    settling = settling_class(states, options.tolerance, options.window, info.dtype)
+    found = _Measured(recording, tokens)
     relative = options.measure == "relative"
-    steps, norms = step_size(states), state_norm(states[1:])
-    ends = steps if not relative else ratio(steps, norms)
-    recurrences = np.arange(1, len(states))
-    missing = "" if len(recurrences) else NO_RUN
-    values, median = ends, _median(ends)
+    relative_steps = ratio(found.steps, found.norms[1:])
+    values = relative_steps if relative else found.steps
+    norms, median = found.norms[1:], _median(values)
     layer_rates: tuple[float, ...] = ()
-    rate = fitted_rate(_median(ratio(steps, norms)), relative_floor(info.dtype), _points(options))
+    recurrences = np.arange(1, len(found.norms))
+    missing = "" if len(recurrences) else NO_RUN
+    floor, points = relative_floor(info.dtype), _points(options)
     if options.per_layer:
-        values, norms, layer_rates = _layer_curves(layers, options, info.dtype)
+        values, norms, layer_rates = _layer_curves(found, options, floor)
         recurrences, median = recurrences[1:], np.zeros(0)
         missing = missing or ("" if len(recurrences) else ONE_PER_LAYER)
     scale = np.ones(len(values)) if relative else _median(norms)
-    return Data(
-        statement=missing or _statement(settling, rate, options),
-        formulas=(
-            STEP_FORMULAS[options.measure, options.per_layer],
-            RATE,
-            CLASS,
-            FLOOR,
-            *((FLOAT32_ERROR,) if info.dtype != "float32" else ()),
-        ),
+    data = Data(
+        statement=missing,
+        formulas=(),
         recurrences=recurrences,
         values=values,
         median=median,
-        rate=rate,
+        rate=fitted_rate(_median(relative_steps), floor, points),
         layer_rates=layer_rates,
-        settling=settling,
+        token_rates=fitted_rates(relative_steps, floor, points),
+        last_step=relative_steps[-1] if len(relative_steps) else np.full(len(tokens), np.nan),
+        classes=_classes(recording, found, options),
+        judged=_judged(found.n, options),
         tolerance_line=options.tolerance * scale,
-        floor_line=relative_floor(info.dtype) * scale,
+        floor_line=floor * scale,
         error_line=_error_line(recording, tokens, len(values), options) * scale,
         tokens=tokens,
         labels=tuple(visible(info.token_labels[t]) for t in tokens),
         token_texts=tuple(info.token_labels[t] for t in tokens),
-        measure=options.measure,
-        per_layer=options.per_layer,
-        tolerance=options.tolerance,
-        window=options.window,
         trained=info.architecture.trained_recurrences,
         dtype=info.dtype,
         sampled=_sampled(options.per_layer, info.architecture),
         layer_names=info.architecture.layer_names,
+        options=options,
         missing=missing,
     )
+    errors = (FLOAT32_ERROR,) if info.dtype != "float32" else ()
+    return replace(
+        data,
+        formulas=(data.formula, RATE, data.class_formula, FLOOR, *errors),
+        statement=missing or _statement(data),
+    )
+
+
+class _Measured:
+    """Steps and norms of the shown tokens; rows come from the live measures, which keep them.
+
+    Ends ``[n, t]`` and ``[n + 1, t]``, layers ``[n - 1, L, t]`` and ``[n, L, t]``.
+    """
+
+    def __init__(self, recording: Recording, tokens: tuple[int, ...]) -> None:
+        shown, n_layers = list(tokens), recording.n_layers
+        kept = [measure(recording, m).values
+                for m in (STEP_SIZE, STATE_NORM, LAYER_STEP_SIZE, RESIDUAL_NORM)]  # fmt: skip
+        # The writer may have gone on between two of them.
+        self.n = n = min(len(kept[0]), len(kept[1]), len(kept[3]))
+        self.tokens = tokens
+        start = state_norm(recording.states[:1, shown])
+        self.steps = kept[0][:n, shown] if n else np.zeros((0, len(shown)))
+        self.norms = np.concatenate([start, kept[1][:n, shown]]) if n else start
+        none = np.zeros((0, n_layers, len(shown)))
+        self.layer_steps = kept[2][1:n][:, :, shown] if n > 1 else none
+        self.layer_norms = kept[3][:n][:, :, shown] if n else none
+
+
+def _classes(recording: Recording, found: _Measured, options: Options) -> tuple[Classes, ...]:
+    """Class the shown tokens at the end of a recurrence and after each layer."""
+    shown, n = list(found.tokens), found.n
+    names = recording.info.architecture.layer_names
+    if options.rules == "loopscope":
+        size = tail_length(options.window)
+        ends = recording.states[max(n + 1 - size, 0) : n + 1]
+        layers = recording.layer_states[max(n - size, 0) : n]
+    else:
+        # As in the paper, the initial state is no recurrence.
+        ends = recording.states[max(n + 1 - options.last, 1) : n + 1]
+        layers = recording.layer_states[max(n - options.last, 0) : n]
+    if len(shown) < recording.n_tokens:
+        ends, layers = ends[:, shown], layers[:, :, shown]
+    dtype = recording.info.dtype
+    of = [Classes("recurrence end", -1, _judge(ends, found.steps, found.norms, options, dtype))]
+    if n:
+        t = len(shown)
+        columns = len(names) * t
+        flat = layers.reshape(len(layers), columns, layers.shape[-1])
+        steps, norms = found.layer_steps.reshape(n - 1, columns), found.layer_norms
+        judged = _judge(flat, steps, norms.reshape(n, columns), options, dtype)
+        of += [Classes(name, i, judged[i * t : (i + 1) * t]) for i, name in enumerate(names)]
+    return tuple(of)
+
+
+def _judge(
+    states: F32, steps: F64, norms: F64, options: Options, dtype: str
+) -> tuple[Judged, ...]:  # fmt: skip
+    """Class columns of the last states ``[n, t, d]``."""
+    if options.rules == "loopscope":
+        return classes_of(states, steps, norms, options.tolerance, options.window, dtype)
+    if not len(states):
+        states = np.zeros((1, *states.shape[1:]), np.float32)
+    series = cosine_series(states) if options.rules == "cosine" else distance_series(states)
+    return limiting_behaviour(series, options.tau, options.rho)
+
+
+def _judged(n: int, options: Options) -> str:
+    """By what the classes were judged, with its numbers."""
+    if options.rules == "loopscope":
+        return f"tolerance {short_number(options.tolerance)} (relative step, {_how(options)})"
+    used = min(n, options.last)
+    series = "cosine" if options.rules == "cosine" else "distance"
+    fewer = "" if used >= PAPER_RECURRENCES else f"; the paper uses {PAPER_RECURRENCES}"
+    return (
+        f"Algorithm 1 ({series} to the end, τ {options.tau:g}, ρ {options.rho:g}, "
+        f"last {used} recurrences{fewer})"
+    )
+
+
+def _how(options: Options) -> str:
+    return f"{options.window} recurrences running" if options.window > 1 else "1 recurrence"
 
 
 def _error_line(recording: Recording, tokens: tuple[int, ...], n: int, options: Options) -> F64:
@@ -225,12 +196,13 @@ def _error_line(recording: Recording, tokens: tuple[int, ...], n: int, options: 
     return line
 
 
-def _layer_curves(layers: F32, options: Options, dtype: str) -> tuple[F64, F64, tuple[float, ...]]:
+def _layer_curves(
+    found: _Measured, options: Options, floor: float
+) -> tuple[F64, F64, tuple[float, ...]]:
     """Median step over the tokens ``[R - 1, L]``, norms ``[R - 1, L T]`` and each layer's rate."""
-    steps, norms = step_size(layers), state_norm(layers[1:])
+    steps, norms = found.layer_steps, found.layer_norms[1:]
     relative = _median(ratio(steps, norms))
-    floor = relative_floor(dtype)
-    rates = tuple(fitted_rate(curve, floor, _points(options)) for curve in relative.T)
+    rates = tuple(fitted_rates(relative, floor, _points(options)).tolist())
     values = relative if options.measure == "relative" else _median(steps)
     return values, norms.reshape(len(norms), math.prod(norms.shape[1:])), rates
 
@@ -248,10 +220,6 @@ def _median(values: F64) -> F64:
     return out
 
 
-def _finite_or_inf(value: float) -> float:
-    return value if np.isfinite(value) else float("inf")
-
-
 def _sampled(per_layer: bool, arch: Architecture) -> str:
     if per_layer:
         return "x after each layer"
@@ -260,71 +228,118 @@ def _sampled(per_layer: bool, arch: Architecture) -> str:
     return "s after the closing norm" if arch.closing_norm else "s after the last layer"
 
 
-def short_number(value: float) -> str:
-    """Write a small number as a power: 1e-2, 2.5e-3, but 0.5."""
-    if not np.isfinite(value) or not 0 < abs(value) < 0.1:
-        return f"{value:.3g}"
-    mantissa, power = f"{value:.2e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(power)}"
-
-
-def rate_text(rate: float) -> str:
-    """Write a rate as "×0.71 per recurrence"; empty without one."""
-    return f"×{rate:.3g} per recurrence" if np.isfinite(rate) else ""
-
-
-def _statement(settling: tuple[Settling, ...], rate: float, options: Options) -> str:
-    """Say how many tokens have settled, at which tolerance, and what the others do."""
-    n = len(settling)
-    how = f"{options.window} recurrences running" if options.window > 1 else "1 recurrence"
-    counts = Counter(s.words() for s in settling)
-    done = counts.pop(SettlingClass.CONVERGED.value, 0)
-    noun, verb = ("token", "has") if n == 1 else ("tokens", "have")
-    text = (
-        f"{done} of {n} {noun} {verb} settled at tolerance {short_number(options.tolerance)} "
-        f"(relative step, {how})"
-    )
-    others = [f"{count} {word}" for word, count in counts.most_common()]
-    parts = [text, *([", ".join(others)] if others else [])]
-    if rate_text(rate):
-        parts.append(f"median {rate_text(rate)}")
+def _statement(data: Data) -> str:
+    """Say how many tokens have settled, by which rules, what the others do, and how fast."""
+    n, ours = len(data.tokens), data.options.rules == "loopscope"
+    counts = Counter(s.words() for s in data.settling)
+    done = counts.pop("settled" if ours else "fixed point", 0)
+    who = f"{done} of {n} token" if n == 1 else f"{done} of {n} tokens ({100 * done / n:.3g} %)"
+    if ours:
+        parts = [f"{who} {'has' if n == 1 else 'have'} settled at {data.judged}"]
+    else:
+        parts = [f"{who} end{'s' if n == 1 else ''} in a fixed point by {data.judged}"]
+    if counts:
+        parts.append(", ".join(f"{count} {word}" for word, count in counts.most_common()))
+    if (layers := _layers_said(data, done)) != "":
+        parts.append(layers)
+    if rate_text(data.rate):
+        parts.append(f"median {rate_text(data.rate)}")
     return "; ".join(parts)
 
 
+def _layers_said(data: Data, done: int) -> str:
+    """How many have settled after each layer, where it is not as many as at the end."""
+    word = "settled" if data.options.rules == "loopscope" else "fixed point"
+    counts = [place.counts().get(word, 0) for place in data.classes[1:]]
+    if not counts or set(counts) == {done}:
+        return ""
+    if len(counts) > MOST_LAYERS:
+        return f"{min(counts)} to {max(counts)} after each layer"
+    return f"after each layer {', '.join(map(str, counts))}"
+
+
 def table(data: Data) -> Table:
-    """One row for each recurrence and curve; without layers also the median."""
+    """One row for each recurrence and curve; without layers also the median.
+
+    A token's row has its class at the end and after each layer; the median's and a layer's row
+    have the share of tokens in each class.
+    """
     value = f"{data.formula.name} [{data.formula.unit}]"
+    shares = tuple(f"{word} [share of tokens]" for word in data.class_words())
     if data.per_layer:
-        return Table(("recurrence", "layer", value, "rate per recurrence"), _layer_rows(data))
+        columns = ("recurrence", "layer", value, "rate [per recurrence]", "judged by", *shares)
+        return Table(columns, _layer_rows(data))
     columns = (
-        "recurrence",
-        "token index",
-        "token",
-        value,
-        "settling class",
-        "orbit period",
-        "rate per recurrence",
-        "tolerance",
-        "recurrences running",
-    )
+        "recurrence", "token index", "token", value, "class", "period [recurrences]",
+        "rate [per recurrence]", "judged by",
+        *(f"class after {place.where}" for place in data.classes[1:]), *shares,
+    )  # fmt: skip
     return Table(columns, _token_rows(data))
 
 
+def _shares(data: Data, place: Classes) -> tuple[float, ...]:
+    counts = place.counts()
+    return tuple(counts.get(word, 0) / max(len(place.of), 1) for word in data.class_words())
+
+
 def _layer_rows(data: Data) -> Iterator[tuple[object, ...]]:
+    shares = [_shares(data, place) for place in data.classes[1:]]
     for i, layer in np.ndindex(data.values.shape):
         yield (
             int(data.recurrences[i]),
             layer,
             float(data.values[i, layer]),
             data.layer_rates[layer],
+            data.judged,
+            *shares[layer],
         )
 
 
 def _token_rows(data: Data) -> Iterator[tuple[object, ...]]:
-    asked = (data.tolerance, data.window)
+    layers, words = data.classes[1:], data.class_words()
+    shares, none = _shares(data, data.classes[0]), ("",) * len(words)
+    by_layer = [tuple(place.of[c].words() for place in layers) for c in range(len(data.tokens))]
     for i, r in enumerate(data.recurrences.tolist()):
         for c, (token, text) in enumerate(zip(data.tokens, data.token_texts, strict=True)):
             s = data.settling[c]
-            kind = (s.kind.value, s.period or "", s.rate)
-            yield r, token, text, float(data.values[i, c]), *kind, *asked
-        yield r, "median", "", float(data.median[i]), "", "", data.rate, *asked
+            kind = (s.kind.value, period_of(s), float(data.token_rates[c]), data.judged)
+            yield r, token, text, float(data.values[i, c]), *kind, *by_layer[c], *none
+        kind = ("", "", data.rate, data.judged)
+        yield r, "median", "", float(data.median[i]), *kind, *("",) * len(layers), *shares
+
+
+def period_of(judged: Judged) -> float | str:
+    """Recurrences of one round of an orbit, or ""."""
+    if isinstance(judged, Settling):
+        return judged.period or ""
+    frequency = getattr(judged, "frequency", float("nan"))
+    return 1 / frequency if judged.kind.value == "orbit" else ""
+
+
+def as_json(recording: Recording, options: Options | None = None) -> dict[str, Any]:
+    """Classes of all tokens by all rules: for the command line and notebooks."""
+    options = options or Options()
+    rules: tuple[Rules, ...] = get_args(Rules)
+    return {
+        name: _rules_json(compute(recording, Selection(), replace(options, rules=name)))
+        for name in rules
+    }
+
+
+def _rules_json(data: Data) -> dict[str, Any]:
+    formula = data.class_formula
+    return {
+        "name": formula.name,
+        "formula": formula.formula,
+        "source": formula.source,
+        "judged by": data.judged,
+        "missing": data.missing or None,
+        "places": [
+            {
+                "where": place.where,
+                "share": {word: n / len(place.of) for word, n in place.counts().items()},
+                "classes": [judged.words() for judged in place.of],
+            }
+            for place in data.classes
+        ],
+    }

@@ -23,7 +23,7 @@ from loopscope.core.measures.similarity_map import missing_reason, places_of, si
 from loopscope.core.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewData, option
-from loopscope.core.views.heads import SCALE_LABELS, Scale
+from loopscope.core.views.heads_data import SCALE_LABELS, Scale
 from loopscope.core.views.places import Places
 
 Order = Literal["depth", "layer"]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.measures.fixed_points import RESIDUAL, FixedPoints, Q
+from loopscope.core.measures.fixed_points import CYCLE, RESIDUAL, FixedPoints, Q, cycle_distances
 from loopscope.core.measures.settling import (
     fitted_rate,
     ratio,
@@ -18,7 +18,7 @@ from loopscope.core.measures.settling import (
     step_size,
 )
 from loopscope.core.measures.stability import EIGEN_RESIDUAL, EIGENVALUE, LYAPUNOV, Spectrum
-from loopscope.core.recording import Recording
+from loopscope.core.recording import F32, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Formula, Request, Table, ViewData, option
 
@@ -34,6 +34,7 @@ RATE = Formula(
     "Loopscope; agrees with the spectral radius within 10 %",
 )
 At = Literal["cursor", "end"]
+Kind = Literal["stable", "unstable", "marginal", "slow point"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +58,45 @@ class Options:
         1e-2, "Radius", "Ends nearer than this, relatively, are one point", low=0, high=1
     )
     seed: int = option(0, "Seed", "Of the random starts")
+    warm_up: int = option(
+        3,
+        "Recurrences before",
+        "A random start is run for so many recurrences before the search: as drawn it is far from "
+        "any state the model makes and would end in a slow point",
+        low=0,
+        high=1000,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stability:
     """What was found.
 
-    spectrum : at ``recurrence``.  points : of the search.  radii, margins : float64 ``[P]``,
-        spectral radius at each fixed point and the largest residual of its eigenpairs; NaN at a
-        slow point.  lyapunov : nats per recurrence along the run.
+    spectrum : at ``recurrence``.  points : of the search.
+    cycles : float32 ``[P, L, T, d]``, the state after each layer at each of them.
+    radii, margins : float64 ``[P]``, spectral radius at each fixed point and the largest residual
+        of its eigenpairs; NaN at a slow point.  lyapunov : nats per recurrence along the run.
     rate : fitted to the run.  recurrence : where the spectrum was taken.  n_recurrences : how far
         the run had gone.
+    n_random, warm_up : starts that were random, and recurrences that were run on them first.
     """
 
     spectrum: Spectrum
     points: FixedPoints
+    cycles: F32
     radii: npt.NDArray[np.float64]
     margins: npt.NDArray[np.float64]
     lyapunov: float
     rate: float
     recurrence: int
     n_recurrences: int
+    n_random: int = 0
+    warm_up: int = 0
+
+    @property
+    def shown_point(self) -> int:
+        """The point that stands for the run: where its end leads to, else the best one."""
+        return self.points.from_end if self.points.from_end >= 0 else 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,10 +106,14 @@ class Data(ViewData):
     values : complex128 ``[k]``, eigenvalues.  residuals : float64 ``[k]``.
     kinds : for each found point "stable", "unstable", "marginal" (too near to 1 to tell) or
         "slow point".
+    distances : float64 ``[P, L, L]``, between the points of each one's cycle.
+    layer_names : of the layers.
     """
 
     found: Stability | None
-    kinds: tuple[str, ...] = ()
+    kinds: tuple[Kind, ...] = ()
+    distances: npt.NDArray[np.float64] | None = None
+    layer_names: tuple[str, ...] = ()
     missing: str = ""
 
 
@@ -125,17 +148,24 @@ REQUEST = Request(
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Put the finding into words; it was measured on request."""
     found = recording.findings.get("stability")
-    formulas = (EIGENVALUE, EIGEN_RESIDUAL, RATE, LYAPUNOV, Q, RESIDUAL)
+    formulas = (EIGENVALUE, EIGEN_RESIDUAL, RATE, LYAPUNOV, Q, RESIDUAL, CYCLE)
     if not isinstance(found, Stability):
         why = why_not(recording) or NOT_YET
         return Data(why, formulas, None, missing=why)
-    kinds = tuple(
-        _kind(*of) for of in zip(found.points.is_fixed, found.radii, found.margins, strict=True)
-    )
-    return Data(_statement(found, kinds, recording), formulas, found, kinds)
+    kinds = kinds_of(found)
+    distances = np.stack([cycle_distances(cycle) for cycle in found.cycles])
+    statement = _statement(found, kinds, distances, recording)
+    names = recording.info.architecture.layer_names
+    return Data(statement, formulas, found, kinds, distances, names)
 
 
-def _kind(fixed: bool, radius: float, margin: float) -> str:
+def kinds_of(found: Stability) -> tuple[Kind, ...]:
+    """What each point found is."""
+    of = zip(found.points.is_fixed, found.radii, found.margins, strict=True)
+    return tuple(_kind(*point) for point in of)
+
+
+def _kind(fixed: bool, radius: float, margin: float) -> Kind:
     """Stable or not, where the residual leaves no doubt."""
     if not fixed:
         return "slow point"
@@ -144,7 +174,12 @@ def _kind(fixed: bool, radius: float, margin: float) -> str:
     return "stable" if radius < 1 else "unstable"
 
 
-def _statement(found: Stability, kinds: tuple[str, ...], recording: Recording) -> str:
+def _statement(
+    found: Stability,
+    kinds: tuple[Kind, ...],
+    distances: npt.NDArray[np.float64],
+    recording: Recording,
+) -> str:
     """Say the radius, whether the run agrees, and what was found."""
     radius, rate = found.spectrum.radius, found.rate
     text = f"Spectral radius {radius:.3g} at recurrence {found.recurrence}"
@@ -166,48 +201,49 @@ def _statement(found: Stability, kinds: tuple[str, ...], recording: Recording) -
     if slow:
         text += f", {slow} slow point{'s' if slow > 1 else ''}"
     text += f" from {found.points.n_starts} starts"
+    if found.n_random and found.warm_up:
+        text += f" ({found.n_random} random, run for {found.warm_up} recurrences first)"
+    text += _cycle_said(distances[found.shown_point])
     if recording.n_recurrences > found.n_recurrences:
         text += f"; measured at {found.n_recurrences} of {recording.n_recurrences} recurrences"
     return text
 
 
+def _cycle_said(distances: npt.NDArray[np.float64]) -> str:
+    """How far apart the layers' points are."""
+    apart = distances[np.tril_indices(len(distances), -1)]
+    apart = apart[np.isfinite(apart)]
+    if not len(apart):
+        return ""
+    low, high = f"{apart.min():.3g}", f"{apart.max():.3g}"
+    between = low if low == high else f"{low} to {high}"
+    return f"; the {len(distances)} points of its cycle are {between} of their norm apart"
+
+
 def table(data: Data) -> Table:
-    """One row for each eigenpair and for each point."""
-    columns = ("what", "index", "real", "imaginary", "modulus", "residual", "q", "found by", "kind")
+    """One row for each eigenpair, each point, and each pair of layers at each point."""
+    columns = (
+        "what", "index", "real", "imaginary", "modulus", "residual", "q", "found by", "kind",
+        "layer", "other layer", "relative distance",
+    )  # fmt: skip
     return Table(columns, _rows(data))
 
 
 def _rows(data: Data) -> Iterator[tuple[object, ...]]:
     found = data.found
-    if found is None:
+    if found is None or data.distances is None:
         return
-    s = found.spectrum
+    s, none = found.spectrum, ("", "", "")
     for i, (value, residual) in enumerate(zip(s.values, s.residuals, strict=True)):
-        modulus = float(abs(value))
-        yield (
-            "eigenvalue",
-            i,
-            float(value.real),
-            float(value.imag),
-            modulus,
-            float(residual),
-            "",
-            "",
-            "",
-        )
+        parts = (float(value.real), float(value.imag), float(abs(value)), float(residual))
+        yield "eigenvalue", i, *parts, "", "", "", *none
     p = found.points
     for i, kind in enumerate(data.kinds):
-        radius = float(found.radii[i])
-        yield (
-            "point",
-            i,
-            "",
-            "",
-            radius,
-            float(p.residual[i]),
-            float(p.q[i]),
-            int(p.found_by[i]),
-            kind,
-        )
-    yield "Lyapunov exponent", "", "", "", found.lyapunov, "", "", "", ""
-    yield "fitted rate", "", "", "", found.rate, "", "", "", ""
+        measured = (float(found.radii[i]), float(p.residual[i]), float(p.q[i]))
+        yield "point", i, "", "", *measured, int(p.found_by[i]), kind, *none
+    for i, kind in enumerate(data.kinds):
+        for a, b in zip(*np.tril_indices(len(data.layer_names), -1), strict=True):
+            apart = (int(b), int(a), float(data.distances[i, a, b]))
+            yield "points of the cycle", i, "", "", "", "", "", "", kind, *apart
+    yield "Lyapunov exponent", "", "", "", found.lyapunov, "", "", "", "", *none
+    yield "fitted rate", "", "", "", found.rate, "", "", "", "", *none

@@ -14,7 +14,9 @@ from loopscope.core.measures.projection import F64, Basis
 from loopscope.core.recording import F32, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Formula, Table
-from loopscope.core.views.state_space_data import LOCK_AFTER, Axis, Data, Options
+from loopscope.core.views.overlays import Shown, overlays_of
+from loopscope.core.views.state_space_data import Axis, Data, Options
+from loopscope.core.views.state_space_words import count, statement, token_name
 
 __all__ = ["Axis", "Data", "Options", "compute", "run_identity", "table"]
 
@@ -97,7 +99,11 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         missing_directions=missing,
         options=options,
     )
-    return replace(data, statement=_statement(data, recording))
+    if basis is not None and points.size:
+        spread = float(np.sqrt(points.var(0, dtype=np.float64).sum()))
+        shown_now = Shown(tokens, options, spread)
+        data = replace(data, overlays=overlays_of(recording, shown_now, basis.mean, rows))
+    return replace(data, statement=statement(data, recording))
 
 
 def _stations(
@@ -145,12 +151,16 @@ def _basis(
     given = options.basis
     if given is not None and given.width == d and (given.run == run or options.keep_basis):
         return _if_any(states, given), True, ()
-    fitted = states if options.fit_on == "all" else states[:, list(tokens)]
+    every = list(range(states.shape[1]))
+    on = {"all": every, "selected": list(tokens), "final": every[-1:]}[options.fit_on]
+    fitted = states if on == every else states[:, on]
     flat = fitted.reshape(-1, d)
     basis = projection.fit_pca(flat[np.isfinite(flat).all(1)])
-    which = "all tokens" if options.fit_on == "all" else _count(len(tokens), "token")
+    which = {"all": "all tokens", "final": "the final token"}.get(
+        options.fit_on, count(len(tokens), "token")
+    )
     kind = "every layer" if options.states == "layers" else "the ends"
-    said = f"{kind} of {_count(complete, 'recurrence')}, {which}"
+    said = f"{kind} of {count(complete, 'recurrence')}, {which}"
     return (
         _if_any(states, replace(basis, fitted_on=said, run=run, n_recurrences=complete)),
         False,
@@ -171,7 +181,7 @@ def _axes(
         names = tuple(f"random {i} of seed {options.random_seed}" for i in (1, 2))
     elif options.axes == "readout":
         wanted = (options.readout_x, options.readout_y)
-        names = tuple(f"readout of {_token(recording, i)}" for i in wanted)
+        names = tuple(f"readout of {token_name(recording, i)}" for i in wanted)
     else:
         chosen = (options.pc_x, options.pc_y, options.pc_z)
         kept = chosen if options.dimensions == "3-D" else chosen[:2]
@@ -199,90 +209,24 @@ def _formulas(options: Options) -> tuple[Formula, ...]:
     return (coordinate, SHARE, CLOSING)
 
 
-def _token(recording: Recording, token_id: int) -> str:
-    known = token_id < recording.info.architecture.vocab_size
-    return f"'{recording.label(token_id)}'" if known else str(token_id)
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
-def _statement(data: Data, recording: Recording) -> str:
-    """Say in one sentence what is shown, or what is missing."""
-    if data.missing_directions:
-        return _missing(data.missing_directions, recording)
-    if data.basis is None:
-        what = "layer" if data.by_layer else "recurrence"
-        return f"No {what} has been run yet: the trajectories start with the first."
-    if data.empty:
-        return f"None of the {data.n_left_out} states is finite: there is nothing to draw."
-    tokens = _count(len(data.tokens), "token")
-    if data.by_layer:
-        span = f"recurrences 1 to {data.newest}" if data.newest > 1 else "recurrence 1"
-        what = f"{tokens} after each of {_count(data.n_layers, 'layer')}, {span}"
-    else:
-        what = f"{tokens} at the ends of recurrences 0 to {data.newest}"
-    parts = [what, _axes_said(data)]
-    gap = _median(data.closing)
-    if gap is not None:
-        repeats = "the last cycle repeats" if data.by_layer else "the last state is"
-        parts.append(
-            f"{repeats} the one before to within {100 * gap:.3g} % (median)"
-            if data.by_layer
-            else f"{repeats} {100 * gap:.3g} % from the one before (median)"
-        )
-    if data.n_left_out:
-        parts.append(f"{_count(data.n_left_out, 'state')} not finite left out")
-    return "; ".join(parts) + "."
-
-
-def _axes_said(data: Data) -> str:
-    names = " × ".join(axis.name for axis in data.axes)
-    if data.options.axes == "readout" and data.basis is not None:
-        cosine = float(np.clip(data.basis.components[0] @ data.basis.components[1], -1, 1))
-        angle = np.degrees(np.arccos(cosine))
-        plane = ", a plane: drawn in 2-D" if data.options.dimensions == "3-D" else ""
-        return f"{names} ({angle:.0f}° apart{plane})"
-    # A component chosen for two axes holds its share once.
-    share = 100 * sum({axis.name: axis.share for axis in data.axes}.values())
-    said = f"{names} hold {share:.1f} % of the variance shown"
-    if data.basis is None or data.options.axes != "pca":
-        flat = data.options.dimensions == "3-D"
-        return said + (" (a pair has no third axis: drawn in 2-D)" if flat else "")
-    if data.locked:
-        other = "" if data.basis.run == data.run else " of an earlier run"
-        return f"{said}, axes locked as fitted on {data.basis.fitted_on}{other}"
-    if data.provisional:
-        return f"{said}, axes provisional until {LOCK_AFTER} recurrences"
-    return f"{said}, axes fitted now"
-
-
-def _missing(ids: tuple[int, ...], recording: Recording) -> str:
-    if recording.info.architecture.head_transform:
-        return "This model's head is not linear in the state: tokens have no readout direction."
-    vocab = recording.info.architecture.vocab_size
-    unknown = [i for i in ids if not 0 <= i < vocab]
-    if unknown:
-        return f"Token id {unknown[0]} does not exist: the model has ids 0 to {vocab - 1}."
-    names = " and ".join(f"{_token(recording, i)} (id {i})" for i in ids)
-    plural, have = ("s", "have") if len(ids) > 1 else ("", "has")
-    return f"The readout direction{plural} of {names} {have} not been read from the model yet."
-
-
-def _median(values: F64) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if known.size else None
-
-
 def table(data: Data) -> Table:
-    """One row for each token and station; coordinates in state units, exact."""
-    columns = ("position", "token", "recurrence", "layer", *(axis.name for axis in data.axes))
-    return Table(columns, _rows(data))
+    """One row for each token and station, then for what is drawn beside the run.
+
+    Coordinates in state units, exact.
+    """
+    axes = (axis.name for axis in data.axes)
+    return Table(("position", "token", "recurrence", "layer", *axes, "beside the run"), _rows(data))
 
 
 def _rows(data: Data) -> Iterator[tuple[object, ...]]:
     for row, (token, label) in enumerate(zip(data.tokens, data.labels, strict=True)):
         for i, (recurrence, layer) in enumerate(zip(data.recurrences, data.layers, strict=True)):
             at = "" if layer < 0 else int(layer)
-            yield (token, label, int(recurrence), at, *map(float, data.points[row, i]))
+            yield (token, label, int(recurrence), at, *map(float, data.points[row, i]), "")
+    for overlay in data.overlays:
+        name = f"{overlay.name}{', imaginary' * overlay.role.endswith('imaginary')}"
+        for row, i in np.ndindex(overlay.points.shape[:2]):
+            r, layer = int(overlay.recurrences[i]), int(overlay.layers[i])
+            where = (r if r >= 0 else "", layer if layer >= 0 else "")
+            at_axes = map(float, overlay.points[row, i])
+            yield (data.tokens[row], data.labels[row], *where, *at_axes, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from loopscope.core.measures import projection
 from loopscope.core.measures.projection import F64, MAX_COMPONENTS, Basis
 from loopscope.core.views.base import ViewData, option
+from loopscope.core.views.overlays import Overlay
 
 # Recurrences that a PCA basis must have seen before it is worth locking.
 LOCK_AFTER = 8
@@ -53,11 +54,11 @@ class Options:
     readout_x: int = option(0, "Readout across", "Token id whose unembedding row is the axis")
     readout_y: int = option(1, "Readout up", "Token id whose unembedding row is the axis")
     random_seed: int = option(0, "Random seed", "Seed of the random pair")
-    fit_on: Literal["selected", "all"] = option(
+    fit_on: Literal["selected", "all", "final"] = option(
         "selected",
         "Fit on",
         "Which tokens' states a refit uses",
-        labels={"selected": "selected tokens", "all": "all tokens"},
+        labels={"selected": "selected tokens", "all": "all tokens", "final": "the final token"},
     )
     keep_basis: bool = option(
         False,
@@ -66,6 +67,17 @@ class Options:
     )
     equal_scale: bool = option(
         True, "Same scale on both axes", "Distances then look as they are; always so in 3-D"
+    )
+    show_points: bool = option(
+        True,
+        "Fixed points",
+        "Those that a search found: stable filled, unstable hollow, slow points crossed",
+    )
+    modes: int = option(
+        1, "Modes", "Leading eigenvectors of the Jacobian drawn at its state; 0 for none", high=20
+    )
+    show_starts: bool = option(
+        True, "Other starts", "The same prompt from other start states, once these were run"
     )
     basis: Basis | None = None
     azimuth: float = -60.0
@@ -104,6 +116,7 @@ class Data(ViewData):
     closing : float64 ``[N]``, how far the last cycle is from repeating the one before, relative
         (max over layers); NaN before recurrence 2.
     n_recurrences : complete recurrences.  n_layers : ``L``, with their names in `layer_names`.
+    overlays : what is drawn beside the run, on the same axes.
     n_left_out : states that are not finite.
     missing_directions : token ids whose readout directions are wanted and not recorded.
     """
@@ -124,6 +137,7 @@ class Data(ViewData):
     n_left_out: int
     missing_directions: tuple[int, ...]
     options: Options
+    overlays: tuple[Overlay, ...] = ()
 
     @property
     def by_layer(self) -> bool:
@@ -208,10 +222,27 @@ def strokes(data: Data, rows: tuple[int, ...] | None = None) -> list[Stroke]:
 
 
 def placed(data: Data, azimuth: float, elevation: float) -> F64:
-    """Points as seen, ``[N, S, 2]``: as they are, or turned about their middle in 3-D."""
+    """The run's points as seen, ``[N, S, 2]``."""
+    return seen(data, data.points, azimuth, elevation)
+
+
+def seen(data: Data, points: F64, azimuth: float, elevation: float) -> F64:
+    """``points [..., k]`` as seen, ``[..., 2]``: as they are, or turned about `middle` in 3-D."""
     if not data.is_3d or data.empty:
-        return data.points[..., :2]
-    return projection.turn(data.points - middle(data), azimuth, elevation)[..., :2]
+        return points[..., :2]
+    return projection.turn(points - middle(data), azimuth, elevation)[..., :2]
+
+
+def joint_pca(options: Options) -> Options:
+    """The settings of arXiv 2604.11791: components of the final token over layers and recurrences.
+
+    The paper fits two components to all latent states of the final token, after every layer of
+    every recurrence, jointly.
+    """
+    return replace(
+        options, states="layers", axes="pca", dimensions="2-D", fit_on="final", pc_x=1, pc_y=2,
+        basis=None,
+    )  # fmt: skip
 
 
 def middle(data: Data) -> F64:

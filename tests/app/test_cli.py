@@ -15,6 +15,7 @@ import pytest
 from models import plain_forward, random_model, tiny_checkpoint
 
 from loopscope.app.main import main
+from loopscope.core.errors import LoopscopeError
 
 ROOT = Path(__file__).parents[2]
 PROMPT = "ab bc ca ? 2 : a b c"
@@ -235,3 +236,22 @@ def test_interventions_are_replayed_from_a_file(
     cuts.write_text("[{}]")
     assert main(["trace", *common, "-o", str(cut), "--interventions", str(cuts)]) == 2
     assert "entry 1: there is no intervention 'None'" in capsys.readouterr().err
+
+
+def test_settings_of_a_view_from_the_command_line() -> None:
+    from loopscope.app.view_options import changed
+    from loopscope.core.views.settling import Options
+
+    options = changed(Options(), ["tolerance=1e-3", "window=5", "per_layer=True", "rules=cosine"])
+    assert (options.tolerance, options.window) == (1e-3, 5)
+    assert (options.per_layer, options.rules) == (True, "cosine")
+    for pair, said in (
+        ("tolerance", "NAME=VALUE"),
+        ("tolerence=1", "perhaps tolerance"),
+        ("tolerance=much", "not a number"),
+        ("tolerance=2", "not between 0 and 1"),
+        ("per_layer=1", "not true or false"),
+        ("rules=mine", "one of loopscope, cosine, distance"),
+    ):
+        with pytest.raises(LoopscopeError, match=said):
+            changed(Options(), [pair])

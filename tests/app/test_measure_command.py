@@ -46,6 +46,23 @@ def test_it_writes_a_file_of_chosen_measures(tmp_path, capsys) -> None:
     assert document["measures"]["entropy"]["unit"] == "nats"
 
 
+def test_it_prints_the_settling_classes_by_all_rules(capsys) -> None:
+    run = [*RUN[:-1], "20", "--measures", "settling_classes"]
+    assert main(run) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["measures"] == {}
+    found = document["settling_classes"]
+    assert list(found) == ["loopscope", "cosine", "distance"]
+    assert found["loopscope"]["judged by"].startswith("tolerance 1e-2")
+    assert "last 20 recurrences; the paper uses 128" in found["cosine"]["judged by"]
+    for rules in found.values():
+        assert [p["where"] for p in rules["places"]] == ["recurrence end", "layer 0", "layer 1"]
+        for place in rules["places"]:
+            assert len(place["classes"]) == 12
+            assert sum(place["share"].values()) == pytest.approx(1)
+    assert found["loopscope"]["places"][0]["share"]["settled"] == 1
+
+
 def test_the_list_names_every_formula(capsys) -> None:
     assert main(["measure", "--list"]) == 0
     said = capsys.readouterr().out

@@ -360,3 +360,18 @@ def test_exporting_nothing_says_so(make) -> None:
     window = make()
     assert window.exporter.ask(None) is None
     assert "nothing to export yet" in window.statusBar().currentMessage()
+
+
+def test_the_joint_pca_of_the_paper_is_one_command(make, qtbot: QtBot) -> None:
+    window = make(recurrences=9)
+    action = window.actions_by_name["joint_pca"]
+    assert "2604.11791" in action.text()
+    action.trigger()
+    calm(qtbot, window)
+    data = window.bench.slots["state_space"].data
+    last = window.bench.recording.n_tokens - 1
+    assert (data.tokens, data.by_layer) == ((last,), True)
+    assert data.basis.fitted_on.endswith("the final token")
+    # The settings form shows what was set.
+    assert window.frames["state_space"].title_bar is not None
+    assert window.bench.slots["state_space"].options.fit_on == "final"

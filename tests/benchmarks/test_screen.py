@@ -11,13 +11,14 @@ import pytest
 from models import tiny_architecture, tiny_checkpoint
 from PySide6.QtCore import Qt, QTimer
 from pytestqt.qtbot import QtBot
-from recordings import synthetic_recording
+from recordings import synthetic_recording, with_findings
 from timing import median_ms
 
 from loopscope.app.bench import Bench
 from loopscope.app.settings import Settings
 from loopscope.app.window import Window
 from loopscope.core.architecture import LayerShape
+from loopscope.core.recording import Capture
 from loopscope.core.runner import Runner
 from loopscope.widgets.palette import LIGHT
 
@@ -98,6 +99,38 @@ def test_redraw_of_a_thousand_trajectories(say, qtbot: QtBot) -> None:
 
     say("redraw 1,000 trajectories x 32, new data and paint", ms=round(median_ms(redraw), 1))
     view.close()
+
+
+@pytest.mark.benchmark
+def test_redraw_of_trajectories_with_overlays(say, qtbot: QtBot) -> None:
+    from loopscope.core.selection import Selection
+    from loopscope.core.views import state_space
+    from loopscope.widgets.state_space import StateSpaceView
+
+    bare = Capture(patterns=False, writes=False, readout=False)
+    options, selection = state_space.Options(), Selection(recurrence=32)
+    figures = {}
+    for tokens in (27, 1000):
+        run = synthetic_recording(recurrences=32, n_block=1, tokens=tokens, heads=1, capture=bare)
+        plain = [state_space.compute(run, selection, options) for _ in range(2)]
+        with_findings(run)
+        beside = [state_space.compute(run, selection, options) for _ in range(2)]
+        for name, datas in (("plain", plain), ("with overlays", beside)):
+            view = StateSpaceView()
+            view.resize(520, 330)
+            view.show()
+            state = [0]
+
+            def redraw(view=view, datas=datas, state=state) -> None:
+                state[0] ^= 1
+                view.data = None  # whatever was kept is drawn again
+                view.show_data(datas[state[0]])
+                view.show_selection(selection, {})
+                view.grab()
+
+            figures[f"{tokens} tokens, {name}, ms"] = round(median_ms(redraw), 1)
+            view.close()
+    say("redraw trajectories x 32 beside one other start, three points and a mode", **figures)
 
 
 @pytest.mark.benchmark

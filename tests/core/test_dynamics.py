@@ -9,10 +9,12 @@ import pytest
 import torch
 from models import tiny_architecture, tiny_checkpoint
 
+from loopscope.core import fixed_point_search
 from loopscope.core.dynamics import RecurrenceMap, jvp
 from loopscope.core.errors import Cancelled, LoopscopeError
 from loopscope.core.fixed_point_search import search
 from loopscope.core.loading import load
+from loopscope.core.measures.fixed_points import cycle_distances
 from loopscope.core.measures.path_independence import spread
 from loopscope.core.measures.stability import leading_eigenvalues, lyapunov_exponent
 from loopscope.core.stepper import Stepper
@@ -158,6 +160,70 @@ def test_a_search_can_be_cancelled() -> None:
 
     with pytest.raises(Cancelled):
         search(lambda s: s * 0.5 + torch.sin(s), torch.randn(2, 4), report=stop)
+
+
+def one_at_a_time(f, starts: torch.Tensor, iterations: int = 200) -> list[float]:
+    """Relative residuals where torch's own L-BFGS ends from each start."""
+    out = []
+    for start in starts:
+        s = start[None].clone().requires_grad_(True)
+        optimizer = torch.optim.LBFGS(
+            [s], max_iter=iterations, history_size=20, tolerance_grad=0, tolerance_change=0,
+            line_search_fn="strong_wolfe",
+        )  # fmt: skip
+
+        def closure(s: torch.Tensor = s, optimizer: torch.optim.LBFGS = optimizer) -> torch.Tensor:
+            optimizer.zero_grad()
+            q = 0.5 * (s - f(s)).square().sum()
+            q.backward()
+            return q
+
+        optimizer.step(closure)
+        with torch.no_grad():
+            out.append(float((s - f(s)).norm() / s.norm()))
+    return out
+
+
+def test_starts_searched_together_end_as_well_as_torch_ends_each_alone() -> None:
+    torch.manual_seed(3)
+    a = torch.randn(20, 20) / 20**0.5
+
+    def f(s: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(1.5 * s @ a.T) + 0.3
+
+    starts = 2 * torch.randn(8, 20)
+    alone = one_at_a_time(f, starts)
+    found = search(f, starts)
+    n_fixed = sum(r <= 1e-5 for r in alone)
+    assert found.found_by[found.is_fixed].sum() >= n_fixed
+    assert n_fixed > 0
+
+
+def test_starts_that_do_not_fit_the_memory_at_once_are_searched_in_parts(monkeypatch) -> None:
+    starts = torch.tensor([[0.45, 0.0], [0.05, 0.2], [0.02, 3.0], [0.7, 1.0]])
+    whole = search(two_points, starts)
+    monkeypatch.setattr(fixed_point_search, "MOST_BYTES", 2 * 20 * 2 * 4 * 3)  # three at a time
+    told: list[float] = []
+    parts = search(two_points, starts, report=told.append)
+    np.testing.assert_allclose(parts.points, whole.points, atol=1e-5)
+    assert parts.found_by.tolist() == whole.found_by.tolist()
+    assert told == sorted(told)
+
+
+def test_a_start_that_is_not_finite_is_told_and_stops_no_other() -> None:
+    starts = torch.tensor([[torch.nan, 0.0], [0.7, 1.0]])
+    found = search(two_points, starts)
+    assert found.is_fixed.tolist() == [True, False]
+    assert found.n_starts == 2
+    assert found.from_end == 1
+
+
+def test_distances_between_the_points_of_a_cycle() -> None:
+    points = np.array([[[3.0, 4.0]], [[3.0, 0.0]], [[3.0, 4.0]]], np.float32)
+    apart = cycle_distances(points)
+    assert apart == pytest.approx(np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]]))
+    assert np.isnan(cycle_distances(np.zeros((2, 1, 2), np.float32))).all()
+    assert cycle_distances(points[:1]).tolist() == [[0.0]]
 
 
 # ---- path independence ----

@@ -9,16 +9,15 @@ import pytest
 from recordings import recording_of, synthetic_recording
 
 from loopscope.core.measures.settling import (
-    SettlingClass,
     distance_to_end,
     fitted_rate,
     is_settled,
     relative_step,
     rounding_floor,
-    settling_class,
     step_size,
 )
-from loopscope.core.recording import LayerState
+from loopscope.core.measures.settling_classes import SettlingClass, settling_class
+from loopscope.core.recording import Capture, LayerState, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.settling import (
     NO_RUN,
@@ -264,7 +263,7 @@ def test_statement_counts_the_classes_at_the_tolerance() -> None:
     recording = recording_of(states)
     data = compute(recording, Selection(), Options())
     assert data.statement.startswith(
-        "2 of 4 tokens have settled at tolerance 1e-2 (relative step, 3 recurrences running); "
+        "2 of 4 tokens (50 %) have settled at tolerance 1e-2 (relative step, 3 recurrences running); "
         "1 orbit of period 5, 1 diverged"
     )
     assert data.unsettled() == [2, 3]
@@ -333,6 +332,125 @@ def test_broken_states() -> None:
     assert np.isnan(data.values[25, 1])
     assert data.median[25] == data.values[25, 0]
     assert "1 diverged" in data.statement
+
+
+# ---- classes after each layer ----
+def two_layers(n: int = R) -> Recording:
+    """Token 0 settles after both layers; token 1 after layer 0 alone and goes round after 1."""
+    like = synthetic_recording(recurrences=0, n_block=2, tokens=2, d=3, heads=1)
+    first = np.stack([contraction(0.6, n), contraction(0.5, n)], 1).astype(np.float32)
+    second = np.stack([contraction(0.6, n), rotation(5, n=n)], 1).astype(np.float32)
+    recording = Recording(like.info, second[0], Capture(False, False, False))
+    for i in range(1, n + 1):
+        recording.append_layer(LayerState(i, 0, first[i]))
+        recording.append_layer(LayerState(i, 1, second[i]))
+        recording.append_end(second[i], None, None)
+    return recording
+
+
+def test_each_layer_has_its_own_classes() -> None:
+    data = compute(two_layers(), Selection(), Options())
+    assert [(p.where, p.layer, p.words()) for p in data.classes] == [
+        ("recurrence end", -1, ("settled", "orbit")),
+        ("layer 0", 0, ("settled", "settled")),
+        ("layer 1", 1, ("settled", "orbit")),
+    ]
+    assert data.class_words() == ("settled", "orbit")
+    assert "1 of 2 tokens (50 %) have settled" in data.statement
+    assert "after each layer 2, 1" in data.statement
+    one = compute(two_layers(), Selection(tokens=(1,)), Options())
+    assert [p.words() for p in one.classes] == [("orbit",), ("settled",), ("orbit",)]
+
+
+def test_classes_of_cached_rows_are_those_of_the_states() -> None:
+    recording = two_layers()
+    for n in (9, 17, R):  # as it goes on
+        short = two_layers(n)
+        data = compute(short, Selection(), Options())
+        assert data.settling == settling_class(short.states)
+        for layer in range(2):
+            assert data.classes[1 + layer].of == settling_class(short.layer_states[:, layer])
+    assert compute(recording, Selection(), Options(window=40)).classes[1].words() == (
+        "not enough steps", "not enough steps",
+    )  # fmt: skip
+
+
+def test_the_last_state_counts_after_a_layer_too() -> None:
+    like = synthetic_recording(recurrences=0, n_block=2, tokens=1, d=3, heads=1)
+    path = rotation(5)[:, None].astype(np.float32)
+    for thrown in (False, True):
+        recording = Recording(like.info, path[0], Capture(False, False, False))
+        for i in range(1, R + 1):
+            state = path[i] + np.float32(0.5 * (thrown and i == R))
+            recording.append_layer(LayerState(i, 0, state))
+            recording.append_layer(LayerState(i, 1, path[i]))
+            recording.append_end(path[i], None, None)
+        first = compute(recording, Selection(), Options()).classes[1]
+        assert (first.words() == ("orbit",)) != thrown
+        assert first.of == settling_class(recording.layer_states[:, 0])
+
+
+def test_the_window_and_the_tolerance_change_the_classes() -> None:
+    recording = recording_of(contraction(0.7, 20)[:, None])
+    step = float(relative_step(recording.states)[-1, 0])
+    for tolerance, word in ((1.1 * step, "settled"), (0.9 * step, "not enough steps")):
+        data = compute(recording, Selection(), Options(tolerance=tolerance, window=1))
+        assert data.classes[0].words() == (word,)
+
+
+@pytest.mark.parametrize("rules", ["cosine", "distance"])
+def test_algorithm_1_beside_our_own_classes(rules: str) -> None:
+    data = compute(two_layers(60), Selection(), Options(rules=rules))
+    assert [p.words() for p in data.classes] == [
+        ("fixed point", "orbit"), ("fixed point", "fixed point"), ("fixed point", "orbit"),
+    ]  # fmt: skip
+    assert data.statement.startswith(
+        f"1 of 2 tokens (50 %) end in a fixed point by Algorithm 1 ({rules} to the end, τ 0.05, "
+        "ρ 0.9, last 60 recurrences; the paper uses 128); 1 orbit of period"
+    )
+    assert data.class_formula.source.startswith("Algorithm 1")
+    assert data.class_formula in data.formulas
+    # The initial state is not looked at, the end neither.
+    assert data.settling[0].n == 59
+    fewer = compute(two_layers(60), Selection(), Options(rules=rules, last=20))
+    assert fewer.settling[0].n == 19
+    assert "last 20 recurrences" in fewer.judged
+    loose = compute(two_layers(60), Selection(), Options(rules=rules, tau=1.0, rho=0.1))
+    assert loose.classes[0].words() == ("fixed point", "fixed point")
+    enough = compute(two_layers(140), Selection(), Options(rules=rules))
+    assert enough.settling[0].n == 127
+    assert "the paper uses" not in enough.judged
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 14])
+@pytest.mark.parametrize("rules", ["loopscope", "cosine", "distance"])
+def test_too_few_recurrences_say_so_in_every_place(n: int, rules: str) -> None:
+    data = compute(two_layers(n), Selection(), Options(rules=rules))
+    assert len(data.classes) == (3 if n else 1)
+    if n < 3 or rules != "loopscope":
+        assert {w for p in data.classes for w in p.words()} == {"not enough steps"}
+        assert not data.unsettled()
+
+
+def test_shares_and_layers_are_in_the_table() -> None:
+    data = compute(two_layers(), Selection(), Options())
+    columns, rows = table(data).columns, list(table(data).rows)
+    assert columns[-4:] == (
+        "class after layer 0", "class after layer 1", "settled [share of tokens]",
+        "orbit [share of tokens]",
+    )  # fmt: skip
+    assert all(len(row) == len(columns) for row in rows)
+    assert rows[1][4:6] == ("orbit", 5)
+    assert rows[1][-4:] == ("settled", "orbit of period 5", "", "")
+    assert rows[2][1] == "median"
+    assert rows[2][-2:] == (0.5, 0.5)
+    layered = compute(two_layers(), Selection(), Options(per_layer=True))
+    rows = list(table(layered).rows)
+    assert rows[0][-2:] == (1.0, 0.0)
+    assert rows[1][-2:] == (0.5, 0.5)
+    by_algorithm = compute(two_layers(), Selection(), Options(rules="cosine"))
+    period = list(table(by_algorithm).rows)[1][5]
+    assert period == pytest.approx(5, rel=0.05)
 
 
 def test_table_holds_exact_values() -> None:

@@ -7,9 +7,10 @@ import pytest
 from models import tiny_architecture, tiny_checkpoint
 from recordings import synthetic_recording
 
-from loopscope.core.errors import Cancelled
+from loopscope.core.errors import Cancelled, LoopscopeError
 from loopscope.core.jobs import Job
 from loopscope.core.loading import load
+from loopscope.core.requests.paths import _other_prompt
 from loopscope.core.requests.paths import run as run_paths
 from loopscope.core.requests.stability import run as measure_stability
 from loopscope.core.selection import Selection
@@ -43,7 +44,38 @@ def test_stability_of_the_bundled_model(stepper: Stepper) -> None:
     assert data.kinds[found.points.from_end] == "stable"
     assert f"{found.spectrum.radius:.3g} at recurrence 16" in data.statement
     rows = list(stability.table(data).rows)
-    assert len(rows) == len(found.spectrum.values) + len(data.kinds) + 2
+    # One pair of layers at each point.
+    assert len(rows) == len(found.spectrum.values) + 2 * len(data.kinds) + 2
+    assert all(len(row) == len(stability.table(data).columns) for row in rows)
+
+
+def test_the_points_of_the_cycle_are_the_ends_of_the_runs_layers(stepper: Stepper) -> None:
+    options = stability.Options(starts=2, n_values=2)
+    found = measure_stability(stepper, Selection(), options, job())
+    stepper.recording.findings["stability"] = found
+    data = stability.compute(stepper.recording, Selection(), options)
+    end = found.points.from_end
+    last = stepper.recording.layer_states[-1]
+    assert found.cycles[end] == pytest.approx(last, abs=2e-3 * float(np.abs(last).max()))
+    a, b = last.reshape(2, -1).astype(np.float64)
+    apart = 2 * np.linalg.norm(a - b) / (np.linalg.norm(a) + np.linalg.norm(b))
+    assert data.distances[end, 0, 1] == pytest.approx(apart, rel=1e-3)
+    assert f"the 2 points of its cycle are {apart:.3g} of their norm apart" in data.statement
+    rows = [row for row in stability.table(data).rows if row[0] == "points of the cycle"]
+    assert rows[end][-3:] == (0, 1, data.distances[end, 0, 1])
+
+
+def test_random_starts_are_run_before_they_are_searched_from(stepper: Stepper) -> None:
+    def slow(warm_up: int) -> int:
+        options = stability.Options(starts=6, n_values=1, warm_up=warm_up)
+        found = measure_stability(stepper, Selection(), options, job())
+        assert (found.n_random, found.warm_up) == (3, warm_up)
+        stepper.recording.findings["stability"] = found
+        said = stability.compute(stepper.recording, Selection(), options).statement
+        assert ("(3 random, run for 5 recurrences first)" in said) == (warm_up == 5)
+        return int(found.points.found_by[~found.points.is_fixed].sum())
+
+    assert slow(5) < slow(0)
 
 
 def test_the_spectrum_can_be_taken_at_the_cursor(stepper: Stepper) -> None:
@@ -100,6 +132,73 @@ def test_other_starts_end_as_far_apart_as_their_states(stepper: Stepper) -> None
     assert data.curves[-1].y[-1] == pytest.approx(np.median(data.end))
     assert "the ends of 3 starts" in data.statement
     assert len(list(paths.table(data).rows)) == sum(len(c.x) for c in data.curves)
+
+
+def test_another_prompts_end_is_a_start(stepper: Stepper) -> None:
+    other_prompt = "cb ba ac ? 1 : c a b"
+    options = paths.Options(random_starts=1, prompt=other_prompt)
+    found = run_paths(stepper, Selection(), options, job())
+    assert found.names == ("the run (zeros)", "random, seed 1", f"the end of '{other_prompt}'")
+    # By hand: run the other prompt as far, then this one from where it ended.
+    loaded = stepper.loaded
+    other, back = Stepper(loaded), Stepper(loaded)
+    other.begin(loaded.tokenizer.encode(other_prompt))
+    for _ in range(16):
+        other.step()
+    back.begin(
+        loaded.tokenizer.encode("ab bc ca ? 2 : a b c"), initial_state=other.recording.states[-1]
+    )
+    for _ in range(16):
+        back.step()
+    assert found.states[2, 0] == pytest.approx(other.recording.states[-1], abs=2e-5)
+    assert found.states[2] == pytest.approx(back.recording.states, abs=2e-5)
+    stepper.recording.findings["paths"] = found
+    data = paths.compute(stepper.recording, Selection(), options)
+    assert f"3 starts (the run (zeros), 1 random, the end of '{other_prompt}')" in data.statement
+    x, y = found.states[[0, 2], -1].astype(np.float64)
+    norms = np.linalg.norm(x, axis=-1) + np.linalg.norm(y, axis=-1)
+    expected = np.median(2 * np.linalg.norm(x - y, axis=-1) / norms)
+    assert data.from_run[2] == pytest.approx(expected)
+    assert f"from the end of '{other_prompt}' it ends {expected:.3g} from the run" in data.statement
+
+
+def test_another_prompt_of_another_length_is_refused_before_anything_runs(stepper) -> None:
+    told: list[float] = []
+    asked = job()
+    asked.report = told.append
+    options = paths.Options(prompt="ab bc ? 1 : a")
+    with pytest.raises(LoopscopeError, match="has 8 tokens and this one 12: tokens are matched"):
+        run_paths(stepper, Selection(), options, asked)
+    assert told == []
+    with pytest.raises(LoopscopeError, match="no token for"):
+        run_paths(stepper, Selection(), paths.Options(prompt="é"), asked)
+
+
+def test_the_starts_are_listed_as_curves_of_their_distance_to_the_run(stepper: Stepper) -> None:
+    options = paths.Options(random_starts=2, curves="start")
+    stepper.recording.findings["paths"] = run_paths(stepper, Selection(), options, job())
+    data = paths.compute(stepper.recording, Selection(tokens=(4, 5)), options)
+    assert [c.name for c in data.curves] == ["random, seed 1", "random, seed 2"]
+    found = stepper.recording.findings["paths"].states[:, :, [4, 5]].astype(np.float64)
+    norms = np.linalg.norm(found, axis=-1)
+    for i, curve in enumerate(data.curves, start=1):
+        apart = np.linalg.norm(found[i] - found[0], axis=-1) / (0.5 * (norms[i] + norms[0]))
+        # The run starts at zeros, so the distance to it is 2 there.
+        assert curve.y == pytest.approx(np.median(apart, axis=1))
+        assert curve.y[0] == pytest.approx(2)
+        assert curve.places[3] == {"recurrence": 3}
+    assert paths.table(data).columns[0] == "start"
+    assert "distance to the run" in data.y_label
+
+
+def test_the_other_prompt_begins_as_this_run_did() -> None:
+    loaded = load("bundled:looped", "cpu")
+    stepper = Stepper(loaded)
+    stepper.begin(loaded.tokenizer.encode("ab ? 1 : a"), seed=5, start="random", start_scale=2.0)
+    stepper.step()
+    other = _other_prompt(stepper, "ba ? 1 : b")
+    np.testing.assert_array_equal(other.recording.states[0], stepper.recording.states[0])
+    assert other.recording.info.prompt == "ba ? 1 : b"
 
 
 def test_a_model_without_injection_says_what_a_start_is(tmp_path) -> None:

@@ -210,10 +210,11 @@ def test_the_table_is_what_is_drawn() -> None:
         synthetic_recording(recurrences=9), Selection(tokens=(2, 4)), Options(states="layers")
     )
     table = state_space.table(data)
-    assert table.columns == ("position", "token", "recurrence", "layer", "PC1", "PC2")
+    columns = ("position", "token", "recurrence", "layer", "PC1", "PC2", "beside the run")
+    assert table.columns == columns
     rows = list(table.rows)
     assert len(rows) == 2 * 18
-    assert rows[18 + 3] == (4, "e", 2, 1, *data.points[1, 3].tolist())
+    assert rows[18 + 3] == (4, "e", 2, 1, *data.points[1, 3].tolist(), "")
 
 
 @pytest.mark.parametrize("colour", ["recurrence", "token"])

@@ -60,8 +60,8 @@ def test_pointing_tells_value_place_and_formula(view, qtbot) -> None:
 def test_the_cursor_stands_on_its_recurrence_and_layer(view) -> None:
     view.show_data(data_of())
     view.show_selection(Selection(recurrence=5, layer=2), {})
-    assert view.plot.cursor_line.value() == 5
-    x, y = view.plot.dot.getData()
+    assert view.plot.marks.cursor_line.value() == 5
+    x, y = view.plot.marks.dot.getData()
     assert x[0] == 5
     assert y[0] == pytest.approx(np.log10(view.data.curves[2].y[4]))
 

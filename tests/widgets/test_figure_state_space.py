@@ -10,7 +10,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from pypdf import PdfReader
-from recordings import synthetic_recording
+from recordings import synthetic_recording, with_findings
 
 from loopscope.core.recording import Capture
 from loopscope.core.selection import Selection
@@ -103,3 +103,24 @@ def test_short_and_long_runs_are_drawn(kwargs: dict[str, int], states: str, tmp_
 def test_a_dollar_in_a_token_is_not_mathematics(tmp_path: Path) -> None:
     _, figure = drawn(Options(colour="token"), labels=["$a_b$", "$", "c", "d", "e"])
     assert "0 $a_b$" in save(figure, tmp_path / "f.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    "options", [Options(), Options(states="layers"), Options(dimensions="3-D")]
+)
+def test_overlays_are_drawn_and_named(options: Options, tmp_path: Path) -> None:
+    page = Page("one column")
+    data = compute(with_findings(synthetic_recording()), Selection(), options)
+    with mpl.rc_context(page.rc):
+        figure = Figure(figsize=(page.width, 2))
+        state_space.draw(data, figure, page)
+        figure.draw_without_rendering()
+    svg = save(figure, tmp_path / "f.svg").read_text()
+    for text in ("stable point", "unstable point", "slow point"):
+        assert text in svg
+    for text in ("random, seed 1", "mode 1, |λ| 0.67"):
+        assert (text in svg) == (options.states == "ends")
+    low, high = figure.axes[0].get_xlim()
+    for overlay in data.overlays if not data.is_3d else ():
+        assert (overlay.points[..., 0] >= low).all()
+        assert (overlay.points[..., 0] <= high).all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QColor
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
@@ -136,13 +137,56 @@ def test_statistics_follow_the_cursor(qtbot: QtBot) -> None:
     assert view.matrix.side_text(3)[1] == f"{data.statistics.sink[5, 1, 0]:.3f}"
     assert view.matrix.side_caption == "at recurrence 6"
     view.show_selection(Selection(recurrence=0), {})
-    assert set(view.matrix.side_text(3)) == {"–"}
+    assert set(view.matrix.side_text(3)[:5]) == {"–"}
 
 
 def test_statistics_are_hidden_when_narrow_or_not_wanted(qtbot: QtBot) -> None:
     assert len(shown(qtbot, data_of()).matrix.layout_.side) == 5
+    assert len(shown(qtbot, data_of(), size=(900, 300)).matrix.layout_.side) == 7
     assert shown(qtbot, data_of(), size=(400, 300)).matrix.layout_.side == ()
     assert shown(qtbot, data_of(Options(statistics=False))).matrix.layout_.side == ()
+
+
+def test_since_and_group_are_told_with_their_formulas(qtbot: QtBot) -> None:
+    data = data_of()
+    view = shown(qtbot, data, size=(900, 330))
+    texts = view.matrix.side_text(4)
+    assert texts[5] == data.since_text(1, 1)
+    assert texts[6] == data.groups.label(int(data.groups.of[4]))
+    said: list[str] = []
+    view.message.connect(said.append)
+    qtbot.mouseMove(view.matrix, view.matrix.side_centre(4, 5))
+    assert said[-1].startswith(f"head 1.1 stable since {texts[5]}, change below 0.05")
+    assert "for all q from r to the last" in said[-1]
+    qtbot.mouseMove(view.matrix, view.matrix.side_centre(4, 6))
+    assert said[-1].startswith(f"group {texts[6]}: heads ")
+    assert "1.1" in said[-1]
+    assert "average linkage" in said[-1]
+    header = view.matrix.side_centre(0, 5)
+    header.setY(int(view.matrix.layout_.cells.top()) - 6)
+    qtbot.mouseMove(view.matrix, header)
+    assert f"correlation with settling {data.stability.r:.3f} (n = {data.stability.n})" in said[-1]
+    assert "rank correlation none (" in said[-1]
+
+
+def test_rows_by_group_are_bracketed_and_named(qtbot: QtBot) -> None:
+    data = data_of(Options(order="group", groups=3), heads=6)
+    view = shown(qtbot, data, size=(700, 420))
+    matrix = view.matrix
+    assert [name for _, _, name in matrix.content.bands] == [data.groups.label(i) for i in range(3)]
+    plain = shown(qtbot, data_of(Options(groups=3), heads=6), size=(700, 420)).matrix
+    assert matrix.layout_.bands.width() > 0
+    assert plain.layout_.bands.width() == 0
+    # Between two groups a line of the panel's colour crosses the cells.
+    first = matrix.content.bands[1][0]
+    cell = matrix.layout_.cell(first, 3)
+    line = QPoint(round(cell.center().x()), round(cell.top()))
+    assert colour(matrix, line) == QColor(LIGHT.panel).getRgb()[:3]
+    # A click still goes to the head that the row shows.
+    with qtbot.waitSignal(view.select_requested) as caught:
+        qtbot.mouseClick(matrix, Qt.MouseButton.LeftButton, pos=matrix.cell_centre(first, 1))
+    layer, head = divmod(int(data.order[first]), 6)
+    assert caught.args == [{"layer": layer, "head": head, "recurrence": 2}]
 
 
 def test_hover_from_another_view_marks_row_and_column(qtbot: QtBot) -> None:

@@ -230,15 +230,15 @@ def test_hover_is_said_once_and_ends(desk: Desk) -> None:
 def test_cursor_marks(desk: Desk) -> None:
     plot = desk.view.plot
     desk.view.show_selection(Selection(recurrence=9, token=1), {"recurrence": 4, "token": 0})
-    assert plot.cursor_line.value() == 9
-    assert plot.cursor_line.pen.color() == QColor(LIGHT.accent)
+    assert plot.marks.cursor_line.value() == 9
+    assert plot.marks.cursor_line.pen.color() == QColor(LIGHT.accent)
     np.testing.assert_allclose(points(plot.chosen)[1][:9], np.log10(desk.data.values[:9, 1]))
-    np.testing.assert_allclose(points(plot.cursor_dot), [[9], [np.log10(desk.data.values[8, 1])]])
-    assert plot.hover_line.value() == 4
+    np.testing.assert_allclose(points(plot.marks.dot), [[9], [np.log10(desk.data.values[8, 1])]])
+    assert plot.marks.hover_line.value() == 4
     np.testing.assert_allclose(points(plot.hovered)[1][:9], np.log10(desk.data.values[:9, 0]))
     desk.view.show_selection(Selection(recurrence=0, token=1), {})
-    assert not plot.cursor_line.isVisible()
-    assert not plot.hover_line.isVisible()
+    assert not plot.marks.cursor_line.isVisible()
+    assert not plot.marks.hover_line.isVisible()
     assert not len(points(plot.hovered)[0])
 
 
@@ -301,7 +301,7 @@ def test_themes_recolour(desk: Desk) -> None:
     desk.view.set_theme(DARK)
     assert desk.view.plot.backgroundBrush().color() == QColor(DARK.panel)
     assert desk.view.plot.median.opts["pen"].color() == QColor(DARK.text)
-    assert desk.view.plot.cursor_line.pen.color() == QColor(DARK.accent)
+    assert desk.view.plot.marks.cursor_line.pen.color() == QColor(DARK.accent)
 
 
 @pytest.mark.parametrize("n", [1, 2, 200])

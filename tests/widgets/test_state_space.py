@@ -141,7 +141,7 @@ def test_the_cursor_mark_is_the_accent_ring_at_the_cursor(make: Make) -> None:
     assert hover.pen is not None
     assert cursor.pen.color() == QColor(LIGHT.accent)
     assert hover.pen.color() == QColor(LIGHT.hover)
-    assert desk.view.overlay.isVisible()
+    assert desk.view.writing.isVisible()
     desk.view.show_selection(Selection(recurrence=5, token=2, head=1), {"head": 1})
     assert desk.view.hover_mark.marks == []
     desk.view.show_selection(Selection(recurrence=99, token=2), {})
@@ -260,7 +260,7 @@ def test_dragging_turns_and_the_angle_is_kept(make: Make) -> None:
     assert desk.view._picture is not None
     np.testing.assert_allclose(desk.view._picture.place, expected, atol=1e-12)
     desk.run(synthetic_recording(capture=BARE, recurrences=14))
-    assert desk.view._angle == (-80, 35)
+    assert desk.view.angle == (-80, 35)
 
 
 def test_shift_dragging_moves_a_solid_instead_of_turning_it(make: Make) -> None:
@@ -347,11 +347,11 @@ def test_token_colours_are_in_the_legend(make: Make) -> None:
 
 def test_empty_and_cleared_views_say_what_to_do(make: Make) -> None:
     desk = make(recurrences=0)
-    assert desk.view._empty_words() == EMPTY
+    assert desk.view.empty_words() == EMPTY
     desk.run(synthetic_recording(capture=BARE))
     assert desk.view.plot.getAxis("left").isVisible()
     desk.view.clear()
-    assert desk.view._empty_words() == EMPTY
+    assert desk.view.empty_words() == EMPTY
     assert desk.view.lines.lines == []
     assert desk.view.ends.marks == []
     assert not desk.view.plot.getAxis("left").isVisible()
@@ -361,7 +361,7 @@ def test_empty_and_cleared_views_say_what_to_do(make: Make) -> None:
 
 def test_missing_directions_are_told_in_the_middle(make: Make) -> None:
     desk = make(Options(axes="readout"))
-    assert desk.view._empty_words() == desk.data.statement
+    assert desk.view.empty_words() == desk.data.statement
     assert "have not been read from the model yet" in desk.data.statement
 
 

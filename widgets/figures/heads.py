@@ -56,6 +56,20 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     ax.set_yticks(range(0, n_rows, step), data.row_labels[::step])
     ax.set_xlabel("recurrence r")
     ax.set_ylabel("head (layer.head)")
+    _draw_groups(data, ax)
+
+
+def _draw_groups(data: Data, ax: Axes) -> None:
+    """Name each group at the right of its rows, a white line between."""
+    groups = data.row_groups
+    if not groups:
+        return
+    for first, _, _ in groups[1:]:
+        ax.axhline(first - 0.5, color="white", lw=1.2)
+    beside = ax.secondary_yaxis("right")
+    beside.set_yticks([(a + b) / 2 for a, b, _ in groups], [name for _, _, name in groups])
+    beside.tick_params(length=0)
+    beside.spines[:].set_visible(False)
 
 
 def _draw_statistics(data: Data, ax: Axes, page: Page, step: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from loopscope.core.views.settling import Data, rate_text, short_number
+from loopscope.core.views.settling_data import Classes, Data, rate_text, short_number
 from loopscope.widgets.figures.readout import recurrence_ticks
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.palette import LIGHT, token_colour
@@ -40,7 +40,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     size = float(str(page.rc["axes.titlesize"]))
     # Above the plot, where no curve is.
     title = _title(data) + (
-        "\nwith the rate per recurrence of each layer" if data.per_layer else ""
+        "\nwith each layer's rate per recurrence and tokens" if data.per_layer else ""
     )
     figure.legend(
         loc="outside upper left", ncols=2, frameon=False, title=title, title_fontsize=size,
@@ -56,6 +56,7 @@ def _draw_curves(ax: Axes, data: Data, marker: str | None) -> None:
         if data.per_layer:
             rate = data.layer_rates[c]
             name = data.curve_name(c) + (f", ×{rate:.3g}" if np.isfinite(rate) else "")
+            name += f", {_count(data, data.classes[1 + c])}"
             ax.plot(x, shown[:, c], color=token_colour(c), marker=marker, label=name)
             continue
         style = {"lw": 1.3, "color": LIGHT.warning} if c in loud else {
@@ -131,7 +132,14 @@ def _name_unsettled(ax: Axes, data: Data) -> None:
 
 
 def _title(data: Data) -> str:
-    """How many settled, in one line that fits one column."""
-    n = len(data.settling)
-    done = sum(s.kind.value == "settled" for s in data.settling)
-    return f"{done} of {n} settled (relative step < {short_number(data.tolerance)}, {data.window}×)"
+    """How many settled, and by what, in one line that fits one column."""
+    by = f"relative step < {short_number(data.tolerance)}, {data.options.window}×"
+    if data.options.rules != "loopscope":
+        by = "Algorithm 1"
+    return f"{_count(data, data.classes[0])} ({by})"
+
+
+def _count(data: Data, place: Classes) -> str:
+    """How many tokens have settled at one place of the cycle."""
+    word = "settled" if data.options.rules == "loopscope" else "fixed point"
+    return f"{place.counts().get(word, 0)} of {len(place.of)} {word}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -11,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from loopscope.core.measures.projection import turn
+from loopscope.core.views.overlays import Overlay
 from loopscope.core.views.state_space_data import (
     CLOSED_BELOW,
     N_COLOURS,
@@ -18,10 +21,12 @@ from loopscope.core.views.state_space_data import (
     Stroke,
     placed,
     scale_position,
+    seen,
     strokes,
 )
 from loopscope.widgets.figures.style import Page, colour_map
-from loopscope.widgets.palette import RECURRENCE_MAP, token_colour
+from loopscope.widgets.overlay_looks import Look, legend_names, look
+from loopscope.widgets.palette import LIGHT, RECURRENCE_MAP, token_colour
 
 LAYER_MARKERS = ("o", "s", "^", "D", "v", "p", "h", "*")
 # The yellow end of viridis cannot be read on white.
@@ -45,8 +50,10 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
         return
     place = placed(data, data.options.azimuth, data.options.elevation)
     width = float(str(page.rc["lines.linewidth"]))
+    _draw_paths(ax, data, width)
     for part in strokes(data):
         _draw_stroke(ax, data, place, part, width)
+    _draw_beside(ax, data, width)
     _draw_ends(ax, data, place, width)
     if len(data.tokens) <= _FEW:
         _draw_cycles(ax, data, place, width)
@@ -105,6 +112,48 @@ def _draw_ends(ax: Axes, data: Data, place: np.ndarray, width: float) -> None:
             )  # fmt: skip
 
 
+def _beside(data: Data) -> Iterator[tuple[Overlay, np.ndarray, Look]]:
+    """Overlays with where they are seen and how they look."""
+    for overlay in data.overlays:
+        at = seen(data, overlay.points, data.options.azimuth, data.options.elevation)
+        yield overlay, at, look(overlay, LIGHT)
+
+
+def _draw_paths(ax: Axes, data: Data, width: float) -> None:
+    """Other runs, behind the run itself."""
+    for overlay, at, style in _beside(data):
+        if overlay.kind == "path":
+            ax.add_collection(
+                LineCollection(
+                    list(at), colors=[style.colour], linewidths=0.6 * width, alpha=0.7, zorder=1
+                )
+            )
+            ax.plot(*at[:, -1].T, "o", color=style.colour, markersize=2.4 * width, zorder=2)
+
+
+def _draw_beside(ax: Axes, data: Data, width: float) -> None:
+    """Fixed and slow points, and modes, in front of the run."""
+    for overlay, at, style in _beside(data):
+        if overlay.kind == "segment":
+            dashes = (0, (1, 1.2)) if style.dashed else "-"
+            ax.add_collection(
+                LineCollection(
+                    list(at), colors=[style.colour], linewidths=width, linestyles=[dashes], zorder=5
+                )
+            )
+        elif overlay.kind == "points":
+            for station, layer in enumerate(overlay.layers):
+                cross = style.marker == "x"
+                marker = _marker(int(layer)) if data.by_layer and not cross else style.marker
+                ax.plot(
+                    *at[:, station].T, linestyle="none", marker=marker, color=style.colour,
+                    markersize=4.4 * width, zorder=3.5,
+                    markerfacecolor="none" if style.hollow else style.colour,
+                    markeredgecolor=style.colour if cross or style.hollow else "white",
+                    markeredgewidth=0.6,
+                )  # fmt: skip
+
+
 def _draw_cycles(ax: Axes, data: Data, place: np.ndarray, width: float) -> None:
     """The last full cycle of each token, closed; dashed while it does not repeat yet."""
     for row in range(len(data.tokens)):
@@ -117,6 +166,9 @@ def _draw_cycles(ax: Axes, data: Data, place: np.ndarray, width: float) -> None:
 
 def _frame(ax: Axes, data: Data, place: np.ndarray) -> None:
     finite = place[np.isfinite(place).all(-1)]
+    # Matplotlib leaves collections out of the range at times.
+    for _, at, _ in _beside(data):
+        ax.update_datalim(at[np.isfinite(at).all(-1)])
     ax.autoscale_view()
     if np.ptp(finite, axis=0).max() == 0:
         ax.set_xlim(finite[0, 0] - 1, finite[0, 0] + 1)
@@ -197,6 +249,20 @@ def _handles(data: Data) -> list[Line2D]:
         ]
         if len(shown) > _FEW:
             handles.append(Line2D([], [], linestyle="none", label=f"+ {len(shown) - _FEW} more"))
+    return [*_beside_handles(data), *handles]
+
+
+def _beside_handles(data: Data) -> list[Line2D]:
+    handles = []
+    for overlay, name in legend_names(data.overlays):
+        style, label = look(overlay, LIGHT), _printable(name)
+        if style.marker:
+            # With every layer shown the shapes say which layer.
+            marker = "o" if data.by_layer and style.marker == "D" else style.marker
+            handles.append(_handle(marker, label, style.colour, style.hollow))
+        else:
+            dashes = (0, (1, 1.2)) if style.dashed else "-"
+            handles.append(Line2D([], [], color=style.colour, linestyle=dashes, label=label))
     return handles
 
 

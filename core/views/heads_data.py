@@ -1,0 +1,169 @@
+"""What the head consistency matrix shows, and its settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from loopscope.core.measures.head_groups import Groups
+from loopscope.core.measures.heads import (
+    F64,
+    MEASURE_LABELS,
+    HeadStatistics,
+    MeasureKey,
+    PatternMeasure,
+)
+from loopscope.core.views.base import ViewData, option
+
+Index = npt.NDArray[np.int64]
+Reference = Literal["previous", "last", "chosen"]
+Scale = Literal["data", "bound"]
+SCALE_LABELS = {"data": "least alike shown", "bound": "least alike possible"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of the head consistency matrix."""
+
+    measure: MeasureKey = option(
+        "frobenius", "Measure", "How two patterns of a head are compared", labels=MEASURE_LABELS
+    )
+    reference: Reference = option(
+        "previous",
+        "Compared with",
+        "Which pattern of the same head each pattern is compared with",
+        labels={
+            "previous": "previous recurrence",
+            "last": "last recurrence",
+            "chosen": "chosen recurrence",
+        },
+    )
+    recurrence: int = option(
+        1, "Chosen recurrence", "Used when compared with a chosen recurrence", low=1
+    )
+    order: Literal["layer", "consistency", "group"] = option(
+        "layer",
+        "Order of rows",
+        labels={
+            "layer": "layer and head",
+            "consistency": "least consistent first",
+            "group": "by group: heads that do alike",
+        },
+    )
+    scale: Scale = option("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
+    statistics: bool = option(
+        True,
+        "Statistics of each pattern",
+        "Entropy, sink, previous-token, self and induction beside the matrix",
+    )
+    tolerance: float = option(
+        0.05,
+        "Stable below",
+        "A head is stable since its change to the recurrence before, measured as here, stays below",
+        low=0,
+    )
+    step_tolerance: float = option(
+        1e-2,
+        "Layer settled below",
+        "A layer has settled since its relative step, median over tokens, stays below",
+        low=0,
+        high=1,
+    )
+    groups: int = option(
+        4, "Groups", "Heads are grouped by what they do into as many", low=1, high=26
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stability:
+    """When heads and layers stopped changing, and how the two go together.
+
+    since, layer_since : int64 ``[L, H]`` and ``[L]``, the recurrence; 0 for not yet.
+    r, n : correlation of log head change with log relative step, and its points.
+    ranks, n_ranks : rank correlation of the two recurrences, and its heads.
+    NaN where a correlation does not exist.
+    """
+
+    since: Index
+    layer_since: Index
+    r: float
+    n: int
+    ranks: float
+    n_ranks: int
+
+    @property
+    def ranks_missing(self) -> str:
+        """Why there is no rank correlation, or ""."""
+        if np.isfinite(self.ranks):
+            return ""
+        if self.n_ranks < 3:
+            return "fewer than 3 heads are stable in a layer that has settled"
+        return "all heads or all layers since the same recurrence"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data(ViewData):
+    """The matrix and what goes beside it. ``R`` recurrences, ``L`` layers, ``H`` heads.
+
+    values : float64 ``[R, L, H]`` in the unit of `measure`; NaN where there is no reference
+        (recurrence 1 has no previous one) or a pattern is not finite.
+    measure : how `values` are measured.  far : the value drawn darkest.
+    reference : in words, such as "the previous recurrence".
+    reference_recurrence : int64 ``[R]``, what each column is compared with; 0 for nothing.
+    order : int64 ``[L H]``, ``layer * H + head`` of each row, top first.
+    consistency : float64 ``[L, H]``, mean of `values` over recurrences other than the reference.
+    statistics : of each pattern, arrays ``[R, L, H]``.
+    stability : since when each head is stable.  groups : of heads ``[L H]`` that do alike.
+    show_statistics : whether they are shown.
+    recurrence : where the cursor was; the page shows the statistics of this recurrence.
+    missing : what is missing when there is nothing to show, or "".
+    """
+
+    values: F64
+    measure: PatternMeasure
+    far: float
+    reference: str
+    reference_recurrence: Index
+    order: Index
+    consistency: F64
+    statistics: HeadStatistics
+    stability: Stability
+    groups: Groups
+    recurrence: int
+    head_names: tuple[str, ...]
+    options: Options
+    missing: str = ""
+
+    @property
+    def show_statistics(self) -> bool:
+        """Whether the statistics of each pattern are shown."""
+        return self.options.statistics
+
+    @property
+    def row_groups(self) -> tuple[tuple[int, int, str], ...]:
+        """First and last row and label of each group, where the rows are ordered by group."""
+        if self.options.order != "group":
+            return ()
+        rows = self.groups.of[self.order]
+        starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        ends = [*(starts[1:] - 1).tolist(), len(rows) - 1]
+        return tuple(
+            (int(a), b, self.groups.label(int(rows[a]))) for a, b in zip(starts, ends, strict=True)
+        )
+
+    def since_text(self, layer: int, head: int) -> str:
+        """The recurrence since which a head is stable, or "not yet"."""
+        since = int(self.stability.since[layer, head])
+        return str(since) if since else "not yet"
+
+    @property
+    def row_labels(self) -> tuple[str, ...]:
+        """``layer.head`` of each row, top first."""
+        return tuple(self.head_names[i] for i in self.order)
+
+    def rows(self, values: F64) -> F64:
+        """Arrange ``[R, L, H]`` as the matrix is drawn, ``[L H, R]``."""
+        return values.reshape(len(values), -1).T[self.order]

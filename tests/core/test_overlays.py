@@ -1,0 +1,208 @@
+"""What is drawn beside the run: projected by hand, on and off, kept while nothing changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from recordings import synthetic_recording, with_findings
+
+from loopscope.core.measures.projection import Basis
+from loopscope.core.recording import Capture, Recording
+from loopscope.core.selection import Selection
+from loopscope.core.views import overlays, state_space
+from loopscope.core.views.overlays import MODE_LENGTH, Overlay, Shown, Source, overlays_of
+from loopscope.core.views.state_space import Data, Options, compute
+from loopscope.core.views.state_space_data import joint_pca
+
+BARE = Capture(patterns=False, writes=False, readout=False)
+EVERY = Selection()
+
+
+def run(**kwargs: object) -> Recording:
+    return with_findings(synthetic_recording(capture=BARE, **kwargs))
+
+
+def by_role(data: Data) -> dict[str, Overlay]:
+    return {overlay.role: overlay for overlay in data.overlays}
+
+
+def by_hand(data: Data, states: np.ndarray) -> np.ndarray:
+    assert data.basis is not None
+    return (states.astype(float) - data.basis.mean) @ data.basis.components[:2].T
+
+
+def test_nothing_was_found_nothing_is_drawn() -> None:
+    data = compute(synthetic_recording(), EVERY, Options())
+    assert data.overlays == ()
+    assert "beside it" not in data.statement
+
+
+@pytest.mark.parametrize("tokens", [(), (1, 3)])
+def test_found_points_are_projected_like_the_run(tokens: tuple[int, ...]) -> None:
+    recording = run()
+    found = recording.findings["stability"]
+    data = compute(recording, Selection(tokens=tokens), Options())
+    shown = list(data.tokens)
+    for i, role in enumerate(("stable", "unstable", "slow point")):
+        overlay = by_role(data)[role]
+        states = found.points.points[i].reshape(5, -1)[shown]
+        np.testing.assert_allclose(overlay.points[:, 0], by_hand(data, states), atol=1e-9)
+        assert len(overlay.tooltips) == len(shown)
+    # The stable one is where the run ends.
+    np.testing.assert_allclose(by_role(data)["stable"].points[:, 0], data.points[:, -1], atol=1e-6)
+    said = by_role(data)["unstable"].tooltips[-1]
+    assert said.startswith(f"token {shown[-1]} '{data.labels[-1]}', unstable fixed point 2")
+    assert "relative residual 2.0e-06, spectral radius 1.4" in said
+    assert "1 stable point, 1 unstable point, 1 slow point" in data.statement
+
+
+def test_with_every_layer_the_points_of_the_cycle_are_drawn() -> None:
+    recording = run(n_block=3)
+    data = compute(recording, EVERY, Options(states="layers"))
+    overlay = by_role(data)["stable"]
+    cycle = recording.findings["stability"].cycles[0]
+    assert overlay.layers.tolist() == [0, 1, 2]
+    for layer in range(3):
+        np.testing.assert_allclose(overlay.points[:, layer], by_hand(data, cycle[layer]), atol=1e-9)
+    # Modes and other starts are of the ends of recurrences.
+    assert {o.kind for o in data.overlays} == {"points"}
+
+
+def test_modes_are_segments_of_the_stated_length() -> None:
+    recording = run()
+    found = recording.findings["stability"]
+    data = compute(recording, EVERY, Options(modes=2))
+    segments = [o for o in data.overlays if o.kind == "segment"]
+    # Of the pair one, with both parts; the real mode has one part.
+    assert [o.role for o in segments] == ["mode", "mode, imaginary", "mode"]
+    spread = float(f"{np.sqrt(recording.states.reshape(-1, 16).astype(float).var(0).sum()):.2g}")
+    vector = found.spectrum.vectors[0].reshape(5, -1)
+    largest = np.linalg.norm(vector, axis=1).max()
+    assert data.basis is not None
+    for segment, part in zip(segments, (vector.real, vector.imag), strict=False):
+        half = (segment.points[:, 1] - segment.points[:, 0]) / 2
+        expected = part @ data.basis.components[:2].T * MODE_LENGTH * spread / largest
+        np.testing.assert_allclose(half, expected, atol=1e-9)
+        np.testing.assert_allclose(segment.points.mean(1), data.points[:, -1], atol=1e-6)
+    said = segments[0].tooltips[0]
+    assert "modulus 0.671, phase 26.6°, one turn in 13.6 recurrences" in said
+    assert "(real part)" in said
+    assert "(imaginary part)" in segments[1].tooltips[0]
+    assert "a real direction" in segments[2].tooltips[0]
+    assert not [o for o in compute(recording, EVERY, Options(modes=0)).overlays if "mode" in o.role]
+
+
+def test_other_starts_are_paths_beside_the_run() -> None:
+    recording = run()
+    data = compute(recording, Selection(tokens=(2,)), Options())
+    overlay = by_role(data)["run"]
+    other = recording.findings["paths"].states[1][:, 2]
+    np.testing.assert_allclose(overlay.points[0], by_hand(data, other), atol=1e-9)
+    assert (overlay.name, overlay.kind) == ("random, seed 1", "path")
+    assert overlay.recurrences.tolist() == list(range(13))
+    assert "1 other start" in data.statement
+
+
+def test_each_kind_is_switched_off_by_its_option() -> None:
+    recording = run()
+
+    def roles(options: Options) -> set[str]:
+        return {o.role for o in compute(recording, EVERY, options).overlays}
+
+    points, mode = {"stable", "unstable", "slow point"}, {"mode", "mode, imaginary"}
+    assert roles(Options()) == points | mode | {"run"}
+    assert roles(Options(show_points=False)) == mode | {"run"}
+    assert roles(Options(modes=0)) == points | {"run"}
+    assert roles(Options(show_starts=False)) == points | mode
+
+
+def test_three_axes_and_other_axes_carry_them_too() -> None:
+    recording = run()
+    assert {
+        o.points.shape[2] for o in compute(recording, EVERY, Options(dimensions="3-D")).overlays
+    } == {3}
+    data = compute(recording, EVERY, Options(axes="random"))
+    states = recording.findings["stability"].points.points[0].reshape(5, -1)
+    np.testing.assert_allclose(
+        by_role(data)["stable"].points[:, 0], by_hand(data, states), atol=1e-9
+    )
+
+
+def test_the_projected_picture_is_kept_until_something_changes() -> None:
+    recording = run()
+    data = compute(recording, EVERY, Options())
+    locked = replace(Options(), basis=data.basis)
+    first = compute(recording, EVERY, locked).overlays
+    again = compute(recording, EVERY, locked).overlays
+    assert all(a is b for a, b in zip(first, again, strict=True))
+    fewer = compute(recording, Selection(tokens=(0,)), locked).overlays
+    assert fewer[0].points.shape[0] == 1
+    with_findings(recording)  # found anew
+    fresh = compute(recording, EVERY, locked).overlays
+    assert not any(a is b for a, b in zip(first, fresh, strict=True))
+    assert isinstance(data.basis, Basis)
+
+
+def test_a_new_source_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a branch would be: drawn from something that grows."""
+    recording = synthetic_recording(capture=BARE)
+    states = [recording.states[:4] + 1]
+
+    def branch(recording: Recording, shown: Shown) -> list[Overlay]:
+        path = states[0][:, list(shown.tokens)].transpose(1, 0, 2).astype(float)
+        n = path.shape[1]
+        return [
+            Overlay("branch", "path", "run", path, np.arange(n), np.full(n, -1),
+                    tuple(f"token {t} of the branch" for t in shown.tokens), index=2)
+        ]  # fmt: skip
+
+    source = Source(branch, lambda recording: ("branch", len(states[0])))
+    monkeypatch.setattr(overlays, "SOURCES", (*overlays.SOURCES, source))
+    data = compute(recording, EVERY, Options())
+    np.testing.assert_allclose(
+        data.overlays[0].points[3], by_hand(data, states[0][:, 3]), atol=1e-9
+    )
+    states[0] = recording.states[:6] + 1
+    assert compute(recording, EVERY, Options()).overlays[0].points.shape[1] == 6
+    rows = [row for row in state_space.table(data).rows if row[-1]]
+    assert len(rows) == 5 * 4
+    assert rows[1][2] == 1  # its recurrence
+
+
+def test_states_that_are_not_finite_leave_a_hole() -> None:
+    recording = run()
+    recording.findings["paths"].states[1, 4] = np.nan
+    overlay = by_role(compute(recording, EVERY, Options()))["run"]
+    assert np.isnan(overlay.points[:, 4]).all()
+    assert np.isfinite(overlay.points[:, 3]).all()
+
+
+def test_overlays_of_asks_each_source_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    recording, asked = run(), []
+    source = Source(lambda r, s: asked.append(s) or [], lambda r: None)
+    monkeypatch.setattr(overlays, "SOURCES", (source,))
+    shown = Shown((0,), Options(), 1.0)
+    for _ in range(3):
+        assert overlays_of(recording, shown, np.zeros(16), np.eye(2, 16)) == ()
+    assert len(asked) == 1
+    overlays_of(recording, shown, np.zeros(16), np.eye(3, 16)[1:])
+    assert len(asked) == 2
+
+
+# ---- the paper's joint PCA ----
+def test_joint_pca_is_fitted_on_the_final_token_over_layers_and_recurrences() -> None:
+    recording = synthetic_recording(recurrences=20, n_block=3, capture=BARE)
+    options = joint_pca(Options(states="ends", pc_x=2, dimensions="3-D", colour="token"))
+    assert options.colour == "token"  # what the paper does not say stays
+    data = compute(recording, Selection(tokens=(4,)), options)
+    x = recording.layer_states[:, :, -1].reshape(-1, 16).astype(float)
+    _, s, vt = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    along = (x - x.mean(0)) @ vt[:2].T
+    np.testing.assert_allclose(np.abs(data.points[0]), np.abs(along), atol=1e-6)
+    assert [a.share for a in data.axes] == pytest.approx((s[:2] ** 2 / (s**2).sum()).tolist())
+    assert data.basis.fitted_on == "every layer of 20 recurrences, the final token"
+    # Other tokens can be drawn on the same axes; they do not change them.
+    every = compute(recording, EVERY, options)
+    np.testing.assert_allclose(every.basis.components, data.basis.components)

@@ -1,0 +1,89 @@
+"""The unit circle and the tables of points, driven by the mouse."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+from recordings import synthetic_recording, with_findings
+
+from loopscope.core.selection import Selection
+from loopscope.core.views.stability import NOT_YET, Data, Options, compute
+from loopscope.widgets.palette import DARK, LIGHT
+from loopscope.widgets.stability import StabilityView
+
+
+def data_of(n_block: int = 3) -> Data:
+    """A stable point at the run's end, an unstable one and a slow one."""
+    recording = with_findings(synthetic_recording(n_block=n_block, tokens=2, d=4))
+    return compute(recording, Selection(), Options())
+
+
+@pytest.fixture
+def view(qtbot: QtBot) -> StabilityView:
+    view = StabilityView()
+    qtbot.addWidget(view)
+    view.resize(900, 500)
+    view.show()
+    view.show_data(data_of())
+    QApplication.processEvents()
+    return view
+
+
+def texts(table) -> list[list[str]]:
+    return [
+        [table.item(i, j).text() for j in range(table.columnCount())]
+        for i in range(table.rowCount())
+    ]
+
+
+def test_the_points_are_listed_and_the_runs_end_is_chosen(view: StabilityView) -> None:
+    assert texts(view.points) == [
+        ["stable (run's end)", "1.00e-07", "1.00e-12", "0.670", "3 of 6"],
+        ["unstable", "2.00e-06", "1.00e-11", "1.400", "1 of 6"],
+        ["slow point", "1.00e-01", "3.00e-01", "–", "2 of 6"],
+    ]
+    assert view.about.text() == "The 3 points of the cycle at point 1, stable: how far apart"
+
+
+def test_choosing_a_point_lists_its_cycle(view: StabilityView, qtbot: QtBot) -> None:
+    at = view.points.visualItemRect(view.points.item(1, 0)).center()
+    qtbot.mouseClick(view.points.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    assert "at point 2, unstable" in view.about.text()
+    apart = view.data.distances[1]
+    rows = texts(view.cycle)
+    assert rows[0] == ["layer 0", "·", f"{apart[0, 1]:.3f}", f"{apart[0, 2]:.3f}"]
+    assert rows[2][1] == f"{apart[2, 0]:.3f}"
+
+
+def test_pointing_at_an_eigenvalue_tells_it(view: StabilityView, qtbot: QtBot) -> None:
+    said: list[str] = []
+    view.message.connect(said.append)
+    at = view.circle.getViewBox().mapViewToScene(QPointF(0.6, 0.3)).toPoint()
+    qtbot.mouseMove(view.circle.viewport(), at)
+    assert said[-1].startswith("λ = 0.6 + 0.3 i, modulus 0.6708, one turn in 13.6 recurrences")
+    assert "Arnoldi" in said[-1]
+
+
+def test_one_layer_has_no_cycle(qtbot: QtBot) -> None:
+    view = StabilityView()
+    qtbot.addWidget(view)
+    view.show()
+    view.show_data(data_of(n_block=1))
+    assert view.points.isVisible()
+    assert not view.cycle.isVisible()
+    assert "points of its cycle" not in view.data.statement
+
+
+def test_empty_and_cleared(view: StabilityView) -> None:
+    view.clear()
+    assert not view.points.isVisible()
+    assert view.circle.empty_text == NOT_YET
+    view.show_data(compute(synthetic_recording(), Selection(), Options()))
+    assert not view.points.isVisible()
+    view.show_data(data_of())
+    assert view.points.isVisible()
+    for theme in (DARK, LIGHT):
+        view.set_theme(theme)
+        view.grab()

@@ -1,0 +1,180 @@
+"""Overlays on the screen: what is drawn, pointed at, clicked and switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+from recordings import synthetic_recording, with_findings
+
+from loopscope.core.recording import Capture
+from loopscope.core.selection import Selection
+from loopscope.core.views.state_space import Options, compute
+from loopscope.widgets.palette import DARK, LIGHT, token_colour
+from loopscope.widgets.state_space import StateSpaceView
+
+BARE = Capture(patterns=False, writes=False, readout=False)
+
+
+class Desk:
+    def __init__(self, qtbot: QtBot, options: Options, tokens: tuple[int, ...], n_block: int):
+        self.qtbot, self.view = qtbot, StateSpaceView(options)
+        self.picked: list[dict[str, int]] = []
+        self.hovered: list[dict[str, int]] = []
+        self.said: list[str] = []
+        self.view.select_requested.connect(self.picked.append)
+        self.view.hover_changed.connect(self.hovered.append)
+        self.view.message.connect(self.said.append)
+        qtbot.addWidget(self.view)
+        self.view.resize(640, 420)
+        self.view.show()
+        self.recording = with_findings(
+            synthetic_recording(recurrences=6, n_block=n_block, capture=BARE)
+        )
+        self.data = compute(self.recording, Selection(tokens=tokens), options)
+        self.view.show_data(self.data)
+        QApplication.processEvents()
+
+    def pixel(self, role: str, row: int, station: int = 0) -> QPoint:
+        overlay = next(o for o in self.data.overlays if o.role == role)
+        at = self.view._beside.places[self.data.overlays.index(overlay)][row, station]
+        return self.view.box.mapViewToScene(QPointF(*at)).toPoint()
+
+    def point_at(self, pixel: QPoint) -> str:
+        self.qtbot.mouseMove(self.view.canvas.viewport(), pixel)
+        return self.said[-1] if self.said else ""
+
+
+@pytest.fixture
+def make(qtbot: QtBot) -> Callable[..., Desk]:
+    def made(
+        options: Options | None = None, tokens: tuple[int, ...] = (0, 2), n_block: int = 2
+    ) -> Desk:
+        return Desk(qtbot, options or Options(), tokens, n_block)
+
+    return made
+
+
+def test_pointing_at_a_point_tells_what_it_is_and_a_click_takes_its_token(make) -> None:
+    desk = make()
+    at = desk.pixel("unstable", 1)
+    said = desk.point_at(at)
+    assert said.startswith("token 2 'c', unstable fixed point 2, relative residual 2.0e-06")
+    assert desk.hovered[-1] == {"token": 2}
+    desk.qtbot.mouseClick(desk.view.canvas.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    assert desk.picked == [{"token": 2}]
+    desk.point_at(desk.view.box.sceneBoundingRect().topLeft().toPoint() + QPoint(2, 2))
+    assert desk.said[-1] == ""
+    assert desk.hovered[-1] == {}
+
+
+def test_a_path_tells_its_start_and_takes_its_recurrence(make) -> None:
+    desk = make(Options(show_points=False, modes=0))
+    at = desk.pixel("run", 0, 3)
+    assert desk.point_at(at).startswith("token 0 'a', the run from another start, random, seed 1")
+    desk.qtbot.mouseClick(desk.view.canvas.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    assert desk.picked == [{"token": 0, "recurrence": 3}]
+
+
+def test_a_segment_is_found_along_its_length(make) -> None:
+    desk = make(Options(show_points=False, show_starts=False))
+    overlay = next(o for o in desk.data.overlays if o.role == "mode")
+    place = desk.view._beside.places[desk.data.overlays.index(overlay)]
+    longest = int(np.linalg.norm(place[:, 1] - place[:, 0], axis=1).argmax())
+    at = place[longest, 0] + 0.875 * (place[longest, 1] - place[longest, 0])
+    pixel = desk.view.box.mapViewToScene(QPointF(*at)).toPoint()
+    assert "mode 1 of the Jacobian at recurrence 6" in desk.point_at(pixel)
+
+
+def test_points_of_the_run_win_where_they_are_nearer(make) -> None:
+    desk = make()
+    place = desk.view._picture.place[1, 2]
+    pixel = desk.view.box.mapViewToScene(QPointF(*place)).toPoint()
+    assert desk.point_at(pixel).startswith("token 2 'c', recurrence ")
+    assert "PC1 = " in desk.said[-1]
+
+
+def test_one_line_item_holds_all_paths_and_segments(make) -> None:
+    desk = make(tokens=())
+    lines = desk.view.beside_lines.lines
+    assert len(lines) == 3  # one start, two parts of a mode, whatever the tokens
+    assert len(lines[0].points) == 5 * 7
+    assert lines[0].joined.reshape(5, 7)[:, -1].tolist() == [False] * 5
+    assert lines[0].pen.width() == 1
+    assert lines[0].pen.color().name() == token_colour(0).lower()
+
+
+def test_looks_of_stable_unstable_and_slow_points(make) -> None:
+    marks = make(Options(modes=0, show_starts=False)).view.beside_marks.marks
+    assert [(m.marker, m.fill is None) for m in marks] == [("D", False), ("D", True), ("x", False)]
+    layered = make(Options(states="layers"), n_block=3).view.beside_marks.marks
+    assert [m.marker for m in layered[:3]] == ["o", "s", "^"]
+    assert [m.marker for m in layered[6:]] == ["x"] * 3
+
+
+def test_the_legend_names_them(make) -> None:
+    texts = [e.text for e in make().view.legend.entries]
+    assert texts[:5] == [
+        "random, seed 1", "stable point", "unstable point", "slow point", "mode 1, |λ| 0.67",
+    ]  # fmt: skip
+    plain = Options(show_points=False, modes=0, show_starts=False)
+    assert [e.text for e in make(plain).view.legend.entries] == ["start s₀", "end"]
+
+
+def test_everything_is_in_sight(make) -> None:
+    for options in (Options(), Options(dimensions="3-D"), Options(equal_scale=False)):
+        desk = make(options)
+        area = desk.view.box.sceneBoundingRect().adjusted(-1, -1, 1, 1)
+        for overlay, place in zip(desk.data.overlays, desk.view._beside.places, strict=True):
+            for xy in place.reshape(-1, 2):
+                at = desk.view.box.mapViewToScene(QPointF(*xy))
+                assert area.contains(at), overlay.name
+
+
+def test_a_finding_that_arrives_is_drawn_and_one_that_goes_is_not(make) -> None:
+    desk = make()
+    findings = dict(desk.recording.findings)
+    desk.recording.findings.clear()
+    desk.view.show_data(compute(desk.recording, Selection(tokens=(0, 2)), Options()))
+    assert desk.view.beside_lines.lines == []
+    assert desk.view.beside_marks.marks == []
+    desk.recording.findings.update(findings)
+    desk.view.show_data(compute(desk.recording, Selection(tokens=(0, 2)), Options()))
+    assert desk.view.beside_marks.marks
+    desk.view.clear()
+    assert desk.view.beside_marks.marks == []
+
+
+def test_what_has_not_changed_is_not_drawn_again(make) -> None:
+    desk = make(Options())
+    kept = desk.view.beside_lines.lines
+    options = Options(basis=desk.data.basis)
+    for _ in range(2):
+        desk.view.show_data(compute(desk.recording, Selection(tokens=(0, 2)), options))
+        again = desk.view.beside_lines.lines
+        changed, kept = again is not kept, again
+    assert not changed
+    desk.view.set_theme(DARK)
+    assert desk.view.beside_lines.lines is not kept
+    turning = make(Options(dimensions="3-D"))
+    kept = turning.view.beside_marks.marks
+    turning.view.angle = (10.0, 20.0)
+    turning.view._redraw()
+    assert turning.view.beside_marks.marks is not kept
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+@pytest.mark.parametrize("options", [Options(), Options(dimensions="3-D", states="layers")])
+def test_themes_and_turning(make, theme, options: Options) -> None:
+    desk = make(options)
+    desk.view.set_theme(theme)
+    assert not desk.view.grab().isNull()
+    # What is hollow shows the panel inside, what is filled does not.
+    if options.states == "ends":
+        image = desk.view.canvas.grab().toImage()
+        inside = image.pixelColor(desk.pixel("unstable", 0))
+        assert inside.name() == theme.panel.lower()
