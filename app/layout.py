@@ -112,6 +112,10 @@ class Layout:
         self._beside(d["quality"], d["prompts"])
         self._below(d["quality"], d["exits"])
         self._below(d["prompts"], d["readout"])
+        width, height = self.window.width(), self.window.height()
+        self._resize([d["quality"], d["prompts"]], [width // 2] * 2, "h")
+        for column in (("quality", "exits"), ("prompts", "readout")):
+            self._resize([d[key] for key in column], [height // 2] * 2, "v")
 
     def _figures(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["state_space"])

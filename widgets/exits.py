@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
 from loopscope.core.measures.exits import USED
@@ -37,6 +38,8 @@ class ExitsView(PromptCurvesView):
             self.tabs.addTab(name)
         self.tabs.setExpanding(False)
         self.tabs.setDrawBase(False)
+        self.tabs.setUsesScrollButtons(False)
+        self.tabs.setElideMode(Qt.TextElideMode.ElideRight)
         self.stack = QStackedWidget(self)
         self.missing_rules = QLabel(self)
         self.missing_rules.setWordWrap(True)

@@ -38,7 +38,9 @@ class PromptCurvesView(CurvesView):
         self.side: QWidget = self._make_side(self.prompt_list)
         self.splitter.addWidget(self.side)
         self.splitter.setSizes([620, 380])
-        self.splitter.setStretchFactor(0, 1)
+        # The curves keep their share of any width.
+        self.splitter.setStretchFactor(0, 62)
+        self.splitter.setStretchFactor(1, 38)
         self.box.addWidget(self.splitter, 1)
         self.offers = QWidget(self)
         row = QHBoxLayout(self.offers)

@@ -17,7 +17,7 @@ Role = Qt.ItemDataRole
 LINE, PROMPT, FIRST = 0, 1, 2
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 # Pixels a prompt gets however many numbers stand beside it.
-LEAST = 130
+LEAST = 80
 # Characters of a prompt that a row draws; the tooltip has more.
 SHOWN, IN_TIP = 200, 1200
 

@@ -143,7 +143,7 @@ def _data(found: Quality, metric: Metric, recording: Recording) -> Data:
         rows=PromptRows(
             found.prompts,
             found.how,
-            (Column(_heading(found, metric), formula.text(), found.of_prompts(metric)),),
+            (Column(_heading(metric), formula.text(), found.of_prompts(metric)),),
             found.opens,
             found.missing,
             index_of(recording.info.prompt, found.opens),
@@ -157,10 +157,8 @@ def _estimate(found: Quality, metric: Metric) -> Estimate:
     return found.accuracy if metric == "accuracy" else found.perplexity
 
 
-def _heading(found: Quality, metric: Metric) -> str:
-    if metric == "perplexity":
-        return "perplexity"
-    return "share right" if found.convention == "in place" else "right"
+def _heading(metric: Metric) -> str:
+    return "right" if metric == "accuracy" else "perplexity"
 
 
 def _curve(estimate: Estimate) -> Curve:

@@ -215,3 +215,15 @@ def test_a_click_in_the_quality_view_runs_what_was_scored(window, qtbot, tmp_pat
     qtbot.waitUntil(lambda: window.bench.recording.info.prompt == TEXTS[1], timeout=20_000)
     wait(qtbot, window)
     assert "Accuracy over 2 prompts" in statement.whole()
+
+
+def test_the_preset_shows_the_views_over_a_prompt_set(window, qtbot) -> None:
+    action = next(a for a in window.preset_actions if a.text() == "Preset: Prompt set")
+    action.trigger()
+    wait(qtbot, window)
+    shown = {key for key, dock in window.docks.items() if dock.isVisible()}
+    assert shown == {"quality", "prompts", "exits", "readout"}
+    for key in ("quality", "prompts", "exits"):
+        # The curves keep their share of a narrow view.
+        view = window.frames[key].view
+        assert view.plot.width() > 0.4 * view.width()

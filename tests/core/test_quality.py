@@ -206,7 +206,7 @@ def test_the_view_shows_accuracy_where_there_are_answers() -> None:
     assert data.rows.missing[2] == NO_ANSWER_GIVEN
     assert data.rows.current == 0
     assert data.rows.run_of(1)["recurrences"] == 24
-    assert data.rows.columns[0].heading(9) == "share right, r = 9"
+    assert data.rows.columns[0].heading(9) == "right, r = 9"
     again = view.compute(stepper.recording, Selection(), view.Options(metric="perplexity"))
     assert again.log_y
     assert again.formula.name == "perplexity of the answers"
