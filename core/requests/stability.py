@@ -31,7 +31,7 @@ def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Stabi
     spectrum = leading_eigenvalues(f.product(states[at]), n, k, report=part(0, 0.3))
     products = [f.product(state) for state in states[:n_done]]
     lyapunov = lyapunov_exponent(products, n, skip=n_done // 2, report=part(0.3, 0.4))
-    starts = _starts(f, states, options)
+    starts = _starts(f, states, options, part(0.4, 0.4))
     points = search(
         f, starts, tolerance=options.tolerance, radius=options.radius, report=part(0.4, 0.9)
     )
@@ -64,7 +64,12 @@ def _n_along(n_states: int, options: Options) -> int:
     return min(max(int(options.starts) // 2, 1), n_states - 1)
 
 
-def _starts(f: RecurrenceMap, states: F32, options: Options) -> Tensor:
+def _starts(
+    f: RecurrenceMap,
+    states: F32,
+    options: Options,
+    report: Callable[[float], None] = lambda share: None,
+) -> Tensor:
     """The run's end, states spread along the run, then random states of the end's size, ``[K, n]``.
 
     The map is run on the random ones first: as drawn they are far from any state that the model
@@ -80,6 +85,7 @@ def _starts(f: RecurrenceMap, states: F32, options: Options) -> Tensor:
         for state in drawn:
             s = f.flat(state)
             for _ in range(int(options.warm_up)):
+                report(0.0)  # which cancels, too
                 s = f(s)
             chosen.append(s)
     return torch.cat(chosen)

@@ -7,11 +7,13 @@ import pytest
 from models import tiny_architecture, tiny_checkpoint
 from recordings import synthetic_recording
 
+from loopscope.core.dynamics import RecurrenceMap
 from loopscope.core.errors import Cancelled, LoopscopeError
 from loopscope.core.jobs import Job
 from loopscope.core.loading import load
 from loopscope.core.requests.paths import _other_prompt
 from loopscope.core.requests.paths import run as run_paths
+from loopscope.core.requests.stability import _starts
 from loopscope.core.requests.stability import run as measure_stability
 from loopscope.core.selection import Selection
 from loopscope.core.stepper import Stepper
@@ -215,6 +217,19 @@ def test_a_model_without_injection_says_what_a_start_is(tmp_path) -> None:
     stepper.step()
     said = paths.compute(stepper.recording, Selection(), paths.Options()).statement
     assert "the run has gone on to 2" in said
+
+
+def test_warming_up_can_be_cancelled(stepper: Stepper) -> None:
+    asked: list[float] = []
+
+    def stop(share: float) -> None:
+        asked.append(share)
+        raise Cancelled("enough")
+
+    f, options = RecurrenceMap(stepper), stability.Options(starts=4, warm_up=1000)
+    with pytest.raises(Cancelled):
+        _starts(f, stepper.recording.states, options, stop)
+    assert len(asked) == 1
 
 
 def test_other_starts_can_be_cancelled(stepper: Stepper) -> None:
