@@ -61,7 +61,6 @@ def run_trace(options: Namespace) -> None:
 def run_figures(options: Namespace) -> None:
     """Run a prompt and write the figure of every view."""
     from loopscope.app.figures import drawable, write_figures
-    from loopscope.app.panels import PANELS
     from loopscope.core.prompt_set import read_prompts
     from loopscope.core.runner import check_recurrences
     from loopscope.core.selection import Selection
@@ -74,7 +73,7 @@ def run_figures(options: Namespace) -> None:
     recording = stepper.recording
     recording.shared.prompts = prompts
     last = Selection(recurrence=options.recurrences, token=recording.n_tokens - 1)
-    for panel in PANELS if options.measure else ():
+    for panel in _measured(options.measure):
         _measure(panel, stepper, last)
     choice = ExportChoice(formats, options.page.replace("-", " "), options.dpi, str(options.output))
     report = write_figures(recording, last, drawable(recording), {}, choice)
@@ -84,13 +83,25 @@ def run_figures(options: Namespace) -> None:
         raise LoopscopeError("; ".join(report.failures))
 
 
+def _measured(keys: list[str] | None) -> tuple[Panel, ...]:
+    """Views whose measurement is asked for: none, those named, or all that take one."""
+    from loopscope.app.panels import BY_KEY, PANELS
+
+    if keys is None:
+        return ()
+    for key in keys:
+        if key not in BY_KEY or BY_KEY[key].request is None:
+            known = ", ".join(p.key for p in PANELS if p.request is not None)
+            raise LoopscopeError(f"there is no measurement '{key}'; there are {known}")
+    return tuple(p for p in PANELS if p.request is not None and (p.key in keys or not keys))
+
+
 def _measure(panel: Panel, stepper: Stepper, selection: Selection) -> None:
     """Make a view's measurement where it takes one; say why where it cannot be made."""
     from loopscope.core.jobs import Job
 
-    if panel.request is None:
-        return
-    if why := panel.request.missing(stepper.recording):
+    assert panel.request is not None
+    if why := panel.request.missing(stepper.recording) or panel.request.beside:
         print(f"loopscope: {panel.title}: {why}", file=sys.stderr)
         return
     job: Job[object] = Job(panel.title, lambda job: None)
@@ -281,7 +292,7 @@ def run_probe(options: Namespace) -> None:
     from loopscope.app.probe import run_probe as probe
     from loopscope.app.probe import write_page
     from loopscope.core.loading import load
-    from loopscope.core.probe.conditions import Plan
+    from loopscope.core.probe.conditions import plan_for
     from loopscope.core.tasks.hops import MAX_HOPS
 
     if options.hops > MAX_HOPS:
@@ -293,8 +304,10 @@ def run_probe(options: Namespace) -> None:
         raise LoopscopeError(f"cannot make {folder}: {error.strerror or error}") from None
     loaded = load(options.path, options.device, options.dtype, loop_of(options))
     _warn(loaded)
-    n = options.recurrences or loaded.architecture.trained_recurrences
-    plan = Plan(n, options.mid, options.late, draws=options.draws)
+    plan = plan_for(
+        loaded.architecture.trained_recurrences, recurrences=options.recurrences or 0,
+        mid=options.mid, late=options.late, draws=options.draws,
+    )  # fmt: skip
     hops = tuple(range(1, options.hops + 1))
     with _Bar("cutting") as bar:
         found = probe(loaded, hops, options.prompts, plan, bar.show)

@@ -81,8 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--page", choices=("one-column", "two-columns", "slide"), default="one-column"
     )
     figures.add_argument(
-        "--measure", action="store_true", help="make the measurements that take long as well"
-    )
+        "--measure", nargs="*", metavar="KEY",
+        help="make the measurements that take long as well: of these views, or of all",
+    )  # fmt: skip
     figures.add_argument("--dpi", type=_positive, default=300, help="of PNG files")
 
     train = commands.add_parser("train", help="train a small looped model; resumes when killed")
@@ -166,8 +167,8 @@ def build_parser() -> argparse.ArgumentParser:
     cut.add_argument("--prompts", type=_positive, default=256, help="fresh ones, 1 to --hops hops")
     cut.add_argument("--hops", type=_positive, default=6, help="hop counts 1 to this")
     cut.add_argument("--draws", type=_positive, default=3, help="of what is random")
-    cut.add_argument("--mid", type=_positive, default=3, help="cut the trajectory early after this")
-    cut.add_argument("--late", type=_positive, default=12, help="and late after this recurrence")
+    cut.add_argument("--mid", type=_positive, default=0, help="cut the trajectory early: after 3")
+    cut.add_argument("--late", type=_positive, default=0, help="and late: after 3/5 of all")
     _running(cut, recurrences=None, seed=False)
     return parser
 

@@ -64,6 +64,15 @@ class Plan:
     sizes: tuple[float, ...] = SIZES
 
 
+def plan_for(
+    trained: int, *, recurrences: int = 0, mid: int = 0, late: int = 0, draws: int = 3
+) -> Plan:
+    """Fill in what was left at 0: as many recurrences as trained, cuts after 3 and after 3/5."""
+    n = recurrences or trained
+    mid = mid or max(1, min(3, n - 2))
+    return Plan(n, mid, late or max(mid + 1, 3 * n // 5), draws)
+
+
 def conditions(arch: Architecture, plan: Plan) -> list[Condition]:
     """Every condition for this architecture, in the order they are reported."""
     return [*_parameters(arch, plan), *_graph(arch, plan), *_trajectory(plan)]

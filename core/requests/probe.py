@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loopscope.core.probe.conditions import Plan
+from loopscope.core.probe.conditions import plan_for
 from loopscope.core.probe.results import Probe
 from loopscope.core.probe.running import hops_batch, probe
 from loopscope.core.selection import Selection
@@ -16,7 +16,12 @@ HOPS = (1, 2, 3, 4, 5, 6)
 def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Probe:
     """Run every condition of the probe."""
     loaded = stepper.loaded
-    n = int(options.recurrences) or loaded.architecture.trained_recurrences
-    plan = Plan(n, int(options.mid), int(options.late), draws=int(options.draws))
+    plan = plan_for(
+        loaded.architecture.trained_recurrences,
+        recurrences=int(options.recurrences),
+        mid=int(options.mid),
+        late=int(options.late),
+        draws=int(options.draws),
+    )
     batch = hops_batch(loaded, int(options.prompts), HOPS)
     return probe(loaded, batch, plan, job.report)

@@ -42,13 +42,17 @@ class Options:
             "recovery": "recovery after a cut",
         },
     )
-    prompts: int = option(96, "Prompts", "Fresh ones of the task, 1 to 6 hops", low=2, high=5000)
-    draws: int = option(3, "Draws", "Of what is random", low=1, high=100)
+    prompts: int = option(48, "Prompts", "Fresh ones of the task, 1 to 6 hops", low=2, high=5000)
+    draws: int = option(2, "Draws", "Of what is random", low=1, high=100)
     recurrences: int = option(
         0, "Recurrences", "Of every run; 0 takes as many as the model was trained to", high=1000
     )
-    mid: int = option(3, "Cut early after", "While answers are still found", low=1, high=1000)
-    late: int = option(12, "Cut late after", "When they have been found", low=2, high=1000)
+    mid: int = option(
+        0, "Cut early after", "While answers are still found; 0 takes recurrence 3", high=1000
+    )
+    late: int = option(
+        0, "Cut late after", "When they have been found; 0 takes 3/5 of the recurrences", high=1000
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from recordings import synthetic_recording
 from loopscope.app.main import main
 from loopscope.app.probe import write_page
 from loopscope.core.loading import load
-from loopscope.core.probe.conditions import Condition, Lives
+from loopscope.core.probe.conditions import Condition, Lives, Plan, plan_for
 from loopscope.core.probe.results import Outcome, Probe
 from loopscope.core.selection import Selection
 from loopscope.core.statistics import bootstrap_two_way
@@ -120,6 +120,13 @@ def test_the_page_and_its_pictures(tmp_path: Path) -> None:
         assert (tmp_path / "images" / f"{name}.pdf").exists()
 
 
+def test_a_plan_is_filled_in_for_any_length() -> None:
+    assert plan_for(20) == Plan(20, 3, 12)
+    assert plan_for(6, draws=1) == Plan(6, 3, 4, 1)
+    assert plan_for(20, recurrences=3) == Plan(3, 1, 2)
+    assert plan_for(20, mid=5, late=7) == Plan(20, 5, 7)
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(tiny_checkpoint(tmp_path / "m", tiny_architecture(n_block=1)))
     out = tmp_path / "out"
@@ -127,5 +134,5 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main([*command, "--recurrences", "4", "--mid", "1", "--late", "3"]) == 0
     results = json.loads((out / "results.json").read_text())
     assert (results["prompts"], results["recurrences"]) == (4, 4)
-    assert main([*command, "--recurrences", "4"]) == 2
+    assert main([*command, "--recurrences", "4", "--late", "4"]) == 2
     assert "do not lie in order within 4 recurrences" in capsys.readouterr().err

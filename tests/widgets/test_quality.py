@@ -79,7 +79,7 @@ def test_a_click_on_the_curve_moves_the_cursor_and_the_list(view, qtbot) -> None
 
 def marks(view: QualityView) -> list[pg.InfiniteLine]:
     plot = view.plot
-    fixed = (plot.cursor_line, plot.hover_line)
+    fixed = (plot.marks.cursor_line, plot.marks.hover_line)
     return [i for i in plot.getPlotItem().items
             if isinstance(i, pg.InfiniteLine) and i not in fixed]  # fmt: skip
 
