@@ -30,8 +30,10 @@ class Command:
 # fmt: off
 COMMANDS: tuple[Command, ...] = (
     Command("open", "Open checkpoint folder…", "Ctrl+O", "File", "Open a local checkpoint folder; none of its code is run"),
-    Command("open_bundled", "Open the bundled model", "", "File", "Open the looped model that ships with Loopscope"),
-    Command("open_prompts", "Open prompt file…", "Ctrl+Shift+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set"),
+    Command("open_bundled", "Open the bundled looped model", "", "File", "Open bundled:looped, which ships with Loopscope and settles"),
+    Command("open_bundled_deep", "Open the bundled deep model", "", "File", "Open bundled:deep: the same task, as many layers as the looped one runs, each with its own weights"),
+    Command("open_bundled_shallow", "Open the bundled shallow model", "", "File", "Open bundled:shallow: the looped model's parameters, one pass"),
+    Command("open_prompts", "Open prompt file…", "Ctrl+Alt+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set"),
     Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set"),
     Command("open_beside", "Open beside…", "Ctrl+Shift+O", "File", "Open a second checkpoint beside this one, on the same prompt"),
     Command("deep_beside", "Put the bundled deep twin beside", "", "File", "Open bundled:deep beside this model: the same depth, separate weights"),

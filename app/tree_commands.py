@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QDockWidget, QFileDialog, QMenu
 
-from loopscope.core.checkpoint import bundled_names
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import write_text
 from loopscope.core.interventions.base import Intervention
@@ -214,9 +213,6 @@ class TreeCommands:
 
     def do_deep_beside(self) -> None:
         """Put the bundled deep twin beside."""
-        if "deep" not in bundled_names():
-            self._say("No deep twin is bundled")
-            return
         self.open_beside("bundled:deep")
 
     def open_beside(self, path: str) -> None:

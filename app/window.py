@@ -43,7 +43,6 @@ from loopscope.app.run_commands import RunCommands
 from loopscope.app.settings import Settings
 from loopscope.app.tree_commands import RUNS, TreeCommands
 from loopscope.app.words import device_words, model_line, place
-from loopscope.core.checkpoint import bundled_names
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.inspection import card, card_text
 from loopscope.core.interventions.base import Intervention
@@ -503,8 +502,16 @@ class Window(QMainWindow):
             self.open_checkpoint(folder)
 
     def do_open_bundled(self) -> None:
-        """Open the bundled model."""
-        self.open_checkpoint(f"bundled:{bundled_names()[0]}")
+        """Open the bundled looped model."""
+        self.open_checkpoint("bundled:looped")
+
+    def do_open_bundled_deep(self) -> None:
+        """Open the bundled deep model."""
+        self.open_checkpoint("bundled:deep")
+
+    def do_open_bundled_shallow(self) -> None:
+        """Open the bundled shallow model."""
+        self.open_checkpoint("bundled:shallow")
 
     def do_open_prompts(self) -> None:
         """Choose a prompt file."""

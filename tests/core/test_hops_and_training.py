@@ -151,6 +151,33 @@ def test_the_bundled_model_walks_the_pointer_and_settles() -> None:
     assert max(result.cell(k, 16).relative_step for k in (1, 2, 3)) <= 0.005
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("deep", {1: (0.99, 1), 3: (0.99, 1), 5: (0.99, 1), 6: (0.99, 1)}),
+        ("shallow", {1: (0.99, 1), 3: (0.10, 0.27), 5: (0.10, 0.27), 6: (0.78, 0.93)}),
+    ],
+)
+def test_the_bundled_twins_are_what_their_cards_say(
+    name: str, expected: dict[int, tuple[float, float]]
+) -> None:
+    """The figures of the cards, on fewer examples (200; the cards have 2,000)."""
+    loaded = load(f"bundled:{name}", "cpu")
+    result = evaluate_hops(loaded, hops=tuple(expected), recurrences=1, n_examples=200, seed=7)
+    for hops, (low, high) in expected.items():
+        assert low <= result.cell(hops, 1).accuracy <= high, hops
+
+
+def test_the_bundled_three_are_of_one_task_and_small() -> None:
+    looped, deep, shallow = (load(f"bundled:{k}", "cpu") for k in ("looped", "deep", "shallow"))
+    assert shallow.architecture.n_parameters == looped.architecture.n_parameters
+    assert deep.architecture.effective_depth(1) == looped.architecture.effective_depth(6)
+    folders = [model.checkpoint.path for model in (looped, deep, shallow)]
+    assert len({(folder / "tokenizer.json").read_bytes() for folder in folders}) == 1
+    for folder in folders:
+        assert sum(f.stat().st_size for f in folder.iterdir()) <= 4 * 1024**2
+
+
 def test_a_training_counted_in_steps_takes_that_many_however_often_it_is_stopped(
     tmp_path: Path,
 ) -> None:
