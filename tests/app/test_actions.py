@@ -20,4 +20,5 @@ def test_every_command_is_in_a_menu_once_and_says_what_it_does() -> None:
     assert len({c.name for c in COMMANDS}) == len(COMMANDS)
     for command in COMMANDS:
         assert command.menu in MENUS
-        assert command.tip and command.tip != command.text
+        assert command.tip
+        assert command.tip != command.text
