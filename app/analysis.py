@@ -169,8 +169,10 @@ class Analysis:
 
     def _both(self, slot: Slot) -> Beside | None:
         """The run beside, where this view draws both."""
-        beside = self.bench.beside
-        return None if beside is None or slot.panel.compute_beside is None else beside
+        beside, run = self.bench.beside, self.bench.recording
+        if beside is None or run is None or not slot.panel.draws_both(run, beside.recording):
+            return None
+        return beside
 
     def _key(self, slot: Slot, side: Side) -> tuple[Any, ...]:
         run, selection = self._subject(side)

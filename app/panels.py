@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from loopscope.core.views.base import Request, Table, ViewData
 
 if TYPE_CHECKING:
+    from loopscope.core.recording import Recording
     from loopscope.widgets.view import View
 
 
@@ -50,11 +51,20 @@ class Panel:
         both: Callable[..., ViewData] | None = getattr(self._core(), "compute_beside", None)
         return both
 
-    @property
-    def drawn_twice(self) -> bool:
+    def draws_both(self, one: Recording, other: Recording) -> bool:
+        """Whether the view draws both runs on its axes.
+
+        A module says with ``on_one_axis(one, other)`` which runs have axes in common.
+        """
+        if self.compute_beside is None:
+            return False
+        asked: Callable[..., bool] | None = getattr(self._core(), "on_one_axis", None)
+        return asked is None or asked(one, other)
+
+    def drawn_twice(self, one: Recording, other: Recording) -> bool:
         """Whether the view is shown a second time for the run beside: not what is of the model."""
         of_model = self.request is not None and self.request.whose == "model"
-        return self.compute_beside is None and not of_model
+        return not of_model and not self.draws_both(one, other)
 
     @property
     def request(self) -> Request | None:

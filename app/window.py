@@ -446,9 +446,14 @@ class Window(QMainWindow):
     def show_beside(self) -> None:
         """Draw each visible view a second time while a run stands beside, or no longer."""
         analysis, companion = self.bench.analysis, self.bench.runs.companion
+        shown = self.bench.runs.current
         for key, frame in self.frames.items():
             slot = self.bench.slots[key]
-            twice = companion is not None and slot.panel.drawn_twice
+            twice = (
+                companion is not None
+                and shown is not None
+                and slot.panel.drawn_twice(shown.stepper.recording, companion.stepper.recording)
+            )
             if not twice and slot.other is not None:
                 frame.show_beside(None)
                 analysis.drop_second(slot)

@@ -23,10 +23,15 @@ class Look:
 
 
 def look(overlay: Overlay, theme: Theme) -> Look:
-    """Fixed points are diamonds, slow points crosses, modes segments, other runs thin paths."""
+    """Fixed points are diamonds, slow points crosses, modes segments.
+
+    Runs from other starts are thin paths, the run beside a dotted one.
+    """
     role = overlay.role
     if role == "run":
         return Look(token_colour(overlay.index))
+    if role == "beside":
+        return Look(theme.text, dashed=True, wide=len(overlay.points) <= FEW)
     if overlay.kind == "segment":
         few = len(overlay.points) <= FEW
         return Look(theme.text, dashed=role == "mode, imaginary", wide=few)

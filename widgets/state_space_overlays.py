@@ -76,7 +76,8 @@ class OverlayPicture:
             joined[:, -1] = False
             xy = np.where(finite[..., None], place, place[finite][0]).reshape(-1, 2)
             faint = FAINTER if len(place) > MANY else FAINT
-            pen = self._pen(look(overlay, self.theme), faint if overlay.kind == "path" else 1.0)
+            other_start = overlay.role == "run"
+            pen = self._pen(look(overlay, self.theme), faint if other_start else 1.0)
             out.append(Line(xy, joined.ravel(), pen))
         return out
 

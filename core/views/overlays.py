@@ -21,8 +21,10 @@ from loopscope.core.measures.fixed_points import RESIDUAL
 from loopscope.core.measures.projection import F64
 from loopscope.core.measures.stability import EIGENVALUE
 from loopscope.core.recording import Recording
+from loopscope.core.views.beside import Beside
 from loopscope.core.views.paths import Paths
 from loopscope.core.views.stability import Stability, kinds_of
+from loopscope.core.views.stations import stations
 
 if TYPE_CHECKING:
     from loopscope.core.views.state_space_data import Options
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 I64 = npt.NDArray[np.int64]
 Kind = Literal["points", "path", "segment"]
 # How it looks: a fixed point (filled, hollow, muted), a slow point (cross), the real and the
-# imaginary part of a mode, another run.
-Role = Literal["stable", "unstable", "marginal", "slow point", "mode", "mode, imaginary", "run"]
+# imaginary part of a mode, a run from another start, the run that stands beside.
+Role = Literal[
+    "stable", "unstable", "marginal", "slow point", "mode", "mode, imaginary", "run", "beside"
+]  # fmt: skip
 
 # Half length of the longest segment of a mode, over the RMS distance of the points shown from
 # their mean.
@@ -188,6 +192,46 @@ def other_starts(recording: Recording, shown: Shown) -> list[Overlay]:
         for i, name in enumerate(found.names)
         if i  # the first is the run itself
     ]
+
+
+def run_beside(
+    recording: Recording, beside: Beside, tokens: tuple[int, ...], by_layer: bool
+) -> Overlay:
+    """Return the run beside, from where its states are no longer bit for bit those of this run.
+
+    Tokens are matched by position: a token that the other prompt does not have is not drawn.
+    """
+    other = beside.recording
+    states, recurrences, layers = stations(other, by_layer)
+    own = stations(recording, by_layer)[0]
+    there = [t for t in tokens if t < other.n_tokens]
+    shared = 0
+    if recording.n_tokens == other.n_tokens:
+        common = min(len(own), len(states))
+        differs = np.flatnonzero((own[:common] != states[:common]).any((1, 2)))
+        shared = int(differs[0]) if len(differs) else common
+    points = np.full((len(tokens), len(states), states.shape[-1]), np.nan)
+    points[: len(there)] = states[:, there].transpose(1, 0, 2)
+    points[:, : max(shared - 1, 0)] = np.nan  # from the last state they share
+    places = [
+        beside.place_back({"recurrence": int(r)} | ({"layer": int(i)} if i >= 0 else {}))
+        for r, i in zip(recurrences, layers, strict=True)
+    ]
+    same = f", as this run in its first {shared} states" if shared > 1 else ""
+    labels = [visible(other.info.token_labels[t]) for t in there]
+    return Overlay(
+        name=beside.name,
+        kind="path",
+        role="beside",
+        points=points,
+        recurrences=np.array([place["recurrence"] for place in places], dtype=np.int64),
+        layers=np.array([place.get("layer", -1) for place in places], dtype=np.int64),
+        tooltips=tuple(
+            f"token {t} '{label}' of {beside.name}{same}"
+            for t, label in zip(there, labels, strict=True)
+        )
+        + ("",) * (len(tokens) - len(there)),
+    )
 
 
 def _tooltips(recording: Recording, shown: Shown, about: str, formula: str) -> tuple[str, ...]:

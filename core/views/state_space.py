@@ -7,18 +7,28 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from loopscope.core.measures import projection
 from loopscope.core.measures.projection import F64, Basis
 from loopscope.core.recording import F32, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Formula, Table
-from loopscope.core.views.overlays import Shown, overlays_of
+from loopscope.core.views.beside import Beside
+from loopscope.core.views.overlays import Shown, overlays_of, run_beside
 from loopscope.core.views.state_space_data import Axis, Data, Options
 from loopscope.core.views.state_space_words import count, statement, token_name
+from loopscope.core.views.stations import stations
 
-__all__ = ["Axis", "Data", "Options", "compute", "run_identity", "table"]
+__all__ = [
+    "Axis",
+    "Data",
+    "Options",
+    "compute",
+    "compute_beside",
+    "on_one_axis",
+    "run_identity",
+    "table",
+]
 
 PCA = Formula(
     "coordinate on PC k",
@@ -50,9 +60,12 @@ CLOSING = Formula(
 
 
 def run_identity(recording: Recording) -> str:
-    """Name of the run: the same checkpoint, prompt, seed and start give the same name."""
+    """Name of the run: the same checkpoint, prompt, seed and start give the same name.
+
+    A branch has the name of the run it was cut off, and so keeps the axes that were locked there.
+    """
     start = np.ascontiguousarray(recording.states[0])
-    digest = hashlib.sha256(repr(recording.info).encode())
+    digest = hashlib.sha256(repr(replace(recording.info, interventions=())).encode())
     digest.update(start.tobytes())
     return digest.hexdigest()[:16]
 
@@ -60,7 +73,7 @@ def run_identity(recording: Recording) -> str:
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Project the selected tokens' states."""
     tokens = selection.shown_tokens(recording.n_tokens)
-    states, recurrences, layers = _stations(recording, options)
+    states, recurrences, layers = stations(recording, options.states == "layers")
     n_layers = recording.n_layers
     complete = int(recurrences[-1]) if len(recurrences) else 0
     if options.states == "layers":
@@ -106,24 +119,23 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     return replace(data, statement=statement(data, recording))
 
 
-def _stations(
-    recording: Recording, options: Options
-) -> tuple[F32, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """States ``[S, T, d]`` along the path, with the recurrence and layer of each."""
-    n_layers = recording.n_layers
-    done = recording.layers_done  # read first: the worker may append meanwhile
-    if options.states == "layers":
-        whole = recording.layer_states
-        flat = whole.reshape(-1, *whole.shape[2:])[:done]
-        rest = [recording.layer(i // n_layers + 1, i % n_layers) for i in range(len(flat), done)]
-        if rest:
-            flat = np.concatenate([flat, np.stack([step.state for step in rest])])
-        index = np.arange(len(flat))
-        return flat, index // n_layers + 1, index % n_layers
-    ends = recording.states
-    if len(ends) < 2:
-        ends = ends[:0]
-    return ends, np.arange(len(ends)), np.full(len(ends), -1)
+def on_one_axis(recording: Recording, other: Recording) -> bool:
+    """Whether two runs' states have axes in common: those of two models mean different things."""
+    return recording.info.weights_hash == other.info.weights_hash
+
+
+def compute_beside(
+    recording: Recording, beside: Beside, selection: Selection, options: Options
+) -> Data:
+    """Project the run beside, of the same weights, on the axes of the one that is shown."""
+    data = compute(recording, selection, options)
+    if data.basis is None or data.empty:
+        return data
+    _, rows = _axes(recording, options, data.basis)
+    path = run_beside(recording, beside, data.tokens, data.by_layer)
+    overlays = (*data.overlays, path.projected(data.basis.mean, rows))
+    data = replace(data, overlays=overlays)
+    return replace(data, statement=statement(data, recording))
 
 
 def _basis(

@@ -58,9 +58,10 @@ def _overlays_said(data: Data) -> str:
     names = Counter(
         {"segment": "mode", "path": "other start"}.get(overlay.kind, overlay.name)
         for overlay in data.overlays
-        if overlay.role != "mode, imaginary"
+        if overlay.role not in ("mode, imaginary", "beside")
     )
-    return ", ".join(count(n, name) for name, n in names.items())
+    besides = [overlay.name for overlay in data.overlays if overlay.role == "beside"]
+    return ", ".join([*(count(n, name) for name, n in names.items()), *besides])
 
 
 def _axes_said(data: Data) -> str:

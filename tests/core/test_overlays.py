@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from recordings import synthetic_recording, with_findings
 
+from loopscope.core.interventions.states import Zero
 from loopscope.core.measures.projection import Basis
+from loopscope.core.pairing import Pairing
 from loopscope.core.recording import Capture, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views import overlays, state_space
+from loopscope.core.views.beside import Beside
 from loopscope.core.views.overlays import MODE_LENGTH, Overlay, Shown, Source, overlays_of
-from loopscope.core.views.state_space import Data, Options, compute
+from loopscope.core.views.state_space import Data, Options, compute, compute_beside
 from loopscope.core.views.state_space_data import joint_pca
 
 BARE = Capture(patterns=False, writes=False, readout=False)
@@ -206,3 +209,66 @@ def test_joint_pca_is_fitted_on_the_final_token_over_layers_and_recurrences() ->
     # Other tokens can be drawn on the same axes; they do not change them.
     every = compute(recording, EVERY, options)
     np.testing.assert_allclose(every.basis.components, data.basis.components)
+
+
+# ---- the run beside ----
+def branch_of(parent: Recording, at: int, away: float) -> Recording:
+    """The same run up to recurrence ``at``, then moved by ``away`` in every entry."""
+    branch = synthetic_recording(capture=BARE, recurrences=0)
+    for r in range(1, parent.n_recurrences + 1):
+        for layer in range(parent.n_layers):
+            kept = parent.layer(r, layer)
+            state = kept.state + np.float32(away * (r > at))
+            branch.append_layer(replace(kept, state=state))
+        branch.append_end(state, None, None)
+    return branch
+
+
+def beside(parent: Recording, other: Recording, name: str = "branch 1") -> Beside:
+    pairing = Pairing(parent.info.architecture, other.info.architecture)
+    return Beside(other, name, pairing, Selection())
+
+
+@pytest.mark.parametrize("states", ["ends", "layers"])
+def test_a_branch_is_projected_on_the_axes_of_the_run_from_where_it_parts(states: str) -> None:
+    parent = synthetic_recording(capture=BARE)
+    branch = branch_of(parent, at=5, away=0.25)
+    options = Options(states=states)  # type: ignore[arg-type]
+    alone = compute(parent, EVERY, options)
+    data = compute_beside(parent, beside(parent, branch), EVERY, options)
+    np.testing.assert_array_equal(data.points, alone.points)
+    (path,) = [o for o in data.overlays if o.role == "beside"]
+    if states == "ends":
+        by_station, shared = branch.states, 6  # r = 0 to 5
+    else:
+        by_station, shared = branch.layer_states.reshape(-1, 5, 16), 10  # two layers a recurrence
+    assert np.isnan(path.points[:, : shared - 1]).all()
+    for station in range(shared - 1, len(by_station)):
+        np.testing.assert_allclose(
+            path.points[:, station], by_hand(data, by_station[station]), atol=1e-6
+        )
+    np.testing.assert_array_equal(path.recurrences, data.recurrences)
+    assert f"as this run in its first {shared} states" in path.tooltips[0]
+    assert data.statement.endswith("beside it branch 1.")
+
+
+def test_a_run_of_another_prompt_is_drawn_whole_and_only_where_it_has_tokens() -> None:
+    parent = synthetic_recording(capture=BARE)
+    short = synthetic_recording(capture=BARE, tokens=3, seed=4, recurrences=7)
+    data = compute_beside(parent, beside(parent, short), Selection(tokens=(1, 4)), Options())
+    (path,) = [o for o in data.overlays if o.role == "beside"]
+    assert path.points.shape == (2, 8, 2)
+    for r in range(8):
+        np.testing.assert_allclose(path.points[0, r], by_hand(data, short.states[r])[1], atol=1e-6)
+    assert np.isnan(path.points[1]).all()
+    assert path.tooltips == ("token 1 'b' of branch 1", "")
+
+
+def test_a_branch_keeps_the_locked_axes_and_another_model_has_none_in_common() -> None:
+    parent = synthetic_recording(capture=BARE)
+    cut = replace(parent.info, interventions=(Zero(recurrence=3, last=3),))
+    branch = Recording(cut, parent.states[0], BARE, label=str)
+    assert state_space.run_identity(branch) == state_space.run_identity(parent)
+    other = Recording(replace(parent.info, weights_hash="1" * 64), parent.states[0], BARE, str)
+    assert state_space.on_one_axis(parent, branch)
+    assert not state_space.on_one_axis(parent, other)

@@ -120,14 +120,16 @@ def _beside(data: Data) -> Iterator[tuple[Overlay, np.ndarray, Look]]:
 
 
 def _draw_paths(ax: Axes, data: Data, width: float) -> None:
-    """Other runs, behind the run itself."""
+    """Runs from other starts behind the run itself, the run beside over it."""
     for overlay, at, style in _beside(data):
         if overlay.kind == "path":
+            dashes, order = ((0, (1, 1.2)), 3) if style.dashed else ("-", 1)
             ax.add_collection(
                 LineCollection(
-                    list(at), colors=[style.colour], linewidths=0.6 * width, alpha=0.7, zorder=1
+                    list(at), colors=[style.colour], linewidths=0.6 * width, alpha=0.7,
+                    linestyles=[dashes], zorder=order,
                 )
-            )
+            )  # fmt: skip
             ax.plot(*at[:, -1].T, "o", color=style.colour, markersize=2.4 * width, zorder=2)
 
 
