@@ -57,14 +57,26 @@ class Measuring:
         if stepper is None or why:
             bench.message.emit(why)
             return
-        selection, options = bench.selection, slot.options
+        runs = [(stepper, bench.selection)]
+        beside = bench.beside
+        # What is of one run is measured of the run beside as well: both are shown.
+        of_each = request.whose == "run" and not request.beside
+        if of_each and companion is not None and beside is not None:
+            there = companion.stepper
+            runs += [] if request.missing(there.recording) else [(there, beside.selection)]
+        options = slot.options
 
-        def work(job: Job[Any]) -> object:
+        def work(job: Job[Any]) -> list[object]:
             job.beside = companion
-            return slot.panel.measure(stepper, selection, options, job)
+            found = []
+            for i, (run, selection) in enumerate(runs):
+                job.in_part(i / len(runs), (i + 1) / len(runs))
+                found.append(slot.panel.measure(run, selection, options, job))
+            return found
 
-        def done(finding: object) -> None:
-            stepper.recording.findings_of(request.whose)[key] = finding
+        def done(findings: list[object]) -> None:
+            for (run, _), finding in zip(runs, findings, strict=True):
+                run.recording.findings_of(request.whose)[key] = finding
             bench.analysis.findings += 1
 
         slot.job = self.start_job(f"{slot.panel.title}: {request.label.lower()}", work, done)

@@ -43,10 +43,16 @@ class Job(Generic[T]):
         self.beside: Any = None
         self._work = work
         self._cancelled = False
+        self._part = (0.0, 1.0)
+
+    def in_part(self, first: float, last: float) -> None:
+        """Count reports from here on between these shares of the whole."""
+        self._part = (first, last)
 
     def report(self, share: float) -> None:
         """Say how much is done; raises `Cancelled` when nobody wants the rest."""
-        self.progress = share
+        first, last = self._part
+        self.progress = first + share * (last - first)
         ended = time.monotonic() + MOST_WAIT
         while not self._cancelled and self._steps_first() and time.monotonic() < ended:
             time.sleep(LOOK)

@@ -1,4 +1,4 @@
-"""Measures over depth: any live measure along effective depth, by recurrence or by layer."""
+"""Measures over depth: live measures and lens curves along depth, by recurrence or by layer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.base import Formula, Table, option
 from loopscope.core.views.beside import Beside
 from loopscope.core.views.curves_data import Curve, Curves, beside_each_other, curves_table
+from loopscope.core.views.lens_curves import LENS_CURVES, read_curve
 
+OFFERED = MEASURES | LENS_CURVES
 if TYPE_CHECKING:
     Key = str
 else:
-    Key = Literal[tuple(MEASURES)]
+    Key = Literal[tuple(OFFERED)]
 Grouping = Literal["layer", "recurrence", "depth"]
 
 REPEAT = Formula(
@@ -38,7 +40,7 @@ class Options:
         "layer_relative_step",
         "Measure",
         "What is drawn; its formula is under ?",
-        labels={m.key: m.formula.name for m in MEASURES.values()},
+        labels={m.key: m.formula.name for m in OFFERED.values()},
     )
     grouping: Grouping = option(
         "layer",
@@ -71,8 +73,9 @@ class Data(Curves):
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Measure the run so far and arrange it as asked."""
-    what = MEASURES[options.measure]
-    found = _of_tokens(measure(recording, what), selection, recording)
+    what = OFFERED[options.measure]
+    read = read_curve if what.key in LENS_CURVES else measure
+    found = _of_tokens(read(recording, what), selection, recording)
     has_layers = "layer" in what.axes
     grouping: Grouping = options.grouping if has_layers else "layer"
     middle = found.by_depth() if not found.missing else np.zeros((0, 0))

@@ -101,3 +101,19 @@ def test_a_view_without_its_measurement_is_not_exported_empty(window, qtbot) -> 
     dialog = window.exporter.ask("paths")
     assert dialog is not None
     dialog.close()
+
+
+def test_what_is_of_one_run_is_measured_of_the_run_beside_as_well(window, qtbot) -> None:
+    window.maximise("lens")
+    window.tree.do_deep_beside()
+    runs = window.bench.runs
+    qtbot.waitUntil(lambda: runs.companion is not None and window.bench.settled_down, timeout=30000)
+    second = window.bench.slots["lens"].other
+    qtbot.waitUntil(lambda: second.data is not None and bool(second.data.missing), timeout=20000)
+    qtbot.mouseClick(window.frames["lens"].measuring.button, Qt.MouseButton.LeftButton)
+    found = runs.companion.stepper.recording.findings
+    qtbot.waitUntil(lambda: "lens" in found and window.bench.settled_down, timeout=60000)
+    assert "lens" in window.bench.recording.findings
+    assert not window.bench.slots["lens"].data.missing
+    assert not second.data.missing
+    assert second.data.n_recurrences == 1

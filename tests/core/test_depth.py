@@ -11,6 +11,7 @@ from loopscope.core.recording import Capture
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import options_of
 from loopscope.core.views.depth import Options, compute, table
+from loopscope.core.views.lens_curves import LENS_CURVES
 
 
 def relative_steps(layers: np.ndarray) -> np.ndarray:
@@ -98,6 +99,6 @@ def test_no_patterns_are_said() -> None:
     )
 
 
-def test_every_measure_is_a_choice() -> None:
+def test_every_measure_and_lens_curve_is_a_choice() -> None:
     choice = next(o for o in options_of(Options) if o.name == "measure")
-    assert [key for key, _ in choice.choices] == list(MEASURES)
+    assert [key for key, _ in choice.choices] == [*MEASURES, *LENS_CURVES]

@@ -115,3 +115,10 @@ def test_the_runner_says_when_it_steps_and_not_while_it_waits_for_its_pace() -> 
         assert not runner.stepping
     finally:
         runner.close()
+
+
+def test_reports_of_a_part_are_counted_within_it() -> None:
+    job: Job[None] = Job("test", lambda job: None)
+    job.in_part(0.5, 1.0)
+    job.report(0.5)
+    assert job.progress == 0.75
