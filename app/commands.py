@@ -253,7 +253,7 @@ def run_reproduce(options: Namespace) -> None:
     """Train the ablations that are missing, measure everything and write the page."""
     import torch
 
-    from loopscope.app.reproduce import measure_all, write_page
+    from loopscope.app.reproduce import bundled_cycle, measure_all, write_page
     from loopscope.app.train_small import train_missing
     from loopscope.core.small_models import SEEDS
 
@@ -265,7 +265,7 @@ def run_reproduce(options: Namespace) -> None:
     torch.set_num_threads(1)
     with _Bar("measuring") as bar:
         found = measure_all(folder / "models", seeds, options.prompts, bar.show)
-    print(write_page(found, folder))
+    print(write_page(found, bundled_cycle(), folder))
 
 
 def run_twins(options: Namespace) -> None:

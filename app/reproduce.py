@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from loopscope.app.reproduce_cycle import cycle_figure, cycle_words, final_token_cycle
 from loopscope.core.ablations import VARIANTS
 from loopscope.core.loading import load
 from loopscope.core.reproduction import study
 from loopscope.core.small_models import SmallModel, folder_of
 from loopscope.core.study import STAGES, Interval, Study
+from loopscope.core.views.state_space_data import Data
 
 Report = Callable[[float, str], None]
 TRAINED_TIMES = 4
@@ -43,7 +45,13 @@ def measure_all(root: Path, seeds: Sequence[int], n_prompts: int, report: Report
     return found
 
 
-def write_page(found: list[Study], folder: Path) -> Path:
+def bundled_cycle() -> Data:
+    """The final token's cycle in the bundled model, run to its trained recurrences."""
+    bundled = load("bundled:looped", "cpu")
+    return final_token_cycle(bundled, bundled.architecture.trained_recurrences)
+
+
+def write_page(found: list[Study], cycle: Data, folder: Path) -> Path:
     """Write the figures, the numbers and the page into ``folder``."""
     from loopscope.widgets.figures import reproduction as draw
 
@@ -53,6 +61,7 @@ def write_page(found: list[Study], folder: Path) -> Path:
     deepest = max(rest, key=lambda s: (s.n_layers, -s.seed))
     figures = {
         "settling": draw.settling_figure(bundled),
+        "cycle": cycle_figure(cycle),
         "stages": draw.stages_figure(deepest) if deepest.repeats else None,
         "ablations": draw.ablations_figure([(v.name, studies) for v, studies in groups]),
     }
@@ -65,11 +74,13 @@ def write_page(found: list[Study], folder: Path) -> Path:
     text = json.dumps([s.as_json() for s in found], indent=1)
     (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
     page = folder / "does-a-small-loop.md"
-    page.write_text(page_text(bundled, groups, deepest), encoding="utf-8")
+    page.write_text(page_text(bundled, groups, deepest, cycle), encoding="utf-8")
     return page
 
 
-def page_text(bundled: Study, groups: list[tuple[SmallModel, list[Study]]], deepest: Study) -> str:
+def page_text(
+    bundled: Study, groups: list[tuple[SmallModel, list[Study]]], deepest: Study, cycle: Data
+) -> str:
     """The page: what was expected, what was found and over how many seeds."""
     by = {v.key: studies for v, studies in groups}
     n_seeds = max(len(s) for s in by.values())
@@ -105,6 +116,7 @@ def page_text(bundled: Study, groups: list[tuple[SmallModel, list[Study]]], deep
         "",
         "![Steps of each layer and head change by recurrence](images/reproduce-settling.png)",
         "",
+        *cycle_words(cycle),
         "## Attention heads stabilise as the state settles",
         "",
         "**Expected:** a head's pattern changes less in the recurrences in which its layer moves "
@@ -131,7 +143,8 @@ def page_text(bundled: Study, groups: list[tuple[SmallModel, list[Study]]], deep
         "",
         "Dark lines are early recurrences, yellow ones late. A high repeat correlation says that "
         "recurrences are alike, not that they are like a deep "
-        "model: no deep twin is measured here.",
+        "model: what the deep twin does is asked in [Looped, deep and shallow]"
+        "(looped-deep-shallow.md) and in the view *Correspondence*.",
         "",
         "## Block size, injection and the state norm",
         "",

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from recordings import synthetic_recording
 
-from loopscope.app.reproduce import page_text, write_page
+from loopscope.app.reproduce import bundled_cycle, page_text, write_page
+from loopscope.app.reproduce_cycle import PROMPT, cycle_words
 from loopscope.app.train_small import train_missing
 from loopscope.core.ablations import VARIANTS
 from loopscope.core.loading import load
@@ -125,7 +126,8 @@ def test_the_page_says_what_the_numbers_say(bundled: Study, tmp_path) -> None:
                    repeats=dict.fromkeys(bundled.stages, (0.95, 0.94)),
                    stages={k: [[1.0, 2, 3, 4]] * 24 for k in bundled.stages})  # fmt: skip
     found = [bundled, *(replace(bundled, name=v.key) for v in VARIANTS if v.key != "block-4"), four]
-    page = write_page(found, tmp_path).read_text()
+    cycle = bundled_cycle()
+    page = write_page(found, cycle, tmp_path).read_text()
     assert "Holds here for every measure and seed" in page
     low, high = bundled.separation_interval
     assert f"{bundled.separation:.2f} ({low:.2f}–{high:.2f}) of the state norm apart" in page
@@ -138,7 +140,7 @@ def test_the_page_says_what_the_numbers_say(bundled: Study, tmp_path) -> None:
     # The same numbers with and without injection: the claim is not upheld.
     assert "**Injection.**" in page
     assert page.count("Does not hold here") == 2
-    for name in ("settling", "stages", "ablations"):
+    for name in ("settling", "cycle", "stages", "ablations"):
         assert (tmp_path / "images" / f"reproduce-{name}.png").stat().st_size > 5000
     assert (tmp_path / "results.json").exists()
 
@@ -146,7 +148,30 @@ def test_the_page_says_what_the_numbers_say(bundled: Study, tmp_path) -> None:
 def test_a_model_that_does_not_settle_is_not_said_to(bundled: Study) -> None:
     wild = replace(bundled, settled=0.2)
     groups = [(VARIANTS[0], [replace(bundled, name="base")])]
-    first = page_text(wild, groups, bundled).split("##")[1]
+    first = page_text(wild, groups, bundled, bundled_cycle()).split("##")[1]
     assert "Does not hold here" in first
     low = wilson_interval(3, 3)[0]
     assert f"20.0% ({low:.1%}–100.0%) of tokens are settled" in first
+
+
+def test_the_cycle_is_the_papers_joint_pca_of_the_final_token() -> None:
+    data = bundled_cycle()
+    loaded = load("bundled:looped", "cpu")
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.encode(PROMPT))
+    for _ in range(20):
+        stepper.step()
+    states = recording.layer_states[:, :, -1].reshape(-1, 64).astype(float)
+    centred = states - states.mean(0)
+    _, sigma, axes = np.linalg.svd(centred, full_matrices=False)
+    mine = centred @ axes[:2].T
+    np.testing.assert_allclose(np.abs(data.points[0]), np.abs(mine), atol=1e-4)
+    assert sum(a.share for a in data.axes) == pytest.approx(
+        (sigma[:2] ** 2).sum() / (sigma**2).sum(), abs=1e-6
+    )
+    words = " ".join(cycle_words(data))
+    before, last = recording.layer_states[-2:, :, -1].astype(float)
+    gap = np.linalg.norm(last - before, axis=-1) / np.linalg.norm(last, axis=-1)
+    assert f"by at most {gap.max():.1e} of the state norm" in words
+    assert "**Holds here.**" in words
+    assert "Does not hold" in " ".join(cycle_words(replace(data, closing=np.array([0.5]))))
