@@ -193,7 +193,7 @@ class Stepper:
             other._acting.effects = {(i + done, r): v for (i, r), v in fresh.effects.items()}
         # What earlier cuts did before this place they did in this run too.
         for (i, r), change in recording.effects.items():
-            if max(every[i].starts_at(n_layers), (r - 1) * n_layers + every[i].layer) < max(at, 0):
+            if every[i].done_before(r, n_layers) < max(at, 0):
                 other._acting.effects[i, r] = change
         other._recording.effects = other._acting.effects
         other._recording.weight_identity = self.loaded.weight_identity
@@ -232,6 +232,11 @@ class Stepper:
         pattern = self.recording.layer(recurrence, layer).pattern
         if pattern is None:
             raise LoopscopeError("this run keeps no attention patterns: none can be frozen")
+        if not np.isfinite(pattern).all():  # of a skipped layer, or of a state that diverged
+            raise LoopscopeError(
+                f"at recurrence {recurrence} layer {layer} has no attention pattern to hold: it "
+                "was skipped, or its state is not finite"
+            )
         return torch.from_numpy(pattern.copy()).to(self._e)
 
     def _source_state(self, source: Source) -> Tensor:

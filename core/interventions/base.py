@@ -52,9 +52,15 @@ class Intervention:
 
     def starts_at(self, n_layers: int) -> int:
         """Layers of the run that are done before it first acts; -1 for the initial state."""
+        return self.done_before(self.recurrence, n_layers)
+
+    def done_before(self, recurrence: int, n_layers: int) -> int:
+        """Layers of the run that are done before it acts at ``recurrence``; -1 for its start."""
         if self.layer == END:
-            return self.recurrence * n_layers - 1 if self.recurrence else -1
-        return (self.recurrence - 1) * n_layers + self.layer
+            return recurrence * n_layers - 1
+        # What has no layer of its own acts where the recurrence begins, whatever the field says.
+        layer = self.layer if "layer" in self.sites else 0
+        return (recurrence - 1) * n_layers + layer
 
     def check(self, arch: Architecture, n_tokens: int) -> None:
         """Raise `LoopscopeError` when the place does not exist in this model or prompt."""
