@@ -125,9 +125,9 @@ def page_text(found: Probe) -> str:
         + " | ".join(f"{found.longer[r - 1].mean():.3f}" for r in _some(found))
         + " |",
         "",
-        f"“Recovers in k” means: from k recurrences after the cut on, accuracy is within {WITHIN} "
-        "of the uncut runs' to the end of the run; lasting cuts have no recovery. All numbers are "
-        f"in `{RESULTS}`.",
+        "“Recovers in k” means: from k recurrences after the last cut one on, accuracy is within "
+        f"{WITHIN} of the uncut runs' to the end of the run; lasting cuts have no recovery. All "
+        f"numbers are in `{RESULTS}`.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -147,7 +147,7 @@ def _rows(found: Probe, outcomes: list[Outcome]) -> list[str]:
         back = found.recovery(o)
         words = "–" if np.isnan(back) else "never in this run" if np.isinf(back) else f"{back:.0f}"
         rows.append(
-            f"| {o.condition.name} | {o.displacement.mean():.2g} | {o.lost.mean:.3f} "
+            f"| {o.condition.name} | {o.moved:.2g} | {o.lost.mean:.3f} "
             f"({o.lost.low:.3f} to {o.lost.high:.3f}) | {words} |"
         )
     return rows

@@ -88,10 +88,30 @@ def test_a_curve_over_some_of_the_prompts_says_so() -> None:
     assert found.recovery(some) == 0
 
 
+def test_a_cut_moves_the_prompts_that_it_is_scored_on() -> None:
+    """The others were given a state that is not what the cut says."""
+    some = outcome("trajectory", "the right end state of another start", math.nan, 0.0, 0.4, 2)
+    some.scores[:, :, 3:] = np.nan
+    some.displacement[:, 3:] = 9.0
+    none = outcome("trajectory", "the right end state of another start", math.nan, 0.0, 0.4, 2)
+    none.scores[:] = np.nan
+    found = Probe(
+        "m", "0" * 64, "hops", 6, 8, 2, 5, 0.2, np.ones((8, 5)), np.ones((16, 5)), (some, none)
+    )
+    assert some.moved == pytest.approx(0.4)
+    assert math.isnan(none.moved)
+    data = picture(found, "displacement")
+    assert [c.x.tolist() for c in data.curves] == [[pytest.approx(0.4)]]
+    moved = [row[7] for row in table(data).rows]
+    assert moved[0] == pytest.approx(0.4)
+    assert [row["displacement"] for row in found.as_json()["conditions"]] == [moved[0], None]
+
+
 def test_the_statement_names_the_largest_harmless_and_the_worst_cut() -> None:
     said = statement(FOUND)
-    assert "parameters: nothing lost up to displacement 0.05, worst, weights, 1, loses 0.60" in said
-    assert "graph: nothing lost up to displacement 1" in said
+    harmless = "weights, 0.1 moves it by 0.05 and loses nothing"
+    assert f"parameters: {harmless}, worst, weights, 1, loses 0.60" in said
+    assert "graph: back edge cut after recurrence 2, nan moves it by 1 and loses nothing" in said
     rows = list(table(picture(FOUND, "sizes")).rows)
     assert len(rows) == 5
     assert rows[4][-1] == "never"
