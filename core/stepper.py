@@ -18,6 +18,7 @@ from torch import Tensor
 from loopscope.core.acting import Acting
 from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.interventions.base import END, Intervention
+from loopscope.core.interventions.layers import FreezeHead
 from loopscope.core.interventions.states import Source
 from loopscope.core.loading import Loaded, package_version
 from loopscope.core.model import Carry
@@ -340,6 +341,12 @@ class Stepper:
         if not 0 <= token_id < len(weight):
             raise PromptError(f"token id {token_id} is out of range; 0 to {len(weight) - 1}")
         return _numpy(weight[token_id][None])
+
+
+def least_for(cuts: tuple[Intervention, ...]) -> Capture:
+    """Return the least capture that a run with these cuts needs: a frozen head's own patterns."""
+    frozen = any(isinstance(cut, FreezeHead) for cut in cuts)
+    return Capture(patterns=frozen, writes=False, readout=False)
 
 
 def _numpy(x: Tensor) -> F32:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from loopscope.core.architecture import Architecture
@@ -122,6 +122,11 @@ class Intervention:
     def words(self, layer_name: Callable[[int], str] | None = None) -> str:
         """What and where, in one line."""
         return f"{self.what()} at {self.place(layer_name)}"
+
+
+def after_start(cuts: tuple[Intervention, ...]) -> tuple[Intervention, ...]:
+    """Return what is left of cuts for a run whose given initial state they are in already."""
+    return tuple(replace(cut, recurrence=max(cut.recurrence, 1)) for cut in cuts if cut.last != 0)
 
 
 def at_tokens(x: Tensor, changed: Tensor, tokens: tuple[int, ...]) -> Tensor:
