@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from loopscope.core.acting import Acting
+from loopscope.core.architecture import Architecture
 from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.interventions.base import END, Intervention
 from loopscope.core.interventions.layers import FreezeHead
@@ -109,24 +110,18 @@ class Stepper:
         tokens = torch.tensor([prompt.token_ids], device=device)
         self._e = loaded.model.prelude(tokens)
         shape = tuple(self._e.shape)
-        if start == "default":
-            start = "random" if arch.initial_state in ("normal", "truncated") else "zeros"
+        how = _resolved(start, arch)
         noise: Tensor | None = None
         if initial_state is not None:
             noise = torch.from_numpy(_checked_state(initial_state, shape))
             how = "given"
-        elif arch.initial_state == "embedding":
-            how = "embedding"
-        elif start == "random":
+        elif how == "random":
             # Drawn on the CPU so that a seed means the same start on every device.
             generator = torch.Generator().manual_seed(seed)
             noise = torch.randn(shape, generator=generator)
             if arch.initial_state == "truncated":
                 torch.nn.init.trunc_normal_(noise, 0, 1, -3, 3, generator=generator)
             noise = noise * (arch.start_std * start_scale)
-            how = "random"
-        else:
-            how = "zeros"
         for cut in interventions:
             cut.check(arch, len(prompt.token_ids))
         self._act(interventions)
@@ -271,7 +266,7 @@ class Stepper:
         same = (source.token_ids, source.seed, source.start_scale) == (
             info.token_ids, info.seed, info.start_scale,
         )  # fmt: skip
-        if not same or source.start not in (info.start, "default") or info.start == "given":
+        if not same or _resolved(source.start, info.architecture) != info.start:
             return False
         shared = len(source.interventions)
         if cuts[:shared] != source.interventions or source.recurrence > recording.n_recurrences:
@@ -341,6 +336,15 @@ class Stepper:
         if not 0 <= token_id < len(weight):
             raise PromptError(f"token id {token_id} is out of range; 0 to {len(weight) - 1}")
         return _numpy(weight[token_id][None])
+
+
+def _resolved(start: str, arch: Architecture) -> str:
+    """How a run of this model starts: "zeros", "random" or "embedding"."""
+    if arch.initial_state == "embedding":
+        return "embedding"
+    if start == "default":
+        return "random" if arch.initial_state in ("normal", "truncated") else "zeros"
+    return start
 
 
 def least_for(cuts: tuple[Intervention, ...]) -> Capture:

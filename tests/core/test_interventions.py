@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,35 @@ def test_an_intervention_that_does_nothing_has_no_effect(loaded: Loaded) -> None
     )
     assert recording.effects == {(0, 2): 0.0, (1, 3): 0.0, (3, 0): 0.0}
     np.testing.assert_array_equal(recording.layer_states, run(loaded).layer_states)
+
+
+def test_the_default_start_of_a_source_is_that_of_the_model(tmp_path: Path) -> None:
+    """A run begun at zeros is not the run that a model with random starts makes by itself."""
+    arch = tiny_architecture(initial_state="normal")
+    loaded = load(str(tiny_checkpoint(tmp_path / "m", arch)), "cpu")
+    ids = loaded.tokenizer.encode(PROMPT).token_ids
+    cut = Replace(recurrence=3, last=3, layer=END, source=Source(token_ids=ids, recurrence=2))
+    zeros = run(loaded, cut, n=3, start="zeros")
+    np.testing.assert_array_equal(zeros.states[3], run(loaded, n=2).states[2])
+    own = replace(cut, source=Source(token_ids=ids, recurrence=2, start="zeros"))
+    found = run(loaded, own, n=3, start="zeros")
+    np.testing.assert_array_equal(found.states[3], found.states[2])
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ({"recurrence": -1}, "there is no recurrence -1 of a run"),
+        ({"recurrence": 0, "layer": 1}, "there is no recurrence 0 of a run"),
+        ({"recurrence": 1, "layer": 7}, "there is no layer 7 to take its state from"),
+    ],
+)
+def test_a_source_that_is_not_there_is_refused(
+    loaded: Loaded, place: dict[str, int], problem: str
+) -> None:
+    ids = loaded.tokenizer.encode(PROMPT).token_ids
+    with pytest.raises(LoopscopeError, match=problem):
+        run(loaded, Replace(recurrence=2, last=2, layer=1, source=Source(token_ids=ids, **place)))
 
 
 def test_what_is_no_longer_finite_was_changed(loaded: Loaded) -> None:
