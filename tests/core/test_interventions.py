@@ -231,8 +231,15 @@ def test_a_source_that_is_not_there_is_refused(
 
 def test_what_is_no_longer_finite_was_changed(loaded: Loaded) -> None:
     """NaN compares with nothing: it must not read as "did nothing"."""
-    recording = run(
-        loaded,
+
+    def by_layers(*cuts: Intervention) -> Recording:
+        stepper = Stepper(loaded)
+        recording = stepper.begin(loaded.tokenizer.encode(PROMPT), interventions=cuts)
+        while recording.n_recurrences < 3:
+            stepper.step_layer()
+        return recording
+
+    recording = by_layers(
         Noise(recurrence=2, last=2, layer=END, size=1e39),
         Zero(recurrence=3, last=3, layer=END),
         Zero(recurrence=3, last=3, layer=END),
@@ -241,7 +248,7 @@ def test_what_is_no_longer_finite_was_changed(loaded: Loaded) -> None:
     assert [math.isnan(effect(recording, i) or 0.0) for i in range(3)] == [True, True, False]
     assert "not finite" in effect_words(recording, 0)
     assert len(idle(recording)) == 1
-    huge = run(loaded, Noise(recurrence=2, last=2, layer=END, size=1e25), n=2)
+    huge = by_layers(Noise(recurrence=2, last=2, layer=END, size=1e25))
     assert effect(huge, 0) == pytest.approx(1e25, rel=1e-5)  # its square would overflow
 
 
