@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,8 @@ def _recovery_at(found: Probe, recurrence: int) -> Curves:
         c
         for c in data.curves
         if c.role != "token"
-        or f"recurrence {recurrence}" in c.name
+        # Not "recurrence 12" for 1.
+        or re.search(rf"recurrence {recurrence}\b", c.name)
         or f" at {recurrence}," in c.name
     ]
     names = {c.name for c in kept if not c.dotted and c.role == "token"}

@@ -12,7 +12,7 @@ from models import tiny_architecture, tiny_checkpoint
 from recordings import synthetic_recording
 
 from loopscope.app.main import main
-from loopscope.app.probe import write_page
+from loopscope.app.probe import _recovery_at, write_page
 from loopscope.core.loading import load
 from loopscope.core.probe.conditions import Condition, Lives, Plan, plan_for
 from loopscope.core.probe.results import Outcome, Probe
@@ -138,6 +138,20 @@ def test_the_page_and_its_pictures(tmp_path: Path) -> None:
     for name in ("probe-lost", "probe-recovery"):
         assert (tmp_path / "images" / f"{name}.png").stat().st_size > 5000
         assert (tmp_path / "images" / f"{name}.pdf").exists()
+
+
+def test_each_picture_of_recovery_holds_its_own_cuts() -> None:
+    """Also where the number of one recurrence begins that of the other."""
+    cuts = tuple(
+        outcome("graph", f"back edge cut after recurrence {r}", math.nan, 0.0, 1.0, r)
+        for r in (1, 12)
+    )
+    found = Probe(
+        "m", "0" * 64, "hops", 6, 16, 1, 12, 0.2, np.ones((16, 5)), np.ones((32, 5)), cuts
+    )
+    for r in (1, 12):
+        names = [c.name for c in _recovery_at(found, r).curves if c.role == "token"]
+        assert names == ["back edge cut, nan"]
 
 
 def test_a_plan_is_filled_in_for_any_length() -> None:
