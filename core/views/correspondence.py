@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -207,7 +207,8 @@ def _heads(found: Found, selection: Selection, options: Options) -> Data:
     """Heads of the cursor's recurrence against every head of the other model."""
     if found.heads is None:
         return _empty("Heads were not compared.", found)
-    measure = PLACE_MEASURES["attention"]
+    # Of one pair of heads: the measure of places is a mean over heads.
+    measure = replace(PLACE_MEASURES["attention"], label="Head distance", formula=HEAD_DISTANCE)
     shown_r = [r for r in found.places.recurrences if r <= max(selection.recurrence, 1)]
     r = shown_r[-1] if shown_r else found.places.recurrences[0]
     layers, h = found.places.n_layers, found.heads.shape[1]

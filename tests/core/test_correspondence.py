@@ -14,6 +14,7 @@ from models import random_model, tiny_architecture, tiny_checkpoint
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.loading import Loaded, load
 from loopscope.core.measures.correspondence import (
+    HEAD_DISTANCE,
     aligned,
     correspondence,
     head_distance,
@@ -272,6 +273,7 @@ def test_heads_that_attend_alike_on_any_prompt_count_for_nothing(tmp_path: Path)
     data = compute(recording, Selection(recurrence=1), Options(what="heads", above=True))
     assert "; 1 of 4 have a head beside that is at least 5 % closer" in data.statement
     assert np.argwhere(np.isfinite(data.shown)).tolist() == [[2, 0]]
+    assert data.measure.formula is HEAD_DISTANCE  # not the mean over heads of two places
 
 
 def test_prompts_that_are_read_differently_are_refused(tmp_path: Path) -> None:
