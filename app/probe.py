@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,8 @@ def _recovery_at(found: Probe, recurrence: int) -> Curves:
         c
         for c in data.curves
         if c.role != "token"
-        or f"recurrence {recurrence}" in c.name
+        # Not "recurrence 12" for 1.
+        or re.search(rf"recurrence {recurrence}\b", c.name)
         or f" at {recurrence}," in c.name
     ]
     names = {c.name for c in kept if not c.dotted and c.role == "token"}
@@ -125,9 +127,9 @@ def page_text(found: Probe) -> str:
         + " | ".join(f"{found.longer[r - 1].mean():.3f}" for r in _some(found))
         + " |",
         "",
-        f"“Recovers in k” means: from k recurrences after the cut on, accuracy is within {WITHIN} "
-        "of the uncut runs' to the end of the run; lasting cuts have no recovery. All numbers are "
-        f"in `{RESULTS}`.",
+        "“Recovers in k” means: from k recurrences after the last cut one on, accuracy is within "
+        f"{WITHIN} of the uncut runs' to the end of the run; lasting cuts have no recovery. All "
+        f"numbers are in `{RESULTS}`.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -147,7 +149,7 @@ def _rows(found: Probe, outcomes: list[Outcome]) -> list[str]:
         back = found.recovery(o)
         words = "–" if np.isnan(back) else "never in this run" if np.isinf(back) else f"{back:.0f}"
         rows.append(
-            f"| {o.condition.name} | {o.displacement.mean():.2g} | {o.lost.mean:.3f} "
+            f"| {o.condition.name} | {o.moved:.2g} | {o.lost.mean:.3f} "
             f"({o.lost.low:.3f} to {o.lost.high:.3f}) | {words} |"
         )
     return rows

@@ -9,6 +9,7 @@ the layers that are acted on cost more.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -35,6 +36,10 @@ class LayerPlan:
     factor: float = 1.0
 
 
+# Of a copy with noise: what it was made of, size, seed, draw and layer.
+_Draw = tuple[int, float, int, int, int]
+
+
 @dataclass(slots=True)
 class Acting:
     """The interventions of one run, resolved against its model.
@@ -44,7 +49,8 @@ class Acting:
     pattern : patterns of the run's own earlier recurrence, ``(recurrence, layer) -> [H, T, T]``.
     measuring : whether effects are measured.
     effects : (index of an intervention, recurrence) to the relative change it made there,
-        ``||x' - x|| / ||x||`` of what it acts on; missing until it has acted.
+        ``||x' - x|| / ||x||`` of what it acts on, NaN where that is not finite; missing until it
+        has acted.
     """
 
     model: LoopedModel
@@ -53,7 +59,9 @@ class Acting:
     pattern: Callable[[int, int], Tensor] = field(default=lambda r, layer: _absent("pattern"))
     measuring: bool = True
     effects: dict[tuple[int, int], float] = field(default_factory=dict)
-    _copies: dict[tuple[object, ...], DecoderLayer] = field(default_factory=dict)
+    # Weights with noise in them, each with the weights it was made of: an id stands for an object
+    # only as long as that is held.
+    _copies: dict[_Draw, tuple[DecoderLayer, DecoderLayer]] = field(default_factory=dict)
 
     def layer(self, index: int) -> DecoderLayer:
         """Weights that run as layer ``index`` of the block."""
@@ -104,22 +112,35 @@ class Acting:
     def perturbed(
         self, layer: DecoderLayer, size: float, seed: int, draw: int, index: int
     ) -> DecoderLayer:
-        """A copy of ``layer`` with noise of relative size ``size`` in each of its matrices."""
+        """A copy of ``layer`` with noise of relative size ``size`` in each of its matrices.
+
+        ``index`` is the layer of the block it runs as; where weights run as several layers
+        (a nested loop), all of these get the same noise.
+        """
+        index = self.model.arch.weights_of_layer(index)
         key = (id(layer), size, seed, draw, index)
         if key not in self._copies:
-            if draw:  # drawn for this recurrence alone: those of earlier ones are not wanted again
-                self._copies = {k: v for k, v in self._copies.items() if k[3] in (0, draw)}
+            if draw:
+                self._forget_draws(draw)
             place = ((seed * 1_000_003 + draw) * 1_000_003 + index) % (1 << 63)
             generator = torch.Generator().manual_seed(place)
             noisy = copy.deepcopy(layer)
             with torch.no_grad():
                 for p in noisy.parameters():
-                    if p.ndim > 1:
+                    if p.ndim == 2:
                         g = torch.randn(p.shape, generator=generator).to(p.device)
                         w = p.float()
                         p.copy_((w + size * w.norm() * g / g.norm()).to(p.dtype))
-            self._copies[key] = noisy
-        return self._copies[key]
+            self._copies[key] = layer, noisy
+        return self._copies[key][1]
+
+    def _forget_draws(self, draw: int) -> None:
+        """Let go of what was drawn for other recurrences alone, and of copies made of that."""
+        gone: set[int] = set()
+        for key, (made_of, noisy) in list(self._copies.items()):
+            if key[3] not in (0, draw) or id(made_of) in gone:
+                gone.add(id(noisy))
+                del self._copies[key]
 
     # ---- one layer ----
     def _at(self, recurrence: int, layer: int) -> list[int]:
@@ -197,12 +218,26 @@ class Acting:
     def _note(self, i: int | None, recurrence: int, before: Tensor | None, after: Tensor) -> None:
         if not self.measuring or i is None or before is None:
             return
-        a, b = before.float(), after.float()
-        size, norm = float((b - a).norm()), float(a.norm())
-        # From zero to anything is a change without a size of its own.
-        change = size / norm if norm > 0 else (float("inf") if size > 0 else 0.0)
         at = i, recurrence
-        self.effects[at] = max(self.effects.get(at, 0.0), change)
+        self.effects[at] = _largest(self.effects.get(at, 0.0), _change(before, after))
+
+
+def _change(before: Tensor, after: Tensor) -> float:
+    """``||x' - x|| / ||x||``; 0 only where nothing changed, NaN where that has no size."""
+    # In float64 the squares of what float32 holds neither overflow nor vanish.
+    a, b = (x.float().cpu().double() for x in (before, after))
+    if bool(((a == b) | (a.isnan() & b.isnan())).all()):
+        return 0.0
+    size, norm = float((b - a).norm()), float(a.norm())
+    if not (math.isfinite(size) and math.isfinite(norm)):
+        return math.nan
+    # From zero to anything is a change without a size of its own.
+    return size / norm if norm > 0 else math.inf
+
+
+def _largest(*changes: float) -> float:
+    """The largest change; NaN when one of them has no size."""
+    return math.nan if any(map(math.isnan, changes)) else max(changes)
 
 
 def _skipped(x: Tensor, plan: LayerPlan, want_pattern: bool, want_writes: bool) -> LayerOutput:

@@ -25,6 +25,8 @@ Positions = Sequence[npt.NDArray[np.int64]]
 # Tokens kept of all prompts together: CKA is sure of itself with as many; and bytes of one model's
 # states, which bound it for wide models run far.
 MOST_TOKENS, MOST_BYTES = 1024, 1 << 30
+# Prompts that are compared at the same positions, at least: the baseline permutes among them.
+LEAST_ALIKE = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +35,7 @@ class PairStates:
 
     one, other : float32 ``[N, P m, d]`` each, ``N`` (``M``) places along effective depth, ``m``
         tokens of each of ``P`` prompts, one prompt after the other.
+    positions : int64 ``[P, m]``, which tokens of each prompt these are.
     heads : float64 ``[N H, M H']``, mean over prompts of `head_distance`; None if not wanted.
     heads_null : the same with each prompt of the one against the prompt before it of the other,
         where both have the same length; None without any such pair.
@@ -40,6 +43,7 @@ class PairStates:
 
     one: F32
     other: F32
+    positions: npt.NDArray[np.int64]
     heads: F64 | None
     heads_null: F64 | None
 
@@ -52,11 +56,18 @@ def most_tokens(n_places: int, width: int) -> int:
 def chosen_positions(lengths: Sequence[int], most: int = MOST_TOKENS, seed: int = 0) -> Positions:
     """Choose equally many positions of each prompt, at random and sorted; the same by seed.
 
-    At most ``most`` in all (at least one of each prompt), and never more than the shortest has.
+    At most ``most`` in all (at least one of each prompt), of those that every prompt has. Prompts
+    share their positions with `LEAST_ALIKE` others or more, so that a baseline can put one prompt
+    in the place of another and keep the positions; together they cover as many as that allows.
     """
     rng = np.random.default_rng(seed)
-    m = max(1, min(min(lengths), most // len(lengths)))
-    return [np.sort(rng.choice(n, m, replace=False)) for n in lengths]
+    n, shortest = len(lengths), min(lengths)
+    m = max(1, min(shortest, most // n))
+    sets = min(shortest // m, max(1, n // LEAST_ALIKE))
+    chosen = np.sort(rng.permutation(shortest)[: sets * m].reshape(sets, m), axis=1)
+    # Drawn, not dealt in turn: prompts of a set come in turns too, such as hop counts.
+    which = rng.permutation(np.arange(n) % sets)
+    return [chosen[i] for i in which]
 
 
 def same_tokens(a: Sequence[Prompt], b: Sequence[Prompt]) -> None:
@@ -122,6 +133,7 @@ def pair_states(
     return PairStates(
         np.concatenate(states[0], axis=1),
         np.concatenate(states[1], axis=1),
+        np.stack(positions),
         None if total is None else total / len(positions),
         None if null is None else null / n_null,
     )

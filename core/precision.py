@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.interventions.base import after_start
 from loopscope.core.loading import Loaded, load_checkpoint
-from loopscope.core.recording import F32, Capture, Recording
-from loopscope.core.stepper import Stepper
+from loopscope.core.recording import F32, Recording
+from loopscope.core.stepper import Stepper, least_for
 from loopscope.core.tokenizer import Prompt
 
 Report = Callable[[float], None]
@@ -29,13 +30,14 @@ class Float32Twin:
             loaded.checkpoint, loaded.device, "float32", lambda share, what: report(share)
         )
         self._recording: Recording | None = None
-        self._stepper = Stepper(self._twin, Capture(patterns=False, writes=False, readout=False))
+        self._stepper = Stepper(self._twin)
 
     def error(self, recording: Recording, report: Report = lambda share: None) -> F32:
         """Relative error of every state of ``recording``, float32 ``[R, T]``, from recurrence 1.
 
-        The twin runs the same tokens from the run's own ``s_0``: ``||s_r - exact|| / ||exact||``;
-        NaN where the float32 state is zero. Asked again, it steps only what was run since.
+        The twin runs the same tokens from the run's own ``s_0``, with the same cuts:
+        ``||s_r - exact|| / ||exact||``; NaN where the float32 state is zero. Asked again, it steps
+        only what was run since.
         """
         states = recording.states
         n, info = len(states) - 1, recording.info
@@ -43,7 +45,10 @@ class Float32Twin:
             raise LoopscopeError("no recurrence has been run")
         if recording is not self._recording:
             prompt = Prompt(info.prompt, info.token_ids, info.token_labels)
-            self._stepper.begin(prompt, initial_state=states[0])
+            self._stepper = Stepper(self._twin, least_for(info.interventions))
+            self._stepper.begin(
+                prompt, initial_state=states[0], interventions=after_start(info.interventions)
+            )
             self._recording = recording
         for r in range(self._stepper.recording.n_recurrences, n):
             self._stepper.step()

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from loopscope.core.acting import Acting
+from loopscope.core.architecture import Architecture
 from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.interventions.base import END, Intervention
+from loopscope.core.interventions.layers import FreezeHead
 from loopscope.core.interventions.states import Source
 from loopscope.core.loading import Loaded, package_version
 from loopscope.core.model import Carry
@@ -108,24 +110,18 @@ class Stepper:
         tokens = torch.tensor([prompt.token_ids], device=device)
         self._e = loaded.model.prelude(tokens)
         shape = tuple(self._e.shape)
-        if start == "default":
-            start = "random" if arch.initial_state in ("normal", "truncated") else "zeros"
+        how = _resolved(start, arch)
         noise: Tensor | None = None
         if initial_state is not None:
             noise = torch.from_numpy(_checked_state(initial_state, shape))
             how = "given"
-        elif arch.initial_state == "embedding":
-            how = "embedding"
-        elif start == "random":
+        elif how == "random":
             # Drawn on the CPU so that a seed means the same start on every device.
             generator = torch.Generator().manual_seed(seed)
             noise = torch.randn(shape, generator=generator)
             if arch.initial_state == "truncated":
                 torch.nn.init.trunc_normal_(noise, 0, 1, -3, 3, generator=generator)
             noise = noise * (arch.start_std * start_scale)
-            how = "random"
-        else:
-            how = "zeros"
         for cut in interventions:
             cut.check(arch, len(prompt.token_ids))
         self._act(interventions)
@@ -193,7 +189,7 @@ class Stepper:
             other._acting.effects = {(i + done, r): v for (i, r), v in fresh.effects.items()}
         # What earlier cuts did before this place they did in this run too.
         for (i, r), change in recording.effects.items():
-            if max(every[i].starts_at(n_layers), (r - 1) * n_layers + every[i].layer) < max(at, 0):
+            if every[i].done_before(r, n_layers) < max(at, 0):
                 other._acting.effects[i, r] = change
         other._recording.effects = other._acting.effects
         other._recording.weight_identity = self.loaded.weight_identity
@@ -232,6 +228,11 @@ class Stepper:
         pattern = self.recording.layer(recurrence, layer).pattern
         if pattern is None:
             raise LoopscopeError("this run keeps no attention patterns: none can be frozen")
+        if not np.isfinite(pattern).all():  # of a skipped layer, or of a state that diverged
+            raise LoopscopeError(
+                f"at recurrence {recurrence} layer {layer} has no attention pattern to hold: it "
+                "was skipped, or its state is not finite"
+            )
         return torch.from_numpy(pattern.copy()).to(self._e)
 
     def _source_state(self, source: Source) -> Tensor:
@@ -265,7 +266,7 @@ class Stepper:
         same = (source.token_ids, source.seed, source.start_scale) == (
             info.token_ids, info.seed, info.start_scale,
         )  # fmt: skip
-        if not same or source.start not in (info.start, "default") or info.start == "given":
+        if not same or _resolved(source.start, info.architecture) != info.start:
             return False
         shared = len(source.interventions)
         if cuts[:shared] != source.interventions or source.recurrence > recording.n_recurrences:
@@ -335,6 +336,21 @@ class Stepper:
         if not 0 <= token_id < len(weight):
             raise PromptError(f"token id {token_id} is out of range; 0 to {len(weight) - 1}")
         return _numpy(weight[token_id][None])
+
+
+def _resolved(start: str, arch: Architecture) -> str:
+    """How a run of this model starts: "zeros", "random" or "embedding"."""
+    if arch.initial_state == "embedding":
+        return "embedding"
+    if start == "default":
+        return "random" if arch.initial_state in ("normal", "truncated") else "zeros"
+    return start
+
+
+def least_for(cuts: tuple[Intervention, ...]) -> Capture:
+    """Return the least capture that a run with these cuts needs: a frozen head's own patterns."""
+    frozen = any(isinstance(cut, FreezeHead) for cut in cuts)
+    return Capture(patterns=frozen, writes=False, readout=False)
 
 
 def _numpy(x: Tensor) -> F32:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from loopscope.core.architecture import Architecture
@@ -52,9 +52,15 @@ class Intervention:
 
     def starts_at(self, n_layers: int) -> int:
         """Layers of the run that are done before it first acts; -1 for the initial state."""
+        return self.done_before(self.recurrence, n_layers)
+
+    def done_before(self, recurrence: int, n_layers: int) -> int:
+        """Layers of the run that are done before it acts at ``recurrence``; -1 for its start."""
         if self.layer == END:
-            return self.recurrence * n_layers - 1 if self.recurrence else -1
-        return (self.recurrence - 1) * n_layers + self.layer
+            return recurrence * n_layers - 1
+        # What has no layer of its own acts where the recurrence begins, whatever the field says.
+        layer = self.layer if "layer" in self.sites else 0
+        return (recurrence - 1) * n_layers + layer
 
     def check(self, arch: Architecture, n_tokens: int) -> None:
         """Raise `LoopscopeError` when the place does not exist in this model or prompt."""
@@ -116,6 +122,11 @@ class Intervention:
     def words(self, layer_name: Callable[[int], str] | None = None) -> str:
         """What and where, in one line."""
         return f"{self.what()} at {self.place(layer_name)}"
+
+
+def after_start(cuts: tuple[Intervention, ...]) -> tuple[Intervention, ...]:
+    """Return what is left of cuts for a run whose given initial state they are in already."""
+    return tuple(replace(cut, recurrence=max(cut.recurrence, 1)) for cut in cuts if cut.last != 0)
 
 
 def at_tokens(x: Tensor, changed: Tensor, tokens: tuple[int, ...]) -> Tensor:

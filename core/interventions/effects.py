@@ -17,9 +17,12 @@ EFFECT = Formula(
 
 
 def effect(recording: Recording, index: int) -> float | None:
-    """Largest relative change that an intervention made so far; None before it has acted."""
+    """Largest relative change that an intervention made so far; None before it has acted.
+
+    NaN when it made, or met, what is not finite.
+    """
     found = [change for (i, _), change in recording.effects.items() if i == index]
-    return max(found, default=None)
+    return math.nan if any(map(math.isnan, found)) else max(found, default=None)
 
 
 def effect_words(recording: Recording, index: int) -> str:
@@ -30,6 +33,8 @@ def effect_words(recording: Recording, index: int) -> str:
         return f"not reached yet: it acts at recurrence {first}"
     if change == 0:
         return "did nothing: what it acts on is the same with and without it"
+    if math.isnan(change):
+        return "changed what it acts on, to or from what is not finite: that has no size"
     if math.isinf(change):
         return "changed what was zero"
     return f"changed what it acts on by {change:.3g} (relative)"
@@ -43,6 +48,8 @@ def effect_short(recording: Recording) -> str:
     change = effect(recording, last)
     if change is None:
         return "not yet"
+    if math.isnan(change):
+        return "not finite"
     return "nothing" if change == 0 else "from 0" if math.isinf(change) else f"{change:.2g}"
 
 

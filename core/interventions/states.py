@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from loopscope.core.architecture import Architecture
 from loopscope.core.interventions.base import END, Intervention, at_tokens
 from loopscope.core.views.base import Formula, option
 
@@ -119,6 +120,18 @@ class Replace(Intervention):
     )
     sites: ClassVar[frozenset[str]] = _SITES
     source: Source = field(default_factory=lambda: Source(token_ids=(0,)))
+
+    def check(self, arch: Architecture, n_tokens: int) -> None:
+        """Refuse places of the source that do not exist."""
+        Intervention.check(self, arch, n_tokens)
+        r, layer = self.source.recurrence, self.source.layer
+        if r < (0 if layer == END else 1):
+            raise self.error(f"there is no recurrence {r} of a run to take its state from")
+        if layer != END and not 0 <= layer < arch.n_block:
+            raise self.error(
+                f"there is no layer {layer} to take its state from; 0 to {arch.n_block - 1} are "
+                "there"
+            )
 
     def state(self, x: Tensor, acting: Acting, recurrence: int, layer: int) -> Tensor:
         """The source's state at the same positions."""

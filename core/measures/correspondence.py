@@ -38,6 +38,12 @@ BASELINE = Formula(
     "unit of S",
     "permutation test",
 )
+HEAD_BASELINE = Formula(
+    "head distance on other prompts",
+    "mean over prompts of ‖A[r,l,h] − A″[j,h′]‖_F, A″ on the prompt before where that is as long",
+    "0 = same, at most √(2T)",
+    "Loopscope",
+)
 HEAD_DISTANCE = Formula(
     "head distance",
     "mean over prompts of ‖A[r,l,h] − A′[j,h′]‖_F",
@@ -128,6 +134,7 @@ def correspondence(
     *,
     measure: str = "cka_debiased",
     n_prompts: int,
+    positions: I64 | None = None,
     permutations: int = 20,
     seed: int = 0,
     report: Callable[[float], None] = lambda share: None,
@@ -144,12 +151,18 @@ def correspondence(
     n_prompts
         ``P``; the baseline permutes which prompt of ``xs`` goes with which of ``ys``, positions
         kept, so that what all prompts have in common stays in it.
+    positions
+        ``[P, m]``, which tokens of each prompt: prompts are permuted among those with the same
+        ones. None when all have the same.
     """
     rng = np.random.default_rng(seed)
     per_prompt = len(xs[0]) // n_prompts
+    alike = _alike(positions, n_prompts)
     orders = []
-    for _ in range(permutations if n_prompts > 1 else 0):
-        order = rng.permutation(n_prompts)
+    for _ in range(permutations if any(len(group) > 1 for group in alike) else 0):
+        order = np.arange(n_prompts)
+        for group in alike:
+            order[group] = rng.permutation(group)
         orders.append((order[:, None] * per_prompt + np.arange(per_prompt)).ravel())
     total = 1 + len(orders)
     if measure == "cosine":
@@ -179,6 +192,14 @@ def correspondence(
         else np.full(values.shape[1], np.nan)
     )
     return Correspondence(values, path, aligned(values, path), baseline, level)
+
+
+def _alike(positions: I64 | None, n_prompts: int) -> list[I64]:
+    """Prompts that are compared at the same positions, group by group."""
+    if positions is None:
+        return [np.arange(n_prompts)]
+    _, which = np.unique(positions, axis=0, return_inverse=True)
+    return [np.flatnonzero(which.ravel() == i) for i in range(int(which.max()) + 1)]
 
 
 def head_distance(a: Floats, b: Floats) -> F64:

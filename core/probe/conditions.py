@@ -47,6 +47,13 @@ class Condition:
     lasting: bool = False
     donor: bool = False
 
+    @property
+    def last(self) -> int:
+        """The last recurrence at which it acts; `FOREVER` for a lasting cut."""
+        if self.lasting:
+            return FOREVER
+        return max((cut.last for cuts in self.draws for cut in cuts), default=self.recurrence)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

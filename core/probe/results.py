@@ -26,14 +26,14 @@ LOST = Formula(
 DISPLACEMENT = Formula(
     "displacement",
     "‖s′ − s‖ / ‖s‖ of the whole state at the end of the first recurrence that the cut acts at, "
-    "mean over prompts and draws",
+    "mean over draws and the prompts that are scored",
     "relative",
     "Loopscope",
 )
 RECOVERY = Formula(
     "recovers in",
-    "least k such that from k recurrences after the cut on accuracy is within 0.02 of the uncut "
-    "run's, to the end of the run",
+    "least k such that from k recurrences after the last cut one on accuracy is within 0.02 of the "
+    "uncut run's, to the end of the run",
     "recurrences",
     "Loopscope",
 )
@@ -56,6 +56,16 @@ class Outcome:
     donor: F64 | None
     displacement: F64
     lost: Interval
+
+    @property
+    def scored(self) -> npt.NDArray[np.bool_]:
+        """Which prompts have a score in every draw, ``[B]``."""
+        return np.asarray(np.isfinite(self.scores).all((0, 1)))
+
+    @property
+    def moved(self) -> float:
+        """`DISPLACEMENT` over the prompts that are scored; NaN without any."""
+        return float(self.displacement[:, self.scored].mean()) if self.scored.any() else math.nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,15 +115,16 @@ class Probe:
         c = outcome.condition
         if c.lasting:
             return math.nan
-        known = np.isfinite(outcome.scores).all((0, 1))
+        known = outcome.scored
         if not known.any():
             return math.nan
-        good = self.accuracy(outcome) >= self.baseline[:, known].mean(1) - WITHIN
-        bad = np.flatnonzero(~good[c.recurrence - 1 :])
+        # Means of shares that differ by just as much must not differ by rounding.
+        good = self.accuracy(outcome) >= self.baseline[:, known].mean(1) - WITHIN - 1e-9
+        bad = np.flatnonzero(~good[c.last - 1 :])
         if not len(bad):
             return 0.0
         k = int(bad[-1]) + 1
-        return math.inf if c.recurrence - 1 + k >= len(good) else float(k)
+        return math.inf if c.last - 1 + k >= len(good) else float(k)
 
     def as_json(self) -> dict[str, Any]:
         """Every number that the page and the panel show, and the scores they are made of."""
@@ -130,8 +141,8 @@ class Probe:
                     "recurrence": c.recurrence,
                     "lasting": c.lasting,
                     "draws": len(o.scores),
-                    "prompts": int(np.isfinite(o.scores).all((0, 1)).sum()),
-                    "displacement": _number(float(o.displacement.mean())),
+                    "prompts": int(o.scored.sum()),
+                    "displacement": _number(o.moved),
                     "lost": {k: _number(v) for k, v in asdict(lost).items()},
                     "recovers_in": _number(self.recovery(o)),
                     "accuracy": [_number(v) for v in self.accuracy(o).tolist()],

@@ -60,7 +60,8 @@ def compare(
             continue
         states[key] = correspondence(
             list(pair.one), list(pair.other), measure=key, n_prompts=len(prompts[0]),
-            permutations=int(options.permutations), seed=options.seed, report=part,
+            positions=pair.positions, permutations=int(options.permutations), seed=options.seed,
+            report=part,
         )  # fmt: skip
     a, b = one.architecture, other.architecture
     places, places_other = _places(one, r_one), _places(other, r_other)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.interventions.base import after_start
 from loopscope.core.recording import F32, Capture, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.stepper import Start, Stepper
+from loopscope.core.stepper import Start, Stepper, least_for
+from loopscope.core.tokenizer import Prompt
 from loopscope.core.views.paths import OTHER_PROMPT, Options, Paths
 
 
@@ -54,7 +55,11 @@ def _other_prompt(stepper: Stepper, text: str) -> Stepper:
     same: dict[str, Start] = {"zeros": "zeros", "random": "random"}
     start = same.get(info.start, "default")
     other = Stepper(loaded, Capture(patterns=False, writes=False, readout=False))
-    other.begin(prompt, seed=info.seed, start=start, start_scale=info.start_scale)
+    # With the same cuts; their places must exist in a prompt of as many tokens.
+    other.begin(
+        prompt, seed=info.seed, start=start, start_scale=info.start_scale,
+        interventions=info.interventions,
+    )  # fmt: skip
     return other
 
 
@@ -63,14 +68,19 @@ def _short(text: str) -> str:
 
 
 def _run(stepper: Stepper, start: F32, n: int, job: Any, done: float, share: float) -> F32:
-    """States of one run from ``start``, ``[n + 1, T, d]``; the stepper's own run is not touched."""
-    model, e = stepper.loaded.model, stepper.injected
-    out = np.empty((n + 1, *start.shape), np.float32)
-    out[0] = start
-    with torch.no_grad():
-        carry = model.begin(torch.from_numpy(np.array(start))[None].to(e))
-        for r in range(n):
-            carry = model.recur(carry, e, first=r == 0)
-            out[r + 1] = carry.state[0].float().cpu().numpy()
-            job.report(done + share * (r + 1) / n)
-    return out
+    """States of one run from ``start``, ``[n + 1, T, d]``; the stepper's own run is not touched.
+
+    What was cut into the stepper's run after its start is cut into this one too: paths are compared
+    by where they start alone.
+    """
+    info = stepper.recording.info
+    other = Stepper(stepper.loaded, least_for(info.interventions))
+    other.begin(
+        Prompt(info.prompt, info.token_ids, info.token_labels),
+        initial_state=start,
+        interventions=after_start(info.interventions),
+    )
+    for r in range(n):
+        other.step()
+        job.report(done + share * (r + 1) / n)
+    return other.recording.states.copy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from loopscope.core.measures.correspondence import (
     ALIGNED,
     ALIGNMENT,
     BASELINE,
+    HEAD_BASELINE,
     HEAD_DISTANCE,
     Correspondence,
 )
@@ -29,6 +30,9 @@ STATE_KEYS: tuple[StateKey, ...] = ("cka_debiased", "cka", "cosine")
 
 LABEL = "Compare the two models"
 NO_MODEL = "Put a second model beside first: File > Open beside… (Ctrl+Shift+O)."
+# A head is closer on the same prompts than on others when its distance is at most this share: heads
+# whose patterns are those of any prompt differ by chance alone.
+CLOSER = 0.95
 NOT_YET = f"The two models have not been compared. Press “{LABEL}”."
 
 
@@ -203,7 +207,8 @@ def _heads(found: Found, selection: Selection, options: Options) -> Data:
     """Heads of the cursor's recurrence against every head of the other model."""
     if found.heads is None:
         return _empty("Heads were not compared.", found)
-    measure = PLACE_MEASURES["attention"]
+    # Of one pair of heads: the measure of places is a mean over heads.
+    measure = replace(PLACE_MEASURES["attention"], label="Head distance", formula=HEAD_DISTANCE)
     shown_r = [r for r in found.places.recurrences if r <= max(selection.recurrence, 1)]
     r = shown_r[-1] if shown_r else found.places.recurrences[0]
     layers, h = found.places.n_layers, found.heads.shape[1]
@@ -218,10 +223,10 @@ def _heads(found: Found, selection: Selection, options: Options) -> Data:
         null = found.heads_null[first : first + layers].reshape(layers * h, -1)
     shown = values
     if options.above and null is not None:
-        shown = np.where(values < np.nanpercentile(null, 5, axis=0), values, np.nan)
+        shown = np.where(values <= CLOSER * null, values, np.nan)
     return Data(
         statement=_heads_said(found, values, null, rows, columns, r),
-        formulas=(HEAD_DISTANCE, BASELINE),
+        formulas=(HEAD_DISTANCE, HEAD_BASELINE),
         values=values,
         shown=shown,
         measure=measure,
@@ -278,9 +283,13 @@ def _heads_said(
         f"{rows[row]} and {columns[column]}, distance {values[row, column]:.3g}"
     )
     if null is not None:
-        level = np.nanpercentile(null, 5)
-        n = int((np.nanmin(values, axis=1) < level).sum())
-        text += f"; {n} of {len(rows)} have a head beside closer than other prompts ({level:.3g})"
+        # Each head's nearest, so that one that attends alike on any prompt counts for nothing.
+        nearest, by_chance = (np.where(np.isfinite(x), x, np.inf).min(1) for x in (values, null))
+        n = int((nearest <= CLOSER * by_chance)[np.isfinite(nearest)].sum())
+        text += (
+            f"; {n} of {len(rows)} have a head beside that is at least "
+            f"{100 * (1 - CLOSER):.0f} % closer than any is on other prompts"
+        )
     return text
 
 

@@ -132,8 +132,12 @@ def _displacement(found: Probe) -> tuple[tuple[Curve, ...], str, Formula]:
     """Every cut on one axis, coloured by what it cuts."""
     curves = []
     for group in found.groups:
-        outcomes = sorted(found.of(group), key=lambda o: float(o.displacement.mean()))
-        xs = [float(o.displacement.mean()) for o in outcomes]
+        # A cut that could be made on no prompt has no place on this axis.
+        made = [o for o in found.of(group) if np.isfinite(o.moved)]
+        if not made:
+            continue
+        outcomes = sorted(made, key=lambda o: o.moved)
+        xs = [o.moved for o in outcomes]
         lives = outcomes[0].condition.lives
         curves.append(_curve(outcomes, xs, lives, LIVES.index(lives)))
     return tuple(curves), "displacement ‖s′ − s‖ / ‖s‖ where the cut first acts", LOST
@@ -152,7 +156,7 @@ def _recovery(found: Probe) -> tuple[tuple[Curve, ...], str, Formula]:
     curves = [Curve("uncut", r, found.baseline.mean(1))]
     shown = [o for o in found.outcomes if _is_shown(o)]
     for i, o in enumerate(shown):
-        n = int(np.isfinite(o.scores).all((0, 1)).sum())
+        n = int(o.scored.sum())
         # Of those prompts alone: before the cut the curve need not be that of all.
         some = f" ({n} of {found.n_prompts} prompts)" if n < found.n_prompts else ""
         name = o.condition.name + some
@@ -180,7 +184,7 @@ def _is_shown(outcome: Outcome) -> bool:
 
 
 def statement(found: Probe) -> str:
-    """Say of each of the three how large a cut it took without loss."""
+    """Say of each of the three which cut moved the state farthest without loss, and the worst."""
     parts = [f"{found.n_prompts} prompts of {found.task}"]
     for lives in LIVES:
         kept = _largest_kept(found, lives)
@@ -198,8 +202,8 @@ def _largest_kept(found: Probe, lives: Lives) -> str:
     worst = max(outcomes, key=lambda o: o.lost.mean)
     text = f"worst, {worst.condition.name}, loses {worst.lost.mean:.2f}"
     if harmless:
-        far = max(float(o.displacement.mean()) for o in harmless)
-        text = f"nothing lost up to displacement {far:.2g}, {text}"
+        far = max(harmless, key=lambda o: o.moved)
+        text = f"{far.condition.name} moves it by {far.moved:.2g} and loses nothing, {text}"
     return text
 
 
@@ -219,6 +223,6 @@ def _rows(found: Probe | None) -> Iterator[tuple[object, ...]]:
         c, lost, back = o.condition, o.lost, found.recovery(o)  # type: ignore[union-attr]
         yield (
             c.lives, c.name, c.size if np.isfinite(c.size) else "", c.unit, c.recurrence,
-            int(c.lasting), len(o.scores), float(o.displacement.mean()), lost.mean, lost.low,
+            int(c.lasting), len(o.scores), o.moved, lost.mean, lost.low,
             lost.high, "never" if np.isinf(back) else "" if np.isnan(back) else int(back),
         )  # fmt: skip

@@ -204,6 +204,8 @@ def _statement(
     if found.n_random and found.warm_up:
         text += f" ({found.n_random} random, run for {found.warm_up} recurrences first)"
     text += _cycle_said(distances[found.shown_point])
+    if recording.info.interventions:
+        text += "; of one recurrence uncut: what was cut into this run is not in the map"
     if recording.n_recurrences > found.n_recurrences:
         text += f"; measured at {found.n_recurrences} of {recording.n_recurrences} recurrences"
     return text

@@ -14,6 +14,7 @@ from models import random_model, tiny_architecture, tiny_checkpoint
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.loading import Loaded, load
 from loopscope.core.measures.correspondence import (
+    HEAD_DISTANCE,
     aligned,
     correspondence,
     head_distance,
@@ -22,11 +23,20 @@ from loopscope.core.measures.correspondence import (
 from loopscope.core.measures.similarity import cka_matrix
 from loopscope.core.model import LoopedModel
 from loopscope.core.native_folder import save_native
-from loopscope.core.pair_states import chosen_positions, most_tokens, pair_states, same_tokens
+from loopscope.core.pair_states import (
+    LEAST_ALIKE,
+    chosen_positions,
+    most_tokens,
+    pair_states,
+    same_tokens,
+)
+from loopscope.core.selection import Selection
 from loopscope.core.stepper import Stepper
 from loopscope.core.tasks.hops import make_batch
 from loopscope.core.tokenizer import Prompt
 from loopscope.core.training import twin_architecture
+from loopscope.core.views.correspondence import Found, Options, compute
+from loopscope.core.views.places import Places
 
 R, L = 4, 2
 
@@ -211,6 +221,59 @@ def test_positions_are_the_same_for_both_models_and_bounded() -> None:
     assert {len(p) for p in few} == {2}
     assert all((np.diff(p) > 0).all() for p in few)
     assert {len(p) for p in chosen_positions([5] * 10, most=3)} == {1}
+
+
+def test_prompts_share_their_positions_with_many_others() -> None:
+    """Else a baseline that permutes prompts would permute positions with them."""
+    chosen = np.stack(chosen_positions([27] * 256))
+    sets, counts = np.unique(chosen, axis=0, return_counts=True)
+    assert chosen.shape == (256, 4)
+    assert len(sets) == 6
+    assert counts.min() >= LEAST_ALIKE
+    assert len(np.unique(sets)) == 24  # no position is in two of them
+    # Which prompts share does not follow what comes in turns of six.
+    kinds = {tuple(row) for row in sets[:1]}
+    of_first = [i % 6 for i, row in enumerate(chosen) if tuple(row) in kinds]
+    assert len(set(of_first)) == 6
+    long = np.stack(chosen_positions([900, 1000] * 128))
+    assert np.unique(long, axis=0, return_counts=True)[1].min() >= LEAST_ALIKE
+    assert len(np.unique(np.stack(chosen_positions([27] * 20)), axis=0)) == 1
+
+
+def test_the_baseline_permutes_prompts_at_the_same_positions() -> None:
+    """States of the position alone, of which each prompt shows a few: nothing beats permuting."""
+    rng = np.random.default_rng(3)
+    position = rng.normal(size=(27, 32))
+    chosen = np.stack(chosen_positions([27] * 256))
+    states = [position[chosen].reshape(-1, 32) @ rng.normal(size=(32, 32)) for _ in range(3)]
+    found = correspondence(states, states, n_prompts=256, positions=chosen, permutations=5)
+    np.testing.assert_allclose(found.baseline, found.aligned)
+    assert not found.above
+    # Positions that no two prompts share leave nothing to permute.
+    apart = correspondence(states, states, n_prompts=256, positions=np.arange(1024).reshape(256, 4))
+    assert len(apart.baseline) == 0
+
+
+def test_heads_that_attend_alike_on_any_prompt_count_for_nothing(tmp_path: Path) -> None:
+    """Only a head that is closer to another on the same prompts than on others has a partner."""
+    loaded = load(str(tiny_checkpoint(tmp_path / "m")), "cpu")
+    stepper = Stepper(loaded)
+    recording = stepper.begin(prompts_of(loaded, 1)[0])
+    stepper.step()
+    places = Places((1,), ("0", "1"))
+    heads_null = np.full((2, 2, 2, 2), 0.5)
+    heads_null[0] = 0.001  # of any prompt alike
+    heads = heads_null * 0.999
+    heads[1, 0, 0, 0] = 0.3
+    found = Found(
+        "a", "b", places, places, np.arange(2), np.arange(2), 4, 8, "prompts", {},
+        heads=heads, heads_null=heads_null,
+    )  # fmt: skip
+    recording.shared.findings["correspondence"] = found
+    data = compute(recording, Selection(recurrence=1), Options(what="heads", above=True))
+    assert "; 1 of 4 have a head beside that is at least 5 % closer" in data.statement
+    assert np.argwhere(np.isfinite(data.shown)).tolist() == [[2, 0]]
+    assert data.measure.formula is HEAD_DISTANCE  # not the mean over heads of two places
 
 
 def test_prompts_that_are_read_differently_are_refused(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from models import Hooks, plain_forward, tiny_architecture, tiny_checkpoint
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import END, FOREVER, Intervention
+from loopscope.core.interventions.effects import effect, effect_words, idle
 from loopscope.core.interventions.layers import (
     AblateHead,
     BorrowLayer,
@@ -26,6 +30,7 @@ from loopscope.core.interventions.layers import (
 )
 from loopscope.core.interventions.registry import KINDS, as_json, from_json, load_interventions
 from loopscope.core.interventions.states import Mean, Noise, Replace, Source, Zero
+from loopscope.core.layers import DecoderLayer
 from loopscope.core.loading import Loaded, load
 from loopscope.core.recording import Capture, Recording
 from loopscope.core.stepper import Stepper
@@ -195,6 +200,64 @@ def test_an_intervention_that_does_nothing_has_no_effect(loaded: Loaded) -> None
     np.testing.assert_array_equal(recording.layer_states, run(loaded).layer_states)
 
 
+def test_the_default_start_of_a_source_is_that_of_the_model(tmp_path: Path) -> None:
+    """A run begun at zeros is not the run that a model with random starts makes by itself."""
+    arch = tiny_architecture(initial_state="normal")
+    loaded = load(str(tiny_checkpoint(tmp_path / "m", arch)), "cpu")
+    ids = loaded.tokenizer.encode(PROMPT).token_ids
+    cut = Replace(recurrence=3, last=3, layer=END, source=Source(token_ids=ids, recurrence=2))
+    zeros = run(loaded, cut, n=3, start="zeros")
+    np.testing.assert_array_equal(zeros.states[3], run(loaded, n=2).states[2])
+    own = replace(cut, source=Source(token_ids=ids, recurrence=2, start="zeros"))
+    found = run(loaded, own, n=3, start="zeros")
+    np.testing.assert_array_equal(found.states[3], found.states[2])
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ({"recurrence": -1}, "there is no recurrence -1 of a run"),
+        ({"recurrence": 0, "layer": 1}, "there is no recurrence 0 of a run"),
+        ({"recurrence": 1, "layer": 7}, "there is no layer 7 to take its state from"),
+    ],
+)
+def test_a_source_that_is_not_there_is_refused(
+    loaded: Loaded, place: dict[str, int], problem: str
+) -> None:
+    ids = loaded.tokenizer.encode(PROMPT).token_ids
+    with pytest.raises(LoopscopeError, match=problem):
+        run(loaded, Replace(recurrence=2, last=2, layer=1, source=Source(token_ids=ids, **place)))
+
+
+def test_what_is_no_longer_finite_was_changed(loaded: Loaded) -> None:
+    """NaN compares with nothing: it must not read as "did nothing"."""
+
+    def by_layers(*cuts: Intervention) -> Recording:
+        stepper = Stepper(loaded)
+        recording = stepper.begin(loaded.tokenizer.encode(PROMPT), interventions=cuts)
+        while recording.n_recurrences < 3:
+            stepper.step_layer()
+        return recording
+
+    recording = by_layers(
+        Noise(recurrence=2, last=2, layer=END, size=1e39),
+        Zero(recurrence=3, last=3, layer=END),
+        Zero(recurrence=3, last=3, layer=END),
+    )
+    assert not np.isfinite(recording.states[2]).all()
+    assert [math.isnan(effect(recording, i) or 0.0) for i in range(3)] == [True, True, False]
+    assert "not finite" in effect_words(recording, 0)
+    assert len(idle(recording)) == 1
+    huge = by_layers(Noise(recurrence=2, last=2, layer=END, size=1e25))
+    assert effect(huge, 0) == pytest.approx(1e25, rel=1e-5)  # its square would overflow
+
+
+def test_a_skipped_layer_leaves_no_pattern_to_hold(loaded: Loaded) -> None:
+    freeze = FreezeHead(recurrence=2, last=2, layer=1, held=1)
+    with pytest.raises(LoopscopeError, match="layer 1 has no attention pattern to hold"):
+        run(loaded, SkipLayer(recurrence=1, last=1, layer=1), freeze)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_branch_is_a_rerun_from_scratch_bit_for_bit(loaded: Loaded, name: str) -> None:
     cut = cases(loaded)[name]
@@ -241,6 +304,34 @@ def test_branches_of_branches_and_cuts_at_the_start(loaded: Loaded) -> None:
     while stepper.recording.n_recurrences < N:
         stepper.step()
     same_run(stepper.recording, run(loaded, *cuts, start="random", seed=4))
+
+
+@pytest.mark.parametrize("layer", [1, END])
+def test_a_branch_does_not_keep_what_a_cut_did_after_it(loaded: Loaded, layer: int) -> None:
+    """The first cut acts on, beyond the place of the second: its effect there is measured anew."""
+    cuts = (Mean(recurrence=1, last=FOREVER, layer=layer), Zero(recurrence=3, last=3, layer=0))
+    parent = Stepper(loaded)
+    parent.begin(loaded.tokenizer.encode(PROMPT), interventions=cuts[:1])
+    for _ in range(N):
+        parent.step()
+    branch = parent.branch(cuts[1:])
+    assert sorted(branch.recording.effects) == [(0, 1), (0, 2)]
+    while branch.recording.n_recurrences < N:
+        branch.step()
+    same_run(branch.recording, run(loaded, *cuts))
+
+
+def test_a_cut_without_a_layer_acts_where_the_recurrence_begins(loaded: Loaded) -> None:
+    cut = DropInjection(recurrence=2, last=2, layer=2)  # as a file may have it
+    parent = Stepper(loaded)
+    parent.begin(loaded.tokenizer.encode(PROMPT))
+    for _ in range(3):
+        parent.step()
+    branch = parent.branch((cut,))
+    assert branch.recording.layers_done == 3
+    while branch.recording.n_recurrences < 3:
+        branch.step()
+    same_run(branch.recording, run(loaded, cut, n=3))
 
 
 FAMILIES = ["huginn", "retrofit olmo", "ouro", "hrm_text", "albert", "llama", "gpt2"]
@@ -309,6 +400,43 @@ def test_weights_drawn_anew_differ_by_recurrence_and_shared_ones_do_not(loaded: 
             assert not torch.equal(a, b)
         else:
             assert torch.equal(a, own)
+
+
+def test_noise_on_noise_is_that_of_its_own_recurrence(loaded: Loaded) -> None:
+    """A copy made of a copy that is gone must not stand for one made of the next."""
+    from loopscope.core.acting import Acting, LayerPlan
+
+    def noisy(layer: DecoderLayer, size: float, place: int) -> DecoderLayer:
+        generator, made = torch.Generator().manual_seed(place), copy.deepcopy(layer)
+        for p in made.parameters():
+            if p.ndim == 2:
+                g = torch.randn(p.shape, generator=generator)
+                p.data = p.data + size * p.data.norm() * g / g.norm()
+        return made
+
+    anew = PerturbWeights(recurrence=1, last=FOREVER, layer=1, seed=1, size=0.1, anew=True)
+    shared = PerturbWeights(recurrence=1, last=FOREVER, layer=1, seed=2, size=0.2)
+    acting, million = Acting(loaded.model), 1_000_003
+    for r in range(1, 20):
+        plan = shared.plan(anew.plan(LayerPlan(acting.layer(1)), acting, r, 1), acting, r, 1)
+        first = noisy(acting.layer(1), 0.1, (million + r) * million + 1)
+        second = noisy(first, 0.2, 2 * million * million + 1)
+        for p, q in zip(plan.layer.parameters(), second.parameters(), strict=True):
+            torch.testing.assert_close(p, q)
+    assert len(acting._copies) == 2
+
+
+def test_passes_of_a_nested_loop_share_their_noise(tmp_path: Path) -> None:
+    from loopscope.core.acting import Acting, LayerPlan
+
+    loaded = load(str(write_checkpoint(tmp_path / "m", "hrm_text")), "cpu")
+    acting = Acting(loaded.model)
+    plans = []
+    for layer in range(loaded.architecture.n_block):
+        cut = PerturbWeights(recurrence=1, last=FOREVER, layer=layer)
+        plans.append(cut.plan(LayerPlan(acting.layer(layer)), acting, 1, layer).layer)
+    # Three passes of the fast stack and one of the slow, two layers each.
+    assert [plans.index(p) for p in plans] == [0, 1, 0, 1, 0, 1, 6, 7]
 
 
 @pytest.mark.parametrize(

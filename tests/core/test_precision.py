@@ -10,6 +10,9 @@ from checkpoints import write_checkpoint
 from models import tiny_checkpoint
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.interventions.base import END, FOREVER
+from loopscope.core.interventions.layers import FreezeHead, SkipLayer
+from loopscope.core.interventions.states import Noise
 from loopscope.core.loading import load
 from loopscope.core.measures.precision import error_line
 from loopscope.core.precision import Float32Twin
@@ -47,6 +50,20 @@ def test_the_error_is_that_of_the_same_run_in_float32(
     # Rounding to that many bits, a few dozen times: neither nothing nor everything.
     assert 0.05 * 2.0**-bits < np.median(errors) < 60 * 2.0**-bits
     assert f"{dtype} states are {np.median(errors[-1]):.2g}" in error_line(errors, dtype)
+
+
+def test_a_run_with_cuts_is_held_against_one_with_the_same_cuts(tmp_path: Path) -> None:
+    loaded = load(str(tiny_checkpoint(tmp_path / "m")), "cpu", "bfloat16")
+    cuts = (
+        Noise(recurrence=0, last=1, layer=END, size=0.5),
+        FreezeHead(recurrence=2, last=FOREVER, layer=0, head=1, held=1),
+        SkipLayer(recurrence=2, last=3, layer=1),
+    )
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.from_ids(IDS), interventions=cuts)
+    for _ in range(5):
+        stepper.step()
+    assert np.median(Float32Twin(loaded).error(recording)) < 60 * 2.0**-8
 
 
 def test_the_settling_view_draws_it_once_it_is_known(tmp_path: Path) -> None:

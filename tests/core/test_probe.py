@@ -14,8 +14,9 @@ from scipy.stats import bootstrap
 
 from loopscope.core.errors import Cancelled, LoopscopeError
 from loopscope.core.evaluation import evaluate_hops
-from loopscope.core.loading import Loaded, load
-from loopscope.core.probe.conditions import Condition, Plan, conditions
+from loopscope.core.interventions.layers import SkipLayer
+from loopscope.core.loading import Loaded, load, relooped
+from loopscope.core.probe.conditions import Condition, Cuts, Plan, conditions
 from loopscope.core.probe.results import Outcome, Probe
 from loopscope.core.probe.running import Batch, hops_batch, probe
 from loopscope.core.statistics import bootstrap_two_way
@@ -148,9 +149,11 @@ def test_the_interval_against_scipy() -> None:
 
 
 def test_recovery_of_known_curves() -> None:
-    def made(curve: list[float], recurrence: int, lasting: bool = False) -> float:
+    def made(
+        curve: list[float], recurrence: int, lasting: bool = False, draws: tuple[Cuts, ...] = ((),)
+    ) -> float:
         baseline = np.ones((6, 3))
-        c = Condition("graph", "g", "n", math.nan, "", ((),), recurrence, lasting)
+        c = Condition("graph", "g", "n", math.nan, "", draws, recurrence, lasting)
         scores = np.array(curve)[None, :, None] * np.ones((1, 6, 3))
         o = Outcome(c, scores, None, np.ones((1, 3)), bootstrap_two_way(1 - scores[:, -1]))
         p = Probe("m", "h", "t", 6, 6, 2, 4, 0.1, baseline, np.ones((12, 3)), (o,))
@@ -161,6 +164,11 @@ def test_recovery_of_known_curves() -> None:
     assert made([1, 0.2, 1, 0.5, 1, 1], 2) == 3  # it has to stay
     assert made([1, 1, 1, 1, 1, 0.5], 5) == math.inf
     assert math.isnan(made([1, 0, 0, 0, 0, 0], 2, lasting=True))
+    assert made([1, 0.98, 0.98, 0.98, 0.98, 0.98], 2) == 0  # just as much, but for rounding
+    # A cut into the first three is over after the third: that is where counting begins.
+    skip: Cuts = (SkipLayer(recurrence=1, last=3, layer=0),)
+    assert made([0, 0, 0, 0, 1, 1], 1, draws=(skip,)) == 2
+    assert made([0, 0, 1, 1, 1, 1], 1, draws=(skip,)) == 0
 
 
 def test_it_is_written_as_json_without_nan(found: Probe, tmp_path: Path) -> None:
@@ -188,6 +196,17 @@ def test_what_cannot_be_probed_says_why(tmp_path: Path, loaded: Loaded, batch: B
 
     with pytest.raises(Cancelled):
         probe(loaded, batch, PLAN, give_up)
+
+
+def test_a_looped_span_of_a_deep_model_is_a_loop(tmp_path: Path) -> None:
+    deep = load(str(tiny_checkpoint(tmp_path / "d", twin_architecture("deep", 2, d_model=16))))
+    span = relooped(deep, 1, 3, 0.5)
+    found = probe(span, hops_batch(span, 2, (1,)), PLAN)
+    with torch.inference_mode():
+        batch = hops_batch(span, 2, (1,))
+        top = span.model(batch.tokens, 8)[:, -8:].argmax(-1)
+    right = (top == batch.answers).double().mean(1).numpy()
+    np.testing.assert_array_equal(found.baseline[-1], right)
 
 
 def test_a_block_without_injection_has_no_injection_to_cut(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from models import tiny_architecture, tiny_checkpoint
 from recordings import synthetic_recording
 
 from loopscope.app.main import main
-from loopscope.app.probe import write_page
+from loopscope.app.probe import _recovery_at, write_page
 from loopscope.core.loading import load
 from loopscope.core.probe.conditions import Condition, Lives, Plan, plan_for
 from loopscope.core.probe.results import Outcome, Probe
@@ -88,10 +88,30 @@ def test_a_curve_over_some_of_the_prompts_says_so() -> None:
     assert found.recovery(some) == 0
 
 
+def test_a_cut_moves_the_prompts_that_it_is_scored_on() -> None:
+    """The others were given a state that is not what the cut says."""
+    some = outcome("trajectory", "the right end state of another start", math.nan, 0.0, 0.4, 2)
+    some.scores[:, :, 3:] = np.nan
+    some.displacement[:, 3:] = 9.0
+    none = outcome("trajectory", "the right end state of another start", math.nan, 0.0, 0.4, 2)
+    none.scores[:] = np.nan
+    found = Probe(
+        "m", "0" * 64, "hops", 6, 8, 2, 5, 0.2, np.ones((8, 5)), np.ones((16, 5)), (some, none)
+    )
+    assert some.moved == pytest.approx(0.4)
+    assert math.isnan(none.moved)
+    data = picture(found, "displacement")
+    assert [c.x.tolist() for c in data.curves] == [[pytest.approx(0.4)]]
+    moved = [row[7] for row in table(data).rows]
+    assert moved[0] == pytest.approx(0.4)
+    assert [row["displacement"] for row in found.as_json()["conditions"]] == [moved[0], None]
+
+
 def test_the_statement_names_the_largest_harmless_and_the_worst_cut() -> None:
     said = statement(FOUND)
-    assert "parameters: nothing lost up to displacement 0.05, worst, weights, 1, loses 0.60" in said
-    assert "graph: nothing lost up to displacement 1" in said
+    harmless = "weights, 0.1 moves it by 0.05 and loses nothing"
+    assert f"parameters: {harmless}, worst, weights, 1, loses 0.60" in said
+    assert "graph: back edge cut after recurrence 2, nan moves it by 1 and loses nothing" in said
     rows = list(table(picture(FOUND, "sizes")).rows)
     assert len(rows) == 5
     assert rows[4][-1] == "never"
@@ -118,6 +138,20 @@ def test_the_page_and_its_pictures(tmp_path: Path) -> None:
     for name in ("probe-lost", "probe-recovery"):
         assert (tmp_path / "images" / f"{name}.png").stat().st_size > 5000
         assert (tmp_path / "images" / f"{name}.pdf").exists()
+
+
+def test_each_picture_of_recovery_holds_its_own_cuts() -> None:
+    """Also where the number of one recurrence begins that of the other."""
+    cuts = tuple(
+        outcome("graph", f"back edge cut after recurrence {r}", math.nan, 0.0, 1.0, r)
+        for r in (1, 12)
+    )
+    found = Probe(
+        "m", "0" * 64, "hops", 6, 16, 1, 12, 0.2, np.ones((16, 5)), np.ones((32, 5)), cuts
+    )
+    for r in (1, 12):
+        names = [c.name for c in _recovery_at(found, r).curves if c.role == "token"]
+        assert names == ["back edge cut, nan"]
 
 
 def test_a_plan_is_filled_in_for_any_length() -> None:

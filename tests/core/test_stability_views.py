@@ -9,6 +9,9 @@ from recordings import synthetic_recording
 
 from loopscope.core.dynamics import RecurrenceMap
 from loopscope.core.errors import Cancelled, LoopscopeError
+from loopscope.core.interventions.base import END, FOREVER
+from loopscope.core.interventions.layers import FreezeHead, ScaleWrite
+from loopscope.core.interventions.states import Noise
 from loopscope.core.jobs import Job
 from loopscope.core.loading import load
 from loopscope.core.requests.paths import _other_prompt
@@ -134,6 +137,34 @@ def test_other_starts_end_as_far_apart_as_their_states(stepper: Stepper) -> None
     assert data.curves[-1].y[-1] == pytest.approx(np.median(data.end))
     assert "the ends of 3 starts" in data.statement
     assert len(list(paths.table(data).rows)) == sum(len(c.x) for c in data.curves)
+
+
+def test_other_starts_are_cut_as_the_run_is(stepper: Stepper) -> None:
+    """Else their ends would differ by the cuts as well as by where they start."""
+    cuts = (
+        Noise(recurrence=0, last=0, layer=END, size=1.0),
+        FreezeHead(recurrence=2, last=FOREVER, layer=0, head=1, held=1),
+        ScaleWrite(recurrence=1, last=FOREVER, layer=1, factor=0.2),
+    )
+    cut = Stepper(stepper.loaded)
+    prompt = stepper.loaded.tokenizer.encode("ab bc ca ? 2 : a b c")
+    cut.begin(prompt, initial_state=np.ones((12, stepper.loaded.architecture.d_model)),
+              interventions=cuts)  # fmt: skip
+    for _ in range(6):
+        cut.step()
+    found = run_paths(cut, Selection(), paths.Options(random_starts=1), job())
+    assert found.names[1:] == ("zeros", "random, seed 1")
+    for states in found.states[1:]:
+        other = Stepper(stepper.loaded)
+        other.begin(prompt, initial_state=states[0], interventions=cuts[1:])
+        for _ in range(6):
+            other.step()
+        assert states == pytest.approx(other.recording.states, abs=2e-5)
+        assert not np.allclose(states[-1], found.states[0, -1], atol=1e-9)
+    found = measure_stability(cut, Selection(), stability.Options(starts=2), job())
+    cut.recording.findings["stability"] = found
+    said = stability.compute(cut.recording, Selection(), stability.Options()).statement
+    assert "what was cut into this run is not in the map" in said
 
 
 def test_another_prompts_end_is_a_start(stepper: Stepper) -> None:
