@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QComboBox,
     QFormLayout,
     QFrame,
+    QLabel,
     QLineEdit,
     QPushButton,
     QSpinBox,
@@ -22,7 +23,14 @@ from loopscope.core.views.base import Option, options_of
 
 
 class SettingsForm(QFrame):
-    """One control for each setting; `changed` carries the new options.
+    """One control for each setting.
+
+    Signals
+    -------
+    changed(object)
+        The new options.
+    edited()
+        The text of a line was changed; it is taken when the line is left, or by `commit`.
 
     Parameters
     ----------
@@ -33,6 +41,7 @@ class SettingsForm(QFrame):
     """
 
     changed = Signal(object)
+    edited = Signal()
 
     def __init__(
         self, options: Any, parent: QWidget | None = None, *, defaults: bool = True
@@ -53,8 +62,12 @@ class SettingsForm(QFrame):
         self.defaults_button = QPushButton("Defaults")
         self.defaults_button.setToolTip("Set every setting of this view back")
         self.defaults_button.clicked.connect(self.reset)
+        self.problem_label = QLabel()
+        self.problem_label.setVisible(False)
         if defaults:
+            form.addRow(self.problem_label)
             form.addRow(self.defaults_button)
+            self.edited.connect(self._show_problem)
         else:
             form.setContentsMargins(0, 0, 0, 0)
         self.set_options(options)
@@ -78,6 +91,7 @@ class SettingsForm(QFrame):
             spin.valueChanged.connect(lambda value: self._take(name, value))
             return spin
         line = QLineEdit()
+        line.textEdited.connect(lambda _: self.edited.emit())
         if entry.kind == "number":
             validator = QDoubleValidator(entry.low, entry.high, 12, line)
             validator.setNotation(QDoubleValidator.Notation.ScientificNotation)
@@ -86,6 +100,34 @@ class SettingsForm(QFrame):
         else:
             line.editingFinished.connect(lambda: self._take(name, line.text()))
         return line
+
+    @property
+    def labels(self) -> list[QWidget]:
+        """The labels that stand before controls."""
+        form = self.layout()
+        assert isinstance(form, QFormLayout)
+        labels = (form.labelForField(control) for control in self.controls.values())
+        return [label for label in labels if label is not None]
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with a line as it stands, in words; "" when all can be taken."""
+        for entry in options_of(self.options):
+            line = self.controls[entry.name]
+            if isinstance(line, QLineEdit) and not line.hasAcceptableInput():
+                return f"{entry.label} has to be a number from {entry.low:g} to {entry.high:g}."
+        return ""
+
+    def commit(self) -> None:
+        """Take every line as it stands, as if it were left."""
+        for line in self.controls.values():
+            if isinstance(line, QLineEdit) and line.hasAcceptableInput():
+                line.editingFinished.emit()
+
+    def _show_problem(self) -> None:
+        self.problem_label.setText(self.problem)
+        self.problem_label.setVisible(bool(self.problem))
+        self.adjustSize()
 
     def _take(self, name: str, value: Any) -> None:
         if getattr(self.options, name) == value:
