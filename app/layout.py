@@ -96,7 +96,7 @@ class Layout:
         width, height = self.window.width(), self.window.height()
         self._resize([d["correspondence"], d["depth"]], [width * 62 // 100, width * 38 // 100], "h")
         # The graph is wide and low: what a tall window has more goes to the matrix.
-        graph = min(height // 2, 420)
+        graph = min(height * 52 // 100, 430)
         self._resize([d["graph"], d["correspondence"]], [graph, height - graph], "v")
 
     def _runs_and_cuts(self, d: dict[str, QDockWidget]) -> None:

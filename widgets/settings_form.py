@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QComboBox,
     QFormLayout,
     QFrame,
+    QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
@@ -38,18 +39,29 @@ class SettingsForm(QFrame):
         The instance to edit. Fields that are no settings are kept as they are.
     defaults
         Whether there is a button that sets everything back; without it the form is part of another.
+    across
+        Only these settings, in one row and without labels; () for all of them under each other.
     """
 
     changed = Signal(object)
     edited = Signal()
 
     def __init__(
-        self, options: Any, parent: QWidget | None = None, *, defaults: bool = True
+        self,
+        options: Any,
+        parent: QWidget | None = None,
+        *,
+        defaults: bool = True,
+        across: tuple[str, ...] = (),
     ) -> None:
         super().__init__(parent)
         self.options = options
         self.setFrameShape(QFrame.Shape.StyledPanel if defaults else QFrame.Shape.NoFrame)
         self.controls: dict[str, QWidget] = {}
+        if across:
+            self._make_row([e for e in options_of(options) if e.name in across])
+            self.set_options(options)
+            return
         form = QFormLayout(self)
         for entry in options_of(options):
             control = self._control(entry)
@@ -71,6 +83,23 @@ class SettingsForm(QFrame):
         else:
             form.setContentsMargins(0, 0, 0, 0)
         self.set_options(options)
+
+    def _make_row(self, entries: list[Option]) -> None:
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        for entry in entries:
+            control = self._control(entry)
+            control.setToolTip(f"{entry.label}: {entry.help}")
+            control.setAccessibleName(entry.label)
+            control.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            if isinstance(control, QComboBox):
+                # Shorter than its longest choice where there is no room for it.
+                policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+                control.setSizeAdjustPolicy(policy)
+                control.setMinimumContentsLength(16)
+            self.controls[entry.name] = control
+            row.addWidget(control)
 
     def _control(self, entry: Option) -> QWidget:
         name = entry.name
@@ -113,7 +142,7 @@ class SettingsForm(QFrame):
     def problem(self) -> str:
         """What is wrong with a line as it stands, in words; "" when all can be taken."""
         for entry in options_of(self.options):
-            line = self.controls[entry.name]
+            line = self.controls.get(entry.name)
             if isinstance(line, QLineEdit) and not line.hasAcceptableInput():
                 return f"{entry.label} has to be a number from {entry.low:g} to {entry.high:g}."
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -17,10 +17,12 @@ from loopscope.core.measures.correspondence import (
     Correspondence,
 )
 from loopscope.core.measures.similarity import PLACE_MEASURES, PlaceMeasure
+from loopscope.core.pairing import Pairing
 from loopscope.core.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.tasks.hops import VOCABULARY
 from loopscope.core.views.base import Request, Table, ViewData, option
+from loopscope.core.views.beside import Beside
 from loopscope.core.views.places import Places
 
 F64 = npt.NDArray[np.float64]
@@ -29,7 +31,13 @@ STATE_KEYS: tuple[StateKey, ...] = ("cka_debiased", "cka", "cosine")
 
 LABEL = "Compare the two models"
 NO_MODEL = "Put a second model beside first: File > Open beside… (Ctrl+Shift+O)."
+ALONE = (
+    "Which layer of a second model does what each layer of this one does, recurrence by "
+    f"recurrence? {NO_MODEL}"
+)
 NOT_YET = f"The two models have not been compared. Press “{LABEL}”."
+# Percentile of permuted similarities that a cell has to beat; of distances it is 100 less this.
+BEATEN = 95
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,11 @@ class Options:
         },
     )
     path: bool = option(True, "Best monotone alignment", "Drawn on the matrix of states")
+    hatch: bool = option(
+        True,
+        "Hatch what does not beat the baseline",
+        "Where permuted prompts give as much: a bright cell alone means nothing",
+    )
     above: bool = option(
         False,
         "Only what beats the baseline",
@@ -97,7 +110,12 @@ class Data(ViewData):
 
     values : float64 ``[n, m]`` in the unit of `measure`; shown : the same with what does not beat
         the baseline left out, if that is asked for.
-    measure : how they are measured.  far : the value drawn darkest.
+    measure : how they are measured.  far, near : the values drawn darkest and brightest.
+    level : float64 ``[m]``: what permuted prompts reach in each column; None without permutations.
+    hatched : whether what does not beat it is hatched.
+    best : for heads, the closest column of each row that beats the baseline; -1 for none.
+    pairing : how the run beside goes with the one shown; None when none stands there.
+    lacks : "model" when a second one has to be put beside, "measurement", or "".
     path : column of each row of the best alignment; empty for heads or when not asked for.
     rows, columns : labels.  row_group, column_group : labels that belong together.
     found : everything, or None.
@@ -118,6 +136,44 @@ class Data(ViewData):
     what: str = "states"
     recurrence: int = 0
     missing: str = ""
+    near: float = 1.0
+    level: F64 | None = None
+    hatched: bool = False
+    best: tuple[int, ...] = ()
+    pairing: Pairing | None = None
+    lacks: str = ""
+
+    @property
+    def brightness(self) -> F64:
+        """What is shown as 0 (`far`) to 1 (`near`)."""
+        span = (self.near - self.far) or 1.0
+        level: F64 = np.clip((self.shown - self.far) / span, 0, 1)
+        return np.where(np.isfinite(self.shown), level, np.nan)
+
+    @property
+    def beats(self) -> npt.NDArray[np.bool_]:
+        """Which cells beat the baseline, ``[n, m]``; all of them where there is none."""
+        return _beats(self.values, self.level, self.measure)
+
+    @property
+    def weak(self) -> npt.NDArray[np.bool_] | None:
+        """Cells that are hatched, or None."""
+        return ~self.beats & np.isfinite(self.values) if self.hatched else None
+
+    def column(self, recurrence: int, layer: int) -> int | None:
+        """Column of where the run beside stands when this one is at a place, or None."""
+        if self.pairing is None or self.pairing.pace == "own" or self.what != "states":
+            return None
+        assert self.found is not None
+        return self.found.places_other.index(*self.pairing.place(recurrence, layer))
+
+    def place_of_column(self, column: int) -> dict[str, int]:
+        """Fields of the cursor for a column: the place that goes with it by the pairing."""
+        if self.pairing is None:
+            return {}
+        there = self.place_beside(column)
+        recurrence, layer = self.pairing.back(there["recurrence"], there["layer"])
+        return {"recurrence": recurrence, "layer": layer} if recurrence else {"recurrence": 0}
 
     def place(self, row: int) -> dict[str, int]:
         """Fields of the cursor at a row."""
@@ -164,16 +220,18 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     """Arrange what was found as asked."""
     found = recording.shared.findings.get("correspondence")
     if not isinstance(found, Found):
-        return _empty(why_not(recording) or f"{NOT_YET} {NO_MODEL}")
+        why = why_not(recording)
+        return _empty(why or ALONE, lacks="" if why else "model")
     if options.what == "heads":
         return _heads(found, selection, options)
     measure = PLACE_MEASURES[options.measure]
     result = found.states.get(options.measure)
     if result is None:
         return _empty(found.why.get(options.measure, "This measure was not taken."), found)
+    level = result.level if np.isfinite(result.level).any() else None
     shown = result.values
-    if options.above and np.isfinite(result.level).any():
-        shown = np.where(shown > result.level, shown, np.nan)
+    if options.above:
+        shown = np.where(_beats(shown, level, measure), shown, np.nan)
     return Data(
         statement=_statement(found, result, measure),
         formulas=(measure.formula, ALIGNMENT, ALIGNED, BASELINE),
@@ -181,22 +239,58 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         shown=shown,
         measure=measure,
         far=min(0.0, float(np.nanmin(result.values)) if np.isfinite(result.values).any() else 0.0),
+        near=measure.identical,
+        level=level,
+        hatched=options.hatch and level is not None,
         path=tuple(result.path.tolist()) if options.path else (),
-        rows=found.places.labels,
-        columns=found.places_other.labels,
-        row_group=found.places.n_layers,
-        column_group=found.places_other.n_layers,
+        rows=_labels(found.places),
+        columns=_labels(found.places_other),
+        row_group=_group(found.places),
+        column_group=_group(found.places_other),
         found=found,
     )
 
 
-def _empty(text: str, found: Found | None = None) -> Data:
+def compute_beside(
+    recording: Recording, beside: Beside, selection: Selection, options: Options
+) -> Data:
+    """The same, while another run stands beside: its cursor is marked as well."""
+    data = compute(recording, selection, options)
+    if data.lacks == "model":
+        return replace(data, statement=NOT_YET, missing=NOT_YET, lacks="measurement")
+    if data.found is None or data.missing:
+        return data
+    there = beside.recording.info.checkpoint
+    if there != data.found.other:
+        text = f"Compared with {data.found.other}, not with {there}: press “{LABEL}” again. "
+        return replace(data, statement=text + data.statement)
+    return replace(data, pairing=beside.pairing)
+
+
+def _empty(text: str, found: Found | None = None, lacks: str = "") -> Data:
     nothing = np.zeros((0, 0))
     measure = PLACE_MEASURES["cka_debiased"]
     return Data(
         text, (measure.formula, ALIGNMENT, ALIGNED, BASELINE), nothing, nothing, measure, 0.0, (),
-        (), (), 0, 0, found, missing=text,
+        (), (), 0, 0, found, missing=text, lacks=lacks,
     )  # fmt: skip
+
+
+def _beats(values: F64, level: F64 | None, measure: PlaceMeasure) -> npt.NDArray[np.bool_]:
+    """Which values are more alike than the baseline of their column."""
+    if level is None:
+        return np.ones(values.shape, bool)
+    return values < level if measure.is_distance else values > level
+
+
+def _labels(places: Places) -> tuple[str, ...]:
+    """Short names of places; a model that runs once has layers alone."""
+    return places.marks if len(places.recurrences) == 1 else places.labels
+
+
+def _group(places: Places) -> int:
+    """Places of one recurrence, which lines keep together; 0 when there is only one."""
+    return places.n_layers if len(places.recurrences) > 1 else 0
 
 
 def _heads(found: Found, selection: Selection, options: Options) -> Data:
@@ -206,31 +300,39 @@ def _heads(found: Found, selection: Selection, options: Options) -> Data:
     measure = PLACE_MEASURES["attention"]
     shown_r = [r for r in found.places.recurrences if r <= max(selection.recurrence, 1)]
     r = shown_r[-1] if shown_r else found.places.recurrences[0]
-    layers, h = found.places.n_layers, found.heads.shape[1]
+    layers, h, h_other = found.places.n_layers, found.heads.shape[1], found.heads.shape[3]
     first = found.places.recurrences.index(r) * layers
     values = found.heads[first : first + layers].reshape(layers * h, -1)
     rows = tuple(f"{mark}.{i}" for mark in found.places.marks for i in range(h))
-    columns = tuple(
-        f"{label}.{i}" for label in found.places_other.labels for i in range(found.heads.shape[3])
-    )
-    null = None
-    if found.heads_null is not None:
-        null = found.heads_null[first : first + layers].reshape(layers * h, -1)
-    shown = values
-    if options.above and null is not None:
-        shown = np.where(values < np.nanpercentile(null, 5, axis=0), values, np.nan)
+    columns = tuple(f"{at}.{i}" for at in _labels(found.places_other) for i in range(h_other))
+    level = None
+    if found.heads_null is not None and np.isfinite(found.heads_null).any():
+        # Over every head of every place of this model, so that few heads have a level as well.
+        null = found.heads_null.reshape(-1, values.shape[1])
+        level = np.nanpercentile(null, 100 - BEATEN, axis=0)
+    beats = _beats(values, level, measure)
+    best = np.where(beats & np.isfinite(values), values, np.inf)
+    known = np.isfinite(values).any()
     return Data(
-        statement=_heads_said(found, values, null, rows, columns, r),
+        statement=_heads_said(found, values, level, rows, columns, r),
         formulas=(HEAD_DISTANCE, BASELINE),
         values=values,
-        shown=shown,
+        shown=np.where(beats, values, np.nan) if options.above else values,
         measure=measure,
-        far=float(np.nanmax(values)) if np.isfinite(values).any() else 1.0,
+        far=float(np.nanmax(values)) if known else 1.0,
+        # The closest is drawn brightest: no two heads of two models are the same.
+        near=float(np.nanmin(values)) if known else 0.0,
+        level=level,
+        hatched=options.hatch and level is not None,
+        best=tuple(
+            int(j) if np.isfinite(row[j]) else -1
+            for j, row in zip(best.argmin(1), best, strict=True)
+        ),
         path=(),
         rows=rows,
         columns=columns,
         row_group=h,
-        column_group=found.heads.shape[3],
+        column_group=h_other,
         found=found,
         what="heads",
         recurrence=r,
@@ -266,7 +368,7 @@ def _depths(apart: npt.NDArray[np.int64]) -> str:
 
 
 def _heads_said(
-    found: Found, values: F64, null: F64 | None, rows: tuple[str, ...], columns: tuple[str, ...],
+    found: Found, values: F64, level: F64 | None, rows: tuple[str, ...], columns: tuple[str, ...],
     recurrence: int,
 ) -> str:  # fmt: skip
     """Name the closest pair and how many heads have a partner."""
@@ -277,10 +379,9 @@ def _heads_said(
         f"Heads of {found.one} at recurrence {recurrence} against {found.other}: closest head "
         f"{rows[row]} and {columns[column]}, distance {values[row, column]:.3g}"
     )
-    if null is not None:
-        level = np.nanpercentile(null, 5)
-        n = int((np.nanmin(values, axis=1) < level).sum())
-        text += f"; {n} of {len(rows)} have a head beside closer than other prompts ({level:.3g})"
+    if level is not None:
+        n = int((values < level).any(1).sum())
+        text += f"; {n} of {len(rows)} have a head beside closer than other prompts are"
     return text
 
 
@@ -289,28 +390,19 @@ def table(data: Data) -> Table:
     f = data.measure.formula
     columns = (
         "recurrence", "layer", "head", "recurrence beside", "layer beside", "head beside",
-        f"{f.name} [{f.unit}]", "aligned", "baseline (95th percentile)",
+        f"{f.name} [{f.unit}]", "closest" if data.what == "heads" else "aligned",
+        "baseline (5th percentile)" if data.measure.is_distance else "baseline (95th percentile)",
     )  # fmt: skip
     return Table(columns, _table_rows(data))
 
 
 def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
-    level = _level(data)
     for i, j in np.ndindex(data.values.shape):
         own, beside = data.place(i), data.place_beside(j)
-        aligned = int(bool(data.path) and data.path[i] == j)
+        partner = data.path if data.what == "states" else data.best
         yield (
             own["recurrence"], own["layer"], own.get("head", ""),
             beside["recurrence"], beside["layer"], beside.get("head", ""),
-            float(data.values[i, j]), aligned if data.path else "",
-            "" if level is None else float(level[j]),
+            float(data.values[i, j]), int(partner[i] == j) if partner else "",
+            "" if data.level is None else float(data.level[j]),
         )  # fmt: skip
-
-
-def _level(data: Data) -> F64 | None:
-    if data.found is None or data.what != "states":
-        return None
-    for result in data.found.states.values():
-        if result.values is data.values:
-            return result.level
-    return None
