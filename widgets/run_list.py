@@ -60,6 +60,7 @@ class _Tree(QTreeWidget):
 
     delete_pressed = Signal()
     show_pressed = Signal()
+    rename_pressed = Signal()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Take the keys that act on a run; the rest is Qt's."""
@@ -68,6 +69,8 @@ class _Tree(QTreeWidget):
             self.delete_pressed.emit()
         elif not editing and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self.show_pressed.emit()
+        elif not editing and event.key() == Qt.Key.Key_F2:
+            self.rename_pressed.emit()
         else:
             super().keyPressEvent(event)
 
@@ -99,7 +102,7 @@ class RunList(QWidget):
         self.items: dict[int, QTreeWidgetItem] = {}
         self.tree = _Tree()
         self.tree.setHeaderLabels(list(HEADS))
-        self.tree.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
+        self.tree.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.tree.setExpandsOnDoubleClick(False)
         self.tree.setAccessibleName("Runs")
         self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -139,6 +142,8 @@ class RunList(QWidget):
         self.tree.itemDoubleClicked.connect(lambda item, column: self._show())
         self.tree.show_pressed.connect(self._show)
         self.tree.delete_pressed.connect(self._delete)
+        self.tree.rename_pressed.connect(self._rename)
+        self.tree.itemDelegate().closeEditor.connect(lambda *_: self._fill_all())
         self.tree.itemChanged.connect(self._on_edited)
         self.tree.currentItemChanged.connect(lambda *_: self._dress())
         self._dress()
@@ -204,6 +209,12 @@ class RunList(QWidget):
         for column in (LENGTH, EFFECT):
             item.setTextAlignment(column, RIGHT)
 
+    def _fill_all(self) -> None:
+        self.tree.blockSignals(True)
+        for row in self.rows:
+            self._fill(self.items[row.id], row)
+        self.tree.blockSignals(False)
+
     @property
     def buttons(self) -> tuple[QPushButton, ...]:
         """What can be done with the chosen run, in the order of the row and of the menu."""
@@ -218,10 +229,7 @@ class RunList(QWidget):
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours."""
         self.theme = theme
-        self.tree.blockSignals(True)
-        for row in self.rows:
-            self._fill(self.items[row.id], row)
-        self.tree.blockSignals(False)
+        self._fill_all()
         palette = self.hint.palette()
         palette.setColor(palette.ColorRole.WindowText, QColor(theme.muted))
         self.hint.setPalette(palette)
@@ -285,7 +293,7 @@ class RunList(QWidget):
         row = next((r for r in self.rows if r.id == item.data(NAME, ID)), None)
         if row is None:
             return
-        name = " ".join(item.text(NAME).split()).removeprefix("● ").removeprefix("○ ")
+        name = " ".join(item.text(NAME).split())
         if column == NAME and name and name != row.name:
             self.renamed.emit(row.id, name)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -40,7 +39,7 @@ ASKS: dict[str, tuple[set[str], set[str]]] = {
 
 
 @pytest.fixture
-def form(qtbot: QtBot) -> Iterator[CutForm]:
+def form(qtbot: QtBot) -> CutForm:
     holder = QWidget()
     qtbot.addWidget(holder)
     form = CutForm(holder)
@@ -52,7 +51,8 @@ def form(qtbot: QtBot) -> Iterator[CutForm]:
     form.show_sources([(7, "run 1"), (9, "branch 1")])
     form.made = []
     form.branch_requested.connect(form.made.append)
-    yield form
+    form.holder = holder  # else it would be collected
+    return form
 
 
 def pick(qtbot: QtBot, combo: QComboBox, value: object) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
@@ -45,7 +43,7 @@ class Listening(RunList):
 
 
 @pytest.fixture
-def rows(qtbot: QtBot) -> Iterator[Listening]:
+def rows(qtbot: QtBot) -> Listening:
     holder = QWidget()
     qtbot.addWidget(holder)
     rows = Listening(holder)
@@ -54,7 +52,8 @@ def rows(qtbot: QtBot) -> Iterator[Listening]:
     holder.show()
     rows.set_theme(LIGHT)
     rows.show_runs(ROWS, shown=2, beside=1)
-    yield rows
+    rows.holder = holder  # else it would be collected
+    return rows
 
 
 def test_buttons_act_on_the_run_that_was_clicked(rows: Listening, qtbot: QtBot) -> None:
@@ -131,6 +130,9 @@ def test_names_are_edited_in_place(rows: Listening, qtbot: QtBot) -> None:
     edit(rows, qtbot, "  quiet   one ")
     assert rows.asked == [("rename", 1, "quiet one")]
     QTest.keyClick(rows.tree, Key.Key_F2)
+    again = rows.tree.findChild(QLineEdit)
+    assert again is not None
+    assert again.text() == "run 1"
     edit(rows, qtbot, "   ")
     QTest.keyClick(rows.tree, Key.Key_F2)
     edit(rows, qtbot, "lost", end=Key.Key_Escape)
