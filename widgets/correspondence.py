@@ -20,10 +20,11 @@ CLICK = (
     "A click sets the cursor to the row's place, on a column's label to the place that goes with "
     "it; the run beside follows at its pace"
 )
-# The window's command behind each button that is offered while no model stands beside.
+# The window's command behind each button, and what is lacking when it is offered.
 OFFERS = {
-    "deep_beside": "Put the bundled deep twin beside",
-    "open_beside": "Open another model beside…",
+    "deep_beside": ("model", "Put the bundled deep twin beside"),
+    "open_beside": ("model", "Open another model beside…"),
+    "open_prompts": ("prompts", "Open a prompt file…"),
 }
 UNPAIRED = "The model of the columns does not stand beside any more; put it there again"
 
@@ -42,7 +43,7 @@ class CorrespondenceView(MatrixView):
         row = QHBoxLayout(self.offers)
         row.setContentsMargins(0, 0, 0, 0)
         self.offer_buttons: dict[str, QPushButton] = {}
-        for command, text in OFFERS.items():
+        for command, (_, text) in OFFERS.items():
             button = QPushButton(text)
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             button.clicked.connect(lambda _=False, c=command: self.command_requested.emit(c))
@@ -54,10 +55,12 @@ class CorrespondenceView(MatrixView):
         """Go back to empty."""
         super().clear()
         self.matrix.show_empty(ALONE)
-        self._offer(False)
+        self._offer("")
 
-    def _offer(self, on: bool) -> None:
-        self.offers.setVisible(on)
+    def _offer(self, lacks: str) -> None:
+        for command, (lacking, _) in OFFERS.items():
+            self.offer_buttons[command].setVisible(lacking == lacks)
+        self.offers.setVisible(any(lacking == lacks for lacking, _ in OFFERS.values()))
         self._place_offers()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -76,7 +79,7 @@ class CorrespondenceView(MatrixView):
         if data is self.data:
             return
         self.data = data
-        self._offer(data.lacks == "model")
+        self._offer(data.lacks)
         if data.missing:
             self.matrix.show_empty(data.missing)
             return

@@ -35,6 +35,7 @@ ALONE = (
     "Which layer of a second model does what each layer of this one does, recurrence by "
     f"recurrence? {NO_MODEL}"
 )
+NO_PROMPTS = "Open a prompt file first (File > Open prompt file…): models are compared over it."
 NOT_YET = f"The two models have not been compared. Press “{LABEL}”."
 # Percentile of permuted similarities that a cell has to beat; of distances it is 100 less this.
 BEATEN = 95
@@ -115,7 +116,7 @@ class Data(ViewData):
     hatched : whether what does not beat it is hatched.
     best : for heads, the closest column of each row that beats the baseline; -1 for none.
     pairing : how the run beside goes with the one shown; None when none stands there.
-    lacks : "model" when a second one has to be put beside, "measurement", or "".
+    lacks : "model" when a second one has to be put beside, "prompts", "measurement", or "".
     path : column of each row of the best alignment; empty for heads or when not asked for.
     rows, columns : labels.  row_group, column_group : labels that belong together.
     found : everything, or None.
@@ -202,7 +203,7 @@ def why_not(recording: Recording) -> str:
         return "Run a recurrence first: as many as have been run are compared."
     hops = recording.info.architecture.vocab_size == len(VOCABULARY)
     if recording.shared.prompts is None and not hops:
-        return "Open a prompt file first (File > Open prompt file…): models are compared over it."
+        return NO_PROMPTS
     return ""
 
 
@@ -221,7 +222,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     found = recording.shared.findings.get("correspondence")
     if not isinstance(found, Found):
         why = why_not(recording)
-        return _empty(why or ALONE, lacks="" if why else "model")
+        lacks = "model" if not why else "prompts" if why == NO_PROMPTS else ""
+        return _empty(why or ALONE, lacks=lacks)
     if options.what == "heads":
         return _heads(found, selection, options)
     measure = PLACE_MEASURES[options.measure]
