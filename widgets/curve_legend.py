@@ -51,10 +51,9 @@ class CurveLegend(QWidget):
 
     def give_room(self, height: int) -> None:
         """Use as many rows as a view of this height has room for: the curves need most of it."""
-        rows = 1 if height < 180 else 2 if height < 420 else MOST_ROWS
-        if rows != self.most_rows:
-            self.most_rows = rows
-            self.updateGeometry()
+        self.most_rows = 1 if height < 180 else 2 if height < 420 else MOST_ROWS
+        # How many are in use depends on the width, too.
+        self.updateGeometry()
 
     def sizeHint(self) -> QSize:  # Qt's name
         """As tall as the rows in use."""
