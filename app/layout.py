@@ -27,6 +27,7 @@ class Layout:
         self.window, self.docks = window, docks
         self.maximised: str | None = None
         self._before: bytes = b""
+        self._sizes: list[tuple[list[QDockWidget], list[int], Qt.Orientation]] = []
 
     def apply(self, preset: str = "Step") -> None:
         """Arrange the docks as ``preset`` says."""
@@ -36,6 +37,7 @@ class Layout:
             self.window.removeDockWidget(dock)
             dock.setFloating(False)
         docks = {key: self.docks[key] for key in keys}
+        self._sizes = []
         getattr(self, "_" + preset.lower().replace(" ", "_"))(docks)
         for dock in docks.values():
             dock.show()
@@ -45,6 +47,9 @@ class Layout:
                 self.window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock)
                 self.window.tabifyDockWidget(docks[keys[-1]], dock)
                 dock.hide()
+        # Only docks that are there take a size.
+        for some, sizes, way in self._sizes:
+            self.window.resizeDocks(some, sizes, way)
 
     def _start(self, dock: QDockWidget) -> None:
         self.window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock)
@@ -88,16 +93,23 @@ class Layout:
         self._start(d["graph"])
         self._below(d["graph"], d["correspondence"])
         self._beside(d["correspondence"], d["depth"])
-        self._resize([d["correspondence"], d["depth"]], [self.window.width() // 2] * 2, "h")
+        width, height = self.window.width(), self.window.height()
+        self._resize([d["correspondence"], d["depth"]], [width * 62 // 100, width * 38 // 100], "h")
+        # The graph is wide and low: what a tall window has more goes to the matrix.
+        graph = min(height * 52 // 100, 430)
+        self._resize([d["graph"], d["correspondence"]], [graph, height - graph], "v")
 
     def _runs_and_cuts(self, d: dict[str, QDockWidget]) -> None:
-        self._start(d["state_space"])
-        self._below(d["state_space"], d["runs"])
-        self._beside(d["state_space"], d["readout"])
-        self._below(d["readout"], d["settling"])
+        self._start(d["runs"])
+        self._beside(d["runs"], d["state_space"])
+        self._below(d["state_space"], d["readout"])
+        self._beside(d["readout"], d["settling"])
         width, height = self.window.width(), self.window.height()
-        self._resize([d["state_space"], d["readout"]], [width * 54 // 100, width * 46 // 100], "h")
-        self._resize([d["state_space"], d["runs"]], [height * 64 // 100, height * 36 // 100], "v")
+        tree = min(max(width * 29 // 100, 340), 460)
+        self._resize([d["runs"], d["state_space"]], [tree, width - tree], "h")
+        self._resize([d["readout"], d["settling"]], [(width - tree) // 2] * 2, "h")
+        tall = [height * 56 // 100, height * 44 // 100]
+        self._resize([d["state_space"], d["readout"]], tall, "v")
 
     def _measures(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["depth"])
@@ -125,7 +137,7 @@ class Layout:
 
     def _resize(self, docks: list[QDockWidget], sizes: list[int], way: str) -> None:
         orientation = Qt.Orientation.Horizontal if way == "h" else Qt.Orientation.Vertical
-        self.window.resizeDocks(docks, sizes, orientation)
+        self._sizes.append((docks, sizes, orientation))
 
     def toggle_maximised(self, key: str) -> None:
         """Show one view alone, or all that were there before."""

@@ -41,6 +41,17 @@ class Measuring:
         self.bench.wait(job.future, finished)
         return job
 
+    def why_not(self, key: str) -> str:
+        """Why a view's measurement cannot be made now, or ""."""
+        bench = self.bench
+        request, stepper = bench.slots[key].panel.request, bench.runner.stepper
+        if request is None:
+            return ""
+        if stepper is None:
+            return "There is no run to measure yet."
+        why = request.missing(stepper.recording)
+        return why or (request.beside if bench.runs.companion is None else "")
+
     def measure(self, key: str) -> None:
         """Make the measurement that a view asks for; what it finds stays with the run or model."""
         bench = self.bench
@@ -48,12 +59,7 @@ class Measuring:
         request = slot.panel.request
         if request is None or (slot.job is not None and not slot.job.future.done()):
             return
-        why = "There is no run to measure yet." if stepper is None else ""
-        if stepper is not None:
-            why = request.missing(stepper.recording)
-        companion = bench.runs.companion
-        if not why and request.beside and companion is None:
-            why = request.beside
+        companion, why = bench.runs.companion, self.why_not(key)
         if stepper is None or why:
             bench.message.emit(why)
             return

@@ -17,7 +17,7 @@ from PySide6.QtCore import QObject, Signal
 from loopscope.app.run_tree import Change, History, Run, RunTree
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.states import Source
-from loopscope.core.pairing import Pace, Pairing
+from loopscope.core.pairing import PACES, Pace, Pairing
 from loopscope.core.runner import Runner, RunRequest
 from loopscope.core.selection import Selection
 
@@ -144,6 +144,8 @@ class Runs(QObject):
     def set_pace(self, pace: Pace) -> None:
         """How the run beside follows the one shown."""
         self.pace = pace
+        if self.companion is None:
+            self.message.emit(f"No run stands beside yet; one that is will go {PACES[pace]}")
         self._pair()
         self.changed.emit()
 
@@ -233,7 +235,8 @@ class Runs(QObject):
         gone = self.tree.branch_of(run)
         left = [r for r in self.tree if r not in gone]
         if not left:
-            self.message.emit("This is the only run; change the prompt to begin another")
+            what = "the only run" if len(gone) == 1 else "the run that all others branched from"
+            self.message.emit(f"{run.name} is {what}; change the prompt to begin another first")
             return
         current, companion = self.current, self.companion
 
@@ -259,6 +262,9 @@ class Runs(QObject):
             self.changed.emit()
 
         self.history.note(Change(f"delete {run.name}", bring_back, lambda: take_out() and None))
+        n = len(gone) - 1
+        branches = f" and its {n} branch{'es' * (n != 1)}" if n else ""
+        self.message.emit(f"Deleted {run.name}{branches}; Ctrl+Z brings back what was deleted")
         self.changed.emit()
 
     def undo(self) -> None:

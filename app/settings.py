@@ -40,6 +40,7 @@ class Settings:
     device: str = "auto"
     dtype: str = "float32"
     speed: float = 4.0
+    pace: str = "depth"
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     export: dict[str, Any] = field(default_factory=dict)
 

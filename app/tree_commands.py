@@ -15,7 +15,8 @@ from loopscope.core.files import write_text
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json, load_interventions
 from loopscope.core.interventions.states import Source
-from loopscope.core.pairing import PACES
+from loopscope.core.pairing import PACES, Pace
+from loopscope.core.runner import RunRequest
 from loopscope.widgets.frame import TitleBar
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.run_list import RunRow
@@ -39,9 +40,13 @@ class TreeCommands:
         rows.show_requested.connect(lambda i: self._with(i, self.runs.show))
         rows.beside_requested.connect(self._put_beside)
         rows.delete_requested.connect(lambda i: self._with(i, self.runs.delete))
+        rows.message.connect(self._say)
         rows.renamed.connect(lambda i, name: self._with(i, lambda run: self.runs.rename(run, name)))
         form.branch_requested.connect(self.branch)
+        if window.settings.pace in PACES:
+            self.runs.pace = window.settings.pace  # type: ignore[assignment]
         self.runs.changed.connect(self.refresh)
+        self.bench.run_changed.connect(self._follow_prompt)
 
     def make_dock(self) -> QDockWidget:
         """Make the dock, which is no view: it is about all runs."""
@@ -49,6 +54,8 @@ class TreeCommands:
         dock.setObjectName(RUNS)
         dock.toggleViewAction().setStatusTip("Show the runs as a tree and the form that cuts them")
         dock.toggleViewAction().triggered.connect(lambda on: dock.raise_() if on else None)
+        # While it is hidden the list does not follow the run.
+        dock.visibilityChanged.connect(lambda on: self.refresh() if on else None)
         dock.setWidget(self.panel)
         self.title_bar.add_button("close", f"Hide {TITLE}").clicked.connect(dock.close)
         dock.setTitleBarWidget(self.title_bar)
@@ -67,8 +74,13 @@ class TreeCommands:
             action: QAction = paces.addAction(words[0].upper() + words[1:])
             action.setCheckable(True)
             action.setChecked(pace == self.runs.pace)
-            action.triggered.connect(lambda _=False, p=pace: self.runs.set_pace(p))
+            action.setStatusTip(f"The cursor and the steps of the run beside follow {words}")
+            action.triggered.connect(lambda _=False, p=pace: self._set_pace(p))
             group.addAction(action)
+
+    def _set_pace(self, pace: Pace) -> None:
+        self.window.settings.pace = pace
+        self.runs.set_pace(pace)
 
     # ---- what is shown ----
     def refresh(self) -> None:
@@ -141,9 +153,9 @@ class TreeCommands:
             dock.show()
             dock.raise_()
             self.refresh()
-            self.window.statusBar().showMessage("Choose what to cut, then Ctrl+B again", 6000)
-            return
-        self.panel.form.branch()
+            self._say("Choose what to cut, then Ctrl+B again")
+        elif not self.panel.form.branch():
+            self._say(f"Cannot branch here. {self.panel.form.words.text()}")
 
     def do_undo(self) -> None:
         """Take the last change back."""
@@ -165,6 +177,8 @@ class TreeCommands:
 
     def do_alone(self) -> None:
         """Take away the run beside."""
+        if self.runs.companion is None:
+            self._say("This run is shown alone already")
         self.runs.put_beside(None)
 
     def do_save_cuts(self) -> None:
@@ -203,6 +217,9 @@ class TreeCommands:
         except LoopscopeError as error:
             self._say(str(error))
             return
+        if not cuts:
+            self._say(f"{path} holds no interventions; nothing was cut")
+            return
         self.runs.branch(cuts)
 
     def do_open_beside(self) -> None:
@@ -225,29 +242,43 @@ class TreeCommands:
 
         def loaded(future: Future[Any]) -> None:
             if future.cancelled():
-                return
-            if (error := future.exception()) is not None:
+                self._say(f"{path} was not opened: cancelled")
+            elif (error := future.exception()) is not None:
                 self._say(f"{error}")
-                return
-            model = future.result()
-            self.bench.wait(runner.call(lambda *_: _begin_on(model, request)), begun)
+            else:
+                self._begin_beside(future.result(), request)
+
+        self.bench.wait(runner.open_beside(path, settings.device, settings.dtype), loaded)
+
+    def _begin_beside(self, model: Any, request: RunRequest) -> None:
+        """Run the prompt of ``request`` on another model, beside the run shown."""
+        name = model.checkpoint.name
 
         def begun(future: Future[Any]) -> None:
             if future.cancelled():
                 return
             if (error := future.exception()) is not None:
-                self._say(f"{path}: {error}")
-                return
-            stepper = future.result()
-            self.runs.put_model_beside(stepper, stepper.loaded.checkpoint.name)
+                self._say(f"{name}: {error}")
+                self.runs.put_beside(None)
+            else:
+                self.runs.put_model_beside(future.result(), name)
 
-        self.bench.wait(runner.open_beside(path, settings.device, settings.dtype), loaded)
+        self.bench.wait(self.bench.runner.call(lambda *_: _begin_on(model, request)), begun)
+
+    def _follow_prompt(self) -> None:
+        """A run of another model that stands beside is begun again on the new prompt."""
+        companion, run = self.runs.companion, self.runs.current
+        if companion is None or companion.run is not None or run is None:
+            return
+        there, here = companion.stepper.recording.info, run.request
+        if (there.prompt, there.seed) != (here.prompt, here.seed):
+            self._begin_beside(companion.stepper.loaded, here)
 
     def _say(self, text: str) -> None:
         self.window.statusBar().showMessage(text, 10_000)
 
 
-def _begin_on(model: Any, request: Any) -> Any:
+def _begin_on(model: Any, request: RunRequest) -> Any:
     """Begin the prompt of a request on another model (the worker's thread)."""
     from loopscope.core.stepper import Stepper
 

@@ -400,6 +400,7 @@ class Window(QMainWindow):
     def _on_progressed(self) -> None:
         bench, recording = self.bench, self.bench.recording
         self.tree.progressed()
+        self._tell_why_not()
         self.actions_by_name["play"].setText("Pause" if bench.play.playing else "Play")
         for name, on in (
             ("follow", bench.play.following),
@@ -461,8 +462,15 @@ class Window(QMainWindow):
                 frame.show_beside(analysis.second(slot).view)
             if twice:
                 self._caption(key)
-        words = "" if companion is None else f"beside: {companion.name}"
+        self._tell_why_not()
+        words = "" if companion is None else f"○ beside: {companion.name}"
         self.beside_words.setText(words)
+
+    def _tell_why_not(self) -> None:
+        """Say in each panel in sight why its measurement cannot be made."""
+        for key, frame in self.frames.items():
+            if frame.measuring.isVisible():
+                frame.measuring.set_why(self.bench.measuring.why_not(key))
 
     def _caption(self, key: str) -> None:
         """Name the two runs over the two drawings of a view."""
@@ -471,7 +479,8 @@ class Window(QMainWindow):
             return
         data = slot.other.data
         said = f": {data.statement}" if data is not None else ""
-        self.frames[key].set_captions(runs.current.name, f"{runs.companion.name}{said}")
+        # The marks are those of the list of runs.
+        self.frames[key].set_captions(f"● {runs.current.name}", f"○ {runs.companion.name}{said}")
 
     def _on_options_chosen(self, key: str, options: Any) -> None:
         self._last_panel = key

@@ -18,7 +18,7 @@ LINES = {
     "dotted": Qt.PenStyle.DotLine,
 }
 SWATCH, GAP, MARGIN = 18.0, 12.0, 8.0
-MOST_ROWS = 2
+MOST_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,13 @@ class Entry:
 
 
 class CurveLegend(QWidget):
-    """Lays its entries out in at most two rows; what has no room is counted and in the tooltip."""
+    """Lays its entries out in a few rows; what has no room is counted and in the tooltip."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.theme: Theme = LIGHT
         self.entries: tuple[Entry, ...] = ()
+        self.most_rows = 2
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     def show_entries(self, entries: tuple[Entry, ...]) -> None:
@@ -47,6 +48,12 @@ class CurveLegend(QWidget):
             self.updateGeometry()
             self.update()
         self.setVisible(bool(entries))
+
+    def give_room(self, height: int) -> None:
+        """Use as many rows as a view of this height has room for: the curves need most of it."""
+        self.most_rows = 1 if height < 180 else 2 if height < 420 else MOST_ROWS
+        # How many are in use depends on the width, too.
+        self.updateGeometry()
 
     def sizeHint(self) -> QSize:  # Qt's name
         """As tall as the rows in use."""
@@ -67,7 +74,7 @@ class CurveLegend(QWidget):
         room = max(self.width(), 160)
         for i, entry in enumerate(self.entries):
             wide = SWATCH + 4 + metrics.horizontalAdvance(entry.name)
-            last = row == MOST_ROWS - 1
+            last = row == self.most_rows - 1
             left = len(self.entries) - i
             more = metrics.horizontalAdvance(f"and {left} more") + GAP if left > 1 else 0.0
             if x + wide + (more if last else 0) > room - MARGIN and x > MARGIN:

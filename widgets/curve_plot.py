@@ -22,6 +22,7 @@ REACH = 30.0
 GROUPS = 16
 # Curves with intervals that are drawn as bands.
 MOST_BANDS = 12
+FEW_BANDS = 3
 
 
 class CurvePlot(ClickPlot):
@@ -88,6 +89,8 @@ class CurvePlot(ClickPlot):
 
     def _draw_bands(self, data: Curves) -> None:
         banded = [c for c in data.curves if c.low is not None and c.high is not None]
+        # Several bands over each other would hide the curves.
+        alpha = 50 if len(banded) <= FEW_BANDS else 24
         for c in banded[:MOST_BANDS]:
             ends = [shown(v, data.log_y) for v in (c.low, c.high) if v is not None]
             known = np.isfinite(ends[0]) & np.isfinite(ends[1])
@@ -96,7 +99,7 @@ class CurvePlot(ClickPlot):
             x = shown(c.x, data.log_x)[known]
             low, high = (pg.PlotCurveItem(x, v[known]) for v in ends)
             colour = QColor(colour_of(c, self.theme))
-            colour.setAlpha(50)
+            colour.setAlpha(alpha)
             self._add(pg.FillBetweenItem(low, high, brush=colour), -5)
 
     def _draw_curves(self, data: Curves) -> None:

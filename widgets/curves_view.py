@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from loopscope.core.measures.base import NO_RUN
@@ -38,6 +39,11 @@ class CurvesView(View):
         self.plot.clicked.connect(self._on_clicked)
         self.plot.pointed.connect(self._on_pointed)
         self.clear()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Leave most of a low view to the curves."""
+        super().resizeEvent(event)
+        self.legend.give_room(self.height())
 
     def show_data(self, data: Curves) -> None:
         """Draw the curves."""

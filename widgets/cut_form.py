@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QFormLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -75,7 +76,8 @@ class CutForm(QWidget):
             "Makes a new run that is this one up to here and is cut here (Ctrl+B); nothing before "
             "is computed again"
         )
-        self.rows = QFormLayout()
+        fields = QWidget()
+        self.rows = QFormLayout(fields)
         self.rows.setContentsMargins(8, 6, 8, 2)
         self.rows.addRow("Cut", self.kind)
         self._strength_at = self.rows.rowCount()
@@ -86,13 +88,18 @@ class CutForm(QWidget):
         self.rows.addRow("", self.lasting)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
-        box.addLayout(self.rows)
+        box.setSpacing(0)
+        # The fields scroll; what will be done and the button stay in sight.
+        area = QScrollArea()
+        area.setWidget(fields)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        box.addWidget(area, 1)
         foot = QVBoxLayout()
         foot.setContentsMargins(8, 0, 8, 6)
         foot.addWidget(self.words)
         foot.addWidget(self.button)
         box.addLayout(foot)
-        box.addStretch(1)
         for combo in (self.kind, self.layer, self.tokens, self.source):
             combo.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.kind.activated.connect(lambda _: self._show_kind())
@@ -157,6 +164,8 @@ class CutForm(QWidget):
         strength, s, cls = self._strength, self.selection, KINDS[self.kind_key]
         if self.arch is None:
             raise LoopscopeError(NO_RUN)
+        if self._form is not None and self._form.problem:
+            raise LoopscopeError(self._form.problem)
         tokens: tuple[int, ...] = ()
         if "tokens" in cls.sites and self.tokens.currentData() == "cursor":
             tokens = (s.token,)
@@ -193,6 +202,7 @@ class CutForm(QWidget):
         if options_of(self._strength):
             self._form = SettingsForm(self._strength, self, defaults=False)
             self._form.changed.connect(self._on_strength)
+            self._form.edited.connect(self._on_edited)
             self.rows.insertRow(self._strength_at, self._form)
         for widget, on in (
             (self.source, cls is Replace),
@@ -202,10 +212,27 @@ class CutForm(QWidget):
         ):
             self.rows.setRowVisible(widget, on)
         self.kind.setToolTip(f"{cls.help}\n{cls.formula.text()}")
+        self._align()
         self._say()
+
+    def _align(self) -> None:
+        """Give the labels of both forms one width, so that the fields stand under each other."""
+        fields = (self.kind, self.source, self.source_recurrence, self.layer, self.tokens)
+        labels = [self.rows.labelForField(field) for field in fields]
+        if self._form is not None:
+            labels += self._form.labels
+        widest = max(label.sizeHint().width() for label in labels)
+        for label in labels:
+            label.setMinimumWidth(widest)
 
     def _on_strength(self, strength: Intervention) -> None:
         self._strengths[self.kind_key] = strength
+        self._say()
+
+    def _on_edited(self) -> None:
+        """Take numbers while they are typed; what is no number yet is said."""
+        if self._form is not None and not self._form.problem:
+            self._form.commit()
         self._say()
 
     def _say(self) -> None:
@@ -214,22 +241,25 @@ class CutForm(QWidget):
             cut = self.cut()
         except LoopscopeError as error:
             text, colour, on = str(error), self.theme.warning, False
-            if self.arch is not None and self.selection.recurrence == 0:
+            layers_only = "end" not in KINDS[self.kind_key].sites
+            if self.arch is not None and self.selection.recurrence == 0 and layers_only:
                 text = "Layers run from recurrence 1 on: move the cursor there (Right)."
         else:
             assert self.arch is not None
             words = cut.words(self.arch.layer_name)
-            text, colour, on = words[0].upper() + words[1:], self.theme.muted, True
-        self.words.setText(text)
+            text, colour, on = words, self.theme.muted, True
+        self.words.setText(text[0].upper() + text[1:])
         palette = self.words.palette()
         palette.setColor(palette.ColorRole.WindowText, colour)
         self.words.setPalette(palette)
         self.button.setEnabled(on)
 
-    def branch(self) -> None:
-        """Press the button, if it can be pressed."""
-        if self.button.isEnabled():
+    def branch(self) -> bool:
+        """Press the button; says whether it could be pressed, `words` says why it could not."""
+        on = self.button.isEnabled()
+        if on:
             self._branch()
+        return on
 
     def _branch(self) -> None:
         self.branch_requested.emit(self.cut())

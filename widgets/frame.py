@@ -29,11 +29,14 @@ from loopscope.widgets.view import View
 
 
 class ElidedLabel(QLabel):
-    """A line that is cut with an ellipsis where there is no room, and whole in its tooltip."""
+    """A line that is cut with an ellipsis where there is no room, and whole in its tooltip.
 
-    def __init__(self) -> None:
+    Nothing is shown in fewer than ``least`` pixels.
+    """
+
+    def __init__(self, least: int = 0) -> None:
         super().__init__()
-        self._whole = ""
+        self._whole, self._least = "", least
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
     def set_whole(self, text: str) -> None:
@@ -55,6 +58,7 @@ class ElidedLabel(QLabel):
         cut = self.fontMetrics().elidedText(
             self._whole, Qt.TextElideMode.ElideRight, max(self.width() - 2, 0)
         )
+        cut = "" if self.width() < self._least else cut
         if cut != self.text():
             self.setText(cut)
 
@@ -109,33 +113,48 @@ class TitleBar(QWidget):
 
 
 class MeasureRow(QWidget):
-    """The button of a measurement that takes long, its progress and its Cancel."""
+    """The button of a measurement that takes long, its progress and its Cancel.
+
+    Beside it stand the view's settings that are wanted most, and why it cannot be made.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.button, self.cancel = QPushButton(), QPushButton("Cancel")
+        self.why = ElidedLabel(least=100)
+        self._help, self._under_way = "", False
         self.bar = QProgressBar()
         self.bar.setRange(0, 1000)
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(10)
         self.button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(8, 3, 8, 3)
-        row.addWidget(self.button)
-        row.addWidget(self.bar, 1)
-        row.addWidget(self.cancel)
-        row.addStretch(0)
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(8, 3, 8, 3)
+        self.row.addWidget(self.button)
+        self.row.addWidget(self.bar, 1)
+        self.row.addWidget(self.cancel)
+        self.row.addWidget(self.why, 1)
         self.show_progress(None)
+
+    def offer(self, label: str, help: str) -> None:
+        """Take the button's words."""
+        self._help = help
+        self.button.setText(label)
+        self.button.setToolTip(self.why.whole() or help)
+
+    def set_why(self, why: str) -> None:
+        """Say why the measurement cannot be made; "" when it can."""
+        self.why.set_whole(why)
+        self.button.setToolTip(why or self._help)
+        self.button.setEnabled(not why and not self._under_way)
 
     def show_progress(self, share: float | None) -> None:
         """Show how much is done, 0 to 1; None when nothing is under way."""
-        under_way = share is not None
-        self.button.setEnabled(not under_way)
+        self._under_way = under_way = share is not None
+        self.button.setEnabled(not under_way and not self.why.whole())
         self.bar.setVisible(under_way)
         self.cancel.setVisible(under_way)
-        layout = self.layout()
-        assert isinstance(layout, QHBoxLayout)
-        layout.setStretch(3, 0 if under_way else 1)
+        self.why.setVisible(not under_way)
         if share is not None:
             self.bar.setValue(round(1000 * share))
 
@@ -167,6 +186,7 @@ class PanelFrame(QWidget):
         self._formulas: tuple[Formula, ...] = ()
         self._maximised = False
         self._form: SettingsForm | None = None
+        self.quick: SettingsForm | None = None
         self.title_bar = TitleBar(title)
         bar = self.title_bar
         bar.add_button("settings", f"Settings of {title}").clicked.connect(self._show_settings)
@@ -249,6 +269,12 @@ class PanelFrame(QWidget):
         self.title_bar.buttons["settings"].setVisible(bool(options_of(options)))
         if self._form is not None:
             self._form.set_options(options)
+        if self.quick is None and self.view.QUICK:
+            self.quick = SettingsForm(options, self, defaults=False, across=self.view.QUICK)
+            self.quick.changed.connect(self._on_quick)
+            self.measuring.row.insertWidget(1, self.quick)
+        elif self.quick is not None:
+            self.quick.set_options(options)
 
     def set_data(self, data: ViewData) -> None:
         """Take the statement and the formulas of what is shown."""
@@ -260,8 +286,7 @@ class PanelFrame(QWidget):
         """Offer the measurement that fills this view on a button; None for a live view."""
         self.measuring.setVisible(request is not None)
         if request is not None:
-            self.measuring.button.setText(request.label)
-            self.measuring.button.setToolTip(request.help)
+            self.measuring.offer(request.label, request.help)
 
     def set_empty(self, empty: bool) -> None:
         """Offer the button that fills the panel, while nothing has been run."""
@@ -296,10 +321,10 @@ class PanelFrame(QWidget):
         palette = self.error.palette()
         palette.setColor(palette.ColorRole.WindowText, theme.warning)
         self.error.setPalette(palette)
-        for caption in self.captions:
-            palette = caption.palette()
+        for label in (*self.captions, self.measuring.why):
+            palette = label.palette()
             palette.setColor(palette.ColorRole.WindowText, theme.muted)
-            caption.setPalette(palette)
+            label.setPalette(palette)
         self._dress()
 
     def _dress(self) -> None:
@@ -320,6 +345,12 @@ class PanelFrame(QWidget):
 
     def _on_form_changed(self, options: Any) -> None:
         self._options = options
+        if self.quick is not None:
+            self.quick.set_options(options)
+        self.options_changed.emit(options)
+
+    def _on_quick(self, options: Any) -> None:
+        self.set_options(options)
         self.options_changed.emit(options)
 
     def _show_formulas(self) -> None:

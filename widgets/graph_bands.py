@@ -234,7 +234,8 @@ class BandPainter:
         of = "" if contrast is None else f" · {name}"
         if data.deep and band.loop is None:
             layers = f"{len(data.layers)} layers run once{of}{state}"
-            return ("deep", layers) if _has_left(self.geometry) else ("", f"deep, {layers}")
+            left = "deep: no layer repeats, so there is no loop"
+            return (left, layers) if _has_left(self.geometry) else ("", f"deep, {layers}")
         if data.deep:
             return "deep, run once", f"unrolled, R = {data.n_copies}{state}"
         return "looped", f"unrolled, R = {data.n_copies}{of}{state}"

@@ -34,6 +34,9 @@ LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 CENTRE = Qt.AlignmentFlag.AlignCenter
 
+# Cells thinner than this have no room for hatching.
+LEAST_HATCHED = 5.0
+
 Place = tuple[str, int, int]
 NOWHERE: Place = ("", -1, -1)
 
@@ -70,6 +73,10 @@ class Matrix(QWidget):
         self.cross = False
         # Cells (row, column) that a line is drawn through, such as an alignment.
         self.path: tuple[tuple[int, int], ...] = ()
+        # Cells (row, column) with a dot, such as the best of their row.
+        self.dots: tuple[tuple[int, int], ...] = ()
+        # Cells that are hatched over their colour, bool [rows, columns], such as weak ones.
+        self.weak: np.ndarray | None = None
         self.hover_row: int | None = None
         self.hover_column: int | None = None
         self._image = QImage()
@@ -261,6 +268,7 @@ class Matrix(QWidget):
         painter.setFont(self._label_font())
         self._draw_labels(painter, self.content, self.layout_)
         self._draw_cells(painter, self.layout_)
+        self._draw_weak(painter, self.content, self.layout_)
         self._draw_groups(painter, self.content, self.layout_)
         self._draw_bands(painter, self.content, self.layout_)
         self._draw_side(painter, self.content, self.layout_)
@@ -297,13 +305,17 @@ class Matrix(QWidget):
         beside = QRectF(where.bands.left() - line - 4, cells.top(), line, down)
         _draw_upright(painter, beside, CENTRE, content.row_title)
 
-    def _hatch(self) -> QPixmap:
-        """A faint hatching for absent cells, made here because brushes ignore the pixel ratio."""
-        tile = QPixmap(6, 6)
-        tile.fill(QColor(self.theme.panel))
+    def _hatch(self, over: bool = False) -> QPixmap:
+        """A faint hatching for absent cells, made here because brushes ignore the pixel ratio.
+
+        ``over`` : for what lies over colours, in the ground's colour and the other way.
+        """
+        n = 8 if over else 6
+        tile = QPixmap(n, n)
+        tile.fill(QColor(Qt.GlobalColor.transparent) if over else QColor(self.theme.panel))
         painter = QPainter(tile)
-        painter.setPen(QPen(QColor(self.theme.line), 1))
-        painter.drawLine(0, 5, 5, 0)
+        painter.setPen(QPen(QColor(self.theme.panel if over else self.theme.line), 1))
+        painter.drawLine(0, 0 if over else n - 1, n - 1, n - 1 if over else 0)
         painter.end()
         return tile
 
@@ -314,7 +326,10 @@ class Matrix(QWidget):
         painter.drawImage(bar, image)
         painter.setPen(QColor(self.theme.text))
         widest, last = 0.0, -1e9
-        for level, text in content.bar.ticks:
+        ticks = content.bar.ticks
+        if content.bar.mark is not None:
+            ticks = self._draw_bar_mark(painter, content.bar.mark, ticks, bar, line)
+        for level, text in ticks:
             y = bar.bottom() - level * bar.height()
             if abs(y - last) < line:
                 continue
@@ -328,6 +343,26 @@ class Matrix(QWidget):
         if painter.fontMetrics().horizontalAdvance(label) > bar.height():
             label = label.partition(" (")[0]
         _draw_upright(painter, beside, CENTRE, label)
+
+    def _draw_bar_mark(
+        self,
+        painter: QPainter,
+        mark: tuple[float, float, str],
+        ticks: tuple[tuple[float, str], ...],
+        bar: QRectF,
+        line: float,
+    ) -> tuple[tuple[float, str], ...]:
+        """A bracket beside the marked part; returns the ticks, those too near give way to it."""
+        low, high, text = mark
+        painter.setPen(QPen(QColor(self.theme.text), 1.5))
+        ends = [bar.bottom() - level * bar.height() for level in (low, high)]
+        x = bar.left() - 2.5
+        painter.drawLine(QPointF(x, ends[0] + 1), QPointF(x, ends[1] - 1))
+        for y in ends:
+            painter.drawLine(QPointF(x, y), QPointF(bar.right(), y))
+        middle = (low + high) / 2
+        far = [t for t in ticks if abs(t[0] - middle) * bar.height() >= line]
+        return tuple(sorted([*far, (middle, text)]))
 
     def _draw_labels(self, painter: QPainter, content: Content, where: Layout) -> None:
         """Row and column labels; those that would touch the cursor's give way to it."""
@@ -403,16 +438,56 @@ class Matrix(QWidget):
         if self.dimmed:
             painter.fillRect(where.cells, QColor(self.theme.panel))
             painter.setOpacity(0.35)
+        self._draw_image(painter, where, self._image)
+        painter.restore()
+
+    def _draw_image(self, painter: QPainter, where: Layout, image: QImage) -> None:
+        """Draw one pixel of ``image`` for each cell.
+
+        Cells smaller than a pixel are averaged: dropping some could hide the odd one. The other
+        way, where cells are larger, their edges stay sharp.
+        """
         whole = QRectF(
             where.cells.left(),
             where.cells.top() - where.offset,
             where.cells.width(),
-            where.row_height * self._image.height(),
+            where.row_height * image.height(),
         )
         ratio = self.devicePixelRatioF()
-        fine = min(where.row_height, where.column_width) * ratio < 1
-        # Cells smaller than a pixel are averaged: dropping some could hide the odd one.
-        painter.drawImage(whole, self._averaged(whole, ratio) if fine else self._image)
+        size, pixels = image.size(), (whole.size() * ratio).toSize()
+        if where.column_width * ratio < 1:
+            size.setWidth(pixels.width())
+        if where.row_height * ratio < 1:
+            size.setHeight(pixels.height())
+        if size != image.size():
+            keep, smooth = Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode
+            image = image.scaled(size, keep, smooth.SmoothTransformation)
+        painter.drawImage(whole, image)
+
+    def _draw_weak(self, painter: QPainter, content: Content, where: Layout) -> None:
+        """Hatch cells over their colour, runs of rows at once; thinner ones fade."""
+        if self.weak is None or self.weak.shape != (content.n_rows, content.n_columns):
+            return
+        painter.save()
+        painter.setClipRect(where.cells)
+        if min(where.row_height, where.column_width) < LEAST_HATCHED:
+            rgba = np.empty((*self.weak.shape, 4), np.uint8)
+            rgba[:] = QColor(self.theme.panel).getRgb()
+            rgba[..., 3] = np.where(self.weak, 150, 0)
+            height, width = self.weak.shape
+            image = QImage(rgba.data, width, height, 4 * width, QImage.Format.Format_RGBA8888)
+            self._draw_image(painter, where, image)
+            painter.restore()
+            return
+        tile, origin = self._hatch(over=True), where.cells.topLeft()
+        for column in range(content.n_columns):
+            edges = np.flatnonzero(np.diff(np.r_[0, self.weak[:, column].astype(int), 0]))
+            for first, after in edges.reshape(-1, 2).tolist():
+                rect = where.cell(first, column)
+                rect.setHeight((after - first) * where.row_height)
+                rect &= where.cells
+                if not rect.isEmpty():
+                    painter.drawTiledPixmap(rect, tile, rect.topLeft() - origin)
         painter.restore()
 
     def _draw_groups(self, painter: QPainter, content: Content, where: Layout) -> None:
@@ -451,11 +526,6 @@ class Matrix(QWidget):
             elif room.height() >= metrics.height() - 2:
                 painter.drawText(room, CENTRE, name.partition(" ")[0])
 
-    def _averaged(self, whole: QRectF, ratio: float) -> QImage:
-        size = (whole.size() * ratio).toSize()
-        keep, smooth = Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode
-        return self._image.scaled(size, keep, smooth.SmoothTransformation)
-
     def _draw_side(self, painter: QPainter, content: Content, where: Layout) -> None:
         if not where.side:
             return
@@ -493,6 +563,7 @@ class Matrix(QWidget):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setClipRect(where.cells.adjusted(-2, -2, 2, 2))
         self._draw_path(painter, where)
+        self._draw_dots(painter, where)
         self._draw_hover(painter, content, where)
         painter.setPen(QPen(QColor(self.theme.accent), 1))
         if row is not None:
@@ -515,6 +586,19 @@ class Matrix(QWidget):
             pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
             painter.setPen(pen)
             painter.drawPolyline(points)
+        painter.restore()
+
+    def _draw_dots(self, painter: QPainter, where: Layout) -> None:
+        """White dots with a dark rim, no larger than the cells."""
+        if not self.dots:
+            return
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        size = max(1.5, min(4.0, 0.32 * min(where.row_height, where.column_width)))
+        painter.setPen(QPen(QColor("black"), 1))
+        painter.setBrush(QColor("white"))
+        for row, column in self.dots:
+            painter.drawEllipse(where.cell(row, column).center(), size, size)
         painter.restore()
 
     def _draw_hover(self, painter: QPainter, content: Content, where: Layout) -> None:

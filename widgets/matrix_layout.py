@@ -25,10 +25,14 @@ SCROLL_BAR = 12.0
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A colour bar: what it measures, and ``(level 0..1, text)`` of each tick."""
+    """A colour bar: what it measures, and ``(level 0..1, text)`` of each tick.
+
+    mark : lowest level, highest level and name of a part that is marked, such as a baseline's.
+    """
 
     label: str
     ticks: tuple[tuple[float, str], ...]
+    mark: tuple[float, float, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +48,7 @@ class Content:
     number_columns, number_rows : labels are numbers, so thinning keeps the round ones; columns
         count from ``first_number``, rows from ``first_row``.
     row_group, column_group : how many belong together, with a line after each group; 0 for none.
+    widest : how much wider than high the whole matrix may be, had it as many rows as columns.
     """
 
     n_rows: int
@@ -66,6 +71,7 @@ class Content:
     column_strides: tuple[int, ...] = STEPS
     row_group: int = 0
     column_group: int = 0
+    widest: float = 1.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +120,8 @@ def lay_out(
     label_width = min(1.15 * _widest(content.row_labels, wide) + 2, 0.22 * width)
     band_width = line + 4 if content.bands else 0.0
     left = line + GAP + band_width + label_width + 4
-    tick_width = _widest((text for _, text in content.bar.ticks), wide)
+    marked = (content.bar.mark[2],) if content.bar.mark else ()
+    tick_width = _widest((*(text for _, text in content.bar.ticks), *marked), wide)
     bar_total = GAP + BAR + 4 + tick_width + 2 + line
     room = max(width - left - bar_total - 4, 20.0)
     side = _side_widths(content, width, room, wide)
@@ -136,7 +143,7 @@ def lay_out(
         if hidden:
             column_width = min(column_width, (room - SCROLL_BAR) / n_columns)
     else:
-        column_width = min(column_width, 1.7 * row_height * n_rows / n_columns)
+        column_width = min(column_width, content.widest * row_height * n_rows / n_columns)
         row_height = min(row_height, 1.3 * column_width * n_columns / n_rows)
     size = (column_width * n_columns, min(row_height * n_rows, tall))
     taken = left + size[0] + side_total + bar_total + (SCROLL_BAR if hidden else 0)

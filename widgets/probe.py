@@ -14,6 +14,7 @@ class ProbeView(CurvesView):
     """What is lost by each cut, or how accuracy comes back."""
 
     DEPENDS_ON: ClassVar[frozenset[str]] = frozenset()
+    QUICK: ClassVar[tuple[str, ...]] = ("picture", "cut")
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtGui import QBrush, QColor, QKeyEvent
+from PySide6.QtGui import QBrush, QColor, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
     QHeaderView,
+    QLabel,
     QMenu,
     QPushButton,
     QTreeWidget,
@@ -26,6 +27,13 @@ NAME, WHAT, LENGTH, EFFECT = range(4)
 HEADS = ("run", "what is different", "r", "effect")
 ID = Qt.ItemDataRole.UserRole
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+# Names take at most this share of the width; what is different is worth reading as well.
+MOST_NAME = 0.46
+NO_RUN = "There is no run yet: open a checkpoint and give it a prompt."
+NO_BRANCH = (
+    "No branch yet. Move the cursor to where this run should be cut, choose a cut in the form and "
+    "press “Branch here” (Ctrl+B); the branch is drawn beside its parent."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,7 @@ class _Tree(QTreeWidget):
 
     delete_pressed = Signal()
     show_pressed = Signal()
+    rename_pressed = Signal()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Take the keys that act on a run; the rest is Qt's."""
@@ -60,6 +69,8 @@ class _Tree(QTreeWidget):
             self.delete_pressed.emit()
         elif not editing and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self.show_pressed.emit()
+        elif not editing and event.key() == Qt.Key.Key_F2:
+            self.rename_pressed.emit()
         else:
             super().keyPressEvent(event)
 
@@ -73,12 +84,15 @@ class RunList(QWidget):
         The run's id.
     beside_requested(int)
         The run to put beside the one shown; -1 to show that one alone.
+    message(str)
+        Why nothing was done.
     """
 
     show_requested = Signal(int)
     beside_requested = Signal(int)
     delete_requested = Signal(int)
     renamed = Signal(int, str)
+    message = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -88,7 +102,7 @@ class RunList(QWidget):
         self.items: dict[int, QTreeWidgetItem] = {}
         self.tree = _Tree()
         self.tree.setHeaderLabels(list(HEADS))
-        self.tree.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
+        self.tree.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.tree.setExpandsOnDoubleClick(False)
         self.tree.setAccessibleName("Runs")
         self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -97,7 +111,7 @@ class RunList(QWidget):
         self.tree.headerItem().setToolTip(LENGTH, "Complete recurrences")
         header = self.tree.header()
         header.setStretchLastSection(False)
-        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(WHAT, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(LENGTH, QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(EFFECT, QHeaderView.ResizeMode.ResizeToContents)
@@ -105,23 +119,21 @@ class RunList(QWidget):
         self.beside_button = QPushButton("Put beside")
         self.rename_button = QPushButton("Rename")
         self.delete_button = QPushButton("Delete")
-        tips = {
-            self.show_button: "Make this the run that is shown and stepped (Enter, double-click)",
-            self.beside_button: "Draw this run beside the one shown, in every view",
-            self.rename_button: "Give this run a name (F2)",
-            self.delete_button: "Delete this run and its branches (Delete); can be undone",
-        }
         buttons = QHBoxLayout()
         buttons.setContentsMargins(4, 2, 4, 2)
-        for button, tip in tips.items():
-            button.setToolTip(tip)
+        for button in self.buttons:
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             buttons.addWidget(button)
         buttons.addStretch(1)
+        # What to do while there is nothing to compare.
+        self.hint = QLabel()
+        self.hint.setWordWrap(True)
+        self.hint.setContentsMargins(8, 4, 8, 4)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(0)
         box.addWidget(self.tree, 1)
+        box.addWidget(self.hint)
         box.addLayout(buttons)
         self.show_button.clicked.connect(self._show)
         self.beside_button.clicked.connect(self._beside)
@@ -130,6 +142,8 @@ class RunList(QWidget):
         self.tree.itemDoubleClicked.connect(lambda item, column: self._show())
         self.tree.show_pressed.connect(self._show)
         self.tree.delete_pressed.connect(self._delete)
+        self.tree.rename_pressed.connect(self._rename)
+        self.tree.itemDelegate().closeEditor.connect(lambda *_: self._fill_all())
         self.tree.itemChanged.connect(self._on_edited)
         self.tree.currentItemChanged.connect(lambda *_: self._dress())
         self._dress()
@@ -142,9 +156,10 @@ class RunList(QWidget):
         """
         rows = tuple(rows)
         same = [(r.id, r.parent) for r in rows] == [(r.id, r.parent) for r in self.rows]
+        # Another run that comes to be shown, such as a new branch, is the one to act on.
+        chosen = shown if shown != self.shown else self.chosen
         self.rows, self.shown, self.beside = rows, shown, beside
         self.tree.blockSignals(True)
-        chosen = self.chosen
         if not same:
             self.tree.clear()
             self.items = {}
@@ -157,11 +172,22 @@ class RunList(QWidget):
                 self.items[row.id] = item
         for row in rows:
             self._fill(self.items[row.id], row)
-        if not same:
-            wanted = self.items.get(chosen if chosen in self.items else shown)
+        wanted = self.items.get(chosen if chosen in self.items else shown)
+        if wanted is not self.tree.currentItem():
             self.tree.setCurrentItem(wanted)
         self.tree.blockSignals(False)
+        self._fit_names()
         self._dress()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give names their share of the new width."""
+        super().resizeEvent(event)
+        self._fit_names()
+
+    def _fit_names(self) -> None:
+        wanted = self.tree.sizeHintForColumn(NAME) + 6
+        most = int(MOST_NAME * self.tree.viewport().width())
+        self.tree.setColumnWidth(NAME, max(60, min(wanted, most)))
 
     def _fill(self, item: QTreeWidgetItem, row: RunRow) -> None:
         mark = "● " if row.id == self.shown else "○ " if row.id == self.beside else ""
@@ -183,6 +209,17 @@ class RunList(QWidget):
         for column in (LENGTH, EFFECT):
             item.setTextAlignment(column, RIGHT)
 
+    def _fill_all(self) -> None:
+        self.tree.blockSignals(True)
+        for row in self.rows:
+            self._fill(self.items[row.id], row)
+        self.tree.blockSignals(False)
+
+    @property
+    def buttons(self) -> tuple[QPushButton, ...]:
+        """What can be done with the chosen run, in the order of the row and of the menu."""
+        return self.show_button, self.beside_button, self.rename_button, self.delete_button
+
     @property
     def chosen(self) -> int:
         """Id of the run that the buttons act on; -1 for none."""
@@ -192,30 +229,51 @@ class RunList(QWidget):
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours."""
         self.theme = theme
-        self.tree.blockSignals(True)
-        for row in self.rows:
-            self._fill(self.items[row.id], row)
-        self.tree.blockSignals(False)
+        self._fill_all()
+        palette = self.hint.palette()
+        palette.setColor(palette.ColorRole.WindowText, QColor(theme.muted))
+        self.hint.setPalette(palette)
 
     def _dress(self) -> None:
         """Say what the buttons would do to the chosen run."""
         chosen = self.chosen
-        there = chosen >= 0
-        self.show_button.setEnabled(there and chosen != self.shown)
-        self.rename_button.setEnabled(there)
-        self.delete_button.setEnabled(there and len(self.rows) > 1)
+        there, shown, only = chosen >= 0, chosen == self.shown, len(self.rows) < 2
         away = there and chosen == self.beside
         self.beside_button.setText("Show alone" if away else "Put beside")
-        self.beside_button.setEnabled(there and chosen != self.shown)
+        already = "This run is shown already; choose another one" if there else "There is no run"
+        alone = "Draw the run shown alone (Shift+X)"
+        beside = "Draw this run beside the one shown, in every view (X swaps the two)"
+        tips = {
+            self.show_button: "Make this the run that is shown and stepped (Enter, double-click)",
+            self.beside_button: alone if away else beside,
+            self.rename_button: "Give this run a name (F2); runs with a name are kept",
+            self.delete_button: "Delete this run and its branches (Delete); Ctrl+Z undoes it",
+        }
+        for button, tip in tips.items():
+            button.setEnabled(there)
+            button.setToolTip(tip)
+        for button in (self.show_button, self.beside_button):
+            if not there or shown:
+                button.setEnabled(False)
+                button.setToolTip(already)
+        if only:
+            self.delete_button.setEnabled(False)
+            self.delete_button.setToolTip(
+                "The only run is not deleted; change the prompt to begin another"
+            )
+        branched = any(row.parent is not None for row in self.rows)
+        self.hint.setText("" if branched else NO_BRANCH if self.rows else NO_RUN)
+        self.hint.setVisible(not branched)
 
     # ---- what the user does ----
     def _show(self) -> None:
-        if self.chosen not in (-1, self.shown):
+        if self.chosen == self.shown:
+            self.message.emit("This run is shown already")
+        elif self.chosen >= 0:
             self.show_requested.emit(self.chosen)
 
     def _beside(self) -> None:
-        if self.chosen not in (-1, self.shown):
-            self.beside_requested.emit(-1 if self.chosen == self.beside else self.chosen)
+        self.beside_requested.emit(-1 if self.chosen == self.beside else self.chosen)
 
     def _rename(self) -> None:
         item = self.tree.currentItem()
@@ -228,14 +286,14 @@ class RunList(QWidget):
             self.tree.editItem(item, NAME)
 
     def _delete(self) -> None:
-        if self.chosen >= 0 and len(self.rows) > 1:
+        if self.chosen >= 0:
             self.delete_requested.emit(self.chosen)
 
     def _on_edited(self, item: QTreeWidgetItem, column: int) -> None:
         row = next((r for r in self.rows if r.id == item.data(NAME, ID)), None)
         if row is None:
             return
-        name = " ".join(item.text(NAME).split()).removeprefix("● ").removeprefix("○ ")
+        name = " ".join(item.text(NAME).split())
         if column == NAME and name and name != row.name:
             self.renamed.emit(row.id, name)
         else:
@@ -247,9 +305,7 @@ class RunList(QWidget):
         if self.tree.itemAt(at) is None:
             return
         menu = QMenu(self)
-        for button in (
-            self.show_button, self.beside_button, self.rename_button, self.delete_button,
-        ):  # fmt: skip
+        for button in self.buttons:
             action = menu.addAction(button.text(), button.click)
             action.setEnabled(button.isEnabled())
         menu.popup(self.tree.viewport().mapToGlobal(at))

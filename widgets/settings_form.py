@@ -12,6 +12,8 @@ from PySide6.QtWidgets import (
     QComboBox,
     QFormLayout,
     QFrame,
+    QHBoxLayout,
+    QLabel,
     QLineEdit,
     QPushButton,
     QSpinBox,
@@ -22,7 +24,14 @@ from loopscope.core.views.base import Option, options_of
 
 
 class SettingsForm(QFrame):
-    """One control for each setting; `changed` carries the new options.
+    """One control for each setting.
+
+    Signals
+    -------
+    changed(object)
+        The new options.
+    edited()
+        The text of a line was changed; it is taken when the line is left, or by `commit`.
 
     Parameters
     ----------
@@ -30,17 +39,29 @@ class SettingsForm(QFrame):
         The instance to edit. Fields that are no settings are kept as they are.
     defaults
         Whether there is a button that sets everything back; without it the form is part of another.
+    across
+        Only these settings, in one row and without labels; () for all of them under each other.
     """
 
     changed = Signal(object)
+    edited = Signal()
 
     def __init__(
-        self, options: Any, parent: QWidget | None = None, *, defaults: bool = True
+        self,
+        options: Any,
+        parent: QWidget | None = None,
+        *,
+        defaults: bool = True,
+        across: tuple[str, ...] = (),
     ) -> None:
         super().__init__(parent)
         self.options = options
         self.setFrameShape(QFrame.Shape.StyledPanel if defaults else QFrame.Shape.NoFrame)
         self.controls: dict[str, QWidget] = {}
+        if across:
+            self._make_row([e for e in options_of(options) if e.name in across])
+            self.set_options(options)
+            return
         form = QFormLayout(self)
         for entry in options_of(options):
             control = self._control(entry)
@@ -53,11 +74,32 @@ class SettingsForm(QFrame):
         self.defaults_button = QPushButton("Defaults")
         self.defaults_button.setToolTip("Set every setting of this view back")
         self.defaults_button.clicked.connect(self.reset)
+        self.problem_label = QLabel()
+        self.problem_label.setVisible(False)
         if defaults:
+            form.addRow(self.problem_label)
             form.addRow(self.defaults_button)
+            self.edited.connect(self._show_problem)
         else:
             form.setContentsMargins(0, 0, 0, 0)
         self.set_options(options)
+
+    def _make_row(self, entries: list[Option]) -> None:
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        for entry in entries:
+            control = self._control(entry)
+            control.setToolTip(f"{entry.label}: {entry.help}")
+            control.setAccessibleName(entry.label)
+            control.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            if isinstance(control, QComboBox):
+                # Shorter than its longest choice where there is no room for it.
+                policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+                control.setSizeAdjustPolicy(policy)
+                control.setMinimumContentsLength(16)
+            self.controls[entry.name] = control
+            row.addWidget(control)
 
     def _control(self, entry: Option) -> QWidget:
         name = entry.name
@@ -78,6 +120,7 @@ class SettingsForm(QFrame):
             spin.valueChanged.connect(lambda value: self._take(name, value))
             return spin
         line = QLineEdit()
+        line.textEdited.connect(lambda _: self.edited.emit())
         if entry.kind == "number":
             validator = QDoubleValidator(entry.low, entry.high, 12, line)
             validator.setNotation(QDoubleValidator.Notation.ScientificNotation)
@@ -86,6 +129,34 @@ class SettingsForm(QFrame):
         else:
             line.editingFinished.connect(lambda: self._take(name, line.text()))
         return line
+
+    @property
+    def labels(self) -> list[QWidget]:
+        """The labels that stand before controls."""
+        form = self.layout()
+        assert isinstance(form, QFormLayout)
+        labels = (form.labelForField(control) for control in self.controls.values())
+        return [label for label in labels if label is not None]
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with a line as it stands, in words; "" when all can be taken."""
+        for entry in options_of(self.options):
+            line = self.controls.get(entry.name)
+            if isinstance(line, QLineEdit) and not line.hasAcceptableInput():
+                return f"{entry.label} has to be a number from {entry.low:g} to {entry.high:g}."
+        return ""
+
+    def commit(self) -> None:
+        """Take every line as it stands, as if it were left."""
+        for line in self.controls.values():
+            if isinstance(line, QLineEdit) and line.hasAcceptableInput():
+                line.editingFinished.emit()
+
+    def _show_problem(self) -> None:
+        self.problem_label.setText(self.problem)
+        self.problem_label.setVisible(bool(self.problem))
+        self.adjustSize()
 
     def _take(self, name: str, value: Any) -> None:
         if getattr(self.options, name) == value:

@@ -38,6 +38,8 @@ class View(QWidget):
     DEPENDS_ON: ClassVar[frozenset[str]] = frozenset()
     # Whether the view is empty until a recurrence has been run: its frame offers to run one.
     NEEDS_RUN: ClassVar[bool] = True
+    # Settings that stand beside the measurement's button, at hand without opening the settings.
+    QUICK: ClassVar[tuple[str, ...]] = ()
 
     select_requested = Signal(dict)
     hover_changed = Signal(dict)

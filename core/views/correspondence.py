@@ -18,10 +18,12 @@ from loopscope.core.measures.correspondence import (
     Correspondence,
 )
 from loopscope.core.measures.similarity import PLACE_MEASURES, PlaceMeasure
+from loopscope.core.pairing import Pairing
 from loopscope.core.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.tasks.hops import VOCABULARY
 from loopscope.core.views.base import Request, Table, ViewData, option
+from loopscope.core.views.beside import Beside
 from loopscope.core.views.places import Places
 
 F64 = npt.NDArray[np.float64]
@@ -33,6 +35,11 @@ NO_MODEL = "Put a second model beside first: File > Open beside… (Ctrl+Shift+O
 # A head is closer on the same prompts than on others when its distance is at most this share: heads
 # whose patterns are those of any prompt differ by chance alone.
 CLOSER = 0.95
+ALONE = (
+    "Which layer of a second model does what each layer of this one does, recurrence by "
+    f"recurrence? {NO_MODEL}"
+)
+NO_PROMPTS = "Open a prompt file first (File > Open prompt file…): models are compared over it."
 NOT_YET = f"The two models have not been compared. Press “{LABEL}”."
 
 
@@ -57,6 +64,11 @@ class Options:
         },
     )
     path: bool = option(True, "Best monotone alignment", "Drawn on the matrix of states")
+    hatch: bool = option(
+        True,
+        "Hatch what does not beat the baseline",
+        "Where permuted prompts give as much: a bright cell alone means nothing",
+    )
     above: bool = option(
         False,
         "Only what beats the baseline",
@@ -101,7 +113,12 @@ class Data(ViewData):
 
     values : float64 ``[n, m]`` in the unit of `measure`; shown : the same with what does not beat
         the baseline left out, if that is asked for.
-    measure : how they are measured.  far : the value drawn darkest.
+    measure : how they are measured.  far, near : the values drawn darkest and brightest.
+    level : float64 ``[n, m]``: what each value has to beat, of permuted prompts; None without them.
+    hatched : whether what does not beat it is hatched.
+    best : for heads, the closest column of each row; -1 where other prompts bring it as close.
+    pairing : how the run beside goes with the one shown; None when none stands there.
+    lacks : "model" when a second one has to be put beside, "prompts", "measurement", or "".
     path : column of each row of the best alignment; empty for heads or when not asked for.
     rows, columns : labels.  row_group, column_group : labels that belong together.
     found : everything, or None.
@@ -122,6 +139,44 @@ class Data(ViewData):
     what: str = "states"
     recurrence: int = 0
     missing: str = ""
+    near: float = 1.0
+    level: F64 | None = None
+    hatched: bool = False
+    best: tuple[int, ...] = ()
+    pairing: Pairing | None = None
+    lacks: str = ""
+
+    @property
+    def brightness(self) -> F64:
+        """What is shown as 0 (`far`) to 1 (`near`)."""
+        span = (self.near - self.far) or 1.0
+        level: F64 = np.clip((self.shown - self.far) / span, 0, 1)
+        return np.where(np.isfinite(self.shown), level, np.nan)
+
+    @property
+    def beats(self) -> npt.NDArray[np.bool_]:
+        """Which cells beat the baseline, ``[n, m]``; all of them where there is none."""
+        return _beats(self.values, self.level, self.measure)
+
+    @property
+    def weak(self) -> npt.NDArray[np.bool_] | None:
+        """Cells that are hatched, or None."""
+        return ~self.beats & np.isfinite(self.values) if self.hatched else None
+
+    def column(self, recurrence: int, layer: int) -> int | None:
+        """Column of where the run beside stands when this one is at a place, or None."""
+        if self.pairing is None or self.pairing.pace == "own" or self.what != "states":
+            return None
+        assert self.found is not None
+        return self.found.places_other.index(*self.pairing.place(recurrence, layer))
+
+    def place_of_column(self, column: int) -> dict[str, int]:
+        """Fields of the cursor for a column: the place that goes with it by the pairing."""
+        if self.pairing is None:
+            return {}
+        there = self.place_beside(column)
+        recurrence, layer = self.pairing.back(there["recurrence"], there["layer"])
+        return {"recurrence": recurrence, "layer": layer} if recurrence else {"recurrence": 0}
 
     def place(self, row: int) -> dict[str, int]:
         """Fields of the cursor at a row."""
@@ -150,7 +205,7 @@ def why_not(recording: Recording) -> str:
         return "Run a recurrence first: as many as have been run are compared."
     hops = recording.info.architecture.vocab_size == len(VOCABULARY)
     if recording.shared.prompts is None and not hops:
-        return "Open a prompt file first (File > Open prompt file…): models are compared over it."
+        return NO_PROMPTS
     return ""
 
 
@@ -168,16 +223,21 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     """Arrange what was found as asked."""
     found = recording.shared.findings.get("correspondence")
     if not isinstance(found, Found):
-        return _empty(why_not(recording) or f"{NOT_YET} {NO_MODEL}")
+        why = why_not(recording)
+        lacks = "model" if not why else "prompts" if why == NO_PROMPTS else ""
+        return _empty(why or ALONE, lacks=lacks)
     if options.what == "heads":
         return _heads(found, selection, options)
     measure = PLACE_MEASURES[options.measure]
     result = found.states.get(options.measure)
     if result is None:
         return _empty(found.why.get(options.measure, "This measure was not taken."), found)
+    level = None
+    if np.isfinite(result.level).any():
+        level = np.broadcast_to(result.level, result.values.shape)
     shown = result.values
-    if options.above and np.isfinite(result.level).any():
-        shown = np.where(shown > result.level, shown, np.nan)
+    if options.above:
+        shown = np.where(_beats(shown, level, measure), shown, np.nan)
     return Data(
         statement=_statement(found, result, measure),
         formulas=(measure.formula, ALIGNMENT, ALIGNED, BASELINE),
@@ -185,22 +245,58 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         shown=shown,
         measure=measure,
         far=min(0.0, float(np.nanmin(result.values)) if np.isfinite(result.values).any() else 0.0),
+        near=measure.identical,
+        level=level,
+        hatched=options.hatch and level is not None,
         path=tuple(result.path.tolist()) if options.path else (),
-        rows=found.places.labels,
-        columns=found.places_other.labels,
-        row_group=found.places.n_layers,
-        column_group=found.places_other.n_layers,
+        rows=_labels(found.places),
+        columns=_labels(found.places_other),
+        row_group=_group(found.places),
+        column_group=_group(found.places_other),
         found=found,
     )
 
 
-def _empty(text: str, found: Found | None = None) -> Data:
+def compute_beside(
+    recording: Recording, beside: Beside, selection: Selection, options: Options
+) -> Data:
+    """The same, while another run stands beside: its cursor is marked as well."""
+    data = compute(recording, selection, options)
+    if data.lacks == "model":
+        return replace(data, statement=NOT_YET, missing=NOT_YET, lacks="measurement")
+    if data.found is None or data.missing:
+        return data
+    there = beside.recording.info.checkpoint
+    if there != data.found.other:
+        text = f"Compared with {data.found.other}, not with {there}: press “{LABEL}” again. "
+        return replace(data, statement=text + data.statement)
+    return replace(data, pairing=beside.pairing)
+
+
+def _empty(text: str, found: Found | None = None, lacks: str = "") -> Data:
     nothing = np.zeros((0, 0))
     measure = PLACE_MEASURES["cka_debiased"]
     return Data(
         text, (measure.formula, ALIGNMENT, ALIGNED, BASELINE), nothing, nothing, measure, 0.0, (),
-        (), (), 0, 0, found, missing=text,
+        (), (), 0, 0, found, missing=text, lacks=lacks,
     )  # fmt: skip
+
+
+def _beats(values: F64, level: F64 | None, measure: PlaceMeasure) -> npt.NDArray[np.bool_]:
+    """Which values are more alike than their baseline."""
+    if level is None:
+        return np.ones(values.shape, bool)
+    return values <= level if measure.is_distance else values > level
+
+
+def _labels(places: Places) -> tuple[str, ...]:
+    """Short names of places; a model that runs once has layers alone."""
+    return places.marks if len(places.recurrences) == 1 else places.labels
+
+
+def _group(places: Places) -> int:
+    """Places of one recurrence, which lines keep together; 0 when there is only one."""
+    return places.n_layers if len(places.recurrences) > 1 else 0
 
 
 def _heads(found: Found, selection: Selection, options: Options) -> Data:
@@ -211,35 +307,52 @@ def _heads(found: Found, selection: Selection, options: Options) -> Data:
     measure = replace(PLACE_MEASURES["attention"], label="Head distance", formula=HEAD_DISTANCE)
     shown_r = [r for r in found.places.recurrences if r <= max(selection.recurrence, 1)]
     r = shown_r[-1] if shown_r else found.places.recurrences[0]
-    layers, h = found.places.n_layers, found.heads.shape[1]
+    layers, h, h_other = found.places.n_layers, found.heads.shape[1], found.heads.shape[3]
     first = found.places.recurrences.index(r) * layers
     values = found.heads[first : first + layers].reshape(layers * h, -1)
     rows = tuple(f"{mark}.{i}" for mark in found.places.marks for i in range(h))
-    columns = tuple(
-        f"{label}.{i}" for label in found.places_other.labels for i in range(found.heads.shape[3])
-    )
-    null = None
-    if found.heads_null is not None:
-        null = found.heads_null[first : first + layers].reshape(layers * h, -1)
-    shown = values
-    if options.above and null is not None:
-        shown = np.where(values <= CLOSER * null, values, np.nan)
+    columns = tuple(f"{at}.{i}" for at in _labels(found.places_other) for i in range(h_other))
+    level = None
+    if found.heads_null is not None and np.isfinite(found.heads_null).any():
+        level = CLOSER * found.heads_null[first : first + layers].reshape(layers * h, -1)
+    beats = _beats(values, level, measure)
+    known = np.isfinite(values).any()
+    best = _partners(values, level)
     return Data(
-        statement=_heads_said(found, values, null, rows, columns, r),
+        statement=_heads_said(found, values, best if level is not None else (), rows, columns, r),
         formulas=(HEAD_DISTANCE, HEAD_BASELINE),
         values=values,
-        shown=shown,
+        shown=np.where(beats, values, np.nan) if options.above else values,
         measure=measure,
-        far=float(np.nanmax(values)) if np.isfinite(values).any() else 1.0,
+        far=float(np.nanmax(values)) if known else 1.0,
+        # The closest is drawn brightest: no two heads of two models are the same.
+        near=float(np.nanmin(values)) if known else 0.0,
+        level=level,
+        hatched=options.hatch and level is not None,
+        best=best,
         path=(),
         rows=rows,
         columns=columns,
         row_group=h,
-        column_group=found.heads.shape[3],
+        column_group=h_other,
         found=found,
         what="heads",
         recurrence=r,
     )
+
+
+def _partners(values: F64, level: F64 | None) -> tuple[int, ...]:
+    """The closest column of each row; -1 where other prompts bring a head about as close.
+
+    Each head is held to its own nearest on other prompts: one that attends alike on any prompt has
+    no partner.
+    """
+    near = np.where(np.isfinite(values), values, np.inf)
+    least = near.min(1)
+    has = np.isfinite(least)
+    if level is not None:
+        has &= least <= np.where(np.isfinite(level), level, np.inf).min(1)
+    return tuple(int(j) if ok else -1 for j, ok in zip(near.argmin(1), has, strict=True))
 
 
 def _statement(found: Found, result: Correspondence, measure: PlaceMeasure) -> str:
@@ -271,10 +384,10 @@ def _depths(apart: npt.NDArray[np.int64]) -> str:
 
 
 def _heads_said(
-    found: Found, values: F64, null: F64 | None, rows: tuple[str, ...], columns: tuple[str, ...],
-    recurrence: int,
+    found: Found, values: F64, best: tuple[int, ...], rows: tuple[str, ...],
+    columns: tuple[str, ...], recurrence: int,
 ) -> str:  # fmt: skip
-    """Name the closest pair and how many heads have a partner."""
+    """Name the closest pair and how many heads have a partner (``best``: () without a baseline)."""
     if not np.isfinite(values).any():
         return "The attention patterns are not finite, so no two heads can be compared."
     row, column = np.unravel_index(int(np.nanargmin(values)), values.shape)
@@ -282,10 +395,8 @@ def _heads_said(
         f"Heads of {found.one} at recurrence {recurrence} against {found.other}: closest head "
         f"{rows[row]} and {columns[column]}, distance {values[row, column]:.3g}"
     )
-    if null is not None:
-        # Each head's nearest, so that one that attends alike on any prompt counts for nothing.
-        nearest, by_chance = (np.where(np.isfinite(x), x, np.inf).min(1) for x in (values, null))
-        n = int((nearest <= CLOSER * by_chance)[np.isfinite(nearest)].sum())
+    if best:
+        n = sum(j >= 0 for j in best)
         text += (
             f"; {n} of {len(rows)} have a head beside that is at least "
             f"{100 * (1 - CLOSER):.0f} % closer than any is on other prompts"
@@ -298,28 +409,19 @@ def table(data: Data) -> Table:
     f = data.measure.formula
     columns = (
         "recurrence", "layer", "head", "recurrence beside", "layer beside", "head beside",
-        f"{f.name} [{f.unit}]", "aligned", "baseline (95th percentile)",
+        f"{f.name} [{f.unit}]", "closest" if data.what == "heads" else "aligned",
+        f"to beat ({CLOSER:g} × on other prompts)" if data.what == "heads" else "baseline (95th percentile)",
     )  # fmt: skip
     return Table(columns, _table_rows(data))
 
 
 def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
-    level = _level(data)
     for i, j in np.ndindex(data.values.shape):
         own, beside = data.place(i), data.place_beside(j)
-        aligned = int(bool(data.path) and data.path[i] == j)
+        partner = data.path if data.what == "states" else data.best
         yield (
             own["recurrence"], own["layer"], own.get("head", ""),
             beside["recurrence"], beside["layer"], beside.get("head", ""),
-            float(data.values[i, j]), aligned if data.path else "",
-            "" if level is None else float(level[j]),
+            float(data.values[i, j]), int(partner[i] == j) if partner else "",
+            "" if data.level is None else float(data.level[i, j]),
         )  # fmt: skip
-
-
-def _level(data: Data) -> F64 | None:
-    if data.found is None or data.what != "states":
-        return None
-    for result in data.found.states.values():
-        if result.values is data.values:
-            return result.level
-    return None

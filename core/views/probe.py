@@ -25,6 +25,7 @@ ACCURACY = Formula(
 # Below this much accuracy lost a cut has taken nothing.
 NOTHING_LOST = 0.02
 Picture = Literal["sizes", "displacement", "recovery"]
+Cut = Literal["early", "late", "both"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,12 @@ class Options:
             "displacement": "lost against displacement",
             "recovery": "recovery after a cut",
         },
+    )
+    cut: Cut = option(
+        "early",
+        "Recovery after",
+        "Which cuts of the trajectory the recovery is drawn of; the recurrences are settings below",
+        labels={"early": "the early cut", "late": "the late cut", "both": "both cuts"},
     )
     prompts: int = option(48, "Prompts", "Fresh ones of the task, 1 to 6 hops", low=2, high=5000)
     draws: int = option(2, "Draws", "Of what is random", low=1, high=100)
@@ -91,17 +98,16 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     if not isinstance(found, Probe):
         text = why_not(recording) or NOT_YET
         return Data(text, formulas, (), "", LOST.name, LOST, missing=text)
-    return picture(found, options.picture)
+    return picture(found, options.picture, options.cut)
 
 
-def picture(found: Probe, which: Picture) -> Data:
-    """One of the pictures of a probe."""
-    curves, x_label, formula = {
-        "sizes": _sizes,
-        "displacement": _displacement,
-        "recovery": _recovery,
-    }[which](found)
+def picture(found: Probe, which: Picture, cut: Cut = "both") -> Data:
+    """One of the pictures of a probe; ``cut`` says which cuts the recovery is of."""
     recovery = which == "recovery"
+    if recovery:
+        curves, x_label, formula = _recovery(found, cut)
+    else:
+        curves, x_label, formula = {"sizes": _sizes, "displacement": _displacement}[which](found)
     return Data(
         statement=statement(found),
         formulas=(LOST, DISPLACEMENT, RECOVERY, ACCURACY),
@@ -150,11 +156,12 @@ def _curve(outcomes: list[Outcome], xs: list[float], name: str, index: int) -> C
     return Curve(name, np.array(xs), y, low, high, role="token", index=index, count=8, notes=notes)
 
 
-def _recovery(found: Probe) -> tuple[tuple[Curve, ...], str, Formula]:
+def _recovery(found: Probe, cut: Cut) -> tuple[tuple[Curve, ...], str, Formula]:
     """Accuracy by recurrence after each cut that is made once, and of the uncut runs."""
     r = np.arange(1.0, found.recurrences + 1)
     curves = [Curve("uncut", r, found.baseline.mean(1))]
-    shown = [o for o in found.outcomes if _is_shown(o)]
+    at = {"early": (found.mid,), "late": (found.late,), "both": (found.mid, found.late)}[cut]
+    shown = [o for o in found.outcomes if _is_shown(o) and o.condition.recurrence in at]
     for i, o in enumerate(shown):
         n = int(o.scored.sum())
         # Of those prompts alone: before the cut the curve need not be that of all.

@@ -105,7 +105,7 @@ def test_a_branch_is_cut_at_the_cursor_and_drawn_beside_its_parent(window, qtbot
     assert beside is not None
     assert beside.view.isVisible()
     qtbot.waitUntil(lambda: beside.data is not None, timeout=20_000)
-    assert window.frames["readout"].captions[1].whole().startswith("run 1: ")
+    assert window.frames["readout"].captions[1].whole().startswith("○ run 1: ")
     rows = window.tree.panel.list.rows
     assert [(r.name, r.parent is None) for r in rows] == [("run 1", True), ("branch 1", False)]
     assert "noise of 0.5" in rows[1].what

@@ -11,7 +11,7 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
-from loopscope.core.views.base import Formula, ViewData, option
+from loopscope.core.views.base import Formula, Request, ViewData, option
 from loopscope.widgets.command_palette import CommandPalette, score
 from loopscope.widgets.frame import PanelFrame
 from loopscope.widgets.palette import DARK, LIGHT
@@ -180,3 +180,99 @@ def test_the_shortcuts_page_lists_and_searches(actions: list[QAction], qtbot: Qt
     qtbot.keyClicks(page.search, "layer")
     assert [row.isHidden() for row in rows] == [False, True, True]
     QApplication.processEvents()
+
+
+def test_a_line_that_cannot_be_taken_says_what_it_has_to_be(qtbot: QtBot) -> None:
+    form = SettingsForm(Options())
+    qtbot.addWidget(form)
+    form.show()
+    line = form.controls["tolerance"]
+    line.selectAll()
+    qtbot.keyClicks(line, "7")
+    assert form.problem == "Tolerance has to be a number from 1e-12 to 1."
+    assert form.problem_label.isVisible()
+    assert form.problem_label.text() == form.problem
+    line.selectAll()
+    qtbot.keyClicks(line, "0.5")
+    assert not form.problem_label.isVisible()
+
+
+class Quick(Bare):
+    QUICK = ("measure", "numbers")
+
+
+def test_some_settings_stand_beside_the_button_and_agree_with_the_form(qtbot: QtBot) -> None:
+    holder = QWidget()
+    qtbot.addWidget(holder)
+    frame = PanelFrame("Heads", Quick(Options()), holder)
+    frame.title_bar.setParent(holder)
+    frame.resize(600, 400)
+    frame.set_options(Options())
+    frame.set_request(Request("Measure", "Takes long"))
+    holder.show()
+    seen: list[Options] = []
+    frame.options_changed.connect(seen.append)
+    assert list(frame.quick.controls) == ["measure", "numbers"]
+    assert "Measure:" in frame.quick.controls["measure"].toolTip()
+    frame.quick.controls["measure"].setFocus()
+    qtbot.keyClick(frame.quick.controls["measure"], Key.Key_Down)
+    qtbot.mouseClick(frame.quick.controls["numbers"], LEFT, pos=_inside())
+    assert (seen[-1].measure, seen[-1].numbers) == ("frobenius", True)
+    qtbot.mouseClick(frame.title_bar.buttons["settings"], LEFT)
+    form = frame._form
+    assert form.controls["measure"].currentData() == "frobenius"
+    form.controls["measure"].setFocus()
+    qtbot.keyClick(form.controls["measure"], Key.Key_Up)
+    assert frame.quick.controls["measure"].currentData() == "cosine"
+    form.close()
+    frame.set_options(Options(measure="frobenius"))
+    assert frame.quick.controls["measure"].currentData() == "frobenius"
+
+
+def test_a_measurement_that_cannot_be_made_says_why(frame: PanelFrame, qtbot: QtBot) -> None:
+    frame.set_request(Request("Compare", "Takes long"))
+    frame.resize(600, 400)
+    QApplication.processEvents()
+    row = frame.measuring
+    row.set_why("Put a second model beside first.")
+    assert not row.button.isEnabled()
+    assert row.button.toolTip() == row.why.whole() == "Put a second model beside first."
+    assert row.why.text() == row.why.whole()
+    row.show_progress(0.5)
+    row.show_progress(None)
+    assert not row.button.isEnabled()  # it still cannot
+    row.set_why("")
+    assert row.button.isEnabled()
+    assert row.button.toolTip() == "Takes long"
+    row.show_progress(0.5)
+    row.set_why("")
+    assert not row.button.isEnabled()  # it is being made
+
+
+def test_the_view_of_the_run_beside_stands_in_the_same_frame(frame: PanelFrame) -> None:
+    assert frame.panes.count() == 1
+    frame.set_captions("● run 1", "○ run 2")
+    assert not frame.captions[0].isVisible()  # alone it needs no name
+    frame.resize(600, 400)
+    other = Bare(Options())
+    frame.show_beside(other)
+    frame.set_captions("● run 1", "○ run 2: 3 of 5 tokens have settled")
+    QApplication.processEvents()
+    assert frame.panes.count() == 2
+    assert other.isVisible()
+    assert [c.whole() for c in frame.captions] == ["● run 1", "○ run 2: 3 of 5 tokens have settled"]
+    assert all(c.isVisible() for c in frame.captions)
+    assert abs(frame.view.width() - other.width()) <= 6
+    assert frame.panes.orientation() == Qt.Orientation.Horizontal
+    frame.resize(300, 600)
+    QApplication.processEvents()
+    assert frame.panes.orientation() == Qt.Orientation.Vertical
+    frame.show_beside(other)  # the same again changes nothing
+    assert frame.panes.count() == 2
+    frame.show_beside(None)
+    assert frame.panes.count() == 1
+    assert not frame.captions[0].isVisible()
+    another = Bare(Options())
+    frame.show_beside(another)
+    frame.set_captions("● run 1", "○ run 3")
+    assert frame.captions[1].isVisible()
