@@ -1,6 +1,7 @@
-"""Make every picture of the README and the docs: `python tools/make_docs_images.py`.
+"""Make the pictures of the README and the docs: `python tools/make_docs_images.py [NAME ...]`.
 
-Each is a screenshot made by the command line, so that the docs show what the program shows.
+Without names all of them, else those named: `... runs correspondence`. Each is a picture of the
+program itself, most made by its command line, so that the docs show what it shows.
 """
 
 from __future__ import annotations
@@ -9,103 +10,217 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loopscope.app.panels import PANELS, Panel
+
+if TYPE_CHECKING:
+    from loopscope.app.window import Window
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
+# Of a picture of one view.
+SIZE = "900x620"
+# Seconds that a picture may take.
+LONGEST = 900.0
 
 
+# ---- by the command line ----
 def shoot(name: str, *arguments: str, path: str = "bundled:looped", prompt: str = PROMPT) -> None:
     """Save one screenshot."""
     command = [sys.executable, "-m", "loopscope.app", "open", path, "--exit", *arguments]
-    if path == "bundled:looped":
+    if path.startswith("bundled:"):
         command += ["--prompt", prompt]
-    subprocess.run([*command, "--screenshot", str(IMAGES / name)], check=True)
-    print(name)
+    subprocess.run([*command, "--screenshot", str(IMAGES / f"{name}.png")], check=True)
 
 
-def of_model(panel: Panel) -> bool:
-    """Whether the view's measurement is over a prompt set."""
-    return panel.request is not None and panel.request.whose == "model"
+def shoot_view(panel: Panel) -> None:
+    """Save one view, with what it measures on request."""
+    request = panel.request
+    of_model = request is not None and request.whose == "model"
+    shoot(panel.key, "--recurrences", "20", "--size", SIZE, "--view", panel.key, "--theme", "light",
+          *(["--measure"] if request else []),
+          *(("--prompts", "bundled:hops") if of_model else ()))  # fmt: skip
 
 
-def shoot_contrast(name: str) -> None:
-    """Save the graph of the bundled model beside that of a deep one with as many layers."""
-    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    sys.path.insert(0, str(ROOT / "tests"))
-    from models import tiny_checkpoint
-    from PySide6.QtWidgets import QApplication
-
-    from loopscope.core.loading import load
-    from loopscope.core.pairing import Pairing
-    from loopscope.core.selection import Selection
-    from loopscope.core.stepper import Stepper
-    from loopscope.core.training import twin_architecture
-    from loopscope.core.views.beside import Beside, selection_beside
-    from loopscope.core.views.graph import Options, compute_beside
-    from loopscope.widgets.graph import GraphView
-    from loopscope.widgets.palette import LIGHT
-    from loopscope.widgets.theme import apply_theme
-
-    recurrences = 6
-    with tempfile.TemporaryDirectory() as folder:
-        deep = tiny_checkpoint(Path(folder) / "deep", twin_architecture("deep", recurrences))
-        runs = []
-        for path, n in (("bundled:looped", recurrences), (str(deep), 1)):
-            loaded = load(path, "cpu")
-            stepper = Stepper(loaded)
-            stepper.begin(loaded.tokenizer.encode(PROMPT))
-            for _ in range(n):
-                stepper.step()
-            runs.append(stepper.recording)
-    one, other = runs
-    selection = Selection(4, 1)
-    pairing = Pairing(one.info.architecture, other.info.architecture)
-    beside = Beside(other, "deep", pairing, selection_beside(selection, pairing, other))
-    data = compute_beside(one, beside, selection, Options())
-    app = QApplication.instance() or QApplication([])
-    apply_theme(app, LIGHT)
-    view = GraphView()
-    view.resize(1100, 500)
-    view.set_theme(LIGHT)
-    view.show()
-    view.show_data(data)
-    view.show_selection(selection, {})
-    view.grab().save(str(IMAGES / name))
-    view.close()
-    print(name)
-
-
-def main() -> None:
-    """Make all of them."""
-    IMAGES.mkdir(parents=True, exist_ok=True)
-    shoot("window.png", "--recurrences", "8", "--size", "1280x800", "--theme", "light")
-    shoot("window-dark.png", "--recurrences", "8", "--size", "1280x800", "--theme", "dark")
-    for panel in PANELS:
-        size = "900x620"
-        shoot(f"{panel.key}.png", "--recurrences", "20", "--size", size, "--view", panel.key,
-              "--theme", "light", *(["--measure"] if panel.request else []),
-              *(["--prompts", "bundled:hops"] if of_model(panel) else []))  # fmt: skip
-    shoot("heads-groups.png", "--recurrences", "20", "--size", size, "--view", "heads",
-          "--theme", "light", "--set", "order=group")  # fmt: skip
-    shoot("state_space-beside.png", "--recurrences", "20", "--size", size, "--view", "state_space",
-          "--theme", "light", "--measure", "stability", "paths", prompt="ab bc ca ? 2 : a b c",
-    )  # fmt: skip
-    ids = ("--token-ids", "5,17,3,60,41,8,2", "--recurrences", "4", "--size", size)
+def shoot_exit_gate(name: str) -> None:
+    """Save the readout of a model with an exit gate."""
     ouro = str(ROOT / "tests" / "data" / "reference" / "ouro-tiny")
-    shoot("readout-exit-gate.png", *ids, "--view", "readout", "--theme", "light", path=ouro)
+    shoot(name, "--token-ids", "5,17,3,60,41,8,2", "--recurrences", "4", "--size", SIZE,
+          "--view", "readout", "--theme", "light", path=ouro)  # fmt: skip
+
+
+def shoot_nested(name: str) -> None:
+    """Save the graph of a nested loop."""
     sys.path.insert(0, str(ROOT / "tests"))
     from checkpoints import write_checkpoint
 
     with tempfile.TemporaryDirectory() as folder:
         nested = str(write_checkpoint(Path(folder) / "hrm-text", "hrm_text"))
-        shoot("graph-nested.png", *ids[:2], "--recurrences", "2", "--size", "900x760", "--view",
-              "graph", "--theme", "light", path=nested)  # fmt: skip
-    shoot_contrast("graph-contrast.png")
+        shoot(name, "--token-ids", "5,17,3,60,41,8,2", "--recurrences", "2", "--size", "900x760",
+              "--view", "graph", "--theme", "light", path=nested)  # fmt: skip
+
+
+# ---- by hand, where the command line has no words for it ----
+def opened(recurrences: int, size: str) -> Window:
+    """Open the window on the bundled model and run the prompt."""
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    from loopscope.app.desktop import make_window
+    from loopscope.app.main import build_parser
+
+    options = build_parser().parse_args(["open", "--theme", "light", "--size", size])
+    window = make_window(options, remember=False)
+    window.show()
+    window.open_checkpoint("bundled:looped", prompt=PROMPT, recurrences=recurrences, device="cpu")
+    wait(window, lambda: made(window) == recurrences)
+    return window
+
+
+def made(window: Window) -> int:
+    """Recurrences of the run shown."""
+    recording = window.bench.recording
+    return 0 if recording is None else recording.n_recurrences
+
+
+def measured(window: Window, key: str) -> None:
+    """Make a measurement of the model and wait for it."""
+    window.measure(key)
+    recording = window.bench.recording
+    wait(window, lambda: recording is not None and key in recording.shared.findings)
+
+
+def wait(window: Window, done: Callable[[], bool] = lambda: True) -> None:
+    """Let the window work until ``done`` and everything it shows is current."""
+    calm, deadline = 0, time.monotonic() + LONGEST
+    while calm < 5:
+        window.application.processEvents()
+        time.sleep(0.01)
+        calm = calm + 1 if done() and window.bench.settled_down else 0
+        if time.monotonic() > deadline:
+            raise TimeoutError("the picture was not ready in time")
+
+
+def deep_beside(window: Window) -> None:
+    """Put the bundled deep model beside the run."""
+    window.tree.do_deep_beside()
+    wait(window, lambda: window.bench.runs.companion is not None)
+
+
+def save(window: Window, name: str) -> None:
+    """Save the window's picture."""
+    wait(window)
+    window.statusBar().clearMessage()
+    window.grab().save(str(IMAGES / f"{name}.png"))
+
+
+def shoot_contrast(name: str) -> None:
+    """Save the graph of the bundled model beside that of its deep twin."""
+    window = opened(6, "1100x620")
+    deep_beside(window)
+    window.maximise("graph")
+    window.bench.select({"recurrence": 4, "layer": 1})
+    save(window, name)
+    window.close()
+
+
+def shoot_correspondence(name: str, **settings: object) -> None:
+    """Save the correspondence of the bundled model and its deep twin."""
+    from dataclasses import replace
+
+    window = opened(6, SIZE)
+    deep_beside(window)
+    window.maximise("correspondence")
+    bench = window.bench
+    bench.set_options("correspondence", replace(bench.slots["correspondence"].options, **settings))
+    wait(window)
+    measured(window, "correspondence")
+    save(window, name)
+    window.close()
+
+
+def shoot_probe(name: str) -> None:
+    """Save the probe as it opens: what is lost, and (NAME-recovery) what comes back."""
+    from dataclasses import replace
+
+    window = opened(20, SIZE)
+    window.maximise("probe")
+    wait(window)
+    measured(window, "probe")
+    bench = window.bench
+    for picture in ("sizes", "recovery"):
+        bench.set_options("probe", replace(bench.slots["probe"].options, picture=picture))
+        save(window, name if picture == "sizes" else f"{name}-{picture}")
+    window.close()
+
+
+def shoot_runs(name: str) -> None:
+    """Save the preset Runs and cuts: a branch cut twice beside the run it came from."""
+    from loopscope.core.interventions.base import END
+    from loopscope.core.interventions.layers import SkipLayer
+    from loopscope.core.interventions.states import Noise
+
+    window = opened(12, "1280x800")
+    window.layout_of_views.apply("Runs and cuts")
+    runs = window.bench.runs
+    root = runs.current
+    assert root is not None
+    window.bench.select({"recurrence": 4, "layer": 1})
+    for cut in (SkipLayer(recurrence=4, last=4, layer=1),
+                Noise(recurrence=4, last=4, layer=END, size=1.0)):  # fmt: skip
+        runs.show(root)
+        wait(window)
+        window.tree.branch(cut)
+        wait(window, lambda: runs.current is not root)
+    wait(window, lambda: made(window) == 12)
+    window.bench.select({"recurrence": 4})
+    save(window, name)
+    window.close()
+
+
+def pictures() -> dict[str, Callable[[], None]]:
+    """Every picture by its name."""
+    window = ("--recurrences", "8", "--size", "1280x800", "--theme")
+    view = ("--recurrences", "20", "--size", SIZE, "--theme", "light", "--view")
+    found: dict[str, Callable[[], None]] = {
+        "window": partial(shoot, "window", *window, "light"),
+        "window-dark": partial(shoot, "window-dark", *window, "dark"),
+    }
+    by_hand = ("correspondence", "probe")
+    found |= {p.key: partial(shoot_view, p) for p in PANELS if p.key not in by_hand}
+    found["heads-groups"] = partial(shoot, "heads-groups", *view, "heads", "--set", "order=group")
+    found["exits-tokens"] = partial(shoot, "exits-tokens", *view, "exits", "--set", "over=run")
+    found["state_space-beside"] = partial(
+        shoot, "state_space-beside", *view, "state_space", "--measure", "stability", "paths",
+        prompt="ab bc ca ? 2 : a b c",
+    )  # fmt: skip
+    for name, make in (
+        ("readout-exit-gate", shoot_exit_gate),
+        ("graph-nested", shoot_nested),
+        ("graph-contrast", shoot_contrast),
+        ("correspondence", shoot_correspondence),
+        ("correspondence-heads", partial(shoot_correspondence, what="heads")),
+        ("runs", shoot_runs),
+        ("probe", shoot_probe),
+    ):
+        found[name] = partial(make, name)
+    return found
+
+
+def main(names: list[str]) -> None:
+    """Make those named, or all of them."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    every = pictures()
+    for name in names or every:
+        if name not in every:
+            sys.exit(f"there is no picture '{name}'; there are {', '.join(every)}")
+        every[name]()
+        print(name)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
