@@ -406,11 +406,11 @@ def _heads_said(
 
 def table(data: Data) -> Table:
     """One row for each pair."""
-    f = data.measure.formula
+    f, of_heads = data.measure.formula, data.what == "heads"
     columns = (
         "recurrence", "layer", "head", "recurrence beside", "layer beside", "head beside",
-        f"{f.name} [{f.unit}]", "closest" if data.what == "heads" else "aligned",
-        f"to beat ({CLOSER:g} × on other prompts)" if data.what == "heads" else "baseline (95th percentile)",
+        f"{f.name} [{f.unit}]", "closest" if of_heads else "aligned",
+        f"to beat ({CLOSER:g} × on other prompts)" if of_heads else "baseline (95th percentile)",
     )  # fmt: skip
     return Table(columns, _table_rows(data))
 
