@@ -21,6 +21,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from loopscope.app.analysis import Analysis, Slot
+from loopscope.app.collecting import Collector
 from loopscope.app.comparison import Comparison
 from loopscope.app.measuring import Measuring
 from loopscope.app.panels import PANELS, Panel
@@ -87,6 +88,7 @@ class Bench(QObject):
         self.runs.shown.connect(self._on_run_shown)
         self.runs.changed.connect(self._on_runs_changed)
         self.comparison = Comparison(self)
+        self.collector = Collector(self)
         self._timer = QTimer(self)
         self._timer.timeout.connect(self.frame)
         self._timer.start(FRAME_MS)
@@ -500,3 +502,4 @@ class Bench(QObject):
         self.jobs.close()
         self.comparison.forget()
         self.runner.close()
+        self.collector.close()

@@ -17,7 +17,8 @@ SEEN = 112
 
 def apply_theme(app: QApplication, theme: Theme) -> None:
     """Set the application's palette; views are told separately (`View.set_theme`)."""
-    app.setStyle("Fusion")
+    if app.style().objectName() != "fusion":
+        app.setStyle("Fusion")  # a new style polishes every widget anew
     role = QPalette.ColorRole
     colours = {
         role.Window: theme.window,

@@ -1,0 +1,52 @@
+"""Garbage that holds widgets dies on the screen's thread."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+from PySide6.QtWidgets import QWidget
+
+from loopscope.app.bench import Bench
+
+
+class Cycle:
+    """Garbage that only the collector finds; it says in which thread it died."""
+
+    def __init__(self, said: list[str]) -> None:
+        self.itself = self
+        self.widget = QWidget()
+        weakref.finalize(self, lambda: said.append(threading.current_thread().name))
+
+
+def allocate() -> list[list[int]]:
+    """More than any threshold of the collector; freed again, they would not count."""
+    return [[i] for i in range(50_000)]
+
+
+def test_a_worker_never_collects_while_a_bench_is_open(qtbot) -> None:
+    gc.collect()
+    bench, said = Bench(), []
+    try:
+        assert not gc.isenabled()
+        Cycle(said)
+        worker = threading.Thread(target=allocate, name="worker")
+        worker.start()
+        worker.join()
+        assert said == []
+        kept = allocate()
+        qtbot.waitUntil(lambda: said == [threading.main_thread().name], timeout=5000)
+        assert len(kept) == 50_000
+    finally:
+        bench.close()
+    assert gc.isenabled()
+
+
+def test_it_is_left_to_python_when_the_last_bench_closes(qtbot) -> None:
+    first, second = Bench(), Bench()
+    first.close()
+    first.close()
+    assert not gc.isenabled()
+    second.close()
+    assert gc.isenabled()
