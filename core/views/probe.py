@@ -103,12 +103,11 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
 
 def picture(found: Probe, which: Picture, cut: Cut = "both") -> Data:
     """One of the pictures of a probe; ``cut`` says which cuts the recovery is of."""
-    curves, x_label, formula = {
-        "sizes": _sizes,
-        "displacement": _displacement,
-        "recovery": lambda probe: _recovery(probe, cut),
-    }[which](found)
     recovery = which == "recovery"
+    if recovery:
+        curves, x_label, formula = _recovery(found, cut)
+    else:
+        curves, x_label, formula = (_sizes if which == "sizes" else _displacement)(found)
     return Data(
         statement=statement(found),
         formulas=(LOST, DISPLACEMENT, RECOVERY, ACCURACY),
