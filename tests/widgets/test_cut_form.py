@@ -265,4 +265,11 @@ def test_the_button_stays_in_sight_in_a_low_panel(qtbot: QtBot) -> None:
     QApplication.processEvents()
     assert panel.splitter.orientation() == Qt.Orientation.Vertical
     assert panel.list.height() > 150
+    assert panel.form.lasting.visibleRegion().boundingRect().height() == panel.form.lasting.height()
+    # Where the user puts the handle it stays.
+    panel.splitter.moveSplitter(400, 1)
+    assert panel.list.height() > 380
+    panel.resize(360, 640)
+    QApplication.processEvents()
+    assert panel.list.height() > 380
     assert panel.rect().contains(button.mapTo(panel, button.rect().center()))
