@@ -136,6 +136,12 @@ def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
     captions = [c.whole() for c in window.frames["readout"].captions]
     assert captions[0] == "● branch 1"
     assert captions[1].startswith("○ run 1")
+    window.layout_of_views.apply("Measures")
+    wait(qtbot, window)
+    caption = window.frames["depth"].captions[0]  # both runs on one pair of axes
+    assert caption.isVisible()
+    assert caption.whole() == "● branch 1: solid   ○ run 1: dotted"
+    assert not window.frames["depth"].captions[1].isVisible()
     press(window, "swap")
     wait(qtbot, window)
     assert window.bench.recording is parent
@@ -145,6 +151,7 @@ def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
     assert runs.companion is None
     assert window.bench.recording is parent
     assert window.beside_words.text() == ""
+    assert not caption.isVisible()
 
 
 def test_the_pace_is_chosen_in_the_menu_said_and_remembered(window, qtbot) -> None:
