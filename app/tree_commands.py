@@ -152,7 +152,6 @@ class TreeCommands:
         if not dock.isVisible():
             dock.show()
             dock.raise_()
-            self.refresh()
             self._say("Choose what to cut, then Ctrl+B again")
         elif not self.panel.form.branch():
             self._say(f"Cannot branch here. {self.panel.form.words.text()}")

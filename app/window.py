@@ -460,8 +460,7 @@ class Window(QMainWindow):
                 analysis.drop_second(slot)
             elif twice and slot.other is None and slot.view.isVisible():
                 frame.show_beside(analysis.second(slot).view)
-            if twice:
-                self._caption(key)
+            self._caption(key)
         self._tell_why_not()
         words = "" if companion is None else f"○ beside: {companion.name}"
         self.beside_words.setText(words)
@@ -475,7 +474,14 @@ class Window(QMainWindow):
     def _caption(self, key: str) -> None:
         """Name the two runs over the two drawings of a view."""
         slot, runs = self.bench.slots[key], self.bench.runs
-        if slot.other is None or runs.companion is None or runs.current is None:
+        if runs.companion is None or runs.current is None:
+            self.frames[key].set_captions("", "")
+            return
+        if slot.other is None:
+            one, other, both = runs.current.name, runs.companion.name, slot.view.BOTH
+            on_one = both is not None and slot.panel.compute_beside is not None
+            words = f"● {one}: {both[0]}   ○ {other}: {both[1]}" if both and on_one else ""
+            self.frames[key].set_captions(words, "")
             return
         data = slot.other.data
         said = f": {data.statement}" if data is not None else ""

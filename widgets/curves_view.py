@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PySide6.QtCore import Qt
@@ -23,6 +23,8 @@ MOST_NAMED = 6
 
 class CurvesView(View):
     """Any `Curves` with a legend; subclasses set `DEPENDS_ON` and their options."""
+
+    BOTH: ClassVar[tuple[str, str] | None] = ("solid", "dotted")
 
     def __init__(self, options: Any, parent: QWidget | None = None) -> None:
         super().__init__(options, parent)

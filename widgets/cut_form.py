@@ -76,8 +76,8 @@ class CutForm(QWidget):
             "Makes a new run that is this one up to here and is cut here (Ctrl+B); nothing before "
             "is computed again"
         )
-        fields = QWidget()
-        self.rows = QFormLayout(fields)
+        self.fields = QWidget()
+        self.rows = QFormLayout(self.fields)
         self.rows.setContentsMargins(8, 6, 8, 2)
         self.rows.addRow("Cut", self.kind)
         self._strength_at = self.rows.rowCount()
@@ -91,7 +91,7 @@ class CutForm(QWidget):
         box.setSpacing(0)
         # The fields scroll; what will be done and the button stay in sight.
         area = QScrollArea()
-        area.setWidget(fields)
+        area.setWidget(self.fields)
         area.setWidgetResizable(True)
         area.setFrameShape(QScrollArea.Shape.NoFrame)
         box.addWidget(area, 1)
@@ -109,6 +109,15 @@ class CutForm(QWidget):
         self.source_recurrence.valueChanged.connect(lambda _: self._say())
         self.button.clicked.connect(self._branch)
         self._show_kind()
+
+    @property
+    def whole_height(self) -> int:
+        """Height at which no field has to be scrolled to, whatever is cut."""
+        rows = self.rows.sizeHint().height()
+        # A kind with two more settings than the one that is chosen fits as well.
+        spare = 2 * self.kind.sizeHint().height() if self._form is None else 0
+        foot = 2 * self.words.fontMetrics().height() + self.button.sizeHint().height() + 20
+        return rows + spare + foot
 
     # ---- what the app says ----
     def show_place(self, arch: Architecture | None, n_tokens: int, selection: Selection) -> None:

@@ -251,10 +251,15 @@ class PanelFrame(QWidget):
         self.set_captions("", "")
 
     def set_captions(self, own: str, beside: str) -> None:
-        """Say over each drawing which run it is of, and what it shows."""
+        """Say over each drawing which run it is of, and what it shows.
+
+        Over the one drawing of both runs ``own`` says how they are told apart.
+        """
         for caption, text in zip(self.captions, (own, beside), strict=True):
             caption.set_whole(text)
-            caption.setVisible(bool(text) and self.beside is not None)
+        twice = self.beside is not None
+        self.captions[0].setVisible(bool(own) and (twice or not beside))
+        self.captions[1].setVisible(bool(beside) and twice)
 
     def resize_panes(self) -> None:
         """Stand two drawings above each other where there is more height than width."""

@@ -22,6 +22,9 @@ class RunsPanel(QWidget):
         self.splitter.setStretchFactor(0, 3)
         self.splitter.setStretchFactor(1, 2)
         self.splitter.setChildrenCollapsible(False)
+        # Until the user drags the handle, the form has the height that it needs.
+        self._dragged = False
+        self.splitter.splitterMoved.connect(self._on_dragged)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.addWidget(self.splitter)
@@ -32,7 +35,14 @@ class RunsPanel(QWidget):
         way = Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal
         if self.splitter.orientation() != way:
             self.splitter.setOrientation(way)
+            self._dragged = False
         super().resizeEvent(event)  # type: ignore[arg-type]
+        if narrow and not self._dragged:
+            form = min(self.form.whole_height, 3 * self.height() // 5)
+            self.splitter.setSizes([self.height() - form, form])
+
+    def _on_dragged(self, *_: int) -> None:
+        self._dragged = True
 
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours."""

@@ -40,6 +40,8 @@ class View(QWidget):
     NEEDS_RUN: ClassVar[bool] = True
     # Settings that stand beside the measurement's button, at hand without opening the settings.
     QUICK: ClassVar[tuple[str, ...]] = ()
+    # How the run shown and the one beside are told apart where both are drawn on the same axes.
+    BOTH: ClassVar[tuple[str, str] | None] = None
 
     select_requested = Signal(dict)
     hover_changed = Signal(dict)

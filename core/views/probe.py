@@ -107,7 +107,7 @@ def picture(found: Probe, which: Picture, cut: Cut = "both") -> Data:
     if recovery:
         curves, x_label, formula = _recovery(found, cut)
     else:
-        curves, x_label, formula = {"sizes": _sizes, "displacement": _displacement}[which](found)
+        curves, x_label, formula = (_sizes if which == "sizes" else _displacement)(found)
     return Data(
         statement=statement(found),
         formulas=(LOST, DISPLACEMENT, RECOVERY, ACCURACY),

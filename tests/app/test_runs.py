@@ -398,3 +398,13 @@ def test_a_window_is_opened_with_interventions_from_a_file(tmp_path: Path, monke
     assert main([*command, "--interventions", str(cuts)]) == 2
     cuts.write_text("{}")
     assert main([*command, "--interventions", str(cuts)]) == 2
+
+
+def test_the_bundled_deep_twin_is_put_beside_by_its_command(window, qtbot) -> None:
+    window.actions_by_name["deep_beside"].trigger()
+    qtbot.waitUntil(lambda: window.bench.runs.companion is not None, timeout=30_000)
+    wait(qtbot, window)
+    companion = window.bench.runs.companion
+    assert companion.name == "bundled:deep"
+    assert companion.stepper.recording.info.prompt == PROMPT
+    assert window.beside_words.text() == "○ beside: bundled:deep"

@@ -261,8 +261,15 @@ def test_the_button_stays_in_sight_in_a_low_panel(qtbot: QtBot) -> None:
     button = panel.form.button
     assert panel.rect().contains(button.mapTo(panel, button.rect().center()))
     assert button.height() >= button.sizeHint().height()
-    panel.resize(360, 600)
+    panel.resize(360, 800)
     QApplication.processEvents()
     assert panel.splitter.orientation() == Qt.Orientation.Vertical
-    assert panel.list.height() > 150
+    assert abs(panel.form.height() - panel.form.whole_height) <= 8
+    assert panel.form.lasting.visibleRegion().boundingRect().height() == panel.form.lasting.height()
+    # Where the user puts the handle it stays.
+    panel.splitter.moveSplitter(200, 1)
+    QApplication.processEvents()
+    panel.resize(360, 840)
+    QApplication.processEvents()
+    assert panel.list.height() < 250
     assert panel.rect().contains(button.mapTo(panel, button.rect().center()))

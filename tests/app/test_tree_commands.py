@@ -1,0 +1,285 @@
+"""The commands of runs and cuts in the window: keys, menus, what is said, what is remembered."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from models import tiny_checkpoint
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QAction
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QFileDialog, QMenu
+
+from loopscope.app.bench import Bench
+from loopscope.app.settings import Settings
+from loopscope.app.tree_commands import RUNS
+from loopscope.app.window import Window
+from loopscope.core.interventions.states import Noise
+from loopscope.core.training import twin_architecture
+from loopscope.widgets.palette import LIGHT
+
+PROMPT = "ab bc cd de ea ? 3 : a b c d e"
+OTHER = "xy yz zx xw wx ? 2 : z x y w z"
+Left, Key, Ctrl = Qt.MouseButton.LeftButton, Qt.Key, Qt.KeyboardModifier.ControlModifier
+
+
+@pytest.fixture
+def window(qtbot, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    window = Window(Bench(), Settings(), LIGHT, remember=False)
+    window.resize(1280, 800)
+    window.show()
+    window.layout_of_views.apply("Runs and cuts")
+    window.open_checkpoint(
+        str(tiny_checkpoint(tmp_path / "m")), prompt=PROMPT, recurrences=4, device="cpu"
+    )
+    wait(qtbot, window, 4)
+    yield window
+    window.close()
+    window.deleteLater()
+    QApplication.processEvents()
+
+
+def wait(qtbot, window: Window, recurrences: int = 0) -> None:
+    def done() -> bool:
+        recording = window.bench.recording
+        return (
+            recording is not None
+            and recording.n_recurrences >= recurrences
+            and window.bench.settled_down
+        )
+
+    qtbot.waitUntil(done, timeout=60_000)
+
+
+def said(window: Window) -> str:
+    return window.statusBar().currentMessage()
+
+
+def press(window: Window, name: str) -> None:
+    """Trigger a command as its menu entry does."""
+    action = window.actions_by_name[name]
+    assert action.isEnabled(), name
+    action.trigger()
+
+
+def branch(qtbot, window: Window, at: int, size: float = 0.5) -> None:
+    n = len(window.bench.runs.tree)
+    window.bench.scrub(at)
+    window.bench.runs.branch((Noise(recurrence=at, last=at, layer=-1, size=size),))
+    qtbot.waitUntil(lambda: len(window.bench.runs.tree) == n + 1, timeout=20_000)
+    wait(qtbot, window, 4)
+
+
+def paces(window: Window) -> dict[str, QAction]:
+    menu = next(m for m in window.findChildren(QMenu) if m.title() == "Run beside goes")
+    return {action.text(): action for action in menu.actions()}
+
+
+def test_a_run_with_branches_is_deleted_and_brought_back_whole(window, qtbot) -> None:
+    rows = window.tree.panel.list
+    assert "Ctrl+B" in rows.hint.text()
+    assert rows.hint.isVisible()
+    branch(qtbot, window, 2)
+    branch(qtbot, window, 3)
+    assert not rows.hint.isVisible()
+    assert rows.chosen == window.bench.runs.current.id  # the new branch is the one to act on
+    assert [r.recurrences for r in rows.rows] == [4, 4, 4]
+    before = [r.stepper.recording for r in window.bench.runs.tree]
+    rows.tree.setCurrentItem(rows.items[rows.rows[1].id])
+    qtbot.mouseClick(rows.delete_button, Left)
+    assert [r.name for r in window.bench.runs.tree] == ["run 1"]
+    assert said(window).startswith("Deleted branch 1 and its 1 branch; Ctrl+Z")
+    assert rows.hint.isVisible()
+    wait(qtbot, window)
+    rows.tree.setFocus()
+    QTest.keyClick(rows.tree, Key.Key_Delete)  # the only one stays, and it is said why
+    assert said(window).startswith("run 1 is the only run")
+    QTest.keyClick(window, Key.Key_Z, Ctrl)
+    wait(qtbot, window)
+    assert [r.stepper.recording for r in window.bench.runs.tree] == before
+    assert window.bench.recording is before[2]
+    assert window.bench.runs.companion.run.stepper.recording is before[1]
+    QTest.keyClick(rows.tree, Key.Key_Return)
+    assert said(window) == "This run is shown already"
+    rows.tree.setCurrentItem(rows.items[rows.rows[0].id])
+    qtbot.mouseClick(rows.delete_button, Left)
+    assert "run 1 is the run that all others branched from" in said(window)
+    assert len(window.bench.runs.tree) == 3
+
+
+def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
+    runs, parent = window.bench.runs, window.bench.recording
+    for name in ("swap", "alone"):
+        assert not window.actions_by_name[name].isEnabled()
+    window.tree.do_swap()
+    assert "No run stands beside" in said(window)
+    window.tree.do_alone()
+    assert "shown alone already" in said(window)
+    # What cannot be cut is said where the key was pressed as well as in the form.
+    form = window.tree.panel.form
+    form.kind.setCurrentIndex(form.kind.findData("skip"))
+    form._show_kind()
+    window.bench.scrub(0)
+    QTest.keyClick(window, Key.Key_B, Ctrl)
+    assert said(window) == f"Cannot branch here. {form.words.text()}"
+    assert "move the cursor" in form.words.text()
+    window.bench.scrub(2)
+    QTest.keyClick(window, Key.Key_B, Ctrl)
+    qtbot.waitUntil(lambda: len(runs.tree) == 2, timeout=20_000)
+    wait(qtbot, window, 4)
+    cut = window.bench.recording
+    assert window.beside_words.text() == "○ beside: run 1"
+    captions = [c.whole() for c in window.frames["readout"].captions]
+    assert captions[0] == "● branch 1"
+    assert captions[1].startswith("○ run 1")
+    window.layout_of_views.apply("Measures")
+    wait(qtbot, window)
+    caption = window.frames["depth"].captions[0]  # both runs on one pair of axes
+    assert caption.isVisible()
+    assert caption.whole() == "● branch 1: solid   ○ run 1: dotted"
+    assert not window.frames["depth"].captions[1].isVisible()
+    press(window, "swap")
+    wait(qtbot, window)
+    assert window.bench.recording is parent
+    assert runs.companion.run.stepper.recording is cut
+    press(window, "alone")
+    wait(qtbot, window)
+    assert runs.companion is None
+    assert window.bench.recording is parent
+    assert window.beside_words.text() == ""
+    assert not caption.isVisible()
+
+
+def test_the_pace_is_chosen_in_the_menu_said_and_remembered(window, qtbot) -> None:
+    actions = paces(window)
+    assert [a.isChecked() for a in actions.values()] == [True, False, False]
+    actions["Recurrence by recurrence"].trigger()
+    assert "No run stands beside yet" in said(window)
+    assert "recurrence by recurrence" in said(window)
+    assert window.bench.runs.pace == window.settings.pace == "recurrence"
+    branch(qtbot, window, 2)
+    assert "recurrence by recurrence" in window.tree.title_bar.statement.whole()
+    actions["Each at its own pace"].trigger()
+    wait(qtbot, window)
+    assert window.bench.beside.pairing.pace == "own"
+    again = Window(Bench(), window.settings, LIGHT, remember=False)
+    assert again.bench.runs.pace == "own"
+    assert paces(again)["Each at its own pace"].isChecked()
+    again.close()
+    again.deleteLater()
+
+
+def test_the_list_is_up_to_date_when_it_comes_into_sight(window, qtbot) -> None:
+    rows = window.tree.panel.list
+    window.layout_of_views.apply("Heads")
+    assert not window.docks[RUNS].isVisible()
+    press(window, "step_recurrence")
+    wait(qtbot, window, 5)
+    press(window, "branch")  # shows the form first
+    assert window.docks[RUNS].isVisible()
+    assert "Ctrl+B again" in said(window)
+    assert rows.rows[0].recurrences == 5
+
+
+def test_cuts_are_saved_replayed_and_an_empty_file_is_said(
+    window, qtbot, tmp_path: Path, monkeypatch
+) -> None:
+    path = tmp_path / "cuts"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a: (str(path), ""))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: (f"{path}.json", ""))
+    press(window, "save_cuts")
+    assert "no interventions to save" in said(window)
+    branch(qtbot, window, 2)
+    press(window, "save_cuts")
+    written = tmp_path / "cuts.json"  # the suffix is put on
+    assert "Saved 1 intervention to" in said(window)
+    assert len(json.loads(written.read_text())) == 1
+    window.tree.do_undo()
+    wait(qtbot, window)
+    press(window, "replay_cuts")
+    qtbot.waitUntil(lambda: len(window.bench.runs.tree) == 2, timeout=20_000)
+    wait(qtbot, window, 4)
+    assert window.bench.recording.info.interventions
+    written.write_text("[]")
+    press(window, "replay_cuts")
+    assert "holds no interventions" in said(window)
+    assert len(window.bench.runs.tree) == 2
+    # A dialog that is left does nothing.
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: ("", ""))
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a: ("", ""))
+    press(window, "replay_cuts")
+    press(window, "save_cuts")
+    wait(qtbot, window)
+    assert len(window.bench.runs.tree) == 2
+
+
+def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
+    window, qtbot, tmp_path: Path, monkeypatch
+) -> None:
+    bench = window.bench
+    deep = str(tiny_checkpoint(tmp_path / "deep", twin_architecture("deep", 4, d_model=16)))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: deep)
+    window.layout_of_views.apply("Looped against deep")
+    wait(qtbot, window)
+    frame, view = window.frames["correspondence"], bench.slots["correspondence"].view
+    assert not frame.measuring.button.isEnabled()
+    assert "Put a second model beside" in frame.measuring.button.toolTip()
+    qtbot.mouseClick(view.offer_buttons["open_beside"], Left)
+    qtbot.waitUntil(lambda: bench.runs.companion is not None, timeout=30_000)
+    wait(qtbot, window)
+    assert window.beside_words.text().startswith("○ beside: ")
+    assert frame.measuring.button.isEnabled()
+    assert not view.offers.isVisible()
+    options = replace(bench.slots["correspondence"].options, prompts=6, permutations=3)
+    bench.set_options("correspondence", options)
+    frame.set_options(options)
+    qtbot.mouseClick(frame.measuring.button, Left)
+    assert not frame.measuring.button.isEnabled()
+    qtbot.waitUntil(lambda: not bench.slots["correspondence"].data.missing, timeout=60_000)
+    wait(qtbot, window)
+    qtbot.waitUntil(frame.measuring.button.isEnabled, timeout=5000)
+    data = bench.slots["correspondence"].data
+    assert data.hatched
+    assert data.path
+    qtbot.mouseClick(view.matrix, Left, pos=view.matrix.cell_centre(2, 5))
+    assert (bench.selection.recurrence, bench.selection.layer) == (2, 0)
+    assert view.matrix.cursor_column == bench.beside.selection.layer
+    where = view.matrix.layout_
+    label = QPoint(int(where.column(5).center().x()), int(where.column_labels.center().y()))
+    qtbot.mouseClick(view.matrix, Left, pos=label)
+    assert bench.beside.selection.layer == 5
+    what = frame.quick.controls["what"]
+    what.setFocus()
+    QTest.keyClick(what, Key.Key_Down)
+    wait(qtbot, window)
+    assert bench.slots["correspondence"].data.what == "heads"
+    # Another prompt is run on both.
+    bench.restart(prompt=OTHER)
+    qtbot.waitUntil(
+        lambda: bench.runs.companion.stepper.recording.info.prompt == OTHER, timeout=20_000
+    )
+    wait(qtbot, window)
+    assert bench.recording.info.prompt == OTHER
+    press(window, "alone")
+    wait(qtbot, window)
+    assert not frame.measuring.button.isEnabled()
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1920, 1200)])
+def test_presets_give_what_matters_its_share(window, qtbot, size: tuple[int, int]) -> None:
+    window.resize(*size)
+    QApplication.processEvents()
+    docks, room = window.docks, size[1] - 200
+    window.layout_of_views.apply("Looped against deep")
+    qtbot.waitUntil(lambda: docks["correspondence"].height() > 0.4 * room, timeout=5000)
+    assert docks["graph"].height() < 0.6 * room
+    assert docks["correspondence"].width() > 0.55 * size[0]
+    window.layout_of_views.apply("Runs and cuts")
+    qtbot.waitUntil(lambda: docks[RUNS].width() < 0.36 * size[0], timeout=5000)
+    assert docks[RUNS].height() > 0.9 * room  # a column
+    assert docks["state_space"].height() > 0.45 * room
+    assert docks["settling"].height() > 0.35 * room
