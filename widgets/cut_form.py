@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QFormLayout,
     QLabel,
@@ -25,6 +24,7 @@ from loopscope.core.interventions.registry import KINDS
 from loopscope.core.interventions.states import Replace, Source
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import options_of
+from loopscope.widgets.check_box import CheckBox
 from loopscope.widgets.palette import LIGHT, Theme
 from loopscope.widgets.settings_form import SettingsForm
 
@@ -64,7 +64,7 @@ class CutForm(QWidget):
             self.tokens.addItem(text, key)
         self.layer.addItem("", "layer")
         self.layer.addItem("the recurrence's end", "end")
-        self.lasting = QCheckBox("and at every recurrence after it")
+        self.lasting = CheckBox("and at every recurrence after it")
         self.source, self.source_recurrence = QComboBox(), QSpinBox()
         self.source.setToolTip("The run whose state is put in, position by position")
         self.source_recurrence.setRange(0, 100_000)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QDialog,
     QDialogButtonBox,
@@ -22,6 +21,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from loopscope.widgets.check_box import CheckBox
 from loopscope.widgets.figures.choice import ExportChoice
 from loopscope.widgets.palette import LIGHT, Theme
 
@@ -54,7 +54,7 @@ class ExportDialog(QDialog):
         self.boxes = {}
         formats = QHBoxLayout()
         for key, text in (FORMATS | {k: EXTRA_FORMATS.get(k, k.upper()) for k in extra}).items():
-            box = QCheckBox(text)
+            box = CheckBox(text)
             box.setChecked(key in choice.formats)
             box.toggled.connect(self._check)
             self.boxes[key] = box

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from loopscope.core.views.base import Option, options_of
+from loopscope.widgets.check_box import CheckBox
 
 
 class SettingsForm(QFrame):
@@ -110,7 +111,7 @@ class SettingsForm(QFrame):
             box.activated.connect(lambda i: self._take(name, box.itemData(i)))
             return box
         if entry.kind == "flag":
-            check = QCheckBox(entry.label)
+            check = CheckBox(entry.label)
             check.clicked.connect(lambda on: self._take(name, bool(on)))
             return check
         if entry.kind == "number" and isinstance(getattr(self.options, name), int):

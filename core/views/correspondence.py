@@ -270,7 +270,9 @@ def compute_beside(
     if there != data.found.other:
         text = f"Compared with {data.found.other}, not with {there}: press “{LABEL}” again. "
         return replace(data, statement=text + data.statement)
-    return replace(data, pairing=beside.pairing)
+    cut = recording.info.interventions or beside.recording.info.interventions
+    said = f"{data.statement}; of the models uncut" if cut else data.statement
+    return replace(data, pairing=beside.pairing, statement=said)
 
 
 def _empty(text: str, found: Found | None = None, lacks: str = "") -> Data:

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from recordings import architecture, synthetic_recording
 
+from loopscope.core.interventions.states import Zero
 from loopscope.core.measures.correspondence import Correspondence, monotone_alignment
 from loopscope.core.pairing import Pairing
 from loopscope.core.prompt_set import PromptSet
@@ -339,3 +340,11 @@ def test_the_table_has_the_baseline_of_each_column() -> None:
     rows = [dict(zip(heads.columns, row, strict=True)) for row in heads.rows]
     assert {row["to beat (0.95 × on other prompts)"] for row in rows} == {0.95 * 1.5}
     assert sum(row["closest"] for row in rows) == 1
+
+
+def test_that_cuts_play_no_part_is_said() -> None:
+    there = beside()
+    assert "uncut" not in compute_beside(recording(found_of()), there, AT, Options()).statement
+    there.recording.info = replace(there.recording.info, interventions=(Zero(),))
+    said = compute_beside(recording(found_of()), there, AT, Options()).statement
+    assert said.endswith("; of the models uncut")

@@ -244,7 +244,9 @@ def test_labels_stand_in_one_column_and_colours_follow_the_theme(form: CutForm) 
         form._show_kind()
         QApplication.processEvents()
         fields = [form.kind, *form._form.controls.values()]
-        lefts = {w.mapTo(form, w.rect().topLeft()).x() for w in fields if type(w) is not QCheckBox}
+        lefts = {
+            w.mapTo(form, w.rect().topLeft()).x() for w in fields if not isinstance(w, QCheckBox)
+        }
         assert max(lefts) - min(lefts) <= 1, kind
     form.set_theme(DARK)
     assert form.words.palette().windowText().color().name().upper() == DARK.muted

@@ -1,0 +1,30 @@
+"""The outline of a check box is seen in either theme."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtWidgets import QApplication
+
+from loopscope.widgets.check_box import CheckBox
+from loopscope.widgets.palette import THEMES
+from loopscope.widgets.theme import apply_theme
+
+
+@pytest.mark.parametrize("name", ["light", "dark", "switched"])
+def test_the_outline_stands_out_from_the_ground(qtbot, name: str) -> None:
+    app = QApplication.instance()
+    apply_theme(app, THEMES["light" if name == "switched" else name])
+    box = CheckBox("x")
+    qtbot.addWidget(box)
+    if name == "switched":
+        apply_theme(app, THEMES["dark"])
+    box.resize(60, 24)
+    box.show()
+    try:
+        qtbot.waitExposed(box)
+        QApplication.processEvents()
+        image = box.grab().toImage()
+        row = [image.pixelColor(x, image.height() // 2).lightness() for x in range(20)]
+        assert max(row) - min(row) >= 40
+    finally:
+        apply_theme(app, THEMES["light"])
