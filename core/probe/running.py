@@ -118,7 +118,7 @@ class _Runs:
 def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda share: None) -> Probe:
     """Run every condition; ``report`` is told the share done and may raise to cancel."""
     arch = loaded.architecture
-    if arch.deep and arch.damping == 1:
+    if arch.runs_once:
         raise LoopscopeError("a deep model runs once: there is no loop to cut")
     if not 1 <= plan.mid < plan.late < plan.recurrences:
         raise LoopscopeError(

@@ -78,7 +78,7 @@ def why_not(recording: Recording) -> str:
             "The probe asks the task hops, which this model was not trained on; cut into a run by "
             "hand in Runs and cuts."
         )
-    if arch.deep and arch.damping == 1:
+    if arch.runs_once:
         return "A deep model runs once: there is no loop to cut."
     return ""
 
