@@ -410,7 +410,9 @@ def table(data: Data) -> Table:
     columns = (
         "recurrence", "layer", "head", "recurrence beside", "layer beside", "head beside",
         f"{f.name} [{f.unit}]", "closest" if data.what == "heads" else "aligned",
-        f"to beat ({CLOSER:g} × on other prompts)" if data.what == "heads" else "baseline (95th percentile)",
+        f"to beat ({CLOSER:g} × on other prompts)"
+        if data.what == "heads"
+        else "baseline (95th percentile)",
     )  # fmt: skip
     return Table(columns, _table_rows(data))
 
