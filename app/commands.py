@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopscope.app.terminal import Bar as _Bar
-from loopscope.app.terminal import loop_of, write_json
+from loopscope.app.terminal import interventions_of, loop_of, warn_idle, write_json
 from loopscope.app.terminal import output_file as _output_file
 from loopscope.app.terminal import warn as _warn
 from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
     from loopscope.app.panels import Panel
-    from loopscope.core.interventions.base import Intervention
     from loopscope.core.loading import Loaded
     from loopscope.core.selection import Selection
     from loopscope.core.stepper import Stepper
@@ -38,6 +37,7 @@ def run_inspect(options: Namespace) -> None:
 
 def run_trace(options: Namespace) -> None:
     """Run a prompt and write its arrays."""
+    from loopscope.core.interventions.effects import idle
     from loopscope.core.runner import check_recurrences
     from loopscope.core.trace import load_state, save_arrays, trace
 
@@ -45,6 +45,7 @@ def run_trace(options: Namespace) -> None:
     output = _output_file(options.output, ".npz")
     state = load_state(Path(options.initial_state)) if options.initial_state else None
     loaded, prompt = _load(options)
+    did_nothing: list[str] = []
     with _Bar("recurrences") as bar:
         arrays = trace(
             loaded,
@@ -54,7 +55,9 @@ def run_trace(options: Namespace) -> None:
             initial_state=state,
             interventions=interventions_of(options),
             report=bar.show,
+            seen=lambda recording: did_nothing.extend(idle(recording)),
         )
+    warn_idle(did_nothing)
     save_arrays(output, arrays)
 
 
@@ -105,7 +108,11 @@ def _measure(panel: Panel, stepper: Stepper, selection: Selection) -> None:
         print(f"loopscope: {panel.title}: {why}", file=sys.stderr)
         return
     job: Job[object] = Job(panel.title, lambda job: None)
-    found = panel.measure(stepper, selection, panel.options(), job)
+    try:
+        found = panel.measure(stepper, selection, panel.options(), job)
+    except LoopscopeError as error:  # the other views can be drawn all the same
+        print(f"loopscope: {panel.title}: {error}", file=sys.stderr)
+        return
     stepper.recording.findings_of(panel.request.whose)[panel.key] = found
 
 
@@ -337,18 +344,8 @@ def _run(options: Namespace) -> Stepper:
         for r in range(options.recurrences):
             stepper.step()
             bar.show((r + 1) / options.recurrences)
-    for line in idle(stepper.recording):
-        print(f"loopscope: warning: {line}", file=sys.stderr)
+    warn_idle(idle(stepper.recording))
     return stepper
-
-
-def interventions_of(options: Namespace) -> tuple[Intervention, ...]:
-    """Read the file of ``--interventions``; none without it."""
-    if options.interventions is None:
-        return ()
-    from loopscope.core.interventions.registry import load_interventions
-
-    return load_interventions(Path(options.interventions))
 
 
 def _formats(text: str) -> tuple[str, ...]:

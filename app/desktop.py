@@ -54,7 +54,8 @@ def _answers(display: str) -> bool:
 def run_desktop(options: Namespace) -> int:
     """Open the window as the command line says; returns the exit code."""
     from loopscope.app.main import DEFAULT_MODEL
-    from loopscope.core.checkpoint import open_checkpoint
+    from loopscope.app.terminal import loop_of
+    from loopscope.core.checkpoint import looped_checkpoint, open_checkpoint
     from loopscope.core.interventions.registry import load_interventions
     from loopscope.core.prompt_set import read_prompts
     from loopscope.core.runner import check_recurrences
@@ -65,6 +66,7 @@ def run_desktop(options: Namespace) -> int:
         load_interventions(Path(options.interventions))
     screenshot = _screenshot_path(options.screenshot)
     on_screen = has_display()
+    _check_view(options, pictured=not on_screen or screenshot is not None or options.exit)
     if not on_screen:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
     if options.prompts is not None:
@@ -72,10 +74,15 @@ def run_desktop(options: Namespace) -> int:
     demo = not on_screen and screenshot is None and not options.exit
     scripted = demo or options.exit
     if options.path is not None or scripted:
-        open_checkpoint(options.path or DEFAULT_MODEL)  # a bad path is told before a window opens
+        # A bad path or span is told before a window opens.
+        checkpoint = open_checkpoint(options.path or DEFAULT_MODEL)
+        if (loop := loop_of(options)) is not None:
+            looped_checkpoint(checkpoint, *loop)
     if demo:
         _make_demo_folder()
 
+    if scripted:
+        _quieten_qt()
     window = make_window(options, remember=not scripted)
     app = window.application
     if scripted or screenshot is not None:
@@ -103,6 +110,29 @@ def run_desktop(options: Namespace) -> int:
     signal.signal(signal.SIGINT, lambda *_: window.interrupt())
     app.exec()
     return 130 if window.interrupted else 0
+
+
+def _quieten_qt() -> None:
+    """Leave standard error to us: without a screen Qt says at every window what it cannot do."""
+    from PySide6.QtCore import QtMsgType, qInstallMessageHandler
+
+    def show(kind: QtMsgType, context: object, text: str) -> None:
+        if not text.startswith("This plugin does not support"):
+            print(text, file=sys.stderr)
+
+    qInstallMessageHandler(show)
+
+
+def _check_view(options: Namespace, *, pictured: bool) -> None:
+    """Refuse what would have no effect: settings without a view, a view without a picture."""
+    given = {"--set": options.set, "--measure": options.measure is not None}
+    for name in (name for name, there in given.items() if there):
+        if not options.view:
+            raise LoopscopeError(f"{name} needs --view KEY, the view that it is about")
+        if not pictured:
+            raise LoopscopeError(f"{name} is for --screenshot or --exit; here the view has a form")
+    if options.view and not pictured:
+        raise LoopscopeError("--view is for --screenshot or --exit; here the menu View has all")
 
 
 def make_window(options: Namespace, *, remember: bool) -> Window:
@@ -136,7 +166,7 @@ def make_window(options: Namespace, *, remember: bool) -> Window:
 def _open_first(
     window: Window, options: Namespace, recurrences: int | None, *, scripted: bool
 ) -> None:
-    from loopscope.app.commands import interventions_of, loop_of
+    from loopscope.app.terminal import interventions_of, loop_of
 
     prompt = options.prompt
     if options.token_ids is not None:

@@ -6,7 +6,15 @@ import math
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from loopscope.app.terminal import Bar, loop_of, output_file, warn, write_json
+from loopscope.app.terminal import (
+    Bar,
+    interventions_of,
+    loop_of,
+    output_file,
+    warn,
+    warn_idle,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from loopscope.core.loading import Loaded
@@ -18,13 +26,16 @@ if TYPE_CHECKING:
 
 def measured(options: Namespace, measures: list[Measure]) -> dict[str, Any]:
     """Measure every prompt of ``--prompts``; means with intervals and every prompt's values."""
+    from loopscope.core.interventions.effects import IdleOverRuns
     from loopscope.core.measures.over_prompts import HowRun
     from loopscope.core.running_prompts import measure_over
 
-    how = HowRun(options.recurrences, options.seed)
+    how = HowRun(options.recurrences, options.seed, interventions=interventions_of(options))
     prompts, loaded = _opened(options)
+    idle = IdleOverRuns()
     with Bar("prompts") as bar:
-        found = measure_over(loaded, prompts, measures, how, bar.show)
+        found = measure_over(loaded, prompts, measures, how, bar.show, idle.see)
+    warn_idle(idle.lines())
     return about(loaded, prompts, how) | {
         "measures": {key: one.as_json() for key, one in found.items()}
     }
@@ -32,17 +43,20 @@ def measured(options: Namespace, measures: list[Measure]) -> dict[str, Any]:
 
 def quality(options: Namespace) -> None:
     """Score every prompt of ``--prompts`` after each recurrence, in one pass."""
+    from loopscope.core.interventions.effects import IdleOverRuns
     from loopscope.core.measures.over_prompts import HowRun
     from loopscope.core.runner import check_recurrences
     from loopscope.core.running_quality import quality_over
 
     check_recurrences(options.recurrences)
-    how = HowRun(options.recurrences, options.seed)
+    how = HowRun(options.recurrences, options.seed, interventions=interventions_of(options))
     output = output_file(options.output, ".json") if options.output else None
     prompts, loaded = _opened(options)
     convention = {"auto": None, "in-place": "in place", "next": "next"}[options.answers]
+    idle = IdleOverRuns()
     with Bar("prompts") as bar:
-        found = quality_over(loaded, prompts, how, convention, options.join, bar.show)
+        found = quality_over(loaded, prompts, how, convention, options.join, bar.show, idle.see)
+    warn_idle(idle.lines())
     if output is not None or options.json:
         write_json(about(loaded, prompts, how) | found.as_json(), output)
     else:
@@ -81,6 +95,7 @@ def _cell(value: float, low: float, high: float) -> str:
 
 def about(loaded: Loaded, prompts: PromptSet, how: HowRun) -> dict[str, Any]:
     """Where the numbers of a document come from."""
+    from loopscope.core.interventions.registry import as_json
     from loopscope.core.loading import package_version
     from loopscope.core.measures.over_prompts import INTERVAL
 
@@ -94,6 +109,7 @@ def about(loaded: Loaded, prompts: PromptSet, how: HowRun) -> dict[str, Any]:
         "n_prompts": len(prompts),
         "recurrences": how.recurrences,
         "seed": how.seed,
+        "interventions": as_json(how.interventions),
         "interval": INTERVAL,
     }
 

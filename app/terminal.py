@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
+    from loopscope.core.interventions.base import Intervention
     from loopscope.core.loading import Loaded
 
 
@@ -23,6 +25,21 @@ def warn(loaded: Loaded) -> None:
     """Print the warning of a loading, if it has one."""
     if loaded.warning:
         print(f"loopscope: warning: {loaded.warning}", file=sys.stderr)
+
+
+def interventions_of(options: Namespace) -> tuple[Intervention, ...]:
+    """Read the file of ``--interventions``; none without it."""
+    if options.interventions is None:
+        return ()
+    from loopscope.core.interventions.registry import load_interventions
+
+    return load_interventions(Path(options.interventions))
+
+
+def warn_idle(lines: Iterable[str]) -> None:
+    """Print which cuts changed nothing, one line each (`interventions.effects.idle`)."""
+    for line in lines:
+        print(f"loopscope: warning: {line}", file=sys.stderr)
 
 
 def output_file(text: str, suffix: str) -> Path:

@@ -193,6 +193,8 @@ class Architecture:
         (the masked-token head of ALBERT).
     damping
         Less than 1 steps only so far towards the block's output: ``s + damping (block(s) - s)``.
+    looped_span
+        Whether the block is a span of a deep model's layers that is looped without training.
     """
 
     family: str
@@ -221,6 +223,7 @@ class Architecture:
     token_types: int = 0
     head_transform: bool = False
     damping: float = 1.0
+    looped_span: bool = False
 
     @property
     def d_model(self) -> int:
@@ -274,7 +277,7 @@ class Architecture:
     @property
     def block_words(self) -> str:
         """What the block is: "2-layer block", or "nested block of 3 x 2 + 2 layers"."""
-        if self.deep and self.damping == 1 and self.n_block == self.unique_depth:
+        if self.runs_once and self.n_block == self.unique_depth:
             return f"deep, {self.n_block} layers run once"
         if not self.inner_cycles:
             return f"{self.n_block}-layer block"
@@ -287,9 +290,17 @@ class Architecture:
 
     @property
     def deep(self) -> bool:
-        """Whether this is a deep model: a block that is applied once and no more."""
+        """Whether this is a deep model: trained with every layer applied once.
+
+        Stays true where a span of its layers is looped afterwards; `runs_once` does not.
+        """
         loops = self.injection != "none" or self.closing_norm or self.masked
         return not loops and self.trained_recurrences == 1
+
+    @property
+    def runs_once(self) -> bool:
+        """Whether this is a deep model as it is: its block is applied once and no more."""
+        return self.deep and not self.looped_span
 
     @property
     def d_embed(self) -> int:
@@ -417,7 +428,9 @@ def with_loop(arch: Architecture, first: int, last: int, damping: float) -> Arch
     """Loop layers ``first`` to ``last - 1`` of a deep model without training (arXiv 2605.23872).
 
     ``s <- s + damping (span(s) - s)`` at each recurrence; damping 1 is plain repetition, which
-    usually hurts. One recurrence with damping 1 is the deep model itself.
+    usually hurts. One recurrence with damping 1 is the deep model itself; the whole depth with
+    damping 1 is how that is asked for again, and no loop. Raises `LoopscopeError` for a model that
+    is not deep, a span outside it and a damping outside (0, 1].
     """
     depth = arch.unique_depth
     if not arch.deep:
@@ -427,5 +440,32 @@ def with_loop(arch: Architecture, first: int, last: int, damping: float) -> Arch
     if not 0 < damping <= 1:  # also refuses NaN
         raise LoopscopeError(f"damping {damping:g} is not above 0 and at most 1")
     return replace(
-        arch, n_prelude=first, n_block=last - first, n_coda=depth - last, damping=damping
+        arch,
+        n_prelude=first,
+        n_block=last - first,
+        n_coda=depth - last,
+        damping=damping,
+        looped_span=(first, last, damping) != (0, depth, 1),
     )
+
+
+def renamed_by_loop(old: Architecture, new: Architecture) -> dict[str, str]:
+    """Names of the parameters of ``old`` to those of ``new``, which loops another of its spans.
+
+    The layers stay in their order; what moves is where prelude, block and coda begin and end.
+    """
+    before, after = (
+        [
+            f"{stack}.{i}."
+            for stack, n in zip(STACKS, (a.n_prelude, a.n_unique_block, a.n_coda), strict=True)
+            for i in range(n)
+        ]
+        for a in (old, new)
+    )
+    places = dict(zip(before, after, strict=True))
+    names = {}
+    for name in parameter_shapes(old):
+        stack, _, rest = name.partition(".")
+        place = f"{stack}.{rest.split('.')[0]}."
+        names[name] = places[place] + name.removeprefix(place) if place in places else name
+    return names

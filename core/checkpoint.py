@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from loopscope.core.architecture import Architecture, parameter_shapes, with_loop
+from loopscope.core.architecture import Architecture, parameter_shapes, renamed_by_loop, with_loop
 from loopscope.core.errors import Cancelled, CheckpointError
 from loopscope.core.families import FAMILIES, recognise
 from loopscope.core.families.family import Config, Family, Source
@@ -124,9 +124,11 @@ def open_checkpoint(path: str) -> Checkpoint:
 def looped_checkpoint(checkpoint: Checkpoint, first: int, last: int, damping: float) -> Checkpoint:
     """Return a deep checkpoint with layers ``first`` to ``last - 1`` as its recurrent block."""
     arch = with_loop(checkpoint.architecture, first, last, damping)
-    sources = checkpoint.family.tensors(arch, frozenset(checkpoint.tensors))
+    # Not asked of the family: what a file calls its layers does not change with what is looped.
+    names = renamed_by_loop(checkpoint.architecture, arch)
+    sources = {names[ours]: source for ours, source in checkpoint.sources.items()}
     name = checkpoint.name.split(LOOPED)[0]
-    if (first, last, damping) != (0, arch.unique_depth, 1):
+    if arch.looped_span:
         name += f"{LOOPED}{first}:{last}" + (f" β = {damping:g}" if damping != 1 else "")
     return replace(checkpoint, architecture=arch, sources=sources, name=name)
 

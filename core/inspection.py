@@ -100,7 +100,7 @@ def _unavailable(checkpoint: Checkpoint) -> list[str]:
         missing.append("next-token readout: it reads both ways; a token is read at its place")
     if arch.head_transform:
         missing.append("readout directions: the head is not linear in the state")
-    if arch.deep and arch.damping == 1:
+    if arch.runs_once:
         missing.append("recurrences: a deep model runs once; a span of its layers can be looped")
     if checkpoint.config.get("prefix_lm"):
         missing.append("two-way attention over an instruction (prefix_lm): prompts are causal")

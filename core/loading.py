@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import torch
 
-from loopscope.core.architecture import STACKS, Architecture, with_loop
+from loopscope.core.architecture import Architecture, renamed_by_loop, with_loop
 from loopscope.core.checkpoint import Checkpoint, looped_checkpoint, open_checkpoint, weights_hash
 from loopscope.core.devices import DeviceChoice, choose_device, choose_dtype, free_bytes
 from loopscope.core.errors import Cancelled, LoopscopeError
@@ -142,21 +142,8 @@ def relooped(loaded: Loaded, first: int, last: int, damping: float) -> Loaded:
     """
     old = loaded.architecture
     arch = with_loop(old, first, last, damping)
-    order = [
-        (stack, i)
-        for stack, n in zip(STACKS, (old.n_prelude, old.n_block, old.n_coda), strict=True)
-        for i in range(n)
-    ]
-    sizes = zip(STACKS, (arch.n_prelude, arch.n_block, arch.n_coda), strict=True)
-    renamed = dict(zip(order, [(stack, i) for stack, n in sizes for i in range(n)], strict=True))
-    weights = {}
-    for name, tensor in loaded.model.state_dict().items():
-        stack, _, rest = name.partition(".")
-        if stack in STACKS:
-            index, _, rest = rest.partition(".")
-            stack, i = renamed[stack, int(index)]
-            name = f"{stack}.{i}.{rest}"
-        weights[name] = tensor
+    names = renamed_by_loop(old, arch)
+    weights = {names.get(name, name): t for name, t in loaded.model.state_dict().items()}
     checkpoint = looped_checkpoint(loaded.checkpoint, first, last, damping)
     # Another loop is another model: nothing that was found of the old one holds for it.
     model = _assembled(arch, weights)

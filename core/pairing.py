@@ -32,7 +32,7 @@ class Pairing:
     @property
     def most(self) -> float:
         """Layers of the block that the other can run: a deep model runs once."""
-        return self.other.n_block if _runs_once(self.other) else float("inf")
+        return self.other.n_block if self.other.runs_once else float("inf")
 
     def layers(self, done: int) -> int | None:
         """Layers of the other's block that are run when ``done`` of this one's are.
@@ -72,11 +72,7 @@ class Pairing:
             done = (recurrence - 1) * b.n_block + -(-(layer + 1) * b.n_block // a.n_block)
         if done <= 0:
             return 0, 0
-        if _runs_once(b):
+        if b.runs_once:
             done = min(done, b.n_block)
         whole, part = divmod(done - 1, b.n_block)
         return whole + 1, part
-
-
-def _runs_once(arch: Architecture) -> bool:
-    return arch.deep and arch.damping == 1

@@ -295,7 +295,15 @@ class Runner:
             self._status = replace(self._status, **changes)
 
     def _work(self) -> None:
-        self._import_torch()
+        try:
+            self._import_torch()
+        except Exception as error:  # such as a torch that does not load
+            with self._condition:
+                self._closing = True
+                for _, future in self._calls:
+                    future.cancel()
+                self._set(phase=Phase.CLOSED, error=one_line(error), error_about="checkpoint")
+            return
         while True:
             with self._condition:
                 self._busy = False
@@ -356,7 +364,7 @@ class Runner:
         except Cancelled as error:
             self._set(notice=str(error))
             return
-        except (LoopscopeError, MemoryError, RuntimeError, OSError) as error:
+        except Exception as error:  # whatever it is: a dead worker answers nobody
             self._set(error=one_line(error), error_about="checkpoint")
             return
         with self._condition:
@@ -417,7 +425,7 @@ class Runner:
                 start_scale=request.start_scale,
                 interventions=request.interventions,
             )
-        except (LoopscopeError, MemoryError, RuntimeError) as error:
+        except Exception as error:  # whatever it is: a dead worker answers nobody
             self._set(error=one_line(error), error_about="prompt")
             return
         with self._condition:
@@ -453,7 +461,7 @@ class Runner:
         except MemoryBudgetReached as full:
             self._end_stepping(notice=f"paused: {full}")
             return
-        except (LoopscopeError, MemoryError, RuntimeError) as error:
+        except Exception as error:  # whatever it is: a dead worker answers nobody
             self._end_stepping(error=one_line(error), error_about="run")
             return
         with self._condition:
@@ -475,7 +483,7 @@ class Runner:
         self._set(phase=Phase.STEPPING)
         try:
             beside.step_layer()
-        except (LoopscopeError, MemoryError, RuntimeError) as error:
+        except Exception as error:  # whatever it is: a dead worker answers nobody
             with self._condition:
                 self._beside_follows = False
                 self._set(notice=f"the run beside stopped: {one_line(error)}")
@@ -520,5 +528,8 @@ def check_recurrences(n: int) -> int:
 
 
 def one_line(error: BaseException) -> str:
-    """The error's message on one line."""
-    return " ".join(str(error).split())[:400] or type(error).__name__
+    """The error's message on one line; with its kind where it was not written to be read."""
+    words = " ".join(str(error).split())[:400]
+    if isinstance(error, LoopscopeError | MemoryError | RuntimeError | OSError):
+        return words or type(error).__name__
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

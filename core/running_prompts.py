@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from loopscope.core.errors import PromptError
+from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.loading import Loaded
 from loopscope.core.measures.base import Measure, measure
 from loopscope.core.measures.over_prompts import HowRun, OverPrompts
 from loopscope.core.prompt_set import Item, PromptSet
 from loopscope.core.recording import Capture, Recording
 from loopscope.core.runner import check_recurrences
-from loopscope.core.stepper import Stepper
+from loopscope.core.stepper import Stepper, least_for
 from loopscope.core.tokenizer import Prompt, PromptTokenizer
 
 Report = Callable[[float], None]
+Seen = Callable[[Recording], None]
 
 
-def at_line(prompts: PromptSet, item: Item, error: PromptError) -> PromptError:
+def at_line(prompts: PromptSet, item: Item, error: LoopscopeError) -> PromptError:
     """The error with the file and the line that it is about."""
     return PromptError(f"{prompts.name}, line {item.line}: {error}")
 
@@ -35,6 +37,18 @@ def encoded(tokenizer: PromptTokenizer, prompts: PromptSet) -> list[Prompt]:
     return found
 
 
+def check_cuts(
+    loaded: Loaded, prompts: PromptSet, items: Sequence[tuple[Item, Prompt]], how: HowRun
+) -> None:
+    """Raise `PromptError` naming the first prompt in which a cut's place does not exist."""
+    for item, prompt in items:
+        for cut in how.interventions:
+            try:
+                cut.check(loaded.architecture, len(prompt.token_ids))
+            except LoopscopeError as error:
+                raise at_line(prompts, item, error) from None
+
+
 def run_each(
     loaded: Loaded,
     prompts: Sequence[Prompt],
@@ -42,12 +56,18 @@ def run_each(
     capture: Capture,
     report: Report = lambda share: None,
 ) -> Iterator[Recording]:
-    """Run each prompt on its own; only one recording is held at a time."""
+    """Run each prompt on its own, with the cuts of ``how``; one recording is held at a time."""
     check_recurrences(how.recurrences)
+    if least_for(how.interventions).patterns:  # a frozen head needs the run's own patterns
+        capture = replace(capture, patterns=True)
     for i, prompt in enumerate(prompts):
         stepper = Stepper(loaded, capture)
         recording = stepper.begin(
-            prompt, seed=how.seed, start=how.start, start_scale=how.start_scale
+            prompt,
+            seed=how.seed,
+            start=how.start,
+            start_scale=how.start_scale,
+            interventions=how.interventions,
         )
         for r in range(how.recurrences):
             stepper.step()
@@ -61,12 +81,15 @@ def measure_over(
     measures: Sequence[Measure],
     how: HowRun,
     report: Report = lambda share: None,
+    seen: Seen = lambda recording: None,
 ) -> dict[str, OverPrompts]:
-    """Take every measure of every prompt.
+    """Take every measure of every prompt; ``seen`` is given every prompt's finished run.
 
-    Raises `PromptError` for a prompt that this model cannot take, before anything is run.
+    Raises `PromptError` for a prompt that this model cannot take, or in which a cut cannot be
+    made, before anything is run.
     """
     tokens = encoded(loaded.tokenizer, prompts)
+    check_cuts(loaded, prompts, list(zip(prompts.items, tokens, strict=True)), how)
     layers = {m.key: loaded.architecture.n_block if "layer" in m.axes else 1 for m in measures}
     shape = len(prompts), how.recurrences
     values = {m.key: np.full((*shape, layers[m.key]), np.nan) for m in measures}
@@ -78,6 +101,7 @@ def measure_over(
             missing[m.key].append(found.missing)
             if not found.missing:
                 values[m.key][i] = found.by_depth()
+        seen(recording)
     return {m.key: OverPrompts.of(m, prompts, how, values[m.key], missing[m.key]) for m in measures}
 
 

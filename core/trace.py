@@ -13,7 +13,7 @@ import numpy.typing as npt
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.loading import Loaded
-from loopscope.core.recording import Capture
+from loopscope.core.recording import Capture, Recording
 from loopscope.core.runner import check_recurrences
 from loopscope.core.stepper import Stepper
 from loopscope.core.tokenizer import Prompt
@@ -28,8 +28,9 @@ def trace(
     initial_state: npt.NDArray[np.floating] | None = None,
     interventions: tuple[Intervention, ...] = (),
     report: Callable[[float], None] = lambda share: None,
+    seen: Callable[[Recording], None] = lambda recording: None,
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """Run ``prompt`` and return its arrays.
+    """Run ``prompt`` and return its arrays; ``seen`` is given the finished run.
 
     ``input_ids`` int64 [1, T]; ``initial_state`` [1, T, d]; ``layer_states`` [R, L, T, d], after
     each layer in the order the layers run; ``attention`` [R, L, H, T, T]; ``logits`` [R, T, V],
@@ -45,6 +46,7 @@ def trace(
         stepper.step()
         logits.append(stepper.readout())
         report((r + 1) / n_recurrences)
+    seen(recording)
     patterns = recording.patterns
     assert patterns is not None
     return {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from loopscope.core.architecture import Architecture
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.views.base import Formula
+from loopscope.core.views.base import Formula, options_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,8 +62,27 @@ class Intervention:
         layer = self.layer if "layer" in self.sites else 0
         return (recurrence - 1) * n_layers + layer
 
+    def misused(self) -> str:
+        """What of its fields no model or prompt could make right, or "".
+
+        A parameter outside its bounds, or positions for a cut that does not act on positions.
+        """
+        if self.tokens and "tokens" not in self.sites:
+            return "'tokens': it acts on all positions alike and takes none"
+        for field in options_of(self):
+            value = getattr(self, field.name)
+            if field.kind == "number" and not field.low <= value <= field.high:
+                bounds = f"{field.low:g} and {field.high:g}"
+                return f"'{field.name}': {value:g} is not between {bounds}"
+        return ""
+
     def check(self, arch: Architecture, n_tokens: int) -> None:
-        """Raise `LoopscopeError` when the place does not exist in this model or prompt."""
+        """Raise `LoopscopeError` when the place does not exist in this model or prompt.
+
+        Also for what is `misused`.
+        """
+        if problem := self.misused():
+            raise self.error(problem)
         if self.last != FOREVER and self.last < self.recurrence:
             raise self.error(f"it would end at {self.last}, before it begins")
         lowest = 0 if self.layer == END and "end" in self.sites else 1

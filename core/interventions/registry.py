@@ -59,6 +59,8 @@ def _read(entry: Any, where: str) -> Intervention:
             f"there are {', '.join(KINDS)}"
         )
     found: Intervention = _fields(kind, {k: v for k, v in entry.items() if k != "kind"}, where)
+    if problem := found.misused():
+        raise LoopscopeError(f"{where}, {problem}")
     return found
 
 

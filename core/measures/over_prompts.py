@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from loopscope.core.interventions.base import Intervention
 from loopscope.core.measures.base import F64, Measure
 from loopscope.core.prompt_set import Item, PromptSet
 from loopscope.core.recording import Recording
@@ -21,16 +22,22 @@ class HowRun:
     """How every prompt of a set is run: any of them run alone in this way gives its numbers again.
 
     The seed of a random start is the same for every prompt, as it is when they are typed in turn.
+    The cuts ``interventions`` are made in every prompt's run.
     """
 
     recurrences: int
     seed: int = 0
     start: Start = "default"
     start_scale: float = 1.0
+    interventions: tuple[Intervention, ...] = ()
 
     @classmethod
     def like(cls, recording: Recording, recurrences: int = 0) -> HowRun:
-        """As this run was, to as many recurrences (or to ``recurrences`` of them)."""
+        """As this run was, to as many recurrences (or to ``recurrences`` of them).
+
+        Not its cuts: what is measured over a prompt set is kept for the model, whatever run of it
+        is shown.
+        """
         info = recording.info
         start: Start = "default"
         if info.start == "zeros":
@@ -47,6 +54,7 @@ class HowRun:
             "start": self.start,
             "start_scale": self.start_scale,
             "recurrences": self.recurrences,
+            "interventions": self.interventions,
         }
 
 

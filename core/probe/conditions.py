@@ -19,6 +19,9 @@ from loopscope.core.interventions.states import Noise, Replace, Source
 Lives = Literal["parameters", "graph", "trajectory"]
 # States of the batch itself that a `Source` of the probe can name.
 START, EXCHANGED, OTHER_START, RANDOM = "start", "exchanged", "other start", "random"
+RUNS_ONCE = "a deep model runs once: there is no loop to cut; loop a span of its layers first"
+# A cut early, a later one, and a recurrence in which the state may come back.
+LEAST_RECURRENCES = 3
 OTHER_GROUP = "the right end state of another start"
 SIZES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0)
 Cuts = tuple[Intervention, ...]
@@ -78,6 +81,18 @@ def plan_for(
     n = recurrences or trained
     mid = mid or max(1, min(3, n - 2))
     return Plan(n, mid, late or max(mid + 1, 3 * n // 5), draws)
+
+
+def too_few(recurrences: int, trained: int) -> str:
+    """Why so few recurrences cannot be probed and what to do, or ""."""
+    if recurrences >= LEAST_RECURRENCES:
+        return ""
+    had = "1 recurrence" if recurrences == 1 else f"{recurrences} recurrences"
+    why = "as many as the model was trained to" if recurrences == trained else "as asked"
+    return (
+        f"a probe needs at least {LEAST_RECURRENCES} recurrences and this one would have {had} "
+        f"({why}): ask for more with --recurrences, in the panel with the setting Recurrences"
+    )
 
 
 def conditions(arch: Architecture, plan: Plan) -> list[Condition]:

@@ -19,11 +19,13 @@ from loopscope.core.probe.conditions import (
     OTHER_GROUP,
     OTHER_START,
     RANDOM,
+    RUNS_ONCE,
     START,
     Condition,
     Cuts,
     Plan,
     conditions,
+    too_few,
 )
 from loopscope.core.probe.results import Outcome, Probe
 from loopscope.core.statistics import bootstrap_two_way
@@ -118,8 +120,10 @@ class _Runs:
 def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda share: None) -> Probe:
     """Run every condition; ``report`` is told the share done and may raise to cancel."""
     arch = loaded.architecture
-    if arch.deep and arch.damping == 1:
-        raise LoopscopeError("a deep model runs once: there is no loop to cut")
+    if arch.runs_once:
+        raise LoopscopeError(RUNS_ONCE)
+    if problem := too_few(plan.recurrences, arch.trained_recurrences):
+        raise LoopscopeError(problem)
     if not 1 <= plan.mid < plan.late < plan.recurrences:
         raise LoopscopeError(
             f"the cuts after recurrences {plan.mid} and {plan.late} do not lie in order within "

@@ -39,8 +39,7 @@ def compare(
     other: Loaded = beside.loaded
     prompts, words = _prompts(recording, one, other, options)
     r_one = recording.n_recurrences
-    deep = other.architecture.deep and other.architecture.damping == 1
-    r_other = 1 if deep else max(beside.recording.n_recurrences, 1)
+    r_other = 1 if other.architecture.runs_once else max(beside.recording.n_recurrences, 1)
     pair = pair_states(
         one, other, prompts, (r_one, r_other), seed=options.seed,
         report=lambda share: report(0.7 * share),

@@ -34,6 +34,7 @@ from loopscope.core.views.prompt_curves import (
     PromptRows,
     index_of,
     lack,
+    of_uncut,
     prompt_rows,
     takes_bundled,
     why_not,
@@ -136,8 +137,9 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     missing = missing or _why_no_curve(signals, n)
     shown = found if over == "prompts" else None
     curves, rules, thresholds = _curves(() if missing else signals, shown, options, gate)
+    uncut = of_uncut(recording, shown.how) if shown is not None else ""
     return Data(
-        statement=missing or _statement(curves, rules, thresholds, n, over, signals, found),
+        statement=missing or _statement(curves, rules, thresholds, n, over, signals, found) + uncut,
         formulas=(AGREEMENT, USED, *(rule.formula for rule in RULES)),
         curves=curves,
         x_label=f"mean recurrences used (the full run: {n})",

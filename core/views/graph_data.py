@@ -139,7 +139,7 @@ class Data(ViewData):
     def deep(self) -> bool:
         """Whether this is drawn as a deep model: its block has weights of its own and runs once."""
         arch = self.architecture
-        return arch.deep and arch.damping == 1 and self.n_copies <= 1
+        return arch.runs_once and self.n_copies <= 1
 
     @property
     def layers(self) -> tuple[Node, ...]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from loopscope.core.probe.conditions import Lives
+from loopscope.core.probe.conditions import RUNS_ONCE, Lives, plan_for, too_few
 from loopscope.core.probe.results import DISPLACEMENT, LOST, RECOVERY, Outcome, Probe
 from loopscope.core.recording import Recording
 from loopscope.core.selection import Selection
@@ -71,16 +71,26 @@ class Data(Curves):
 
 
 def why_not(recording: Recording) -> str:
-    """Why this model cannot be probed, or ""."""
+    """Why this model cannot be probed, or "".
+
+    How many recurrences are enough is a matter of the settings (`_too_few`).
+    """
     arch = recording.info.architecture
     if arch.vocab_size != len(VOCABULARY):
         return (
             "The probe asks the task hops, which this model was not trained on; cut into a run by "
             "hand in Runs and cuts."
         )
-    if arch.deep and arch.damping == 1:
-        return "A deep model runs once: there is no loop to cut."
+    if arch.runs_once:
+        return f"{RUNS_ONCE[0].upper()}{RUNS_ONCE[1:]}."
     return ""
+
+
+def _too_few(recording: Recording, options: Options) -> str:
+    """Why the settings ask for too few recurrences of this model, or ""."""
+    trained = recording.info.architecture.trained_recurrences
+    problem = too_few(plan_for(trained, recurrences=int(options.recurrences)).recurrences, trained)
+    return f"{problem[0].upper()}{problem[1:]}." if problem else ""
 
 
 REQUEST = Request(
@@ -96,7 +106,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     found = recording.shared.findings.get("probe")
     formulas = (LOST, DISPLACEMENT, RECOVERY, ACCURACY)
     if not isinstance(found, Probe):
-        text = why_not(recording) or NOT_YET
+        text = why_not(recording) or _too_few(recording, options) or NOT_YET
         return Data(text, formulas, (), "", LOST.name, LOST, missing=text)
     return picture(found, options.picture, options.cut)
 

@@ -98,6 +98,11 @@ def why_not(recording: Recording) -> str:
     return lack(recording)[1]
 
 
+def of_uncut(recording: Recording, how: HowRun) -> str:
+    """What a statement adds where the run shown is cut and the prompts' runs were not."""
+    return "; of the uncut model" if recording.info.interventions and not how.interventions else ""
+
+
 def takes_bundled(recording: Recording) -> bool:
     """Whether this model was trained on the task of the bundled prompts."""
     arch = recording.info.architecture

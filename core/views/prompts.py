@@ -20,6 +20,7 @@ from loopscope.core.views.prompt_curves import (
     PromptRows,
     index_of,
     lack,
+    of_uncut,
     prompt_rows,
     takes_bundled,
     why_not,
@@ -96,7 +97,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         index_of(recording.info.prompt, texts),
     )
     return Data(
-        statement=nothing or _statement(found),
+        statement=nothing or _statement(found) + of_uncut(recording, found.how),
         formulas=(what.formula, MEAN),
         curves=() if nothing else _curves(found, recording, options.band),
         x_label="recurrence r",

@@ -21,6 +21,7 @@ from loopscope.core.views.prompt_curves import (
     PromptRows,
     index_of,
     lack,
+    of_uncut,
     prompt_rows,
     takes_bundled,
     why_not,
@@ -130,7 +131,7 @@ def _data(found: Quality, metric: Metric, recording: Recording) -> Data:
     trained = recording.info.architecture.trained_recurrences
     marks = ((float(trained), f"trained R = {trained}"),) if trained <= len(estimate.value) else ()
     return Data(
-        statement=missing or _statement(found, metric, trained),
+        statement=missing or _statement(found, metric, trained) + of_uncut(recording, found.how),
         formulas=(formula, *(found.formula(m) for m in METRICS if m != metric)),
         curves=() if missing else (_curve(estimate),),
         x_label="recurrences R",

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from models import plain_forward, random_model, tiny_checkpoint
 
 from loopscope.app.main import main
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.native_folder import save_native
 
 ROOT = Path(__file__).parents[2]
 PROMPT = "ab bc ca ? 2 : a b c"
@@ -105,6 +107,9 @@ def test_trace_writes_what_a_plain_forward_computes(tmp_path: Path, folder: Path
         (["frobnicate", "--json"], "unrecognized arguments"),
         (["train"], "the following arguments are required"),
         (["evaluate", "F", "--task", "hops", "--hops", "99"], "at most 9"),
+        (["open", "bundled:deep", "--loop", "3:99", "--exit"], "cannot loop layers 3:99"),
+        (["open", "F", "--set", "tolerance=1", "--exit"], "--set needs --view"),
+        (["open", "F", "--measure", "lens", "--exit"], "--measure needs --view"),
     ],
 )  # fmt: skip
 def test_bad_use_is_one_line_and_exit_code_2(
@@ -231,10 +236,12 @@ def test_interventions_are_replayed_from_a_file(
     with np.load(plain) as a, np.load(cut) as b:
         np.testing.assert_array_equal(a["layer_states"][:2], b["layer_states"][:2])
         assert not np.allclose(a["layer_states"][2], b["layer_states"][2])
+    idle = "loopscope: warning: layer's write × 1 at recurrence 1, layer 0: did nothing"
+    assert idle in capsys.readouterr().err  # as `measure` and `figures` say it
     out = tmp_path / "m.json"
     measure = ["measure", *common, "--measures", "state_norm", "-o", str(out)]
     assert main([*measure, "--interventions", str(cuts)]) == 0
-    assert "layer's write × 1 at recurrence 1, layer 0: did nothing" in capsys.readouterr().err
+    assert idle in capsys.readouterr().err
     assert "noise" in json.loads(out.read_text())["run"]["interventions"]
     cuts.write_text("[{}]")
     assert main(["trace", *common, "-o", str(cut), "--interventions", str(cuts)]) == 2
@@ -258,3 +265,23 @@ def test_settings_of_a_view_from_the_command_line() -> None:
     ):
         with pytest.raises(LoopscopeError, match=said):
             changed(Options(), [pair])
+
+
+def test_a_loading_that_fails_ends_a_script(tmp_path: Path) -> None:
+    model = random_model()
+    with torch.no_grad():
+        model.unembed.weight[0, 0] = float("nan")
+    save_native(tmp_path / "nan", model)
+    done = loopscope(tmp_path, "open", "nan", "--exit", "--screenshot", "x.png", code=2)
+    assert done.stderr.startswith("loopscope: error: ")
+    assert "NaN" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_settings_of_a_view_that_no_picture_is_made_of_are_refused(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("loopscope.app.desktop.has_display", lambda: True)
+    assert main(["open", str(folder), "--view", "settling", "--set", "tolerance=1"]) == 2
+    assert "--set is for --screenshot or --exit" in capsys.readouterr().err

@@ -45,6 +45,43 @@ def test_what_cannot_be_had_is_said(tmp_path, capsys) -> None:
     assert "one prompt has no interval" in capsys.readouterr().out
 
 
+def test_interventions_are_made_in_every_prompt(tmp_path, capsys) -> None:
+    cuts, out = tmp_path / "cuts.json", tmp_path / "q.json"
+    cuts.write_text('[{"kind": "zero", "recurrence": 3, "last": 3, "layer": -1}]')
+    run = [*RUN, "--prompts", "bundled:hops", "-o", str(out)]
+    documents = []
+    for more in ([], ["--interventions", str(cuts)]):
+        assert main([*run, *more]) == 0
+        documents.append(json.loads(out.read_text()))
+    plain, cut = (d["accuracy"]["value"] for d in documents)
+    assert plain[:2] == cut[:2]
+    assert cut[2] < plain[2]
+    assert documents[0]["interventions"] == []
+    assert documents[1]["interventions"][0]["kind"] == "zero"
+    assert capsys.readouterr().err == ""
+    cuts.write_text(
+        '[{"kind": "scale", "factor": 1}, {"kind": "skip", "recurrence": 9, "last": 9}]'
+    )
+    assert main([*run, "--interventions", str(cuts)]) == 0
+    first, second = capsys.readouterr().err.splitlines()
+    assert "did nothing" in first
+    assert "not reached yet: it acts at recurrence 9 (all prompts)" in second
+
+
+def test_a_cut_at_a_token_that_a_prompt_lacks_is_refused(tmp_path, capsys) -> None:
+    cuts, prompts = tmp_path / "cuts.json", tmp_path / "p.txt"
+    cuts.write_text('[{"kind": "zero", "layer": -1, "tokens": [9]}]')
+    prompts.write_text("ab bc ca ? 2 : a b c\nab ba ? 1 : a b\n")
+    for command in (["quality", "--answers", "next"], ["measure", "--measures", "relative_step"]):
+        name, *more = command
+        arguments = [name, "bundled:looped", "--prompts", str(prompts), "--recurrences", "2", *more]
+        assert main([*arguments, "--interventions", str(cuts)]) == 2
+        error = capsys.readouterr().err.strip()
+        assert error.count("\n") == 0
+        assert "p.txt, line 2: cannot set to zero" in error
+        assert "there is no token 9; the prompt has tokens 0 to" in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -326,6 +326,31 @@ def test_a_span_of_a_deep_model_is_looped_in_damped_steps(tmp_path: Path) -> Non
         load(str(REFERENCE / "huginn-tiny"), "cpu", loop=(0, 1, 1.0))
 
 
+@pytest.mark.parametrize("span", [(3, 5), (0, 14), (1, 13), (0, 1), (13, 14)])
+def test_any_span_of_a_native_deep_model_can_be_looped(span: tuple[int, int]) -> None:
+    deep = load("bundled:deep", "cpu")
+    prompt = deep.tokenizer.from_ids(range(1, 13))
+    logits = trace(deep, prompt, 1)["logits"]
+    for looped in (load("bundled:deep", "cpu", loop=(*span, 1.0)), relooped(deep, *span, 1.0)):
+        arch = looped.architecture
+        assert (arch.n_prelude, arch.n_prelude + arch.n_block) == span
+        np.testing.assert_allclose(trace(looped, prompt, 1)["logits"], logits, atol=1e-5)
+        # Back to the layers as they were read, through the names of the span.
+        again = relooped(looped, 1, 13, 1.0)
+        np.testing.assert_allclose(trace(again, prompt, 1)["logits"], logits, atol=1e-5)
+
+
+def test_a_looped_span_is_a_loop_whatever_its_damping() -> None:
+    arch = open_checkpoint("bundled:deep").architecture
+    assert arch.deep
+    assert arch.runs_once
+    for span in ((3, 5, 1.0), (3, 5, 0.5), (1, 13, 1.0), (0, 14, 0.5)):
+        looped = with_loop(arch, *span)
+        assert looped.deep
+        assert not looped.runs_once
+    assert with_loop(with_loop(arch, 3, 5, 0.5), 0, 14, 1.0).runs_once  # the deep model again
+
+
 def test_looping_another_span_of_what_is_loaded_equals_loading_it_so(tmp_path: Path) -> None:
     published("Llama", LLAMA | {"num_hidden_layers": 5}, tmp_path)
     loaded = load(str(tmp_path), "cpu")

@@ -239,17 +239,16 @@ def test_what_is_no_longer_finite_was_changed(loaded: Loaded) -> None:
             stepper.step_layer()
         return recording
 
-    recording = by_layers(
-        Noise(recurrence=2, last=2, layer=END, size=1e39),
-        Zero(recurrence=3, last=3, layer=END),
-        Zero(recurrence=3, last=3, layer=END),
-    )
+    noise = Noise(recurrence=2, last=2, layer=END, size=1e6)
+    zero = Zero(recurrence=3, last=3, layer=END)
+    recording = by_layers(*[noise] * 5, zero, zero)
     assert not np.isfinite(recording.states[2]).all()
-    assert [math.isnan(effect(recording, i) or 0.0) for i in range(3)] == [True, True, False]
-    assert "not finite" in effect_words(recording, 0)
+    assert [math.isnan(effect(recording, i) or 0.0) for i in (4, 5, 6)] == [True, True, False]
+    assert "not finite" in effect_words(recording, 4)
     assert len(idle(recording)) == 1
-    huge = by_layers(Noise(recurrence=2, last=2, layer=END, size=1e25))
-    assert effect(huge, 0) == pytest.approx(1e25, rel=1e-5)  # its square would overflow
+    huge = by_layers(*[noise] * 4)
+    assert np.abs(huge.states[2]).max() > 1e20  # its square would overflow
+    assert effect(huge, 3) == pytest.approx(1e6, rel=1e-3)
 
 
 def test_a_skipped_layer_leaves_no_pattern_to_hold(loaded: Loaded) -> None:
@@ -530,3 +529,27 @@ def test_words_say_what_and_where(loaded: Loaded) -> None:
     assert words["drop"] == "drop the input injection at recurrence 3 and on"
     assert "state of recurrence 2, layer 0 of “xy yz zx ? 1 : z x y”" in words["replace"]
     assert Zero(recurrence=0, last=0, layer=END).words() == "set to zero at the initial state"
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"kind": "noise", "layer": -1, "size": -0.5}, "'size': -0.5 is not between 0 and 1e+06"),
+        ({"kind": "repeat", "times": -3}, "'times': -3 is not between 1 and 64"),
+        ({"kind": "scale", "factor": 2000}, "'factor': 2000 is not between -1000 and 1000"),
+        ({"kind": "perturb", "seed": -1}, "'seed': -1 is not between 0 and 1e+06"),
+        ({"kind": "ablate head", "tokens": [3]}, "'tokens': it acts on all positions alike"),
+        ({"kind": "drop injection", "tokens": [3]}, "'tokens': it acts on all positions alike"),
+    ],
+)
+def test_what_no_model_could_do_is_refused_when_read_and_when_begun(
+    entry: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(LoopscopeError) as error:
+        from_json([{"kind": "zero", "layer": -1, "tokens": [3]}, entry], "F")
+    assert str(error.value).startswith(f"F, entry 2, {says}")
+    fields = {k: tuple(v) if k == "tokens" else v for k, v in entry.items() if k != "kind"}
+    cut = KINDS[entry["kind"]](**fields)
+    with pytest.raises(LoopscopeError) as error:
+        cut.check(tiny_architecture(), 5)
+    assert says in str(error.value)

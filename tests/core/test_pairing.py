@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from loopscope.core.architecture import with_loop
 from loopscope.core.pairing import Pairing
 from loopscope.core.training import twin_architecture
 
@@ -54,3 +55,11 @@ def test_two_runs_of_one_model_are_at_the_same_place(pace: str) -> None:
 
 def test_at_its_own_pace_nothing_follows() -> None:
     assert Pairing(LOOPED, DEEP, "own").layers(7) is None
+
+
+def test_a_span_looped_without_damping_is_not_run_once() -> None:
+    span = with_loop(WHOLE, 3, 5, 1.0)
+    pair = Pairing(LOOPED, span)
+    assert pair.most == float("inf")
+    assert pair.layers(40) == 38
+    assert pair.place(6, 1) == (5, 1)

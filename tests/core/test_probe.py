@@ -16,11 +16,14 @@ from loopscope.core.errors import Cancelled, LoopscopeError
 from loopscope.core.evaluation import evaluate_hops
 from loopscope.core.interventions.layers import SkipLayer
 from loopscope.core.loading import Loaded, load, relooped
-from loopscope.core.probe.conditions import Condition, Cuts, Plan, conditions
+from loopscope.core.probe.conditions import Condition, Cuts, Plan, conditions, plan_for
 from loopscope.core.probe.results import Outcome, Probe
 from loopscope.core.probe.running import Batch, hops_batch, probe
+from loopscope.core.selection import Selection
 from loopscope.core.statistics import bootstrap_two_way
+from loopscope.core.stepper import Stepper
 from loopscope.core.training import twin_architecture
+from loopscope.core.views import probe as view
 
 PLAN = Plan(recurrences=8, mid=2, late=5, draws=2, sizes=(0.1, 1.0))
 
@@ -216,3 +219,21 @@ def test_a_block_without_injection_has_no_injection_to_cut(tmp_path: Path) -> No
     assert "first and last layer swapped" not in names
     model = load(str(tiny_checkpoint(tmp_path / "b", bare)))
     assert probe(model, hops_batch(model, 2, (1,)), PLAN).n_prompts == 2
+
+
+def test_too_few_recurrences_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    deep = load(str(tiny_checkpoint(tmp_path / "d", twin_architecture("deep", 2, d_model=16))))
+    shallow = load(str(tiny_checkpoint(tmp_path / "s", tiny_architecture(trained_recurrences=1))))
+    for loaded in (shallow, relooped(deep, 1, 3, 0.5), relooped(deep, 1, 3, 1.0)):
+        batch = hops_batch(loaded, 2, (1,))
+        for n in (0, 2):
+            with pytest.raises(LoopscopeError, match="at least 3 recurrences .* --recurrences"):
+                probe(loaded, batch, plan_for(1, recurrences=n))
+        assert probe(loaded, batch, plan_for(1, recurrences=3, draws=1)).recurrences == 3
+        recording = Stepper(loaded).begin(loaded.tokenizer.encode("ab ba ? 1 : a b"))
+        assert view.why_not(recording) == ""
+        for n, says in ((0, "at least 3 recurrences"), (2, "at least 3"), (3, "Nothing has been")):
+            data = view.compute(recording, Selection(), view.Options(recurrences=n))
+            assert says in data.missing
+    recording = Stepper(deep).begin(deep.tokenizer.encode("ab ba ? 1 : a b"))
+    assert view.why_not(recording).startswith("A deep model runs once")

@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 from recordings import synthetic_recording
 
+from loopscope.core.interventions.base import END
+from loopscope.core.interventions.states import Zero
 from loopscope.core.jobs import Job
 from loopscope.core.loading import Loaded, load
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.prompt_set import Item, PromptSet
+from loopscope.core.requests.exits import run as simulate
 from loopscope.core.requests.prompts import run
+from loopscope.core.requests.quality import run as score
 from loopscope.core.selection import Selection
 from loopscope.core.stepper import Stepper
+from loopscope.core.views import exits, quality
 from loopscope.core.views import prompts as view
 from loopscope.core.views.prompt_curves import NO_PROMPTS, NO_RUN
 
@@ -76,6 +81,7 @@ def test_the_curve_is_the_mean_of_the_prompts(stepper: Stepper) -> None:
     assert data.rows.current == 1
     assert data.rows.run_of(2) == {
         "prompt": TEXTS[2], "seed": 0, "start": "zeros", "start_scale": 1.0, "recurrences": 5,
+        "interventions": (),
     }  # fmt: skip
     np.testing.assert_allclose(data.rows.columns[0].at(4, 0), [np.median(e[3]) for e in each],
                                rtol=1e-5)  # fmt: skip
@@ -148,3 +154,25 @@ def test_half_precision_and_one_recurrence() -> None:
     assert len(data.curves[0].x) == 1
     change = measured(begun(loaded, TEXTS[0], 1), measure="readout_change")
     assert "needs 2 recurrences" in change.missing
+
+
+def test_over_a_cut_run_it_says_that_the_model_is_uncut(stepper: Stepper) -> None:
+    data = measured(stepper)
+    cut = stepper.branch((Zero(recurrence=2, last=2, layer=END),))
+    said = view.compute(cut.recording, Selection(), view.Options()).statement
+    assert said == f"{data.statement}; of the uncut model"
+    options = quality.Options(answers="next")
+    found = score(stepper, Selection(), options, Job("test", lambda job: None))
+    stepper.loaded.shared.findings["quality"] = found
+    for recording, ends in ((stepper.recording, False), (cut.recording, True)):
+        said = quality.compute(recording, Selection(), options)
+        assert said.statement.endswith("; of the uncut model") == ends
+    found = simulate(stepper, Selection(), exits.Options(), Job("test", lambda job: None))
+    stepper.loaded.shared.findings["exits"] = found
+    for over, recording, ends in (
+        ("prompts", stepper.recording, False),
+        ("prompts", cut.recording, True),
+        ("run", cut.recording, False),
+    ):
+        said = exits.compute(recording, Selection(), exits.Options(over=over)).statement
+        assert said.endswith("; of the uncut model") == ends

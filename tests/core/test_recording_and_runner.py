@@ -276,3 +276,36 @@ def test_a_model_that_goes_takes_its_run_beside_with_it(runner: Runner, tmp_path
     runner.open(str(tiny_checkpoint(tmp_path / "other", seed=1)), "cpu")
     wait(lambda: runner.loaded is not loaded and runner.idle)
     assert runner.beside is None
+
+
+def test_an_error_nobody_foresaw_is_told_and_the_worker_lives(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait(lambda: runner.loaded is not None and runner.idle)
+    with monkeypatch.context() as patched:
+        patched.setattr("loopscope.core.loading.load", lambda *_: {}["no such tensor"])
+        runner.open(str(tmp_path / "m"), "cpu")
+        wait(lambda: runner.status.error)
+    assert runner.status.error == "KeyError: 'no such tensor'"
+    assert runner.status.error_about == "checkpoint"
+    with monkeypatch.context() as patched:
+        patched.setattr(Stepper, "begin", lambda *_, **__: {}["no such start"])
+        runner.begin(RunRequest(PROMPT))
+        wait(lambda: runner.status.error_about == "prompt")
+    begin(runner, recurrences=1)
+    assert runner.status.error is None
+
+
+def test_a_worker_that_cannot_begin_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Runner) -> None:
+        raise ImportError("torch is broken")
+
+    monkeypatch.setattr(Runner, "_import_torch", fail)
+    runner = Runner(threads=1)
+    runner.open(str(tmp_path), "cpu")
+    wait(lambda: runner.status.error)
+    assert runner.status.error == "ImportError: torch is broken"
+    assert runner.status.phase is Phase.CLOSED
+    runner.close()

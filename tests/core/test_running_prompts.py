@@ -6,16 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from checkpoints import write_checkpoint
 
 from loopscope.core.errors import Cancelled
-from loopscope.core.loading import load, relooped
+from loopscope.core.interventions.base import END, FOREVER, Intervention
+from loopscope.core.interventions.layers import FreezeHead
+from loopscope.core.interventions.states import Noise
+from loopscope.core.loading import Loaded, load, relooped
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.prompt_set import Item, PromptSet
 from loopscope.core.recording import Capture
 from loopscope.core.running_prompts import least_capture, measure_over
+from loopscope.core.running_quality import quality_over
 from loopscope.core.statistics import bootstrap_mean
 from loopscope.core.stepper import Stepper
 
@@ -103,3 +108,37 @@ def test_runs_of_one_model_share_its_findings_and_another_loop_does_not(tmp_path
     assert two.findings_of("model") == {"prompts": "found"}
     assert two.findings_of("run") == {}
     assert relooped(loaded, 1, 2, 0.5).shared.findings == {}
+
+
+def test_cuts_are_made_in_every_run_and_a_frozen_head_finds_its_pattern() -> None:
+    loaded = load("bundled:looped", "cpu")
+    texts = ("ab ba ? 1 : a b", "ab bc ca ? 2 : a b c")
+    prompts = PromptSet("p", "p", tuple(Item(t, None, i) for i, t in enumerate(texts, start=1)))
+    cuts = (
+        Noise(recurrence=2, last=2, layer=END, size=0.5),
+        FreezeHead(recurrence=3, last=FOREVER, layer=0, head=1, held=1),
+    )
+    step, seen = MEASURES["relative_step"], []
+    how = HowRun(4, interventions=cuts)
+    found = measure_over(loaded, prompts, [step], how, seen=seen.append)
+    for row, text in zip(found["relative_step"].values, texts, strict=True):
+        stepper = Stepper(loaded)
+        recording = stepper.begin(loaded.tokenizer.encode(text), interventions=cuts)
+        for _ in range(4):
+            stepper.step()
+        np.testing.assert_allclose(row, measure(recording, step).by_depth(), rtol=1e-5)
+    assert [r.info.interventions for r in seen] == [cuts, cuts]
+    scored = quality_over(loaded, prompts, how, "next")
+    np.testing.assert_allclose(scored.nll[1], _surprise(loaded, texts[1], cuts), rtol=1e-5)
+
+
+def _surprise(loaded: Loaded, text: str, cuts: tuple[Intervention, ...]) -> list[float]:
+    prompt = loaded.tokenizer.encode(text)
+    stepper = Stepper(loaded)
+    stepper.begin(prompt, interventions=cuts)
+    found = []
+    for _ in range(4):
+        stepper.step()
+        log_p = torch.from_numpy(stepper.readout()).log_softmax(-1)[:-1]
+        found.append(-float(log_p.gather(-1, torch.tensor(prompt.token_ids[1:])[:, None]).sum()))
+    return found
