@@ -16,7 +16,7 @@ from loopscope.core.errors import Cancelled, LoopscopeError
 from loopscope.core.evaluation import evaluate_hops
 from loopscope.core.interventions.layers import SkipLayer
 from loopscope.core.loading import Loaded, load, relooped
-from loopscope.core.probe.conditions import Condition, Cuts, Plan, conditions
+from loopscope.core.probe.conditions import Condition, Cuts, Plan, conditions, plan_for
 from loopscope.core.probe.results import Outcome, Probe
 from loopscope.core.probe.running import Batch, hops_batch, probe
 from loopscope.core.statistics import bootstrap_two_way
@@ -77,7 +77,7 @@ def test_a_skipped_layer_by_hand(loaded: Loaded, batch: Batch, found: Probe) -> 
         return before if layer == 1 and r <= 2 else x
 
     scores, states = by_hand(loaded, batch, skip)
-    cut = outcome(found, "layer 1 skipped in the first 2 of 8")
+    cut = outcome(found, "layer 1 skipped in the first 2 of 8 recurrences")
     np.testing.assert_allclose(cut.scores[0], scores)
     _, plain = by_hand(loaded, batch, lambda r, layer, before, x: x)
     moved = (states[0] - plain[0]).flatten(1).norm(dim=1) / plain[0].flatten(1).norm(dim=1)
@@ -216,3 +216,16 @@ def test_a_block_without_injection_has_no_injection_to_cut(tmp_path: Path) -> No
     assert "first and last layer swapped" not in names
     model = load(str(tiny_checkpoint(tmp_path / "b", bare)))
     assert probe(model, hops_batch(model, 2, (1,)), PLAN).n_prompts == 2
+
+
+def test_how_often_a_cut_is_made_is_said_in_words() -> None:
+    arch = load("bundled:looped", "cpu").architecture
+    names = [c.name for c in conditions(arch, plan_for(20)) if c.group == "layer 0 skipped"]
+    assert names == [
+        "layer 0 skipped in the first recurrence",
+        "layer 0 skipped in the first 2 of 20 recurrences",
+        "layer 0 skipped in the first 4 of 20 recurrences",
+        "layer 0 skipped in the first 8 of 20 recurrences",
+        "layer 0 skipped in the first 16 of 20 recurrences",
+        "layer 0 skipped always",
+    ]
