@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer
 
-from loopscope.app.figures import drawable, write_figures
+from loopscope.app.figures import BESIDE, drawable, words_beside, write_figures
 from loopscope.app.panels import BY_KEY, Panel
 from loopscope.widgets.export_dialog import ExportDialog
 from loopscope.widgets.figures.choice import ExportChoice
@@ -34,7 +34,7 @@ class Exporter:
                 "There is nothing to export yet: press Space to run a recurrence", 6000
             )
             return None
-        panels = drawable(self.bench.recording)
+        panels = drawable(self.bench.recording, self.bench.beside)
         if key is not None:
             panels = tuple(p for p in panels if p.key == key)
         if not panels and key is not None:
@@ -49,9 +49,23 @@ class Exporter:
         dialog = ExportDialog(what, self._last_choice(), self.window, extra)
         dialog.set_theme(self.window.theme)
         dialog.chosen.connect(lambda choice: self._start(dialog, panels, choice))
+        self._tell_of_beside(dialog, panels)
         dialog.show()
         self.dialog = dialog
         return dialog
+
+    def _tell_of_beside(self, dialog: ExportDialog, panels: tuple[Panel, ...]) -> None:
+        """Say in the dialog what of the run beside will be written, for as long as it is open."""
+
+        def tell() -> None:
+            run, beside = self.bench.recording, self.bench.beside
+            both = run is not None and beside is not None
+            dialog.show_beside(words_beside(run, panels, beside) if both else "")  # type: ignore[arg-type]
+
+        runs = self.bench.runs
+        connection = runs.changed.connect(tell)
+        dialog.destroyed.connect(lambda: runs.disconnect(connection))
+        tell()
 
     def _last_choice(self) -> ExportChoice:
         saved = self.window.settings.export
@@ -69,6 +83,7 @@ class Exporter:
     def _start(self, dialog: ExportDialog, panels: tuple[Panel, ...], choice: ExportChoice) -> None:
         self.window.settings.export = asdict(choice)
         recording, selection = self.bench.recording, self.bench.selection
+        beside = self.bench.beside
         assert recording is not None
         options = {key: slot.options for key, slot in self.bench.slots.items()}
         stop = threading.Event()
@@ -82,7 +97,7 @@ class Exporter:
 
         def work() -> ExportReport:
             return write_figures(
-                recording, selection, panels, options, choice, done.append, stop.is_set
+                recording, selection, panels, options, choice, done.append, stop.is_set, beside
             )
 
         def finished(future: Future[Any]) -> None:
@@ -106,7 +121,10 @@ def result_text(future: Future[Any], folder: str) -> tuple[str, bool]:
     if report.cancelled:
         return f"Stopped; {len(report.written)} files were written to {folder}", True
     names = ", ".join(path.name for path in report.written)
-    return (
-        f"Wrote {names if len(names) < 80 else f'{len(report.written)} files'} to {folder}",
-        False,
-    )
+    if len(names) < 80:
+        return f"Wrote {names} to {folder}", False
+    text = f"Wrote {len(report.written)} files to {folder}"
+    beside = sum(path.stem.endswith(BESIDE) for path in report.written)
+    if beside:
+        text += f"; the {beside} called NAME{BESIDE} are of the run beside"
+    return text, False

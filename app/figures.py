@@ -1,27 +1,71 @@
-"""Write the figures of a run: what the window's export and `loopscope figures` share. No Qt."""
+"""Write the figures of a run: what the window's export and `loopscope figures` share. No Qt.
+
+While another run stands beside, what is written is what is drawn: a view that draws both runs on
+its axes is written with both, one that is drawn twice is written twice, the second time to
+``KEY-beside.*``. Every such file names both runs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loopscope.app.panels import PANELS, Panel
+from loopscope.core.pairing import PACES
 from loopscope.core.recording import Recording
 from loopscope.core.selection import Selection
+from loopscope.core.views.beside import Beside
 from loopscope.widgets.figures.choice import ExportChoice
 
 if TYPE_CHECKING:
-    from loopscope.widgets.figures.export import ExportReport
+    from loopscope.widgets.figures.export import ExportItem, ExportReport
+
+# What is added to the name of a file that holds the run beside alone.
+BESIDE = "-beside"
 
 
-def drawable(recording: Recording) -> tuple[Panel, ...]:
-    """Views with something to draw: those that are measured on request only when they were."""
+def drawable(recording: Recording, beside: Beside | None = None) -> tuple[Panel, ...]:
+    """Views with something to draw: those that are measured on request only when they were.
+
+    With a run ``beside``, also those that were measured of that run alone.
+    """
     return tuple(
         p
         for p in PANELS
-        if p.request is None or p.request.live or p.key in recording.findings_of(p.request.whose)
+        if _has(p, recording) or (beside is not None and _second(p, recording, beside))
     )
+
+
+def _has(panel: Panel, recording: Recording) -> bool:
+    request = panel.request
+    return request is None or request.live or panel.key in recording.findings_of(request.whose)
+
+
+def _second(panel: Panel, recording: Recording, beside: Beside) -> bool:
+    """Whether the run beside has a drawing of its own, with something in it."""
+    there = beside.recording
+    return panel.drawn_twice(recording, there) and there.layers_done > 0 and _has(panel, there)
+
+
+def words_beside(recording: Recording, panels: tuple[Panel, ...], beside: Beside) -> str:
+    """Say what of the run beside goes into which files; "" for nothing."""
+    both = [p for p in panels if p.draws_both(recording, beside.recording)]
+    twice = [p for p in panels if _second(p, recording, beside)]
+    parts = []
+    if both:
+        parts.append(f"{_named(both, 'draws', 'draw')} both runs")
+    if twice:
+        files = f"{twice[0].key}{BESIDE}.*" if len(twice) == 1 else f"NAME{BESIDE}.*"
+        parts.append(f"the second drawing goes to {files}")
+    return f"Beside stands {beside.name}: {'; '.join(parts)}." if parts else ""
+
+
+def _named(panels: list[Panel], one: str, more: str) -> str:
+    names = [f"“{p.title}”" for p in panels]
+    if len(names) == 1:
+        return f"{names[0]} {one}"
+    return f"{', '.join(names[:-1])} and {names[-1]} {more}"
 
 
 def write_figures(
@@ -32,32 +76,87 @@ def write_figures(
     choice: ExportChoice,
     progress: Callable[[tuple[int, int, str]], None] = lambda step: None,
     cancelled: Callable[[], bool] = lambda: False,
+    beside: Beside | None = None,
 ) -> ExportReport:
-    """Compute and write the figures of ``panels``; runs on any thread, imports matplotlib."""
-    from loopscope.widgets.figures.export import ExportItem, export_all
+    """Compute and write the figures of ``panels``; runs on any thread, imports matplotlib.
+
+    ``beside`` is the run beside, which is written as it is drawn.
+    """
+    from loopscope.widgets.figures.export import export_all
     from loopscope.widgets.figures.style import Page
 
-    items = (
-        ExportItem(
-            panel.key,
-            panel.title,
-            panel.draw,
-            panel.table,
-            panel.compute(recording, selection, options.get(panel.key) or panel.options()),
-            panel.exports,
-        )
+    items = [
+        item
         for panel in panels
-    )
-    provenance = recording.info.provenance() | {"recurrence": str(selection.recurrence)}
-    if recording.shared.prompts is not None:
-        provenance["prompt file"] = recording.shared.prompts.name
+        for item in _items(panel, recording, selection, options.get(panel.key), beside)
+    ]
     return export_all(
-        list(items),
+        items,
         Path(choice.folder).expanduser(),
         choice.formats,
         page=Page(choice.preset),
         dpi=choice.dpi,
-        provenance=provenance,
+        provenance=_provenance(recording, selection),
         progress=lambda *step: progress(step),
         cancelled=cancelled,
     )
+
+
+def _items(
+    panel: Panel,
+    recording: Recording,
+    selection: Selection,
+    options: Any,
+    beside: Beside | None,
+) -> Iterator[ExportItem]:
+    """The drawings of one view: one, or one for each run."""
+    from loopscope.widgets.figures.export import ExportItem
+
+    options = options or panel.options()
+
+    def item(data: Any, provenance: dict[str, str] | None = None, end: str = "") -> ExportItem:
+        title = panel.title + (f", {beside.name}" if end and beside is not None else "")
+        return ExportItem(
+            panel.key + end, title, panel.draw, panel.table, data, panel.exports, provenance
+        )
+
+    if beside is None:
+        yield item(panel.compute(recording, selection, options))
+        return
+    there = beside.recording
+    twice = panel.drawn_twice(recording, there)
+    if panel.compute_beside is not None and panel.draws_both(recording, there):
+        data = panel.compute_beside(recording, beside, selection, options)
+        yield item(data, _provenance_of_two(recording, selection, beside, "both runs"))
+    elif _has(panel, recording) or not twice:
+        data = panel.compute(recording, selection, options)
+        # What is of the model is of no run beside it.
+        two = _provenance_of_two(recording, selection, beside, "the run shown") if twice else None
+        yield item(data, two)
+    if _second(panel, recording, beside):
+        yield item(
+            panel.compute(there, beside.selection, options),
+            _provenance_of_two(recording, selection, beside, "the run beside"),
+            BESIDE,
+        )
+
+
+def _provenance(recording: Recording, selection: Selection) -> dict[str, str]:
+    found = recording.info.provenance() | {"recurrence": str(selection.recurrence)}
+    if recording.shared.prompts is not None:
+        found["prompt file"] = recording.shared.prompts.name
+    return found
+
+
+def _provenance_of_two(
+    recording: Recording, selection: Selection, beside: Beside, drawn: str
+) -> dict[str, str]:
+    """Both runs: first the one whose numbers they are, then the other under its own names."""
+    none = {"interventions": "[]"}
+    shown = none | _provenance(recording, selection)
+    other = none | _provenance(beside.recording, beside.selection)
+    first, second, word = shown, other, "beside"
+    if drawn == "the run beside":
+        first, second, word = other, shown, "shown"
+    about = {"drawn": drawn, "run beside": f"{beside.name}, {PACES[beside.pairing.pace]}"}
+    return first | about | {f"{word} {k}": v for k, v in second.items() if k != "loopscope"}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,25 +68,8 @@ def _picture(found: Probe, which: view.Picture) -> Curves:
 
 
 def _recovery_at(found: Probe, recurrence: int) -> Curves:
-    """Only the cuts made after one recurrence, with short names."""
-    data = view.picture(found, "recovery")
-    kept = [
-        c
-        for c in data.curves
-        if c.role != "token"
-        # Not "recurrence 12" for 1.
-        or re.search(rf"recurrence {recurrence}\b", c.name)
-        or f" at {recurrence}," in c.name
-    ]
-    names = {c.name for c in kept if not c.dotted and c.role == "token"}
-    order = {name: i for i, name in enumerate(sorted(names))}
-    short = []
-    for c in kept:
-        own = c.name.split(": the other")[0]
-        name = c.name.replace(f" put in after recurrence {recurrence}", "")
-        name = name.replace(f" after recurrence {recurrence}", "").replace(f" at {recurrence}", "")
-        short.append(replace(c, name=name, index=order.get(own, 0)))
-    return replace(data, curves=tuple(short))
+    """Only the cuts made after one recurrence."""
+    return view.picture(found, "recovery", "early" if recurrence == found.mid else "late")
 
 
 def page_text(found: Probe) -> str:

@@ -37,6 +37,20 @@ class Companion:
     run: Run | None = None
 
 
+@dataclass(slots=True, eq=False)
+class ModelBeside:
+    """Another model that is to stand beside whatever is shown, run on the same prompt.
+
+    loaded : the model.  name : what it is called.
+    asked : the run it was last begun for.  why_not : why it does not stand there, or "".
+    """
+
+    loaded: Any
+    name: str
+    asked: tuple[Any, ...] = ()
+    why_not: str = ""
+
+
 class Runs(QObject):
     """The runs of one bench.
 
@@ -66,6 +80,8 @@ class Runs(QObject):
         self.tree, self.history = RunTree(), History()
         self.current: Run | None = None
         self.companion: Companion | None = None
+        # Another model that follows the prompt of the run shown, whether it can read it or not.
+        self.model: ModelBeside | None = None
         self.pace: Pace = "depth"
         # The cursor of the run beside, where each goes at its own pace.
         self.cursor_beside = Selection()
@@ -83,12 +99,13 @@ class Runs(QObject):
             before = self.current if self.current in self.tree.runs else None
             run = self.tree.add(stepper, request)
             if before is not None:
-                self._note(f"{run.name}", before, run)
+                self._note(run.name, before, run, beside=self.companion)
             self._drop_surplus(run)
+            self._leave_behind(before, run)
         self.current = run
         if self.companion is not None and self.companion.run is run:
-            self.companion = None
-            self.runner.set_beside(None)
+            self._take_away()
+        self._follow()
         self._pair()
         self.changed.emit()
 
@@ -100,6 +117,52 @@ class Runs(QObject):
         if self.companion is not None and self.companion.run is not None:
             self.companion = None
         self.changed.emit()
+
+    def _take_away(self) -> None:
+        self.companion = None
+        self.runner.set_beside(None)
+
+    def _leave_behind(self, before: Run | None, after: Run) -> None:
+        """Take away a run of the prompt of ``before``, which is not that of ``after``.
+
+        A run of yet another prompt was put there to be compared and stays.
+        """
+        companion = self.companion
+        if companion is None or companion.run is None or before is None:
+            return
+        there = begun_as(companion.stepper)
+        if there == begun_as(before.stepper) != begun_as(after.stepper):
+            self._take_away()
+            self.message.emit(
+                f"{after.name} is shown alone: {companion.name}, which stood beside, was begun "
+                f"otherwise (prompt, seed or start)"
+            )
+
+    def _follow(self) -> None:
+        """Run the prompt that is shown on the other model that stands beside.
+
+        Until it is there, and where it cannot be, nothing of another prompt stands beside.
+        """
+        model, current = self.model, self.current
+        if model is None or current is None or model.asked == begun_as(current.stepper):
+            return
+        model.asked, model.why_not = begun_as(current.stepper), ""
+        if self.companion is not None:
+            self._take_away()
+        request, asked = current.request, model.asked
+
+        def begun(future: Future[Any]) -> None:
+            if self.model is not model or model.asked != asked or future.cancelled():
+                return  # meanwhile another was put beside or another prompt begun
+            if (error := future.exception()) is not None:
+                model.why_not = str(error)
+                self.message.emit(f"{model.name} does not stand beside: {error}")
+            else:
+                self.companion = Companion(future.result(), model.name)
+                self._pair()
+            self.changed.emit()
+
+        self._wait(self.runner.call(lambda *_: _begin_on(model.loaded, request)), begun)
 
     def check_companion(self) -> None:
         """Notice that the runner has let go of the run beside (its model has gone)."""
@@ -116,6 +179,8 @@ class Runs(QObject):
         if before is not None:
             before.cursor = self._cursor()
         swap = self.companion is not None and self.companion.run is run
+        if not swap:
+            self._leave_behind(before, run)
         self.runner.resume(run.stepper)
         self.current = run
         self.shown.emit(run)
@@ -128,17 +193,18 @@ class Runs(QObject):
     def put_beside(self, run: Run | None) -> None:
         """Draw ``run`` beside the one shown; None shows that one alone."""
         if run is None:
-            self.companion = None
-            self.runner.set_beside(None)
+            self.model = None
+            self._take_away()
         elif run is not self.current:
+            self.model = None
             self.companion = Companion(run.stepper, run.name, run)
             self._pair()
         self.changed.emit()
 
-    def put_model_beside(self, stepper: Any, name: str) -> None:
-        """Draw a run of another model beside the one shown."""
-        self.companion = Companion(stepper, name)
-        self._pair()
+    def put_model_beside(self, loaded: Any, name: str) -> None:
+        """Run the prompt on another model and draw it beside, for this and every later prompt."""
+        self.model = ModelBeside(loaded, name)
+        self._follow()
         self.changed.emit()
 
     def set_pace(self, pace: Pace) -> None:
@@ -283,8 +349,19 @@ class Runs(QObject):
         )
         self.changed.emit()
 
-    def _note(self, text: str, before: Run, after: Run, made: bool = False) -> None:
-        """Remember that ``after`` was shown in place of ``before``; ``made``: as its branch."""
+    def _note(
+        self,
+        text: str,
+        before: Run,
+        after: Run,
+        made: bool = False,
+        beside: Companion | None = None,
+    ) -> None:
+        """Remember that ``after`` was shown in place of ``before``; ``made``: as its branch.
+
+        ``beside`` stood beside ``before``; it comes back with it.
+        """
+        stood = None if beside is None else beside.run
         taken: list[tuple[int, Run]] = []
 
         def undo() -> None:
@@ -295,6 +372,8 @@ class Runs(QObject):
                 if self.companion is not None and self.companion.run in self.tree.branch_of(after):
                     self.put_beside(None)
                 taken[:] = self.tree.remove(after)
+            elif stood is not None and stood in self.tree.runs:
+                self.put_beside(stood)
 
         def redo() -> None:
             if made:
@@ -314,3 +393,23 @@ class Runs(QObject):
         if dropped:
             names = ", ".join(run.name for run in dropped)
             self.message.emit(f"{names} let go to save memory; runs with a name are kept")
+
+
+def begun_as(stepper: Any) -> tuple[Any, ...]:
+    """What a run was begun with, whatever was cut into it: prompt, seed and start."""
+    info = stepper.recording.info
+    return info.prompt, info.token_ids, info.seed, info.start, info.start_scale
+
+
+def _begin_on(loaded: Any, request: RunRequest) -> Any:
+    """Begin the prompt of a request on another model (the worker's thread)."""
+    from loopscope.core.stepper import Stepper
+
+    stepper = Stepper(loaded)
+    stepper.begin(
+        loaded.tokenizer.encode(request.prompt),
+        seed=request.seed,
+        start=request.start,  # type: ignore[arg-type]
+        start_scale=request.start_scale,
+    )
+    return stepper

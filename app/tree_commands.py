@@ -16,7 +16,6 @@ from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json, load_interventions
 from loopscope.core.interventions.states import Source
 from loopscope.core.pairing import PACES, Pace
-from loopscope.core.runner import RunRequest
 from loopscope.widgets.frame import TitleBar
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.run_list import RunRow
@@ -46,7 +45,6 @@ class TreeCommands:
         if window.settings.pace in PACES:
             self.runs.pace = window.settings.pace  # type: ignore[assignment]
         self.runs.changed.connect(self.refresh)
-        self.bench.run_changed.connect(self._follow_prompt)
 
     def make_dock(self) -> QDockWidget:
         """Make the dock, which is no view: it is about all runs."""
@@ -111,6 +109,8 @@ class TreeCommands:
         text += f", cut {cuts} time{'s' * (cuts != 1)}" if cuts else ""
         if companion is not None:
             text += f"; beside it {companion.name}, {PACES[self.runs.pace]}"
+        elif (model := self.runs.model) is not None and model.why_not:
+            text += f"; {model.name} does not stand beside: {model.why_not}"
         return text
 
     def progressed(self) -> None:
@@ -120,8 +120,9 @@ class TreeCommands:
             actions[name].setEnabled(bool(changes))
             word = name.capitalize()
             actions[name].setText(f"{word} {changes[-1].text}" if changes else word)
-        for name in ("swap", "alone"):
-            actions[name].setEnabled(self.runs.companion is not None)
+        beside = self.runs.companion is not None
+        actions["swap"].setEnabled(beside)
+        actions["alone"].setEnabled(beside or self.runs.model is not None)
         recording = self.bench.recording
         arch = None if recording is None else recording.info.architecture
         n_tokens = 0 if recording is None else recording.n_tokens
@@ -176,7 +177,7 @@ class TreeCommands:
 
     def do_alone(self) -> None:
         """Take away the run beside."""
-        if self.runs.companion is None:
+        if self.runs.companion is None and self.runs.model is None:
             self._say("This run is shown alone already")
         self.runs.put_beside(None)
 
@@ -233,8 +234,7 @@ class TreeCommands:
 
     def open_beside(self, path: str) -> None:
         """Load a second checkpoint and run the prompt on it, beside the run shown."""
-        request = self.bench.request
-        if request is None:
+        if self.bench.request is None:
             self._say("Open a first checkpoint before a second one")
             return
         settings, runner = self.window.settings, self.bench.runner
@@ -245,42 +245,10 @@ class TreeCommands:
             elif (error := future.exception()) is not None:
                 self._say(f"{error}")
             else:
-                self._begin_beside(future.result(), request)
+                model = future.result()
+                self.runs.put_model_beside(model, model.checkpoint.name)
 
         self.bench.wait(runner.open_beside(path, settings.device, settings.dtype), loaded)
 
-    def _begin_beside(self, model: Any, request: RunRequest) -> None:
-        """Run the prompt of ``request`` on another model, beside the run shown."""
-        name = model.checkpoint.name
-
-        def begun(future: Future[Any]) -> None:
-            if future.cancelled():
-                return
-            if (error := future.exception()) is not None:
-                self._say(f"{name}: {error}")
-                self.runs.put_beside(None)
-            else:
-                self.runs.put_model_beside(future.result(), name)
-
-        self.bench.wait(self.bench.runner.call(lambda *_: _begin_on(model, request)), begun)
-
-    def _follow_prompt(self) -> None:
-        """A run of another model that stands beside is begun again on the new prompt."""
-        companion, run = self.runs.companion, self.runs.current
-        if companion is None or companion.run is not None or run is None:
-            return
-        there, here = companion.stepper.recording.info, run.request
-        if (there.prompt, there.seed) != (here.prompt, here.seed):
-            self._begin_beside(companion.stepper.loaded, here)
-
     def _say(self, text: str) -> None:
         self.window.statusBar().showMessage(text, 10_000)
-
-
-def _begin_on(model: Any, request: RunRequest) -> Any:
-    """Begin the prompt of a request on another model (the worker's thread)."""
-    from loopscope.core.stepper import Stepper
-
-    stepper = Stepper(model)
-    stepper.begin(model.tokenizer.encode(request.prompt), seed=request.seed)
-    return stepper

@@ -462,8 +462,14 @@ class Window(QMainWindow):
                 frame.show_beside(analysis.second(slot).view)
             self._caption(key)
         self._tell_why_not()
-        words = "" if companion is None else f"○ beside: {companion.name}"
+        words, model = "" if companion is None else f"○ beside: {companion.name}", None
+        if companion is None:
+            model = self.bench.runs.model
+        why = "" if model is None else model.why_not
+        if model is not None:
+            words = f"{model.name} cannot run this prompt" if why else f"○ beside: {model.name} …"
         self.beside_words.setText(words)
+        self.beside_words.setToolTip(why)
 
     def _tell_why_not(self) -> None:
         """Say in each panel in sight why its measurement cannot be made."""

@@ -313,10 +313,12 @@ class Runner:
                 if self._closing:
                     break
                 opening, self._open_request = self._open_request, None
-                beginning = None
-                if opening is None:
+                # One thing at a time: what is taken here and not done would be lost.
+                beginning = call = None
+                if opening is None and self._loaded is not None:
                     beginning, self._run_request = self._run_request, None
-                call = self._calls.popleft() if self._calls and self._loaded else None
+                    if beginning is None and self._calls:
+                        call = self._calls.popleft()
                 self._busy = True
             if opening is not None:
                 self._open(*opening)

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFontMetricsF, QLinearGradient, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import (
+    QColor,
+    QFontMetricsF,
+    QLinearGradient,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from loopscope.widgets.palette import LIGHT, RECURRENCE_MAP, Theme
@@ -19,6 +27,8 @@ LINES = {
 }
 SWATCH, GAP, MARGIN = 18.0, 12.0, 8.0
 MOST_ROWS = 3
+# Of a view's height, for a legend that names all there is.
+SHARE = 0.45
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +41,13 @@ class Entry:
 
 
 class CurveLegend(QWidget):
-    """Lays its entries out in a few rows; what has no room is counted and in the tooltip."""
+    """Lays its entries out in a few rows; what has no room is counted and in the tooltip.
+
+    names_all : whether every entry is to be named where less than half of the view is enough: for
+        curves that cannot be told apart without their names.
+    """
+
+    names_all = False
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -52,8 +68,16 @@ class CurveLegend(QWidget):
     def give_room(self, height: int) -> None:
         """Use as many rows as a view of this height has room for: the curves need most of it."""
         self.most_rows = 1 if height < 180 else 2 if height < 420 else MOST_ROWS
+        if self.names_all and height >= 180:
+            self.most_rows = max(self.most_rows, int(SHARE * height / self._line()))
         # How many are in use depends on the width, too.
         self.updateGeometry()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Take as many rows as the new width asks for."""
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self.updateGeometry()
 
     def sizeHint(self) -> QSize:  # Qt's name
         """As tall as the rows in use."""

@@ -147,7 +147,10 @@ class CurvePlot(ClickPlot):
     def _label_axes(self, data: Curves) -> None:
         metrics = QFontMetricsF(self.font())
         room = max(self.height() - 40, 40)
-        left = metrics.elidedText(data.y_label, Qt.TextElideMode.ElideRight, room)
+        whole = data.y_label
+        if metrics.horizontalAdvance(whole) > room:
+            whole = whole.split(" [")[0]  # rather without its unit than without its name
+        left = metrics.elidedText(whole, Qt.TextElideMode.ElideRight, room)
         wide = max(self.width() - 60, 60)
         bottom = metrics.elidedText(data.x_label, Qt.TextElideMode.ElideRight, wide)
         for side, text in (("left", left), ("bottom", bottom)):

@@ -77,6 +77,9 @@ class ExportDialog(QDialog):
         folder.addWidget(browse)
         self.note = QLabel()
         self.note.setWordWrap(True)
+        self.beside = QLabel()
+        self.beside.setWordWrap(True)
+        self.beside.setVisible(False)
         self.progress = QProgressBar()
         self.progress.setVisible(False)
         self.buttons = QDialogButtonBox()
@@ -92,6 +95,7 @@ class ExportDialog(QDialog):
         form.addRow("Folder", folder)
         box = QVBoxLayout(self)
         box.addLayout(form)
+        box.addWidget(self.beside)
         box.addWidget(self.progress)
         box.addWidget(self.note)
         box.addWidget(self.buttons)
@@ -133,6 +137,11 @@ class ExportDialog(QDialog):
             self.cancel_requested.emit()
         else:
             self.close()
+
+    def show_beside(self, text: str) -> None:
+        """Say what of the run beside is written and where; "" for nothing."""
+        self.beside.setText(text)
+        self.beside.setVisible(bool(text))
 
     def set_busy(self, busy: bool) -> None:
         """While busy, Close is Cancel."""

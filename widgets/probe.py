@@ -18,6 +18,7 @@ class ProbeView(CurvesView):
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
+        self.legend.names_all = True
 
     def clear(self) -> None:
         """Go back to empty."""

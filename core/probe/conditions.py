@@ -128,7 +128,7 @@ def _graph(arch: Architecture, plan: Plan) -> Iterator[Condition]:
         group = f"{name} skipped"
         for count in _counts(n):
             cut = SkipLayer(recurrence=1, last=count, layer=layer)
-            words = f"{group} in the first {count} of {n}" if count < n else f"{group} always"
+            words = f"{group} {_when(count, n)}"
             yield Condition(
                 "graph", group, words, count / n, "share of recurrences", ((cut,),), 1,
                 lasting=count == n,
@@ -140,7 +140,7 @@ def _graph(arch: Architecture, plan: Plan) -> Iterator[Condition]:
                 BorrowLayer(recurrence=1, last=count, layer=arch.n_block - 1, of=0),
             )
             group = "first and last layer swapped"
-            words = f"{group} in the first {count} of {n}" if count < n else f"{group} always"
+            words = f"{group} {_when(count, n)}"
             yield Condition(
                 "graph", group, words, count / n, "share of recurrences", (swap,), 1,
                 lasting=count == n,
@@ -187,6 +187,15 @@ def _counts(n: int) -> list[int]:
     """How many recurrences are cut: 1, 2, 4, ... and all."""
     counts = [1 << i for i in range(n.bit_length()) if 1 << i < n]
     return [*counts, n]
+
+
+def _when(count: int, n: int) -> str:
+    """In how many of ``n`` recurrences, from the first on, in words."""
+    if count == n:
+        return "always"
+    if count == 1:
+        return "in the first recurrence"
+    return f"in the first {count} of {n} recurrences"
 
 
 def _put(key: str, recurrence: int, which: int) -> Replace:

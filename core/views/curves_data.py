@@ -28,7 +28,8 @@ class Curve:
     role, index, count : what its colour means, and which of how many.
     place : fields of the cursor that a click on any of its points sets.
     places : the same for each point, ``n`` of them, or () when `place` is all there is.
-    dashed : for what is not a measurement of this run (a null value, a bound).
+    dashed : for what is not a measurement of this run (a null value, a bound), or for the second
+        of two that share a colour.
     dotted : for the run beside, where both are drawn on one pair of axes.
     notes : what each point is, in words, ``n`` of them, or () when name and x say it.
     """

@@ -61,6 +61,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         norms_missing=NO_WRITES if writes is None else "",
         cuts=cuts_of(recording),
         options=options,
+        weights_hash=recording.info.weights_hash,
     )
     return replace(data, statement=_statement(data), hues=_hues(data)[0])
 
@@ -238,8 +239,7 @@ def table(data: Data) -> Table:
     )
     if data.contrast is None:
         return Table(columns, _rows(data))
-    both = ((data.name, data), (data.contrast.name, data.contrast.data))
-    rows = ((name, *row) for name, of in both for row in _rows(of))
+    rows = ((name, *row) for name, of in data.models for row in _rows(of))
     return Table(("model", *columns), rows)
 
 
@@ -260,6 +260,6 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
             node.weights,
             node.parameters,
             node.flops,
-            data.digests.get(node.weights, ""),
+            data.digest(node.weights) or "",
             *norms,
         )

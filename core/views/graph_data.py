@@ -102,6 +102,7 @@ class Data(ViewData):
     norms_of : whose norms, in words.  norm_scale : the largest finite one, or 1.
     norms_missing : why there are none, or "".
     cuts : where interventions act, in this run and in a branch of it that stands beside.
+    weights_hash : sha256 of the checkpoint's weights.
     contrast : the run of another model that stands beside, or None.
     """
 
@@ -123,7 +124,18 @@ class Data(ViewData):
     norms_missing: str
     cuts: tuple[CutMark, ...]
     options: Options
+    weights_hash: str = ""
     contrast: Contrast | None = None
+
+    @property
+    def models(self) -> tuple[tuple[str, Data], ...]:
+        """Each model drawn with its name; two that are called alike are numbered."""
+        if self.contrast is None:
+            return ((self.name, self),)
+        one, other = self.name, self.contrast.name
+        if one == other:
+            one, other = f"{one} (1)", f"{other} (2)"
+        return (one, self), (other, self.contrast.data)
 
     @property
     def n_layers(self) -> int:
@@ -158,6 +170,11 @@ class Data(ViewData):
             return None
         r, layer = divmod(self.layers_done - 1, self.n_layers)
         return r + 1, layer
+
+    def digest(self, weights: str) -> str | None:
+        """What identifies a set of weights by its values; None where they were not at hand."""
+        digest = self.digests.get(weights)
+        return None if digest is None or digest.endswith(weights) else digest
 
     def ran(self, node: Node, recurrence: int) -> bool:
         """Whether the copy of ``node`` at ``recurrence`` has run."""

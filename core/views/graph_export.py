@@ -2,7 +2,8 @@
 
 Of a looped model the loop and its unrolling, of a deep one the layers as they run, of two models
 both. A node's id is ``MODEL.GRAPH.NODE`` with the models counted from 1; each node says which model
-and which graph ("loop", "unrolled" or "deep") it is of, so that one can be picked out of the file.
+(``model``, ``model_index``, ``checkpoint_sha256``) and which graph ("loop", "unrolled" or "deep")
+it is of, so that one can be picked out of the file.
 """
 
 from __future__ import annotations
@@ -39,15 +40,14 @@ def export_graph(data: Data) -> nx.DiGraph:
     import networkx as nx
 
     whole = nx.DiGraph()
-    models = [(data.name, data)]
-    if data.contrast is not None:
-        models.append((data.contrast.name, data.contrast.data))
-    for i, (name, of) in enumerate(models, 1):
+    for i, (name, of) in enumerate(data.models, 1):
         for kind, graph in _graphs(of).items():
             prefix = f"{i}.{kind}."
             for node in nodes_of(graph):
                 values = {
                     "model": name,
+                    "model_index": i,
+                    "checkpoint_sha256": of.weights_hash or None,
                     "graph": kind,
                     "label": node.label,
                     "kind": node.kind,
@@ -56,7 +56,7 @@ def export_graph(data: Data) -> nx.DiGraph:
                     "recurrence": node.recurrence,
                     "depth": node.depth,
                     "weights": node.weights or None,
-                    "digest": of.digests.get(node.weights),
+                    "digest": of.digest(node.weights),
                     "parameters": node.parameters,
                     "flops": node.flops,
                     "shape": node.shape or None,

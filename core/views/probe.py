@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,9 @@ ACCURACY = Formula(
 )
 # Below this much accuracy lost a cut has taken nothing.
 NOTHING_LOST = 0.02
+# Colours of curves, by index, in an order in which neighbours are unlike each other; what is of
+# parameters, graph and trajectory has one of the first three.
+COLOURS = (0, 3, 2, 7, 4, 1, 6, 5)
 Picture = Literal["sizes", "displacement", "recovery"]
 Cut = Literal["early", "late", "both"]
 
@@ -114,8 +118,11 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
 def picture(found: Probe, which: Picture, cut: Cut = "both") -> Data:
     """One of the pictures of a probe; ``cut`` says which cuts the recovery is of."""
     recovery = which == "recovery"
+    marks: tuple[tuple[float, str], ...] = ()
     if recovery:
         curves, x_label, formula = _recovery(found, cut)
+        at = dict.fromkeys(_cut_at(found, cut))
+        marks = tuple((float(r), f"cut after {r}") for r in at)
     else:
         curves, x_label, formula = (_sizes if which == "sizes" else _displacement)(found)
     return Data(
@@ -128,6 +135,7 @@ def picture(found: Probe, which: Picture, cut: Cut = "both") -> Data:
         cursor="recurrence" if recovery else "",
         whole_x=recovery,
         log_x=not recovery,
+        marks=marks,
         found=found,
         picture=which,
     )
@@ -163,29 +171,53 @@ def _curve(outcomes: list[Outcome], xs: list[float], name: str, index: int) -> C
     lost = [o.lost for o in outcomes]
     y, low, high = (np.array([getattr(i, k) for i in lost]) for k in ("mean", "low", "high"))
     notes = tuple(o.condition.name for o in outcomes)
-    return Curve(name, np.array(xs), y, low, high, role="token", index=index, count=8, notes=notes)
+    colour, again = COLOURS[index % len(COLOURS)], index >= len(COLOURS)
+    return Curve(
+        name, np.array(xs), y, low, high, role="token", index=colour, count=8, notes=notes,
+        dashed=again,
+    )  # fmt: skip
+
+
+def _cut_at(found: Probe, cut: Cut) -> tuple[int, ...]:
+    return {"early": (found.mid,), "late": (found.late,), "both": (found.mid, found.late)}[cut]
+
+
+def _without_place(name: str, recurrence: int) -> str:
+    """The name of a cut among others that were all made after this recurrence."""
+    for words in (" put in after recurrence {}", " after recurrence {}", " at {}"):
+        name = re.sub(words.format(recurrence) + r"\b", "", name)
+    return name
 
 
 def _recovery(found: Probe, cut: Cut) -> tuple[tuple[Curve, ...], str, Formula]:
-    """Accuracy by recurrence after each cut that is made once, and of the uncut runs."""
+    """Accuracy by recurrence of the uncut runs, and of each that was cut once from there on.
+
+    Until it is cut a run is an uncut one: nothing is drawn, least of all where only some of the
+    prompts were cut, which are not as hard as all of them.
+    """
     r = np.arange(1.0, found.recurrences + 1)
     curves = [Curve("uncut", r, found.baseline.mean(1))]
-    at = {"early": (found.mid,), "late": (found.late,), "both": (found.mid, found.late)}[cut]
+    at = _cut_at(found, cut)
     shown = [o for o in found.outcomes if _is_shown(o) and o.condition.recurrence in at]
-    for i, o in enumerate(shown):
-        n = int(o.scored.sum())
-        # Of those prompts alone: before the cut the curve need not be that of all.
+    kinds: dict[str, int] = {}
+    for o in shown:
+        c, n = o.condition, int(o.scored.sum())
+        kind = _without_place(c.name, c.recurrence)
+        name = f"{kind}, after {c.recurrence}" if cut == "both" else kind
+        # One colour for a cut wherever it is made; the late one of two is dashed.
+        colour = COLOURS[kinds.setdefault(kind, len(kinds)) % len(COLOURS)]
+        late = cut == "both" and c.recurrence == found.late != found.mid
         some = f" ({n} of {found.n_prompts} prompts)" if n < found.n_prompts else ""
-        name = o.condition.name + some
-        curves.append(Curve(name, r, found.accuracy(o), role="token", index=i, count=len(shown)))
+        after = slice(c.recurrence - 1, None)
+        own = Curve(
+            name + some, r[after], found.accuracy(o)[after], role="token", index=colour, count=8,
+            dashed=late,
+        )  # fmt: skip
+        curves.append(own)
         if o.donor is not None:
-            curves.append(
-                Curve(
-                    f"{o.condition.name}: the other prompt's answers", r,
-                    np.asarray(o.donor.mean((0, 2))), role="token", index=i, count=len(shown),
-                    dotted=True,
-                )
-            )  # fmt: skip
+            answers = np.asarray(o.donor.mean((0, 2)))[after]
+            words = f"{name}: the other prompt's answers"
+            curves.append(replace(own, name=words, y=answers, dashed=False, dotted=True))
     if np.isfinite(found.chance):
         level = np.full(2, found.chance)
         ends = np.array([1.0, found.recurrences])

@@ -18,7 +18,7 @@ from loopscope.core.interventions.base import END
 from loopscope.core.interventions.layers import SkipLayer
 from loopscope.core.interventions.states import Zero
 from loopscope.core.selection import Selection
-from loopscope.core.views.graph import EXPORTS, Options, compute
+from loopscope.core.views.graph import EXPORTS, Options, compute, table
 from loopscope.core.views.graph_data import Data
 
 PROVENANCE = {"prompt": 'a "b"\n\\c <&> \x07', "seed": "3"}
@@ -130,6 +130,34 @@ def test_both_models_read_back_with_the_right_totals(read: str) -> None:
     }  # fmt: skip
     assert len([k for _, _, k in edges if k == "injection"]) == 1 + 6
     assert all(a.split(".")[:2] == b.split(".")[:2] for a, b, _ in edges)
+
+
+@pytest.mark.parametrize("read", ["graphml", "dot"])
+def test_every_node_says_which_of_two_models_it_is_of_though_they_are_called_alike(
+    read: str,
+) -> None:
+    one, other = run(LOOPED, 2, **{"block.0": "aa11"}), run(DEEP, 1)
+    one.info = replace(one.info, checkpoint="beside")
+    data = contrast(one, other)
+    if read == "graphml":
+        nodes, shape = dict(read_graphml(data).nodes(data=True)), "shape"
+    else:
+        nodes, shape = Dot(EXPORTS["dot"](data, {})).nodes, "sizes"
+    hashes = {"1": one.info.weights_hash, "2": other.info.weights_hash}
+    assert hashes["1"] != hashes["2"]
+    for name, values in nodes.items():
+        index = name.split(".")[0]
+        assert values["model"] == f"beside ({index})"
+        assert str(values["model_index"]) == index
+        assert values["checkpoint_sha256"] == hashes[index]
+        assert values[shape]
+        assert {"parameters", "flops"} <= set(values)
+    assert nodes["1.unrolled.block.0@2"]["digest"] == "aa11"
+    # Weights that were not at hand have no digest; their name is none.
+    assert "digest" not in nodes["1.unrolled.block.1@1"]
+    assert "digest" not in nodes["2.deep.block.0@1"]
+    models = [row[0] for row in table(data).rows]
+    assert set(models) == {"beside (1)", "beside (2)"}
 
 
 def test_graphml_carries_provenance_types_and_cuts() -> None:

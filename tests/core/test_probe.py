@@ -80,7 +80,7 @@ def test_a_skipped_layer_by_hand(loaded: Loaded, batch: Batch, found: Probe) -> 
         return before if layer == 1 and r <= 2 else x
 
     scores, states = by_hand(loaded, batch, skip)
-    cut = outcome(found, "layer 1 skipped in the first 2 of 8")
+    cut = outcome(found, "layer 1 skipped in the first 2 of 8 recurrences")
     np.testing.assert_allclose(cut.scores[0], scores)
     _, plain = by_hand(loaded, batch, lambda r, layer, before, x: x)
     moved = (states[0] - plain[0]).flatten(1).norm(dim=1) / plain[0].flatten(1).norm(dim=1)
@@ -237,3 +237,16 @@ def test_too_few_recurrences_are_refused_with_what_to_do(tmp_path: Path) -> None
             assert says in data.missing
     recording = Stepper(deep).begin(deep.tokenizer.encode("ab ba ? 1 : a b"))
     assert view.why_not(recording).startswith("A deep model runs once")
+
+
+def test_how_often_a_cut_is_made_is_said_in_words() -> None:
+    arch = load("bundled:looped", "cpu").architecture
+    names = [c.name for c in conditions(arch, plan_for(20)) if c.group == "layer 0 skipped"]
+    assert names == [
+        "layer 0 skipped in the first recurrence",
+        "layer 0 skipped in the first 2 of 20 recurrences",
+        "layer 0 skipped in the first 4 of 20 recurrences",
+        "layer 0 skipped in the first 8 of 20 recurrences",
+        "layer 0 skipped in the first 16 of 20 recurrences",
+        "layer 0 skipped always",
+    ]

@@ -62,7 +62,7 @@ def test_every_cut_is_on_the_axis_of_displacement() -> None:
     data = picture(FOUND, "displacement")
     assert sum(len(c.x) for c in data.curves) == len(FOUND.outcomes)
     assert {(c.name, c.index) for c in data.curves} == {
-        ("parameters", 0), ("graph", 1), ("trajectory", 2),
+        ("parameters", 0), ("graph", 3), ("trajectory", 2),
     }  # fmt: skip
 
 
@@ -73,9 +73,50 @@ def test_recovery_holds_what_is_cut_once_and_the_donor() -> None:
     assert not any(name.startswith("weights") for name in names)  # lasting
     donor = next(c for c in data.curves if c.name.endswith("the other prompt's answers"))
     assert donor.dotted
-    assert donor.y.tolist() == [0.25] * 8
+    assert donor.y.tolist() == [0.25] * 4
     assert data.curves[-1].name == "guessing"
     assert data.cursor == "recurrence"
+
+
+def test_recovery_is_drawn_from_the_cut_on() -> None:
+    """Before it the runs are uncut ones, and those of some of the prompts another selection."""
+    for cut, at in (("early", [2]), ("late", [5]), ("both", [2, 5])):
+        data = picture(FOUND, "recovery", cut)
+        assert data.curves[0].x.tolist() == list(range(1, 9))
+        begins = [int(c.x[0]) for c in data.curves if c.role == "token"]
+        assert set(begins) == set(at)
+        assert all(c.x[-1] == 8 and len(c.x) == len(c.y) for c in data.curves[:-1])
+        assert data.marks == tuple((float(r), f"cut after {r}") for r in at)
+    # A place that all share is not said of each.
+    assert [c.name for c in picture(FOUND, "recovery", "early").curves] == [
+        "uncut", "back edge cut, nan", "guessing",
+    ]  # fmt: skip
+    assert picture(FOUND, "recovery", "both").curves[1].name == "back edge cut, nan, after 2"
+
+
+def test_curves_of_one_picture_look_unlike() -> None:
+    cuts = tuple(
+        outcome("trajectory", f"{what} put in after recurrence {r}", math.nan, 0.1, 1.0, r)
+        for r in (2, 5)
+        for what in ("a", "b", "c", "d", "e", "f", "g", "h")
+    )
+    sizes = tuple(
+        outcome("graph", f"layer {i} skipped", size, 0.1, 1.0, 1, lasting=True)
+        for i in range(12)
+        for size in (0.1, 0.2)
+    )
+    found = Probe(
+        "m", "0" * 64, "hops", 6, 8, 2, 5, 0.2, np.ones((8, 5)), np.ones((16, 5)), cuts + sizes
+    )
+    for which, cut, n in (
+        ("sizes", "early", 12),
+        ("recovery", "early", 8),
+        ("recovery", "both", 16),
+    ):
+        curves = [c for c in picture(found, which, cut).curves if c.role == "token"]
+        assert len({(c.index, c.line) for c in curves}) == len(curves) == n
+    # The two blues are the first and the second colour of the palette.
+    assert {c.index for c in picture(FOUND, "displacement").curves}.isdisjoint({1})
 
 
 def test_a_curve_over_some_of_the_prompts_says_so() -> None:

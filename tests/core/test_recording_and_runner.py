@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,25 @@ def test_calls_run_between_layers_and_their_errors_belong_to_the_caller(runner: 
         failing.result(10)
     wait(lambda: runner.recording.n_recurrences > 5)
     runner.stop()
+
+
+def test_a_call_is_answered_though_a_run_and_a_checkpoint_are_asked_for_with_it(
+    runner: Runner, tmp_path: Path
+) -> None:
+    begin(runner)
+    other = str(tiny_checkpoint(tmp_path / "other"))
+
+    def ask(loaded: object, stepper: object) -> tuple[Future[str], ...]:
+        # On the worker itself, so that it finds all of it waiting at once.
+        runner.begin(RunRequest(PROMPT, seed=3))
+        first = runner.call(lambda *_: "after the run")
+        runner.open(other, "cpu")
+        return first, runner.call(lambda *_: "after the checkpoint")
+
+    first, second = runner.call(ask).result(timeout=20)
+    assert first.result(timeout=20) == "after the run"
+    assert second.result(timeout=20) == "after the checkpoint"
+    wait(lambda: runner.idle)
 
 
 def test_closing_in_mid_run_joins_the_thread(runner: Runner) -> None:

@@ -101,7 +101,7 @@ def test_the_picture_is_chosen_beside_the_button(frame: PanelFrame) -> None:
     choose(frame, "picture", "recovery")
     assert names(frame) == ["uncut", "back edge cut after 2, nan", "guessing"]
     choose(frame, "cut", "late")
-    assert names(frame) == ["uncut", "a random state at 5, nan", "guessing"]
+    assert names(frame) == ["uncut", "a random state, nan", "guessing"]
     choose(frame, "cut", "both")
     assert len(names(frame)) == 4
     choose(frame, "picture", "sizes")
@@ -112,10 +112,10 @@ def test_a_click_on_a_recovery_moves_the_cursor(frame: PanelFrame, qtbot: QtBot)
     choose(frame, "picture", "recovery")
     view = frame.view
     c = view.data.curves[1]
-    at = view.plot.pixel_of(c.x[4], c.y[4]).toPoint()
+    at = view.plot.pixel_of(c.x[3], c.y[3]).toPoint()
     with qtbot.waitSignal(view.select_requested) as got:
         qtbot.mouseClick(view.plot.viewport(), LEFT, pos=at)
-    assert got.args[0] == {"recurrence": 5}
+    assert got.args[0] == {"recurrence": 5}  # the first is that of the cut, 2
 
 
 def test_pointing_names_the_cut_and_its_interval(frame: PanelFrame) -> None:
@@ -140,3 +140,28 @@ def test_a_low_panel_gives_its_height_to_the_curves(frame: PanelFrame, qtbot: Qt
     QApplication.processEvents()
     assert frame.view.legend.height() < tall
     assert frame.view.legend.most_rows == 1
+
+
+def test_the_legend_names_every_curve_and_the_axis_keeps_its_name(
+    frame: PanelFrame, qtbot: QtBot
+) -> None:
+    cuts = tuple(
+        outcome("graph", f"layer {i} of the recurrent block skipped", size, 0.1, 1.0, 1)
+        for i in range(14)
+        for size in (0.1, 0.2)
+    )
+    found = Probe(
+        "m", "0" * 64, "hops", 6, 8, 2, 5, 0.2, np.ones((8, 5)), np.ones((16, 5)), cuts
+    )  # fmt: skip
+    view = frame.view
+    view.show_data(picture(found, "sizes"))
+    legend = view.legend
+    qtbot.waitUntil(lambda: 60 < legend.height() == legend.sizeHint().height(), timeout=3000)
+    placed, more = view.legend.placed()
+    assert (len(placed), more) == (14, 0)
+    assert view.plot.height() > view.height() / 2
+    axis = view.plot.getPlotItem().getAxis("left")
+    assert axis.labelText == "accuracy lost [share of answers]"
+    frame.resize(640, 340)
+    qtbot.waitUntil(lambda: "[" not in axis.labelText, timeout=3000)
+    assert axis.labelText == "accuracy lost"

@@ -18,9 +18,13 @@ from loopscope.widgets.palette import LIGHT, OKABE_ITO, RECURRENCE_MAP, token_co
 # Recurrences that are named one by one; more of them get a scale.
 MOST_NAMED = 6
 # Entries that a legend above the plot has room for.
-MOST_ENTRIES = 12
+MOST_ENTRIES = 16
+# Characters of a legend that fit into one column of a page.
+NARROW = 72
 # Characters of the vertical axis' label that fit beside a plot of one column.
 LABEL_WIDTH = 34
+# Curves with bands up to which these are drawn in full.
+FEW_BANDS = 3
 
 
 def draw_curves(data: Curves, figure: Figure, page: Page) -> None:
@@ -34,9 +38,13 @@ def draw_curves(data: Curves, figure: Figure, page: Page) -> None:
     draw_on(ax, data)
     entries = _entries(ax)
     if entries:
-        rows = -(-len(entries) // 3)
+        # As many columns as the longest name leaves room for.
+        room = NARROW if page.preset == "one column" else 2 * NARROW
+        columns = max(1, min(3, room // (max(len(name) for _, name in entries) + 6)))
+        columns = min(columns, len(entries))
+        rows = -(-len(entries) // columns)
         figure.legend(
-            *zip(*entries, strict=True), loc="outside upper left", ncols=min(3, len(entries)),
+            *zip(*entries, strict=True), loc="outside upper left", ncols=columns,
             frameon=False, alignment="left", borderaxespad=0.2,
         )  # fmt: skip
         figure.set_figheight(figure.get_figheight() + 0.11 * rows)
@@ -51,9 +59,12 @@ def draw_on(ax: Axes, data: Curves) -> None:
     recurrences = [c for c in data.curves if c.role == "recurrence"]
     scale = len(recurrences) > MOST_NAMED
     named: set[str] = set()
+    # Several bands over each other would hide the curves.
+    banded = sum(c.low is not None for c in data.curves)
+    alpha = 0.18 if banded <= FEW_BANDS else 0.08
     for c in data.curves:
         label = "" if scale and c.role == "recurrence" else c.name
-        _draw(ax, c, data.log_y, "_nolegend_" if label in named or not label else label)
+        _draw(ax, c, data.log_y, "_nolegend_" if label in named or not label else label, alpha)
         named.add(label)
     for at, name in data.marks:
         ax.axvline(at, color=LIGHT.muted, ls=":", lw=0.8)
@@ -77,7 +88,7 @@ def draw_on(ax: Axes, data: Curves) -> None:
         bar.outline.set_visible(False)
 
 
-def _draw(ax: Axes, c: Curve, log: bool, label: str) -> None:
+def _draw(ax: Axes, c: Curve, log: bool, label: str, alpha: float) -> None:
     y = np.where(c.y > 0, c.y, np.nan) if log else c.y
     colour = paper_colour(c)
     faint = c.role == "token" and c.count > len(OKABE_ITO)
@@ -88,7 +99,7 @@ def _draw(ax: Axes, c: Curve, log: bool, label: str) -> None:
         ms=9 if len(c.x) == 1 else 3,
     )  # fmt: skip
     if c.low is not None and c.high is not None:
-        ax.fill_between(c.x, c.low, c.high, color=colour, alpha=0.18, lw=0)
+        ax.fill_between(c.x, c.low, c.high, color=colour, alpha=alpha, lw=0)
 
 
 def paper_colour(c: Curve) -> str | tuple[float, float, float, float]:

@@ -32,6 +32,7 @@ class ExportItem:
     """One view to export: how it is drawn, its numbers and its data.
 
     exports : by suffix, how it is written in formats of its own, ``(data, provenance) -> str``.
+    provenance : of this view alone, where it is not that of all that is exported.
     """
 
     key: str
@@ -40,6 +41,7 @@ class ExportItem:
     table: Callable[[Any], Table]
     data: Any
     exports: dict[str, Callable[[Any, dict[str, str]], str]] = field(default_factory=dict)
+    provenance: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +171,9 @@ def export_all(
         if cancelled():
             return ExportReport(tuple(written), tuple(failures), cancelled=True)
         progress(i, len(jobs), path.name)
+        own = provenance if item.provenance is None else item.provenance
         try:
-            written.append(export(item, path, page=page, dpi=dpi, provenance=provenance))
+            written.append(export(item, path, page=page, dpi=dpi, provenance=own))
         except ExportError as error:
             failures.append(str(error))
     progress(len(jobs), len(jobs), "")

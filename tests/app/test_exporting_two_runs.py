@@ -1,0 +1,148 @@
+"""What the window exports while a second run stands beside: what is drawn, with both named."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import networkx as nx
+import pytest
+from PIL import Image
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from loopscope.app.bench import Bench
+from loopscope.app.exporting import Exporter
+from loopscope.app.settings import Settings
+from loopscope.app.window import Window
+from loopscope.core.interventions.base import END
+from loopscope.core.interventions.states import Noise
+from loopscope.widgets.palette import LIGHT
+
+PROMPT = "ab bc ca ? 2 : a b c"
+CUT = Noise(recurrence=2, last=2, layer=END, size=0.5)
+
+
+@pytest.fixture
+def window(qtbot: QtBot):
+    window = Window(Bench(), Settings(), LIGHT, remember=False)
+    window.resize(1200, 800)
+    window.show()
+    window.open_checkpoint("bundled:looped", prompt=PROMPT, recurrences=5, device="cpu")
+    settle(qtbot, window, 5)
+    yield window
+    window.close()
+    window.deleteLater()
+    QApplication.processEvents()
+
+
+def settle(qtbot: QtBot, window: Window, recurrences: int) -> None:
+    def done() -> bool:
+        recording = window.bench.recording
+        return (
+            recording is not None
+            and recording.n_recurrences >= recurrences
+            and window.bench.settled_down
+        )
+
+    qtbot.waitUntil(done, timeout=60_000)
+
+
+def branched(qtbot: QtBot, window: Window) -> None:
+    before = window.bench.recording
+    window.bench.runs.branch((CUT,))
+    qtbot.waitUntil(lambda: window.bench.recording is not before, timeout=20_000)
+    settle(qtbot, window, 5)
+
+
+def export(qtbot: QtBot, window: Window, key: str | None, folder: Path, *formats: str) -> str:
+    window.settings.export = {"formats": list(formats), "folder": str(folder), "dpi": 72}
+    exporter: Exporter = window.exporter
+    dialog = exporter.ask(key)
+    assert dialog is not None
+    said = dialog.beside.text()
+    assert dialog.beside.isVisible() == bool(said)
+    qtbot.mouseClick(dialog.export_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dialog.export_button.isEnabled(), timeout=60_000)
+    said += "|" + dialog.note.text()
+    dialog.close()
+    return said
+
+
+def read(path: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
+    lines = path.read_text().splitlines()
+    head = dict(line[2:].split(": ", 1) for line in lines if line.startswith("# "))
+    return head, list(csv.DictReader(line for line in lines if not line.startswith("# ")))
+
+
+def test_both_runs_on_one_pair_of_axes_are_exported(window, qtbot: QtBot, tmp_path: Path) -> None:
+    branched(qtbot, window)
+    said = export(qtbot, window, "depth", tmp_path, "csv", "png", "svg")
+    assert "draws both runs" in said
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["depth.csv", "depth.png", "depth.svg"]
+    head, rows = read(tmp_path / "depth.csv")
+    curves = {row["curve"] for row in rows}
+    assert {"layer 0", "run 1: layer 0"} <= curves
+    assert head["drawn"] == "both runs"
+    assert json.loads(head["interventions"])[0]["kind"] == "noise"
+    assert json.loads(head["beside interventions"]) == []
+    for key in ("checkpoint", "prompt", "seed", "recurrence"):
+        assert head[f"beside {key}"] == head[key]
+    assert head["run beside"] == "run 1, by effective depth"
+    with Image.open(tmp_path / "depth.png") as picture:
+        described = picture.info["Description"]
+    assert "beside checkpoint: bundled:looped" in described
+    assert "beside prompt" in (tmp_path / "depth.svg").read_text()
+
+
+def test_a_view_that_is_drawn_twice_is_exported_twice(window, qtbot, tmp_path: Path) -> None:
+    branched(qtbot, window)
+    said = export(qtbot, window, "distance", tmp_path, "csv", "pdf")
+    assert "distance-beside.*" in said
+    names = ["distance-beside.csv", "distance-beside.pdf", "distance.csv", "distance.pdf"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    head, rows = read(tmp_path / "distance.csv")
+    there, other = read(tmp_path / "distance-beside.csv")
+    assert rows != other
+    assert (head["drawn"], there["drawn"]) == ("the run shown", "the run beside")
+    assert json.loads(head["interventions"])
+    assert head["interventions"] == there["shown interventions"]
+    assert json.loads(there["interventions"]) == json.loads(head["beside interventions"]) == []
+    assert there["view"] == "Distance to the end, run 1"
+    # Alone again, there is nothing beside to write.
+    window.bench.runs.put_beside(None)
+    alone = tmp_path / "alone"
+    assert export(qtbot, window, "distance", alone, "csv").startswith("|Wrote distance.csv")
+    assert [p.name for p in alone.iterdir()] == ["distance.csv"]
+    head, again = read(alone / "distance.csv")
+    assert again == rows
+    assert not any("beside" in key for key in head)
+
+
+def test_all_views_of_two_models(window, qtbot: QtBot, tmp_path: Path) -> None:
+    window.tree.do_deep_beside()
+    qtbot.waitUntil(lambda: window.bench.runs.companion is not None, timeout=60_000)
+    settle(qtbot, window, 5)
+    said = export(qtbot, window, None, tmp_path, "csv", "png", "graphml", "dot")
+    assert "“Computation graph” and “Measures over depth” draw both runs" in said
+    assert "NAME-beside.*" in said
+    assert "called NAME-beside are of the run beside" in said
+    names = {p.name for p in tmp_path.iterdir()}
+    for key in ("readout", "settling", "state_space", "heads", "pattern", "similarity"):
+        assert {f"{key}.csv", f"{key}-beside.csv", f"{key}-beside.png"} <= names
+        head, _ = read(tmp_path / f"{key}-beside.csv")
+        assert (head["checkpoint"], head["shown checkpoint"]) == ("bundled:deep", "bundled:looped")
+    assert not {"graph-beside.csv", "depth-beside.csv", "quality-beside.csv"} & names
+    head, rows = read(tmp_path / "graph.csv")
+    assert {row["model"] for row in rows} == {"bundled:looped", "bundled:deep"}
+    assert head["weights sha256"] != head["beside weights sha256"]
+    graph = nx.read_graphml(tmp_path / "graph.graphml")
+    assert graph.graph["beside checkpoint"] == "bundled:deep"
+    assert graph.graph["beside prompt"] == PROMPT
+    of = {v["model"]: v["checkpoint_sha256"] for _, v in graph.nodes(data=True)}
+    shas = (head["weights sha256"], head["beside weights sha256"])
+    assert of == dict(zip(("bundled:looped", "bundled:deep"), shas, strict=True))
+    assert all(v["digest"] for _, v in graph.nodes(data=True) if v.get("weights"))
+    assert "// beside checkpoint: bundled:deep" in (tmp_path / "graph.dot").read_text()

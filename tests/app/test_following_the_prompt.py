@@ -1,0 +1,166 @@
+"""What stands beside when another prompt, seed or start is begun: never a run of another prompt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models import tiny_checkpoint
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from loopscope.app.bench import Bench
+from loopscope.app.runs import begun_as
+from loopscope.app.settings import Settings
+from loopscope.app.window import Window
+from loopscope.core.interventions.base import END
+from loopscope.core.interventions.states import Noise
+from loopscope.core.training import twin_architecture
+from loopscope.widgets.palette import LIGHT
+
+PROMPT = "ab bc cd de ea ? 3 : a b c d e"
+OTHER = "xy yz zx xw ? 1 : z x y"
+CUT = Noise(recurrence=2, last=2, layer=END, size=0.5)
+
+
+@pytest.fixture
+def window(qtbot: QtBot):
+    window = Window(Bench(), Settings(), LIGHT, remember=False)
+    window.resize(1200, 800)
+    window.show()
+    window.open_checkpoint("bundled:looped", prompt=PROMPT, recurrences=4, device="cpu")
+    settle(qtbot, window)
+    yield window
+    window.close()
+    window.deleteLater()
+    QApplication.processEvents()
+
+
+def settle(qtbot: QtBot, window: Window) -> None:
+    bench = window.bench
+    qtbot.waitUntil(lambda: bench.recording is not None and bench.settled_down, timeout=60_000)
+
+
+def begin(qtbot: QtBot, window: Window, **changes: object) -> None:
+    before = window.bench.recording
+    window.bench.restart(**changes)
+    qtbot.waitUntil(lambda: window.bench.recording is not before, timeout=20_000)
+    # Not even for a moment do two prompts stand side by side.
+    companion, beside = window.bench.runs.companion, window.bench.beside
+    assert companion is None or begun_as(companion.stepper) == begun_as(window.bench.runner.stepper)
+    assert beside is None or beside.recording is companion.stepper.recording
+    settle(qtbot, window)
+
+
+def test_another_model_beside_is_run_again_on_what_is_begun(window, qtbot: QtBot) -> None:
+    runs = window.bench.runs
+    window.tree.open_beside("bundled:looped")  # of the same checkpoint: a start means something
+    qtbot.waitUntil(lambda: runs.companion is not None, timeout=30_000)
+    settle(qtbot, window)
+    model = runs.companion.stepper.loaded
+    assert model is not window.bench.runner.loaded
+    old = runs.companion.stepper.recording
+    for changes in ({"prompt": OTHER}, {"start": "random", "seed": 5, "start_scale": 2.0}):
+        begin(qtbot, window, **changes)
+        assert runs.companion is not None
+        here, there = window.bench.recording, runs.companion.stepper.recording
+        assert runs.companion.stepper.loaded is model
+        assert (there.info.prompt, there.info.seed) == (here.info.prompt, here.info.seed)
+        assert (there.info.start, there.info.start_scale) == (
+            here.info.start,
+            here.info.start_scale,
+        )
+        np.testing.assert_array_equal(there.states, here.states)
+        assert window.bench.beside.recording is there
+    window.tree.do_undo()
+    window.tree.do_undo()
+    settle(qtbot, window)
+    assert window.bench.recording.info.prompt == PROMPT
+    np.testing.assert_array_equal(runs.companion.stepper.recording.states, old.states)
+    window.tree.do_alone()
+    begin(qtbot, window, prompt=OTHER)
+    assert runs.companion is None  # taken away for good
+    assert window.beside_words.text() == ""
+
+
+def test_a_prompt_that_the_other_model_cannot_read_takes_it_away_and_says_so(
+    window, qtbot: QtBot, tmp_path: Path
+) -> None:
+    runs, said = window.bench.runs, []
+    window.bench.message.connect(said.append)
+    deep = replace(
+        twin_architecture("deep", 6, d_model=16), max_positions=window.bench.recording.n_tokens
+    )
+    window.tree.open_beside(str(tiny_checkpoint(tmp_path / "short", deep)))
+    qtbot.waitUntil(lambda: runs.companion is not None, timeout=30_000)
+    settle(qtbot, window)
+    begin(qtbot, window, prompt=PROMPT.replace("ea", "ea ad be"))
+    assert runs.companion is None
+    assert window.bench.slots["readout"].other is None
+    assert "positions" in runs.model.why_not
+    assert window.beside_words.text() == "short cannot run this prompt"
+    assert window.beside_words.toolTip() == runs.model.why_not
+    assert "short does not stand beside" in window.tree.title_bar.statement.whole()
+    assert any("short does not stand beside" in text for text in said)
+    window.tree.do_undo()  # brings both back
+    settle(qtbot, window)
+    assert window.bench.recording.info.prompt == PROMPT
+    assert runs.companion.stepper.recording.info.prompt == PROMPT
+    assert window.beside_words.text() == "○ beside: short"
+
+
+def test_a_model_that_is_opened_beside_is_run_on_the_prompt_that_is_shown_by_then(
+    window, qtbot: QtBot
+) -> None:
+    window.tree.do_deep_beside()
+    window.bench.restart(prompt=OTHER)  # while it is being loaded
+    runs = window.bench.runs
+    qtbot.waitUntil(lambda: window.bench.recording.info.prompt == OTHER, timeout=30_000)
+    qtbot.waitUntil(lambda: runs.companion is not None, timeout=30_000)
+    settle(qtbot, window)
+    assert runs.companion.stepper.recording.info.prompt == OTHER
+
+
+def test_a_branch_of_the_old_prompt_goes_and_undo_brings_both_back(window, qtbot: QtBot) -> None:
+    runs, said = window.bench.runs, []
+    window.bench.message.connect(said.append)
+    before = window.bench.recording
+    runs.branch((CUT,))
+    qtbot.waitUntil(lambda: window.bench.recording is not before, timeout=20_000)
+    settle(qtbot, window)
+    branch, parent = runs.current, runs.companion.run
+    for changes in ({"prompt": OTHER}, {"start": "random"}, {"start": "random", "seed": 3}):
+        runs.show(branch)
+        runs.put_beside(parent)
+        begin(qtbot, window, **changes)
+        assert runs.companion is None
+        assert f"{runs.current.name} is shown alone: run 1, which stood beside" in said[-1]
+        window.tree.do_undo()
+        settle(qtbot, window)
+        assert (runs.current, runs.companion.run) == (branch, parent)
+        assert window.bench.beside.recording is parent.stepper.recording
+        window.tree.do_redo()
+        settle(qtbot, window)
+        assert runs.companion is None
+    # Shown from the list, the branch comes without a run of another prompt as well.
+    assert window.bench.recording.info.seed == 3
+    runs.show(branch)
+    runs.put_beside(parent)
+    runs.show(next(r for r in runs.tree if r.stepper.recording.info.prompt == OTHER))
+    assert runs.companion is None
+
+
+def test_a_run_of_another_prompt_that_was_put_beside_stays(window, qtbot: QtBot) -> None:
+    runs = window.bench.runs
+    first = runs.current
+    begin(qtbot, window, prompt=OTHER)
+    runs.put_beside(first)
+    window.bench.restart(seed=4)
+    qtbot.waitUntil(lambda: window.bench.recording.info.seed == 4, timeout=20_000)
+    settle(qtbot, window)
+    assert runs.companion.run is first
+    window.bench.restart()  # the same again
+    qtbot.waitUntil(lambda: runs.current.name == "run 4", timeout=20_000)
+    assert runs.companion.run is first
