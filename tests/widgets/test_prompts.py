@@ -64,7 +64,7 @@ def test_a_click_on_a_prompt_runs_it_as_it_was_measured(view, qtbot) -> None:
         qtbot.mouseClick(view.prompt_list.viewport(), Left, pos=spot)
     assert got.args[0] == {
         "prompt": "prompt number 4\nline two", "seed": 3, "start": "default", "start_scale": 1.0,
-        "recurrences": R,
+        "recurrences": R, "interventions": (),
     }  # fmt: skip
 
 
