@@ -211,11 +211,16 @@ def test_ctrl_c_is_130(tmp_path: Path, folder: Path) -> None:
         [sys.executable, "-m", "loopscope.app", "trace", str(folder), "--prompt", PROMPT,
          "--recurrences", "90000", "-o", "t.npz"],
         cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True,
+        # What runs in the background of a shell ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    _wait_for_torch(process)
-    time.sleep(3)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _wait_for_torch(process)
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert not (tmp_path / "t.npz").exists()
