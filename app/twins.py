@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from loopscope.core.checkpoint import bundled_names
 from loopscope.core.inspection import count, size
 from loopscope.core.loading import load
-from loopscope.core.small_models import folder_of
+from loopscope.core.small_models import folder_of, learnt_at
 from loopscope.core.twin_results import (
     FAR,
     KINDS,
@@ -61,7 +62,7 @@ def evaluate_all(
         if ships:
             shipped[kind] = result
         else:
-            small[kind].append(result)
+            small[kind].append(replace(result, learnt_at=learnt_at(model, seed, root)))
     return shipped, small
 
 
@@ -85,7 +86,6 @@ def write_page(
 
 def page_text(shipped: dict[Kind, TwinResult], small: dict[Kind, list[TwinResult]]) -> str:
     """The page: what was asked, what was found, and over how many seeds."""
-    n_seeds = max((len(results) for results in small.values()), default=0)
     lines = [
         "# Looped, deep and shallow",
         "",
@@ -117,7 +117,7 @@ def page_text(shipped: dict[Kind, TwinResult], small: dict[Kind, list[TwinResult
         "",
         *_table([result for kind in KINDS for result in small.get(kind, ())]),
         "",
-        *_seed_words(small, n_seeds),
+        *_seed_words(small),
         "## Limits",
         "",
         "One synthetic task at two sizes. The training target is an anytime one (after pass r, the "
@@ -179,7 +179,7 @@ def _verdict_words(v: Verdict) -> str:
     return f"{near}; {far} ({100 * (v.looped - v.shallow):.1f} points)."
 
 
-def _seed_words(small: dict[Kind, list[TwinResult]], n_seeds: int) -> list[str]:
+def _seed_words(small: dict[Kind, list[TwinResult]]) -> list[str]:
     seeds = sorted({r.seed for results in small.values() for r in results})
     found = []
     for seed in seeds:
@@ -189,6 +189,30 @@ def _seed_words(small: dict[Kind, list[TwinResult]], n_seeds: int) -> list[str]:
     if not found:
         return ["Not all three are there for any seed.", ""]
     lines = [f"- seed {seed}: {_verdict_words(v)}" for seed, v in found]
-    held = sum(v.holds for _, v in found)
+    held, near = (sum(getattr(v, part) for _, v in found) for part in ("holds", "near"))
     lines += ["", f"**Holds in {held} of {len(found)} seeds.**", ""]
+    if held < len(found):
+        lines += [_why_not(small, len(found), near), ""]
     return lines
+
+
+def _why_not(small: dict[Kind, list[TwinResult]], n: int, near: int) -> str:
+    """Say which half of the claim failed, and what the trainings and depths say of it."""
+    first = small["shallow"][0]
+    learnt = "; ".join(
+        f"{NAMES[kind]} "
+        + ", ".join(
+            "not before the finishing phase" if r.learnt_at is None else f"{r.learnt_at:,}"
+            for r in small[kind]
+        )
+        for kind in KINDS
+    )
+    return (
+        f"The first half, looped as good as deep, holds in {near} of {n} seeds. Where the second "
+        f"does not, the shallow model is too good for the task: its {first.effective_depth} layers "
+        f"(prelude, block and coda each have weights of their own) are enough for {HOPS} hops over "
+        f"{N_LETTERS} letters, given time. Training step at which every hop count was learnt, by "
+        f"seed: {learnt}. So at this size the task does not separate them, and the claim that a "
+        "shallow model of the same parameters cannot do it rests on the bundled three, with more "
+        "hops and more letters and one seed."
+    )

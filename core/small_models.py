@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from loopscope.core.architecture import Architecture
 from loopscope.core.native_folder import save_native
-from loopscope.core.training import Progress, Training, TrainingPlan
+from loopscope.core.training import STATE_FILE, Progress, Training, TrainingPlan
 
 SEEDS = (0, 1, 2)
 # A finished training leaves its checkpoint; this file of it says so.
@@ -66,3 +68,16 @@ def train(
         raise
     save_native(folder, training.model)
     return folder
+
+
+def learnt_at(model: SmallModel, seed: int, root: Path) -> int | None:
+    """Step at which every hop count was learnt and the finishing phase began early.
+
+    None where the phase began because its time had come, or where no training state was kept.
+    """
+    file = folder_of(model, seed, root) / STATE_FILE
+    if not file.exists():
+        return None
+    since = float(torch.load(file, map_location="cpu", weights_only=False)["finishing_since"])
+    due = (1 - model.plan.finishing_share) * model.plan.steps
+    return round(since) if since < due else None

@@ -38,6 +38,8 @@ class TwinResult:
     parameters, effective_depth : of the model, and of what runs.
     flops : per token and readout, `Architecture.flops_per_token`.
     weights_bytes : float32.  states_bytes : of a recording of states and patterns of one prompt.
+    learnt_at : training step at which every hop count was learnt; None for not before the
+        finishing phase, or not known.
     """
 
     kind: Kind
@@ -49,6 +51,7 @@ class TwinResult:
     flops: int
     weights_bytes: int
     states_bytes: int
+    learnt_at: int | None = None
 
     def at(self, hops: int) -> Accuracy:
         """Accuracy on one hop count; raises KeyError when it was not measured."""

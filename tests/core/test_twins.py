@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from models import tiny_checkpoint
 
 from loopscope.app.twins import evaluate_all, page_text, write_page
 from loopscope.core.evaluation import evaluate_hops
 from loopscope.core.loading import load
-from loopscope.core.small_models import folder_of, train
-from loopscope.core.training import twin_architecture
+from loopscope.core.small_models import folder_of, learnt_at, train
+from loopscope.core.training import STATE_FILE, twin_architecture
 from loopscope.core.twin_results import KINDS, Accuracy, Kind, TwinResult, verdict
 from loopscope.core.twin_study import twin_result
 from loopscope.core.twins import TWINS
@@ -60,6 +62,7 @@ def test_a_result_is_the_evaluation_and_the_sizes_of_what_was_evaluated(tmp_path
 
 def test_the_page_says_what_the_numbers_say(tmp_path: Path) -> None:
     small = {kind: [replace(GOOD[kind], seed=s) for s in (0, 1, 2)] for kind in KINDS}
+    small["deep"] = [replace(r, learnt_at=900) for r in small["deep"]]
     small["shallow"][1] = made("shallow", [1.0, 0.9, 0.9], seed=1)
     page = write_page(GOOD, small, tmp_path).read_text()
     assert "at worst 2.0 points below the deep one; on 2 hops" in page
@@ -67,6 +70,8 @@ def test_the_page_says_what_the_numbers_say(tmp_path: Path) -> None:
     assert "**Holds here.**" in page
     assert "**Holds in 2 of 3 seeds.**" in page
     assert "| shallow, one pass | 1 | 6 |" in page
+    assert "looped as good as deep, holds in 3 of 3 seeds" in page
+    assert "deep, as many layers 900, 900, 900; shallow, one pass not before" in page
     assert (tmp_path / "images" / "twins-accuracy.png").stat().st_size > 5000
     assert len(json.loads((tmp_path / "results.json").read_text())) == 12
     failed = GOOD | {"shallow": made("shallow", [1.0, 0.9, 0.9])}
@@ -99,3 +104,14 @@ def test_everything_that_is_there_is_evaluated(tmp_path: Path) -> None:
     assert small["deep"][0].effective_depth == small["looped"][0].effective_depth
     assert folder_of(TWINS[0], 0, tmp_path).exists()
     assert said[-1] == "evaluating shallow"
+
+
+def test_when_a_model_learnt_is_read_from_its_training(tmp_path: Path) -> None:
+    looped = TWINS[0]
+    assert learnt_at(looped, 0, tmp_path) is None
+    folder = folder_of(looped, 0, tmp_path)
+    folder.mkdir(parents=True)
+    due = (1 - looped.plan.finishing_share) * looped.plan.steps
+    for since, expected in ((1234.0, 1234), (due, None), (math.nan, None)):
+        torch.save({"finishing_since": since}, folder / STATE_FILE)
+        assert learnt_at(looped, 0, tmp_path) == expected
