@@ -175,6 +175,7 @@ class Bench(QObject):
         self.analysis.findings += 1
         if self._recording is not None:
             self._recording.shared.prompts = prompts
+        self.progressed.emit()  # what waited for prompts can be measured now
 
     def wait(self, future: Future[Any], done: Callable[[Future[Any]], None]) -> None:
         """Call ``done(future)`` in a frame after it is finished."""
