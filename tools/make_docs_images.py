@@ -128,16 +128,22 @@ def shoot_contrast(name: str) -> None:
     window.close()
 
 
-def shoot_correspondence(name: str, **settings: object) -> None:
-    """Save the correspondence of the bundled model and its deep twin."""
+def choose(window: Window, key: str, **settings: object) -> None:
+    """Set some options of a view, its controls included."""
     from dataclasses import replace
 
+    options = replace(window.bench.slots[key].options, **settings)
+    window.bench.set_options(key, options)
+    window.frames[key].set_options(options)
+    wait(window)
+
+
+def shoot_correspondence(name: str, **settings: object) -> None:
+    """Save the correspondence of the bundled model and its deep twin."""
     window = opened(6, SIZE)
     deep_beside(window)
     window.maximise("correspondence")
-    bench = window.bench
-    bench.set_options("correspondence", replace(bench.slots["correspondence"].options, **settings))
-    wait(window)
+    choose(window, "correspondence", **settings)
     measured(window, "correspondence")
     save(window, name)
     window.close()
@@ -145,15 +151,12 @@ def shoot_correspondence(name: str, **settings: object) -> None:
 
 def shoot_probe(name: str) -> None:
     """Save the probe as it opens: what is lost, and (NAME-recovery) what comes back."""
-    from dataclasses import replace
-
     window = opened(20, SIZE)
     window.maximise("probe")
     wait(window)
     measured(window, "probe")
-    bench = window.bench
     for picture in ("sizes", "recovery"):
-        bench.set_options("probe", replace(bench.slots["probe"].options, picture=picture))
+        choose(window, "probe", picture=picture)
         save(window, name if picture == "sizes" else f"{name}-{picture}")
     window.close()
 
