@@ -128,8 +128,8 @@ def page_text(shipped: dict[Kind, TwinResult], small: dict[Kind, list[TwinResult
         "9,800 steps of the bundled looped model had the final answer as their target (its card "
         "says more); all other models had the anytime target from the first step. Evaluated on "
         "single cycles, where k hops of n are n − k hops the other way round: the largest hop "
-        "count need not be the hardest. Intervals are 95 % Wilson intervals over examples of one model; "
-        "between seeds see every row.",
+        "count need not be the hardest. Intervals are 95 % Wilson intervals over examples of "
+        "one model; between seeds see every row.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
