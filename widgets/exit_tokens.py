@@ -95,6 +95,10 @@ class TokenModel(QAbstractTableModel):
         return f"{text}: '{outcome.said[row]}', {same} {ending}".rstrip()
 
 
+# Of a column, pixels.
+LEAST_WIDTH = 64
+
+
 class ExitTokens(QTableView):
     """The table; `chosen(int, int)` is a clicked token and the recurrence of that cell."""
 
@@ -113,7 +117,7 @@ class ExitTokens(QTableView):
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        header.setMinimumSectionSize(64)
+        header.setMinimumSectionSize(LEAST_WIDTH)
         self.clicked.connect(self._on_clicked)
         self.entered.connect(lambda index: self.pointed.emit(index.row(), index.column()))
         self.viewportEntered.connect(lambda: self.pointed.emit(-1, -1))
@@ -123,6 +127,17 @@ class ExitTokens(QTableView):
         at = self.verticalScrollBar().value()
         self.model_of_tokens.show_data(data)
         self.verticalScrollBar().setValue(at)
+        self._fit_names()
+
+    def _fit_names(self) -> None:
+        """No column is narrower than its name: in a narrow panel the table scrolls sideways."""
+        header, model = self.horizontalHeader(), self.model_of_tokens
+        names = [
+            str(model.headerData(i, Qt.Orientation.Horizontal, Qt.ItemDataRole.DisplayRole))
+            for i in range(model.columnCount())
+        ]
+        widest = max((header.fontMetrics().horizontalAdvance(name) for name in names), default=0)
+        header.setMinimumSectionSize(max(LEAST_WIDTH, widest + 12))
 
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours."""

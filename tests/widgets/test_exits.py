@@ -9,6 +9,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PySide6.QtCore import QPoint, Qt
+from PySide6.QtWidgets import QApplication
 from recordings import synthetic_recording
 
 from loopscope.core.measures.exits import RULES, Signals, agrees
@@ -202,3 +203,13 @@ def test_on_paper(preset: str, prompts: bool) -> None:
     box = ax.get_tightbbox()
     assert box.x0 >= -1
     assert box.y0 >= -2
+
+
+def test_no_column_of_the_table_is_narrower_than_its_name(view) -> None:
+    view.show_data(data_of())
+    view.resize(420, 300)
+    QApplication.processEvents()
+    header, model = view.token_table.horizontalHeader(), view.token_table.model_of_tokens
+    for i in range(model.columnCount()):
+        name = model.headerData(i, Qt.Orientation.Horizontal)
+        assert header.sectionSize(i) >= header.fontMetrics().horizontalAdvance(name) + 8, name
