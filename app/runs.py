@@ -102,6 +102,8 @@ class Runs(QObject):
                 self._note(run.name, before, run, beside=self.companion)
             self._drop_surplus(run)
             self._leave_behind(before, run)
+            if self.model is not None:
+                self.model.asked = ()  # begun again, it begins again there too
         self.current = run
         if self.companion is not None and self.companion.run is run:
             self._take_away()

@@ -164,3 +164,27 @@ def test_a_run_of_another_prompt_that_was_put_beside_stays(window, qtbot: QtBot)
     window.bench.restart()  # the same again
     qtbot.waitUntil(lambda: runs.current.name == "run 4", timeout=20_000)
     assert runs.companion.run is first
+
+
+def test_beginning_again_begins_the_other_model_again(window, qtbot: QtBot) -> None:
+    runs, bench = window.bench.runs, window.bench
+    window.tree.open_beside("bundled:looped")
+    qtbot.waitUntil(lambda: runs.companion is not None, timeout=30_000)
+    settle(qtbot, window)
+    first, old = bench.recording, runs.companion.stepper.recording
+    assert old.n_recurrences == 4
+    window.run_commands.do_reset()
+    qtbot.waitUntil(
+        lambda: bench.recording is not first and runs.companion is not None, timeout=20_000
+    )
+    settle(qtbot, window)
+    assert bench.recording.n_recurrences == 0
+    assert runs.companion.stepper.recording.n_recurrences == 0
+    window.run_commands.do_step_recurrence()
+    qtbot.waitUntil(lambda: bench.recording.n_recurrences == 1, timeout=20_000)
+    settle(qtbot, window)
+    assert runs.companion.stepper.recording.n_recurrences == 1
+    window.tree.do_undo()
+    settle(qtbot, window)
+    assert bench.recording is first
+    np.testing.assert_array_equal(runs.companion.stepper.recording.states, old.states)
