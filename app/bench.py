@@ -418,6 +418,7 @@ class Bench(QObject):
             if recording is None:
                 self.analysis.clear()
             else:
+                self.collector.spare_libraries()
                 recording.shared.prompts = self.prompt_set
             left_at = self.selection
             self._set_selection(left_at)  # into the new run's bounds, before anyone looks

@@ -28,6 +28,15 @@ class Collector(QObject):
         Collector._open += 1
         gc.disable()
 
+    def spare_libraries(self) -> None:
+        """Look no more at what is there by now, most of it torch's and Qt's modules.
+
+        To be called when a model is there, so that torch is imported. Without it a full collection,
+        due every half minute, holds the screen for a sixth of a second.
+        """
+        if not gc.get_freeze_count():
+            gc.freeze()
+
     def _look(self) -> None:
         # A generation is due when those before it were collected often enough.
         due = [i for i, (n, most) in enumerate(zip(gc.get_count(), gc.get_threshold(), strict=True))
@@ -43,4 +52,5 @@ class Collector(QObject):
         self._timer.stop()
         Collector._open -= 1
         if not Collector._open:
+            gc.unfreeze()
             gc.enable()

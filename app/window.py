@@ -80,6 +80,7 @@ class Window(QMainWindow):
         self.interrupted = False
         self._after_paint: Callable[[], None] | None = None
         self._fresh = self._empty = False
+        self._cursor: Any = None  # the selection that the controls show
         self._opening = settings.checkpoint
         self._loop: tuple[int, int, float] | None = None
         self._remember = remember
@@ -432,7 +433,9 @@ class Window(QMainWindow):
 
     def _on_selection_changed(self, selection: Any, hover: dict[str, int]) -> None:
         self.prompt_bar.show_selection(selection, hover)
-        self._on_progressed()
+        if selection is not self._cursor:  # else the pointer moved, which no control shows
+            self._cursor = selection
+            self._on_progressed()
 
     def _show_place(self) -> None:
         recording = self.bench.recording

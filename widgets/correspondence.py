@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QWidget
 
 from loopscope.core.measures.correspondence import ALIGNMENT, BASELINE, HEAD_BASELINE
 from loopscope.core.selection import Selection
@@ -15,6 +13,7 @@ from loopscope.core.views.correspondence import ALONE, Data, Options
 from loopscope.widgets.matrix_layout import Bar, Content, bar_ticks
 from loopscope.widgets.matrix_steps import head_steps
 from loopscope.widgets.matrix_view import MatrixView, value_text
+from loopscope.widgets.offers import Offers
 
 CLICK = (
     "A click sets the cursor to the row's place, on a column's label to the place that goes with "
@@ -39,16 +38,8 @@ class CorrespondenceView(MatrixView):
         super().__init__(options or Options(), parent)
         self.matrix.setToolTip(CLICK)
         self.matrix.cross = True
-        self.offers = QWidget(self)
-        row = QHBoxLayout(self.offers)
-        row.setContentsMargins(0, 0, 0, 0)
-        self.offer_buttons: dict[str, QPushButton] = {}
-        for command, (_, text) in OFFERS.items():
-            button = QPushButton(text)
-            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            button.clicked.connect(lambda _=False, c=command: self.command_requested.emit(c))
-            row.addWidget(button)
-            self.offer_buttons[command] = button
+        self.offers = Offers({command: text for command, (_, text) in OFFERS.items()}, self)
+        self.offers.asked.connect(self.command_requested)
         self.clear()
 
     def clear(self) -> None:
@@ -58,21 +49,7 @@ class CorrespondenceView(MatrixView):
         self._offer("")
 
     def _offer(self, lacks: str) -> None:
-        for command, (lacking, _) in OFFERS.items():
-            self.offer_buttons[command].setVisible(lacking == lacks)
-        self.offers.setVisible(any(lacking == lacks for lacking, _ in OFFERS.values()))
-        self._place_offers()
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Keep the buttons under the words in the middle."""
-        super().resizeEvent(event)
-        self._place_offers()
-
-    def _place_offers(self) -> None:
-        size = self.offers.sizeHint()
-        self.offers.resize(size)
-        below = min(self.height() // 2 + 30, self.height() - size.height() - 4)
-        self.offers.move((self.width() - size.width()) // 2, below)
+        self.offers.offer([command for command, (lacking, _) in OFFERS.items() if lacking == lacks])
 
     def show_data(self, data: Data) -> None:
         """Draw the matrix and the alignment."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QWidget
+from PySide6.QtWidgets import QSplitter, QWidget
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.prompt_curves import NO_PROMPTS, PromptCurves
 from loopscope.widgets.curves_view import CurvesView
+from loopscope.widgets.offers import Offers
 from loopscope.widgets.prompt_list import FIRST, PromptList, one_line
 
 # The window's command behind each button, and what is lacking when it is offered.
@@ -42,16 +42,8 @@ class PromptCurvesView(CurvesView):
         self.splitter.setStretchFactor(0, 62)
         self.splitter.setStretchFactor(1, 38)
         self.box.addWidget(self.splitter, 1)
-        self.offers = QWidget(self)
-        row = QHBoxLayout(self.offers)
-        row.setContentsMargins(0, 0, 0, 0)
-        self.offer_buttons: dict[str, QPushButton] = {}
-        for command, (_, text) in OFFERS.items():
-            button = QPushButton(text)
-            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            button.clicked.connect(lambda _=False, c=command: self.command_requested.emit(c))
-            row.addWidget(button)
-            self.offer_buttons[command] = button
+        self.offers = Offers({command: text for command, (_, text) in OFFERS.items()}, self)
+        self.offers.asked.connect(self.command_requested)
         self.prompt_list.opened.connect(self._on_opened)
         self.prompt_list.pointed.connect(self._on_prompt_pointed)
         self.clear()
@@ -75,13 +67,12 @@ class PromptCurvesView(CurvesView):
         self._offer(data)
 
     def _offer(self, data: PromptCurves) -> None:
-        for command, (lacking, _) in OFFERS.items():
-            on = bool(data.missing) and data.lacks == lacking
-            if command == "bundled_prompts":
-                on = on and data.bundled
-            self.offer_buttons[command].setVisible(on)
-        self.offers.setVisible(bool(data.missing) and data.lacks in ("prompts", "run"))
-        self._place_offers()
+        offered = [
+            c for c, (lacking, _) in OFFERS.items() if data.missing and lacking == data.lacks
+        ]
+        if not data.bundled and "bundled_prompts" in offered:
+            offered.remove("bundled_prompts")
+        self.offers.offer(offered)
 
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Move the line, and list the numbers at the cursor."""
@@ -97,20 +88,7 @@ class PromptCurvesView(CurvesView):
         if self.prompt_list is not None:
             self.prompt_list.show_rows(None)
             self.side.setVisible(False)
-            self.offers.setVisible(False)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Keep the buttons under the words in the middle."""
-        super().resizeEvent(event)
-        self._place_offers()
-
-    def _place_offers(self) -> None:
-        if self.prompt_list is None:
-            return
-        size = self.offers.sizeHint()
-        self.offers.resize(size)
-        self.offers.move((self.width() - size.width()) // 2, self.height() // 2 + 26)
-        self.offers.raise_()
+            self.offers.offer(())
 
     def _on_opened(self, row: int) -> None:
         if self.rows is not None:

@@ -9,6 +9,7 @@ import weakref
 from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench import Bench
+from loopscope.core.runner import RunRequest
 
 
 class Cycle:
@@ -50,3 +51,21 @@ def test_it_is_left_to_python_when_the_last_bench_closes(qtbot) -> None:
     assert not gc.isenabled()
     second.close()
     assert gc.isenabled()
+
+
+def test_the_libraries_are_spared_once_a_model_is_there(qtbot) -> None:
+    """A full collection walks what the bench made, not torch."""
+    gc.collect()
+    bench = Bench()
+    try:
+        bench.open("bundled:looped", "cpu")
+        assert not gc.get_freeze_count()
+        bench.begin(RunRequest("ab ba ? 1 : a", recurrences=2))
+        qtbot.waitUntil(lambda: bench.recording is not None, timeout=60_000)
+        spared = gc.get_freeze_count()
+        assert spared > 10 * len(gc.get_objects())
+        bench.collector.spare_libraries()
+        assert gc.get_freeze_count() <= spared  # once: what dies later is collected
+    finally:
+        bench.close()
+    assert not gc.get_freeze_count()

@@ -228,7 +228,7 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     frame, view = window.frames["correspondence"], bench.slots["correspondence"].view
     assert not frame.measuring.button.isEnabled()
     assert "Put a second model beside" in frame.measuring.button.toolTip()
-    qtbot.mouseClick(view.offer_buttons["open_beside"], Left)
+    qtbot.mouseClick(view.offers.buttons["open_beside"], Left)
     qtbot.waitUntil(lambda: bench.runs.companion is not None, timeout=30_000)
     wait(qtbot, window)
     assert window.beside_words.text().startswith("○ beside: ")
@@ -283,3 +283,13 @@ def test_presets_give_what_matters_its_share(window, qtbot, size: tuple[int, int
     assert docks[RUNS].height() > 0.9 * room  # a column
     assert docks["state_space"].height() > 0.45 * room
     assert docks["settling"].height() > 0.35 * room
+
+
+def test_pointing_at_something_does_not_list_the_runs_anew(window, qtbot, monkeypatch) -> None:
+    listed = []
+    monkeypatch.setattr(window.tree.panel.list, "show_runs", lambda *a: listed.append(a))
+    window.bench.set_hover({"recurrence": 1, "layer": 0, "token": 2})
+    window.bench.set_hover({})
+    assert listed == []
+    window.bench.select({"recurrence": 1})
+    assert listed

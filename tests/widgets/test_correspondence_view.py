@@ -266,9 +266,9 @@ def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
     assert alone.lacks == "model"
     assert NO_MODEL in alone.missing
     view = shown(qtbot, alone)
-    assert not view.offer_buttons["open_prompts"].isVisible()
+    assert not view.offers.buttons["open_prompts"].isVisible()
     for command in ("deep_beside", "open_beside"):
-        button = view.offer_buttons[command]
+        button = view.offers.buttons[command]
         qtbot.mouseClick(button, LEFT)
         assert view.commands[-1] == command
     assert view.commands == ["deep_beside", "open_beside"]
@@ -289,9 +289,9 @@ def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
 def test_a_model_of_another_task_needs_a_prompt_file(qtbot: QtBot) -> None:
     view = shown(qtbot, compute(synthetic_recording(recurrences=R), AT, Options()))
     assert "Open a prompt file first" in view.matrix.empty_text
-    qtbot.mouseClick(view.offer_buttons["open_prompts"], LEFT)
+    qtbot.mouseClick(view.offers.buttons["open_prompts"], LEFT)
     assert view.commands == ["open_prompts"]
-    assert not view.offer_buttons["deep_beside"].isVisible()
+    assert not view.offers.buttons["deep_beside"].isVisible()
 
 
 def test_before_a_recurrence_it_asks_for_one() -> None:

@@ -1,0 +1,53 @@
+"""Buttons in an empty view that offer the commands which would fill it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
+
+# Below the middle, where the words of an empty view stand.
+BELOW = 28
+
+
+class Offers(QWidget):
+    """A row of buttons that stays under the words in the middle of the view it is in.
+
+    buttons : by the name of the window's command behind each.  asked : that name, when clicked.
+    """
+
+    asked = Signal(str)
+
+    def __init__(self, texts: Mapping[str, str], view: QWidget) -> None:
+        super().__init__(view)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        self.buttons: dict[str, QPushButton] = {}
+        for command, text in texts.items():
+            button = QPushButton(text)
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            button.clicked.connect(lambda _=False, c=command: self.asked.emit(c))
+            row.addWidget(button)
+            self.buttons[command] = button
+        view.installEventFilter(self)
+        self.offer(())
+
+    def offer(self, commands: Collection[str]) -> None:
+        """Show the buttons of these commands and no others."""
+        for command, button in self.buttons.items():
+            button.setVisible(command in commands)
+        self.setVisible(bool(commands))
+        self._place()
+
+    def eventFilter(self, view: QObject, event: QEvent) -> bool:
+        """Follow the size of the view."""
+        if event.type() == QEvent.Type.Resize:
+            self._place()
+        return super().eventFilter(view, event)
+
+    def _place(self) -> None:
+        view, size = self.parentWidget(), self.sizeHint()
+        below = min(view.height() // 2 + BELOW, view.height() - size.height() - 4)
+        self.setGeometry((view.width() - size.width()) // 2, below, size.width(), size.height())
+        self.raise_()
