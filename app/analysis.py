@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loopscope.app.panels import Panel
-from loopscope.core.jobs import Job
-from loopscope.core.recording import Recording
-from loopscope.core.runner import yield_to_the_screen
+from loopscope.core.run.jobs import Job
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.runner import yield_to_the_screen
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.beside import Beside

@@ -27,10 +27,10 @@ from loopscope.app.measuring import Measuring
 from loopscope.app.panels import PANELS, Panel
 from loopscope.app.run_tree import Run
 from loopscope.app.runs import Runs
-from loopscope.core.jobs import Job, Jobs
-from loopscope.core.prompt_set import PromptSet
-from loopscope.core.recording import Recording
-from loopscope.core.runner import Phase, Runner, RunRequest, Status
+from loopscope.core.prompts.prompt_set import PromptSet
+from loopscope.core.run.jobs import Job, Jobs
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.runner import Phase, Runner, RunRequest, Status
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.beside import Beside, selection_back, selection_beside

@@ -16,10 +16,10 @@ from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
     from loopscope.app.panels import Panel
-    from loopscope.core.loading import Loaded
+    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.prompts.tokenizer import Prompt
+    from loopscope.core.run.stepper import Stepper
     from loopscope.core.selection import Selection
-    from loopscope.core.stepper import Stepper
-    from loopscope.core.tokenizer import Prompt
 
 
 # What `measure` calls the settling classes.
@@ -28,8 +28,8 @@ CLASSES = "settling_classes"
 
 def run_inspect(options: Namespace) -> None:
     """Print the checkpoint card; imports no torch."""
-    from loopscope.core.checkpoint import open_checkpoint
-    from loopscope.core.inspection import card, card_text
+    from loopscope.core.checkpoint.folder import open_checkpoint
+    from loopscope.core.run.card import card, card_text
 
     values = card(open_checkpoint(options.path))
     print(json.dumps(values, indent=2) if options.json else card_text(values))
@@ -37,9 +37,9 @@ def run_inspect(options: Namespace) -> None:
 
 def run_trace(options: Namespace) -> None:
     """Run a prompt and write its arrays."""
-    from loopscope.core.interventions.effects import idle
-    from loopscope.core.runner import check_recurrences
-    from loopscope.core.trace import load_state, save_arrays, trace
+    from loopscope.core.run.effects import idle
+    from loopscope.core.run.runner import check_recurrences
+    from loopscope.core.run.trace import load_state, save_arrays, trace
 
     check_recurrences(options.recurrences)
     output = _output_file(options.output, ".npz")
@@ -64,8 +64,8 @@ def run_trace(options: Namespace) -> None:
 def run_figures(options: Namespace) -> None:
     """Run a prompt and write the figure of every view."""
     from loopscope.app.figures import drawable, write_figures
-    from loopscope.core.prompt_set import read_prompts
-    from loopscope.core.runner import check_recurrences
+    from loopscope.core.prompts.prompt_set import read_prompts
+    from loopscope.core.run.runner import check_recurrences
     from loopscope.core.selection import Selection
     from loopscope.widgets.figures.choice import ExportChoice
 
@@ -101,7 +101,7 @@ def _measured(keys: list[str] | None) -> tuple[Panel, ...]:
 
 def _measure(panel: Panel, stepper: Stepper, selection: Selection) -> None:
     """Make a view's measurement where it takes one; say why where it cannot be made."""
-    from loopscope.core.jobs import Job
+    from loopscope.core.run.jobs import Job
 
     assert panel.request is not None
     if why := panel.request.missing(stepper.recording) or panel.request.beside:
@@ -120,11 +120,11 @@ def run_train(options: Namespace) -> None:
     """Train the native model and write it as a checkpoint folder."""
     import torch
 
-    from loopscope.core.evaluation import evaluate_hops, table
-    from loopscope.core.loading import load
-    from loopscope.core.native_folder import save_native
-    from loopscope.core.tasks.hops import MAX_HOPS
-    from loopscope.core.training import (
+    from loopscope.core.checkpoint.loading import load
+    from loopscope.core.experiments.evaluation import evaluate_hops, table
+    from loopscope.core.experiments.hops import MAX_HOPS
+    from loopscope.core.experiments.native_folder import save_native
+    from loopscope.core.experiments.training import (
         Progress,
         Training,
         TrainingPlan,
@@ -192,10 +192,10 @@ def run_train(options: Namespace) -> None:
 
 def run_evaluate(options: Namespace) -> None:
     """Print accuracy for each hop count at each recurrence."""
-    from loopscope.core.evaluation import evaluate_hops, table
-    from loopscope.core.loading import load
-    from loopscope.core.runner import check_recurrences
-    from loopscope.core.tasks.hops import MAX_HOPS
+    from loopscope.core.checkpoint.loading import load
+    from loopscope.core.experiments.evaluation import evaluate_hops, table
+    from loopscope.core.experiments.hops import MAX_HOPS
+    from loopscope.core.run.runner import check_recurrences
 
     check_recurrences(options.recurrences)
     if options.hops > MAX_HOPS:
@@ -218,7 +218,7 @@ def run_measure(options: Namespace) -> None:
     """Print the live measures of one run as JSON, or list what there is."""
     from loopscope.core.measures.base import measure
     from loopscope.core.measures.registry import MEASURES, find
-    from loopscope.core.runner import check_recurrences
+    from loopscope.core.run.runner import check_recurrences
     from loopscope.core.views import settling, settling_data
 
     if options.list:
@@ -262,7 +262,7 @@ def run_reproduce(options: Namespace) -> None:
 
     from loopscope.app.reproduce import bundled_cycle, measure_all, write_page
     from loopscope.app.train_small import train_missing
-    from loopscope.core.small_models import SEEDS
+    from loopscope.core.experiments.small_models import SEEDS
 
     if options.seeds > len(SEEDS):
         raise LoopscopeError(f"--seeds {options.seeds} is more than {len(SEEDS)}")
@@ -281,7 +281,7 @@ def run_twins(options: Namespace) -> None:
 
     from loopscope.app.train_small import train_missing
     from loopscope.app.twins import evaluate_all, write_page
-    from loopscope.core.small_models import SEEDS
+    from loopscope.core.experiments.small_models import SEEDS
 
     if options.seeds > len(SEEDS):
         raise LoopscopeError(f"--seeds {options.seeds} is more than {len(SEEDS)}")
@@ -298,9 +298,9 @@ def run_probe(options: Namespace) -> None:
     """Cut a model in every way and write what was lost."""
     from loopscope.app.probe import run_probe as probe
     from loopscope.app.probe import write_page
-    from loopscope.core.loading import load
-    from loopscope.core.probe.conditions import plan_for
-    from loopscope.core.tasks.hops import MAX_HOPS
+    from loopscope.core.checkpoint.loading import load
+    from loopscope.core.experiments.hops import MAX_HOPS
+    from loopscope.core.experiments.probe.conditions import plan_for
 
     if options.hops > MAX_HOPS:
         raise LoopscopeError(f"--hops {options.hops}: the task has at most {MAX_HOPS}")
@@ -322,8 +322,8 @@ def run_probe(options: Namespace) -> None:
 
 
 def _load(options: Namespace) -> tuple[Loaded, Prompt]:
-    from loopscope.core.loading import load
-    from loopscope.core.tokenizer import parse_ids
+    from loopscope.core.checkpoint.loading import load
+    from loopscope.core.prompts.tokenizer import parse_ids
 
     loaded = load(options.path, options.device, options.dtype, loop_of(options))
     _warn(loaded)
@@ -334,8 +334,8 @@ def _load(options: Namespace) -> tuple[Loaded, Prompt]:
 
 def _run(options: Namespace) -> Stepper:
     """Run the prompt of a command and keep everything."""
-    from loopscope.core.interventions.effects import idle
-    from loopscope.core.stepper import Stepper
+    from loopscope.core.run.effects import idle
+    from loopscope.core.run.stepper import Stepper
 
     loaded, prompt = _load(options)
     stepper = Stepper(loaded)

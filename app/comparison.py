@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from loopscope.core.jobs import Job
 from loopscope.core.measures.precision import SMALL, error_line
-from loopscope.core.recording import Recording
+from loopscope.core.run.jobs import Job
+from loopscope.core.run.recording import Recording
 
 if TYPE_CHECKING:
     from loopscope.app.bench import Bench
-    from loopscope.core.precision import Float32Twin
+    from loopscope.core.run.float32_twin import Float32Twin
 
 
 class Comparison:
@@ -42,7 +42,7 @@ class Comparison:
         small = 4 * loaded.architecture.n_parameters <= SMALL
 
         def work(job: Job[Any]) -> Any:
-            from loopscope.core.precision import Float32Twin
+            from loopscope.core.run.float32_twin import Float32Twin
 
             if self._twin is None or self._twin.of is not loaded:
                 self.forget()

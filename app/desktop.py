@@ -55,10 +55,10 @@ def run_desktop(options: Namespace) -> int:
     """Open the window as the command line says; returns the exit code."""
     from loopscope.app.main import DEFAULT_MODEL
     from loopscope.app.terminal import loop_of
-    from loopscope.core.checkpoint import looped_checkpoint, open_checkpoint
+    from loopscope.core.checkpoint.folder import looped_checkpoint, open_checkpoint
     from loopscope.core.interventions.registry import load_interventions
-    from loopscope.core.prompt_set import read_prompts
-    from loopscope.core.runner import check_recurrences
+    from loopscope.core.prompts.prompt_set import read_prompts
+    from loopscope.core.run.runner import check_recurrences
 
     if options.recurrences is not None:
         check_recurrences(options.recurrences)
@@ -194,7 +194,7 @@ def _wanted_recurrences(options: Namespace, demo: bool) -> int:
     if demo:
         return DEMO_RECURRENCES
     from loopscope.app.main import DEFAULT_MODEL
-    from loopscope.core.checkpoint import open_checkpoint
+    from loopscope.core.checkpoint.folder import open_checkpoint
 
     return open_checkpoint(options.path or DEFAULT_MODEL).architecture.trained_recurrences
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loopscope.app.panels import PANELS, Panel
-from loopscope.core.pairing import PACES
-from loopscope.core.recording import Recording
+from loopscope.core.run.pairing import PACES
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.beside import Beside
 from loopscope.widgets.figures.choice import ExportChoice

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from loopscope.core.errors import Cancelled
-from loopscope.core.jobs import Job
+from loopscope.core.run.jobs import Job
 
 if TYPE_CHECKING:
     from loopscope.app.bench import Bench

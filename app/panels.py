@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from loopscope.core.views.base import Request, Table, ViewData
 
 if TYPE_CHECKING:
-    from loopscope.core.recording import Recording
+    from loopscope.core.run.recording import Recording
     from loopscope.widgets.view import View
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One view: `core/views/KEY.py`, `widgets/KEY.py` and `widgets/figures/KEY.py`.
+    """One view: the modules of its data, of its widget and of its drawing.
 
     The modules are imported when they are first needed, so that the command line draws figures
     without Qt and the window appears before matplotlib is imported.
@@ -24,11 +24,14 @@ class Panel:
 
     key: str
     title: str
+    data: str
+    widget: str
     view_class: str
+    drawing: str
     shows: str
 
     def _core(self) -> Any:
-        return import_module(f"loopscope.core.views.{self.key}")
+        return import_module(f"loopscope.core.views.{self.data}")
 
     @property
     def options(self) -> type[Any]:
@@ -74,7 +77,7 @@ class Panel:
 
     def measure(self, stepper: Any, selection: Any, options: Any, job: Any) -> object:
         """Make the measurement of `request`; imports torch, so not on the screen's thread."""
-        return import_module(f"loopscope.core.requests.{self.key}").run(
+        return import_module(f"loopscope.core.analyses.{self.key}").run(
             stepper, selection, options, job
         )
 
@@ -95,35 +98,35 @@ class Panel:
     @property
     def draw(self) -> Callable[..., None]:
         """``draw(data, figure, page)``, for paper."""
-        draw: Callable[..., None] = import_module(f"loopscope.widgets.figures.{self.key}").draw
+        draw: Callable[..., None] = import_module(f"loopscope.widgets.figures.{self.drawing}").draw
         return draw
 
     def view(self) -> View:
         """Make the widget."""
-        view: View = getattr(import_module(f"loopscope.widgets.{self.key}"), self.view_class)()
+        view: View = getattr(import_module(f"loopscope.widgets.{self.widget}"), self.view_class)()
         return view
 
 
 # fmt: off
 PANELS: tuple[Panel, ...] = (
-    Panel("state_space", "State space", "StateSpaceView", "where the state goes"),
-    Panel("settling", "Settling", "SettlingView", "how fast each token settles"),
-    Panel("distance", "Distance to the end", "DistanceView", "token x recurrence distance to the last state"),
-    Panel("heads", "Head consistency", "HeadsView", "whether each head does the same at each recurrence"),
-    Panel("graph", "Computation graph", "GraphView", "the loop beside its unrolling"),
-    Panel("readout", "Readout", "ReadoutView", "the top answer at each recurrence"),
-    Panel("pattern", "Attention pattern", "PatternView", "what the selected head attends to"),
-    Panel("head_map", "Head over recurrences", "HeadMapView", "the selected head's recurrence x recurrence similarity"),
-    Panel("depth", "Measures over depth", "DepthView", "any measure over recurrences, layers or effective depth"),
-    Panel("similarity", "Similarity over depth", "SimilarityView", "how alike all places of the run are, the cycle as diagonals"),
-    Panel("lens", "Lens over depth", "LensView", "what would be answered after every layer"),
-    Panel("stability", "Fixed points and stability", "StabilityView", "eigenvalues of a recurrence, fixed and slow points"),
-    Panel("paths", "Path independence", "PathsView", "how far apart other start states end"),
-    Panel("correspondence", "Correspondence", "CorrespondenceView", "which layer of a second model does what this one does"),
-    Panel("probe", "Where does it live", "ProbeView", "what is lost when parameters, graph or trajectory are cut"),
-    Panel("prompts", "Prompt set", "PromptsView", "any measure over a prompt file, opened to its prompts"),
-    Panel("exits", "Exits", "ExitsView", "where exit rules would have stopped, what they had said and saved"),
-    Panel("quality", "Quality against recurrences", "QualityView", "accuracy and perplexity of a prompt file at each recurrence"),
+    Panel("state_space", "State space", "state_space.compute", "state_space", "StateSpaceView", "state_space", "where the state goes"),
+    Panel("settling", "Settling", "settling", "settling", "SettlingView", "settling", "how fast each token settles"),
+    Panel("distance", "Distance to the end", "distance", "distance", "DistanceView", "distance", "token x recurrence distance to the last state"),
+    Panel("heads", "Head consistency", "heads", "heads", "HeadsView", "heads", "whether each head does the same at each recurrence"),
+    Panel("graph", "Computation graph", "graph.compute", "graph", "GraphView", "graph", "the loop beside its unrolling"),
+    Panel("readout", "Readout", "readout", "readout", "ReadoutView", "readout", "the top answer at each recurrence"),
+    Panel("pattern", "Attention pattern", "pattern", "pattern", "PatternView", "pattern", "what the selected head attends to"),
+    Panel("head_map", "Head over recurrences", "head_map", "head_map", "HeadMapView", "head_map", "the selected head's recurrence x recurrence similarity"),
+    Panel("depth", "Measures over depth", "depth", "depth", "DepthView", "depth", "any measure over recurrences, layers or effective depth"),
+    Panel("similarity", "Similarity over depth", "similarity", "similarity", "SimilarityView", "similarity", "how alike all places of the run are, the cycle as diagonals"),
+    Panel("lens", "Lens over depth", "lens.compute", "lens", "LensView", "lens", "what would be answered after every layer"),
+    Panel("stability", "Fixed points and stability", "stability", "stability", "StabilityView", "stability", "eigenvalues of a recurrence, fixed and slow points"),
+    Panel("paths", "Path independence", "paths", "paths", "PathsView", "paths", "how far apart other start states end"),
+    Panel("correspondence", "Correspondence", "correspondence", "correspondence", "CorrespondenceView", "correspondence", "which layer of a second model does what this one does"),
+    Panel("probe", "Where does it live", "probe", "probe", "ProbeView", "probe", "what is lost when parameters, graph or trajectory are cut"),
+    Panel("prompts", "Prompt set", "prompts", "prompts", "PromptsView", "prompts", "any measure over a prompt file, opened to its prompts"),
+    Panel("exits", "Exits", "exits", "exits", "ExitsView", "exits", "where exit rules would have stopped, what they had said and saved"),
+    Panel("quality", "Quality against recurrences", "quality", "quality", "QualityView", "quality", "accuracy and perplexity of a prompt file at each recurrence"),
 )
 # fmt: on
 BY_KEY = {panel.key: panel for panel in PANELS}

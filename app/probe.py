@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from loopscope.core.loading import Loaded
-from loopscope.core.probe.conditions import Plan
-from loopscope.core.probe.results import WITHIN, Outcome, Probe
-from loopscope.core.probe.running import hops_batch, probe
+from loopscope.core.checkpoint.loading import Loaded
+from loopscope.core.experiments.probe.conditions import Plan
+from loopscope.core.experiments.probe.results import WITHIN, Outcome, Probe
+from loopscope.core.experiments.probe.running import hops_batch, probe
 from loopscope.core.views import probe as view
 from loopscope.core.views.curves_data import Curves
 

@@ -17,18 +17,18 @@ from loopscope.app.terminal import (
 )
 
 if TYPE_CHECKING:
-    from loopscope.core.loading import Loaded
+    from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.measures.base import Measure
     from loopscope.core.measures.over_prompts import HowRun
     from loopscope.core.measures.quality import Quality
-    from loopscope.core.prompt_set import PromptSet
+    from loopscope.core.prompts.prompt_set import PromptSet
 
 
 def measured(options: Namespace, measures: list[Measure]) -> dict[str, Any]:
     """Measure every prompt of ``--prompts``; means with intervals and every prompt's values."""
-    from loopscope.core.interventions.effects import IdleOverRuns
     from loopscope.core.measures.over_prompts import HowRun
-    from loopscope.core.running_prompts import measure_over
+    from loopscope.core.over_prompts.measuring import measure_over
+    from loopscope.core.run.effects import IdleOverRuns
 
     how = HowRun(options.recurrences, options.seed, interventions=interventions_of(options))
     prompts, loaded = _opened(options)
@@ -43,10 +43,10 @@ def measured(options: Namespace, measures: list[Measure]) -> dict[str, Any]:
 
 def quality(options: Namespace) -> None:
     """Score every prompt of ``--prompts`` after each recurrence, in one pass."""
-    from loopscope.core.interventions.effects import IdleOverRuns
     from loopscope.core.measures.over_prompts import HowRun
-    from loopscope.core.runner import check_recurrences
-    from loopscope.core.running_quality import quality_over
+    from loopscope.core.over_prompts.quality import quality_over
+    from loopscope.core.run.effects import IdleOverRuns
+    from loopscope.core.run.runner import check_recurrences
 
     check_recurrences(options.recurrences)
     how = HowRun(options.recurrences, options.seed, interventions=interventions_of(options))
@@ -95,8 +95,8 @@ def _cell(value: float, low: float, high: float) -> str:
 
 def about(loaded: Loaded, prompts: PromptSet, how: HowRun) -> dict[str, Any]:
     """Where the numbers of a document come from."""
+    from loopscope.core.checkpoint.loading import package_version
     from loopscope.core.interventions.registry import as_json
-    from loopscope.core.loading import package_version
     from loopscope.core.measures.over_prompts import INTERVAL
 
     return {
@@ -115,8 +115,8 @@ def about(loaded: Loaded, prompts: PromptSet, how: HowRun) -> dict[str, Any]:
 
 
 def _opened(options: Namespace) -> tuple[PromptSet, Loaded]:
-    from loopscope.core.loading import load
-    from loopscope.core.prompt_set import read_prompts
+    from loopscope.core.checkpoint.loading import load
+    from loopscope.core.prompts.prompt_set import read_prompts
 
     prompts = read_prompts(options.prompts)
     loaded = load(options.path, options.device, options.dtype, loop_of(options))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QFileDialog
 
-from loopscope.core.prompt_set import BUNDLED, SUFFIXES, PromptSet, read_prompts
+from loopscope.core.prompts.prompt_set import BUNDLED, SUFFIXES, PromptSet, read_prompts
 
 if TYPE_CHECKING:
     from loopscope.app.bench import Bench

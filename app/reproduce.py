@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from loopscope.app.reproduce_cycle import cycle_figure, cycle_words, final_token_cycle
-from loopscope.core.ablations import VARIANTS
-from loopscope.core.loading import load
-from loopscope.core.reproduction import study
-from loopscope.core.small_models import SmallModel, folder_of
-from loopscope.core.study import STAGES, Interval, Study
-from loopscope.core.views.state_space_data import Data
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.experiments.ablations import VARIANTS
+from loopscope.core.experiments.reproduction import study
+from loopscope.core.experiments.small_models import SmallModel, folder_of
+from loopscope.core.experiments.study import STAGES, Interval, Study
+from loopscope.core.views.state_space.data import Data
 
 Report = Callable[[float, str], None]
 TRAINED_TIMES = 4

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loopscope.core.loading import Loaded
-from loopscope.core.recording import Capture
+from loopscope.core.checkpoint.loading import Loaded
+from loopscope.core.run.recording import Capture
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.stepper import Stepper
-from loopscope.core.views import state_space
-from loopscope.core.views.state_space_data import Data, Options, joint_pca
+from loopscope.core.views.state_space import compute as state_space
+from loopscope.core.views.state_space.data import Data, Options, joint_pca
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

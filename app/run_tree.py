@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from loopscope.core.interventions.effects import effect_short, effect_words
-from loopscope.core.runner import RunRequest
+from loopscope.core.run.effects import effect_short, effect_words
+from loopscope.core.run.runner import RunRequest
 from loopscope.core.selection import Selection
 
 # Runs that are kept, and the memory they may hold together; named ones are never dropped.

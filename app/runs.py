@@ -17,8 +17,8 @@ from PySide6.QtCore import QObject, Signal
 from loopscope.app.run_tree import Change, History, Run, RunTree
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.states import Source
-from loopscope.core.pairing import PACES, Pace, Pairing
-from loopscope.core.runner import Runner, RunRequest
+from loopscope.core.run.pairing import PACES, Pace, Pairing
+from loopscope.core.run.runner import Runner, RunRequest
 from loopscope.core.selection import Selection
 
 Wait = Callable[[Future[Any], Callable[[Future[Any]], None]], None]
@@ -405,7 +405,7 @@ def begun_as(stepper: Any) -> tuple[Any, ...]:
 
 def _begin_on(loaded: Any, request: RunRequest) -> Any:
     """Begin the prompt of a request on another model (the worker's thread)."""
-    from loopscope.core.stepper import Stepper
+    from loopscope.core.run.stepper import Stepper
 
     stepper = Stepper(loaded)
     stepper.begin(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
+    from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.interventions.base import Intervention
-    from loopscope.core.loading import Loaded
 
 
 def loop_of(options: Namespace) -> tuple[int, int, float] | None:

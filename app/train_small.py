@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
-    from loopscope.core.small_models import SmallModel
+    from loopscope.core.experiments.small_models import SmallModel
 
 
 def train_missing(
@@ -26,7 +26,7 @@ def train_missing(
 
     A training that was stopped goes on where it was. Raises `LoopscopeError` when one fails.
     """
-    from loopscope.core.small_models import is_trained
+    from loopscope.core.experiments.small_models import is_trained
 
     models = models_of(table)
     waiting = [(m, s) for s in seeds for m in models if not is_trained(m, s, root)]
@@ -58,8 +58,8 @@ def train_missing(
 
 def models_of(table: str) -> tuple[SmallModel, ...]:
     """Return the small models of the table "ablations" or "twins"."""
-    from loopscope.core.ablations import VARIANTS
-    from loopscope.core.twins import TWINS
+    from loopscope.core.experiments.ablations import VARIANTS
+    from loopscope.core.experiments.twins import TWINS
 
     return {"ablations": VARIANTS, "twins": TWINS}[table]
 
@@ -68,7 +68,7 @@ def main() -> None:
     """Train, or go on with a training that was stopped."""
     import torch
 
-    from loopscope.core.small_models import train
+    from loopscope.core.experiments.small_models import train
 
     table, key, seed, root = sys.argv[1:5]
     torch.set_num_threads(1)

@@ -15,7 +15,7 @@ from loopscope.core.files import write_text
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json, load_interventions
 from loopscope.core.interventions.states import Source
-from loopscope.core.pairing import PACES, Pace
+from loopscope.core.run.pairing import PACES, Pace
 from loopscope.widgets.frame import TitleBar
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.run_list import RunRow

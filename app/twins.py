@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from loopscope.core.checkpoint import bundled_names
-from loopscope.core.inspection import count, size
-from loopscope.core.loading import load
-from loopscope.core.small_models import folder_of, learnt_at
-from loopscope.core.twin_results import (
+from loopscope.core.checkpoint.folder import bundled_names
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.experiments.small_models import folder_of, learnt_at
+from loopscope.core.experiments.twin_results import (
     FAR,
     KINDS,
     NAMES,
@@ -21,8 +20,9 @@ from loopscope.core.twin_results import (
     Verdict,
     verdict,
 )
-from loopscope.core.twin_study import twin_result
-from loopscope.core.twins import D_MODEL, HOPS, N_LETTERS, STEPS, TWINS
+from loopscope.core.experiments.twin_study import twin_result
+from loopscope.core.experiments.twins import D_MODEL, HOPS, N_LETTERS, STEPS, TWINS
+from loopscope.core.run.card import count, size
 
 Report = Callable[[float, str], None]
 RESULTS = "results.json"

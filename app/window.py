@@ -44,10 +44,10 @@ from loopscope.app.settings import Settings
 from loopscope.app.tree_commands import RUNS, TreeCommands
 from loopscope.app.words import device_words, model_line, place
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.inspection import card, card_text
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json, from_json
-from loopscope.core.runner import Phase, RunRequest, Status
+from loopscope.core.run.card import card, card_text
+from loopscope.core.run.runner import Phase, RunRequest, Status
 from loopscope.widgets.command_palette import CommandPalette
 from loopscope.widgets.frame import PanelFrame
 from loopscope.widgets.header import Header
@@ -615,7 +615,7 @@ class Window(QMainWindow):
 
     def do_joint_pca(self) -> None:
         """Draw the state space as the source paper does: the final token, layers jointly."""
-        from loopscope.core.views.state_space_data import joint_pca
+        from loopscope.core.views.state_space.data import joint_pca
 
         key, recording = "state_space", self.bench.recording
         self._fill_dock(BY_KEY[key])

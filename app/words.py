@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loopscope.core.checkpoint import Checkpoint
-from loopscope.core.inspection import count, size
+from loopscope.core.checkpoint.folder import Checkpoint
 from loopscope.core.measures.precision import error_line
-from loopscope.core.recording import Recording
+from loopscope.core.run.card import count, size
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 
 if TYPE_CHECKING:
-    from loopscope.core.loading import Loaded
+    from loopscope.core.checkpoint.loading import Loaded
 
 
 def model_line(checkpoint: Checkpoint) -> str:

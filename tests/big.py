@@ -10,8 +10,8 @@ import torch
 from checkpoints import family_named
 from safetensors.torch import save_file
 
-from loopscope.core.architecture import parameter_shapes
 from loopscope.core.families.family import Config
+from loopscope.core.model.architecture import parameter_shapes
 
 # tomg-group-umd/huginn-0125: 3.5 billion parameters.
 HUGINN = {

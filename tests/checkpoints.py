@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from loopscope.core.architecture import Architecture, parameter_shapes
 from loopscope.core.families import FAMILIES
 from loopscope.core.families.family import Config, Family
+from loopscope.core.model.architecture import Architecture, parameter_shapes
 
 BASE = {"vocab_size": 96, "max_position_embeddings": 64}
 LLAMA = BASE | {"hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 80,

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from recordings import synthetic_recording
 
-from loopscope.core.architecture import Architecture
-from loopscope.core.pairing import Pairing
-from loopscope.core.recording import Recording
+from loopscope.core.experiments.training import twin_architecture
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.run.pairing import Pairing
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.training import twin_architecture
 from loopscope.core.views.beside import Beside, selection_beside
-from loopscope.core.views.graph import Options, compute_beside
-from loopscope.core.views.graph_data import Data
+from loopscope.core.views.graph.compute import Options, compute_beside
+from loopscope.core.views.graph.data import Data
 
 LOOPED = twin_architecture("looped", 6, d_model=16)
 DEEP = twin_architecture("deep", 6, d_model=16)

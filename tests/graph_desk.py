@@ -9,8 +9,8 @@ from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
 from loopscope.core.selection import Selection
-from loopscope.core.views.graph import Options, compute
-from loopscope.core.views.graph_data import Data
+from loopscope.core.views.graph.compute import Options, compute
+from loopscope.core.views.graph.data import Data
 from loopscope.widgets.graph import GraphView
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from loopscope.core.architecture import Architecture, LayerShape, Rope
-from loopscope.core.recording import Capture, LayerState, Recording, RunInfo, TopAnswers
+from loopscope.core.model.architecture import Architecture, LayerShape, Rope
+from loopscope.core.run.recording import Capture, LayerState, Recording, RunInfo, TopAnswers
 
 
 def architecture(*, n_block: int = 2, d: int = 16, heads: int = 2, vocab: int = 40) -> Architecture:

@@ -17,11 +17,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from loopscope.core.architecture import Architecture
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import END, FOREVER, Intervention
 from loopscope.core.interventions.registry import KINDS
 from loopscope.core.interventions.states import Replace, Source
+from loopscope.core.model.architecture import Architecture
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import options_of
 from loopscope.widgets.check_box import CheckBox

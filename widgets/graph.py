@@ -12,9 +12,9 @@ from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
-from loopscope.core.views.graph_cuts import cuts_at
-from loopscope.core.views.graph_data import Data, Options
-from loopscope.core.views.graph_search import Matches, find
+from loopscope.core.views.graph.cuts import cuts_at
+from loopscope.core.views.graph.data import Data, Options
+from loopscope.core.views.graph.search import Matches, find
 from loopscope.widgets.graph_canvas import GraphCanvas
 from loopscope.widgets.graph_geometry import Hit
 from loopscope.widgets.graph_words import words_of, words_of_cuts

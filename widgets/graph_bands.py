@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPen
 
-from loopscope.core.inspection import count
-from loopscope.core.views.graph_cuts import cuts_at
-from loopscope.core.views.graph_data import Data
-from loopscope.core.views.graph_layout import BOX, Box, Wire
-from loopscope.core.views.graph_picture import loop_picture
+from loopscope.core.run.card import count
+from loopscope.core.views.graph.cuts import cuts_at
+from loopscope.core.views.graph.data import Data
+from loopscope.core.views.graph.layout import BOX, Box, Wire
+from loopscope.core.views.graph.picture import loop_picture
 from loopscope.widgets.graph_geometry import (
     GAPS,
     LINE,

@@ -14,9 +14,9 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QScrollBar, QWidget
 
 from loopscope.core.selection import Selection
-from loopscope.core.views.graph_data import Data, Options
-from loopscope.core.views.graph_layout import Box
-from loopscope.core.views.graph_search import Matches
+from loopscope.core.views.graph.data import Data, Options
+from loopscope.core.views.graph.layout import Box
+from loopscope.core.views.graph.search import Matches
 from loopscope.widgets.graph_bands import BandPainter
 from loopscope.widgets.graph_geometry import MAX_ZOOM, Geometry, Hit
 from loopscope.widgets.graph_layer import Layer

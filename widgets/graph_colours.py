@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from loopscope.core.graph import Node
-from loopscope.core.views.graph_data import Data
+from loopscope.core.model.graph import Node
+from loopscope.core.views.graph.data import Data
 from loopscope.widgets.palette import WEIGHT_HUES
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from PySide6.QtCore import QPointF, QRectF
 
 from loopscope.core.selection import Selection
-from loopscope.core.views.graph_data import Data
-from loopscope.core.views.graph_layout import BOX, ROW, Box, Layout
-from loopscope.core.views.graph_picture import Mark, Picture, Strip, loop_picture
+from loopscope.core.views.graph.data import Data
+from loopscope.core.views.graph.layout import BOX, ROW, Box, Layout
+from loopscope.core.views.graph.picture import Mark, Picture, Strip, loop_picture
 
 MARGIN = 8.0
 LINE = 17.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen
 
-from loopscope.core.views.graph_data import Data
-from loopscope.core.views.graph_layout import Box
-from loopscope.core.views.graph_search import Found, Matches
+from loopscope.core.views.graph.data import Data
+from loopscope.core.views.graph.layout import Box
+from loopscope.core.views.graph.search import Found, Matches
 from loopscope.widgets.graph_geometry import Geometry, Hit
 from loopscope.widgets.palette import Theme
 

@@ -10,8 +10,8 @@ from functools import lru_cache
 from PySide6.QtCore import QLineF, QPointF, QRectF, QSizeF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPainterPath, QPen, QStaticText
 
-from loopscope.core.views.graph_data import Data
-from loopscope.core.views.graph_layout import Box, Wire
+from loopscope.core.views.graph.data import Data
+from loopscope.core.views.graph.layout import Box, Wire
 from loopscope.widgets.graph_colours import weights_colour
 from loopscope.widgets.palette import Theme
 

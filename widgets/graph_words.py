@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from loopscope.core.inspection import count
-from loopscope.core.views.graph_cuts import CutMark, cuts_at
-from loopscope.core.views.graph_data import FLOPS, WRITE, Data
-from loopscope.core.views.graph_layout import Box
+from loopscope.core.run.card import count
+from loopscope.core.views.graph.cuts import CutMark, cuts_at
+from loopscope.core.views.graph.data import FLOPS, WRITE, Data
+from loopscope.core.views.graph.layout import Box
 
 BETWEEN = "   ·   "
 

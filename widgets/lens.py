@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QWidget
 
 from loopscope.core.measures.lens import CHANCE, DIVERGENCE, ENTROPY, FINAL_SINCE, RANK, TOP
 from loopscope.core.measures.readout import NO_ANSWER
-from loopscope.core.views.lens import NOT_YET, Options
+from loopscope.core.views.lens.compute import NOT_YET, Options
 from loopscope.widgets.answers_view import AnswersView
 
 

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from loopscope.core.interventions.effects import EFFECT as EFFECT_FORMULA
+from loopscope.core.run.effects import EFFECT as EFFECT_FORMULA
 from loopscope.widgets.palette import LIGHT, Theme
 
 NAME, WHAT, LENGTH, EFFECT = range(4)

@@ -12,8 +12,8 @@ from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from loopscope.core.selection import Selection
-from loopscope.core.views.state_space import Data, Options
-from loopscope.core.views.state_space_data import LOCK_AFTER, middle, placed
+from loopscope.core.views.state_space.compute import Data, Options
+from loopscope.core.views.state_space.data import LOCK_AFTER, middle, placed
 from loopscope.widgets.palette import LIGHT, Theme
 from loopscope.widgets.state_space_items import Canvas, LinesItem, Marks, MarksItem, layer_marker
 from loopscope.widgets.state_space_legend import Legend

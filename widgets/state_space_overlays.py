@@ -10,8 +10,8 @@ import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 
-from loopscope.core.views.overlays import Overlay
-from loopscope.core.views.state_space_data import Data, middle, seen
+from loopscope.core.views.state_space.data import Data, middle, seen
+from loopscope.core.views.state_space.overlays import Overlay
 from loopscope.widgets.overlay_looks import Look, legend_names, look
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.state_space_items import Line, Marks, layer_marker

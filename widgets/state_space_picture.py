@@ -10,7 +10,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QPen
 
-from loopscope.core.views.state_space_data import (
+from loopscope.core.views.state_space.data import (
     CLOSED_BELOW,
     Data,
     Stroke,

@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
 from loopscope.core.measures.projection import turn
-from loopscope.core.views.state_space import Data
+from loopscope.core.views.state_space.compute import Data
 
 if TYPE_CHECKING:
     from loopscope.widgets.state_space import StateSpaceView

@@ -10,14 +10,14 @@ there. The sentence-order head and the pooler are not used.
 
 from __future__ import annotations
 
-from loopscope.core.architecture import (
+from loopscope.core.families.family import Config, Family, Source, read_activation
+from loopscope.core.model.architecture import (
     Architecture,
     LayerShape,
     NormSlot,
     Rope,
     parameter_shapes,
 )
-from loopscope.core.families.family import Config, Family, Source, read_activation
 
 MODEL_TYPE = "albert"
 NORMS: dict[NormSlot, str] = {

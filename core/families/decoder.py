@@ -3,7 +3,7 @@
 Sources: the Hugging Face `transformers` implementations of each ``model_type``; Ouro: arXiv
 2510.25741, ByteDance/Ouro-1.4B. A deep decoder is a recurrent block applied once: its layers are
 the block, ``s_0`` is the embedding, there is no prelude, coda or injection; any span of its layers
-can be looped (`loopscope.core.architecture.with_loop`). Ouro runs its whole stack
+can be looped (`loopscope.core.model.architecture.with_loop`). Ouro runs its whole stack
 ``total_ut_steps`` times, with ``model.norm`` after every recurrence, whose output is fed back.
 """
 
@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from loopscope.core.architecture import (
+from loopscope.core.families.family import Config, Family, Source, read_activation
+from loopscope.core.families.rope import read_rope
+from loopscope.core.model.architecture import (
     PRE_NORM,
     Architecture,
     LayerShape,
@@ -21,8 +23,6 @@ from loopscope.core.architecture import (
     Rope,
     parameter_shapes,
 )
-from loopscope.core.families.family import Config, Family, Source, read_activation
-from loopscope.core.families.rope import read_rope
 
 OURO_NORMS: dict[NormSlot, str] = {
     "attn_in": "input_layernorm",

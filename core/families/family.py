@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from loopscope.core.architecture import ACTIVATION_NAMES, Architecture
 from loopscope.core.errors import CheckpointError
+from loopscope.core.model.architecture import ACTIVATION_NAMES, Architecture
 
 # Sizes above these are a damaged or hostile config, not a model; refusing them early keeps us from
 # allocating what the file claims.
@@ -96,7 +96,7 @@ class Config:
 
 
 def read_activation(config: Config, key: str, default: str) -> str:
-    """Read the name of an activation that `loopscope.core.layers` implements."""
+    """Read the name of an activation that `loopscope.core.model.layers` implements."""
     name = config.values.get(key, default)
     if name not in ACTIVATION_NAMES:
         raise config.error(key, f"{str(name)[:30]!r} is not one of {', '.join(ACTIVATION_NAMES)}")

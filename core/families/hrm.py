@@ -10,14 +10,14 @@ over an instruction's tokens (``prefix_lm``) is not applied.
 
 from __future__ import annotations
 
-from loopscope.core.architecture import (
+from loopscope.core.families.family import Config, Family, Source, read_activation
+from loopscope.core.families.rope import read_rope
+from loopscope.core.model.architecture import (
     PRE_NORM,
     Architecture,
     LayerShape,
     parameter_shapes,
 )
-from loopscope.core.families.family import Config, Family, Source, read_activation
-from loopscope.core.families.rope import read_rope
 
 MODEL_TYPE = "hrm_text"
 # A config that claims more is damaged; each cycle is a whole pass to lay out and to draw.

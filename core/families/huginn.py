@@ -12,15 +12,15 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from loopscope.core.architecture import (
+from loopscope.core.families.family import Config, Family, Source
+from loopscope.core.families.rope import read_rope
+from loopscope.core.model.architecture import (
     PRE_NORM,
     Architecture,
     LayerShape,
     NormSlot,
     parameter_shapes,
 )
-from loopscope.core.families.family import Config, Family, Source
-from loopscope.core.families.rope import read_rope
 
 Form = Literal["huginn", "llama", "olmo"]
 MODEL_TYPE = "huginn_raven"

@@ -11,15 +11,15 @@ Prelude, recurrent block and coda are stacks of pre-norm layers with half-split 
 GELU MLP, no biases. Input injection is ``adapter(cat[s, e])`` ("concat"), ``s + e`` ("add") or
 none; without injection ``s_0 = e``, since nothing else tells the block what the prompt is. The
 closing norm can be left out. The form follows Geiping et al. (arXiv 2502.05171). Tensors in the
-file carry the names of `loopscope.core.architecture.parameter_shapes`.
+file carry the names of `loopscope.core.model.architecture.parameter_shapes`.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from loopscope.core.architecture import Architecture, LayerShape, Rope, parameter_shapes
 from loopscope.core.families.family import Config, Family, Source
+from loopscope.core.model.architecture import Architecture, LayerShape, Rope, parameter_shapes
 
 MODEL_TYPE = "loopscope_looped"
 INJECTIONS: tuple[Literal["concat", "add", "none"], ...] = ("concat", "add", "none")

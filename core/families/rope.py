@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from loopscope.core.architecture import Rope
 from loopscope.core.families.family import Config
+from loopscope.core.model.architecture import Rope
 
 
 def read_rope(

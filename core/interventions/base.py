@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from loopscope.core.architecture import Architecture
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.model.architecture import Architecture
 from loopscope.core.views.base import Formula, options_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from loopscope.core.acting import Acting, LayerPlan
+    from loopscope.core.interventions.applied import Acting, LayerPlan
 
 # `Intervention.layer` of the state at a recurrence's end, after the closing norm if there is one.
 END = -1

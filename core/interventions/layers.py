@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from loopscope.core.architecture import Architecture
 from loopscope.core.interventions.base import Intervention
+from loopscope.core.model.architecture import Architecture
 from loopscope.core.views.base import Formula, option
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from loopscope.core.acting import Acting, LayerPlan
+    from loopscope.core.interventions.applied import Acting, LayerPlan
 
 _OURS = "Loopscope"
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from loopscope.core.architecture import Architecture
 from loopscope.core.interventions.base import END, Intervention, at_tokens
+from loopscope.core.model.architecture import Architecture
 from loopscope.core.views.base import Formula, option
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from loopscope.core.acting import Acting
+    from loopscope.core.interventions.applied import Acting
 
 _SITES = frozenset({"layer", "end", "tokens"})
 _OURS = "Loopscope"

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.recording import Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.views.base import Formula
 
 F64 = npt.NDArray[np.float64]

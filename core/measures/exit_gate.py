@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.recording import F32, I64
+from loopscope.core.run.recording import F32, I64
 from loopscope.core.views.base import Formula
 
 F64 = npt.NDArray[np.float64]

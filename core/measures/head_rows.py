@@ -17,7 +17,7 @@ from loopscope.core.measures.heads import (
     compare,
     head_statistics,
 )
-from loopscope.core.recording import Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.views.base import Formula
 
 # The statistics of the rows last asked for: six measures share one pass over the patterns.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from loopscope.core.recording import F32
+from loopscope.core.run.recording import F32
 from loopscope.core.views.base import Formula
 
 FLOAT32_ERROR = Formula(

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from loopscope.core.answers import Convention, Joining
-from loopscope.core.measures.over_prompts import INTERVAL, HowRun, of_item
-from loopscope.core.prompt_set import PromptSet
-from loopscope.core.statistics import (
+from loopscope.core.measures.intervals import (
     F64,
     Estimate,
     bootstrap_ratio,
 )
+from loopscope.core.measures.over_prompts import INTERVAL, HowRun, of_item
+from loopscope.core.prompts.answers import Convention, Joining
+from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.views.base import Formula
 
 Scored = Literal["answers", "text"]

@@ -13,6 +13,7 @@ import numpy as np
 
 from loopscope.core.measures.base import NO_PATTERNS
 from loopscope.core.measures.heads import Patterns
+from loopscope.core.measures.places import Places, shown_places
 from loopscope.core.measures.settling import Floats
 from loopscope.core.measures.similarity import (
     F64,
@@ -26,8 +27,7 @@ from loopscope.core.measures.similarity import (
     holds_grams,
     kernels,
 )
-from loopscope.core.recording import Recording
-from loopscope.core.views.places import Places, shown_places
+from loopscope.core.run.recording import Recording
 
 # Places of a map: more are finer than a screen.
 MOST_PLACES = 512

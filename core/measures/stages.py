@@ -16,7 +16,7 @@ from loopscope.core.measures.base import F64, Measure
 from loopscope.core.measures.head_rows import needs_patterns, statistics_of
 from loopscope.core.measures.heads import Patterns
 from loopscope.core.measures.settling import Floats, state_norm
-from loopscope.core.recording import Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.views.base import Formula
 
 _CYCLE, _STAGES = "arXiv 2604.11791", "arXiv 2510.06477"

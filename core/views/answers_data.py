@@ -11,7 +11,7 @@ import numpy as np
 from loopscope.core.labels import visible
 from loopscope.core.measures.exit_gate import F64
 from loopscope.core.measures.readout import NO_ANSWER, Flags, Ids
-from loopscope.core.recording import F32
+from loopscope.core.run.recording import F32
 from loopscope.core.views.base import ViewData
 
 

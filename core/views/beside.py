@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from loopscope.core.pairing import Pairing
-from loopscope.core.recording import Recording
+from loopscope.core.run.pairing import Pairing
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 
 

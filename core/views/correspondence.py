@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.measures.correspondence import (
     ALIGNED,
     ALIGNMENT,
@@ -17,14 +18,13 @@ from loopscope.core.measures.correspondence import (
     HEAD_DISTANCE,
     Correspondence,
 )
+from loopscope.core.measures.places import Places
 from loopscope.core.measures.similarity import PLACE_MEASURES, PlaceMeasure
-from loopscope.core.pairing import Pairing
-from loopscope.core.recording import Recording
+from loopscope.core.run.pairing import Pairing
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.tasks.hops import VOCABULARY
 from loopscope.core.views.base import Request, Table, ViewData, option
 from loopscope.core.views.beside import Beside
-from loopscope.core.views.places import Places
 
 F64 = npt.NDArray[np.float64]
 StateKey = Literal["cka_debiased", "cka", "cosine"]

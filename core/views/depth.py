@@ -10,12 +10,12 @@ import numpy as np
 from loopscope.core.measures.base import F64, Measure, Measured, averaged, measure
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stages import Repeat, repeat_correlation
-from loopscope.core.recording import Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Formula, Table, option
 from loopscope.core.views.beside import Beside
 from loopscope.core.views.curves_data import Curve, Curves, beside_each_other, curves_table
-from loopscope.core.views.lens_curves import LENS_CURVES, read_curve
+from loopscope.core.views.lens.curves import LENS_CURVES, read_curve
 
 OFFERED = MEASURES | LENS_CURVES
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 
 from loopscope.core.labels import visible
 from loopscope.core.measures.settling import F64, distance_to_end, relative_floor, state_norm
-from loopscope.core.recording import F32, Recording
+from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Formula, Table, ViewData, option
 

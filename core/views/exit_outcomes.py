@@ -10,7 +10,7 @@ import numpy as np
 from loopscope.core.labels import visible
 from loopscope.core.measures.exits import F64, RULES, Flags, Rule, Signals, exit_at, still_running
 from loopscope.core.measures.readout import NO_ANSWER
-from loopscope.core.recording import I64, Recording
+from loopscope.core.run.recording import I64, Recording
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,7 @@ from loopscope.core.measures.exits import (
 )
 from loopscope.core.measures.exits_over_prompts import ExitsOverPrompts, swept
 from loopscope.core.measures.over_prompts import INTERVAL
-from loopscope.core.recording import Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Request, Table, option
 from loopscope.core.views.curves_data import Curve

@@ -15,7 +15,7 @@ from loopscope.core.measures.heads import (
     PatternMeasure,
     compare_all,
 )
-from loopscope.core.recording import Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewData, option
 from loopscope.core.views.heads import patterns_of

@@ -31,7 +31,7 @@ from loopscope.core.measures.heads import (
 )
 from loopscope.core.measures.settling import relative_floor
 from loopscope.core.measures.settling_rows import LAYER_RELATIVE_STEP
-from loopscope.core.recording import F32, Recording
+from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table
 from loopscope.core.views.heads_data import (

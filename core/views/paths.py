@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from loopscope.core.labels import visible
 from loopscope.core.measures.path_independence import FROM_RUN, SPREAD, spread
-from loopscope.core.recording import F32, Recording
+from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Formula, Request, Table, option
 from loopscope.core.views.curves_data import Curve, Curves, curves_table

@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from loopscope.core.probe.conditions import RUNS_ONCE, Lives, plan_for, too_few
-from loopscope.core.probe.results import DISPLACEMENT, LOST, RECOVERY, Outcome, Probe
-from loopscope.core.recording import Recording
+from loopscope.core.experiments.hops import VOCABULARY
+from loopscope.core.experiments.probe.conditions import RUNS_ONCE, Lives, plan_for, too_few
+from loopscope.core.experiments.probe.results import DISPLACEMENT, LOST, RECOVERY, Outcome, Probe
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.tasks.hops import VOCABULARY
 from loopscope.core.views.base import Formula, Request, Table, option
 from loopscope.core.views.curves_data import Curve, Curves
 

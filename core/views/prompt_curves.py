@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.measures.over_prompts import HowRun
-from loopscope.core.prompt_set import PromptSet
-from loopscope.core.recording import Recording
-from loopscope.core.tasks.hops import VOCABULARY
+from loopscope.core.prompts.prompt_set import PromptSet
+from loopscope.core.run.recording import Recording
 from loopscope.core.views.curves_data import F64, Curves
 
 NO_PROMPTS = "No prompt file is open. Open one, or drop a .txt or .jsonl file on the window."

@@ -9,7 +9,7 @@ import numpy as np
 
 from loopscope.core.measures.over_prompts import INTERVAL, OverPrompts
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.recording import Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Formula, Request, Table, option
 from loopscope.core.views.curves_data import Curve

@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from loopscope.core.answers import Convention, Joining, convention_of
+from loopscope.core.measures.intervals import Estimate
 from loopscope.core.measures.quality import ACCURACY, PERPLEXITY, Metric, Quality
-from loopscope.core.recording import Recording
+from loopscope.core.prompts.answers import Convention, Joining, convention_of
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.statistics import Estimate
 from loopscope.core.views.base import Request, Table, option
 from loopscope.core.views.curves_data import Curve
 from loopscope.core.views.prompt_curves import (

@@ -27,7 +27,7 @@ from loopscope.core.measures.readout import (
     flips,
     unchanged_since,
 )
-from loopscope.core.recording import Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.answers_data import AnswerMap
 from loopscope.core.views.base import Formula, Table, option

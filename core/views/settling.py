@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 import numpy as np
 
-from loopscope.core.architecture import Architecture
 from loopscope.core.labels import visible
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.limiting_behaviour import (
@@ -34,7 +33,8 @@ from loopscope.core.measures.settling_rows import (
     STEP_SIZE,
 )
 from loopscope.core.measures.stages import RESIDUAL_NORM
-from loopscope.core.recording import F32, Recording
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table
 from loopscope.core.views.settling_data import (

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loopscope.core.measures.base import NO_RUN
+from loopscope.core.measures.places import Places
 from loopscope.core.measures.similarity import (
     CONTRAST,
     F64,
@@ -20,11 +21,10 @@ from loopscope.core.measures.similarity import (
     cycle,
 )
 from loopscope.core.measures.similarity_map import missing_reason, places_of, similarity_map
-from loopscope.core.recording import Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewData, option
 from loopscope.core.views.heads_data import SCALE_LABELS, Scale
-from loopscope.core.views.places import Places
 
 Order = Literal["depth", "layer"]
 # A contrast below this share of the measure's range is none. Layers as near to one another may have

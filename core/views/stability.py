@@ -18,7 +18,7 @@ from loopscope.core.measures.settling import (
     step_size,
 )
 from loopscope.core.measures.stability import EIGEN_RESIDUAL, EIGENVALUE, LYAPUNOV, Spectrum
-from loopscope.core.recording import F32, Recording
+from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Formula, Request, Table, ViewData, option
 

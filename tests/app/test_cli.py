@@ -17,7 +17,7 @@ from models import plain_forward, random_model, tiny_checkpoint
 
 from loopscope.app.main import main
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.native_folder import save_native
+from loopscope.core.experiments.native_folder import save_native
 
 ROOT = Path(__file__).parents[2]
 PROMPT = "ab bc ca ? 2 : a b c"

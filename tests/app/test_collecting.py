@@ -9,7 +9,7 @@ import weakref
 from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench import Bench
-from loopscope.core.runner import RunRequest
+from loopscope.core.run.runner import RunRequest
 
 
 class Cycle:

@@ -15,9 +15,9 @@ from loopscope.app.bench import Bench
 from loopscope.app.runs import begun_as
 from loopscope.app.settings import Settings
 from loopscope.app.window import Window
+from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.states import Noise
-from loopscope.core.training import twin_architecture
 from loopscope.widgets.palette import LIGHT
 
 PROMPT = "ab bc cd de ea ? 3 : a b c d e"

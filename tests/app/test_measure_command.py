@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from loopscope.app.main import main
-from loopscope.core.loading import load
+from loopscope.core.checkpoint.loading import load
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.stepper import Stepper
+from loopscope.core.run.stepper import Stepper
 
 RUN = ["measure", "bundled:looped", "--prompt", "ab bc ca ? 2 : a b c", "--recurrences", "4"]
 

@@ -17,8 +17,8 @@ from loopscope.app.bench import Bench
 from loopscope.app.settings import Settings
 from loopscope.app.tree_commands import RUNS
 from loopscope.app.window import Window
+from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.interventions.states import Noise
-from loopscope.core.training import twin_architecture
 from loopscope.widgets.palette import LIGHT
 
 PROMPT = "ab bc cd de ea ? 3 : a b c d e"

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from loopscope.core.loading import load
-from loopscope.core.requests.correspondence import compare
-from loopscope.core.stepper import Capture, Stepper
+from loopscope.core.analyses.correspondence import compare
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.run.stepper import Capture, Stepper
 from loopscope.core.views.correspondence import Options
 
 PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"

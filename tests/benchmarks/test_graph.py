@@ -13,7 +13,7 @@ from recordings import synthetic_recording
 from timing import median_cpu_ms, median_ms
 
 from loopscope.core.selection import Selection
-from loopscope.core.views.graph import Options, compute
+from loopscope.core.views.graph.compute import Options, compute
 from loopscope.widgets.graph import GraphView
 
 SIZE = (1280, 700)

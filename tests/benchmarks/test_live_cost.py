@@ -17,10 +17,10 @@ from checkpoints import family_named
 from recordings import synthetic_recording
 
 from loopscope.core.families.family import Config
-from loopscope.core.layers import DecoderLayer, rope_table
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.recording import LayerState, Recording
+from loopscope.core.model.layers import DecoderLayer, rope_table
+from loopscope.core.run.recording import LayerState, Recording
 
 TOKENS, LAYERS = 32, 4
 

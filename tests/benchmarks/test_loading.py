@@ -34,7 +34,7 @@ print(time.perf_counter() - started)
 OURS = """
 import json, sys, time
 import torch
-from loopscope.core.loading import load
+from loopscope.core.checkpoint.loading import load
 torch.set_num_threads(1)
 def peak():
     with open("/proc/self/status") as file:
@@ -44,7 +44,7 @@ loaded = load(sys.argv[1], "cpu", sys.argv[2])
 seconds = time.perf_counter() - started
 report = {"seconds": seconds, "peak_over_weights": (peak() - before) / loaded.nbytes}
 if len(sys.argv) > 3:
-    from loopscope.core.stepper import Stepper
+    from loopscope.core.run.stepper import Stepper
     torch.set_num_threads(2)
     stepper = Stepper(loaded)
     prompt = loaded.tokenizer.from_ids(tuple(range(1, 33)))
@@ -86,8 +86,8 @@ def huginn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.benchmark
 @pytest.mark.timeout(3600)
 def test_inspecting_seven_gigabytes(say, huginn: Path) -> None:
-    from loopscope.core.checkpoint import open_checkpoint
-    from loopscope.core.inspection import card
+    from loopscope.core.checkpoint.folder import open_checkpoint
+    from loopscope.core.run.card import card
 
     times, whole = [], []
     for _ in range(9):

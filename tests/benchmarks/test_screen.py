@@ -17,9 +17,9 @@ from timing import median_ms
 from loopscope.app.bench import Bench
 from loopscope.app.settings import Settings
 from loopscope.app.window import Window
-from loopscope.core.architecture import LayerShape
-from loopscope.core.recording import Capture
-from loopscope.core.runner import Runner
+from loopscope.core.model.architecture import LayerShape
+from loopscope.core.run.recording import Capture
+from loopscope.core.run.runner import Runner
 from loopscope.widgets.palette import LIGHT
 
 PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
@@ -79,7 +79,7 @@ def test_gui_gap_while_a_model_of_fifty_times_the_size_steps(
 @pytest.mark.benchmark
 def test_redraw_of_a_thousand_trajectories(say, qtbot: QtBot) -> None:
     from loopscope.core.selection import Selection
-    from loopscope.core.views import state_space
+    from loopscope.core.views.state_space import compute as state_space
     from loopscope.widgets.state_space import StateSpaceView
 
     recording = synthetic_recording(recurrences=32, n_block=1, tokens=1000, heads=1)
@@ -104,7 +104,7 @@ def test_redraw_of_a_thousand_trajectories(say, qtbot: QtBot) -> None:
 @pytest.mark.benchmark
 def test_redraw_of_trajectories_with_overlays(say, qtbot: QtBot) -> None:
     from loopscope.core.selection import Selection
-    from loopscope.core.views import state_space
+    from loopscope.core.views.state_space import compute as state_space
     from loopscope.widgets.state_space import StateSpaceView
 
     bare = Capture(patterns=False, writes=False, readout=False)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from loopscope.core.dynamics import RecurrenceMap
-from loopscope.core.fixed_point_search import search
-from loopscope.core.loading import load
-from loopscope.core.requests.stability import _starts
-from loopscope.core.stepper import Stepper
+from loopscope.core.analyses.stability import _starts
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.dynamics.fixed_point_search import search
+from loopscope.core.dynamics.recurrence_map import RecurrenceMap
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.views.stability import Options
 
 PROMPTS = ("ha bc de fg gh cd ab ef ? 3 : a b c d e f g h", "ab bc ca ? 2 : a b c")

@@ -11,11 +11,11 @@ import pytest
 import torch
 from models import tiny_architecture, tiny_checkpoint
 
-from loopscope.core.architecture import LayerShape
-from loopscope.core.loading import load
-from loopscope.core.recording import Capture
-from loopscope.core.stepper import Stepper
-from loopscope.core.tokenizer import Prompt
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.model.architecture import LayerShape
+from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.run.recording import Capture
+from loopscope.core.run.stepper import Stepper
 
 CAPTURES = {
     "states": Capture(patterns=False, writes=False, readout=False),

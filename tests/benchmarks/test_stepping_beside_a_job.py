@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from models import tiny_architecture, tiny_checkpoint
 
-from loopscope.core.architecture import LayerShape
-from loopscope.core.jobs import Job, Jobs
-from loopscope.core.requests.stability import run as measure_stability
-from loopscope.core.runner import Runner, RunRequest
+from loopscope.core.analyses.stability import run as measure_stability
+from loopscope.core.model.architecture import LayerShape
+from loopscope.core.run.jobs import Job, Jobs
+from loopscope.core.run.runner import Runner, RunRequest
 from loopscope.core.selection import Selection
 from loopscope.core.views.stability import Options
 

@@ -13,11 +13,11 @@ from checkpoints import random_tensors
 from safetensors.torch import save_file
 
 from loopscope.core import families
-from loopscope.core.checkpoint import open_checkpoint
+from loopscope.core.checkpoint.folder import open_checkpoint
+from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import CheckpointError
 from loopscope.core.families.family import Config
-from loopscope.core.loading import load
-from loopscope.core.trace import trace
+from loopscope.core.run.trace import trace
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-family.md"
 

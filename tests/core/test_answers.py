@@ -9,7 +9,9 @@ import pytest
 from models import tiny_architecture
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from loopscope.core.answers import (
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.errors import PromptError
+from loopscope.core.prompts.answers import (
     ANSWERS_IN_PLACE,
     NO_ANSWER_GIVEN,
     ONE_TOKEN,
@@ -18,10 +20,8 @@ from loopscope.core.answers import (
     ask,
     convention_of,
 )
-from loopscope.core.errors import PromptError
-from loopscope.core.loading import load
-from loopscope.core.prompt_set import Item
-from loopscope.core.tokenizer import PromptTokenizer
+from loopscope.core.prompts.prompt_set import Item
+from loopscope.core.prompts.tokenizer import PromptTokenizer
 
 NATIVE = tiny_architecture()
 CAUSAL = replace(NATIVE, family="llama")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from recordings import synthetic_recording
 
-from loopscope.core.pairing import Pairing
-from loopscope.core.recording import Recording
+from loopscope.core.run.pairing import Pairing
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.beside import Beside, selection_back, selection_beside
 from loopscope.core.views.depth import Data, Options, compute, compute_beside

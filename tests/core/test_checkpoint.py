@@ -13,10 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from models import tiny_architecture, tiny_checkpoint
 
-from loopscope.core.checkpoint import bundled_names, open_checkpoint, read_header, weights_hash
+from loopscope.core.checkpoint.folder import (
+    bundled_names,
+    open_checkpoint,
+    read_header,
+    weights_hash,
+)
+from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import CheckpointError
-from loopscope.core.inspection import card, card_text, count, size
-from loopscope.core.loading import load
+from loopscope.core.run.card import card, card_text, count, size
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ from checkpoints import CONFIGS, family_named, write_checkpoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loopscope.core.checkpoint import open_checkpoint, read_header
+from loopscope.core.checkpoint.folder import open_checkpoint, read_header
+from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import CheckpointError
 from loopscope.core.families.family import Config
-from loopscope.core.loading import load
-from loopscope.core.trace import trace
+from loopscope.core.run.trace import trace
 
 FUZZ = int(os.environ.get("LOOPSCOPE_FUZZ", "1000"))
 FUZZING = settings(

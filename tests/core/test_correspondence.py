@@ -11,8 +11,11 @@ import pytest
 import torch
 from models import random_model, tiny_architecture, tiny_checkpoint
 
+from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.loading import Loaded, load
+from loopscope.core.experiments.hops import make_batch
+from loopscope.core.experiments.native_folder import save_native
+from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.measures.correspondence import (
     HEAD_DISTANCE,
     aligned,
@@ -20,23 +23,20 @@ from loopscope.core.measures.correspondence import (
     head_distance,
     monotone_alignment,
 )
+from loopscope.core.measures.places import Places
 from loopscope.core.measures.similarity import cka_matrix
-from loopscope.core.model import LoopedModel
-from loopscope.core.native_folder import save_native
-from loopscope.core.pair_states import (
+from loopscope.core.model.looped_model import LoopedModel
+from loopscope.core.over_prompts.pair_states import (
     LEAST_ALIKE,
     chosen_positions,
     most_tokens,
     pair_states,
     same_tokens,
 )
+from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.stepper import Stepper
-from loopscope.core.tasks.hops import make_batch
-from loopscope.core.tokenizer import Prompt
-from loopscope.core.training import twin_architecture
 from loopscope.core.views.correspondence import Found, Options, compute
-from loopscope.core.views.places import Places
 
 R, L = 4, 2
 

@@ -7,11 +7,11 @@ import pytest
 from recordings import synthetic_recording
 
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.recording import Capture
+from loopscope.core.run.recording import Capture
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import options_of
 from loopscope.core.views.depth import Options, compute, table
-from loopscope.core.views.lens_curves import LENS_CURVES
+from loopscope.core.views.lens.curves import LENS_CURVES
 
 
 def relative_steps(layers: np.ndarray) -> np.ndarray:

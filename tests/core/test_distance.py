@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from recordings import synthetic_recording
 
-from loopscope.core.recording import Capture, Recording
+from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.distance import NO_RUN, ONE_PER_LAYER, Options, compute, table
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from models import tiny_architecture, tiny_checkpoint
 
-from loopscope.core import fixed_point_search
-from loopscope.core.dynamics import RecurrenceMap, jvp
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.dynamics import fixed_point_search
+from loopscope.core.dynamics.fixed_point_search import search
+from loopscope.core.dynamics.recurrence_map import RecurrenceMap, jvp
 from loopscope.core.errors import Cancelled, LoopscopeError
-from loopscope.core.fixed_point_search import search
-from loopscope.core.loading import load
 from loopscope.core.measures.fixed_points import cycle_distances
 from loopscope.core.measures.path_independence import spread
 from loopscope.core.measures.stability import leading_eigenvalues, lyapunov_exponent
-from loopscope.core.stepper import Stepper
+from loopscope.core.run.stepper import Stepper
 
 
 def matrix_with(eigenvalues: list[complex], n: int, seed: int = 0) -> np.ndarray:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from loopscope.core.loading import load
+from loopscope.core.checkpoint.loading import load
 from loopscope.core.measures.exit_gate import exit_distribution, exit_recurrence, survival
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.stepper import Stepper
 from loopscope.core.views.readout import Options, compute, table
 
 OURO = Path(__file__).parents[1] / "data" / "reference" / "ouro-tiny"

@@ -9,8 +9,8 @@ import pytest
 from checkpoints import write_checkpoint
 from recordings import recording_of, synthetic_recording
 
-from loopscope.core.jobs import Job
-from loopscope.core.loading import Loaded, load
+from loopscope.core.analyses.exits import run
+from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.measures.exit_gate import exit_recurrence
 from loopscope.core.measures.exits import (
     BY_KEY,
@@ -25,11 +25,11 @@ from loopscope.core.measures.exits import (
     stops,
 )
 from loopscope.core.measures.readout import NO_ANSWER
-from loopscope.core.prompt_set import Item, PromptSet, read_prompts
-from loopscope.core.recording import Capture
-from loopscope.core.requests.exits import run
+from loopscope.core.prompts.prompt_set import Item, PromptSet, read_prompts
+from loopscope.core.run.jobs import Job
+from loopscope.core.run.recording import Capture
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.stepper import Stepper
 from loopscope.core.views import exits as view
 
 OURO = Path(__file__).parents[1] / "data" / "reference" / "ouro-tiny"

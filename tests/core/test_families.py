@@ -13,14 +13,14 @@ import torch
 from checkpoints import write_checkpoint
 from models import tiny_architecture
 
-from loopscope.core.architecture import with_loop
-from loopscope.core.checkpoint import open_checkpoint
+from loopscope.core.checkpoint.folder import open_checkpoint
+from loopscope.core.checkpoint.loading import load, relooped
 from loopscope.core.errors import CheckpointError, LoopscopeError
-from loopscope.core.loading import load, relooped
+from loopscope.core.model.architecture import with_loop
+from loopscope.core.run.stepper import Stepper
+from loopscope.core.run.trace import trace
 from loopscope.core.selection import Selection
-from loopscope.core.stepper import Stepper
-from loopscope.core.trace import trace
-from loopscope.core.views import state_space
+from loopscope.core.views.state_space import compute as state_space
 
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"
 IDS = (5, 17, 3, 3, 60, 41, 8, 17, 2)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from recordings import architecture, synthetic_recording
 
-from loopscope.core.architecture import Architecture, parameter_shapes
-from loopscope.core.graph import edges_of, looped_graph, nodes_of, totals, unrolled_graph
-from loopscope.core.recording import Capture, LayerState
+from loopscope.core.model.architecture import Architecture, parameter_shapes
+from loopscope.core.model.graph import edges_of, looped_graph, nodes_of, totals, unrolled_graph
+from loopscope.core.run.recording import Capture, LayerState
 from loopscope.core.selection import Selection
-from loopscope.core.views.graph import Options, compute, table
-from loopscope.core.views.graph_data import summary
+from loopscope.core.views.graph.compute import Options, compute, table
+from loopscope.core.views.graph.data import summary
 
 CHOICES = list(product(("concat", "add", "none"), (True, False), (True, False)))
 

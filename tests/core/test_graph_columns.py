@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopscope.core.views.graph_columns import Column, columns
+from loopscope.core.views.graph.columns import Column, columns
 
 
 def pairs(n: int, breaks=(), fold="auto", room=8, kept=()) -> list[tuple[int, int]]:

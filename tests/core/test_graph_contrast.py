@@ -10,17 +10,17 @@ from contrasts import BLOCK_ONLY, DEEP, LOOPED, contrast, run
 from models import random_model
 from recordings import architecture
 
-from loopscope.core.architecture import Architecture
+from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.interventions.base import END, FOREVER
 from loopscope.core.interventions.layers import DropInjection, SkipLayer
 from loopscope.core.interventions.states import Noise, Zero
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.weight_identity import weight_identity
 from loopscope.core.selection import Selection
-from loopscope.core.training import twin_architecture
-from loopscope.core.views.graph import Options, compute, table
-from loopscope.core.views.graph_data import Data, summary
-from loopscope.core.views.graph_picture import Picture, Strip, loop_picture
-from loopscope.core.views.graph_search import find
-from loopscope.core.weight_identity import weight_identity
+from loopscope.core.views.graph.compute import Options, compute, table
+from loopscope.core.views.graph.data import Data, summary
+from loopscope.core.views.graph.picture import Picture, Strip, loop_picture
+from loopscope.core.views.graph.search import find
 
 
 def strips(data: Data, room: int = 50) -> list[Strip]:

@@ -18,8 +18,8 @@ from loopscope.core.interventions.base import END
 from loopscope.core.interventions.layers import SkipLayer
 from loopscope.core.interventions.states import Zero
 from loopscope.core.selection import Selection
-from loopscope.core.views.graph import EXPORTS, Options, compute, table
-from loopscope.core.views.graph_data import Data
+from loopscope.core.views.graph.compute import EXPORTS, Options, compute, table
+from loopscope.core.views.graph.data import Data
 
 PROVENANCE = {"prompt": 'a "b"\n\\c <&> \x07', "seed": "3"}
 HOSTILE = 'a "quoted" \\ back\nslash & <tag> \x00'

@@ -7,7 +7,7 @@ import pytest
 from recordings import synthetic_recording
 
 from loopscope.core.measures.heads import compare
-from loopscope.core.recording import Capture
+from loopscope.core.run.recording import Capture
 from loopscope.core.selection import Selection
 from loopscope.core.views.head_map import Options, compute, table
 from loopscope.core.views.heads import NO_PATTERNS, NO_RUN

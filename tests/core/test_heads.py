@@ -11,7 +11,7 @@ from scipy.spatial.distance import jensenshannon
 
 from loopscope.core.measures import heads as measures
 from loopscope.core.measures.heads import MEASURES, compare, compare_all, head_statistics
-from loopscope.core.recording import Capture
+from loopscope.core.run.recording import Capture
 from loopscope.core.selection import Selection
 from loopscope.core.views.heads import NO_PATTERNS, NO_RUN, Options, compute, table
 

@@ -10,20 +10,20 @@ import torch
 from models import tiny_architecture, tiny_checkpoint
 
 from loopscope.app.main import main
-from loopscope.core.checkpoint import open_checkpoint
+from loopscope.core.checkpoint.folder import open_checkpoint
+from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.evaluation import evaluate_hops, table
-from loopscope.core.loading import load
-from loopscope.core.native_folder import save_native
-from loopscope.core.statistics import wilson_interval
-from loopscope.core.tasks.hops import VOCABULARY, chance_level, make_batch, text_of
-from loopscope.core.training import (
+from loopscope.core.experiments.evaluation import evaluate_hops, table
+from loopscope.core.experiments.hops import VOCABULARY, chance_level, make_batch, text_of
+from loopscope.core.experiments.native_folder import save_native
+from loopscope.core.experiments.training import (
     STATE_FILE,
     Training,
     TrainingPlan,
     default_architecture,
     twin_architecture,
 )
+from loopscope.core.measures.intervals import wilson_interval
 
 
 def solve(text: str) -> list[str]:
@@ -258,7 +258,7 @@ def test_the_last_pass_of_a_twin_is_asked_for_the_final_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A shallow model has one pass, whose anytime target would be one hop whatever was asked."""
-    import loopscope.core.training as module
+    import loopscope.core.experiments.training as module
 
     asked, batches = [], []
 

@@ -15,9 +15,9 @@ import torch
 from checkpoints import write_checkpoint
 from models import Hooks, plain_forward, tiny_architecture, tiny_checkpoint
 
+from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import END, FOREVER, Intervention
-from loopscope.core.interventions.effects import effect, effect_words, idle
 from loopscope.core.interventions.layers import (
     AblateHead,
     BorrowLayer,
@@ -30,10 +30,10 @@ from loopscope.core.interventions.layers import (
 )
 from loopscope.core.interventions.registry import KINDS, as_json, from_json, load_interventions
 from loopscope.core.interventions.states import Mean, Noise, Replace, Source, Zero
-from loopscope.core.layers import DecoderLayer
-from loopscope.core.loading import Loaded, load
-from loopscope.core.recording import Capture, Recording
-from loopscope.core.stepper import Stepper
+from loopscope.core.model.layers import DecoderLayer
+from loopscope.core.run.effects import effect, effect_words, idle
+from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.stepper import Stepper
 
 PROMPT = "ab bc ca ? 2 : a b c"
 OTHER = "xy yz zx ? 1 : z x y"
@@ -386,7 +386,7 @@ def test_noise_is_the_same_on_every_device_and_in_a_batch(loaded: Loaded) -> Non
 
 
 def test_weights_drawn_anew_differ_by_recurrence_and_shared_ones_do_not(loaded: Loaded) -> None:
-    from loopscope.core.acting import Acting
+    from loopscope.core.interventions.applied import Acting
 
     acting = Acting(loaded.model)
     layer = acting.layer(1)
@@ -403,7 +403,7 @@ def test_weights_drawn_anew_differ_by_recurrence_and_shared_ones_do_not(loaded: 
 
 def test_noise_on_noise_is_that_of_its_own_recurrence(loaded: Loaded) -> None:
     """A copy made of a copy that is gone must not stand for one made of the next."""
-    from loopscope.core.acting import Acting, LayerPlan
+    from loopscope.core.interventions.applied import Acting, LayerPlan
 
     def noisy(layer: DecoderLayer, size: float, place: int) -> DecoderLayer:
         generator, made = torch.Generator().manual_seed(place), copy.deepcopy(layer)
@@ -426,7 +426,7 @@ def test_noise_on_noise_is_that_of_its_own_recurrence(loaded: Loaded) -> None:
 
 
 def test_passes_of_a_nested_loop_share_their_noise(tmp_path: Path) -> None:
-    from loopscope.core.acting import Acting, LayerPlan
+    from loopscope.core.interventions.applied import Acting, LayerPlan
 
     loaded = load(str(write_checkpoint(tmp_path / "m", "hrm_text")), "cpu")
     acting = Acting(loaded.model)

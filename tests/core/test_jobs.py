@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from loopscope.core.errors import Cancelled
-from loopscope.core.jobs import MOST_WAIT, NICENESS, Job, Jobs
-from loopscope.core.runner import Phase, Runner, RunRequest
+from loopscope.core.run.jobs import MOST_WAIT, NICENESS, Job, Jobs
+from loopscope.core.run.runner import Phase, Runner, RunRequest
 
 
 def wait(until, seconds: float = 20) -> None:

@@ -8,8 +8,8 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from loopscope.core.dynamics.lbfgs import minimise_rows
 from loopscope.core.errors import Cancelled
-from loopscope.core.lbfgs import minimise_rows
 
 
 def never(x: Tensor, f: Tensor) -> Tensor:

@@ -11,19 +11,19 @@ from recordings import synthetic_recording
 from scipy.special import rel_entr, softmax
 from scipy.stats import entropy as scipy_entropy
 
+from loopscope.core.analyses import lens as request
+from loopscope.core.checkpoint.loading import load, relooped
 from loopscope.core.errors import Cancelled, LoopscopeError
-from loopscope.core.jobs import Job
-from loopscope.core.loading import load, relooped
 from loopscope.core.measures.lens import final_since
 from loopscope.core.measures.readout import NO_ANSWER
-from loopscope.core.requests import lens as request
+from loopscope.core.run.jobs import Job
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.stepper import Stepper
-from loopscope.core.views import lens
 from loopscope.core.views.answers_data import Shade
-from loopscope.core.views.lens import NOT_YET, Options, compute, table
-from loopscope.core.views.lens_data import Data, Reading
-from loopscope.core.views.lens_token import find_token
+from loopscope.core.views.lens import compute as lens
+from loopscope.core.views.lens.compute import NOT_YET, Options, compute, table
+from loopscope.core.views.lens.data import Data, Reading
+from loopscope.core.views.lens.token import find_token
 
 LENSES = ("coda", "logit")
 

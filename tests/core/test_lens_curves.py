@@ -7,16 +7,16 @@ import pytest
 import torch
 from scipy.special import rel_entr, softmax
 
-from loopscope.core.jobs import Job
-from loopscope.core.loading import load
-from loopscope.core.pairing import Pairing
-from loopscope.core.requests import lens as request
+from loopscope.core.analyses import lens as request
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.run.jobs import Job
+from loopscope.core.run.pairing import Pairing
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.stepper import Stepper
 from loopscope.core.views.beside import Beside
 from loopscope.core.views.depth import Options, compute, compute_beside
-from loopscope.core.views.lens import Options as LensOptions
-from loopscope.core.views.lens_curves import LENS_CURVES
+from loopscope.core.views.lens.compute import Options as LensOptions
+from loopscope.core.views.lens.curves import LENS_CURVES
 
 PROMPT = "ab bc cd de ef fg gh ha ? 3 : a b c d e f g h"
 

@@ -11,8 +11,8 @@ from recordings import recording_of, synthetic_recording
 from scipy.special import rel_entr
 from scipy.stats import entropy, pearsonr
 
+from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.loading import load
 from loopscope.core.measures.base import Measured, averaged, measure
 from loopscope.core.measures.head_rows import uniform_entropy, uniform_sink
 from loopscope.core.measures.registry import MEASURES, find
@@ -24,8 +24,8 @@ from loopscope.core.measures.stages import (
     repeat_correlation,
     uniform_concentration,
 )
-from loopscope.core.recording import Capture, Recording
-from loopscope.core.stepper import Stepper
+from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.stepper import Stepper
 
 
 def spiral(period: float, rate: float, n: int) -> np.ndarray:
@@ -204,7 +204,7 @@ def test_the_recorded_entropy_and_change_are_those_of_the_readouts(tmp_path) -> 
 def test_a_readout_that_is_not_finite_has_no_entropy() -> None:
     import torch
 
-    from loopscope.core.stepper import _spread
+    from loopscope.core.run.stepper import _spread
 
     log_p = torch.full((1, 2, 4), torch.nan)
     assert np.isnan(_spread(log_p, log_p)).all()

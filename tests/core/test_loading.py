@@ -14,12 +14,12 @@ from models import tiny_checkpoint
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from loopscope.core import checkpoint as checkpoint_module
-from loopscope.core import loading
-from loopscope.core.checkpoint import open_checkpoint, weights_hash
+from loopscope.core.checkpoint import folder as checkpoint_module
+from loopscope.core.checkpoint import loading
+from loopscope.core.checkpoint.folder import open_checkpoint, weights_hash
+from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import Cancelled, CheckpointError, LoopscopeError
-from loopscope.core.loading import load
-from loopscope.core.runner import Phase, Runner, RunRequest
+from loopscope.core.run.runner import Phase, Runner, RunRequest
 
 
 def tensors_of(folder: Path) -> dict[str, torch.Tensor]:

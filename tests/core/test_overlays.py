@@ -10,14 +10,26 @@ from recordings import synthetic_recording, with_findings
 
 from loopscope.core.interventions.states import Zero
 from loopscope.core.measures.projection import Basis
-from loopscope.core.pairing import Pairing
-from loopscope.core.recording import Capture, Recording
+from loopscope.core.run.pairing import Pairing
+from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views import overlays, state_space
 from loopscope.core.views.beside import Beside
-from loopscope.core.views.overlays import MODE_LENGTH, Overlay, Shown, Source, overlays_of
-from loopscope.core.views.state_space import Data, Options, compute, compute_beside
-from loopscope.core.views.state_space_data import joint_pca
+from loopscope.core.views.state_space import compute as state_space
+from loopscope.core.views.state_space import overlays
+from loopscope.core.views.state_space.compute import (
+    Data,
+    Options,
+    compute,
+    compute_beside,
+)
+from loopscope.core.views.state_space.data import joint_pca
+from loopscope.core.views.state_space.overlays import (
+    MODE_LENGTH,
+    Overlay,
+    Shown,
+    Source,
+    overlays_of,
+)
 
 BARE = Capture(patterns=False, writes=False, readout=False)
 EVERY = Selection()

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from loopscope.core.architecture import with_loop
-from loopscope.core.pairing import Pairing
-from loopscope.core.training import twin_architecture
+from loopscope.core.experiments.training import twin_architecture
+from loopscope.core.model.architecture import with_loop
+from loopscope.core.run.pairing import Pairing
 
 LOOPED, DEEP = twin_architecture("looped", 6), twin_architecture("deep", 6)
 # The same deep model with all of its layers in the block, as published checkpoints are read.

@@ -9,15 +9,15 @@ import pytest
 from checkpoints import write_checkpoint
 from models import tiny_checkpoint
 
+from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import END, FOREVER
 from loopscope.core.interventions.layers import FreezeHead, SkipLayer
 from loopscope.core.interventions.states import Noise
-from loopscope.core.loading import load
 from loopscope.core.measures.precision import error_line
-from loopscope.core.precision import Float32Twin
+from loopscope.core.run.float32_twin import Float32Twin
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.stepper import Stepper
 from loopscope.core.views.settling import Options, compute
 
 IDS = (3, 1, 4, 1, 5, 9)

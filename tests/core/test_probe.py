@@ -12,17 +12,17 @@ import torch
 from models import tiny_architecture, tiny_checkpoint
 from scipy.stats import bootstrap
 
+from loopscope.core.checkpoint.loading import Loaded, load, relooped
 from loopscope.core.errors import Cancelled, LoopscopeError
-from loopscope.core.evaluation import evaluate_hops
+from loopscope.core.experiments.evaluation import evaluate_hops
+from loopscope.core.experiments.probe.conditions import Condition, Cuts, Plan, conditions, plan_for
+from loopscope.core.experiments.probe.results import Outcome, Probe
+from loopscope.core.experiments.probe.running import Batch, hops_batch, probe
+from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.interventions.layers import SkipLayer
-from loopscope.core.loading import Loaded, load, relooped
-from loopscope.core.probe.conditions import Condition, Cuts, Plan, conditions, plan_for
-from loopscope.core.probe.results import Outcome, Probe
-from loopscope.core.probe.running import Batch, hops_batch, probe
+from loopscope.core.measures.intervals import bootstrap_two_way
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.statistics import bootstrap_two_way
-from loopscope.core.stepper import Stepper
-from loopscope.core.training import twin_architecture
 from loopscope.core.views import probe as view
 
 PLAN = Plan(recurrences=8, mid=2, late=5, draws=2, sizes=(0.1, 1.0))

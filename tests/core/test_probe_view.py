@@ -13,13 +13,13 @@ from recordings import synthetic_recording
 
 from loopscope.app.main import main
 from loopscope.app.probe import _recovery_at, write_page
-from loopscope.core.loading import load
-from loopscope.core.probe.conditions import Condition, Lives, Plan, plan_for
-from loopscope.core.probe.results import Outcome, Probe
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.experiments.probe.conditions import Condition, Lives, Plan, plan_for
+from loopscope.core.experiments.probe.results import Outcome, Probe
+from loopscope.core.experiments.training import twin_architecture
+from loopscope.core.measures.intervals import bootstrap_two_way
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.statistics import bootstrap_two_way
-from loopscope.core.stepper import Stepper
-from loopscope.core.training import twin_architecture
 from loopscope.core.views.probe import Options, compute, picture, statement, table
 
 

@@ -7,8 +7,9 @@ from importlib.resources import files
 
 import pytest
 
-from loopscope.core.loading import load
-from loopscope.core.prompt_set import (
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.experiments.hops import prompt_lines
+from loopscope.core.prompts.prompt_set import (
     MAX_CHARACTERS,
     MAX_PROMPTS,
     Item,
@@ -16,7 +17,6 @@ from loopscope.core.prompt_set import (
     bundled_prompts,
     read_prompts,
 )
-from loopscope.core.tasks.hops import prompt_lines
 
 
 def test_text_has_a_prompt_a_line_and_blank_lines_are_skipped(tmp_path) -> None:

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from recordings import synthetic_recording
 
+from loopscope.core.analyses.exits import run as simulate
+from loopscope.core.analyses.prompts import run
+from loopscope.core.analyses.quality import run as score
+from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.states import Zero
-from loopscope.core.jobs import Job
-from loopscope.core.loading import Loaded, load
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.prompt_set import Item, PromptSet
-from loopscope.core.requests.exits import run as simulate
-from loopscope.core.requests.prompts import run
-from loopscope.core.requests.quality import run as score
+from loopscope.core.prompts.prompt_set import Item, PromptSet
+from loopscope.core.run.jobs import Job
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.stepper import Stepper
 from loopscope.core.views import exits, quality
 from loopscope.core.views import prompts as view
 from loopscope.core.views.prompt_curves import NO_PROMPTS, NO_RUN

@@ -10,18 +10,18 @@ import torch
 from checkpoints import write_checkpoint
 from models import plain_forward, probabilities, tiny_architecture, tiny_checkpoint
 
-from loopscope.core.answers import ANSWERS_IN_PLACE, NO_ANSWER_GIVEN, ONE_TOKEN, SEES_IT
+from loopscope.core.analyses.quality import run
+from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import PromptError
-from loopscope.core.jobs import Job
-from loopscope.core.loading import Loaded, load
+from loopscope.core.measures.intervals import bootstrap_share, wilson_interval
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.quality import perplexity_of
-from loopscope.core.prompt_set import Item, PromptSet, read_prompts
-from loopscope.core.requests.quality import run
-from loopscope.core.running_quality import quality_over
+from loopscope.core.over_prompts.quality import quality_over
+from loopscope.core.prompts.answers import ANSWERS_IN_PLACE, NO_ANSWER_GIVEN, ONE_TOKEN, SEES_IT
+from loopscope.core.prompts.prompt_set import Item, PromptSet, read_prompts
+from loopscope.core.run.jobs import Job
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.statistics import bootstrap_share, wilson_interval
-from loopscope.core.stepper import Stepper
 from loopscope.core.views import quality as view
 
 R = 4

@@ -8,7 +8,7 @@ from recordings import synthetic_recording
 
 from loopscope.core.labels import visible
 from loopscope.core.measures.readout import NO_ANSWER, flips, unchanged_since
-from loopscope.core.recording import Capture, LayerState, Recording, TopAnswers
+from loopscope.core.run.recording import Capture, LayerState, Recording, TopAnswers
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import options_of
 from loopscope.core.views.readout import NO_READOUT, NO_RUN, Options, compute, table

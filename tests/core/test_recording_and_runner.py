@@ -13,15 +13,15 @@ import pytest
 from checkpoints import write_checkpoint
 from models import tiny_checkpoint
 
+from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.inspection import capture_bytes
+from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.interventions.states import Noise
-from loopscope.core.loading import load
-from loopscope.core.pairing import Pairing
-from loopscope.core.recording import MemoryBudgetReached
-from loopscope.core.runner import MOST_RECURRENCES, Phase, Runner, RunRequest, check_recurrences
-from loopscope.core.stepper import Stepper
-from loopscope.core.training import twin_architecture
+from loopscope.core.run.card import capture_bytes
+from loopscope.core.run.pairing import Pairing
+from loopscope.core.run.recording import MemoryBudgetReached
+from loopscope.core.run.runner import MOST_RECURRENCES, Phase, Runner, RunRequest, check_recurrences
+from loopscope.core.run.stepper import Stepper
 
 PROMPT = "ab bc ca ? 2 : a b c"
 
@@ -303,7 +303,7 @@ def test_an_error_nobody_foresaw_is_told_and_the_worker_lives(
 ) -> None:
     wait(lambda: runner.loaded is not None and runner.idle)
     with monkeypatch.context() as patched:
-        patched.setattr("loopscope.core.loading.load", lambda *_: {}["no such tensor"])
+        patched.setattr("loopscope.core.checkpoint.loading.load", lambda *_: {}["no such tensor"])
         runner.open(str(tmp_path / "m"), "cpu")
         wait(lambda: runner.status.error)
     assert runner.status.error == "KeyError: 'no such tensor'"

@@ -11,16 +11,16 @@ from recordings import synthetic_recording
 from loopscope.app.reproduce import bundled_cycle, page_text, write_page
 from loopscope.app.reproduce_cycle import PROMPT, cycle_words
 from loopscope.app.train_small import train_missing
-from loopscope.core.ablations import VARIANTS
-from loopscope.core.loading import load
-from loopscope.core.recording import Capture
-from loopscope.core.reproduction import correlate, separation, study
-from loopscope.core.small_models import is_trained, train
-from loopscope.core.statistics import bootstrap_mean, wilson_interval
-from loopscope.core.stepper import Stepper
-from loopscope.core.study import Study
-from loopscope.core.tasks.hops import make_batch
-from loopscope.core.twins import TWINS
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.experiments.ablations import VARIANTS
+from loopscope.core.experiments.hops import make_batch
+from loopscope.core.experiments.reproduction import correlate, separation, study
+from loopscope.core.experiments.small_models import is_trained, train
+from loopscope.core.experiments.study import Study
+from loopscope.core.experiments.twins import TWINS
+from loopscope.core.measures.intervals import bootstrap_mean, wilson_interval
+from loopscope.core.run.recording import Capture
+from loopscope.core.run.stepper import Stepper
 
 
 @pytest.fixture(scope="module")

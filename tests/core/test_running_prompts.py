@@ -9,20 +9,20 @@ import pytest
 import torch
 from checkpoints import write_checkpoint
 
+from loopscope.core.checkpoint.loading import Loaded, load, relooped
 from loopscope.core.errors import Cancelled
 from loopscope.core.interventions.base import END, FOREVER, Intervention
 from loopscope.core.interventions.layers import FreezeHead
 from loopscope.core.interventions.states import Noise
-from loopscope.core.loading import Loaded, load, relooped
 from loopscope.core.measures.base import measure
+from loopscope.core.measures.intervals import bootstrap_mean
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.prompt_set import Item, PromptSet
-from loopscope.core.recording import Capture
-from loopscope.core.running_prompts import least_capture, measure_over
-from loopscope.core.running_quality import quality_over
-from loopscope.core.statistics import bootstrap_mean
-from loopscope.core.stepper import Stepper
+from loopscope.core.over_prompts.measuring import least_capture, measure_over
+from loopscope.core.over_prompts.quality import quality_over
+from loopscope.core.prompts.prompt_set import Item, PromptSet
+from loopscope.core.run.recording import Capture
+from loopscope.core.run.stepper import Stepper
 
 HUGINN = PromptSet("p", "p", tuple(
     Item(text, None, i) for i, text in enumerate(["#5,17,3", "#60,41,8,2,9,9", "#1"], start=1)

@@ -17,7 +17,7 @@ from loopscope.core.measures.settling import (
     step_size,
 )
 from loopscope.core.measures.settling_classes import SettlingClass, settling_class
-from loopscope.core.recording import Capture, LayerState, Recording
+from loopscope.core.run.recording import Capture, LayerState, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.settling import (
     NO_RUN,

@@ -11,8 +11,9 @@ from recordings import recording_of, recording_of_layers, synthetic_recording
 from scipy.spatial.distance import cosine as scipy_cosine
 from scipy.stats import ortho_group
 
-from loopscope.core.loading import load
+from loopscope.core.checkpoint.loading import load
 from loopscope.core.measures import similarity_map as kept_maps
+from loopscope.core.measures.places import Places, shown_places
 from loopscope.core.measures.similarity import (
     attention_distances,
     cka_matrix,
@@ -21,10 +22,9 @@ from loopscope.core.measures.similarity import (
     linear_cka,
 )
 from loopscope.core.measures.similarity_map import places_of, similarity_map
-from loopscope.core.recording import Capture
+from loopscope.core.run.recording import Capture
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.stepper import Stepper
-from loopscope.core.views.places import Places, shown_places
 from loopscope.core.views.similarity import Options, compute, table
 
 KEYS = ("cka_debiased", "cka", "cosine", "attention")

@@ -7,19 +7,19 @@ import pytest
 from models import tiny_architecture, tiny_checkpoint
 from recordings import synthetic_recording
 
-from loopscope.core.dynamics import RecurrenceMap
+from loopscope.core.analyses.paths import _other_prompt
+from loopscope.core.analyses.paths import run as run_paths
+from loopscope.core.analyses.stability import _starts
+from loopscope.core.analyses.stability import run as measure_stability
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.dynamics.recurrence_map import RecurrenceMap
 from loopscope.core.errors import Cancelled, LoopscopeError
 from loopscope.core.interventions.base import END, FOREVER
 from loopscope.core.interventions.layers import FreezeHead, ScaleWrite
 from loopscope.core.interventions.states import Noise
-from loopscope.core.jobs import Job
-from loopscope.core.loading import load
-from loopscope.core.requests.paths import _other_prompt
-from loopscope.core.requests.paths import run as run_paths
-from loopscope.core.requests.stability import _starts
-from loopscope.core.requests.stability import run as measure_stability
+from loopscope.core.run.jobs import Job
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.stepper import Stepper
 from loopscope.core.views import paths, stability
 
 

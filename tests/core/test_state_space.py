@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from recordings import architecture, synthetic_recording
 
-from loopscope.core.recording import Capture, LayerState, Recording
+from loopscope.core.run.recording import Capture, LayerState, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views import state_space
 from loopscope.core.views.base import options_of
-from loopscope.core.views.state_space import Options, compute
-from loopscope.core.views.state_space_data import MAX_GROUPS, strokes
+from loopscope.core.views.state_space import compute as state_space
+from loopscope.core.views.state_space.compute import Options, compute
+from loopscope.core.views.state_space.data import MAX_GROUPS, strokes
 
 EVERY = Selection()
 BARE = Capture(patterns=False, writes=False, readout=False)

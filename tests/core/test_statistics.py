@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, norm
 
-from loopscope.core.statistics import (
+from loopscope.core.measures.intervals import (
     bootstrap_mean,
     bootstrap_ratio,
     bootstrap_share,
@@ -85,7 +85,7 @@ def test_one_prompt_has_a_value_and_no_interval() -> None:
 def test_large_sets_are_drawn_in_blocks_with_the_same_draws(monkeypatch) -> None:
     values = np.random.default_rng(4).normal(size=(50, 3))
     whole = bootstrap_mean(values)
-    monkeypatch.setattr("loopscope.core.statistics._BLOCK", 333)
+    monkeypatch.setattr("loopscope.core.measures.intervals._BLOCK", 333)
     parts = bootstrap_mean(values)
     np.testing.assert_allclose(parts.low, whole.low, rtol=1e-12)
     np.testing.assert_allclose(parts.high, whole.high, rtol=1e-12)

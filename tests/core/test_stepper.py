@@ -9,11 +9,11 @@ import pytest
 import torch
 from models import plain_forward, probabilities, tiny_architecture, tiny_checkpoint
 
+from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.loading import Loaded, load
-from loopscope.core.model import LoopedModel
-from loopscope.core.recording import Capture, MemoryBudgetReached
-from loopscope.core.stepper import Stepper
+from loopscope.core.model.looped_model import LoopedModel
+from loopscope.core.run.recording import Capture, MemoryBudgetReached
+from loopscope.core.run.stepper import Stepper
 
 PROMPT = "ab bc ca ? 2 : a b c"
 VARIANTS = {
@@ -186,8 +186,8 @@ def test_reduced_precision_runs_and_is_close(tmp_path: Path) -> None:
 
 
 def test_the_model_has_the_parameters_its_architecture_says(tmp_path: Path) -> None:
-    from loopscope.core.architecture import parameter_shapes
-    from loopscope.core.model import LoopedModel
+    from loopscope.core.model.architecture import parameter_shapes
+    from loopscope.core.model.looped_model import LoopedModel
 
     for changes in VARIANTS.values():
         arch = tiny_architecture(**changes)

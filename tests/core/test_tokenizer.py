@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from loopscope.core.tokenizer import PromptTokenizer, readable
+from loopscope.core.prompts.tokenizer import PromptTokenizer, readable
 
 
 @pytest.mark.parametrize(

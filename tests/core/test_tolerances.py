@@ -10,11 +10,11 @@ import pytest
 import torch
 from models import plain_forward, probabilities
 
-from loopscope.core.loading import load
+from loopscope.core.checkpoint.loading import load
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.recording import TOP_K, Capture, LayerState, Recording, TopAnswers, _Rows
-from loopscope.core.stepper import Stepper
+from loopscope.core.run.recording import TOP_K, Capture, LayerState, Recording, TopAnswers, _Rows
+from loopscope.core.run.stepper import Stepper
 
 PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
 # Largest difference over the largest value of the measure in the run, as docs/depth.md states it.

@@ -12,13 +12,13 @@ import torch
 from models import tiny_checkpoint
 
 from loopscope.app.twins import evaluate_all, page_text, write_page
-from loopscope.core.evaluation import evaluate_hops
-from loopscope.core.loading import load
-from loopscope.core.small_models import folder_of, learnt_at, train
-from loopscope.core.training import STATE_FILE, twin_architecture
-from loopscope.core.twin_results import KINDS, Accuracy, Kind, TwinResult, verdict
-from loopscope.core.twin_study import twin_result
-from loopscope.core.twins import TWINS
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.experiments.evaluation import evaluate_hops
+from loopscope.core.experiments.small_models import folder_of, learnt_at, train
+from loopscope.core.experiments.training import STATE_FILE, twin_architecture
+from loopscope.core.experiments.twin_results import KINDS, Accuracy, Kind, TwinResult, verdict
+from loopscope.core.experiments.twin_study import twin_result
+from loopscope.core.experiments.twins import TWINS
 
 
 def made(kind: Kind, values: list[float], seed: int = 0) -> TwinResult:

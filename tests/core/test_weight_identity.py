@@ -10,14 +10,14 @@ import torch
 from checkpoints import CONFIGS, write_checkpoint
 from models import random_model, tiny_architecture, tiny_checkpoint
 
-from loopscope.core import weight_identity as module
-from loopscope.core.graph import looped_nodes
+from loopscope.core.checkpoint.loading import load, relooped
+from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.interventions.states import Zero
-from loopscope.core.loading import load, relooped
-from loopscope.core.model import LoopedModel
-from loopscope.core.stepper import Stepper
-from loopscope.core.training import twin_architecture
-from loopscope.core.weight_identity import SAMPLED, weight_identity
+from loopscope.core.model import weight_identity as module
+from loopscope.core.model.graph import looped_nodes
+from loopscope.core.model.looped_model import LoopedModel
+from loopscope.core.model.weight_identity import SAMPLED, weight_identity
+from loopscope.core.run.stepper import Stepper
 
 DEEP = twin_architecture("deep", 3, d_model=16)
 

@@ -14,13 +14,14 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from recordings import architecture, synthetic_recording
 
+from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.interventions.states import Zero
 from loopscope.core.measures.correspondence import Correspondence, monotone_alignment
-from loopscope.core.pairing import Pairing
-from loopscope.core.prompt_set import PromptSet
-from loopscope.core.recording import Recording
+from loopscope.core.measures.places import Places
+from loopscope.core.prompts.prompt_set import PromptSet
+from loopscope.core.run.pairing import Pairing
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.training import twin_architecture
 from loopscope.core.views.beside import Beside
 from loopscope.core.views.correspondence import (
     LABEL,
@@ -33,7 +34,6 @@ from loopscope.core.views.correspondence import (
     compute_beside,
     table,
 )
-from loopscope.core.views.places import Places
 from loopscope.widgets.correspondence import UNPAIRED, CorrespondenceView
 from loopscope.widgets.figures.correspondence import draw
 from loopscope.widgets.figures.style import Page

@@ -11,7 +11,7 @@ from PySide6.QtGui import QColor
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
-from loopscope.core.recording import Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.distance import NO_RUN, Options, compute
 from loopscope.widgets.distance import DistanceView, log_bar

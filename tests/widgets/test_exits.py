@@ -15,7 +15,7 @@ from recordings import synthetic_recording
 from loopscope.core.measures.exits import RULES, Signals, agrees
 from loopscope.core.measures.exits_over_prompts import ExitsOverPrompts
 from loopscope.core.measures.over_prompts import HowRun
-from loopscope.core.prompt_set import Item, PromptSet
+from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.selection import Selection
 from loopscope.core.views.exits import Data, Options, compute
 from loopscope.widgets.exits import ExitsView

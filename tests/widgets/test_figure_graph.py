@@ -14,13 +14,13 @@ from matplotlib.patches import Circle, FancyBboxPatch
 from pypdf import PdfReader
 from recordings import synthetic_recording
 
+from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.layers import DropInjection
 from loopscope.core.interventions.states import Noise, Zero
 from loopscope.core.selection import Selection
-from loopscope.core.training import twin_architecture
-from loopscope.core.views.graph import Data, Options, compute
-from loopscope.core.views.graph_picture import Picture
+from loopscope.core.views.graph.compute import Data, Options, compute
+from loopscope.core.views.graph.picture import Picture
 from loopscope.widgets.figures import graph
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.graph_colours import weights_colour

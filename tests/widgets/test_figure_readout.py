@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from pypdf import PdfReader
 from recordings import synthetic_recording
 
-from loopscope.core.recording import Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.readout import Options, compute
 from loopscope.widgets.figures import readout

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from pypdf import PdfReader
 from recordings import synthetic_recording
 
-from loopscope.core.recording import Capture, LayerState, Recording
+from loopscope.core.run.recording import Capture, LayerState, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.settling import NO_RUN, Data, Options, compute
 from loopscope.widgets.figures.settling import draw

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from pypdf import PdfReader
 from recordings import synthetic_recording, with_findings
 
-from loopscope.core.recording import Capture
+from loopscope.core.run.recording import Capture
 from loopscope.core.selection import Selection
-from loopscope.core.views.state_space import Data, Options, compute
-from loopscope.core.views.state_space_data import placed
+from loopscope.core.views.state_space.compute import Data, Options, compute
+from loopscope.core.views.state_space.data import placed
 from loopscope.widgets.figures import state_space
 from loopscope.widgets.figures.style import Page
 

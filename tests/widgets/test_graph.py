@@ -10,7 +10,7 @@ from PySide6.QtCore import QPoint, Qt
 from pytestqt.qtbot import QtBot
 
 from loopscope.core.selection import Selection
-from loopscope.core.views.graph import Options
+from loopscope.core.views.graph.compute import Options
 from loopscope.widgets.palette import DARK, LIGHT
 
 LEFT = Qt.MouseButton.LeftButton

@@ -17,8 +17,8 @@ from recordings import synthetic_recording
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import options_of
-from loopscope.core.views.lens import NOT_YET, Options, compute
-from loopscope.core.views.lens_data import Data, Reading
+from loopscope.core.views.lens.compute import NOT_YET, Options, compute
+from loopscope.core.views.lens.data import Data, Reading
 from loopscope.widgets.figures.lens import draw
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.lens import LensView

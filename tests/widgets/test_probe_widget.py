@@ -12,10 +12,10 @@ from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
-from loopscope.core.probe.conditions import Condition, Lives
-from loopscope.core.probe.results import Outcome, Probe
+from loopscope.core.experiments.probe.conditions import Condition, Lives
+from loopscope.core.experiments.probe.results import Outcome, Probe
+from loopscope.core.measures.intervals import bootstrap_two_way
 from loopscope.core.selection import Selection
-from loopscope.core.statistics import bootstrap_two_way
 from loopscope.core.views.probe import NOT_YET, REQUEST, Options, compute, picture
 from loopscope.widgets.frame import PanelFrame
 from loopscope.widgets.palette import LIGHT

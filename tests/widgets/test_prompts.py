@@ -12,7 +12,7 @@ from recordings import synthetic_recording
 
 from loopscope.core.measures.over_prompts import HowRun, OverPrompts
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.prompt_set import Item, PromptSet
+from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.selection import Selection
 from loopscope.core.views.prompts import Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT

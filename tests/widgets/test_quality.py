@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from PySide6.QtCore import Qt
 from recordings import synthetic_recording
 
+from loopscope.core.measures.intervals import bootstrap_share
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.quality import Quality, perplexity_of
-from loopscope.core.prompt_set import Item, PromptSet
+from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.selection import Selection
-from loopscope.core.statistics import bootstrap_share
 from loopscope.core.views.quality import Data, Options, compute
 from loopscope.widgets.figures.quality import draw
 from loopscope.widgets.figures.style import Page

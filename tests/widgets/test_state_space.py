@@ -14,9 +14,9 @@ from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
 from loopscope.core.measures.projection import turn
-from loopscope.core.recording import Capture, Recording
+from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.state_space import Data, Options, compute
+from loopscope.core.views.state_space.compute import Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
 from loopscope.widgets.state_space import EMPTY, StateSpaceView
 

@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording, with_findings
 
-from loopscope.core.recording import Capture
+from loopscope.core.run.recording import Capture
 from loopscope.core.selection import Selection
-from loopscope.core.views.state_space import Options, compute
+from loopscope.core.views.state_space.compute import Options, compute
 from loopscope.widgets.palette import DARK, LIGHT, token_colour
 from loopscope.widgets.state_space import StateSpaceView
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from loopscope.core.views.graph_data import Data, summary
-from loopscope.core.views.graph_deep import DeepLayout
-from loopscope.core.views.graph_layout import Layout as LoopLayout
-from loopscope.core.views.graph_picture import Picture
+from loopscope.core.views.graph.data import Data, summary
+from loopscope.core.views.graph.deep import DeepLayout
+from loopscope.core.views.graph.layout import Layout as LoopLayout
+from loopscope.core.views.graph.picture import Picture
 from loopscope.widgets.figures.graph_deep import DeepSheet, deep_parts
 from loopscope.widgets.figures.graph_layout import Layout, Sizes, lay_out, looped_parts
 from loopscope.widgets.figures.graph_loop import LoopSheet

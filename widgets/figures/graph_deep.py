@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from loopscope.core.graph import Node
-from loopscope.core.views.graph_cuts import CutMark, cuts_at
-from loopscope.core.views.graph_deep import DeepLayout
+from loopscope.core.model.graph import Node
+from loopscope.core.views.graph.cuts import CutMark, cuts_at
+from loopscope.core.views.graph.deep import DeepLayout
 from loopscope.widgets.figures.graph_layout import Parts
 from loopscope.widgets.figures.graph_sheet import GREY, PALE, Sheet
 from loopscope.widgets.figures.graph_slots import Slot

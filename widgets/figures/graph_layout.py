@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loopscope.core.graph import REPEATED, Node
-from loopscope.core.views.graph_data import Data
+from loopscope.core.model.graph import REPEATED, Node
+from loopscope.core.views.graph.data import Data
 
 # Heights relative to that of a layer.
 _HEIGHTS = {"embedding": 0.85, "injection": 0.85, "norm": 0.75, "head": 0.85}

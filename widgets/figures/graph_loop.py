@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from loopscope.core.graph import runs_at
-from loopscope.core.views.graph_cuts import cuts_at
-from loopscope.core.views.graph_layout import Layout
+from loopscope.core.model.graph import runs_at
+from loopscope.core.views.graph.cuts import cuts_at
+from loopscope.core.views.graph.layout import Layout
 from loopscope.widgets.figures.graph_layout import Box, Row
 from loopscope.widgets.figures.graph_sheet import GREY, INK, PALE, Sheet
 

@@ -11,9 +11,9 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 from matplotlib.textpath import TextPath
 
-from loopscope.core.graph import Node
-from loopscope.core.views.graph_cuts import CutMark, Site
-from loopscope.core.views.graph_data import BRANCHES, Data
+from loopscope.core.model.graph import Node
+from loopscope.core.views.graph.cuts import CutMark, Site
+from loopscope.core.views.graph.data import BRANCHES, Data
 from loopscope.widgets.figures.graph_layout import Box, Layout, Row, short_label
 from loopscope.widgets.figures.graph_slots import Slot
 from loopscope.widgets.graph_colours import weights_colour

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from loopscope.core.views.graph_columns import columns
+from loopscope.core.views.graph.columns import columns
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from loopscope.core.views.lens_data import Data
+from loopscope.core.views.lens.data import Data
 from loopscope.widgets.figures.matrix import empty, every, font_size
 from loopscope.widgets.figures.readout import draw_answer_map
 from loopscope.widgets.figures.style import Page

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from loopscope.core.study import Study
+from loopscope.core.experiments.study import Study
 from loopscope.widgets.figures.style import Page, colour_map, whole_ticks
 from loopscope.widgets.palette import LIGHT, OKABE_ITO, RECURRENCE_MAP
 

@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from loopscope.core.measures.projection import turn
-from loopscope.core.views.overlays import Overlay
-from loopscope.core.views.state_space_data import (
+from loopscope.core.views.state_space.data import (
     CLOSED_BELOW,
     N_COLOURS,
     Data,
@@ -24,6 +23,7 @@ from loopscope.core.views.state_space_data import (
     seen,
     strokes,
 )
+from loopscope.core.views.state_space.overlays import Overlay
 from loopscope.widgets.figures.style import Page, colour_map
 from loopscope.widgets.overlay_looks import Look, legend_names, look
 from loopscope.widgets.palette import LIGHT, RECURRENCE_MAP, token_colour

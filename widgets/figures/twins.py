@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from loopscope.core.twin_results import KINDS, NAMES, Kind, TwinResult
+from loopscope.core.experiments.twin_results import KINDS, NAMES, Kind, TwinResult
 from loopscope.widgets.figures.style import Page, whole_ticks
 from loopscope.widgets.palette import LIGHT, OKABE_ITO
 

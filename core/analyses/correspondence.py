@@ -1,0 +1,120 @@
+"""Compare the model shown with the one beside, over a prompt set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from loopscope.core.checkpoint.loading import Loaded
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.experiments.hops import make_batch, text_of
+from loopscope.core.measures.correspondence import Correspondence, correspondence
+from loopscope.core.measures.places import Places
+from loopscope.core.over_prompts.measuring import encoded
+from loopscope.core.over_prompts.pair_states import PairStates, pair_states
+from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.run.recording import Recording
+from loopscope.core.selection import Selection
+from loopscope.core.views.correspondence import STATE_KEYS, Found, Options
+
+# Hop counts of generated prompts.
+HOPS = (1, 2, 3, 4, 5, 6)
+
+
+def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Found:
+    """Run the prompts through both models and compare them."""
+    return compare(stepper.recording, stepper.loaded, job.beside.stepper, options, job.report)
+
+
+def compare(
+    recording: Recording,
+    one: Loaded,
+    beside: Any,
+    options: Options,
+    report: Callable[[float], None] = lambda share: None,
+) -> Found:
+    """What `run` does; the run beside says how far the other model is run."""
+    other: Loaded = beside.loaded
+    prompts, words = _prompts(recording, one, other, options)
+    r_one = recording.n_recurrences
+    r_other = 1 if other.architecture.runs_once else max(beside.recording.n_recurrences, 1)
+    pair = pair_states(
+        one, other, prompts, (r_one, r_other), seed=options.seed,
+        report=lambda share: report(0.7 * share),
+    )  # fmt: skip
+    states: dict[str, Correspondence] = {}
+    why: dict[str, str] = {}
+    for i, key in enumerate(STATE_KEYS):
+
+        def part(share: float, i: int = i) -> None:
+            report(0.7 + 0.3 * (i + share) / len(STATE_KEYS))
+
+        if key == "cosine" and pair.one.shape[-1] != pair.other.shape[-1]:
+            why[key] = (
+                f"A cosine needs states of one width; these have {pair.one.shape[-1]} and "
+                f"{pair.other.shape[-1]}."
+            )
+            continue
+        states[key] = correspondence(
+            list(pair.one), list(pair.other), measure=key, n_prompts=len(prompts[0]),
+            positions=pair.positions, permutations=int(options.permutations), seed=options.seed,
+            report=part,
+        )  # fmt: skip
+    a, b = one.architecture, other.architecture
+    places, places_other = _places(one, r_one), _places(other, r_other)
+    return Found(
+        one=one.checkpoint.name,
+        other=other.checkpoint.name,
+        places=places,
+        places_other=places_other,
+        depths=np.array(places.depths) + a.n_prelude,
+        depths_other=np.array(places_other.depths) + b.n_prelude,
+        n_prompts=len(prompts[0]),
+        n_tokens=pair.one.shape[1],
+        prompts=words,
+        states=states,
+        why=why,
+        **_by_head(pair, len(places), len(places_other)),
+    )
+
+
+def _by_head(pair: PairStates, n: int, m: int) -> dict[str, Any]:
+    def apart(distances: np.ndarray | None) -> np.ndarray | None:
+        if distances is None:
+            return None
+        rows, columns = distances.shape
+        return distances.reshape(n, rows // n, m, columns // m)
+
+    return {"heads": apart(pair.heads), "heads_null": apart(pair.heads_null)}
+
+
+def _places(loaded: Loaded, recurrences: int) -> Places:
+    arch = loaded.architecture
+    marks = tuple(arch.layer_mark(layer) for layer in range(arch.n_block))
+    return Places(tuple(range(1, recurrences + 1)), marks)
+
+
+def _prompts(
+    recording: Recording, one: Loaded, other: Loaded, options: Options
+) -> tuple[tuple[list[Prompt], list[Prompt]], str]:
+    """The prompts as each model reads them, and what they are."""
+    n = int(options.prompts)
+    given = recording.shared.prompts
+    if given is not None:
+        kept = type(given)(given.path, given.name, given.items[:n])
+        return (encoded(one.tokenizer, kept), encoded(other.tokenizer, kept)), (
+            f"prompts of {given.name}"
+        )
+    counts = np.array([HOPS[i % len(HOPS)] for i in range(n)])
+    batch = make_batch(np.random.default_rng(options.seed), counts)
+    texts = [text_of(row) for row in batch.tokens]
+    try:
+        pair = [[m.tokenizer.encode(text) for text in texts] for m in (one, other)]
+    except LoopscopeError as error:
+        raise LoopscopeError(
+            f"the model beside cannot read the prompts of the task hops ({error}); open a prompt "
+            "file for both"
+        ) from None
+    return (pair[0], pair[1]), "generated prompts, 1 to 6 hops"

@@ -1,0 +1,42 @@
+"""Simulate exits over the prompt set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loopscope.core.measures.exits import Signals, signals_of
+from loopscope.core.measures.exits_over_prompts import ExitsOverPrompts
+from loopscope.core.measures.over_prompts import HowRun
+from loopscope.core.over_prompts.measuring import run_each
+from loopscope.core.over_prompts.quality import asked_of
+from loopscope.core.run.recording import Capture
+from loopscope.core.selection import Selection
+from loopscope.core.views.exits import Options
+
+
+def run(stepper: Any, selection: Selection, options: Options, job: Any) -> ExitsOverPrompts:
+    """Run every prompt to the end and keep what the rules look at.
+
+    Where the file gives answers only their places are looked at: it is there that it matters what
+    a model had said. Prompts without an answer are left out then.
+    """
+    loaded, prompts = stepper.loaded, stepper.loaded.shared.prompts
+    how = HowRun.like(stepper.recording)
+    asked = asked_of(loaded, prompts)
+    only_answers = prompts.has_answers
+    rows = [i for i, a in enumerate(asked) if a.positions or not only_answers]
+    capture = Capture(patterns=False, writes=False)
+    signals: list[Signals] = []
+    runs = run_each(loaded, [asked[i].prompt for i in rows], how, capture, job.report)
+    for i, recording in zip(rows, runs, strict=True):
+        found = signals_of(recording)
+        signals.append(found.of(asked[i].positions) if only_answers else found)
+    return ExitsOverPrompts.of(
+        signals,
+        prompts=prompts,
+        how=how,
+        rows=tuple(rows),
+        only_answers=only_answers,
+        opens=tuple(a.opens for a in asked),
+        left_out=tuple(a.missing if only_answers else "" for a in asked),
+    )

@@ -1,0 +1,204 @@
+"""From a checkpoint folder to a model on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import torch
+
+from loopscope.core.checkpoint.devices import DeviceChoice, choose_device, choose_dtype, free_bytes
+from loopscope.core.checkpoint.folder import (
+    Checkpoint,
+    looped_checkpoint,
+    open_checkpoint,
+    weights_hash,
+)
+from loopscope.core.checkpoint.weights import Report, read_weights
+from loopscope.core.errors import Cancelled, LoopscopeError
+from loopscope.core.model.architecture import Architecture, renamed_by_loop, with_loop
+from loopscope.core.model.looped_model import LoopedModel
+from loopscope.core.model.weight_identity import weight_identity
+from loopscope.core.prompts.shared import Shared
+from loopscope.core.prompts.tokenizer import PromptTokenizer
+from loopscope.core.run.card import size
+
+# A forward on MPS that differs from the CPU's by more than this (float32) is worth a warning.
+MPS_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """A model that can be stepped, with all that a run has to say about where it came from.
+
+    weight_identity : digest of each set of weights, by its key in the graph.
+    """
+
+    checkpoint: Checkpoint
+    model: LoopedModel
+    tokenizer: PromptTokenizer
+    device: DeviceChoice
+    dtype: str
+    weights_hash: str
+    warning: str | None = None
+    shared: Shared = field(default_factory=Shared)
+    weight_identity: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def architecture(self) -> Architecture:
+        """Return the checkpoint's architecture."""
+        return self.checkpoint.architecture
+
+    def release(self) -> None:
+        """Give the weights' memory back, whoever still holds this; it cannot be run again."""
+        for parameter in self.model.parameters():
+            parameter.data = torch.empty(0, dtype=parameter.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the weights take on the device."""
+        unique = {p.data_ptr(): p.numel() * p.element_size() for p in self.model.parameters()}
+        return sum(unique.values())
+
+
+def package_version() -> str:
+    """Return Loopscope's version; "unknown" when it runs from a tree that is not installed."""
+    try:
+        return version("loopscope")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def load(
+    path: str,
+    device: str = "auto",
+    dtype: str = "float32",
+    loop: tuple[int, int, float] | None = None,
+    report: Report = lambda share, what: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    make_room: Callable[[], None] = lambda: None,
+) -> Loaded:
+    """Load the checkpoint at ``path`` (a folder or ``bundled:NAME``).
+
+    ``loop`` = (first, last, damping) loops layers ``first`` to ``last - 1`` of a deep model.
+    ``report`` gets the share done, 0 to 1, and what is being done. ``make_room`` is called when
+    the headers are sound but the weights do not fit beside what is loaded. Raises
+    `CheckpointError`, `LoopscopeError` for an unknown device or dtype and for too little memory,
+    `Cancelled`.
+    """
+    choice = choose_device(device)
+    choose_dtype(dtype)
+    checkpoint = open_checkpoint(path)
+    if loop is not None:
+        checkpoint = looped_checkpoint(checkpoint, *loop)
+    return load_checkpoint(checkpoint, choice, dtype, report, cancelled, make_room)
+
+
+def load_checkpoint(
+    checkpoint: Checkpoint,
+    choice: DeviceChoice,
+    dtype: str = "float32",
+    report: Report = lambda share, what: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    make_room: Callable[[], None] = lambda: None,
+) -> Loaded:
+    """Load a checkpoint that has been opened; see `load`."""
+    torch_dtype, arch = choose_dtype(dtype), checkpoint.architecture
+    tokenizer = PromptTokenizer(checkpoint.tokenizer_file, arch.vocab_size, arch.max_positions)
+    _check_room(arch, choice, torch_dtype, make_room)
+    try:
+        weights = read_weights(checkpoint, choice.device, torch_dtype, report, cancelled)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _too_little(arch, choice, torch_dtype, None) from error
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):
+            raise
+        raise _too_little(arch, choice, torch_dtype, None) from error
+    model = _assembled(arch, weights)
+    report(1.0, "hashing the weights")
+    digest = weights_hash(checkpoint, cancelled)
+    warning = None if choice.met else f"running on {choice.device.type}: {choice.reason}"
+    if choice.device.type == "mps":
+        warning = _compare_with_cpu(model, checkpoint) or warning
+    identity = weight_identity(model)
+    return Loaded(
+        checkpoint, model, tokenizer, choice, dtype, digest, warning, weight_identity=identity
+    )
+
+
+def _assembled(arch: Architecture, weights: dict[str, torch.Tensor]) -> LoopedModel:
+    """A model made of these tensors, none of them copied."""
+    with torch.device("meta"):
+        model = LoopedModel(arch)
+    if arch.tied_head:
+        weights["unembed.weight"] = weights["embed.weight"]
+    model.load_state_dict(weights, assign=True)
+    if arch.tied_head:
+        model.unembed.weight = model.embed.weight
+    return model.requires_grad_(False).eval()
+
+
+def relooped(loaded: Loaded, first: int, last: int, damping: float) -> Loaded:
+    """Loop another span of the same deep model; the weights are shared, nothing is read again.
+
+    The whole depth with damping 1 is the deep model itself.
+    """
+    old = loaded.architecture
+    arch = with_loop(old, first, last, damping)
+    names = renamed_by_loop(old, arch)
+    weights = {names.get(name, name): t for name, t in loaded.model.state_dict().items()}
+    checkpoint = looped_checkpoint(loaded.checkpoint, first, last, damping)
+    # Another loop is another model: nothing that was found of the old one holds for it.
+    model = _assembled(arch, weights)
+    identity = weight_identity(model)
+    return replace(
+        loaded, checkpoint=checkpoint, model=model, shared=Shared(), weight_identity=identity
+    )
+
+
+def _check_room(
+    arch: Architecture,
+    choice: DeviceChoice,
+    dtype: torch.dtype,
+    make_room: Callable[[], None],
+) -> None:
+    """Refuse weights that the device has no room for, before any of them is read."""
+    needed = arch.n_parameters * dtype.itemsize
+    room = free_bytes(choice.device)
+    if room is not None and needed > room:
+        make_room()
+        room = free_bytes(choice.device)
+        if room is not None and needed > room:
+            raise _too_little(arch, choice, dtype, room)
+
+
+def _too_little(
+    arch: Architecture, choice: DeviceChoice, dtype: torch.dtype, room: int | None
+) -> LoopscopeError:
+    name = str(dtype).removeprefix("torch.")
+    problem = f"not enough memory: the weights take {size(arch.n_parameters * dtype.itemsize)}"
+    problem += f" in {name}"
+    if room is not None:
+        problem += f", {choice.device.type} has {size(room)} free"
+    return LoopscopeError(problem + ("; try bfloat16" if dtype == torch.float32 else ""))
+
+
+def _compare_with_cpu(model: LoopedModel, checkpoint: Checkpoint) -> str | None:
+    """One forward on MPS against the CPU; wrong numbers on MPS have been seen in the wild."""
+    tokens = torch.arange(min(16, checkpoint.architecture.vocab_size))[None]
+    with torch.inference_mode():
+        here = model(tokens.to(next(model.parameters()).device), 2).float().cpu()
+        with torch.device("meta"):
+            twin = LoopedModel(checkpoint.architecture)
+        on_cpu = {k: v.cpu() for k, v in model.state_dict().items()}
+        twin.load_state_dict(on_cpu, assign=True)
+        there = twin(tokens, 2).float()
+    worst = float((here - there).abs().max() / there.abs().max())
+    if np.isfinite(worst) and worst <= MPS_TOLERANCE:
+        return None
+    return f"MPS and CPU logits differ by {worst:.1e} of the largest: do not trust this device"
+
+
+__all__ = ["Cancelled", "Loaded", "LoopscopeError", "Report", "load", "package_version"]

@@ -1,0 +1,126 @@
+"""Accuracy on pointer chasing for each hop count at each recurrence: one pass, never re-run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from loopscope.core.checkpoint.loading import Loaded
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.experiments.hops import VOCABULARY, chance_level, make_batch
+from loopscope.core.measures.intervals import wilson_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One (hop count, recurrence): accuracy over all queries, with its 95 % interval.
+
+    accuracy : share of right answers over ``n_examples`` x ``n_letters`` queries.
+    low, high : Wilson interval with the *examples* as the independent units (queries of one graph
+        are answered together, so counting each as independent would make it too narrow).
+    relative_step : median over examples and positions of ``||s_r - s_{r-1}|| / ||s_r||``.
+    """
+
+    hops: int
+    recurrence: int
+    accuracy: float
+    low: float
+    high: float
+    chance: float
+    relative_step: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Accuracy by hop count and recurrence."""
+
+    checkpoint: str
+    n_examples: int
+    n_letters: int
+    seed: int
+    cells: tuple[Cell, ...]
+
+    def cell(self, hops: int, recurrence: int) -> Cell:
+        """Return one cell; raises KeyError when it was not measured."""
+        for cell in self.cells:
+            if (cell.hops, cell.recurrence) == (hops, recurrence):
+                return cell
+        raise KeyError((hops, recurrence))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for ``--json``."""
+        return asdict(self)
+
+
+@torch.inference_mode()
+def evaluate_hops(
+    loaded: Loaded,
+    *,
+    hops: tuple[int, ...] = (1, 2, 3, 4),
+    recurrences: int = 16,
+    n_examples: int = 2000,
+    n_letters: int = 8,
+    seed: int = 1_000_003,
+    batch_size: int = 500,
+    report: Callable[[float], None] = lambda share: None,
+) -> Evaluation:
+    """Evaluate on ``n_examples`` fresh single-cycle graphs for each hop count."""
+    arch, model, device = loaded.architecture, loaded.model, loaded.device.device
+    if arch.vocab_size != len(VOCABULARY):
+        raise LoopscopeError(
+            f"{loaded.checkpoint.name} has {arch.vocab_size} tokens; "
+            f"the task hops is for models trained on it ({len(VOCABULARY)} tokens)"
+        )
+    rng = np.random.default_rng(seed)
+    cells = []
+    for i, k in enumerate(hops):
+        right = np.zeros(recurrences)
+        steps: list[list[np.ndarray]] = [[] for _ in range(recurrences)]
+        done = 0
+        while done < n_examples:
+            b = min(batch_size, n_examples - done)
+            batch = make_batch(rng, np.full(b, k), n_letters=n_letters)
+            e = model.prelude(torch.from_numpy(batch.tokens).to(device))
+            answers = torch.from_numpy(batch.answers).to(device)
+            carry = model.begin(model.initial_state(e))
+            for r in range(recurrences):
+                before, carry = carry.state, model.recur(carry, e, first=r == 0)
+                state = carry.state
+                logits = model.readout(state)[:, -n_letters:]
+                right[r] += float((logits.argmax(-1) == answers).float().mean(1).sum())
+                step = (state - before).float().norm(dim=-1) / state.float().norm(dim=-1)
+                steps[r].append(step.flatten().cpu().numpy())
+            done += b
+            report((i + done / n_examples) / len(hops))
+        for r in range(recurrences):
+            low, high = wilson_interval(right[r], n_examples)
+            cells.append(
+                Cell(
+                    k, r + 1, right[r] / n_examples, low, high, chance_level(k, n_letters),
+                    float(np.median(np.concatenate(steps[r]))),
+                )
+            )  # fmt: skip
+    return Evaluation(loaded.checkpoint.name, n_examples, n_letters, seed, tuple(cells))
+
+
+def table(evaluation: Evaluation) -> str:
+    """Write an evaluation as an aligned text table: a row per hop count, a column per R."""
+    rs = sorted({c.recurrence for c in evaluation.cells})
+    lines = ["hops  chance  " + "".join(f"R={r:<19d}" for r in rs)]
+    for k in sorted({c.hops for c in evaluation.cells}):
+        row = [evaluation.cell(k, r) for r in rs]
+        figures = "".join(f"{c.accuracy:.3f} {c.low:.3f}-{c.high:.3f}".ljust(21) for c in row)
+        lines.append(f"{k:<6d}{row[0].chance:<8.3f}{figures}")
+    steps = [
+        np.median([c.relative_step for c in evaluation.cells if c.recurrence == r]) for r in rs
+    ]
+    lines.append("median relative step  " + " ".join(f"{s:.1e}" for s in steps))
+    lines.append(
+        f"{evaluation.n_examples} examples a hop count, seed {evaluation.seed}; "
+        "95 % Wilson intervals over examples"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,471 @@
+"""What a model is made of, without its weights: sizes, choices, parameters and FLOPs.
+
+An `Architecture` is read from a checkpoint's config (`loopscope.core.families`), built into a
+model (`looped_model` beside this file) and drawn (`loopscope.core.views.graph`). No torch here:
+`inspect` and the window's first paint need it before torch is imported.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Literal
+
+from loopscope.core.errors import LoopscopeError
+
+NormSlot = Literal["attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"]
+# Names of the activations that `loopscope.core.model.layers` implements.
+ACTIVATION_NAMES = ("gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "relu")
+PRE_NORM: frozenset[NormSlot] = frozenset({"attn_in", "mlp_in"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rope:
+    """Rotary position embedding (Su et al., arXiv 2104.09864) and how it is stretched.
+
+    Parameters
+    ----------
+    theta
+        Base: frequency ``i`` is ``theta^(-2 i / dims)``.
+    dims
+        Rotated dimensions of a head, from its first; None rotates all.
+    pairs
+        Which dimensions rotate together: (i, i + dims/2), (2i, 2i + 1), or no rotation.
+    scaling
+        "linear" divides every frequency by ``factor``; "llama3" divides the low ones and blends
+        between ``low_freq_factor`` and ``high_freq_factor`` (Llama 3.1's rule).
+    """
+
+    theta: float = 10000.0
+    dims: int | None = None
+    pairs: Literal["half", "neighbour", "none"] = "half"
+    scaling: Literal["none", "linear", "llama3"] = "none"
+    factor: float = 1.0
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_positions: int = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """The sizes and choices of one decoder layer (see `loopscope.core.model.layers`).
+
+    Parameters
+    ----------
+    d_model, n_heads, n_kv_heads, d_head, d_mlp
+        Widths; ``n_kv_heads < n_heads`` means grouped-query attention.
+    norms
+        The filled norm slots.
+    norm_kind
+        "rms" (a weight), "bare" (RMS without one) or "layer" (mean removed, a weight and a bias).
+    qk_norm
+        RMSNorm on queries and keys before rotation: none, of each head, or of the full width.
+    qk_bias
+        Huginn's bias on queries and keys before rotation, ``[2, 1, H, d_head]``.
+    attn_gate
+        What the heads mixed is multiplied by ``sigmoid(gate(x))``, entry by entry (HRM-Text).
+    parallel
+        Attention and MLP both read the layer's input (GPT-NeoX) and are added together.
+    bias
+        Which matrices have one: "qkv", "attn_proj", "attn_gate", "mlp".
+    """
+
+    d_model: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_mlp: int
+    norms: frozenset[NormSlot] = PRE_NORM
+    norm_kind: Literal["rms", "bare", "layer"] = "rms"
+    norm_eps: float = 1e-6
+    activation: str = "silu"
+    gated: bool = True
+    causal: bool = True
+    rope: Rope = Rope()
+    qk_norm: Literal["none", "head", "full"] = "none"
+    qk_bias: bool = False
+    attn_gate: bool = False
+    parallel: bool = False
+    bias: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def d_qkv(self) -> int:
+        """Rows of the stacked q, k and v matrices."""
+        return (self.n_heads + 2 * self.n_kv_heads) * self.d_head
+
+    @property
+    def matrix_entries(self) -> int:
+        """Entries of every matrix a token is multiplied with."""
+        mixed = self.n_heads * self.d_head
+        attention = self.d_model * (self.d_qkv + mixed * (2 if self.attn_gate else 1))
+        return attention + self.d_model * self.d_mlp * (3 if self.gated else 2)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the layer's parameters by name. ``mlp_up`` is gate and up, stacked."""
+        d, d_up = self.d_model, self.d_mlp * (2 if self.gated else 1)
+        shapes: dict[str, tuple[int, ...]] = {
+            "qkv.weight": (self.d_qkv, d),
+            "attn_proj.weight": (d, self.n_heads * self.d_head),
+            "mlp_up.weight": (d_up, d),
+            "mlp_down.weight": (d, self.d_mlp),
+        }
+        widths = {"qkv": self.d_qkv, "attn_proj": d, "mlp_up": d_up, "mlp_down": d}
+        if self.attn_gate:
+            widths["attn_gate"] = self.n_heads * self.d_head
+            shapes["attn_gate.weight"] = (widths["attn_gate"], d)
+        with_bias = {"qkv", "attn_proj", "attn_gate"} & self.bias
+        with_bias |= {"mlp_up", "mlp_down"} if "mlp" in self.bias else set()
+        shapes |= {f"{name}.bias": (widths[name],) for name in widths if name in with_bias}
+        for slot in sorted(self.norms):
+            shapes |= norm_shapes(f"norms.{slot}", d, self.norm_kind)
+        if self.qk_norm != "none":
+            full = self.qk_norm == "full"
+            shapes["q_norm.weight"] = (self.d_head * (self.n_heads if full else 1),)
+            shapes["k_norm.weight"] = (self.d_head * (self.n_kv_heads if full else 1),)
+        if self.qk_bias:
+            shapes["qk_bias"] = (2, 1, self.n_heads, self.d_head)
+        return shapes
+
+    @property
+    def n_parameters(self) -> int:
+        """Parameters of one layer, biases and norm weights included."""
+        return sum(math.prod(shape) for shape in self.shapes().values())
+
+    def flops_per_token(self, n_keys: int) -> int:
+        """Floating-point operations of this layer for one token that attends to ``n_keys`` keys.
+
+        ``2 x`` the entries of every matrix it is multiplied with, plus ``4 n_keys H d_head`` for
+        the scores and the weighted sum. Norms and activations are not counted.
+        """
+        return 2 * self.matrix_entries + 4 * n_keys * self.n_heads * self.d_head
+
+
+def norm_shapes(name: str, d: int, kind: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of one norm's parameters."""
+    if kind == "bare":
+        return {}
+    shapes: dict[str, tuple[int, ...]] = {f"{name}.weight": (d,)}
+    return shapes | ({f"{name}.bias": (d,)} if kind == "layer" else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A looped transformer: prelude, recurrent block, coda and what joins them.
+
+    ``e = prelude(tokens)``; ``s_{r+1} = close(block(inject(s_r, e)))``;
+    ``logits = head(coda(s_R))``. A deep model is one whose block is applied once.
+
+    With ``inner_cycles`` the loop is nested (HRM-Text): a recurrence is one H cycle, in which the
+    fast stack runs ``inner_cycles`` times, ``z_L = close(fast(z_L + z_H))``, and then the slow one
+    once, ``z_H = close(slow(z_H + z_L))``. ``s`` is ``z_H``; the two stacks are equally deep.
+
+    Parameters
+    ----------
+    n_block
+        Layers that run in one recurrence, ``L``; of a nested loop those of every pass.
+    trained_recurrences
+        R of its training (the mean, where R was drawn); 1 for a deep model.
+    learned_positions
+        Position embeddings are looked up and added (GPT-2).
+    injection
+        "concat" is ``adapter(cat[s, e])``, "add" is ``s + e``.
+    skip_first_injection
+        Recurrence 1 begins at the state itself (retrofitted recurrence, "skip-adapter").
+    closing_norm, pre_coda_norm, final_norm
+        Norm on the state after each recurrence; the final norm once more before the coda
+        (Huginn); norm before the head (Ouro has none: its closing norm serves).
+    initial_state, start_std
+        "zeros", "normal", "truncated" (normal with standard deviation ``start_std``, cut at three
+        of them) or "embedding" (``s_0 = e``).
+    exit_gate
+        Ouro's gate: hazard ``sigmoid(w s_r + b)`` after each recurrence.
+    exit_threshold
+        Share of the exit distribution at which the model leaves; 1 never does before the end.
+    inner_cycles
+        Passes of the fast stack in one recurrence; 0 for a loop that is not nested.
+    embed_width
+        Width of a factorised embedding that is normed and projected to d (ALBERT); 0 for none.
+    token_types
+        Rows of a table whose row 0 is added to every embedding (ALBERT).
+    head_transform
+        Activation and LayerNorm between a dense layer and the unembedding, which then has a bias
+        (the masked-token head of ALBERT).
+    damping
+        Less than 1 steps only so far towards the block's output: ``s + damping (block(s) - s)``.
+    looped_span
+        Whether the block is a span of a deep model's layers that is looped without training.
+    """
+
+    family: str
+    vocab_size: int
+    layer: LayerShape
+    n_prelude: int
+    n_block: int
+    n_coda: int
+    trained_recurrences: int
+    max_positions: int
+    norm_eps: float
+    embedding_scale: float = 1.0
+    learned_positions: bool = False
+    injection: Literal["concat", "add", "none"] = "concat"
+    skip_first_injection: bool = False
+    closing_norm: bool = True
+    pre_coda_norm: bool = False
+    final_norm: bool = True
+    initial_state: Literal["zeros", "normal", "truncated", "embedding"] = "zeros"
+    start_std: float = 1.0
+    exit_gate: bool = False
+    exit_threshold: float = 1.0
+    tied_head: bool = False
+    inner_cycles: int = 0
+    embed_width: int = 0
+    token_types: int = 0
+    head_transform: bool = False
+    damping: float = 1.0
+    looped_span: bool = False
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return self.layer.d_model
+
+    @property
+    def n_passes(self) -> int:
+        """Passes through a stack of layers in one recurrence; 1 unless the loop is nested."""
+        return self.inner_cycles + 1
+
+    @property
+    def n_stack(self) -> int:
+        """Layers of one pass."""
+        return self.n_block // self.n_passes
+
+    @property
+    def n_unique_block(self) -> int:
+        """Layers of the block with weights of their own."""
+        return 2 * self.n_stack if self.inner_cycles else self.n_block
+
+    def weights_of_layer(self, layer: int) -> int:
+        """Which of the block's `n_unique_block` sets of weights runs as ``layer`` of ``L``."""
+        slow = self.inner_cycles and layer >= self.inner_cycles * self.n_stack
+        return layer % self.n_stack + (self.n_stack if slow else 0)
+
+    def layer_name(self, layer: int) -> str:
+        """Where layer ``layer`` of a recurrence is: "layer 1", or "L cycle 2, layer 1"."""
+        if not self.inner_cycles:
+            return f"layer {layer}"
+        cycle, inner = divmod(layer, self.n_stack)
+        stack = f"L cycle {cycle + 1}" if cycle < self.inner_cycles else "H"
+        return f"{stack}, layer {inner}"
+
+    def layer_mark(self, layer: int) -> str:
+        """The same, short: "1", or "L2.1" (L cycle 2, layer 1 of the fast stack) and "H.0"."""
+        if not self.inner_cycles:
+            return str(layer)
+        cycle, inner = divmod(layer, self.n_stack)
+        return f"L{cycle + 1}.{inner}" if cycle < self.inner_cycles else f"H.{inner}"
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """`layer_name` of every layer of a recurrence."""
+        return tuple(map(self.layer_name, range(self.n_block)))
+
+    def head_name(self, layer: int, head: int) -> str:
+        """``layer.head``, such as "1.0", or "L2.1.0" in a nested loop."""
+        return f"{self.layer_mark(layer)}.{head}"
+
+    @property
+    def block_words(self) -> str:
+        """What the block is: "2-layer block", or "nested block of 3 x 2 + 2 layers"."""
+        if self.runs_once and self.n_block == self.unique_depth:
+            return f"deep, {self.n_block} layers run once"
+        if not self.inner_cycles:
+            return f"{self.n_block}-layer block"
+        return f"nested block, L {self.inner_cycles} × {self.n_stack} + H {self.n_stack} layers"
+
+    @property
+    def masked(self) -> bool:
+        """Whether a position is read out as the token that stands there (ALBERT), not the next."""
+        return not self.layer.causal
+
+    @property
+    def deep(self) -> bool:
+        """Whether this is a deep model: trained with every layer applied once.
+
+        Stays true where a span of its layers is looped afterwards; `runs_once` does not.
+        """
+        loops = self.injection != "none" or self.closing_norm or self.masked
+        return not loops and self.trained_recurrences == 1
+
+    @property
+    def runs_once(self) -> bool:
+        """Whether this is a deep model as it is: its block is applied once and no more."""
+        return self.deep and not self.looped_span
+
+    @property
+    def d_embed(self) -> int:
+        """Width of the embedding and of what the unembedding reads."""
+        return self.embed_width or self.d_model
+
+    @property
+    def unique_depth(self) -> int:
+        """Layers with weights of their own: ``prelude + L + coda``."""
+        return self.n_prelude + self.n_unique_block + self.n_coda
+
+    def effective_depth(self, n_recurrences: int) -> int:
+        """Layers that run: ``prelude + R L + coda``."""
+        return self.n_prelude + n_recurrences * self.n_block + self.n_coda
+
+    @property
+    def injection_weights(self) -> int:
+        """Entries of the adapter of input injection."""
+        return 2 * self.d_model**2 if self.injection == "concat" else 0
+
+    @property
+    def embedding_flops(self) -> int:
+        """Operations of a factorised embedding's projection for one token."""
+        return 2 * self.embed_width * self.d_model
+
+    @property
+    def head_flops(self) -> int:
+        """Operations of one readout of one token."""
+        dense = 2 * self.d_model * self.d_embed if self.head_transform else 0
+        return dense + 2 * self.vocab_size * self.d_embed
+
+    def parameters(self) -> dict[str, int]:
+        """Parameters of each part, each set of weights counted once."""
+        parts = dict.fromkeys(PART_OF.values(), 0)
+        for name, shape in parameter_shapes(self).items():
+            parts[PART_OF[name.split(".")[0]]] += math.prod(shape)
+        return parts
+
+    @property
+    def n_parameters(self) -> int:
+        """Unique parameters."""
+        return sum(self.parameters().values())
+
+    def effective_parameters(self, n_recurrences: int) -> int:
+        """Parameters of the deep unrolling: what repeats is counted once for each recurrence."""
+        parts = self.parameters()
+        block = parts["block"]
+        if self.inner_cycles:  # the fast stack is run several times in each recurrence
+            fast, slow = self.inner_cycles * (block // 2), block // 2
+            block = fast + slow
+        once = parts["injection"] + parts["block"] + parts["closing norm"]
+        each = parts["injection"] + block + self.n_passes * parts["closing norm"]
+        skipped = parts["injection"] if self.skip_first_injection and n_recurrences else 0
+        return self.n_parameters - once + n_recurrences * each - skipped
+
+    def flops_per_token(self, n_recurrences: int, n_keys: int) -> int:
+        """Operations for one token and one readout after ``n_recurrences``.
+
+        See `LayerShape.flops_per_token`; the embedding look-up is not counted.
+        """
+        layers = self.effective_depth(n_recurrences) * self.layer.flops_per_token(n_keys)
+        injected = n_recurrences - (1 if self.skip_first_injection and n_recurrences else 0)
+        injection = 2 * self.injection_weights * injected
+        gate = 2 * self.d_model if self.exit_gate else 0  # read out with the head
+        return layers + injection + gate + self.embedding_flops + self.head_flops
+
+
+# First word of a parameter's name to the part of the model it belongs to.
+PART_OF = {
+    "embed": "embedding",
+    "positions": "embedding",
+    "token_types": "embedding",
+    "embed_norm": "embedding",
+    "embed_proj": "embedding",
+    "fast_start": "start",
+    "prelude_layers": "prelude",
+    "adapter": "injection",
+    "block": "block",
+    "closing_norm": "closing norm",
+    "coda_layers": "coda",
+    "final_norm": "final norm",
+    "head_dense": "head",
+    "head_norm": "head",
+    "unembed": "head",
+    "exit_gate": "exit gate",
+}
+STACKS = ("prelude_layers", "block", "coda_layers")
+
+
+@lru_cache(maxsize=64)
+def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
+    """Shapes of our model's parameters by name: what loading, inspecting and saving share."""
+    d, width, layer = arch.d_model, arch.d_embed, arch.layer.shapes()
+    shapes: dict[str, tuple[int, ...]] = {"embed.weight": (arch.vocab_size, width)}
+    if arch.learned_positions:
+        shapes["positions.weight"] = (arch.max_positions, width)
+    if arch.token_types:
+        shapes["token_types.weight"] = (arch.token_types, width)
+    if arch.embed_width:
+        shapes |= norm_shapes("embed_norm", width, "layer")
+        shapes |= {"embed_proj.weight": (d, width), "embed_proj.bias": (d,)}
+    for stack, n in zip(STACKS, (arch.n_prelude, arch.n_unique_block, arch.n_coda), strict=True):
+        for i in range(n):
+            shapes |= {f"{stack}.{i}.{name}": shape for name, shape in layer.items()}
+    if arch.injection == "concat":
+        shapes["adapter.weight"] = (d, 2 * d)
+    if arch.closing_norm:
+        shapes |= norm_shapes("closing_norm", d, arch.layer.norm_kind)
+    if arch.final_norm:
+        shapes |= norm_shapes("final_norm", d, arch.layer.norm_kind)
+    if arch.inner_cycles:
+        shapes["fast_start"] = (d,)
+    if arch.exit_gate:
+        shapes |= {"exit_gate.weight": (1, d), "exit_gate.bias": (1,)}
+    if arch.head_transform:
+        shapes |= {"head_dense.weight": (width, d), "head_dense.bias": (width,)}
+        shapes |= norm_shapes("head_norm", width, "layer")
+        shapes["unembed.bias"] = (arch.vocab_size,)
+    if not arch.tied_head:
+        shapes["unembed.weight"] = (arch.vocab_size, width)
+    return shapes
+
+
+def with_loop(arch: Architecture, first: int, last: int, damping: float) -> Architecture:
+    """Loop layers ``first`` to ``last - 1`` of a deep model without training (arXiv 2605.23872).
+
+    ``s <- s + damping (span(s) - s)`` at each recurrence; damping 1 is plain repetition, which
+    usually hurts. One recurrence with damping 1 is the deep model itself; the whole depth with
+    damping 1 is how that is asked for again, and no loop. Raises `LoopscopeError` for a model that
+    is not deep, a span outside it and a damping outside (0, 1].
+    """
+    depth = arch.unique_depth
+    if not arch.deep:
+        raise LoopscopeError("only the layers of a deep model can be looped without training")
+    if not 0 <= first < last <= depth:
+        raise LoopscopeError(f"cannot loop layers {first}:{last}; the model has 0:{depth}")
+    if not 0 < damping <= 1:  # also refuses NaN
+        raise LoopscopeError(f"damping {damping:g} is not above 0 and at most 1")
+    return replace(
+        arch,
+        n_prelude=first,
+        n_block=last - first,
+        n_coda=depth - last,
+        damping=damping,
+        looped_span=(first, last, damping) != (0, depth, 1),
+    )
+
+
+def renamed_by_loop(old: Architecture, new: Architecture) -> dict[str, str]:
+    """Names of the parameters of ``old`` to those of ``new``, which loops another of its spans.
+
+    The layers stay in their order; what moves is where prelude, block and coda begin and end.
+    """
+    before, after = (
+        [
+            f"{stack}.{i}."
+            for stack, n in zip(STACKS, (a.n_prelude, a.n_unique_block, a.n_coda), strict=True)
+            for i in range(n)
+        ]
+        for a in (old, new)
+    )
+    places = dict(zip(before, after, strict=True))
+    names = {}
+    for name in parameter_shapes(old):
+        stack, _, rest = name.partition(".")
+        place = f"{stack}.{rest.split('.')[0]}."
+        names[name] = places[place] + name.removeprefix(place) if place in places else name
+    return names

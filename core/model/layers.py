@@ -1,0 +1,277 @@
+"""The one decoder layer that every family is made of.
+
+A layer has four optional norm slots around two branches (arXiv 2604.11791, section 3)::
+
+    x = resid_mid( x + attn_out( attention( attn_in(x) ) ) )
+    x = resid_post( x + mlp_out( mlp( mlp_in(x) ) ) )
+
+Pre-norm models fill ``attn_in`` and ``mlp_in``; Huginn's sandwich fills ``attn_in``,
+``resid_mid``, ``mlp_in`` and ``resid_post``; Ouro fills ``attn_in``, ``attn_out``, ``mlp_in`` and
+``mlp_out``; OLMo-2 fills ``attn_out`` and ``mlp_out``. A slot that is not filled is the identity.
+
+Axis names: ``B`` batch, ``T`` pos, ``d`` d_model, ``H`` head, ``K`` key/value heads, ``hd`` d_head.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from loopscope.core.model.architecture import LayerShape, Rope
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "relu": F.relu,
+}
+
+
+class LayerOutput(NamedTuple):
+    """What one layer did.
+
+    state : ``[B, T, d]`` residual stream after the layer.
+    pattern : ``[B, H, T, T]`` attention probabilities (query, key), or None when not asked for.
+    writes : ``[B, T, 2]`` euclidean norm of what attention and the MLP added to the residual
+        stream, in that order, or None when not asked for.
+    """
+
+    state: Tensor
+    pattern: Tensor | None
+    writes: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerEdit:
+    """What is done to the inside of a layer in place of its own way.
+
+    ablated : heads whose mixed values are set to zero.
+    frozen : (head, pattern ``[T, T]``): heads whose pattern is given.
+    attention, mlp : factors of what each branch adds.
+    """
+
+    ablated: tuple[int, ...] = ()
+    frozen: tuple[tuple[int, Tensor], ...] = ()
+    attention: float = 1.0
+    mlp: float = 1.0
+
+
+class RMSNorm(nn.Module):
+    """``x / sqrt(mean(x^2) + eps) * weight``, computed in float32 whatever the model's dtype."""
+
+    def __init__(self, d: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise over the last axis; ``[..., d] -> [..., d]``."""
+        if x.dtype == torch.float32:
+            return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
+        wide = F.rms_norm(x.float(), (x.shape[-1],), None, self.eps)
+        return wide.to(x.dtype) * self.weight
+
+
+class BareNorm(nn.Module):
+    """``x / sqrt(mean(x^2) + eps)``, computed in float32 whatever the model's dtype."""
+
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise over the last axis; ``[..., d] -> [..., d]``."""
+        return F.rms_norm(x.float(), (x.shape[-1],), None, self.eps).to(x.dtype)
+
+
+class LayerNorm(nn.Module):
+    """``(x - mean) / sqrt(var + eps) * weight + bias``, computed in float32."""
+
+    def __init__(self, d: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d))
+        self.bias = nn.Parameter(torch.zeros(d))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise over the last axis; ``[..., d] -> [..., d]``."""
+        wide = F.layer_norm(
+            x.float(), (x.shape[-1],), self.weight.float(), self.bias.float(), self.eps
+        )
+        return wide.to(x.dtype)
+
+
+def make_norm(kind: str, d: int, eps: float) -> nn.Module:
+    """Make an RMSNorm ("rms"), one without weights ("bare"), or a LayerNorm ("layer")."""
+    if kind == "bare":
+        return BareNorm(eps)
+    return RMSNorm(d, eps) if kind == "rms" else LayerNorm(d, eps)
+
+
+def rope_frequencies(rope: Rope, d_head: int) -> Tensor:
+    """Angle per position of each rotated pair, float64 ``[dims / 2]``."""
+    dims = rope.dims or d_head
+    i = torch.arange(0, dims, 2, device="cpu", dtype=torch.float64)
+    frequency = rope.theta ** (-i / dims)
+    if rope.scaling == "linear":
+        return frequency / rope.factor
+    if rope.scaling == "llama3":
+        wavelength = 2 * math.pi / frequency
+        low, high = rope.low_freq_factor, rope.high_freq_factor
+        blend = ((rope.original_positions / wavelength - low) / (high - low)).clamp(0, 1)
+        return (1 - blend) * frequency / rope.factor + blend * frequency
+    return frequency
+
+
+def rope_table(
+    rope: Rope, d_head: int, n_positions: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, each ``[T, dims / 2]``.
+
+    Angles are formed in float64, so that position 10,000 is as exact as position 1, and the
+    rotation is done in float32 or better whatever the model's dtype.
+    """
+    frequency = rope_frequencies(rope, d_head)
+    angle = torch.arange(n_positions, device="cpu", dtype=torch.float64)[:, None] * frequency
+    wide = torch.promote_types(dtype, torch.float32)
+    return angle.cos().to(device, wide), angle.sin().to(device, wide)
+
+
+def rotate(x: Tensor, table: tuple[Tensor, Tensor], rope: Rope) -> Tensor:
+    """Rotate ``[B, H, T, hd]`` by position; dimensions beyond ``rope.dims`` stay as they are."""
+    cos, sin = table
+    dims = rope.dims or x.shape[-1]
+    turned, kept = x[..., :dims].to(cos.dtype), x[..., dims:]
+    if rope.pairs == "half":
+        a, b = turned.chunk(2, dim=-1)
+        out = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+    else:
+        a, b = turned[..., 0::2], turned[..., 1::2]
+        out = torch.stack([a * cos - b * sin, b * cos + a * sin], dim=-1).flatten(-2)
+    out = out.to(x.dtype)
+    return torch.cat([out, kept], dim=-1) if dims < x.shape[-1] else out
+
+
+class DecoderLayer(nn.Module):
+    """One layer: attention and MLP with the norm slots that ``shape`` fills."""
+
+    def __init__(self, shape: LayerShape) -> None:
+        super().__init__()
+        self.shape = s = shape
+        self.qkv = nn.Linear(s.d_model, s.d_qkv, bias="qkv" in s.bias)
+        self.attn_proj = nn.Linear(s.n_heads * s.d_head, s.d_model, bias="attn_proj" in s.bias)
+        self.mlp_up = nn.Linear(s.d_model, s.d_mlp * (2 if s.gated else 1), bias="mlp" in s.bias)
+        self.mlp_down = nn.Linear(s.d_mlp, s.d_model, bias="mlp" in s.bias)
+        self.norms = nn.ModuleDict(
+            {slot: make_norm(s.norm_kind, s.d_model, s.norm_eps) for slot in sorted(s.norms)}
+        )
+        if s.attn_gate:
+            self.attn_gate = nn.Linear(s.d_model, s.n_heads * s.d_head, bias="attn_gate" in s.bias)
+        if s.qk_norm != "none":
+            full = s.qk_norm == "full"
+            self.q_norm = RMSNorm(s.d_head * (s.n_heads if full else 1), s.norm_eps)
+            self.k_norm = RMSNorm(s.d_head * (s.n_kv_heads if full else 1), s.norm_eps)
+        if s.qk_bias:
+            self.qk_bias = nn.Parameter(torch.zeros(2, 1, s.n_heads, s.d_head))
+        self.act = ACTIVATIONS[s.activation]
+
+    def _norm(self, slot: str, x: Tensor) -> Tensor:
+        return self.norms[slot](x) if slot in self.shape.norms else x
+
+    def attention(
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor] | None,
+        want_pattern: bool,
+        edit: LayerEdit | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """What attention writes, ``[B, T, d]``, and its pattern ``[B, H, T, T]`` if wanted.
+
+        The pattern costs an explicit softmax; without it torch's fused kernel is used. Both
+        compute ``softmax(q k^T / sqrt(hd)) v``. The pattern of an ablated head is the one it has.
+        """
+        s = self.shape
+        b, t, _ = x.shape
+        heads = (s.n_heads, s.n_kv_heads, s.n_kv_heads)
+        q, k, v = self.qkv(x).split([n * s.d_head for n in heads], dim=-1)
+        if s.qk_norm == "full":
+            q, k = self.q_norm(q), self.k_norm(k)
+        q, k, v = (z.view(b, t, n, s.d_head) for z, n in zip((q, k, v), heads, strict=True))
+        if s.qk_norm == "head":
+            q, k = self.q_norm(q), self.k_norm(k)
+        if s.qk_bias:
+            q, k = q + self.qk_bias[0], k + self.qk_bias[1]
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        if rope is not None:
+            q, k = rotate(q, rope, s.rope), rotate(k, rope, s.rope)
+        if s.n_kv_heads != s.n_heads:
+            k = k.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
+            v = v.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
+        pattern = None
+        if want_pattern or (edit is not None and edit.frozen):
+            scores = q @ k.transpose(-1, -2) / math.sqrt(s.d_head)
+            if s.causal:
+                hidden = torch.ones(t, t, dtype=torch.bool, device=x.device).triu(1)
+                scores = scores.masked_fill(hidden, -math.inf)
+            pattern = scores.float().softmax(-1).to(x.dtype)
+            for head, held in edit.frozen if edit is not None else ():
+                pattern[:, head] = held.to(pattern)
+            mixed = pattern @ v
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=s.causal)
+        if edit is not None and edit.ablated:
+            mixed = mixed.clone()
+            mixed[:, list(edit.ablated)] = 0
+        mixed = mixed.transpose(1, 2).reshape(b, t, -1)
+        if s.attn_gate:
+            mixed = torch.sigmoid(self.attn_gate(x)) * mixed
+        return self.attn_proj(mixed), pattern
+
+    def mlp(self, x: Tensor) -> Tensor:
+        """What the MLP writes; gated: ``down(act(gate) * up)`` with gate first in the file."""
+        hidden = self.mlp_up(x)
+        if self.shape.gated:
+            gate, up = hidden.chunk(2, dim=-1)
+            hidden = self.act(gate) * up
+        else:
+            hidden = self.act(hidden)
+        written: Tensor = self.mlp_down(hidden)
+        return written
+
+    def forward(
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor] | None,
+        want_pattern: bool = False,
+        want_writes: bool = False,
+        edit: LayerEdit | None = None,
+    ) -> LayerOutput:
+        """Run the layer on ``[B, T, d]``, with its inside changed where ``edit`` is given."""
+        wrote_attn, pattern = self.attention(self._norm("attn_in", x), rope, want_pattern, edit)
+        wrote_attn = self._norm("attn_out", wrote_attn)
+        if edit is not None and edit.attention != 1:
+            wrote_attn = edit.attention * wrote_attn
+        if self.shape.parallel:
+            wrote_mlp = self.mlp(self._norm("mlp_in", x))
+        else:
+            x = self._norm("resid_mid", x + wrote_attn)
+            wrote_mlp = self._norm("mlp_out", self.mlp(self._norm("mlp_in", x)))
+        if edit is not None and edit.mlp != 1:
+            wrote_mlp = edit.mlp * wrote_mlp
+        if self.shape.parallel:
+            x = x + wrote_attn + wrote_mlp
+        else:
+            x = self._norm("resid_post", x + wrote_mlp)
+        writes = None
+        if want_writes:
+            writes = torch.stack(
+                [wrote_attn.float().norm(dim=-1), wrote_mlp.float().norm(dim=-1)], -1
+            )
+        return LayerOutput(x, pattern, writes)

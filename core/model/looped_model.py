@@ -1,0 +1,200 @@
+"""The looped model itself: any `Architecture`, built of the one decoder layer.
+
+The loop is *not* here: `Stepper` steps the model and nothing else iterates it, but for `forward`,
+the plain forward pass that tests compare the stepper with.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.layers import (
+    ACTIVATIONS,
+    DecoderLayer,
+    LayerOutput,
+    make_norm,
+    rope_table,
+)
+
+
+class Carry(NamedTuple):
+    """All that passes from one recurrence to the next: a looped model has no other memory.
+
+    state : ``s_r``, ``[B, T, d]``; ``z_H`` of a nested loop.
+    fast : ``z_L`` of a nested loop, else None.
+    """
+
+    state: Tensor
+    fast: Tensor | None = None
+
+
+class LoopedModel(nn.Module):
+    """``e = prelude(tokens)``; ``s_{r+1} = close(block(inject(s_r, e)))``; ``head(coda(s_R))``.
+
+    Axis names: ``B`` batch, ``T`` pos, ``d`` d_model, ``V`` vocab.
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.arch = arch
+        d = arch.d_model
+
+        def stack(n: int) -> nn.ModuleList:
+            return nn.ModuleList(DecoderLayer(arch.layer) for _ in range(n))
+
+        self.embed = nn.Embedding(arch.vocab_size, arch.d_embed)
+        self.prelude_layers = stack(arch.n_prelude)
+        self.block = stack(arch.n_unique_block)
+        self.coda_layers = stack(arch.n_coda)
+        if arch.injection == "concat":
+            self.adapter = nn.Linear(2 * d, d, bias=False)
+        kind, eps = arch.layer.norm_kind, arch.norm_eps
+        if arch.closing_norm:
+            self.closing_norm = make_norm(kind, d, eps)
+        if arch.final_norm:
+            self.final_norm = make_norm(kind, d, eps)
+        if arch.learned_positions:
+            self.positions = nn.Embedding(arch.max_positions, arch.d_embed)
+        if arch.token_types:
+            self.token_types = nn.Embedding(arch.token_types, arch.d_embed)
+        if arch.embed_width:
+            self.embed_norm = make_norm("layer", arch.d_embed, eps)
+            self.embed_proj = nn.Linear(arch.d_embed, d)
+        if arch.inner_cycles:
+            self.fast_start = nn.Parameter(torch.zeros(d))
+        if arch.head_transform:
+            self.head_dense = nn.Linear(d, arch.d_embed)
+            self.head_norm = make_norm("layer", arch.d_embed, eps)
+        if arch.exit_gate:
+            self.exit_gate = nn.Linear(d, 1)
+        self.unembed = nn.Linear(arch.d_embed, arch.vocab_size, bias=arch.head_transform)
+        if arch.tied_head:
+            self.unembed.weight = self.embed.weight
+        # Looked up at every layer of every recurrence.
+        self._stack_depth = max(arch.n_stack, 1)
+        self._weights = [arch.weights_of_layer(layer) for layer in range(arch.n_block)]
+        self._rope: dict[tuple[int, torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+
+    def rope(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Rotary tables for the length, device and dtype of ``x``, kept from call to call."""
+        layer = self.arch.layer
+        if layer.rope.pairs == "none":
+            return None
+        key = (x.shape[1], x.device, x.dtype)
+        table = self._rope.get(key)
+        if table is None:
+            # Kept for callers in and out of inference mode: autograd may save it.
+            with torch.inference_mode(False):
+                table = rope_table(layer.rope, layer.d_head, *key)
+            # Another thread may run a prompt of another length: never look it up a second time.
+            self._rope = {key: table}
+        return table
+
+    def prelude(self, tokens: Tensor) -> Tensor:
+        """Injected input ``e``: int64 ``[B, T]`` to ``[B, T, d]``."""
+        x: Tensor = self.embed(tokens) * self.arch.embedding_scale
+        if self.arch.learned_positions:
+            x = x + self.positions.weight[: x.shape[1]]
+        if self.arch.token_types:
+            x = x + self.token_types.weight[0]
+        if self.arch.embed_width:
+            x = self.embed_proj(self.embed_norm(x))
+        for layer in self.prelude_layers:
+            x = layer(x, self.rope(x)).state
+        return x
+
+    def initial_state(self, e: Tensor, noise: Tensor | None = None) -> Tensor:
+        """``s_0``, ``[B, T, d]``: ``noise`` if given, ``e`` without injection, else zeros."""
+        if noise is not None:
+            return noise.to(e)
+        return e if self.arch.initial_state == "embedding" else torch.zeros_like(e)
+
+    def begin(self, state: Tensor) -> Carry:
+        """What the first recurrence starts from, for a given ``s_0``."""
+        if not self.arch.inner_cycles:
+            return Carry(state)
+        return Carry(state, self.fast_start.to(state).expand_as(state))
+
+    def open_layer(self, x: Tensor, carry: Carry, e: Tensor, layer: int, first: bool) -> Tensor:
+        """What enters ``layer``: the output ``x`` of the one before, unless a pass begins here.
+
+        ``first`` says that this is recurrence 1.
+        """
+        if layer % self._stack_depth:
+            return x
+        if carry.fast is not None:
+            return carry.state + carry.fast
+        state = carry.state
+        if first and self.arch.skip_first_injection:
+            return state
+        if self.arch.injection == "concat":
+            injected: Tensor = self.adapter(torch.cat([state, e], dim=-1))
+            return injected
+        return state + e if self.arch.injection == "add" else state
+
+    def run_layer(
+        self, x: Tensor, layer: int, want_pattern: bool = False, want_writes: bool = False
+    ) -> LayerOutput:
+        """Run one layer of the recurrent block."""
+        output: LayerOutput = self.block[self._weights[layer]](
+            x, self.rope(x), want_pattern, want_writes
+        )
+        return output
+
+    def close_layer(self, x: Tensor, carry: Carry, layer: int) -> Carry:
+        """What is carried on after ``layer`` put out ``x``: it changes where a pass ends."""
+        arch = self.arch
+        if (layer + 1) % self._stack_depth:
+            return carry
+        if arch.closing_norm:
+            x = self.closing_norm(x)
+        if layer + 1 < arch.n_block:
+            return Carry(carry.state, x)
+        if arch.damping != 1.0:
+            x = carry.state + arch.damping * (x - carry.state)
+        return Carry(x, carry.fast)
+
+    def head(self, x: Tensor) -> Tensor:
+        """Logit lens: final norm and unembedding, ``[B, T, d]`` to ``[B, T, V]``."""
+        if self.arch.final_norm:
+            x = self.final_norm(x)
+        if self.arch.head_transform:
+            x = self.head_norm(ACTIVATIONS[self.arch.layer.activation](self.head_dense(x)))
+        logits: Tensor = self.unembed(x)
+        return logits
+
+    def hazard(self, state: Tensor) -> Tensor:
+        """Chance that the exit gate leaves at this state, ``[B, T, d]`` to ``[B, T]``."""
+        return torch.sigmoid(self.exit_gate(state)[..., 0])
+
+    def coda(self, state: Tensor) -> Tensor:
+        """The layers after the loop, ``[B, T, d]`` to ``[B, T, d]``."""
+        if self.arch.pre_coda_norm:
+            state = self.final_norm(state)
+        for layer in self.coda_layers:
+            state = layer(state, self.rope(state)).state
+        return state
+
+    def readout(self, state: Tensor) -> Tensor:
+        """Coda lens: coda, final norm and unembedding, ``[B, T, d]`` to ``[B, T, V]``."""
+        return self.head(self.coda(state))
+
+    def recur(self, carry: Carry, e: Tensor, first: bool = False) -> Carry:
+        """One whole recurrence without capture, ``s_r`` to ``s_{r+1}``."""
+        x = carry.state
+        for layer in range(self.arch.n_block):
+            x = self.run_layer(self.open_layer(x, carry, e, layer, first), layer).state
+            carry = self.close_layer(x, carry, layer)
+        return carry
+
+    def forward(self, tokens: Tensor, n_recurrences: int) -> Tensor:
+        """Plain forward: logits ``[B, T, V]`` after ``n_recurrences`` from the default start."""
+        e = self.prelude(tokens)
+        carry = self.begin(self.initial_state(e))
+        for r in range(n_recurrences):
+            carry = self.recur(carry, e, first=r == 0)
+        return self.readout(carry.state)

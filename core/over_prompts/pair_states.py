@@ -1,0 +1,155 @@
+"""Run the same prompts through two models and keep what they are compared by.
+
+The states of every place at the same tokens of the same prompts, and how far every head of the one
+is from every head of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from loopscope.core.checkpoint.loading import Loaded
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.measures.correspondence import head_distance
+from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.run.recording import F32, Capture, Recording
+from loopscope.core.run.stepper import Stepper
+
+F64 = npt.NDArray[np.float64]
+Positions = Sequence[npt.NDArray[np.int64]]
+
+# Tokens kept of all prompts together: CKA is sure of itself with as many; and bytes of one model's
+# states, which bound it for wide models run far.
+MOST_TOKENS, MOST_BYTES = 1024, 1 << 30
+# Prompts that are compared at the same positions, at least: the baseline permutes among them.
+LEAST_ALIKE = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairStates:
+    """What two models did on the same prompts.
+
+    one, other : float32 ``[N, P m, d]`` each, ``N`` (``M``) places along effective depth, ``m``
+        tokens of each of ``P`` prompts, one prompt after the other.
+    positions : int64 ``[P, m]``, which tokens of each prompt these are.
+    heads : float64 ``[N H, M H']``, mean over prompts of `head_distance`; None if not wanted.
+    heads_null : the same with each prompt of the one against the prompt before it of the other,
+        where both have the same length; None without any such pair.
+    """
+
+    one: F32
+    other: F32
+    positions: npt.NDArray[np.int64]
+    heads: F64 | None
+    heads_null: F64 | None
+
+
+def most_tokens(n_places: int, width: int) -> int:
+    """Tokens that may be kept of models so deep and wide; at least 64."""
+    return max(64, min(MOST_TOKENS, MOST_BYTES // (4 * n_places * width)))
+
+
+def chosen_positions(lengths: Sequence[int], most: int = MOST_TOKENS, seed: int = 0) -> Positions:
+    """Choose equally many positions of each prompt, at random and sorted; the same by seed.
+
+    At most ``most`` in all (at least one of each prompt), of those that every prompt has. Prompts
+    share their positions with `LEAST_ALIKE` others or more, so that a baseline can put one prompt
+    in the place of another and keep the positions; together they cover as many as that allows.
+    """
+    rng = np.random.default_rng(seed)
+    n, shortest = len(lengths), min(lengths)
+    m = max(1, min(shortest, most // n))
+    sets = min(shortest // m, max(1, n // LEAST_ALIKE))
+    chosen = np.sort(rng.permutation(shortest)[: sets * m].reshape(sets, m), axis=1)
+    # Drawn, not dealt in turn: prompts of a set come in turns too, such as hop counts.
+    which = rng.permutation(np.arange(n) % sets)
+    return [chosen[i] for i in which]
+
+
+def same_tokens(a: Sequence[Prompt], b: Sequence[Prompt]) -> None:
+    """Raise `LoopscopeError` unless both models read each prompt as the same number of tokens."""
+    for x, y in zip(a, b, strict=True):
+        if len(x.token_ids) != len(y.token_ids):
+            raise LoopscopeError(
+                f"the two models read “{x.text[:40]}” as {len(x.token_ids)} and "
+                f"{len(y.token_ids)} tokens; states can be compared only where the tokens are the "
+                "same"
+            )
+
+
+def pair_states(
+    one: Loaded,
+    other: Loaded,
+    prompts: tuple[Sequence[Prompt], Sequence[Prompt]],
+    recurrences: tuple[int, int],
+    *,
+    heads: bool = True,
+    seed: int = 0,
+    report: Callable[[float], None] = lambda share: None,
+) -> PairStates:
+    """Run every prompt on both models.
+
+    Parameters
+    ----------
+    prompts
+        As each of the two models reads them.
+    recurrences
+        How far each is run; a deep model once.
+    heads
+        Whether heads are compared as well; patterns of one prompt at a time are held.
+    seed
+        Of the choice of tokens.
+    """
+    same_tokens(*prompts)
+    lengths = [len(p.token_ids) for p in prompts[0]]
+    places = max(n * m.architecture.n_block for n, m in zip(recurrences, (one, other), strict=True))
+    width = max(one.architecture.d_model, other.architecture.d_model)
+    positions = chosen_positions(lengths, most_tokens(places, width), seed)
+    states: tuple[list[F32], list[F32]] = ([], [])
+    total: F64 | None = None
+    null: F64 | None = None
+    n_null = 0
+    before: F32 | None = None
+    for i, chosen in enumerate(positions):
+        found = []
+        for side, model in enumerate((one, other)):
+            recording = _run(model, prompts[side][i], recurrences[side], heads)
+            flat = recording.layer_states.reshape(-1, *recording.layer_states.shape[2:])
+            states[side].append(flat[:, chosen].copy())
+            found.append(_flat_patterns(recording))
+        if heads:
+            distance = head_distance(found[0], found[1])
+            total = distance if total is None else total + distance
+            if before is not None and before.shape[-1] == found[0].shape[-1]:
+                apart = head_distance(found[0], before)
+                null = apart if null is None else null + apart
+                n_null += 1
+            before = found[1]
+        report((i + 1) / len(positions))
+    return PairStates(
+        np.concatenate(states[0], axis=1),
+        np.concatenate(states[1], axis=1),
+        np.stack(positions),
+        None if total is None else total / len(positions),
+        None if null is None else null / n_null,
+    )
+
+
+def _run(loaded: Loaded, prompt: Prompt, n: int, patterns: bool) -> Recording:
+    stepper = Stepper(loaded, Capture(patterns=patterns, writes=False, readout=False))
+    recording = stepper.begin(prompt)
+    for _ in range(n):
+        stepper.step()
+    return recording
+
+
+def _flat_patterns(recording: Recording) -> F32:
+    """Patterns of every place, ``[N H, T, T]``; empty when they were not kept."""
+    found = recording.patterns
+    if found is None:
+        return np.zeros((0, 1, 1), np.float32)
+    return found.reshape(-1, *found.shape[3:])

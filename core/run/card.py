@@ -1,0 +1,214 @@
+"""The checkpoint card: what a folder is and what it will cost, from headers alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from loopscope.core.checkpoint.folder import Checkpoint
+from loopscope.core.checkpoint.memory import host_free_bytes
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.run.recording import TOP_K, rows_allocated
+
+DTYPE_SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def _row_bytes(arch: Architecture, n_tokens: int) -> tuple[int, int, int]:
+    """Bytes that a recording of everything keeps of a layer, a recurrence's answers, a state."""
+    t, state = n_tokens, 4 * n_tokens * arch.d_model
+    layer = state + 4 * (arch.layer.n_heads * t * t + 2 * t)  # patterns and writes
+    answers = 2 * 12 * t * min(TOP_K, arch.vocab_size)  # two lenses, int64 ids and float32
+    answers += 8 * t  # entropy of the readout and its change
+    return layer, answers + (4 * t if arch.exit_gate else 0), state
+
+
+def capture_bytes(checkpoint: Checkpoint, n_tokens: int, n_recurrences: int) -> int:
+    """Bytes that a recording of everything allocates, as its arrays grow by doubling."""
+    return recording_bytes(checkpoint.architecture, n_tokens, n_recurrences)
+
+
+def recording_bytes(arch: Architecture, n_tokens: int, n_recurrences: int) -> int:
+    """`capture_bytes` of an architecture."""
+    layer, answers, state = _row_bytes(arch, n_tokens)
+    return (
+        rows_allocated(n_recurrences * arch.n_block) * layer
+        + rows_allocated(n_recurrences) * answers
+        + rows_allocated(n_recurrences + 1) * state
+    )
+
+
+def card(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Everything `loopscope inspect` prints, as plain values."""
+    arch = checkpoint.architecture
+    trained = arch.trained_recurrences
+    stored = sum(math.prod(t.shape) for t in checkpoint.tensors.values())
+    layer, answers, state = _row_bytes(arch, 64)
+    return {
+        "name": checkpoint.name,
+        "path": str(checkpoint.path),
+        "family": checkpoint.family.title,
+        "recognised_by": checkpoint.recognised_by,
+        "layers": {"prelude": arch.n_prelude, "block": arch.n_block, "coda": arch.n_coda},
+        "trained_recurrences": trained,
+        "unique_depth": arch.unique_depth,
+        "effective_depth": arch.effective_depth(trained),
+        "d_model": arch.d_model,
+        "heads": arch.layer.n_heads,
+        "key_value_heads": arch.layer.n_kv_heads,
+        "d_head": arch.layer.d_head,
+        "vocabulary": arch.vocab_size,
+        "positions": arch.max_positions,
+        "injection": arch.injection,
+        "closing_norm": arch.closing_norm,
+        "initial_state": arch.initial_state,
+        "tied_head": arch.tied_head,
+        "nested": {"inner_cycles": arch.inner_cycles, "layers_per_stack": arch.n_stack}
+        if arch.inner_cycles
+        else None,
+        "exit_gate": arch.exit_gate,
+        "bidirectional": arch.masked,
+        "damping": arch.damping,
+        "parameters": arch.n_parameters,
+        "parameters_stored": stored,
+        "parameters_effective": arch.effective_parameters(trained),
+        "stored_dtype": checkpoint.dtype,
+        "tokenizer": checkpoint.tokenizer_file is not None,
+        "weights_bytes": {dtype: arch.n_parameters * size for dtype, size in DTYPE_SIZES.items()},
+        "capture_bytes_per_recurrence_64_tokens": arch.n_block * layer + answers + state,
+        "capture_bytes_64_tokens": capture_bytes(checkpoint, 64, trained),
+        "main_memory_free_bytes": host_free_bytes(),
+        "unavailable": _unavailable(checkpoint),
+        "layer": {k: _plain(v) for k, v in asdict(arch.layer).items()},
+    }
+
+
+def _unavailable(checkpoint: Checkpoint) -> list[str]:
+    """What this checkpoint cannot do here, and why."""
+    arch, folder = checkpoint.architecture, checkpoint.path
+    missing = []
+    if checkpoint.tokenizer_file is None:
+        why = "there is no tokenizer.json"
+        if (folder / "tokenizer.model").is_file():
+            why += " (tokenizer.model alone is not read)"
+        missing.append(f"text prompts: {why}; give token ids")
+    elif _has_chat_template(checkpoint):
+        missing.append("chat template: there is one, it is not applied; prompts are as typed")
+    if "auto_map" in checkpoint.config:
+        missing.append("the folder's own code (auto_map): reported, never run")
+    if arch.masked:
+        missing.append("next-token readout: it reads both ways; a token is read at its place")
+    if arch.head_transform:
+        missing.append("readout directions: the head is not linear in the state")
+    if arch.runs_once:
+        missing.append("recurrences: a deep model runs once; a span of its layers can be looped")
+    if checkpoint.config.get("prefix_lm"):
+        missing.append("two-way attention over an instruction (prefix_lm): prompts are causal")
+    if arch.initial_state == "embedding":
+        missing.append("random start states: s_0 is the embedded prompt")
+    return missing
+
+
+def _has_chat_template(checkpoint: Checkpoint) -> bool:
+    if (checkpoint.path / "chat_template.jinja").is_file():
+        return True
+    try:
+        text = (checkpoint.path / "tokenizer_config.json").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    return '"chat_template"' in text
+
+
+def card_text(values: dict[str, Any]) -> str:
+    """Write the card as aligned lines for a terminal."""
+    layers = values["layers"]
+    rows = [
+        ("checkpoint", f"{values['name']}  ({values['path']})"),
+        ("family", f"{values['family']}, by {values['recognised_by']}"),
+        (
+            "layers",
+            f"prelude {layers['prelude']}, recurrent block {layers['block']}"
+            + (
+                f" (nested: {nested['inner_cycles']} × {nested['layers_per_stack']} fast, "
+                f"then {nested['layers_per_stack']} slow)"
+                if (nested := values["nested"])
+                else ""
+            )
+            + f", coda {layers['coda']}",
+        ),
+        ("recurrences", f"trained to R = {values['trained_recurrences']}"),
+        ("depth", f"unique {values['unique_depth']}, effective {values['effective_depth']}"),
+        (
+            "width",
+            f"d_model {values['d_model']}, {values['heads']} heads of {values['d_head']}"
+            + (
+                f" ({values['key_value_heads']} key/value heads)"
+                if values["key_value_heads"] != values["heads"]
+                else ""
+            ),
+        ),
+        (
+            "parameters",
+            f"{count(values['parameters'])} unique, "
+            f"{count(values['parameters_effective'])} in the unrolling at the trained R",
+        ),
+        (
+            "state",
+            f"injection {values['injection']}, start {values['initial_state']}, "
+            f"closing norm {'yes' if values['closing_norm'] else 'no'}"
+            + (", exit gate" if values["exit_gate"] else "")
+            + (", bidirectional" if values["bidirectional"] else "")
+            + (f", damping {values['damping']:g}" if values["damping"] != 1 else ""),
+        ),
+        ("stored as", values["stored_dtype"]),
+        ("tokenizer", "yes" if values["tokenizer"] else "no: token ids are accepted"),
+        (
+            "weights",
+            ", ".join(f"{k} {size(v)}" for k, v in values["weights_bytes"].items())
+            + " on the device (cpu, cuda, mps alike)",
+        ),
+        (
+            "capture",
+            f"{size(values['capture_bytes_per_recurrence_64_tokens'])} a recurrence at 64 tokens, "
+            f"{size(values['capture_bytes_64_tokens'])} for R = {values['trained_recurrences']}, "
+            "in main memory",
+        ),
+        ("free", _free(values)),
+        *(("unavailable", line) for line in values["unavailable"]),
+    ]
+    return "\n".join(f"{key:<12} {value}" for key, value in rows)
+
+
+def _free(values: dict[str, Any]) -> str:
+    """What fits into main memory now; a GPU is asked when the model is loaded."""
+    free = values["main_memory_free_bytes"]
+    if free is None:
+        return "the system does not say how much main memory is free"
+    capture = values["capture_bytes_64_tokens"]
+    fits = [k for k, v in values["weights_bytes"].items() if v + capture <= free]
+    said = f"on cpu {', '.join(fits)} fit" if fits else "on cpu no dtype fits"
+    return f"{size(free)} of main memory: {said}; a GPU is asked when the model is loaded"
+
+
+def count(n: float) -> str:
+    """Three significant digits with k, M, G: ``210432 -> "210 k"``."""
+    for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if n >= scale * 0.9995:
+            return f"{_three(n / scale)} {unit}"
+    return f"{n:.0f}"
+
+
+def size(n: float) -> str:
+    """Bytes with binary units, three significant digits."""
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if n >= scale * 0.9995:
+            return f"{_three(n / scale)} {unit}"
+    return f"{n:.0f} B"
+
+
+def _three(x: float) -> str:
+    return f"{x:.0f}" if x >= 99.95 else f"{x:.1f}" if x >= 9.995 else f"{x:.2f}"
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, frozenset) else value

@@ -1,0 +1,64 @@
+"""Run a half-precision run again in float32, to measure what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from loopscope.core.checkpoint.loading import Loaded, load_checkpoint
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.interventions.base import after_start
+from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.run.recording import F32, Recording
+from loopscope.core.run.stepper import Stepper, least_for
+
+Report = Callable[[float], None]
+
+
+class Float32Twin:
+    """The same checkpoint in float32, stepped beside a run; what it has stepped is kept.
+
+    Raises `LoopscopeError` when ``loaded`` is float32 itself or the twin does not fit.
+    """
+
+    def __init__(self, loaded: Loaded, report: Report = lambda share: None) -> None:
+        if loaded.dtype == "float32":
+            raise LoopscopeError("this run is in float32: there is nothing to compare it with")
+        self.of = loaded
+        self._twin = load_checkpoint(
+            loaded.checkpoint, loaded.device, "float32", lambda share, what: report(share)
+        )
+        self._recording: Recording | None = None
+        self._stepper = Stepper(self._twin)
+
+    def error(self, recording: Recording, report: Report = lambda share: None) -> F32:
+        """Relative error of every state of ``recording``, float32 ``[R, T]``, from recurrence 1.
+
+        The twin runs the same tokens from the run's own ``s_0``, with the same cuts:
+        ``||s_r - exact|| / ||exact||``; NaN where the float32 state is zero. Asked again, it steps
+        only what was run since.
+        """
+        states = recording.states
+        n, info = len(states) - 1, recording.info
+        if not n:
+            raise LoopscopeError("no recurrence has been run")
+        if recording is not self._recording:
+            prompt = Prompt(info.prompt, info.token_ids, info.token_labels)
+            self._stepper = Stepper(self._twin, least_for(info.interventions))
+            self._stepper.begin(
+                prompt, initial_state=states[0], interventions=after_start(info.interventions)
+            )
+            self._recording = recording
+        for r in range(self._stepper.recording.n_recurrences, n):
+            self._stepper.step()
+            report((r + 1) / n)
+        exact = self._stepper.recording.states[1 : n + 1]
+        norm = np.linalg.norm(exact, axis=-1)
+        apart = np.linalg.norm(states[1:] - exact, axis=-1)
+        relative = np.where(norm > 0, apart / np.where(norm > 0, norm, 1), np.nan)
+        return np.asarray(relative, dtype=np.float32)
+
+    def release(self) -> None:
+        """Give the twin's memory back."""
+        self._twin.release()

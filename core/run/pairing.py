@@ -1,0 +1,78 @@
+"""Two runs side by side: which place of the one stands for which place of the other.
+
+A looped model's (recurrence, layer) and a deep model's layer are put together by effective depth
+(layers run, the prelude's included), or recurrence by recurrence. Places are (recurrence, layer)
+with recurrences from 1 and layers of the recurrent block from 0; a deep model has the one
+recurrence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from loopscope.core.model.architecture import Architecture
+
+Pace = Literal["depth", "recurrence", "own"]
+PACES: dict[Pace, str] = {
+    "depth": "by effective depth",
+    "recurrence": "recurrence by recurrence",
+    "own": "each at its own pace",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """How the run beside (``other``) follows the one that is stepped (``one``)."""
+
+    one: Architecture
+    other: Architecture
+    pace: Pace = "depth"
+
+    @property
+    def most(self) -> float:
+        """Layers of the block that the other can run: a deep model runs once."""
+        return self.other.n_block if self.other.runs_once else float("inf")
+
+    def layers(self, done: int) -> int | None:
+        """Layers of the other's block that are run when ``done`` of this one's are.
+
+        None when each goes at its own pace.
+        """
+        if self.pace == "own":
+            return None
+        return self._clip(self._at(done, self.one, self.other))
+
+    def place(self, recurrence: int, layer: int) -> tuple[int, int]:
+        """Return the other's (recurrence, layer) for one of the first run's; 0 starts both."""
+        return self._place(recurrence, layer, self.one, self.other)
+
+    def back(self, recurrence: int, layer: int) -> tuple[int, int]:
+        """Return the first run's (recurrence, layer) for one of the other's."""
+        return self._place(recurrence, layer, self.other, self.one)
+
+    def _clip(self, layers: float) -> int:
+        return int(max(0, min(layers, self.most)))
+
+    def _at(self, done: int, a: Architecture, b: Architecture) -> int:
+        if self.pace == "recurrence" or self.pace == "own":
+            whole, part = divmod(done, a.n_block)
+            return whole * b.n_block + part * b.n_block // a.n_block
+        return done + a.n_prelude - b.n_prelude
+
+    def _place(
+        self, recurrence: int, layer: int, a: Architecture, b: Architecture
+    ) -> tuple[int, int]:
+        if recurrence <= 0:
+            return 0, 0
+        if self.pace == "depth":
+            done = self._at((recurrence - 1) * a.n_block + layer + 1, a, b)
+        else:
+            # The layer at the same share of the recurrence; the last one goes with the last.
+            done = (recurrence - 1) * b.n_block + -(-(layer + 1) * b.n_block // a.n_block)
+        if done <= 0:
+            return 0, 0
+        if b.runs_once:
+            done = min(done, b.n_block)
+        whole, part = divmod(done - 1, b.n_block)
+        return whole + 1, part

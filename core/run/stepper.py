@@ -1,0 +1,388 @@
+"""Step a looped model by hand: one layer, one recurrence, any number of times.
+
+This is the only loop over recurrences outside training. Nothing that was done is computed again:
+stepping from recurrence 40 to 41 costs one recurrence, and a readout of any recurrence costs one
+coda.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from loopscope.core.checkpoint.loading import Loaded, package_version
+from loopscope.core.errors import LoopscopeError, PromptError
+from loopscope.core.interventions.applied import Acting
+from loopscope.core.interventions.base import END, Intervention
+from loopscope.core.interventions.layers import FreezeHead
+from loopscope.core.interventions.states import Source
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.looped_model import Carry
+from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.run.recording import (
+    F32,
+    TOP_K,
+    Capture,
+    IterationState,
+    LayerState,
+    Recording,
+    RunInfo,
+    TopAnswers,
+)
+
+Start = Literal["default", "zeros", "random"]
+
+
+class Stepper:
+    """A run of one prompt on one loaded model.
+
+    Parameters
+    ----------
+    loaded
+        The model.
+    capture
+        What is kept of each layer besides its state.
+    budget_bytes
+        Memory the recording may take.
+    """
+
+    def __init__(
+        self, loaded: Loaded, capture: Capture | None = None, budget_bytes: int = 4 << 30
+    ) -> None:
+        self.loaded, self.capture, self.budget_bytes = loaded, capture or Capture(), budget_bytes
+        self._recording: Recording | None = None
+        self._e: Tensor
+        self._x: Tensor
+        self._carry: Carry
+        self._acting = Acting(loaded.model)
+        # Log probabilities of the last readout, to measure the next one's change.
+        self._log_p: Tensor | None = None
+
+    @property
+    def recording(self) -> Recording:
+        """What was kept so far; `begin` makes a new one."""
+        if self._recording is None:
+            raise LoopscopeError("no run has begun; call begin(prompt) first")
+        return self._recording
+
+    @property
+    def injected(self) -> Tensor:
+        """``e``, what each recurrence is given, ``[1, T, d]``; a tensor autograd may use."""
+        with torch.inference_mode(False):
+            return self._e.clone()
+
+    @torch.inference_mode()
+    def begin(
+        self,
+        prompt: Prompt,
+        *,
+        seed: int = 0,
+        start: Start = "default",
+        start_scale: float = 1.0,
+        initial_state: npt.NDArray[np.floating] | None = None,
+        interventions: tuple[Intervention, ...] = (),
+    ) -> Recording:
+        """Run the prelude and set ``s_0``.
+
+        Parameters
+        ----------
+        prompt
+            From `PromptTokenizer`.
+        seed
+            Seeds a random start; the same seed gives the same states on one device.
+        start, start_scale
+            "default" is the model's own start state, "zeros", or "random": standard normal noise
+            times ``start_scale``.
+        initial_state
+            ``[T, d]`` or ``[1, T, d]``, used in place of ``start``.
+        interventions
+            Cuts that are made as the run comes to them; raises `LoopscopeError` for one whose
+            place does not exist here.
+        """
+        loaded, arch = self.loaded, self.loaded.architecture
+        device = loaded.device.device
+        self._recording = None  # a cut may ask for a state of this run, not of the one before
+        tokens = torch.tensor([prompt.token_ids], device=device)
+        self._e = loaded.model.prelude(tokens)
+        shape = tuple(self._e.shape)
+        how = _resolved(start, arch)
+        noise: Tensor | None = None
+        if initial_state is not None:
+            noise = torch.from_numpy(_checked_state(initial_state, shape))
+            how = "given"
+        elif how == "random":
+            # Drawn on the CPU so that a seed means the same start on every device.
+            generator = torch.Generator().manual_seed(seed)
+            noise = torch.randn(shape, generator=generator)
+            if arch.initial_state == "truncated":
+                torch.nn.init.trunc_normal_(noise, 0, 1, -3, 3, generator=generator)
+            noise = noise * (arch.start_std * start_scale)
+        for cut in interventions:
+            cut.check(arch, len(prompt.token_ids))
+        self._act(interventions)
+        self._x = self._acting.start(loaded.model.initial_state(self._e, noise))
+        self._carry = loaded.model.begin(self._x)
+        self._log_p = None
+        info = RunInfo(
+            checkpoint=loaded.checkpoint.name,
+            weights_hash=loaded.weights_hash,
+            architecture=arch,
+            prompt=prompt.text,
+            token_ids=prompt.token_ids,
+            token_labels=prompt.labels,
+            seed=seed,
+            start=how,
+            start_scale=start_scale,
+            device=str(device),
+            dtype=loaded.dtype,
+            version=package_version(),
+            interventions=interventions,
+        )
+        self._recording = Recording(
+            info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget_bytes
+        )
+        self._recording.effects = self._acting.effects
+        self._recording.shared = loaded.shared
+        self._recording.weight_identity = loaded.weight_identity
+        return self._recording
+
+    def _act(self, interventions: tuple[Intervention, ...]) -> None:
+        self._acting = Acting(
+            self.loaded.model, interventions, self._source_state, self._own_pattern
+        )
+
+    @torch.inference_mode()
+    def branch(self, interventions: tuple[Intervention, ...]) -> Stepper:
+        """Return a run that is this one up to where ``interventions`` first act, and cut there.
+
+        They come after those that this run has. Nothing before that place is computed again, and
+        what follows is bit for bit what `begin` with the same interventions would give (on a
+        device whose arithmetic is reproducible). Where they act later than this run has gone, the
+        new run stands where this one does. Raises `LoopscopeError` for a place that does not exist.
+        """
+        recording, n_layers = self.recording, self.recording.n_layers
+        info = recording.info
+        for cut in interventions:
+            cut.check(info.architecture, recording.n_tokens)
+        every = (*info.interventions, *interventions)
+        other = Stepper(self.loaded, self.capture, self.budget_bytes)
+        other._e = self._e
+        at = min((cut.starts_at(n_layers) for cut in interventions), default=recording.layers_done)
+        at = min(at, recording.layers_done)
+        other._recording = recording.prefix(max(at, 0), replace(info, interventions=every))
+        other._act(every)
+        done = len(info.interventions)
+        if at < 0:
+            # What acted on the initial state before is in it; the new ones come on top.
+            fresh = Acting(self.loaded.model, interventions, other._source_state)
+            state = fresh.start(torch.from_numpy(recording.states[0].copy())[None].to(self._e))
+            other._recording = Recording(
+                replace(info, interventions=every), _numpy(state), self.capture,
+                self.loaded.tokenizer.label, self.budget_bytes,
+            )  # fmt: skip
+            other._recording.shared = recording.shared
+            other._acting.effects = {(i + done, r): v for (i, r), v in fresh.effects.items()}
+        # What earlier cuts did before this place they did in this run too.
+        for (i, r), change in recording.effects.items():
+            if every[i].done_before(r, n_layers) < max(at, 0):
+                other._acting.effects[i, r] = change
+        other._recording.effects = other._acting.effects
+        other._recording.weight_identity = self.loaded.weight_identity
+        other._restore()
+        return other
+
+    def _restore(self) -> None:
+        """Stand where the recording ends, as if all of it had been run by this stepper."""
+        recording, model, arch = self.recording, self.loaded.model, self.loaded.architecture
+        n_layers, done = recording.n_layers, recording.layers_done
+        complete, layer = divmod(done, n_layers)
+        state = self._tensor(recording.states[complete])
+        self._x = self._tensor(recording.layer(complete + 1, layer - 1).state) if layer else state
+        self._carry = model.begin(state)
+        # The fast state of a nested loop is what its last finished pass put out, normed.
+        passes = [i for i in range(done) if arch.inner_cycles and self._ends_fast_pass(i)]
+        if passes:
+            r, at = divmod(passes[-1], n_layers)
+            x = self._tensor(recording.layer(r + 1, at).state)
+            self._carry = model.close_layer(x, self._carry, at)
+        self._log_p = None
+        if complete and self.capture.readout:
+            self._log_p = model.readout(state).float().log_softmax(-1)
+
+    def _ends_fast_pass(self, index: int) -> bool:
+        arch = self.loaded.architecture
+        layer = index % arch.n_block
+        return (layer + 1) % arch.n_stack == 0 and layer < arch.inner_cycles * arch.n_stack
+
+    def _tensor(self, array: F32) -> Tensor:
+        """A recorded state ``[T, d]`` as ``[1, T, d]`` on the device."""
+        return torch.from_numpy(array.copy())[None].to(self._e)
+
+    def _own_pattern(self, recurrence: int, layer: int) -> Tensor:
+        """A pattern ``[H, T, T]`` of this run, as it was when this recurrence was run."""
+        pattern = self.recording.layer(recurrence, layer).pattern
+        if pattern is None:
+            raise LoopscopeError("this run keeps no attention patterns: none can be frozen")
+        if not np.isfinite(pattern).all():  # of a skipped layer, or of a state that diverged
+            raise LoopscopeError(
+                f"at recurrence {recurrence} layer {layer} has no attention pattern to hold: it "
+                "was skipped, or its state is not finite"
+            )
+        return torch.from_numpy(pattern.copy()).to(self._e)
+
+    def _source_state(self, source: Source) -> Tensor:
+        """The state of a `Source`, ``[1, T', d]``: of this run where it is that, else run anew."""
+        recording = self._recording
+        if recording is not None and self._is_own(source, recording):
+            if source.layer == END:
+                return self._tensor(recording.states[source.recurrence])
+            return self._tensor(recording.layer(source.recurrence, source.layer).state)
+        # With the same attention kernel as this run: the same state to the last bit.
+        capture = Capture(patterns=self.capture.patterns, writes=False, readout=False)
+        other = Stepper(self.loaded, capture)
+        other.begin(
+            self.loaded.tokenizer.from_ids(source.token_ids),
+            seed=source.seed,
+            start=source.start,  # type: ignore[arg-type]
+            start_scale=source.start_scale,
+            interventions=source.interventions,
+        )
+        for _ in range(source.recurrence):
+            other.step()
+        found = other.recording
+        if source.layer == END:
+            return other._tensor(found.states[source.recurrence])
+        return other._tensor(found.layer(source.recurrence, source.layer).state)
+
+    @staticmethod
+    def _is_own(source: Source, recording: Recording) -> bool:
+        """Whether a source is a place of this very run that has been run, before its next cut."""
+        info, cuts = recording.info, recording.info.interventions
+        same = (source.token_ids, source.seed, source.start_scale) == (
+            info.token_ids, info.seed, info.start_scale,
+        )  # fmt: skip
+        if not same or _resolved(source.start, info.architecture) != info.start:
+            return False
+        shared = len(source.interventions)
+        if cuts[:shared] != source.interventions or source.recurrence > recording.n_recurrences:
+            return False
+        n = recording.n_layers
+        place = (source.recurrence - 1) * n + (n - 1 if source.layer == END else source.layer)
+        return all(place < cut.starts_at(n) for cut in cuts[shared:])
+
+    @torch.inference_mode()
+    def step_layer(self) -> LayerState:
+        """Run the next layer of the cycle; the last one also closes the recurrence."""
+        recording, model = self.recording, self.loaded.model
+        recurrence, layer = divmod(recording.layers_done, recording.n_layers)
+        recording.reserve()
+        out, carry = self._acting.step(
+            self._x, self._carry, self._e, recurrence + 1, layer, self.capture.patterns,
+            self.capture.writes,
+        )  # fmt: skip
+        step = LayerState(
+            recurrence + 1,
+            layer,
+            _numpy(out.state),
+            None if out.pattern is None else _numpy(out.pattern),
+            None if out.writes is None else _numpy(out.writes),
+        )
+        state = carry.state if layer == recording.n_layers - 1 else None
+        coda, logit, hazard, spread, log_p = None, None, None, None, None
+        if state is not None and self.capture.readout:
+            logits = model.readout(state)
+            coda, logit = _top(logits), _top(model.head(state))
+            log_p = logits.float().log_softmax(-1)
+            spread = _spread(log_p, self._log_p)
+            if model.arch.exit_gate:
+                hazard = _numpy(model.hazard(state))
+        # Everything that can fail is done: from here the run and its recording move together.
+        recording.append_layer(step)
+        self._x, self._carry = out.state, carry
+        if state is not None:
+            self._log_p = log_p
+            recording.append_end(_numpy(state), coda, logit, hazard, spread)
+        return step
+
+    def step(self) -> IterationState:
+        """Run to the end of the recurrence (all of it, or what `step_layer` left)."""
+        recording = self.recording
+        target = recording.n_recurrences + 1
+        while recording.n_recurrences < target:
+            self.step_layer()
+        return recording[target]
+
+    @torch.inference_mode()
+    def readout(self, recurrence: int | None = None) -> F32:
+        """Logits ``[T, V]`` read out after ``recurrence`` (default: the last complete one)."""
+        states = self.recording.states
+        r = len(states) - 1 if recurrence is None else recurrence
+        if not 0 <= r < len(states):
+            raise LoopscopeError(f"recurrence {r} has not been run; 0 to {len(states) - 1} have")
+        return _numpy(
+            self.loaded.model.readout(torch.from_numpy(states[r].copy())[None].to(self._e))
+        )
+
+    def readout_direction(self, token_id: int) -> F32:
+        """The unembedding row of a token, ``[d]``: the direction that raises its logit."""
+        if self.loaded.architecture.head_transform:
+            raise LoopscopeError("this model's head is not linear in the state: no token has one")
+        weight = self.loaded.model.unembed.weight
+        if not 0 <= token_id < len(weight):
+            raise PromptError(f"token id {token_id} is out of range; 0 to {len(weight) - 1}")
+        return _numpy(weight[token_id][None])
+
+
+def _resolved(start: str, arch: Architecture) -> str:
+    """How a run of this model starts: "zeros", "random" or "embedding"."""
+    if arch.initial_state == "embedding":
+        return "embedding"
+    if start == "default":
+        return "random" if arch.initial_state in ("normal", "truncated") else "zeros"
+    return start
+
+
+def least_for(cuts: tuple[Intervention, ...]) -> Capture:
+    """Return the least capture that a run with these cuts needs: a frozen head's own patterns."""
+    frozen = any(isinstance(cut, FreezeHead) for cut in cuts)
+    return Capture(patterns=frozen, writes=False, readout=False)
+
+
+def _numpy(x: Tensor) -> F32:
+    """The one place a tensor leaves its device: batch of one dropped, float32."""
+    array: F32 = x[0].float().cpu().numpy()
+    return array
+
+
+def _top(logits: Tensor) -> TopAnswers:
+    probabilities = logits[0].float().softmax(-1)
+    top = probabilities.topk(min(TOP_K, logits.shape[-1]), dim=-1)
+    return TopAnswers(top.indices.cpu().numpy(), top.values.cpu().numpy())
+
+
+def _spread(log_p: Tensor, before: Tensor | None) -> F32:
+    """Entropy of ``p`` and ``KL(p || before)``, nats, ``[T, 2]``; NaN without a before."""
+    p = log_p.exp()
+    # 0 log 0 is 0: a probability that underflowed has no share. NaN stays NaN.
+    entropy = -torch.where(p == 0, 0.0, p * log_p).sum(-1)
+    if before is None:
+        change = torch.full_like(entropy, torch.nan)
+    else:
+        change = torch.where(p == 0, 0.0, p * (log_p - before)).sum(-1).clamp_min(0.0)
+    return _numpy(torch.stack([entropy, change], dim=-1))
+
+
+def _checked_state(state: npt.NDArray[np.floating], shape: tuple[int, ...]) -> F32:
+    if state.shape not in (shape, shape[1:]):
+        raise LoopscopeError(
+            f"the initial state has shape {list(state.shape)}; this prompt needs {list(shape)}"
+        )
+    if not np.isfinite(state).all():
+        raise LoopscopeError("the initial state holds NaN or infinite values")
+    # A copy of our own: a recording's states are not writable, which torch does not like.
+    return np.array(state.reshape(shape), dtype=np.float32, order="C")

@@ -1,1 +1,0 @@
-"""Tasks that a looped model can be trained and evaluated on."""

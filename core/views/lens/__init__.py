@@ -1,0 +1,1 @@
+"""The readout after every layer. Start with `compute`."""

@@ -1,0 +1,257 @@
+"""What the state-space plotter shows, and how it is cut into strokes of one colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from loopscope.core.measures import projection
+from loopscope.core.measures.projection import F64, MAX_COMPONENTS, Basis
+from loopscope.core.views.base import ViewData, option
+from loopscope.core.views.state_space.overlays import Overlay
+
+# Recurrences that a PCA basis must have seen before it is worth locking.
+LOCK_AFTER = 8
+# Relative change per recurrence up to which the last cycle is drawn as closed.
+CLOSED_BELOW = 0.01
+# Colour groups of one picture: more would make redrawing slow.
+MAX_GROUPS = 16
+N_COLOURS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of the state-space plotter.
+
+    basis : the locked PCA basis, or None to fit one.  azimuth, elevation : from where the 3-D
+    picture is seen, degrees. These three are set by the view, not by the settings.
+    """
+
+    states: Literal["ends", "layers"] = option(
+        "ends",
+        "States",
+        "The state at the end of each recurrence, or after every layer of the cycle",
+        labels={"ends": "recurrence ends", "layers": "every layer"},
+    )
+    dimensions: Literal["2-D", "3-D"] = option("2-D", "Dimensions", "3-D turns by dragging")
+    colour: Literal["recurrence", "token"] = option("recurrence", "Colour by")
+    axes: Literal["pca", "readout", "random"] = option(
+        "pca",
+        "Axes",
+        "Principal components, two directions that the readout looks along, or a random pair",
+        labels={
+            "pca": "principal components",
+            "readout": "two readout directions",
+            "random": "random pair",
+        },
+    )
+    pc_x: int = option(1, "Component across", low=1, high=MAX_COMPONENTS)
+    pc_y: int = option(2, "Component up", low=1, high=MAX_COMPONENTS)
+    pc_z: int = option(3, "Third component", "Used in 3-D", low=1, high=MAX_COMPONENTS)
+    readout_x: int = option(0, "Readout across", "Token id whose unembedding row is the axis")
+    readout_y: int = option(1, "Readout up", "Token id whose unembedding row is the axis")
+    random_seed: int = option(0, "Random seed", "Seed of the random pair")
+    fit_on: Literal["selected", "all", "final"] = option(
+        "selected",
+        "Fit on",
+        "Which tokens' states a refit uses",
+        labels={"selected": "selected tokens", "all": "all tokens", "final": "the final token"},
+    )
+    keep_basis: bool = option(
+        False,
+        "Keep the basis for new runs",
+        "A new run of the same width is drawn on the same axes",
+    )
+    equal_scale: bool = option(
+        True, "Same scale on both axes", "Distances then look as they are; always so in 3-D"
+    )
+    show_points: bool = option(
+        True,
+        "Fixed points",
+        "Those that a search found: stable filled, unstable hollow, slow points crossed",
+    )
+    modes: int = option(
+        1, "Modes", "Leading eigenvectors of the Jacobian drawn at its state; 0 for none", high=20
+    )
+    show_starts: bool = option(
+        True, "Other starts", "The same prompt from other start states, once these were run"
+    )
+    basis: Basis | None = None
+    azimuth: float = -60.0
+    elevation: float = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis. share : of the variance of the points shown, 0 to 1; locked : see `Data`."""
+
+    name: str
+    share: float
+    locked: bool = False
+
+    @property
+    def label(self) -> str:
+        """Such as ``PC1 (62.1 % of variance)``."""
+        locked = ", locked" if self.locked else ""
+        return f"{self.name}{locked} ({100 * self.share:.1f} % of variance)"
+
+    @property
+    def short(self) -> str:
+        """Such as ``PC1 62.1 %``, for a small plot."""
+        return f"{self.name} {100 * self.share:.1f} %"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data(ViewData):
+    """Trajectories on two or three axes. ``N`` tokens, ``S`` stations along the path.
+
+    points : float64 ``[N, S, k]``, k 2 or 3, state units; NaN where the state is not finite.
+    recurrences, layers : int64 ``[S]``, where each station is; layer is -1 for recurrence ends.
+    tokens : positions shown.  labels : their texts.
+    axes : k axes.  basis : what was projected on (None when nothing could be).
+    locked : the basis was given and not fitted now.  run : identity of the run shown.
+    closing : float64 ``[N]``, how far the last cycle is from repeating the one before, relative
+        (max over layers); NaN before recurrence 2.
+    n_recurrences : complete recurrences.  n_layers : ``L``, with their names in `layer_names`.
+    overlays : what is drawn beside the run, on the same axes.
+    n_left_out : states that are not finite.
+    missing_directions : token ids whose readout directions are wanted and not recorded.
+    """
+
+    points: F64
+    recurrences: npt.NDArray[np.int64]
+    layers: npt.NDArray[np.int64]
+    tokens: tuple[int, ...]
+    labels: tuple[str, ...]
+    axes: tuple[Axis, ...]
+    basis: Basis | None
+    locked: bool
+    run: str
+    closing: F64
+    n_recurrences: int
+    n_layers: int
+    layer_names: tuple[str, ...]
+    n_left_out: int
+    missing_directions: tuple[int, ...]
+    options: Options
+    overlays: tuple[Overlay, ...] = ()
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether every layer of the cycle is shown."""
+        return self.options.states == "layers"
+
+    @property
+    def is_3d(self) -> bool:
+        """Whether there is a third axis."""
+        return len(self.axes) == 3
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to draw."""
+        return self.points.size == 0 or bool(np.isnan(self.points).all())
+
+    @property
+    def provisional(self) -> bool:
+        """Whether PCA was fitted now, on too few recurrences to lock it."""
+        fitted = self.basis is not None and self.options.axes == "pca" and not self.locked
+        return fitted and self.basis is not None and self.basis.n_recurrences < LOCK_AFTER
+
+    @property
+    def last_cycle(self) -> slice:
+        """Stations of the last complete cycle; empty for recurrence ends."""
+        last = self.n_recurrences * self.n_layers if self.by_layer else 0
+        return slice(max(last - self.n_layers, 0), last)
+
+    def station(self, recurrence: int, layer: int) -> int | None:
+        """Index of the station at (recurrence, layer), or None when it is not shown."""
+        i = (recurrence - 1) * self.n_layers + layer if self.by_layer else recurrence
+        ok = 0 <= i < len(self.recurrences) and int(self.recurrences[i]) == recurrence
+        return i if ok else None
+
+    @property
+    def newest(self) -> int:
+        """The largest recurrence shown: the end of the colour scale."""
+        return int(self.recurrences[-1]) if len(self.recurrences) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """A part of the picture in one colour: rows of ``points`` and stations first to last.
+
+    age : 0 for the oldest to 1 for the newest.  colour : index of the token colour, or None for
+    the colour of the recurrence.
+    """
+
+    rows: tuple[int, ...]
+    first: int
+    last: int
+    age: float
+    colour: int | None
+
+    @property
+    def alpha(self) -> float:
+        """Opacity: what is old fades."""
+        return 0.4 + 0.6 * self.age
+
+
+def strokes(data: Data, rows: tuple[int, ...] | None = None) -> list[Stroke]:
+    """Cut the paths of ``rows`` (all by default) into at most `MAX_GROUPS` one-colour parts.
+
+    Screen and page draw these, oldest first.
+    """
+    rows = tuple(range(len(data.tokens))) if rows is None else rows
+    by_token = data.options.colour == "token"
+    groups: dict[int | None, list[int]] = {}
+    for row in rows:
+        groups.setdefault(row % N_COLOURS if by_token else None, []).append(row)
+    steps = len(data.recurrences) - 1
+    parts = min(MAX_GROUPS // max(len(groups), 1), steps)
+    if parts < 1:
+        return []
+    edges = np.linspace(0, steps, parts + 1).round().astype(int)
+    out = []
+    for i in range(parts):
+        first, last = int(edges[i]), int(edges[i + 1])
+        for colour, members in groups.items():
+            out.append(Stroke(tuple(members), first, last, last / steps, colour))
+    return out
+
+
+def placed(data: Data, azimuth: float, elevation: float) -> F64:
+    """The run's points as seen, ``[N, S, 2]``."""
+    return seen(data, data.points, azimuth, elevation)
+
+
+def seen(data: Data, points: F64, azimuth: float, elevation: float) -> F64:
+    """``points [..., k]`` as seen, ``[..., 2]``: as they are, or turned about `middle` in 3-D."""
+    if not data.is_3d or data.empty:
+        return points[..., :2]
+    return projection.turn(points - middle(data), azimuth, elevation)[..., :2]
+
+
+def joint_pca(options: Options) -> Options:
+    """The settings of arXiv 2604.11791: components of the final token over layers and recurrences.
+
+    The paper fits two components to all latent states of the final token, after every layer of
+    every recurrence, jointly.
+    """
+    return replace(
+        options, states="layers", axes="pca", dimensions="2-D", fit_on="final", pc_x=1, pc_y=2,
+        basis=None,
+    )  # fmt: skip
+
+
+def middle(data: Data) -> F64:
+    """Centre ``[k]`` of the box around the points: what a 3-D picture turns about."""
+    high, low = np.nanmax(data.points, (0, 1)), np.nanmin(data.points, (0, 1))
+    return np.asarray((high + low) / 2)
+
+
+def scale_position(part: Stroke, data: Data) -> float:
+    """Place of ``part`` on the recurrence colour scale, 0 (first shown) to 1 (newest)."""
+    at = part.last if part.age >= 1 else (part.first + part.last) / 2
+    return at / max(len(data.recurrences) - 1, 1)

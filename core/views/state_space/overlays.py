@@ -1,0 +1,298 @@
+"""What the state-space plotter draws beside the run's own trajectories, on the same axes.
+
+A *source* says what of a run there is to draw, as states; the plotter projects them on its basis
+and draws all of them in one way. A branch, a second run or anything else that has states is one
+more function and a line in `SOURCES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from loopscope.core.labels import visible
+from loopscope.core.measures import projection
+from loopscope.core.measures.fixed_points import RESIDUAL
+from loopscope.core.measures.projection import F64
+from loopscope.core.measures.stability import EIGENVALUE
+from loopscope.core.run.recording import Recording
+from loopscope.core.views.beside import Beside
+from loopscope.core.views.paths import Paths
+from loopscope.core.views.stability import Stability, kinds_of
+from loopscope.core.views.state_space.places import stations
+
+if TYPE_CHECKING:
+    from loopscope.core.views.state_space.data import Options
+
+I64 = npt.NDArray[np.int64]
+Kind = Literal["points", "path", "segment"]
+# How it looks: a fixed point (filled, hollow, muted), a slow point (cross), the real and the
+# imaginary part of a mode, a run from another start, the run that stands beside.
+Role = Literal[
+    "stable", "unstable", "marginal", "slow point", "mode", "mode, imaginary", "run", "beside"
+]  # fmt: skip
+
+# Half length of the longest segment of a mode, over the RMS distance of the points shown from
+# their mean.
+MODE_LENGTH = 0.2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlay:
+    """Something drawn beside the trajectories: a row for each shown token.
+
+    name : in the legend; overlays of one name and look have one entry.
+    kind : "points" (each for itself), "path" (a row joined up) or "segment" (from a row's first
+        point to its second).
+    role, index : how it looks, and which of several runs it is.
+    points : float64 ``[N, S, d]`` states, or ``[N, S, k]`` coordinates once projected; NaN where
+        there is nothing.
+    recurrences, layers : int64 ``[S]``, where each station is, -1 for nowhere.
+    tooltips : what pointing at a row says, ``N`` of them.
+    """
+
+    name: str
+    kind: Kind
+    role: Role
+    points: F64
+    recurrences: I64
+    layers: I64
+    tooltips: tuple[str, ...]
+    index: int = 0
+
+    def projected(self, mean: F64, axes: F64) -> Overlay:
+        """The same on ``axes`` ``[k, d]``."""
+        rows, stations, d = self.points.shape
+        flat = projection.project(self.points.reshape(-1, d), mean, axes)
+        return replace(self, points=flat.reshape(rows, stations, len(axes)))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a source is told: the tokens shown, the settings, and how far the points spread.
+
+    spread : RMS distance of the run's shown states from their mean, state units.
+    """
+
+    tokens: tuple[int, ...]
+    options: Options
+    spread: float
+
+
+def found_points(recording: Recording, shown: Shown) -> list[Overlay]:
+    """Fixed and slow points of a search; with every layer shown, the points of their cycles."""
+    found = recording.findings.get("stability")
+    if not isinstance(found, Stability) or not shown.options.show_points:
+        return []
+    tokens, out = list(shown.tokens), []
+    by_layer = shown.options.states == "layers"
+    for i, kind in enumerate(kinds_of(found)):
+        points = found.cycles[i] if by_layer else found.points.points[i].reshape(
+            1, recording.n_tokens, -1
+        )  # fmt: skip
+        radius = found.radii[i]
+        about = (
+            f"{kind}{'' if kind == 'slow point' else ' fixed point'} {i + 1}, relative residual "
+            f"{found.points.residual[i]:.1e}"
+            + (f", spectral radius {radius:.3g}" if np.isfinite(radius) else "")
+            + (", where the run's end leads" if i == found.points.from_end else "")
+            + f", found from {found.points.found_by[i]} of {found.points.n_starts} starts"
+        )
+        n = len(points)
+        out.append(
+            Overlay(
+                name=kind if kind == "slow point" else f"{kind} point",
+                kind="points",
+                role=kind,
+                points=points[:, tokens].transpose(1, 0, 2).astype(np.float64),
+                recurrences=np.full(n, -1),
+                layers=np.arange(n) if by_layer else np.full(n, -1),
+                tooltips=_tooltips(recording, shown, about, RESIDUAL.text()),
+            )
+        )
+    return out
+
+
+def modes(recording: Recording, shown: Shown) -> list[Overlay]:
+    """Leading eigenvectors of the Jacobian at the state they were taken at, a segment a token.
+
+    They are directions of the state at the end of a recurrence, so only these are drawn with them.
+    """
+    found = recording.findings.get("stability")
+    wanted = int(shown.options.modes)
+    if not isinstance(found, Stability) or not wanted or shown.options.states == "layers":
+        return []
+    tokens, out = list(shown.tokens), []
+    at = recording.states[found.recurrence][tokens].astype(np.float64)
+    # Of a complex pair one stands for both.
+    leading = [i for i, value in enumerate(found.spectrum.values) if value.imag >= 0][:wanted]
+    for rank, i in enumerate(leading, start=1):
+        value, residual = found.spectrum.values[i], found.spectrum.residuals[i]
+        vector = found.spectrum.vectors[i].reshape(recording.n_tokens, -1)
+        largest = float(np.linalg.norm(vector, axis=1).max())
+        turns = 2 * np.pi / abs(np.angle(value)) if value.imag else np.inf
+        about = (
+            f"mode {rank} of the Jacobian at recurrence {found.recurrence}: modulus "
+            f"{abs(value):.3g}, phase {np.degrees(np.angle(value)):.3g}°"
+            + (f", one turn in {turns:.3g} recurrences" if np.isfinite(turns) else "")
+            + f", residual {residual:.1e}; the longest is ± {MODE_LENGTH:g} × the RMS distance of "
+            "the states shown from their mean, the others as their share of the mode"
+        )
+        parts: list[tuple[Role, npt.NDArray[np.float64]]] = [("mode", vector.real)]
+        if value.imag:
+            parts.append(("mode, imaginary", vector.imag))
+        for role, part in parts:
+            half = part[tokens] * (MODE_LENGTH * shown.spread / max(largest, 1e-300))
+            out.append(
+                Overlay(
+                    name=f"mode {rank}, |λ| {abs(value):.2g}",
+                    kind="segment",
+                    role=role,
+                    points=np.stack([at - half, at + half], axis=1),
+                    recurrences=np.full(2, found.recurrence),
+                    layers=np.full(2, -1),
+                    tooltips=_tooltips(
+                        recording, shown, about.replace(":", f" ({_part(role, value)}):", 1),
+                        EIGENVALUE.text(),
+                    ),
+                )
+            )  # fmt: skip
+    return out
+
+
+def _part(role: str, value: complex) -> str:
+    if not value.imag:
+        return "a real direction"
+    return "imaginary part" if role.endswith("imaginary") else "real part"
+
+
+def other_starts(recording: Recording, shown: Shown) -> list[Overlay]:
+    """Runs of the same prompt from other start states; their layers were not kept."""
+    found = recording.findings.get("paths")
+    on = shown.options.show_starts and shown.options.states == "ends"
+    if not isinstance(found, Paths) or not on:
+        return []
+    n = found.states.shape[1]
+    return [
+        Overlay(
+            name=name,
+            kind="path",
+            role="run",
+            points=found.states[i][:, list(shown.tokens)].transpose(1, 0, 2).astype(np.float64),
+            recurrences=np.arange(n),
+            layers=np.full(n, -1),
+            tooltips=_tooltips(recording, shown, f"the run from another start, {name}", ""),
+            index=i - 1,
+        )
+        for i, name in enumerate(found.names)
+        if i  # the first is the run itself
+    ]
+
+
+def run_beside(
+    recording: Recording, beside: Beside, tokens: tuple[int, ...], by_layer: bool
+) -> Overlay:
+    """Return the run beside, from where its states are no longer bit for bit those of this run.
+
+    Tokens are matched by position: a token that the other prompt does not have is not drawn.
+    """
+    other = beside.recording
+    states, recurrences, layers = stations(other, by_layer)
+    own = stations(recording, by_layer)[0]
+    there = [t for t in tokens if t < other.n_tokens]
+    shared = 0
+    if recording.n_tokens == other.n_tokens:
+        common = min(len(own), len(states))
+        differs = np.flatnonzero((own[:common] != states[:common]).any((1, 2)))
+        shared = int(differs[0]) if len(differs) else common
+    points = np.full((len(tokens), len(states), states.shape[-1]), np.nan)
+    points[: len(there)] = states[:, there].transpose(1, 0, 2)
+    points[:, : max(shared - 1, 0)] = np.nan  # from the last state they share
+    places = [
+        beside.place_back({"recurrence": int(r)} | ({"layer": int(i)} if i >= 0 else {}))
+        for r, i in zip(recurrences, layers, strict=True)
+    ]
+    same = f", as this run in its first {shared} states" if shared > 1 else ""
+    labels = [visible(other.info.token_labels[t]) for t in there]
+    return Overlay(
+        name=beside.name,
+        kind="path",
+        role="beside",
+        points=points,
+        recurrences=np.array([place["recurrence"] for place in places], dtype=np.int64),
+        layers=np.array([place.get("layer", -1) for place in places], dtype=np.int64),
+        tooltips=tuple(
+            f"token {t} '{label}' of {beside.name}{same}"
+            for t, label in zip(there, labels, strict=True)
+        )
+        + ("",) * (len(tokens) - len(there)),
+    )
+
+
+def _tooltips(recording: Recording, shown: Shown, about: str, formula: str) -> tuple[str, ...]:
+    """One text for each shown token."""
+    after = f"   {formula}" if formula else ""
+    return tuple(
+        f"token {t} '{visible(recording.info.token_labels[t])}', {about}{after}"
+        for t in shown.tokens
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something to draw beside a run.
+
+    draw : overlays in states, ``[N, S, d]``, or [] when there are none or they are switched off.
+    reads : what they are made from: while this is the same object (or an equal tuple, such as of
+        a run and its length), the projected picture is kept.
+    """
+
+    draw: Callable[[Recording, Shown], list[Overlay]]
+    reads: Callable[[Recording], object]
+
+
+SOURCES: tuple[Source, ...] = (
+    Source(other_starts, lambda recording: recording.findings.get("paths")),
+    Source(found_points, lambda recording: recording.findings.get("stability")),
+    Source(modes, lambda recording: recording.findings.get("stability")),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    read: object
+    shown: Shown
+    frame: F64
+    overlays: tuple[Overlay, ...]
+
+
+_kept: WeakKeyDictionary[Recording, dict[Source, _Kept]] = WeakKeyDictionary()
+
+
+def overlays_of(
+    recording: Recording, shown: Shown, mean: F64, axes: F64
+) -> tuple[Overlay, ...]:  # fmt: skip
+    """Everything there is to draw beside this run, projected on ``axes`` ``[k, d]``."""
+    plain = replace(shown.options, basis=None, azimuth=0.0, elevation=0.0)
+    # Two digits of the spread are enough for the length of a mode, and stay while a run settles.
+    shown = Shown(shown.tokens, plain, float(f"{shown.spread:.2g}"))
+    frame, kept = np.vstack([mean, axes]), _kept.setdefault(recording, {})
+    out: list[Overlay] = []
+    for source in SOURCES:
+        read, last = source.reads(recording), kept.get(source)
+        same = last is not None and (last.read is read or _equal_tuples(last.read, read))
+        if last is None or not same or last.shown != shown or not np.array_equal(last.frame, frame):
+            drawn = source.draw(recording, shown)
+            last = _Kept(read, shown, frame, tuple(o.projected(mean, axes) for o in drawn))
+            kept[source] = last
+        out += last.overlays
+    return tuple(out)
+
+
+def _equal_tuples(a: object, b: object) -> bool:
+    return isinstance(a, tuple) and isinstance(b, tuple) and a == b
