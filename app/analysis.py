@@ -19,7 +19,7 @@ from loopscope.core.run.runner import yield_to_the_screen
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.beside import Beside
-from loopscope.widgets.view import View
+from loopscope.widgets.kit.view import View
 
 if TYPE_CHECKING:
     from loopscope.app.bench import Bench

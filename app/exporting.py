@@ -11,8 +11,8 @@ from PySide6.QtCore import QTimer
 
 from loopscope.app.figures import BESIDE, drawable, words_beside, write_figures
 from loopscope.app.panels import BY_KEY, Panel
-from loopscope.widgets.export_dialog import ExportDialog
 from loopscope.widgets.figures.choice import ExportChoice
+from loopscope.widgets.kit.export_dialog import ExportDialog
 
 if TYPE_CHECKING:
     from loopscope.app.bench import Bench

@@ -11,7 +11,7 @@ from loopscope.core.views.base import Request, Table, ViewData
 
 if TYPE_CHECKING:
     from loopscope.core.run.recording import Recording
-    from loopscope.widgets.view import View
+    from loopscope.widgets.kit.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +103,25 @@ class Panel:
 
     def view(self) -> View:
         """Make the widget."""
-        view: View = getattr(import_module(f"loopscope.widgets.{self.widget}"), self.view_class)()
+        view: View = getattr(
+            import_module(f"loopscope.widgets.views.{self.widget}"), self.view_class
+        )()
         return view
 
 
 # fmt: off
 PANELS: tuple[Panel, ...] = (
-    Panel("state_space", "State space", "state_space.compute", "state_space", "StateSpaceView", "state_space", "where the state goes"),
+    Panel("state_space", "State space", "state_space.compute", "state_space.view", "StateSpaceView", "state_space", "where the state goes"),
     Panel("settling", "Settling", "settling", "settling", "SettlingView", "settling", "how fast each token settles"),
     Panel("distance", "Distance to the end", "distance", "distance", "DistanceView", "distance", "token x recurrence distance to the last state"),
     Panel("heads", "Head consistency", "heads", "heads", "HeadsView", "heads", "whether each head does the same at each recurrence"),
-    Panel("graph", "Computation graph", "graph.compute", "graph", "GraphView", "graph", "the loop beside its unrolling"),
-    Panel("readout", "Readout", "readout", "readout", "ReadoutView", "readout", "the top answer at each recurrence"),
+    Panel("graph", "Computation graph", "graph.compute", "graph.view", "GraphView", "graph", "the loop beside its unrolling"),
+    Panel("readout", "Readout", "readout", "answers.readout", "ReadoutView", "readout", "the top answer at each recurrence"),
     Panel("pattern", "Attention pattern", "pattern", "pattern", "PatternView", "pattern", "what the selected head attends to"),
     Panel("head_map", "Head over recurrences", "head_map", "head_map", "HeadMapView", "head_map", "the selected head's recurrence x recurrence similarity"),
     Panel("depth", "Measures over depth", "depth", "depth", "DepthView", "depth", "any measure over recurrences, layers or effective depth"),
     Panel("similarity", "Similarity over depth", "similarity", "similarity", "SimilarityView", "similarity", "how alike all places of the run are, the cycle as diagonals"),
-    Panel("lens", "Lens over depth", "lens.compute", "lens", "LensView", "lens", "what would be answered after every layer"),
+    Panel("lens", "Lens over depth", "lens.compute", "answers.lens", "LensView", "lens", "what would be answered after every layer"),
     Panel("stability", "Fixed points and stability", "stability", "stability", "StabilityView", "stability", "eigenvalues of a recurrence, fixed and slow points"),
     Panel("paths", "Path independence", "paths", "paths", "PathsView", "paths", "how far apart other start states end"),
     Panel("correspondence", "Correspondence", "correspondence", "correspondence", "CorrespondenceView", "correspondence", "which layer of a second model does what this one does"),

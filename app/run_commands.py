@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loopscope.widgets.span_dialog import SpanDialog
+from loopscope.widgets.runs.span_dialog import SpanDialog
 
 if TYPE_CHECKING:
     from loopscope.app.window import Window

@@ -16,10 +16,10 @@ from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json, load_interventions
 from loopscope.core.interventions.states import Source
 from loopscope.core.run.pairing import PACES, Pace
-from loopscope.widgets.frame import TitleBar
+from loopscope.widgets.kit.frame import TitleBar
 from loopscope.widgets.palette import Theme
-from loopscope.widgets.run_list import RunRow
-from loopscope.widgets.runs_panel import RunsPanel
+from loopscope.widgets.runs.run_list import RunRow
+from loopscope.widgets.runs.runs_panel import RunsPanel
 
 if TYPE_CHECKING:
     from loopscope.app.window import Window

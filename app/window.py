@@ -48,14 +48,14 @@ from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json, from_json
 from loopscope.core.run.card import card, card_text
 from loopscope.core.run.runner import Phase, RunRequest, Status
-from loopscope.widgets.command_palette import CommandPalette
-from loopscope.widgets.frame import PanelFrame
-from loopscope.widgets.header import Header
+from loopscope.widgets.bars.header import Header
+from loopscope.widgets.bars.prompt_bar import PromptBar
+from loopscope.widgets.bars.transport import TransportBar
+from loopscope.widgets.kit.command_palette import CommandPalette
+from loopscope.widgets.kit.frame import PanelFrame
+from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
+from loopscope.widgets.kit.theme import apply_theme
 from loopscope.widgets.palette import THEMES, Theme
-from loopscope.widgets.prompt_bar import PromptBar
-from loopscope.widgets.shortcuts_page import ShortcutsPage
-from loopscope.widgets.theme import apply_theme
-from loopscope.widgets.transport import TransportBar
 
 DEFAULT_PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
 

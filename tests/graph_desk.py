@@ -11,7 +11,7 @@ from recordings import synthetic_recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.graph.compute import Options, compute
 from loopscope.core.views.graph.data import Data
-from loopscope.widgets.graph import GraphView
+from loopscope.widgets.views.graph.view import GraphView
 
 
 class Desk:

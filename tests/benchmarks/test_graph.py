@@ -14,7 +14,7 @@ from timing import median_cpu_ms, median_ms
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.graph.compute import Options, compute
-from loopscope.widgets.graph import GraphView
+from loopscope.widgets.views.graph.view import GraphView
 
 SIZE = (1280, 700)
 FRAME_MS = 16

@@ -80,7 +80,7 @@ def test_gui_gap_while_a_model_of_fifty_times_the_size_steps(
 def test_redraw_of_a_thousand_trajectories(say, qtbot: QtBot) -> None:
     from loopscope.core.selection import Selection
     from loopscope.core.views.state_space import compute as state_space
-    from loopscope.widgets.state_space import StateSpaceView
+    from loopscope.widgets.views.state_space.view import StateSpaceView
 
     recording = synthetic_recording(recurrences=32, n_block=1, tokens=1000, heads=1)
     options = state_space.Options()
@@ -105,7 +105,7 @@ def test_redraw_of_a_thousand_trajectories(say, qtbot: QtBot) -> None:
 def test_redraw_of_trajectories_with_overlays(say, qtbot: QtBot) -> None:
     from loopscope.core.selection import Selection
     from loopscope.core.views.state_space import compute as state_space
-    from loopscope.widgets.state_space import StateSpaceView
+    from loopscope.widgets.views.state_space.view import StateSpaceView
 
     bare = Capture(patterns=False, writes=False, readout=False)
     options, selection = state_space.Options(), Selection(recurrence=32)
@@ -137,7 +137,7 @@ def test_redraw_of_trajectories_with_overlays(say, qtbot: QtBot) -> None:
 def test_redraw_of_a_large_matrix(say, qtbot: QtBot) -> None:
     from loopscope.core.selection import Selection
     from loopscope.core.views import pattern
-    from loopscope.widgets.pattern import PatternView
+    from loopscope.widgets.views.pattern import PatternView
 
     recording = synthetic_recording(recurrences=2, n_block=1, tokens=1024, heads=1)
     data = [pattern.compute(recording, Selection(recurrence=2), pattern.Options()) for _ in "ab"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from PySide6.QtWidgets import QApplication
 
-from loopscope.widgets.check_box import CheckBox
+from loopscope.widgets.kit.check_box import CheckBox
+from loopscope.widgets.kit.theme import apply_theme
 from loopscope.widgets.palette import THEMES
-from loopscope.widgets.theme import apply_theme
 
 
 @pytest.mark.parametrize("name", ["light", "dark", "switched"])

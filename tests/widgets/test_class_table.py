@@ -14,7 +14,7 @@ from loopscope.core.run.recording import Capture, LayerState, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.settling import Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.settling import LEAST_HEIGHT, SettlingView
+from loopscope.widgets.views.settling import LEAST_HEIGHT, SettlingView
 
 
 def run(n_block: int = 2, n: int = 30) -> Recording:

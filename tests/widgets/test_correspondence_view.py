@@ -34,10 +34,10 @@ from loopscope.core.views.correspondence import (
     compute_beside,
     table,
 )
-from loopscope.widgets.correspondence import UNPAIRED, CorrespondenceView
 from loopscope.widgets.figures.correspondence import draw
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.palette import DARK, LIGHT
+from loopscope.widgets.views.correspondence import UNPAIRED, CorrespondenceView
 
 LEFT = Qt.MouseButton.LeftButton
 R, L, H, M = 3, 2, 2, 4

@@ -11,10 +11,10 @@ from recordings import synthetic_recording
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.depth import Options, compute
-from loopscope.widgets.depth import DepthView
 from loopscope.widgets.figures.depth import draw
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.palette import DARK, LIGHT
+from loopscope.widgets.views.depth import DepthView
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from loopscope.core.interventions.base import END, FOREVER, Intervention
 from loopscope.core.interventions.registry import KINDS
 from loopscope.core.interventions.states import Noise, Replace, Source
 from loopscope.core.selection import Selection
-from loopscope.widgets.cut_form import NO_RUN, CutForm
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.runs_panel import RunsPanel
+from loopscope.widgets.runs.cut_form import NO_RUN, CutForm
+from loopscope.widgets.runs.runs_panel import RunsPanel
 
 LEFT, Key = Qt.MouseButton.LeftButton, Qt.Key
 AT = Selection(recurrence=4, layer=1, head=1, token=3, tokens=(0, 2))

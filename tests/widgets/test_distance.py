@@ -14,9 +14,9 @@ from recordings import synthetic_recording
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.distance import NO_RUN, Options, compute
-from loopscope.widgets.distance import DistanceView, log_bar
+from loopscope.widgets.kit.theme import sample_map
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.theme import sample_map
+from loopscope.widgets.views.distance import DistanceView, log_bar
 
 LEFT = Qt.MouseButton.LeftButton
 

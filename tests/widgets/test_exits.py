@@ -18,10 +18,10 @@ from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.selection import Selection
 from loopscope.core.views.exits import Data, Options, compute
-from loopscope.widgets.exits import ExitsView
 from loopscope.widgets.figures.exits import draw
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.palette import DARK, LIGHT
+from loopscope.widgets.views.exits import ExitsView
 
 Left, Display = Qt.MouseButton.LeftButton, Qt.ItemDataRole.DisplayRole
 

@@ -23,7 +23,7 @@ from loopscope.core.views.graph.compute import Data, Options, compute
 from loopscope.core.views.graph.picture import Picture
 from loopscope.widgets.figures import graph
 from loopscope.widgets.figures.style import Page
-from loopscope.widgets.graph_colours import weights_colour
+from loopscope.widgets.views.graph.colours import weights_colour
 
 
 def data_of(

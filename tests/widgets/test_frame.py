@@ -12,12 +12,12 @@ from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from loopscope.core.views.base import Formula, Request, ViewData, option
-from loopscope.widgets.command_palette import CommandPalette, score
-from loopscope.widgets.frame import PanelFrame
+from loopscope.widgets.kit.command_palette import CommandPalette, score
+from loopscope.widgets.kit.frame import PanelFrame
+from loopscope.widgets.kit.settings_form import SettingsForm
+from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
+from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.settings_form import SettingsForm
-from loopscope.widgets.shortcuts_page import ShortcutsPage
-from loopscope.widgets.view import View
 
 LEFT, Key = Qt.MouseButton.LeftButton, Qt.Key
 

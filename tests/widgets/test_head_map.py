@@ -8,8 +8,8 @@ from recordings import synthetic_recording
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.head_map import Data, Options, compute
-from loopscope.widgets.head_map import HeadMapView
 from loopscope.widgets.palette import LIGHT
+from loopscope.widgets.views.head_map import HeadMapView
 
 AT = Selection(recurrence=3, layer=1, head=1)
 

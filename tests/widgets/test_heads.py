@@ -11,10 +11,10 @@ from recordings import synthetic_recording
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.heads import Data, Options, compute
-from loopscope.widgets.heads import HeadsView
-from loopscope.widgets.matrix import Matrix
+from loopscope.widgets.kit.theme import sample_map
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.theme import sample_map
+from loopscope.widgets.plots.matrix import Matrix
+from loopscope.widgets.views.heads import HeadsView
 
 AT = Selection(recurrence=3, layer=1, head=0)
 

@@ -21,10 +21,10 @@ from loopscope.core.views.lens.compute import NOT_YET, Options, compute
 from loopscope.core.views.lens.data import Data, Reading
 from loopscope.widgets.figures.lens import draw
 from loopscope.widgets.figures.style import Page
-from loopscope.widgets.lens import LensView
-from loopscope.widgets.matrix_steps import labelled
+from loopscope.widgets.kit.settings_form import SettingsForm
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.settings_form import SettingsForm
+from loopscope.widgets.plots.matrix_steps import labelled
+from loopscope.widgets.views.answers.lens import LensView
 
 LEFT = Qt.MouseButton.LeftButton
 QUANTITIES = ("top", "entropy", "divergence", "chance", "rank")

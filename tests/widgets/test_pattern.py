@@ -9,9 +9,9 @@ from recordings import synthetic_recording
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.pattern import Data, Options, compute
+from loopscope.widgets.kit.theme import sample_map
 from loopscope.widgets.palette import DARK
-from loopscope.widgets.pattern import PatternView
-from loopscope.widgets.theme import sample_map
+from loopscope.widgets.views.pattern import PatternView
 
 AT = Selection(recurrence=4, layer=1, head=1, token=2)
 

@@ -10,9 +10,9 @@ import pytest
 from PySide6.QtGui import QColor
 from pytestqt.qtbot import QtBot
 
+from loopscope.widgets.kit.theme import on_ground
 from loopscope.widgets.palette import DARK, LIGHT, OKABE_ITO
-from loopscope.widgets.plot_marks import PointMarks, log10, set_columns, set_lines
-from loopscope.widgets.theme import on_ground
+from loopscope.widgets.plots.plot_marks import PointMarks, log10, set_columns, set_lines
 
 
 def test_lines_are_broken_between_them_and_where_there_is_no_number(qtbot: QtBot) -> None:

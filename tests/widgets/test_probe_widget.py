@@ -17,9 +17,9 @@ from loopscope.core.experiments.probe.results import Outcome, Probe
 from loopscope.core.measures.intervals import bootstrap_two_way
 from loopscope.core.selection import Selection
 from loopscope.core.views.probe import NOT_YET, REQUEST, Options, compute, picture
-from loopscope.widgets.frame import PanelFrame
+from loopscope.widgets.kit.frame import PanelFrame
 from loopscope.widgets.palette import LIGHT
-from loopscope.widgets.probe import ProbeView
+from loopscope.widgets.views.probe import ProbeView
 
 LEFT, Key = Qt.MouseButton.LeftButton, Qt.Key
 

@@ -9,8 +9,8 @@ from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from loopscope.core.selection import Selection
+from loopscope.widgets.bars.prompt_bar import PromptBar
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.prompt_bar import PromptBar
 
 LEFT, CTRL, SHIFT = (
     Qt.MouseButton.LeftButton,

@@ -16,8 +16,8 @@ from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.selection import Selection
 from loopscope.core.views.prompts import Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.prompt_list import FIRST, LINE, PROMPT
-from loopscope.widgets.prompts import PromptsView
+from loopscope.widgets.views.prompt_list import FIRST, LINE, PROMPT
+from loopscope.widgets.views.prompts import PromptsView
 
 N, R = 6, 8
 Left, Display = Qt.MouseButton.LeftButton, Qt.ItemDataRole.DisplayRole

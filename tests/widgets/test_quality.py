@@ -20,8 +20,8 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.quality import Data, Options, compute
 from loopscope.widgets.figures.quality import draw
 from loopscope.widgets.figures.style import Page
-from loopscope.widgets.prompt_list import FIRST
-from loopscope.widgets.quality import QualityView
+from loopscope.widgets.views.prompt_list import FIRST
+from loopscope.widgets.views.quality import QualityView
 
 R = 16
 

@@ -14,8 +14,8 @@ from loopscope.core.run.recording import Capture, LayerState, Recording, TopAnsw
 from loopscope.core.selection import Selection
 from loopscope.core.views.readout import NO_RUN, Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.readout import ReadoutView
-from loopscope.widgets.readout_painting import dark_text
+from loopscope.widgets.views.answers.readout import ReadoutView
+from loopscope.widgets.views.answers.readout_painting import dark_text
 
 LEFT = Qt.MouseButton.LeftButton
 WORDS = ("a", "Ġinternationalisation", "c", " ", "Ġof", "f", "g", "h", "i", "j")

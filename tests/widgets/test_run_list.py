@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.run_list import EFFECT, NAME, RunList, RunRow
+from loopscope.widgets.runs.run_list import EFFECT, NAME, RunList, RunRow
 
 LEFT, Key = Qt.MouseButton.LeftButton, Qt.Key
 ROWS = (

@@ -17,10 +17,10 @@ from recordings import synthetic_recording
 from loopscope.core.run.recording import Capture, LayerState, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.settling import NO_RUN, Data, Options, compute
-from loopscope.widgets.log_axis import WholeAxis
-from loopscope.widgets.log_ticks import log_ticks
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.settling import SettlingView
+from loopscope.widgets.plots.log_axis import WholeAxis
+from loopscope.widgets.plots.log_ticks import log_ticks
+from loopscope.widgets.views.settling import SettlingView
 
 LEFT = Qt.MouseButton.LeftButton
 

@@ -16,9 +16,9 @@ from loopscope.core.views.base import options_of
 from loopscope.core.views.similarity import Data, Options, compute
 from loopscope.widgets.figures.similarity import draw
 from loopscope.widgets.figures.style import Page
+from loopscope.widgets.kit.settings_form import SettingsForm
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.settings_form import SettingsForm
-from loopscope.widgets.similarity import SimilarityView
+from loopscope.widgets.views.similarity import SimilarityView
 
 AT = Selection(recurrence=3, layer=1)
 
@@ -114,7 +114,7 @@ def test_labels_are_readable_at_two_hundred_recurrences(
     assert content.n_rows == len(data.order) <= 512
     # Whole groups are labelled by round recurrences of layer 0.
     if order == "depth" and where.row_stride > n_block:
-        from loopscope.widgets.matrix_steps import labelled
+        from loopscope.widgets.plots.matrix_steps import labelled
 
         names = [content.row_labels[i] for i in labelled(content.n_rows, where.row_stride, True,
                                                          content.first_row)]  # fmt: skip

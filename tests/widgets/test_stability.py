@@ -11,7 +11,7 @@ from recordings import synthetic_recording, with_findings
 from loopscope.core.selection import Selection
 from loopscope.core.views.stability import NOT_YET, Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.stability import StabilityView
+from loopscope.widgets.views.stability import StabilityView
 
 
 def data_of(n_block: int = 3) -> Data:

@@ -18,7 +18,7 @@ from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space.compute import Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.state_space import EMPTY, StateSpaceView
+from loopscope.widgets.views.state_space.view import EMPTY, StateSpaceView
 
 BARE = Capture(patterns=False, writes=False, readout=False)
 Make = Callable[..., "Desk"]

@@ -15,7 +15,7 @@ from loopscope.core.run.recording import Capture
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space.compute import Options, compute
 from loopscope.widgets.palette import DARK, LIGHT, token_colour
-from loopscope.widgets.state_space import StateSpaceView
+from loopscope.widgets.views.state_space.view import StateSpaceView
 
 BARE = Capture(patterns=False, writes=False, readout=False)
 

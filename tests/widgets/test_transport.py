@@ -10,9 +10,9 @@ from PySide6.QtGui import QColor, QFontMetricsF, QIcon, QMouseEvent, QWheelEvent
 from PySide6.QtWidgets import QApplication, QLineEdit, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
+from loopscope.widgets.bars.transport import SHORTCUTS, SPEEDS, WORDS, TransportBar
+from loopscope.widgets.bars.transport_icons import PATHS, transport_icon
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.transport import SHORTCUTS, SPEEDS, WORDS, TransportBar
-from loopscope.widgets.transport_icons import PATHS, transport_icon
 
 LEFT = Qt.MouseButton.LeftButton
 NONE = Qt.KeyboardModifier.NoModifier

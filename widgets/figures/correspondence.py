@@ -19,8 +19,8 @@ from loopscope.widgets.figures.matrix import (
     measure_label,
 )
 from loopscope.widgets.figures.style import Page
-from loopscope.widgets.matrix_steps import head_steps
 from loopscope.widgets.palette import SIMILARITY_MAP
+from loopscope.widgets.plots.matrix_steps import head_steps
 
 
 def draw(data: Data, figure: Figure, page: Page) -> None:

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from loopscope.core.views.distance import Data
 from loopscope.widgets.figures.readout import fit, recurrence_ticks
 from loopscope.widgets.figures.style import Page, colour_map
-from loopscope.widgets.log_ticks import log_ticks
 from loopscope.widgets.palette import DISTANCE_MAP
+from loopscope.widgets.plots.log_ticks import log_ticks
 
 # No taller than a printed page, in inches.
 _TALLEST = 8.8

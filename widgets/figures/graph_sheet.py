@@ -16,7 +16,7 @@ from loopscope.core.views.graph.cuts import CutMark, Site
 from loopscope.core.views.graph.data import BRANCHES, Data
 from loopscope.widgets.figures.graph_layout import Box, Layout, Row, short_label
 from loopscope.widgets.figures.graph_slots import Slot
-from loopscope.widgets.graph_colours import weights_colour
+from loopscope.widgets.views.graph.colours import weights_colour
 
 INK, GREY, PALE = "#1C1C1E", "#6A6A70", "#B5B5B2"
 

@@ -18,7 +18,7 @@ from loopscope.widgets.figures.matrix import (
     recurrence_ticks,
 )
 from loopscope.widgets.figures.style import Page
-from loopscope.widgets.matrix_steps import head_steps
+from loopscope.widgets.plots.matrix_steps import head_steps
 
 # The statistics beside the matrix on a wide page: field, header.
 _SIDE = {

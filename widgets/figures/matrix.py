@@ -12,8 +12,8 @@ from matplotlib.image import AxesImage
 
 from loopscope.core.measures.heads import PatternMeasure
 from loopscope.widgets.figures.style import Page, colour_map
-from loopscope.widgets.matrix_steps import STEPS, labelled
 from loopscope.widgets.palette import SIMILARITY_MAP
+from loopscope.widgets.plots.matrix_steps import STEPS, labelled
 
 # No taller than a printed page, in inches.
 TALLEST = 8.8

@@ -14,7 +14,7 @@ from loopscope.widgets.figures.matrix import (
     measured,
 )
 from loopscope.widgets.figures.style import Page
-from loopscope.widgets.matrix_steps import head_steps, labelled
+from loopscope.widgets.plots.matrix_steps import head_steps, labelled
 
 # Inches of a group of rows that has a line after it.
 _LEAST_GROUP = 0.08

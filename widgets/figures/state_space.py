@@ -25,8 +25,8 @@ from loopscope.core.views.state_space.data import (
 )
 from loopscope.core.views.state_space.overlays import Overlay
 from loopscope.widgets.figures.style import Page, colour_map
-from loopscope.widgets.overlay_looks import Look, legend_names, look
 from loopscope.widgets.palette import LIGHT, RECURRENCE_MAP, token_colour
+from loopscope.widgets.views.state_space.overlay_looks import Look, legend_names, look
 
 LAYER_MARKERS = ("o", "s", "^", "D", "v", "p", "h", "*")
 # The yellow end of viridis cannot be read on white.

@@ -1,0 +1,154 @@
+"""The line on top: which model, on which device, and its card."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QAction, QActionGroup
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from loopscope.widgets.kit.theme import number_font
+from loopscope.widgets.palette import LIGHT, Theme
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+class Header(QWidget):
+    """Model in words, device and dtype (a menu), memory, card, loading progress with Cancel."""
+
+    device_chosen = Signal(str, str)
+    cancel_requested = Signal()
+    open_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.theme: Theme = LIGHT
+        self._card_text = ""
+        self._wish, self._dtype = "auto", "float32"
+        self._shown: tuple[str, ...] = ()
+        self.model = QLabel("Loopscope")
+        self.model.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.model.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.notice = QLabel()
+        self.notice.setVisible(False)
+        self.progress = QProgressBar()
+        self.progress.setRange(0, 1000)
+        self.progress.setFixedWidth(160)
+        self.progress.setTextVisible(False)
+        self.doing = QLabel()
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Give this up; the model that was running stays")
+        self.cancel.clicked.connect(self.cancel_requested)
+        self.device = QToolButton()
+        self.device.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.device.setMenu(QMenu(self.device))
+        self.device.setAutoRaise(True)
+        self.card = QToolButton()
+        self.card.setText("card")
+        self.card.setAutoRaise(True)
+        self.card.setToolTip("The checkpoint card: sizes, memory, what is unavailable (Ctrl+I)")
+        self.card.clicked.connect(self.show_card)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(10, 4, 6, 0)
+        row.addWidget(self.model, 1)
+        for widget in (self.notice, self.doing, self.progress, self.cancel):
+            row.addWidget(widget)
+        row.addWidget(self.device)
+        row.addWidget(self.card)
+        self.show_progress(None)
+        self.show_device("", "", "")
+
+    def show_model(self, line: str, card: str) -> None:
+        """Say which model is open; ``card`` is the text of its card."""
+        self.model.setText(line)
+        self.model.setToolTip(line)
+        self._card_text = card
+        self.card.setEnabled(bool(card))
+
+    def show_device(self, text: str, why: str, memory: str) -> None:
+        """Say where the model runs, in which dtype, why, and what it takes."""
+        shown = (text, why, memory, self._wish, self._dtype)
+        if shown == self._shown:  # asked with every change of status
+            return
+        self._shown = shown
+        parts = [part for part in (text, memory) if part]
+        self.device.setText("  ·  ".join(parts) or "device")
+        self.device.setToolTip(f"{why}\nClick to choose another device or dtype")
+        menu = self.device.menu()
+        menu.clear()
+        for title, names, current in (
+            ("Device", DEVICES, self._wish),
+            ("Dtype", DTYPES, self._dtype),
+        ):
+            menu.addSection(title)
+            group = QActionGroup(menu)
+            for name in names:
+                action = QAction(name, menu, checkable=True, checked=name == current)
+                action.triggered.connect(lambda _=False, t=title, n=name: self._choose(t, n))
+                group.addAction(action)
+                menu.addAction(action)
+
+    def set_wish(self, device: str, dtype: str) -> None:
+        """Take what the user has asked for; the menu shows it checked."""
+        self._wish, self._dtype = device, dtype
+
+    def _choose(self, what: str, name: str) -> None:
+        if what == "Device":
+            self.device_chosen.emit(name, self._dtype)
+        else:
+            self.device_chosen.emit(self._wish, name)
+
+    def show_progress(self, share: float | None, doing: str = "") -> None:
+        """Show loading progress, 0 to 1, or hide it (None). Below 0: not known."""
+        loading = share is not None
+        for widget in (self.progress, self.doing):
+            widget.setVisible(loading)
+        self.cancel.setVisible(loading and (share or 0) >= 0)
+        if share is not None:
+            self.progress.setRange(0, 0 if share < 0 else 1000)
+            self.progress.setValue(int(max(share, 0) * 1000))
+            self.doing.setText(doing)
+
+    def show_notice(self, text: str | None) -> None:
+        """Show a warning that stays until the next one, such as a device wish not met."""
+        self.notice.setVisible(bool(text))
+        self.notice.setText(
+            "" if not text else f"⚠ {text}" if len(text) < 70 else f"⚠ {text[:67]}…"
+        )
+        self.notice.setToolTip(text or "")
+
+    def show_card(self) -> None:
+        """Open the card below its button."""
+        popup = QFrame(self, Qt.WindowType.Popup)
+        popup.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        popup.setFrameShape(QFrame.Shape.StyledPanel)
+        label = QLabel(self._card_text)
+        label.setFont(number_font())
+        label.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse
+            | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        box = QVBoxLayout(popup)
+        box.addWidget(label)
+        popup.adjustSize()
+        corner = self.card.mapToGlobal(self.card.rect().bottomRight())
+        popup.move(corner.x() - popup.width(), corner.y() + 2)
+        popup.show()
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours."""
+        self.theme = theme
+        palette = self.notice.palette()
+        palette.setColor(palette.ColorRole.WindowText, theme.warning)
+        self.notice.setPalette(palette)

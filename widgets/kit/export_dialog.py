@@ -1,0 +1,174 @@
+"""Ask how and where to export; nothing is drawn here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QProgressBar,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from loopscope.widgets.figures.choice import ExportChoice
+from loopscope.widgets.kit.check_box import CheckBox
+from loopscope.widgets.palette import LIGHT, Theme
+
+FORMATS = {"pdf": "PDF", "svg": "SVG", "png": "PNG", "csv": "CSV (the numbers)"}
+# Formats that only some views have.
+EXTRA_FORMATS = {"graphml": "GraphML", "dot": "DOT (Graphviz)"}
+PRESETS = {
+    "one column": "one column, 88 mm",
+    "two columns": "two columns, 180 mm",
+    "slide": "slide, 254 mm",
+}
+
+
+class ExportDialog(QDialog):
+    """A window that stays open while the bench goes on; emits `chosen` on Export.
+
+    ``extra`` are the formats beside the usual ones that what is exported can be written in.
+    """
+
+    chosen = Signal(object)
+    cancel_requested = Signal()
+
+    def __init__(
+        self, what: str, choice: ExportChoice, parent: QWidget | None = None,
+        extra: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle(f"Export {what}")
+        self.boxes = {}
+        formats = QHBoxLayout()
+        for key, text in (FORMATS | {k: EXTRA_FORMATS.get(k, k.upper()) for k in extra}).items():
+            box = CheckBox(text)
+            box.setChecked(key in choice.formats)
+            box.toggled.connect(self._check)
+            self.boxes[key] = box
+            formats.addWidget(box)
+        self.preset = QComboBox()
+        for key, text in PRESETS.items():
+            self.preset.addItem(text, key)
+        self.preset.setCurrentIndex(max(0, self.preset.findData(choice.preset)))
+        self.dpi = QSpinBox()
+        self.dpi.setRange(72, 1200)
+        self.dpi.setSuffix(" dots per inch")
+        self.dpi.setValue(choice.dpi)
+        self.folder = QLineEdit(choice.folder or str(Path.home()))
+        self.folder.setMinimumWidth(280)
+        self.folder.textChanged.connect(self._check)
+        browse = QPushButton("Choose…")
+        browse.clicked.connect(self._browse)
+        folder = QHBoxLayout()
+        folder.addWidget(self.folder, 1)
+        folder.addWidget(browse)
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        self.beside = QLabel()
+        self.beside.setWordWrap(True)
+        self.beside.setVisible(False)
+        self.progress = QProgressBar()
+        self.progress.setVisible(False)
+        self.buttons = QDialogButtonBox()
+        role = QDialogButtonBox.ButtonRole
+        self.export_button = self.buttons.addButton("Export", role.AcceptRole)
+        self.close_button = self.buttons.addButton("Close", role.RejectRole)
+        self.buttons.accepted.connect(self._export)
+        self.buttons.rejected.connect(self._cancel_or_close)
+        form = QFormLayout()
+        form.addRow("Formats", formats)
+        form.addRow("Size", self.preset)
+        form.addRow("PNG", self.dpi)
+        form.addRow("Folder", folder)
+        box = QVBoxLayout(self)
+        box.addLayout(form)
+        box.addWidget(self.beside)
+        box.addWidget(self.progress)
+        box.addWidget(self.note)
+        box.addWidget(self.buttons)
+        self._busy = False
+        self._colour = LIGHT.warning
+        self._check()
+
+    @property
+    def choice(self) -> ExportChoice:
+        """Return what is chosen now."""
+        return ExportChoice(
+            tuple(key for key, box in self.boxes.items() if box.isChecked()),
+            self.preset.currentData(),
+            self.dpi.value(),
+            self.folder.text().strip(),
+        )
+
+    def _check(self) -> None:
+        problem = ""
+        if not self.choice.formats:
+            problem = "Choose at least one format"
+        elif not self.choice.folder:
+            problem = "Choose a folder"
+        self._say(problem, bad=True)
+        self.export_button.setEnabled(not problem)
+        self.dpi.setEnabled(self.boxes["png"].isChecked())
+
+    def _browse(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Export to", self.folder.text())
+        if folder:
+            self.folder.setText(folder)
+
+    def _export(self) -> None:
+        self.set_busy(True)
+        self.chosen.emit(self.choice)
+
+    def _cancel_or_close(self) -> None:
+        if self._busy:
+            self.cancel_requested.emit()
+        else:
+            self.close()
+
+    def show_beside(self, text: str) -> None:
+        """Say what of the run beside is written and where; "" for nothing."""
+        self.beside.setText(text)
+        self.beside.setVisible(bool(text))
+
+    def set_busy(self, busy: bool) -> None:
+        """While busy, Close is Cancel."""
+        self._busy = busy
+        self.progress.setVisible(busy)
+        self.progress.setRange(0, 0)
+        self.close_button.setText("Cancel" if busy else "Close")
+        self.export_button.setEnabled(not busy)
+
+    def show_progress(self, done: int, total: int, name: str) -> None:
+        """Show files done of all."""
+        self.progress.setRange(0, total)
+        self.progress.setValue(done)
+        self._say(name, bad=False)
+
+    def show_result(self, text: str, *, failed: bool) -> None:
+        """Say what was written, or what went wrong, in place."""
+        self.set_busy(False)
+        self._say(text, bad=failed)
+
+    def _say(self, text: str, *, bad: bool) -> None:
+        palette = self.palette()
+        if bad:
+            palette.setColor(palette.ColorRole.WindowText, self._colour)
+        self.note.setPalette(palette)
+        self.note.setText(text)
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours."""
+        self._colour = theme.warning

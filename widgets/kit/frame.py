@@ -1,0 +1,387 @@
+"""The frame that every view has: title, one plain sentence, settings, export, formulas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QMouseEvent, QResizeEvent
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QSplitter,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from loopscope.core.views.base import Formula, Request, ViewData, options_of
+from loopscope.widgets.bars.transport_icons import transport_icon
+from loopscope.widgets.kit import panel_icons  # noqa: F401  (registers the icons)
+from loopscope.widgets.kit.settings_form import SettingsForm
+from loopscope.widgets.kit.view import View
+from loopscope.widgets.palette import LIGHT, Theme
+
+
+class ElidedLabel(QLabel):
+    """A line that is cut with an ellipsis where there is no room, and whole in its tooltip.
+
+    Nothing is shown in fewer than ``least`` pixels.
+    """
+
+    def __init__(self, least: int = 0) -> None:
+        super().__init__()
+        self._whole, self._least = "", least
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+    def set_whole(self, text: str) -> None:
+        """Take the whole text."""
+        self._whole = text
+        self.setToolTip(text)
+        self._elide()
+
+    def whole(self) -> str:
+        """Return the text as it was given."""
+        return self._whole
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Cut again at the new width."""
+        super().resizeEvent(event)
+        self._elide()
+
+    def _elide(self) -> None:
+        cut = self.fontMetrics().elidedText(
+            self._whole, Qt.TextElideMode.ElideRight, max(self.width() - 2, 0)
+        )
+        cut = "" if self.width() < self._least else cut
+        if cut != self.text():
+            self.setText(cut)
+
+
+class TitleBar(QWidget):
+    """A dock's title bar. It leaves the mouse to the dock, which moves with it."""
+
+    double_clicked = Signal()
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.title, self.statement = QLabel(title), ElidedLabel()
+        font = self.title.font()
+        font.setBold(True)
+        self.title.setFont(font)
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(8, 2, 4, 2)
+        self.row.setSpacing(2)
+        self.row.addWidget(self.title)
+        self.row.addSpacing(8)
+        self.row.addWidget(self.statement, 1)
+        self.buttons: dict[str, QToolButton] = {}
+
+    def add_button(self, name: str, tip: str) -> QToolButton:
+        """Add a flat button at the right."""
+        button = QToolButton()
+        button.setAutoRaise(True)
+        button.setIconSize(QSize(14, 14))
+        button.setToolTip(tip)
+        button.setAccessibleName(tip)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.buttons[name] = button
+        self.row.addWidget(button)
+        return button
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours."""
+        for name, button in self.buttons.items():
+            button.setIcon(transport_icon(f"panel {name}", theme))
+        palette = self.statement.palette()
+        palette.setColor(palette.ColorRole.WindowText, theme.muted)
+        self.statement.setPalette(palette)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Leave dragging to the dock."""
+        event.ignore()
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """Maximise or restore; the dock would float."""
+        self.double_clicked.emit()
+        event.accept()
+
+
+class MeasureRow(QWidget):
+    """The button of a measurement that takes long, its progress and its Cancel.
+
+    Beside it stand the view's settings that are wanted most, and why it cannot be made.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.button, self.cancel = QPushButton(), QPushButton("Cancel")
+        self.why = ElidedLabel(least=100)
+        self._help, self._under_way = "", False
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 1000)
+        self.bar.setTextVisible(False)
+        self.bar.setMaximumHeight(10)
+        self.button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(8, 3, 8, 3)
+        self.row.addWidget(self.button)
+        self.row.addWidget(self.bar, 1)
+        self.row.addWidget(self.cancel)
+        self.row.addWidget(self.why, 1)
+        self.show_progress(None)
+
+    def offer(self, label: str, help: str) -> None:
+        """Take the button's words."""
+        self._help = help
+        self.button.setText(label)
+        self.button.setToolTip(self.why.whole() or help)
+
+    def set_why(self, why: str) -> None:
+        """Say why the measurement cannot be made; "" when it can."""
+        self.why.set_whole(why)
+        self.button.setToolTip(why or self._help)
+        self.button.setEnabled(not why and not self._under_way)
+
+    def show_progress(self, share: float | None) -> None:
+        """Show how much is done, 0 to 1; None when nothing is under way."""
+        self._under_way = under_way = share is not None
+        self.button.setEnabled(not under_way and not self.why.whole())
+        self.bar.setVisible(under_way)
+        self.cancel.setVisible(under_way)
+        self.why.setVisible(not under_way)
+        if share is not None:
+            self.bar.setValue(round(1000 * share))
+
+
+class PanelFrame(QWidget):
+    """A view in its frame; `title_bar` belongs into the dock.
+
+    Signals
+    -------
+    options_changed(object)
+        The user changed a setting.
+    export_requested(), maximise_toggled(bool), close_requested(), step_requested()
+    measure_requested(), measure_cancelled()
+        The buttons.
+    """
+
+    options_changed = Signal(object)
+    export_requested = Signal()
+    maximise_toggled = Signal(bool)
+    close_requested = Signal()
+    step_requested = Signal()
+    measure_requested = Signal()
+    measure_cancelled = Signal()
+
+    def __init__(self, title: str, view: View, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.view = view
+        self.theme: Theme = LIGHT
+        self._formulas: tuple[Formula, ...] = ()
+        self._maximised = False
+        self._form: SettingsForm | None = None
+        self.quick: SettingsForm | None = None
+        self.title_bar = TitleBar(title)
+        bar = self.title_bar
+        bar.add_button("settings", f"Settings of {title}").clicked.connect(self._show_settings)
+        bar.add_button("export", f"Export {title}…").clicked.connect(self.export_requested)
+        bar.add_button("help", "Formulas and sources").clicked.connect(self._show_formulas)
+        maximise = bar.add_button("maximise", "Maximise (F11, or double-click the title)")
+        maximise.clicked.connect(self._toggle_maximised)
+        bar.add_button("close", f"Hide {title}").clicked.connect(self.close_requested)
+        bar.double_clicked.connect(self._toggle_maximised)
+        self.error = QLabel()
+        self.error.setWordWrap(True)
+        self.error.setMargin(6)
+        self.error.setVisible(False)
+        self.error.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(0)
+        box.addWidget(self.error)
+        self.measuring = MeasureRow(self)
+        self.measuring.setVisible(False)
+        self.measuring.button.clicked.connect(self.measure_requested)
+        self.measuring.cancel.clicked.connect(self.measure_cancelled)
+        box.addWidget(self.measuring)
+        # The view, and beside it the same view of the run that stands beside.
+        self.captions = [ElidedLabel(), ElidedLabel()]
+        self.panes = QSplitter(Qt.Orientation.Horizontal)
+        self.panes.setChildrenCollapsible(False)
+        self.panes.addWidget(self._pane(self.captions[0], view))
+        self.beside: View | None = None
+        box.addWidget(self.panes, 1)
+        self.step_button = QPushButton("Run a recurrence", self)
+        self.step_button.setToolTip("Step one recurrence (Space)")
+        self.step_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.step_button.clicked.connect(self.step_requested)
+        self.step_button.setVisible(False)
+
+    def _pane(self, caption: ElidedLabel, view: View) -> QWidget:
+        pane = QWidget()
+        caption.setContentsMargins(8, 2, 4, 2)
+        caption.setVisible(False)
+        column = QVBoxLayout(pane)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(caption)
+        column.addWidget(view, 1)
+        return pane
+
+    def show_beside(self, view: View | None) -> None:
+        """Show the view a second time, for the run beside; None takes that away."""
+        if view is self.beside:
+            return
+        if self.panes.count() > 1:
+            gone = self.panes.widget(1)
+            gone.setParent(None)
+            gone.deleteLater()
+            self.captions[1] = ElidedLabel()
+        self.beside = view
+        if view is not None:
+            self.panes.addWidget(self._pane(self.captions[1], view))
+            half = max(self.panes.width() // 2, 1)
+            self.panes.setSizes([half, half])
+        self.set_captions("", "")
+
+    def set_captions(self, own: str, beside: str) -> None:
+        """Say over each drawing which run it is of, and what it shows.
+
+        Over the one drawing of both runs ``own`` says how they are told apart.
+        """
+        for caption, text in zip(self.captions, (own, beside), strict=True):
+            caption.set_whole(text)
+        twice = self.beside is not None
+        self.captions[0].setVisible(bool(own) and (twice or not beside))
+        self.captions[1].setVisible(bool(beside) and twice)
+
+    def resize_panes(self) -> None:
+        """Stand two drawings above each other where there is more height than width."""
+        tall = self.height() > 1.1 * self.width()
+        way = Qt.Orientation.Vertical if tall else Qt.Orientation.Horizontal
+        if self.panes.orientation() != way:
+            self.panes.setOrientation(way)
+
+    def set_options(self, options: Any) -> None:
+        """Take the view's options; the settings show them."""
+        self._options = options
+        self.title_bar.buttons["settings"].setVisible(bool(options_of(options)))
+        if self._form is not None:
+            self._form.set_options(options)
+        if self.quick is None and self.view.QUICK:
+            self.quick = SettingsForm(options, self, defaults=False, across=self.view.QUICK)
+            self.quick.changed.connect(self._on_quick)
+            self.measuring.row.insertWidget(1, self.quick)
+        elif self.quick is not None:
+            self.quick.set_options(options)
+
+    def set_data(self, data: ViewData) -> None:
+        """Take the statement and the formulas of what is shown."""
+        self.title_bar.statement.set_whole(data.statement)
+        self._formulas = data.formulas
+        self.title_bar.buttons["help"].setEnabled(bool(data.formulas))
+
+    def set_request(self, request: Request | None) -> None:
+        """Offer the measurement that fills this view on a button; None for a live view."""
+        self.measuring.setVisible(request is not None)
+        if request is not None:
+            self.measuring.offer(request.label, request.help)
+
+    def set_empty(self, empty: bool) -> None:
+        """Offer the button that fills the panel, while nothing has been run."""
+        self.step_button.setVisible(empty and self.view.NEEDS_RUN)
+        self._place_button()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the button under the words in the middle, two drawings the better way round."""
+        super().resizeEvent(event)
+        self.resize_panes()
+        self._place_button()
+
+    def _place_button(self) -> None:
+        size = self.step_button.sizeHint()
+        self.step_button.resize(size)
+        self.step_button.move((self.width() - size.width()) // 2, self.height() // 2 + 26)
+
+    def set_error(self, text: str | None) -> None:
+        """Show why the view could not be computed, in the panel; None hides it."""
+        self.error.setVisible(bool(text))
+        self.error.setText(f"This view could not be computed: {text}" if text else "")
+
+    def set_maximised(self, maximised: bool) -> None:
+        """Say whether this view is shown alone."""
+        self._maximised = maximised
+        self._dress()
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours; the view is told by the bench."""
+        self.theme = theme
+        self.title_bar.set_theme(theme)
+        palette = self.error.palette()
+        palette.setColor(palette.ColorRole.WindowText, theme.warning)
+        self.error.setPalette(palette)
+        for label in (*self.captions, self.measuring.why):
+            palette = label.palette()
+            palette.setColor(palette.ColorRole.WindowText, theme.muted)
+            label.setPalette(palette)
+        self._dress()
+
+    def _dress(self) -> None:
+        name = "restore" if self._maximised else "maximise"
+        button = self.title_bar.buttons["maximise"]
+        button.setIcon(transport_icon(f"panel {name}", self.theme))
+        button.setToolTip("Show all views again (Esc)" if self._maximised else "Maximise (F11)")
+
+    def _toggle_maximised(self) -> None:
+        self.maximise_toggled.emit(not self._maximised)
+
+    def _show_settings(self) -> None:
+        if self._form is None:
+            self._form = SettingsForm(self._options, self)
+            self._form.changed.connect(self._on_form_changed)
+        self._form.set_options(self._options)
+        self._form.popup_below(self.title_bar.buttons["settings"])
+
+    def _on_form_changed(self, options: Any) -> None:
+        self._options = options
+        if self.quick is not None:
+            self.quick.set_options(options)
+        self.options_changed.emit(options)
+
+    def _on_quick(self, options: Any) -> None:
+        self.set_options(options)
+        self.options_changed.emit(options)
+
+    def _show_formulas(self) -> None:
+        popup = QFrame(self, Qt.WindowType.Popup)
+        popup.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        popup.setFrameShape(QFrame.Shape.StyledPanel)
+        grid = QGridLayout(popup)
+        grid.setHorizontalSpacing(16)
+        for column, head in enumerate(("measure", "formula", "unit", "source")):
+            label = QLabel(head)
+            palette = label.palette()
+            palette.setColor(palette.ColorRole.WindowText, self.theme.muted)
+            label.setPalette(palette)
+            grid.addWidget(label, 0, column)
+        for row, f in enumerate(self._formulas, start=1):
+            for column, text in enumerate((f.name, f.formula, f.unit, f.source)):
+                label = QLabel(text)
+                label.setWordWrap(len(text) > 60)
+                label.setMinimumWidth(260 if len(text) > 60 else 0)
+                label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+                grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignTop)
+        popup.adjustSize()
+        button = self.title_bar.buttons["help"]
+        corner = button.mapToGlobal(button.rect().bottomRight())
+        screen = button.screen().availableGeometry()
+        x = max(screen.left(), corner.x() - popup.width())
+        popup.move(x, min(corner.y() + 2, screen.bottom() - popup.height()))
+        popup.show()
+        self.formulas_popup = popup

@@ -1,0 +1,202 @@
+"""A view's settings, made from its ``Options`` dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QDoubleValidator
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSpinBox,
+    QWidget,
+)
+
+from loopscope.core.views.base import Option, options_of
+from loopscope.widgets.kit.check_box import CheckBox
+
+
+class SettingsForm(QFrame):
+    """One control for each setting.
+
+    Signals
+    -------
+    changed(object)
+        The new options.
+    edited()
+        The text of a line was changed; it is taken when the line is left, or by `commit`.
+
+    Parameters
+    ----------
+    options
+        The instance to edit. Fields that are no settings are kept as they are.
+    defaults
+        Whether there is a button that sets everything back; without it the form is part of another.
+    across
+        Only these settings, in one row and without labels; () for all of them under each other.
+    """
+
+    changed = Signal(object)
+    edited = Signal()
+
+    def __init__(
+        self,
+        options: Any,
+        parent: QWidget | None = None,
+        *,
+        defaults: bool = True,
+        across: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(parent)
+        self.options = options
+        self.setFrameShape(QFrame.Shape.StyledPanel if defaults else QFrame.Shape.NoFrame)
+        self.controls: dict[str, QWidget] = {}
+        if across:
+            self._make_row([e for e in options_of(options) if e.name in across])
+            self.set_options(options)
+            return
+        form = QFormLayout(self)
+        for entry in options_of(options):
+            control = self._control(entry)
+            control.setToolTip(entry.help)
+            self.controls[entry.name] = control
+            if isinstance(control, QCheckBox):
+                form.addRow(control)
+            else:
+                form.addRow(entry.label, control)
+        self.defaults_button = QPushButton("Defaults")
+        self.defaults_button.setToolTip("Set every setting of this view back")
+        self.defaults_button.clicked.connect(self.reset)
+        self.problem_label = QLabel()
+        self.problem_label.setVisible(False)
+        if defaults:
+            form.addRow(self.problem_label)
+            form.addRow(self.defaults_button)
+            self.edited.connect(self._show_problem)
+        else:
+            form.setContentsMargins(0, 0, 0, 0)
+        self.set_options(options)
+
+    def _make_row(self, entries: list[Option]) -> None:
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        for entry in entries:
+            control = self._control(entry)
+            control.setToolTip(f"{entry.label}: {entry.help}")
+            control.setAccessibleName(entry.label)
+            control.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            if isinstance(control, QComboBox):
+                # Shorter than its longest choice where there is no room for it.
+                policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+                control.setSizeAdjustPolicy(policy)
+                control.setMinimumContentsLength(16)
+            self.controls[entry.name] = control
+            row.addWidget(control)
+
+    def _control(self, entry: Option) -> QWidget:
+        name = entry.name
+        if entry.kind == "choice":
+            box = QComboBox()
+            for value, text in entry.choices:
+                box.addItem(text, value)
+            box.activated.connect(lambda i: self._take(name, box.itemData(i)))
+            return box
+        if entry.kind == "flag":
+            check = CheckBox(entry.label)
+            check.clicked.connect(lambda on: self._take(name, bool(on)))
+            return check
+        if entry.kind == "number" and isinstance(getattr(self.options, name), int):
+            spin = QSpinBox()
+            spin.setRange(int(entry.low), int(entry.high))
+            spin.setKeyboardTracking(False)
+            spin.valueChanged.connect(lambda value: self._take(name, value))
+            return spin
+        line = QLineEdit()
+        line.textEdited.connect(lambda _: self.edited.emit())
+        if entry.kind == "number":
+            validator = QDoubleValidator(entry.low, entry.high, 12, line)
+            validator.setNotation(QDoubleValidator.Notation.ScientificNotation)
+            line.setValidator(validator)
+            line.editingFinished.connect(lambda: self._take(name, float(line.text())))
+        else:
+            line.editingFinished.connect(lambda: self._take(name, line.text()))
+        return line
+
+    @property
+    def labels(self) -> list[QWidget]:
+        """The labels that stand before controls."""
+        form = self.layout()
+        assert isinstance(form, QFormLayout)
+        labels = (form.labelForField(control) for control in self.controls.values())
+        return [label for label in labels if label is not None]
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with a line as it stands, in words; "" when all can be taken."""
+        for entry in options_of(self.options):
+            line = self.controls.get(entry.name)
+            if isinstance(line, QLineEdit) and not line.hasAcceptableInput():
+                return f"{entry.label} has to be a number from {entry.low:g} to {entry.high:g}."
+        return ""
+
+    def commit(self) -> None:
+        """Take every line as it stands, as if it were left."""
+        for line in self.controls.values():
+            if isinstance(line, QLineEdit) and line.hasAcceptableInput():
+                line.editingFinished.emit()
+
+    def _show_problem(self) -> None:
+        self.problem_label.setText(self.problem)
+        self.problem_label.setVisible(bool(self.problem))
+        self.adjustSize()
+
+    def _take(self, name: str, value: Any) -> None:
+        if getattr(self.options, name) == value:
+            return
+        self.options = dataclasses.replace(self.options, **{name: value})
+        self.changed.emit(self.options)
+
+    def set_options(self, options: Any) -> None:
+        """Show ``options``; emits nothing."""
+        self.options = options
+        for name, control in self.controls.items():
+            value = getattr(options, name)
+            control.blockSignals(True)
+            if isinstance(control, QComboBox):
+                control.setCurrentIndex(max(0, control.findData(value)))
+            elif isinstance(control, QCheckBox):
+                control.setChecked(value)
+            elif isinstance(control, QSpinBox):
+                control.setValue(value)
+            elif isinstance(control, QLineEdit) and not control.hasFocus():
+                control.setText(f"{value:g}" if isinstance(value, float) else str(value))
+            control.blockSignals(False)
+
+    def reset(self) -> None:
+        """Set every setting to its default; what is no setting stays."""
+        fresh = type(self.options)()
+        changes = {name: getattr(fresh, name) for name in self.controls}
+        options = dataclasses.replace(self.options, **changes)
+        if options != self.options:
+            self.set_options(options)
+            self.changed.emit(options)
+
+    def popup_below(self, widget: QWidget) -> None:
+        """Show the form as a popup under ``widget``; Esc or a click elsewhere closes it."""
+        self.setWindowFlag(Qt.WindowType.Popup)
+        self.adjustSize()
+        corner = widget.mapToGlobal(widget.rect().bottomRight())
+        screen = widget.screen().availableGeometry()
+        x = max(screen.left(), min(corner.x() - self.width(), screen.right() - self.width()))
+        y = min(corner.y() + 2, screen.bottom() - self.height())
+        self.move(x, y)
+        self.show()

@@ -1,0 +1,262 @@
+"""A plot of curves over one pair of axes, with intervals, a cursor line and reach for the mouse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QResizeEvent
+from PySide6.QtWidgets import QWidget
+
+from loopscope.core.views.curves_data import Curve, Curves
+from loopscope.widgets.kit.theme import on_ground, sample_map, style_plot
+from loopscope.widgets.palette import RECURRENCE_MAP, Theme, token_colour
+from loopscope.widgets.plots.click_plot import ClickPlot
+from loopscope.widgets.plots.curve_legend import LINES
+from loopscope.widgets.plots.log_axis import LogAxis, WholeAxis
+from loopscope.widgets.plots.plot_marks import PointMarks, log10, paint_missing, set_lines
+
+# Pixels within which the pointer is on a point.
+REACH = 30.0
+# Colour groups that the many curves of recurrences are drawn in.
+GROUPS = 16
+# Curves with intervals that are drawn as bands.
+MOST_BANDS = 12
+FEW_BANDS = 3
+
+
+class CurvePlot(ClickPlot):
+    """Draws `Curves`; knows pixels but not what a click means.
+
+    Signals
+    -------
+    clicked(int, int), pointed(int, int)
+        Curve and point; -1, -1 when outside or near nothing.
+    """
+
+    data: Curves | None = None  # of the class, for pyqtgraph resizes while it is being made
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._xs: list[np.ndarray] = []
+        self._ys: list[np.ndarray] = []
+        self._items: list[pg.GraphicsObject] = []
+        self._kind: tuple[object, ...] = ()
+        plot = self.getPlotItem()
+        self.chosen = pg.PlotCurveItem(antialias=True)
+        self.chosen.setZValue(20)
+        plot.addItem(self.chosen, ignoreBounds=True)
+        self.marks = PointMarks(plot)
+        self.show_empty("")
+
+    # ---- what is shown ----
+    def show_empty(self, text: str) -> None:
+        """Show only ``text``."""
+        self.data, self.empty_text = None, text
+        self.getPlotItem().setVisible(False)
+        self.viewport().update()
+
+    def show_data(self, data: Curves) -> None:
+        """Draw new curves."""
+        kind = (data.log_x, data.log_y, data.whole_x, data.x_label, data.y_label)
+        if kind != self._kind:
+            self._kind, self.zoomed = kind, False
+            self._make_axes(data)
+        self.data = data
+        self.getPlotItem().setVisible(True)
+        self._xs = [shown(c.x, data.log_x) for c in data.curves]
+        self._ys = [shown(c.y, data.log_y) for c in data.curves]
+        for item in self._items:
+            self.getPlotItem().removeItem(item)
+        self._items = []
+        self._draw_marks(data)
+        self._draw_bands(data)
+        self._draw_curves(data)
+        self._label_axes(data)
+        if not self.zoomed:
+            self.show_all()
+        self.set_theme(self.theme)
+
+    def _make_axes(self, data: Curves) -> None:
+        plot = self.getPlotItem()
+        bottom = pg.AxisItem("bottom")
+        if data.log_x or data.whole_x:
+            bottom = (LogAxis if data.log_x else WholeAxis)("bottom")
+        left = LogAxis("left") if data.log_y else pg.AxisItem("left")
+        for axis in (bottom, left):
+            axis.enableAutoSIPrefix(False)
+        plot.setAxisItems({"bottom": bottom, "left": left})
+
+    def _draw_bands(self, data: Curves) -> None:
+        banded = [c for c in data.curves if c.low is not None and c.high is not None]
+        # Several bands over each other would hide the curves.
+        alpha = 50 if len(banded) <= FEW_BANDS else 24
+        for c in banded[:MOST_BANDS]:
+            ends = [shown(v, data.log_y) for v in (c.low, c.high) if v is not None]
+            known = np.isfinite(ends[0]) & np.isfinite(ends[1])
+            if not known.any():
+                continue
+            x = shown(c.x, data.log_x)[known]
+            low, high = (pg.PlotCurveItem(x, v[known]) for v in ends)
+            colour = QColor(colour_of(c, self.theme))
+            colour.setAlpha(alpha)
+            self._add(pg.FillBetweenItem(low, high, brush=colour), -5)
+
+    def _draw_curves(self, data: Curves) -> None:
+        groups: dict[tuple[str, str], list[int]] = {}
+        for i, c in enumerate(data.curves):
+            groups.setdefault((colour_of(c, self.theme), c.line), []).append(i)
+        many = len(data.curves) > 40
+        for (colour, line), members in groups.items():
+            style = LINES[line]
+            # A smooth line wider than a pixel is slow to draw: only where there are few points.
+            points = sum(len(data.curves[i].x) for i in members)
+            few_points = len(data.curves) <= 12 and points < 1000
+            # The summary among the many stands out.
+            summary = len(members) == 1 and data.curves[members[0]].role == "only"
+            width = 2 if few_points or (summary and points < 1000) else 1
+            item = pg.PlotCurveItem(antialias=True, pen=pg.mkPen(colour, width=width, style=style))
+            set_lines(item, [(self._xs[i], self._ys[i]) for i in members])
+            self._add(item, 0)
+            few = [(self._xs[i], self._ys[i]) for i in members if len(self._xs[i]) <= 16]
+            if few and not many:
+                x, y = (np.concatenate(v) for v in zip(*few, strict=True))
+                known = np.isfinite(y) & np.isfinite(x)
+                dots = pg.ScatterPlotItem(x[known], y[known], size=5, brush=colour, pen=None)
+                self._add(dots, 1)
+        # A curve of one point marks a place on another one.
+        for i, c in enumerate(data.curves):
+            if len(c.x) == 1 < len(data.curves) and np.isfinite(self._ys[i][0]):
+                ring = pg.mkPen(self.theme.panel, width=1)
+                brush = colour_of(c, self.theme)
+                self._add(
+                    pg.ScatterPlotItem(self._xs[i], self._ys[i], size=11, brush=brush, pen=ring), 2
+                )
+
+    def _draw_marks(self, data: Curves) -> None:
+        for at, name in data.marks:
+            style = {"position": 0.04, "color": self.theme.muted, "movable": False}
+            pen = pg.mkPen(self.theme.muted, style=Qt.PenStyle.DotLine)
+            self._add(pg.InfiniteLine(at, angle=90, pen=pen, label=name, labelOpts=style), -4)
+
+    def _add(self, item: pg.GraphicsObject, z: float) -> None:
+        item.setZValue(z)
+        self.getPlotItem().addItem(item, ignoreBounds=True)
+        self._items.append(item)
+
+    def _label_axes(self, data: Curves) -> None:
+        metrics = QFontMetricsF(self.font())
+        room = max(self.height() - 40, 40)
+        whole = data.y_label
+        if metrics.horizontalAdvance(whole) > room:
+            whole = whole.split(" [")[0]  # rather without its unit than without its name
+        left = metrics.elidedText(whole, Qt.TextElideMode.ElideRight, room)
+        wide = max(self.width() - 60, 60)
+        bottom = metrics.elidedText(data.x_label, Qt.TextElideMode.ElideRight, wide)
+        for side, text in (("left", left), ("bottom", bottom)):
+            axis = self.getPlotItem().getAxis(side)
+            if axis.labelText != text:
+                axis.setLabel(text)
+
+    def show_all(self) -> None:
+        """Fit the axes to the curves and their intervals."""
+        if self.data is None:
+            return
+        self.zoomed = False
+        ends = [v for c in self.data.curves for v in (c.low, c.high) if v is not None]
+        ys = [*self._ys, *(shown(v, self.data.log_y) for v in ends)]
+        low, high = _range(ys)
+        left, right = self.data.x_shown or _range(self._xs)
+        pad = max(0.06 * (high - low), 0.04 if self.data.log_y else 1e-3 * max(abs(high), 1e-9))
+        view = self.getViewBox()
+        view.setYRange(low - pad, high + pad, padding=0)
+        room = 0.02 * (right - left) or 0.5
+        view.setXRange(left - room, right + room, padding=0)
+
+    # ---- marks ----
+    def mark(
+        self, cursor: float | None, hover: float | None, point: tuple[int, int] | None
+    ) -> None:
+        """Put the cursor's line and the hover line, and the accent on one curve's point."""
+        self.marks.put_cursor(cursor)
+        self.marks.put_hover(hover)
+        self.chosen.setData([], [])
+        self.marks.put_dot()
+        if self.data is None or point is None:
+            return
+        curve, index = point
+        c = self.data.curves[curve]
+        self.chosen.setPen(pg.mkPen(colour_of(c, self.theme), width=3))
+        set_lines(self.chosen, [(self._xs[curve], self._ys[curve])])
+        if 0 <= index < len(c.x):
+            self.marks.put_dot(float(self._xs[curve][index]), float(self._ys[curve][index]))
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours; curves without a colour of their own are drawn again."""
+        again = theme is not self.theme and self.data is not None
+        self.theme = theme
+        self.setBackground(theme.panel)
+        style_plot(self.getPlotItem(), theme)
+        self.marks.set_theme(theme)
+        if again and self.data is not None:
+            self.show_data(self.data)
+
+    # ---- where things are ----
+    def pixel_of(self, x: float, y: float) -> QPointF:
+        """Pixel of a place in the data's own coordinates."""
+        log_x, log_y = (False, False) if self.data is None else (self.data.log_x, self.data.log_y)
+        at = QPointF(float(np.log10(x)) if log_x else x, float(np.log10(y)) if log_y else y)
+        return self.getViewBox().mapViewToScene(at)
+
+    def place_at(self, pixel: QPointF) -> tuple[int, int]:
+        """Curve and point nearest to a pixel; -1, -1 when none is near."""
+        view = self.getViewBox()
+        if self.data is None or not view.sceneBoundingRect().contains(pixel):
+            return -1, -1
+        rect, ((x0, x1), (y0, y1)) = view.sceneBoundingRect(), view.viewRange()
+        best, found = REACH**2, (-1, -1)
+        for i, (x, y) in enumerate(zip(self._xs, self._ys, strict=True)):
+            dx = rect.left() + (x - x0) / (x1 - x0) * rect.width() - pixel.x()
+            dy = rect.bottom() - (y - y0) / (y1 - y0) * rect.height() - pixel.y()
+            off = np.where(np.isfinite(y) & np.isfinite(x), dx * dx + dy * dy, np.inf)
+            if len(off) and off.min() < best:
+                best, found = float(off.min()), (i, int(off.argmin()))
+        return found
+
+    # ---- events ----
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Cut the axis labels anew."""
+        super().resizeEvent(event)
+        if self.data is not None:
+            self._label_axes(self.data)
+
+    def drawForeground(self, painter: QPainter, rect: QRectF) -> None:
+        """Say what is missing while there is nothing to draw."""
+        if self.data is None:
+            paint_missing(painter, self.viewport(), self.empty_text, self.theme)
+
+
+def colour_of(curve: Curve, theme: Theme) -> str:
+    """What the curve is drawn with: its role says what colour means."""
+    if curve.role == "reference":
+        return theme.muted
+    if curve.role == "only":
+        return theme.text
+    if curve.role == "recurrence":
+        step = round(curve.index / max(curve.count - 1, 1) * (GROUPS - 1)) / (GROUPS - 1)
+        # The palest end of the map is lost on white.
+        rgba = sample_map(RECURRENCE_MAP, np.array(0.92 * step))
+        return QColor(*rgba.tolist()).name()
+    return on_ground(token_colour(curve.index), theme).name()
+
+
+def shown(values: np.ndarray, log: bool) -> np.ndarray:
+    """What is plotted: the values, or log10 of those above 0; NaN where there is none."""
+    values = log10(values) if log else np.asarray(values, dtype=float)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _range(parts: list[np.ndarray]) -> tuple[float, float]:
+    flat = np.concatenate(parts) if parts else np.zeros(0)
+    flat = flat[np.isfinite(flat)]
+    return (float(flat.min()), float(flat.max())) if len(flat) else (0.0, 1.0)

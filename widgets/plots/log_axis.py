@@ -1,0 +1,61 @@
+"""Axes with real ticks: decades on a log axis, whole numbers where recurrences are counted."""
+
+from __future__ import annotations
+
+import math
+
+import pyqtgraph as pg
+
+from loopscope.widgets.plots.log_ticks import decade_text, log_ticks
+
+WHOLE_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+class LogAxis(pg.AxisItem):
+    """An axis over log10 of the values; the caller plots log10 itself."""
+
+    def tickValues(
+        self, minVal: float, maxVal: float, size: float
+    ) -> list[tuple[float, list[float]]]:
+        """Place labelled ticks and, where they are far enough apart, unlabelled digits."""
+        # Beyond float range there is nothing to show.
+        low, high = max(minVal, -300.0), min(maxVal, 300.0)
+        if not low < high:
+            return []
+        major = log_ticks(10.0**low, 10.0**high, int(size // 28))
+        at = [math.log10(v) for v, _ in major]
+        minor: list[float] = []
+        decades = high - low
+        if size / decades > 24:
+            tens = range(math.floor(low), math.ceil(high))
+            minor = [e + math.log10(m) for e in tens for m in range(2, 10)]
+            minor = [v for v in minor if low <= v <= high and all(abs(v - a) > 1e-9 for a in at)]
+        return [(1.0, at), (0.1, minor)]
+
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
+        """Text of the labelled ticks; none for the digits between."""
+        if spacing != 1.0:
+            return ["" for _ in values]
+        powers = len(values) > 1 and all(abs(v - round(v)) < 1e-9 for v in values)
+        return [decade_text(10.0**v, powers) for v in values]
+
+
+class WholeAxis(pg.AxisItem):
+    """An axis that counts from 1: ticks at 1 and at the multiples of a round step."""
+
+    def tickValues(
+        self, minVal: float, maxVal: float, size: float
+    ) -> list[tuple[float, list[float]]]:
+        """Place as many whole numbers as fit."""
+        span = max(maxVal - minVal, 1e-9)
+        room = max(size / 30, 2)
+        step = next((s for s in WHOLE_STEPS if span / s <= room), WHOLE_STEPS[-1])
+        first, last = math.ceil(max(minVal, 0.0)), math.floor(maxVal)
+        values = [float(v) for v in range(first, last + 1) if v % step == 0 and v > 0]
+        if step > 1 and first <= 1 <= last:
+            values = [1.0, *(v for v in values if v - 1 > 0.6 * step)]
+        return [(float(step), values)]
+
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
+        """Plain whole numbers."""
+        return [f"{v:.0f}" for v in values]

@@ -1,0 +1,216 @@
+"""Where the parts of a matrix go in a panel of a given size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QFontMetricsF
+
+from loopscope.widgets.plots.matrix_steps import STEPS
+
+# Rows of a matrix that scrolls are never thinner than this, so that one odd row stays visible.
+MIN_ROW = 4.0
+# Side columns are left out of a panel narrower than this, or if they leave the cells no room.
+MIN_WIDTH_FOR_SIDE = 420
+MIN_CELLS_BESIDE_SIDE = 100.0
+LEAST_SHARE = 0.4
+GAP = 6.0
+BAR = 10.0
+SCROLL_BAR = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A colour bar: what it measures, and ``(level 0..1, text)`` of each tick.
+
+    mark : lowest level, highest level and name of a part that is marked, such as a baseline's.
+    """
+
+    label: str
+    ticks: tuple[tuple[float, str], ...]
+    mark: tuple[float, float, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Content:
+    """What a matrix shows besides its colours.
+
+    scrolls : rows keep a readable height and scroll; otherwise all rows are shown.
+    side : header and widest text of each column of numbers beside it; columns without room are
+        left out from the end.
+    dated : how many of these columns, from the first, the caption under them speaks of.
+    bands : first row, last row and name of groups of rows, marked beside their labels.
+    row_strides, column_strides : steps at which they may be labelled when not all labels fit.
+    number_columns, number_rows : labels are numbers, so thinning keeps the round ones; columns
+        count from ``first_number``, rows from ``first_row``.
+    row_group, column_group : how many belong together, with a line after each group; 0 for none.
+    widest : how much wider than high the whole matrix may be, had it as many rows as columns.
+    """
+
+    n_rows: int
+    n_columns: int
+    title: str
+    row_title: str
+    column_title: str
+    row_labels: tuple[str, ...]
+    column_labels: tuple[str, ...]
+    bar: Bar
+    side: tuple[tuple[str, str], ...] = ()
+    dated: int = 0
+    bands: tuple[tuple[int, int, str], ...] = ()
+    scrolls: bool = False
+    row_strides: tuple[int, ...] = STEPS
+    number_columns: bool = False
+    number_rows: bool = False
+    first_number: int = 1
+    first_row: int = 1
+    column_strides: tuple[int, ...] = STEPS
+    row_group: int = 0
+    column_group: int = 0
+    widest: float = 1.7
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Rectangles in pixels; ``offset`` is how far the rows are scrolled.
+
+    cells is the visible part of the matrix, ``row_height`` and ``column_width`` those of a cell.
+    """
+
+    cells: QRectF
+    row_height: float
+    column_width: float
+    offset: float
+    hidden: float
+    bands: QRectF
+    row_labels: QRectF
+    row_stride: int
+    column_labels: QRectF
+    column_stride: int
+    upright: bool
+    bar: QRectF
+    side: tuple[QRectF, ...]
+
+    def cell(self, row: int, column: int) -> QRectF:
+        """The rectangle of one cell."""
+        r, c = self.row(row), self.column(column)
+        return QRectF(c.left(), r.top(), c.width(), r.height())
+
+    def row(self, row: int) -> QRectF:
+        """The rectangle of one row of cells."""
+        top = self.cells.top() - self.offset + row * self.row_height
+        return QRectF(self.cells.left(), top, self.cells.width(), self.row_height)
+
+    def column(self, column: int) -> QRectF:
+        """The rectangle of one column of cells."""
+        left = self.cells.left() + column * self.column_width
+        return QRectF(left, self.cells.top(), self.column_width, self.cells.height())
+
+
+def lay_out(
+    content: Content, width: float, height: float, metrics: QFontMetricsF, offset: float
+) -> Layout:
+    """Place everything; ``metrics`` are of the labels' font."""
+    line, wide = metrics.height(), metrics.horizontalAdvance
+    # The cursor's label is bold, which is wider.
+    label_width = min(1.15 * _widest(content.row_labels, wide) + 2, 0.22 * width)
+    band_width = line + 4 if content.bands else 0.0
+    left = line + GAP + band_width + label_width + 4
+    marked = (content.bar.mark[2],) if content.bar.mark else ()
+    tick_width = _widest((*(text for _, text in content.bar.ticks), *marked), wide)
+    bar_total = GAP + BAR + 4 + tick_width + 2 + line
+    room = max(width - left - bar_total - 4, 20.0)
+    side = _side_widths(content, width, room, wide)
+    has_side, side_total = bool(side), sum(side) + GAP if side else 0.0
+    room -= side_total
+    top = (2 * line if has_side else line) + GAP
+    longest = _widest(content.column_labels, wide)
+    n_columns, n_rows = max(content.n_columns, 1), max(content.n_rows, 1)
+    upright = not content.number_columns and longest + 4 > room / n_columns
+    label_height = min(longest, 0.24 * height) + 2 if upright else line
+    tall = max(height - top - label_height - line - 6, 20.0)
+    few = 8 if content.scrolls else 3
+    column_width = min(room / n_columns, max(48.0, room / few))
+    row_height = min(tall / n_rows, max(32.0, tall / few))
+    hidden = 0.0
+    if content.scrolls:
+        row_height = max(row_height, MIN_ROW)
+        hidden = max(0.0, n_rows * row_height - tall)
+        if hidden:
+            column_width = min(column_width, (room - SCROLL_BAR) / n_columns)
+    else:
+        column_width = min(column_width, content.widest * row_height * n_rows / n_columns)
+        row_height = min(row_height, 1.3 * column_width * n_columns / n_rows)
+    size = (column_width * n_columns, min(row_height * n_rows, tall))
+    taken = left + size[0] + side_total + bar_total + (SCROLL_BAR if hidden else 0)
+    left += max(0.0, (width - taken) / 2)
+    cells = QRectF(left, top, *size)
+    side_left = cells.right() + GAP + (SCROLL_BAR if hidden else 0)
+    return Layout(
+        cells=cells,
+        row_height=row_height,
+        column_width=column_width,
+        offset=min(offset, hidden),
+        hidden=hidden,
+        bands=QRectF(left - 4 - label_width - band_width, top, band_width, size[1]),
+        row_labels=QRectF(left - 4 - label_width, top, label_width, size[1]),
+        row_stride=stride_for(line, row_height, content.row_strides),
+        column_labels=QRectF(left, cells.bottom() + 2, size[0], label_height),
+        column_stride=stride_for(
+            line if upright else longest + 8, column_width, content.column_strides
+        ),
+        upright=upright,
+        bar=QRectF(side_left + side_total, top, BAR, max(size[1], min(tall, 160.0))),
+        side=tuple(
+            QRectF(side_left + sum(side[:k]), top, side[k], size[1]) for k in range(len(side))
+        ),
+    )
+
+
+def _side_widths(
+    content: Content, width: float, room: float, wide: Callable[[str], float]
+) -> list[float]:
+    """Widths of the columns beside the matrix that leave the cells enough of ``room``."""
+    widths: list[float] = []
+    for i, texts in enumerate(content.side if width >= MIN_WIDTH_FOR_SIDE else ()):
+        widths.append(max(wide(text) for text in texts) + 9)
+        # What goes beyond the dated columns may not take most of the picture.
+        least = MIN_CELLS_BESIDE_SIDE if i < content.dated else LEAST_SHARE * room
+        if room - sum(widths) - GAP < least:
+            return widths[:-1]
+    return widths
+
+
+def stride_for(needed: float, cell: float, strides: Iterable[int]) -> int:
+    """Return the smallest stride whose labels have ``needed`` pixels each."""
+    strides = tuple(strides)
+    return next((s for s in strides if s * cell >= needed), strides[-1])
+
+
+def bar_ticks(dark: float, bright: float) -> tuple[tuple[float, str], ...]:
+    """Round numbers between the values at level 0 and level 1, with their levels."""
+    low, high = min(dark, bright), max(dark, bright)
+    span = high - low
+    if not (math.isfinite(span) and span > 0):
+        return ((1.0, f"{bright:.3g}"),)
+    raw = span / 4
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    values = np.arange(first, math.floor(high / step + 1e-9) + 1) * step
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    small = decimals > 4
+    return tuple(
+        (float((v - dark) / (bright - dark)), f"{v:.3g}" if small else f"{v:.{decimals}f}")
+        for v in values
+    )
+
+
+def _widest(texts: Iterable[str], wide: Callable[[str], float]) -> float:
+    # Measuring is slow: only the longest few can be the widest.
+    longest = sorted(set(texts), key=len, reverse=True)[:6]
+    return max((wide(text) for text in longest), default=0.0)

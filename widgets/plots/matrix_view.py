@@ -1,0 +1,74 @@
+"""What the views that show one matrix have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from loopscope.core.measures.heads import PatternMeasure
+from loopscope.core.views.base import Formula
+from loopscope.core.views.heads import NO_RUN
+from loopscope.widgets.kit.view import View
+from loopscope.widgets.palette import Theme
+from loopscope.widgets.plots.matrix import Matrix
+from loopscope.widgets.plots.matrix_layout import Bar, bar_ticks
+
+
+class MatrixView(View):
+    """A view made of one `Matrix`; subclasses say what a place in it means.
+
+    Subclasses implement `_on_clicked` and `_on_pointed`, which take a region, a row and a column
+    of the matrix (see `Matrix`), besides what `View` asks for.
+    """
+
+    def __init__(self, options: Any, parent: QWidget | None = None) -> None:
+        super().__init__(options, parent)
+        self.data: Any = None
+        self.matrix = Matrix(self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.matrix)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.matrix.setFocusProxy(self)
+        self.matrix.clicked.connect(self._on_clicked)
+        self.matrix.pointed.connect(self._on_pointed)
+        self.matrix.show_empty(NO_RUN)
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours and redraw."""
+        self.theme = theme
+        self.matrix.set_theme(theme)
+
+    def clear(self) -> None:
+        """Go back to empty."""
+        self.data = None
+        self.matrix.show_empty(NO_RUN)
+
+    def reset_view(self) -> None:
+        """Scroll back to the cursor's row, or to the top."""
+        self.matrix.scroll_to_top()
+        if self.matrix.cursor_row is not None:
+            self.matrix.reveal_row(self.matrix.cursor_row)
+
+    def _on_clicked(self, region: str, row: int, column: int) -> None:
+        raise NotImplementedError
+
+    def _on_pointed(self, region: str, row: int, column: int) -> None:
+        raise NotImplementedError
+
+
+def measure_bar(measure: PatternMeasure, far: float) -> Bar:
+    """Colour bar of a measure in its own unit, identical patterns at the bright end."""
+    unit = "nats, " if measure.key == "jensen_shannon" else ""
+    label = f"{measure.label} ({unit}{measure.identical:g} = same)"
+    return Bar(label, bar_ticks(far, measure.identical))
+
+
+def value_text(formula: Formula, value: float, where: str) -> str:
+    """One line for the status bar: the value, where it is, its unit and its formula."""
+    shown = f"{value:.3g}" if value == value else "none"
+    return (
+        f"{formula.name} {shown} [{formula.unit}] · {where} · {formula.formula} · {formula.source}"
+    )

@@ -1,0 +1,1 @@
+"""The readout and the lens: letters on a grid. Start with `answers_view`."""

@@ -1,0 +1,130 @@
+"""The base of every view that draws top answers: tokens down, columns across."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from loopscope.core.measures.readout import NO_ANSWER
+from loopscope.core.selection import Selection
+from loopscope.core.views.answers_data import AnswerMap
+from loopscope.widgets.kit.view import View
+from loopscope.widgets.palette import Theme
+from loopscope.widgets.views.answers.readout_canvas import ReadoutCanvas
+
+
+class AnswersView(View):
+    """Each cell has its top answer and a shade.
+
+    Subclasses say which column the cursor stands in (`_column`), what a column means
+    (`_column_place`) and what is told of a place (`_text`); columns count from 1.
+    """
+
+    EMPTY: ClassVar[str] = ""
+
+    def __init__(self, options: Any, parent: QWidget | None = None) -> None:
+        super().__init__(options, parent)
+        self.data: Any = None
+        self._row_of: dict[int, int] = {}
+        self.canvas = ReadoutCanvas(self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.canvas)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.canvas.setFocusProxy(self)
+        self.canvas.clicked.connect(self._on_clicked)
+        self.canvas.pointed.connect(self._on_pointed)
+        self.clear()
+
+    def show_data(self, data: AnswerMap) -> None:
+        """Draw the answers."""
+        if data is self.data:
+            return
+        if data.missing:
+            self.data = None
+            self.canvas.show_empty(data.missing)
+            return
+        self.data = data
+        self._row_of = {token: row for row, token in enumerate(data.tokens)}
+        self.canvas.show_data(data)
+        self.show_selection(self.selection, {})
+
+    def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
+        """Outline the cursor's cell and mark what is pointed at."""
+        before, self.selection = self.canvas.cursor[0], selection
+        if self.data is None:
+            return
+        canvas = self.canvas
+        at = {"recurrence": selection.recurrence, "layer": selection.layer}
+        canvas.cursor = self._row_of.get(selection.token), self._column(at)
+        row = self._row_of.get(hover["token"]) if "token" in hover else None
+        canvas.hover = row, self._column(hover)
+        row = canvas.cursor[0]
+        if row is not None and row != before:
+            canvas.reveal_row(row)
+        canvas.update()
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours and redraw."""
+        self.theme = theme
+        self.canvas.set_theme(theme)
+
+    def clear(self) -> None:
+        """Go back to empty."""
+        self.data = None
+        self.canvas.show_empty(self.EMPTY)
+
+    def reset_view(self) -> None:
+        """Scroll back to the cursor's row, or to the top."""
+        self.canvas.scroll.setValue(0)
+        if self.canvas.cursor[0] is not None:
+            self.canvas.reveal_row(self.canvas.cursor[0])
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Up and Down go to the token above and below."""
+        step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}.get(Qt.Key(event.key()))
+        row = self.canvas.cursor[0]
+        if step is None or row is None or self.data is None:
+            super().keyPressEvent(event)
+        elif 0 <= row + step < len(self.data.tokens):
+            self.select_requested.emit({"token": self.data.tokens[row + step]})
+
+    def _column(self, place: dict[str, int]) -> int | None:
+        raise NotImplementedError
+
+    def _column_place(self, column: int) -> dict[str, int]:
+        raise NotImplementedError
+
+    def _text(self, region: str, row: int, column: int) -> str:
+        raise NotImplementedError
+
+    def _place(self, row: int, column: int) -> dict[str, int]:
+        """Fields of the cursor at a cell, a row or a column."""
+        if self.data is None:
+            return {}
+        place = self._column_place(column) if column >= 1 else {}
+        if row >= 0:
+            place["token"] = self.data.tokens[row]
+        return place
+
+    def _on_clicked(self, region: str, row: int, column: int) -> None:
+        if place := self._place(row, column):
+            self.select_requested.emit(place)
+
+    def _on_pointed(self, region: str, row: int, column: int) -> None:
+        self.hover_changed.emit(self._place(row, column))
+        self.message.emit("" if self.data is None else self._text(region, row, column))
+
+    def _name(self, row: int) -> str:
+        return f"token {self.data.tokens[row]} '{self.data.labels[row]}'"
+
+    def _answers(self, row: int, column: int) -> str:
+        """The kept answers with probabilities to three significant digits."""
+        data, i = self.data, column - 1
+        if data.top[i, row] == NO_ANSWER:
+            return "the readout is not finite"
+        pairs = zip(data.ids[i, row].tolist(), data.probabilities[i, row].tolist(), strict=True)
+        return ", ".join(f"{data.text(a)} {p:.3g}" for a, p in pairs)

@@ -1,0 +1,63 @@
+"""The readout on the screen: the top answer at each token after each recurrence."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from PySide6.QtWidgets import QWidget
+
+from loopscope.core.measures.exit_gate import EXIT, HAZARD
+from loopscope.core.measures.readout import FLIP, UNCHANGED_SINCE
+from loopscope.core.views.readout import LENS_LABELS, NO_RUN, Options
+from loopscope.widgets.views.answers.answers_view import AnswersView
+
+
+class ReadoutView(AnswersView):
+    """Rows are tokens, columns recurrences; each cell has its top answer, shaded by probability."""
+
+    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"tokens"})
+    EMPTY: ClassVar[str] = NO_RUN
+
+    def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(options or Options(), parent)
+
+    def _column(self, place: dict[str, int]) -> int | None:
+        recurrence = place.get("recurrence", 0)
+        n = 0 if self.data is None else self.data.n_columns
+        return recurrence if 1 <= recurrence <= n else None
+
+    def _column_place(self, column: int) -> dict[str, int]:
+        return {"recurrence": column}
+
+    def _text(self, region: str, row: int, column: int) -> str:
+        data = self.data
+        formula = f"{data.formula.formula} [{data.formula.unit}] · {data.formula.source}"
+        cursor = self.canvas.cursor
+        if region == "side" and cursor[0] is not None and cursor[1] is not None:
+            row, column = cursor
+        elif region in ("legend", "side"):
+            return f"{data.formula.text()} · {FLIP.text()}"
+        if region == "row":
+            since = int(data.unchanged_since[row])
+            answer = data.text(int(data.top[-1, row]))
+            return (
+                f"{self._name(row)}: answer {answer} unchanged since recurrence {since} · "
+                f"{UNCHANGED_SINCE.formula} · {LENS_LABELS[data.lens]}"
+            )
+        if row < 0 or column < 1:
+            return ""
+        answers = self._answers(row, column)
+        if data.has_exits:
+            at = column - 1, row
+            answers += (
+                f" · {HAZARD.name} {data.hazards[at]:.3g}, {EXIT.name} {data.exits[at]:.3g} "
+                f"({EXIT.formula})"
+            )
+        return f"Recurrence {column}, {self._name(row)}: {answers} · p = {formula}"
+
+    def _answers(self, row: int, column: int) -> str:
+        """The kept answers, and the flip."""
+        text, i = super()._answers(row, column), column - 1
+        if self.data.flip[i, row] and self.data.top[i, row] >= 0:
+            text += f" (flip: {self.data.text(int(self.data.top[i - 1, row]))} before)"
+        return text

@@ -1,0 +1,286 @@
+"""How each part of the readout is painted."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QLineF, QRectF, Qt
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen
+
+from loopscope.core.measures.readout import NO_ANSWER
+from loopscope.core.views.answers_data import AnswerMap
+from loopscope.widgets.kit.theme import sample_map
+from loopscope.widgets.palette import DISTANCE_MAP, SIMILARITY_MAP, Theme
+from loopscope.widgets.plots.matrix_steps import LEAST_GROUP, labelled
+from loopscope.widgets.views.answers.readout_layout import PAD, Layout, widest_number
+from loopscope.widgets.views.answers.readout_side import LEFT, RIGHT, At, Elider, Fonts
+
+CENTRE = Qt.AlignmentFlag.AlignCenter
+BLACK, WHITE = QColor("#101012"), QColor("#FFFFFF")
+
+
+# What each kind of shade is drawn with.
+MAPS = {"similarity": SIMILARITY_MAP, "distance": DISTANCE_MAP}
+
+
+def dark_text(levels: np.ndarray, colours: str = SIMILARITY_MAP) -> np.ndarray:
+    """Whether black is more legible than white on the shade of each level.
+
+    Contrast as WCAG 2.1 defines it, ``(L1 + 0.05) / (L2 + 0.05)`` of relative luminances.
+    """
+    rgb = sample_map(colours, np.nan_to_num(levels))[..., :3] / 255.0
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
+    return (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05)
+
+
+def draw_answers(
+    painter: QPainter, data: AnswerMap, where: Layout, theme: Theme, fonts: Fonts
+) -> None:
+    """Write the answer into every cell, or once into each run of one answer."""
+    text_font, number_font = fonts
+    elider = Elider(text_font)
+    dark = dark_text(data.shade.levels(data.values), MAPS[data.shade.colours])
+    sight = where.rows_in_sight(len(data.tokens))
+    grid = QPen(QColor(theme.panel), 1)
+    pieces = []  # rectangle, text, probability, black
+    if where.each:
+        for row in sight:
+            for column in range(data.n_columns):
+                pieces.append((where.cell(row, column), row, column))
+    else:
+        for span in data.spans():
+            if span.row in sight:
+                n = span.last - span.first + 1
+                pieces.append((where.cell(span.row, span.first - 1, n), span.row, span.first - 1))
+    texts = {answer: data.text(answer) for answer in np.unique(data.top).tolist()}
+    painter.setFont(text_font)
+    slack = 4.0 if not where.each else 3.0
+    beside = widest_number(data, QFontMetricsF(number_font)) + PAD
+    muted = QColor(theme.muted)
+    for rect, row, column in pieces:
+        answer = int(data.top[column, row])
+        room = rect.width() - slack - (beside if where.numbers == "beside" else 0)
+        text = elider.fit(texts[answer], room)
+        if not text:
+            continue
+        under = dark[column, row]
+        if not where.each:
+            # The shade under the text, which may differ from the shade at the flip.
+            n_under = max(1, int(elider.width(text) / where.column_width))
+            under = dark[column : column + n_under, row].mean() > 0.5
+        painter.setPen(muted if answer == NO_ANSWER else BLACK if under else WHITE)
+        if where.numbers == "below":
+            rect.adjust(0, 1, 0, -rect.height() / 2 + 1)
+        if not where.each:
+            elider.draw(painter, rect.adjusted(slack, 0, 0, 0), 0, text)
+        elif where.numbers == "beside":
+            elider.draw(painter, rect.adjusted(PAD, 0, 0, 0), 0, text)
+        else:
+            elider.draw(painter, rect, 0.5, text)
+    _draw_numbers(painter, data, where, number_font, dark, sight)
+    painter.setPen(grid)
+    if data.group and data.group * where.column_width >= LEAST_GROUP and not where.each:
+        for column in range(data.group, data.n_columns, data.group):
+            x = where.cell(0, column).left() - 0.5
+            painter.drawLine(QLineF(x, where.cells.top(), x, where.cells.bottom()))
+    lines = [
+        QLineF(where.cells.left(), y, where.cells.right(), y)
+        for row in sight
+        if (y := where.cell(row, 0).bottom() - 0.5)
+    ]
+    if where.each:
+        lines += [
+            QLineF(x, where.cells.top(), x, where.cells.bottom())
+            for column in range(data.n_columns)
+            if (x := where.cell(0, column).right() - 0.5)
+        ]
+    painter.drawLines(lines)
+
+
+def _draw_numbers(
+    painter: QPainter, data: AnswerMap, where: Layout, font: QFont, dark: np.ndarray, sight: range
+) -> None:
+    if not where.numbers:
+        return
+    painter.setFont(font)
+    numbers = Elider(font)
+    for row in sight:
+        for column, value in enumerate(data.values[:, row].tolist()):
+            if value != value:
+                continue
+            rect = where.cell(row, column)
+            painter.setPen(BLACK if dark[column, row] else WHITE)
+            if where.numbers == "beside":
+                numbers.draw(painter, rect.adjusted(0, 0, -PAD + 1, 0), 1, data.shade.text(value))
+            else:
+                half = rect.adjusted(0, rect.height() / 2 - 1, 0, -1)
+                numbers.draw(painter, half, 0.5, data.shade.text(value))
+
+
+def draw_exits(painter: QPainter, data: AnswerMap, where: Layout, theme: Theme) -> None:
+    """A bar at the foot of each cell, as long as its exit probability is of 1."""
+    if not data.has_exits or where.column_width < 8 or where.row_height < 14:
+        return
+    high = 3.0 if where.row_height >= 19 else 1.5
+    for row in where.rows_in_sight(len(data.tokens)):
+        for column, p in enumerate(data.exits[:, row].tolist()):
+            cell = where.cell(row, column).adjusted(2, 0, -3, -1.5)
+            foot = QRectF(cell.left(), cell.bottom() - high, cell.width(), high)
+            painter.fillRect(foot, QColor(theme.panel))
+            if p > 0:
+                foot.setWidth(max(1.0, foot.width() * p))
+                painter.fillRect(foot, QColor(theme.text))
+
+
+def draw_flips(painter: QPainter, data: AnswerMap, where: Layout, theme: Theme) -> None:
+    """A bar at the left edge of each marked cell, such as one whose answer is a new one."""
+    thin = where.column_width < 8
+    sight = where.rows_in_sight(len(data.tokens))
+    for column, row in np.argwhere(data.marked):
+        if row in sight:
+            cell = where.cell(int(row), int(column))
+            _draw_flip(painter, cell.left(), cell.top(), cell.height(), theme, thin)
+
+
+def _draw_flip(
+    painter: QPainter, x: float, top: float, height: float, theme: Theme, thin: bool
+) -> None:
+    """One bar, with edges of the panel's colour so that it is seen on any shade."""
+    if not thin:
+        painter.fillRect(QRectF(x - 2, top, 5, height), QColor(theme.panel))
+    else:
+        painter.fillRect(QRectF(x - 0.5, top, 2, height), QColor(theme.panel))
+    bar = QRectF(x - 0.5, top, 1, height) if thin else QRectF(x - 1, top, 2.5, height)
+    painter.fillRect(bar, QColor(theme.text))
+
+
+def draw_labels(
+    painter: QPainter, data: AnswerMap, where: Layout, theme: Theme, fonts: Fonts, cursor: At
+) -> None:
+    """Token index and text before each row; columns below. The cursor's are bold."""
+    text_font, number_font = fonts
+    bold = QFont(text_font)
+    bold.setBold(True)
+    metrics = {False: QFontMetricsF(text_font), True: QFontMetricsF(bold)}
+    painter.save()
+    painter.setClipRect(where.row_labels.adjusted(-2, 0, 4, 0))
+    labels = where.row_labels
+    for row in where.rows_in_sight(len(data.tokens)):
+        rect = where.cell(row, 0)
+        at_cursor = row == cursor[0]
+        index = QRectF(labels.left(), rect.top(), where.index_width - 5, rect.height())
+        painter.setFont(number_font)
+        painter.setPen(QColor(theme.muted))
+        painter.drawText(index, RIGHT, str(data.tokens[row]))
+        painter.setFont(bold if at_cursor else text_font)
+        painter.setPen(QColor(theme.text))
+        room = labels.width() - where.index_width
+        label = metrics[at_cursor].elidedText(data.labels[row], Qt.TextElideMode.ElideMiddle, room)
+        beside = QRectF(labels.left() + where.index_width, rect.top(), room, rect.height())
+        painter.drawText(beside, RIGHT, label)
+    painter.restore()
+    _draw_columns(painter, data, where, theme, number_font, cursor[1])
+    painter.setFont(text_font)
+    painter.setPen(QColor(theme.muted))
+    word = data.column_title
+    if metrics[False].horizontalAdvance(word) > where.title.width():
+        word = word.rpartition(" ")[2]
+    painter.drawText(where.title, RIGHT if where.title.left() < labels.right() else CENTRE, word)
+
+
+def _draw_columns(
+    painter: QPainter, data: AnswerMap, where: Layout, theme: Theme, font: QFont, cursor: int | None
+) -> None:
+    """Thinned labels; the cursor's is always there and those it would touch give way."""
+    labels, wide = data.column_labels, QFontMetricsF(font).horizontalAdvance("0")
+    painter.setPen(QColor(theme.text))
+    shown = labelled(len(labels), where.column_stride, True, data.first_number) or [0]
+    at = cursor - 1 if cursor else -1
+    for i in {*shown, *([at] if at >= 0 else [])}:
+        apart = abs(i - at) * where.column_width if at >= 0 else np.inf
+        if i != at and apart < wide * (len(labels[i]) + 1.6):
+            continue
+        middle = where.cell(0, i).center().x()
+        font.setBold(i == at)
+        painter.setFont(font)
+        below = where.column_labels
+        painter.drawText(QRectF(middle - 30, below.top(), 60, below.height()), CENTRE, labels[i])
+    font.setBold(False)
+
+
+def draw_legend(
+    painter: QPainter, data: AnswerMap, where: Layout, theme: Theme, fonts: Fonts
+) -> None:
+    """Lens on the left; what shade and bar mean on the right, as far as there is room."""
+    painter.setFont(fonts[0])
+    metrics, legend = QFontMetricsF(fonts[0]), where.legend
+    wide, x = metrics.horizontalAdvance, legend.right()
+    lens = data.lens_label
+    left = legend.left() + wide(lens) + 14
+    ramp = 48.0
+
+    def put(text: str, colour: str) -> None:
+        nonlocal x
+        painter.setPen(QColor(colour))
+        painter.drawText(QRectF(x - wide(text) - 1, legend.top(), wide(text) + 1, legend.height()),
+                         RIGHT, text)  # fmt: skip
+        x -= wide(text) + 4
+
+    painter.setPen(QColor(theme.text))
+    painter.drawText(legend, LEFT, lens)
+    flip, what = data.mark_label, data.shade.label
+    low, high = data.shade.ends
+    total = wide(what) + wide(low) + wide(high) + ramp + 16
+    if x - left >= total + wide(flip) + 26:
+        put(flip, theme.muted)
+        _draw_flip(painter, x - 3, legend.top() + 1, legend.height() - 2, theme, False)
+        x -= 22
+    elif x - left < total:
+        short = data.shade.short
+        what, total = short, total - wide(what) + wide(short)
+        if x - left < total:
+            return
+    if data.has_exits and x - left >= total + wide("exit probability") + 30:
+        put("exit probability", theme.muted)
+        painter.fillRect(QRectF(x - 16, legend.center().y() + 1, 16, 3), QColor(theme.text))
+        x -= 34
+    put(high, theme.muted)
+    colours = MAPS[data.shade.colours]
+    shades = np.ascontiguousarray(sample_map(colours, np.linspace(0, 1, 64))[None])
+    image = QImage(shades.data, 64, 1, 256, QImage.Format.Format_RGBA8888)
+    painter.drawImage(QRectF(x - ramp, legend.top() + 3, ramp, legend.height() - 6), image)
+    x -= ramp + 4
+    put(low, theme.muted)
+    x -= 2
+    put(what, theme.muted)
+
+
+def draw_marks(
+    painter: QPainter, data: AnswerMap, where: Layout, theme: Theme, cursor: At, hover: At
+) -> None:
+    """Outline the cursor's cell, and the row, column or cell pointed at."""
+    painter.save()
+    painter.setClipRect(where.cells.adjusted(-3, -3, 3, 3))
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    for at, colour in ((hover, theme.hover), (cursor, theme.accent)):
+        row, column = at
+        if at == cursor and colour == theme.hover:
+            continue
+        if row is not None and column is not None:
+            rect = where.cell(row, column - 1)
+        elif row is not None and colour == theme.hover:
+            rect = where.cell(row, 0, data.n_columns)
+        elif column is not None and colour == theme.hover:
+            rect = where.cells.intersected(where.cell(0, column - 1).adjusted(0, 0, 0, 1e6))
+            rect.setTop(where.cells.top())
+        else:
+            continue
+        # An inner line of the panel's colour keeps the outline legible on every shade.
+        if rect.width() >= 8:
+            painter.setPen(QPen(QColor(theme.panel), 1))
+            painter.drawRect(rect.adjusted(1.5, 1.5, -2.5, -2.5))
+        else:
+            rect = rect.adjusted(-2, 0, 2, 0)
+        painter.setPen(QPen(QColor(colour), 2))
+        painter.drawRect(rect.adjusted(0, 0, -1, -1))
+    painter.restore()

@@ -1,0 +1,188 @@
+"""Correspondence of two models on the screen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from PySide6.QtWidgets import QWidget
+
+from loopscope.core.measures.correspondence import ALIGNMENT, BASELINE, HEAD_BASELINE
+from loopscope.core.selection import Selection
+from loopscope.core.views.correspondence import ALONE, Data, Options
+from loopscope.widgets.kit.offers import Offers
+from loopscope.widgets.plots.matrix_layout import Bar, Content, bar_ticks
+from loopscope.widgets.plots.matrix_steps import head_steps
+from loopscope.widgets.plots.matrix_view import MatrixView, value_text
+
+CLICK = (
+    "A click sets the cursor to the row's place, on a column's label to the place that goes with "
+    "it; the run beside follows at its pace"
+)
+# The window's command behind each button, and what is lacking when it is offered.
+OFFERS = {
+    "deep_beside": ("model", "Put the bundled deep twin beside"),
+    "open_beside": ("model", "Open another model beside…"),
+    "open_prompts": ("prompts", "Open a prompt file…"),
+}
+UNPAIRED = "The model of the columns does not stand beside any more; put it there again"
+
+
+class CorrespondenceView(MatrixView):
+    """Places of the model shown down, of the one beside across; bright means alike."""
+
+    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"recurrence"})
+    QUICK: ClassVar[tuple[str, ...]] = ("what", "measure", "above")
+
+    def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(options or Options(), parent)
+        self.matrix.setToolTip(CLICK)
+        self.matrix.cross = True
+        self.offers = Offers({command: text for command, (_, text) in OFFERS.items()}, self)
+        self.offers.asked.connect(self.command_requested)
+        self.clear()
+
+    def clear(self) -> None:
+        """Go back to empty."""
+        super().clear()
+        self.matrix.show_empty(ALONE)
+        self._offer("")
+
+    def _offer(self, lacks: str) -> None:
+        self.offers.offer([command for command, (lacking, _) in OFFERS.items() if lacking == lacks])
+
+    def show_data(self, data: Data) -> None:
+        """Draw the matrix and the alignment."""
+        if data is self.data:
+            return
+        self.data = data
+        self._offer(data.lacks)
+        if data.missing:
+            self.matrix.show_empty(data.missing)
+            return
+        found = data.found
+        assert found is not None
+        heads = data.what == "heads"
+        suffix = ".head" if heads else ""
+        loops = len(found.places.recurrences) > 1 and not heads
+        loops_other = len(found.places_other.recurrences) > 1
+        content = Content(
+            n_rows=len(data.rows),
+            n_columns=len(data.columns),
+            title=_title(data),
+            row_title=f"{found.one}: {'recurrence.' if loops else ''}layer{suffix}",
+            column_title=f"{found.other}: {'recurrence.' if loops_other else ''}layer{suffix}",
+            row_labels=data.rows,
+            column_labels=data.columns,
+            bar=_bar(data),
+            row_strides=head_steps(data.row_group or 1),
+            column_strides=head_steps(data.column_group or 1),
+            row_group=data.row_group,
+            column_group=data.column_group,
+            widest=4.0,
+        )
+        self.matrix.path = tuple(enumerate(data.path))
+        self.matrix.dots = tuple((i, j) for i, j in enumerate(data.best) if j >= 0)
+        self.matrix.weak = data.weak
+        self.matrix.show_content(content, data.brightness)
+        self.show_selection(self.selection, {})
+
+    def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
+        """Mark the row of the cursor, and the column where the run beside stands."""
+        self.selection = selection
+        if self.data is None or self.data.missing:
+            return
+        matrix = self.matrix
+        matrix.cursor_row = self._row(selection.recurrence, selection.layer, selection.head)
+        matrix.cursor_column = self.data.column(selection.recurrence, selection.layer)
+        r, layer = hover.get("recurrence"), hover.get("layer")
+        known = r is not None and layer is not None
+        matrix.hover_row = self._row(r, layer, hover.get("head", selection.head)) if known else None
+        matrix.update()
+
+    def _row(self, recurrence: int, layer: int, head: int) -> int | None:
+        data = self.data
+        if data.what == "heads":
+            row = layer * data.row_group + head
+            return row if row < len(data.rows) and head < data.row_group else None
+        return data.found.places.index(recurrence, layer)
+
+    def _on_clicked(self, region: str, row: int, column: int) -> None:
+        if self.data is None or self.data.missing:
+            return
+        if region in ("cell", "row"):
+            self.select_requested.emit(self.data.place(row))
+        elif region == "column":
+            place = self.data.place_of_column(column)
+            if place:
+                self.select_requested.emit(place)
+            else:
+                self.message.emit(UNPAIRED)
+
+    def _on_pointed(self, region: str, row: int, column: int) -> None:
+        data = self.data
+        if data is None or data.missing:
+            return
+        self.hover_changed.emit(data.place(row) if region in ("cell", "row") else {})
+        self.message.emit(self._text(region, row, column))
+
+    def _text(self, region: str, row: int, column: int) -> str:
+        data, f = self.data, self.data.measure.formula
+        if region == "cell":
+            return self._cell_text(row, column)
+        if region == "row" and data.path:
+            return f"{data.rows[row]} goes with {data.columns[data.path[row]]} · {ALIGNMENT.text()}"
+        if region == "row" and data.best:
+            return self._partner(row)
+        if region == "bar" and data.level is not None:
+            low, high = (float(end(data.level)) for end in (np.nanmin, np.nanmax))
+            baseline = HEAD_BASELINE if data.what == "heads" else BASELINE
+            return f"Other prompts reach {low:.3g} to {high:.3g} · {baseline.text()}"
+        return f.text() if region == "bar" else ""
+
+    def _cell_text(self, row: int, column: int) -> str:
+        data = self.data
+        where = f"{data.found.one} {data.rows[row]} against {data.found.other} "
+        where += data.columns[column]
+        if data.level is not None and np.isfinite(data.level[row, column]):
+            beats = "beats" if data.beats[row, column] else "does not beat"
+            where += f", {beats} what other prompts give ({data.level[row, column]:.3g})"
+        return value_text(data.measure.formula, float(data.values[row, column]), where)
+
+    def _partner(self, row: int) -> str:
+        """Which head of the other model does what a head does."""
+        data, column = self.data, self.data.best[row]
+        head = f"Head {data.rows[row]} at recurrence {data.recurrence}"
+        if column < 0:
+            return f"{head} is no closer to any head of {data.found.other} than other prompts are"
+        return (
+            f"{head} is closest to head {data.columns[column]} of {data.found.other}, distance "
+            f"{data.values[row, column]:.3g} · {data.measure.formula.text()}"
+        )
+
+
+def _title(data: Data) -> str:
+    found = data.found
+    assert found is not None
+    what = f"{data.measure.label}, {found.one} against {found.other}"
+    if data.what == "heads":
+        what = f"Heads at recurrence {data.recurrence}: {data.measure.label.lower()}"
+    marks = ["bright = alike"]
+    if data.hatched:
+        marks.append("hatched or pale = no more alike than on other prompts")
+    if data.best:
+        marks.append("dot = closest")
+    elif data.path:
+        marks.append("line = best alignment")
+    return f"{what}; {', '.join(marks)}"
+
+
+def _bar(data: Data) -> Bar:
+    """Colour bar in the measure's unit; where permuted prompts end is marked on it."""
+    label = f"{data.measure.label} ({data.measure.identical:g} = same)"
+    ticks = bar_ticks(data.far, data.near)
+    if data.level is None or not np.isfinite(data.level).any():
+        return Bar(label, ticks)
+    span = (data.near - data.far) or 1.0
+    ends = np.clip((data.level - data.far) / span, 0, 1)
+    return Bar(label, ticks, (float(np.nanmin(ends)), float(np.nanmax(ends)), "other prompts"))

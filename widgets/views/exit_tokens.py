@@ -1,0 +1,153 @@
+"""The tokens of a run with the recurrence at which each exit rule stops them and what they say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+
+from loopscope.core.views.exit_outcomes import Outcome
+from loopscope.core.views.exits import Data
+from loopscope.widgets.kit.theme import number_font
+from loopscope.widgets.palette import LIGHT, Theme
+
+Index = QModelIndex | QPersistentModelIndex
+Role = Qt.ItemDataRole
+CENTRE = Qt.AlignmentFlag.AlignCenter
+
+
+class TokenModel(QAbstractTableModel):
+    """Rows are tokens; columns the rules that can be computed, then the full run's answer."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.data_shown: Data | None = None
+        self.outcomes: tuple[Outcome, ...] = ()
+        self.theme: Theme = LIGHT
+
+    def show_data(self, data: Data | None) -> None:
+        """Take other outcomes."""
+        self.beginResetModel()
+        self.data_shown = data
+        self.outcomes = () if data is None else tuple(o for o in data.outcomes if not o.missing)
+        self.endResetModel()
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        """Tokens."""
+        shown = self.data_shown
+        return 0 if parent.isValid() or shown is None or not shown.full else len(shown.tokens)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        """Rules and the full run."""
+        return len(self.outcomes) + 1 if self.rowCount() else 0
+
+    def headerData(self, section: int, way: Qt.Orientation, role: int = Role.DisplayRole) -> Any:
+        """Rules above, tokens at the left."""
+        shown = self.data_shown
+        if shown is None or role not in (Role.DisplayRole, Role.ToolTipRole):
+            return None
+        if way == Qt.Orientation.Vertical:
+            return f"{shown.tokens[section]} {shown.labels[section]}"
+        if section < len(self.outcomes):
+            outcome = self.outcomes[section]
+            return outcome.rule.name if role == Role.DisplayRole else outcome.rule.formula.text()
+        return "full run" if role == Role.DisplayRole else "The answer after the last recurrence"
+
+    def data(self, index: Index, role: int = Role.DisplayRole) -> Any:
+        """Where a token stops and what it says there; "≠" where the full run says otherwise."""
+        shown = self.data_shown
+        if shown is None or not index.isValid():
+            return None
+        row, column = index.row(), index.column()
+        if role == Role.TextAlignmentRole:
+            return int(CENTRE)
+        if role == Role.FontRole:
+            return number_font()
+        if column == len(self.outcomes):
+            return shown.full[row] if role == Role.DisplayRole else None
+        outcome = self.outcomes[column]
+        differs = outcome.agrees[row] == 0
+        if role == Role.DisplayRole:
+            at = f"{outcome.at[row]}" if outcome.stopped[row] else "never"
+            return f"{at}  {outcome.said[row]}{f' ≠ {shown.full[row]}' if differs else ''}"
+        if role == Role.ForegroundRole and not differs:
+            return QColor(self.theme.muted if not outcome.stopped[row] else self.theme.text)
+        if role == Role.ForegroundRole:
+            return QColor(self.theme.warning)
+        return self.words(row, column) if role == Role.ToolTipRole else None
+
+    def words(self, row: int, column: int) -> str:
+        """One cell in a sentence."""
+        shown, outcome = self.data_shown, self.outcomes[column]
+        assert shown is not None
+        token = f"token {shown.tokens[row]} '{shown.labels[row]}'"
+        if outcome.stopped[row]:
+            text = f"{outcome.name} stops {token} at recurrence {outcome.at[row]}"
+        else:
+            text = f"{outcome.name} never stops {token} in {outcome.at[row]} recurrences"
+        if not np.isfinite(outcome.agrees[row]):
+            return f"{text}; its readout is not finite"
+        same = "as" if outcome.agrees[row] else f"where the full run says '{shown.full[row]}'"
+        ending = "the full run does" if outcome.agrees[row] else ""
+        return f"{text}: '{outcome.said[row]}', {same} {ending}".rstrip()
+
+
+# Of a column, pixels.
+LEAST_WIDTH = 64
+
+
+class ExitTokens(QTableView):
+    """The table; `chosen(int, int)` is a clicked token and the recurrence of that cell."""
+
+    chosen = Signal(int, int)
+    pointed = Signal(int, int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.model_of_tokens = TokenModel(self)
+        self.setModel(self.model_of_tokens)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.setShowGrid(False)
+        self.setMouseTracking(True)
+        self.setTabKeyNavigation(False)
+        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
+        header = self.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setMinimumSectionSize(LEAST_WIDTH)
+        self.clicked.connect(self._on_clicked)
+        self.entered.connect(lambda index: self.pointed.emit(index.row(), index.column()))
+        self.viewportEntered.connect(lambda: self.pointed.emit(-1, -1))
+
+    def show_data(self, data: Data | None) -> None:
+        """Take other outcomes; where the user has scrolled to stays."""
+        at = self.verticalScrollBar().value()
+        self.model_of_tokens.show_data(data)
+        self.verticalScrollBar().setValue(at)
+        self._fit_names()
+
+    def _fit_names(self) -> None:
+        """No column is narrower than its name: in a narrow panel the table scrolls sideways."""
+        header, model = self.horizontalHeader(), self.model_of_tokens
+        names = [
+            str(model.headerData(i, Qt.Orientation.Horizontal, Qt.ItemDataRole.DisplayRole))
+            for i in range(model.columnCount())
+        ]
+        widest = max((header.fontMetrics().horizontalAdvance(name) for name in names), default=0)
+        header.setMinimumSectionSize(max(LEAST_WIDTH, widest + 12))
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours."""
+        self.model_of_tokens.theme = theme
+        self.viewport().update()
+
+    def _on_clicked(self, index: QModelIndex) -> None:
+        model = self.model_of_tokens
+        data, column = model.data_shown, index.column()
+        if data is None:
+            return
+        at = data.n_run if column == len(model.outcomes) else model.outcomes[column].at[index.row()]
+        self.chosen.emit(data.tokens[index.row()], int(at))

@@ -1,0 +1,1 @@
+"""The computation graph on the screen. Start with `view`."""

@@ -1,0 +1,75 @@
+"""One head at every recurrence against every other, on the screen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from PySide6.QtWidgets import QWidget
+
+from loopscope.core.selection import Selection
+from loopscope.core.views.head_map import Data, Options
+from loopscope.widgets.plots.matrix_layout import Content
+from loopscope.widgets.plots.matrix_view import MatrixView, measure_bar, value_text
+
+
+class HeadMapView(MatrixView):
+    """Recurrences down and across; bright means the same pattern."""
+
+    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"layer", "head"})
+
+    def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(options or Options(), parent)
+        self.matrix.cross = True
+
+    def show_data(self, data: Data) -> None:
+        """Draw the map."""
+        self.data = data
+        if data.missing:
+            self.matrix.show_empty(data.missing)
+            return
+        n = len(data.values)
+        numbers = tuple(map(str, range(1, n + 1)))
+        content = Content(
+            n_rows=n,
+            n_columns=n,
+            title=f"Head {data.name}: {data.measure.label} between recurrences, bright = same",
+            row_title="recurrence r",
+            column_title="recurrence r′",
+            row_labels=numbers,
+            column_labels=numbers,
+            bar=measure_bar(data.measure, data.far),
+            number_columns=True,
+            number_rows=True,
+        )
+        self.matrix.show_content(content, data.measure.brightness(data.values, data.far))
+        self.show_selection(self.selection, {})
+
+    def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
+        """Put the cross on the cursor's recurrence."""
+        self.selection = selection
+        if self.data is None or self.data.missing:
+            return
+        at = selection.recurrence - 1 if selection.recurrence >= 1 else None
+        pointed = hover["recurrence"] - 1 if hover.get("recurrence", 0) >= 1 else None
+        matrix = self.matrix
+        matrix.cursor_row = matrix.cursor_column = at
+        matrix.hover_row, matrix.hover_column = None, pointed
+        matrix.update()
+
+    def _on_clicked(self, region: str, row: int, column: int) -> None:
+        index = column if region in ("cell", "column") else row if region == "row" else -1
+        if index >= 0:
+            self.select_requested.emit({"recurrence": index + 1})
+
+    def _on_pointed(self, region: str, row: int, column: int) -> None:
+        if self.data is None or self.data.missing:
+            return
+        index = column if region in ("cell", "column") else row if region == "row" else -1
+        self.hover_changed.emit({"recurrence": index + 1} if index >= 0 else {})
+        data, text = self.data, ""
+        if region == "cell":
+            where = f"head {data.name}, recurrence {row + 1} against {column + 1}"
+            text = value_text(data.measure.formula, float(data.values[row, column]), where)
+        elif region == "bar":
+            text = data.measure.formula.text()
+        self.message.emit(text)

@@ -1,0 +1,102 @@
+"""The selected head's attention pattern on the screen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from PySide6.QtWidgets import QWidget
+
+from loopscope.core.selection import Selection
+from loopscope.core.views.pattern import ATTENTION, Data, Options
+from loopscope.widgets.palette import Theme
+from loopscope.widgets.plots.matrix_layout import Bar, Content, bar_ticks
+from loopscope.widgets.plots.matrix_view import MatrixView, value_text
+
+
+class PatternView(MatrixView):
+    """Query tokens down, key tokens across, at the cursor's recurrence."""
+
+    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"layer", "head"})
+
+    def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(options or Options(), parent)
+        self._outside = np.zeros((0, 0), bool)
+        self._shown = -1
+
+    def show_data(self, data: Data) -> None:
+        """Draw labels; the pattern itself follows the cursor."""
+        before, self.data = self.data, data
+        if data.missing:
+            self.matrix.show_empty(data.missing)
+            return
+        labels, n = data.labels, len(data.labels)
+        same_labels = before is not None and not before.missing and before.labels == labels
+        self._shown = -1
+        if not (same_labels and before.causal == data.causal):
+            self._outside = np.triu(np.full((n, n), data.causal), 1)
+            content = Content(
+                n_rows=n,
+                n_columns=n,
+                title="",
+                row_title="query token",
+                column_title="key token",
+                row_labels=labels,
+                column_labels=labels,
+                bar=Bar("attention", bar_ticks(0.0, 1.0)),
+            )
+            self.matrix.show_content(content, np.zeros((n, n)), self._outside)
+        self.show_selection(self.selection, {})
+
+    def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
+        """Show the pattern of the cursor's recurrence and outline its token's row."""
+        self.selection = selection
+        data, matrix = self.data, self.matrix
+        if data is None or data.missing:
+            return
+        # Recurrence 0 has no pattern: the first one stands in for it, dimmed.
+        shown = data.shown_recurrence(selection.recurrence)
+        if self._shown != shown:
+            self._shown = shown
+            matrix.set_levels(data.patterns[shown - 1], self._outside)
+        matrix.dimmed = selection.recurrence < 1
+        matrix.title = data.title(selection.recurrence)
+        matrix.cursor_row = selection.token if selection.token < len(data.labels) else None
+        matrix.hover_row = hover.get("token")
+        matrix.update()
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours; the blank cells take the panel's."""
+        super().set_theme(theme)
+        if self.data is not None and not self.data.missing:
+            self._shown = -1
+            self.show_selection(self.selection, {})
+
+    def _on_clicked(self, region: str, row: int, column: int) -> None:
+        if region in ("cell", "row"):
+            self.select_requested.emit({"token": row})
+        elif region == "column":
+            self.select_requested.emit({"token": column})
+
+    def _on_pointed(self, region: str, row: int, column: int) -> None:
+        if self.data is None or self.data.missing:
+            return
+        token = {"cell": row, "row": row, "column": column}.get(region, -1)
+        self.hover_changed.emit({"token": token} if token >= 0 else {})
+        self.message.emit(self._text(region, row, column))
+
+    def _text(self, region: str, row: int, column: int) -> str:
+        data = self.data
+        if region == "bar":
+            return ATTENTION.text()
+        if region != "cell":
+            return ""
+        query, key = data.labels[row], data.labels[column]
+        if data.causal and column > row:
+            return f"Query {row} '{query}' cannot attend to key {column} '{key}', which is later."
+        r = data.shown_recurrence(self.selection.recurrence)
+        value = float(data.patterns[r - 1, row, column])
+        where = f"head {data.name}, recurrence {r}"
+        shown = "not finite" if value != value else f"{value:.3g}"
+        text = value_text(ATTENTION, value, where).partition("] ")[2]
+        return f"A[query {row} '{query}', key {column} '{key}'] = {shown} (probability) {text}"

@@ -1,0 +1,210 @@
+"""Fixed points and stability on the screen: the unit circle beside the points found."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtGui import QMouseEvent, QPainter, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from loopscope.core.measures.fixed_points import CYCLE
+from loopscope.core.measures.stability import EIGENVALUE
+from loopscope.core.selection import Selection
+from loopscope.core.views.stability import NOT_YET, Data, Options
+from loopscope.widgets.kit.theme import style_plot
+from loopscope.widgets.kit.view import View
+from loopscope.widgets.palette import LIGHT, OKABE_ITO, Theme
+from loopscope.widgets.plots.plot_marks import paint_missing
+from loopscope.widgets.views.stability_tables import HEADS, NumberTable, cycle_rows, point_rows
+
+REACH = 14.0
+
+
+class UnitCircle(pg.PlotWidget):
+    """Eigenvalues in the complex plane; `pointed(int)` is the nearest one, -1 for none."""
+
+    pointed = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.theme: Theme = LIGHT
+        self.empty_text = ""
+        self.values = np.zeros(0, complex)
+        self.setMenuEnabled(False)
+        self.hideButtons()
+        plot = self.getPlotItem()
+        plot.setAspectLocked(True)
+        turn = np.linspace(0, 2 * np.pi, 181)
+        self.circle = pg.PlotCurveItem(np.cos(turn), np.sin(turn), antialias=True)
+        self.axes_lines = [pg.InfiniteLine(angle=a) for a in (0, 90)]
+        self.found, self.loose = pg.ScatterPlotItem(size=10), pg.ScatterPlotItem(size=10)
+        for item in (*self.axes_lines, self.circle, self.loose, self.found):
+            plot.addItem(item, ignoreBounds=True)
+        for side, text in (("left", "imaginary part of λ"), ("bottom", "real part of λ")):
+            plot.getAxis(side).enableAutoSIPrefix(False)
+            plot.setLabel(side, text)
+        self.setMouseTracking(True)
+        self.viewport().setMouseTracking(True)
+        self.show_empty(NOT_YET)
+
+    def show_empty(self, text: str) -> None:
+        """Show only ``text``."""
+        self.empty_text, self.values = text, np.zeros(0, complex)
+        self.getPlotItem().setVisible(False)
+        self.viewport().update()
+
+    def show_values(self, values: np.ndarray, converged: np.ndarray) -> None:
+        """Draw eigenvalues; those whose residual is too large are hollow."""
+        self.empty_text, self.values = "", values
+        self.getPlotItem().setVisible(True)
+        for item, which in ((self.found, converged), (self.loose, ~converged)):
+            item.setData(values.real[which], values.imag[which])
+        self.show_all()
+        self.viewport().update()
+
+    def show_all(self) -> None:
+        """Show the whole circle and every eigenvalue."""
+        reach = 1.12 * max(1.0, float(np.abs(self.values).max()) if len(self.values) else 1.0)
+        self.getViewBox().setRange(QRectF(-reach, -reach, 2 * reach, 2 * reach), padding=0)
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours."""
+        self.theme = theme
+        self.setBackground(theme.panel)
+        style_plot(self.getPlotItem(), theme)
+        self.circle.setPen(pg.mkPen(theme.muted, width=1))
+        for line in self.axes_lines:
+            line.setPen(pg.mkPen(theme.line))
+        self.found.setBrush(pg.mkBrush(OKABE_ITO[0] if not theme.dark else OKABE_ITO[1]))
+        self.found.setPen(pg.mkPen(theme.panel))
+        self.loose.setBrush(pg.mkBrush(None))
+        self.loose.setPen(pg.mkPen(theme.text))
+
+    def place_at(self, pixel: object) -> int:
+        """Index of the eigenvalue nearest to a pixel, -1 for none."""
+        best, found = REACH, -1
+        for i, value in enumerate(self.values):
+            at = self.getViewBox().mapViewToScene(pg.Point(value.real, value.imag))
+            off = (at - pixel).manhattanLength()
+            if off < best:
+                best, found = off, i
+        return found
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Tell what is pointed at."""
+        super().mouseMoveEvent(event)
+        self.pointed.emit(self.place_at(event.position()))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the whole circle in sight."""
+        super().resizeEvent(event)
+        if len(getattr(self, "values", ())):
+            self.show_all()
+
+    def drawForeground(self, painter: QPainter, rect: QRectF) -> None:
+        """Say what is missing while there is nothing to draw."""
+        if self.empty_text:
+            paint_missing(painter, self.viewport(), self.empty_text, self.theme)
+
+
+class StabilityView(View):
+    """The unit circle with the leading eigenvalues, and tables of the points found."""
+
+    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(options or Options(), parent)
+        self.data: Data | None = None
+        self.circle = UnitCircle(self)
+        self.side = QWidget(self)
+        self.points, self.cycle = NumberTable(self.side), NumberTable(self.side)
+        self.about = QLabel(self.side)
+        self.about.setContentsMargins(6, 4, 4, 2)
+        self.about.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        column = QVBoxLayout(self.side)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.points, 1)
+        column.addWidget(self.about)
+        column.addWidget(self.cycle, 1)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addWidget(self.circle, 1)
+        row.addWidget(self.side, 1)
+        self.points.itemSelectionChanged.connect(self._on_point_chosen)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.circle.setFocusProxy(self)
+        self.circle.pointed.connect(self._on_pointed)
+        self.set_theme(self.theme)
+        self.clear()
+
+    def show_data(self, data: Data) -> None:
+        """Draw the spectrum and list the points."""
+        self.data = data
+        if data.found is None:
+            self.side.setVisible(False)
+            self.circle.show_empty(data.missing)
+            return
+        spectrum = data.found.spectrum
+        self.circle.show_values(spectrum.values, spectrum.converged)
+        self.points.show_rows(HEADS, point_rows(data))
+        self.points.selectRow(data.found.shown_point)
+        self._on_point_chosen()
+        self.side.setVisible(True)
+
+    def _on_point_chosen(self) -> None:
+        """List the points of the chosen one's cycle."""
+        data, rows = self.data, self.points.selectionModel().selectedRows()
+        has_cycle = data is not None and len(data.layer_names) > 1 and bool(rows)
+        self.about.setVisible(has_cycle)
+        self.cycle.setVisible(has_cycle)
+        if data is None or not has_cycle:
+            return
+        point = rows[0].row()
+        n = len(data.layer_names)
+        self.about.setText(
+            f"The {n} points of the cycle at point {point + 1}, {data.kinds[point]}: how far apart"
+        )
+        self.about.setToolTip(CYCLE.text())
+        self.cycle.show_rows(*cycle_rows(data, point))
+
+    def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
+        """The spectrum belongs to a recurrence of its own: no mark moves."""
+        self.selection = selection
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours and redraw."""
+        self.theme = theme
+        self.circle.set_theme(theme)
+
+    def clear(self) -> None:
+        """Go back to empty."""
+        self.data = None
+        self.side.setVisible(False)
+        self.circle.show_empty(NOT_YET)
+
+    def reset_view(self) -> None:
+        """Show the whole circle again."""
+        self.circle.show_all()
+
+    def _on_pointed(self, index: int) -> None:
+        found = None if self.data is None else self.data.found
+        if found is None or index < 0:
+            self.message.emit("")
+            return
+        value, residual = found.spectrum.values[index], found.spectrum.residuals[index]
+        period = (
+            f", one turn in {2 * np.pi / abs(np.angle(value)):.3g} recurrences"
+            if value.imag
+            else ""
+        )
+        f = EIGENVALUE
+        self.message.emit(
+            f"λ = {value.real:.4g} {'+' if value.imag >= 0 else '−'} {abs(value.imag):.4g} i, "
+            f"modulus {abs(value):.4g}{period}, residual {residual:.1e} · recurrence "
+            f"{found.recurrence} · {f.formula} · {f.source}"
+        )

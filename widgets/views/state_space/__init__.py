@@ -1,0 +1,1 @@
+"""The state-space plotter. Start with `view`."""
