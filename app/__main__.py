@@ -2,6 +2,6 @@
 
 import sys
 
-from loopscope.app.main import main
+from loopscope.app.cli.main import main
 
 sys.exit(main())

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from loopscope.app.panels import PANELS, Panel
 
 if TYPE_CHECKING:
-    from loopscope.app.window import Window
+    from loopscope.app.window.window import Window
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -70,8 +70,8 @@ def shoot_nested(name: str) -> None:
 def opened(recurrences: int, size: str) -> Window:
     """Open the window on the bundled model and run the prompt."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    from loopscope.app.desktop import make_window
-    from loopscope.app.main import build_parser
+    from loopscope.app.cli.main import build_parser
+    from loopscope.app.window.desktop import make_window
 
     options = build_parser().parse_args(["open", "--theme", "light", "--size", size])
     window = make_window(options, remember=False)

@@ -6,7 +6,7 @@ from collections import Counter
 
 from PySide6.QtGui import QKeySequence
 
-from loopscope.app.actions import COMMANDS, MENUS
+from loopscope.app.window.actions import COMMANDS, MENUS
 
 
 def test_no_two_commands_share_a_key() -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from models import plain_forward, random_model, tiny_checkpoint
 
-from loopscope.app.main import main
+from loopscope.app.cli.main import main
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.native_folder import save_native
 
@@ -54,7 +54,7 @@ def test_inspect_reads_headers_and_imports_no_torch(tmp_path: Path, folder: Path
     assert values["parameters"] == sum(p.numel() for p in model.parameters())
     assert values["layers"] == {"prelude": 1, "block": 2, "coda": 1}
     script = (
-        "import sys; from loopscope.app.main import main; "
+        "import sys; from loopscope.app.cli.main import main; "
         f"main(['inspect', {str(folder)!r}]); "
         "print([m for m in ('torch', 'PySide6', 'matplotlib', 'numpy.linalg') if m in sys.modules])"
     )
@@ -254,7 +254,7 @@ def test_interventions_are_replayed_from_a_file(
 
 
 def test_settings_of_a_view_from_the_command_line() -> None:
-    from loopscope.app.view_options import changed
+    from loopscope.app.cli.view_options import changed
     from loopscope.core.views.settling import Options
 
     options = changed(Options(), ["tolerance=1e-3", "window=5", "per_layer=True", "rules=cosine"])
@@ -287,6 +287,6 @@ def test_a_loading_that_fails_ends_a_script(tmp_path: Path) -> None:
 def test_settings_of_a_view_that_no_picture_is_made_of_are_refused(
     monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("loopscope.app.desktop.has_display", lambda: True)
+    monkeypatch.setattr("loopscope.app.window.desktop.has_display", lambda: True)
     assert main(["open", str(folder), "--view", "settling", "--set", "tolerance=1"]) == 2
     assert "--set is for --screenshot or --exit" in capsys.readouterr().err

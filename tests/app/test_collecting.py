@@ -8,7 +8,7 @@ import weakref
 
 from PySide6.QtWidgets import QWidget
 
-from loopscope.app.bench import Bench
+from loopscope.app.bench.bench import Bench
 from loopscope.core.run.runner import RunRequest
 
 

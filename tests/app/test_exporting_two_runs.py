@@ -13,10 +13,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from loopscope.app.bench import Bench
-from loopscope.app.exporting import Exporter
-from loopscope.app.settings import Settings
-from loopscope.app.window import Window
+from loopscope.app.bench.bench import Bench
+from loopscope.app.window.exporting import Exporter
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.window import Window
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.states import Noise
 from loopscope.widgets.palette import LIGHT

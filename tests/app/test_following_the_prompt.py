@@ -11,10 +11,10 @@ from models import tiny_checkpoint
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from loopscope.app.bench import Bench
-from loopscope.app.runs import begun_as
-from loopscope.app.settings import Settings
-from loopscope.app.window import Window
+from loopscope.app.bench.bench import Bench
+from loopscope.app.bench.runs import begun_as
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.window import Window
 from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.states import Noise

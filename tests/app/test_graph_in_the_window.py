@@ -11,9 +11,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
-from loopscope.app.bench import Bench
-from loopscope.app.settings import Settings
-from loopscope.app.window import Window
+from loopscope.app.bench.bench import Bench
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.window import Window
 from loopscope.widgets.palette import LIGHT
 
 

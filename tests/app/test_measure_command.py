@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from loopscope.app.main import main
+from loopscope.app.cli.main import main
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.registry import MEASURES

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from PySide6.QtCore import Qt
 
-from loopscope.app.bench import Bench
+from loopscope.app.bench.bench import Bench
 from loopscope.app.panels import BY_KEY, PANELS
-from loopscope.app.settings import Settings
-from loopscope.app.window import Window
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.window import Window
 from loopscope.widgets.palette import LIGHT
 
 HEAVY = [p.key for p in PANELS if p.request is not None]

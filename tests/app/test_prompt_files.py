@@ -13,10 +13,10 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
-from loopscope.app.bench import Bench
-from loopscope.app.prompt_files import is_prompt_file
-from loopscope.app.settings import Settings
-from loopscope.app.window import Window
+from loopscope.app.bench.bench import Bench
+from loopscope.app.window.prompt_files import is_prompt_file
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.window import Window
 from loopscope.widgets.palette import LIGHT
 
 TEXTS = ["ab ba ? 1 : a b", "ab bc ca ? 2 : a b c", "xy yz zx ? 1 : z"]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from loopscope.app.main import main
+from loopscope.app.cli.main import main
 
 RUN = ["quality", "bundled:looped", "--recurrences", "7"]
 

@@ -12,10 +12,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit
 
-from loopscope.app.bench import Bench
-from loopscope.app.settings import Settings
-from loopscope.app.tree_commands import RUNS
-from loopscope.app.window import Window
+from loopscope.app.bench.bench import Bench
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.tree_commands import RUNS
+from loopscope.app.window.window import Window
 from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.interventions.base import END, FOREVER
 from loopscope.core.interventions.states import Noise, Replace, Zero
@@ -386,7 +386,7 @@ def test_starting_again_keeps_the_cuts_and_reopening_makes_them_again(window, qt
 
 
 def test_a_window_is_opened_with_interventions_from_a_file(tmp_path: Path, monkeypatch) -> None:
-    from loopscope.app.main import main
+    from loopscope.app.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     cuts = tmp_path / "cuts.json"

@@ -13,10 +13,10 @@ from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QMenu
 
-from loopscope.app.bench import Bench
-from loopscope.app.settings import Settings
-from loopscope.app.tree_commands import RUNS
-from loopscope.app.window import Window
+from loopscope.app.bench.bench import Bench
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.tree_commands import RUNS
+from loopscope.app.window.window import Window
 from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.interventions.states import Noise
 from loopscope.widgets.palette import LIGHT

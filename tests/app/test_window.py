@@ -14,10 +14,10 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from loopscope.app.bench import Bench
+from loopscope.app.bench.bench import Bench
 from loopscope.app.panels import PANELS
-from loopscope.app.settings import Settings
-from loopscope.app.window import Window
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.window import Window
 from loopscope.widgets.palette import DARK, LIGHT
 
 PROMPT = "ab bc cd de ea ? 3 : a b c d e"

@@ -17,7 +17,7 @@ IMPORTS = "import os, PySide6.QtWidgets, PySide6.QtGui, pyqtgraph; os._exit(0)"
 PAINT = """
 import os
 from argparse import Namespace
-from loopscope.app import desktop
+from loopscope.app.window import desktop
 options = Namespace(theme="light", size=(1280, 800))
 window = desktop.make_window(options, remember=True)
 window.when_painted(lambda: os._exit(0))  # the window and its views have been painted

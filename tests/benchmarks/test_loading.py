@@ -96,7 +96,9 @@ def test_inspecting_seven_gigabytes(say, huginn: Path) -> None:
         times.append(time.perf_counter() - started)
         started = time.perf_counter()
         run(
-            "from loopscope.app.main import main; import sys; main(sys.argv[1:])", "inspect", huginn
+            "from loopscope.app.cli.main import main; import sys; main(sys.argv[1:])",
+            "inspect",
+            huginn,
         )
         whole.append(time.perf_counter() - started)
     say("inspect", seconds=statistics.median(times), whole_process=statistics.median(whole),

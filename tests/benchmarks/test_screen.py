@@ -14,9 +14,9 @@ from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording, with_findings
 from timing import median_ms
 
-from loopscope.app.bench import Bench
-from loopscope.app.settings import Settings
-from loopscope.app.window import Window
+from loopscope.app.bench.bench import Bench
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.window import Window
 from loopscope.core.model.architecture import LayerShape
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.runner import Runner

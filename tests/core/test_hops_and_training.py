@@ -9,7 +9,7 @@ import pytest
 import torch
 from models import tiny_architecture, tiny_checkpoint
 
-from loopscope.app.main import main
+from loopscope.app.cli.main import main
 from loopscope.core.checkpoint.folder import open_checkpoint
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError

@@ -11,8 +11,8 @@ import pytest
 from models import tiny_architecture, tiny_checkpoint
 from recordings import synthetic_recording
 
-from loopscope.app.main import main
-from loopscope.app.probe import _recovery_at, write_page
+from loopscope.app.cli.main import main
+from loopscope.app.cli.probe import _recovery_at, write_page
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.experiments.probe.conditions import Condition, Lives, Plan, plan_for
 from loopscope.core.experiments.probe.results import Outcome, Probe

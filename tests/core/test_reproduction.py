@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from recordings import synthetic_recording
 
-from loopscope.app.reproduce import bundled_cycle, page_text, write_page
-from loopscope.app.reproduce_cycle import PROMPT, cycle_words
-from loopscope.app.train_small import train_missing
+from loopscope.app.cli.reproduce import bundled_cycle, page_text, write_page
+from loopscope.app.cli.reproduce_cycle import PROMPT, cycle_words
+from loopscope.app.cli.train_small import train_missing
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.experiments.ablations import VARIANTS
 from loopscope.core.experiments.hops import make_batch

@@ -11,7 +11,7 @@ import pytest
 import torch
 from models import tiny_checkpoint
 
-from loopscope.app.twins import evaluate_all, page_text, write_page
+from loopscope.app.cli.twins import evaluate_all, page_text, write_page
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.experiments.evaluation import evaluate_hops
 from loopscope.core.experiments.small_models import folder_of, learnt_at, train

@@ -30,7 +30,7 @@ class View(QWidget):
     message(str)
         Something to say in the status line: hovered numbers with their formula.
     command_requested(str)
-        A button of the view asks for a command of the window, by its name in `app.actions`.
+        A button of the view asks for a command of the window, by its name in `app.window.actions`.
     run_requested(dict)
         The view asks for a run: the fields of `RunRequest` to change.
     """

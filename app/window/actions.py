@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtGui import QAction, QKeySequence
 
 if TYPE_CHECKING:
-    from loopscope.app.window import Window
+    from loopscope.app.window.window import Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import Recording
 
 if TYPE_CHECKING:
-    from loopscope.app.bench import Bench
+    from loopscope.app.bench.bench import Bench
     from loopscope.core.run.float32_twin import Float32Twin
 
 

@@ -22,7 +22,7 @@ from loopscope.core.views.beside import Beside
 from loopscope.widgets.kit.view import View
 
 if TYPE_CHECKING:
-    from loopscope.app.bench import Bench
+    from loopscope.app.bench.bench import Bench
 
 # While the model steps, a view's analysis rests this many times as long as it took, and at least
 # this long: pure-Python parts of it hold the interpreter that the screen needs.

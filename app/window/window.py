@@ -33,16 +33,16 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from loopscope.app.actions import COMMANDS, MENUS, TEXT_KEYS, make_actions
-from loopscope.app.bench import Bench
-from loopscope.app.exporting import Exporter
-from loopscope.app.layout import PRESETS, Layout
+from loopscope.app.bench.bench import Bench
 from loopscope.app.panels import BY_KEY, PANELS, Panel
-from loopscope.app.prompt_files import BUNDLED_PROMPTS, PromptFiles, is_prompt_file
-from loopscope.app.run_commands import RunCommands
-from loopscope.app.settings import Settings
-from loopscope.app.tree_commands import RUNS, TreeCommands
-from loopscope.app.words import device_words, model_line, place
+from loopscope.app.window.actions import COMMANDS, MENUS, TEXT_KEYS, make_actions
+from loopscope.app.window.exporting import Exporter
+from loopscope.app.window.layout import PRESETS, Layout
+from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, PromptFiles, is_prompt_file
+from loopscope.app.window.run_commands import RunCommands
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.tree_commands import RUNS, TreeCommands
+from loopscope.app.window.words import device_words, model_line, place
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json, from_json
@@ -664,7 +664,7 @@ class Window(QMainWindow):
 
         import PySide6
 
-        from loopscope.app.main import _version
+        from loopscope.app.cli.main import _version
 
         self.statusBar().showMessage(
             f"Loopscope {_version()}, Apache-2.0  ·  Python {sys.version.split()[0]}  ·  "

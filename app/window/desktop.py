@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
-    from loopscope.app.window import Window
+    from loopscope.app.window.window import Window
 
 DEMO_FOLDER = "loopscope-demo"
 DEMO_RECURRENCES = 8
@@ -53,8 +53,8 @@ def _answers(display: str) -> bool:
 
 def run_desktop(options: Namespace) -> int:
     """Open the window as the command line says; returns the exit code."""
-    from loopscope.app.main import DEFAULT_MODEL
-    from loopscope.app.terminal import loop_of
+    from loopscope.app.cli.main import DEFAULT_MODEL
+    from loopscope.app.cli.terminal import loop_of
     from loopscope.core.checkpoint.folder import looped_checkpoint, open_checkpoint
     from loopscope.core.interventions.registry import load_interventions
     from loopscope.core.prompts.prompt_set import read_prompts
@@ -140,9 +140,9 @@ def make_window(options: Namespace, *, remember: bool) -> Window:
     from PySide6.QtCore import Qt
     from PySide6.QtWidgets import QApplication
 
-    from loopscope.app.bench import Bench
-    from loopscope.app.settings import Settings
-    from loopscope.app.window import Window
+    from loopscope.app.bench.bench import Bench
+    from loopscope.app.window.settings import Settings
+    from loopscope.app.window.window import Window
     from loopscope.widgets.palette import THEMES
 
     app = QApplication.instance() or QApplication(["loopscope"])
@@ -166,7 +166,7 @@ def make_window(options: Namespace, *, remember: bool) -> Window:
 def _open_first(
     window: Window, options: Namespace, recurrences: int | None, *, scripted: bool
 ) -> None:
-    from loopscope.app.terminal import interventions_of, loop_of
+    from loopscope.app.cli.terminal import interventions_of, loop_of
 
     prompt = options.prompt
     if options.token_ids is not None:
@@ -193,7 +193,7 @@ def _wanted_recurrences(options: Namespace, demo: bool) -> int:
         return int(options.recurrences)
     if demo:
         return DEMO_RECURRENCES
-    from loopscope.app.main import DEFAULT_MODEL
+    from loopscope.app.cli.main import DEFAULT_MODEL
     from loopscope.core.checkpoint.folder import open_checkpoint
 
     return open_checkpoint(options.path or DEFAULT_MODEL).architecture.trained_recurrences
@@ -221,8 +221,8 @@ def _wait(window: Window, recurrences: int) -> None:
 def _maximise(
     window: Window, key: str, settings: Sequence[str], *, measure: Sequence[str] | None = None
 ) -> None:
+    from loopscope.app.cli.view_options import changed
     from loopscope.app.panels import BY_KEY
-    from loopscope.app.view_options import changed
 
     wanted = [] if measure is None else measure or [key]
     for name in (key, *wanted):

@@ -8,7 +8,7 @@ done. So the record is lossless, the picture may skip, and a slow view slows onl
     recording.append  --pull-->   frame(): what changed? --submit--> compute(recording, ...)
                                   show_data (one a frame) <--future--
 
-`app.runs` holds the runs and what may be done to them, `app.analysis` the views.
+`app.bench.runs` holds the runs and what may be done to them, `app.bench.analysis` the views.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from loopscope.app.analysis import Analysis, Slot
-from loopscope.app.collecting import Collector
-from loopscope.app.comparison import Comparison
-from loopscope.app.measuring import Measuring
+from loopscope.app.bench.analysis import Analysis, Slot
+from loopscope.app.bench.collecting import Collector
+from loopscope.app.bench.comparison import Comparison
+from loopscope.app.bench.measuring import Measuring
+from loopscope.app.bench.run_tree import Run
+from loopscope.app.bench.runs import Runs
 from loopscope.app.panels import PANELS, Panel
-from loopscope.app.run_tree import Run
-from loopscope.app.runs import Runs
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.jobs import Job, Jobs
 from loopscope.core.run.recording import Recording

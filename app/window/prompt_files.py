@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QFileDialog
 from loopscope.core.prompts.prompt_set import BUNDLED, SUFFIXES, PromptSet, read_prompts
 
 if TYPE_CHECKING:
-    from loopscope.app.bench import Bench
-    from loopscope.app.window import Window
+    from loopscope.app.bench.bench import Bench
+    from loopscope.app.window.window import Window
 
 BUNDLED_PROMPTS = BUNDLED + "hops"
 

@@ -22,7 +22,7 @@ from loopscope.widgets.runs.run_list import RunRow
 from loopscope.widgets.runs.runs_panel import RunsPanel
 
 if TYPE_CHECKING:
-    from loopscope.app.window import Window
+    from loopscope.app.window.window import Window
 
 RUNS, TITLE = "runs", "Runs and cuts"
 CUTS = "Interventions (*.json);;All files (*)"

@@ -15,8 +15,8 @@ from loopscope.widgets.figures.choice import ExportChoice
 from loopscope.widgets.kit.export_dialog import ExportDialog
 
 if TYPE_CHECKING:
-    from loopscope.app.bench import Bench
-    from loopscope.app.window import Window
+    from loopscope.app.bench.bench import Bench
+    from loopscope.app.window.window import Window
     from loopscope.widgets.figures.export import ExportReport
 
 

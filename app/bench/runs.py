@@ -14,7 +14,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from loopscope.app.run_tree import Change, History, Run, RunTree
+from loopscope.app.bench.run_tree import Change, History, Run, RunTree
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.states import Source
 from loopscope.core.run.pairing import PACES, Pace, Pairing

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from loopscope.widgets.runs.span_dialog import SpanDialog
 
 if TYPE_CHECKING:
-    from loopscope.app.window import Window
+    from loopscope.app.window.window import Window
 
 
 class RunCommands:

@@ -255,10 +255,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = build_parser().parse_args(arguments)
         if options.command == "open":
-            from loopscope.app.desktop import run_desktop
+            from loopscope.app.window.desktop import run_desktop
 
             return run_desktop(options)
-        from loopscope.app import commands
+        from loopscope.app.cli import commands
 
         handler = getattr(commands, f"run_{options.command}")
         handler(options)

@@ -8,10 +8,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopscope.app.terminal import Bar as _Bar
-from loopscope.app.terminal import interventions_of, loop_of, warn_idle, write_json
-from loopscope.app.terminal import output_file as _output_file
-from loopscope.app.terminal import warn as _warn
+from loopscope.app.cli.terminal import Bar as _Bar
+from loopscope.app.cli.terminal import interventions_of, loop_of, warn_idle, write_json
+from loopscope.app.cli.terminal import output_file as _output_file
+from loopscope.app.cli.terminal import warn as _warn
 from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def run_measure(options: Namespace) -> None:
     check_recurrences(options.recurrences)
     output = _output_file(options.output, ".json") if options.output else None
     if options.prompts is not None:
-        from loopscope.app.prompt_commands import measured
+        from loopscope.app.cli.prompt_commands import measured
 
         write_json(measured(options, chosen), output)
         return
@@ -251,7 +251,7 @@ def run_measure(options: Namespace) -> None:
 
 def run_quality(options: Namespace) -> None:
     """Print accuracy and perplexity over a prompt file after each recurrence."""
-    from loopscope.app.prompt_commands import quality
+    from loopscope.app.cli.prompt_commands import quality
 
     quality(options)
 
@@ -260,8 +260,8 @@ def run_reproduce(options: Namespace) -> None:
     """Train the ablations that are missing, measure everything and write the page."""
     import torch
 
-    from loopscope.app.reproduce import bundled_cycle, measure_all, write_page
-    from loopscope.app.train_small import train_missing
+    from loopscope.app.cli.reproduce import bundled_cycle, measure_all, write_page
+    from loopscope.app.cli.train_small import train_missing
     from loopscope.core.experiments.small_models import SEEDS
 
     if options.seeds > len(SEEDS):
@@ -279,8 +279,8 @@ def run_twins(options: Namespace) -> None:
     """Train the small twins that are missing, evaluate everything and write the page."""
     import torch
 
-    from loopscope.app.train_small import train_missing
-    from loopscope.app.twins import evaluate_all, write_page
+    from loopscope.app.cli.train_small import train_missing
+    from loopscope.app.cli.twins import evaluate_all, write_page
     from loopscope.core.experiments.small_models import SEEDS
 
     if options.seeds > len(SEEDS):
@@ -296,8 +296,8 @@ def run_twins(options: Namespace) -> None:
 
 def run_probe(options: Namespace) -> None:
     """Cut a model in every way and write what was lost."""
-    from loopscope.app.probe import run_probe as probe
-    from loopscope.app.probe import write_page
+    from loopscope.app.cli.probe import run_probe as probe
+    from loopscope.app.cli.probe import write_page
     from loopscope.core.checkpoint.loading import load
     from loopscope.core.experiments.hops import MAX_HOPS
     from loopscope.core.experiments.probe.conditions import plan_for

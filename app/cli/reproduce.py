@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from loopscope.app.reproduce_cycle import cycle_figure, cycle_words, final_token_cycle
+from loopscope.app.cli.reproduce_cycle import cycle_figure, cycle_words, final_token_cycle
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.experiments.ablations import VARIANTS
 from loopscope.core.experiments.reproduction import study

@@ -6,7 +6,7 @@ import math
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from loopscope.app.terminal import (
+from loopscope.app.cli.terminal import (
     Bar,
     interventions_of,
     loop_of,

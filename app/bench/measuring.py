@@ -10,7 +10,7 @@ from loopscope.core.errors import Cancelled
 from loopscope.core.run.jobs import Job
 
 if TYPE_CHECKING:
-    from loopscope.app.bench import Bench
+    from loopscope.app.bench.bench import Bench
 
 
 class Measuring:

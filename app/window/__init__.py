@@ -1,0 +1,1 @@
+"""The window: docks, commands, settings, exports. May import `bench`. Start with `window`."""
