@@ -62,13 +62,13 @@ class RecurrenceMap:
         model, b = self.model, len(s)
         x = s.view(b, *self.shape)
         e = self.e.expand(b, -1, -1)
-        carry, after = model.begin(x), []
+        recurrent, after = model.begin(x), []
         for layer in range(model.arch.n_block):
-            x = model.open_layer(x, carry, e, layer, first=False)
+            x = model.open_layer(x, recurrent, e, layer, first=False)
             x = model.run_layer(x, layer, want_pattern=True).state
             after.append(x)
-            carry = model.close_layer(x, carry, layer)
-        return torch.stack(after), carry.state.reshape(b, -1)
+            recurrent = model.close_layer(x, recurrent, layer)
+        return torch.stack(after), recurrent.state.reshape(b, -1)
 
     def flat(self, state: object) -> Tensor:
         """A recorded state ``[T, d]`` as ``[1, n]`` on the model's device."""

@@ -86,10 +86,10 @@ def evaluate_hops(
             batch = make_batch(rng, np.full(b, k), n_letters=n_letters)
             e = model.prelude(torch.from_numpy(batch.tokens).to(device))
             answers = torch.from_numpy(batch.answers).to(device)
-            carry = model.begin(model.initial_state(e))
+            recurrent = model.begin(model.initial_state(e))
             for r in range(recurrences):
-                before, carry = carry.state, model.recur(carry, e, first=r == 0)
-                state = carry.state
+                before, recurrent = recurrent.state, model.recur(recurrent, e, first=r == 0)
+                state = recurrent.state
                 logits = model.readout(state)[:, -n_letters:]
                 right[r] += float((logits.argmax(-1) == answers).float().mean(1).sum())
                 step = (state - before).float().norm(dim=-1) / state.float().norm(dim=-1)

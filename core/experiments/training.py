@@ -303,15 +303,15 @@ class Training:
         """States ``[B, T, d]`` after the last two of ``n_passes`` (or the only one)."""
         model, arch = self.model, self.arch
         e = model.prelude(tokens)
-        carry, ends = model.begin(model.initial_state(e)), []
-        x, per_pass = carry.state, arch.n_block // max(self.plan.passes, 1)
+        recurrent, ends = model.begin(model.initial_state(e)), []
+        x, per_pass = recurrent.state, arch.n_block // max(self.plan.passes, 1)
         for done in range(1, n_passes + 1):
             if arch.deep:
                 for layer in range((done - 1) * per_pass, done * per_pass):
                     x = model.run_layer(x, layer).state
             else:
-                carry = model.recur(carry, e)
-                x = carry.state
+                recurrent = model.recur(recurrent, e)
+                x = recurrent.state
             if done >= n_passes - 1:
                 ends.append(x)
         return ends

@@ -1,6 +1,6 @@
 """Interventions at work: what a layer does when something was cut there.
 
-`Stepper` and the probe step a model through `Acting.step`, which is the model's own three calls
+`Stepper` and the probe step a model through `AppliedInterventions.step`, which is the model's own three calls
 (`open_layer`, `run_layer`, `close_layer`) where nothing acts. Each intervention's effect is
 measured by running the layer without it as well, so that one that did nothing can say so; only
 the layers that are acted on cost more.
@@ -19,7 +19,7 @@ from torch import Tensor
 from loopscope.core.interventions.base import END, Intervention
 from loopscope.core.interventions.states import Source
 from loopscope.core.model.layers import DecoderLayer, LayerEdit, LayerOutput
-from loopscope.core.model.looped_model import Carry, LoopedModel
+from loopscope.core.model.looped_model import LoopedModel, RecurrentState
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ _Draw = tuple[int, float, int, int, int]
 
 
 @dataclass(slots=True)
-class Acting:
+class AppliedInterventions:
     """The interventions of one run, resolved against its model.
 
     interventions : in the order they act where several act at one place.
@@ -76,13 +76,13 @@ class Acting:
     def step(
         self,
         x: Tensor,
-        carry: Carry,
+        recurrent: RecurrentState,
         e: Tensor,
         recurrence: int,
         layer: int,
         want_pattern: bool = False,
         want_writes: bool = False,
-    ) -> tuple[LayerOutput, Carry]:
+    ) -> tuple[LayerOutput, RecurrentState]:
         """Run layer ``layer`` (from 0) of recurrence ``recurrence`` (from 1).
 
         ``x`` is what the layer before put out. Returns what this one did, and what is carried on.
@@ -90,24 +90,24 @@ class Acting:
         model, first = self.model, recurrence == 1
         here = self._at(recurrence, layer)
         if not here:
-            x = model.open_layer(x, carry, e, layer, first)
+            x = model.open_layer(x, recurrent, e, layer, first)
             out = model.run_layer(x, layer, want_pattern, want_writes)
         else:
-            x = self._opened(x, carry, e, recurrence, layer, here)
+            x = self._opened(x, recurrent, e, recurrence, layer, here)
             out = self._run(x, recurrence, layer, here, want_pattern, want_writes)
             out = out._replace(state=self._states(out.state, recurrence, layer))
-        carry = model.close_layer(out.state, carry, layer)
+        recurrent = model.close_layer(out.state, recurrent, layer)
         if layer == model.arch.n_block - 1 and self.interventions:
-            carry = carry._replace(state=self._states(carry.state, recurrence, END))
-        return out, carry
+            recurrent = recurrent._replace(state=self._states(recurrent.state, recurrence, END))
+        return out, recurrent
 
-    def recur(self, carry: Carry, e: Tensor, recurrence: int) -> Carry:
+    def recur(self, recurrent: RecurrentState, e: Tensor, recurrence: int) -> RecurrentState:
         """One whole recurrence, nothing captured."""
-        x = carry.state
+        x = recurrent.state
         for layer in range(self.model.arch.n_block):
-            out, carry = self.step(x, carry, e, recurrence, layer)
+            out, recurrent = self.step(x, recurrent, e, recurrence, layer)
             x = out.state
-        return carry
+        return recurrent
 
     def perturbed(
         self, layer: DecoderLayer, size: float, seed: int, draw: int, index: int
@@ -153,16 +153,22 @@ class Acting:
         ]
 
     def _opened(
-        self, x: Tensor, carry: Carry, e: Tensor, recurrence: int, layer: int, here: list[int]
+        self,
+        x: Tensor,
+        recurrent: RecurrentState,
+        e: Tensor,
+        recurrence: int,
+        layer: int,
+        here: list[int],
     ) -> Tensor:
         """What enters the layer, where the injection may be cut."""
         model, first = self.model, recurrence == 1
-        opened = model.open_layer(x, carry, e, layer, first)
+        opened = model.open_layer(x, recurrent, e, layer, first)
         for i in here:
             given = self.interventions[i].injected(e)
             if given is not e:
                 before, e = opened, given
-                opened = model.open_layer(x, carry, e, layer, first)
+                opened = model.open_layer(x, recurrent, e, layer, first)
                 self._note(i, recurrence, before, opened)
         return opened
 
@@ -178,18 +184,18 @@ class Acting:
         """The layer as the interventions together plan it."""
         plan = LayerPlan(self.layer(layer))
         before: Tensor | None = None
-        acting: int | None = None
+        applied: int | None = None
         for i in here:
             changed = self.interventions[i].plan(plan, self, recurrence, layer)
             if changed is plan:
                 continue
             if self.measuring:
                 state = self._planned(x, plan, want_pattern, False).state
-                self._note(acting, recurrence, before, state)
+                self._note(applied, recurrence, before, state)
                 before = state
-            acting, plan = i, changed
+            applied, plan = i, changed
         out = self._planned(x, plan, want_pattern, want_writes)
-        self._note(acting, recurrence, before, out.state)
+        self._note(applied, recurrence, before, out.state)
         return out
 
     def _planned(

@@ -13,7 +13,7 @@ from loopscope.core.views.base import Formula, options_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from loopscope.core.interventions.applied import Acting, LayerPlan
+    from loopscope.core.interventions.applied import AppliedInterventions, LayerPlan
 
 # `Intervention.layer` of the state at a recurrence's end, after the closing norm if there is one.
 END = -1
@@ -107,11 +107,15 @@ class Intervention:
         """What is injected in place of ``e``, ``[B, T, d]``."""
         return e
 
-    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+    def plan(
+        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
+    ) -> LayerPlan:
         """How the layer is run in place of ``plan``."""
         return plan
 
-    def state(self, x: Tensor, acting: Acting, recurrence: int, layer: int) -> Tensor:
+    def state(
+        self, x: Tensor, applied: AppliedInterventions, recurrence: int, layer: int
+    ) -> Tensor:
         """The state in place of ``x``, ``[B, T, d]``."""
         return x
 

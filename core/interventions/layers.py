@@ -12,7 +12,7 @@ from loopscope.core.views.base import Formula, option
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from loopscope.core.interventions.applied import Acting, LayerPlan
+    from loopscope.core.interventions.applied import AppliedInterventions, LayerPlan
 
 _OURS = "Loopscope"
 
@@ -47,7 +47,9 @@ class SkipLayer(Intervention):
     formula: ClassVar[Formula] = Formula("skipped", "x[r,l] ← x[r,l−1]", "state units", _OURS)
     sites: ClassVar[frozenset[str]] = frozenset({"layer"})
 
-    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+    def plan(
+        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
+    ) -> LayerPlan:
         """Not run at all."""
         return replace(plan, times=0)
 
@@ -63,7 +65,9 @@ class RepeatLayer(Intervention):
     sites: ClassVar[frozenset[str]] = frozenset({"layer"})
     times: int = option(2, "Times", "How often the layer runs in all", low=1, high=64)
 
-    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+    def plan(
+        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
+    ) -> LayerPlan:
         """Run so often."""
         return replace(plan, times=plan.times * self.times)
 
@@ -97,7 +101,9 @@ class ScaleWrite(Intervention):
         labels={"layer": "the whole layer", "attention": "its attention", "mlp": "its MLP"},
     )
 
-    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+    def plan(
+        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
+    ) -> LayerPlan:
         """Multiply the factor in."""
         if self.part == "layer":
             return replace(plan, factor=plan.factor * self.factor)
@@ -123,9 +129,11 @@ class BorrowLayer(Intervention):
     sites: ClassVar[frozenset[str]] = frozenset({"layer"})
     of: int = option(0, "Weights of layer", "Of the block, from 0", low=0, high=1000)
 
-    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+    def plan(
+        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
+    ) -> LayerPlan:
         """Take the other layer."""
-        return replace(plan, layer=acting.layer(self.of))
+        return replace(plan, layer=applied.layer(self.of))
 
     def check(self, arch: Architecture, n_tokens: int) -> None:
         """Refuse layers that are not there."""
@@ -158,10 +166,12 @@ class PerturbWeights(Intervention):
         False, "Anew at each recurrence", "Each recurrence then has weights of its own"
     )
 
-    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+    def plan(
+        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
+    ) -> LayerPlan:
         """Take a copy with noise in it."""
         draw = recurrence if self.anew else 0
-        return replace(plan, layer=acting.perturbed(plan.layer, self.size, self.seed, draw, layer))
+        return replace(plan, layer=applied.perturbed(plan.layer, self.size, self.seed, draw, layer))
 
     def what(self) -> str:
         """Size, seed and whether it is shared."""
@@ -180,7 +190,9 @@ class AblateHead(Intervention):
     sites: ClassVar[frozenset[str]] = frozenset({"layer"})
     head: int = option(0, "Head", "From 0", low=0, high=10_000)
 
-    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+    def plan(
+        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
+    ) -> LayerPlan:
         """One head more is ablated."""
         edit = plan.edit
         return replace(plan, edit=replace(edit, ablated=(*edit.ablated, self.head)))
@@ -209,9 +221,11 @@ class FreezeHead(Intervention):
     head: int = option(0, "Head", "From 0", low=0, high=10_000)
     held: int = option(1, "Pattern of recurrence", "An earlier one", low=1, high=1e6)
 
-    def plan(self, plan: LayerPlan, acting: Acting, recurrence: int, layer: int) -> LayerPlan:
+    def plan(
+        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
+    ) -> LayerPlan:
         """Hold it."""
-        pattern = acting.pattern(self.held, layer)[self.head]
+        pattern = applied.pattern(self.held, layer)[self.head]
         edit = plan.edit
         return replace(plan, edit=replace(edit, frozen=(*edit.frozen, (self.head, pattern))))
 

@@ -14,7 +14,7 @@ from loopscope.core.views.base import Formula, option
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from loopscope.core.interventions.applied import Acting
+    from loopscope.core.interventions.applied import AppliedInterventions
 
 _SITES = frozenset({"layer", "end", "tokens"})
 _OURS = "Loopscope"
@@ -34,7 +34,9 @@ class Noise(Intervention):
     size: float = option(0.1, "Size", "Norm of the noise over the norm of the state")
     seed: int = option(0, "Seed", "Of the noise; recurrences after the first draw anew")
 
-    def state(self, x: Tensor, acting: Acting, recurrence: int, layer: int) -> Tensor:
+    def state(
+        self, x: Tensor, applied: AppliedInterventions, recurrence: int, layer: int
+    ) -> Tensor:
         """Add it; the draw depends on the seed and the place alone, on every device alike."""
         place = ((self.seed * 1_000_003 + recurrence) * 1_000_003 + layer + 1) % (1 << 63)
         # The first of a batch gets what it would get alone.
@@ -59,7 +61,9 @@ class Zero(Intervention):
     formula: ClassVar[Formula] = Formula("zero", "x ← 0", "state units", _OURS)
     sites: ClassVar[frozenset[str]] = _SITES
 
-    def state(self, x: Tensor, acting: Acting, recurrence: int, layer: int) -> Tensor:
+    def state(
+        self, x: Tensor, applied: AppliedInterventions, recurrence: int, layer: int
+    ) -> Tensor:
         """Zero."""
         return at_tokens(x, x.new_zeros(x.shape), self.tokens)
 
@@ -74,7 +78,9 @@ class Mean(Intervention):
     formula: ClassVar[Formula] = Formula("mean", "x_t ← (1/T) Σ_u x_u", "state units", _OURS)
     sites: ClassVar[frozenset[str]] = _SITES
 
-    def state(self, x: Tensor, acting: Acting, recurrence: int, layer: int) -> Tensor:
+    def state(
+        self, x: Tensor, applied: AppliedInterventions, recurrence: int, layer: int
+    ) -> Tensor:
         """The mean over tokens, accumulated in float32."""
         mean = x.float().mean(1, keepdim=True).to(x.dtype)
         return at_tokens(x, mean.expand_as(x), self.tokens)
@@ -133,9 +139,11 @@ class Replace(Intervention):
                 "there"
             )
 
-    def state(self, x: Tensor, acting: Acting, recurrence: int, layer: int) -> Tensor:
+    def state(
+        self, x: Tensor, applied: AppliedInterventions, recurrence: int, layer: int
+    ) -> Tensor:
         """The source's state at the same positions."""
-        other = acting.source_state(self.source).to(x)
+        other = applied.source_state(self.source).to(x)
         wanted = max(self.tokens, default=x.shape[1] - 1) + 1
         short = other.shape[1] < wanted
         if short or (not self.tokens and other.shape[1] != x.shape[1]):

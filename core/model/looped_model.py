@@ -21,7 +21,7 @@ from loopscope.core.model.layers import (
 )
 
 
-class Carry(NamedTuple):
+class RecurrentState(NamedTuple):
     """All that passes from one recurrence to the next: a looped model has no other memory.
 
     state : ``s_r``, ``[B, T, d]``; ``z_H`` of a nested loop.
@@ -113,22 +113,24 @@ class LoopedModel(nn.Module):
             return noise.to(e)
         return e if self.arch.initial_state == "embedding" else torch.zeros_like(e)
 
-    def begin(self, state: Tensor) -> Carry:
+    def begin(self, state: Tensor) -> RecurrentState:
         """What the first recurrence starts from, for a given ``s_0``."""
         if not self.arch.inner_cycles:
-            return Carry(state)
-        return Carry(state, self.fast_start.to(state).expand_as(state))
+            return RecurrentState(state)
+        return RecurrentState(state, self.fast_start.to(state).expand_as(state))
 
-    def open_layer(self, x: Tensor, carry: Carry, e: Tensor, layer: int, first: bool) -> Tensor:
+    def open_layer(
+        self, x: Tensor, recurrent: RecurrentState, e: Tensor, layer: int, first: bool
+    ) -> Tensor:
         """What enters ``layer``: the output ``x`` of the one before, unless a pass begins here.
 
         ``first`` says that this is recurrence 1.
         """
         if layer % self._stack_depth:
             return x
-        if carry.fast is not None:
-            return carry.state + carry.fast
-        state = carry.state
+        if recurrent.fast is not None:
+            return recurrent.state + recurrent.fast
+        state = recurrent.state
         if first and self.arch.skip_first_injection:
             return state
         if self.arch.injection == "concat":
@@ -145,18 +147,18 @@ class LoopedModel(nn.Module):
         )
         return output
 
-    def close_layer(self, x: Tensor, carry: Carry, layer: int) -> Carry:
+    def close_layer(self, x: Tensor, recurrent: RecurrentState, layer: int) -> RecurrentState:
         """What is carried on after ``layer`` put out ``x``: it changes where a pass ends."""
         arch = self.arch
         if (layer + 1) % self._stack_depth:
-            return carry
+            return recurrent
         if arch.closing_norm:
             x = self.closing_norm(x)
         if layer + 1 < arch.n_block:
-            return Carry(carry.state, x)
+            return RecurrentState(recurrent.state, x)
         if arch.damping != 1.0:
-            x = carry.state + arch.damping * (x - carry.state)
-        return Carry(x, carry.fast)
+            x = recurrent.state + arch.damping * (x - recurrent.state)
+        return RecurrentState(x, recurrent.fast)
 
     def head(self, x: Tensor) -> Tensor:
         """Logit lens: final norm and unembedding, ``[B, T, d]`` to ``[B, T, V]``."""
@@ -183,18 +185,18 @@ class LoopedModel(nn.Module):
         """Coda lens: coda, final norm and unembedding, ``[B, T, d]`` to ``[B, T, V]``."""
         return self.head(self.coda(state))
 
-    def recur(self, carry: Carry, e: Tensor, first: bool = False) -> Carry:
+    def recur(self, recurrent: RecurrentState, e: Tensor, first: bool = False) -> RecurrentState:
         """One whole recurrence without capture, ``s_r`` to ``s_{r+1}``."""
-        x = carry.state
+        x = recurrent.state
         for layer in range(self.arch.n_block):
-            x = self.run_layer(self.open_layer(x, carry, e, layer, first), layer).state
-            carry = self.close_layer(x, carry, layer)
-        return carry
+            x = self.run_layer(self.open_layer(x, recurrent, e, layer, first), layer).state
+            recurrent = self.close_layer(x, recurrent, layer)
+        return recurrent
 
     def forward(self, tokens: Tensor, n_recurrences: int) -> Tensor:
         """Plain forward: logits ``[B, T, V]`` after ``n_recurrences`` from the default start."""
         e = self.prelude(tokens)
-        carry = self.begin(self.initial_state(e))
+        recurrent = self.begin(self.initial_state(e))
         for r in range(n_recurrences):
-            carry = self.recur(carry, e, first=r == 0)
-        return self.readout(carry.state)
+            recurrent = self.recur(recurrent, e, first=r == 0)
+        return self.readout(recurrent.state)

@@ -115,14 +115,14 @@ def _readouts(
     e = stepper.injected
     positions = torch.tensor(asked.positions, device=e.device)
     targets = torch.tensor(asked.targets, device=e.device)
-    carry = model.begin(torch.from_numpy(begun.states[0].copy())[None].to(e))
+    recurrent = model.begin(torch.from_numpy(begun.states[0].copy())[None].to(e))
     for r in range(how.recurrences):
         if how.interventions:
             stepper.step()
             state = torch.from_numpy(begun.states[-1].copy())[None].to(e)
         else:  # nothing of the run is kept but its state
-            carry = model.recur(carry, e, first=r == 0)
-            state = carry.state
+            recurrent = model.recur(recurrent, e, first=r == 0)
+            state = recurrent.state
         logits = model.readout(state)[0, positions].float()
         surprise = -logits.log_softmax(-1).gather(-1, targets[:, None])[:, 0]
         says = logits.argmax(-1) == targets

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from loopscope.core.checkpoint.loading import Loaded, package_version
 from loopscope.core.errors import LoopscopeError, PromptError
-from loopscope.core.interventions.applied import Acting
+from loopscope.core.interventions.applied import AppliedInterventions
 from loopscope.core.interventions.base import END, Intervention
 from loopscope.core.interventions.layers import FreezeHead
 from loopscope.core.interventions.states import Source
 from loopscope.core.model.architecture import Architecture
-from loopscope.core.model.looped_model import Carry
+from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.recording import (
     F32,
@@ -58,8 +58,8 @@ class Stepper:
         self._recording: Recording | None = None
         self._e: Tensor
         self._x: Tensor
-        self._carry: Carry
-        self._acting = Acting(loaded.model)
+        self._carry: RecurrentState
+        self._acting = AppliedInterventions(loaded.model)
         # Log probabilities of the last readout, to measure the next one's change.
         self._log_p: Tensor | None = None
 
@@ -152,7 +152,7 @@ class Stepper:
         return self._recording
 
     def _act(self, interventions: tuple[Intervention, ...]) -> None:
-        self._acting = Acting(
+        self._acting = AppliedInterventions(
             self.loaded.model, interventions, self._source_state, self._own_pattern
         )
 
@@ -179,7 +179,7 @@ class Stepper:
         done = len(info.interventions)
         if at < 0:
             # What acted on the initial state before is in it; the new ones come on top.
-            fresh = Acting(self.loaded.model, interventions, other._source_state)
+            fresh = AppliedInterventions(self.loaded.model, interventions, other._source_state)
             state = fresh.start(torch.from_numpy(recording.states[0].copy())[None].to(self._e))
             other._recording = Recording(
                 replace(info, interventions=every), _numpy(state), self.capture,
@@ -281,7 +281,7 @@ class Stepper:
         recording, model = self.recording, self.loaded.model
         recurrence, layer = divmod(recording.layers_done, recording.n_layers)
         recording.reserve()
-        out, carry = self._acting.step(
+        out, recurrent = self._acting.step(
             self._x, self._carry, self._e, recurrence + 1, layer, self.capture.patterns,
             self.capture.writes,
         )  # fmt: skip
@@ -292,7 +292,7 @@ class Stepper:
             None if out.pattern is None else _numpy(out.pattern),
             None if out.writes is None else _numpy(out.writes),
         )
-        state = carry.state if layer == recording.n_layers - 1 else None
+        state = recurrent.state if layer == recording.n_layers - 1 else None
         coda, logit, hazard, spread, log_p = None, None, None, None, None
         if state is not None and self.capture.readout:
             logits = model.readout(state)
@@ -303,7 +303,7 @@ class Stepper:
                 hazard = _numpy(model.hazard(state))
         # Everything that can fail is done: from here the run and its recording move together.
         recording.append_layer(step)
-        self._x, self._carry = out.state, carry
+        self._x, self._carry = out.state, recurrent
         if state is not None:
             self._log_p = log_p
             recording.append_end(_numpy(state), coda, logit, hazard, spread)

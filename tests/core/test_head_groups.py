@@ -88,7 +88,7 @@ def test_heads_that_are_not_finite_are_a_group_of_their_own() -> None:
     assert group_heads(np.zeros((0, 4, 5)), UNIFORM, 2).names == ("not finite",)
 
 
-def acting(n: int = 5) -> Recording:
+def applied(n: int = 5) -> Recording:
     """One layer of four heads: sink, previous token, self, and a broad one."""
     t = 8
     like = synthetic_recording(recurrences=0, n_block=1, tokens=t, d=4, heads=4)
@@ -106,7 +106,7 @@ def acting(n: int = 5) -> Recording:
 
 
 def test_heads_made_to_do_one_thing_are_called_by_it() -> None:
-    data = compute(acting(), Selection(), Options(order="group"))
+    data = compute(applied(), Selection(), Options(order="group"))
     assert data.groups.names == ("sink", "previous-token", "self", "broad")
     assert data.row_groups == (
         (0, 0, "A sink"), (1, 1, "B previous-token"), (2, 2, "C self"), (3, 3, "D broad"),

@@ -386,13 +386,13 @@ def test_noise_is_the_same_on_every_device_and_in_a_batch(loaded: Loaded) -> Non
 
 
 def test_weights_drawn_anew_differ_by_recurrence_and_shared_ones_do_not(loaded: Loaded) -> None:
-    from loopscope.core.interventions.applied import Acting
+    from loopscope.core.interventions.applied import AppliedInterventions
 
-    acting = Acting(loaded.model)
-    layer = acting.layer(1)
-    shared = [acting.perturbed(layer, 0.1, 0, 0, 1) for _ in range(2)]
+    applied = AppliedInterventions(loaded.model)
+    layer = applied.layer(1)
+    shared = [applied.perturbed(layer, 0.1, 0, 0, 1) for _ in range(2)]
     assert shared[0] is shared[1]
-    first, second = (acting.perturbed(layer, 0.1, 0, draw, 1) for draw in (1, 2))
+    first, second = (applied.perturbed(layer, 0.1, 0, draw, 1) for draw in (1, 2))
     for own, a, b in zip(layer.parameters(), first.parameters(), second.parameters(), strict=True):
         if own.ndim > 1:
             assert float((a - own).norm() / own.norm()) == pytest.approx(0.1, rel=1e-5)
@@ -403,7 +403,7 @@ def test_weights_drawn_anew_differ_by_recurrence_and_shared_ones_do_not(loaded: 
 
 def test_noise_on_noise_is_that_of_its_own_recurrence(loaded: Loaded) -> None:
     """A copy made of a copy that is gone must not stand for one made of the next."""
-    from loopscope.core.interventions.applied import Acting, LayerPlan
+    from loopscope.core.interventions.applied import AppliedInterventions, LayerPlan
 
     def noisy(layer: DecoderLayer, size: float, place: int) -> DecoderLayer:
         generator, made = torch.Generator().manual_seed(place), copy.deepcopy(layer)
@@ -415,25 +415,25 @@ def test_noise_on_noise_is_that_of_its_own_recurrence(loaded: Loaded) -> None:
 
     anew = PerturbWeights(recurrence=1, last=FOREVER, layer=1, seed=1, size=0.1, anew=True)
     shared = PerturbWeights(recurrence=1, last=FOREVER, layer=1, seed=2, size=0.2)
-    acting, million = Acting(loaded.model), 1_000_003
+    applied, million = AppliedInterventions(loaded.model), 1_000_003
     for r in range(1, 20):
-        plan = shared.plan(anew.plan(LayerPlan(acting.layer(1)), acting, r, 1), acting, r, 1)
-        first = noisy(acting.layer(1), 0.1, (million + r) * million + 1)
+        plan = shared.plan(anew.plan(LayerPlan(applied.layer(1)), applied, r, 1), applied, r, 1)
+        first = noisy(applied.layer(1), 0.1, (million + r) * million + 1)
         second = noisy(first, 0.2, 2 * million * million + 1)
         for p, q in zip(plan.layer.parameters(), second.parameters(), strict=True):
             torch.testing.assert_close(p, q)
-    assert len(acting._copies) == 2
+    assert len(applied._copies) == 2
 
 
 def test_passes_of_a_nested_loop_share_their_noise(tmp_path: Path) -> None:
-    from loopscope.core.interventions.applied import Acting, LayerPlan
+    from loopscope.core.interventions.applied import AppliedInterventions, LayerPlan
 
     loaded = load(str(write_checkpoint(tmp_path / "m", "hrm_text")), "cpu")
-    acting = Acting(loaded.model)
+    applied = AppliedInterventions(loaded.model)
     plans = []
     for layer in range(loaded.architecture.n_block):
         cut = PerturbWeights(recurrence=1, last=FOREVER, layer=layer)
-        plans.append(cut.plan(LayerPlan(acting.layer(layer)), acting, 1, layer).layer)
+        plans.append(cut.plan(LayerPlan(applied.layer(layer)), applied, 1, layer).layer)
     # Three passes of the fast stack and one of the slow, two layers each.
     assert [plans.index(p) for p in plans] == [0, 1, 0, 1, 0, 1, 6, 7]
 

@@ -27,7 +27,7 @@ from loopscope.core.experiments.probe.conditions import (
     too_few,
 )
 from loopscope.core.experiments.probe.results import Outcome, Probe
-from loopscope.core.interventions.applied import Acting
+from loopscope.core.interventions.applied import AppliedInterventions
 from loopscope.core.interventions.states import Source
 from loopscope.core.measures.intervals import bootstrap_two_way
 
@@ -101,16 +101,16 @@ class _Runs:
     ) -> tuple[list[Tensor], F64, F64]:
         """States ``s_0 .. s_n`` and scores ``[n, B]``, of the prompt and of its neighbour."""
         model = self.loaded.model
-        acting = Acting(model, cuts, self.source, measuring=False)
-        state = acting.start(model.initial_state(self.e) if start is None else start)
-        carry, states = model.begin(state), [state]
+        applied = AppliedInterventions(model, cuts, self.source, measuring=False)
+        state = applied.start(model.initial_state(self.e) if start is None else start)
+        recurrent, states = model.begin(state), [state]
         own, donor = [], []
         answers = self.batch.answers.to(self.e.device)
         for r in range(1, n + 1):
-            carry = acting.recur(carry, self.e, r)
-            states.append(carry.state)
+            recurrent = applied.recur(recurrent, self.e, r)
+            states.append(recurrent.state)
             if readout:
-                top = model.readout(carry.state)[:, -answers.shape[1] :].argmax(-1)
+                top = model.readout(recurrent.state)[:, -answers.shape[1] :].argmax(-1)
                 own.append(_share(top == answers))
                 donor.append(_share(top == answers.roll(1, 0)))
         return states, np.array(own), np.array(donor)
