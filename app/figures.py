@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loopscope.app.panels import PANELS, Panel
+from loopscope.app.views import VIEW_SPECS, ViewSpec
 from loopscope.core.run.pairing import PACES
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
@@ -25,33 +25,33 @@ if TYPE_CHECKING:
 BESIDE = "-beside"
 
 
-def drawable(recording: Recording, beside: Beside | None = None) -> tuple[Panel, ...]:
+def drawable(recording: Recording, beside: Beside | None = None) -> tuple[ViewSpec, ...]:
     """Views with something to draw: those that are measured on request only when they were.
 
     With a run ``beside``, also those that were measured of that run alone.
     """
     return tuple(
         p
-        for p in PANELS
+        for p in VIEW_SPECS
         if _has(p, recording) or (beside is not None and _second(p, recording, beside))
     )
 
 
-def _has(panel: Panel, recording: Recording) -> bool:
-    request = panel.request
-    return request is None or request.live or panel.key in recording.findings_of(request.whose)
+def _has(spec: ViewSpec, recording: Recording) -> bool:
+    request = spec.request
+    return request is None or request.live or spec.key in recording.findings_of(request.whose)
 
 
-def _second(panel: Panel, recording: Recording, beside: Beside) -> bool:
+def _second(spec: ViewSpec, recording: Recording, beside: Beside) -> bool:
     """Whether the run beside has a drawing of its own, with something in it."""
     there = beside.recording
-    return panel.drawn_twice(recording, there) and there.layers_done > 0 and _has(panel, there)
+    return spec.drawn_twice(recording, there) and there.layers_done > 0 and _has(spec, there)
 
 
-def words_beside(recording: Recording, panels: tuple[Panel, ...], beside: Beside) -> str:
+def words_beside(recording: Recording, specs: tuple[ViewSpec, ...], beside: Beside) -> str:
     """Say what of the run beside goes into which files; "" for nothing."""
-    both = [p for p in panels if p.draws_both(recording, beside.recording)]
-    twice = [p for p in panels if _second(p, recording, beside)]
+    both = [p for p in specs if p.draws_both(recording, beside.recording)]
+    twice = [p for p in specs if _second(p, recording, beside)]
     parts = []
     if both:
         parts.append(f"{_named(both, 'draws', 'draw')} both runs")
@@ -61,8 +61,8 @@ def words_beside(recording: Recording, panels: tuple[Panel, ...], beside: Beside
     return f"Beside stands {beside.name}: {'; '.join(parts)}." if parts else ""
 
 
-def _named(panels: list[Panel], one: str, more: str) -> str:
-    names = [f"“{p.title}”" for p in panels]
+def _named(specs: list[ViewSpec], one: str, more: str) -> str:
+    names = [f"“{p.title}”" for p in specs]
     if len(names) == 1:
         return f"{names[0]} {one}"
     return f"{', '.join(names[:-1])} and {names[-1]} {more}"
@@ -71,14 +71,14 @@ def _named(panels: list[Panel], one: str, more: str) -> str:
 def write_figures(
     recording: Recording,
     selection: Selection,
-    panels: tuple[Panel, ...],
+    specs: tuple[ViewSpec, ...],
     options: dict[str, Any],
     choice: ExportChoice,
     progress: Callable[[tuple[int, int, str]], None] = lambda step: None,
     cancelled: Callable[[], bool] = lambda: False,
     beside: Beside | None = None,
 ) -> ExportReport:
-    """Compute and write the figures of ``panels``; runs on any thread, imports matplotlib.
+    """Compute and write the figures of ``specs``; runs on any thread, imports matplotlib.
 
     ``beside`` is the run beside, which is written as it is drawn.
     """
@@ -87,8 +87,8 @@ def write_figures(
 
     items = [
         item
-        for panel in panels
-        for item in _items(panel, recording, selection, options.get(panel.key), beside)
+        for spec in specs
+        for item in _items(spec, recording, selection, options.get(spec.key), beside)
     ]
     return export_all(
         items,
@@ -103,7 +103,7 @@ def write_figures(
 
 
 def _items(
-    panel: Panel,
+    spec: ViewSpec,
     recording: Recording,
     selection: Selection,
     options: Any,
@@ -112,30 +112,30 @@ def _items(
     """The drawings of one view: one, or one for each run."""
     from loopscope.widgets.figures.export import ExportItem
 
-    options = options or panel.options()
+    options = options or spec.options()
 
     def item(data: Any, provenance: dict[str, str] | None = None, end: str = "") -> ExportItem:
-        title = panel.title + (f", {beside.name}" if end and beside is not None else "")
+        title = spec.title + (f", {beside.name}" if end and beside is not None else "")
         return ExportItem(
-            panel.key + end, title, panel.draw, panel.table, data, panel.exports, provenance
+            spec.key + end, title, spec.draw, spec.table, data, spec.exports, provenance
         )
 
     if beside is None:
-        yield item(panel.compute(recording, selection, options))
+        yield item(spec.compute(recording, selection, options))
         return
     there = beside.recording
-    twice = panel.drawn_twice(recording, there)
-    if panel.compute_beside is not None and panel.draws_both(recording, there):
-        data = panel.compute_beside(recording, beside, selection, options)
+    twice = spec.drawn_twice(recording, there)
+    if spec.compute_beside is not None and spec.draws_both(recording, there):
+        data = spec.compute_beside(recording, beside, selection, options)
         yield item(data, _provenance_of_two(recording, selection, beside, "both runs"))
-    elif _has(panel, recording) or not twice:
-        data = panel.compute(recording, selection, options)
+    elif _has(spec, recording) or not twice:
+        data = spec.compute(recording, selection, options)
         # What is of the model is of no run beside it.
         two = _provenance_of_two(recording, selection, beside, "the run shown") if twice else None
         yield item(data, two)
-    if _second(panel, recording, beside):
+    if _second(spec, recording, beside):
         yield item(
-            panel.compute(there, beside.selection, options),
+            spec.compute(there, beside.selection, options),
             _provenance_of_two(recording, selection, beside, "the run beside"),
             BESIDE,
         )

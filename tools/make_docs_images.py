@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopscope.app.panels import PANELS, Panel
+from loopscope.app.views import VIEW_SPECS, ViewSpec
 
 if TYPE_CHECKING:
     from loopscope.app.window.window import Window
@@ -39,11 +39,11 @@ def shoot(name: str, *arguments: str, path: str = "bundled:looped", prompt: str 
     subprocess.run([*command, "--screenshot", str(IMAGES / f"{name}.png")], check=True)
 
 
-def shoot_view(panel: Panel) -> None:
+def shoot_view(spec: ViewSpec) -> None:
     """Save one view, with what it measures on request."""
-    request = panel.request
+    request = spec.request
     of_model = request is not None and request.whose == "model"
-    shoot(panel.key, "--recurrences", "20", "--size", SIZE, "--view", panel.key, "--theme", "light",
+    shoot(spec.key, "--recurrences", "20", "--size", SIZE, "--view", spec.key, "--theme", "light",
           *(["--measure"] if request else []),
           *(("--prompts", "bundled:hops") if of_model else ()))  # fmt: skip
 
@@ -132,7 +132,7 @@ def choose(window: Window, key: str, **settings: object) -> None:
     """Set some options of a view, its controls included."""
     from dataclasses import replace
 
-    options = replace(window.bench.slots[key].options, **settings)
+    options = replace(window.bench.displays[key].options, **settings)
     window.bench.set_options(key, options)
     window.frames[key].set_options(options)
     wait(window)
@@ -194,7 +194,7 @@ def pictures() -> dict[str, Callable[[], None]]:
         "window-dark": partial(shoot, "window-dark", *window, "dark"),
     }
     by_hand = ("correspondence", "probe")
-    found |= {p.key: partial(shoot_view, p) for p in PANELS if p.key not in by_hand}
+    found |= {p.key: partial(shoot_view, p) for p in VIEW_SPECS if p.key not in by_hand}
     found["heads-groups"] = partial(shoot, "heads-groups", *view, "heads", "--set", "order=group")
     found["exits-tokens"] = partial(shoot, "exits-tokens", *view, "exits", "--set", "over=run")
     found["state_space-beside"] = partial(

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from loopscope.app.panels import Panel
+from loopscope.app.views import ViewSpec
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.runner import yield_to_the_screen
@@ -30,7 +30,7 @@ REST, LEAST_REST = 3.0, 0.12
 
 
 @dataclass(slots=True, eq=False)
-class Side:
+class Drawing:
     """One drawing of a view with the state of its analysis.
 
     ``wanted`` and ``shown`` are identity keys; ``beside`` says for which run it is.
@@ -48,13 +48,13 @@ class Side:
 
 
 @dataclass(slots=True, eq=False)
-class Slot:
+class Display:
     """One view: how it is drawn for the run shown, and for the one beside where it is twice."""
 
-    panel: Panel
+    spec: ViewSpec
     options: Any
-    own: Side
-    other: Side | None = None
+    own: Drawing
+    other: Drawing | None = None
     job: Job[Any] | None = None
 
     @property
@@ -68,7 +68,7 @@ class Slot:
         return self.own.data
 
     @property
-    def sides(self) -> tuple[Side, ...]:
+    def drawings(self) -> tuple[Drawing, ...]:
         """Every drawing of the view."""
         return (self.own,) if self.other is None else (self.own, self.other)
 
@@ -78,63 +78,63 @@ class Analysis:
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
-        self.slots: dict[str, Slot] = {}
+        self.displays: dict[str, Display] = {}
         # Rises when something was measured that views may show.
         self.findings = 0
         self._pool = ThreadPoolExecutor(
             1, thread_name_prefix="loopscope-analysis", initializer=yield_to_the_screen
         )
         self._turn = 0
-        self._stale: list[Side] = []
+        self._stale: list[Drawing] = []
 
-    def _sides(self) -> Iterator[tuple[Slot, Side]]:
-        for slot in self.slots.values():
-            for side in slot.sides:
-                yield slot, side
+    def _drawings(self) -> Iterator[tuple[Display, Drawing]]:
+        for display in self.displays.values():
+            for drawing in display.drawings:
+                yield display, drawing
 
     # ---- views ----
-    def add(self, panel: Panel, options: Any) -> Slot:
+    def add(self, spec: ViewSpec, options: Any) -> Display:
         """Make a panel's view and connect it."""
-        slot = Slot(panel, options, Side(panel.view()))
-        self._connect(slot, slot.own)
-        self.slots[panel.key] = slot
-        return slot
+        display = Display(spec, options, Drawing(spec.view()))
+        self._connect(display, display.own)
+        self.displays[spec.key] = display
+        return display
 
-    def _connect(self, slot: Slot, side: Side) -> None:
-        bench, view, key = self.bench, side.view, slot.panel.key
-        view.set_options(slot.options)
-        view.select_requested.connect(bench.select_beside if side.beside else bench.select)
-        view.hover_changed.connect(bench.set_hover_beside if side.beside else bench.set_hover)
+    def _connect(self, display: Display, drawing: Drawing) -> None:
+        bench, view, key = self.bench, drawing.view, display.spec.key
+        view.set_options(display.options)
+        view.select_requested.connect(bench.select_beside if drawing.beside else bench.select)
+        view.hover_changed.connect(bench.set_hover_beside if drawing.beside else bench.set_hover)
         view.message.connect(bench.message)
         view.run_requested.connect(lambda changes: bench.restart(**changes))
-        if not side.beside:  # the second drawing takes the first one's settings
+        if not drawing.beside:  # the second drawing takes the first one's settings
             view.options_changed.connect(lambda options: bench.set_options(key, options))
         view.clear()
 
-    def set_options(self, slot: Slot, options: Any) -> None:
+    def set_options(self, display: Display, options: Any) -> None:
         """Take new options for a view; it is computed again."""
-        slot.options = options
-        for side in slot.sides:
-            side.view.set_options(options)
+        display.options = options
+        for drawing in display.drawings:
+            drawing.view.set_options(options)
 
     def clear(self) -> None:
         """There is no run."""
-        for _, side in self._sides():
-            side.data, side.shown = None, None
-            side.view.clear()
+        for _, drawing in self._drawings():
+            drawing.data, drawing.shown = None, None
+            drawing.view.clear()
 
-    def second(self, slot: Slot) -> Side:
+    def second(self, display: Display) -> Drawing:
         """Draw a view a second time, for the run beside."""
-        slot.other = Side(slot.panel.view(), beside=True)
-        slot.other.view.set_theme(slot.view.theme)
-        self._connect(slot, slot.other)
-        return slot.other
+        display.other = Drawing(display.spec.view(), beside=True)
+        display.other.view.set_theme(display.view.theme)
+        self._connect(display, display.other)
+        return display.other
 
-    def drop_second(self, slot: Slot) -> None:
+    def drop_second(self, display: Display) -> None:
         """The second drawing is not wanted any more."""
-        if slot.other is not None and slot.other in self._stale:
-            self._stale.remove(slot.other)
-        slot.other = None
+        if display.other is not None and display.other in self._stale:
+            self._stale.remove(display.other)
+        display.other = None
 
     # ---- the frame ----
     def frame(self) -> None:
@@ -145,41 +145,41 @@ class Analysis:
 
     def mark(self) -> None:
         """Move the marks: of all views at once, or one view a frame while the model steps."""
-        visible = [side for _, side in self._sides() if side.view.isVisible()]
+        visible = [drawing for _, drawing in self._drawings() if drawing.view.isVisible()]
         if self.bench.runner.idle:
             self._stale.clear()
-            for side in visible:
-                self._mark(side)
+            for drawing in visible:
+                self._mark(drawing)
         else:
-            self._stale += [side for side in visible if side not in self._stale]
+            self._stale += [drawing for drawing in visible if drawing not in self._stale]
 
-    def _mark(self, side: Side) -> None:
+    def _mark(self, drawing: Drawing) -> None:
         beside = self.bench.beside
-        if not side.beside:
-            side.view.show_selection(self.bench.selection, self.bench.hover)
+        if not drawing.beside:
+            drawing.view.show_selection(self.bench.selection, self.bench.hover)
         elif beside is not None:
-            side.view.show_selection(beside.selection, self.bench.hover_beside)
+            drawing.view.show_selection(beside.selection, self.bench.hover_beside)
 
-    def _subject(self, side: Side) -> tuple[Recording | None, Selection]:
+    def _subject(self, drawing: Drawing) -> tuple[Recording | None, Selection]:
         """The run and the cursor that a drawing is for."""
         beside = self.bench.beside
-        if side.beside:
+        if drawing.beside:
             return (None, Selection()) if beside is None else (beside.recording, beside.selection)
         return self.bench.recording, self.bench.selection
 
-    def _both(self, slot: Slot) -> Beside | None:
+    def _both(self, display: Display) -> Beside | None:
         """The run beside, where this view draws both."""
         beside, run = self.bench.beside, self.bench.recording
-        if beside is None or run is None or not slot.panel.draws_both(run, beside.recording):
+        if beside is None or run is None or not display.spec.draws_both(run, beside.recording):
             return None
         return beside
 
-    def _key(self, slot: Slot, side: Side) -> tuple[Any, ...]:
-        run, selection = self._subject(side)
-        names = sorted(side.view.DEPENDS_ON)
-        key = (*_state(run), id(slot.options), self.findings)
+    def _key(self, display: Display, drawing: Drawing) -> tuple[Any, ...]:
+        run, selection = self._subject(drawing)
+        names = sorted(drawing.view.DEPENDS_ON)
+        key = (*_state(run), id(display.options), self.findings)
         key += tuple(getattr(selection, name) for name in names)
-        both = self._both(slot)
+        both = self._both(display)
         if both is not None:
             fields = tuple(getattr(both.selection, name) for name in names)
             key += (*_state(both.recording), both.name, both.pairing.pace, *fields)
@@ -187,57 +187,59 @@ class Analysis:
 
     def _deliver(self) -> bool:
         """Show one finished analysis, in turn; says whether there was one."""
-        sides = list(self._sides())
-        for i in range(len(sides)):
-            slot, side = sides[(self._turn + i) % len(sides)]
-            if side.in_flight is None or not side.in_flight.done():
+        drawings = list(self._drawings())
+        for i in range(len(drawings)):
+            display, drawing = drawings[(self._turn + i) % len(drawings)]
+            if drawing.in_flight is None or not drawing.in_flight.done():
                 continue
-            future, side.in_flight = side.in_flight, None
+            future, drawing.in_flight = drawing.in_flight, None
             self._turn += i + 1
-            side.shown = side.in_flight_key
+            drawing.shown = drawing.in_flight_key
             now = time.monotonic()
-            side.rest_until = now + max(LEAST_REST, REST * (now - side.submitted))
+            drawing.rest_until = now + max(LEAST_REST, REST * (now - drawing.submitted))
             if (error := future.exception()) is not None:
-                side.error = f"{type(error).__name__}: {error}"
-                self.bench.data_failed.emit(slot.panel.key, side.error)
+                drawing.error = f"{type(error).__name__}: {error}"
+                self.bench.data_failed.emit(display.spec.key, drawing.error)
                 return True
-            run, _ = self._subject(side)
-            if side.shown[0] != id(run):
-                side.shown = None  # of a run that is no longer shown
+            run, _ = self._subject(drawing)
+            if drawing.shown[0] != id(run):
+                drawing.shown = None  # of a run that is no longer shown
                 return True
-            side.data, side.error = future.result(), None
-            self.bench.fetch_directions(side.beside, getattr(side.data, "missing_directions", ()))
-            side.view.show_data(side.data)
-            self._mark(side)
-            if side in self._stale:
-                self._stale.remove(side)
-            shown = self.bench.beside_shown if side.beside else self.bench.data_shown
-            shown.emit(slot.panel.key)
+            drawing.data, drawing.error = future.result(), None
+            self.bench.fetch_directions(
+                drawing.beside, getattr(drawing.data, "missing_directions", ())
+            )
+            drawing.view.show_data(drawing.data)
+            self._mark(drawing)
+            if drawing in self._stale:
+                self._stale.remove(drawing)
+            shown = self.bench.beside_shown if drawing.beside else self.bench.data_shown
+            shown.emit(display.spec.key)
             return True
         return False
 
     def _submit(self) -> None:
         now, stepping = time.monotonic(), not self.bench.runner.idle
-        for slot, side in self._sides():
-            run, selection = self._subject(side)
-            if run is None or side.in_flight is not None or not side.view.isVisible():
+        for display, drawing in self._drawings():
+            run, selection = self._subject(drawing)
+            if run is None or drawing.in_flight is not None or not drawing.view.isVisible():
                 continue
-            if stepping and now < side.rest_until:
+            if stepping and now < drawing.rest_until:
                 continue
-            key = self._key(slot, side)
-            if key != side.shown:
-                side.in_flight_key, side.submitted = key, now
-                work = _work(slot, run, selection, self._both(slot))
-                side.in_flight = self._pool.submit(work)
+            key = self._key(display, drawing)
+            if key != drawing.shown:
+                drawing.in_flight_key, drawing.submitted = key, now
+                work = _work(display, run, selection, self._both(display))
+                drawing.in_flight = self._pool.submit(work)
 
     @property
     def settled(self) -> bool:
         """Whether every visible view shows what there is."""
         return not self._stale and all(
-            side.in_flight is None
-            and (self._subject(side)[0] is None or side.shown == self._key(slot, side))
-            for slot, side in self._sides()
-            if side.view.isVisible()
+            drawing.in_flight is None
+            and (self._subject(drawing)[0] is None or drawing.shown == self._key(display, drawing))
+            for display, drawing in self._drawings()
+            if drawing.view.isVisible()
         )
 
     def in_background(self, work: Callable[[], Any]) -> Future[Any]:
@@ -246,9 +248,9 @@ class Analysis:
 
     def close(self) -> None:
         """Stop everything and join the thread."""
-        for _, side in self._sides():
-            if side.in_flight is not None:
-                side.in_flight.cancel()
+        for _, drawing in self._drawings():
+            if drawing.in_flight is not None:
+                drawing.in_flight.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -262,10 +264,10 @@ def _state(run: Recording | None) -> tuple[Any, ...]:
 
 
 def _work(
-    slot: Slot, run: Recording, selection: Selection, both: Beside | None
+    display: Display, run: Recording, selection: Selection, both: Beside | None
 ) -> Callable[[], ViewData]:
-    panel, options = slot.panel, slot.options
-    if both is not None and panel.compute_beside is not None:
-        compute_beside = panel.compute_beside
+    spec, options = display.spec, display.options
+    if both is not None and spec.compute_beside is not None:
+        compute_beside = spec.compute_beside
         return lambda: compute_beside(run, both, selection, options)
-    return lambda: panel.compute(run, selection, options)
+    return lambda: spec.compute(run, selection, options)

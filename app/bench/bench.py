@@ -20,13 +20,13 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from loopscope.app.bench.analysis import Analysis, Slot
+from loopscope.app.bench.analysis import Analysis, Display
 from loopscope.app.bench.collecting import Collector
 from loopscope.app.bench.comparison import Comparison
 from loopscope.app.bench.measuring import Measuring
 from loopscope.app.bench.run_tree import Run
 from loopscope.app.bench.runs import Runs
-from loopscope.app.panels import PANELS, Panel
+from loopscope.app.views import VIEW_SPECS, ViewSpec
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.jobs import Job, Jobs
 from loopscope.core.run.recording import Recording
@@ -51,7 +51,7 @@ class PlayState:
 
 
 class Bench(QObject):
-    """Wires one `Runner` to views made from `PANELS`; `close` it when done."""
+    """Wires one `Runner` to views made from `VIEW_SPECS`; `close` it when done."""
 
     status_changed = Signal(object)
     run_changed = Signal()
@@ -95,30 +95,30 @@ class Bench(QObject):
 
     # ---- views ----
     @property
-    def slots(self) -> dict[str, Slot]:
+    def displays(self) -> dict[str, Display]:
         """Every view that was made, by the key of its panel."""
-        return self.analysis.slots
+        return self.analysis.displays
 
-    def add_view(self, panel: Panel, options: Any = None) -> Slot:
+    def add_view(self, spec: ViewSpec, options: Any = None) -> Display:
         """Make a panel's view and connect it."""
-        return self.analysis.add(panel, options or panel.options())
+        return self.analysis.add(spec, options or spec.options())
 
     def add_all_views(self) -> None:
-        """Make every view of `PANELS`."""
-        for panel in PANELS:
-            self.add_view(panel)
+        """Make every view of `VIEW_SPECS`."""
+        for spec in VIEW_SPECS:
+            self.add_view(spec)
 
     def set_options(self, key: str, options: Any) -> None:
         """Take new options for a view; it is computed again."""
-        slot = self.slots[key]
-        if options is not slot.options:
-            self.analysis.set_options(slot, options)
+        display = self.displays[key]
+        if options is not display.options:
+            self.analysis.set_options(display, options)
 
     def set_theme(self, theme: Theme) -> None:
         """Tell every view its colours."""
-        for slot in self.slots.values():
-            for side in slot.sides:
-                side.view.set_theme(theme)
+        for display in self.displays.values():
+            for drawing in display.drawings:
+                drawing.view.set_theme(theme)
 
     # ---- the run ----
     @property
@@ -248,7 +248,7 @@ class Bench(QObject):
             return None
         from loopscope.core.measures.settling import is_settled
 
-        options = self.slots["settling"].options if "settling" in self.slots else None
+        options = self.displays["settling"].options if "settling" in self.displays else None
         tolerance = getattr(options, "tolerance", 1e-2)
         window = int(getattr(options, "window", 3))
 
@@ -489,13 +489,13 @@ class Bench(QObject):
         """Run ``work`` on the analysis thread and ``done(future)`` here when it is finished."""
         self.wait(self.analysis.in_background(work), done)
 
-    def data_of(self, panel: Panel, selection: Selection | None = None) -> ViewData | None:
+    def data_of(self, spec: ViewSpec, selection: Selection | None = None) -> ViewData | None:
         """Compute a panel's data for the run shown (any thread)."""
         if self._recording is None:
             return None
-        slot = self.slots.get(panel.key)
-        options = slot.options if slot else panel.options()
-        return panel.compute(self._recording, selection or self.selection, options)
+        display = self.displays.get(spec.key)
+        options = display.options if display else spec.options()
+        return spec.compute(self._recording, selection or self.selection, options)
 
     def close(self) -> None:
         """Stop the timer, the analyses and the runner; safe in mid-run."""

@@ -44,7 +44,7 @@ class Measuring:
     def why_not(self, key: str) -> str:
         """Why a view's measurement cannot be made now, or ""."""
         bench = self.bench
-        request, stepper = bench.slots[key].panel.request, bench.runner.stepper
+        request, stepper = bench.displays[key].spec.request, bench.runner.stepper
         if request is None:
             return ""
         if stepper is None:
@@ -55,9 +55,9 @@ class Measuring:
     def measure(self, key: str) -> None:
         """Make the measurement that a view asks for; what it finds stays with the run or model."""
         bench = self.bench
-        slot, stepper = bench.slots[key], bench.runner.stepper
-        request = slot.panel.request
-        if request is None or (slot.job is not None and not slot.job.future.done()):
+        display, stepper = bench.displays[key], bench.runner.stepper
+        request = display.spec.request
+        if request is None or (display.job is not None and not display.job.future.done()):
             return
         companion, why = bench.runs.companion, self.why_not(key)
         if stepper is None or why:
@@ -70,14 +70,14 @@ class Measuring:
         if of_each and companion is not None and beside is not None:
             there = companion.stepper
             runs += [] if request.missing(there.recording) else [(there, beside.selection)]
-        options = slot.options
+        options = display.options
 
         def work(job: Job[Any]) -> list[object]:
             job.beside = companion
             found = []
             for i, (run, selection) in enumerate(runs):
                 job.in_part(i / len(runs), (i + 1) / len(runs))
-                found.append(slot.panel.measure(run, selection, options, job))
+                found.append(display.spec.measure(run, selection, options, job))
             return found
 
         def done(findings: list[object]) -> None:
@@ -85,19 +85,19 @@ class Measuring:
                 run.recording.findings_of(request.whose)[key] = finding
             bench.analysis.findings += 1
 
-        slot.job = self.start_job(f"{slot.panel.title}: {request.label.lower()}", work, done)
+        display.job = self.start_job(f"{display.spec.title}: {request.label.lower()}", work, done)
         bench.measuring_changed.emit(key, 0.0)
 
     def cancel(self, key: str) -> None:
         """Give up the measurement of one view."""
-        job = self.bench.slots[key].job
+        job = self.bench.displays[key].job
         if job is not None:
             job.cancel()
 
     def tell(self) -> None:
         """Tell frames how far their measurement is, and that it has ended."""
-        for key, slot in self.bench.slots.items():
-            if slot.job is not None:
-                over = slot.job.future.done()
-                self.bench.measuring_changed.emit(key, None if over else slot.job.progress)
-                slot.job = None if over else slot.job
+        for key, display in self.bench.displays.items():
+            if display.job is not None:
+                over = display.job.future.done()
+                self.bench.measuring_changed.emit(key, None if over else display.job.progress)
+                display.job = None if over else display.job

@@ -15,7 +15,7 @@ from loopscope.app.cli.terminal import warn as _warn
 from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
-    from loopscope.app.panels import Panel
+    from loopscope.app.views import ViewSpec
     from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.prompts.tokenizer import Prompt
     from loopscope.core.run.stepper import Stepper
@@ -76,8 +76,8 @@ def run_figures(options: Namespace) -> None:
     recording = stepper.recording
     recording.shared.prompts = prompts
     last = Selection(recurrence=options.recurrences, token=recording.n_tokens - 1)
-    for panel in _measured(options.measure):
-        _measure(panel, stepper, last)
+    for spec in _measured(options.measure):
+        _measure(spec, stepper, last)
     choice = ExportChoice(formats, options.page.replace("-", " "), options.dpi, str(options.output))
     report = write_figures(recording, last, drawable(recording), {}, choice)
     for path in report.written:
@@ -86,34 +86,34 @@ def run_figures(options: Namespace) -> None:
         raise LoopscopeError("; ".join(report.failures))
 
 
-def _measured(keys: list[str] | None) -> tuple[Panel, ...]:
+def _measured(keys: list[str] | None) -> tuple[ViewSpec, ...]:
     """Views whose measurement is asked for: none, those named, or all that take one."""
-    from loopscope.app.panels import BY_KEY, PANELS
+    from loopscope.app.views import BY_KEY, VIEW_SPECS
 
     if keys is None:
         return ()
     for key in keys:
         if key not in BY_KEY or BY_KEY[key].request is None:
-            known = ", ".join(p.key for p in PANELS if p.request is not None)
+            known = ", ".join(p.key for p in VIEW_SPECS if p.request is not None)
             raise LoopscopeError(f"there is no measurement '{key}'; there are {known}")
-    return tuple(p for p in PANELS if p.request is not None and (p.key in keys or not keys))
+    return tuple(p for p in VIEW_SPECS if p.request is not None and (p.key in keys or not keys))
 
 
-def _measure(panel: Panel, stepper: Stepper, selection: Selection) -> None:
+def _measure(spec: ViewSpec, stepper: Stepper, selection: Selection) -> None:
     """Make a view's measurement where it takes one; say why where it cannot be made."""
     from loopscope.core.run.jobs import Job
 
-    assert panel.request is not None
-    if why := panel.request.missing(stepper.recording) or panel.request.beside:
-        print(f"loopscope: {panel.title}: {why}", file=sys.stderr)
+    assert spec.request is not None
+    if why := spec.request.missing(stepper.recording) or spec.request.beside:
+        print(f"loopscope: {spec.title}: {why}", file=sys.stderr)
         return
-    job: Job[object] = Job(panel.title, lambda job: None)
+    job: Job[object] = Job(spec.title, lambda job: None)
     try:
-        found = panel.measure(stepper, selection, panel.options(), job)
+        found = spec.measure(stepper, selection, spec.options(), job)
     except LoopscopeError as error:  # the other views can be drawn all the same
-        print(f"loopscope: {panel.title}: {error}", file=sys.stderr)
+        print(f"loopscope: {spec.title}: {error}", file=sys.stderr)
         return
-    stepper.recording.findings_of(panel.request.whose)[panel.key] = found
+    stepper.recording.findings_of(spec.request.whose)[spec.key] = found
 
 
 def run_train(options: Namespace) -> None:
@@ -350,9 +350,9 @@ def _run(options: Namespace) -> Stepper:
 
 def _formats(text: str) -> tuple[str, ...]:
     formats = tuple(part.strip().lower() for part in text.split(",") if part.strip())
-    from loopscope.app.panels import PANELS
+    from loopscope.app.views import VIEW_SPECS
 
-    known = ("pdf", "svg", "png", "csv", *(name for panel in PANELS for name in panel.exports))
+    known = ("pdf", "svg", "png", "csv", *(name for spec in VIEW_SPECS for name in spec.exports))
     for name in formats:
         if name not in known:
             raise LoopscopeError(f"cannot write '{name}'; --format takes {', '.join(known)}")

@@ -222,14 +222,14 @@ def _maximise(
     window: Window, key: str, settings: Sequence[str], *, measure: Sequence[str] | None = None
 ) -> None:
     from loopscope.app.cli.view_options import changed
-    from loopscope.app.panels import BY_KEY
+    from loopscope.app.views import BY_KEY
 
     wanted = [] if measure is None else measure or [key]
     for name in (key, *wanted):
         if name not in BY_KEY:
             raise LoopscopeError(f"there is no view '{name}'; there are {', '.join(BY_KEY)}")
     window.maximise(key)
-    options = changed(window.bench.slots[key].options, settings)
+    options = changed(window.bench.displays[key].options, settings)
     window.bench.set_options(key, options)
     window.frames[key].set_options(options)
     recording = window.bench.recording
@@ -279,8 +279,8 @@ def _write_demo(window: Window) -> None:
     recording = window.bench.recording
     assert recording is not None
     choice = ExportChoice(("pdf", "svg", "png", "csv"), folder=str(folder))
-    panels = drawable(recording)
-    report = write_figures(recording, window.bench.selection, panels, {}, choice)
+    specs = drawable(recording)
+    report = write_figures(recording, window.bench.selection, specs, {}, choice)
     if report.failures:
         raise LoopscopeError("; ".join(report.failures))
     print(

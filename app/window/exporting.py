@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QTimer
 
 from loopscope.app.figures import BESIDE, drawable, words_beside, write_figures
-from loopscope.app.panels import BY_KEY, Panel
+from loopscope.app.views import BY_KEY, ViewSpec
 from loopscope.widgets.figures.choice import ExportChoice
 from loopscope.widgets.kit.export_dialog import ExportDialog
 
@@ -34,10 +34,10 @@ class Exporter:
                 "There is nothing to export yet: press Space to run a recurrence", 6000
             )
             return None
-        panels = drawable(self.bench.recording, self.bench.beside)
+        specs = drawable(self.bench.recording, self.bench.beside)
         if key is not None:
-            panels = tuple(p for p in panels if p.key == key)
-        if not panels and key is not None:
+            specs = tuple(p for p in specs if p.key == key)
+        if not specs and key is not None:
             request = BY_KEY[key].request
             assert request is not None
             self.window.statusBar().showMessage(
@@ -45,22 +45,22 @@ class Exporter:
             )
             return None
         what = "all views" if key is None else BY_KEY[key].title
-        extra = tuple(name for panel in panels for name in panel.exports)
+        extra = tuple(name for spec in specs for name in spec.exports)
         dialog = ExportDialog(what, self._last_choice(), self.window, extra)
         dialog.set_theme(self.window.theme)
-        dialog.chosen.connect(lambda choice: self._start(dialog, panels, choice))
-        self._tell_of_beside(dialog, panels)
+        dialog.chosen.connect(lambda choice: self._start(dialog, specs, choice))
+        self._tell_of_beside(dialog, specs)
         dialog.show()
         self.dialog = dialog
         return dialog
 
-    def _tell_of_beside(self, dialog: ExportDialog, panels: tuple[Panel, ...]) -> None:
+    def _tell_of_beside(self, dialog: ExportDialog, specs: tuple[ViewSpec, ...]) -> None:
         """Say in the dialog what of the run beside will be written, for as long as it is open."""
 
         def tell() -> None:
             run, beside = self.bench.recording, self.bench.beside
             both = run is not None and beside is not None
-            dialog.show_beside(words_beside(run, panels, beside) if both else "")  # type: ignore[arg-type]
+            dialog.show_beside(words_beside(run, specs, beside) if both else "")  # type: ignore[arg-type]
 
         runs = self.bench.runs
         connection = runs.changed.connect(tell)
@@ -80,12 +80,14 @@ class Exporter:
         except (TypeError, ValueError):
             return ExportChoice()
 
-    def _start(self, dialog: ExportDialog, panels: tuple[Panel, ...], choice: ExportChoice) -> None:
+    def _start(
+        self, dialog: ExportDialog, specs: tuple[ViewSpec, ...], choice: ExportChoice
+    ) -> None:
         self.window.settings.export = asdict(choice)
         recording, selection = self.bench.recording, self.bench.selection
         beside = self.bench.beside
         assert recording is not None
-        options = {key: slot.options for key, slot in self.bench.slots.items()}
+        options = {key: display.options for key, display in self.bench.displays.items()}
         stop = threading.Event()
         done: list[tuple[int, int, str]] = []
         dialog.cancel_requested.connect(stop.set)
@@ -97,7 +99,7 @@ class Exporter:
 
         def work() -> ExportReport:
             return write_figures(
-                recording, selection, panels, options, choice, done.append, stop.is_set, beside
+                recording, selection, specs, options, choice, done.append, stop.is_set, beside
             )
 
         def finished(future: Future[Any]) -> None:

@@ -34,7 +34,7 @@ from PySide6.QtWidgets import (
 )
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.panels import BY_KEY, PANELS, Panel
+from loopscope.app.views import BY_KEY, VIEW_SPECS, ViewSpec
 from loopscope.app.window.actions import COMMANDS, MENUS, TEXT_KEYS, make_actions
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.layout import PRESETS, Layout
@@ -52,7 +52,7 @@ from loopscope.widgets.bars.header import Header
 from loopscope.widgets.bars.prompt_bar import PromptBar
 from loopscope.widgets.bars.transport import TransportBar
 from loopscope.widgets.kit.command_palette import CommandPalette
-from loopscope.widgets.kit.frame import PanelFrame
+from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
 from loopscope.widgets.kit.theme import apply_theme
 from loopscope.widgets.palette import THEMES, Theme
@@ -96,9 +96,9 @@ class Window(QMainWindow):
         self.actions_by_name = make_actions(self, (self, self.run_commands, self.tree))
         self._make_bars()
         self.docks: dict[str, QDockWidget] = {}
-        self.frames: dict[str, PanelFrame] = {}
-        for panel in PANELS:
-            self._make_dock(panel)
+        self.frames: dict[str, ViewFrame] = {}
+        for spec in VIEW_SPECS:
+            self._make_dock(spec)
         self.docks[RUNS] = self.tree.make_dock()
         self.layout_of_views = Layout(self, self.docks)
         self._make_menus()
@@ -138,43 +138,43 @@ class Window(QMainWindow):
         bar.addWidget(widget)
         self.addToolBar(area, bar)
 
-    def _make_dock(self, panel: Panel) -> None:
-        dock = QDockWidget(panel.title, self)
-        dock.setObjectName(panel.key)
-        dock.toggleViewAction().setStatusTip(f"Show {panel.shows}")
-        self.docks[panel.key] = dock
-        if panel.key in PRESETS["Step"]:
-            self._fill_dock(panel)
+    def _make_dock(self, spec: ViewSpec) -> None:
+        dock = QDockWidget(spec.title, self)
+        dock.setObjectName(spec.key)
+        dock.toggleViewAction().setStatusTip(f"Show {spec.shows}")
+        self.docks[spec.key] = dock
+        if spec.key in PRESETS["Step"]:
+            self._fill_dock(spec)
         else:
             # Views that are not there at first are made when they are: the first paint is sooner.
-            dock.visibilityChanged.connect(lambda on, p=panel: self._fill_dock(p) if on else None)
+            dock.visibilityChanged.connect(lambda on, p=spec: self._fill_dock(p) if on else None)
         dock.visibilityChanged.connect(lambda on: self.show_beside() if on else None)
         # A view that is asked for comes to the front of its tabs.
         dock.toggleViewAction().triggered.connect(lambda on, d=dock: d.raise_() if on else None)
 
-    def _fill_dock(self, panel: Panel) -> None:
+    def _fill_dock(self, spec: ViewSpec) -> None:
         """Make a dock's view, once."""
-        if panel.key in self.frames:
+        if spec.key in self.frames:
             return
-        slot = self.bench.add_view(panel, self._saved_options(panel.key))
-        slot.view.set_theme(self.theme)
-        frame, dock = PanelFrame(panel.title, slot.view), self.docks[panel.key]
+        display = self.bench.add_view(spec, self._saved_options(spec.key))
+        display.view.set_theme(self.theme)
+        frame, dock = ViewFrame(spec.title, display.view), self.docks[spec.key]
         frame.set_theme(self.theme)
-        frame.set_request(panel.request)
+        frame.set_request(spec.request)
         dock.setTitleBarWidget(frame.title_bar)
         dock.setWidget(frame)
-        frame.measure_requested.connect(lambda k=panel.key: self.bench.measure(k))
-        frame.measure_cancelled.connect(lambda k=panel.key: self.bench.cancel_measuring(k))
-        frame.set_options(slot.options)
-        frame.options_changed.connect(lambda o, k=panel.key: self._on_options_chosen(k, o))
-        slot.view.options_changed.connect(frame.set_options)
-        frame.export_requested.connect(lambda k=panel.key: self.exporter.ask(k))
-        frame.maximise_toggled.connect(lambda _=False, k=panel.key: self.maximise(k))
+        frame.measure_requested.connect(lambda k=spec.key: self.bench.measure(k))
+        frame.measure_cancelled.connect(lambda k=spec.key: self.bench.cancel_measuring(k))
+        frame.set_options(display.options)
+        frame.options_changed.connect(lambda o, k=spec.key: self._on_options_chosen(k, o))
+        display.view.options_changed.connect(frame.set_options)
+        frame.export_requested.connect(lambda k=spec.key: self.exporter.ask(k))
+        frame.maximise_toggled.connect(lambda _=False, k=spec.key: self.maximise(k))
         frame.close_requested.connect(dock.close)
         frame.step_requested.connect(self.run_commands.do_step_recurrence)
-        slot.view.command_requested.connect(lambda name: self.actions_by_name[name].trigger())
-        frame.set_empty(self._empty and panel.key != "graph")
-        self.frames[panel.key] = frame
+        display.view.command_requested.connect(lambda name: self.actions_by_name[name].trigger())
+        frame.set_empty(self._empty and spec.key != "graph")
+        self.frames[spec.key] = frame
 
     def _make_menus(self) -> None:
         menus = {name: self.menuBar().addMenu(name) for name in MENUS}
@@ -442,7 +442,7 @@ class Window(QMainWindow):
         self.place.setText("" if recording is None else place(self.bench.selection, recording))
 
     def _on_data_shown(self, key: str) -> None:
-        data = self.bench.slots[key].data
+        data = self.bench.displays[key].data
         if data is not None:
             self.frames[key].set_error(None)
             self.frames[key].set_data(data)
@@ -452,17 +452,17 @@ class Window(QMainWindow):
         analysis, companion = self.bench.analysis, self.bench.runs.companion
         shown = self.bench.runs.current
         for key, frame in self.frames.items():
-            slot = self.bench.slots[key]
+            display = self.bench.displays[key]
             twice = (
                 companion is not None
                 and shown is not None
-                and slot.panel.drawn_twice(shown.stepper.recording, companion.stepper.recording)
+                and display.spec.drawn_twice(shown.stepper.recording, companion.stepper.recording)
             )
-            if not twice and slot.other is not None:
+            if not twice and display.other is not None:
                 frame.show_beside(None)
-                analysis.drop_second(slot)
-            elif twice and slot.other is None and slot.view.isVisible():
-                frame.show_beside(analysis.second(slot).view)
+                analysis.drop_second(display)
+            elif twice and display.other is None and display.view.isVisible():
+                frame.show_beside(analysis.second(display).view)
             self._caption(key)
         self._tell_why_not()
         words, model = "" if companion is None else f"○ beside: {companion.name}", None
@@ -482,17 +482,17 @@ class Window(QMainWindow):
 
     def _caption(self, key: str) -> None:
         """Name the two runs over the two drawings of a view."""
-        slot, runs = self.bench.slots[key], self.bench.runs
+        display, runs = self.bench.displays[key], self.bench.runs
         if runs.companion is None or runs.current is None:
             self.frames[key].set_captions("", "")
             return
-        if slot.other is None:
-            one, other, both = runs.current.name, runs.companion.name, slot.view.BOTH
-            on_one = both is not None and slot.panel.compute_beside is not None
+        if display.other is None:
+            one, other, both = runs.current.name, runs.companion.name, display.view.BOTH
+            on_one = both is not None and display.spec.compute_beside is not None
             words = f"● {one}: {both[0]}   ○ {other}: {both[1]}" if both and on_one else ""
             self.frames[key].set_captions(words, "")
             return
-        data = slot.other.data
+        data = display.other.data
         said = f": {data.statement}" if data is not None else ""
         # The marks are those of the list of runs.
         self.frames[key].set_captions(f"● {runs.current.name}", f"○ {runs.companion.name}{said}")
@@ -610,8 +610,8 @@ class Window(QMainWindow):
 
     def do_reset_views(self) -> None:
         """Show everything in each view."""
-        for slot in self.bench.slots.values():
-            slot.view.reset_view()
+        for display in self.bench.displays.values():
+            display.view.reset_view()
 
     def do_joint_pca(self) -> None:
         """Draw the state space as the source paper does: the final token, layers jointly."""
@@ -621,7 +621,7 @@ class Window(QMainWindow):
         self._fill_dock(BY_KEY[key])
         self.docks[key].show()
         self.docks[key].raise_()
-        options = joint_pca(self.bench.slots[key].options)
+        options = joint_pca(self.bench.displays[key].options)
         self.bench.set_options(key, options)
         self.frames[key].set_options(options)
         if recording is not None:
@@ -730,10 +730,10 @@ class Window(QMainWindow):
             s.seed, s.start = self.bench.request.seed, recording.info.start
             s.start_scale = self.bench.request.start_scale
             s.interventions = as_json(recording.info.interventions)
-        for key, slot in self.bench.slots.items():
+        for key, display in self.bench.displays.items():
             s.options[key] = {
-                f.name: getattr(slot.options, f.name)
-                for f in dataclasses.fields(slot.options)
+                f.name: getattr(display.options, f.name)
+                for f in dataclasses.fields(display.options)
                 if "label" in f.metadata
             }
 

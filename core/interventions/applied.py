@@ -1,9 +1,9 @@
 """Interventions at work: what a layer does when something was cut there.
 
-`Stepper` and the probe step a model through `AppliedInterventions.step`, which is the model's own three calls
-(`open_layer`, `run_layer`, `close_layer`) where nothing acts. Each intervention's effect is
-measured by running the layer without it as well, so that one that did nothing can say so; only
-the layers that are acted on cost more.
+`Stepper` and the probe step a model through `AppliedInterventions.step`, which is the model's own
+three calls (`open_layer`, `run_layer`, `close_layer`) where nothing acts. Each intervention's
+effect is measured by running the layer without it as well, so that one that did nothing can say
+so; only the layers that are acted on cost more.
 """
 
 from __future__ import annotations

@@ -124,15 +124,15 @@ def test_bad_use_is_one_line_and_exit_code_2(
 
 
 def test_figures_of_every_view_with_provenance(tmp_path: Path, folder: Path) -> None:
-    from loopscope.app.panels import PANELS
+    from loopscope.app.views import VIEW_SPECS
 
     # The probe takes minutes, and a comparison a second model.
-    heavy = [p.key for p in PANELS if p.request and p.key != "probe" and not p.request.beside]
+    heavy = [p.key for p in VIEW_SPECS if p.request and p.key != "probe" and not p.request.beside]
     done = loopscope(
         tmp_path, "figures", str(folder), "--prompt", PROMPT, "--recurrences", "3",
         "-o", "out", "--format", "svg,csv", "--measure", *heavy, "--prompts", "bundled:hops",
     )  # fmt: skip
-    drawn = [p.key for p in PANELS if p.request is None or p.key in heavy]
+    drawn = [p.key for p in VIEW_SPECS if p.request is None or p.key in heavy]
     names = {f"{key}.{s}" for key in drawn for s in ("svg", "csv")}
     assert {p.name for p in (tmp_path / "out").iterdir()} == names
     assert len(done.stdout.splitlines()) == len(names)
@@ -143,19 +143,19 @@ def test_figures_of_every_view_with_provenance(tmp_path: Path, folder: Path) -> 
 
 
 def test_figures_leave_out_what_was_not_measured(tmp_path: Path, folder: Path) -> None:
-    from loopscope.app.panels import PANELS
+    from loopscope.app.views import VIEW_SPECS
 
     loopscope(
         tmp_path, "figures", str(folder), "--prompt", PROMPT, "--recurrences", "2",
         "-o", "out", "--format", "csv,graphml",
     )  # fmt: skip
     written = {p.stem for p in (tmp_path / "out").iterdir() if p.suffix == ".csv"}
-    assert written == {p.key for p in PANELS if p.request is None or p.request.live}
+    assert written == {p.key for p in VIEW_SPECS if p.request is None or p.request.live}
     # A format that only one view has is written of that view.
     (graph,) = (tmp_path / "out").glob("*.graphml")
     assert graph.stem == "graph"
     assert PROMPT in graph.read_text()
-    assert len(written) < len(PANELS)
+    assert len(written) < len(VIEW_SPECS)
 
 
 def test_train_evaluate_and_version(tmp_path: Path) -> None:

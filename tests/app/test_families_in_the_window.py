@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.panels import PANELS
+from loopscope.app.views import VIEW_SPECS
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.widgets.palette import DARK
@@ -54,17 +54,17 @@ def test_every_view_shows_every_family(
 ) -> None:
     path = write_checkpoint(tmp_path / name.replace(" ", "-"), name)
     opened(qtbot, window, path, 3)
-    for panel in PANELS:
-        window.maximise(panel.key)
+    for spec in VIEW_SPECS:
+        window.maximise(spec.key)
         qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20_000)
-        data = window.bench.slots[panel.key].data
-        assert data is not None, panel.key
-        assert data.statement, panel.key
-        view = window.frames[panel.key].view
+        data = window.bench.displays[spec.key].data
+        assert data is not None, spec.key
+        assert data.statement, spec.key
+        view = window.frames[spec.key].view
         colours = view.grab().toImage().convertToFormat(view.grab().toImage().format())
         seen = {colours.pixel(x, y) for x in range(0, view.width(), 7)
                 for y in range(0, view.height(), 7)}  # fmt: skip
-        assert len(seen) > 3, f"{panel.key} is blank"
+        assert len(seen) > 3, f"{spec.key} is blank"
 
 
 def test_layers_of_hrm_text_are_addressed_by_their_cycle(
@@ -77,7 +77,7 @@ def test_layers_of_hrm_text_are_addressed_by_their_cycle(
     assert "H, layer 1" in window.place.text()
     window.bench.advance(5)  # into L cycle 3 of the third recurrence
     qtbot.waitUntil(lambda: window.transport.counter.below == "+ L3.0 (5 of 8)", timeout=20_000)
-    labels = window.bench.slots["heads"].data.row_labels
+    labels = window.bench.displays["heads"].data.row_labels
     assert labels[0] == "L1.0.0"
     assert labels[-1] == "H.1.3"
 
@@ -94,7 +94,7 @@ def test_a_masked_model_opens_at_its_mask(window: Window, qtbot: QtBot, tmp_path
     opened(qtbot, window, folder, 3)
     assert window.bench.request.prompt == "The square root of 16 is [MASK]."
     assert window.bench.recording.info.token_labels[window.bench.selection.token] == "[MASK]"
-    assert window.bench.slots["readout"].data.lens_label == "coda lens: the token at its place"
+    assert window.bench.displays["readout"].data.lens_label == "coda lens: the token at its place"
 
 
 def test_the_graph_of_a_deep_block_scrolls_and_follows_the_cursor(
@@ -178,7 +178,7 @@ def test_a_half_precision_run_says_how_far_it_is_from_float32(
         in window.header.device.toolTip()
     )
     qtbot.waitUntil(
-        lambda: (window.bench.slots["settling"].data.error_line > 0).all(), timeout=20_000
+        lambda: (window.bench.displays["settling"].data.error_line > 0).all(), timeout=20_000
     )
     window.actions_by_name["float32_error"].trigger()
     qtbot.waitUntil(lambda: window.bench.jobs.current is None, timeout=30_000)

@@ -98,7 +98,7 @@ def test_a_prompt_that_the_other_model_cannot_read_takes_it_away_and_says_so(
     settle(qtbot, window)
     begin(qtbot, window, prompt=PROMPT.replace("ea", "ea ad be"))
     assert runs.companion is None
-    assert window.bench.slots["readout"].other is None
+    assert window.bench.displays["readout"].other is None
     assert "positions" in runs.model.why_not
     assert window.beside_words.text() == "short cannot run this prompt"
     assert window.beside_words.toolTip() == runs.model.why_not

@@ -38,7 +38,7 @@ def test_folding_from_the_keyboard_and_colours_by_identity(window: Window, qtbot
     assert view.pixels.bands[0].strip.cols.folded
     view.setFocus()
     QTest.keyClick(view, Qt.Key.Key_F)
-    assert window.bench.slots["graph"].options.fold == "never"
+    assert window.bench.displays["graph"].options.fold == "never"
     qtbot.waitUntil(lambda: not view.pixels.bands[0].strip.cols.folded, timeout=20_000)
     window.bench.set_options("graph", replace(view.options, fold="always"))
     qtbot.waitUntil(lambda: view.pixels.bands[0].strip.cols.folded, timeout=20_000)

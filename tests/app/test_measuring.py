@@ -8,12 +8,12 @@ import pytest
 from PySide6.QtCore import Qt
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.panels import BY_KEY, PANELS
+from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.widgets.palette import LIGHT
 
-HEAVY = [p.key for p in PANELS if p.request is not None]
+HEAVY = [p.key for p in VIEW_SPECS if p.request is not None]
 # Of these the test asks for less than a user would.
 SMALL = {"probe": {"prompts": 2, "draws": 1, "recurrences": 4, "mid": 1, "late": 2}}
 
@@ -39,20 +39,20 @@ def test_there_are_heavy_views() -> None:
 @pytest.mark.parametrize("key", [k for k in HEAVY if not BY_KEY[k].request.beside])
 def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
     window.maximise(key)
-    options = replace(window.bench.slots[key].options, **SMALL.get(key, {}))
+    options = replace(window.bench.displays[key].options, **SMALL.get(key, {}))
     window.bench.set_options(key, options)
     frame = window.frames[key]
     qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
     assert frame.measuring.isVisible()
     request = BY_KEY[key].request
-    assert request.live or window.bench.slots[key].data.missing
+    assert request.live or window.bench.displays[key].data.missing
     qtbot.mouseClick(frame.measuring.button, Qt.MouseButton.LeftButton)
     assert not frame.measuring.button.isEnabled()
     assert frame.measuring.cancel.isVisible()
     found = window.bench.recording.findings_of(request.whose)
     qtbot.waitUntil(lambda: key in found, timeout=60000)
     qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
-    assert not getattr(window.bench.slots[key].data, "missing", "")
+    assert not getattr(window.bench.displays[key].data, "missing", "")
     qtbot.waitUntil(frame.measuring.button.isEnabled, timeout=2000)
     assert not frame.measuring.cancel.isVisible()
 
@@ -76,10 +76,10 @@ def test_a_new_run_starts_without_findings(window, qtbot) -> None:
     window.bench.restart(prompt="ab ba ? 1 : a")
     qtbot.waitUntil(lambda: window.bench.recording is not first and window.bench.settled_down,
                     timeout=20000)  # fmt: skip
-    assert window.bench.slots["paths"].data.missing
+    assert window.bench.displays["paths"].data.missing
     window.bench.runs.undo()
     qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
-    assert not window.bench.slots["paths"].data.missing
+    assert not window.bench.displays["paths"].data.missing
 
 
 def test_hidden_docks_appear_in_the_window(window, qtbot) -> None:
@@ -108,12 +108,12 @@ def test_what_is_of_one_run_is_measured_of_the_run_beside_as_well(window, qtbot)
     window.tree.do_deep_beside()
     runs = window.bench.runs
     qtbot.waitUntil(lambda: runs.companion is not None and window.bench.settled_down, timeout=30000)
-    second = window.bench.slots["lens"].other
+    second = window.bench.displays["lens"].other
     qtbot.waitUntil(lambda: second.data is not None and bool(second.data.missing), timeout=20000)
     qtbot.mouseClick(window.frames["lens"].measuring.button, Qt.MouseButton.LeftButton)
     found = runs.companion.stepper.recording.findings
     qtbot.waitUntil(lambda: "lens" in found and window.bench.settled_down, timeout=60000)
     assert "lens" in window.bench.recording.findings
-    assert not window.bench.slots["lens"].data.missing
+    assert not window.bench.displays["lens"].data.missing
     assert not second.data.missing
     assert second.data.n_recurrences == 1

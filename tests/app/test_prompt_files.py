@@ -163,7 +163,7 @@ def test_cancel_keeps_what_was_found_before(window, qtbot) -> None:
     window.frames["prompts"].measure_cancelled.emit()
     qtbot.waitUntil(lambda: any("cancelled" in s for s in said), timeout=20_000)
     wait(qtbot, window)
-    assert window.bench.slots["prompts"].data.lacks == "measurement"
+    assert window.bench.displays["prompts"].data.lacks == "measurement"
 
 
 def test_the_last_prompt_file_is_remembered(window, qtbot, file) -> None:
@@ -180,21 +180,21 @@ def test_the_last_prompt_file_is_remembered(window, qtbot, file) -> None:
 def test_exits_are_live_and_over_the_set_on_request(window, qtbot) -> None:
     window.maximise("exits")
     wait(qtbot, window)
-    frame, slot = window.frames["exits"], window.bench.slots["exits"]
-    assert slot.data.over == "run"
-    assert slot.data.n_recurrences == 4
+    frame, display = window.frames["exits"], window.bench.displays["exits"]
+    assert display.data.over == "run"
+    assert display.data.n_recurrences == 4
     window.bench.step_recurrence()
-    qtbot.waitUntil(lambda: slot.data.n_recurrences == 5, timeout=20_000)
+    qtbot.waitUntil(lambda: display.data.n_recurrences == 5, timeout=20_000)
     window.actions_by_name["bundled_prompts"].trigger()
     qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
     qtbot.mouseClick(frame.measuring.button, Left)
-    qtbot.waitUntil(lambda: slot.data.over == "prompts", timeout=60_000)
+    qtbot.waitUntil(lambda: display.data.over == "prompts", timeout=60_000)
     assert "512 answer tokens of bundled:hops" in frame.title_bar.statement.whole()
     # The tab goes back to this run, the settings with it.
     view = frame.view
     qtbot.mouseClick(view.tabs, Left, pos=view.tabs.tabRect(0).center())
-    qtbot.waitUntil(lambda: slot.data.over == "run", timeout=20_000)
-    assert slot.options.over == "run"
+    qtbot.waitUntil(lambda: display.data.over == "run", timeout=20_000)
+    assert display.options.over == "run"
     wait(qtbot, window)
 
 

@@ -101,7 +101,7 @@ def test_a_branch_is_cut_at_the_cursor_and_drawn_beside_its_parent(window, qtbot
     assert window.bench.selection.recurrence == 4  # where it was cut
     # The parent stands beside, in every view that is there.
     assert runs.companion.run.stepper.recording is parent
-    beside = window.bench.slots["readout"].other
+    beside = window.bench.displays["readout"].other
     assert beside is not None
     assert beside.view.isVisible()
     qtbot.waitUntil(lambda: beside.data is not None, timeout=20_000)
@@ -119,7 +119,7 @@ def test_one_cursor_and_one_transport_drive_both(window, qtbot) -> None:
     window.run_commands.do_step_recurrence()
     wait(qtbot, window, 9)
     assert companion.n_recurrences == 9
-    other = window.bench.slots["readout"].other.view
+    other = window.bench.displays["readout"].other.view
     other.select_requested.emit({"recurrence": 5, "token": 2})
     assert (window.bench.selection.recurrence, window.bench.selection.token) == (5, 2)
     assert window.bench.beside.selection.recurrence == 5
@@ -138,7 +138,7 @@ def test_swap_alone_and_show(window, qtbot) -> None:
     QTest.keyClick(window, Key.Key_X, Qt.KeyboardModifier.ShiftModifier)
     wait(qtbot, window)
     assert window.bench.runs.companion is None
-    assert window.bench.slots["readout"].other is None
+    assert window.bench.displays["readout"].other is None
     assert window.frames["readout"].panes.count() == 1
     rows = window.tree.panel.list
     item = rows.items[rows.rows[1].id]

@@ -225,7 +225,7 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: deep)
     window.layout_of_views.apply("Looped against deep")
     wait(qtbot, window)
-    frame, view = window.frames["correspondence"], bench.slots["correspondence"].view
+    frame, view = window.frames["correspondence"], bench.displays["correspondence"].view
     assert not frame.measuring.button.isEnabled()
     assert "Put a second model beside" in frame.measuring.button.toolTip()
     qtbot.mouseClick(view.offers.buttons["open_beside"], Left)
@@ -234,15 +234,15 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     assert window.beside_words.text().startswith("○ beside: ")
     assert frame.measuring.button.isEnabled()
     assert not view.offers.isVisible()
-    options = replace(bench.slots["correspondence"].options, prompts=6, permutations=3)
+    options = replace(bench.displays["correspondence"].options, prompts=6, permutations=3)
     bench.set_options("correspondence", options)
     frame.set_options(options)
     qtbot.mouseClick(frame.measuring.button, Left)
     assert not frame.measuring.button.isEnabled()
-    qtbot.waitUntil(lambda: not bench.slots["correspondence"].data.missing, timeout=60_000)
+    qtbot.waitUntil(lambda: not bench.displays["correspondence"].data.missing, timeout=60_000)
     wait(qtbot, window)
     qtbot.waitUntil(frame.measuring.button.isEnabled, timeout=5000)
-    data = bench.slots["correspondence"].data
+    data = bench.displays["correspondence"].data
     assert data.hatched
     assert data.path
     qtbot.mouseClick(view.matrix, Left, pos=view.matrix.cell_centre(2, 5))
@@ -256,7 +256,7 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     what.setFocus()
     QTest.keyClick(what, Key.Key_Down)
     wait(qtbot, window)
-    assert bench.slots["correspondence"].data.what == "heads"
+    assert bench.displays["correspondence"].data.what == "heads"
     # Another prompt is run on both.
     bench.restart(prompt=OTHER)
     qtbot.waitUntil(

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.panels import PANELS
+from loopscope.app.views import VIEW_SPECS
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.widgets.palette import DARK, LIGHT
@@ -137,7 +137,7 @@ def test_stop_at_settling_ends_by_itself(make, qtbot: QtBot) -> None:
 
 def test_the_pointer_is_seen_to_walk(make, qtbot: QtBot) -> None:
     window = make(recurrences=8)
-    data = window.bench.slots["readout"].data
+    data = window.bench.displays["readout"].data
     answers = window.bench.recording.answers("coda").ids[:, -5:, 0]
     label = window.bench.recording.label
     rows = ["".join(label(int(i)) for i in row) for row in answers]
@@ -201,35 +201,37 @@ def visible_text(widget) -> str:
 def test_one_cursor_marks_every_view(make, qtbot: QtBot) -> None:
     window = make(recurrences=5)
     bench = window.bench
-    bench.slots["readout"].view.select_requested.emit({"recurrence": 3, "token": 7})
+    bench.displays["readout"].view.select_requested.emit({"recurrence": 3, "token": 7})
     calm(qtbot, window)
-    for slot in bench.slots.values():
-        if slot.view.isVisible():
-            assert slot.view.selection.recurrence == 3 or slot.view.selection == bench.selection
+    for display in bench.displays.values():
+        if display.view.isVisible():
+            assert (
+                display.view.selection.recurrence == 3 or display.view.selection == bench.selection
+            )
     assert "recurrence 3" in window.place.text()
     assert "token 7" in window.place.text()
-    bench.slots["heads"].view.select_requested.emit({"layer": 1, "head": 2})
+    bench.displays["heads"].view.select_requested.emit({"layer": 1, "head": 2})
     calm(qtbot, window)
-    assert "1.2" in bench.slots["pattern"].data.statement
+    assert "1.2" in bench.displays["pattern"].data.statement
 
 
 def test_every_view_shows_the_run_and_hidden_ones_catch_up(make, qtbot: QtBot) -> None:
     window = make(recurrences=3)
     window.docks["settling"].hide()
     key(qtbot, window, Key.Key_Space)
-    old = window.bench.slots["settling"].own.shown
+    old = window.bench.displays["settling"].own.shown
     window.docks["settling"].show()
     calm(qtbot, window)
-    assert window.bench.slots["settling"].own.shown != old
-    for panel in PANELS:
-        window.docks[panel.key].show()
-        window.docks[panel.key].raise_()
+    assert window.bench.displays["settling"].own.shown != old
+    for spec in VIEW_SPECS:
+        window.docks[spec.key].show()
+        window.docks[spec.key].raise_()
         calm(qtbot, window)
-        slot = window.bench.slots[panel.key]
-        assert slot.own.error is None
-        assert slot.data is not None
-        assert slot.data.statement
-        assert slot.data.formulas
+        display = window.bench.displays[spec.key]
+        assert display.own.error is None
+        assert display.data is not None
+        assert display.data.statement
+        assert display.data.formulas
 
 
 @pytest.mark.parametrize("recurrences", [1, 200])
@@ -241,7 +243,7 @@ def test_every_view_draws_short_and_long_runs_in_both_themes(
     window.set_theme(theme)
     calm(qtbot, window)
     assert not window.grab().isNull()
-    assert all(slot.own.error is None for slot in window.bench.slots.values())
+    assert all(display.own.error is None for display in window.bench.displays.values())
 
 
 def test_maximise_and_restore(make, qtbot: QtBot) -> None:
@@ -346,12 +348,12 @@ def test_readout_directions_are_read_from_the_model(make, qtbot: QtBot) -> None:
     from dataclasses import replace
 
     window = make(recurrences=4)
-    slot = window.bench.slots["state_space"]
-    options = replace(slot.options, axes="readout", readout_x=13, readout_y=14)
+    display = window.bench.displays["state_space"]
+    options = replace(display.options, axes="readout", readout_x=13, readout_y=14)
     window.bench.set_options("state_space", options)
     qtbot.waitUntil(lambda: len(window.bench.recording.readout_directions) == 2, timeout=20_000)
     calm(qtbot, window, 4)
-    assert not slot.data.missing_directions
+    assert not display.data.missing_directions
     truth = window.bench.runner.loaded.model.unembed.weight[13].numpy()
     np.testing.assert_array_equal(window.bench.recording.readout_directions[13], truth)
 
@@ -368,10 +370,10 @@ def test_the_joint_pca_of_the_paper_is_one_command(make, qtbot: QtBot) -> None:
     assert "2604.11791" in action.text()
     action.trigger()
     calm(qtbot, window)
-    data = window.bench.slots["state_space"].data
+    data = window.bench.displays["state_space"].data
     last = window.bench.recording.n_tokens - 1
     assert (data.tokens, data.by_layer) == ((last,), True)
     assert data.basis.fitted_on.endswith("the final token")
     # The settings form shows what was set.
     assert window.frames["state_space"].title_bar is not None
-    assert window.bench.slots["state_space"].options.fit_on == "final"
+    assert window.bench.displays["state_space"].options.fit_on == "final"

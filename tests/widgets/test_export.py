@@ -14,7 +14,7 @@ from PIL import Image
 from pypdf import PdfReader
 from recordings import synthetic_recording
 
-from loopscope.app.panels import BY_KEY, PANELS
+from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.core.selection import Selection
 from loopscope.widgets.figures.export import ExportError, ExportItem, export, export_all
 from loopscope.widgets.figures.style import WIDTHS, Page
@@ -36,7 +36,7 @@ def save(key: str, path: Path, preset: str = "one column", dpi: int = 150) -> Pa
     return export(item(key), path, page=Page(preset), dpi=dpi, provenance=PROVENANCE)
 
 
-@pytest.mark.parametrize("key", [p.key for p in PANELS])
+@pytest.mark.parametrize("key", [p.key for p in VIEW_SPECS])
 def test_a_pdf_has_text_true_fonts_and_provenance(key: str, tmp_path: Path) -> None:
     reader = PdfReader(save(key, tmp_path / "x.pdf"))
     assert len(reader.pages) == 1
@@ -51,7 +51,7 @@ def test_a_pdf_has_text_true_fonts_and_provenance(key: str, tmp_path: Path) -> N
     assert width == pytest.approx(WIDTHS["one column"], abs=0.02)
 
 
-@pytest.mark.parametrize("key", [p.key for p in PANELS])
+@pytest.mark.parametrize("key", [p.key for p in VIEW_SPECS])
 def test_an_svg_keeps_text_as_text_and_says_where_it_is_from(key: str, tmp_path: Path) -> None:
     path = save(key, tmp_path / "x.svg")
     root = ElementTree.parse(path).getroot()

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from loopscope.core.views.base import Formula, Request, ViewData, option
 from loopscope.widgets.kit.command_palette import CommandPalette, score
-from loopscope.widgets.kit.frame import PanelFrame
+from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.kit.settings_form import SettingsForm
 from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
 from loopscope.widgets.kit.view import View
@@ -38,9 +38,9 @@ class Bare(View):
 
 
 @pytest.fixture
-def frame(qtbot: QtBot) -> PanelFrame:
+def frame(qtbot: QtBot) -> ViewFrame:
     holder = QWidget()
-    frame = PanelFrame("Heads", Bare(Options()), holder)
+    frame = ViewFrame("Heads", Bare(Options()), holder)
     frame.title_bar.setParent(holder)
     frame.title_bar.resize(500, 26)
     holder.resize(600, 400)
@@ -52,7 +52,7 @@ def frame(qtbot: QtBot) -> PanelFrame:
     return frame
 
 
-def test_the_title_bar_says_what_is_shown_and_elides(frame: PanelFrame) -> None:
+def test_the_title_bar_says_what_is_shown_and_elides(frame: ViewFrame) -> None:
     statement = "12 of 12 tokens have settled at tolerance 1e-2 " * 4
     frame.set_data(ViewData(statement, (Formula("step", "‖Δs‖", "state units", "2502.05171"),)))
     label = frame.title_bar.statement
@@ -61,7 +61,7 @@ def test_the_title_bar_says_what_is_shown_and_elides(frame: PanelFrame) -> None:
     assert label.whole() == statement
 
 
-def test_the_buttons_tell(frame: PanelFrame, qtbot: QtBot) -> None:
+def test_the_buttons_tell(frame: ViewFrame, qtbot: QtBot) -> None:
     buttons = frame.title_bar.buttons
     with qtbot.waitSignal(frame.export_requested):
         qtbot.mouseClick(buttons["export"], LEFT)
@@ -74,7 +74,7 @@ def test_the_buttons_tell(frame: PanelFrame, qtbot: QtBot) -> None:
         qtbot.mouseDClick(frame.title_bar, LEFT)
 
 
-def test_the_formulas_are_shown_to_read_and_copy(frame: PanelFrame, qtbot: QtBot) -> None:
+def test_the_formulas_are_shown_to_read_and_copy(frame: ViewFrame, qtbot: QtBot) -> None:
     frame.set_data(ViewData("", (Formula("step", "‖s_r − s_{r−1}‖", "state units", "2502.05171"),)))
     qtbot.mouseClick(frame.title_bar.buttons["help"], LEFT)
     texts = [label.text() for label in frame.formulas_popup.findChildren(QLabel)]
@@ -82,7 +82,7 @@ def test_the_formulas_are_shown_to_read_and_copy(frame: PanelFrame, qtbot: QtBot
     frame.formulas_popup.close()
 
 
-def test_an_error_stands_in_the_panel(frame: PanelFrame) -> None:
+def test_an_error_stands_in_the_panel(frame: ViewFrame) -> None:
     frame.set_error("ValueError: x")
     assert "ValueError: x" in frame.error.text()
     frame.set_error(None)
@@ -204,7 +204,7 @@ class Quick(Bare):
 def test_some_settings_stand_beside_the_button_and_agree_with_the_form(qtbot: QtBot) -> None:
     holder = QWidget()
     qtbot.addWidget(holder)
-    frame = PanelFrame("Heads", Quick(Options()), holder)
+    frame = ViewFrame("Heads", Quick(Options()), holder)
     frame.title_bar.setParent(holder)
     frame.resize(600, 400)
     frame.set_options(Options())
@@ -229,7 +229,7 @@ def test_some_settings_stand_beside_the_button_and_agree_with_the_form(qtbot: Qt
     assert frame.quick.controls["measure"].currentData() == "frobenius"
 
 
-def test_a_measurement_that_cannot_be_made_says_why(frame: PanelFrame, qtbot: QtBot) -> None:
+def test_a_measurement_that_cannot_be_made_says_why(frame: ViewFrame, qtbot: QtBot) -> None:
     frame.set_request(Request("Compare", "Takes long"))
     frame.resize(600, 400)
     QApplication.processEvents()
@@ -249,7 +249,7 @@ def test_a_measurement_that_cannot_be_made_says_why(frame: PanelFrame, qtbot: Qt
     assert not row.button.isEnabled()  # it is being made
 
 
-def test_the_view_of_the_run_beside_stands_in_the_same_frame(frame: PanelFrame) -> None:
+def test_the_view_of_the_run_beside_stands_in_the_same_frame(frame: ViewFrame) -> None:
     assert frame.panes.count() == 1
     frame.set_captions("● run 1", "○ run 2")
     assert not frame.captions[0].isVisible()  # alone it needs no name

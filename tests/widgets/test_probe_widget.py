@@ -17,7 +17,7 @@ from loopscope.core.experiments.probe.results import Outcome, Probe
 from loopscope.core.measures.intervals import bootstrap_two_way
 from loopscope.core.selection import Selection
 from loopscope.core.views.probe import NOT_YET, REQUEST, Options, compute, picture
-from loopscope.widgets.kit.frame import PanelFrame
+from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.palette import LIGHT
 from loopscope.widgets.views.probe import ProbeView
 
@@ -44,10 +44,10 @@ FOUND = Probe(
 
 
 @pytest.fixture
-def frame(qtbot: QtBot) -> PanelFrame:
+def frame(qtbot: QtBot) -> ViewFrame:
     holder = QWidget()
     qtbot.addWidget(holder)
-    frame = PanelFrame("Where does it live", ProbeView(), holder)
+    frame = ViewFrame("Where does it live", ProbeView(), holder)
     frame.title_bar.setParent(holder)
     frame.resize(640, 460)
     holder.resize(640, 480)
@@ -62,7 +62,7 @@ def frame(qtbot: QtBot) -> PanelFrame:
     return frame
 
 
-def choose(frame: PanelFrame, name: str, value: str) -> None:
+def choose(frame: ViewFrame, name: str, value: str) -> None:
     combo = frame.quick.controls[name]
     combo.setFocus()
     QTest.keyClick(combo, Key.Key_Home)
@@ -72,11 +72,11 @@ def choose(frame: PanelFrame, name: str, value: str) -> None:
     QApplication.processEvents()
 
 
-def names(frame: PanelFrame) -> list[str]:
+def names(frame: ViewFrame) -> list[str]:
     return [c.name for c in frame.view.data.curves]
 
 
-def test_empty_it_says_what_fills_it_and_the_button_does(frame: PanelFrame, qtbot: QtBot) -> None:
+def test_empty_it_says_what_fills_it_and_the_button_does(frame: ViewFrame, qtbot: QtBot) -> None:
     assert frame.view.plot.empty_text == NOT_YET
     assert frame.measuring.button.text() in NOT_YET
     with qtbot.waitSignal(frame.measure_requested):
@@ -94,7 +94,7 @@ def test_empty_it_says_what_fills_it_and_the_button_does(frame: PanelFrame, qtbo
     assert "not trained on" in frame.view.plot.empty_text
 
 
-def test_the_picture_is_chosen_beside_the_button(frame: PanelFrame) -> None:
+def test_the_picture_is_chosen_beside_the_button(frame: ViewFrame) -> None:
     choose(frame, "picture", "displacement")
     assert frame.view.data.picture == "displacement"
     assert set(names(frame)) == {"parameters", "graph", "trajectory"}
@@ -108,7 +108,7 @@ def test_the_picture_is_chosen_beside_the_button(frame: PanelFrame) -> None:
     assert names(frame) == ["weights"]
 
 
-def test_a_click_on_a_recovery_moves_the_cursor(frame: PanelFrame, qtbot: QtBot) -> None:
+def test_a_click_on_a_recovery_moves_the_cursor(frame: ViewFrame, qtbot: QtBot) -> None:
     choose(frame, "picture", "recovery")
     view = frame.view
     c = view.data.curves[1]
@@ -118,7 +118,7 @@ def test_a_click_on_a_recovery_moves_the_cursor(frame: PanelFrame, qtbot: QtBot)
     assert got.args[0] == {"recurrence": 5}  # the first is that of the cut, 2
 
 
-def test_pointing_names_the_cut_and_its_interval(frame: PanelFrame) -> None:
+def test_pointing_names_the_cut_and_its_interval(frame: ViewFrame) -> None:
     choose(frame, "picture", "displacement")
     view, said = frame.view, []
     view.message.connect(said.append)
@@ -129,7 +129,7 @@ def test_pointing_names_the_cut_and_its_interval(frame: PanelFrame) -> None:
     assert " to " in said[-1]
 
 
-def test_a_low_panel_gives_its_height_to_the_curves(frame: PanelFrame, qtbot: QtBot) -> None:
+def test_a_low_panel_gives_its_height_to_the_curves(frame: ViewFrame, qtbot: QtBot) -> None:
     choose(frame, "picture", "recovery")
     choose(frame, "cut", "both")
     frame.resize(330, 460)
@@ -143,7 +143,7 @@ def test_a_low_panel_gives_its_height_to_the_curves(frame: PanelFrame, qtbot: Qt
 
 
 def test_the_legend_names_every_curve_and_the_axis_keeps_its_name(
-    frame: PanelFrame, qtbot: QtBot
+    frame: ViewFrame, qtbot: QtBot
 ) -> None:
     cuts = tuple(
         outcome("graph", f"layer {i} of the recurrent block skipped", size, 0.1, 1.0, 1)

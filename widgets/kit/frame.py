@@ -159,7 +159,7 @@ class MeasureRow(QWidget):
             self.bar.setValue(round(1000 * share))
 
 
-class PanelFrame(QWidget):
+class ViewFrame(QWidget):
     """A view in its frame; `title_bar` belongs into the dock.
 
     Signals

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class ViewSpec:
     """One view: the modules of its data, of its widget and of its drawing.
 
     The modules are imported when they are first needed, so that the command line draws figures
@@ -110,25 +110,25 @@ class Panel:
 
 
 # fmt: off
-PANELS: tuple[Panel, ...] = (
-    Panel("state_space", "State space", "state_space.compute", "state_space.view", "StateSpaceView", "state_space", "where the state goes"),
-    Panel("settling", "Settling", "settling", "settling", "SettlingView", "settling", "how fast each token settles"),
-    Panel("distance", "Distance to the end", "distance", "distance", "DistanceView", "distance", "token x recurrence distance to the last state"),
-    Panel("heads", "Head consistency", "heads", "heads", "HeadsView", "heads", "whether each head does the same at each recurrence"),
-    Panel("graph", "Computation graph", "graph.compute", "graph.view", "GraphView", "graph", "the loop beside its unrolling"),
-    Panel("readout", "Readout", "readout", "answers.readout", "ReadoutView", "readout", "the top answer at each recurrence"),
-    Panel("pattern", "Attention pattern", "pattern", "pattern", "PatternView", "pattern", "what the selected head attends to"),
-    Panel("head_map", "Head over recurrences", "head_map", "head_map", "HeadMapView", "head_map", "the selected head's recurrence x recurrence similarity"),
-    Panel("depth", "Measures over depth", "depth", "depth", "DepthView", "depth", "any measure over recurrences, layers or effective depth"),
-    Panel("similarity", "Similarity over depth", "similarity", "similarity", "SimilarityView", "similarity", "how alike all places of the run are, the cycle as diagonals"),
-    Panel("lens", "Lens over depth", "lens.compute", "answers.lens", "LensView", "lens", "what would be answered after every layer"),
-    Panel("stability", "Fixed points and stability", "stability", "stability", "StabilityView", "stability", "eigenvalues of a recurrence, fixed and slow points"),
-    Panel("paths", "Path independence", "paths", "paths", "PathsView", "paths", "how far apart other start states end"),
-    Panel("correspondence", "Correspondence", "correspondence", "correspondence", "CorrespondenceView", "correspondence", "which layer of a second model does what this one does"),
-    Panel("probe", "Where does it live", "probe", "probe", "ProbeView", "probe", "what is lost when parameters, graph or trajectory are cut"),
-    Panel("prompts", "Prompt set", "prompts", "prompts", "PromptsView", "prompts", "any measure over a prompt file, opened to its prompts"),
-    Panel("exits", "Exits", "exits", "exits", "ExitsView", "exits", "where exit rules would have stopped, what they had said and saved"),
-    Panel("quality", "Quality against recurrences", "quality", "quality", "QualityView", "quality", "accuracy and perplexity of a prompt file at each recurrence"),
+VIEW_SPECS: tuple[ViewSpec, ...] = (
+    ViewSpec("state_space", "State space", "state_space.compute", "state_space.view", "StateSpaceView", "state_space", "where the state goes"),
+    ViewSpec("settling", "Settling", "settling", "settling", "SettlingView", "settling", "how fast each token settles"),
+    ViewSpec("distance", "Distance to the end", "distance", "distance", "DistanceView", "distance", "token x recurrence distance to the last state"),
+    ViewSpec("heads", "Head consistency", "heads", "heads", "HeadsView", "heads", "whether each head does the same at each recurrence"),
+    ViewSpec("graph", "Computation graph", "graph.compute", "graph.view", "GraphView", "graph", "the loop beside its unrolling"),
+    ViewSpec("readout", "Readout", "readout", "answers.readout", "ReadoutView", "readout", "the top answer at each recurrence"),
+    ViewSpec("pattern", "Attention pattern", "pattern", "pattern", "PatternView", "pattern", "what the selected head attends to"),
+    ViewSpec("head_map", "Head over recurrences", "head_map", "head_map", "HeadMapView", "head_map", "the selected head's recurrence x recurrence similarity"),
+    ViewSpec("depth", "Measures over depth", "depth", "depth", "DepthView", "depth", "any measure over recurrences, layers or effective depth"),
+    ViewSpec("similarity", "Similarity over depth", "similarity", "similarity", "SimilarityView", "similarity", "how alike all places of the run are, the cycle as diagonals"),
+    ViewSpec("lens", "Lens over depth", "lens.compute", "answers.lens", "LensView", "lens", "what would be answered after every layer"),
+    ViewSpec("stability", "Fixed points and stability", "stability", "stability", "StabilityView", "stability", "eigenvalues of a recurrence, fixed and slow points"),
+    ViewSpec("paths", "Path independence", "paths", "paths", "PathsView", "paths", "how far apart other start states end"),
+    ViewSpec("correspondence", "Correspondence", "correspondence", "correspondence", "CorrespondenceView", "correspondence", "which layer of a second model does what this one does"),
+    ViewSpec("probe", "Where does it live", "probe", "probe", "ProbeView", "probe", "what is lost when parameters, graph or trajectory are cut"),
+    ViewSpec("prompts", "Prompt set", "prompts", "prompts", "PromptsView", "prompts", "any measure over a prompt file, opened to its prompts"),
+    ViewSpec("exits", "Exits", "exits", "exits", "ExitsView", "exits", "where exit rules would have stopped, what they had said and saved"),
+    ViewSpec("quality", "Quality against recurrences", "quality", "quality", "QualityView", "quality", "accuracy and perplexity of a prompt file at each recurrence"),
 )
 # fmt: on
-BY_KEY = {panel.key: panel for panel in PANELS}
+BY_KEY = {spec.key: spec for spec in VIEW_SPECS}
