@@ -15,7 +15,7 @@ from loopscope.app.views import VIEW_SPECS, ViewSpec
 from loopscope.core.run.pairing import PACES
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.beside import Beside
+from loopscope.core.views.second_run import SecondRun
 from loopscope.widgets.figures.choice import ExportChoice
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 BESIDE = "-beside"
 
 
-def drawable(recording: Recording, beside: Beside | None = None) -> tuple[ViewSpec, ...]:
+def drawable(recording: Recording, second_run: SecondRun | None = None) -> tuple[ViewSpec, ...]:
     """Views with something to draw: those that are measured on request only when they were.
 
-    With a run ``beside``, also those that were measured of that run alone.
+    With a run ``second_run``, also those that were measured of that run alone.
     """
     return tuple(
         p
         for p in VIEW_SPECS
-        if _has(p, recording) or (beside is not None and _second(p, recording, beside))
+        if _has(p, recording) or (second_run is not None and _second(p, recording, second_run))
     )
 
 
@@ -42,23 +42,23 @@ def _has(spec: ViewSpec, recording: Recording) -> bool:
     return request is None or request.live or spec.key in recording.findings_of(request.whose)
 
 
-def _second(spec: ViewSpec, recording: Recording, beside: Beside) -> bool:
+def _second(spec: ViewSpec, recording: Recording, second_run: SecondRun) -> bool:
     """Whether the run beside has a drawing of its own, with something in it."""
-    there = beside.recording
+    there = second_run.recording
     return spec.drawn_twice(recording, there) and there.layers_done > 0 and _has(spec, there)
 
 
-def words_beside(recording: Recording, specs: tuple[ViewSpec, ...], beside: Beside) -> str:
+def words_beside(recording: Recording, specs: tuple[ViewSpec, ...], second_run: SecondRun) -> str:
     """Say what of the run beside goes into which files; "" for nothing."""
-    both = [p for p in specs if p.draws_both(recording, beside.recording)]
-    twice = [p for p in specs if _second(p, recording, beside)]
+    both = [p for p in specs if p.draws_both(recording, second_run.recording)]
+    twice = [p for p in specs if _second(p, recording, second_run)]
     parts = []
     if both:
         parts.append(f"{_named(both, 'draws', 'draw')} both runs")
     if twice:
         files = f"{twice[0].key}{BESIDE}.*" if len(twice) == 1 else f"NAME{BESIDE}.*"
         parts.append(f"the second drawing goes to {files}")
-    return f"Beside stands {beside.name}: {'; '.join(parts)}." if parts else ""
+    return f"Beside stands {second_run.name}: {'; '.join(parts)}." if parts else ""
 
 
 def _named(specs: list[ViewSpec], one: str, more: str) -> str:
@@ -76,11 +76,11 @@ def write_figures(
     choice: ExportChoice,
     progress: Callable[[tuple[int, int, str]], None] = lambda step: None,
     cancelled: Callable[[], bool] = lambda: False,
-    beside: Beside | None = None,
+    second_run: SecondRun | None = None,
 ) -> ExportReport:
     """Compute and write the figures of ``specs``; runs on any thread, imports matplotlib.
 
-    ``beside`` is the run beside, which is written as it is drawn.
+    ``second_run`` is the run beside, which is written as it is drawn.
     """
     from loopscope.widgets.figures.export import export_all
     from loopscope.widgets.figures.style import Page
@@ -88,7 +88,7 @@ def write_figures(
     items = [
         item
         for spec in specs
-        for item in _items(spec, recording, selection, options.get(spec.key), beside)
+        for item in _items(spec, recording, selection, options.get(spec.key), second_run)
     ]
     return export_all(
         items,
@@ -107,7 +107,7 @@ def _items(
     recording: Recording,
     selection: Selection,
     options: Any,
-    beside: Beside | None,
+    second_run: SecondRun | None,
 ) -> Iterator[ExportItem]:
     """The drawings of one view: one, or one for each run."""
     from loopscope.widgets.figures.export import ExportItem
@@ -115,28 +115,30 @@ def _items(
     options = options or spec.options()
 
     def item(data: Any, provenance: dict[str, str] | None = None, end: str = "") -> ExportItem:
-        title = spec.title + (f", {beside.name}" if end and beside is not None else "")
+        title = spec.title + (f", {second_run.name}" if end and second_run is not None else "")
         return ExportItem(
             spec.key + end, title, spec.draw, spec.table, data, spec.exports, provenance
         )
 
-    if beside is None:
+    if second_run is None:
         yield item(spec.compute(recording, selection, options))
         return
-    there = beside.recording
+    there = second_run.recording
     twice = spec.drawn_twice(recording, there)
     if spec.compute_beside is not None and spec.draws_both(recording, there):
-        data = spec.compute_beside(recording, beside, selection, options)
-        yield item(data, _provenance_of_two(recording, selection, beside, "both runs"))
+        data = spec.compute_beside(recording, second_run, selection, options)
+        yield item(data, _provenance_of_two(recording, selection, second_run, "both runs"))
     elif _has(spec, recording) or not twice:
         data = spec.compute(recording, selection, options)
         # What is of the model is of no run beside it.
-        two = _provenance_of_two(recording, selection, beside, "the run shown") if twice else None
+        two = (
+            _provenance_of_two(recording, selection, second_run, "the run shown") if twice else None
+        )
         yield item(data, two)
-    if _second(spec, recording, beside):
+    if _second(spec, recording, second_run):
         yield item(
-            spec.compute(there, beside.selection, options),
-            _provenance_of_two(recording, selection, beside, "the run beside"),
+            spec.compute(there, second_run.selection, options),
+            _provenance_of_two(recording, selection, second_run, "the run beside"),
             BESIDE,
         )
 
@@ -149,14 +151,14 @@ def _provenance(recording: Recording, selection: Selection) -> dict[str, str]:
 
 
 def _provenance_of_two(
-    recording: Recording, selection: Selection, beside: Beside, drawn: str
+    recording: Recording, selection: Selection, second_run: SecondRun, drawn: str
 ) -> dict[str, str]:
     """Both runs: first the one whose numbers they are, then the other under its own names."""
     none = {"interventions": "[]"}
     shown = none | _provenance(recording, selection)
-    other = none | _provenance(beside.recording, beside.selection)
+    other = none | _provenance(second_run.recording, second_run.selection)
     first, second, word = shown, other, "beside"
     if drawn == "the run beside":
         first, second, word = other, shown, "shown"
-    about = {"drawn": drawn, "run beside": f"{beside.name}, {PACES[beside.pairing.pace]}"}
+    about = {"drawn": drawn, "run beside": f"{second_run.name}, {PACES[second_run.pairing.pace]}"}
     return first | about | {f"{word} {k}": v for k, v in second.items() if k != "loopscope"}

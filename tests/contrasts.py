@@ -11,9 +11,9 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.beside import Beside, selection_beside
 from loopscope.core.views.graph.compute import Options, compute_beside
 from loopscope.core.views.graph.data import Data
+from loopscope.core.views.second_run import SecondRun, second_selection
 
 LOOPED = twin_architecture("looped", 6, d_model=16)
 DEEP = twin_architecture("deep", 6, d_model=16)
@@ -37,5 +37,5 @@ def contrast(
 ) -> Data:  # fmt: skip
     selection = selection or Selection(1)
     pairing = Pairing(one.info.architecture, other.info.architecture, pace)  # type: ignore[arg-type]
-    beside = Beside(other, "beside", pairing, selection_beside(selection, pairing, other))
-    return compute_beside(one, beside, selection, options or Options())
+    second_run = SecondRun(other, "beside", pairing, second_selection(selection, pairing, other))
+    return compute_beside(one, second_run, selection, options or Options())

@@ -108,7 +108,7 @@ def wait(window: Window, done: Callable[[], bool] = lambda: True) -> None:
 def deep_beside(window: Window) -> None:
     """Put the bundled deep model beside the run."""
     window.tree.do_deep_beside()
-    wait(window, lambda: window.bench.runs.companion is not None)
+    wait(window, lambda: window.bench.runs.second is not None)
 
 
 def save(window: Window, name: str) -> None:

@@ -18,7 +18,7 @@ from loopscope.core.run.recording import Recording
 from loopscope.core.run.runner import yield_to_the_screen
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
-from loopscope.core.views.beside import Beside
+from loopscope.core.views.second_run import SecondRun
 from loopscope.widgets.kit.view import View
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ REST, LEAST_REST = 3.0, 0.12
 class Drawing:
     """One drawing of a view with the state of its analysis.
 
-    ``wanted`` and ``shown`` are identity keys; ``beside`` says for which run it is.
+    ``wanted`` and ``shown`` are identity keys; ``second_run`` says for which run it is.
     """
 
     view: View
-    beside: bool = False
+    second_run: bool = False
     data: ViewData | None = None
     shown: tuple[Any, ...] | None = None
     in_flight: Future[ViewData] | None = None
@@ -103,11 +103,15 @@ class Analysis:
     def _connect(self, display: Display, drawing: Drawing) -> None:
         bench, view, key = self.bench, drawing.view, display.spec.key
         view.set_options(display.options)
-        view.select_requested.connect(bench.select_beside if drawing.beside else bench.select)
-        view.hover_changed.connect(bench.set_hover_beside if drawing.beside else bench.set_hover)
+        view.select_requested.connect(
+            bench.select_in_second if drawing.second_run else bench.select
+        )
+        view.hover_changed.connect(
+            bench.set_second_hover if drawing.second_run else bench.set_hover
+        )
         view.message.connect(bench.message)
         view.run_requested.connect(lambda changes: bench.restart(**changes))
-        if not drawing.beside:  # the second drawing takes the first one's settings
+        if not drawing.second_run:  # the second drawing takes the first one's settings
             view.options_changed.connect(lambda options: bench.set_options(key, options))
         view.clear()
 
@@ -125,7 +129,7 @@ class Analysis:
 
     def second(self, display: Display) -> Drawing:
         """Draw a view a second time, for the run beside."""
-        display.other = Drawing(display.spec.view(), beside=True)
+        display.other = Drawing(display.spec.view(), second_run=True)
         display.other.view.set_theme(display.view.theme)
         self._connect(display, display.other)
         return display.other
@@ -154,25 +158,33 @@ class Analysis:
             self._stale += [drawing for drawing in visible if drawing not in self._stale]
 
     def _mark(self, drawing: Drawing) -> None:
-        beside = self.bench.beside
-        if not drawing.beside:
+        second_run = self.bench.second_run
+        if not drawing.second_run:
             drawing.view.show_selection(self.bench.selection, self.bench.hover)
-        elif beside is not None:
-            drawing.view.show_selection(beside.selection, self.bench.hover_beside)
+        elif second_run is not None:
+            drawing.view.show_selection(second_run.selection, self.bench.second_hover)
 
     def _subject(self, drawing: Drawing) -> tuple[Recording | None, Selection]:
         """The run and the cursor that a drawing is for."""
-        beside = self.bench.beside
-        if drawing.beside:
-            return (None, Selection()) if beside is None else (beside.recording, beside.selection)
+        second_run = self.bench.second_run
+        if drawing.second_run:
+            return (
+                (None, Selection())
+                if second_run is None
+                else (second_run.recording, second_run.selection)
+            )
         return self.bench.recording, self.bench.selection
 
-    def _both(self, display: Display) -> Beside | None:
+    def _both(self, display: Display) -> SecondRun | None:
         """The run beside, where this view draws both."""
-        beside, run = self.bench.beside, self.bench.recording
-        if beside is None or run is None or not display.spec.draws_both(run, beside.recording):
+        second_run, run = self.bench.second_run, self.bench.recording
+        if (
+            second_run is None
+            or run is None
+            or not display.spec.draws_both(run, second_run.recording)
+        ):
             return None
-        return beside
+        return second_run
 
     def _key(self, display: Display, drawing: Drawing) -> tuple[Any, ...]:
         run, selection = self._subject(drawing)
@@ -207,13 +219,13 @@ class Analysis:
                 return True
             drawing.data, drawing.error = future.result(), None
             self.bench.fetch_directions(
-                drawing.beside, getattr(drawing.data, "missing_directions", ())
+                drawing.second_run, getattr(drawing.data, "missing_directions", ())
             )
             drawing.view.show_data(drawing.data)
             self._mark(drawing)
             if drawing in self._stale:
                 self._stale.remove(drawing)
-            shown = self.bench.beside_shown if drawing.beside else self.bench.data_shown
+            shown = self.bench.second_shown if drawing.second_run else self.bench.data_shown
             shown.emit(display.spec.key)
             return True
         return False
@@ -264,7 +276,7 @@ def _state(run: Recording | None) -> tuple[Any, ...]:
 
 
 def _work(
-    display: Display, run: Recording, selection: Selection, both: Beside | None
+    display: Display, run: Recording, selection: Selection, both: SecondRun | None
 ) -> Callable[[], ViewData]:
     spec, options = display.spec, display.options
     if both is not None and spec.compute_beside is not None:

@@ -33,7 +33,7 @@ from loopscope.core.run.recording import Recording
 from loopscope.core.run.runner import Phase, Runner, RunRequest, Status
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
-from loopscope.core.views.beside import Beside, selection_back, selection_beside
+from loopscope.core.views.second_run import SecondRun, second_selection, selection_back
 from loopscope.widgets.palette import Theme
 
 # A frame draws one thing (one view's data, or one view's marks), so that no frame is long.
@@ -58,7 +58,7 @@ class Bench(QObject):
     progressed = Signal()
     selection_changed = Signal(object, dict)
     data_shown = Signal(str)
-    beside_shown = Signal(str)
+    second_shown = Signal(str)
     data_failed = Signal(str, str)
     measuring_changed = Signal(str, object)
     message = Signal(str)
@@ -73,14 +73,14 @@ class Bench(QObject):
         self._status = Status()
         self._recording: Recording | None = None
         self._layers_seen = -1
-        self._beside_seen = -1
+        self._second_seen = -1
         # Where the cursor goes when the run has come that far again, see `_on_run_shown`.
         self._wanted: Selection | None = None
         self._waiting: list[tuple[Future[Any], Callable[[Future[Any]], None]]] = []
         self.jobs = Jobs(lambda: self.runner.stepping)
         self._job_shown: tuple[int, float] | None = None
         self.prompt_set: PromptSet | None = None
-        self.beside: Beside | None = None
+        self.second_run: SecondRun | None = None
         self.analysis = Analysis(self)
         self.measuring = Measuring(self)
         self.runs = Runs(self.runner, self.wait, lambda: self.selection, self)
@@ -208,7 +208,7 @@ class Bench(QObject):
         self._wanted = run.cursor
 
     def _on_runs_changed(self) -> None:
-        self._update_beside()
+        self._update_second()
         self.progressed.emit()
 
     # ---- transport ----
@@ -304,48 +304,50 @@ class Bench(QObject):
             self._mark()
 
     # ---- the run beside ----
-    def _update_beside(self) -> None:
+    def _update_second(self) -> None:
         """Take the cursor over to the run beside."""
-        companion, pairing = self.runs.companion, self.runs.pairing
-        if companion is None or pairing is None:
-            self.beside = None
+        second, pairing = self.runs.second, self.runs.pairing
+        if second is None or pairing is None:
+            self.second_run = None
             return
-        there = companion.stepper.recording
-        own = self.runs.cursor_beside
-        selection = selection_beside(self.selection, pairing, there, own)
-        self.beside = Beside(there, companion.name, pairing, selection)
+        there = second.stepper.recording
+        own = self.runs.second_cursor
+        selection = second_selection(self.selection, pairing, there, own)
+        self.second_run = SecondRun(there, second.name, pairing, selection)
 
     @property
-    def hover_beside(self) -> dict[str, int]:
+    def second_hover(self) -> dict[str, int]:
         """The place that is pointed at, in the run beside."""
-        if self.beside is None:
+        if self.second_run is None:
             return {}
         hover = dict(self.hover)
         if "recurrence" in hover:
             r, layer = hover["recurrence"], hover.get("layer", self.selection.layer)
-            there = self.beside.pairing.place(r, layer)
+            there = self.second_run.pairing.place(r, layer)
             hover["recurrence"] = there[0]
             if "layer" in hover:
                 hover["layer"] = there[1]
         return hover
 
-    def select_beside(self, changes: dict[str, Any]) -> None:
+    def select_in_second(self, changes: dict[str, Any]) -> None:
         """A click in a view of the run beside moves the one cursor, or its own at its own pace."""
-        beside = self.beside
-        if beside is None:
+        second_run = self.second_run
+        if second_run is None:
             return
-        if beside.pairing.pace == "own":
+        if second_run.pairing.pace == "own":
             kept = {k: v for k, v in changes.items() if k in ("recurrence", "layer")}
-            self.runs.cursor_beside = replace(beside.selection, **kept)
-        self.select(selection_back(changes, self.selection, beside.selection, beside.pairing))
-        self._update_beside()
+            self.runs.second_cursor = replace(second_run.selection, **kept)
+        self.select(
+            selection_back(changes, self.selection, second_run.selection, second_run.pairing)
+        )
+        self._update_second()
         self._mark()
 
-    def set_hover_beside(self, hover: dict[str, int]) -> None:
+    def set_second_hover(self, hover: dict[str, int]) -> None:
         """Point at a place of the run beside."""
-        beside = self.beside
-        if beside is not None:
-            back = selection_back(hover, self.selection, beside.selection, beside.pairing)
+        second_run = self.second_run
+        if second_run is not None:
+            back = selection_back(hover, self.selection, second_run.selection, second_run.pairing)
             self.set_hover({k: int(v) for k, v in back.items()})
 
     def scrub(self, recurrence: int) -> None:
@@ -383,7 +385,7 @@ class Bench(QObject):
             self._mark()
 
     def _mark(self) -> None:
-        self._update_beside()
+        self._update_second()
         self.analysis.mark()
         self.selection_changed.emit(self.selection, self.hover)
 
@@ -432,7 +434,7 @@ class Bench(QObject):
             self._job_shown = shown
             self.status_changed.emit(status)
         self.measuring.tell()
-        self._pull_beside()
+        self._pull_second()
         done = -1 if recording is None else recording.layers_done
         if done != self._layers_seen:
             self._layers_seen = done
@@ -446,23 +448,23 @@ class Bench(QObject):
             if self.selection == before:  # else the new selection has told it
                 self.progressed.emit()
 
-    def _pull_beside(self) -> None:
+    def _pull_second(self) -> None:
         """Notice how far the run beside has come."""
         self.runs.check_companion()
-        companion = self.runs.companion
-        seen = -1 if companion is None else companion.stepper.recording.layers_done
-        if seen != self._beside_seen:
-            self._beside_seen = seen
-            self._update_beside()
+        second = self.runs.second
+        seen = -1 if second is None else second.stepper.recording.layers_done
+        if seen != self._second_seen:
+            self._second_seen = seen
+            self._update_second()
             self.analysis.mark()
 
-    def fetch_directions(self, beside: bool, token_ids: tuple[int, ...]) -> None:
+    def fetch_directions(self, second_run: bool, token_ids: tuple[int, ...]) -> None:
         """Have the worker read unembedding rows that a view asked for; then it computes again."""
-        companion = self.runs.companion
-        if not beside:
+        second = self.runs.second
+        if not second_run:
             stepper = self.runner.stepper
         else:
-            stepper = None if companion is None else companion.stepper
+            stepper = None if second is None else second.stepper
         if stepper is None or not token_ids:
             return
         recording = stepper.recording

@@ -50,7 +50,7 @@ class Measuring:
         if stepper is None:
             return "There is no run to measure yet."
         why = request.missing(stepper.recording)
-        return why or (request.beside if bench.runs.companion is None else "")
+        return why or (request.second_run if bench.runs.second is None else "")
 
     def measure(self, key: str) -> None:
         """Make the measurement that a view asks for; what it finds stays with the run or model."""
@@ -59,21 +59,21 @@ class Measuring:
         request = display.spec.request
         if request is None or (display.job is not None and not display.job.future.done()):
             return
-        companion, why = bench.runs.companion, self.why_not(key)
+        second, why = bench.runs.second, self.why_not(key)
         if stepper is None or why:
             bench.message.emit(why)
             return
         runs = [(stepper, bench.selection)]
-        beside = bench.beside
+        second_run = bench.second_run
         # What is of one run is measured of the run beside as well: both are shown.
-        of_each = request.whose == "run" and not request.beside
-        if of_each and companion is not None and beside is not None:
-            there = companion.stepper
-            runs += [] if request.missing(there.recording) else [(there, beside.selection)]
+        of_each = request.whose == "run" and not request.second_run
+        if of_each and second is not None and second_run is not None:
+            there = second.stepper
+            runs += [] if request.missing(there.recording) else [(there, second_run.selection)]
         options = display.options
 
         def work(job: Job[Any]) -> list[object]:
-            job.beside = companion
+            job.second_run = second
             found = []
             for i, (run, selection) in enumerate(runs):
                 job.in_part(i / len(runs), (i + 1) / len(runs))

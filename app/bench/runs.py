@@ -79,12 +79,12 @@ class Runs(QObject):
         self.runner, self._wait, self._cursor = runner, wait, cursor
         self.tree, self.history = RunTree(), History()
         self.current: Run | None = None
-        self.companion: Companion | None = None
+        self.second: Companion | None = None
         # Another model that follows the prompt of the run shown, whether it can read it or not.
         self.model: ModelBeside | None = None
         self.pace: Pace = "depth"
         # The cursor of the run beside, where each goes at its own pace.
-        self.cursor_beside = Selection()
+        self.second_cursor = Selection()
 
     # ---- what the bench says ----
     def take_in(self, stepper: Any, request: RunRequest, left_at: Selection) -> None:
@@ -99,13 +99,13 @@ class Runs(QObject):
             before = self.current if self.current in self.tree.runs else None
             run = self.tree.add(stepper, request)
             if before is not None:
-                self._note(run.name, before, run, beside=self.companion)
+                self._note(run.name, before, run, second_run=self.second)
             self._drop_surplus(run)
             self._leave_behind(before, run)
             if self.model is not None:
                 self.model.asked = ()  # begun again, it begins again there too
         self.current = run
-        if self.companion is not None and self.companion.run is run:
+        if self.second is not None and self.second.run is run:
             self._take_away()
         self._follow()
         self._pair()
@@ -116,27 +116,27 @@ class Runs(QObject):
         self.tree.forget()
         self.history.clear()
         self.current = None
-        if self.companion is not None and self.companion.run is not None:
-            self.companion = None
+        if self.second is not None and self.second.run is not None:
+            self.second = None
         self.changed.emit()
 
     def _take_away(self) -> None:
-        self.companion = None
-        self.runner.set_beside(None)
+        self.second = None
+        self.runner.set_second_run(None)
 
     def _leave_behind(self, before: Run | None, after: Run) -> None:
         """Take away a run of the prompt of ``before``, which is not that of ``after``.
 
         A run of yet another prompt was put there to be compared and stays.
         """
-        companion = self.companion
-        if companion is None or companion.run is None or before is None:
+        second = self.second
+        if second is None or second.run is None or before is None:
             return
-        there = begun_as(companion.stepper)
+        there = begun_as(second.stepper)
         if there == begun_as(before.stepper) != begun_as(after.stepper):
             self._take_away()
             self.message.emit(
-                f"{after.name} is shown alone: {companion.name}, which stood beside, was begun "
+                f"{after.name} is shown alone: {second.name}, which stood beside, was begun "
                 f"otherwise (prompt, seed or start)"
             )
 
@@ -149,7 +149,7 @@ class Runs(QObject):
         if model is None or current is None or model.asked == begun_as(current.stepper):
             return
         model.asked, model.why_not = begun_as(current.stepper), ""
-        if self.companion is not None:
+        if self.second is not None:
             self._take_away()
         request, asked = current.request, model.asked
 
@@ -160,7 +160,7 @@ class Runs(QObject):
                 model.why_not = str(error)
                 self.message.emit(f"{model.name} does not stand beside: {error}")
             else:
-                self.companion = Companion(future.result(), model.name)
+                self.second = Companion(future.result(), model.name)
                 self._pair()
             self.changed.emit()
 
@@ -168,8 +168,8 @@ class Runs(QObject):
 
     def check_companion(self) -> None:
         """Notice that the runner has let go of the run beside (its model has gone)."""
-        if self.companion is not None and self.runner.beside is None:
-            self.companion = None
+        if self.second is not None and self.runner.second_run is None:
+            self.second = None
             self.changed.emit()
 
     # ---- showing ----
@@ -180,7 +180,7 @@ class Runs(QObject):
         before = self.current
         if before is not None:
             before.cursor = self._cursor()
-        swap = self.companion is not None and self.companion.run is run
+        swap = self.second is not None and self.second.run is run
         if not swap:
             self._leave_behind(before, run)
         self.runner.resume(run.stepper)
@@ -199,7 +199,7 @@ class Runs(QObject):
             self._take_away()
         elif run is not self.current:
             self.model = None
-            self.companion = Companion(run.stepper, run.name, run)
+            self.second = Companion(run.stepper, run.name, run)
             self._pair()
         self.changed.emit()
 
@@ -212,7 +212,7 @@ class Runs(QObject):
     def set_pace(self, pace: Pace) -> None:
         """How the run beside follows the one shown."""
         self.pace = pace
-        if self.companion is None:
+        if self.second is None:
             self.message.emit(f"No run stands beside yet; one that is will go {PACES[pace]}")
         self._pair()
         self.changed.emit()
@@ -220,16 +220,16 @@ class Runs(QObject):
     @property
     def pairing(self) -> Pairing | None:
         """How the two runs go together; None when one is shown alone."""
-        if self.current is None or self.companion is None:
+        if self.current is None or self.second is None:
             return None
         one = self.current.stepper.recording.info.architecture
-        other = self.companion.stepper.recording.info.architecture
+        other = self.second.stepper.recording.info.architecture
         return Pairing(one, other, self.pace)
 
     def _pair(self) -> None:
         pairing = self.pairing
-        if pairing is not None and self.companion is not None:
-            self.runner.set_beside(self.companion.stepper, pairing)
+        if pairing is not None and self.second is not None:
+            self.runner.set_second_run(self.second.stepper, pairing)
 
     # ---- branching ----
     def branch(self, cuts: tuple[Intervention, ...]) -> None:
@@ -288,8 +288,8 @@ class Runs(QObject):
 
         def give(text: str, named: bool) -> None:
             run.name, run.named = text, named
-            if self.companion is not None and self.companion.run is run:
-                self.companion = Companion(run.stepper, text, run)
+            if self.second is not None and self.second.run is run:
+                self.second = Companion(run.stepper, text, run)
             self.changed.emit()
 
         give(name, True)
@@ -306,14 +306,14 @@ class Runs(QObject):
             what = "the only run" if len(gone) == 1 else "the run that all others branched from"
             self.message.emit(f"{run.name} is {what}; change the prompt to begin another first")
             return
-        current, companion = self.current, self.companion
+        current, second = self.current, self.second
 
         def take_out() -> list[tuple[int, Run]]:
-            if self.companion is not None and self.companion.run in gone:
+            if self.second is not None and self.second.run in gone:
                 self.put_beside(None)
             if self.current in gone:
                 self.show(run.parent or left[-1])
-                if self.companion is not None and self.companion.run in gone:
+                if self.second is not None and self.second.run in gone:
                     self.put_beside(None)
             taken = self.tree.remove(run)
             self.changed.emit()
@@ -325,8 +325,8 @@ class Runs(QObject):
             self.tree.restore(taken)
             if current is not None:
                 self.show(current)
-            if companion is not None and companion.run is not None:
-                self.put_beside(companion.run)
+            if second is not None and second.run is not None:
+                self.put_beside(second.run)
             self.changed.emit()
 
         self.history.note(Change(f"delete {run.name}", bring_back, lambda: take_out() and None))
@@ -357,13 +357,13 @@ class Runs(QObject):
         before: Run,
         after: Run,
         made: bool = False,
-        beside: Companion | None = None,
+        second_run: Companion | None = None,
     ) -> None:
         """Remember that ``after`` was shown in place of ``before``; ``made``: as its branch.
 
-        ``beside`` stood beside ``before``; it comes back with it.
+        ``second_run`` stood beside ``before``; it comes back with it.
         """
-        stood = None if beside is None else beside.run
+        stood = None if second_run is None else second_run.run
         taken: list[tuple[int, Run]] = []
 
         def undo() -> None:
@@ -371,7 +371,7 @@ class Runs(QObject):
                 return
             self.show(before)
             if made:
-                if self.companion is not None and self.companion.run in self.tree.branch_of(after):
+                if self.second is not None and self.second.run in self.tree.branch_of(after):
                     self.put_beside(None)
                 taken[:] = self.tree.remove(after)
             elif stood is not None and stood in self.tree.runs:
@@ -389,8 +389,8 @@ class Runs(QObject):
 
     def _drop_surplus(self, newest: Run) -> None:
         kept = [r for r in (newest, self.current) if r is not None]
-        if self.companion is not None and self.companion.run is not None:
-            kept.append(self.companion.run)
+        if self.second is not None and self.second.run is not None:
+            kept.append(self.second.run)
         dropped = self.tree.forget_surplus(kept)
         if dropped:
             names = ", ".join(run.name for run in dropped)

@@ -104,7 +104,7 @@ def _measure(spec: ViewSpec, stepper: Stepper, selection: Selection) -> None:
     from loopscope.core.run.jobs import Job
 
     assert spec.request is not None
-    if why := spec.request.missing(stepper.recording) or spec.request.beside:
+    if why := spec.request.missing(stepper.recording) or spec.request.second_run:
         print(f"loopscope: {spec.title}: {why}", file=sys.stderr)
         return
     job: Job[object] = Job(spec.title, lambda job: None)

@@ -34,7 +34,7 @@ class Exporter:
                 "There is nothing to export yet: press Space to run a recurrence", 6000
             )
             return None
-        specs = drawable(self.bench.recording, self.bench.beside)
+        specs = drawable(self.bench.recording, self.bench.second_run)
         if key is not None:
             specs = tuple(p for p in specs if p.key == key)
         if not specs and key is not None:
@@ -58,9 +58,9 @@ class Exporter:
         """Say in the dialog what of the run beside will be written, for as long as it is open."""
 
         def tell() -> None:
-            run, beside = self.bench.recording, self.bench.beside
-            both = run is not None and beside is not None
-            dialog.show_beside(words_beside(run, specs, beside) if both else "")  # type: ignore[arg-type]
+            run, second_run = self.bench.recording, self.bench.second_run
+            both = run is not None and second_run is not None
+            dialog.show_beside(words_beside(run, specs, second_run) if both else "")  # type: ignore[arg-type]
 
         runs = self.bench.runs
         connection = runs.changed.connect(tell)
@@ -85,7 +85,7 @@ class Exporter:
     ) -> None:
         self.window.settings.export = asdict(choice)
         recording, selection = self.bench.recording, self.bench.selection
-        beside = self.bench.beside
+        second_run = self.bench.second_run
         assert recording is not None
         options = {key: display.options for key, display in self.bench.displays.items()}
         stop = threading.Event()
@@ -99,7 +99,7 @@ class Exporter:
 
         def work() -> ExportReport:
             return write_figures(
-                recording, selection, specs, options, choice, done.append, stop.is_set, beside
+                recording, selection, specs, options, choice, done.append, stop.is_set, second_run
             )
 
         def finished(future: Future[Any]) -> None:
@@ -126,7 +126,7 @@ def result_text(future: Future[Any], folder: str) -> tuple[str, bool]:
     if len(names) < 80:
         return f"Wrote {names} to {folder}", False
     text = f"Wrote {len(report.written)} files to {folder}"
-    beside = sum(path.stem.endswith(BESIDE) for path in report.written)
-    if beside:
-        text += f"; the {beside} called NAME{BESIDE} are of the run beside"
+    second_run = sum(path.stem.endswith(BESIDE) for path in report.written)
+    if second_run:
+        text += f"; the {second_run} called NAME{BESIDE} are of the run beside"
     return text, False

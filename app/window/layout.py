@@ -54,7 +54,7 @@ class Layout:
     def _start(self, dock: QDockWidget) -> None:
         self.window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock)
 
-    def _beside(self, left: QDockWidget, right: QDockWidget) -> None:
+    def _second_run(self, left: QDockWidget, right: QDockWidget) -> None:
         self.window.splitDockWidget(left, right, Qt.Orientation.Horizontal)
 
     def _below(self, top: QDockWidget, bottom: QDockWidget) -> None:
@@ -62,10 +62,10 @@ class Layout:
 
     def _step(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["state_space"])
-        self._beside(d["state_space"], d["graph"])
+        self._second_run(d["state_space"], d["graph"])
         self._below(d["state_space"], d["settling"])
         self._below(d["settling"], d["heads"])
-        self._beside(d["settling"], d["distance"])
+        self._second_run(d["settling"], d["distance"])
         self._below(d["graph"], d["readout"])
         self._below(d["readout"], d["pattern"])
         self.window.tabifyDockWidget(d["pattern"], d["head_map"])
@@ -78,21 +78,21 @@ class Layout:
 
     def _state_space(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["state_space"])
-        self._beside(d["state_space"], d["settling"])
+        self._second_run(d["state_space"], d["settling"])
         self._below(d["settling"], d["distance"])
         width = self.window.width()
         self._resize([d["state_space"], d["settling"]], [width * 66 // 100, width // 3], "h")
 
     def _heads(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["heads"])
-        self._beside(d["heads"], d["pattern"])
+        self._second_run(d["heads"], d["pattern"])
         self._below(d["pattern"], d["head_map"])
         self._resize([d["heads"], d["pattern"]], [self.window.width() // 2] * 2, "h")
 
     def _looped_against_deep(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["graph"])
         self._below(d["graph"], d["correspondence"])
-        self._beside(d["correspondence"], d["depth"])
+        self._second_run(d["correspondence"], d["depth"])
         width, height = self.window.width(), self.window.height()
         self._resize([d["correspondence"], d["depth"]], [width * 62 // 100, width * 38 // 100], "h")
         # The graph is wide and low: what a tall window has more goes to the matrix.
@@ -101,9 +101,9 @@ class Layout:
 
     def _runs_and_cuts(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["runs"])
-        self._beside(d["runs"], d["state_space"])
+        self._second_run(d["runs"], d["state_space"])
         self._below(d["state_space"], d["readout"])
-        self._beside(d["readout"], d["settling"])
+        self._second_run(d["readout"], d["settling"])
         width, height = self.window.width(), self.window.height()
         tree = min(max(width * 29 // 100, 340), 460)
         self._resize([d["runs"], d["state_space"]], [tree, width - tree], "h")
@@ -113,7 +113,7 @@ class Layout:
 
     def _measures(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["depth"])
-        self._beside(d["depth"], d["settling"])
+        self._second_run(d["depth"], d["settling"])
         self._below(d["depth"], d["stability"])
         self._below(d["settling"], d["paths"])
         width = self.window.width()
@@ -121,7 +121,7 @@ class Layout:
 
     def _prompt_set(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["quality"])
-        self._beside(d["quality"], d["prompts"])
+        self._second_run(d["quality"], d["prompts"])
         self._below(d["quality"], d["exits"])
         self._below(d["prompts"], d["readout"])
         width, height = self.window.width(), self.window.height()
@@ -131,7 +131,7 @@ class Layout:
 
     def _figures(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["state_space"])
-        self._beside(d["state_space"], d["graph"])
+        self._second_run(d["state_space"], d["graph"])
         self._below(d["state_space"], d["settling"])
         self._below(d["graph"], d["heads"])
 

@@ -90,25 +90,25 @@ class TreeCommands:
             parent = None if run.parent is None else run.parent.id
             n = run.stepper.recording.n_recurrences
             rows.append(RunRow(run.id, parent, run.name, run.what, n, short, words))
-        companion = self.runs.companion
+        second = self.runs.second
         shown = -1 if self.runs.current is None else self.runs.current.id
-        beside = -1 if companion is None or companion.run is None else companion.run.id
-        self.panel.list.show_runs(rows, shown, beside)
+        second_run = -1 if second is None or second.run is None else second.run.id
+        self.panel.list.show_runs(rows, shown, second_run)
         self.panel.form.show_sources([(run.id, run.name) for run in runs])
         self.title_bar.statement.set_whole(self._statement())
         self.window.show_beside()
 
     def _statement(self) -> str:
         """Say how many runs there are and what is shown."""
-        current, companion = self.runs.current, self.runs.companion
+        current, second = self.runs.current, self.runs.second
         if current is None:
             return "There is no run yet."
         n = len(self.runs.tree)
         text = f"{n} run{'s' * (n != 1)}; {current.name} is shown"
         cuts = len(current.stepper.recording.info.interventions)
         text += f", cut {cuts} time{'s' * (cuts != 1)}" if cuts else ""
-        if companion is not None:
-            text += f"; beside it {companion.name}, {PACES[self.runs.pace]}"
+        if second is not None:
+            text += f"; beside it {second.name}, {PACES[self.runs.pace]}"
         elif (model := self.runs.model) is not None and model.why_not:
             text += f"; {model.name} does not stand beside: {model.why_not}"
         return text
@@ -120,9 +120,9 @@ class TreeCommands:
             actions[name].setEnabled(bool(changes))
             word = name.capitalize()
             actions[name].setText(f"{word} {changes[-1].text}" if changes else word)
-        beside = self.runs.companion is not None
-        actions["swap"].setEnabled(beside)
-        actions["alone"].setEnabled(beside or self.runs.model is not None)
+        second_run = self.runs.second is not None
+        actions["swap"].setEnabled(second_run)
+        actions["alone"].setEnabled(second_run or self.runs.model is not None)
         recording = self.bench.recording
         arch = None if recording is None else recording.info.architecture
         n_tokens = 0 if recording is None else recording.n_tokens
@@ -167,17 +167,17 @@ class TreeCommands:
 
     def do_swap(self) -> None:
         """Show the run beside, and put the one shown beside it."""
-        companion = self.runs.companion
-        if companion is None:
+        second = self.runs.second
+        if second is None:
             self._say("No run stands beside; put one there in Runs and cuts")
-        elif companion.run is None:
+        elif second.run is None:
             self._say("The run beside is of another model: open that one to step it by itself")
         else:
-            self.runs.show(companion.run)
+            self.runs.show(second.run)
 
     def do_alone(self) -> None:
         """Take away the run beside."""
-        if self.runs.companion is None and self.runs.model is None:
+        if self.runs.second is None and self.runs.model is None:
             self._say("This run is shown alone already")
         self.runs.put_beside(None)
 
@@ -226,13 +226,13 @@ class TreeCommands:
         """Choose a second checkpoint."""
         folder = QFileDialog.getExistingDirectory(self.window, "Open a checkpoint beside", "")
         if folder:
-            self.open_beside(folder)
+            self.open_second_model(folder)
 
     def do_deep_beside(self) -> None:
         """Put the bundled deep twin beside."""
-        self.open_beside("bundled:deep")
+        self.open_second_model("bundled:deep")
 
-    def open_beside(self, path: str) -> None:
+    def open_second_model(self, path: str) -> None:
         """Load a second checkpoint and run the prompt on it, beside the run shown."""
         if self.bench.request is None:
             self._say("Open a first checkpoint before a second one")
@@ -248,7 +248,7 @@ class TreeCommands:
                 model = future.result()
                 self.runs.put_model_beside(model, model.checkpoint.name)
 
-        self.bench.wait(runner.open_beside(path, settings.device, settings.dtype), loaded)
+        self.bench.wait(runner.open_second_model(path, settings.device, settings.dtype), loaded)
 
     def _say(self, text: str) -> None:
         self.window.statusBar().showMessage(text, 10_000)

@@ -216,7 +216,7 @@ class Window(QMainWindow):
         bench.progressed.connect(self._on_progressed)
         bench.selection_changed.connect(self._on_selection_changed)
         bench.data_shown.connect(self._on_data_shown)
-        bench.beside_shown.connect(self._caption)
+        bench.second_shown.connect(self._caption)
         bench.data_failed.connect(lambda key, text: self.frames[key].set_error(text))
         bench.measuring_changed.connect(
             lambda key, share: self.frames[key].measuring.show_progress(share)
@@ -449,14 +449,14 @@ class Window(QMainWindow):
 
     def show_beside(self) -> None:
         """Draw each visible view a second time while a run stands beside, or no longer."""
-        analysis, companion = self.bench.analysis, self.bench.runs.companion
+        analysis, second = self.bench.analysis, self.bench.runs.second
         shown = self.bench.runs.current
         for key, frame in self.frames.items():
             display = self.bench.displays[key]
             twice = (
-                companion is not None
+                second is not None
                 and shown is not None
-                and display.spec.drawn_twice(shown.stepper.recording, companion.stepper.recording)
+                and display.spec.drawn_twice(shown.stepper.recording, second.stepper.recording)
             )
             if not twice and display.other is not None:
                 frame.show_beside(None)
@@ -465,8 +465,8 @@ class Window(QMainWindow):
                 frame.show_beside(analysis.second(display).view)
             self._caption(key)
         self._tell_why_not()
-        words, model = "" if companion is None else f"○ beside: {companion.name}", None
-        if companion is None:
+        words, model = "" if second is None else f"○ beside: {second.name}", None
+        if second is None:
             model = self.bench.runs.model
         why = "" if model is None else model.why_not
         if model is not None:
@@ -483,11 +483,11 @@ class Window(QMainWindow):
     def _caption(self, key: str) -> None:
         """Name the two runs over the two drawings of a view."""
         display, runs = self.bench.displays[key], self.bench.runs
-        if runs.companion is None or runs.current is None:
+        if runs.second is None or runs.current is None:
             self.frames[key].set_captions("", "")
             return
         if display.other is None:
-            one, other, both = runs.current.name, runs.companion.name, display.view.BOTH
+            one, other, both = runs.current.name, runs.second.name, display.view.BOTH
             on_one = both is not None and display.spec.compute_beside is not None
             words = f"● {one}: {both[0]}   ○ {other}: {both[1]}" if both and on_one else ""
             self.frames[key].set_captions(words, "")
@@ -495,7 +495,7 @@ class Window(QMainWindow):
         data = display.other.data
         said = f": {data.statement}" if data is not None else ""
         # The marks are those of the list of runs.
-        self.frames[key].set_captions(f"● {runs.current.name}", f"○ {runs.companion.name}{said}")
+        self.frames[key].set_captions(f"● {runs.current.name}", f"○ {runs.second.name}{said}")
 
     def _on_options_chosen(self, key: str, options: Any) -> None:
         self._last_panel = key

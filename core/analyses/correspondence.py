@@ -25,21 +25,21 @@ HOPS = (1, 2, 3, 4, 5, 6)
 
 def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Found:
     """Run the prompts through both models and compare them."""
-    return compare(stepper.recording, stepper.loaded, job.beside.stepper, options, job.report)
+    return compare(stepper.recording, stepper.loaded, job.second_run.stepper, options, job.report)
 
 
 def compare(
     recording: Recording,
     one: Loaded,
-    beside: Any,
+    second_run: Any,
     options: Options,
     report: Callable[[float], None] = lambda share: None,
 ) -> Found:
     """What `run` does; the run beside says how far the other model is run."""
-    other: Loaded = beside.loaded
+    other: Loaded = second_run.loaded
     prompts, words = _prompts(recording, one, other, options)
     r_one = recording.n_recurrences
-    r_other = 1 if other.architecture.runs_once else max(beside.recording.n_recurrences, 1)
+    r_other = 1 if other.architecture.runs_once else max(second_run.recording.n_recurrences, 1)
     pair = pair_states(
         one, other, prompts, (r_one, r_other), seed=options.seed,
         report=lambda share: report(0.7 * share),

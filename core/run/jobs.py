@@ -40,7 +40,7 @@ class Job(Generic[T]):
         self._steps_first = steps_first
         self.name, self.progress = name, 0.0
         self.future: Future[T] = Future()
-        self.beside: Any = None
+        self.second_run: Any = None
         self._work = work
         self._cancelled = False
         self._part = (0.0, 1.0)

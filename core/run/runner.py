@@ -115,9 +115,9 @@ class Runner:
         self._run_request: RunRequest | None = None
         self._calls: deque[tuple[Callable[[Loaded, Stepper | None], Any], Future[Any]]] = deque()
         self._layers_left: float = 0
-        self._beside: Stepper | None = None
+        self._second_run: Stepper | None = None
         self._pairing: Pairing | None = None
-        self._beside_follows = True
+        self._second_follows = True
         self._period = 0.0
         self._until: Callable[[Recording], str | None] | None = None
         self._cancel_loading = False
@@ -146,9 +146,9 @@ class Runner:
         return None if self._stepper is None else self._stepper.recording
 
     @property
-    def beside(self) -> Stepper | None:
+    def second_run(self) -> Stepper | None:
         """The run beside it, None without one."""
-        return self._beside
+        return self._second_run
 
     @property
     def idle(self) -> bool:
@@ -181,7 +181,7 @@ class Runner:
             self._set(error=None, notice=None)
             self._condition.notify_all()
 
-    def open_beside(
+    def open_second_model(
         self,
         path: str,
         device: str = "auto",
@@ -195,10 +195,10 @@ class Runner:
 
         return self.call(work)
 
-    def set_beside(self, stepper: Stepper | None, pairing: Pairing | None = None) -> None:
+    def set_second_run(self, stepper: Stepper | None, pairing: Pairing | None = None) -> None:
         """Put a run beside the first, stepped along as ``pairing`` says; None takes it away."""
         with self._condition:
-            self._beside, self._pairing, self._beside_follows = stepper, pairing, True
+            self._second_run, self._pairing, self._second_follows = stepper, pairing, True
             self._set(serial=self._status.serial + 1)
             self._condition.notify_all()
 
@@ -230,7 +230,7 @@ class Runner:
         with self._condition:
             if not math.isinf(self._layers_left):
                 self._layers_left += layers
-            self._until, self._period, self._beside_follows = None, 0.0, True
+            self._until, self._period, self._second_follows = None, 0.0, True
             self._set(notice=None)
             self._condition.notify_all()
 
@@ -243,14 +243,14 @@ class Runner:
         """
         with self._condition:
             self._layers_left, self._until, self._period = math.inf, until, 1.0 / rate
-            self._beside_follows = True
+            self._second_follows = True
             self._set(notice=None)
             self._condition.notify_all()
 
     def stop(self) -> None:
         """Stop stepping (or loading) after the layer under way."""
         with self._condition:
-            self._layers_left, self._beside_follows = 0, False
+            self._layers_left, self._second_follows = 0, False
             if self._status.phase is Phase.LOADING:
                 self._cancel_loading = True
             self._condition.notify_all()
@@ -340,15 +340,20 @@ class Runner:
             or (ready and self._run_request is not None)
             or (ready and bool(self._calls))
             or (self._stepper is not None and self._layers_left > 0)
-            or self._beside_is_behind()
+            or self._second_is_behind()
         )
 
-    def _beside_is_behind(self) -> bool:
-        beside, pairing = self._beside, self._pairing
-        if beside is None or pairing is None or self._stepper is None or not self._beside_follows:
+    def _second_is_behind(self) -> bool:
+        second_run, pairing = self._second_run, self._pairing
+        if (
+            second_run is None
+            or pairing is None
+            or self._stepper is None
+            or not self._second_follows
+        ):
             return False
         target = pairing.layers(self._stepper.recording.layers_done)
-        return target is not None and beside.recording.layers_done < target
+        return target is not None and second_run.recording.layers_done < target
 
     def _import_torch(self) -> None:
         import torch
@@ -371,7 +376,7 @@ class Runner:
             return
         with self._condition:
             old, self._loaded, self._stepper = self._loaded, loaded, None
-            self._leave_beside(old)
+            self._release_second(old)
             self._set(serial=self._status.serial + 1, notice=loaded.warning, error=None)
         if old is not None:
             # Runs to go back to may still hold it; they cannot be gone back to any more.
@@ -404,15 +409,15 @@ class Runner:
         """The next model does not fit beside this one: let this one go."""
         with self._condition:
             old, self._loaded, self._stepper = self._loaded, None, None
-            self._leave_beside(old)
+            self._release_second(old)
             self._set(serial=self._status.serial + 1)
         if old is not None:
             old.release()
 
-    def _leave_beside(self, old: Loaded | None) -> None:
+    def _release_second(self, old: Loaded | None) -> None:
         """A run beside of a model that goes goes with it."""
-        if self._beside is not None and self._beside.loaded is old:
-            self._beside = self._pairing = None
+        if self._second_run is not None and self._second_run.loaded is old:
+            self._second_run = self._pairing = None
 
     def _begin(self, request: RunRequest) -> None:
         from loopscope.core.run.stepper import Stepper
@@ -450,8 +455,8 @@ class Runner:
     def _step(self) -> None:
         """Run one layer, then wait out the pace if a recurrence was completed too early."""
         assert self._stepper is not None
-        if self._beside_is_behind():
-            self._step_beside()
+        if self._second_is_behind():
+            self._step_second()
             return
         stepper, started = self._stepper, time.monotonic()
         self._set(phase=Phase.STEPPING)
@@ -478,16 +483,16 @@ class Runner:
         elif math.isinf(self._layers_left):
             self._wait_out(self._recurrence_started + self._period)
 
-    def _step_beside(self) -> None:
-        beside = self._beside
-        if beside is None:
+    def _step_second(self) -> None:
+        second_run = self._second_run
+        if second_run is None:
             return
         self._set(phase=Phase.STEPPING)
         try:
-            beside.step_layer()
+            second_run.step_layer()
         except Exception as error:  # whatever it is: a dead worker answers nobody
             with self._condition:
-                self._beside_follows = False
+                self._second_follows = False
                 self._set(notice=f"the run beside stopped: {one_line(error)}")
 
     def _end_stepping(self, **changes: Any) -> None:

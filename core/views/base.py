@@ -62,7 +62,7 @@ class Request:
     missing: Callable[[Any], str] = lambda recording: ""
     whose: Literal["run", "model"] = "run"
     live: bool = False
-    beside: str = ""
+    second_run: str = ""
 
 
 @dataclass(frozen=True, slots=True)

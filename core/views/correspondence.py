@@ -24,7 +24,7 @@ from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Request, Table, ViewData, option
-from loopscope.core.views.beside import Beside
+from loopscope.core.views.second_run import SecondRun
 
 F64 = npt.NDArray[np.float64]
 StateKey = Literal["cka_debiased", "cka", "cosine"]
@@ -215,7 +215,7 @@ REQUEST = Request(
     "the other, with a permutation baseline",
     why_not,
     whose="model",
-    beside=NO_MODEL,
+    second_run=NO_MODEL,
 )
 
 
@@ -258,7 +258,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
 
 
 def compute_beside(
-    recording: Recording, beside: Beside, selection: Selection, options: Options
+    recording: Recording, second_run: SecondRun, selection: Selection, options: Options
 ) -> Data:
     """The same, while another run stands beside: its cursor is marked as well."""
     data = compute(recording, selection, options)
@@ -266,13 +266,13 @@ def compute_beside(
         return replace(data, statement=NOT_YET, missing=NOT_YET, lacks="measurement")
     if data.found is None or data.missing:
         return data
-    there = beside.recording.info.checkpoint
+    there = second_run.recording.info.checkpoint
     if there != data.found.other:
         text = f"Compared with {data.found.other}, not with {there}: press “{LABEL}” again. "
         return replace(data, statement=text + data.statement)
-    cut = recording.info.interventions or beside.recording.info.interventions
+    cut = recording.info.interventions or second_run.recording.info.interventions
     said = f"{data.statement}; of the models uncut" if cut else data.statement
-    return replace(data, pairing=beside.pairing, statement=said)
+    return replace(data, pairing=second_run.pairing, statement=said)
 
 
 def _empty(text: str, found: Found | None = None, lacks: str = "") -> Data:
@@ -419,11 +419,11 @@ def table(data: Data) -> Table:
 
 def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
     for i, j in np.ndindex(data.values.shape):
-        own, beside = data.place(i), data.place_beside(j)
+        own, second_run = data.place(i), data.place_beside(j)
         partner = data.path if data.what == "states" else data.best
         yield (
             own["recurrence"], own["layer"], own.get("head", ""),
-            beside["recurrence"], beside["layer"], beside.get("head", ""),
+            second_run["recurrence"], second_run["layer"], second_run.get("head", ""),
             float(data.values[i, j]), int(partner[i] == j) if partner else "",
             "" if data.level is None else float(data.level[i, j]),
         )  # fmt: skip

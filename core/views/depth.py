@@ -13,9 +13,9 @@ from loopscope.core.measures.stages import Repeat, repeat_correlation
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Formula, Table, option
-from loopscope.core.views.beside import Beside
 from loopscope.core.views.curves_data import Curve, Curves, beside_each_other, curves_table
 from loopscope.core.views.lens.curves import LENS_CURVES, read_curve
+from loopscope.core.views.second_run import SecondRun
 
 OFFERED = MEASURES | LENS_CURVES
 if TYPE_CHECKING:
@@ -109,18 +109,18 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
 
 
 def compute_beside(
-    recording: Recording, beside: Beside, selection: Selection, options: Options
+    recording: Recording, second_run: SecondRun, selection: Selection, options: Options
 ) -> Data:
     """Both runs on one pair of axes; along effective depth two models stand level."""
     one = compute(recording, selection, options)
-    other = compute(beside.recording, beside.selection, options)
+    other = compute(second_run.recording, second_run.selection, options)
     if one.missing or other.missing:
         why = other.missing if not one.missing else ""
-        text = f"{one.statement}; beside, {beside.name}: {why}" if why else one.statement
+        text = f"{one.statement}; beside, {second_run.name}: {why}" if why else one.statement
         return replace(one, statement=text)
-    both = beside_each_other(one, other, beside.name, beside.place_back)
+    both = beside_each_other(one, other, second_run.name, second_run.place_back)
     return replace(
-        one, curves=both, statement=f"{one.statement}; beside, {beside.name}: {other.statement}"
+        one, curves=both, statement=f"{one.statement}; beside, {second_run.name}: {other.statement}"
     )
 
 

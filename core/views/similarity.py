@@ -180,9 +180,9 @@ def _tokens(n: int) -> str:
 
 def _next(values: F64) -> float:
     """Mean over places that follow one another; NaN without any."""
-    beside = np.diagonal(values, 1)
-    beside = beside[np.isfinite(beside)]
-    return float(beside.mean()) if beside.size else float("nan")
+    second_run = np.diagonal(values, 1)
+    second_run = second_run[np.isfinite(second_run)]
+    return float(second_run.mean()) if second_run.size else float("nan")
 
 
 def _cycle_said(found: Cycle, measure: PlaceMeasure, n_tokens: int) -> str:

@@ -127,7 +127,9 @@ def test_figures_of_every_view_with_provenance(tmp_path: Path, folder: Path) -> 
     from loopscope.app.views import VIEW_SPECS
 
     # The probe takes minutes, and a comparison a second model.
-    heavy = [p.key for p in VIEW_SPECS if p.request and p.key != "probe" and not p.request.beside]
+    heavy = [
+        p.key for p in VIEW_SPECS if p.request and p.key != "probe" and not p.request.second_run
+    ]
     done = loopscope(
         tmp_path, "figures", str(folder), "--prompt", PROMPT, "--recurrences", "3",
         "-o", "out", "--format", "svg,csv", "--measure", *heavy, "--prompts", "bundled:hops",

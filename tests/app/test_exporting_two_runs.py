@@ -62,8 +62,8 @@ def export(qtbot: QtBot, window: Window, key: str | None, folder: Path, *formats
     exporter: Exporter = window.exporter
     dialog = exporter.ask(key)
     assert dialog is not None
-    said = dialog.beside.text()
-    assert dialog.beside.isVisible() == bool(said)
+    said = dialog.second_run.text()
+    assert dialog.second_run.isVisible() == bool(said)
     qtbot.mouseClick(dialog.export_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dialog.export_button.isEnabled(), timeout=60_000)
     said += "|" + dialog.note.text()
@@ -123,7 +123,7 @@ def test_a_view_that_is_drawn_twice_is_exported_twice(window, qtbot, tmp_path: P
 
 def test_all_views_of_two_models(window, qtbot: QtBot, tmp_path: Path) -> None:
     window.tree.do_deep_beside()
-    qtbot.waitUntil(lambda: window.bench.runs.companion is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: window.bench.runs.second is not None, timeout=60_000)
     settle(qtbot, window, 5)
     said = export(qtbot, window, None, tmp_path, "csv", "png", "graphml", "dot")
     assert "“Computation graph” and “Measures over depth” draw both runs" in said

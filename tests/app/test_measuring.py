@@ -36,7 +36,7 @@ def test_there_are_heavy_views() -> None:
     assert {"stability", "paths"} <= set(HEAVY)
 
 
-@pytest.mark.parametrize("key", [k for k in HEAVY if not BY_KEY[k].request.beside])
+@pytest.mark.parametrize("key", [k for k in HEAVY if not BY_KEY[k].request.second_run])
 def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
     window.maximise(key)
     options = replace(window.bench.displays[key].options, **SMALL.get(key, {}))
@@ -107,11 +107,11 @@ def test_what_is_of_one_run_is_measured_of_the_run_beside_as_well(window, qtbot)
     window.maximise("lens")
     window.tree.do_deep_beside()
     runs = window.bench.runs
-    qtbot.waitUntil(lambda: runs.companion is not None and window.bench.settled_down, timeout=30000)
+    qtbot.waitUntil(lambda: runs.second is not None and window.bench.settled_down, timeout=30000)
     second = window.bench.displays["lens"].other
     qtbot.waitUntil(lambda: second.data is not None and bool(second.data.missing), timeout=20000)
     qtbot.mouseClick(window.frames["lens"].measuring.button, Qt.MouseButton.LeftButton)
-    found = runs.companion.stepper.recording.findings
+    found = runs.second.stepper.recording.findings
     qtbot.waitUntil(lambda: "lens" in found and window.bench.settled_down, timeout=60000)
     assert "lens" in window.bench.recording.findings
     assert not window.bench.displays["lens"].data.missing

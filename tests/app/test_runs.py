@@ -100,11 +100,11 @@ def test_a_branch_is_cut_at_the_cursor_and_drawn_beside_its_parent(window, qtbot
     assert branch.effects[0, 4] > 0
     assert window.bench.selection.recurrence == 4  # where it was cut
     # The parent stands beside, in every view that is there.
-    assert runs.companion.run.stepper.recording is parent
-    beside = window.bench.displays["readout"].other
-    assert beside is not None
-    assert beside.view.isVisible()
-    qtbot.waitUntil(lambda: beside.data is not None, timeout=20_000)
+    assert runs.second.run.stepper.recording is parent
+    second_run = window.bench.displays["readout"].other
+    assert second_run is not None
+    assert second_run.view.isVisible()
+    qtbot.waitUntil(lambda: second_run.data is not None, timeout=20_000)
     assert window.frames["readout"].captions[1].whole().startswith("○ run 1: ")
     rows = window.tree.panel.list.rows
     assert [(r.name, r.parent is None) for r in rows] == [("run 1", True), ("branch 1", False)]
@@ -115,14 +115,14 @@ def test_a_branch_is_cut_at_the_cursor_and_drawn_beside_its_parent(window, qtbot
 
 def test_one_cursor_and_one_transport_drive_both(window, qtbot) -> None:
     branch(qtbot, window)
-    companion = window.bench.runs.companion.stepper.recording
+    second = window.bench.runs.second.stepper.recording
     window.run_commands.do_step_recurrence()
     wait(qtbot, window, 9)
-    assert companion.n_recurrences == 9
+    assert second.n_recurrences == 9
     other = window.bench.displays["readout"].other.view
     other.select_requested.emit({"recurrence": 5, "token": 2})
     assert (window.bench.selection.recurrence, window.bench.selection.token) == (5, 2)
-    assert window.bench.beside.selection.recurrence == 5
+    assert window.bench.second_run.selection.recurrence == 5
     other.hover_changed.emit({"recurrence": 3})
     assert window.bench.hover["recurrence"] == 3
 
@@ -134,10 +134,10 @@ def test_swap_alone_and_show(window, qtbot) -> None:
     QTest.keyClick(window, Key.Key_X)
     wait(qtbot, window)
     assert window.bench.recording is parent
-    assert window.bench.runs.companion.run.stepper.recording is cut
+    assert window.bench.runs.second.run.stepper.recording is cut
     QTest.keyClick(window, Key.Key_X, Qt.KeyboardModifier.ShiftModifier)
     wait(qtbot, window)
-    assert window.bench.runs.companion is None
+    assert window.bench.runs.second is None
     assert window.bench.displays["readout"].other is None
     assert window.frames["readout"].panes.count() == 1
     rows = window.tree.panel.list
@@ -147,11 +147,11 @@ def test_swap_alone_and_show(window, qtbot) -> None:
     wait(qtbot, window)
     assert window.bench.recording is cut
     qtbot.mouseClick(rows.beside_button, Left)  # the run shown cannot stand beside itself
-    assert window.bench.runs.companion is None
+    assert window.bench.runs.second is None
     rows.tree.setCurrentItem(rows.items[rows.rows[0].id])
     qtbot.mouseClick(rows.beside_button, Left)
     wait(qtbot, window)
-    assert window.bench.runs.companion.run.stepper.recording is parent
+    assert window.bench.runs.second.run.stepper.recording is parent
     assert rows.beside_button.text() == "Show alone"
 
 
@@ -168,7 +168,7 @@ def test_undo_and_redo_of_branches_names_and_deletions(window, qtbot) -> None:
     wait(qtbot, window)
     assert [r.name for r in runs.tree] == ["run 1"]
     assert window.bench.recording is parent
-    assert runs.companion is None
+    assert runs.second is None
     for expected in (["run 1", "branch 1", "no memory"], ["run 1", "branch 1", "branch 2"]):
         QTest.keyClick(window, Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
         wait(qtbot, window)
@@ -300,22 +300,25 @@ def test_a_lasting_cut(window, qtbot) -> None:
 
 def test_a_deep_model_beside_goes_by_effective_depth(window, qtbot, tmp_path: Path) -> None:
     deep = twin_architecture("deep", 6, d_model=16)
-    window.tree.open_beside(str(tiny_checkpoint(tmp_path / "deep", deep)))
-    qtbot.waitUntil(lambda: window.bench.runs.companion is not None, timeout=30_000)
+    window.tree.open_second_model(str(tiny_checkpoint(tmp_path / "deep", deep)))
+    qtbot.waitUntil(lambda: window.bench.runs.second is not None, timeout=30_000)
     wait(qtbot, window)
-    there = window.bench.runs.companion.stepper.recording
+    there = window.bench.runs.second.stepper.recording
     assert (there.n_recurrences, there.layers_done) == (1, 12)
     window.bench.select({"recurrence": 3, "layer": 1})
-    assert (window.bench.beside.selection.recurrence, window.bench.beside.selection.layer) == (1, 5)
-    window.bench.select_beside({"layer": 8})
+    assert (
+        window.bench.second_run.selection.recurrence,
+        window.bench.second_run.selection.layer,
+    ) == (1, 5)
+    window.bench.select_in_second({"layer": 8})
     assert (window.bench.selection.recurrence, window.bench.selection.layer) == (5, 0)
     window.bench.runs.set_pace("own")
-    window.bench.select_beside({"layer": 2})
+    window.bench.select_in_second({"layer": 2})
     assert (window.bench.selection.recurrence, window.bench.selection.layer) == (5, 0)
-    assert window.bench.beside.selection.layer == 2
+    assert window.bench.second_run.selection.layer == 2
     window.tree.do_swap()
     assert "of another model" in window.statusBar().currentMessage()
-    window.tree.open_beside(str(tmp_path / "nowhere"))
+    window.tree.open_second_model(str(tmp_path / "nowhere"))
     qtbot.waitUntil(lambda: "does not exist" in window.statusBar().currentMessage(), timeout=20_000)
 
 
@@ -359,7 +362,7 @@ def test_opening_another_model_forgets_the_runs(window, qtbot, tmp_path: Path) -
     qtbot.waitUntil(lambda: window.bench.runner.loaded is not before, timeout=20_000)
     wait(qtbot, window, 2)
     assert [r.name for r in window.bench.runs.tree] == ["run 3"] or len(window.bench.runs.tree) == 1
-    assert window.bench.runs.companion is None
+    assert window.bench.runs.second is None
     assert not window.bench.runs.history.done
 
 
@@ -402,9 +405,9 @@ def test_a_window_is_opened_with_interventions_from_a_file(tmp_path: Path, monke
 
 def test_the_bundled_deep_twin_is_put_beside_by_its_command(window, qtbot) -> None:
     window.actions_by_name["deep_beside"].trigger()
-    qtbot.waitUntil(lambda: window.bench.runs.companion is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: window.bench.runs.second is not None, timeout=30_000)
     wait(qtbot, window)
-    companion = window.bench.runs.companion
-    assert companion.name == "bundled:deep"
-    assert companion.stepper.recording.info.prompt == PROMPT
+    second = window.bench.runs.second
+    assert second.name == "bundled:deep"
+    assert second.stepper.recording.info.prompt == PROMPT
     assert window.beside_words.text() == "○ beside: bundled:deep"

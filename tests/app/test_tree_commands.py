@@ -102,7 +102,7 @@ def test_a_run_with_branches_is_deleted_and_brought_back_whole(window, qtbot) ->
     wait(qtbot, window)
     assert [r.stepper.recording for r in window.bench.runs.tree] == before
     assert window.bench.recording is before[2]
-    assert window.bench.runs.companion.run.stepper.recording is before[1]
+    assert window.bench.runs.second.run.stepper.recording is before[1]
     QTest.keyClick(rows.tree, Key.Key_Return)
     assert said(window) == "This run is shown already"
     rows.tree.setCurrentItem(rows.items[rows.rows[0].id])
@@ -145,10 +145,10 @@ def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
     press(window, "swap")
     wait(qtbot, window)
     assert window.bench.recording is parent
-    assert runs.companion.run.stepper.recording is cut
+    assert runs.second.run.stepper.recording is cut
     press(window, "alone")
     wait(qtbot, window)
-    assert runs.companion is None
+    assert runs.second is None
     assert window.bench.recording is parent
     assert window.beside_words.text() == ""
     assert not caption.isVisible()
@@ -165,7 +165,7 @@ def test_the_pace_is_chosen_in_the_menu_said_and_remembered(window, qtbot) -> No
     assert "recurrence by recurrence" in window.tree.title_bar.statement.whole()
     actions["Each at its own pace"].trigger()
     wait(qtbot, window)
-    assert window.bench.beside.pairing.pace == "own"
+    assert window.bench.second_run.pairing.pace == "own"
     again = Window(Bench(), window.settings, LIGHT, remember=False)
     assert again.bench.runs.pace == "own"
     assert paces(again)["Each at its own pace"].isChecked()
@@ -229,7 +229,7 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     assert not frame.measuring.button.isEnabled()
     assert "Put a second model beside" in frame.measuring.button.toolTip()
     qtbot.mouseClick(view.offers.buttons["open_beside"], Left)
-    qtbot.waitUntil(lambda: bench.runs.companion is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: bench.runs.second is not None, timeout=30_000)
     wait(qtbot, window)
     assert window.beside_words.text().startswith("○ beside: ")
     assert frame.measuring.button.isEnabled()
@@ -247,11 +247,11 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     assert data.path
     qtbot.mouseClick(view.matrix, Left, pos=view.matrix.cell_centre(2, 5))
     assert (bench.selection.recurrence, bench.selection.layer) == (2, 0)
-    assert view.matrix.cursor_column == bench.beside.selection.layer
+    assert view.matrix.cursor_column == bench.second_run.selection.layer
     where = view.matrix.layout_
     label = QPoint(int(where.column(5).center().x()), int(where.column_labels.center().y()))
     qtbot.mouseClick(view.matrix, Left, pos=label)
-    assert bench.beside.selection.layer == 5
+    assert bench.second_run.selection.layer == 5
     what = frame.quick.controls["what"]
     what.setFocus()
     QTest.keyClick(what, Key.Key_Down)
@@ -260,7 +260,7 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     # Another prompt is run on both.
     bench.restart(prompt=OTHER)
     qtbot.waitUntil(
-        lambda: bench.runs.companion.stepper.recording.info.prompt == OTHER, timeout=20_000
+        lambda: bench.runs.second.stepper.recording.info.prompt == OTHER, timeout=20_000
     )
     wait(qtbot, window)
     assert bench.recording.info.prompt == OTHER

@@ -114,8 +114,8 @@ def test_redraw_of_trajectories_with_overlays(say, qtbot: QtBot) -> None:
         run = synthetic_recording(recurrences=32, n_block=1, tokens=tokens, heads=1, capture=bare)
         plain = [state_space.compute(run, selection, options) for _ in range(2)]
         with_findings(run)
-        beside = [state_space.compute(run, selection, options) for _ in range(2)]
-        for name, datas in (("plain", plain), ("with overlays", beside)):
+        second_run = [state_space.compute(run, selection, options) for _ in range(2)]
+        for name, datas in (("plain", plain), ("with overlays", second_run)):
             view = StateSpaceView()
             view.resize(520, 330)
             view.show()

@@ -74,17 +74,17 @@ def test_delay_of_a_step_beside_stability(say, tmp_path: Path, size: str) -> Non
     finally:
         jobs.close()
         runner.close()
-    beside = np.concatenate(during)
-    more = beside.max() - np.median(alone)
+    second_run = np.concatenate(during)
+    more = second_run.max() - np.median(alone)
     say(
         f"a step asked for while stability is measured, {size} model",
         alone_ms={"median": round(1e3 * float(np.median(alone)), 1), "longest": round(1e3 * float(alone.max()), 1)},
         beside_ms={
-            "median": round(1e3 * float(np.median(beside)), 1),
-            "p99": round(1e3 * float(np.percentile(beside, 99)), 1),
-            "longest": round(1e3 * float(beside.max()), 1),
+            "median": round(1e3 * float(np.median(second_run)), 1),
+            "p99": round(1e3 * float(np.percentile(second_run, 99)), 1),
+            "longest": round(1e3 * float(second_run.max()), 1),
         },
-        steps=len(beside),
+        steps=len(second_run),
         measurements=rounds,
         longest_over_median_alone_ms=round(1e3 * float(more), 1),
     )  # fmt: skip

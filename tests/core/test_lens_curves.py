@@ -13,10 +13,10 @@ from loopscope.core.run.jobs import Job
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.views.beside import Beside
 from loopscope.core.views.depth import Options, compute, compute_beside
 from loopscope.core.views.lens.compute import Options as LensOptions
 from loopscope.core.views.lens.curves import LENS_CURVES
+from loopscope.core.views.second_run import SecondRun
 
 PROMPT = "ab bc cd de ef fg gh ha ? 3 : a b c d e f g h"
 
@@ -90,9 +90,9 @@ def test_each_curve_is_the_mean_over_tokens_of_what_a_softmax_gives(
 def test_two_models_stand_on_one_axis_by_effective_depth(looped: Stepper, deep: Stepper) -> None:
     one, other = looped.recording, deep.recording
     pairing = Pairing(one.info.architecture, other.info.architecture)
-    beside = Beside(other, "deep", pairing, Selection())
+    second_run = SecondRun(other, "deep", pairing, Selection())
     options = Options("logit_final_share", "depth")
-    both = compute_beside(one, beside, Selection(), options)
+    both = compute_beside(one, second_run, Selection(), options)
     first, second = both.curves
     assert first.x.tolist() == second.x.tolist() == list(range(2, 14))
     np.testing.assert_array_equal(second.y, compute(other, Selection(), options).curves[0].y)

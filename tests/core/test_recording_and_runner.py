@@ -222,7 +222,7 @@ def test_a_run_beside_is_stepped_along_and_catches_up(runner: Runner) -> None:
     cut = Noise(recurrence=2, last=2, layer=1, size=0.5)
     branch = runner.call(lambda loaded, stepper: stepper.branch((cut,))).result(20)
     assert branch.recording.layers_done == 3
-    runner.set_beside(branch, Pairing(loaded.architecture, loaded.architecture))
+    runner.set_second_run(branch, Pairing(loaded.architecture, loaded.architecture))
     wait(lambda: runner.idle)
     assert branch.recording.n_recurrences == 4  # it caught up without being asked
     runner.advance(3)
@@ -230,7 +230,7 @@ def test_a_run_beside_is_stepped_along_and_catches_up(runner: Runner) -> None:
     assert branch.recording.layers_done == first.recording.layers_done == 11
     np.testing.assert_array_equal(branch.recording.states[:2], first.recording.states[:2])
     assert not np.allclose(branch.recording.states[2:], first.recording.states[2:6])
-    runner.set_beside(None)
+    runner.set_second_run(None)
     runner.advance(1)
     wait(lambda: runner.idle)
     assert (branch.recording.layers_done, first.recording.layers_done) == (11, 12)
@@ -241,10 +241,12 @@ def test_a_second_model_stands_beside_and_a_deep_one_runs_once(
 ) -> None:
     begin(runner, recurrences=1)
     deep = twin_architecture("deep", 3, d_model=16)
-    other = runner.open_beside(str(tiny_checkpoint(tmp_path / "deep", deep)), "cpu").result(20)
+    other = runner.open_second_model(str(tiny_checkpoint(tmp_path / "deep", deep)), "cpu").result(
+        20
+    )
     stepper = Stepper(other)
     stepper.begin(other.tokenizer.encode(PROMPT))
-    runner.set_beside(stepper, Pairing(runner.loaded.architecture, deep))
+    runner.set_second_run(stepper, Pairing(runner.loaded.architecture, deep))
     wait(lambda: runner.idle)
     assert stepper.recording.layers_done == 2
     runner.play()
@@ -257,7 +259,7 @@ def test_a_second_model_stands_beside_and_a_deep_one_runs_once(
     before = runner.loaded
     runner.open(str(tiny_checkpoint(tmp_path / "again")), "cpu")
     wait(lambda: runner.loaded is not before and runner.idle)
-    assert runner.beside is stepper
+    assert runner.second_run is stepper
 
 
 def test_stop_also_stops_what_catches_up(runner: Runner) -> None:
@@ -265,7 +267,7 @@ def test_stop_also_stops_what_catches_up(runner: Runner) -> None:
     loaded = runner.loaded
     late = Stepper(loaded)
     late.begin(loaded.tokenizer.encode(PROMPT))
-    runner.set_beside(late, Pairing(loaded.architecture, loaded.architecture))
+    runner.set_second_run(late, Pairing(loaded.architecture, loaded.architecture))
     wait(lambda: late.recording.layers_done > 5)
     runner.stop()
     wait(lambda: runner.idle)
@@ -280,7 +282,7 @@ def test_an_error_beside_is_told_and_the_first_run_goes_on(runner: Runner) -> No
     loaded = runner.loaded
     small = Stepper(loaded, budget_bytes=20_000)
     small.begin(loaded.tokenizer.encode(PROMPT))
-    runner.set_beside(small, Pairing(loaded.architecture, loaded.architecture))
+    runner.set_second_run(small, Pairing(loaded.architecture, loaded.architecture))
     runner.advance(40)
     wait(lambda: runner.recording.layers_done == 44 and runner.idle)
     assert "the run beside stopped" in runner.status.notice
@@ -292,10 +294,10 @@ def test_a_model_that_goes_takes_its_run_beside_with_it(runner: Runner, tmp_path
     loaded = runner.loaded
     second = Stepper(loaded)
     second.begin(loaded.tokenizer.encode(PROMPT), seed=3, start="random")
-    runner.set_beside(second, Pairing(loaded.architecture, loaded.architecture))
+    runner.set_second_run(second, Pairing(loaded.architecture, loaded.architecture))
     runner.open(str(tiny_checkpoint(tmp_path / "other", seed=1)), "cpu")
     wait(lambda: runner.loaded is not loaded and runner.idle)
-    assert runner.beside is None
+    assert runner.second_run is None
 
 
 def test_an_error_nobody_foresaw_is_told_and_the_worker_lives(

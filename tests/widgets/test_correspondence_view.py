@@ -22,7 +22,6 @@ from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.beside import Beside
 from loopscope.core.views.correspondence import (
     LABEL,
     NO_MODEL,
@@ -34,6 +33,7 @@ from loopscope.core.views.correspondence import (
     compute_beside,
     table,
 )
+from loopscope.core.views.second_run import SecondRun
 from loopscope.widgets.figures.correspondence import draw
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.palette import DARK, LIGHT
@@ -73,15 +73,15 @@ def recording(found: Found | None) -> Recording:
     return made
 
 
-def beside(pace: str = "depth", checkpoint: str = "deep") -> Beside:
+def second_run(pace: str = "depth", checkpoint: str = "deep") -> SecondRun:
     there = synthetic_recording(recurrences=1, n_block=M)
     there.info = replace(there.info, checkpoint=checkpoint)
     pairing = Pairing(architecture(), replace(DEEP, n_prelude=1), pace)  # type: ignore[arg-type]
-    return Beside(there, checkpoint, pairing, Selection())
+    return SecondRun(there, checkpoint, pairing, Selection())
 
 
 def data_of(options: Options | None = None, **kwargs: str) -> Data:
-    return compute_beside(recording(found_of()), beside(**kwargs), AT, options or Options())
+    return compute_beside(recording(found_of()), second_run(**kwargs), AT, options or Options())
 
 
 class Listening(CorrespondenceView):
@@ -273,7 +273,7 @@ def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
         assert view.commands[-1] == command
     assert view.commands == ["deep_beside", "open_beside"]
     assert view.rect().contains(view.offers.geometry())
-    pair = compute_beside(recording(None), beside(), AT, Options())
+    pair = compute_beside(recording(None), second_run(), AT, Options())
     assert (pair.missing, pair.lacks) == (NOT_YET, "measurement")
     view.show_data(pair)
     assert not view.offers.isVisible()
@@ -343,7 +343,7 @@ def test_the_table_has_the_baseline_of_each_column() -> None:
 
 
 def test_that_cuts_play_no_part_is_said() -> None:
-    there = beside()
+    there = second_run()
     assert "uncut" not in compute_beside(recording(found_of()), there, AT, Options()).statement
     there.recording.info = replace(there.recording.info, interventions=(Zero(),))
     said = compute_beside(recording(found_of()), there, AT, Options()).statement

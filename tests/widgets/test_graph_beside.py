@@ -26,14 +26,16 @@ LEFT = Qt.MouseButton.LeftButton
 SIZE = (1100, 520)
 
 
-def beside(qtbot: QtBot, selection: Selection, options: Options | None = None, **kwargs) -> Desk:
+def second_run(
+    qtbot: QtBot, selection: Selection, options: Options | None = None, **kwargs
+) -> Desk:
     data = contrast(run(LOOPED, 6), run(DEEP, 1), selection, options, **kwargs)
     return Desk(qtbot, data, selection, options, SIZE)
 
 
 # ---- two models ----
 def test_the_cursor_is_lit_in_loop_unrolling_and_deep_model(qtbot: QtBot) -> None:
-    desk = beside(qtbot, Selection(3, 1))
+    desk = second_run(qtbot, Selection(3, 1))
     for place in (desk.at("block.1"), desk.at("block.1", 3), desk.at("block.5", 1, band=1)):
         assert desk.accent_at(place)
     for place in (desk.at("block.1", 2), desk.at("block.4", 1, band=1)):
@@ -46,7 +48,7 @@ def test_the_cursor_is_lit_in_loop_unrolling_and_deep_model(qtbot: QtBot) -> Non
 
 
 def test_a_click_in_the_deep_strip_selects_through_the_pairing(qtbot: QtBot) -> None:
-    desk = beside(qtbot, Selection(1, 0))
+    desk = second_run(qtbot, Selection(1, 0))
     qtbot.mouseClick(desk.view, LEFT, pos=desk.at("block.7", 1, band=1))
     assert desk.picked == [{"recurrence": 4, "layer": 1}]
     qtbot.mouseClick(desk.view, LEFT, pos=desk.at("coda.0", 0, band=1))
@@ -63,14 +65,14 @@ def test_a_click_beyond_what_the_first_run_has_run_says_so(qtbot: QtBot) -> None
 
 
 def test_at_their_own_pace_a_click_beside_moves_nothing(qtbot: QtBot) -> None:
-    desk = beside(qtbot, Selection(2, 0), pace="own")
+    desk = second_run(qtbot, Selection(2, 0), pace="own")
     qtbot.mouseClick(desk.view, LEFT, pos=desk.at("block.7", 1, band=1))
     assert not desk.picked
     assert "own pace" in desk.said[-1]
 
 
 def test_hovering_names_the_run_and_lights_the_place_in_the_others(qtbot: QtBot) -> None:
-    desk = beside(qtbot, Selection(1, 0))
+    desk = second_run(qtbot, Selection(1, 0))
     qtbot.mouseMove(desk.view, desk.at("block.7", 1, band=1))
     assert desk.hovered[-1] == {"recurrence": 4, "layer": 1}
     assert desk.said[-1].startswith("beside: layer 7")
@@ -89,14 +91,14 @@ def differs(a: QImage, b: QImage, point: QPoint) -> bool:
 
 
 def test_opening_a_row_opens_it_in_both_models(qtbot: QtBot) -> None:
-    desk = beside(qtbot, Selection(1, 0))
+    desk = second_run(qtbot, Selection(1, 0))
     qtbot.mouseDClick(desk.view, LEFT, pos=desk.at("block.7", 1, band=1))
     assert desk.options[-1].expanded == ("block.1",)
-    opened = beside(qtbot, Selection(1, 0), desk.options[-1])
+    opened = second_run(qtbot, Selection(1, 0), desk.options[-1])
     qtbot.mouseMove(opened.view, opened.at("block.7", 1, branch=0, band=1))
     norm = opened.data.contrast.data.norm(1, 7, 0)
     assert f"{norm:.3g}" in opened.said[-1]
-    all_open = beside(qtbot, Selection(1, 0), Options(expand=True))
+    all_open = second_run(qtbot, Selection(1, 0), Options(expand=True))
     qtbot.mouseDClick(all_open.view, LEFT, pos=all_open.at("block.1", 2))
     assert all_open.options[-1].expanded == ("block.0",)
 
@@ -372,7 +374,7 @@ def test_matches_among_stripes_are_outlined(qtbot: QtBot) -> None:
 
 
 def test_the_search_finds_in_both_models(qtbot: QtBot) -> None:
-    desk = beside(qtbot, Selection(1))
+    desk = second_run(qtbot, Selection(1))
     desk.view.search.open()
     desk.view.search.text.setText("layer 11")
     desk.view.search.stepped.emit(1)

@@ -41,7 +41,7 @@ class Desk:
 
     def pixel(self, role: str, row: int, station: int = 0) -> QPoint:
         overlay = next(o for o in self.data.overlays if o.role == role)
-        at = self.view._beside.places[self.data.overlays.index(overlay)][row, station]
+        at = self.view._second_run.places[self.data.overlays.index(overlay)][row, station]
         return self.view.box.mapViewToScene(QPointF(*at)).toPoint()
 
     def point_at(self, pixel: QPoint) -> str:
@@ -83,7 +83,7 @@ def test_a_path_tells_its_start_and_takes_its_recurrence(make) -> None:
 def test_a_segment_is_found_along_its_length(make) -> None:
     desk = make(Options(show_points=False, show_starts=False))
     overlay = next(o for o in desk.data.overlays if o.role == "mode")
-    place = desk.view._beside.places[desk.data.overlays.index(overlay)]
+    place = desk.view._second_run.places[desk.data.overlays.index(overlay)]
     longest = int(np.linalg.norm(place[:, 1] - place[:, 0], axis=1).argmax())
     at = place[longest, 0] + 0.875 * (place[longest, 1] - place[longest, 0])
     pixel = desk.view.box.mapViewToScene(QPointF(*at)).toPoint()
@@ -129,7 +129,7 @@ def test_everything_is_in_sight(make) -> None:
     for options in (Options(), Options(dimensions="3-D"), Options(equal_scale=False)):
         desk = make(options)
         area = desk.view.box.sceneBoundingRect().adjusted(-1, -1, 1, 1)
-        for overlay, place in zip(desk.data.overlays, desk.view._beside.places, strict=True):
+        for overlay, place in zip(desk.data.overlays, desk.view._second_run.places, strict=True):
             for xy in place.reshape(-1, 2):
                 at = desk.view.box.mapViewToScene(QPointF(*xy))
                 assert area.contains(at), overlay.name

@@ -162,11 +162,11 @@ class Sheet:
         """A cut: a cross on a disc, or on a square where only the run beside has it."""
         if not cuts:
             return
-        beside = all(c.run for c in cuts)
+        second_run = all(c.run for c in cuts)
         r = 0.38 * self.size
-        fill, stroke = ("white", INK) if beside else (INK, "white")
+        fill, stroke = ("white", INK) if second_run else (INK, "white")
         corner = (x - r, y - r)
-        frame = Rectangle(corner, 2 * r, 2 * r) if beside else Circle((x, y), r)
+        frame = Rectangle(corner, 2 * r, 2 * r) if second_run else Circle((x, y), r)
         frame.set(facecolor=fill, edgecolor=INK, linewidth=0.6, zorder=5)
         self.ax.add_patch(frame)
         d = 0.45 * r

@@ -45,8 +45,8 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     step = every(n_rows, height - around, 1.25 * line, head_steps(data.values.shape[2]))
     wide = page.preset != "one column" and data.show_statistics and data.recurrence >= 1
     if wide:
-        ax, beside = figure.subplots(1, 2, width_ratios=(2, 1))
-        _draw_statistics(data, beside, page, step)
+        ax, second_run = figure.subplots(1, 2, width_ratios=(2, 1))
+        _draw_statistics(data, second_run, page, step)
     else:
         ax = figure.add_subplot()
     image = measured(ax, values, data.measure, data.far)
@@ -66,10 +66,10 @@ def _draw_groups(data: Data, ax: Axes) -> None:
         return
     for first, _, _ in groups[1:]:
         ax.axhline(first - 0.5, color="white", lw=1.2)
-    beside = ax.secondary_yaxis("right")
-    beside.set_yticks([(a + b) / 2 for a, b, _ in groups], [name for _, _, name in groups])
-    beside.tick_params(length=0)
-    beside.spines[:].set_visible(False)
+    second_run = ax.secondary_yaxis("right")
+    second_run.set_yticks([(a + b) / 2 for a, b, _ in groups], [name for _, _, name in groups])
+    second_run.tick_params(length=0)
+    second_run.spines[:].set_visible(False)
 
 
 def _draw_statistics(data: Data, ax: Axes, page: Page, step: int) -> None:

@@ -77,9 +77,9 @@ class ExportDialog(QDialog):
         folder.addWidget(browse)
         self.note = QLabel()
         self.note.setWordWrap(True)
-        self.beside = QLabel()
-        self.beside.setWordWrap(True)
-        self.beside.setVisible(False)
+        self.second_run = QLabel()
+        self.second_run.setWordWrap(True)
+        self.second_run.setVisible(False)
         self.progress = QProgressBar()
         self.progress.setVisible(False)
         self.buttons = QDialogButtonBox()
@@ -95,7 +95,7 @@ class ExportDialog(QDialog):
         form.addRow("Folder", folder)
         box = QVBoxLayout(self)
         box.addLayout(form)
-        box.addWidget(self.beside)
+        box.addWidget(self.second_run)
         box.addWidget(self.progress)
         box.addWidget(self.note)
         box.addWidget(self.buttons)
@@ -140,8 +140,8 @@ class ExportDialog(QDialog):
 
     def show_beside(self, text: str) -> None:
         """Say what of the run beside is written and where; "" for nothing."""
-        self.beside.setText(text)
-        self.beside.setVisible(bool(text))
+        self.second_run.setText(text)
+        self.second_run.setVisible(bool(text))
 
     def set_busy(self, busy: bool) -> None:
         """While busy, Close is Cancel."""

@@ -215,7 +215,7 @@ class ViewFrame(QWidget):
         self.panes = QSplitter(Qt.Orientation.Horizontal)
         self.panes.setChildrenCollapsible(False)
         self.panes.addWidget(self._pane(self.captions[0], view))
-        self.beside: View | None = None
+        self.second_run: View | None = None
         box.addWidget(self.panes, 1)
         self.step_button = QPushButton("Run a recurrence", self)
         self.step_button.setToolTip("Step one recurrence (Space)")
@@ -236,30 +236,30 @@ class ViewFrame(QWidget):
 
     def show_beside(self, view: View | None) -> None:
         """Show the view a second time, for the run beside; None takes that away."""
-        if view is self.beside:
+        if view is self.second_run:
             return
         if self.panes.count() > 1:
             gone = self.panes.widget(1)
             gone.setParent(None)
             gone.deleteLater()
             self.captions[1] = ElidedLabel()
-        self.beside = view
+        self.second_run = view
         if view is not None:
             self.panes.addWidget(self._pane(self.captions[1], view))
             half = max(self.panes.width() // 2, 1)
             self.panes.setSizes([half, half])
         self.set_captions("", "")
 
-    def set_captions(self, own: str, beside: str) -> None:
+    def set_captions(self, own: str, second_run: str) -> None:
         """Say over each drawing which run it is of, and what it shows.
 
         Over the one drawing of both runs ``own`` says how they are told apart.
         """
-        for caption, text in zip(self.captions, (own, beside), strict=True):
+        for caption, text in zip(self.captions, (own, second_run), strict=True):
             caption.set_whole(text)
-        twice = self.beside is not None
-        self.captions[0].setVisible(bool(own) and (twice or not beside))
-        self.captions[1].setVisible(bool(beside) and twice)
+        twice = self.second_run is not None
+        self.captions[0].setVisible(bool(own) and (twice or not second_run))
+        self.captions[1].setVisible(bool(second_run) and twice)
 
     def resize_panes(self) -> None:
         """Stand two drawings above each other where there is more height than width."""

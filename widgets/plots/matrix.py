@@ -302,8 +302,8 @@ class Matrix(QWidget):
         _draw_text(painter, below, CENTRE, content.column_title)
         down = max(cells.height(), metrics.horizontalAdvance(content.row_title) + 4)
         down = min(down, self.height() - cells.top())
-        beside = QRectF(where.bands.left() - line - 4, cells.top(), line, down)
-        _draw_upright(painter, beside, CENTRE, content.row_title)
+        second_run = QRectF(where.bands.left() - line - 4, cells.top(), line, down)
+        _draw_upright(painter, second_run, CENTRE, content.row_title)
 
     def _hatch(self, over: bool = False) -> QPixmap:
         """A faint hatching for absent cells, made here because brushes ignore the pixel ratio.
@@ -338,11 +338,11 @@ class Matrix(QWidget):
             painter.drawText(QRectF(bar.right() + 4, top, 80, line), LEFT, text)
             widest = max(widest, painter.fontMetrics().horizontalAdvance(text))
         painter.setPen(QColor(self.theme.muted))
-        beside = QRectF(bar.right() + 4 + widest + 2, bar.top(), line, bar.height())
+        second_run = QRectF(bar.right() + 4 + widest + 2, bar.top(), line, bar.height())
         label = content.bar.label
         if painter.fontMetrics().horizontalAdvance(label) > bar.height():
             label = label.partition(" (")[0]
-        _draw_upright(painter, beside, CENTRE, label)
+        _draw_upright(painter, second_run, CENTRE, label)
 
     def _draw_bar_mark(
         self,

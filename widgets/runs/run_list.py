@@ -98,7 +98,7 @@ class RunList(QWidget):
         super().__init__(parent)
         self.theme: Theme = LIGHT
         self.rows: tuple[RunRow, ...] = ()
-        self.shown = self.beside = -1
+        self.shown = self.second_run = -1
         self.items: dict[int, QTreeWidgetItem] = {}
         self.tree = _Tree()
         self.tree.setHeaderLabels(list(HEADS))
@@ -136,7 +136,7 @@ class RunList(QWidget):
         box.addWidget(self.hint)
         box.addLayout(buttons)
         self.show_button.clicked.connect(self._show)
-        self.beside_button.clicked.connect(self._beside)
+        self.beside_button.clicked.connect(self._second_run)
         self.rename_button.clicked.connect(self._rename)
         self.delete_button.clicked.connect(self._delete)
         self.tree.itemDoubleClicked.connect(lambda item, column: self._show())
@@ -149,7 +149,7 @@ class RunList(QWidget):
         self._dress()
 
     # ---- what is listed ----
-    def show_runs(self, rows: Sequence[RunRow], shown: int, beside: int) -> None:
+    def show_runs(self, rows: Sequence[RunRow], shown: int, second_run: int) -> None:
         """List ``rows``, parents before their branches; ids of the run shown and the one beside.
 
         -1 stands for none.
@@ -158,7 +158,7 @@ class RunList(QWidget):
         same = [(r.id, r.parent) for r in rows] == [(r.id, r.parent) for r in self.rows]
         # Another run that comes to be shown, such as a new branch, is the one to act on.
         chosen = shown if shown != self.shown else self.chosen
-        self.rows, self.shown, self.beside = rows, shown, beside
+        self.rows, self.shown, self.second_run = rows, shown, second_run
         self.tree.blockSignals(True)
         if not same:
             self.tree.clear()
@@ -190,12 +190,12 @@ class RunList(QWidget):
         self.tree.setColumnWidth(NAME, max(60, min(wanted, most)))
 
     def _fill(self, item: QTreeWidgetItem, row: RunRow) -> None:
-        mark = "● " if row.id == self.shown else "○ " if row.id == self.beside else ""
+        mark = "● " if row.id == self.shown else "○ " if row.id == self.second_run else ""
         texts = (mark + row.name, row.what, str(row.recurrences), row.effect)
         for column, text in enumerate(texts):
             if item.text(column) != text:
                 item.setText(column, text)
-        state = {self.shown: "shown", self.beside: "beside"}.get(row.id, "")
+        state = {self.shown: "shown", self.second_run: "beside"}.get(row.id, "")
         tip = f"{row.name}{f' ({state})' if state else ''}: {row.what}"
         tip += f"\n{row.effect_words}" if row.effect_words else ""
         for column in range(len(HEADS)):
@@ -238,14 +238,14 @@ class RunList(QWidget):
         """Say what the buttons would do to the chosen run."""
         chosen = self.chosen
         there, shown, only = chosen >= 0, chosen == self.shown, len(self.rows) < 2
-        away = there and chosen == self.beside
+        away = there and chosen == self.second_run
         self.beside_button.setText("Show alone" if away else "Put beside")
         already = "This run is shown already; choose another one" if there else "There is no run"
         alone = "Draw the run shown alone (Shift+X)"
-        beside = "Draw this run beside the one shown, in every view (X swaps the two)"
+        second_run = "Draw this run beside the one shown, in every view (X swaps the two)"
         tips = {
             self.show_button: "Make this the run that is shown and stepped (Enter, double-click)",
-            self.beside_button: alone if away else beside,
+            self.beside_button: alone if away else second_run,
             self.rename_button: "Give this run a name (F2); runs with a name are kept",
             self.delete_button: "Delete this run and its branches (Delete); Ctrl+Z undoes it",
         }
@@ -272,8 +272,8 @@ class RunList(QWidget):
         elif self.chosen >= 0:
             self.show_requested.emit(self.chosen)
 
-    def _beside(self) -> None:
-        self.beside_requested.emit(-1 if self.chosen == self.beside else self.chosen)
+    def _second_run(self) -> None:
+        self.beside_requested.emit(-1 if self.chosen == self.second_run else self.chosen)
 
     def _rename(self) -> None:
         item = self.tree.currentItem()

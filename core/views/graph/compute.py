@@ -22,10 +22,10 @@ from loopscope.core.run.card import count
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table
-from loopscope.core.views.beside import Beside
 from loopscope.core.views.graph.cuts import cuts_of
 from loopscope.core.views.graph.data import F64, FORMULAS, NO_WRITES, Contrast, Data, Options
 from loopscope.core.views.graph.export import EXPORTS as EXPORTS
+from loopscope.core.views.second_run import SecondRun
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
@@ -67,24 +67,24 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
 
 
 def compute_beside(
-    recording: Recording, beside: Beside, selection: Selection, options: Options
+    recording: Recording, second_run: SecondRun, selection: Selection, options: Options
 ) -> Data:
     """Contrast two models, aligned by effective depth, or mark the cuts of a branch as well.
 
     A run of the same model has the same graph, which is drawn once, to the longer of the runs.
     """
-    one, other = recording.info, beside.recording.info
+    one, other = recording.info, second_run.recording.info
     own = compute(recording, selection, options)
     if (one.weights_hash, one.architecture) == (other.weights_hash, other.architecture):
-        return _with_branch(own, beside)
-    there = compute(beside.recording, beside.selection, options)
+        return _with_branch(own, second_run)
+    there = compute(second_run.recording, second_run.selection, options)
     # Weights that were not at hand are known by their names, which say nothing across models.
     digests = {k: d if d != k else f"beside: {k}" for k, d in there.digests.items()}
     there = replace(there, digests=digests)
     scale = max(_scale(own.norms), _scale(there.norms))
     hues = _hues(own, there)
     there = replace(there, hues=hues[1], norm_scale=scale)
-    contrast = Contrast(beside.name, there, beside.pairing, beside.selection)
+    contrast = Contrast(second_run.name, there, second_run.pairing, second_run.selection)
     return replace(
         own,
         statement=_contrast_statement(own, there),
@@ -94,12 +94,12 @@ def compute_beside(
     )
 
 
-def _with_branch(data: Data, beside: Beside) -> Data:
+def _with_branch(data: Data, second_run: SecondRun) -> Data:
     """One graph for two runs of one model: the cuts of both, as many copies as the longer has."""
-    arch, marks = data.architecture, cuts_of(beside.recording, beside.name)
-    begun = -(-beside.recording.layers_done // arch.n_block)
+    arch, marks = data.architecture, cuts_of(second_run.recording, second_run.name)
+    begun = -(-second_run.recording.layers_done // arch.n_block)
     copies = max(data.n_copies, begun) if data.has_run else begun or data.n_copies
-    words = f"{len(data.cuts) or 'none'} here, {len(marks) or 'none'} in {beside.name}"
+    words = f"{len(data.cuts) or 'none'} here, {len(marks) or 'none'} in {second_run.name}"
     return replace(
         data,
         statement=f"{data.statement} Cuts: {words}.",

@@ -13,8 +13,8 @@ from loopscope.core.model.graph import Edge, Node, Totals
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Formula, ViewData, option
-from loopscope.core.views.beside import selection_back
 from loopscope.core.views.graph.cuts import CutMark
+from loopscope.core.views.second_run import selection_back
 
 F64 = npt.NDArray[np.float64]
 BRANCHES = ("attention", "MLP")

@@ -13,7 +13,7 @@ from loopscope.core.measures.projection import F64, Basis
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Formula, Table
-from loopscope.core.views.beside import Beside
+from loopscope.core.views.second_run import SecondRun
 from loopscope.core.views.state_space.data import Axis, Data, Options
 from loopscope.core.views.state_space.overlays import Shown, overlays_of, run_beside
 from loopscope.core.views.state_space.places import stations
@@ -125,14 +125,14 @@ def on_one_axis(recording: Recording, other: Recording) -> bool:
 
 
 def compute_beside(
-    recording: Recording, beside: Beside, selection: Selection, options: Options
+    recording: Recording, second_run: SecondRun, selection: Selection, options: Options
 ) -> Data:
     """Project the run beside, of the same weights, on the axes of the one that is shown."""
     data = compute(recording, selection, options)
     if data.basis is None or data.empty:
         return data
     _, rows = _axes(recording, options, data.basis)
-    path = run_beside(recording, beside, data.tokens, data.by_layer)
+    path = run_beside(recording, second_run, data.tokens, data.by_layer)
     overlays = (*data.overlays, path.projected(data.basis.mean, rows))
     data = replace(data, overlays=overlays)
     return replace(data, statement=statement(data, recording))

@@ -21,8 +21,8 @@ from loopscope.core.measures.fixed_points import RESIDUAL
 from loopscope.core.measures.projection import F64
 from loopscope.core.measures.stability import EIGENVALUE
 from loopscope.core.run.recording import Recording
-from loopscope.core.views.beside import Beside
 from loopscope.core.views.paths import Paths
+from loopscope.core.views.second_run import SecondRun
 from loopscope.core.views.stability import Stability, kinds_of
 from loopscope.core.views.state_space.places import stations
 
@@ -195,13 +195,13 @@ def other_starts(recording: Recording, shown: Shown) -> list[Overlay]:
 
 
 def run_beside(
-    recording: Recording, beside: Beside, tokens: tuple[int, ...], by_layer: bool
+    recording: Recording, second_run: SecondRun, tokens: tuple[int, ...], by_layer: bool
 ) -> Overlay:
     """Return the run beside, from where its states are no longer bit for bit those of this run.
 
     Tokens are matched by position: a token that the other prompt does not have is not drawn.
     """
-    other = beside.recording
+    other = second_run.recording
     states, recurrences, layers = stations(other, by_layer)
     own = stations(recording, by_layer)[0]
     there = [t for t in tokens if t < other.n_tokens]
@@ -214,20 +214,20 @@ def run_beside(
     points[: len(there)] = states[:, there].transpose(1, 0, 2)
     points[:, : max(shared - 1, 0)] = np.nan  # from the last state they share
     places = [
-        beside.place_back({"recurrence": int(r)} | ({"layer": int(i)} if i >= 0 else {}))
+        second_run.place_back({"recurrence": int(r)} | ({"layer": int(i)} if i >= 0 else {}))
         for r, i in zip(recurrences, layers, strict=True)
     ]
     same = f", as this run in its first {shared} states" if shared > 1 else ""
     labels = [visible(other.info.token_labels[t]) for t in there]
     return Overlay(
-        name=beside.name,
+        name=second_run.name,
         kind="path",
         role="beside",
         points=points,
         recurrences=np.array([place["recurrence"] for place in places], dtype=np.int64),
         layers=np.array([place.get("layer", -1) for place in places], dtype=np.int64),
         tooltips=tuple(
-            f"token {t} '{label}' of {beside.name}{same}"
+            f"token {t} '{label}' of {second_run.name}{same}"
             for t, label in zip(there, labels, strict=True)
         )
         + ("",) * (len(tokens) - len(there)),

@@ -45,7 +45,7 @@ class StateSpaceView(View):
         self.data: Data | None = None
         self.hover: dict[str, int] = {}
         self._picture: Picture | None = None
-        self._beside: OverlayPicture | None = None
+        self._second_run: OverlayPicture | None = None
         self.angle = (self.options.azimuth, self.options.elevation)
         self._auto = True
         self._pointed: dict[str, int] = {}
@@ -207,15 +207,15 @@ class StateSpaceView(View):
 
     def _redraw_beside(self, data: Data | None) -> None:
         """Draw the overlays, unless they are there already: they stay while the run goes on."""
-        before = self._beside
+        before = self._second_run
         if data is not None and before is not None and before.shows(data, self.angle, self.theme):
             return
         wanted = data is not None and bool(data.overlays)
-        beside = OverlayPicture(data, self.angle, self.theme) if wanted else None
-        self._beside = beside
-        if beside is not None or before is not None:
-            self.beside_lines.set_lines(beside.lines() if beside else [])
-            self.beside_marks.set_marks(beside.marks() if beside else [])
+        second_run = OverlayPicture(data, self.angle, self.theme) if wanted else None
+        self._second_run = second_run
+        if second_run is not None or before is not None:
+            self.beside_lines.set_lines(second_run.lines() if second_run else [])
+            self.beside_marks.set_marks(second_run.marks() if second_run else [])
 
     def _draw_cursor_token(self) -> None:
         picture, token = self._picture, self.selection.token
@@ -268,7 +268,7 @@ class StateSpaceView(View):
             half = max(float(np.nanmax(a)) for a in away if np.isfinite(a).any())
         else:
             low, high = np.nanmin(picture.place, (0, 1)), np.nanmax(picture.place, (0, 1))
-            if self._beside is not None and len(corners := self._beside.corners()):
+            if self._second_run is not None and len(corners := self._second_run.corners()):
                 low, high = np.minimum(low, corners.min(0)), np.maximum(high, corners.max(0))
             half = float((high - low).max()) / 2
         # A side without extent is opened as far as the other; a single point by any amount.
@@ -286,8 +286,8 @@ class StateSpaceView(View):
         self.refit_button.setVisible(pca)
         self._status = _basis_words(data) if data is not None and pca else ""
         entries, *scale = self._picture.legend() if self._picture else ([], [], ("", ""))
-        beside = self._beside.entries() if self._beside else []
-        self.legend.set_content([*beside, *entries], *scale)
+        second_run = self._second_run.entries() if self._second_run else []
+        self.legend.set_content([*second_run, *entries], *scale)
         self._fit_words()
         self.writing.update()
 
@@ -368,9 +368,9 @@ class StateSpaceView(View):
 
     def overlay_at(self, pos: QPointF) -> Hit | None:
         """The overlay under ``pos``, where it is nearer than any point of the run."""
-        if self._beside is None or not self.box.sceneBoundingRect().contains(pos):
+        if self._second_run is None or not self.box.sceneBoundingRect().contains(pos):
             return None
-        hit = self._beside.hit(self._pixels, (pos.x(), pos.y()), REACH)
+        hit = self._second_run.hit(self._pixels, (pos.x(), pos.y()), REACH)
         near = self._nearest(pos)
         return hit if hit is not None and (near is None or hit.away < near[1]) else None
 

@@ -10,7 +10,7 @@ from loopscope.core.selection import Selection
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Beside:
+class SecondRun:
     """The run beside: a branch, another prompt or seed, or another model.
 
     A view whose module has ``compute_beside(recording, beside, selection, options) -> Data`` draws
@@ -40,7 +40,7 @@ class Beside:
         return back
 
 
-def selection_beside(
+def second_selection(
     selection: Selection, pairing: Pairing, there: Recording, own: Selection | None = None
 ) -> Selection:
     """Return the cursor in the run beside that goes with ``selection``.

@@ -8,13 +8,13 @@ from recordings import synthetic_recording
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.beside import Beside, selection_back, selection_beside
 from loopscope.core.views.depth import Data, Options, compute, compute_beside
+from loopscope.core.views.second_run import SecondRun, second_selection, selection_back
 
 
-def pair(one: Recording, other: Recording, pace: str = "depth") -> Beside:
+def pair(one: Recording, other: Recording, pace: str = "depth") -> SecondRun:
     pairing = Pairing(one.info.architecture, other.info.architecture, pace)  # type: ignore[arg-type]
-    return Beside(other, "other", pairing, selection_beside(Selection(3, 1), pairing, other))
+    return SecondRun(other, "other", pairing, second_selection(Selection(3, 1), pairing, other))
 
 
 ONE = synthetic_recording(recurrences=6, n_block=2)
@@ -65,11 +65,11 @@ def test_a_run_beside_without_the_number_says_why() -> None:
 
 def test_the_cursor_beside_stays_within_its_run() -> None:
     pairing = Pairing(ONE.info.architecture, FOUR.info.architecture)
-    there = selection_beside(Selection(6, 1, head=1, token=4, tokens=(0, 4)), pairing, FOUR)
+    there = second_selection(Selection(6, 1, head=1, token=4, tokens=(0, 4)), pairing, FOUR)
     assert (there.recurrence, there.layer) == (3, 3)
     small = synthetic_recording(recurrences=1, n_block=1, tokens=2, heads=1)
     pairing = Pairing(ONE.info.architecture, small.info.architecture)
-    there = selection_beside(Selection(6, 1, head=1, token=4, tokens=(0, 4)), pairing, small)
+    there = second_selection(Selection(6, 1, head=1, token=4, tokens=(0, 4)), pairing, small)
     assert there == Selection(1, 0, head=0, token=1, tokens=(0,))
 
 
@@ -81,4 +81,4 @@ def test_a_click_beside_is_turned_back() -> None:
     assert selection_back({"token": 2}, Selection(), there, pairing) == {"token": 2}
     own = Pairing(ONE.info.architecture, FOUR.info.architecture, "own")
     assert selection_back({"layer": 3, "token": 2}, Selection(), there, own) == {"token": 2}
-    assert selection_beside(Selection(6, 1), own, FOUR, Selection(2, 3)).layer == 3
+    assert second_selection(Selection(6, 1), own, FOUR, Selection(2, 3)).layer == 3
