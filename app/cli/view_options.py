@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.views.base import Option, options_of
+from loopscope.core.options import Setting, settings_of
 
 
 def changed(options: Any, pairs: Sequence[str]) -> Any:
     """Return ``options`` with each ``NAME=VALUE`` of ``pairs`` set."""
-    known = {entry.name: entry for entry in options_of(options)}
+    known = {entry.name: entry for entry in settings_of(options)}
     changes = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -26,7 +26,7 @@ def changed(options: Any, pairs: Sequence[str]) -> Any:
     return dataclasses.replace(options, **changes)
 
 
-def _value(entry: Option, text: str, default: Any) -> Any:
+def _value(entry: Setting, text: str, default: Any) -> Any:
     if entry.kind == "flag":
         if text.lower() not in ("true", "false"):
             raise LoopscopeError(f"--set {entry.name}: '{text}' is not true or false")

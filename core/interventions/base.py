@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.formula import Formula
 from loopscope.core.model.architecture import Architecture
-from loopscope.core.views.base import Formula, options_of
+from loopscope.core.options import settings_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +70,7 @@ class Intervention:
         """
         if self.tokens and "tokens" not in self.sites:
             return "'tokens': it acts on all positions alike and takes none"
-        for field in options_of(self):
+        for field in settings_of(self):
             value = getattr(self, field.name)
             if field.kind == "number" and not field.low <= value <= field.high:
                 bounds = f"{field.low:g} and {field.high:g}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from loopscope.core.formula import Formula
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.model.architecture import Architecture
-from loopscope.core.views.base import Formula, option
+from loopscope.core.options import setting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,7 +64,7 @@ class RepeatLayer(Intervention):
     help: ClassVar[str] = "The layer is run on its own output again"
     formula: ClassVar[Formula] = Formula("repeated", "x ← layer(…layer(x))", "state units", _OURS)
     sites: ClassVar[frozenset[str]] = frozenset({"layer"})
-    times: int = option(2, "Times", "How often the layer runs in all", low=1, high=64)
+    times: int = setting(2, "Times", "How often the layer runs in all", low=1, high=64)
 
     def plan(
         self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
@@ -93,8 +94,8 @@ class ScaleWrite(Intervention):
         "Loopscope; zeroing an MLP as in arXiv 2604.11791, Fig. 41",
     )
     sites: ClassVar[frozenset[str]] = frozenset({"layer"})
-    factor: float = option(0.0, "Factor", "Of what is written", low=-1e3, high=1e3)
-    part: Part = option(
+    factor: float = setting(0.0, "Factor", "Of what is written", low=-1e3, high=1e3)
+    part: Part = setting(
         "layer",
         "Of",
         "The whole layer, or one of its branches",
@@ -127,7 +128,7 @@ class BorrowLayer(Intervention):
     help: ClassVar[str] = "Two of these swap two layers"
     formula: ClassVar[Formula] = Formula("borrowed", "x ← layer_m(x)", "state units", _OURS)
     sites: ClassVar[frozenset[str]] = frozenset({"layer"})
-    of: int = option(0, "Weights of layer", "Of the block, from 0", low=0, high=1000)
+    of: int = setting(0, "Weights of layer", "Of the block, from 0", low=0, high=1000)
 
     def plan(
         self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
@@ -160,9 +161,9 @@ class PerturbWeights(Intervention):
         _OURS,
     )  # fmt: skip
     sites: ClassVar[frozenset[str]] = frozenset({"layer"})
-    size: float = option(0.1, "Size", "Norm of the noise over the norm of the matrix")
-    seed: int = option(0, "Seed", "Of the noise")
-    anew: bool = option(
+    size: float = setting(0.1, "Size", "Norm of the noise over the norm of the matrix")
+    seed: int = setting(0, "Seed", "Of the noise")
+    anew: bool = setting(
         False, "Anew at each recurrence", "Each recurrence then has weights of its own"
     )
 
@@ -188,7 +189,7 @@ class AblateHead(Intervention):
     help: ClassVar[str] = "What the head mixed is set to zero before the output matrix"
     formula: ClassVar[Formula] = Formula("ablated", "A_h V_h ← 0", "state units", _OURS)
     sites: ClassVar[frozenset[str]] = frozenset({"layer"})
-    head: int = option(0, "Head", "From 0", low=0, high=10_000)
+    head: int = setting(0, "Head", "From 0", low=0, high=10_000)
 
     def plan(
         self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
@@ -218,8 +219,8 @@ class FreezeHead(Intervention):
         "frozen", "A[r,l,h] ← A[q,l,h], q an earlier recurrence", "probability", _OURS
     )
     sites: ClassVar[frozenset[str]] = frozenset({"layer"})
-    head: int = option(0, "Head", "From 0", low=0, high=10_000)
-    held: int = option(1, "Pattern of recurrence", "An earlier one", low=1, high=1e6)
+    head: int = setting(0, "Head", "From 0", low=0, high=10_000)
+    held: int = setting(1, "Pattern of recurrence", "An earlier one", low=1, high=1e6)
 
     def plan(
         self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int

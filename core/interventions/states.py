@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from loopscope.core.formula import Formula
 from loopscope.core.interventions.base import END, Intervention, at_tokens
 from loopscope.core.model.architecture import Architecture
-from loopscope.core.views.base import Formula, option
+from loopscope.core.options import setting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,8 +32,8 @@ class Noise(Intervention):
         "noise", "x ← x + ε ‖x‖ g / ‖g‖, g ~ N(0, I) of the seed", "ε, relative", _OURS
     )
     sites: ClassVar[frozenset[str]] = _SITES
-    size: float = option(0.1, "Size", "Norm of the noise over the norm of the state")
-    seed: int = option(0, "Seed", "Of the noise; recurrences after the first draw anew")
+    size: float = setting(0.1, "Size", "Norm of the noise over the norm of the state")
+    seed: int = setting(0, "Seed", "Of the noise; recurrences after the first draw anew")
 
     def state(
         self, x: Tensor, applied: AppliedInterventions, recurrence: int, layer: int

@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.formula import Formula
 from loopscope.core.run.recording import Recording
-from loopscope.core.views.base import Formula
 
 F64 = npt.NDArray[np.float64]
 Axis = Literal["layer", "head", "token"]

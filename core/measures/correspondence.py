@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.formula import Formula
 from loopscope.core.measures.similarity import cka_of, cosine_matrix, holds_grams, kernels
-from loopscope.core.views.base import Formula
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]

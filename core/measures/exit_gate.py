@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.formula import Formula
 from loopscope.core.run.recording import F32, I64
-from loopscope.core.views.base import Formula
 
 F64 = npt.NDArray[np.float64]
 

@@ -13,12 +13,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.formula import Formula
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.exit_gate import survival
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.run.recording import I64, Recording
-from loopscope.core.views.base import Formula
 
 F64 = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.views.base import Formula
+from loopscope.core.formula import Formula
 
 F64 = npt.NDArray[np.float64]
 F32 = npt.NDArray[np.float32]

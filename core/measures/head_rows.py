@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from loopscope.core.formula import Formula
 from loopscope.core.measures.base import F64, NO_PATTERNS, Measure
 from loopscope.core.measures.heads import (
     MEASURES,
@@ -18,7 +19,6 @@ from loopscope.core.measures.heads import (
     head_statistics,
 )
 from loopscope.core.run.recording import Recording
-from loopscope.core.views.base import Formula
 
 # The statistics of the rows last asked for: six measures share one pass over the patterns.
 _last: WeakKeyDictionary[Recording, tuple[int, int, HeadStatistics]] = WeakKeyDictionary()

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.views.base import Formula
+from loopscope.core.formula import Formula
 
 F64 = npt.NDArray[np.float64]
 Patterns = npt.NDArray[np.floating[Any]]

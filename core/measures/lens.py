@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from loopscope.core.formula import Formula
 from loopscope.core.measures.readout import NO_ANSWER, Ids
-from loopscope.core.views.base import Formula
 
 Lens = Literal["coda", "logit"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.views.base import Formula
+from loopscope.core.formula import Formula
 
 F64 = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from loopscope.core.formula import Formula
 from loopscope.core.measures.intervals import (
     F64,
     Estimate,
@@ -15,7 +16,6 @@ from loopscope.core.measures.intervals import (
 from loopscope.core.measures.over_prompts import INTERVAL, HowRun, of_item
 from loopscope.core.prompts.answers import Convention, Joining
 from loopscope.core.prompts.prompt_set import PromptSet
-from loopscope.core.views.base import Formula
 
 Scored = Literal["answers", "text"]
 Metric = Literal["accuracy", "perplexity"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.views.base import Formula
+from loopscope.core.formula import Formula
 
 Ids = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.formula import Formula
 from loopscope.core.measures.heads import PatternMeasure, Patterns
 from loopscope.core.measures.settling import Floats
-from loopscope.core.views.base import Formula
 
 F64 = npt.NDArray[np.float64]
 Key = Literal["cka_debiased", "cka", "cosine", "attention"]

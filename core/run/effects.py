@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from loopscope.core.formula import Formula
 from loopscope.core.run.recording import Recording
-from loopscope.core.views.base import Formula
 
 EFFECT = Formula(
     "effect",

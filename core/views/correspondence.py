@@ -20,10 +20,11 @@ from loopscope.core.measures.correspondence import (
 )
 from loopscope.core.measures.places import Places
 from loopscope.core.measures.similarity import PLACE_MEASURES, PlaceMeasure
+from loopscope.core.options import setting
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, ViewData, option
+from loopscope.core.views.base import Request, Table, ViewData
 from loopscope.core.views.second_run import SecondRun
 
 F64 = npt.NDArray[np.float64]
@@ -47,13 +48,13 @@ NOT_YET = f"The two models have not been compared. Press “{LABEL}”."
 class Options:
     """Settings of the correspondence matrix."""
 
-    what: Literal["states", "heads"] = option(
+    what: Literal["states", "heads"] = setting(
         "states",
         "Compare",
         "States of every place, or the heads of the cursor's recurrence with every head beside",
         labels={"states": "states at every place", "heads": "heads of the cursor's recurrence"},
     )
-    measure: StateKey = option(
+    measure: StateKey = setting(
         "cka_debiased",
         "Measure of states",
         "How two places are compared; formulas are under Σ",
@@ -63,22 +64,22 @@ class Options:
             "cosine": "mean cosine (same width only)",
         },
     )
-    path: bool = option(True, "Best monotone alignment", "Drawn on the matrix of states")
-    hatch: bool = option(
+    path: bool = setting(True, "Best monotone alignment", "Drawn on the matrix of states")
+    hatch: bool = setting(
         True,
         "Hatch what does not beat the baseline",
         "Where permuted prompts give as much: a bright cell alone means nothing",
     )
-    above: bool = option(
+    above: bool = setting(
         False,
         "Only what beats the baseline",
         "Blank where permuted prompts give as much: a bright matrix alone means nothing",
     )
-    prompts: int = option(
+    prompts: int = setting(
         256, "Prompts", "Of the prompt set, or generated for the task hops", low=1, high=10_000
     )
-    permutations: int = option(20, "Permutations", "Of the baseline", low=0, high=1000)
-    seed: int = option(0, "Seed", "Of the generated prompts, the tokens and the permutations")
+    permutations: int = setting(20, "Permutations", "Of the baseline", low=0, high=1000)
+    seed: int = setting(0, "Seed", "Of the generated prompts, the tokens and the permutations")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

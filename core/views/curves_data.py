@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.views.base import Formula, Table, ViewData
+from loopscope.core.formula import Formula
+from loopscope.core.views.base import Table, ViewData
 
 F64 = npt.NDArray[np.float64]
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from loopscope.core.formula import Formula
 from loopscope.core.measures.base import F64, Measure, Measured, averaged, measure
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stages import Repeat, repeat_correlation
+from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Formula, Table, option
+from loopscope.core.views.base import Table
 from loopscope.core.views.curves_data import Curve, Curves, beside_each_other, curves_table
 from loopscope.core.views.lens.curves import LENS_CURVES, read_curve
 from loopscope.core.views.second_run import SecondRun
@@ -36,13 +38,13 @@ REPEAT = Formula(
 class Options:
     """Settings of the curves over depth."""
 
-    measure: Key = option(
+    measure: Key = setting(
         "layer_relative_step",
         "Measure",
         "What is drawn; its formula is under ?",
         labels={m.key: m.formula.name for m in OFFERED.values()},
     )
-    grouping: Grouping = option(
+    grouping: Grouping = setting(
         "layer",
         "Grouping",
         "One line for each layer over recurrences, one for each recurrence over layers, or one "
@@ -53,7 +55,7 @@ class Options:
             "depth": "none: along effective depth",
         },
     )
-    band: bool = option(
+    band: bool = setting(
         True, "Interquartile band", "Middle half of the tokens or heads that a point averages"
     )
 

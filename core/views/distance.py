@@ -8,11 +8,13 @@ from typing import Literal
 
 import numpy as np
 
+from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.measures.settling import F64, distance_to_end, relative_floor, state_norm
+from loopscope.core.options import setting
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Formula, Table, ViewData, option
+from loopscope.core.views.base import Table, ViewData
 
 Scale = Literal["absolute", "relative"]
 ENDS = -1
@@ -39,13 +41,13 @@ FORMULAS = {
 class Options:
     """Settings of the distance map."""
 
-    distance: Scale = option(
+    distance: Scale = setting(
         "absolute",
         "Distance",
         "As it is, or over the norm of the last state",
         labels={"absolute": "absolute: ‖s − s_R‖", "relative": "relative: ‖s − s_R‖/‖s_R‖"},
     )
-    layer: int = option(
+    layer: int = setting(
         ENDS, "Measured from layer", "A layer of the cycle, from 0; -1 for the recurrence ends",
         low=ENDS, high=1000,
     )  # fmt: skip

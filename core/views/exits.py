@@ -22,9 +22,10 @@ from loopscope.core.measures.exits import (
 )
 from loopscope.core.measures.exits_over_prompts import ExitsOverPrompts, swept
 from loopscope.core.measures.over_prompts import INTERVAL
+from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, option
+from loopscope.core.views.base import Request, Table
 from loopscope.core.views.curves_data import Curve
 from loopscope.core.views.exit_outcomes import Outcome, outcomes_of, texts_of
 from loopscope.core.views.prompt_curves import (
@@ -50,7 +51,7 @@ Over = Literal["run", "prompts"]
 class Options:
     """Settings of the rules."""
 
-    over: Literal["auto", "run", "prompts"] = option(
+    over: Literal["auto", "run", "prompts"] = setting(
         "auto",
         "Over",
         "The tokens of the run in the bench, live, or the prompt set",
@@ -60,11 +61,11 @@ class Options:
             "prompts": "the prompt set",
         },
     )
-    step: float = option(1e-2, "τ of the relative step", "‖s_r − s_{r−1}‖ / ‖s_r‖ < τ")
-    acceleration: float = option(
+    step: float = setting(1e-2, "τ of the relative step", "‖s_r − s_{r−1}‖ / ‖s_r‖ < τ")
+    acceleration: float = setting(
         1e-2, "τ of the acceleration", "‖Δ_r − Δ_{r−1}‖ / ‖s_r‖ < τ at two recurrences running"
     )
-    kl: float = option(5e-4, "τ of the KL", "KL(p_r ‖ p_{r−1}) < τ, nats")
+    kl: float = setting(5e-4, "τ of the KL", "KL(p_r ‖ p_{r−1}) < τ, nats")
 
     def threshold(self, rule: Rule, gate: float) -> float:
         """Threshold of a rule; the gate has the model's own."""

@@ -15,9 +15,10 @@ from loopscope.core.measures.heads import (
     PatternMeasure,
     compare_all,
 )
+from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewData, option
+from loopscope.core.views.base import Table, ViewData
 from loopscope.core.views.heads import patterns_of
 from loopscope.core.views.heads_data import SCALE_LABELS, Scale
 from loopscope.core.views.pattern import clamp_head
@@ -27,10 +28,10 @@ from loopscope.core.views.pattern import clamp_head
 class Options:
     """Settings of the recurrence by recurrence map."""
 
-    measure: MeasureKey = option(
+    measure: MeasureKey = setting(
         "frobenius", "Measure", "How two patterns of the head are compared", labels=MEASURE_LABELS
     )
-    scale: Scale = option("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
+    scale: Scale = setting("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,7 +16,8 @@ from loopscope.core.measures.heads import (
     MeasureKey,
     PatternMeasure,
 )
-from loopscope.core.views.base import ViewData, option
+from loopscope.core.options import setting
+from loopscope.core.views.base import ViewData
 
 Index = npt.NDArray[np.int64]
 Reference = Literal["previous", "last", "chosen"]
@@ -28,10 +29,10 @@ SCALE_LABELS = {"data": "least alike shown", "bound": "least alike possible"}
 class Options:
     """Settings of the head consistency matrix."""
 
-    measure: MeasureKey = option(
+    measure: MeasureKey = setting(
         "frobenius", "Measure", "How two patterns of a head are compared", labels=MEASURE_LABELS
     )
-    reference: Reference = option(
+    reference: Reference = setting(
         "previous",
         "Compared with",
         "Which pattern of the same head each pattern is compared with",
@@ -41,10 +42,10 @@ class Options:
             "chosen": "chosen recurrence",
         },
     )
-    recurrence: int = option(
+    recurrence: int = setting(
         1, "Chosen recurrence", "Used when compared with a chosen recurrence", low=1
     )
-    order: Literal["layer", "consistency", "group"] = option(
+    order: Literal["layer", "consistency", "group"] = setting(
         "layer",
         "Order of rows",
         labels={
@@ -53,26 +54,26 @@ class Options:
             "group": "by group: heads that do alike",
         },
     )
-    scale: Scale = option("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
-    statistics: bool = option(
+    scale: Scale = setting("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
+    statistics: bool = setting(
         True,
         "Statistics of each pattern",
         "Entropy, sink, previous-token, self and induction beside the matrix",
     )
-    tolerance: float = option(
+    tolerance: float = setting(
         0.05,
         "Stable below",
         "A head is stable since its change to the recurrence before, measured as here, stays below",
         low=0,
     )
-    step_tolerance: float = option(
+    step_tolerance: float = setting(
         1e-2,
         "Layer settled below",
         "A layer has settled since its relative step, median over tokens, stays below",
         low=0,
         high=1,
     )
-    groups: int = option(
+    groups: int = setting(
         4, "Groups", "Heads are grouped by what they do into as many", low=1, high=26
     )
 

@@ -8,11 +8,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.measures.path_independence import FROM_RUN, SPREAD, spread
+from loopscope.core.options import setting
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Formula, Request, Table, option
+from loopscope.core.views.base import Request, Table
 from loopscope.core.views.curves_data import Curve, Curves, curves_table
 
 F64 = npt.NDArray[np.float64]
@@ -26,20 +28,20 @@ NOT_YET = f"Other start states have not been run. Press “{LABEL}”."
 class Options:
     """Settings of the other starts."""
 
-    random_starts: int = option(
+    random_starts: int = setting(
         3, "Random starts", "Besides the run's own start and zeros", low=1, high=64
     )
-    scale: float = option(
+    scale: float = setting(
         1.0, "Scale", "Of a random start, over the root mean square of the run's last state", low=0
     )
-    seed: int = option(1, "Seed", "Of the first random start; the others follow")
-    prompt: str = option(
+    seed: int = setting(1, "Seed", "Of the first random start; the others follow")
+    prompt: str = setting(
         "",
         "Another prompt",
         "The state in which this prompt ends after as many recurrences is one more start; its "
         "tokens are matched by position, so it must have as many",
     )
-    curves: Literal["token", "start"] = option(
+    curves: Literal["token", "start"] = setting(
         "token",
         "Curves",
         "The spread between all starts for each token, or each start's distance to the run",

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loopscope.core.formula import Formula
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Formula, Table, ViewData
+from loopscope.core.views.base import Table, ViewData
 from loopscope.core.views.heads import patterns_of
 
 ATTENTION = Formula(

@@ -12,9 +12,11 @@ import numpy as np
 from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.probe.conditions import RUNS_ONCE, Lives, plan_for, too_few
 from loopscope.core.experiments.probe.results import DISPLACEMENT, LOST, RECOVERY, Outcome, Probe
+from loopscope.core.formula import Formula
+from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Formula, Request, Table, option
+from loopscope.core.views.base import Request, Table
 from loopscope.core.views.curves_data import Curve, Curves
 
 LABEL = "Cut and see what is lost"
@@ -36,7 +38,7 @@ Cut = Literal["early", "late", "both"]
 class Options:
     """Settings of the probe."""
 
-    picture: Picture = option(
+    picture: Picture = setting(
         "sizes",
         "Picture",
         "What is lost against the size of the cut, against how far it moves the state, or how "
@@ -47,21 +49,21 @@ class Options:
             "recovery": "recovery after a cut",
         },
     )
-    cut: Cut = option(
+    cut: Cut = setting(
         "early",
         "Recovery after",
         "Which cuts of the trajectory the recovery is drawn of; the recurrences are settings below",
         labels={"early": "the early cut", "late": "the late cut", "both": "both cuts"},
     )
-    prompts: int = option(48, "Prompts", "Fresh ones of the task, 1 to 6 hops", low=2, high=5000)
-    draws: int = option(2, "Draws", "Of what is random", low=1, high=100)
-    recurrences: int = option(
+    prompts: int = setting(48, "Prompts", "Fresh ones of the task, 1 to 6 hops", low=2, high=5000)
+    draws: int = setting(2, "Draws", "Of what is random", low=1, high=100)
+    recurrences: int = setting(
         0, "Recurrences", "Of every run; 0 takes as many as the model was trained to", high=1000
     )
-    mid: int = option(
+    mid: int = setting(
         0, "Cut early after", "While answers are still found; 0 takes recurrence 3", high=1000
     )
-    late: int = option(
+    late: int = setting(
         0, "Cut late after", "When they have been found; 0 takes 3/5 of the recurrences", high=1000
     )
 

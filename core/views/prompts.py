@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loopscope.core.formula import Formula
 from loopscope.core.measures.over_prompts import INTERVAL, OverPrompts
 from loopscope.core.measures.registry import MEASURES
+from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Formula, Request, Table, option
+from loopscope.core.views.base import Request, Table
 from loopscope.core.views.curves_data import Curve
 from loopscope.core.views.depth import Key, axis_label
 from loopscope.core.views.prompt_curves import (
@@ -39,13 +41,13 @@ MEAN = Formula(
 class Options:
     """Settings of the means over the prompt set."""
 
-    measure: Key = option(
+    measure: Key = setting(
         "relative_step",
         "Measure",
         "Taken of every prompt; what was measured before is kept",
         labels={m.key: m.formula.name for m in MEASURES.values()},
     )
-    band: bool = option(True, "95 % interval", "Bootstrap over prompts")
+    band: bool = setting(True, "95 % interval", "Bootstrap over prompts")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,10 +10,11 @@ import numpy as np
 
 from loopscope.core.measures.intervals import Estimate
 from loopscope.core.measures.quality import ACCURACY, PERPLEXITY, Metric, Quality
+from loopscope.core.options import setting
 from loopscope.core.prompts.answers import Convention, Joining, convention_of
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, option
+from loopscope.core.views.base import Request, Table
 from loopscope.core.views.curves_data import Curve
 from loopscope.core.views.prompt_curves import (
     Column,
@@ -36,7 +37,7 @@ IN_WORDS = {"in place": "answers in place", "next": "answers as next tokens"}
 class Options:
     """Settings of the quality curve."""
 
-    metric: Literal["auto", "accuracy", "perplexity"] = option(
+    metric: Literal["auto", "accuracy", "perplexity"] = setting(
         "auto",
         "Quality",
         "Both are measured in the same pass",
@@ -46,7 +47,7 @@ class Options:
             "perplexity": "perplexity",
         },
     )
-    answers: Literal["auto", "in place", "next"] = option(
+    answers: Literal["auto", "in place", "next"] = setting(
         "auto",
         "Answers stand",
         "In place: at mask tokens of the prompt or at its last positions. Next: after the prompt, "
@@ -57,13 +58,13 @@ class Options:
             "next": "as next tokens",
         },
     )
-    joining: Joining = option(
+    joining: Joining = setting(
         "space",
         "Between prompt and answer",
         "Of answers as next tokens; what ends or begins with white space is left as it is",
         labels={"space": "a space", "nothing": "nothing"},
     )
-    recurrences: int = option(
+    recurrences: int = setting(
         0, "Recurrences", "0: as far as the run in the bench has gone", low=0, high=100_000
     )
 

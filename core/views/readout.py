@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.measures.exit_gate import (
     EXIT,
@@ -27,10 +28,11 @@ from loopscope.core.measures.readout import (
     flips,
     unchanged_since,
 )
+from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.answers_data import AnswerMap
-from loopscope.core.views.base import Formula, Table, option
+from loopscope.core.views.base import Table
 
 Lens = Literal["coda", "logit"]
 LENS_LABELS = {"coda": "coda lens", "logit": "logit lens"}
@@ -43,14 +45,14 @@ NO_READOUT = "This run did not keep its readouts. Turn on keeping them, then run
 class Options:
     """Settings of the readout."""
 
-    lens: Lens = option(
+    lens: Lens = setting(
         "coda",
         "Lens",
         "How a state is read out: head(coda(s_r)), as the model does at its end, or "
         "head(norm(s_r)) without the coda",
         labels={"coda": "coda lens: head(coda(s))", "logit": "logit lens: head(norm(s))"},
     )
-    numbers: bool = option(
+    numbers: bool = setting(
         False, "Probabilities as numbers", "Written into the cells that are wide enough"
     )
 

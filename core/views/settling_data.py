@@ -10,8 +10,10 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.formula import Formula
 from loopscope.core.measures.limiting_behaviour import LEAST_RECURRENCES, PAPER_RECURRENCES
-from loopscope.core.views.base import Formula, ViewData, option
+from loopscope.core.options import setting
+from loopscope.core.views.base import ViewData
 
 F64 = npt.NDArray[np.float64]
 Measure = Literal["relative", "absolute"]
@@ -68,20 +70,20 @@ FLOOR = Formula("rounding floor", "√d · rms · 2^−m / √12", "state units"
 class Options:
     """Settings of the settling plot."""
 
-    measure: Measure = option(
+    measure: Measure = setting(
         "relative",
         "Step",
         "How far the state moved, over its own norm or as it is",
         labels={"relative": "relative: ‖Δs‖/‖s‖", "absolute": "absolute: ‖Δs‖"},
     )
-    per_layer: bool = option(
+    per_layer: bool = setting(
         False, "Per layer", "One curve for each layer of the cycle, the median over the tokens"
     )
-    tolerance: float = option(
+    tolerance: float = setting(
         1e-2, "Tolerance", "A token has settled when its relative step stays below", low=0, high=1
     )
-    window: int = option(3, "Recurrences running", "How often running it must", low=1, high=100)
-    rules: Rules = option(
+    window: int = setting(3, "Recurrences running", "How often running it must", low=1, high=100)
+    rules: Rules = setting(
         "loopscope",
         "Classes",
         "What a token's settling class is judged by",
@@ -91,21 +93,21 @@ class Options:
             "distance": "Algorithm 1, distance to the end",
         },
     )
-    tau: float = option(
+    tau: float = setting(
         0.05, "Algorithm 1: τ", "How near to the end is at a fixed point; half of it is an orbit",
         low=0, high=1,
     )  # fmt: skip
-    rho: float = option(
+    rho: float = setting(
         0.9, "Algorithm 1: ρ", "Share of the recurrences that must be so near", low=0, high=1
     )
-    last: int = option(
+    last: int = setting(
         PAPER_RECURRENCES,
         "Algorithm 1: recurrences",
         f"How many of the last are looked at; the paper has {PAPER_RECURRENCES}",
         low=LEAST_RECURRENCES,
         high=4096,
     )
-    counts: bool = option(
+    counts: bool = setting(
         True, "Table of classes", "Tokens in each class, at the end and after each layer"
     )
 

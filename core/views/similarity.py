@@ -21,9 +21,10 @@ from loopscope.core.measures.similarity import (
     cycle,
 )
 from loopscope.core.measures.similarity_map import missing_reason, places_of, similarity_map
+from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewData, option
+from loopscope.core.views.base import Table, ViewData
 from loopscope.core.views.heads_data import SCALE_LABELS, Scale
 
 Order = Literal["depth", "layer"]
@@ -36,7 +37,7 @@ LEAST_CONTRAST = 0.01
 class Options:
     """Settings of the similarity map."""
 
-    measure: Key = option(
+    measure: Key = setting(
         "cka_debiased",
         "Measure",
         "How two places are compared; formulas are under Σ",
@@ -47,13 +48,13 @@ class Options:
             "attention": "attention distance",
         },
     )
-    order: Order = option(
+    order: Order = setting(
         "depth",
         "Order",
         "Along effective depth a cycle shows as diagonals, by layer as blocks",
         labels={"depth": "by recurrence: along effective depth", "layer": "by layer"},
     )
-    scale: Scale = option("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
+    scale: Scale = setting("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

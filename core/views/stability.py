@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.formula import Formula
 from loopscope.core.measures.fixed_points import CYCLE, RESIDUAL, FixedPoints, Q, cycle_distances
 from loopscope.core.measures.settling import (
     fitted_rate,
@@ -18,9 +19,10 @@ from loopscope.core.measures.settling import (
     step_size,
 )
 from loopscope.core.measures.stability import EIGEN_RESIDUAL, EIGENVALUE, LYAPUNOV, Spectrum
+from loopscope.core.options import setting
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Formula, Request, Table, ViewData, option
+from loopscope.core.views.base import Request, Table, ViewData
 
 LABEL = "Search and measure stability"
 NOT_YET = f"Nothing has been measured. Press “{LABEL}”."
@@ -41,24 +43,24 @@ Kind = Literal["stable", "unstable", "marginal", "slow point"]
 class Options:
     """Settings of the search and of the spectrum."""
 
-    at: At = option(
+    at: At = setting(
         "end",
         "Eigenvalues at",
         "The state whose Jacobian is looked at",
         labels={"end": "the run's end", "cursor": "the cursor's recurrence"},
     )
-    n_values: int = option(8, "Eigenvalues", "Of largest modulus", low=1, high=40)
-    starts: int = option(
+    n_values: int = setting(8, "Eigenvalues", "Of largest modulus", low=1, high=40)
+    starts: int = setting(
         6, "Starts of the search", "The run's end, states along it, random states", low=1, high=64
     )
-    tolerance: float = option(
+    tolerance: float = setting(
         1e-5, "Tolerance", "Largest relative residual of a fixed point", low=0, high=1
     )
-    radius: float = option(
+    radius: float = setting(
         1e-2, "Radius", "Ends nearer than this, relatively, are one point", low=0, high=1
     )
-    seed: int = option(0, "Seed", "Of the random starts")
-    warm_up: int = option(
+    seed: int = setting(0, "Seed", "Of the random starts")
+    warm_up: int = setting(
         3,
         "Recurrences before",
         "A random start is run for so many recurrences before the search: as drawn it is far from "

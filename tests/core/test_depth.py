@@ -7,9 +7,9 @@ import pytest
 from recordings import synthetic_recording
 
 from loopscope.core.measures.registry import MEASURES
+from loopscope.core.options import settings_of
 from loopscope.core.run.recording import Capture
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import options_of
 from loopscope.core.views.depth import Options, compute, table
 from loopscope.core.views.lens.curves import LENS_CURVES
 
@@ -100,5 +100,5 @@ def test_no_patterns_are_said() -> None:
 
 
 def test_every_measure_and_lens_curve_is_a_choice() -> None:
-    choice = next(o for o in options_of(Options) if o.name == "measure")
+    choice = next(o for o in settings_of(Options) if o.name == "measure")
     assert [key for key, _ in choice.choices] == [*MEASURES, *LENS_CURVES]

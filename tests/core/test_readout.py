@@ -8,9 +8,9 @@ from recordings import synthetic_recording
 
 from loopscope.core.labels import visible
 from loopscope.core.measures.readout import NO_ANSWER, flips, unchanged_since
+from loopscope.core.options import settings_of
 from loopscope.core.run.recording import Capture, LayerState, Recording, TopAnswers
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import options_of
 from loopscope.core.views.readout import NO_READOUT, NO_RUN, Options, compute, table
 
 ONLY_READOUT = Capture(patterns=False, writes=False)
@@ -77,7 +77,7 @@ def test_the_lens_chooses_the_answers() -> None:
     np.testing.assert_array_equal(logit.top, top + 1)
     assert "norm" in logit.formula.formula
     assert "coda" in compute(recording, Selection(), Options()).formula.formula
-    assert [o.kind for o in options_of(Options)] == ["choice", "flag"]
+    assert [o.kind for o in settings_of(Options)] == ["choice", "flag"]
 
 
 def test_the_table_is_exact_and_tidy() -> None:

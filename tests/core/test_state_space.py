@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from recordings import architecture, synthetic_recording
 
+from loopscope.core.options import settings_of
 from loopscope.core.run.recording import Capture, LayerState, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import options_of
 from loopscope.core.views.state_space import compute as state_space
 from loopscope.core.views.state_space.compute import Options, compute
 from loopscope.core.views.state_space.data import MAX_GROUPS, strokes
@@ -237,7 +237,7 @@ def test_strokes_cover_every_segment_once_in_few_groups(
 
 
 def test_settings_leave_out_what_the_view_sets_itself() -> None:
-    names = {o.name for o in options_of(Options)}
+    names = {o.name for o in settings_of(Options)}
     assert {"states", "dimensions", "colour", "axes", "pc_x", "keep_basis"} <= names
     assert not names & {"basis", "azimuth", "elevation"}
 

@@ -11,7 +11,9 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
-from loopscope.core.views.base import Formula, Request, ViewData, option
+from loopscope.core.formula import Formula
+from loopscope.core.options import setting
+from loopscope.core.views.base import Request, ViewData
 from loopscope.widgets.kit.command_palette import CommandPalette, score
 from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.kit.settings_form import SettingsForm
@@ -24,11 +26,11 @@ LEFT, Key = Qt.MouseButton.LeftButton, Qt.Key
 
 @dataclass(frozen=True)
 class Options:
-    measure: Literal["cosine", "frobenius"] = option("cosine", "Measure", labels={"cosine": "Cos"})
-    numbers: bool = option(False, "Show numbers")
-    window: int = option(3, "Window", low=1, high=9)
-    tolerance: float = option(1e-2, "Tolerance", "Below it", low=1e-12, high=1)
-    name: str = option("x", "Name")
+    measure: Literal["cosine", "frobenius"] = setting("cosine", "Measure", labels={"cosine": "Cos"})
+    numbers: bool = setting(False, "Show numbers")
+    window: int = setting(3, "Window", low=1, high=9)
+    tolerance: float = setting(1e-2, "Tolerance", "Below it", low=1e-12, high=1)
+    name: str = setting("x", "Name")
     basis: tuple[int, ...] = field(default=())
 
 

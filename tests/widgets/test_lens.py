@@ -15,8 +15,8 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
+from loopscope.core.options import settings_of
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import options_of
 from loopscope.core.views.lens.compute import NOT_YET, Options, compute
 from loopscope.core.views.lens.data import Data, Reading
 from loopscope.widgets.figures.lens import draw
@@ -204,7 +204,7 @@ def test_nothing_overlaps(
 
 
 def test_options_are_in_the_form_and_text_is_taken(qtbot: QtBot) -> None:
-    names = [o.name for o in options_of(Options)]
+    names = [o.name for o in settings_of(Options)]
     assert names == ["lens", "quantity", "target", "token", "order", "numbers"]
     form = SettingsForm(Options())
     qtbot.addWidget(form)

@@ -11,8 +11,8 @@ from PySide6.QtCore import QPoint, Qt
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
+from loopscope.core.options import settings_of
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import options_of
 from loopscope.core.views.similarity import Data, Options, compute
 from loopscope.widgets.figures.similarity import draw
 from loopscope.widgets.figures.style import Page
@@ -139,7 +139,7 @@ def test_one_recurrence_and_none(qtbot: QtBot, theme) -> None:
 
 
 def test_every_option_is_in_the_form_and_changes_the_map(qtbot: QtBot) -> None:
-    assert [o.name for o in options_of(Options)] == ["measure", "order", "scale"]
+    assert [o.name for o in settings_of(Options)] == ["measure", "order", "scale"]
     form = SettingsForm(Options())
     qtbot.addWidget(form)
     seen = []

@@ -20,7 +20,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from loopscope.core.views.base import Formula, Request, ViewData, options_of
+from loopscope.core.formula import Formula
+from loopscope.core.options import settings_of
+from loopscope.core.views.base import Request, ViewData
 from loopscope.widgets.bars.transport_icons import transport_icon
 from loopscope.widgets.kit import panel_icons  # noqa: F401  (registers the icons)
 from loopscope.widgets.kit.settings_form import SettingsForm
@@ -271,7 +273,7 @@ class ViewFrame(QWidget):
     def set_options(self, options: Any) -> None:
         """Take the view's options; the settings show them."""
         self._options = options
-        self.title_bar.buttons["settings"].setVisible(bool(options_of(options)))
+        self.title_bar.buttons["settings"].setVisible(bool(settings_of(options)))
         if self._form is not None:
             self._form.set_options(options)
         if self.quick is None and self.view.QUICK:

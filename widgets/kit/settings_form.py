@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from loopscope.core.views.base import Option, options_of
+from loopscope.core.options import Setting, settings_of
 from loopscope.widgets.kit.check_box import CheckBox
 
 
@@ -60,11 +60,11 @@ class SettingsForm(QFrame):
         self.setFrameShape(QFrame.Shape.StyledPanel if defaults else QFrame.Shape.NoFrame)
         self.controls: dict[str, QWidget] = {}
         if across:
-            self._make_row([e for e in options_of(options) if e.name in across])
+            self._make_row([e for e in settings_of(options) if e.name in across])
             self.set_options(options)
             return
         form = QFormLayout(self)
-        for entry in options_of(options):
+        for entry in settings_of(options):
             control = self._control(entry)
             control.setToolTip(entry.help)
             self.controls[entry.name] = control
@@ -85,7 +85,7 @@ class SettingsForm(QFrame):
             form.setContentsMargins(0, 0, 0, 0)
         self.set_options(options)
 
-    def _make_row(self, entries: list[Option]) -> None:
+    def _make_row(self, entries: list[Setting]) -> None:
         self.setFrameShape(QFrame.Shape.NoFrame)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -102,7 +102,7 @@ class SettingsForm(QFrame):
             self.controls[entry.name] = control
             row.addWidget(control)
 
-    def _control(self, entry: Option) -> QWidget:
+    def _control(self, entry: Setting) -> QWidget:
         name = entry.name
         if entry.kind == "choice":
             box = QComboBox()
@@ -142,7 +142,7 @@ class SettingsForm(QFrame):
     @property
     def problem(self) -> str:
         """What is wrong with a line as it stands, in words; "" when all can be taken."""
-        for entry in options_of(self.options):
+        for entry in settings_of(self.options):
             line = self.controls.get(entry.name)
             if isinstance(line, QLineEdit) and not line.hasAcceptableInput():
                 return f"{entry.label} has to be a number from {entry.low:g} to {entry.high:g}."

@@ -7,8 +7,8 @@ from typing import Any
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from loopscope.core.formula import Formula
 from loopscope.core.measures.heads import PatternMeasure
-from loopscope.core.views.base import Formula
 from loopscope.core.views.heads import NO_RUN
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import Theme

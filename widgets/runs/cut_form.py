@@ -22,8 +22,8 @@ from loopscope.core.interventions.base import END, FOREVER, Intervention
 from loopscope.core.interventions.registry import KINDS
 from loopscope.core.interventions.states import Replace, Source
 from loopscope.core.model.architecture import Architecture
+from loopscope.core.options import settings_of
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import options_of
 from loopscope.widgets.kit.check_box import CheckBox
 from loopscope.widgets.kit.settings_form import SettingsForm
 from loopscope.widgets.palette import LIGHT, Theme
@@ -208,7 +208,7 @@ class CutForm(QWidget):
         if self._form is not None:
             self.rows.removeRow(self._form)
             self._form = None
-        if options_of(self._strength):
+        if settings_of(self._strength):
             self._form = SettingsForm(self._strength, self, defaults=False)
             self._form.changed.connect(self._on_strength)
             self._form.edited.connect(self._on_edited)

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from loopscope.core.experiments.probe.conditions import Condition
+from loopscope.core.formula import Formula
 from loopscope.core.measures.intervals import N_RESAMPLES, Interval
-from loopscope.core.views.base import Formula
 
 F64 = npt.NDArray[np.float64]
 

@@ -8,11 +8,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.formula import Formula
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.graph import Edge, Node, Totals
+from loopscope.core.options import setting
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Formula, ViewData, option
+from loopscope.core.views.base import ViewData
 from loopscope.core.views.graph.cuts import CutMark
 from loopscope.core.views.second_run import selection_back
 
@@ -64,18 +66,18 @@ class Options:
     expanded : keys of layers that were opened one by one ("block.0"); set by the view.
     """
 
-    expand: bool = option(
+    expand: bool = setting(
         False,
         "Expand layers",
         "Show attention and MLP inside each layer of the block, with the norm of what they wrote",
     )
-    norm_of: Literal["tokens", "token"] = option(
+    norm_of: Literal["tokens", "token"] = setting(
         "tokens",
         "Norm of writes",
         "Of which tokens the norms of attention and MLP writes are shown",
         labels={"tokens": "mean over shown tokens", "token": "the cursor's token"},
     )
-    fold: Fold = option(
+    fold: Fold = setting(
         "auto",
         "Fold repeats",
         "Draw recurrences that are alike as one column “× N”; the cursor's is always drawn",

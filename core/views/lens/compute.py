@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.measures.exit_gate import F64
 from loopscope.core.measures.lens import (
@@ -23,10 +24,11 @@ from loopscope.core.measures.lens import (
 )
 from loopscope.core.measures.places import shown_places
 from loopscope.core.measures.readout import NO_ANSWER, Flags, Ids, flips
+from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.answers_data import Shade
-from loopscope.core.views.base import Formula, Request, Table, option
+from loopscope.core.views.base import Request, Table
 from loopscope.core.views.lens.data import Data, Order, Reading
 from loopscope.core.views.lens.token import LABEL, Target, choose
 
@@ -49,13 +51,13 @@ LEAST_DIVERGENCE = 1e-6
 class Options:
     """Settings of the lens."""
 
-    lens: Lens = option(
+    lens: Lens = setting(
         "coda",
         "Lens",
         "How a state is read out: as if the recurrence ended after the layer, or by the head alone",
         labels={"coda": "coda lens: head(coda(x))", "logit": "logit lens: head(norm(x))"},
     )
-    quantity: Quantity = option(
+    quantity: Quantity = setting(
         "top",
         "Shade",
         "What the shade of a cell is; the text is the top answer always",
@@ -67,7 +69,7 @@ class Options:
             "rank": "rank of the chosen token",
         },
     )
-    target: Target = option(
+    target: Target = setting(
         "cursor",
         "Chosen token",
         "Whose probability and rank are shown",
@@ -77,19 +79,19 @@ class Options:
             "written": "the one written below",
         },
     )
-    token: str = option(
+    token: str = setting(
         "",
         "Written token",
         "Its text (␣ for a space), or its id as #12. The prompt's tokens, the final answers and "
         "what stood here when the layers were read are shown at once, others after reading again",
     )
-    order: Order = option(
+    order: Order = setting(
         "depth",
         "Order",
         "Of the columns",
         labels={"depth": "by recurrence: along effective depth", "layer": "by layer"},
     )
-    numbers: bool = option(
+    numbers: bool = setting(
         False, "Values as numbers", "Written into the cells that are wide enough"
     )
 

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from loopscope.core.formula import Formula
 from loopscope.core.measures.base import F64, Measure, Measured
 from loopscope.core.measures.lens import CHANCE, DIVERGENCE, ENTROPY, READ, Lens
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.run.recording import Recording
-from loopscope.core.views.base import Formula
 from loopscope.core.views.lens.data import Reading
 from loopscope.core.views.lens.token import LABEL
 

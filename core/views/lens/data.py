@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.formula import Formula
 from loopscope.core.measures.exit_gate import F64
 from loopscope.core.measures.lens import Lens
 from loopscope.core.measures.places import Places
 from loopscope.core.measures.readout import NO_ANSWER, Flags, Ids
 from loopscope.core.run.recording import F32
 from loopscope.core.views.answers_data import AnswerMap, Shade
-from loopscope.core.views.base import Formula
 
 Order = Literal["depth", "layer"]
 

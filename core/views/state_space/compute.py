@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from loopscope.core.formula import Formula
 from loopscope.core.measures import projection
 from loopscope.core.measures.projection import F64, Basis
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Formula, Table
+from loopscope.core.views.base import Table
 from loopscope.core.views.second_run import SecondRun
 from loopscope.core.views.state_space.data import Axis, Data, Options
 from loopscope.core.views.state_space.overlays import Shown, overlays_of, run_beside

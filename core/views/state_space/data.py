@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from loopscope.core.measures import projection
 from loopscope.core.measures.projection import F64, MAX_COMPONENTS, Basis
-from loopscope.core.views.base import ViewData, option
+from loopscope.core.options import setting
+from loopscope.core.views.base import ViewData
 from loopscope.core.views.state_space.overlays import Overlay
 
 # Recurrences that a PCA basis must have seen before it is worth locking.
@@ -30,15 +31,15 @@ class Options:
     picture is seen, degrees. These three are set by the view, not by the settings.
     """
 
-    states: Literal["ends", "layers"] = option(
+    states: Literal["ends", "layers"] = setting(
         "ends",
         "States",
         "The state at the end of each recurrence, or after every layer of the cycle",
         labels={"ends": "recurrence ends", "layers": "every layer"},
     )
-    dimensions: Literal["2-D", "3-D"] = option("2-D", "Dimensions", "3-D turns by dragging")
-    colour: Literal["recurrence", "token"] = option("recurrence", "Colour by")
-    axes: Literal["pca", "readout", "random"] = option(
+    dimensions: Literal["2-D", "3-D"] = setting("2-D", "Dimensions", "3-D turns by dragging")
+    colour: Literal["recurrence", "token"] = setting("recurrence", "Colour by")
+    axes: Literal["pca", "readout", "random"] = setting(
         "pca",
         "Axes",
         "Principal components, two directions that the readout looks along, or a random pair",
@@ -48,35 +49,35 @@ class Options:
             "random": "random pair",
         },
     )
-    pc_x: int = option(1, "Component across", low=1, high=MAX_COMPONENTS)
-    pc_y: int = option(2, "Component up", low=1, high=MAX_COMPONENTS)
-    pc_z: int = option(3, "Third component", "Used in 3-D", low=1, high=MAX_COMPONENTS)
-    readout_x: int = option(0, "Readout across", "Token id whose unembedding row is the axis")
-    readout_y: int = option(1, "Readout up", "Token id whose unembedding row is the axis")
-    random_seed: int = option(0, "Random seed", "Seed of the random pair")
-    fit_on: Literal["selected", "all", "final"] = option(
+    pc_x: int = setting(1, "Component across", low=1, high=MAX_COMPONENTS)
+    pc_y: int = setting(2, "Component up", low=1, high=MAX_COMPONENTS)
+    pc_z: int = setting(3, "Third component", "Used in 3-D", low=1, high=MAX_COMPONENTS)
+    readout_x: int = setting(0, "Readout across", "Token id whose unembedding row is the axis")
+    readout_y: int = setting(1, "Readout up", "Token id whose unembedding row is the axis")
+    random_seed: int = setting(0, "Random seed", "Seed of the random pair")
+    fit_on: Literal["selected", "all", "final"] = setting(
         "selected",
         "Fit on",
         "Which tokens' states a refit uses",
         labels={"selected": "selected tokens", "all": "all tokens", "final": "the final token"},
     )
-    keep_basis: bool = option(
+    keep_basis: bool = setting(
         False,
         "Keep the basis for new runs",
         "A new run of the same width is drawn on the same axes",
     )
-    equal_scale: bool = option(
+    equal_scale: bool = setting(
         True, "Same scale on both axes", "Distances then look as they are; always so in 3-D"
     )
-    show_points: bool = option(
+    show_points: bool = setting(
         True,
         "Fixed points",
         "Those that a search found: stable filled, unstable hollow, slow points crossed",
     )
-    modes: int = option(
+    modes: int = setting(
         1, "Modes", "Leading eigenvectors of the Jacobian drawn at its state; 0 for none", high=20
     )
-    show_starts: bool = option(
+    show_starts: bool = setting(
         True, "Other starts", "The same prompt from other start states, once these were run"
     )
     basis: Basis | None = None

@@ -138,7 +138,7 @@ class LinesItem(_Item):
         self._set_bounds([line.points for line in lines])
 
     def paint(
-        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+        self, painter: QPainter, setting: QStyleOptionGraphicsItem, widget: QWidget | None = None
     ) -> None:
         """Draw the kept picture, or every path with its pen."""
         if widget is None:
@@ -181,7 +181,7 @@ class MarksItem(_Item):
         self._set_bounds([m.points for m in marks])
 
     def paint(
-        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+        self, painter: QPainter, setting: QStyleOptionGraphicsItem, widget: QWidget | None = None
     ) -> None:
         """Put each look's stamp at its places, in pixels."""
         t = painter.transform()

@@ -1,0 +1,65 @@
+"""Settings as fields of a dataclass: declared once; form, command line and checks follow."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, get_args, get_type_hints
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One entry of a view's settings, read from its ``Options`` dataclass.
+
+    kind : "choice" (a ``Literal`` field), "flag" (bool), "number" (int or float), "text" (str).
+    """
+
+    name: str
+    label: str
+    help: str
+    kind: str
+    choices: tuple[tuple[str, str], ...]
+    low: float
+    high: float
+
+
+def setting(
+    default: Any,
+    label: str,
+    help: str = "",
+    labels: dict[str, str] | None = None,
+    low: float = 0,
+    high: float = 1e6,
+) -> Any:
+    """Make a field of an ``Options`` dataclass that appears in the view's settings."""
+    return dataclasses.field(
+        default=default,
+        metadata={"label": label, "help": help, "labels": labels or {}, "low": low, "high": high},
+    )
+
+
+def settings_of(options: Any) -> list[Setting]:
+    """List the settings of an ``Options`` class or instance, in the order they are declared."""
+    hints = get_type_hints(options if isinstance(options, type) else type(options))
+    found = []
+    for f in dataclasses.fields(options):
+        if "label" not in f.metadata:
+            continue
+        hint, meta = hints[f.name], f.metadata
+        args = get_args(hint)
+        kind = (
+            "flag"
+            if hint is bool
+            else "number"
+            if hint in (int, float)
+            else "text"
+            if hint is str
+            else "choice"
+        )
+        choices = (
+            tuple((a, meta["labels"].get(a, str(a))) for a in args) if kind == "choice" else ()
+        )
+        found.append(
+            Setting(f.name, meta["label"], meta["help"], kind, choices, meta["low"], meta["high"])
+        )
+    return found
