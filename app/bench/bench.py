@@ -27,10 +27,12 @@ from loopscope.app.bench.measuring import Measuring
 from loopscope.app.bench.run_tree import Run
 from loopscope.app.bench.runs import Runs
 from loopscope.app.views import VIEW_SPECS, ViewSpec
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.jobs import Job, Jobs
 from loopscope.core.run.recording import Recording
-from loopscope.core.run.runner import Phase, Runner, RunRequest, Status
+from loopscope.core.run.requests import RunRequest
+from loopscope.core.run.runner import Phase, Runner, Status
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun, second_selection, selection_back
@@ -131,18 +133,12 @@ class Bench(QObject):
         """The status last seen."""
         return self._status
 
-    def open(
-        self,
-        path: str,
-        device: str = "auto",
-        dtype: str = "float32",
-        loop: tuple[int, int, float] | None = None,
-    ) -> None:
+    def open(self, request: LoadRequest) -> None:
         """Load a checkpoint in the worker."""
         self.play.playing = False
         self.jobs.cancel_all()
         self.comparison.let_go()
-        self.runner.open(path, device, dtype, loop)
+        self.runner.open(request)
 
     def reloop(self, first: int, last: int, damping: float) -> None:
         """Loop another span of the deep model that is open."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopscope.app.cli.terminal import Bar as _Bar
-from loopscope.app.cli.terminal import interventions_of, loop_of, warn_idle, write_json
+from loopscope.app.cli.terminal import interventions_of, load_request, warn_idle, write_json
 from loopscope.app.cli.terminal import output_file as _output_file
 from loopscope.app.cli.terminal import warn as _warn
 from loopscope.core.errors import LoopscopeError
@@ -38,7 +38,7 @@ def run_inspect(options: Namespace) -> None:
 def run_trace(options: Namespace) -> None:
     """Run a prompt and write its arrays."""
     from loopscope.core.run.effects import idle
-    from loopscope.core.run.runner import check_recurrences
+    from loopscope.core.run.requests import check_recurrences
     from loopscope.core.run.trace import load_state, save_arrays, trace
 
     check_recurrences(options.recurrences)
@@ -65,7 +65,7 @@ def run_figures(options: Namespace) -> None:
     """Run a prompt and write the figure of every view."""
     from loopscope.app.figures import drawable, write_figures
     from loopscope.core.prompts.prompt_set import read_prompts
-    from loopscope.core.run.runner import check_recurrences
+    from loopscope.core.run.requests import check_recurrences
     from loopscope.core.selection import Selection
     from loopscope.widgets.figures.choice import ExportChoice
 
@@ -192,15 +192,15 @@ def run_train(options: Namespace) -> None:
 
 def run_evaluate(options: Namespace) -> None:
     """Print accuracy for each hop count at each recurrence."""
-    from loopscope.core.checkpoint.loading import load
+    from loopscope.core.checkpoint.loading import load_model
     from loopscope.core.experiments.evaluation import evaluate_hops, table
     from loopscope.core.experiments.hops import MAX_HOPS
-    from loopscope.core.run.runner import check_recurrences
+    from loopscope.core.run.requests import check_recurrences
 
     check_recurrences(options.recurrences)
     if options.hops > MAX_HOPS:
         raise LoopscopeError(f"--hops {options.hops}: the task has at most {MAX_HOPS}")
-    loaded = load(options.path, options.device, options.dtype, loop_of(options))
+    loaded = load_model(load_request(options))
     _warn(loaded)
     with _Bar("evaluating") as bar:
         evaluation = evaluate_hops(
@@ -218,7 +218,7 @@ def run_measure(options: Namespace) -> None:
     """Print the live measures of one run as JSON, or list what there is."""
     from loopscope.core.measures.base import measure
     from loopscope.core.measures.registry import MEASURES, find
-    from loopscope.core.run.runner import check_recurrences
+    from loopscope.core.run.requests import check_recurrences
     from loopscope.core.views import settling, settling_data
 
     if options.list:
@@ -298,7 +298,7 @@ def run_probe(options: Namespace) -> None:
     """Cut a model in every way and write what was lost."""
     from loopscope.app.cli.probe import run_probe as probe
     from loopscope.app.cli.probe import write_page
-    from loopscope.core.checkpoint.loading import load
+    from loopscope.core.checkpoint.loading import load_model
     from loopscope.core.experiments.hops import MAX_HOPS
     from loopscope.core.experiments.probe.conditions import plan_for
 
@@ -309,7 +309,7 @@ def run_probe(options: Namespace) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LoopscopeError(f"cannot make {folder}: {error.strerror or error}") from None
-    loaded = load(options.path, options.device, options.dtype, loop_of(options))
+    loaded = load_model(load_request(options))
     _warn(loaded)
     plan = plan_for(
         loaded.architecture.trained_recurrences, recurrences=options.recurrences or 0,
@@ -322,10 +322,10 @@ def run_probe(options: Namespace) -> None:
 
 
 def _load(options: Namespace) -> tuple[Loaded, Prompt]:
-    from loopscope.core.checkpoint.loading import load
+    from loopscope.core.checkpoint.loading import load_model
     from loopscope.core.prompts.tokenizer import parse_ids
 
-    loaded = load(options.path, options.device, options.dtype, loop_of(options))
+    loaded = load_model(load_request(options))
     _warn(loaded)
     if options.token_ids is not None:
         return loaded, loaded.tokenizer.from_ids(parse_ids(options.token_ids))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QDockWidget, QFileDialog, QMenu
 
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import write_text
 from loopscope.core.interventions.base import Intervention
@@ -248,7 +249,8 @@ class TreeCommands:
                 model = future.result()
                 self.runs.put_model_beside(model, model.checkpoint.name)
 
-        self.bench.wait(runner.open_second_model(path, settings.device, settings.dtype), loaded)
+        request = LoadRequest(path, settings.device, settings.dtype)
+        self.bench.wait(runner.open_second_model(request), loaded)
 
     def _say(self, text: str) -> None:
         self.window.statusBar().showMessage(text, 10_000)

@@ -23,9 +23,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled, LoopscopeError
-from loopscope.core.interventions.base import Intervention
 from loopscope.core.run.recording import Capture, MemoryBudgetReached, Recording
+from loopscope.core.run.requests import MOST_RECURRENCES, RunRequest, check_recurrences
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from loopscope.core.run.stepper import Stepper
 
 T = TypeVar("T")
-OpenRequest = tuple[str, str, str, tuple[int, int, float] | None]
-# More than anybody watches; a million recurrences asked for is a slip of the finger.
-MOST_RECURRENCES = 100_000
 
 
 class Phase(Enum):
@@ -68,21 +66,6 @@ class Status:
     serial: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """A run to begin: prompt text (or ``#ids``), seed, start state, recurrences to make at once.
-
-    interventions : cuts that are made as the run comes to them.
-    """
-
-    prompt: str
-    seed: int = 0
-    start: str = "default"
-    start_scale: float = 1.0
-    recurrences: int = 0
-    interventions: tuple[Intervention, ...] = ()
-
-
 class Runner:
     """Owns the model and the worker thread; `close` it when done.
 
@@ -111,7 +94,7 @@ class Runner:
         self._status = Status()
         self._loaded: Loaded | None = None
         self._stepper: Stepper | None = None
-        self._open_request: OpenRequest | None = None
+        self._open_request: LoadRequest | None = None
         self._run_request: RunRequest | None = None
         self._calls: deque[tuple[Callable[[Loaded, Stepper | None], Any], Future[Any]]] = deque()
         self._layers_left: float = 0
@@ -162,13 +145,7 @@ class Runner:
         """Whether a recurrence is being made now, not only waited for at the pace of play."""
         return self._status.phase is Phase.STEPPING and not self._waiting_out
 
-    def open(
-        self,
-        path: str,
-        device: str = "auto",
-        dtype: str = "float32",
-        loop: tuple[int, int, float] | None = None,
-    ) -> None:
+    def open(self, request: LoadRequest) -> None:
         """Load a checkpoint; the running model stays until the new one is there.
 
         The first call starts the worker: importing torch would slow the window's first paint.
@@ -176,22 +153,16 @@ class Runner:
         with self._condition:
             if self._thread.ident is None and not self._closing:
                 self._thread.start()
-            self._open_request = (path, device, dtype, loop)
+            self._open_request = request
             self._cancel_loading = self._status.phase is Phase.LOADING
             self._set(error=None, notice=None)
             self._condition.notify_all()
 
-    def open_second_model(
-        self,
-        path: str,
-        device: str = "auto",
-        dtype: str = "float32",
-        loop: tuple[int, int, float] | None = None,
-    ) -> Future[Loaded]:
+    def open_second_model(self, request: LoadRequest) -> Future[Loaded]:
         """Load a second checkpoint; the first stays. Cancel it as any loading."""
 
         def work(loaded: Loaded, stepper: Stepper | None) -> Loaded:
-            return self._load(path, device, dtype, loop, None)
+            return self._load(request, None)
 
         return self.call(work)
 
@@ -321,7 +292,7 @@ class Runner:
                         call = self._calls.popleft()
                 self._busy = True
             if opening is not None:
-                self._open(*opening)
+                self._open(opening)
             elif beginning is not None:
                 self._begin(beginning)
             elif call is not None:
@@ -363,11 +334,9 @@ class Runner:
         yield_to_the_screen()
         torch.set_num_threads(self._threads or max(1, (os.cpu_count() or 2) - 1))
 
-    def _open(
-        self, path: str, device: str, dtype: str, loop: tuple[int, int, float] | None
-    ) -> None:
+    def _open(self, request: LoadRequest) -> None:
         try:
-            loaded = self._load(path, device, dtype, loop, self._make_room)
+            loaded = self._load(request, self._make_room)
         except Cancelled as error:
             self._set(notice=str(error))
             return
@@ -382,28 +351,22 @@ class Runner:
             # Runs to go back to may still hold it; they cannot be gone back to any more.
             old.release()
 
-    def _load(
-        self,
-        path: str,
-        device: str,
-        dtype: str,
-        loop: tuple[int, int, float] | None,
-        make_room: Callable[[], None] | None,
-    ) -> Loaded:
-        from loopscope.core.checkpoint.loading import load
+    def _load(self, request: LoadRequest, make_room: Callable[[], None] | None) -> Loaded:
+        from loopscope.core.checkpoint.loading import load_model
 
         with self._condition:
             self._cancel_loading = False
             self._layers_left = 0
-            self._set(phase=Phase.LOADING, progress=0.0, doing=f"loading {path}", error=None)
+            self._set(
+                phase=Phase.LOADING, progress=0.0, doing=f"loading {request.path}", error=None
+            )
 
         def report(share: float, what: str) -> None:
             self._set(progress=share, doing=what)
 
-        return load(
-            path, device, dtype, loop, report, lambda: self._cancel_loading,
-            make_room or (lambda: None),
-        )  # fmt: skip
+        return load_model(
+            request, report, lambda: self._cancel_loading, make_room or (lambda: None)
+        )
 
     def _make_room(self) -> None:
         """The next model does not fit beside this one: let this one go."""
@@ -525,13 +488,6 @@ def yield_to_the_screen(niceness: int = 5) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
-
-
-def check_recurrences(n: int) -> int:
-    """Return ``n``, or raise an error that says how many recurrences make sense."""
-    if not 1 <= n <= MOST_RECURRENCES:
-        raise LoopscopeError(f"{n} recurrences cannot be run; ask for 1 to {MOST_RECURRENCES:,}")
-    return n
 
 
 def one_line(error: BaseException) -> str:

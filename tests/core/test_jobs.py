@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled
 from loopscope.core.run.jobs import MOST_WAIT, NICENESS, Job, Jobs
-from loopscope.core.run.runner import Phase, Runner, RunRequest
+from loopscope.core.run.requests import RunRequest
+from loopscope.core.run.runner import Phase, Runner
 
 
 def wait(until, seconds: float = 20) -> None:
@@ -99,7 +101,7 @@ def test_its_thread_is_of_the_lowest_priority(make) -> None:
 def test_the_runner_says_when_it_steps_and_not_while_it_waits_for_its_pace() -> None:
     runner = Runner()
     try:
-        runner.open("bundled:looped", "cpu")
+        runner.open(LoadRequest("bundled:looped", "cpu"))
         wait(lambda: runner.loaded is not None, 60)
         runner.begin(RunRequest("ab ? 1 : a"))
         wait(lambda: runner.recording is not None and runner.idle)

@@ -17,9 +17,11 @@ from safetensors.torch import save_file
 from loopscope.core.checkpoint import folder as checkpoint_module
 from loopscope.core.checkpoint import loading
 from loopscope.core.checkpoint.folder import open_checkpoint, weights_hash
-from loopscope.core.checkpoint.loading import load
+from loopscope.core.checkpoint.loading import load, load_model
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled, CheckpointError, LoopscopeError
-from loopscope.core.run.runner import Phase, Runner, RunRequest
+from loopscope.core.run.requests import RunRequest
+from loopscope.core.run.runner import Phase, Runner
 
 
 def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -97,8 +99,8 @@ def test_cancelling_stops_between_two_pieces(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "m", "llama")
     seen: list[float] = []
     with pytest.raises(Cancelled):
-        load(
-            str(folder), "cpu", report=lambda s, w: seen.append(s), cancelled=lambda: len(seen) > 3
+        load_model(
+            LoadRequest(str(folder), "cpu"), lambda s, w: seen.append(s), lambda: len(seen) > 3
         )
     assert len(seen) == 4
     assert seen == sorted(seen)
@@ -111,7 +113,7 @@ def test_a_folder_that_vanishes_while_it_is_read_is_one_error(tmp_path: Path) ->
         shutil.rmtree(folder, ignore_errors=True)
 
     with pytest.raises(LoopscopeError) as raised:
-        load(str(folder), "cpu", report=vanish)
+        load_model(LoadRequest(str(folder), "cpu"), vanish)
     assert str(folder) in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -138,14 +140,14 @@ def wait(runner: Runner, phase: Phase) -> None:
 def test_a_second_checkpoint_frees_the_first(tmp_path: Path) -> None:
     runner = Runner()
     try:
-        runner.open(str(tiny_checkpoint(tmp_path / "a")), "cpu")
+        runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "a")), "cpu"))
         wait(runner, Phase.READY)
         runner.begin(RunRequest("#1,2,3", recurrences=2))
         wait(runner, Phase.READY)
         first, run = runner.loaded, runner.stepper
         assert first is not None
         assert first.nbytes > 0
-        runner.open(str(tiny_checkpoint(tmp_path / "b", seed=1)), "cpu")
+        runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "b", seed=1)), "cpu"))
         wait(runner, Phase.READY)
         assert runner.loaded is not first
         assert first.nbytes == 0  # although the old run still refers to it
@@ -162,7 +164,7 @@ def test_what_does_not_fit_is_refused_and_the_running_model_stays(
 ) -> None:
     runner = Runner()
     try:
-        runner.open(str(tiny_checkpoint(tmp_path / "a")), "cpu")
+        runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "a")), "cpu"))
         wait(runner, Phase.READY)
         first = runner.loaded
         assert first is not None
@@ -170,12 +172,14 @@ def test_what_does_not_fit_is_refused_and_the_running_model_stays(
         monkeypatch.setattr(
             loading, "free_bytes", lambda device: (1 << 30) if first.nbytes == 0 else 100
         )
-        runner.open(str(tiny_checkpoint(tmp_path / "b", seed=1)), "cpu")
+        runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "b", seed=1)), "cpu"))
         wait(runner, Phase.READY)
         second = runner.loaded
         assert second is not None
         assert second is not first
-        runner.open(str(tmp_path / "nothing"), "cpu")  # unsound: nothing is let go of for it
+        runner.open(
+            LoadRequest(str(tmp_path / "nothing"), "cpu")
+        )  # unsound: nothing is let go of for it
         wait(runner, Phase.READY)
         assert "does not exist" in (runner.status.error or "")
         assert runner.loaded is second

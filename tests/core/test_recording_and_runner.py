@@ -14,13 +14,15 @@ from checkpoints import write_checkpoint
 from models import tiny_checkpoint
 
 from loopscope.core.checkpoint.loading import load
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.interventions.states import Noise
 from loopscope.core.run.card import capture_bytes
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import MemoryBudgetReached
-from loopscope.core.run.runner import MOST_RECURRENCES, Phase, Runner, RunRequest, check_recurrences
+from loopscope.core.run.requests import MOST_RECURRENCES, RunRequest, check_recurrences
+from loopscope.core.run.runner import Phase, Runner
 from loopscope.core.run.stepper import Stepper
 
 PROMPT = "ab bc ca ? 2 : a b c"
@@ -36,7 +38,7 @@ def wait(condition: Callable[[], object], seconds: float = 20) -> None:
 @pytest.fixture
 def runner(tmp_path: Path) -> Iterator[Runner]:
     runner = Runner(threads=1)
-    runner.open(str(tiny_checkpoint(tmp_path / "m")), "cpu")
+    runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "m")), "cpu"))
     yield runner
     runner.close()
 
@@ -130,7 +132,7 @@ def test_a_checkpoint_that_cannot_be_opened_leaves_the_running_one(
 ) -> None:
     begin(runner, recurrences=2)
     loaded = runner.loaded
-    runner.open(str(tmp_path / "nothing"))
+    runner.open(LoadRequest(str(tmp_path / "nothing")))
     wait(lambda: runner.status.error)
     assert "does not exist" in runner.status.error
     assert runner.loaded is loaded
@@ -159,7 +161,7 @@ def test_a_call_is_answered_though_a_run_and_a_checkpoint_are_asked_for_with_it(
         # On the worker itself, so that it finds all of it waiting at once.
         runner.begin(RunRequest(PROMPT, seed=3))
         first = runner.call(lambda *_: "after the run")
-        runner.open(other, "cpu")
+        runner.open(LoadRequest(other, "cpu"))
         return first, runner.call(lambda *_: "after the checkpoint")
 
     first, second = runner.call(ask).result(timeout=20)
@@ -241,9 +243,9 @@ def test_a_second_model_stands_beside_and_a_deep_one_runs_once(
 ) -> None:
     begin(runner, recurrences=1)
     deep = twin_architecture("deep", 3, d_model=16)
-    other = runner.open_second_model(str(tiny_checkpoint(tmp_path / "deep", deep)), "cpu").result(
-        20
-    )
+    other = runner.open_second_model(
+        LoadRequest(str(tiny_checkpoint(tmp_path / "deep", deep)), "cpu")
+    ).result(20)
     stepper = Stepper(other)
     stepper.begin(other.tokenizer.encode(PROMPT))
     runner.set_second_run(stepper, Pairing(runner.loaded.architecture, deep))
@@ -257,7 +259,7 @@ def test_a_second_model_stands_beside_and_a_deep_one_runs_once(
     assert stepper.recording.n_recurrences == 1
     # Opening another first model leaves the second where it is; opening its own takes it away.
     before = runner.loaded
-    runner.open(str(tiny_checkpoint(tmp_path / "again")), "cpu")
+    runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "again")), "cpu"))
     wait(lambda: runner.loaded is not before and runner.idle)
     assert runner.second_run is stepper
 
@@ -295,7 +297,7 @@ def test_a_model_that_goes_takes_its_run_beside_with_it(runner: Runner, tmp_path
     second = Stepper(loaded)
     second.begin(loaded.tokenizer.encode(PROMPT), seed=3, start="random")
     runner.set_second_run(second, Pairing(loaded.architecture, loaded.architecture))
-    runner.open(str(tiny_checkpoint(tmp_path / "other", seed=1)), "cpu")
+    runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "other", seed=1)), "cpu"))
     wait(lambda: runner.loaded is not loaded and runner.idle)
     assert runner.second_run is None
 
@@ -305,8 +307,10 @@ def test_an_error_nobody_foresaw_is_told_and_the_worker_lives(
 ) -> None:
     wait(lambda: runner.loaded is not None and runner.idle)
     with monkeypatch.context() as patched:
-        patched.setattr("loopscope.core.checkpoint.loading.load", lambda *_: {}["no such tensor"])
-        runner.open(str(tmp_path / "m"), "cpu")
+        patched.setattr(
+            "loopscope.core.checkpoint.loading.load_model", lambda *_: {}["no such tensor"]
+        )
+        runner.open(LoadRequest(str(tmp_path / "m"), "cpu"))
         wait(lambda: runner.status.error)
     assert runner.status.error == "KeyError: 'no such tensor'"
     assert runner.status.error_about == "checkpoint"
@@ -326,7 +330,7 @@ def test_a_worker_that_cannot_begin_says_why(
 
     monkeypatch.setattr(Runner, "_import_torch", fail)
     runner = Runner(threads=1)
-    runner.open(str(tmp_path), "cpu")
+    runner.open(LoadRequest(str(tmp_path), "cpu"))
     wait(lambda: runner.status.error)
     assert runner.status.error == "ImportError: torch is broken"
     assert runner.status.phase is Phase.CLOSED
