@@ -109,7 +109,7 @@ def test_the_tables_change_one_thing_at_a_time() -> None:
     looped, deep, shallow = TWINS
     for twin in (deep, shallow):
         assert replace(twin.plan, passes=0) == looped.plan
-    hops = looped.plan.max_hops
+    hops = looped.plan.data.max_hops
     assert deep.arch.effective_depth(1) == looped.arch.effective_depth(hops)
     assert replace(shallow.arch, trained_recurrences=10) == looped.arch
 
