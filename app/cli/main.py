@@ -149,7 +149,7 @@ def build_parser() -> argparse.ArgumentParser:
     cut.add_argument("-o", "--output", required=True, metavar="DIR")
     cut.add_argument("--prompts", type=_positive, default=256, help="fresh ones, 1 to --hops hops")
     cut.add_argument("--hops", type=_positive, default=6, help="hop counts 1 to this")
-    cut.add_argument("--draws", type=_positive, default=3, help="of what is random")
+    cut.add_argument("--draws", type=_positive, default=16, help="of what is random")
     cut.add_argument("--mid", type=_positive, default=0, help="cut the trajectory early: after 3")
     cut.add_argument("--late", type=_positive, default=0, help="and late: after 3/5 of all")
     _running(cut, recurrences=None, seed=False)

@@ -18,16 +18,18 @@ PAGE, RESULTS = "where-does-it-live.md", "results.json"
 # What a cut of each kind can show, and what it cannot.
 SHOWS = {
     "parameters": "Noise on the weights asks how exact they have to be. Drawn anew at each "
-    "recurrence the weights are as far off on average but no longer shared: what that loses more "
-    "is what sharing is worth. It does not say where in the weights a skill is: every matrix of "
-    "the block is disturbed.",
-    "graph": "Leaving layers out, exchanging them, cutting the back edge and the injection asks "
-    "which wiring is needed. A model was trained with its wiring and may fail without it for that "
-    "reason alone.",
+    "recurrence the weights are as far off on average but no longer shared: that asks what averaged "
+    "noise does, not what sharing is worth (a model trained without sharing would say that). It "
+    "does not say where in the weights a skill is: every matrix of the block is disturbed.",
+    "graph": "Only a cut that lasts asks whether wiring is needed. One that is made for a while "
+    "leaves nothing behind but the state, as the loop has no other memory: what it loses for good "
+    "is lost by the trajectory, and the wiring is there again. A model was trained with its wiring "
+    "and may fail without it for that reason alone.",
     "trajectory": "Moving or exchanging the state asks what has to be carried from one recurrence "
     "to the next. What comes back by itself was not stored there. A state that no run ever visits "
     "(noise, a random one) may fail because it is foreign, not because of what it lacks; the state "
-    "of another prompt and the end of another start are states that runs do visit.",
+    "of another prompt and the end of another start are states that runs do visit. The start state "
+    "put in is the loop's back edge cut once.",
 }
 
 
@@ -83,13 +85,14 @@ def page_text(found: Probe) -> str:
         f"after recurrence {found.mid}, while answers are still found, and after {found.late}, "
         f"when they have been. Uncut accuracy {uncut:.3f} after {found.recurrences} "
         f"recurrences, {longer:.3f} after {2 * found.recurrences}; guessing {found.chance:.3f}. "
-        "Intervals are 95 % bootstrap intervals over prompts and draws.",
+        f"Intervals are 95 % bootstrap intervals over prompts and {_draws(found)} draws of what is "
+        "random, of one model: they say nothing about other trainings.",
         "",
         "![Accuracy lost by each cut](images/probe-lost.png)",
         "",
         "*Displacement* is how far a cut moves the whole state in the first recurrence in which "
-        "it acts, relative to its norm: the one axis on which cuts of different kinds can be "
-        "compared.",
+        "it acts, relative to its norm. A cut that lasts moves it in every later recurrence as "
+        "well: compare cuts made once with each other, and lasting ones with each other.",
         "",
         "![Accuracy after each cut](images/probe-recovery.png)",
         "",
@@ -97,8 +100,12 @@ def page_text(found: Probe) -> str:
     for lives in view.LIVES:
         outcomes = [o for o in found.outcomes if o.condition.lives == lives]
         lines += [f"## {lives.capitalize()}", "", SHOWS[lives], ""]
-        lines += _rows(found, outcomes)
-        lines.append("")
+        if lives == "graph":
+            lasting = [o for o in outcomes if o.condition.lasting]
+            brief = [o for o in outcomes if not o.condition.lasting]
+            lines += [*_rows(found, lasting), "", "For a while, for comparison:", ""]
+            outcomes = brief
+        lines += [*_rows(found, outcomes), ""]
     lines += [
         "## Fewer and more recurrences",
         "",
@@ -113,6 +120,11 @@ def page_text(found: Probe) -> str:
         f"numbers are in `{RESULTS}`.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _draws(found: Probe) -> int:
+    """Draws of what is random."""
+    return max((len(o.condition.draws) for o in found.outcomes), default=0)
 
 
 def _some(found: Probe) -> list[int]:

@@ -70,7 +70,8 @@ def cycle_words(data: Data) -> list[str]:
         f"from the one before by at most {closing:.1e} of the state norm, and its neighbouring "
         f"points are {sides.min():.3g} to {sides.max():.3g} state units apart on the axes drawn "
         f"(the farthest state is {spread:.3g} from the mean). "
-        + ("**Holds here.**" if holds else "**Does not hold here.**"),
+        + ("It repeats" if holds else "It does not repeat")
+        + "; that it has as many points as layers says only that each of them does something.",
         "",
         "![Joint PCA of the final token after every layer](images/reproduce-cycle.png)",
         "",

@@ -102,7 +102,7 @@ def test_exchanged_states_by_hand(loaded: Loaded, batch: Batch, found: Probe) ->
 
 def test_the_back_edge_cut_starts_the_walk_again(found: Probe) -> None:
     """The state is the start again: what follows is the run from its first recurrence."""
-    cut = outcome(found, "back edge cut after recurrence 2")
+    cut = outcome(found, "the start state put in after recurrence 2")
     np.testing.assert_allclose(cut.scores[0, 2:], found.baseline[:6])
     assert found.recovery(cut) == 3  # hops of 1 to 3
 
@@ -180,7 +180,7 @@ def test_it_is_written_as_json_without_nan(found: Probe, tmp_path: Path) -> None
     read = json.loads(path.read_text())
     assert read["prompts"] == 6
     assert len(read["conditions"]) == len(found.outcomes)
-    one = next(c for c in read["conditions"] if c["name"] == "back edge cut after recurrence 2")
+    one = next(c for c in read["conditions"] if c["name"] == "the start state put in after recurrence 2")
     assert (one["size"], one["recovers_in"], one["draws"]) == (None, 3.0, 1)
 
 

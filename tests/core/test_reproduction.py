@@ -129,7 +129,8 @@ def test_the_page_says_what_the_numbers_say(bundled: Study, tmp_path) -> None:
     found = [bundled, *(replace(bundled, name=v.key) for v in VARIANTS if v.key != "block-4"), four]
     cycle = bundled_cycle()
     page = write_page(found, cycle, tmp_path).read_text()
-    assert "Holds here for every measure and seed" in page
+    assert "The lowest with the next is 0.950. Withdrawn as evidence" in page
+    assert page.index("**Corrected.**") < page.index("## ")
     low, high = bundled.separation_interval
     assert f"{bundled.separation:.2f} ({low:.2f}–{high:.2f}) of the state norm apart" in page
     low, high = bundled.accuracy_interval[-1]
@@ -175,5 +176,5 @@ def test_the_cycle_is_the_papers_joint_pca_of_the_final_token() -> None:
     before, last = recording.layer_states[-2:, :, -1].astype(float)
     gap = np.linalg.norm(last - before, axis=-1) / np.linalg.norm(last, axis=-1)
     assert f"by at most {gap.max():.1e} of the state norm" in words
-    assert "**Holds here.**" in words
-    assert "Does not hold" in " ".join(cycle_words(replace(data, closing=np.array([0.5]))))
+    assert "It repeats; that it has as many points as layers" in words
+    assert "It does not repeat" in " ".join(cycle_words(replace(data, closing=np.array([0.5]))))

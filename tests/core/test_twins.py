@@ -67,15 +67,16 @@ def test_the_page_says_what_the_numbers_say(tmp_path: Path) -> None:
     page = write_page(GOOD, small, tmp_path).read_text()
     assert "at worst 2.0 points below the deep one; on 2 hops" in page
     assert "0.29 times the parameters" in page
-    assert "**Holds here.**" in page
-    assert "**Holds in 2 of 3 seeds.**" in page
+    assert "Both halves are met.\n" in page
+    assert page.index("**Corrected.**") < page.index("## The bundled three")
+    assert "**Both halves are met in 2 of 3 seeds.**" in page
     assert "| shallow, one pass | 1 | 6 |" in page
-    assert "looped as good as deep, holds in 3 of 3 seeds" in page
+    assert "looped within the margin of deep, is met in 3 of 3 seeds" in page
     assert "deep, as many layers 900, 900, 900; shallow, one pass not before" in page
     assert (tmp_path / "images" / "twins-accuracy.png").stat().st_size > 5000
     assert len(json.loads((tmp_path / "results.json").read_text())) == 12
     failed = GOOD | {"shallow": made("shallow", [1.0, 0.9, 0.9])}
-    assert "**Does not hold here.**" in page_text(failed, small)
+    assert "Not both halves are met." in page_text(failed, small)
     assert "Not all three are there" in page_text({}, {kind: [] for kind in KINDS})
 
 

@@ -2,6 +2,7 @@
 
 `conditions` lists the cuts, `running` makes them into a batch of prompts, `results` holds what was
 found. A cut has a size of its own (noise over norm, a share of recurrences), and a *displacement*:
-how far it moves the state in the first recurrence in which it acts. That is the one axis on which
-cuts of different kinds can be compared.
+how far it moves the state in the first recurrence in which it acts. Every cut has that number, but
+a cut that lasts acts again and again: displacements of lasting cuts and of cuts made once are not
+comparable.
 """

@@ -23,6 +23,8 @@ RUNS_ONCE = "a deep model runs once: there is no loop to cut; loop a span of its
 # A cut early, a later one, and a recurrence in which the state may come back.
 LEAST_RECURRENCES = 3
 OTHER_GROUP = "the right end state of another start"
+# Of what is random: with three the intervals cover far less than they say.
+DRAWS = 16
 SIZES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0)
 Cuts = tuple[Intervention, ...]
 
@@ -70,12 +72,12 @@ class Plan:
     recurrences: int
     mid: int
     late: int
-    draws: int = 3
+    draws: int = DRAWS
     sizes: tuple[float, ...] = SIZES
 
 
 def plan_for(
-    trained: int, *, recurrences: int = 0, mid: int = 0, late: int = 0, draws: int = 3
+    trained: int, *, recurrences: int = 0, mid: int = 0, late: int = 0, draws: int = DRAWS
 ) -> Plan:
     """Fill in what was left at 0: as many recurrences as trained, cuts after 3 and after 3/5."""
     n = recurrences or trained
@@ -121,7 +123,11 @@ def _parameters(arch: Architecture, plan: Plan) -> Iterator[Condition]:
 
 
 def _graph(arch: Architecture, plan: Plan) -> Iterator[Condition]:
-    """Layers left out or exchanged, the back edge cut, the injection cut."""
+    """Layers left out or exchanged, the injection cut: for good, and for a while.
+
+    A loop has no memory but its state: of a cut that is over nothing is left but the state it made.
+    Only the lasting ones ask for the wiring; the others are in the list to be compared with them.
+    """
     n = plan.recurrences
     for layer in range(arch.n_block):
         name = arch.layer_name(layer)
@@ -145,11 +151,6 @@ def _graph(arch: Architecture, plan: Plan) -> Iterator[Condition]:
                 "graph", group, words, count / n, "share of recurrences", (swap,), 1,
                 lasting=count == n,
             )  # fmt: skip
-    for r in (plan.mid, plan.late):
-        yield Condition(
-            "graph", f"back edge cut after {r}", f"back edge cut after recurrence {r}",
-            float("nan"), "", ((_put(START, r, 0),),), r,
-        )  # fmt: skip
     if arch.injection != "none":
         for r in (1, plan.mid + 1, plan.late + 1):
             yield Condition(
@@ -160,7 +161,7 @@ def _graph(arch: Architecture, plan: Plan) -> Iterator[Condition]:
 
 
 def _trajectory(plan: Plan) -> Iterator[Condition]:
-    """The state moved by noise, or exchanged for another."""
+    """The state moved by noise, or exchanged for another: the start's is the back edge cut once."""
     for r in (plan.mid, plan.late):
         group = f"noise on the state at {r}"
         for size in plan.sizes:
@@ -172,6 +173,7 @@ def _trajectory(plan: Plan) -> Iterator[Condition]:
                 "trajectory", group, f"{group}, ε = {size:g}", size, "ε of the state", draws, r
             )
         for key, words, seeds in (
+            (START, "the start state", [0]),
             (RANDOM, "a random state", range(plan.draws)),
             (EXCHANGED, "another prompt's state", [r]),
             (OTHER_START, OTHER_GROUP, [0]),
