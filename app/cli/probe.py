@@ -18,9 +18,9 @@ PAGE, RESULTS = "where-does-it-live.md", "results.json"
 # What a cut of each kind can show, and what it cannot.
 SHOWS = {
     "parameters": "Noise on the weights asks how exact they have to be. Drawn anew at each "
-    "recurrence the weights are as far off on average but no longer shared: that asks what averaged "
-    "noise does, not what sharing is worth (a model trained without sharing would say that). It "
-    "does not say where in the weights a skill is: every matrix of the block is disturbed.",
+    "recurrence the weights are as far off on average but no longer shared: that asks what noise "
+    "does that averages out, not what sharing is worth (a model trained without sharing would say "
+    "that). It does not say where in the weights a skill is: every matrix is disturbed.",
     "graph": "Only a cut that lasts asks whether wiring is needed. One that is made for a while "
     "leaves nothing behind but the state, as the loop has no other memory: what it loses for good "
     "is lost by the trajectory, and the wiring is there again. A model was trained with its wiring "

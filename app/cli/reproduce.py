@@ -23,9 +23,9 @@ CORRECTION = (
     "they are withdrawn as evidence. The numbers stand.",
     "",
     "- *Heads stabilise as the state settles.* Two curves that both decay correlate, and the n "
-    "counts recurrences of one trajectory as if they were independent. There is no null: no shifted "
-    "curve, no layers paired wrongly, no comparison with the bound of Proposition 4.2, which "
-    "says that it must be so where the state converges.",
+    "counts recurrences of one trajectory as if they were independent. There is no null: no "
+    "shifted curve, no layers paired wrongly, no comparison with the bound of Proposition 4.2, "
+    "which says that it must be so where the state converges.",
     "- *Stages repeat.* Once the state has settled, successive recurrences are the same state, and "
     "the correlation goes to 1 whatever a stage is. It would have to be asked before settling, "
     "and beside a block of random weights and curves with their layers shuffled.",

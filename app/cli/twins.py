@@ -39,7 +39,7 @@ CORRECTION = (
     "- The bundled three are one training seed, and two of them had another course: the looped one "
     "had another target in its first 9,800 steps.",
     "- The shallow model's distance is taken on its worst hop count, chosen after the fact, by a "
-    "threshold (25 points) that no reason is given for; over the small ones it is met in few seeds.",
+    "threshold (25 points) that no reason is given for; the small ones meet it in few seeds.",
     "- There is no deep model of equal parameters, no shallow one of equal FLOPs, no untied loop.",
     "",
     "What holds: with this target, all looped and deep models learn the task at these sizes, and a "
@@ -234,10 +234,10 @@ def _why_not(small: dict[Kind, list[TwinResult]], n: int, near: int) -> str:
     )
     worst = [min(c.value for c in r.accuracy) for r in small["shallow"]]
     return (
-        f"The first half, looped within the margin of deep, is met in {near} of {n} seeds. Where the second "
-        f"does not, the shallow model is too good for the task: its {first.effective_depth} layers "
-        f"(prelude, block and coda each have weights of their own) can be enough for {HOPS} hops "
-        f"over {N_LETTERS} letters; on its worst hop count it reaches {min(worst):.3f} to "
+        f"The first half, looped within the margin of deep, is met in {near} of {n} seeds. Where "
+        f"the second is not, the shallow model is too good for the task: its "
+        f"{first.effective_depth} layers (prelude, block and coda each have weights of their own) "
+        f"can be enough for {HOPS} hops over {N_LETTERS} letters; on its worst hop count it reaches {min(worst):.3f} to "
         f"{max(worst):.3f} by seed. Training step at which every hop count was learnt, by seed: "
         f"{learnt}. So at this size the task does not separate the two reliably, and that a "
         "shallow model of the same parameters cannot do it rests on the bundled three: more hops, "

@@ -55,12 +55,15 @@ class LayerEdit:
     ablated : heads whose mixed values are set to zero.
     frozen : (head, pattern ``[T, T]``): heads whose pattern is given.
     attention, mlp : factors of what each branch adds.
+    window : keys that a query may attend to, itself and those before it (in a bidirectional model
+        on both sides); 0 for all.
     """
 
     ablated: tuple[int, ...] = ()
     frozen: tuple[tuple[int, Tensor], ...] = ()
     attention: float = 1.0
     mlp: float = 1.0
+    window: int = 0
 
 
 class RMSNorm(nn.Module):
@@ -159,6 +162,15 @@ def rotate(x: Tensor, table: tuple[Tensor, Tensor], rope: Rope) -> Tensor:
     return torch.cat([out, kept], dim=-1) if dims < x.shape[-1] else out
 
 
+def hidden_keys(t: int, causal: bool, window: int, device: torch.device) -> Tensor | None:
+    """Which keys a query does not see, bool ``[T, T]`` (query, key); None where it sees all."""
+    if not (causal or window):
+        return None
+    every = torch.ones(t, t, dtype=torch.bool, device=device)
+    hidden = every.triu(1) if causal else every.triu(window)
+    return hidden | every.tril(-window) if window else hidden
+
+
 class DecoderLayer(nn.Module):
     """One layer: attention and MLP with the norm slots that ``shape`` fills."""
 
@@ -215,10 +227,11 @@ class DecoderLayer(nn.Module):
             k = k.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
             v = v.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
         pattern = None
-        if want_pattern or (edit is not None and edit.frozen):
+        window = edit.window if edit is not None else 0
+        if want_pattern or window or (edit is not None and edit.frozen):
             scores = q @ k.transpose(-1, -2) / math.sqrt(s.d_head)
-            if s.causal:
-                hidden = torch.ones(t, t, dtype=torch.bool, device=x.device).triu(1)
+            hidden = hidden_keys(t, s.causal, window, x.device)
+            if hidden is not None:
                 scores = scores.masked_fill(hidden, -math.inf)
             pattern = scores.float().softmax(-1).to(x.dtype)
             for head, held in edit.frozen if edit is not None else ():

@@ -180,7 +180,9 @@ def test_it_is_written_as_json_without_nan(found: Probe, tmp_path: Path) -> None
     read = json.loads(path.read_text())
     assert read["prompts"] == 6
     assert len(read["conditions"]) == len(found.outcomes)
-    one = next(c for c in read["conditions"] if c["name"] == "the start state put in after recurrence 2")
+    one = next(
+        c for c in read["conditions"] if c["name"] == "the start state put in after recurrence 2"
+    )
     assert (one["size"], one["recovers_in"], one["draws"]) == (None, 3.0, 1)
 
 

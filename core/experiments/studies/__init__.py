@@ -1,0 +1,5 @@
+"""What the experiments measure of a trained model, and how seeds are compared.
+
+Every file asks one question of a `Subject`: a model with its passes, looped, untied or deep. They
+return arrays by example or by draw; `seeds` makes statements over training seeds of them.
+"""
