@@ -109,7 +109,7 @@ def test_its_layers_step_as_those_of_the_looped_model(pair: tuple[Loaded, Loaded
     np.testing.assert_array_equal(looped.readout(), untied.readout())
 
 
-@pytest.mark.parametrize("layers", [1, 2, 3, 4, 5, 7, 9])
+@pytest.mark.parametrize("layers", [1, 2, 3, 4, 5, 6, 7, 9])
 def test_a_branch_goes_on_from_the_middle_of_a_pass(
     pair: tuple[Loaded, Loaded], layers: int
 ) -> None:
