@@ -239,7 +239,7 @@ def _why_not(small: dict[Kind, list[TwinResult]], n: int, near: int) -> str:
         f"{first.effective_depth} layers (prelude, block and coda each have weights of their own) "
         f"can be enough for {HOPS} hops over {N_LETTERS} letters; on its worst hop count it "
         f"reaches {min(worst):.3f} to {max(worst):.3f} by seed. Training step at which every hop "
-        f"count was learnt, by seed: {learnt}. So at this size the task does not separate the two reliably, and that a "
-        "shallow model of the same parameters cannot do it rests on the bundled three: more hops, "
-        "more letters, one seed."
+        f"count was learnt, by seed: {learnt}. So at this size the task does not separate the two "
+        "reliably, and that a shallow model of the same parameters cannot do it rests on the "
+        "bundled three: more hops, more letters, one seed."
     )
