@@ -18,9 +18,8 @@ from torch import Tensor
 from loopscope.core.checkpoint.loading import Loaded, package_version
 from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.interventions.applied import AppliedInterventions
-from loopscope.core.interventions.base import END, Intervention
+from loopscope.core.interventions.base import END, Intervention, Source
 from loopscope.core.interventions.layers import FreezeHead
-from loopscope.core.interventions.states import Source
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
