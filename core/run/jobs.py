@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from loopscope.core.errors import Cancelled
-from loopscope.core.run.runner import yield_to_the_screen
+from loopscope.core.run.worker import yield_to_the_screen
 
 # Below the runner's priority, which is below the screen's.
 NICENESS = 15

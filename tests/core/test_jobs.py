@@ -14,7 +14,8 @@ from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled
 from loopscope.core.run.jobs import MOST_WAIT, NICENESS, Job, Jobs
 from loopscope.core.run.requests import RunRequest
-from loopscope.core.run.runner import Phase, Runner
+from loopscope.core.run.runner import Runner
+from loopscope.core.run.status import RunnerState
 
 
 def wait(until, seconds: float = 20) -> None:
@@ -109,7 +110,7 @@ def test_the_runner_says_when_it_steps_and_not_while_it_waits_for_its_pace() -> 
         runner.play(2.0)  # a recurrence each half second
         wait(lambda: runner.recording.n_recurrences >= 1)
         wait(lambda: not runner.stepping)
-        assert runner.status.phase is Phase.STEPPING
+        assert runner.status.state is RunnerState.STEPPING
         runner.play()  # as fast as it goes
         wait(lambda: runner.stepping)
         runner.stop()
