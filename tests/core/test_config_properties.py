@@ -27,6 +27,8 @@ from loopscope.core.errors import CheckpointError
 from loopscope.core.families.family import Config
 from loopscope.core.run.trace import trace
 
+pytestmark = pytest.mark.slow
+
 FUZZ = int(os.environ.get("LOOPSCOPE_FUZZ", "1000"))
 FUZZING = settings(
     max_examples=FUZZ, deadline=None, suppress_health_check=list(HealthCheck), database=None
