@@ -1,8 +1,9 @@
 """Step a looped model by hand: one layer, one recurrence, any number of times.
 
-This is the only loop over recurrences outside training. Nothing that was done is computed again:
-stepping from recurrence 40 to 41 costs one recurrence, and a readout of any recurrence costs one
-coda.
+Every run that is recorded is stepped here. Nothing that was done is computed again: stepping from
+recurrence 40 to 41 costs one recurrence, and a readout of any recurrence costs one coda. What
+keeps no recording iterates the model itself: training, evaluation and quality over prompts, the
+probe, and the search for fixed points.
 """
 
 from __future__ import annotations

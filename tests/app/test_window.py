@@ -234,6 +234,7 @@ def test_every_view_shows_the_run_and_hidden_ones_catch_up(make, qtbot: QtBot) -
         assert display.data.formulas
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recurrences", [1, 200])
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_every_view_draws_short_and_long_runs_in_both_themes(

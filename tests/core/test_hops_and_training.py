@@ -25,6 +25,8 @@ from loopscope.core.experiments.training import (
 )
 from loopscope.core.measures.intervals import wilson_interval
 
+pytestmark = pytest.mark.slow
+
 
 def solve(text: str) -> list[str]:
     """Follow the pointers by hand, from the prompt's text alone."""

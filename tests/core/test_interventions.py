@@ -375,6 +375,7 @@ def test_a_cut_without_a_layer_acts_where_the_recurrence_begins(loaded: Loaded) 
 FAMILIES = ["huginn", "retrofit olmo", "ouro", "hrm_text", "albert", "llama", "gpt2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("at", [0, 1, 2, 3, 5, 7])
 def test_branching_restores_every_family_in_mid_run(tmp_path: Path, family: str, at: int) -> None:

@@ -159,6 +159,7 @@ def test_a_job_that_waits_can_be_cancelled(make) -> None:
     assert job.future.cancelled() or isinstance(job.future.exception(), Cancelled)
 
 
+@pytest.mark.priority
 @pytest.mark.skipif(sys.platform != "linux", reason="a niceness for each thread is Linux's")
 def test_its_thread_is_of_the_lowest_priority(make) -> None:
     jobs = make()

@@ -108,6 +108,7 @@ def test_nothing_is_run_twice(tiny: Loaded, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(calls) == 18
 
 
+@pytest.mark.slow
 def test_the_bundled_model_answers_k_hops_from_recurrence_k_on() -> None:
     loaded = load("bundled:looped", "cpu")
     prompts = read_prompts("bundled:hops")

@@ -262,6 +262,7 @@ def test_a_second_model_stands_beside_and_a_deep_one_runs_once(
     assert runner.second_run is stepper
 
 
+@pytest.mark.slow
 def test_stop_also_stops_what_catches_up(runner: Runner) -> None:
     begin(runner, recurrences=400)
     loaded = runner.loaded

@@ -22,6 +22,8 @@ from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views import paths, stability
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def stepper() -> Stepper:
