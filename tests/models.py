@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from scipy.special import erf, log_softmax
 
+from loopscope.core.experiments.architectures import default_architecture
 from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.native_folder import save_native
-from loopscope.core.experiments.training import default_architecture
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.looped_model import LoopedModel
 

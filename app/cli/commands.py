@@ -117,77 +117,10 @@ def _measure(spec: ViewSpec, stepper: Stepper, selection: Selection) -> None:
 
 
 def run_train(options: Namespace) -> None:
-    """Train the native model and write it as a checkpoint folder."""
-    import torch
+    """Train a native model and write it as a checkpoint folder."""
+    from loopscope.app.cli.train import train
 
-    from loopscope.core.checkpoint.loading import load
-    from loopscope.core.experiments.evaluation import evaluate_hops, table
-    from loopscope.core.experiments.hops import MAX_HOPS
-    from loopscope.core.experiments.native_folder import save_native
-    from loopscope.core.experiments.training import (
-        Progress,
-        Training,
-        TrainingPlan,
-        default_architecture,
-        twin_architecture,
-    )
-
-    if not options.minutes > 0:
-        raise LoopscopeError(f"--minutes {options.minutes} is not above 0")
-    if options.hops > MAX_HOPS:
-        raise LoopscopeError(f"--hops {options.hops}: the task has at most {MAX_HOPS}")
-    if options.d_model % 8:
-        raise LoopscopeError(f"--d-model {options.d_model} is not divisible by 8")
-    torch.set_num_threads(options.threads)
-    folder = Path(options.output)
-    looped = options.model == "looped"
-    if not looped and (options.injection != "concat" or options.no_state_norm):
-        raise LoopscopeError("--injection and --no-state-norm are for --model looped")
-    if options.passes and options.model != "deep":
-        raise LoopscopeError("--passes is for --model deep")
-    passes = options.passes or options.hops
-    plan = TrainingPlan(
-        seed=options.seed,
-        minutes=options.minutes,
-        max_hops=options.hops,
-        steps=options.steps,
-        passes={"looped": 0, "deep": passes, "shallow": 1}[options.model],
-    )
-    sizes = {"d_model": options.d_model, "n_block": options.block}
-    if looped:
-        arch = default_architecture(
-            **sizes,
-            trained_recurrences=plan.finishing_recurrences,
-            injection=options.injection,
-            state_norm=not options.no_state_norm,
-        )
-    else:
-        arch = twin_architecture(options.model, passes, **sizes)
-    training = Training(folder, plan, arch)
-    if training.progress.step:
-        print(f"resuming at step {training.progress.step}", file=sys.stderr)
-    try:
-        with _Bar("training") as bar:
-
-            def report(p: Progress) -> None:
-                bar.show(
-                    training.share_done,
-                    f"step {p.step}  {p.hops} hops  loss {p.loss:.3f}  "
-                    f"accuracy {p.accuracy:.3f}{'  finishing' if p.finishing else ''}",
-                )
-
-            training.run(report)
-    except KeyboardInterrupt:
-        training.save()
-        print(f"stopped; run the same command to resume from {folder}", file=sys.stderr)
-        raise
-    save_native(folder, training.model)
-    evaluation = evaluate_hops(
-        load(str(folder), "cpu"),
-        hops=tuple(range(1, options.hops + 1)),
-        recurrences=16 if looped else 1,
-    )
-    print(table(evaluation))
+    train(options)
 
 
 def run_evaluate(options: Namespace) -> None:

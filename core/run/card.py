@@ -67,6 +67,7 @@ def card(checkpoint: Checkpoint) -> dict[str, Any]:
         "nested": {"inner_cycles": arch.inner_cycles, "layers_per_stack": arch.n_stack}
         if arch.inner_cycles
         else None,
+        "untied_passes": arch.untied_passes,
         "exit_gate": arch.exit_gate,
         "bidirectional": arch.masked,
         "damping": arch.damping,
@@ -133,6 +134,11 @@ def card_text(values: dict[str, Any]) -> str:
                 f" (nested: {nested['inner_cycles']} × {nested['layers_per_stack']} fast, "
                 f"then {nested['layers_per_stack']} slow)"
                 if (nested := values["nested"])
+                else ""
+            )
+            + (
+                f" (untied: {passes} passes of {layers['block'] // passes})"
+                if (passes := values["untied_passes"])
                 else ""
             )
             + f", coda {layers['coda']}",

@@ -16,7 +16,7 @@ from models import tiny_checkpoint
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.experiments.training import twin_architecture
+from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.interventions.states import Noise
 from loopscope.core.run.card import capture_bytes
 from loopscope.core.run.pairing import Pairing
