@@ -1,14 +1,16 @@
-"""Shared fixtures: offscreen Qt, and a check that no test leaves a thread behind."""
+"""Shared fixtures: offscreen Qt, settings of nobody, and a check that no test leaves a thread."""
 
 from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -17,15 +19,37 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
+# No test reads or writes the settings of whoever runs it, nor those of a process beside this one.
+_HOME = tempfile.TemporaryDirectory(prefix="loopscope-tests-")
+os.environ["XDG_CONFIG_HOME"] = _HOME.name
+
+# The same examples each time, and no clock: a busy machine fails nothing. `.ci/full` looks further.
+hypothesis.settings.register_profile("gate", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("full", deadline=None, max_examples=5000)
+hypothesis.settings.load_profile("gate")
+
 
 @pytest.fixture(autouse=True)
 def _no_thread_left() -> Iterator[None]:
     """Fail a test that leaves one of our threads running."""
     yield
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         left = [t.name for t in threading.enumerate() if t.name.startswith("loopscope")]
         if not left:
             return
         time.sleep(0.01)
     pytest.fail(f"threads left running: {left}; close the Runner or Bench in the test")
+
+
+@pytest.fixture(autouse=True)
+def _own_priority(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave threads at the tests' priority: beside other test processes a lower one would starve.
+
+    A test of the priority itself is marked ``priority``; benchmarks measure what it does.
+    """
+    kept = request.node.get_closest_marker("priority") or request.node.get_closest_marker(
+        "benchmark"
+    )
+    if hasattr(os, "setpriority") and not kept:
+        monkeypatch.setattr(os, "setpriority", lambda *arguments: None)

@@ -144,6 +144,8 @@ def plain_forward(
         x = state + given if arch.injection == "add" else state
         if arch.injection == "concat":
             x = np.concatenate([state, given], -1) @ w["adapter.weight"].T
+        if r == 1 and arch.skip_first_injection:
+            x = state
         layers, patterns, writes = [], [], []
         for i in range(arch.n_block):
             before = x

@@ -32,7 +32,8 @@ from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.jobs import Job, Jobs
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
-from loopscope.core.run.runner import Phase, Runner, Status
+from loopscope.core.run.runner import Runner
+from loopscope.core.run.status import RunnerState, Status
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun, second_selection, selection_back
@@ -404,11 +405,13 @@ class Bench(QObject):
         return 0 if self._recording is None else self._recording.n_recurrences
 
     def _pull(self) -> None:
-        status = self.runner.status  # before the recording, so that a finished run is whole
-        recording = self.runner.recording
+        status = (
+            self.runner.status
+        )  # of one moment, so that the run and its stepper belong together
+        recording = status.recording
         if status != self._status:
             self._status = status
-            if status.phase is not Phase.STEPPING and self.runner.idle:
+            if status.state is not RunnerState.STEPPING and self.runner.idle:
                 self.play.playing = False
             self.status_changed.emit(status)
         if recording is not self._recording:
@@ -421,7 +424,7 @@ class Bench(QObject):
             left_at = self.selection
             self._set_selection(left_at)  # into the new run's bounds, before anyone looks
             if recording is not None and self.request is not None:
-                self.runs.take_in(self.runner.stepper, self.request, left_at)
+                self.runs.take_in(status.stepper, self.request, left_at)
             self.run_changed.emit()
         self.comparison.follow()
         job = self.jobs.current

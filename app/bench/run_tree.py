@@ -47,7 +47,7 @@ class Run:
             text, before = "", len(self.parent.stepper.recording.info.interventions)
             cuts = info.interventions[before:]
         name = info.architecture.layer_name
-        words = "; ".join(cut.words(name) for cut in cuts)
+        words = "; ".join(cut.describe(name) for cut in cuts)
         return "; ".join(part for part in (text, words) if part)
 
     @property

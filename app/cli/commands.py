@@ -107,7 +107,7 @@ def _measure(spec: ViewSpec, stepper: Stepper, selection: Selection) -> None:
     if why := spec.request.missing(stepper.recording) or spec.request.second_run:
         print(f"loopscope: {spec.title}: {why}", file=sys.stderr)
         return
-    job: Job[object] = Job(spec.title, lambda job: None)
+    job: Job[object] = Job(spec.title)
     try:
         found = spec.measure(stepper, selection, spec.options(), job)
     except LoopscopeError as error:  # the other views can be drawn all the same

@@ -13,9 +13,8 @@ from PySide6.QtWidgets import QDockWidget, QFileDialog, QMenu
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import write_text
-from loopscope.core.interventions.base import Intervention
+from loopscope.core.interventions.base import Intervention, Source
 from loopscope.core.interventions.registry import as_json, load_interventions
-from loopscope.core.interventions.states import Source
 from loopscope.core.run.pairing import PACES, Pace
 from loopscope.widgets.kit.frame import TitleBar
 from loopscope.widgets.palette import Theme

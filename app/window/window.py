@@ -49,7 +49,7 @@ from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json, from_json
 from loopscope.core.run.card import card, card_text
 from loopscope.core.run.requests import RunRequest
-from loopscope.core.run.runner import Phase, Status
+from loopscope.core.run.status import RunnerState, Status
 from loopscope.widgets.bars.header import Header
 from loopscope.widgets.bars.prompt_bar import PromptBar
 from loopscope.widgets.bars.transport import TransportBar
@@ -358,8 +358,10 @@ class Window(QMainWindow):
 
     # ---- what the bench says ----
     def _on_status_changed(self, status: Status) -> None:
-        loading = {Phase.STARTING: -1.0, Phase.LOADING: status.progress}.get(status.phase)
-        doing = "loading torch…" if status.phase is Phase.STARTING else status.doing
+        loading = {RunnerState.STARTING: -1.0, RunnerState.LOADING: status.progress}.get(
+            status.state
+        )
+        doing = "loading torch…" if status.state is RunnerState.STARTING else status.doing
         job = self.bench.jobs.current
         if loading is None and job is not None:
             loading, doing = job.progress, job.name

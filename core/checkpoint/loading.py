@@ -19,12 +19,12 @@ from loopscope.core.checkpoint.folder import (
 from loopscope.core.checkpoint.request import LoadRequest, Loop
 from loopscope.core.checkpoint.weights import Report, read_weights
 from loopscope.core.errors import Cancelled, LoopscopeError
+from loopscope.core.labels import size
 from loopscope.core.model.architecture import Architecture, renamed_by_loop, with_loop
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.model.weight_identity import weight_identity
 from loopscope.core.prompts.shared import Shared
 from loopscope.core.prompts.tokenizer import PromptTokenizer
-from loopscope.core.run.card import size
 
 # A forward on MPS that differs from the CPU's by more than this (float32) is worth a warning.
 MPS_TOLERANCE = 1e-3

@@ -21,8 +21,8 @@ from loopscope.core.run.recording import Recording
 F64 = npt.NDArray[np.float64]
 Axis = Literal["layer", "head", "token"]
 
-NO_PATTERNS = "This run did not keep attention patterns. Turn on keeping them, then run again."
-NO_READOUTS = "This run did not keep its readouts. Turn on keeping them, then run again."
+NO_PATTERNS = "This run did not keep attention patterns: its `Capture` leaves them out."
+NO_READOUTS = "This run did not keep its readouts: its `Capture` leaves them out."
 NO_GATE = "This model has no exit gate."
 NO_RUN = "No recurrence has been run. Press Space to run one."
 

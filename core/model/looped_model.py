@@ -1,7 +1,8 @@
 """The looped model itself: any `Architecture`, built of the one decoder layer.
 
-The loop is *not* here: `Stepper` steps the model and nothing else iterates it, but for `forward`,
-the plain forward pass that tests compare the stepper with.
+The loop is *not* here: `Stepper` steps the model where a run is recorded, and what records nothing
+(training, evaluation, prompt sets, the probe, dynamics) iterates `recur`. `forward` is the plain
+forward pass that tests compare these with.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
+from loopscope.core.run.recording import Recording
 
 # More than anybody watches; a million recurrences asked for is a slip of the finger.
 MOST_RECURRENCES = 100_000
@@ -31,3 +32,10 @@ def check_recurrences(n: int) -> int:
     if not 1 <= n <= MOST_RECURRENCES:
         raise LoopscopeError(f"{n} recurrences cannot be run; ask for 1 to {MOST_RECURRENCES:,}")
     return n
+
+
+def too_many(recording: Recording) -> str | None:
+    """Why a run is not stepped further, or None while it may be."""
+    if recording.n_recurrences < MOST_RECURRENCES:
+        return None
+    return f"paused: {MOST_RECURRENCES:,} recurrences were made"

@@ -1,8 +1,9 @@
 """Step a looped model by hand: one layer, one recurrence, any number of times.
 
-This is the only loop over recurrences outside training. Nothing that was done is computed again:
-stepping from recurrence 40 to 41 costs one recurrence, and a readout of any recurrence costs one
-coda.
+Every run that is recorded is stepped here. Nothing that was done is computed again: stepping from
+recurrence 40 to 41 costs one recurrence, and a readout of any recurrence costs one coda. What
+keeps no recording iterates the model itself: training, evaluation and quality over prompts, the
+probe, and the search for fixed points.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ from torch import Tensor
 from loopscope.core.checkpoint.loading import Loaded, package_version
 from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.interventions.applied import AppliedInterventions
-from loopscope.core.interventions.base import END, Intervention
+from loopscope.core.interventions.base import END, Intervention, Source
 from loopscope.core.interventions.layers import FreezeHead
-from loopscope.core.interventions.states import Source
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt

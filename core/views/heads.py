@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.measures.base import Measure, measure
+from loopscope.core.measures.base import NO_PATTERNS, Measure, measure
 from loopscope.core.measures.head_groups import FEATURES, GROUP, Groups, group_heads
 from loopscope.core.measures.head_rows import CHANGES, STATISTIC_ROWS
 from loopscope.core.measures.head_stability import (
@@ -45,7 +45,6 @@ from loopscope.core.views.heads_data import (
 __all__ = ["NO_PATTERNS", "NO_RUN", "Data", "Options", "compute", "table"]
 
 NO_RUN = "No recurrence has been run. Press Space to run one."
-NO_PATTERNS = "This run did not keep attention patterns. Turn on keeping them, then run again."
 
 
 def patterns_of(recording: Recording) -> tuple[F32, str]:

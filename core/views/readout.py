@@ -10,6 +10,7 @@ import numpy as np
 
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
+from loopscope.core.measures.base import NO_READOUTS
 from loopscope.core.measures.exit_gate import (
     EXIT,
     EXIT_AT,
@@ -38,7 +39,6 @@ Lens = Literal["coda", "logit"]
 LENS_LABELS = {"coda": "coda lens", "logit": "logit lens"}
 
 NO_RUN = "No recurrence has been run. Press Space to run one."
-NO_READOUT = "This run did not keep its readouts. Turn on keeping them, then run again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     tokens = selection.shown_tokens(recording.n_tokens)
     answers = recording.answers(options.lens)
     if answers is None or not len(answers.ids):
-        missing = NO_READOUT if answers is None else NO_RUN
+        missing = NO_READOUTS if answers is None else NO_RUN
         ids = np.zeros((0, len(tokens), 0), np.int64)
         probabilities = np.zeros((0, len(tokens), 0), np.float32)
         top = np.zeros((0, len(tokens)), np.int64)

@@ -19,6 +19,8 @@ from loopscope.app.cli.main import main
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.native_folder import save_native
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PROMPT = "ab bc ca ? 2 : a b c"
 

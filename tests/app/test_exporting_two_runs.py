@@ -21,6 +21,8 @@ from loopscope.core.interventions.base import END
 from loopscope.core.interventions.states import Noise
 from loopscope.widgets.palette import LIGHT
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "ab bc ca ? 2 : a b c"
 CUT = Noise(recurrence=2, last=2, layer=END, size=0.5)
 

@@ -20,6 +20,8 @@ from loopscope.core.interventions.base import END
 from loopscope.core.interventions.states import Noise
 from loopscope.widgets.palette import LIGHT
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "ab bc cd de ea ? 3 : a b c d e"
 OTHER = "xy yz zx xw ? 1 : z x y"
 CUT = Noise(recurrence=2, last=2, layer=END, size=0.5)

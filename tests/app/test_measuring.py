@@ -13,6 +13,8 @@ from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.widgets.palette import LIGHT
 
+pytestmark = pytest.mark.slow
+
 HEAVY = [p.key for p in VIEW_SPECS if p.request is not None]
 # Of these the test asks for less than a user would.
 SMALL = {"probe": {"prompts": 2, "draws": 1, "recurrences": 4, "mid": 1, "late": 2}}

@@ -19,6 +19,8 @@ from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.widgets.palette import LIGHT
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["ab ba ? 1 : a b", "ab bc ca ? 2 : a b c", "xy yz zx ? 1 : z"]
 Left = Qt.MouseButton.LeftButton
 

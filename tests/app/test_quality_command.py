@@ -8,6 +8,8 @@ import pytest
 
 from loopscope.app.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 RUN = ["quality", "bundled:looped", "--recurrences", "7"]
 
 

@@ -21,6 +21,8 @@ from loopscope.core.interventions.base import END, FOREVER
 from loopscope.core.interventions.states import Noise, Replace, Zero
 from loopscope.widgets.palette import LIGHT
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "ab bc cd de ea ? 3 : a b c d e"
 OTHER = "xy yz zx xw ? 1 : z x y"
 Left, Key = Qt.MouseButton.LeftButton, Qt.Key

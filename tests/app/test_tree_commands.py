@@ -21,6 +21,8 @@ from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.interventions.states import Noise
 from loopscope.widgets.palette import LIGHT
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "ab bc cd de ea ? 3 : a b c d e"
 OTHER = "xy yz zx xw wx ? 2 : z x y w z"
 Left, Key, Ctrl = Qt.MouseButton.LeftButton, Qt.Key, Qt.KeyboardModifier.ControlModifier

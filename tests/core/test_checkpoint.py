@@ -21,7 +21,8 @@ from loopscope.core.checkpoint.folder import (
 )
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import CheckpointError
-from loopscope.core.run.card import card, card_text, count, size
+from loopscope.core.labels import count, size
+from loopscope.core.run.card import card, card_text
 
 
 @pytest.fixture
@@ -199,6 +200,7 @@ def test_shards_are_read_and_may_not_leave_the_folder(folder: Path, tmp_path: Pa
             open_checkpoint(str(folder))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -227,6 +229,7 @@ def test_any_bytes_end_in_an_error_or_a_header(tmp_path: Path, data: st.DataObje
         assert "\n" not in str(error)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -10,7 +10,6 @@ import json
 import os
 import struct
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import torch
 from checkpoints import CONFIGS, family_named, write_checkpoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from work import calls
 
 from loopscope.core.checkpoint.folder import open_checkpoint, read_header
 from loopscope.core.checkpoint.loading import load
@@ -27,11 +27,16 @@ from loopscope.core.errors import CheckpointError
 from loopscope.core.families.family import Config
 from loopscope.core.run.trace import trace
 
+pytestmark = pytest.mark.slow
+
 FUZZ = int(os.environ.get("LOOPSCOPE_FUZZ", "1000"))
 FUZZING = settings(
     max_examples=FUZZ, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
 IDS = (5, 17, 3, 60, 41, 8)
+# Calls that opening a folder may take: a small model takes about 2,000. A size that is believed
+# before it is checked would take millions.
+MOST_CALLS = 50_000
 
 # ---- save, load, compare ----
 HEADS = st.sampled_from([(1, 1), (2, 1), (4, 2), (4, 4), (6, 3)])
@@ -180,13 +185,11 @@ def test_any_config_of_any_family_ends_in_one_line_or_an_architecture(
     folder = folders[name]
     config = {k: v for k, v in (CONFIGS[name] | changes).items() if k not in missing}
     (folder / "config.json").write_text(json.dumps(config))
-    started = time.monotonic()
     try:
-        open_checkpoint(str(folder))
+        calls(lambda: open_checkpoint(str(folder)), MOST_CALLS)
     except CheckpointError as error:
         assert "\n" not in str(error)
         assert str(folder) in str(error)
-    assert time.monotonic() - started < 5
 
 
 @FUZZING
@@ -213,7 +216,7 @@ def test_a_header_with_any_bytes_changed_ends_in_one_line_or_a_header(
         assert str(path) in str(error)
 
 
-def test_absurd_sizes_are_refused_at_once(tmp_path: Path) -> None:
+def test_absurd_sizes_are_refused_before_they_are_counted_to(tmp_path: Path) -> None:
     cases = (
         ("llama", {"num_hidden_layers": 10**9}, "num_hidden_layers"),
         ("llama", {"num_attention_heads": -4}, "num_attention_heads"),
@@ -225,10 +228,8 @@ def test_absurd_sizes_are_refused_at_once(tmp_path: Path) -> None:
     for i, (name, changes, message) in enumerate(cases):
         folder = write_checkpoint(tmp_path / str(i), name)
         (folder / "config.json").write_text(json.dumps(CONFIGS[name] | changes))
-        started = time.monotonic()
         with pytest.raises(CheckpointError, match=message):
-            open_checkpoint(str(folder))
-        assert time.monotonic() - started < 1
+            calls(lambda folder=folder: open_checkpoint(str(folder)), MOST_CALLS)
 
 
 def test_every_family_reads_its_own_small_config() -> None:

@@ -156,6 +156,7 @@ def stepper(loaded: Loaded) -> Stepper:
     return stepped(loaded, "ab bc cd de ea ? 3 : a b c d e", 20)
 
 
+@pytest.mark.slow
 def test_the_outcomes_are_those_of_stopping_there(stepper: Stepper) -> None:
     recording = stepper.recording
     data = view.compute(recording, Selection(tokens=(11, 13)), view.Options(step=0.5))
@@ -307,6 +308,7 @@ def test_every_family(name: str, dtype: str, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_bundled_models_exits_make_sense(loaded: Loaded) -> None:
     """What docs/exits.md says of it."""
     loaded.shared.findings.clear()

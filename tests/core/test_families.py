@@ -123,6 +123,7 @@ def published(name: str, config: dict[str, object], folder: Path, **save: object
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_deep_decoders_equal_transformers(case: str, tmp_path: Path) -> None:
     name, config = CASES[case]

@@ -203,6 +203,7 @@ def test_graphviz_draws_it() -> None:
     assert not drawn.stderr
 
 
+@pytest.mark.slow
 def test_a_thousand_recurrences_are_written() -> None:
     data = compute(run(LOOPED, 1000), Selection(1), Options())
     found = Dot(EXPORTS["dot"](data, {}))

@@ -29,7 +29,7 @@ LENSES = ("coda", "logit")
 
 
 def job() -> Job:
-    return Job("test", lambda job: None)
+    return Job("test")
 
 
 def run_of(
@@ -115,6 +115,7 @@ def test_probabilities_that_underflow_count_as_nothing() -> None:
 
 
 # ---- every place against the whole vocabulary ----
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LENSES)
 def test_the_bundled_model_layer_by_layer(bundled: Stepper, name: str) -> None:
     recording, model = bundled.recording, bundled.loaded.model

@@ -182,6 +182,7 @@ def test_averages_leave_nan_out_and_keep_it_where_there_is_nothing_else() -> Non
 
 
 # ---- readout ----
+@pytest.mark.slow
 def test_the_recorded_entropy_and_change_are_those_of_the_readouts(tmp_path) -> None:
     loaded = load(str(tiny_checkpoint(tmp_path / "m")), "cpu")
     stepper = Stepper(loaded)

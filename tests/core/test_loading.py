@@ -21,7 +21,8 @@ from loopscope.core.checkpoint.loading import load, load_model
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled, CheckpointError, LoopscopeError
 from loopscope.core.run.requests import RunRequest
-from loopscope.core.run.runner import Phase, Runner
+from loopscope.core.run.runner import Runner
+from loopscope.core.run.status import RunnerState
 
 
 def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -130,9 +131,9 @@ def test_a_file_that_shrinks_after_its_header_was_read_is_one_error(
         load(str(folder), "cpu")
 
 
-def wait(runner: Runner, phase: Phase) -> None:
+def wait(runner: Runner, state: RunnerState) -> None:
     deadline = time.monotonic() + 60
-    while not (runner.idle and runner.status.phase is phase):
+    while not (runner.idle and runner.status.state is state):
         assert time.monotonic() < deadline, runner.status
         time.sleep(0.01)
 
@@ -141,14 +142,14 @@ def test_a_second_checkpoint_frees_the_first(tmp_path: Path) -> None:
     runner = Runner()
     try:
         runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "a")), "cpu"))
-        wait(runner, Phase.READY)
+        wait(runner, RunnerState.READY)
         runner.begin(RunRequest("#1,2,3", recurrences=2))
-        wait(runner, Phase.READY)
+        wait(runner, RunnerState.READY)
         first, run = runner.loaded, runner.stepper
         assert first is not None
         assert first.nbytes > 0
         runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "b", seed=1)), "cpu"))
-        wait(runner, Phase.READY)
+        wait(runner, RunnerState.READY)
         assert runner.loaded is not first
         assert first.nbytes == 0  # although the old run still refers to it
         assert run is not None
@@ -165,7 +166,7 @@ def test_what_does_not_fit_is_refused_and_the_running_model_stays(
     runner = Runner()
     try:
         runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "a")), "cpu"))
-        wait(runner, Phase.READY)
+        wait(runner, RunnerState.READY)
         first = runner.loaded
         assert first is not None
         # Room comes only when the first model goes: sound headers, so it goes.
@@ -173,14 +174,14 @@ def test_what_does_not_fit_is_refused_and_the_running_model_stays(
             loading, "free_bytes", lambda device: (1 << 30) if first.nbytes == 0 else 100
         )
         runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "b", seed=1)), "cpu"))
-        wait(runner, Phase.READY)
+        wait(runner, RunnerState.READY)
         second = runner.loaded
         assert second is not None
         assert second is not first
         runner.open(
             LoadRequest(str(tmp_path / "nothing"), "cpu")
         )  # unsound: nothing is let go of for it
-        wait(runner, Phase.READY)
+        wait(runner, RunnerState.READY)
         assert "does not exist" in (runner.status.error or "")
         assert runner.loaded is second
         monkeypatch.setattr(loading, "free_bytes", lambda device: 100)

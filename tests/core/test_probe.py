@@ -25,6 +25,8 @@ from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views import probe as view
 
+pytestmark = pytest.mark.slow
+
 PLAN = Plan(recurrences=8, mid=2, late=5, draws=2, sizes=(0.1, 1.0))
 
 

@@ -22,6 +22,8 @@ from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.probe import Options, compute, picture, statement, table
 
+pytestmark = pytest.mark.slow
+
 
 def outcome(
     lives: Lives, group: str, size: float, lost: float, moved: float, r: int, **more: object

@@ -108,6 +108,7 @@ def test_nothing_is_run_twice(tiny: Loaded, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(calls) == 18
 
 
+@pytest.mark.slow
 def test_the_bundled_model_answers_k_hops_from_recurrence_k_on() -> None:
     loaded = load("bundled:looped", "cpu")
     prompts = read_prompts("bundled:hops")
@@ -189,7 +190,7 @@ def stepped(loaded: Loaded, n: int = R) -> Stepper:
 def scored(stepper: Stepper, prompts: PromptSet, **options: object) -> view.Data:
     chosen = view.Options(**options)
     stepper.loaded.shared.prompts = prompts
-    found = run(stepper, Selection(), chosen, Job("test", lambda job: None))
+    found = run(stepper, Selection(), chosen, Job("test"))
     stepper.recording.findings_of(view.REQUEST.whose)["quality"] = found
     return view.compute(stepper.recording, Selection(), chosen)
 

@@ -7,11 +7,12 @@ import pytest
 from recordings import synthetic_recording
 
 from loopscope.core.labels import visible
+from loopscope.core.measures.base import NO_READOUTS
 from loopscope.core.measures.readout import NO_ANSWER, flips, unchanged_since
 from loopscope.core.options import settings_of
 from loopscope.core.run.recording import Capture, LayerState, Recording, TopAnswers
 from loopscope.core.selection import Selection
-from loopscope.core.views.readout import NO_READOUT, NO_RUN, Options, compute, table
+from loopscope.core.views.readout import NO_RUN, Options, compute, table
 
 ONLY_READOUT = Capture(patterns=False, writes=False)
 
@@ -101,7 +102,7 @@ def test_nothing_to_show_says_what_to_do() -> None:
     assert list(table(empty).rows) == []
     assert list(empty.spans()) == []
     bare = synthetic_recording(capture=Capture(readout=False))
-    assert compute(bare, Selection(), Options()).statement == NO_READOUT
+    assert compute(bare, Selection(), Options()).statement == NO_READOUTS
     one = compute(synthetic_recording(recurrences=1, tokens=1), Selection(), Options())
     assert "second one" in one.statement
 

@@ -22,6 +22,8 @@ from loopscope.core.measures.intervals import bootstrap_mean, wilson_interval
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.stepper import Stepper
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bundled() -> Study:

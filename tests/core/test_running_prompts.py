@@ -24,6 +24,8 @@ from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.stepper import Stepper
 
+pytestmark = pytest.mark.slow
+
 HUGINN = PromptSet("p", "p", tuple(
     Item(text, None, i) for i, text in enumerate(["#5,17,3", "#60,41,8,2,9,9", "#1"], start=1)
 ))  # fmt: skip

@@ -22,6 +22,8 @@ from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views import paths, stability
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def stepper() -> Stepper:
@@ -34,7 +36,7 @@ def stepper() -> Stepper:
 
 
 def job() -> Job:
-    return Job("test", lambda job: None)
+    return Job("test")
 
 
 def test_stability_of_the_bundled_model(stepper: Stepper) -> None:

@@ -100,6 +100,7 @@ def test_themes_change_the_ground(view) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["one column", "two columns", "slide"])
 @pytest.mark.parametrize("recurrences", [1, 2, 8, 60])
 @pytest.mark.parametrize("grouping", ["layer", "recurrence", "depth"])

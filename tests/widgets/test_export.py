@@ -19,6 +19,8 @@ from loopscope.core.selection import Selection
 from loopscope.widgets.figures.export import ExportError, ExportItem, export, export_all
 from loopscope.widgets.figures.style import WIDTHS, Page
 
+pytestmark = pytest.mark.slow
+
 PROVENANCE = {
     "loopscope": "9.9", "checkpoint": "synthetic", "weights sha256": "ab" * 32,
     "prompt": "a, b\nc", "token ids": "0 1 2", "seed": "4", "device": "cpu",

@@ -71,6 +71,7 @@ def test_columns_lie_at_their_recurrence() -> None:
         assert figure.axes[0].get_xticks().tolist() == list(range(first, 12))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "n", "tokens"),
     [("one column", 1, 1), ("one column", 1, 5), ("one column", 12, 30), ("two columns", 12, 1),

@@ -25,6 +25,8 @@ from loopscope.widgets.figures import graph
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.views.graph.colours import weights_colour
 
+pytestmark = pytest.mark.slow
+
 
 def data_of(
     recurrences: int, options: Options | None = None, n_block: int = 2, **arch: object

@@ -17,6 +17,8 @@ from recordings import synthetic_recording
 from loopscope.core.selection import Selection
 from loopscope.widgets.figures.style import Page
 
+pytestmark = pytest.mark.slow
+
 KEYS = ("heads", "pattern", "head_map")
 AT = Selection(recurrence=4, layer=1, head=1)
 

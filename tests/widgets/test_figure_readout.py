@@ -17,6 +17,8 @@ from loopscope.core.views.readout import Options, compute
 from loopscope.widgets.figures import readout
 from loopscope.widgets.figures.style import Page
 
+pytestmark = pytest.mark.slow
+
 
 def drawn(
     recording: Recording, options: Options | None = None, preset: str = "one column"

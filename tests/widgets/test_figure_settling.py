@@ -18,6 +18,8 @@ from loopscope.core.views.settling import NO_RUN, Data, Options, compute
 from loopscope.widgets.figures.settling import draw
 from loopscope.widgets.figures.style import Page
 
+pytestmark = pytest.mark.slow
+
 
 def orbiting() -> Recording:
     """A contraction and an orbit of period 5, whose token is written with a dollar."""

@@ -19,6 +19,8 @@ from loopscope.core.views.state_space.data import placed
 from loopscope.widgets.figures import state_space
 from loopscope.widgets.figures.style import Page
 
+pytestmark = pytest.mark.slow
+
 BARE = Capture(patterns=False, writes=False, readout=False)
 
 

@@ -254,6 +254,7 @@ def drawn(data: Data, preset: str = "one column") -> Figure:
     return figure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["one column", "two columns", "slide"])
 @pytest.mark.parametrize(("r", "layers", "t"), [(0, 2, 3), (1, 1, 1), (20, 4, 24), (200, 8, 5)])
 @pytest.mark.parametrize("quantity", ["top", "rank"])

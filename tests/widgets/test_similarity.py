@@ -166,6 +166,7 @@ def drawn(preset: str, options: Options | None = None, **kwargs: object) -> tupl
     return data, figure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["one column", "two columns", "slide"])
 @pytest.mark.parametrize(
     "kwargs",

@@ -1,0 +1,68 @@
+"""What the pages say of the project is so: links, paths, tables and numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from loopscope.app.views import VIEW_SPECS
+from loopscope.core.interventions.registry import KINDS
+from loopscope.core.measures.registry import MEASURES
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("resources/**/*.md")])
+README = (ROOT / "README.md").read_text()
+ROOMS = "app|core|widgets|tests|docs|tools|resources"
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced code."""
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+
+
+def anchors(page: Path) -> set[str]:
+    """Names that a link may end in, as GitHub makes them of the headings."""
+    titles = re.findall(r"^#+ (.+)$", prose(page), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        aim = (page.parent / path).resolve() if path else page
+        assert aim.exists(), target
+        assert not anchor or anchor in anchors(aim), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_path_that_is_named_is_there(page: Path) -> None:
+    for path in re.findall(rf"`((?:{ROOMS})/[\w./*-]*)`", page.read_text()):
+        # KEY stands for any name, `mine` for the reader's own.
+        known = re.split(r"KEY|\bmine\b", path)[0]
+        assert list(ROOT.glob(known.rstrip("/"))), path
+
+
+def test_every_view_has_its_page_and_its_row() -> None:
+    rows = dict(re.findall(r"^\| \[([^\]]+)\]\(docs/(\w+)\.md\) \|", README, flags=re.M))
+    assert rows == {spec.title: spec.key for spec in VIEW_SPECS}
+    for spec in VIEW_SPECS:
+        assert (ROOT / "docs" / f"{spec.key}.md").is_file(), spec.key
+
+
+def test_the_numbers_of_the_readme_follow_the_registries() -> None:
+    assert re.findall(r"(\d+) live measures", README) == [str(len(MEASURES))]
+    assert re.findall(r"(\d+) kinds of", README) == [str(len(KINDS))]
+
+
+def test_the_readme_names_what_the_tests_install() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    extra = re.search(r"^test = \[(.*?)^\]", project, flags=re.M | re.S)
+    assert extra is not None
+    row = re.search(r"^\| tests only: ([^|]+) \|", README, flags=re.M)
+    assert row is not None
+    assert sorted(re.findall(r'"([\w-]+)', extra[1])) == sorted(row[1].split(", "))
