@@ -12,6 +12,14 @@ class LoopscopeError(Exception):
         super().__init__("".join(c if c.isprintable() else "\ufffd" for c in line))
 
 
+def one_line(error: BaseException) -> str:
+    """The error's message on one line; with its kind where it was not written to be read."""
+    message = " ".join(str(error).split())[:400]
+    if isinstance(error, LoopscopeError | MemoryError | RuntimeError | OSError):
+        return message or type(error).__name__
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
 class CheckpointError(LoopscopeError):
     """A checkpoint folder cannot be used; the message names the file and the key or tensor."""
 

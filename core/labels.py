@@ -1,4 +1,4 @@
-"""Tokens as text that can be seen."""
+"""Tokens, counts and sizes as text."""
 
 from __future__ import annotations
 
@@ -17,3 +17,23 @@ def visible(text: str) -> str:
         _SHOWN[c] if c in _SHOWN else c if c.isprintable() else c.encode("unicode_escape").decode()
         for c in text
     )
+
+
+def count(n: float) -> str:
+    """Three significant digits with k, M, G: ``210432 -> "210 k"``."""
+    for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if n >= scale * 0.9995:
+            return f"{_three(n / scale)} {unit}"
+    return f"{n:.0f}"
+
+
+def size(n: float) -> str:
+    """Bytes with binary units, three significant digits."""
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if n >= scale * 0.9995:
+            return f"{_three(n / scale)} {unit}"
+    return f"{n:.0f} B"
+
+
+def _three(x: float) -> str:
+    return f"{x:.0f}" if x >= 99.95 else f"{x:.1f}" if x >= 9.995 else f"{x:.2f}"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from recordings import synthetic_recording
 
-from loopscope.core.experiments.training import twin_architecture
+from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording

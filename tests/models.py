@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from scipy.special import erf, log_softmax
 
+from loopscope.core.experiments.architectures import default_architecture
 from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.native_folder import save_native
-from loopscope.core.experiments.training import default_architecture
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.looped_model import LoopedModel
 
@@ -144,6 +144,8 @@ def plain_forward(
         x = state + given if arch.injection == "add" else state
         if arch.injection == "concat":
             x = np.concatenate([state, given], -1) @ w["adapter.weight"].T
+        if r == 1 and arch.skip_first_injection:
+            x = state
         layers, patterns, writes = [], [], []
         for i in range(arch.n_block):
             before = x

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from loopscope.app.views import ViewSpec
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import Recording
-from loopscope.core.run.runner import yield_to_the_screen
+from loopscope.core.run.worker import yield_to_the_screen
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun

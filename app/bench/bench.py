@@ -27,10 +27,13 @@ from loopscope.app.bench.measuring import Measuring
 from loopscope.app.bench.run_tree import Run
 from loopscope.app.bench.runs import Runs
 from loopscope.app.views import VIEW_SPECS, ViewSpec
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.jobs import Job, Jobs
 from loopscope.core.run.recording import Recording
-from loopscope.core.run.runner import Phase, Runner, RunRequest, Status
+from loopscope.core.run.requests import RunRequest
+from loopscope.core.run.runner import Runner
+from loopscope.core.run.status import RunnerState, Status
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun, second_selection, selection_back
@@ -131,18 +134,12 @@ class Bench(QObject):
         """The status last seen."""
         return self._status
 
-    def open(
-        self,
-        path: str,
-        device: str = "auto",
-        dtype: str = "float32",
-        loop: tuple[int, int, float] | None = None,
-    ) -> None:
+    def open(self, request: LoadRequest) -> None:
         """Load a checkpoint in the worker."""
         self.play.playing = False
         self.jobs.cancel_all()
         self.comparison.let_go()
-        self.runner.open(path, device, dtype, loop)
+        self.runner.open(request)
 
     def reloop(self, first: int, last: int, damping: float) -> None:
         """Loop another span of the deep model that is open."""
@@ -408,11 +405,13 @@ class Bench(QObject):
         return 0 if self._recording is None else self._recording.n_recurrences
 
     def _pull(self) -> None:
-        status = self.runner.status  # before the recording, so that a finished run is whole
-        recording = self.runner.recording
+        status = (
+            self.runner.status
+        )  # of one moment, so that the run and its stepper belong together
+        recording = status.recording
         if status != self._status:
             self._status = status
-            if status.phase is not Phase.STEPPING and self.runner.idle:
+            if status.state is not RunnerState.STEPPING and self.runner.idle:
                 self.play.playing = False
             self.status_changed.emit(status)
         if recording is not self._recording:
@@ -425,7 +424,7 @@ class Bench(QObject):
             left_at = self.selection
             self._set_selection(left_at)  # into the new run's bounds, before anyone looks
             if recording is not None and self.request is not None:
-                self.runs.take_in(self.runner.stepper, self.request, left_at)
+                self.runs.take_in(status.stepper, self.request, left_at)
             self.run_changed.emit()
         self.comparison.follow()
         job = self.jobs.current

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loopscope.core.run.effects import effect_short, effect_words
-from loopscope.core.run.runner import RunRequest
+from loopscope.core.run.requests import RunRequest
 from loopscope.core.selection import Selection
 
 # Runs that are kept, and the memory they may hold together; named ones are never dropped.
@@ -47,7 +47,7 @@ class Run:
             text, before = "", len(self.parent.stepper.recording.info.interventions)
             cuts = info.interventions[before:]
         name = info.architecture.layer_name
-        words = "; ".join(cut.words(name) for cut in cuts)
+        words = "; ".join(cut.describe(name) for cut in cuts)
         return "; ".join(part for part in (text, words) if part)
 
     @property

@@ -15,10 +15,10 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from loopscope.app.bench.run_tree import Change, History, Run, RunTree
-from loopscope.core.interventions.base import Intervention
-from loopscope.core.interventions.states import Source
+from loopscope.core.interventions.base import Intervention, Source
 from loopscope.core.run.pairing import PACES, Pace, Pairing
-from loopscope.core.run.runner import Runner, RunRequest
+from loopscope.core.run.requests import RunRequest
+from loopscope.core.run.runner import Runner
 from loopscope.core.selection import Selection
 
 Wait = Callable[[Future[Any], Callable[[Future[Any]], None]], None]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopscope.app.cli.terminal import Bar as _Bar
-from loopscope.app.cli.terminal import interventions_of, loop_of, warn_idle, write_json
+from loopscope.app.cli.terminal import interventions_of, load_request, warn_idle, write_json
 from loopscope.app.cli.terminal import output_file as _output_file
 from loopscope.app.cli.terminal import warn as _warn
 from loopscope.core.errors import LoopscopeError
@@ -38,7 +38,7 @@ def run_inspect(options: Namespace) -> None:
 def run_trace(options: Namespace) -> None:
     """Run a prompt and write its arrays."""
     from loopscope.core.run.effects import idle
-    from loopscope.core.run.runner import check_recurrences
+    from loopscope.core.run.requests import check_recurrences
     from loopscope.core.run.trace import load_state, save_arrays, trace
 
     check_recurrences(options.recurrences)
@@ -65,7 +65,7 @@ def run_figures(options: Namespace) -> None:
     """Run a prompt and write the figure of every view."""
     from loopscope.app.figures import drawable, write_figures
     from loopscope.core.prompts.prompt_set import read_prompts
-    from loopscope.core.run.runner import check_recurrences
+    from loopscope.core.run.requests import check_recurrences
     from loopscope.core.selection import Selection
     from loopscope.widgets.figures.choice import ExportChoice
 
@@ -107,7 +107,7 @@ def _measure(spec: ViewSpec, stepper: Stepper, selection: Selection) -> None:
     if why := spec.request.missing(stepper.recording) or spec.request.second_run:
         print(f"loopscope: {spec.title}: {why}", file=sys.stderr)
         return
-    job: Job[object] = Job(spec.title, lambda job: None)
+    job: Job[object] = Job(spec.title)
     try:
         found = spec.measure(stepper, selection, spec.options(), job)
     except LoopscopeError as error:  # the other views can be drawn all the same
@@ -117,90 +117,23 @@ def _measure(spec: ViewSpec, stepper: Stepper, selection: Selection) -> None:
 
 
 def run_train(options: Namespace) -> None:
-    """Train the native model and write it as a checkpoint folder."""
-    import torch
+    """Train a native model and write it as a checkpoint folder."""
+    from loopscope.app.cli.train import train
 
-    from loopscope.core.checkpoint.loading import load
-    from loopscope.core.experiments.evaluation import evaluate_hops, table
-    from loopscope.core.experiments.hops import MAX_HOPS
-    from loopscope.core.experiments.native_folder import save_native
-    from loopscope.core.experiments.training import (
-        Progress,
-        Training,
-        TrainingPlan,
-        default_architecture,
-        twin_architecture,
-    )
-
-    if not options.minutes > 0:
-        raise LoopscopeError(f"--minutes {options.minutes} is not above 0")
-    if options.hops > MAX_HOPS:
-        raise LoopscopeError(f"--hops {options.hops}: the task has at most {MAX_HOPS}")
-    if options.d_model % 8:
-        raise LoopscopeError(f"--d-model {options.d_model} is not divisible by 8")
-    torch.set_num_threads(options.threads)
-    folder = Path(options.output)
-    looped = options.model == "looped"
-    if not looped and (options.injection != "concat" or options.no_state_norm):
-        raise LoopscopeError("--injection and --no-state-norm are for --model looped")
-    if options.passes and options.model != "deep":
-        raise LoopscopeError("--passes is for --model deep")
-    passes = options.passes or options.hops
-    plan = TrainingPlan(
-        seed=options.seed,
-        minutes=options.minutes,
-        max_hops=options.hops,
-        steps=options.steps,
-        passes={"looped": 0, "deep": passes, "shallow": 1}[options.model],
-    )
-    sizes = {"d_model": options.d_model, "n_block": options.block}
-    if looped:
-        arch = default_architecture(
-            **sizes,
-            trained_recurrences=plan.finishing_recurrences,
-            injection=options.injection,
-            state_norm=not options.no_state_norm,
-        )
-    else:
-        arch = twin_architecture(options.model, passes, **sizes)
-    training = Training(folder, plan, arch)
-    if training.progress.step:
-        print(f"resuming at step {training.progress.step}", file=sys.stderr)
-    try:
-        with _Bar("training") as bar:
-
-            def report(p: Progress) -> None:
-                bar.show(
-                    training.share_done,
-                    f"step {p.step}  {p.hops} hops  loss {p.loss:.3f}  "
-                    f"accuracy {p.accuracy:.3f}{'  finishing' if p.finishing else ''}",
-                )
-
-            training.run(report)
-    except KeyboardInterrupt:
-        training.save()
-        print(f"stopped; run the same command to resume from {folder}", file=sys.stderr)
-        raise
-    save_native(folder, training.model)
-    evaluation = evaluate_hops(
-        load(str(folder), "cpu"),
-        hops=tuple(range(1, options.hops + 1)),
-        recurrences=16 if looped else 1,
-    )
-    print(table(evaluation))
+    train(options)
 
 
 def run_evaluate(options: Namespace) -> None:
     """Print accuracy for each hop count at each recurrence."""
-    from loopscope.core.checkpoint.loading import load
+    from loopscope.core.checkpoint.loading import load_model
     from loopscope.core.experiments.evaluation import evaluate_hops, table
     from loopscope.core.experiments.hops import MAX_HOPS
-    from loopscope.core.run.runner import check_recurrences
+    from loopscope.core.run.requests import check_recurrences
 
     check_recurrences(options.recurrences)
     if options.hops > MAX_HOPS:
         raise LoopscopeError(f"--hops {options.hops}: the task has at most {MAX_HOPS}")
-    loaded = load(options.path, options.device, options.dtype, loop_of(options))
+    loaded = load_model(load_request(options))
     _warn(loaded)
     with _Bar("evaluating") as bar:
         evaluation = evaluate_hops(
@@ -218,7 +151,7 @@ def run_measure(options: Namespace) -> None:
     """Print the live measures of one run as JSON, or list what there is."""
     from loopscope.core.measures.base import measure
     from loopscope.core.measures.registry import MEASURES, find
-    from loopscope.core.run.runner import check_recurrences
+    from loopscope.core.run.requests import check_recurrences
     from loopscope.core.views import settling, settling_data
 
     if options.list:
@@ -298,7 +231,7 @@ def run_probe(options: Namespace) -> None:
     """Cut a model in every way and write what was lost."""
     from loopscope.app.cli.probe import run_probe as probe
     from loopscope.app.cli.probe import write_page
-    from loopscope.core.checkpoint.loading import load
+    from loopscope.core.checkpoint.loading import load_model
     from loopscope.core.experiments.hops import MAX_HOPS
     from loopscope.core.experiments.probe.conditions import plan_for
 
@@ -309,7 +242,7 @@ def run_probe(options: Namespace) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LoopscopeError(f"cannot make {folder}: {error.strerror or error}") from None
-    loaded = load(options.path, options.device, options.dtype, loop_of(options))
+    loaded = load_model(load_request(options))
     _warn(loaded)
     plan = plan_for(
         loaded.architecture.trained_recurrences, recurrences=options.recurrences or 0,
@@ -322,10 +255,10 @@ def run_probe(options: Namespace) -> None:
 
 
 def _load(options: Namespace) -> tuple[Loaded, Prompt]:
-    from loopscope.core.checkpoint.loading import load
+    from loopscope.core.checkpoint.loading import load_model
     from loopscope.core.prompts.tokenizer import parse_ids
 
-    loaded = load(options.path, options.device, options.dtype, loop_of(options))
+    loaded = load_model(load_request(options))
     _warn(loaded)
     if options.token_ids is not None:
         return loaded, loaded.tokenizer.from_ids(parse_ids(options.token_ids))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.experiments.training_plan import MODEL_NAMES, RECIPES
 
 COMMANDS = (
     "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "quality", "reproduce",
@@ -86,25 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     figures.add_argument("--dpi", type=_positive, default=300, help="of PNG files")
 
-    train = commands.add_parser("train", help="train a small looped model; resumes when killed")
-    train.add_argument("task", choices=("hops",))
-    train.add_argument("-o", "--output", required=True, metavar="DIR")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--minutes", type=float, default=120.0, help="training time in all")
-    train.add_argument("--hops", type=_positive, default=6, help="hop counts to learn: 1 to this")
-    train.add_argument("--steps", type=_positive, default=0, help="length in steps, not minutes")
-    train.add_argument("--d-model", type=_positive, default=64)
-    train.add_argument("--block", type=_positive, default=2, help="layers of the recurrent block")
-    train.add_argument(
-        "--model", choices=("looped", "deep", "shallow"), default="looped",
-        help="looped, or one of its twins: as deep with separate layers, or with a single pass",
-    )  # fmt: skip
-    train.add_argument("--passes", type=_positive, help="of a deep model, one a hop without this")
-    train.add_argument("--injection", choices=("concat", "add", "none"), default="concat")
-    train.add_argument(
-        "--no-state-norm", action="store_true", help="leave out the norm that closes a recurrence"
-    )
-    train.add_argument("--threads", type=_positive, default=1)
+    _train(commands.add_parser("train", help="train a small model; resumes when killed"))
 
     evaluate = commands.add_parser("evaluate", help="accuracy at each recurrence, with intervals")
     evaluate.add_argument("path")
@@ -171,6 +154,38 @@ def build_parser() -> argparse.ArgumentParser:
     cut.add_argument("--late", type=_positive, default=0, help="and late: after 3/5 of all")
     _running(cut, recurrences=None, seed=False)
     return parser
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``train``: what a recipe leaves at 0 or None is the recipe's own."""
+    parser.add_argument("task", choices=("hops", "text"))
+    parser.add_argument("-o", "--output", required=True, metavar="DIR")
+    parser.add_argument(
+        "--recipe", choices=tuple(RECIPES), help="what is asked for and drawn (docs/training.md)"
+    )
+    parser.add_argument(
+        "--model", choices=MODEL_NAMES, default="looped", help="looped, or what it is compared with"
+    )
+    parser.add_argument("--from", dest="start", metavar="PATH", help="go on from this model")
+    parser.add_argument("--corpus", metavar="FILE", help="text to train on, a document a line")
+    parser.add_argument("--vocabulary", type=_positive, help="tokens of its byte-pair encoding")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=_positive, help="length in optimiser steps")
+    parser.add_argument("--batch", type=_positive, help="examples in a batch")
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--hops", type=_positive, help="hop counts to learn: 1 to this")
+    parser.add_argument("--letters", type=_positive, help="letters of a full graph")
+    parser.add_argument(
+        "--examples", type=_positive, help="a finite set of so many graphs in place of new ones"
+    )
+    parser.add_argument("--passes", type=_positive, help="of a model of separate layers")
+    parser.add_argument("--d-model", type=_positive)
+    parser.add_argument("--block", type=_positive, default=2, help="layers of the recurrent block")
+    parser.add_argument("--injection", choices=("concat", "add", "none"), default="concat")
+    parser.add_argument(
+        "--no-state-norm", action="store_true", help="leave out the norm that closes a recurrence"
+    )
+    parser.add_argument("--threads", type=_positive, default=1)
 
 
 def _prompt(parser: argparse.ArgumentParser, *, required: bool) -> argparse._MutuallyExclusiveGroup:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from loopscope.app.cli.terminal import (
     Bar,
     interventions_of,
-    loop_of,
+    load_request,
     output_file,
     warn,
     warn_idle,
@@ -46,7 +46,7 @@ def quality(options: Namespace) -> None:
     from loopscope.core.measures.over_prompts import HowRun
     from loopscope.core.over_prompts.quality import quality_over
     from loopscope.core.run.effects import IdleOverRuns
-    from loopscope.core.run.runner import check_recurrences
+    from loopscope.core.run.requests import check_recurrences
 
     check_recurrences(options.recurrences)
     how = HowRun(options.recurrences, options.seed, interventions=interventions_of(options))
@@ -115,10 +115,10 @@ def about(loaded: Loaded, prompts: PromptSet, how: HowRun) -> dict[str, Any]:
 
 
 def _opened(options: Namespace) -> tuple[PromptSet, Loaded]:
-    from loopscope.core.checkpoint.loading import load
+    from loopscope.core.checkpoint.loading import load_model
     from loopscope.core.prompts.prompt_set import read_prompts
 
     prompts = read_prompts(options.prompts)
-    loaded = load(options.path, options.device, options.dtype, loop_of(options))
+    loaded = load_model(load_request(options))
     warn(loaded)
     return prompts, loaded

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loopscope.core.checkpoint.request import LoadRequest, Loop
 from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
     from loopscope.core.interventions.base import Intervention
 
 
-def loop_of(options: Namespace) -> tuple[int, int, float] | None:
+def load_request(args: Namespace) -> LoadRequest:
+    """Return what ``MODEL --device --dtype --loop --damping`` ask to be loaded."""
+    return LoadRequest(args.path, args.device, args.dtype, loop_of(args))
+
+
+def loop_of(options: Namespace) -> Loop | None:
     """Return (first, last, damping) of ``--loop``, or None."""
     return None if options.loop is None else (*options.loop, options.damping)
 

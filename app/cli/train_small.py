@@ -1,4 +1,4 @@
-"""One training of a small model, in a process of its own: TABLE KEY SEED FOLDER."""
+"""One training of a small model, in a process of its own: TABLE KEY SEED FOLDER [CORPUS]."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
     from loopscope.core.experiments.small_models import SmallModel
+    from loopscope.core.experiments.training import Progress
+
+LOG_STEPS = 100
 
 
 def train_missing(
@@ -57,11 +60,12 @@ def train_missing(
 
 
 def models_of(table: str) -> tuple[SmallModel, ...]:
-    """Return the small models of the table "ablations" or "twins"."""
+    """Return the small models of the table "ablations", "twins" or "arms"."""
     from loopscope.core.experiments.ablations import VARIANTS
+    from loopscope.core.experiments.arms import ARMS
     from loopscope.core.experiments.twins import TWINS
 
-    return {"ablations": VARIANTS, "twins": TWINS}[table]
+    return {"ablations": VARIANTS, "twins": TWINS, "arms": ARMS}[table]
 
 
 def main() -> None:
@@ -69,10 +73,27 @@ def main() -> None:
     import torch
 
     from loopscope.core.experiments.small_models import train
+    from loopscope.core.experiments.text import read_corpus
+    from loopscope.core.experiments.training_plan import TextData
 
-    table, key, seed, root = sys.argv[1:5]
+    table, key, seed, root, *rest = sys.argv[1:6]
     torch.set_num_threads(1)
-    train(next(m for m in models_of(table) if m.key == key), int(seed), Path(root))
+    model = next(m for m in models_of(table) if m.key == key)
+    data, corpus = model.plan.data, None
+    if rest and isinstance(data, TextData):
+        corpus = read_corpus(Path(rest[0]), data.vocabulary)
+    train(model, int(seed), Path(root), _log, corpus=corpus)
+
+
+def _log(progress: Progress, share: float) -> None:
+    """Print a line now and then: a training without a terminal is followed in its log."""
+    if progress.step % LOG_STEPS == 0:
+        print(
+            f"step {progress.step}  {progress.hops} hops  loss {progress.mean_loss:.3f}  "
+            f"accuracy {progress.accuracy:.3f}  {progress.cpu_minutes:.1f} CPU minutes  "
+            f"{share:.1%}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from loopscope.core.experiments.twin_results import (
 )
 from loopscope.core.experiments.twin_study import twin_result
 from loopscope.core.experiments.twins import D_MODEL, HOPS, N_LETTERS, STEPS, TWINS
-from loopscope.core.run.card import count, size
+from loopscope.core.labels import count, size
 
 Report = Callable[[float, str], None]
 RESULTS = "results.json"

@@ -58,7 +58,7 @@ def run_desktop(options: Namespace) -> int:
     from loopscope.core.checkpoint.folder import looped_checkpoint, open_checkpoint
     from loopscope.core.interventions.registry import load_interventions
     from loopscope.core.prompts.prompt_set import read_prompts
-    from loopscope.core.run.runner import check_recurrences
+    from loopscope.core.run.requests import check_recurrences
 
     if options.recurrences is not None:
         check_recurrences(options.recurrences)

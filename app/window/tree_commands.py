@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QDockWidget, QFileDialog, QMenu
 
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import write_text
-from loopscope.core.interventions.base import Intervention
+from loopscope.core.interventions.base import Intervention, Source
 from loopscope.core.interventions.registry import as_json, load_interventions
-from loopscope.core.interventions.states import Source
 from loopscope.core.run.pairing import PACES, Pace
 from loopscope.widgets.kit.frame import TitleBar
 from loopscope.widgets.palette import Theme
@@ -248,7 +248,8 @@ class TreeCommands:
                 model = future.result()
                 self.runs.put_model_beside(model, model.checkpoint.name)
 
-        self.bench.wait(runner.open_second_model(path, settings.device, settings.dtype), loaded)
+        request = LoadRequest(path, settings.device, settings.dtype)
+        self.bench.wait(runner.open_second_model(request), loaded)
 
     def _say(self, text: str) -> None:
         self.window.statusBar().showMessage(text, 10_000)

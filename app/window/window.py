@@ -43,11 +43,13 @@ from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.words import device_words, model_line, place
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json, from_json
 from loopscope.core.run.card import card, card_text
-from loopscope.core.run.runner import Phase, RunRequest, Status
+from loopscope.core.run.requests import RunRequest
+from loopscope.core.run.status import RunnerState, Status
 from loopscope.widgets.bars.header import Header
 from loopscope.widgets.bars.prompt_bar import PromptBar
 from loopscope.widgets.bars.transport import TransportBar
@@ -281,7 +283,7 @@ class Window(QMainWindow):
         self.header.set_wish(device, dtype)
         self.settings.device, self.settings.dtype = device, dtype
         self._loop = loop
-        self.bench.open(path, device, dtype, loop)
+        self.bench.open(LoadRequest(path, device, dtype, loop))
 
     def _on_device_chosen(self, device: str, dtype: str) -> None:
         request = self.bench.request
@@ -356,8 +358,10 @@ class Window(QMainWindow):
 
     # ---- what the bench says ----
     def _on_status_changed(self, status: Status) -> None:
-        loading = {Phase.STARTING: -1.0, Phase.LOADING: status.progress}.get(status.phase)
-        doing = "loading torch…" if status.phase is Phase.STARTING else status.doing
+        loading = {RunnerState.STARTING: -1.0, RunnerState.LOADING: status.progress}.get(
+            status.state
+        )
+        doing = "loading torch…" if status.state is RunnerState.STARTING else status.doing
         job = self.bench.jobs.current
         if loading is None and job is not None:
             loading, doing = job.progress, job.name

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loopscope.core.checkpoint.folder import Checkpoint
+from loopscope.core.labels import count, size
 from loopscope.core.measures.precision import error_line
-from loopscope.core.run.card import count, size
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 

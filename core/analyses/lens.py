@@ -96,7 +96,7 @@ def _states(model: LoopedModel, recording: Recording, lens: Lens, first: int, co
         state = torch.from_numpy((ends[r + 1] if end else layers[r, layer]).copy())
         state = state.to(weight.device, weight.dtype)
         if not end and arch.closing_norm and (lens == "coda" or not arch.final_norm):
-            state = model.closing_norm(state)
+            state = model.norm_after(state, layer)
         chosen.append(state)
     states = torch.stack(chosen)
     return model.coda(states) if lens == "coda" else states

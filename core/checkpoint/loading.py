@@ -16,14 +16,15 @@ from loopscope.core.checkpoint.folder import (
     open_checkpoint,
     weights_hash,
 )
+from loopscope.core.checkpoint.request import LoadRequest, Loop
 from loopscope.core.checkpoint.weights import Report, read_weights
 from loopscope.core.errors import Cancelled, LoopscopeError
+from loopscope.core.labels import size
 from loopscope.core.model.architecture import Architecture, renamed_by_loop, with_loop
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.model.weight_identity import weight_identity
 from loopscope.core.prompts.shared import Shared
 from loopscope.core.prompts.tokenizer import PromptTokenizer
-from loopscope.core.run.card import size
 
 # A forward on MPS that differs from the CPU's by more than this (float32) is worth a warning.
 MPS_TOLERANCE = 1e-3
@@ -72,28 +73,31 @@ def package_version() -> str:
 
 
 def load(
-    path: str,
-    device: str = "auto",
-    dtype: str = "float32",
-    loop: tuple[int, int, float] | None = None,
+    path: str, device: str = "auto", dtype: str = "float32", loop: Loop | None = None
+) -> Loaded:
+    """Load the checkpoint at ``path``; see `LoadRequest` and `load_model`."""
+    return load_model(LoadRequest(path, device, dtype, loop))
+
+
+def load_model(
+    request: LoadRequest,
     report: Report = lambda share, what: None,
     cancelled: Callable[[], bool] = lambda: False,
     make_room: Callable[[], None] = lambda: None,
 ) -> Loaded:
-    """Load the checkpoint at ``path`` (a folder or ``bundled:NAME``).
+    """Load what ``request`` names.
 
-    ``loop`` = (first, last, damping) loops layers ``first`` to ``last - 1`` of a deep model.
     ``report`` gets the share done, 0 to 1, and what is being done. ``make_room`` is called when
     the headers are sound but the weights do not fit beside what is loaded. Raises
     `CheckpointError`, `LoopscopeError` for an unknown device or dtype and for too little memory,
     `Cancelled`.
     """
-    choice = choose_device(device)
-    choose_dtype(dtype)
-    checkpoint = open_checkpoint(path)
-    if loop is not None:
-        checkpoint = looped_checkpoint(checkpoint, *loop)
-    return load_checkpoint(checkpoint, choice, dtype, report, cancelled, make_room)
+    choice = choose_device(request.device)
+    choose_dtype(request.dtype)
+    checkpoint = open_checkpoint(request.path)
+    if request.loop is not None:
+        checkpoint = looped_checkpoint(checkpoint, *request.loop)
+    return load_checkpoint(checkpoint, choice, request.dtype, report, cancelled, make_room)
 
 
 def load_checkpoint(
@@ -104,7 +108,7 @@ def load_checkpoint(
     cancelled: Callable[[], bool] = lambda: False,
     make_room: Callable[[], None] = lambda: None,
 ) -> Loaded:
-    """Load a checkpoint that has been opened; see `load`."""
+    """Load a checkpoint that has been opened; see `load_model`."""
     torch_dtype, arch = choose_dtype(dtype), checkpoint.architecture
     tokenizer = PromptTokenizer(checkpoint.tokenizer_file, arch.vocab_size, arch.max_positions)
     _check_room(arch, choice, torch_dtype, make_room)
@@ -201,4 +205,12 @@ def _compare_with_cpu(model: LoopedModel, checkpoint: Checkpoint) -> str | None:
     return f"MPS and CPU logits differ by {worst:.1e} of the largest: do not trust this device"
 
 
-__all__ = ["Cancelled", "Loaded", "LoopscopeError", "Report", "load", "package_version"]
+__all__ = [
+    "Cancelled",
+    "Loaded",
+    "LoopscopeError",
+    "Report",
+    "load",
+    "load_model",
+    "package_version",
+]

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+from loopscope.core.experiments.architectures import default_architecture
 from loopscope.core.experiments.small_models import SmallModel
-from loopscope.core.experiments.training import TrainingPlan, default_architecture
+from loopscope.core.experiments.training_plan import HopsData, Recurrences, plan_of
 
 D_MODEL, N_LETTERS, HOPS = 48, 6, 2
 TRAINED_RECURRENCES = 8
-STEPS = 6000
+STEPS, FINISHING_STEPS = 6000, 2100
 
 
 def _variant(
@@ -32,13 +33,13 @@ def _variant(
         injection=injection,
         state_norm=state_norm,
     )
-    plan = TrainingPlan(
+    plan = plan_of(
+        "anytime",
+        data=HopsData(max_hops=HOPS, n_letters=N_LETTERS),
         steps=STEPS,
-        max_hops=HOPS,
         learning_rate=2e-3,
-        n_letters=N_LETTERS,
-        rising_recurrences=5,
-        finishing_recurrences=TRAINED_RECURRENCES,
+        finishing_steps=FINISHING_STEPS,
+        recurrences=Recurrences("drawn", most=5, finishing=TRAINED_RECURRENCES),
     )
     return SmallModel(key, name, arch, plan)
 

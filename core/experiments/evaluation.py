@@ -12,6 +12,7 @@ import torch
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.hops import VOCABULARY, chance_level, make_batch
+from loopscope.core.experiments.passes import pass_states
 from loopscope.core.measures.intervals import wilson_interval
 
 
@@ -66,15 +67,21 @@ def evaluate_hops(
     n_letters: int = 8,
     seed: int = 1_000_003,
     batch_size: int = 500,
+    per_pass: int = 0,
     report: Callable[[float], None] = lambda share: None,
 ) -> Evaluation:
-    """Evaluate on ``n_examples`` fresh single-cycle graphs for each hop count."""
+    """Evaluate on ``n_examples`` fresh single-cycle graphs for each hop count.
+
+    ``per_pass`` layers of the block count as a recurrence: all of them unless given, and in an
+    untied loop those of a pass.
+    """
     arch, model, device = loaded.architecture, loaded.model, loaded.device.device
     if arch.vocab_size != len(VOCABULARY):
         raise LoopscopeError(
             f"{loaded.checkpoint.name} has {arch.vocab_size} tokens; "
             f"the task hops is for models trained on it ({len(VOCABULARY)} tokens)"
         )
+    per_pass = per_pass or (arch.n_stack if arch.untied_passes else arch.n_block)
     rng = np.random.default_rng(seed)
     cells = []
     for i, k in enumerate(hops):
@@ -86,14 +93,13 @@ def evaluate_hops(
             batch = make_batch(rng, np.full(b, k), n_letters=n_letters)
             e = model.prelude(torch.from_numpy(batch.tokens).to(device))
             answers = torch.from_numpy(batch.answers).to(device)
-            recurrent = model.begin(model.initial_state(e))
-            for r in range(recurrences):
-                before, recurrent = recurrent.state, model.recur(recurrent, e, first=r == 0)
-                state = recurrent.state
+            before = model.initial_state(e)
+            for r, state in enumerate(pass_states(model, e, recurrences, per_pass)):
                 logits = model.readout(state)[:, -n_letters:]
                 right[r] += float((logits.argmax(-1) == answers).float().mean(1).sum())
                 step = (state - before).float().norm(dim=-1) / state.float().norm(dim=-1)
                 steps[r].append(step.flatten().cpu().numpy())
+                before = state
             done += b
             report((i + done / n_examples) / len(hops))
         for r in range(recurrences):

@@ -14,21 +14,36 @@ from loopscope.core.families.native import config_of
 from loopscope.core.model.architecture import parameter_shapes
 from loopscope.core.model.looped_model import LoopedModel
 
+# How a trained model was made, beside it.
+RECORD_FILE = "training.json"
 
-def save_native(folder: Path, model: LoopedModel, *, with_tokenizer: bool = True) -> None:
+
+def save_native(
+    folder: Path,
+    model: LoopedModel,
+    *,
+    tokenizer: str | None = None,
+    record: dict[str, Any] | None = None,
+    with_tokenizer: bool = True,
+) -> None:
     """Write ``config.json``, ``model.safetensors`` and ``tokenizer.json`` into ``folder``.
 
-    Each file is written beside its final name and then moved there.
+    ``tokenizer`` is the text of the last, that of the task hops unless given. ``record`` says how
+    the model was trained and becomes ``training.json``. Each file is written beside its final name
+    and then moved there, the weights last: where they are, the folder is complete.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _replace(folder / "config.json", json.dumps(config_of(model.arch), indent=2) + "\n")
+    if with_tokenizer:
+        tokenizer = tokenizer or json.dumps(hops_tokenizer(), indent=1) + "\n"
+        _replace(folder / "tokenizer.json", tokenizer)
+    if record is not None:
+        _replace(folder / RECORD_FILE, json.dumps(record) + "\n")
     state = model.state_dict()
     weights = {name: state[name].contiguous() for name in parameter_shapes(model.arch)}
     part = folder / "model.safetensors.part"
     save_file(weights, part, metadata={"format": "pt"})
     os.replace(part, folder / "model.safetensors")
-    if with_tokenizer:
-        _replace(folder / "tokenizer.json", json.dumps(hops_tokenizer(), indent=1) + "\n")
 
 
 def _replace(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """Small models that a command trains itself: what one is, where it lives, how it is trained.
 
-The tables of them are `ablations` and `twins` beside this file. Lengths are in steps: the same
-numbers come out of any machine of one kind.
+The tables of them are `ablations`, `twins` and `arms` beside this file. Lengths are in steps: the
+same numbers come out of any machine of one kind.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.native_folder import save_native
-from loopscope.core.experiments.training import STATE_FILE, Progress, Training, TrainingPlan
+from loopscope.core.experiments.text import Corpus, TextTask
+from loopscope.core.experiments.training import STATE_FILE, Progress, Training, read_state
+from loopscope.core.experiments.training_plan import TextData, TrainingPlan
 from loopscope.core.model.architecture import Architecture
 
 SEEDS = (0, 1, 2)
@@ -27,12 +29,14 @@ class SmallModel:
 
     key : of its folder.  name : in figures and tables.
     plan : of seed 0; others differ in the seed alone.
+    start : key of the model that it goes on from, seed by seed; "" for random weights.
     """
 
     key: str
     name: str
     arch: Architecture
     plan: TrainingPlan
+    start: str = ""
 
 
 def folder_of(model: SmallModel, seed: int, root: Path) -> Path:
@@ -51,33 +55,47 @@ def train(
     root: Path,
     report: Callable[[Progress, float], None] = lambda progress, share: None,
     steps: int = 0,
+    corpus: Corpus | None = None,
 ) -> Path:
     """Train one model, or go on with it where it was stopped; returns its checkpoint folder.
 
-    ``steps`` above 0 takes the place of the plan's.
+    ``steps`` above 0 takes the place of the plan's. ``corpus`` is what a model of text is trained
+    on. Raises `LoopscopeError` where the model that it starts from is not there.
     """
     folder = folder_of(model, seed, root)
     if is_trained(model, seed, root):
         return folder
     plan = replace(model.plan, seed=seed, steps=steps or model.plan.steps)
-    training = Training(folder, plan, model.arch)
+    weights, tokenizer, task = None, None, None
+    if model.start:
+        start = load(str(root / f"{model.start}-seed{seed}"), "cpu")
+        plan = replace(plan, weights=start.weights_hash)
+        weights = {name: value.clone() for name, value in start.model.state_dict().items()}
+    if isinstance(plan.data, TextData):
+        if corpus is None:
+            raise LoopscopeError(f"{model.name} is trained on text; a corpus is needed")
+        plan = replace(plan, data=replace(plan.data, corpus=corpus.sha256))
+        tokenizer, task = corpus.tokenizer, TextTask(plan, corpus)
+    training = Training(folder, plan, model.arch, task, weights)
     try:
         training.run(lambda progress: report(progress, training.share_done))
     except BaseException:
         training.save()
         raise
-    save_native(folder, training.model)
+    save_native(
+        folder, training.model, tokenizer=tokenizer, record={"arm": model.key, **training.record()}
+    )
     return folder
 
 
 def learnt_at(model: SmallModel, seed: int, root: Path) -> int | None:
-    """Step at which every hop count was learnt and the finishing phase began early.
+    """Step at which every hop count was learnt; None for never, or without a training state.
 
-    None where the phase began because its time had come, or where no training state was kept.
+    Raises `LoopscopeError` for a state that is damaged or no state.
     """
-    file = folder_of(model, seed, root) / STATE_FILE
-    if not file.exists():
+    folder = folder_of(model, seed, root)
+    if not (folder / STATE_FILE).exists():
         return None
-    since = float(torch.load(file, map_location="cpu", weights_only=False)["finishing_since"])
-    due = (1 - model.plan.finishing_share) * model.plan.steps
-    return round(since) if since < due else None
+    state = read_state(folder)
+    learnt: list[int] = state["progress"]["learnt"]
+    return learnt[-1] if len(learnt) == state["plan"]["data"]["max_hops"] else None

@@ -10,26 +10,27 @@ parameters, and does it by looping, since the shallow one cannot (Saunshi et al.
 
 from __future__ import annotations
 
+from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.experiments.small_models import SmallModel
-from loopscope.core.experiments.training import TrainingPlan, twin_architecture
+from loopscope.core.experiments.training_plan import HopsData, Recurrences, plan_of
 from loopscope.core.experiments.twin_results import KINDS, NAMES, Kind
 
 D_MODEL, N_LETTERS, HOPS = 48, 6, 3
 TRAINED_RECURRENCES = 10
-STEPS = 16_000
+STEPS, FINISHING_STEPS = 16_000, 5600
 # Passes that the last answer takes: recurrences of the looped model, as deep as the deep one is.
 PASSES: dict[Kind, int] = {"looped": 0, "deep": HOPS, "shallow": 1}
 
 
 def _twin(kind: Kind) -> SmallModel:
     arch = twin_architecture(kind, HOPS, d_model=D_MODEL, trained_recurrences=TRAINED_RECURRENCES)
-    plan = TrainingPlan(
+    plan = plan_of(
+        "anytime",
+        data=HopsData(max_hops=HOPS, n_letters=N_LETTERS),
         steps=STEPS,
-        max_hops=HOPS,
         learning_rate=2e-3,
-        n_letters=N_LETTERS,
-        rising_recurrences=6,
-        finishing_recurrences=TRAINED_RECURRENCES,
+        finishing_steps=FINISHING_STEPS,
+        recurrences=Recurrences("drawn", most=6, finishing=TRAINED_RECURRENCES),
         passes=PASSES[kind],
     )
     return SmallModel(kind, NAMES[kind], arch, plan)

@@ -10,8 +10,10 @@
 Prelude, recurrent block and coda are stacks of pre-norm layers with half-split RoPE and a plain
 GELU MLP, no biases. Input injection is ``adapter(cat[s, e])`` ("concat"), ``s + e`` ("add") or
 none; without injection ``s_0 = e``, since nothing else tells the block what the prompt is. The
-closing norm can be left out. The form follows Geiping et al. (arXiv 2502.05171). Tensors in the
-file carry the names of `loopscope.core.model.architecture.parameter_shapes`.
+closing norm can be left out. With ``untied_passes`` the block runs once and its layers are divided
+into that many passes, each with an injection and a closing norm of its own. The form follows
+Geiping et al. (arXiv 2502.05171). Tensors in the file carry the names of
+`loopscope.core.model.architecture.parameter_shapes`.
 """
 
 from __future__ import annotations
@@ -34,6 +36,10 @@ def architecture(config: Config) -> Architecture:
         raise config.error("hidden_size", f"{d_model} is not divisible by {n_heads} heads")
     norm_eps = config.number("norm_eps", 1e-6)
     injection = config.choice("injection", INJECTIONS)
+    n_block = config.size("n_layers_in_recurrent_block")
+    untied_passes = config.size("untied_passes", 0, least=0)
+    if untied_passes and n_block % untied_passes:
+        raise config.error("untied_passes", f"{n_block} layers do not divide by {untied_passes}")
     return Architecture(
         family="native",
         vocab_size=config.size("vocab_size"),
@@ -49,7 +55,7 @@ def architecture(config: Config) -> Architecture:
             rope=Rope(theta=config.number("rope_theta")),
         ),
         n_prelude=config.size("n_layers_in_prelude", least=0),
-        n_block=config.size("n_layers_in_recurrent_block"),
+        n_block=n_block,
         n_coda=config.size("n_layers_in_coda", least=0),
         trained_recurrences=config.size("trained_recurrences"),
         max_positions=config.size("max_position_embeddings"),
@@ -60,11 +66,13 @@ def architecture(config: Config) -> Architecture:
         initial_state="embedding"
         if injection == "none"
         else config.choice("initial_state", STARTS),
+        untied_passes=untied_passes,
     )
 
 
 def config_of(arch: Architecture) -> dict[str, Any]:
     """Write the `config.json` that `architecture` reads back."""
+    untied = {"untied_passes": arch.untied_passes} if arch.untied_passes else {}
     return {
         "model_type": MODEL_TYPE,
         "dtype": "float32",
@@ -83,6 +91,7 @@ def config_of(arch: Architecture) -> dict[str, Any]:
         "injection": arch.injection,
         "closing_norm": arch.closing_norm,
         "initial_state": "zeros" if arch.initial_state == "embedding" else arch.initial_state,
+        **untied,
     }
 
 

@@ -1,8 +1,8 @@
-"""Interventions at work: what a layer does when something was cut there.
+"""The interventions of a run, applied: what a layer does where something acts on it.
 
 `Stepper` and the probe step a model through `AppliedInterventions.step`, which is the model's own
 three calls (`open_layer`, `run_layer`, `close_layer`) where nothing acts. Each intervention's
-effect is measured by running the layer without it as well, so that one that did nothing can say
+effect is measured by running the layer without it as well, so that one that does nothing can say
 so; only the layers that are acted on cost more.
 """
 
@@ -16,58 +16,44 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from loopscope.core.interventions.base import END, Intervention
-from loopscope.core.interventions.states import Source
-from loopscope.core.model.layers import DecoderLayer, LayerEdit, LayerOutput
+from loopscope.core.interventions.base import END, Intervention, Source
+from loopscope.core.interventions.plan import LayerPlan
+from loopscope.core.model.layers import DecoderLayer, LayerOutput
 from loopscope.core.model.looped_model import LoopedModel, RecurrentState
 
-
-@dataclass(frozen=True, slots=True)
-class LayerPlan:
-    """How one layer is run.
-
-    layer : the weights.  edit : what is done to its heads and branches.
-    times : how often in a row; 0 skips it.  factor : of its whole write.
-    """
-
-    layer: DecoderLayer
-    edit: LayerEdit = field(default_factory=LayerEdit)
-    times: int = 1
-    factor: float = 1.0
-
-
-# Of a copy with noise: what it was made of, size, seed, draw and layer.
+# Of a copy with noise: what it is made of, size, seed, draw and layer.
 _Draw = tuple[int, float, int, int, int]
 
 
 @dataclass(slots=True)
 class AppliedInterventions:
-    """The interventions of one run, resolved against its model.
+    """The interventions of one run, resolved against its model; their `RunContext`.
 
-    interventions : in the order they act where several act at one place.
+    interventions : in the order they act where several act at one place. They compose: factors
+        multiply, heads add up, a second noise falls on the first.
     source_state : makes the state of a `Source`, ``[B or 1, T', d]``.
     pattern : patterns of the run's own earlier recurrence, ``(recurrence, layer) -> [H, T, T]``.
     measuring : whether effects are measured.
     effects : (index of an intervention, recurrence) to the relative change it made there,
         ``||x' - x|| / ||x||`` of what it acts on, NaN where that is not finite; missing until it
-        has acted.
+        has acted. In one recurrence an intervention acts once.
     """
 
     model: LoopedModel
     interventions: tuple[Intervention, ...] = ()
-    source_state: Callable[[Source], Tensor] = field(default=lambda source: _absent("source"))
-    pattern: Callable[[int, int], Tensor] = field(default=lambda r, layer: _absent("pattern"))
+    source_state: Callable[[Source], Tensor] = field(default=lambda source: _missing("source"))
+    pattern: Callable[[int, int], Tensor] = field(default=lambda r, layer: _missing("pattern"))
     measuring: bool = True
     effects: dict[tuple[int, int], float] = field(default_factory=dict)
-    # Weights with noise in them, each with the weights it was made of: an id stands for an object
+    # Weights with noise in them, each with the weights it is made of: an id stands for an object
     # only as long as that is held.
     _copies: dict[_Draw, tuple[DecoderLayer, DecoderLayer]] = field(default_factory=dict)
 
     def layer(self, index: int) -> DecoderLayer:
         """Weights that run as layer ``index`` of the block."""
-        found = self.model.block[self.model.arch.weights_of_layer(index)]
-        assert isinstance(found, DecoderLayer)
-        return found
+        layer = self.model.block[self.model.arch.weights_of_layer(index)]
+        assert isinstance(layer, DecoderLayer)
+        return layer
 
     def start(self, state: Tensor) -> Tensor:
         """The initial state, ``[B, T, d]``, with what acts on it."""
@@ -85,7 +71,9 @@ class AppliedInterventions:
     ) -> tuple[LayerOutput, RecurrentState]:
         """Run layer ``layer`` (from 0) of recurrence ``recurrence`` (from 1).
 
-        ``x`` is what the layer before put out. Returns what this one did, and what is carried on.
+        ``x`` is the output of the layer before. Returns what this one did and what is carried on.
+        Raises `LoopscopeError` for an intervention that cannot be made, such as a frozen head
+        whose pattern was not kept.
         """
         model, first = self.model, recurrence == 1
         here = self._at(recurrence, layer)
@@ -135,11 +123,11 @@ class AppliedInterventions:
         return self._copies[key][1]
 
     def _forget_draws(self, draw: int) -> None:
-        """Let go of what was drawn for other recurrences alone, and of copies made of that."""
-        gone: set[int] = set()
+        """Drop the copies drawn for other recurrences alone, and copies made of those."""
+        dropped: set[int] = set()
         for key, (made_of, noisy) in list(self._copies.items()):
-            if key[3] not in (0, draw) or id(made_of) in gone:
-                gone.add(id(noisy))
+            if key[3] not in (0, draw) or id(made_of) in dropped:
+                dropped.add(id(noisy))
                 del self._copies[key]
 
     # ---- one layer ----
@@ -148,8 +136,8 @@ class AppliedInterventions:
         first = layer % max(self.model.arch.n_stack, 1) == 0
         return [
             i
-            for i, cut in enumerate(self.interventions)
-            if cut.acts_at(recurrence) and (cut.layer == layer or (first and not cut.sites))
+            for i, own in enumerate(self.interventions)
+            if own.acts_at(recurrence) and (own.layer == layer or (first and not own.sites))
         ]
 
     def _opened(
@@ -161,7 +149,7 @@ class AppliedInterventions:
         layer: int,
         here: list[int],
     ) -> Tensor:
-        """What enters the layer, where the injection may be cut."""
+        """What enters the layer, with what acts on the injection."""
         model, first = self.model, recurrence == 1
         opened = model.open_layer(x, recurrent, e, layer, first)
         for i in here:
@@ -184,18 +172,18 @@ class AppliedInterventions:
         """The layer as the interventions together plan it."""
         plan = LayerPlan(self.layer(layer))
         before: Tensor | None = None
-        applied: int | None = None
+        last: int | None = None
         for i in here:
             changed = self.interventions[i].plan(plan, self, recurrence, layer)
             if changed is plan:
                 continue
             if self.measuring:
                 state = self._planned(x, plan, want_pattern, False).state
-                self._note(applied, recurrence, before, state)
+                self._note(last, recurrence, before, state)
                 before = state
-            applied, plan = i, changed
+            last, plan = i, changed
         out = self._planned(x, plan, want_pattern, want_writes)
-        self._note(applied, recurrence, before, out.state)
+        self._note(last, recurrence, before, out.state)
         return out
 
     def _planned(
@@ -215,17 +203,15 @@ class AppliedInterventions:
 
     def _states(self, x: Tensor, recurrence: int, layer: int) -> Tensor:
         """The state at a place with what acts on states there."""
-        for i, cut in enumerate(self.interventions):
-            if cut.acts_at(recurrence) and cut.layer == layer and "tokens" in cut.sites:
-                before, x = x, cut.state(x, self, recurrence, layer)
+        for i, own in enumerate(self.interventions):
+            if own.acts_at(recurrence) and own.layer == layer and "tokens" in own.sites:
+                before, x = x, own.state(x, self, recurrence, layer)
                 self._note(i, recurrence, before, x)
         return x
 
     def _note(self, i: int | None, recurrence: int, before: Tensor | None, after: Tensor) -> None:
-        if not self.measuring or i is None or before is None:
-            return
-        at = i, recurrence
-        self.effects[at] = _largest(self.effects.get(at, 0.0), _change(before, after))
+        if self.measuring and i is not None and before is not None:
+            self.effects[i, recurrence] = _change(before, after)
 
 
 def _change(before: Tensor, after: Tensor) -> float:
@@ -241,11 +227,6 @@ def _change(before: Tensor, after: Tensor) -> float:
     return size / norm if norm > 0 else math.inf
 
 
-def _largest(*changes: float) -> float:
-    """The largest change; NaN when one of them has no size."""
-    return math.nan if any(map(math.isnan, changes)) else max(changes)
-
-
 def _skipped(x: Tensor, plan: LayerPlan, want_pattern: bool, want_writes: bool) -> LayerOutput:
     """What a layer that is not run leaves: its pattern does not exist, it writes nothing."""
     b, t, _ = x.shape
@@ -254,5 +235,5 @@ def _skipped(x: Tensor, plan: LayerPlan, want_pattern: bool, want_writes: bool) 
     return LayerOutput(x, pattern, writes)
 
 
-def _absent(what: str) -> Tensor:
-    raise ValueError(f"no {what} was provided for this intervention")
+def _missing(name: str) -> Tensor:
+    raise ValueError(f"no {name} was provided for this intervention")

@@ -1,10 +1,14 @@
-"""What an intervention is: a place in the run and something that is done there."""
+"""What an intervention is: a place in the run and something that is done there.
+
+An intervention is data. What it needs of the run it acts in, it asks of a `RunContext`;
+`loopscope.core.interventions.applied` is the one that is used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.formula import Formula
@@ -14,7 +18,8 @@ from loopscope.core.options import settings_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from loopscope.core.interventions.applied import AppliedInterventions, LayerPlan
+    from loopscope.core.interventions.plan import LayerPlan
+    from loopscope.core.model.layers import DecoderLayer
 
 # `Intervention.layer` of the state at a recurrence's end, after the closing norm if there is one.
 END = -1
@@ -24,11 +29,11 @@ FOREVER = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervention:
-    """One cut. Subclasses say what is done; each is a line in `registry.KINDS`.
+    """One intervention. Subclasses say what is done; each is a line in `registry.KINDS`.
 
     recurrence, last : it acts at recurrences ``recurrence`` to ``last``; `FOREVER` (-1) for a
         last one without end. Recurrence 0 is the initial state.
-    layer : of the cycle, from 0; `END` (-1) for the state at the recurrence's end.
+    layer : of the block, from 0; `END` (-1) for the state at the recurrence's end.
     tokens : positions it acts on; () for all of them.
 
     kind, title : what files and people call it.  help : one sentence.  formula : what it computes.
@@ -66,7 +71,7 @@ class Intervention:
     def misused(self) -> str:
         """What of its fields no model or prompt could make right, or "".
 
-        A parameter outside its bounds, or positions for a cut that does not act on positions.
+        A parameter outside its bounds, or positions for one that does not act on positions.
         """
         if self.tokens and "tokens" not in self.sites:
             return "'tokens': it acts on all positions alike and takes none"
@@ -82,46 +87,42 @@ class Intervention:
 
         Also for what is `misused`.
         """
-        if problem := self.misused():
+        if problem := self.misused() or self._misplaced(arch, n_tokens):
             raise self.error(problem)
+
+    def _misplaced(self, arch: Architecture, n_tokens: int) -> str:
+        """What of its place does not exist in this model or prompt, or ""."""
+        at_end = self.layer == END and "end" in self.sites
         if self.last != FOREVER and self.last < self.recurrence:
-            raise self.error(f"it would end at {self.last}, before it begins")
-        lowest = 0 if self.layer == END and "end" in self.sites else 1
-        if self.recurrence < lowest:
-            raise self.error(f"there is no recurrence {self.recurrence} to act at")
-        if not (0 <= self.layer < arch.n_block or (self.layer == END and "end" in self.sites)):
-            raise self.error(
-                f"there is no layer {self.layer}; the block has layers 0 to {arch.n_block - 1}"
-            )
+            return f"it would end at {self.last}, before it begins"
+        if self.recurrence < (0 if at_end else 1):
+            return f"there is no recurrence {self.recurrence} to act at"
+        if not (at_end or 0 <= self.layer < arch.n_block):
+            return f"there is no layer {self.layer}; the block has layers 0 to {arch.n_block - 1}"
         outside = [t for t in self.tokens if not 0 <= t < n_tokens]
         if outside:
-            raise self.error(
-                f"there is no token {outside[0]}; the prompt has tokens 0 to {n_tokens - 1}"
-            )
+            return f"there is no token {outside[0]}; the prompt has tokens 0 to {n_tokens - 1}"
+        return ""
 
     def error(self, problem: str) -> LoopscopeError:
-        """Make the error for a cut that cannot be made."""
+        """Make the error for an intervention that cannot be made."""
         return LoopscopeError(f"cannot {self.title.lower()} at {self.place()}: {problem}")
 
-    # ---- what, each for the phase of a layer that it concerns ----
+    # ---- what, each for the part of a recurrence that it concerns ----
     def injected(self, e: Tensor) -> Tensor:
         """What is injected in place of ``e``, ``[B, T, d]``."""
         return e
 
-    def plan(
-        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
-    ) -> LayerPlan:
+    def plan(self, plan: LayerPlan, run: RunContext, recurrence: int, layer: int) -> LayerPlan:
         """How the layer is run in place of ``plan``."""
         return plan
 
-    def state(
-        self, x: Tensor, applied: AppliedInterventions, recurrence: int, layer: int
-    ) -> Tensor:
+    def state(self, x: Tensor, run: RunContext, recurrence: int, layer: int) -> Tensor:
         """The state in place of ``x``, ``[B, T, d]``."""
         return x
 
-    # ---- words ----
-    def what(self) -> str:
+    # ---- in words ----
+    def action(self) -> str:
         """What is done, with its strength: "noise of 0.1"."""
         return self.title.lower()
 
@@ -130,27 +131,82 @@ class Intervention:
         if self.layer == END and self.recurrence == self.last == 0:
             where = "the initial state"
         else:
-            where = f"recurrence {self.recurrence}"
-            if self.last == FOREVER:
-                where += " and on"
-            elif self.last != self.recurrence:
-                where = f"recurrences {self.recurrence} to {self.last}"
-            if "layer" in self.sites or "end" in self.sites:
-                name = layer_name(self.layer) if layer_name else f"layer {self.layer}"
-                where += ", end" if self.layer == END else f", {name}"
+            where = self._recurrences() + self._layer(layer_name)
         if self.tokens:
             many = "s" if len(self.tokens) > 1 else ""
             where += f", token{many} {', '.join(map(str, self.tokens))}"
         return where
 
-    def words(self, layer_name: Callable[[int], str] | None = None) -> str:
+    def _recurrences(self) -> str:
+        if self.last == FOREVER:
+            return f"recurrence {self.recurrence} and on"
+        if self.last != self.recurrence:
+            return f"recurrences {self.recurrence} to {self.last}"
+        return f"recurrence {self.recurrence}"
+
+    def _layer(self, layer_name: Callable[[int], str] | None) -> str:
+        if not self.sites & {"layer", "end"}:
+            return ""
+        if self.layer == END:
+            return ", end"
+        return f", {layer_name(self.layer) if layer_name else f'layer {self.layer}'}"
+
+    def describe(self, layer_name: Callable[[int], str] | None = None) -> str:
         """What and where, in one line."""
-        return f"{self.what()} at {self.place(layer_name)}"
+        return f"{self.action()} at {self.place(layer_name)}"
 
 
-def after_start(cuts: tuple[Intervention, ...]) -> tuple[Intervention, ...]:
-    """Return what is left of cuts for a run whose given initial state they are in already."""
-    return tuple(replace(cut, recurrence=max(cut.recurrence, 1)) for cut in cuts if cut.last != 0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A state of a run that can be made again: of which prompt, from which start, and where.
+
+    token_ids : of the prompt.  prompt : its text, for people.
+    recurrence, layer : where its state is taken; layer `END` for the recurrence's end.
+    interventions : those that act in that run.
+    """
+
+    token_ids: tuple[int, ...]
+    prompt: str = ""
+    seed: int = 0
+    start: str = "default"
+    start_scale: float = 1.0
+    recurrence: int = 1
+    layer: int = END
+    interventions: tuple[Intervention, ...] = ()
+
+    def describe(self) -> str:
+        """Which run and where, in one line."""
+        where = f"recurrence {self.recurrence}"
+        where += "" if self.layer == END else f", layer {self.layer}"
+        seed = f", seed {self.seed}" if self.start == "random" else ""
+        text = self.prompt if len(self.prompt) <= 40 else self.prompt[:39] + "…"
+        n = len(self.interventions)
+        edited = f", {n} intervention{'s' if n > 1 else ''}" if n else ""
+        return f"{where} of “{text}”{seed}{edited}"
+
+
+class RunContext(Protocol):
+    """What an intervention may ask of the run it acts in."""
+
+    def layer(self, index: int) -> DecoderLayer:
+        """Weights that run as layer ``index`` of the block."""
+
+    def perturbed(
+        self, layer: DecoderLayer, size: float, seed: int, draw: int, index: int
+    ) -> DecoderLayer:
+        """A copy of ``layer`` with noise of relative size ``size`` in each of its matrices."""
+
+    def pattern(self, recurrence: int, layer: int, /) -> Tensor:
+        """The attention pattern ``[H, T, T]`` of an earlier recurrence of this run."""
+
+    def source_state(self, source: Source, /) -> Tensor:
+        """The state of a `Source`, ``[B or 1, T', d]``."""
+
+
+def after_start(interventions: tuple[Intervention, ...]) -> tuple[Intervention, ...]:
+    """Return what is left to do in a run whose given initial state they have acted on already."""
+    later = (i for i in interventions if i.last != 0)
+    return tuple(replace(i, recurrence=max(i.recurrence, 1)) for i in later)
 
 
 def at_tokens(x: Tensor, changed: Tensor, tokens: tuple[int, ...]) -> Tensor:

@@ -1,19 +1,21 @@
-"""Cuts into the computation graph: layers, heads and the input injection."""
+"""Interventions on the computation graph: layers, heads and the input injection."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
+
+from typing_extensions import override
 
 from loopscope.core.formula import Formula
-from loopscope.core.interventions.base import Intervention
+from loopscope.core.interventions.base import Intervention, RunContext
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.options import setting
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from loopscope.core.interventions.applied import AppliedInterventions, LayerPlan
+    from loopscope.core.interventions.plan import LayerPlan
 
 _OURS = "Loopscope"
 
@@ -22,17 +24,17 @@ _OURS = "Loopscope"
 class DropInjection(Intervention):
     """Inject nothing: the block sees only its own state."""
 
-    kind: ClassVar[str] = "drop injection"
-    title: ClassVar[str] = "Drop the input injection"
-    help: ClassVar[str] = "The recurrence sees only the state, not the prompt"
-    formula: ClassVar[Formula] = Formula("injection", "e ← 0", "state units", _OURS)
+    kind = "drop injection"
+    title = "Drop the input injection"
+    help = "The recurrence sees only the state, not the prompt"
+    formula = Formula("injection", "e ← 0", "state units", _OURS)
 
+    @override
     def injected(self, e: Tensor) -> Tensor:
-        """Zero."""
         return e.new_zeros(e.shape)
 
+    @override
     def check(self, arch: Architecture, n_tokens: int) -> None:
-        """Refuse models that inject nothing."""
         Intervention.check(self, arch, n_tokens)
         if arch.injection == "none":
             raise self.error("this model has no input injection")
@@ -42,16 +44,14 @@ class DropInjection(Intervention):
 class SkipLayer(Intervention):
     """Leave a layer out: the residual stream passes it by."""
 
-    kind: ClassVar[str] = "skip"
-    title: ClassVar[str] = "Skip the layer"
-    help: ClassVar[str] = "The residual stream passes the layer by"
-    formula: ClassVar[Formula] = Formula("skipped", "x[r,l] ← x[r,l−1]", "state units", _OURS)
-    sites: ClassVar[frozenset[str]] = frozenset({"layer"})
+    kind = "skip"
+    title = "Skip the layer"
+    help = "The residual stream passes the layer by"
+    formula = Formula("skipped", "x[r,l] ← x[r,l−1]", "state units", _OURS)
+    sites = frozenset({"layer"})
 
-    def plan(
-        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
-    ) -> LayerPlan:
-        """Not run at all."""
+    @override
+    def plan(self, plan: LayerPlan, run: RunContext, recurrence: int, layer: int) -> LayerPlan:
         return replace(plan, times=0)
 
 
@@ -59,21 +59,19 @@ class SkipLayer(Intervention):
 class RepeatLayer(Intervention):
     """Run a layer several times in a row."""
 
-    kind: ClassVar[str] = "repeat"
-    title: ClassVar[str] = "Repeat the layer"
-    help: ClassVar[str] = "The layer is run on its own output again"
-    formula: ClassVar[Formula] = Formula("repeated", "x ← layer(…layer(x))", "state units", _OURS)
-    sites: ClassVar[frozenset[str]] = frozenset({"layer"})
+    kind = "repeat"
+    title = "Repeat the layer"
+    help = "The layer is run on its own output again"
+    formula = Formula("repeated", "x ← layer(…layer(x))", "state units", _OURS)
+    sites = frozenset({"layer"})
     times: int = setting(2, "Times", "How often the layer runs in all", low=1, high=64)
 
-    def plan(
-        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
-    ) -> LayerPlan:
-        """Run so often."""
+    @override
+    def plan(self, plan: LayerPlan, run: RunContext, recurrence: int, layer: int) -> LayerPlan:
         return replace(plan, times=plan.times * self.times)
 
-    def what(self) -> str:
-        """How often."""
+    @override
+    def action(self) -> str:
         return f"layer run {self.times} times"
 
 
@@ -84,16 +82,16 @@ Part = Literal["layer", "attention", "mlp"]
 class ScaleWrite(Intervention):
     """Scale what a layer, its attention or its MLP writes into the residual stream."""
 
-    kind: ClassVar[str] = "scale"
-    title: ClassVar[str] = "Scale the write"
-    help: ClassVar[str] = "0 removes what is written, 1 leaves it, −1 turns it round"
-    formula: ClassVar[Formula] = Formula(
+    kind = "scale"
+    title = "Scale the write"
+    help = "0 removes what is written, 1 leaves it, −1 turns it round"
+    formula = Formula(
         "scaled write",
         "x + c (layer(x) − x); of a branch: c times what it adds",
         "factor",
         "Loopscope; zeroing an MLP as in arXiv 2604.11791, Fig. 41",
     )
-    sites: ClassVar[frozenset[str]] = frozenset({"layer"})
+    sites = frozenset({"layer"})
     factor: float = setting(0.0, "Factor", "Of what is written", low=-1e3, high=1e3)
     part: Part = setting(
         "layer",
@@ -102,10 +100,8 @@ class ScaleWrite(Intervention):
         labels={"layer": "the whole layer", "attention": "its attention", "mlp": "its MLP"},
     )
 
-    def plan(
-        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
-    ) -> LayerPlan:
-        """Multiply the factor in."""
+    @override
+    def plan(self, plan: LayerPlan, run: RunContext, recurrence: int, layer: int) -> LayerPlan:
         if self.part == "layer":
             return replace(plan, factor=plan.factor * self.factor)
         edit = plan.edit
@@ -113,8 +109,8 @@ class ScaleWrite(Intervention):
             return replace(plan, edit=replace(edit, attention=edit.attention * self.factor))
         return replace(plan, edit=replace(edit, mlp=edit.mlp * self.factor))
 
-    def what(self) -> str:
-        """Which write, and the factor."""
+    @override
+    def action(self) -> str:
         names = {"layer": "layer's write", "attention": "attention's write", "mlp": "MLP's write"}
         return f"{names[self.part]} × {self.factor:g}"
 
@@ -123,29 +119,27 @@ class ScaleWrite(Intervention):
 class BorrowLayer(Intervention):
     """Run a layer with the weights of another layer of the block."""
 
-    kind: ClassVar[str] = "borrow"
-    title: ClassVar[str] = "Borrow another layer's weights"
-    help: ClassVar[str] = "Two of these swap two layers"
-    formula: ClassVar[Formula] = Formula("borrowed", "x ← layer_m(x)", "state units", _OURS)
-    sites: ClassVar[frozenset[str]] = frozenset({"layer"})
+    kind = "borrow"
+    title = "Borrow another layer's weights"
+    help = "Two of these swap two layers"
+    formula = Formula("borrowed", "x ← layer_m(x)", "state units", _OURS)
+    sites = frozenset({"layer"})
     of: int = setting(0, "Weights of layer", "Of the block, from 0", low=0, high=1000)
 
-    def plan(
-        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
-    ) -> LayerPlan:
-        """Take the other layer."""
-        return replace(plan, layer=applied.layer(self.of))
+    @override
+    def plan(self, plan: LayerPlan, run: RunContext, recurrence: int, layer: int) -> LayerPlan:
+        return replace(plan, layer=run.layer(self.of))
 
+    @override
     def check(self, arch: Architecture, n_tokens: int) -> None:
-        """Refuse layers that are not there."""
         Intervention.check(self, arch, n_tokens)
         if not 0 <= self.of < arch.n_block:
             raise self.error(
                 f"there is no layer {self.of} to borrow from; 0 to {arch.n_block - 1} are there"
             )
 
-    def what(self) -> str:
-        """Whose weights."""
+    @override
+    def action(self) -> str:
         return f"weights of layer {self.of}"
 
 
@@ -153,29 +147,27 @@ class BorrowLayer(Intervention):
 class PerturbWeights(Intervention):
     """Add noise to a layer's matrices, the same at every recurrence or drawn anew at each."""
 
-    kind: ClassVar[str] = "perturb"
-    title: ClassVar[str] = "Perturb the weights"
-    help: ClassVar[str] = "Noise on the layer's matrices; drawn anew it is no longer shared"
-    formula: ClassVar[Formula] = Formula(
+    kind = "perturb"
+    title = "Perturb the weights"
+    help = "Noise on the layer's matrices; drawn anew it is no longer shared"
+    formula = Formula(
         "perturbed", "W ← W + ε ‖W‖_F G / ‖G‖_F for every matrix W of the layer", "ε, relative",
         _OURS,
     )  # fmt: skip
-    sites: ClassVar[frozenset[str]] = frozenset({"layer"})
+    sites = frozenset({"layer"})
     size: float = setting(0.1, "Size", "Norm of the noise over the norm of the matrix")
     seed: int = setting(0, "Seed", "Of the noise")
     anew: bool = setting(
         False, "Anew at each recurrence", "Each recurrence then has weights of its own"
     )
 
-    def plan(
-        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
-    ) -> LayerPlan:
-        """Take a copy with noise in it."""
+    @override
+    def plan(self, plan: LayerPlan, run: RunContext, recurrence: int, layer: int) -> LayerPlan:
         draw = recurrence if self.anew else 0
-        return replace(plan, layer=applied.perturbed(plan.layer, self.size, self.seed, draw, layer))
+        return replace(plan, layer=run.perturbed(plan.layer, self.size, self.seed, draw, layer))
 
-    def what(self) -> str:
-        """Size, seed and whether it is shared."""
+    @override
+    def action(self) -> str:
         how = "drawn anew at each recurrence" if self.anew else "the same at each recurrence"
         return f"weights + {self.size:g} noise, {how} (seed {self.seed})"
 
@@ -184,27 +176,25 @@ class PerturbWeights(Intervention):
 class AblateHead(Intervention):
     """Remove what a head writes."""
 
-    kind: ClassVar[str] = "ablate head"
-    title: ClassVar[str] = "Ablate the head"
-    help: ClassVar[str] = "What the head mixed is set to zero before the output matrix"
-    formula: ClassVar[Formula] = Formula("ablated", "A_h V_h ← 0", "state units", _OURS)
-    sites: ClassVar[frozenset[str]] = frozenset({"layer"})
+    kind = "ablate head"
+    title = "Ablate the head"
+    help = "What the head mixed is set to zero before the output matrix"
+    formula = Formula("ablated", "A_h V_h ← 0", "state units", _OURS)
+    sites = frozenset({"layer"})
     head: int = setting(0, "Head", "From 0", low=0, high=10_000)
 
-    def plan(
-        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
-    ) -> LayerPlan:
-        """One head more is ablated."""
+    @override
+    def plan(self, plan: LayerPlan, run: RunContext, recurrence: int, layer: int) -> LayerPlan:
         edit = plan.edit
         return replace(plan, edit=replace(edit, ablated=(*edit.ablated, self.head)))
 
+    @override
     def check(self, arch: Architecture, n_tokens: int) -> None:
-        """Refuse heads that are not there."""
         Intervention.check(self, arch, n_tokens)
         _check_head(self, self.head, arch)
 
-    def what(self) -> str:
-        """Which head."""
+    @override
+    def action(self) -> str:
         return f"head {self.head} ablated"
 
 
@@ -212,26 +202,24 @@ class AblateHead(Intervention):
 class FreezeHead(Intervention):
     """Hold a head's pattern as it was at an earlier recurrence; its values stay live."""
 
-    kind: ClassVar[str] = "freeze head"
-    title: ClassVar[str] = "Freeze the head's pattern"
-    help: ClassVar[str] = "The pattern is held; what the attended tokens hold is not"
-    formula: ClassVar[Formula] = Formula(
+    kind = "freeze head"
+    title = "Freeze the head's pattern"
+    help = "The pattern is held; what the attended tokens hold is not"
+    formula = Formula(
         "frozen", "A[r,l,h] ← A[q,l,h], q an earlier recurrence", "probability", _OURS
     )
-    sites: ClassVar[frozenset[str]] = frozenset({"layer"})
+    sites = frozenset({"layer"})
     head: int = setting(0, "Head", "From 0", low=0, high=10_000)
     held: int = setting(1, "Pattern of recurrence", "An earlier one", low=1, high=1e6)
 
-    def plan(
-        self, plan: LayerPlan, applied: AppliedInterventions, recurrence: int, layer: int
-    ) -> LayerPlan:
-        """Hold it."""
-        pattern = applied.pattern(self.held, layer)[self.head]
+    @override
+    def plan(self, plan: LayerPlan, run: RunContext, recurrence: int, layer: int) -> LayerPlan:
+        pattern = run.pattern(self.held, layer)[self.head]
         edit = plan.edit
         return replace(plan, edit=replace(edit, frozen=(*edit.frozen, (self.head, pattern))))
 
+    @override
     def check(self, arch: Architecture, n_tokens: int) -> None:
-        """Refuse heads that are not there and recurrences that are not earlier."""
         Intervention.check(self, arch, n_tokens)
         _check_head(self, self.head, arch)
         if not 1 <= self.held < self.recurrence:
@@ -240,11 +228,13 @@ class FreezeHead(Intervention):
                 f"{self.recurrence - 1}"
             )
 
-    def what(self) -> str:
-        """Which head and when it was frozen."""
+    @override
+    def action(self) -> str:
         return f"head {self.head} held at recurrence {self.held}"
 
 
-def _check_head(cut: Intervention, head: int, arch: Architecture) -> None:
+def _check_head(intervention: Intervention, head: int, arch: Architecture) -> None:
     if not 0 <= head < arch.layer.n_heads:
-        raise cut.error(f"there is no head {head}; there are heads 0 to {arch.layer.n_heads - 1}")
+        raise intervention.error(
+            f"there is no head {head}; there are heads 0 to {arch.layer.n_heads - 1}"
+        )

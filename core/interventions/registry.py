@@ -9,8 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions import layers, states
-from loopscope.core.interventions.base import Intervention
-from loopscope.core.interventions.states import Source
+from loopscope.core.interventions.base import Intervention, Source
 
 _ALL: tuple[type[Intervention], ...] = (
     states.Noise,
@@ -30,9 +29,9 @@ KINDS: dict[str, type[Intervention]] = {kind.kind: kind for kind in _ALL}
 MOST_IN_A_FILE = 1000
 
 
-def as_json(cuts: tuple[Intervention, ...]) -> list[dict[str, Any]]:
+def as_json(interventions: tuple[Intervention, ...]) -> list[dict[str, Any]]:
     """Plain values; `from_json` reads them back."""
-    return [_plain(cut) for cut in cuts]
+    return [_plain(own) for own in interventions]
 
 
 def _plain(value: Any) -> Any:
@@ -58,10 +57,10 @@ def _read(entry: Any, where: str) -> Intervention:
             f"{where}: there is no intervention '{str(entry.get('kind'))[:40]}'; "
             f"there are {', '.join(KINDS)}"
         )
-    found: Intervention = _fields(kind, {k: v for k, v in entry.items() if k != "kind"}, where)
-    if problem := found.misused():
+    own: Intervention = _fields(kind, {k: v for k, v in entry.items() if k != "kind"}, where)
+    if problem := own.misused():
         raise LoopscopeError(f"{where}, {problem}")
-    return found
+    return own
 
 
 def _fields(cls: type[Any], entry: dict[str, Any], where: str) -> Any:
@@ -92,22 +91,25 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise LoopscopeError(f"{where}: expected {hint.__name__}, got {_short(value)}")
         return value
     if hint in (int, float):
-        number = isinstance(value, int) or (hint is float and isinstance(value, float))
-        if not number or isinstance(value, bool) or not abs(value) < 1e12:  # also refuses NaN
-            what = "a whole number" if hint is int else "a number"
-            raise LoopscopeError(f"{where}: expected {what}, got {_short(value)}")
-        return hint(value)
+        return _number(hint, value, where)
     if hint == tuple[Intervention, ...]:
         return from_json(value, where)
     if hint == tuple[int, ...]:
         if not isinstance(value, list):
             raise LoopscopeError(f"{where}: expected a list of whole numbers")
-        return tuple(_value(int, v, where) for v in value)
+        return tuple(_number(int, v, where) for v in value)
     if value not in get_args(hint):
-        raise LoopscopeError(
-            f"{where}: {_short(value)} is not one of {', '.join(map(str, get_args(hint)))}"
-        )
+        choices = ", ".join(map(str, get_args(hint)))
+        raise LoopscopeError(f"{where}: {_short(value)} is not one of {choices}")
     return value
+
+
+def _number(hint: type[int] | type[float], value: Any, where: str) -> int | float:
+    number = isinstance(value, int) or (hint is float and isinstance(value, float))
+    if not number or isinstance(value, bool) or not abs(value) < 1e12:  # also refuses NaN
+        expected = "a whole number" if hint is int else "a number"
+        raise LoopscopeError(f"{where}: expected {expected}, got {_short(value)}")
+    return hint(value)
 
 
 def _short(value: Any) -> str:
@@ -115,7 +117,10 @@ def _short(value: Any) -> str:
 
 
 def load_interventions(path: Path) -> tuple[Intervention, ...]:
-    """Read a file of interventions (JSON, a list); nothing of it is run."""
+    """Read a file of interventions (JSON, a list); nothing of it is run.
+
+    Raises `LoopscopeError` that names the file, the entry and the key.
+    """
     try:
         if path.stat().st_size > 16 << 20:
             raise LoopscopeError(f"{path}: is larger than 16 MiB; not a file of interventions")

@@ -160,6 +160,10 @@ class Architecture:
     fast stack runs ``inner_cycles`` times, ``z_L = close(fast(z_L + z_H))``, and then the slow one
     once, ``z_H = close(slow(z_H + z_L))``. ``s`` is ``z_H``; the two stacks are equally deep.
 
+    With ``untied_passes`` the loop is untied: the block is applied once and consists of that many
+    passes ``s <- close_p(layers_p(inject_p(s, e)))``, each with layers, injection and norm of its
+    own. It is what a looped model becomes when its recurrences no longer share weights.
+
     Parameters
     ----------
     n_block
@@ -184,6 +188,8 @@ class Architecture:
         Share of the exit distribution at which the model leaves; 1 never does before the end.
     inner_cycles
         Passes of the fast stack in one recurrence; 0 for a loop that is not nested.
+    untied_passes
+        Passes of an untied loop, which divide ``n_block``; 0 for a loop that shares its weights.
     embed_width
         Width of a factorised embedding that is normed and projected to d (ALBERT); 0 for none.
     token_types
@@ -219,6 +225,7 @@ class Architecture:
     exit_threshold: float = 1.0
     tied_head: bool = False
     inner_cycles: int = 0
+    untied_passes: int = 0
     embed_width: int = 0
     token_types: int = 0
     head_transform: bool = False
@@ -232,8 +239,8 @@ class Architecture:
 
     @property
     def n_passes(self) -> int:
-        """Passes through a stack of layers in one recurrence; 1 unless the loop is nested."""
-        return self.inner_cycles + 1
+        """Passes through a stack of layers in one recurrence; 1 unless nested or untied."""
+        return self.untied_passes or self.inner_cycles + 1
 
     @property
     def n_stack(self) -> int:
@@ -247,22 +254,28 @@ class Architecture:
 
     def weights_of_layer(self, layer: int) -> int:
         """Which of the block's `n_unique_block` sets of weights runs as ``layer`` of ``L``."""
+        if self.untied_passes:
+            return layer
         slow = self.inner_cycles and layer >= self.inner_cycles * self.n_stack
         return layer % self.n_stack + (self.n_stack if slow else 0)
 
     def layer_name(self, layer: int) -> str:
         """Where layer ``layer`` of a recurrence is: "layer 1", or "L cycle 2, layer 1"."""
-        if not self.inner_cycles:
+        if self.n_passes == 1:
             return f"layer {layer}"
         cycle, inner = divmod(layer, self.n_stack)
+        if self.untied_passes:
+            return f"pass {cycle + 1}, layer {inner}"
         stack = f"L cycle {cycle + 1}" if cycle < self.inner_cycles else "H"
         return f"{stack}, layer {inner}"
 
     def layer_mark(self, layer: int) -> str:
         """The same, short: "1", or "L2.1" (L cycle 2, layer 1 of the fast stack) and "H.0"."""
-        if not self.inner_cycles:
+        if self.n_passes == 1:
             return str(layer)
         cycle, inner = divmod(layer, self.n_stack)
+        if self.untied_passes:
+            return f"P{cycle + 1}.{inner}"
         return f"L{cycle + 1}.{inner}" if cycle < self.inner_cycles else f"H.{inner}"
 
     @property
@@ -279,6 +292,8 @@ class Architecture:
         """What the block is: "2-layer block", or "nested block of 3 x 2 + 2 layers"."""
         if self.runs_once and self.n_block == self.unique_depth:
             return f"deep, {self.n_block} layers run once"
+        if self.untied_passes:
+            return f"untied loop, {self.untied_passes} passes × {self.n_stack} layers"
         if not self.inner_cycles:
             return f"{self.n_block}-layer block"
         return f"nested block, L {self.inner_cycles} × {self.n_stack} + H {self.n_stack} layers"
@@ -318,7 +333,7 @@ class Architecture:
 
     @property
     def injection_weights(self) -> int:
-        """Entries of the adapter of input injection."""
+        """Entries of one adapter of input injection."""
         return 2 * self.d_model**2 if self.injection == "concat" else 0
 
     @property
@@ -352,7 +367,8 @@ class Architecture:
             fast, slow = self.inner_cycles * (block // 2), block // 2
             block = fast + slow
         once = parts["injection"] + parts["block"] + parts["closing norm"]
-        each = parts["injection"] + block + self.n_passes * parts["closing norm"]
+        norms = self.n_passes if self.inner_cycles else 1  # an untied loop's are counted already
+        each = parts["injection"] + block + norms * parts["closing norm"]
         skipped = parts["injection"] if self.skip_first_injection and n_recurrences else 0
         return self.n_parameters - once + n_recurrences * each - skipped
 
@@ -363,7 +379,7 @@ class Architecture:
         """
         layers = self.effective_depth(n_recurrences) * self.layer.flops_per_token(n_keys)
         injected = n_recurrences - (1 if self.skip_first_injection and n_recurrences else 0)
-        injection = 2 * self.injection_weights * injected
+        injection = 2 * self.injection_weights * injected * max(self.untied_passes, 1)
         gate = 2 * self.d_model if self.exit_gate else 0  # read out with the head
         return layers + injection + gate + self.embedding_flops + self.head_flops
 
@@ -405,10 +421,13 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
     for stack, n in zip(STACKS, (arch.n_prelude, arch.n_unique_block, arch.n_coda), strict=True):
         for i in range(n):
             shapes |= {f"{stack}.{i}.{name}": shape for name, shape in layer.items()}
-    if arch.injection == "concat":
-        shapes["adapter.weight"] = (d, 2 * d)
-    if arch.closing_norm:
-        shapes |= norm_shapes("closing_norm", d, arch.layer.norm_kind)
+    # An untied loop has an adapter and a closing norm for each pass.
+    each = [f".{i}" for i in range(arch.untied_passes)] or [""]
+    for suffix in each:
+        if arch.injection == "concat":
+            shapes[f"adapter{suffix}.weight"] = (d, 2 * d)
+        if arch.closing_norm:
+            shapes |= norm_shapes(f"closing_norm{suffix}", d, arch.layer.norm_kind)
     if arch.final_norm:
         shapes |= norm_shapes("final_norm", d, arch.layer.norm_kind)
     if arch.inner_cycles:

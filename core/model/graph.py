@@ -10,6 +10,7 @@ stream), "injection" (``e``, what the prelude made of the prompt, into each recu
 (the slow state of a nested loop, into each of its inner passes) or "back" (to the recurrence
 after; in the loop only).
 
+The passes of an untied loop are written out: each has weights of its own, so that none is a copy.
 The inner passes of a nested loop are written out: one recurrence has each of them in order, as
 copies of the fast stack's layers, so that a node is one (recurrence, layer).
 """
@@ -144,7 +145,9 @@ def looped_nodes(arch: Architecture, n_keys: int = 1, start: str = "") -> tuple[
              weights="start" if parts["start"] else "", parameters=parts["start"]),
     ]  # fmt: skip
     if arch.inner_cycles:
-        nodes += _passes(arch, n_keys)
+        nodes += _nested_passes(arch, n_keys)
+    elif arch.untied_passes:
+        nodes += _untied_passes(arch, n_keys)
     else:
         if arch.injection != "none":
             nodes.append(_injection(arch))
@@ -182,7 +185,7 @@ def _look_up(arch: Architecture) -> str:
     return f"e = W norm({e}) + b" if arch.embed_width else f"e = {e}"
 
 
-def _passes(arch: Architecture, n_keys: int) -> list[Node]:
+def _nested_passes(arch: Architecture, n_keys: int) -> list[Node]:
     """One recurrence of a nested loop: each pass is a sum, a stack of layers and a norm."""
     layers = _layers(arch, n_keys, "block", arch.n_block, arch.n_prelude)
     nodes = []
@@ -201,6 +204,30 @@ def _passes(arch: Architecture, n_keys: int) -> list[Node]:
     return nodes
 
 
+def _untied_passes(arch: Architecture, n_keys: int) -> list[Node]:
+    """One run of an untied loop: each pass has an injection, layers and a norm of its own."""
+    layers = _layers(arch, n_keys, "block", arch.n_block, arch.n_prelude)
+    nodes = []
+    for i in range(arch.n_passes):
+        first, last = i * arch.n_stack, (i + 1) * arch.n_stack - 1
+        if arch.injection != "none":
+            nodes.append(_of_pass(_injection(arch), i, first, 1))
+        nodes += layers[first : last + 1]
+        if arch.closing_norm:
+            norm = _norm("closing norm", arch, "s ← norm(x)")
+            nodes.append(_of_pass(norm, i, last, arch.n_passes))
+    return nodes
+
+
+def _of_pass(node: Node, index: int, step: int, share: int) -> Node:
+    """One pass's own copy of a node that stands for ``share`` sets of weights together."""
+    key = f"{node.key}.{index}"
+    weights = f"{node.weights}.{index}" if node.weights else ""
+    return replace(
+        node, id=key, key=key, weights=weights, step=step, parameters=node.parameters // share
+    )
+
+
 def _layers(
     arch: Architecture, n_keys: int, part: Literal["prelude", "block", "coda"], n: int, depth: int
 ) -> list[Node]:
@@ -213,7 +240,7 @@ def _layers(
     def label(i: int) -> str:
         if part != "block":
             return f"{part} {i}"
-        return arch.layer_mark(i) if arch.inner_cycles else arch.layer_name(i)
+        return arch.layer_mark(i) if arch.n_passes > 1 else arch.layer_name(i)
 
     def weights(i: int) -> int:
         return arch.weights_of_layer(i) if part == "block" else i
@@ -268,8 +295,7 @@ def looped_graph(arch: Architecture, n_keys: int = 1, start: str = "") -> nx.DiG
         edges += [Edge("start", node.id, "held"), Edge(end, node.id, "back")]
     if arch.inner_cycles:
         edges.append(Edge(_fast_end(arch, repeated).id, entry, "back"))
-    if arch.injection != "none":
-        edges.append(Edge(_prompt(nodes), entry, "injection"))
+    edges += _injected(arch, _prompt(nodes), repeated)
     edges.append(Edge(end, entry, "back"))
     return _graph(nodes, edges)
 
@@ -301,8 +327,7 @@ def unrolled_graph(
         for node in copy:
             edges.append(Edge(last, node.id, "stream"))
             last = node.id
-        if arch.injection != "none" and copy[0].kind == "injection":
-            edges.append(Edge(_prompt(looped), copy[0].id, "injection"))
+        edges += _injected(arch, _prompt(looped), copy)
         # The slow state of the recurrence before, and its fast state, into this one.
         before_it = copies[i - 1] if i else None
         source = before_it[-1].id if before_it else "start"
@@ -355,6 +380,13 @@ def _copy(node: Node, recurrence: int, n_block: int) -> Node:
 
 def _repeated(nodes: tuple[Node, ...]) -> list[Node]:
     return [n for n in nodes if n.part in REPEATED]
+
+
+def _injected(arch: Architecture, prompt: str, repeated: list[Node]) -> list[Edge]:
+    """``e`` into every injection of one recurrence: one, or one for each untied pass."""
+    if arch.injection == "none":
+        return []
+    return [Edge(prompt, n.id, "injection") for n in repeated if n.kind == "injection"]
 
 
 def _held(arch: Architecture, repeated: list[Node]) -> list[Node]:

@@ -7,6 +7,7 @@ forward pass that tests compare these with.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -51,11 +52,17 @@ class LoopedModel(nn.Module):
         self.prelude_layers = stack(arch.n_prelude)
         self.block = stack(arch.n_unique_block)
         self.coda_layers = stack(arch.n_coda)
-        if arch.injection == "concat":
-            self.adapter = nn.Linear(2 * d, d, bias=False)
         kind, eps = arch.layer.norm_kind, arch.norm_eps
+
+        def each_pass(make: Callable[[], nn.Module]) -> nn.Module:
+            """One module, or in an untied loop a list with one for each pass."""
+            passes = range(arch.untied_passes)
+            return nn.ModuleList(make() for _ in passes) if passes else make()
+
+        if arch.injection == "concat":
+            self.adapter = each_pass(lambda: nn.Linear(2 * d, d, bias=False))
         if arch.closing_norm:
-            self.closing_norm = make_norm(kind, d, eps)
+            self.closing_norm = each_pass(lambda: make_norm(kind, d, eps))
         if arch.final_norm:
             self.final_norm = make_norm(kind, d, eps)
         if arch.learned_positions:
@@ -135,9 +142,22 @@ class LoopedModel(nn.Module):
         if first and self.arch.skip_first_injection:
             return state
         if self.arch.injection == "concat":
-            injected: Tensor = self.adapter(torch.cat([state, e], dim=-1))
+            injected: Tensor = self._of_pass(self.adapter, layer)(torch.cat([state, e], dim=-1))
             return injected
         return state + e if self.arch.injection == "add" else state
+
+    def _of_pass(self, module: nn.Module, layer: int) -> nn.Module:
+        """The adapter or closing norm of the pass that ``layer`` belongs to."""
+        if isinstance(module, nn.ModuleList):
+            return module[layer // self._stack_depth]
+        return module
+
+    def norm_after(self, x: Tensor, layer: int) -> Tensor:
+        """The closing norm as it would end a pass after ``layer``; ``x`` without one."""
+        if not self.arch.closing_norm:
+            return x
+        normed: Tensor = self._of_pass(self.closing_norm, layer)(x)
+        return normed
 
     def run_layer(
         self, x: Tensor, layer: int, want_pattern: bool = False, want_writes: bool = False
@@ -153,10 +173,9 @@ class LoopedModel(nn.Module):
         arch = self.arch
         if (layer + 1) % self._stack_depth:
             return recurrent
-        if arch.closing_norm:
-            x = self.closing_norm(x)
+        x = self.norm_after(x, layer)
         if layer + 1 < arch.n_block:
-            return RecurrentState(recurrent.state, x)
+            return RecurrentState(x) if arch.untied_passes else RecurrentState(recurrent.state, x)
         if arch.damping != 1.0:
             x = recurrent.state + arch.damping * (x - recurrent.state)
         return RecurrentState(x, recurrent.fast)

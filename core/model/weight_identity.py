@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-from loopscope.core.model.architecture import PART_OF, STACKS, parameter_shapes
+from loopscope.core.model.architecture import PART_OF, parameter_shapes
 from loopscope.core.model.looped_model import LoopedModel
 
 # Sets of up to this many entries are hashed whole; of larger ones this many of each tensor.
@@ -49,7 +49,9 @@ def _sets(model: LoopedModel) -> dict[str, list[Tensor]]:
     sets: dict[str, list[Tensor]] = {}
     for name in parameter_shapes(model.arch):
         first, *rest = name.split(".")
-        key = f"{PART_OF[first]}.{rest[0]}" if first in STACKS else PART_OF[first]
+        # A layer of a stack, or what one pass of an untied loop has of its own.
+        numbered = bool(rest) and rest[0].isdigit()
+        key = f"{PART_OF[first]}.{rest[0]}" if numbered else PART_OF[first]
         sets.setdefault(key, []).append(parameters[name].detach())
     return sets
 

@@ -14,7 +14,7 @@ from loopscope.core.measures.over_prompts import HowRun, OverPrompts
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.prompts.tokenizer import Prompt, PromptTokenizer
 from loopscope.core.run.recording import Capture, Recording
-from loopscope.core.run.runner import check_recurrences
+from loopscope.core.run.requests import check_recurrences
 from loopscope.core.run.stepper import Stepper, least_for
 
 Report = Callable[[float], None]

@@ -19,7 +19,7 @@ from loopscope.core.measures.quality import Quality, perplexity_of
 from loopscope.core.over_prompts.measuring import Seen, at_line, check_cuts
 from loopscope.core.prompts.answers import Asked, Convention, Joining, ask, convention_of
 from loopscope.core.prompts.prompt_set import PromptSet
-from loopscope.core.run.runner import check_recurrences
+from loopscope.core.run.requests import check_recurrences
 from loopscope.core.run.stepper import Stepper, least_for
 
 Report = Callable[[float], None]

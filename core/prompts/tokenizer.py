@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from loopscope.core.errors import CheckpointError, PromptError
+from loopscope.core.errors import CheckpointError, LoopscopeError, PromptError
 
 UNKNOWN = "<unk>"
 
@@ -33,6 +35,8 @@ class PromptTokenizer:
         Ids run from 0 to ``vocab_size - 1``.
     max_positions
         The longest prompt the model has positions for.
+
+    Raises `CheckpointError` for a file that is no tokenizer.
     """
 
     def __init__(self, file: Path | None, vocab_size: int, max_positions: int) -> None:
@@ -42,11 +46,8 @@ class PromptTokenizer:
         if file is not None:
             from tokenizers import Tokenizer
 
-            try:
+            with _told_as(CheckpointError, f"{file}: cannot be read"):
                 self._tokenizer = Tokenizer.from_file(str(file))
-            except Exception as error:  # the library raises bare Exception
-                problem = " ".join(str(error).split())[:200]
-                raise CheckpointError(f"{file}: cannot be read: {problem}") from None
             self._spelling = _spelling(self._tokenizer.decoder)
             self._added = frozenset(self._tokenizer.get_added_tokens_decoder())
         self.label = lru_cache(maxsize=1 << 16)(self._label)
@@ -96,7 +97,8 @@ class PromptTokenizer:
     def _tokens(self, text: str, special: bool) -> tuple[int, ...]:
         if self._tokenizer is None:
             raise PromptError("this checkpoint has no tokenizer; give token ids as #1,2,3")
-        encoding = self._tokenizer.encode(text, add_special_tokens=special)
+        with _told_as(PromptError, "the tokenizer cannot read this prompt"):
+            encoding = self._tokenizer.encode(text, add_special_tokens=special)
         unknown = self._tokenizer.token_to_id(UNKNOWN)
         for token_id, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
             if token_id == unknown:
@@ -129,6 +131,21 @@ class PromptTokenizer:
                 f"this model has positions for {self.max_positions}"
             )
         return Prompt(text, token_ids, tuple(self.label(i) for i in token_ids))
+
+
+@contextmanager
+def _told_as(kind: type[LoopscopeError], problem: str) -> Iterator[None]:
+    """Turn what the tokenizers library raises into one line of ours.
+
+    It raises bare `Exception`, and where it panics (a regular expression that gives up, a
+    post-processor that names a token it has not) something that is not even that.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise kind(f"{problem}: {' '.join(str(error).split())[:200]}") from None
 
 
 def _spelling(decoder: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from loopscope.core.checkpoint.folder import Checkpoint
 from loopscope.core.checkpoint.memory import host_free_bytes
+from loopscope.core.labels import count, size
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.run.recording import TOP_K, rows_allocated
 
@@ -66,6 +67,7 @@ def card(checkpoint: Checkpoint) -> dict[str, Any]:
         "nested": {"inner_cycles": arch.inner_cycles, "layers_per_stack": arch.n_stack}
         if arch.inner_cycles
         else None,
+        "untied_passes": arch.untied_passes,
         "exit_gate": arch.exit_gate,
         "bidirectional": arch.masked,
         "damping": arch.damping,
@@ -134,6 +136,11 @@ def card_text(values: dict[str, Any]) -> str:
                 if (nested := values["nested"])
                 else ""
             )
+            + (
+                f" (untied: {passes} passes of {layers['block'] // passes})"
+                if (passes := values["untied_passes"])
+                else ""
+            )
             + f", coda {layers['coda']}",
         ),
         ("recurrences", f"trained to R = {values['trained_recurrences']}"),
@@ -188,26 +195,6 @@ def _free(values: dict[str, Any]) -> str:
     fits = [k for k, v in values["weights_bytes"].items() if v + capture <= free]
     said = f"on cpu {', '.join(fits)} fit" if fits else "on cpu no dtype fits"
     return f"{size(free)} of main memory: {said}; a GPU is asked when the model is loaded"
-
-
-def count(n: float) -> str:
-    """Three significant digits with k, M, G: ``210432 -> "210 k"``."""
-    for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if n >= scale * 0.9995:
-            return f"{_three(n / scale)} {unit}"
-    return f"{n:.0f}"
-
-
-def size(n: float) -> str:
-    """Bytes with binary units, three significant digits."""
-    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if n >= scale * 0.9995:
-            return f"{_three(n / scale)} {unit}"
-    return f"{n:.0f} B"
-
-
-def _three(x: float) -> str:
-    return f"{x:.0f}" if x >= 99.95 else f"{x:.1f}" if x >= 9.995 else f"{x:.2f}"
 
 
 def _plain(value: Any) -> Any:

@@ -77,5 +77,5 @@ def idle(recording: Recording) -> list[str]:
     for i, cut in enumerate(recording.info.interventions):
         if not effect(recording, i):
             name = recording.info.architecture.layer_name
-            lines.append(f"{cut.words(name)}: {effect_words(recording, i)}")
+            lines.append(f"{cut.describe(name)}: {effect_words(recording, i)}")
     return lines

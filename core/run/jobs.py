@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from loopscope.core.errors import Cancelled
-from loopscope.core.run.runner import yield_to_the_screen
+from loopscope.core.run.worker import yield_to_the_screen
 
 # Below the runner's priority, which is below the screen's.
 NICENESS = 15
@@ -26,23 +26,41 @@ Work = Callable[["Job[T]"], T]
 
 
 class Job(Generic[T]):
-    """One piece of work; it reports and asks through this, and ends by `Cancelled` when told to.
+    """One piece of work, as it is seen from inside (`report`) and from outside (`cancel`).
 
     name : in words, for the progress bar.  progress : 0 to 1.  future : its result.
-    beside : the run that stood beside when it was asked for, for what compares two; else None.
-    steps_first : whether something more urgent is under way; the job waits for it at its reports,
-        a little each time, so that endless stepping slows it but does not stop it.
+    second_run : the run that stood beside when it was asked for, for what compares two; else None.
+
+    Parameters
+    ----------
+    name
+        In words.
+    steps_first
+        Whether something more urgent is under way; the job waits for it at its reports, a little
+        each time, so that endless stepping slows it but does not stop it.
+    clock
+        Seconds that only rise.
+    wait
+        Waits so many seconds, or less when the job is cancelled.
     """
 
     def __init__(
-        self, name: str, work: Work[T], steps_first: Callable[[], bool] = lambda: False
+        self,
+        name: str,
+        *,
+        steps_first: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] | None = None,
     ) -> None:
-        self._steps_first = steps_first
         self.name, self.progress = name, 0.0
         self.future: Future[T] = Future()
         self.second_run: Any = None
-        self._work = work
-        self._cancelled = False
+        self._cancelled = threading.Event()
+        self._steps_first, self._clock, self._wait = (
+            steps_first,
+            clock,
+            wait or self._cancelled.wait,
+        )
         self._part = (0.0, 1.0)
 
     def in_part(self, first: float, last: float) -> None:
@@ -53,26 +71,22 @@ class Job(Generic[T]):
         """Say how much is done; raises `Cancelled` when nobody wants the rest."""
         first, last = self._part
         self.progress = first + share * (last - first)
-        ended = time.monotonic() + MOST_WAIT
-        while not self._cancelled and self._steps_first() and time.monotonic() < ended:
-            time.sleep(LOOK)
-        if self._cancelled:
+        self._give_way()
+        if self._cancelled.is_set():
             raise Cancelled(f"{self.name}: cancelled")
 
-    def cancel(self) -> None:
-        """Give it up at its next report."""
-        self._cancelled = True
-        self.future.cancel()
+    def _give_way(self) -> None:
+        until = self._clock() + MOST_WAIT
+        while not self._cancelled.is_set() and self._steps_first():
+            left = until - self._clock()
+            if left <= 0:
+                return
+            self._wait(min(LOOK, left))
 
-    def _run(self) -> None:
-        if not self.future.set_running_or_notify_cancel():
-            return
-        try:
-            result = self._work(self)
-        except BaseException as error:  # belongs to whoever asked
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(result)
+    def cancel(self) -> None:
+        """Give it up: at its next report, or before it begins."""
+        self._cancelled.set()
+        self.future.cancel()
 
 
 class Jobs:
@@ -83,56 +97,45 @@ class Jobs:
 
     def __init__(self, steps_first: Callable[[], bool] = lambda: False) -> None:
         self._steps_first = steps_first
-        self._condition = threading.Condition()
-        self._waiting: deque[Job[Any]] = deque()
-        self._current: Job[Any] | None = None
+        self._lock = threading.Lock()
+        self._jobs: list[Job[Any]] = []
         self._closing = False
-        self._thread = threading.Thread(target=self._serve, name="loopscope-jobs")
+        self._thread = ThreadPoolExecutor(
+            1,
+            thread_name_prefix="loopscope-jobs",
+            initializer=partial(yield_to_the_screen, NICENESS),
+        )
 
     @property
     def current(self) -> Job[Any] | None:
         """The job under way, or the next one."""
-        with self._condition:
-            return self._current or (self._waiting[0] if self._waiting else None)
+        unfinished = self._unfinished()
+        return unfinished[0] if unfinished else None
+
+    def _unfinished(self) -> list[Job[Any]]:
+        with self._lock:
+            self._jobs = [job for job in self._jobs if not job.future.done()]
+            return list(self._jobs)
 
     def submit(self, name: str, work: Work[T]) -> Job[T]:
-        """Queue ``work(job)``."""
-        job = Job(name, work, self._steps_first)
-        with self._condition:
+        """Queue ``work(job)``; after `close` the job is cancelled."""
+        job: Job[T] = Job(name, steps_first=self._steps_first)
+        with self._lock:
             if self._closing:
                 job.cancel()
-                return job
-            if self._thread.ident is None:
-                self._thread.start()
-            self._waiting.append(job)
-            self._condition.notify_all()
+            else:
+                job.future = self._thread.submit(work, job)
+                self._jobs.append(job)
         return job
 
     def cancel_all(self) -> None:
         """Give up what is under way and what waits."""
-        with self._condition:
-            for job in [*self._waiting, *([self._current] if self._current else [])]:
-                job.cancel()
-            self._waiting.clear()
+        for job in self._unfinished():
+            job.cancel()
 
     def close(self) -> None:
         """Give everything up and join the thread."""
-        self.cancel_all()
-        with self._condition:
+        with self._lock:
             self._closing = True
-            self._condition.notify_all()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def _serve(self) -> None:
-        yield_to_the_screen(NICENESS)
-        while True:
-            with self._condition:
-                while not (self._waiting or self._closing):
-                    self._condition.wait()
-                if self._closing:
-                    return
-                self._current = self._waiting.popleft()
-            self._current._run()
-            with self._condition:
-                self._current = None
+        self.cancel_all()
+        self._thread.shutdown(cancel_futures=True)

@@ -19,9 +19,8 @@ from torch import Tensor
 from loopscope.core.checkpoint.loading import Loaded, package_version
 from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.interventions.applied import AppliedInterventions
-from loopscope.core.interventions.base import END, Intervention
+from loopscope.core.interventions.base import END, Intervention, Source
 from loopscope.core.interventions.layers import FreezeHead
-from loopscope.core.interventions.states import Source
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
@@ -205,8 +204,10 @@ class Stepper:
         state = self._tensor(recording.states[complete])
         self._x = self._tensor(recording.layer(complete + 1, layer - 1).state) if layer else state
         self._carry = model.begin(state)
-        # The fast state of a nested loop is what its last finished pass put out, normed.
-        passes = [i for i in range(done) if arch.inner_cycles and self._ends_fast_pass(i)]
+        # The fast state of a nested loop is what its last finished pass put out, normed; the state
+        # of an untied one that of the recurrence under way.
+        first = 0 if arch.inner_cycles else complete * n_layers
+        passes = [i for i in range(first, done) if self._ends_inner_pass(i)]
         if passes:
             r, at = divmod(passes[-1], n_layers)
             x = self._tensor(recording.layer(r + 1, at).state)
@@ -215,10 +216,10 @@ class Stepper:
         if complete and self.capture.readout:
             self._log_p = model.readout(state).float().log_softmax(-1)
 
-    def _ends_fast_pass(self, index: int) -> bool:
+    def _ends_inner_pass(self, index: int) -> bool:
         arch = self.loaded.architecture
-        layer = index % arch.n_block
-        return (layer + 1) % arch.n_stack == 0 and layer < arch.inner_cycles * arch.n_stack
+        layer = index % arch.n_block + 1
+        return layer % arch.n_stack == 0 and layer < arch.n_block
 
     def _tensor(self, array: F32) -> Tensor:
         """A recorded state ``[T, d]`` as ``[1, T, d]`` on the device."""

@@ -15,7 +15,7 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.recording import Capture, Recording
-from loopscope.core.run.runner import check_recurrences
+from loopscope.core.run.requests import check_recurrences
 from loopscope.core.run.stepper import Stepper
 
 

@@ -164,7 +164,7 @@ def test_figures_leave_out_what_was_not_measured(tmp_path: Path, folder: Path) -
 
 def test_train_evaluate_and_version(tmp_path: Path) -> None:
     done = loopscope(
-        tmp_path, "train", "hops", "-o", "m", "--minutes", "0.03", "--d-model", "16", "--hops", "1"
+        tmp_path, "train", "hops", "-o", "m", "--steps", "4", "--d-model", "16", "--hops", "1"
     )
     assert "R=16" in done.stdout
     result = json.loads(

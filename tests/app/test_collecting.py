@@ -9,7 +9,8 @@ import weakref
 from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
-from loopscope.core.run.runner import RunRequest
+from loopscope.core.checkpoint.request import LoadRequest
+from loopscope.core.run.requests import RunRequest
 
 
 class Cycle:
@@ -58,7 +59,7 @@ def test_the_libraries_are_spared_once_a_model_is_there(qtbot) -> None:
     gc.collect()
     bench = Bench()
     try:
-        bench.open("bundled:looped", "cpu")
+        bench.open(LoadRequest("bundled:looped", "cpu"))
         assert not gc.get_freeze_count()
         bench.begin(RunRequest("ab ba ? 1 : a", recurrences=2))
         qtbot.waitUntil(lambda: bench.recording is not None, timeout=60_000)

@@ -15,7 +15,7 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.bench.runs import begun_as
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
-from loopscope.core.experiments.training import twin_architecture
+from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.states import Noise
 from loopscope.widgets.palette import LIGHT

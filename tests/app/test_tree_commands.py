@@ -17,7 +17,7 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.tree_commands import RUNS
 from loopscope.app.window.window import Window
-from loopscope.core.experiments.training import twin_architecture
+from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.interventions.states import Noise
 from loopscope.widgets.palette import LIGHT
 

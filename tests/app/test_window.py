@@ -314,7 +314,7 @@ def test_closing_in_mid_run(make, qtbot: QtBot) -> None:
     window.bench.set_playing(True)
     qtbot.waitUntil(lambda: window.bench.recording.n_recurrences > 5, timeout=20_000)
     window.close()
-    assert window.bench.runner.status.phase.name == "CLOSED"
+    assert window.bench.runner.status.state.name == "CLOSED"
 
 
 def test_export_of_one_view_and_of_all(make, qtbot: QtBot, tmp_path: Path) -> None:

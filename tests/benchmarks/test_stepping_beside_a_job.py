@@ -11,9 +11,11 @@ import pytest
 from models import tiny_architecture, tiny_checkpoint
 
 from loopscope.core.analyses.stability import run as measure_stability
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.model.architecture import LayerShape
 from loopscope.core.run.jobs import Job, Jobs
-from loopscope.core.run.runner import Runner, RunRequest
+from loopscope.core.run.requests import RunRequest
+from loopscope.core.run.runner import Runner
 from loopscope.core.selection import Selection
 from loopscope.core.views.stability import Options
 
@@ -54,7 +56,7 @@ def test_delay_of_a_step_beside_stability(say, tmp_path: Path, size: str) -> Non
     runner = Runner()
     jobs = Jobs(lambda: runner.stepping)
     try:
-        runner.open(path, "cpu")
+        runner.open(LoadRequest(path, "cpu"))
         wait(lambda: runner.loaded is not None)
         runner.begin(RunRequest(PROMPT, recurrences=12))
         wait(lambda: runner.recording is not None and runner.recording.n_recurrences == 12)

@@ -21,7 +21,8 @@ from loopscope.core.checkpoint.folder import (
 )
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import CheckpointError
-from loopscope.core.run.card import card, card_text, count, size
+from loopscope.core.labels import count, size
+from loopscope.core.run.card import card, card_text
 
 
 @pytest.fixture

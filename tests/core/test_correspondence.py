@@ -13,9 +13,9 @@ from models import random_model, tiny_architecture, tiny_checkpoint
 
 from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.experiments.hops import make_batch
 from loopscope.core.experiments.native_folder import save_native
-from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.measures.correspondence import (
     HEAD_DISTANCE,
     aligned,

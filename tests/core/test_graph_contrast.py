@@ -10,7 +10,7 @@ from contrasts import BLOCK_ONLY, DEEP, LOOPED, contrast, run
 from models import random_model
 from recordings import architecture
 
-from loopscope.core.experiments.training import twin_architecture
+from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.interventions.base import END, FOREVER
 from loopscope.core.interventions.layers import DropInjection, SkipLayer
 from loopscope.core.interventions.states import Noise, Zero

@@ -17,7 +17,7 @@ from models import Hooks, plain_forward, tiny_architecture, tiny_checkpoint
 
 from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.interventions.base import END, FOREVER, Intervention
+from loopscope.core.interventions.base import END, FOREVER, Intervention, Source
 from loopscope.core.interventions.layers import (
     AblateHead,
     BorrowLayer,
@@ -29,7 +29,7 @@ from loopscope.core.interventions.layers import (
     SkipLayer,
 )
 from loopscope.core.interventions.registry import KINDS, as_json, from_json, load_interventions
-from loopscope.core.interventions.states import Mean, Noise, Replace, Source, Zero
+from loopscope.core.interventions.states import Mean, Noise, Replace, Zero
 from loopscope.core.model.layers import DecoderLayer
 from loopscope.core.run.effects import effect, effect_words, idle
 from loopscope.core.run.recording import Capture, Recording
@@ -184,6 +184,45 @@ def test_effects_are_relative_changes(loaded: Loaded) -> None:
     plain = plain_forward(loaded.model, scaled.info.token_ids, 2)["layers"]
     change = 0.5 * np.linalg.norm(plain[1, 1] - plain[1, 0]) / np.linalg.norm(plain[1, 1])
     assert scaled.effects[0, 2] == pytest.approx(change, rel=1e-4)
+
+
+def test_the_effect_is_the_largest_over_recurrences(loaded: Loaded) -> None:
+    recording = run(loaded, Mean(recurrence=1, last=FOREVER, layer=END))
+
+    class ByMean(Hooks):
+        def __init__(self) -> None:
+            self.changes: list[float] = []
+
+        def state(self, r, layer, before, x):
+            if layer != END or r == 0:
+                return x
+            mean = np.tile(x.mean(0), (len(x), 1))
+            self.changes.append(np.linalg.norm(mean - x) / np.linalg.norm(x))
+            return mean
+
+    hand = ByMean()
+    plain_forward(loaded.model, recording.info.token_ids, N, hooks=hand)
+    own = [recording.effects[0, r] for r in range(1, N + 1)]
+    np.testing.assert_allclose(own, hand.changes, rtol=1e-4)
+    assert max(hand.changes) > hand.changes[-1] + 1e-3  # else the last would do
+    assert effect(recording, 0) == max(own)
+
+
+@pytest.mark.parametrize("layer", [1, END])
+def test_a_source_is_the_state_before_anything_acted_on_it(loaded: Loaded, layer: int) -> None:
+    """Where this run's own state was changed, the uncut one is run anew."""
+    ids = loaded.tokenizer.encode(PROMPT).token_ids
+    zero = Zero(recurrence=2, last=2, layer=layer, tokens=(1, 4))
+    back = Replace(
+        recurrence=3, last=3, layer=layer, source=Source(token_ids=ids, recurrence=2, layer=layer)
+    )
+    recording, plain = run(loaded, zero, back, n=3), run(loaded, n=2)
+
+    def at(one: Recording, r: int) -> np.ndarray:
+        return one.states[r] if layer == END else one.layer(r, layer).state
+
+    assert not np.array_equal(at(recording, 2), at(plain, 2))
+    np.testing.assert_array_equal(at(recording, 3), at(plain, 2))
 
 
 def test_an_intervention_that_does_nothing_has_no_effect(loaded: Loaded) -> None:
@@ -404,7 +443,8 @@ def test_weights_drawn_anew_differ_by_recurrence_and_shared_ones_do_not(loaded: 
 
 def test_noise_on_noise_is_that_of_its_own_recurrence(loaded: Loaded) -> None:
     """A copy made of a copy that is gone must not stand for one made of the next."""
-    from loopscope.core.interventions.applied import AppliedInterventions, LayerPlan
+    from loopscope.core.interventions.applied import AppliedInterventions
+    from loopscope.core.interventions.plan import LayerPlan
 
     def noisy(layer: DecoderLayer, size: float, place: int) -> DecoderLayer:
         generator, made = torch.Generator().manual_seed(place), copy.deepcopy(layer)
@@ -427,7 +467,8 @@ def test_noise_on_noise_is_that_of_its_own_recurrence(loaded: Loaded) -> None:
 
 
 def test_passes_of_a_nested_loop_share_their_noise(tmp_path: Path) -> None:
-    from loopscope.core.interventions.applied import AppliedInterventions, LayerPlan
+    from loopscope.core.interventions.applied import AppliedInterventions
+    from loopscope.core.interventions.plan import LayerPlan
 
     loaded = load(str(write_checkpoint(tmp_path / "m", "hrm_text")), "cpu")
     applied = AppliedInterventions(loaded.model)
@@ -522,14 +563,14 @@ def test_a_bad_file_is_refused_by_entry_and_key(tmp_path: Path, text: str, probl
 
 
 def test_words_say_what_and_where(loaded: Loaded) -> None:
-    words = {name: cut.words() for name, cut in cases(loaded).items()}
+    words = {name: cut.describe() for name, cut in cases(loaded).items()}
     assert words["noise"] == "noise of 0.3 (seed 7) at recurrence 3, layer 1"
     assert words["zero"] == "set to zero at recurrence 3, end, tokens 2, 5"
     assert words["freeze"] == "head 2 held at recurrence 1 at recurrence 3 and on, layer 0"
     assert words["attention"] == "attention's write × -2 at recurrences 2 to 3, layer 2"
     assert words["drop"] == "drop the input injection at recurrence 3 and on"
     assert "state of recurrence 2, layer 0 of “xy yz zx ? 1 : z x y”" in words["replace"]
-    assert Zero(recurrence=0, last=0, layer=END).words() == "set to zero at the initial state"
+    assert Zero(recurrence=0, last=0, layer=END).describe() == "set to zero at the initial state"
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled
-from loopscope.core.run.jobs import MOST_WAIT, NICENESS, Job, Jobs
-from loopscope.core.run.runner import Phase, Runner, RunRequest
+from loopscope.core.run.jobs import NICENESS, Job, Jobs
+from loopscope.core.run.requests import RunRequest
+from loopscope.core.run.runner import Runner
+from loopscope.core.run.status import RunnerState
 
 
 def wait(until, seconds: float = 20) -> None:
@@ -36,39 +39,108 @@ def make() -> Iterator[Callable[..., Jobs]]:
         jobs.close()
 
 
-def test_a_job_waits_at_its_reports_while_a_step_is_made(make) -> None:
-    stepping = threading.Event()
-    stepping.set()
-    passed: list[float] = []
-    jobs = make(stepping.is_set)
-    started = time.monotonic()
+class Clock:
+    """Time that passes only while somebody waits."""
 
-    def work(job: Job[float]) -> float:
-        job.report(0.5)
-        passed.append(time.monotonic() - started)
-        job.report(1.0)
-        return time.monotonic() - started
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.waits: list[float] = []
 
-    job = jobs.submit("work", work)
-    wait(lambda: bool(passed))
-    # Endless stepping slows it but does not stop it.
-    assert passed[0] >= 0.9 * MOST_WAIT
-    assert job.progress >= 0.5
-    stepping.clear()
-    assert job.future.result(timeout=10) >= passed[0]
+    def __call__(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+
+def job_beside(steps_first: Callable[[], bool]) -> tuple[Job[None], Clock]:
+    clock = Clock()
+    return Job("work", steps_first=steps_first, clock=clock, wait=clock.wait), clock
+
+
+def test_a_job_waits_a_tenth_of_a_second_at_each_report_while_steps_are_made() -> None:
+    """Endless stepping slows it but does not stop it."""
+    job, clock = job_beside(lambda: True)
+    for n in (1, 2, 3):
+        job.report(n / 3)
+        assert clock.now - 1000.0 == pytest.approx(0.1 * n)
+    assert max(clock.waits) <= 0.002 + 1e-9  # a step that ends is seen at once
+    assert job.progress == 1.0
 
 
 def test_it_goes_on_at_once_when_the_step_is_made() -> None:
-    asked: list[float] = []
+    asked: list[int] = []
 
     def steps_first() -> bool:
-        asked.append(time.monotonic())
+        asked.append(1)
         return len(asked) < 3
 
-    started = time.monotonic()
-    Job("work", lambda job: None, steps_first).report(0.1)
+    job, clock = job_beside(steps_first)
+    job.report(0.1)
     assert len(asked) == 3
-    assert time.monotonic() - started < MOST_WAIT
+    assert clock.waits == [pytest.approx(0.002)] * 2
+
+
+def test_without_steps_a_report_takes_no_time() -> None:
+    job, clock = job_beside(lambda: False)
+    job.report(0.1)
+    assert clock.waits == []
+
+
+def test_cancelling_ends_the_wait_for_a_step() -> None:
+    job, clock = job_beside(lambda: True)
+    wait_on = clock.wait
+
+    def cancelled_meanwhile(seconds: float) -> None:
+        wait_on(seconds)
+        job.cancel()
+
+    job._wait = cancelled_meanwhile
+    with pytest.raises(Cancelled, match="work: cancelled"):
+        job.report(0.1)
+    assert len(clock.waits) == 1
+
+
+def test_what_waits_its_turn_is_cancelled_before_it_begins(make) -> None:
+    jobs, go, began = make(), threading.Event(), threading.Event()
+    ran: list[str] = []
+
+    def first(job: Job[None]) -> None:
+        began.set()
+        go.wait(20)
+        ran.append("first")
+        job.report(1.0)
+
+    jobs.submit("first", first)
+    second = jobs.submit("second", lambda job: ran.append("second"))
+    third = jobs.submit("third", lambda job: ran.append("third"))
+    assert began.wait(20)
+    assert jobs.current is not None
+    assert jobs.current.name == "first"
+    second.cancel()
+    assert second.future.cancelled()
+    go.set()
+    third.future.result(timeout=20)
+    assert ran == ["first", "third"]
+    wait(lambda: jobs.current is None)
+    jobs.close()
+    late = jobs.submit("late", lambda job: ran.append("late"))
+    assert late.future.cancelled()
+    assert "late" not in ran
+
+
+def test_a_panic_in_a_job_belongs_to_whoever_asked_and_the_thread_lives(make) -> None:
+    class Panic(BaseException):
+        pass
+
+    def panic(job: Job[None]) -> None:
+        raise Panic("gone")
+
+    jobs = make()
+    with pytest.raises(Panic):
+        jobs.submit("panic", panic).future.result(timeout=20)
+    assert jobs.submit("next", lambda job: 7).future.result(timeout=20) == 7
 
 
 def test_a_job_that_waits_can_be_cancelled(make) -> None:
@@ -100,7 +172,7 @@ def test_its_thread_is_of_the_lowest_priority(make) -> None:
 def test_the_runner_says_when_it_steps_and_not_while_it_waits_for_its_pace() -> None:
     runner = Runner()
     try:
-        runner.open("bundled:looped", "cpu")
+        runner.open(LoadRequest("bundled:looped", "cpu"))
         wait(lambda: runner.loaded is not None, 60)
         runner.begin(RunRequest("ab ? 1 : a"))
         wait(lambda: runner.recording is not None and runner.idle)
@@ -108,7 +180,7 @@ def test_the_runner_says_when_it_steps_and_not_while_it_waits_for_its_pace() -> 
         runner.play(2.0)  # a recurrence each half second
         wait(lambda: runner.recording.n_recurrences >= 1)
         wait(lambda: not runner.stepping)
-        assert runner.status.phase is Phase.STEPPING
+        assert runner.status.state is RunnerState.STEPPING
         runner.play()  # as fast as it goes
         wait(lambda: runner.stepping)
         runner.stop()
@@ -119,7 +191,7 @@ def test_the_runner_says_when_it_steps_and_not_while_it_waits_for_its_pace() -> 
 
 
 def test_reports_of_a_part_are_counted_within_it() -> None:
-    job: Job[None] = Job("test", lambda job: None)
+    job: Job[None] = Job("test")
     job.in_part(0.5, 1.0)
     job.report(0.5)
     assert job.progress == 0.75

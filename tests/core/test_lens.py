@@ -29,7 +29,7 @@ LENSES = ("coda", "logit")
 
 
 def job() -> Job:
-    return Job("test", lambda job: None)
+    return Job("test")
 
 
 def run_of(

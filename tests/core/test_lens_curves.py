@@ -29,7 +29,7 @@ def run_of(path: str, recurrences: int, lenses: tuple[str, ...]) -> Stepper:
         stepper.step()
     for lens in lenses:
         options = LensOptions(lens=lens)  # type: ignore[arg-type]
-        job: Job[object] = Job("test", lambda job: None)
+        job: Job[object] = Job("test")
         recording.findings["lens"] = request.run(stepper, Selection(), options, job)
     return stepper
 

@@ -17,9 +17,12 @@ from safetensors.torch import save_file
 from loopscope.core.checkpoint import folder as checkpoint_module
 from loopscope.core.checkpoint import loading
 from loopscope.core.checkpoint.folder import open_checkpoint, weights_hash
-from loopscope.core.checkpoint.loading import load
+from loopscope.core.checkpoint.loading import load, load_model
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled, CheckpointError, LoopscopeError
-from loopscope.core.run.runner import Phase, Runner, RunRequest
+from loopscope.core.run.requests import RunRequest
+from loopscope.core.run.runner import Runner
+from loopscope.core.run.status import RunnerState
 
 
 def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -97,8 +100,8 @@ def test_cancelling_stops_between_two_pieces(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "m", "llama")
     seen: list[float] = []
     with pytest.raises(Cancelled):
-        load(
-            str(folder), "cpu", report=lambda s, w: seen.append(s), cancelled=lambda: len(seen) > 3
+        load_model(
+            LoadRequest(str(folder), "cpu"), lambda s, w: seen.append(s), lambda: len(seen) > 3
         )
     assert len(seen) == 4
     assert seen == sorted(seen)
@@ -111,7 +114,7 @@ def test_a_folder_that_vanishes_while_it_is_read_is_one_error(tmp_path: Path) ->
         shutil.rmtree(folder, ignore_errors=True)
 
     with pytest.raises(LoopscopeError) as raised:
-        load(str(folder), "cpu", report=vanish)
+        load_model(LoadRequest(str(folder), "cpu"), vanish)
     assert str(folder) in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -128,9 +131,9 @@ def test_a_file_that_shrinks_after_its_header_was_read_is_one_error(
         load(str(folder), "cpu")
 
 
-def wait(runner: Runner, phase: Phase) -> None:
+def wait(runner: Runner, state: RunnerState) -> None:
     deadline = time.monotonic() + 60
-    while not (runner.idle and runner.status.phase is phase):
+    while not (runner.idle and runner.status.state is state):
         assert time.monotonic() < deadline, runner.status
         time.sleep(0.01)
 
@@ -138,15 +141,15 @@ def wait(runner: Runner, phase: Phase) -> None:
 def test_a_second_checkpoint_frees_the_first(tmp_path: Path) -> None:
     runner = Runner()
     try:
-        runner.open(str(tiny_checkpoint(tmp_path / "a")), "cpu")
-        wait(runner, Phase.READY)
+        runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "a")), "cpu"))
+        wait(runner, RunnerState.READY)
         runner.begin(RunRequest("#1,2,3", recurrences=2))
-        wait(runner, Phase.READY)
+        wait(runner, RunnerState.READY)
         first, run = runner.loaded, runner.stepper
         assert first is not None
         assert first.nbytes > 0
-        runner.open(str(tiny_checkpoint(tmp_path / "b", seed=1)), "cpu")
-        wait(runner, Phase.READY)
+        runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "b", seed=1)), "cpu"))
+        wait(runner, RunnerState.READY)
         assert runner.loaded is not first
         assert first.nbytes == 0  # although the old run still refers to it
         assert run is not None
@@ -162,21 +165,23 @@ def test_what_does_not_fit_is_refused_and_the_running_model_stays(
 ) -> None:
     runner = Runner()
     try:
-        runner.open(str(tiny_checkpoint(tmp_path / "a")), "cpu")
-        wait(runner, Phase.READY)
+        runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "a")), "cpu"))
+        wait(runner, RunnerState.READY)
         first = runner.loaded
         assert first is not None
         # Room comes only when the first model goes: sound headers, so it goes.
         monkeypatch.setattr(
             loading, "free_bytes", lambda device: (1 << 30) if first.nbytes == 0 else 100
         )
-        runner.open(str(tiny_checkpoint(tmp_path / "b", seed=1)), "cpu")
-        wait(runner, Phase.READY)
+        runner.open(LoadRequest(str(tiny_checkpoint(tmp_path / "b", seed=1)), "cpu"))
+        wait(runner, RunnerState.READY)
         second = runner.loaded
         assert second is not None
         assert second is not first
-        runner.open(str(tmp_path / "nothing"), "cpu")  # unsound: nothing is let go of for it
-        wait(runner, Phase.READY)
+        runner.open(
+            LoadRequest(str(tmp_path / "nothing"), "cpu")
+        )  # unsound: nothing is let go of for it
+        wait(runner, RunnerState.READY)
         assert "does not exist" in (runner.status.error or "")
         assert runner.loaded is second
         monkeypatch.setattr(loading, "free_bytes", lambda device: 100)

@@ -23,9 +23,9 @@ from loopscope.core.views.state_space.compute import (
     compute_beside,
 )
 from loopscope.core.views.state_space.data import joint_pca
+from loopscope.core.views.state_space.overlay import Overlay
 from loopscope.core.views.state_space.overlays import (
     MODE_LENGTH,
-    Overlay,
     Shown,
     Source,
     overlays_of,

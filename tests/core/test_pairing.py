@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from loopscope.core.experiments.training import twin_architecture
+from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.model.architecture import with_loop
 from loopscope.core.run.pairing import Pairing
 

@@ -14,11 +14,11 @@ from scipy.stats import bootstrap
 
 from loopscope.core.checkpoint.loading import Loaded, load, relooped
 from loopscope.core.errors import Cancelled, LoopscopeError
+from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.experiments.evaluation import evaluate_hops
 from loopscope.core.experiments.probe.conditions import Condition, Cuts, Plan, conditions, plan_for
 from loopscope.core.experiments.probe.results import Outcome, Probe
 from loopscope.core.experiments.probe.running import Batch, hops_batch, probe
-from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.interventions.layers import SkipLayer
 from loopscope.core.measures.intervals import bootstrap_two_way
 from loopscope.core.run.stepper import Stepper

@@ -14,9 +14,9 @@ from recordings import synthetic_recording
 from loopscope.app.cli.main import main
 from loopscope.app.cli.probe import _recovery_at, write_page
 from loopscope.core.checkpoint.loading import load
+from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.experiments.probe.conditions import Condition, Lives, Plan, plan_for
 from loopscope.core.experiments.probe.results import Outcome, Probe
-from loopscope.core.experiments.training import twin_architecture
 from loopscope.core.measures.intervals import bootstrap_two_way
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection

@@ -44,7 +44,7 @@ def begun(loaded: Loaded, text: str, recurrences: int = 5) -> Stepper:
 
 def measured(stepper: Stepper, **options: object) -> view.Data:
     chosen = view.Options(**options)
-    found = run(stepper, Selection(), chosen, Job("test", lambda job: None))
+    found = run(stepper, Selection(), chosen, Job("test"))
     stepper.recording.findings_of(view.REQUEST.whose)["prompts"] = found
     return view.compute(stepper.recording, Selection(), chosen)
 
@@ -162,12 +162,12 @@ def test_over_a_cut_run_it_says_that_the_model_is_uncut(stepper: Stepper) -> Non
     said = view.compute(cut.recording, Selection(), view.Options()).statement
     assert said == f"{data.statement}; of the uncut model"
     options = quality.Options(answers="next")
-    found = score(stepper, Selection(), options, Job("test", lambda job: None))
+    found = score(stepper, Selection(), options, Job("test"))
     stepper.loaded.shared.findings["quality"] = found
     for recording, ends in ((stepper.recording, False), (cut.recording, True)):
         said = quality.compute(recording, Selection(), options)
         assert said.statement.endswith("; of the uncut model") == ends
-    found = simulate(stepper, Selection(), exits.Options(), Job("test", lambda job: None))
+    found = simulate(stepper, Selection(), exits.Options(), Job("test"))
     stepper.loaded.shared.findings["exits"] = found
     for over, recording, ends in (
         ("prompts", stepper.recording, False),

@@ -190,7 +190,7 @@ def stepped(loaded: Loaded, n: int = R) -> Stepper:
 def scored(stepper: Stepper, prompts: PromptSet, **options: object) -> view.Data:
     chosen = view.Options(**options)
     stepper.loaded.shared.prompts = prompts
-    found = run(stepper, Selection(), chosen, Job("test", lambda job: None))
+    found = run(stepper, Selection(), chosen, Job("test"))
     stepper.recording.findings_of(view.REQUEST.whose)["quality"] = found
     return view.compute(stepper.recording, Selection(), chosen)
 

@@ -36,7 +36,7 @@ def stepper() -> Stepper:
 
 
 def job() -> Job:
-    return Job("test", lambda job: None)
+    return Job("test")
 
 
 def test_stability_of_the_bundled_model(stepper: Stepper) -> None:

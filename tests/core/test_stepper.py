@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from checkpoints import write_checkpoint
 from models import plain_forward, probabilities, tiny_architecture, tiny_checkpoint
+from scipy.stats import kstest, truncnorm
 
 from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import LoopscopeError
@@ -109,6 +112,39 @@ def test_nothing_is_computed_twice(loaded: Loaded, monkeypatch: pytest.MonkeyPat
         stepper.step()
         stepper.readout()
     assert ran == [0, 1] * 40
+
+
+def test_a_truncated_start_is_normal_cut_at_three_standard_deviations(tmp_path: Path) -> None:
+    loaded = load(str(write_checkpoint(tmp_path / "m", "huginn")), "cpu")
+    prompt = loaded.tokenizer.from_ids(tuple(range(64)))
+    drawn = []
+    for seed in range(4):
+        start = Stepper(loaded).begin(prompt, seed=seed).states[0]
+        drawn.append(start.ravel() / loaded.architecture.start_std)
+    values = np.concatenate(drawn)
+    assert len(values) == 4 * 64 * 48
+    assert 2.9 < np.abs(values).max() <= 3 + 1e-6
+    assert kstest(values, truncnorm(-3, 3).cdf).pvalue > 0.01
+
+
+def test_a_skip_adapter_injects_from_the_second_recurrence_on(loaded: Loaded) -> None:
+    arch = replace(loaded.architecture, skip_first_injection=True)
+    model = LoopedModel(arch).requires_grad_(False).eval()
+    model.load_state_dict(loaded.model.state_dict())
+    loaded = replace(loaded, model=model, checkpoint=replace(loaded.checkpoint, architecture=arch))
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.encode(PROMPT), start="random", seed=1)
+    for _ in range(4):
+        stepper.step()
+    start = recording.states[0]
+    truth = plain_forward(model, recording.info.token_ids, 4, start)
+    np.testing.assert_allclose(recording.states[1:], truth["states"], rtol=1e-5, atol=1e-5)
+    # The prompt is seen from recurrence 2 on, and not before.
+    other = stepper.begin(loaded.tokenizer.encode(PROMPT[::-1]), initial_state=start)
+    for _ in range(2):
+        stepper.step()
+    np.testing.assert_array_equal(other.states[1], recording.states[1])
+    assert not np.allclose(other.states[2], recording.states[2], rtol=1e-2)
 
 
 def test_a_seed_gives_the_same_random_start_and_another_another(loaded: Loaded) -> None:

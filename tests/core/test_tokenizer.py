@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from loopscope.core.errors import PromptError
 from loopscope.core.prompts.tokenizer import PromptTokenizer, readable
 
 
@@ -57,3 +61,32 @@ def test_labels_of_a_metaspace_tokenizer(tmp_path: Path) -> None:
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     prompts = PromptTokenizer(tmp_path / "tokenizer.json", 60, 128)
     assert "".join(prompts.encode("the cat").labels) == " the cat"
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "prompt", "problem"),
+    [
+        ("post_processor", {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}},
+                       {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {},
+        }, "ab bc", "no entry found"),
+        ("pre_tokenizer", {
+            "type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated",
+            "invert": False,
+        }, "a" * 60 + "!", "retry-limit"),
+    ],
+)  # fmt: skip
+def test_a_tokenizer_that_panics_is_one_line(
+    tmp_path: Path, part: str, value: dict[str, Any], prompt: str, problem: str
+) -> None:
+    """Rust's panic is no `Exception`; it must not take the thread with it."""
+    bundled = files("loopscope.resources") / "checkpoints" / "looped" / "tokenizer.json"
+    file = tmp_path / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(bundled.read_text()) | {part: value}))
+    tokenizer = PromptTokenizer(file, 39, 256)
+    with pytest.raises(PromptError, match=f"the tokenizer cannot read this prompt: .*{problem}"):
+        tokenizer.encode(prompt)
+    assert tokenizer.from_ids((1, 2)).token_ids == (1, 2)  # token ids need no reading

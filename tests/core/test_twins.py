@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from models import tiny_checkpoint
 
 from loopscope.app.cli.twins import evaluate_all, page_text, write_page
 from loopscope.core.checkpoint.loading import load
+from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.experiments.evaluation import evaluate_hops
 from loopscope.core.experiments.small_models import folder_of, learnt_at, train
-from loopscope.core.experiments.training import STATE_FILE, twin_architecture
+from loopscope.core.experiments.training import STATE_FILE
 from loopscope.core.experiments.twin_results import KINDS, Accuracy, Kind, TwinResult, verdict
 from loopscope.core.experiments.twin_study import twin_result
 from loopscope.core.experiments.twins import TWINS
@@ -111,7 +111,7 @@ def test_when_a_model_learnt_is_read_from_its_training(tmp_path: Path) -> None:
     assert learnt_at(looped, 0, tmp_path) is None
     folder = folder_of(looped, 0, tmp_path)
     folder.mkdir(parents=True)
-    due = (1 - looped.plan.finishing_share) * looped.plan.steps
-    for since, expected in ((1234.0, 1234), (due, None), (math.nan, None)):
-        torch.save({"finishing_since": since}, folder / STATE_FILE)
+    plan = {"data": {"max_hops": 3}}
+    for learnt, expected in (([300, 700, 1234], 1234), ([300, 700], None), ([], None)):
+        torch.save({"progress": {"learnt": learnt}, "plan": plan}, folder / STATE_FILE)
         assert learnt_at(looped, 0, tmp_path) == expected

@@ -11,7 +11,7 @@ from checkpoints import CONFIGS, write_checkpoint
 from models import random_model, tiny_architecture, tiny_checkpoint
 
 from loopscope.core.checkpoint.loading import load, relooped
-from loopscope.core.experiments.training import twin_architecture
+from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.interventions.states import Zero
 from loopscope.core.model import weight_identity as module
 from loopscope.core.model.graph import looped_nodes

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from recordings import architecture, synthetic_recording
 
-from loopscope.core.experiments.training import twin_architecture
+from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.interventions.states import Zero
 from loopscope.core.measures.correspondence import Correspondence, monotone_alignment
 from loopscope.core.measures.places import Places

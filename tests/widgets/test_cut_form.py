@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QLineEdit, QSp
 from pytestqt.qtbot import QtBot
 from recordings import architecture
 
-from loopscope.core.interventions.base import END, FOREVER, Intervention
+from loopscope.core.interventions.base import END, FOREVER, Intervention, Source
 from loopscope.core.interventions.registry import KINDS
-from loopscope.core.interventions.states import Noise, Replace, Source
+from loopscope.core.interventions.states import Noise, Replace
 from loopscope.core.selection import Selection
 from loopscope.widgets.palette import DARK, LIGHT
 from loopscope.widgets.runs.cut_form import NO_RUN, CutForm
@@ -102,7 +102,7 @@ def test_a_kind_shows_its_own_fields_and_makes_its_cut(
     assert (cut.recurrence, cut.last) == (4, 4)
     if KINDS[kind].sites:
         assert cut.layer == 1
-    assert form.words.text().lower().startswith(cut.what().lower())
+    assert form.words.text().lower().startswith(cut.action().lower())
     if "head" in settings:
         assert cut.head == 1
 

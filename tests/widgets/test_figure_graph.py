@@ -14,7 +14,7 @@ from matplotlib.patches import Circle, FancyBboxPatch
 from pypdf import PdfReader
 from recordings import synthetic_recording
 
-from loopscope.core.experiments.training import twin_architecture
+from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.layers import DropInjection
 from loopscope.core.interventions.states import Noise, Zero

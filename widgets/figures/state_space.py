@@ -23,7 +23,7 @@ from loopscope.core.views.state_space.data import (
     seen,
     strokes,
 )
-from loopscope.core.views.state_space.overlays import Overlay
+from loopscope.core.views.state_space.overlay import Overlay
 from loopscope.widgets.figures.style import Page, colour_map
 from loopscope.widgets.palette import LIGHT, RECURRENCE_MAP, token_colour
 from loopscope.widgets.views.state_space.overlay_looks import Look, legend_names, look

@@ -18,9 +18,9 @@ from PySide6.QtWidgets import (
 )
 
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.interventions.base import END, FOREVER, Intervention
+from loopscope.core.interventions.base import END, FOREVER, Intervention, Source
 from loopscope.core.interventions.registry import KINDS
-from loopscope.core.interventions.states import Replace, Source
+from loopscope.core.interventions.states import Replace
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.options import settings_of
 from loopscope.core.selection import Selection
@@ -255,7 +255,7 @@ class CutForm(QWidget):
                 text = "Layers run from recurrence 1 on: move the cursor there (Right)."
         else:
             assert self.arch is not None
-            words = cut.words(self.arch.layer_name)
+            words = cut.describe(self.arch.layer_name)
             text, colour, on = words, self.theme.muted, True
         self.words.setText(text[0].upper() + text[1:])
         palette = self.words.palette()

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from loopscope.core.interventions.base import END, FOREVER, Intervention
+from loopscope.core.interventions.base import END, FOREVER, Intervention, Source
 from loopscope.core.interventions.layers import (
     BorrowLayer,
     DropInjection,
     PerturbWeights,
     SkipLayer,
 )
-from loopscope.core.interventions.states import Noise, Replace, Source
+from loopscope.core.interventions.states import Noise, Replace
 from loopscope.core.model.architecture import Architecture
 
 Lives = Literal["parameters", "graph", "trajectory"]

@@ -28,7 +28,7 @@ from loopscope.core.experiments.probe.conditions import (
 )
 from loopscope.core.experiments.probe.results import Outcome, Probe
 from loopscope.core.interventions.applied import AppliedInterventions
-from loopscope.core.interventions.states import Source
+from loopscope.core.interventions.base import Source
 from loopscope.core.measures.intervals import bootstrap_two_way
 
 F64 = npt.NDArray[np.float64]

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from loopscope.core.labels import count
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.graph import (
     Edge,
@@ -18,7 +19,6 @@ from loopscope.core.model.graph import (
     nodes_of,
     unrolled_graph,
 )
-from loopscope.core.run.card import count
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table

@@ -55,7 +55,7 @@ def cuts_of(recording: Recording, run: str = "") -> tuple[CutMark, ...]:
     info = recording.info
     name = info.architecture.layer_name
     return tuple(
-        CutMark(cut, cut.words(name), effect_words(recording, i), run)
+        CutMark(cut, cut.describe(name), effect_words(recording, i), run)
         for i, cut in enumerate(info.interventions)
     )
 

@@ -12,7 +12,7 @@ from loopscope.core.measures import projection
 from loopscope.core.measures.projection import F64, MAX_COMPONENTS, Basis
 from loopscope.core.options import setting
 from loopscope.core.views.base import ViewData
-from loopscope.core.views.state_space.overlays import Overlay
+from loopscope.core.views.state_space.overlay import Overlay
 
 # Recurrences that a PCA basis must have seen before it is worth locking.
 LOCK_AFTER = 8

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 from loopscope.core.labels import visible
-from loopscope.core.measures import projection
 from loopscope.core.measures.fixed_points import RESIDUAL
 from loopscope.core.measures.projection import F64
 from loopscope.core.measures.stability import EIGENVALUE
@@ -24,52 +22,13 @@ from loopscope.core.run.recording import Recording
 from loopscope.core.views.paths import Paths
 from loopscope.core.views.second_run import SecondRun
 from loopscope.core.views.stability import Stability, kinds_of
+from loopscope.core.views.state_space.data import Options
+from loopscope.core.views.state_space.overlay import Overlay, Role
 from loopscope.core.views.state_space.places import stations
-
-if TYPE_CHECKING:
-    from loopscope.core.views.state_space.data import Options
-
-I64 = npt.NDArray[np.int64]
-Kind = Literal["points", "path", "segment"]
-# How it looks: a fixed point (filled, hollow, muted), a slow point (cross), the real and the
-# imaginary part of a mode, a run from another start, the run that stands beside.
-Role = Literal[
-    "stable", "unstable", "marginal", "slow point", "mode", "mode, imaginary", "run", "beside"
-]  # fmt: skip
 
 # Half length of the longest segment of a mode, over the RMS distance of the points shown from
 # their mean.
 MODE_LENGTH = 0.2
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Overlay:
-    """Something drawn beside the trajectories: a row for each shown token.
-
-    name : in the legend; overlays of one name and look have one entry.
-    kind : "points" (each for itself), "path" (a row joined up) or "segment" (from a row's first
-        point to its second).
-    role, index : how it looks, and which of several runs it is.
-    points : float64 ``[N, S, d]`` states, or ``[N, S, k]`` coordinates once projected; NaN where
-        there is nothing.
-    recurrences, layers : int64 ``[S]``, where each station is, -1 for nowhere.
-    tooltips : what pointing at a row says, ``N`` of them.
-    """
-
-    name: str
-    kind: Kind
-    role: Role
-    points: F64
-    recurrences: I64
-    layers: I64
-    tooltips: tuple[str, ...]
-    index: int = 0
-
-    def projected(self, mean: F64, axes: F64) -> Overlay:
-        """The same on ``axes`` ``[k, d]``."""
-        rows, stations, d = self.points.shape
-        flat = projection.project(self.points.reshape(-1, d), mean, axes)
-        return replace(self, points=flat.reshape(rows, stations, len(axes)))
 
 
 @dataclass(frozen=True, slots=True)

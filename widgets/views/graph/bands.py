@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPen
 
-from loopscope.core.run.card import count
+from loopscope.core.labels import count
 from loopscope.core.views.graph.cuts import cuts_at
 from loopscope.core.views.graph.data import Data
 from loopscope.core.views.graph.layout import BOX, Box, Wire

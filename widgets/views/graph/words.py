@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loopscope.core.run.card import count
+from loopscope.core.labels import count
 from loopscope.core.views.graph.cuts import CutMark, cuts_at
 from loopscope.core.views.graph.data import FLOPS, WRITE, Data
 from loopscope.core.views.graph.layout import Box

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loopscope.core.views.state_space.overlays import Overlay
+from loopscope.core.views.state_space.overlay import Overlay
 from loopscope.widgets.palette import Theme, token_colour
 
 # Segments up to which those of a mode are drawn two pixels wide: many wide ones are slow.

@@ -11,7 +11,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 
 from loopscope.core.views.state_space.data import Data, middle, seen
-from loopscope.core.views.state_space.overlays import Overlay
+from loopscope.core.views.state_space.overlay import Overlay
 from loopscope.widgets.kit.theme import on_ground
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.views.state_space.items import Line, Marks, layer_marker

@@ -1,0 +1,41 @@
+"""What may be asked of a run: how it begins, and how many recurrences make sense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.interventions.base import Intervention
+from loopscope.core.run.recording import Recording
+
+# More than anybody watches; a million recurrences asked for is a slip of the finger.
+MOST_RECURRENCES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A run to begin: prompt text (or ``#ids``), seed, start state, recurrences to make at once.
+
+    interventions : act as the run comes to them.
+    """
+
+    prompt: str
+    seed: int = 0
+    start: str = "default"
+    start_scale: float = 1.0
+    recurrences: int = 0
+    interventions: tuple[Intervention, ...] = ()
+
+
+def check_recurrences(n: int) -> int:
+    """Return ``n``; raises `LoopscopeError` when so many recurrences cannot be run."""
+    if not 1 <= n <= MOST_RECURRENCES:
+        raise LoopscopeError(f"{n} recurrences cannot be run; ask for 1 to {MOST_RECURRENCES:,}")
+    return n
+
+
+def too_many(recording: Recording) -> str | None:
+    """Why a run is not stepped further, or None while it may be."""
+    if recording.n_recurrences < MOST_RECURRENCES:
+        return None
+    return f"paused: {MOST_RECURRENCES:,} recurrences were made"

@@ -1,0 +1,59 @@
+"""What the runner shows of itself, in one look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from loopscope.core.run.recording import Recording
+
+if TYPE_CHECKING:
+    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.stepper import Stepper
+
+
+class RunnerState(Enum):
+    """What the runner is doing."""
+
+    STARTING = "loading torch"
+    EMPTY = "no checkpoint is open"
+    LOADING = "loading"
+    READY = "ready"
+    STEPPING = "stepping"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One moment of the runner: whoever needs several of these reads `Runner.status` once.
+
+    progress : share of the loading that is done, 0 to 1.  doing : what is loaded, in words.
+    error : why the last request failed, one line; None when it did not.
+    error_about : "checkpoint", "prompt" or "run".
+    notice : why stepping ended by itself (settled, memory budget), or a warning of the loading.
+    loaded : the model in use, None before the first is loaded.
+    stepper : the run in use, of ``loaded``.  second_run : the run beside it, of any model.
+    serial : rises with every change of these three.
+    """
+
+    state: RunnerState = RunnerState.STARTING
+    progress: float = 0.0
+    doing: str = ""
+    error: str | None = None
+    error_about: str = ""
+    notice: str | None = None
+    loaded: Loaded | None = None
+    stepper: Stepper | None = None
+    second_run: Stepper | None = None
+    serial: int = 0
+
+    @property
+    def recording(self) -> Recording | None:
+        """The recording of the run in use."""
+        return None if self.stepper is None else self.stepper.recording
+
+    @property
+    def second_recording(self) -> Recording | None:
+        """The recording of the second run."""
+        return None if self.second_run is None else self.second_run.recording

@@ -1,0 +1,125 @@
+"""The task pointer chasing, its evaluation and what the bundled models do on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models import tiny_architecture, tiny_checkpoint
+
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.experiments.evaluation import evaluate_hops, table
+from loopscope.core.experiments.hops import VOCABULARY, chance_level, make_batch, text_of
+from loopscope.core.measures.intervals import wilson_interval
+
+
+def solve(text: str) -> list[str]:
+    """Follow the pointers by hand, from the prompt's text alone."""
+    edges, rest = text.split(" ? ")
+    count, queries = rest.split(" : ")
+    step = {edge[0]: edge[1] for edge in edges.split()}
+    answers = []
+    for letter in queries.split():
+        for _ in range(int(count)):
+            letter = step[letter]
+        answers.append(letter)
+    return answers
+
+
+@pytest.mark.parametrize("cycle", [True, False])
+def test_answers_are_those_of_following_the_text(cycle: bool) -> None:
+    hops = np.array([1, 2, 3, 4, 5, 6, 9])
+    batch = make_batch(np.random.default_rng(0), hops, n_letters=8, cycle=cycle)
+    for tokens, answers in zip(batch.tokens, batch.answers, strict=True):
+        assert solve(text_of(tokens)) == [VOCABULARY[t] for t in answers]
+    assert batch.tokens.shape == (7, 8 * 2 + 3 + 8)
+
+
+def test_the_anytime_target_walks_and_stays() -> None:
+    batch = make_batch(np.random.default_rng(1), np.array([2, 4]))
+    queries = batch.tokens[:, -8:]
+    np.testing.assert_array_equal(batch.target(0), queries)
+    np.testing.assert_array_equal(batch.target(4), batch.answers)
+    np.testing.assert_array_equal(batch.target(9), batch.answers)
+    np.testing.assert_array_equal(batch.target(2)[0], batch.answers[0])
+    assert (batch.target(2)[1] != batch.answers[1]).all()
+
+
+def test_the_chance_level_is_that_of_guessing_another_letter() -> None:
+    batch = make_batch(np.random.default_rng(0), np.full(4000, 3), n_letters=8)
+    queries = batch.tokens[:, -8:]
+    others = np.where(queries[:, 0] == queries[:, 1], queries[:, 2], queries[:, 1])
+    guess = (batch.answers[:, 0] == others).mean()
+    assert abs(guess - chance_level(3, 8)) < 4 * np.sqrt(1 / 7 * 6 / 7 / 4000)
+    assert (batch.answers != queries).all()
+    assert chance_level(8, 8) == 1.0
+
+
+def test_the_wilson_interval_against_scipy() -> None:
+    from scipy.stats import binomtest
+
+    for right, n in ((0, 20), (7, 20), (1990, 2000), (2000, 2000)):
+        truth = binomtest(right, n).proportion_ci(method="wilson")
+        np.testing.assert_allclose(wilson_interval(right, n), truth, atol=1e-12)
+    assert np.isnan(wilson_interval(0, 0)).all()
+
+
+def test_evaluation_agrees_with_a_plain_forward(tmp_path: Path) -> None:
+    loaded = load(str(tiny_checkpoint(tmp_path / "m")), "cpu")
+    evaluation = evaluate_hops(loaded, hops=(2,), recurrences=3, n_examples=40, batch_size=16)
+    rng = np.random.default_rng(1_000_003)
+    right = 0.0
+    for b in (16, 16, 8):
+        batch = make_batch(rng, np.full(b, 2))
+        logits = loaded.model(torch.from_numpy(batch.tokens), 3)[:, -8:]
+        right += float((logits.argmax(-1).numpy() == batch.answers).mean(1).sum())
+    assert evaluation.cell(2, 3).accuracy == pytest.approx(right / 40)
+    assert "hops" in table(evaluation)
+
+
+def test_the_task_refuses_a_model_of_another_vocabulary(tmp_path: Path) -> None:
+    folder = tiny_checkpoint(tmp_path / "m", tiny_architecture(vocab_size=50), tokenizer=False)
+    with pytest.raises(LoopscopeError, match="has 50 tokens"):
+        evaluate_hops(load(str(folder), "cpu"))
+
+
+def test_the_bundled_model_walks_the_pointer_and_settles() -> None:
+    """The figures of the model card, on fewer examples (300; the card has 2,000)."""
+    loaded = load("bundled:looped", "cpu")
+    result = evaluate_hops(loaded, hops=(1, 2, 3), recurrences=32, n_examples=300, seed=7)
+    at = {r: np.mean([result.cell(k, r).accuracy for k in (1, 2, 3)]) for r in (16, 32)}
+    assert at[16] >= 0.98
+    assert at[32] >= 0.97
+    assert result.cell(3, 1).accuracy <= 0.45
+    assert result.cell(3, 1).accuracy <= result.cell(3, 2).accuracy < result.cell(3, 3).accuracy
+    assert max(result.cell(k, 16).relative_step for k in (1, 2, 3)) <= 0.005
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("deep", {1: (0.99, 1), 3: (0.99, 1), 5: (0.99, 1), 6: (0.99, 1)}),
+        ("shallow", {1: (0.99, 1), 3: (0.10, 0.27), 5: (0.10, 0.27), 6: (0.78, 0.93)}),
+    ],
+)
+def test_the_bundled_twins_are_what_their_cards_say(
+    name: str, expected: dict[int, tuple[float, float]]
+) -> None:
+    """The figures of the cards, on fewer examples (200; the cards have 2,000)."""
+    loaded = load(f"bundled:{name}", "cpu")
+    result = evaluate_hops(loaded, hops=tuple(expected), recurrences=1, n_examples=200, seed=7)
+    for hops, (low, high) in expected.items():
+        assert low <= result.cell(hops, 1).accuracy <= high, hops
+
+
+def test_the_bundled_three_are_of_one_task_and_small() -> None:
+    looped, deep, shallow = (load(f"bundled:{k}", "cpu") for k in ("looped", "deep", "shallow"))
+    assert shallow.architecture.n_parameters == looped.architecture.n_parameters
+    assert deep.architecture.effective_depth(1) == looped.architecture.effective_depth(6)
+    folders = [model.checkpoint.path for model in (looped, deep, shallow)]
+    assert len({(folder / "tokenizer.json").read_bytes() for folder in folders}) == 1
+    for folder in folders:
+        assert sum(f.stat().st_size for f in folder.iterdir()) <= 4 * 1024**2
