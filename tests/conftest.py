@@ -7,11 +7,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -27,6 +29,20 @@ os.environ["XDG_CONFIG_HOME"] = _HOME.name
 hypothesis.settings.register_profile("gate", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("full", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("gate")
+
+
+class PatientBot(QtBot):
+    """Waits as long as a busy machine needs: the limit is against a test that hangs."""
+
+    def waitUntil(self, callback: Callable[[], object], *, timeout: int = 0) -> None:
+        """Process events until ``callback`` is true or passes its assertions."""
+        super().waitUntil(callback, timeout=max(timeout, 240_000))
+
+
+@pytest.fixture
+def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> QtBot:
+    """pytest-qt's robot, patient."""
+    return PatientBot(request)
 
 
 @pytest.fixture(autouse=True)

@@ -38,7 +38,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def loopscope(tmp_path: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "loopscope.app", *arguments],
-        capture_output=True, text=True, cwd=tmp_path, env=environment(tmp_path), timeout=100,
+        capture_output=True, text=True, cwd=tmp_path, env=environment(tmp_path), timeout=280,
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzzing import EXAMPLES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from models import tiny_architecture, tiny_checkpoint
@@ -202,7 +203,9 @@ def test_shards_are_read_and_may_not_leave_the_folder(folder: Path, tmp_path: Pa
 
 @pytest.mark.slow
 @settings(
-    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.data())
 def test_any_bytes_end_in_an_error_or_a_header(tmp_path: Path, data: st.DataObject) -> None:
@@ -231,7 +234,9 @@ def test_any_bytes_end_in_an_error_or_a_header(tmp_path: Path, data: st.DataObje
 
 @pytest.mark.slow
 @settings(
-    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.dictionaries(

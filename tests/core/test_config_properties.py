@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import struct
 import tempfile
 import warnings
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import CONFIGS, family_named, write_checkpoint
+from fuzzing import EXAMPLES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from work import calls
@@ -29,9 +29,8 @@ from loopscope.core.run.trace import trace
 
 pytestmark = pytest.mark.slow
 
-FUZZ = int(os.environ.get("LOOPSCOPE_FUZZ", "1000"))
 FUZZING = settings(
-    max_examples=FUZZ, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
 IDS = (5, 17, 3, 60, 41, 8)
 # Calls that opening a folder may take: a small model takes about 2,000. A size that is believed
