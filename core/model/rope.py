@@ -101,7 +101,8 @@ class Yarn(Scaling):
         if low == high:
             high += 0.001
         ramp = ((np.arange(dims // 2) - low) / (high - low)).clip(0, 1)
-        return plain / self.factor * ramp + plain * (1 - ramp)
+        blended: F64 = plain / self.factor * ramp + plain * (1 - ramp)
+        return blended
 
     @staticmethod
     def attention(factor: float, scale: float, scale_all: float) -> float:
@@ -135,7 +136,8 @@ class LongRope(Scaling):
         """See `Scaling.frequencies`."""
         long = n_positions > self.original_positions
         divisors = np.array(self.long_factors if long else self.short_factors)
-        return Scaling().frequencies(theta, dims, n_positions) / divisors
+        divided: F64 = Scaling().frequencies(theta, dims, n_positions) / divisors
+        return divided
 
     @staticmethod
     def attention(factor: float, original_positions: int) -> float:
