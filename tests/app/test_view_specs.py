@@ -23,7 +23,9 @@ EVERY = pytest.mark.parametrize("spec", VIEW_SPECS, ids=lambda spec: spec.key)
 def test_each_view_is_registered_once() -> None:
     assert list(BY_KEY) == [spec.key for spec in VIEW_SPECS]
     registered = {type(spec) for spec in VIEW_SPECS}
-    assert registered == {cls for cls in ViewSpec.__subclasses__() if cls.__module__.startswith("loop")}
+    assert registered == {
+        cls for cls in ViewSpec.__subclasses__() if cls.__module__.startswith("loop")
+    }
 
 
 @EVERY
