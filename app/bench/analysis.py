@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from loopscope.app.views import ViewSpec
+from loopscope.app.view_spec import ViewSpec
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.worker import yield_to_the_screen

@@ -26,7 +26,8 @@ from loopscope.app.bench.comparison import Comparison
 from loopscope.app.bench.measuring import Measuring
 from loopscope.app.bench.run_tree import Run
 from loopscope.app.bench.runs import Runs
-from loopscope.app.views import VIEW_SPECS, ViewSpec
+from loopscope.app.view_spec import ViewSpec
+from loopscope.app.views import VIEW_SPECS
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.jobs import Job, Jobs

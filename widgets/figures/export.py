@@ -6,8 +6,8 @@ import csv
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class ExportItem:
 
     exports : by suffix, how it is written in formats of its own, ``(data, provenance) -> str``.
     provenance : of this view alone, where it is not that of all that is exported.
+    recurrence : where the cursor is, for what is drawn at one recurrence.
     """
 
     key: str
@@ -40,8 +41,9 @@ class ExportItem:
     draw: Callable[..., None]
     table: Callable[[Any], Table]
     data: Any
-    exports: dict[str, Callable[[Any, dict[str, str]], str]] = field(default_factory=dict)
+    exports: Mapping[str, Callable[[Any, dict[str, str]], str]] = field(default_factory=dict)
     provenance: dict[str, str] | None = None
+    recurrence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ def _cell(value: object) -> object:
 def _write_figure(
     item: ExportItem, path: Path, suffix: str, page: Page, dpi: int, provenance: dict[str, str]
 ) -> None:
+    page = replace(page, recurrence=item.recurrence)
     with rc_context({**page.rc, "svg.hashsalt": "loopscope"}):
         figure = Figure(figsize=(page.width, page.width * 0.7))
         FigureCanvasAgg(figure)
