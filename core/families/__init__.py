@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from loopscope.core.families import albert, gpt2, gpt_neox, hrm, huginn, llama, native
+from loopscope.core.families import (
+    albert,
+    gpt2,
+    gpt_neox,
+    hrm,
+    huginn,
+    llama,
+    nanbeige,
+    nanogpt,
+    native,
+)
 from loopscope.core.families.family import Config, Family
 
 FAMILIES: tuple[Family, ...] = (
@@ -15,6 +25,9 @@ FAMILIES: tuple[Family, ...] = (
     *llama.FAMILIES,
     gpt2.FAMILY,
     gpt_neox.FAMILY,
+    nanbeige.FAMILY,
+    nanogpt.BASE_LOOP,
+    nanogpt.NANOLOOP,
 )
 
 

@@ -84,7 +84,8 @@ STYLES = {
 }
 
 
-def _architecture(config: Config, style: Style) -> Architecture:
+def llama_architecture(config: Config, style: Style) -> Architecture:
+    """Read a config with Llama's keys; raises `CheckpointError` that names the key."""
     config = config.over(style.defaults)
     layer, positions = _layer(config, style)
     n_layers = config.size("num_hidden_layers", most=MOST_LAYERS)
@@ -169,8 +170,9 @@ def _windows(config: Config, style: Style, n_layers: int) -> tuple[int, ...]:
     return tuple(window or 0 for window in windows)
 
 
-def _tensors(arch: Architecture, names: frozenset[str], style: Style) -> dict[str, Source]:
-    norm = "closing_norm" if style.looped else "final_norm"
+def llama_tensors(arch: Architecture, names: frozenset[str], style: Style) -> dict[str, Source]:
+    """Map every parameter to Llama's tensor names."""
+    norm = "closing_norm" if arch.closing_norm else "final_norm"
     named = {
         "embed.weight": "model.embed_tokens.weight",
         f"{norm}.weight": "model.norm.weight",
@@ -197,8 +199,8 @@ def _family(model_type: str, style: Style) -> Family:
         lambda config, tensors: (
             f"model_type {model_type}" if config.model_type == model_type else None
         ),
-        lambda config: _architecture(config, style),
-        lambda arch, names: _tensors(arch, names, style),
+        lambda config: llama_architecture(config, style),
+        lambda arch, names: llama_tensors(arch, names, style),
         lambda name: name == "lm_head.weight" or name.endswith("rotary_emb.inv_freq"),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from loopscope.core.families.family import How, Source
+from loopscope.core.families.family import Arrangement, Source
 from loopscope.core.model.architecture import Architecture, parameter_shapes
 
 
@@ -13,7 +13,7 @@ def mapped(
     named: Mapping[str, str],
     inside: Mapping[str, tuple[str, ...]],
     layers: str,
-    how: Callable[[str], How] = lambda ours: "stack",
+    how: Callable[[str], Arrangement] = lambda ours: "stack",
 ) -> dict[str, Source]:
     """Map every parameter: by its own name, or by its place in layer ``i`` of the whole stack.
 
