@@ -36,7 +36,6 @@ class Sheet:
         """Write a line of text with its middle at ``y``."""
         self.ax.text(
             x, y, text, color=colour, ha=ha, va="center_baseline", fontsize=size or self.size,
-            parse_math=False,
         )  # fmt: skip
 
     def line(self, *points: tuple[float, float], arrow: bool = True, colour: str = GREY,
