@@ -492,7 +492,7 @@ class Window(QMainWindow):
             return
         if display.other is None:
             one, other, both = runs.current.name, runs.second.name, display.view.BOTH
-            on_one = both is not None and display.spec.compute_beside is not None
+            on_one = both is not None and display.spec.compute_second is not None
             words = f"● {one}: {both[0]}   ○ {other}: {both[1]}" if both and on_one else ""
             self.frames[key].set_captions(words, "")
             return
@@ -668,10 +668,10 @@ class Window(QMainWindow):
 
         import PySide6
 
-        from loopscope.app.cli.main import _version
+        from loopscope.core.version import package_version
 
         self.statusBar().showMessage(
-            f"Loopscope {_version()}, Apache-2.0  ·  Python {sys.version.split()[0]}  ·  "
+            f"Loopscope {package_version()}, Apache-2.0  ·  Python {sys.version.split()[0]}  ·  "
             f"PySide6 {PySide6.__version__}  ·  runs local checkpoints, touches no network",
             20000,
         )
