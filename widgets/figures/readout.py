@@ -32,7 +32,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     ax, _ = draw_answer_map(data, figure, page, Normalize(0, 1))
     ax.set_xticks(recurrence_ticks(data.n_columns))
     below = ";\nfoot of a cell: its exit probability" if data.has_exits else ""
-    ax.set_xlabel(f"recurrence $r$  (bar: the answer flips{below})")
+    ax.set_xlabel(f"recurrence r  (bar: the answer flips{below})")
 
 
 def draw_answer_map(
