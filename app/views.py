@@ -66,7 +66,7 @@ class ViewSpec:
 
     def drawn_twice(self, one: Recording, other: Recording) -> bool:
         """Whether the view is shown a second time for the run beside: not what is of the model."""
-        of_model = self.request is not None and self.request.whose == "model"
+        of_model = self.request is not None and self.request.scope == "model"
         return not of_model and not self.draws_both(one, other)
 
     @property
