@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 from loopscope.app.view_spec import ViewSpec
@@ -59,9 +58,9 @@ class Desk:
         if spec.request is None:
             return
         job: Job[object] = Job(spec.title)
-        job.second_run = SimpleNamespace(stepper=self.deep)
+        job.second_run = self.deep
         found = spec.measure(self.stepper, selection, options, job)
-        self.recording.findings_of(spec.request.whose)[spec.key] = found
+        self.recording.keep(spec.request.result, found)
 
     def compute(self, spec: ViewSpec, selection: Selection, options: Any) -> Any:
         """Return what the view shows, after reading what it says it lacks, as the bench does."""
