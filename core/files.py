@@ -77,6 +77,7 @@ def written(
     and for the exceptions ``also`` that a library makes of it.
     """
     part: Path | None = None
+    refusals: tuple[type[Exception], ...] = (OSError, *also)
     try:
         target = Path(os.path.realpath(path))  # a link stays a link
         if os.path.lexists(target):
@@ -86,7 +87,7 @@ def written(
         if target.exists():
             shutil.copymode(target, part)
         os.replace(part, target)
-    except (OSError, *also) as problem:
+    except refusals as problem:
         raise error(f"cannot write {shortened(path)}: {reason(problem)}") from None
     finally:
         if part is not None:
