@@ -75,6 +75,17 @@ class ViewSpec:
         request: Request | None = getattr(self._core(), "REQUEST", None)
         return request
 
+    @property
+    def stop_reason(self) -> Callable[[Recording, Any], str | None] | None:
+        """``stop_reason(recording, options)``: why playing may end now, None while it may not.
+
+        Of the view that judges whether a run has settled.
+        """
+        reason: Callable[[Recording, Any], str | None] | None = getattr(
+            self._core(), "stop_reason", None
+        )
+        return reason
+
     def measure(self, stepper: Any, selection: Any, options: Any, job: Any) -> object:
         """Make the measurement of `request`; imports torch, so not on the screen's thread."""
         return import_module(f"loopscope.core.analyses.{self.key}").run(
