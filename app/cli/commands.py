@@ -292,3 +292,10 @@ def _formats(text: str) -> tuple[str, ...]:
     if not formats:
         raise LoopscopeError(f"--format is empty; it takes {', '.join(known)}")
     return formats
+
+
+def run_doctor(options: Namespace) -> None:
+    """Check install, devices and desktop."""
+    from loopscope.app.cli.doctor import run_doctor as doctor
+
+    doctor(options)
