@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer
@@ -94,13 +93,14 @@ class Bench(QObject):
     def _settled(self) -> Until:
         """The question that ends playing at settling: whether any view's data calls it settled."""
         questions = [
-            partial(stop_reason, options=self.analysis.options_of(spec))
+            (stop_reason, self.analysis.options_of(spec))
             for spec in VIEW_SPECS
             if (stop_reason := spec.stop_reason) is not None
         ]
 
         def settled(recording: Recording) -> str | None:
-            return next((reason for ask in questions if (reason := ask(recording))), None)
+            reasons = (stop_reason(recording, options) for stop_reason, options in questions)
+            return next((reason for reason in reasons if reason), None)
 
         return settled
 

@@ -24,9 +24,7 @@ class Comparison:
         Whether the model rests.
     """
 
-    def __init__(
-        self, session: Session, background: Background, idle: Callable[[], bool]
-    ) -> None:
+    def __init__(self, session: Session, background: Background, idle: Callable[[], bool]) -> None:
         self._session, self._background, self._idle = session, background, idle
         self._twin: Float32Twin | None = None
         # The run and its recurrences that were compared last.

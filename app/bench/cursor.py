@@ -106,9 +106,7 @@ class Cursor:
 
     def point_in_second(self, hover: Changes, second: SecondRun) -> bool:
         """Point at a place of the second run."""
-        return self.point(
-            selection_back(hover, self.selection, second.selection, second.pairing)
-        )
+        return self.point(selection_back(hover, self.selection, second.selection, second.pairing))
 
 
 def within(selection: Selection, run: Recording | None) -> Selection:

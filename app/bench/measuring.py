@@ -1,4 +1,4 @@
-"""Measurements that take long: asked for by a view, made as jobs, kept with the run or the model."""
+"""Measurements that take long: views ask for them, jobs make them, run or model keeps them."""
 
 from __future__ import annotations
 
@@ -84,11 +84,10 @@ class Measuring(QObject):
         """Steppers to measure, with their cursors: of what is of one run, both that are shown."""
         session = self._session
         runs: list[tuple[Any, Selection]] = [(session.status.stepper, session.selection)]
-        second, second_run = session.second, session.second_run
+        second, there = session.second, session.second_run
         of_each = request.whose == "run" and not request.second_run
-        if of_each and second is not None and second_run is not None:
-            if not request.missing(second_run.recording):
-                runs.append((second.stepper, second_run.selection))
+        if of_each and second is not None and there is not None:
+            runs += [] if request.missing(there.recording) else [(second.stepper, there.selection)]
         return runs
 
     def cancel(self, key: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from loopscope.core.interventions.base import Source
 from loopscope.core.run.effects import effect_short, effect_words
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.selection import Selection
 
@@ -59,9 +60,8 @@ class Run:
 
     @property
     def begun_as(self) -> tuple[object, ...]:
-        """What it was begun with, whatever intervenes: prompt, seed and start."""
-        info = self.stepper.recording.info
-        return info.prompt, info.token_ids, info.seed, info.start, info.start_scale
+        """What it was begun with, whatever intervenes."""
+        return begun_as(self.stepper.recording)
 
     @property
     def description(self) -> str:
@@ -85,6 +85,12 @@ class Run:
         if not cuts or (self.parent is None and not cuts):
             return "", ""
         return effect_short(recording), effect_words(recording, len(cuts) - 1)
+
+
+def begun_as(recording: Recording) -> tuple[object, ...]:
+    """Prompt, seed and start of a run: runs that differ in these are not compared unasked."""
+    info = recording.info
+    return info.prompt, info.token_ids, info.seed, info.start, info.start_scale
 
 
 class RunTree:

@@ -235,6 +235,4 @@ class Runs:
         dropped = self.tree.forget_surplus([run for run in shown if run is not None])
         if dropped:
             names = ", ".join(run.name for run in dropped)
-            self._session.message.emit(
-                f"{names} removed to save memory; runs with a name are kept"
-            )
+            self._session.message.emit(f"{names} removed to save memory; runs with a name are kept")

@@ -1,6 +1,6 @@
 """Which run is the second one: a run of the tree, or the prompt shown on another model.
 
-It asks the runner and never waits: what the worker answers is taken up in a frame, through ``wait``.
+It asks the runner and never waits: what the worker answers is taken up in a frame, by ``wait``.
 """
 
 from __future__ import annotations

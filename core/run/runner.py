@@ -298,9 +298,7 @@ class Runner:
             if second_run is not None and second_run.loaded is old:
                 second_run = None  # a second run of a model that goes goes with it
                 self._stepping.pair(None)
-            self._show(
-                loaded=loaded, stepper=None, request=None, second_run=second_run, **changes
-            )
+            self._show(loaded=loaded, stepper=None, request=None, second_run=second_run, **changes)
         if old is not None:
             # Runs to go back to may still hold it; they cannot be gone back to any more.
             old.release()

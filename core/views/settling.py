@@ -51,7 +51,10 @@ from loopscope.core.views.settling_data import (
     short_number,
 )
 
-__all__ = ["NO_RUN", "ONE_PER_LAYER", "Data", "Options", "compute", "rate_text", "short_number", "stop_reason"]
+__all__ = [
+    "NO_RUN", "ONE_PER_LAYER", "Data", "Options", "compute", "rate_text", "short_number",
+    "stop_reason",
+]  # fmt: skip
 
 NO_RUN = "No recurrence has been run. Press Space to run one."
 ONE_PER_LAYER = "A layer's step needs two recurrences. Press Space to run another one."
