@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from loopscope.core.model.architecture import Architecture, LayerShape, Rope
+from loopscope.core.model.architecture import Architecture, LayerShape
+from loopscope.core.model.rope import Rope
 from loopscope.core.run.recording import Capture, LayerState, Recording, RunInfo, TopAnswers
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("app", "core", "widgets", "resources", "tests", "docs", "tools", ".dev")
+COPIED = ("package", "app", "core", "widgets", "resources", "tests", "docs", "tools", ".dev")
 FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "constraints.txt")
 PASSED, FAILED = 0, 1  # pytest's exit codes
 

@@ -1,7 +1,7 @@
 """What views show: at most one analysis in flight for each, one finished one shown a frame.
 
 A view is drawn for the run shown. With a second run, a view that can draws both on its axes
-(``compute_beside``); any other is drawn twice, the second time for the second run.
+(``compute_second``); any other is drawn twice, the second time for the second run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PySide6.QtCore import QObject, Signal
 from loopscope.app.bench.cursor import Changes
 from loopscope.app.bench.displays import Display, Drawing, Subject, Version
 from loopscope.app.bench.session import Session
-from loopscope.app.views import ViewSpec
+from loopscope.app.view_spec import ViewSpec
 from loopscope.core.run.runner import Runner
 from loopscope.core.run.worker import yield_to_the_screen
 from loopscope.core.views.second_run import SecondRun
@@ -78,7 +78,7 @@ class Analysis(QObject):
                 yield display, drawing
 
     # ---- views ----
-    def add(self, spec: ViewSpec, options: Any = None) -> Display:
+    def add(self, spec: ViewSpec[Any, Any], options: Any = None) -> Display:
         """Make a view and connect it; ``options`` None are its defaults."""
         display = Display(spec, options or spec.options(), Drawing(spec.view()))
         self._connect(display, display.first)
@@ -117,7 +117,7 @@ class Analysis(QObject):
             for drawing in display.drawings:
                 drawing.view.set_options(options)
 
-    def options_of(self, spec: ViewSpec) -> Any:
+    def options_of(self, spec: ViewSpec[Any, Any]) -> Any:
         """The options of a view, its defaults where it has not been made."""
         display = self.displays.get(spec.key)
         return spec.options() if display is None else display.options

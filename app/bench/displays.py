@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from loopscope.app.views import ViewSpec
+from loopscope.app.view_spec import ViewSpec
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
@@ -76,7 +76,7 @@ class Display:
     job : the measurement under way that the view asked for.
     """
 
-    spec: ViewSpec
+    spec: ViewSpec[Any, Any]
     options: Any
     first: Drawing
     second: Drawing | None = None
@@ -108,7 +108,7 @@ class Subject:
 
     def version(self, display: Display, measured: int) -> Version:
         """All that the data of a display depends on."""
-        names = sorted(display.view.DEPENDS_ON)
+        names = sorted(display.spec.reads)
 
         def fields(selection: Selection) -> tuple[Any, ...]:
             return tuple(getattr(selection, name) for name in names)
@@ -125,6 +125,6 @@ class Subject:
     def compute(self, display: Display) -> ViewData:
         """Compute the data of a display (the analysis thread)."""
         spec, options = display.spec, display.options
-        if self.both is not None and spec.compute_beside is not None:
-            return spec.compute_beside(self.run, self.both, self.selection, options)
+        if self.both is not None and spec.compute_second is not None:
+            return spec.compute_second(self.run, self.both, self.selection, options)
         return spec.compute(self.run, self.selection, options)

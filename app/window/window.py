@@ -495,7 +495,7 @@ class Window(QMainWindow):
             return
         if display.second is None:
             one, other, both = session.run.name, session.second.name, display.view.BOTH
-            on_one = both is not None and display.spec.compute_beside is not None
+            on_one = both is not None and display.spec.compute_second is not None
             words = f"● {one}: {both[0]}   ○ {other}: {both[1]}" if both and on_one else ""
             self.frames[key].set_captions(words, "")
             return

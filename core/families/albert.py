@@ -15,9 +15,9 @@ from loopscope.core.model.architecture import (
     Architecture,
     LayerShape,
     NormSlot,
-    Rope,
     parameter_shapes,
 )
+from loopscope.core.model.rope import Rope
 
 MODEL_TYPE = "albert"
 NORMS: dict[NormSlot, str] = {

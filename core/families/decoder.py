@@ -20,9 +20,9 @@ from loopscope.core.model.architecture import (
     Architecture,
     LayerShape,
     NormSlot,
-    Rope,
     parameter_shapes,
 )
+from loopscope.core.model.rope import Rope
 
 OURO_NORMS: dict[NormSlot, str] = {
     "attn_in": "input_layernorm",
@@ -48,7 +48,6 @@ class Style:
     norms: dict[NormSlot, str]
     qk_norm: Literal["none", "head", "full"] = "none"
     qkv_bias: bool | None = None  # None: config's attention_bias, which then covers o_proj too
-    theta: float = 10000.0
     looped: bool = False
 
 
@@ -81,6 +80,7 @@ def _llama_architecture(config: Config, style: Style) -> Architecture:
     if config.values.get("use_sliding_window", True) and config.opt_size("sliding_window"):
         # Beyond the window attention would differ; prompts are kept within it.
         positions = min(positions, config.size("sliding_window"))
+    rope = read_rope(config, d_head, config.size("max_position_embeddings", 2048))
     return Architecture(
         family=config.model_type,
         vocab_size=config.size("vocab_size"),
@@ -93,7 +93,7 @@ def _llama_architecture(config: Config, style: Style) -> Architecture:
             norms=frozenset(style.norms),
             norm_eps=eps,
             activation=read_activation(config, "hidden_act", "silu"),
-            rope=read_rope(config, d_head, theta=style.theta),
+            rope=rope,
             qk_norm=style.qk_norm,
             bias=frozenset(bias),
         ),
@@ -101,7 +101,7 @@ def _llama_architecture(config: Config, style: Style) -> Architecture:
         n_block=config.size("num_hidden_layers"),
         n_coda=0,
         trained_recurrences=config.size("total_ut_steps", 4) if style.looped else 1,
-        max_positions=positions,
+        max_positions=rope.scaling.reach(positions),
         norm_eps=eps,
         injection="none",
         closing_norm=style.looped,
@@ -254,13 +254,11 @@ def _neox_architecture(config: Config) -> Architecture:
         raise config.error("hidden_size", f"{d} is not divisible by {heads} heads")
     eps = config.number("layer_norm_eps", 1e-5)
     bias = {"mlp"} | ({"qkv", "attn_proj"} if config.flag("attention_bias", True) else set())
+    positions = config.size("max_position_embeddings", 2048)
     rope = read_rope(
-        config,
-        d // heads,
-        theta_key="rotary_emb_base",
-        partial_key="rotary_pct",
-        partial=0.25,
-    )
+        config, config.opt_size("head_dim") or d // heads, positions,
+        theta_key="rotary_emb_base", share_key="rotary_pct", share=0.25, whole_head=False,
+    )  # fmt: skip
     return Architecture(
         family="gpt_neox",
         vocab_size=config.size("vocab_size"),
@@ -283,7 +281,7 @@ def _neox_architecture(config: Config) -> Architecture:
         n_block=config.size("num_hidden_layers"),
         n_coda=0,
         trained_recurrences=1,
-        max_positions=config.size("max_position_embeddings", 2048),
+        max_positions=rope.scaling.reach(positions),
         norm_eps=eps,
         injection="none",
         closing_norm=False,

@@ -56,6 +56,8 @@ def _architecture(config: Config) -> Architecture:
         bias |= {"qkv", "attn_proj", "attn_gate"}
     if config.flag("mlp_bias", False):
         bias.add("mlp")
+    positions = config.size("max_position_embeddings", 2048)
+    rope = read_rope(config, d_head, positions)
     return Architecture(
         family=MODEL_TYPE,
         vocab_size=config.size("vocab_size"),
@@ -69,7 +71,7 @@ def _architecture(config: Config) -> Architecture:
             norm_kind="bare",
             norm_eps=eps,
             activation=read_activation(config, "hidden_act", "silu"),
-            rope=read_rope(config, d_head),
+            rope=rope,
             attn_gate=True,
             bias=frozenset(bias),
         ),
@@ -77,7 +79,7 @@ def _architecture(config: Config) -> Architecture:
         n_block=(inner + 1) * n_stack,
         n_coda=0,
         trained_recurrences=_cycles(config, "H_cycles", 2),
-        max_positions=config.size("max_position_embeddings", 2048),
+        max_positions=rope.scaling.reach(positions),
         norm_eps=eps,
         embedding_scale=config.number("embedding_scale")
         if scale is not None

@@ -13,38 +13,12 @@ from functools import lru_cache
 from typing import Literal
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.model.rope import Rope
 
 NormSlot = Literal["attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"]
 # Names of the activations that `loopscope.core.model.layers` implements.
 ACTIVATION_NAMES = ("gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "relu")
 PRE_NORM: frozenset[NormSlot] = frozenset({"attn_in", "mlp_in"})
-
-
-@dataclass(frozen=True, slots=True)
-class Rope:
-    """Rotary position embedding (Su et al., arXiv 2104.09864) and how it is stretched.
-
-    Parameters
-    ----------
-    theta
-        Base: frequency ``i`` is ``theta^(-2 i / dims)``.
-    dims
-        Rotated dimensions of a head, from its first; None rotates all.
-    pairs
-        Which dimensions rotate together: (i, i + dims/2), (2i, 2i + 1), or no rotation.
-    scaling
-        "linear" divides every frequency by ``factor``; "llama3" divides the low ones and blends
-        between ``low_freq_factor`` and ``high_freq_factor`` (Llama 3.1's rule).
-    """
-
-    theta: float = 10000.0
-    dims: int | None = None
-    pairs: Literal["half", "neighbour", "none"] = "half"
-    scaling: Literal["none", "linear", "llama3"] = "none"
-    factor: float = 1.0
-    low_freq_factor: float = 1.0
-    high_freq_factor: float = 4.0
-    original_positions: int = 8192
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loopscope.core.model.architecture import LayerShape, Rope
+from loopscope.core.model.architecture import LayerShape
+from loopscope.core.model.rope import Rope
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -118,40 +119,26 @@ def make_norm(kind: str, d: int, eps: float) -> nn.Module:
     return RMSNorm(d, eps) if kind == "rms" else LayerNorm(d, eps)
 
 
-def rope_frequencies(rope: Rope, d_head: int) -> Tensor:
-    """Angle per position of each rotated pair, float64 ``[dims / 2]``."""
-    dims = rope.dims or d_head
-    i = torch.arange(0, dims, 2, device="cpu", dtype=torch.float64)
-    frequency = rope.theta ** (-i / dims)
-    if rope.scaling == "linear":
-        return frequency / rope.factor
-    if rope.scaling == "llama3":
-        wavelength = 2 * math.pi / frequency
-        low, high = rope.low_freq_factor, rope.high_freq_factor
-        blend = ((rope.original_positions / wavelength - low) / (high - low)).clamp(0, 1)
-        return (1 - blend) * frequency / rope.factor + blend * frequency
-    return frequency
-
-
 def rope_table(
     rope: Rope, d_head: int, n_positions: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, each ``[T, dims / 2]``.
+    """Cosines and sines, each ``[T, pairs]``.
 
     Angles are formed in float64, so that position 10,000 is as exact as position 1, and the
     rotation is done in float32 or better whatever the model's dtype.
     """
-    frequency = rope_frequencies(rope, d_head)
+    frequency = torch.from_numpy(rope.frequencies(d_head, n_positions))
     angle = torch.arange(n_positions, device="cpu", dtype=torch.float64)[:, None] * frequency
     wide = torch.promote_types(dtype, torch.float32)
-    return angle.cos().to(device, wide), angle.sin().to(device, wide)
+    factor = rope.scaling.attention_factor
+    return (angle.cos() * factor).to(device, wide), (angle.sin() * factor).to(device, wide)
 
 
 def rotate(x: Tensor, table: tuple[Tensor, Tensor], rope: Rope) -> Tensor:
-    """Rotate ``[B, H, T, hd]`` by position; dimensions beyond ``rope.dims`` stay as they are."""
+    """Rotate ``[B, H, T, hd]`` by position; dimensions beyond the table's stay as they are."""
     cos, sin = table
-    dims = rope.dims or x.shape[-1]
-    turned, kept = x[..., :dims].to(cos.dtype), x[..., dims:]
+    width = 2 * cos.shape[-1]
+    turned, kept = x[..., :width].to(cos.dtype), x[..., width:]
     if rope.pairs == "half":
         a, b = turned.chunk(2, dim=-1)
         out = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
@@ -159,7 +146,7 @@ def rotate(x: Tensor, table: tuple[Tensor, Tensor], rope: Rope) -> Tensor:
         a, b = turned[..., 0::2], turned[..., 1::2]
         out = torch.stack([a * cos - b * sin, b * cos + a * sin], dim=-1).flatten(-2)
     out = out.to(x.dtype)
-    return torch.cat([out, kept], dim=-1) if dims < x.shape[-1] else out
+    return torch.cat([out, kept], dim=-1) if width < x.shape[-1] else out
 
 
 def hidden_keys(t: int, causal: bool, window: int, device: torch.device) -> Tensor | None:

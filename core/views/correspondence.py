@@ -24,7 +24,7 @@ from loopscope.core.options import setting
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, ViewData
+from loopscope.core.views.base import Request, Table, ViewData, ViewDefinition
 from loopscope.core.views.second_run import SecondRun
 
 F64 = npt.NDArray[np.float64]
@@ -53,6 +53,7 @@ class Options:
         "Compare",
         "States of every place, or the heads of the cursor's recurrence with every head beside",
         labels={"states": "states at every place", "heads": "heads of the cursor's recurrence"},
+        at_hand=True,
     )
     measure: StateKey = setting(
         "cka_debiased",
@@ -63,6 +64,7 @@ class Options:
             "cka": "CKA: reads high when tokens are few",
             "cosine": "mean cosine (same width only)",
         },
+        at_hand=True,
     )
     path: bool = setting(True, "Best monotone alignment", "Drawn on the matrix of states")
     hatch: bool = setting(
@@ -74,6 +76,7 @@ class Options:
         False,
         "Only what beats the baseline",
         "Blank where permuted prompts give as much: a bright matrix alone means nothing",
+        at_hand=True,
     )
     prompts: int = setting(
         256, "Prompts", "Of the prompt set, or generated for the task hops", low=1, high=10_000
@@ -258,7 +261,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     )
 
 
-def compute_beside(
+def compute_second(
     recording: Recording, second_run: SecondRun, selection: Selection, options: Options
 ) -> Data:
     """The same, while another run stands beside: its cursor is marked as well."""
@@ -428,3 +431,13 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
             float(data.values[i, j]), int(partner[i] == j) if partner else "",
             "" if data.level is None else float(data.level[i, j]),
         )  # fmt: skip
+
+
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    reads=frozenset({"recurrence"}),
+    request=REQUEST,
+    compute_second=compute_second,
+)

@@ -25,7 +25,7 @@ from loopscope.core.measures.over_prompts import INTERVAL
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table
+from loopscope.core.views.base import Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve
 from loopscope.core.views.exit_outcomes import Outcome, outcomes_of, texts_of
 from loopscope.core.views.prompt_curves import (
@@ -309,3 +309,6 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
         for line, text, _, _, *values in prompt_rows(data.rows):
             for name, used, agree in zip(names, values[::2], values[1::2], strict=True):
                 yield name, "", line, text, used, agree, "", "", "", "", ""
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}), request=REQUEST)

@@ -14,7 +14,7 @@ from loopscope.core.measures.path_independence import FROM_RUN, SPREAD, spread
 from loopscope.core.options import setting
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table
+from loopscope.core.views.base import Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve, Curves, curves_table
 
 F64 = npt.NDArray[np.float64]
@@ -185,3 +185,6 @@ def table(data: Data) -> Table:
     """One row for each token (or start) and recurrence, and the median over tokens."""
     curve = "start" if data.formula is FROM_RUN else "token"
     return curves_table(data, x="recurrence", curve=curve)
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}), request=REQUEST)

@@ -10,7 +10,7 @@ import numpy as np
 from loopscope.core.formula import Formula
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewData
+from loopscope.core.views.base import Table, ViewData, ViewDefinition
 from loopscope.core.views.heads import patterns_of
 
 ATTENTION = Formula(
@@ -114,3 +114,6 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
         for q, row in enumerate(pattern):
             for k in range(q + 1 if data.causal else len(row)):
                 yield r, data.layer, data.head, q, labels[q], k, labels[k], float(row[k])
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"layer", "head"}))

@@ -16,7 +16,7 @@ from loopscope.core.formula import Formula
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table
+from loopscope.core.views.base import Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve, Curves
 
 LABEL = "Cut and see what is lost"
@@ -48,12 +48,14 @@ class Options:
             "displacement": "lost against displacement",
             "recovery": "recovery after a cut",
         },
+        at_hand=True,
     )
     cut: Cut = setting(
         "early",
         "Recovery after",
         "Which cuts of the trajectory the recovery is drawn of; the recurrences are settings below",
         labels={"early": "the early cut", "late": "the late cut", "both": "both cuts"},
+        at_hand=True,
     )
     prompts: int = setting(48, "Prompts", "Fresh ones of the task, 1 to 6 hops", low=2, high=5000)
     draws: int = setting(2, "Draws", "Of what is random", low=1, high=100)
@@ -277,3 +279,6 @@ def _rows(found: Probe | None) -> Iterator[tuple[object, ...]]:
             int(c.lasting), len(o.scores), o.moved, lost.mean, lost.low,
             lost.high, "never" if np.isinf(back) else "" if np.isnan(back) else int(back),
         )  # fmt: skip
+
+
+VIEW = ViewDefinition(Options, compute, table, request=REQUEST)

@@ -13,7 +13,7 @@ from loopscope.core.measures.registry import MEASURES
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table
+from loopscope.core.views.base import Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve
 from loopscope.core.views.depth import Key, axis_label
 from loopscope.core.views.prompt_curves import (
@@ -184,3 +184,6 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
     if data.rows is not None:
         for line, text, r, i, value in prompt_rows(data.rows):
             yield line, text, r, i if found.has_layers else "", value, "", "", ""
+
+
+VIEW = ViewDefinition(Options, compute, table, request=REQUEST)

@@ -14,7 +14,7 @@ from loopscope.core.options import setting
 from loopscope.core.prompts.answers import Convention, Joining, convention_of
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table
+from loopscope.core.views.base import Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve
 from loopscope.core.views.prompt_curves import (
     Column,
@@ -224,3 +224,6 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
     if data.rows is not None:
         for line, text, recurrence, _, value in prompt_rows(data.rows):
             yield line, text, data.metric, recurrence, value, "", "", ""
+
+
+VIEW = ViewDefinition(Options, compute, table, request=REQUEST)

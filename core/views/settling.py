@@ -37,7 +37,7 @@ from loopscope.core.measures.stages import RESIDUAL_NORM
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table
+from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.settling_data import (
     F64,
     FLOOR,
@@ -52,9 +52,15 @@ from loopscope.core.views.settling_data import (
 )
 
 __all__ = [
-    "NO_RUN", "ONE_PER_LAYER", "Data", "Options", "compute", "rate_text", "short_number",
-    "stop_reason",
-]  # fmt: skip
+    "VIEW",
+    "NO_RUN",
+    "ONE_PER_LAYER",
+    "Data",
+    "Options",
+    "compute",
+    "rate_text",
+    "short_number",
+]
 
 NO_RUN = "No recurrence has been run. Press Space to run one."
 ONE_PER_LAYER = "A layer's step needs two recurrences. Press Space to run another one."
@@ -358,3 +364,6 @@ def _rules_json(data: Data) -> dict[str, Any]:
             for place in data.classes
         ],
     }
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}), stop_reason=stop_reason)

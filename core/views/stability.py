@@ -22,7 +22,7 @@ from loopscope.core.measures.stability import EIGEN_RESIDUAL, EIGENVALUE, LYAPUN
 from loopscope.core.options import setting
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, ViewData
+from loopscope.core.views.base import Request, Table, ViewData, ViewDefinition
 
 LABEL = "Search and measure stability"
 NOT_YET = f"Nothing has been measured. Press “{LABEL}”."
@@ -251,3 +251,6 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
             yield "points of the cycle", i, "", "", "", "", "", "", kind, *apart
     yield "Lyapunov exponent", "", "", "", found.lyapunov, "", "", "", "", *none
     yield "fitted rate", "", "", "", found.rate, "", "", "", "", *none
+
+
+VIEW = ViewDefinition(Options, compute, table, request=REQUEST)

@@ -126,8 +126,6 @@ def test_moving_by_hand_gives_up_returning() -> None:
     assert place(cursor) == (1, 0)
 
 
-
-
 def test_places_go_to_the_second_run_and_back_by_effective_depth() -> None:
     one = RUN.info.architecture
     there = synthetic_recording(recurrences=4, n_block=4, tokens=3)

@@ -20,7 +20,7 @@ from loopscope.core.views.state_space.compute import (
     Data,
     Options,
     compute,
-    compute_beside,
+    compute_second,
 )
 from loopscope.core.views.state_space.data import joint_pca
 from loopscope.core.views.state_space.overlay import Overlay
@@ -247,7 +247,7 @@ def test_a_branch_is_projected_on_the_axes_of_the_run_from_where_it_parts(states
     branch = branch_of(parent, at=5, away=0.25)
     options = Options(states=states)  # type: ignore[arg-type]
     alone = compute(parent, EVERY, options)
-    data = compute_beside(parent, second_run(parent, branch), EVERY, options)
+    data = compute_second(parent, second_run(parent, branch), EVERY, options)
     np.testing.assert_array_equal(data.points, alone.points)
     (path,) = [o for o in data.overlays if o.role == "beside"]
     if states == "ends":
@@ -267,7 +267,7 @@ def test_a_branch_is_projected_on_the_axes_of_the_run_from_where_it_parts(states
 def test_a_run_of_another_prompt_is_drawn_whole_and_only_where_it_has_tokens() -> None:
     parent = synthetic_recording(capture=BARE)
     short = synthetic_recording(capture=BARE, tokens=3, seed=4, recurrences=7)
-    data = compute_beside(parent, second_run(parent, short), Selection(tokens=(1, 4)), Options())
+    data = compute_second(parent, second_run(parent, short), Selection(tokens=(1, 4)), Options())
     (path,) = [o for o in data.overlays if o.role == "beside"]
     assert path.points.shape == (2, 8, 2)
     for r in range(8):

@@ -18,7 +18,7 @@ from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.selection import Selection
 from loopscope.core.views.exits import Data, Options, compute
-from loopscope.widgets.figures.exits import draw
+from loopscope.widgets.figures.curves import draw_curves
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.palette import DARK, LIGHT
 from loopscope.widgets.views.exits import ExitsView
@@ -193,7 +193,7 @@ def test_on_paper(preset: str, prompts: bool) -> None:
     page = Page(preset)
     figure = Figure(figsize=(page.width, 3))
     FigureCanvasAgg(figure)
-    draw(data, figure, page)
+    draw_curves(data, figure, page)
     figure.canvas.draw()
     ax = figure.axes[0]
     lines = ax.get_lines()

@@ -199,17 +199,19 @@ def test_a_line_that_cannot_be_taken_says_what_it_has_to_be(qtbot: QtBot) -> Non
     assert not form.problem_label.isVisible()
 
 
-class Quick(Bare):
-    QUICK = ("measure", "numbers")
+@dataclass(frozen=True)
+class AtHand(Options):
+    measure: Literal["cosine", "frobenius"] = setting("cosine", "Measure", at_hand=True)
+    numbers: bool = setting(False, "Show numbers", at_hand=True)
 
 
 def test_some_settings_stand_beside_the_button_and_agree_with_the_form(qtbot: QtBot) -> None:
     holder = QWidget()
     qtbot.addWidget(holder)
-    frame = ViewFrame("Heads", Quick(Options()), holder)
+    frame = ViewFrame("Heads", Bare(AtHand()), holder)
     frame.title_bar.setParent(holder)
     frame.resize(600, 400)
-    frame.set_options(Options())
+    frame.set_options(AtHand())
     frame.set_request(Request("Measure", "Takes long"))
     holder.show()
     seen: list[Options] = []
@@ -227,7 +229,7 @@ def test_some_settings_stand_beside_the_button_and_agree_with_the_form(qtbot: Qt
     qtbot.keyClick(form.controls["measure"], Key.Key_Up)
     assert frame.quick.controls["measure"].currentData() == "cosine"
     form.close()
-    frame.set_options(Options(measure="frobenius"))
+    frame.set_options(AtHand(measure="frobenius"))
     assert frame.quick.controls["measure"].currentData() == "frobenius"
 
 

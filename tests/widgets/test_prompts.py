@@ -17,8 +17,8 @@ from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.selection import Selection
 from loopscope.core.views.prompts import Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
+from loopscope.widgets.views.prompt_curves import PromptCurvesView
 from loopscope.widgets.views.prompt_list import FIRST, LINE, PROMPT
-from loopscope.widgets.views.prompts import PromptsView
 
 N, R = 6, 8
 Left, Display = Qt.MouseButton.LeftButton, Qt.ItemDataRole.DisplayRole
@@ -26,7 +26,7 @@ Left, Display = Qt.MouseButton.LeftButton, Qt.ItemDataRole.DisplayRole
 
 @pytest.fixture
 def view(qtbot):
-    view = PromptsView()
+    view = PromptCurvesView(Options())
     qtbot.addWidget(view)
     view.resize(900, 500)
     view.show()
@@ -53,7 +53,7 @@ def data_of(key: str = "relative_step", n: int = N, current: int = 2) -> Data:
     return compute(recording, Selection(), Options(measure=key))
 
 
-def cell(view: PromptsView, row: int, column: int, role=Display):
+def cell(view: PromptCurvesView, row: int, column: int, role=Display):
     model = view.prompt_list.model_of_rows
     return model.data(model.index(row, column), role)
 

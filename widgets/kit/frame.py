@@ -276,8 +276,9 @@ class ViewFrame(QWidget):
         self.title_bar.buttons["settings"].setVisible(bool(settings_of(options)))
         if self._form is not None:
             self._form.set_options(options)
-        if self.quick is None and self.view.QUICK:
-            self.quick = SettingsForm(options, self, defaults=False, across=self.view.QUICK)
+        at_hand = tuple(s.name for s in settings_of(options) if s.at_hand)
+        if self.quick is None and at_hand:
+            self.quick = SettingsForm(options, self, defaults=False, across=at_hand)
             self.quick.changed.connect(self._on_quick)
             self.measuring.row.insertWidget(1, self.quick)
         elif self.quick is not None:

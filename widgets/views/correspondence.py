@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 from PySide6.QtWidgets import QWidget
 
@@ -30,9 +28,6 @@ UNPAIRED = "The model of the columns does not stand beside any more; put it ther
 
 class CorrespondenceView(MatrixView):
     """Places of the model shown down, of the one beside across; bright means alike."""
-
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"recurrence"})
-    QUICK: ClassVar[tuple[str, ...]] = ("what", "measure", "above")
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)

@@ -22,7 +22,6 @@ TABS = ("run", "prompts")
 class ExitsView(PromptCurvesView):
     """A curve for each rule; a click on one takes its threshold there."""
 
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"tokens"})
     NEEDS_RUN: ClassVar[bool] = True
     token_table: ExitTokens | None = None
 

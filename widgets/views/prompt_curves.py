@@ -29,7 +29,7 @@ class PromptCurvesView(CurvesView):
     NEEDS_RUN: ClassVar[bool] = False
 
     def __init__(self, options: Any, parent: QWidget | None = None) -> None:
-        super().__init__(options, parent)
+        super().__init__(options, parent, empty=NO_PROMPTS)
         self.splitter = QSplitter(Qt.Orientation.Horizontal, self)
         self.splitter.setChildrenCollapsible(False)
         self.prompt_list = PromptList(self)
@@ -83,7 +83,6 @@ class PromptCurvesView(CurvesView):
     def clear(self) -> None:
         """Go back to empty."""
         super().clear()
-        self.plot.show_empty(NO_PROMPTS)
         self.rows = None
         if self.prompt_list is not None:
             self.prompt_list.show_rows(None)

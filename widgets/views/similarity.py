@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from PySide6.QtWidgets import QWidget
 
 from loopscope.core.measures.similarity import CONTRAST
@@ -18,8 +16,6 @@ CLICK = "A click sets the cursor to the column's recurrence and layer (a row lab
 
 class SimilarityView(MatrixView):
     """Places down and across; bright means alike."""
-
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"tokens"})
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)

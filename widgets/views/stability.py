@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt, Signal
@@ -112,8 +110,6 @@ class UnitCircle(pg.PlotWidget):
 
 class StabilityView(View):
     """The unit circle with the leading eigenvalues, and tables of the points found."""
-
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)

@@ -28,7 +28,7 @@ from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.answers_data import Shade
-from loopscope.core.views.base import Request, Table
+from loopscope.core.views.base import Request, Table, ViewDefinition
 from loopscope.core.views.lens.data import Data, Order, Reading
 from loopscope.core.views.lens.token import LABEL, Target, choose
 
@@ -319,3 +319,8 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
                 int(data.final_since[row]),
                 int(data.final_recurrence[row]),
             )
+
+
+VIEW = ViewDefinition(
+    Options, compute, table, reads=frozenset({"tokens", "token"}), request=REQUEST
+)

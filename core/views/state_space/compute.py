@@ -13,7 +13,7 @@ from loopscope.core.measures import projection
 from loopscope.core.measures.projection import F64, Basis
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table
+from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.second_run import SecondRun
 from loopscope.core.views.state_space.data import Axis, Data, Options
 from loopscope.core.views.state_space.overlays import Shown, overlays_of, run_beside
@@ -21,11 +21,12 @@ from loopscope.core.views.state_space.places import stations
 from loopscope.core.views.state_space.words import count, statement, token_name
 
 __all__ = [
+    "VIEW",
     "Axis",
     "Data",
     "Options",
     "compute",
-    "compute_beside",
+    "compute_second",
     "on_one_axis",
     "run_identity",
     "table",
@@ -125,7 +126,7 @@ def on_one_axis(recording: Recording, other: Recording) -> bool:
     return recording.info.weights_hash == other.info.weights_hash
 
 
-def compute_beside(
+def compute_second(
     recording: Recording, second_run: SecondRun, selection: Selection, options: Options
 ) -> Data:
     """Project the run beside, of the same weights, on the axes of the one that is shown."""
@@ -243,3 +244,13 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
             where = (r if r >= 0 else "", layer if layer >= 0 else "")
             at_axes = map(float, overlay.points[row, i])
             yield (data.tokens[row], data.labels[row], *where, *at_axes, name)
+
+
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    reads=frozenset({"tokens"}),
+    compute_second=compute_second,
+    on_one_axis=on_one_axis,
+)

@@ -38,8 +38,6 @@ EMPTY = "Press Space to run a recurrence"
 class StateSpaceView(View):
     """Trajectories of the selected tokens on two axes, or on three that turn by dragging."""
 
-    DEPENDS_ON = frozenset({"tokens"})
-
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
         self.data: Data | None = None
