@@ -151,7 +151,7 @@ class SecondRuns:
         error = future.exception()
         if error is not None:
             model.why_not = str(error)
-            self._session.message.emit(f"{model.name} has no second run: {error}")
+            self._session.message.emit(f"{model.name} cannot run this prompt: {error}")
         else:
             self._session.second = Second(future.result(), model.name)
             self.pair()

@@ -94,7 +94,7 @@ def test_a_run_with_branches_is_deleted_and_brought_back_whole(window, qtbot) ->
     rows.tree.setCurrentItem(rows.items[rows.rows[1].id])
     qtbot.mouseClick(rows.delete_button, Left)
     assert [r.name for r in window.bench.runs.tree] == ["run 1"]
-    assert said(window).startswith("Deleted branch 1 and its 1 branch; Ctrl+Z")
+    assert said(window).startswith("Deleted branch 1 and its 1 branch; Undo")
     assert rows.hint.isVisible()
     wait(qtbot, window)
     rows.tree.setFocus()
@@ -160,7 +160,7 @@ def test_the_pace_is_chosen_in_the_menu_said_and_remembered(window, qtbot) -> No
     actions = paces(window)
     assert [a.isChecked() for a in actions.values()] == [True, False, False]
     actions["Recurrence by recurrence"].trigger()
-    assert "No run stands beside yet" in said(window)
+    assert "There is no second run yet" in said(window)
     assert "recurrence by recurrence" in said(window)
     assert window.bench.session.pace == window.settings.pace == "recurrence"
     branch(qtbot, window, 2)

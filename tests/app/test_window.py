@@ -221,16 +221,16 @@ def test_every_view_shows_the_run_and_hidden_ones_catch_up(make, qtbot: QtBot) -
     window = make(recurrences=3)
     window.docks["settling"].hide()
     key(qtbot, window, Key.Key_Space)
-    old = window.bench.displays["settling"].own.shown
+    old = window.bench.displays["settling"].first.shown
     window.docks["settling"].show()
     calm(qtbot, window)
-    assert window.bench.displays["settling"].own.shown != old
+    assert window.bench.displays["settling"].first.shown != old
     for spec in VIEW_SPECS:
         window.docks[spec.key].show()
         window.docks[spec.key].raise_()
         calm(qtbot, window)
         display = window.bench.displays[spec.key]
-        assert display.own.error is None
+        assert display.first.error is None
         assert display.data is not None
         assert display.data.statement
         assert display.data.formulas
@@ -246,7 +246,7 @@ def test_every_view_draws_short_and_long_runs_in_both_themes(
     window.set_theme(theme)
     calm(qtbot, window)
     assert not window.grab().isNull()
-    assert all(display.own.error is None for display in window.bench.displays.values())
+    assert all(display.first.error is None for display in window.bench.displays.values())
 
 
 def test_maximise_and_restore(make, qtbot: QtBot) -> None:
