@@ -22,6 +22,7 @@ HUGINN = {
     "n_layers_in_recurrent_block": 2, "n_layers_in_coda": 1, "mean_recurrence": 6,
     "block_size": 64, "qk_bias": True,
 }  # fmt: skip
+NANO = {"vocab_size": 96, "block_size": 64, "n_embd": 48, "n_head": 4, "bias": True}
 # A small config of every family, by the family's name.
 CONFIGS: dict[str, dict[str, Any]] = {
     "huginn": HUGINN,
@@ -38,6 +39,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "gpt2": {"model_type": "gpt2", "vocab_size": 96, "n_positions": 64, "n_embd": 48,
              "n_head": 4, "n_layer": 3},
     "gpt_neox": LLAMA | {"model_type": "gpt_neox", "rotary_pct": 0.5},
+    "nanbeige": LLAMA | {"model_type": "nanbeige", "num_key_value_heads": 2, "num_loops": 3},
+    "base_loop": NANO | {"model_type": "base_loop", "n_layer": 2, "num_loops": 4},
+    "nanoloop": NANO | {"model_type": "nanoloop", "n_prelude": 1, "n_block": 2, "n_coda": 1,
+                        "n_loop": 4},
 }  # fmt: skip
 
 

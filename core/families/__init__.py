@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loopscope.core.families import albert, decoder, hrm, huginn, native
+from loopscope.core.families import albert, decoder, hrm, huginn, nanbeige, nanogpt, native
 from loopscope.core.families.family import Config, Family
 
 FAMILIES: tuple[Family, ...] = (
@@ -15,6 +15,9 @@ FAMILIES: tuple[Family, ...] = (
     *decoder.LLAMA_LIKE,
     decoder.GPT2,
     decoder.GPT_NEOX,
+    nanbeige.FAMILY,
+    nanogpt.BASE_LOOP,
+    nanogpt.NANOLOOP,
 )
 
 

@@ -62,7 +62,8 @@ STYLES = {
 
 
 # ---- Llama and those that are written like it ----
-def _llama_architecture(config: Config, style: Style) -> Architecture:
+def llama_architecture(config: Config, style: Style) -> Architecture:
+    """Read a config with Llama's keys; raises `CheckpointError` that names the key."""
     d, heads = config.size("hidden_size"), config.size("num_attention_heads")
     kv = config.opt_size("num_key_value_heads") or heads
     d_head = config.opt_size("head_dim") or d // heads
@@ -113,8 +114,9 @@ def _llama_architecture(config: Config, style: Style) -> Architecture:
     )
 
 
-def _llama_tensors(arch: Architecture, names: frozenset[str], style: Style) -> dict[str, Source]:
-    norm = "closing_norm" if style.looped else "final_norm"
+def llama_tensors(arch: Architecture, names: frozenset[str], style: Style) -> dict[str, Source]:
+    """Map every parameter to Llama's tensor names."""
+    norm = "closing_norm" if arch.closing_norm else "final_norm"
     named = {
         "embed.weight": "model.embed_tokens.weight",
         f"{norm}.weight": "model.norm.weight",
@@ -164,8 +166,8 @@ def _llama_family(model_type: str, style: Style) -> Family:
         lambda config, tensors: (
             f"model_type {model_type}" if config.model_type == model_type else None
         ),
-        lambda config: _llama_architecture(config, style),
-        lambda arch, names: _llama_tensors(arch, names, style),
+        lambda config: llama_architecture(config, style),
+        lambda arch, names: llama_tensors(arch, names, style),
         lambda name: name == "lm_head.weight" or name.endswith("rotary_emb.inv_freq"),
     )
 

@@ -108,18 +108,24 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
+Arrangement = Literal["stack", "transpose", "interleaved", "input_first", "half_turn"]
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Which tensors of the file make one of our parameters, and how.
 
     how : "stack" puts them below each other (q, k and v); "transpose" turns one over (GPT-2's
-        Conv1D); "interleaved" sorts GPT-NeoX's rows (head, q/k/v, d_head) into all q, all k, all v.
+        Conv1D); "interleaved" sorts GPT-NeoX's rows (head, q/k/v, d_head) into all q, all k, all v;
+        "input_first" swaps the two halves of the columns, as an adapter of ``cat[e, s]`` wants;
+        "half_turn" swaps the halves of the rows of every query and key head, for a rotation by the
+        opposite sign.
     rows : (first, end, all): only rows ``first`` to ``end - 1`` of the tensor, which must have
         ``all`` of them; None takes it whole.
     """
 
     names: tuple[str, ...]
-    how: Literal["stack", "transpose", "interleaved"] = "stack"
+    how: Arrangement = "stack"
     rows: tuple[int, int, int] | None = None
 
 

@@ -148,6 +148,8 @@ class Architecture:
         Position embeddings are looked up and added (GPT-2).
     injection
         "concat" is ``adapter(cat[s, e])``, "add" is ``s + e``.
+    adapter_bias
+        The adapter of "concat" has a bias.
     skip_first_injection
         Recurrence 1 begins at the state itself (retrofitted recurrence, "skip-adapter").
     closing_norm, pre_coda_norm, final_norm
@@ -189,6 +191,7 @@ class Architecture:
     embedding_scale: float = 1.0
     learned_positions: bool = False
     injection: Literal["concat", "add", "none"] = "concat"
+    adapter_bias: bool = False
     skip_first_injection: bool = False
     closing_norm: bool = True
     pre_coda_norm: bool = False
@@ -400,6 +403,7 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
     for suffix in each:
         if arch.injection == "concat":
             shapes[f"adapter{suffix}.weight"] = (d, 2 * d)
+            shapes |= {f"adapter{suffix}.bias": (d,)} if arch.adapter_bias else {}
         if arch.closing_norm:
             shapes |= norm_shapes(f"closing_norm{suffix}", d, arch.layer.norm_kind)
     if arch.final_norm:

@@ -60,7 +60,7 @@ class LoopedModel(nn.Module):
             return nn.ModuleList(make() for _ in passes) if passes else make()
 
         if arch.injection == "concat":
-            self.adapter = each_pass(lambda: nn.Linear(2 * d, d, bias=False))
+            self.adapter = each_pass(lambda: nn.Linear(2 * d, d, bias=arch.adapter_bias))
         if arch.closing_norm:
             self.closing_norm = each_pass(lambda: make_norm(kind, d, eps))
         if arch.final_norm:

@@ -33,7 +33,17 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
 
 
 @pytest.mark.parametrize(
-    "name", ["huginn-tiny", "retrofit-llama-tiny", "retrofit-olmo-tiny", "ouro-tiny"]
+    "name",
+    [
+        "huginn-tiny",
+        "retrofit-llama-tiny",
+        "retrofit-olmo-tiny",
+        "ouro-tiny",
+        "nanbeige",
+        "nanbeige-raw",
+        "base_loop",
+        "nanoloop",
+    ],
 )
 def test_looped_families_equal_the_recorded_reference(name: str) -> None:
     truth = np.load(REFERENCE / name / "expected.npz")
