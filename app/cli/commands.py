@@ -82,6 +82,8 @@ def run_figures(options: Namespace) -> None:
     report = write_figures(recording, last, drawable(recording), {}, choice)
     for path in report.written:
         print(path)
+    if report.note:
+        print(f"loopscope: {report.note}", file=sys.stderr)
     if report.failures:
         raise LoopscopeError("; ".join(report.failures))
 

@@ -24,7 +24,6 @@ from PySide6.QtWidgets import (
     QApplication,
     QDockWidget,
     QFileDialog,
-    QLabel,
     QLineEdit,
     QMainWindow,
     QMenu,
@@ -55,6 +54,7 @@ from loopscope.widgets.bars.prompt_bar import PromptBar
 from loopscope.widgets.bars.transport import TransportBar
 from loopscope.widgets.kit.command_palette import CommandPalette
 from loopscope.widgets.kit.frame import ViewFrame
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
 from loopscope.widgets.kit.theme import apply_theme
 from loopscope.widgets.palette import THEMES, Theme
@@ -125,9 +125,9 @@ class Window(QMainWindow):
         box.addWidget(self.prompt_bar)
         self._add_bar("Prompt", top, Qt.ToolBarArea.TopToolBarArea)
         self._add_bar("Transport", self.transport, Qt.ToolBarArea.BottomToolBarArea)
-        self.place = QLabel()
+        self.place = PlainLabel()
         self.place.setContentsMargins(14, 0, 8, 0)
-        self.beside_words = QLabel()
+        self.beside_words = PlainLabel()
         self.statusBar().addPermanentWidget(self.beside_words)
         self.statusBar().addPermanentWidget(self.place)
         self.statusBar().setSizeGripEnabled(False)
@@ -479,7 +479,7 @@ class Window(QMainWindow):
         if model is not None:
             words = f"{model.name} cannot run this prompt" if why else f"○ beside: {model.name} …"
         self.beside_words.setText(words)
-        self.beside_words.setToolTip(why)
+        self.beside_words.setToolTip(plain_tip(why))
 
     def _tell_why_not(self) -> None:
         """Say in each panel in sight why its measurement cannot be made."""

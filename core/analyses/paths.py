@@ -8,6 +8,7 @@ import numpy as np
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import after_start
+from loopscope.core.labels import printable
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.recording import F32, Capture, Recording
 from loopscope.core.run.stepper import Start, Stepper, least_for
@@ -35,7 +36,7 @@ def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Paths
         # The same start state as this run had, then as many recurrences.
         end = _run(other, other.recording.states[0], n, job, 0.0, share)[-1]
         starts.append(end)
-        names.append(f"{OTHER_PROMPT}'{_short(options.prompt)}'")
+        names.append(f"{OTHER_PROMPT}'{_short(printable(options.prompt))}'")
     done = share * (other is not None)
     for i, start in enumerate(starts):
         runs.append(_run(stepper, start, n, job, done + i * share, share))

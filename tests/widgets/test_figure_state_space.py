@@ -103,7 +103,8 @@ def test_short_and_long_runs_are_drawn(kwargs: dict[str, int], states: str, tmp_
 
 
 def test_a_dollar_in_a_token_is_not_mathematics(tmp_path: Path) -> None:
-    _, figure = drawn(Options(colour="token"), labels=["$a_b$", "$", "c", "d", "e"])
+    with mpl.rc_context(Page().rc):
+        _, figure = drawn(Options(colour="token"), labels=["$a_b$", "$", "c", "d", "e"])
     assert "0 $a_b$" in save(figure, tmp_path / "f.svg").read_text()
 
 

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QWidget
 from loopscope.core.measures.similarity import CONTRAST
 from loopscope.core.selection import Selection
 from loopscope.core.views.similarity import Data, Options
+from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.plots.matrix_layout import Content
 from loopscope.widgets.plots.matrix_steps import head_steps
 from loopscope.widgets.plots.matrix_view import MatrixView, measure_bar, value_text
@@ -21,7 +22,7 @@ class SimilarityView(MatrixView):
         super().__init__(options or Options(), parent)
         self._row_of: dict[int, int] = {}
         self.matrix.cross = True
-        self.matrix.setToolTip(CLICK)
+        self.matrix.setToolTip(plain_tip(CLICK))
 
     def show_data(self, data: Data) -> None:
         """Draw the map."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from loopscope.core.formula import Formula
+from loopscope.core.labels import visible
 from loopscope.core.measures import projection
 from loopscope.core.measures.projection import F64, Basis
 from loopscope.core.run.recording import F32, Recording
@@ -101,7 +102,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         recurrences=recurrences,
         layers=layers,
         tokens=tokens,
-        labels=tuple(recording.info.token_labels[t] for t in tokens),
+        labels=tuple(visible(recording.info.token_labels[t]) for t in tokens),
+        token_texts=tuple(recording.info.token_labels[t] for t in tokens),
         axes=tuple(Axis(n, float(s), locked) for n, s in zip(names, shares, strict=True)),
         basis=basis,
         locked=locked,
@@ -233,7 +235,7 @@ def table(data: Data) -> Table:
 
 
 def _rows(data: Data) -> Iterator[tuple[object, ...]]:
-    for row, (token, label) in enumerate(zip(data.tokens, data.labels, strict=True)):
+    for row, (token, label) in enumerate(zip(data.tokens, data.token_texts, strict=True)):
         for i, (recurrence, layer) in enumerate(zip(data.recurrences, data.layers, strict=True)):
             at = "" if layer < 0 else int(layer)
             yield (token, label, int(recurrence), at, *map(float, data.points[row, i]), "")
@@ -243,7 +245,7 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
             r, layer = int(overlay.recurrences[i]), int(overlay.layers[i])
             where = (r if r >= 0 else "", layer if layer >= 0 else "")
             at_axes = map(float, overlay.points[row, i])
-            yield (data.tokens[row], data.labels[row], *where, *at_axes, name)
+            yield (data.tokens[row], data.token_texts[row], *where, *at_axes, name)
 
 
 VIEW = ViewDefinition(
