@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from loopscope.core.families.decoder import STYLES, llama_architecture, llama_tensors
 from loopscope.core.families.family import Config, Family
+from loopscope.core.families.llama import STYLES, llama_architecture, llama_tensors
 from loopscope.core.model.architecture import Architecture
 
 MODEL_TYPE = "nanbeige"
