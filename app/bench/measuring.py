@@ -64,16 +64,16 @@ class Measuring(QObject):
         runs = self._runs_for(request)
 
         def work(job: Job[Any]) -> list[object]:
-            job.second_run = second
-            findings = []
+            job.second_run = None if second is None else second.stepper
+            results = []
             for i, (run, selection) in enumerate(runs):
                 job.in_part(i / len(runs), (i + 1) / len(runs))
-                findings.append(spec.measure(run, selection, options, job))
-            return findings
+                results.append(spec.measure(run, selection, options, job))
+            return results
 
-        def done(findings: list[object]) -> None:
-            for (run, _), finding in zip(runs, findings, strict=True):
-                run.recording.findings_of(request.whose)[spec.key] = finding
+        def done(results: list[object]) -> None:
+            for (run, _), result in zip(runs, results, strict=True):
+                run.recording.keep(request.result, result)
             self._analysis.recompute()
 
         name = f"{spec.title}: {request.label.lower()}"
@@ -85,7 +85,7 @@ class Measuring(QObject):
         session = self._session
         runs: list[tuple[Any, Selection]] = [(session.status.stepper, session.selection)]
         second, there = session.second, session.second_run
-        of_each = request.whose == "run" and not request.second_run
+        of_each = request.scope == "run" and not request.second_run
         if of_each and second is not None and there is not None:
             runs += [] if request.missing(there.recording) else [(second.stepper, there.selection)]
         return runs

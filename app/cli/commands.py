@@ -115,7 +115,7 @@ def _measure(spec: ViewSpec, stepper: Stepper, selection: Selection) -> None:
     except LoopscopeError as error:  # the other views can be drawn all the same
         print(f"loopscope: {spec.title}: {error}", file=sys.stderr)
         return
-    stepper.recording.findings_of(spec.request.whose)[spec.key] = found
+    stepper.recording.keep(spec.request.result, found)
 
 
 def run_train(options: Namespace) -> None:

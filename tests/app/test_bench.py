@@ -111,5 +111,5 @@ def test_a_measurement_is_made_of_the_run_that_is_shown(bench: Bench) -> None:
     bench.runner.status = Status(loaded=model, stepper=shown, request=RunRequest("a"))
     bench.frame()
     bench.runner.status = Status(loaded=model, stepper=run_of(model), request=RunRequest("b"))
-    request = SimpleNamespace(whose="run", second_run="", missing=lambda recording: "")
+    request = SimpleNamespace(scope="run", second_run="", missing=lambda recording: "")
     assert bench.measuring._runs_for(request) == [(shown, bench.session.selection)]
