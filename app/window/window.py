@@ -309,7 +309,9 @@ class Window(QMainWindow):
         same = self.settings.checkpoint == self._opening
         self.settings.remember_checkpoint(self._opening)
         checkpoint = loaded.checkpoint
-        self.header.show_model(model_line(checkpoint), card_text(card(checkpoint)))
+        self.header.show_model(
+            model_line(checkpoint), card_text(card(checkpoint, loaded.tokenizer.problem))
+        )
         self.setWindowTitle(f"{checkpoint.name} – Loopscope")
         self.header.show_device(*device_words(loaded, None))
         self.header.show_notice(loaded.warning)
@@ -321,7 +323,7 @@ class Window(QMainWindow):
             prompt = DEFAULT_PROMPT if arch.family == "native" else "The square root of 16 is"
             if arch.masked and (mask := loaded.tokenizer.mask_token):
                 prompt += f" {mask}."
-            if checkpoint.tokenizer_file is None:
+            if loaded.tokenizer.problem:
                 prompt = "#" + ",".join(str(i % arch.vocab_size) for i in range(1, 9))
         self.prompt_bar.set_prompt(prompt)
         recurrences = self._first_recurrences
