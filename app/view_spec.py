@@ -120,6 +120,14 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
         return self.definition().exports
 
     @property
+    def stop_reason(self) -> Callable[[Recording, OptionsT], str | None] | None:
+        """``stop_reason(recording, options)``: why playing may end now, None while it goes on.
+
+        None for a view that does not judge whether a run has settled.
+        """
+        return self.definition().stop_reason
+
+    @property
     def draw(self) -> Callable[[DataT, Figure, Page], None]:
         """``draw(data, figure, page)``, for paper."""
         return self.drawing()
