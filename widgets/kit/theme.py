@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import pyqtgraph as pg
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
 from PySide6.QtWidgets import QApplication
@@ -74,9 +75,10 @@ def colour_map(name: str) -> pg.ColorMap:
     return pg.colormap.get(name)
 
 
-def sample_map(name: str, values: np.ndarray) -> np.ndarray:
+def sample_map(name: str, values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
     """Map ``values`` in 0..1 to uint8 RGBA, ``[..., 4]``."""
-    return colour_map(name).map(np.clip(values, 0, 1), mode="byte")
+    colours: npt.NDArray[np.uint8] = colour_map(name).map(np.clip(values, 0, 1), mode="byte")
+    return colours
 
 
 def style_plot(plot: pg.PlotItem, theme: Theme) -> None:
