@@ -320,7 +320,7 @@ class Window(QMainWindow):
         self.prompt_bar.set_starts(starts)
         prompt = self._first_prompt or self.settings.prompts.get(self._opening)
         if prompt is None:
-            prompt = DEFAULT_PROMPT if arch.family == "native" else "The square root of 16 is"
+            prompt = DEFAULT_PROMPT if arch.task == "hops" else "The square root of 16 is"
             if arch.masked and (mask := loaded.tokenizer.mask_token):
                 prompt += f" {mask}."
             if loaded.tokenizer.problem:
