@@ -39,7 +39,7 @@ def drawable(recording: Recording, second_run: SecondRun | None = None) -> tuple
 
 def _has(spec: ViewSpec, recording: Recording) -> bool:
     request = spec.request
-    return request is None or request.live or spec.key in recording.findings_of(request.whose)
+    return request is None or request.live or recording.result(request.result) is not None
 
 
 def _second(spec: ViewSpec, recording: Recording, second_run: SecondRun) -> bool:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from loopscope.core.errors import CheckpointError
 from loopscope.core.families.family import Family, Source
+from loopscope.core.files import reason
 from loopscope.core.model.architecture import Architecture
 
 # Bytes that are compared in one go.
@@ -123,5 +124,5 @@ def same_values(a: Stored, b: Stored) -> bool:
                 if one.read(size) != other.read(size):
                     return False
     except OSError as error:
-        raise CheckpointError(f"{a.file}: cannot be read: {error.strerror}") from None
+        raise CheckpointError(f"{a.file}: cannot be read: {reason(error)}") from None
     return True

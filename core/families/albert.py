@@ -121,7 +121,7 @@ FAMILY = Family(
     lambda config, tensors: f"model_type {MODEL_TYPE}" if config.model_type == MODEL_TYPE else None,
     _architecture,
     _tensors,
-    # No use is made of the sentence-order head; position_ids are 0, 1...; an untied head has its bias.
+    # The sentence-order head is not used; position_ids are 0, 1...; an untied head has its bias.
     lambda name: (
         name.startswith(("albert.pooler.", "sop_classifier.", "predictions.bias"))
         or name.endswith("position_ids")
