@@ -55,6 +55,12 @@ def family_named(name: str) -> Family:
     return next(family for family in FAMILIES if family.name == name)
 
 
+def architecture_of(config: dict[str, Any], name: str = "") -> Architecture:
+    """The architecture that a family, by default that of the model_type, reads from a config."""
+    family = family_named(name or config["model_type"])
+    return family.architecture(Config(config, Path("config.json")))
+
+
 def write_checkpoint(
     folder: Path,
     name: str,

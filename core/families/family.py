@@ -155,6 +155,9 @@ class Family:
         Architecture and the file's tensor names to ``{our parameter: Source}``.
     ignored
         Whether a tensor that nothing is made of is known and not needed (rotary tables, masks).
+    ties
+        Tensors besides the head's matrix and the embedding that are one where the config ties
+        those: (the one that is used, the one that it is).
     """
 
     name: str
@@ -163,3 +166,4 @@ class Family:
     architecture: Callable[[Config], Architecture]
     tensors: Callable[[Architecture, frozenset[str]], dict[str, Source]]
     ignored: Callable[[str], bool] = lambda name: False
+    ties: tuple[tuple[str, str], ...] = ()
