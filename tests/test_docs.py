@@ -65,7 +65,7 @@ def test_the_numbers_of_the_readme_follow_the_registries() -> None:
 def test_the_table_of_families_has_every_family() -> None:
     table = re.search(r"^\| family \|.*?\n\n", README, flags=re.M | re.S)
     assert table is not None
-    named = " ".join(row.split("|")[1] for row in table[0].splitlines()[2:])
+    named = " ".join(row.split("|")[1] for row in table[0].strip().splitlines()[2:])
     words = re.sub(r"[^a-z0-9 ]", "", named.lower())
     for family in FAMILIES:
         for word in family.key.replace("_", "").split():
