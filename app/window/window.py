@@ -33,7 +33,8 @@ from PySide6.QtWidgets import (
 )
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.views import BY_KEY, VIEW_SPECS, ViewSpec
+from loopscope.app.view_spec import ViewSpec
+from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.actions import COMMANDS, MENUS, TEXT_KEYS, make_actions
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.layout import PRESETS, Layout
@@ -320,7 +321,7 @@ class Window(QMainWindow):
         self.prompt_bar.set_starts(starts)
         prompt = self._first_prompt or self.settings.prompts.get(self._opening)
         if prompt is None:
-            prompt = DEFAULT_PROMPT if arch.family == "native" else "The square root of 16 is"
+            prompt = DEFAULT_PROMPT if arch.task == "hops" else "The square root of 16 is"
             if arch.masked and (mask := loaded.tokenizer.mask_token):
                 prompt += f" {mask}."
             if loaded.tokenizer.problem:
