@@ -68,8 +68,8 @@ def test_the_table_of_families_has_every_family() -> None:
     named = " ".join(row.split("|")[1] for row in table[0].strip().splitlines()[2:])
     words = re.sub(r"[^a-z0-9 ]", "", named.lower())
     for family in FAMILIES:
-        for word in family.key.replace("_", "").split():
-            assert word in words, family.key
+        for word in family.name.replace("_", "").split():
+            assert word in words, family.name
 
 
 def test_the_page_of_the_ablations_counts_them() -> None:

@@ -125,9 +125,8 @@ class Subject:
     def compute(self, display: Display) -> ViewData:
         """Compute the data of a display (the analysis thread)."""
         spec, options = display.spec, display.options
-        data: ViewData
         if self.both is not None and spec.compute_second is not None:
-            data = spec.compute_second(self.run, self.both, self.selection, options)
-        else:
-            data = spec.compute(self.run, self.selection, options)
+            both: ViewData = spec.compute_second(self.run, self.both, self.selection, options)
+            return both
+        data: ViewData = spec.compute(self.run, self.selection, options)
         return data
