@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
+
+from typing_extensions import TypeVar
 
 from loopscope.core.views.base import (
     Compute,
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from loopscope.widgets.figures.style import Page
     from loopscope.widgets.kit.view import View
 
-OptionsT = TypeVar("OptionsT")
-DataT = TypeVar("DataT", bound=ViewData)
+OptionsT = TypeVar("OptionsT", default=Any)
+DataT = TypeVar("DataT", bound=ViewData, default=Any)
 OptionsIn = TypeVar("OptionsIn", contravariant=True)
 DataIn = TypeVar("DataIn", contravariant=True)
 

@@ -15,7 +15,7 @@ from loopscope.app.cli.terminal import warn as _warn
 from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
-    from loopscope.app.views import ViewSpec
+    from loopscope.app.view_spec import ViewSpec
     from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.prompts.tokenizer import Prompt
     from loopscope.core.run.stepper import Stepper

@@ -33,7 +33,8 @@ from PySide6.QtWidgets import (
 )
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.views import BY_KEY, VIEW_SPECS, ViewSpec
+from loopscope.app.view_spec import ViewSpec
+from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.actions import COMMANDS, MENUS, TEXT_KEYS, make_actions
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.layout import PRESETS, Layout
