@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
+
+from typing_extensions import TypeVar
 
 from loopscope.core.views.base import (
     Compute,
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from loopscope.widgets.figures.style import Page
     from loopscope.widgets.kit.view import View
 
-OptionsT = TypeVar("OptionsT")
-DataT = TypeVar("DataT", bound=ViewData)
+OptionsT = TypeVar("OptionsT", default=Any)
+DataT = TypeVar("DataT", bound=ViewData, default=Any)
 OptionsIn = TypeVar("OptionsIn", contravariant=True)
 DataIn = TypeVar("DataIn", contravariant=True)
 
@@ -45,7 +47,7 @@ class Analyse(Protocol[OptionsIn]):
     def __call__(
         self, stepper: Stepper, selection: Selection, options: OptionsIn, job: Job[Any], /
     ) -> object:
-        """Return the finding; ``job`` is told how far it is, and stops it."""
+        """Return the result; ``job`` is told how far it is, and stops it."""
 
 
 class ViewSpec(ABC, Generic[OptionsT, DataT]):
@@ -120,6 +122,14 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
         return self.definition().exports
 
     @property
+    def stop_reason(self) -> Callable[[Recording, OptionsT], str | None] | None:
+        """``stop_reason(recording, options)``: why playing may end now, None while it goes on.
+
+        None for a view that does not judge whether a run has settled.
+        """
+        return self.definition().stop_reason
+
+    @property
     def draw(self) -> Callable[[DataT, Figure, Page], None]:
         """``draw(data, figure, page)``, for paper."""
         return self.drawing()
@@ -138,5 +148,5 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
 
     def drawn_twice(self, one: Recording, other: Recording) -> bool:
         """Whether the view is shown a second time for the second run: not what is of the model."""
-        of_model = self.request is not None and self.request.whose == "model"
+        of_model = self.request is not None and self.request.scope == "model"
         return not of_model and not self.draws_both(one, other)

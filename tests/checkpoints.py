@@ -29,12 +29,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "retrofit llama": HUGINN | {"num_key_value_heads": 2, "tie_word_embeddings": False,
                                 "initial_state_mode": "random"},
     "retrofit olmo": HUGINN | {"tie_word_embeddings": False},
-    "ouro": LLAMA | {"model_type": "ouro", "total_ut_steps": 4},
+    "ouro": LLAMA | {"model_type": "ouro", "num_key_value_heads": 4, "total_ut_steps": 4},
     "hrm_text": LLAMA | {"model_type": "hrm_text", "head_dim": 16, "num_layers_per_stack": 2,
                          "H_cycles": 2, "L_cycles": 3},
     "albert": LLAMA | {"model_type": "albert", "embedding_size": 24},
     "llama": LLAMA | {"model_type": "llama", "num_key_value_heads": 2},
-    "qwen3": LLAMA | {"model_type": "qwen3", "head_dim": 24},
+    "qwen3": LLAMA | {"model_type": "qwen3", "num_key_value_heads": 4, "head_dim": 24},
     "olmo2": LLAMA | {"model_type": "olmo2"},
     "gpt2": {"model_type": "gpt2", "vocab_size": 96, "n_positions": 64, "n_embd": 48,
              "n_head": 4, "n_layer": 3},
@@ -48,6 +48,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 def family_named(name: str) -> Family:
     return next(family for family in FAMILIES if family.name == name)
+
+
+def architecture_of(config: dict[str, Any], name: str = "") -> Architecture:
+    """The architecture that a family, by default that of the model_type, reads from a config."""
+    family = family_named(name or config["model_type"])
+    return family.architecture(Config(config, Path("config.json")))
 
 
 def write_checkpoint(

@@ -15,7 +15,9 @@ from typing import Literal
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.model.rope import Rope
 
+Stack = Literal["prelude", "block", "coda"]
 NormSlot = Literal["attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"]
+Task = Literal["", "hops"]
 # Names of the activations that `loopscope.core.model.layers` implements.
 ACTIVATION_NAMES = ("gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "relu")
 PRE_NORM: frozenset[NormSlot] = frozenset({"attn_in", "mlp_in"})
@@ -43,6 +45,10 @@ class LayerShape:
         Attention and MLP both read the layer's input (GPT-NeoX) and are added together.
     bias
         Which matrices have one: "qkv", "attn_proj", "attn_gate", "mlp".
+    window
+        Keys that a query attends to at most, itself and those before it; 0 for all.
+    score_scale
+        What ``q k^T`` is multiplied by; None is ``1 / sqrt(d_head)``.
     """
 
     d_model: int
@@ -62,6 +68,13 @@ class LayerShape:
     attn_gate: bool = False
     parallel: bool = False
     bias: frozenset[str] = field(default_factory=frozenset)
+    window: int = 0
+    score_scale: float | None = None
+
+    @property
+    def scale(self) -> float:
+        """What ``q k^T`` is multiplied by."""
+        return self.d_head**-0.5 if self.score_scale is None else self.score_scale
 
     @property
     def d_qkv(self) -> int:
@@ -110,9 +123,11 @@ class LayerShape:
         """Floating-point operations of this layer for one token that attends to ``n_keys`` keys.
 
         ``2 x`` the entries of every matrix it is multiplied with, plus ``4 n_keys H d_head`` for
-        the scores and the weighted sum. Norms and activations are not counted.
+        the scores and the weighted sum, of no more keys than its window has. Norms and activations
+        are not counted.
         """
-        return 2 * self.matrix_entries + 4 * n_keys * self.n_heads * self.d_head
+        seen = min(n_keys, self.window) if self.window else n_keys
+        return 2 * self.matrix_entries + 4 * seen * self.n_heads * self.d_head
 
 
 def norm_shapes(name: str, d: int, kind: str) -> dict[str, tuple[int, ...]]:
@@ -175,8 +190,15 @@ class Architecture:
         (the masked-token head of ALBERT).
     damping
         Less than 1 steps only so far towards the block's output: ``s + damping (block(s) - s)``.
+    task
+        The task of Loopscope's own that a small model was trained on, answered where it is asked;
+        "" for a model of text, which says the next token.
     looped_span
         Whether the block is a span of a deep model's layers that is looped without training.
+    layer_shapes
+        Shape of each layer with weights of its own, prelude, block and coda in that order, where
+        they compute differently (windows, scales); empty where all are ``layer``. Their parameters
+        have the same shapes.
     """
 
     family: str
@@ -207,7 +229,16 @@ class Architecture:
     token_types: int = 0
     head_transform: bool = False
     damping: float = 1.0
+    task: Task = ""
     looped_span: bool = False
+    layer_shapes: tuple[LayerShape, ...] = ()
+
+    def shape_of(self, stack: Stack, index: int) -> LayerShape:
+        """Shape of layer ``index`` of a stack; of the block, of its sets of weights."""
+        if not self.layer_shapes:
+            return self.layer
+        first = {"prelude": 0, "block": self.n_prelude}
+        return self.layer_shapes[first.get(stack, self.n_prelude + self.n_unique_block) + index]
 
     @property
     def d_model(self) -> int:
@@ -274,6 +305,11 @@ class Architecture:
         if not self.inner_cycles:
             return f"{self.n_block}-layer block"
         return f"nested block, L {self.inner_cycles} × {self.n_stack} + H {self.n_stack} layers"
+
+    @property
+    def answers_in_place(self) -> bool:
+        """Whether an answer is read out where it is asked, not at the position before it."""
+        return self.masked or bool(self.task)
 
     @property
     def masked(self) -> bool:
@@ -354,11 +390,17 @@ class Architecture:
 
         See `LayerShape.flops_per_token`; the embedding look-up is not counted.
         """
-        layers = self.effective_depth(n_recurrences) * self.layer.flops_per_token(n_keys)
+        block = map(self.weights_of_layer, range(self.n_block))
+        layers = n_recurrences * sum(self._layer_flops("block", i, n_keys) for i in block)
+        layers += sum(self._layer_flops("prelude", i, n_keys) for i in range(self.n_prelude))
+        layers += sum(self._layer_flops("coda", i, n_keys) for i in range(self.n_coda))
         injected = n_recurrences - (1 if self.skip_first_injection and n_recurrences else 0)
         injection = 2 * self.injection_weights * injected * max(self.untied_passes, 1)
         gate = 2 * self.d_model if self.exit_gate else 0  # read out with the head
         return layers + injection + gate + self.embedding_flops + self.head_flops
+
+    def _layer_flops(self, stack: Stack, index: int, n_keys: int) -> int:
+        return self.shape_of(stack, index).flops_per_token(n_keys)
 
 
 # First word of a parameter's name to the part of the model it belongs to.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from loopscope.core.formula import Formula
+from loopscope.core.results import ResultKey, Scope
 
 if TYPE_CHECKING:
     from loopscope.core.run.recording import Recording
@@ -45,22 +46,26 @@ class Request:
     """A measurement that takes long: a view offers it on a button, a thread of its own makes it.
 
     label, help : of the button.
+    result : under what its result is kept; `Recording.result` finds it for the view's ``compute``.
     missing : why it cannot be made for a recording, or "".
-    whose : whether the finding is of the one run or of the model (over a prompt set).
     live : whether the view shows something before it is made.
-    second_run : for what compares two runs, what to say when there is no second; "" otherwise.
+    second_run : for what compares two runs, what to say without a second one; "" for all others.
 
-    ``core/analyses/KEY.py`` holds ``run(stepper, selection, options, job) -> finding``; it calls
-    ``job.report(share)`` often, which also cancels it. The finding is kept in
-    ``recording.findings_of(whose)[KEY]``, where the view's ``compute`` reads it.
+    ``core/analyses/KEY.py`` holds ``run(stepper, selection, options, job)``, which returns the
+    result; it calls ``job.report(share)`` often, which also cancels it.
     """
 
     label: str
     help: str
-    missing: Callable[[Any], str] = lambda recording: ""
-    whose: Literal["run", "model"] = "run"
+    result: ResultKey[Any]
+    missing: Callable[[Recording], str] = lambda recording: ""
     live: bool = False
     second_run: str = ""
+
+    @property
+    def scope(self) -> Scope:
+        """Whether the result is of the one run or of the model (over a prompt set)."""
+        return self.result.scope
 
 
 class Compute(Protocol[OptionsIn, DataOut]):
@@ -112,6 +117,8 @@ class ViewDefinition(Generic[OptionsT, DataT]):
         by itself.
     on_one_axis : for which two runs ``compute_second`` may be called.
     exports : text formats beside CSV, by suffix.
+    stop_reason : says of a run why playing may end now, or None while it goes on; of the view that
+        judges whether a run has settled, None for all others.
     """
 
     options: type[OptionsT]
@@ -122,3 +129,4 @@ class ViewDefinition(Generic[OptionsT, DataT]):
     compute_second: ComputeSecond[OptionsT, DataT] | None = None
     on_one_axis: Callable[[Recording, Recording], bool] = lambda recording, other: True
     exports: Mapping[str, WriteText[DataT]] = field(default_factory=dict)
+    stop_reason: Callable[[Recording, OptionsT], str | None] | None = None

@@ -21,6 +21,7 @@ from loopscope.core.measures.correspondence import (
 from loopscope.core.measures.places import Places
 from loopscope.core.measures.similarity import PLACE_MEASURES, PlaceMeasure
 from loopscope.core.options import setting
+from loopscope.core.results import ResultKey
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
@@ -109,6 +110,9 @@ class Found:
     why: dict[str, str] = field(default_factory=dict)
     heads: F64 | None = None
     heads_null: F64 | None = None
+
+
+CORRESPONDENCE = ResultKey("correspondence", Found, "model")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,16 +221,16 @@ REQUEST = Request(
     LABEL,
     "Runs a prompt set through both models and compares every place of the one with every place of "
     "the other, with a permutation baseline",
+    CORRESPONDENCE,
     why_not,
-    whose="model",
     second_run=NO_MODEL,
 )
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Arrange what was found as asked."""
-    found = recording.shared.findings.get("correspondence")
-    if not isinstance(found, Found):
+    found = recording.result(CORRESPONDENCE)
+    if found is None:
         why = why_not(recording)
         lacks = "model" if not why else "prompts" if why == NO_PROMPTS else ""
         return _empty(why or ALONE, lacks=lacks)

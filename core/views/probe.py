@@ -11,7 +11,14 @@ import numpy as np
 
 from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.probe.conditions import RUNS_ONCE, Lives, plan_for, too_few
-from loopscope.core.experiments.probe.results import DISPLACEMENT, LOST, RECOVERY, Outcome, Probe
+from loopscope.core.experiments.probe.results import (
+    DISPLACEMENT,
+    LOST,
+    PROBE,
+    RECOVERY,
+    Outcome,
+    Probe,
+)
 from loopscope.core.formula import Formula
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
@@ -104,16 +111,16 @@ def _too_few(recording: Recording, options: Options) -> str:
 REQUEST = Request(
     LABEL,
     "Runs a batch of prompts under some sixty cuts of the parameters, the graph and the trajectory",
+    PROBE,
     why_not,
-    whose="model",
 )
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Draw what was found as asked."""
-    found = recording.shared.findings.get("probe")
+    found = recording.result(PROBE)
     formulas = (LOST, DISPLACEMENT, RECOVERY, ACCURACY)
-    if not isinstance(found, Probe):
+    if found is None:
         text = why_not(recording) or _too_few(recording, options) or NOT_YET
         return Data(text, formulas, (), "", LOST.name, LOST, missing=text)
     return picture(found, options.picture, options.cut)

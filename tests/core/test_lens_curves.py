@@ -16,6 +16,7 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.depth import Options, compute, compute_second
 from loopscope.core.views.lens.compute import Options as LensOptions
 from loopscope.core.views.lens.curves import LENS_CURVES
+from loopscope.core.views.lens.data import READINGS
 from loopscope.core.views.second_run import SecondRun
 
 PROMPT = "ab bc cd de ef fg gh ha ? 3 : a b c d e f g h"
@@ -30,7 +31,7 @@ def run_of(path: str, recurrences: int, lenses: tuple[str, ...]) -> Stepper:
     for lens in lenses:
         options = LensOptions(lens=lens)  # type: ignore[arg-type]
         job: Job[object] = Job("test")
-        recording.findings["lens"] = request.run(stepper, Selection(), options, job)
+        recording.keep(READINGS, request.run(stepper, Selection(), options, job))
     return stepper
 
 

@@ -23,6 +23,7 @@ from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.correspondence import (
+    CORRESPONDENCE,
     LABEL,
     NO_MODEL,
     NOT_YET,
@@ -70,7 +71,7 @@ def recording(found: Found | None) -> Recording:
     made = synthetic_recording(recurrences=R)
     made.shared.prompts = PromptSet("p.txt", "p.txt", ())
     if found is not None:
-        made.shared.findings["correspondence"] = found
+        made.keep(CORRESPONDENCE, found)
     return made
 
 

@@ -14,7 +14,7 @@ from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QAction, QTextDocument
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
-from recordings import synthetic_recording, with_findings
+from recordings import synthetic_recording, with_results
 
 from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.core.labels import printable, visible
@@ -64,7 +64,7 @@ def test_one_function_makes_a_text_printable(text: str, label: str) -> None:
 
 def item(key: str, labels: list[str]) -> ExportItem:
     spec = BY_KEY[key]
-    recording = with_findings(synthetic_recording(tokens=len(labels), labels=labels))
+    recording = with_results(synthetic_recording(tokens=len(labels), labels=labels))
     data = spec.compute(recording, Selection(recurrence=12), spec.options())
     return ExportItem(key, spec.title, spec.draw, spec.table, data)
 

@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from loopscope.core.formula import Formula
 from loopscope.core.options import setting
+from loopscope.core.results import ResultKey
 from loopscope.core.views.base import Request, ViewData
 from loopscope.widgets.kit.command_palette import CommandPalette, score
 from loopscope.widgets.kit.frame import ViewFrame
@@ -212,7 +213,7 @@ def test_some_settings_stand_beside_the_button_and_agree_with_the_form(qtbot: Qt
     frame.title_bar.setParent(holder)
     frame.resize(600, 400)
     frame.set_options(AtHand())
-    frame.set_request(Request("Measure", "Takes long"))
+    frame.set_request(Request("Measure", "Takes long", ResultKey("it", int)))
     holder.show()
     seen: list[Options] = []
     frame.options_changed.connect(seen.append)
@@ -234,7 +235,7 @@ def test_some_settings_stand_beside_the_button_and_agree_with_the_form(qtbot: Qt
 
 
 def test_a_measurement_that_cannot_be_made_says_why(frame: ViewFrame, qtbot: QtBot) -> None:
-    frame.set_request(Request("Compare", "Takes long"))
+    frame.set_request(Request("Compare", "Takes long", ResultKey("it", int)))
     frame.resize(600, 400)
     QApplication.processEvents()
     row = frame.measuring

@@ -11,7 +11,12 @@ from PySide6.QtTest import QTest
 from recordings import synthetic_recording
 from work import calls
 
-from loopscope.core.measures.over_prompts import HowRun, OverPrompts
+from loopscope.core.measures.over_prompts import (
+    PROMPT_MEASURES,
+    HowRun,
+    OverPrompts,
+    PromptMeasures,
+)
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.selection import Selection
@@ -47,9 +52,8 @@ def data_of(key: str = "relative_step", n: int = N, current: int = 2) -> Data:
     recording = synthetic_recording(recurrences=3)
     recording.info = replace(recording.info, prompt=texts[current])
     recording.shared.prompts = prompts
-    recording.shared.findings["prompts"] = {
-        key: OverPrompts.of(what, prompts, HowRun(R, seed=3), values, missing)
-    }
+    measured = {key: OverPrompts.of(what, prompts, HowRun(R, seed=3), values, missing)}
+    recording.keep(PROMPT_MEASURES, PromptMeasures(measured))
     return compute(recording, Selection(), Options(measure=key))
 
 

@@ -14,7 +14,7 @@ from recordings import synthetic_recording
 
 from loopscope.core.measures.intervals import bootstrap_share
 from loopscope.core.measures.over_prompts import HowRun
-from loopscope.core.measures.quality import Quality, perplexity_of
+from loopscope.core.measures.quality import QUALITY, Quality, perplexity_of
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.selection import Selection
 from loopscope.core.views.quality import Data, Options, compute
@@ -46,11 +46,12 @@ def data_of(recurrences: int = R, **options: object) -> Data:
     nll, tokens = rng.gamma(2, 1, (n, recurrences)), np.full(n, 2.0)
     recording = synthetic_recording(recurrences=2)
     recording.shared.prompts = prompts
-    recording.shared.findings["quality"] = Quality(
+    quality = Quality(
         prompts, HowRun(recurrences), "in place", "space", "answers", right, nll, tokens,
         tuple(f"opens {i}" for i in range(n)), ("",) * n, bootstrap_share(right),
         perplexity_of(nll, tokens),
     )  # fmt: skip
+    recording.keep(QUALITY, quality)
     return compute(recording, Selection(), Options(**options))
 
 
