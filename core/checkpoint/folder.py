@@ -286,7 +286,8 @@ def _check_shapes(
         got = (sum(p[0] for p in parts if p), *parts[0][1:]) if len(parts) > 1 else parts[0]
         wanted = shapes[parameter]
         if source.rows is not None:
-            wanted = (source.rows[2], *wanted[1:])
+            _, end, rows = source.rows
+            wanted = (rows or max(end, got[0] if got else 0), *wanted[1:])
         if source.how == "transpose":
             got = got[::-1]
         if got != wanted:

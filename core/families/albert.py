@@ -95,6 +95,7 @@ def _architecture(config: Config) -> Architecture:
         final_norm=False,
         initial_state="embedding",
         tied_head=config.flag("tie_word_embeddings"),
+        embed_norm=True,
         embed_width=config.size("embedding_size"),
         token_types=config.size("type_vocab_size"),
         head_transform=True,

@@ -131,7 +131,7 @@ class Source:
         "half_turn" swaps the halves of the rows of every query and key head, for a rotation by the
         opposite sign.
     rows : (first, end, all): only rows ``first`` to ``end - 1`` of the tensor, which must have
-        ``all`` of them; None takes it whole.
+        ``all`` of them, or with 0 at least ``end``; None takes it whole.
     """
 
     names: tuple[str, ...]

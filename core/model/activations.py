@@ -34,6 +34,7 @@ FUNCTIONS: dict[str, Activation] = {
     "gelu_python": F.gelu,
     "gelu_python_tanh": _tanh_gelu,
     "gelu_pytorch_tanh": _tanh_gelu,
+    "half_relu2": lambda x: 0.5 * F.relu(x).square(),  # Parcae's; no name of the table
     "hardswish": F.hardswish,
     "laplace": _laplace,
     "leaky_relu": F.leaky_relu,

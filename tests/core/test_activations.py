@@ -24,9 +24,10 @@ def test_the_table_is_transformers() -> None:
         from transformers.activations import ACT2CLS, ACT2FN
 
         assert set(ACTIVATION_NAMES) == set(ACT2CLS)
-        assert set(FUNCTIONS) == set(ACT2CLS) - set(ACTIVATION_PARAMETERS)
+        assert set(FUNCTIONS) == set(ACT2CLS) - set(ACTIVATION_PARAMETERS) | {"half_relu2"}
         x = torch.linspace(-30, 30, 601)
-        for name, function in FUNCTIONS.items():
+        for name in set(FUNCTIONS) - {"half_relu2"}:
+            function = FUNCTIONS[name]
             torch.testing.assert_close(function(x), ACT2FN[name](x), msg=name)
 
 
