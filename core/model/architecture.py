@@ -19,8 +19,18 @@ Stack = Literal["prelude", "block", "coda"]
 ExitRule = Literal["distribution", "hazard"]
 NormSlot = Literal["attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"]
 Task = Literal["", "hops"]
-# Names of the activations that `loopscope.core.model.layers` implements.
-ACTIVATION_NAMES = ("gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "relu")
+# Names of the activations that `loopscope.core.model.activations` implements.
+ACTIVATION_NAMES = (
+    "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh",
+    "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "linear", "mish", "prelu",
+    "quick_gelu", "relu", "relu2", "relu6", "sigmoid", "silu", "sqrtsoftplus", "swish", "tanh",
+    "xielu",
+)  # fmt: skip
+# Shapes of the parameters of those that have some.
+ACTIVATION_PARAMETERS: dict[str, dict[str, tuple[int, ...]]] = {
+    "prelu": {"weight": (1,)},
+    "xielu": {"alpha_p": (1,), "alpha_n": (1,), "beta": (), "eps": ()},
+}
 PRE_NORM: frozenset[NormSlot] = frozenset({"attn_in", "mlp_in"})
 
 
@@ -117,7 +127,7 @@ class LayerShape:
             shapes["k_norm.weight"] = (self.d_head * (self.n_kv_heads if full else 1),)
         if self.qk_bias:
             shapes["qk_bias"] = (2, 1, self.n_heads, self.d_head)
-        return shapes
+        return shapes | activation_shapes("act", self.activation)
 
     @property
     def n_parameters(self) -> int:
@@ -141,6 +151,12 @@ def norm_shapes(name: str, d: int, kind: str) -> dict[str, tuple[int, ...]]:
         return {}
     shapes: dict[str, tuple[int, ...]] = {f"{name}.weight": (d,)}
     return shapes | ({f"{name}.bias": (d,)} if kind == "layer" else {})
+
+
+def activation_shapes(name: str, activation: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of the parameters of one activation, mostly none."""
+    parameters = ACTIVATION_PARAMETERS.get(activation, {})
+    return {f"{name}.{parameter}": shape for parameter, shape in parameters.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +228,9 @@ class Architecture:
         "" for a model of text, which says the next token.
     looped_span
         Whether the block is a span of a deep model's layers that is looped without training.
+    block_weights
+        Which set of weights each layer of a recurrence runs with, where layers share them (ALBERT's
+        groups); empty where each has its own or they are nested.
     layer_shapes
         Shape of each layer with weights of its own, prelude, block and coda in that order, where
         they compute differently (windows, scales); empty where all are ``layer``. Their parameters
@@ -255,6 +274,7 @@ class Architecture:
     damping: float = 1.0
     task: Task = ""
     looped_span: bool = False
+    block_weights: tuple[int, ...] = ()
     layer_shapes: tuple[LayerShape, ...] = ()
 
     def shape_of(self, stack: Stack, index: int) -> LayerShape:
@@ -282,10 +302,14 @@ class Architecture:
     @property
     def n_unique_block(self) -> int:
         """Layers of the block with weights of their own."""
+        if self.block_weights:
+            return max(self.block_weights) + 1
         return 2 * self.n_stack if self.inner_cycles else self.n_block
 
     def weights_of_layer(self, layer: int) -> int:
         """Which of the block's `n_unique_block` sets of weights runs as ``layer`` of ``L``."""
+        if self.block_weights:
+            return self.block_weights[layer]
         if self.untied_passes:
             return layer
         slow = self.inner_cycles and layer >= self.inner_cycles * self.n_stack
@@ -326,6 +350,8 @@ class Architecture:
             return f"deep, {self.n_block} layers run once"
         if self.untied_passes:
             return f"untied loop, {self.untied_passes} passes × {self.n_stack} layers"
+        if self.block_weights:
+            return f"block of {self.n_block} layers with {self.n_unique_block} sets of weights"
         if not self.inner_cycles:
             return f"{self.n_block}-layer block"
         return f"nested block, L {self.inner_cycles} × {self.n_stack} + H {self.n_stack} layers"
@@ -404,10 +430,7 @@ class Architecture:
     def effective_parameters(self, n_recurrences: int) -> int:
         """Parameters of the deep unrolling: what repeats is counted once for each recurrence."""
         parts = self.parameters()
-        block = parts["block"]
-        if self.inner_cycles:  # the fast stack is run several times in each recurrence
-            fast, slow = self.inner_cycles * (block // 2), block // 2
-            block = fast + slow
+        block = self.n_block * self.layer.n_parameters
         once = parts["injection"] + parts["block"] + parts["closing norm"]
         norms = self.n_passes if self.inner_cycles else 1  # an untied loop's are counted already
         each = parts["injection"] + block + norms * parts["closing norm"]
@@ -453,6 +476,7 @@ PART_OF = {
     "coda_layers": "coda",
     "final_norm": "final norm",
     "head_dense": "head",
+    "head_act": "head",
     "head_norm": "head",
     "unembed": "head",
     "exit_gate": "exit gate",
@@ -506,6 +530,7 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
             shapes |= norm_shapes("exit_norm", d, "layer")
     if arch.head_transform:
         shapes |= {"head_dense.weight": (width, d), "head_dense.bias": (width,)}
+        shapes |= activation_shapes("head_act", arch.layer.activation)
         shapes |= norm_shapes("head_norm", width, "layer")
         shapes["unembed.bias"] = (arch.vocab_size,)
     if not arch.tied_head:

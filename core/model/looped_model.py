@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from loopscope.core.model.activations import make_activation
 from loopscope.core.model.architecture import Architecture, Stack
 from loopscope.core.model.joints import ClosingGate, make_injection
 from loopscope.core.model.layers import (
-    ACTIVATIONS,
     DecoderLayer,
     LayerOutput,
     rope_table,
@@ -87,6 +87,7 @@ class LoopedModel(nn.Module):
             self.fast_start = nn.Parameter(torch.zeros(d))
         if arch.head_transform:
             self.head_dense = nn.Linear(d, arch.d_embed)
+            self.head_act = make_activation(arch.layer.activation)
             self.head_norm = make_norm("layer", arch.d_embed, eps)
         if arch.exit_gate:
             self.exit_gate = nn.Linear(d, 1)
@@ -203,7 +204,7 @@ class LoopedModel(nn.Module):
         if self.arch.final_norm:
             x = self.final_norm(x)
         if self.arch.head_transform:
-            x = self.head_norm(ACTIVATIONS[self.arch.layer.activation](self.head_dense(x)))
+            x = self.head_norm(self.head_act(self.head_dense(x)))
         logits: Tensor = self.unembed(x)
         cap = self.arch.logit_cap
         return cap * torch.tanh(logits / cap) if cap else logits
