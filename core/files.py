@@ -107,6 +107,8 @@ def make_folder(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as problem:
         raise LoopscopeError(f"cannot make {shortened(path)}: {reason(problem)}") from None
+    if not os.access(path, os.W_OK):
+        raise LoopscopeError(f"cannot write to the folder {shortened(path)}")
     return path
 
 
