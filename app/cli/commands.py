@@ -16,7 +16,7 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import make_folder
 
 if TYPE_CHECKING:
-    from loopscope.app.views import ViewSpec
+    from loopscope.app.view_spec import ViewSpec
     from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.prompts.tokenizer import Prompt
     from loopscope.core.run.stepper import Stepper

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -33,41 +33,51 @@ MOST_CHANCES = 1 << 23
 def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Readings]) -> Readings:
     """Read with the lens of the options; what the other lens read before is handed on."""
     recording: Recording = stepper.recording
-    reading = _read(stepper.loaded, recording, selection, options, job)
+    written = _written(options, recording)
+    reading = read_run(
+        stepper.loaded, recording, options.lens, job.report, selection=selection, written=written
+    )
     return (recording.result(READINGS) or Readings()).put(options.lens, reading)
 
 
-def _read(
+@torch.inference_mode()
+def read_run(
     loaded: Loaded,
     recording: Recording,
-    selection: Selection,
-    options: Options,
-    job: Job[Readings],
+    lens: Lens,
+    report: Callable[[float], None],
+    *,
+    selection: Selection | None = None,
+    written: int | None = None,
 ) -> Reading:
+    """Read every place of a run with one lens.
+
+    ``report`` is told the share done. ``written`` and the final answer at the cursor ``selection``
+    come first among the tokens whose probability is kept everywhere.
+    """
     model: LoopedModel = loaded.model
     n, n_layers, t = recording.n_recurrences, recording.n_layers, recording.n_tokens
-    written = _written(options, recording)
     rows = _batch(recording)
     # The last readout, which the others are measured against.
-    end = _states(model, recording, options.lens, n * n_layers - 1, 1)[0]
+    end = _states(model, recording, lens, n * n_layers - 1, 1)[0]
     parts, norms = [], []
     for logits in _logits(model, end, rows):
         parts.append(logits)
         norms.append(log_norm(logits))
-        job.report(0.0)
+        report(0.0)
     last, norm = torch.cat(parts), torch.cat(norms)
     final = last.argmax(-1)
-    kept = _kept(recording, selection, final.tolist(), written, n * n_layers * t)
+    kept = _kept(recording, selection or Selection(), final.tolist(), written, n * n_layers * t)
     out = _Rows(n * n_layers * t, min(TOP_K, recording.info.architecture.vocab_size), len(kept))
     done, ids = 0, torch.tensor(kept, device=last.device)
     for first in range(0, n * n_layers, max(1, rows // t)):
         count = min(max(1, rows // t), n * n_layers - first)
-        states = _states(model, recording, options.lens, first, count).flatten(0, 1)
+        states = _states(model, recording, lens, first, count).flatten(0, 1)
         for logits in _logits(model, states, rows):
             token = torch.arange(done, done + len(logits), device=last.device) % t
             out.put(done, read(logits, last[token], norm[token], final[token], ids, out.k))
             done += len(logits)
-            job.report(done / (n * n_layers * t))
+            report(done / (n * n_layers * t))
     return out.reading(n, n_layers, np.array(kept, dtype=np.int64))
 
 

@@ -17,6 +17,7 @@ from loopscope.core.model.rope import Rope
 
 Stack = Literal["prelude", "block", "coda"]
 NormSlot = Literal["attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"]
+Task = Literal["", "hops"]
 # Names of the activations that `loopscope.core.model.layers` implements.
 ACTIVATION_NAMES = ("gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "relu")
 PRE_NORM: frozenset[NormSlot] = frozenset({"attn_in", "mlp_in"})
@@ -189,6 +190,9 @@ class Architecture:
         (the masked-token head of ALBERT).
     damping
         Less than 1 steps only so far towards the block's output: ``s + damping (block(s) - s)``.
+    task
+        The task of Loopscope's own that a small model was trained on, answered where it is asked;
+        "" for a model of text, which says the next token.
     looped_span
         Whether the block is a span of a deep model's layers that is looped without training.
     layer_shapes
@@ -225,6 +229,7 @@ class Architecture:
     token_types: int = 0
     head_transform: bool = False
     damping: float = 1.0
+    task: Task = ""
     looped_span: bool = False
     layer_shapes: tuple[LayerShape, ...] = ()
 
@@ -300,6 +305,11 @@ class Architecture:
         if not self.inner_cycles:
             return f"{self.n_block}-layer block"
         return f"nested block, L {self.inner_cycles} × {self.n_stack} + H {self.n_stack} layers"
+
+    @property
+    def answers_in_place(self) -> bool:
+        """Whether an answer is read out where it is asked, not at the position before it."""
+        return self.masked or bool(self.task)
 
     @property
     def masked(self) -> bool:

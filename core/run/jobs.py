@@ -74,6 +74,10 @@ class Job(Generic[T]):
         """Say how much is done; raises `Cancelled` when nobody wants the rest."""
         first, last = self._part
         self.progress = first + share * (last - first)
+        self.keep_going()
+
+    def keep_going(self) -> None:
+        """Give way to what is more urgent; raises `Cancelled` when nobody wants the rest."""
         self._give_way()
         if self._cancelled.is_set():
             raise Cancelled(f"{self.name}: cancelled")

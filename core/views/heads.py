@@ -83,7 +83,6 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         statistics=statistics,
         stability=stability,
         groups=groups,
-        recurrence=min(selection.recurrence, n),
         head_names=names,
         options=options,
         missing=missing,

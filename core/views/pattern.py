@@ -34,7 +34,6 @@ class Data(ViewData):
     patterns : float32 ``[R, T, T]`` (query, key), probabilities; a view on the recording.
     layer, head : which head.  labels, token_texts : readable and exact text of each token.
     causal : entries above the diagonal cannot be other than 0.
-    recurrence : where the cursor was; the page shows this recurrence (the first one for 0).
     missing : what is missing when there is nothing to show, or "".
     """
 
@@ -45,7 +44,6 @@ class Data(ViewData):
     labels: tuple[str, ...]
     token_texts: tuple[str, ...]
     causal: bool
-    recurrence: int
     missing: str = ""
 
     def title(self, recurrence: int) -> str:
@@ -76,7 +74,6 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         labels=tuple(map(visible, recording.info.token_labels)),
         token_texts=recording.info.token_labels,
         causal=recording.info.architecture.layer.causal,
-        recurrence=min(max(selection.recurrence, 0), len(kept)),
         missing=missing,
     )
 

@@ -81,6 +81,8 @@ def _curve(lens: Lens, key: str) -> Measure:
 
 
 _LENSES: tuple[Lens, ...] = ("coda", "logit")
+# The lens that has to read a run before a curve can be drawn.
+LENS_OF: dict[str, Lens] = {f"{lens}_{key}": lens for lens in _LENSES for key in _KINDS}
 LENS_CURVES: dict[str, Measure] = {
     curve.key: curve for lens in _LENSES for curve in (_curve(lens, key) for key in _KINDS)
 }
