@@ -58,7 +58,6 @@ def train(args: Namespace) -> None:
     torch.set_num_threads(args.threads)
     recipe = args.recipe or DEFAULT_RECIPE[args.task]
     plan = plan_for(args, recipe)
-    folder = make_folder(Path(args.output))
     corpus = None
     if isinstance(plan.data, TextData):
         if args.corpus is None:
@@ -69,8 +68,10 @@ def train(args: Namespace) -> None:
     _check_room(arch)
     start = _start(args, recipe, arch)
     plan = replace(plan, weights=start.digest if start else "")
+    folder = Path(args.output)
     task = TextTask(plan, corpus) if corpus else None
     training = Training(folder, plan, arch, task, start.weights if start else None)
+    make_folder(folder)  # before the work rather than after it
     _run(training)
     record = {"recipe": recipe, "model": args.model, **training.record()}
     tokenizer = corpus.tokenizer if corpus else None
