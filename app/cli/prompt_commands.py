@@ -12,7 +12,7 @@ from loopscope.app.cli.terminal import (
     load_request,
     output_file,
     warn,
-    warn_idle,
+    warn_lines,
     write_json,
 )
 
@@ -28,14 +28,14 @@ def measured(options: Namespace, measures: list[Measure]) -> dict[str, Any]:
     """Measure every prompt of ``--prompts``; means with intervals and every prompt's values."""
     from loopscope.core.measures.over_prompts import HowRun
     from loopscope.core.over_prompts.measuring import measure_over
-    from loopscope.core.run.effects import IdleOverRuns
+    from loopscope.core.run.run_warnings import WarningsOverRuns
 
     how = HowRun(options.recurrences, options.seed, interventions=interventions_of(options))
     prompts, loaded = _opened(options)
-    idle = IdleOverRuns()
+    warnings = WarningsOverRuns()
     with Bar("prompts") as bar:
-        found = measure_over(loaded, prompts, measures, how, bar.show, idle.see)
-    warn_idle(idle.lines())
+        found = measure_over(loaded, prompts, measures, how, bar.show, warnings.see)
+    warn_lines(warnings.lines())
     return about(loaded, prompts, how) | {
         "measures": {key: one.as_json() for key, one in found.items()}
     }
@@ -44,19 +44,20 @@ def measured(options: Namespace, measures: list[Measure]) -> dict[str, Any]:
 def quality(options: Namespace) -> None:
     """Score every prompt of ``--prompts`` after each recurrence, in one pass."""
     from loopscope.core.measures.over_prompts import HowRun
-    from loopscope.core.over_prompts.quality import quality_over
-    from loopscope.core.run.effects import IdleOverRuns
+    from loopscope.core.over_prompts.quality import not_finite_line, quality_over
     from loopscope.core.run.requests import check_recurrences
+    from loopscope.core.run.run_warnings import WarningsOverRuns
 
     check_recurrences(options.recurrences)
     how = HowRun(options.recurrences, options.seed, interventions=interventions_of(options))
     output = output_file(options.output, ".json") if options.output else None
     prompts, loaded = _opened(options)
     convention = {"auto": None, "in-place": "in place", "next": "next"}[options.answers]
-    idle = IdleOverRuns()
+    warnings = WarningsOverRuns()
     with Bar("prompts") as bar:
-        found = quality_over(loaded, prompts, how, convention, options.join, bar.show, idle.see)
-    warn_idle(idle.lines())
+        found = quality_over(loaded, prompts, how, convention, options.join, bar.show, warnings.see)
+    diverged = not_finite_line(found, loaded.dtype)
+    warn_lines([*([diverged] if diverged else []), *warnings.idle_lines()])
     if output is not None or options.json:
         write_json(about(loaded, prompts, how) | found.as_json(), output)
     else:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from loopscope.core.checkpoint.places import resolve
+from loopscope.core.checkpoint.ties import Settled, settle_ties
 from loopscope.core.errors import Cancelled, CheckpointError
 from loopscope.core.families import FAMILIES, recognise
 from loopscope.core.families.family import Config, Family, Source
@@ -54,7 +55,10 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A folder that was recognised, with every tensor its family needs present and in shape."""
+    """A folder that was recognised, with every tensor its family needs present and in shape.
+
+    notes : what it is that its config does not say, a line each.
+    """
 
     path: Path
     name: str
@@ -65,6 +69,7 @@ class Checkpoint:
     tensors: dict[str, TensorInfo]
     sources: dict[str, Source]
     tokenizer_file: Path | None
+    notes: tuple[str, ...] = ()
 
     @property
     def weight_files(self) -> tuple[Path, ...]:
@@ -81,7 +86,10 @@ class Checkpoint:
 
 
 def open_checkpoint(path: str) -> Checkpoint:
-    """Recognise a folder and check every header in it; reads no weights."""
+    """Recognise a folder and check every header in it.
+
+    Reads no weights but those that a config ties, where the file holds them twice.
+    """
     folder, name = resolve(path)
     config = Config(_read_json(folder / "config.json"), folder / "config.json")
     tensors = _read_tensors(folder)
@@ -95,12 +103,12 @@ def open_checkpoint(path: str) -> Checkpoint:
     family, how = found
     arch = family.architecture(config)
     _refuse_oversized(config, arch, tensors)
-    sources = family.tensors(arch, frozenset(tensors))
-    _check_shapes(arch, sources, tensors, folder, family)
+    settled = settle_ties(family, arch, tensors)
+    _check_shapes(settled, tensors, folder, family)
     tokenizer = folder / "tokenizer.json"
     return Checkpoint(
-        folder, name, family, how, arch, config.values, tensors, sources,
-        tokenizer if lexists(tokenizer) else None,
+        folder, name, family, how, settled.architecture, config.values, tensors, settled.sources,
+        tokenizer if lexists(tokenizer) else None, settled.notes,
     )  # fmt: skip
 
 
@@ -262,13 +270,9 @@ def _are_sizes(numbers: Any) -> bool:
 
 
 def _check_shapes(
-    arch: Architecture,
-    sources: dict[str, Source],
-    tensors: dict[str, TensorInfo],
-    folder: Path,
-    family: Family,
+    settled: Settled, tensors: dict[str, TensorInfo], folder: Path, family: Family
 ) -> None:
-    shapes = parameter_shapes(arch)
+    shapes, sources = parameter_shapes(settled.architecture), settled.sources
     for parameter, source in sources.items():
         names = source.names
         for name in names:
@@ -282,7 +286,8 @@ def _check_shapes(
         got = (sum(p[0] for p in parts if p), *parts[0][1:]) if len(parts) > 1 else parts[0]
         wanted = shapes[parameter]
         if source.rows is not None:
-            wanted = (source.rows[2], *wanted[1:])
+            _, end, rows = source.rows
+            wanted = (rows or max(end, got[0] if got else 0), *wanted[1:])
         if source.how == "transpose":
             got = got[::-1]
         if got != wanted:
@@ -297,7 +302,7 @@ def _check_shapes(
                     f"{tensors[name].file}: tensor '{name}' is {tensors[name].dtype}, "
                     f"not one of {', '.join(FLOATS)}"
                 )
-    used = {name for source in sources.values() for name in source.names}
+    used = {name for source in sources.values() for name in source.names} | settled.known
     extra = sorted(name for name in set(tensors) - used if not family.ignored(name))
     if extra:
         raise CheckpointError(

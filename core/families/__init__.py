@@ -10,6 +10,7 @@ from loopscope.core.families import (
     huginn,
     llama,
     nanbeige,
+    nanochat,
     nanogpt,
     native,
 )
@@ -28,6 +29,8 @@ FAMILIES: tuple[Family, ...] = (
     nanbeige.FAMILY,
     nanogpt.BASE_LOOP,
     nanogpt.NANOLOOP,
+    nanochat.RECURSIVE,
+    nanochat.LOOPED,
 )
 
 

@@ -96,6 +96,7 @@ def _architecture(config: Config) -> Architecture:
         final_norm=False,
         initial_state="embedding",
         tied_head=config.flag("tie_word_embeddings"),
+        embed_norm=True,
         embed_width=config.size("embedding_size"),
         token_types=config.size("type_vocab_size"),
         head_transform=True,
@@ -106,9 +107,7 @@ def _tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
     sources = {}
     for ours in parameter_shapes(arch):
         place, kind = ours.rsplit(".", 1)
-        if ours == "unembed.bias" and "predictions.bias" in names:
-            sources[ours] = Source(("predictions.bias",))
-        elif place in NAMED:
+        if place in NAMED:
             sources[ours] = Source((f"{NAMED[place]}.{kind}",))
         else:
             _, index, inner = place.split(".", 2)
@@ -123,9 +122,10 @@ FAMILY = Family(
     lambda config, tensors: f"model_type {MODEL_TYPE}" if config.model_type == MODEL_TYPE else None,
     _architecture,
     _tensors,
-    # The sentence-order head is not used; a tied head may be written out, position_ids are 0, 1...
+    # The sentence-order head is not used; position_ids are 0, 1...; an untied head has its bias.
     lambda name: (
-        name.startswith(("albert.pooler.", "sop_classifier.", "predictions.decoder."))
+        name.startswith(("albert.pooler.", "sop_classifier.", "predictions.bias"))
         or name.endswith("position_ids")
     ),
+    ties=(("predictions.decoder.bias", "predictions.bias"),),
 )

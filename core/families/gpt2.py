@@ -109,8 +109,7 @@ FAMILY = Family(
     _tensors,
     # Masks; and the attention to an encoder that a model may have, but nothing here gives it.
     lambda name: (
-        name == "lm_head.weight"
-        or name.endswith((".attn.bias", ".attn.masked_bias"))
+        name.endswith((".attn.bias", ".attn.masked_bias"))
         or ".crossattention." in name
         or ".ln_cross_attn." in name
     ),

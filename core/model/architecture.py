@@ -36,7 +36,10 @@ class LayerShape:
     norm_kind
         "rms" (a weight), "bare" (RMS without one) or "layer" (mean removed, a weight and a bias).
     qk_norm
-        RMSNorm on queries and keys before rotation: none, of each head, or of the full width.
+        RMSNorm on queries and keys before rotation: none, of each head, or of the full width;
+        "bare" is one of each head without weights and after rotation (nanochat, Parcae).
+    qk_eps
+        The epsilon of a "bare" one.
     qk_bias
         Huginn's bias on queries and keys before rotation, ``[2, 1, H, d_head]``.
     attn_gate
@@ -63,7 +66,8 @@ class LayerShape:
     gated: bool = True
     causal: bool = True
     rope: Rope = Rope()
-    qk_norm: Literal["none", "head", "full"] = "none"
+    qk_norm: Literal["none", "head", "full", "bare"] = "none"
+    qk_eps: float = 1e-6
     qk_bias: bool = False
     attn_gate: bool = False
     parallel: bool = False
@@ -106,7 +110,7 @@ class LayerShape:
         shapes |= {f"{name}.bias": (widths[name],) for name in widths if name in with_bias}
         for slot in sorted(self.norms):
             shapes |= norm_shapes(f"norms.{slot}", d, self.norm_kind)
-        if self.qk_norm != "none":
+        if self.qk_norm in ("head", "full"):
             full = self.qk_norm == "full"
             shapes["q_norm.weight"] = (self.d_head * (self.n_heads if full else 1),)
             shapes["k_norm.weight"] = (self.d_head * (self.n_kv_heads if full else 1),)
@@ -162,14 +166,24 @@ class Architecture:
     learned_positions
         Position embeddings are looked up and added (GPT-2).
     injection
-        "concat" is ``adapter(cat[s, e])``, "add" is ``s + e``.
+        "concat" is ``adapter(cat[s, e])``, "add" is ``s + e``, "diagonal" is Parcae's
+        ``exp(-dt exp(a)) s + dt B e`` with ``dt = softplus(c)``, entry by entry.
     adapter_bias
         The adapter of "concat" has a bias.
     skip_first_injection
         Recurrence 1 begins at the state itself (retrofitted recurrence, "skip-adapter").
+    embed_norm, prelude_norm
+        Norm on the embeddings (nanochat; ALBERT's before the projection) and on ``e`` (Parcae).
     closing_norm, pre_coda_norm, final_norm
         Norm on the state after each recurrence; the final norm once more before the coda
         (Huginn); norm before the head (Ouro has none: its closing norm serves).
+    closing_gate
+        Width of LoopUS' gate that closes a recurrence, 0 for none: ``s <- a u + (1 - a) s`` with
+        ``a = exp(-exp(a_log) softplus(W_2 W_1 (u - s) + b))`` for the block's output ``u``.
+    coda_proj
+        A matrix between the loop and the coda (Parcae's C).
+    logit_cap
+        Logits are ``cap tanh(logits / cap)``; 0 leaves them as they are.
     initial_state, start_std
         "zeros", "normal", "truncated" (normal with standard deviation ``start_std``, cut at three
         of them) or "embedding" (``s_0 = e``).
@@ -212,7 +226,7 @@ class Architecture:
     norm_eps: float
     embedding_scale: float = 1.0
     learned_positions: bool = False
-    injection: Literal["concat", "add", "none"] = "concat"
+    injection: Literal["concat", "add", "diagonal", "none"] = "concat"
     adapter_bias: bool = False
     skip_first_injection: bool = False
     closing_norm: bool = True
@@ -227,6 +241,11 @@ class Architecture:
     untied_passes: int = 0
     embed_width: int = 0
     token_types: int = 0
+    embed_norm: bool = False
+    prelude_norm: bool = False
+    closing_gate: int = 0
+    coda_proj: bool = False
+    logit_cap: float = 0.0
     head_transform: bool = False
     damping: float = 1.0
     task: Task = ""
@@ -346,8 +365,13 @@ class Architecture:
 
     @property
     def injection_weights(self) -> int:
-        """Entries of one adapter of input injection."""
-        return 2 * self.d_model**2 if self.injection == "concat" else 0
+        """Entries of the matrix of one adapter of input injection."""
+        return {"concat": 2, "diagonal": 1}.get(self.injection, 0) * self.d_model**2
+
+    @property
+    def closing_flops(self) -> int:
+        """Operations of the closing gate's two matrices for one token."""
+        return 4 * self.closing_gate * self.d_model
 
     @property
     def embedding_flops(self) -> int:
@@ -396,8 +420,11 @@ class Architecture:
         layers += sum(self._layer_flops("coda", i, n_keys) for i in range(self.n_coda))
         injected = n_recurrences - (1 if self.skip_first_injection and n_recurrences else 0)
         injection = 2 * self.injection_weights * injected * max(self.untied_passes, 1)
+        closing = n_recurrences * self.closing_flops
         gate = 2 * self.d_model if self.exit_gate else 0  # read out with the head
-        return layers + injection + gate + self.embedding_flops + self.head_flops
+        coda = 2 * self.d_model**2 if self.coda_proj else 0
+        once = gate + coda + self.embedding_flops + self.head_flops
+        return layers + injection + closing + once
 
     def _layer_flops(self, stack: Stack, index: int, n_keys: int) -> int:
         return self.shape_of(stack, index).flops_per_token(n_keys)
@@ -414,7 +441,10 @@ PART_OF = {
     "prelude_layers": "prelude",
     "adapter": "injection",
     "block": "block",
+    "prelude_norm": "prelude",
     "closing_norm": "closing norm",
+    "closing_gate": "closing norm",
+    "coda_proj": "coda",
     "coda_layers": "coda",
     "final_norm": "final norm",
     "head_dense": "head",
@@ -434,8 +464,9 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
         shapes["positions.weight"] = (arch.max_positions, width)
     if arch.token_types:
         shapes["token_types.weight"] = (arch.token_types, width)
+    if arch.embed_norm:
+        shapes |= norm_shapes("embed_norm", width, arch.layer.norm_kind)
     if arch.embed_width:
-        shapes |= norm_shapes("embed_norm", width, "layer")
         shapes |= {"embed_proj.weight": (d, width), "embed_proj.bias": (d,)}
     for stack, n in zip(STACKS, (arch.n_prelude, arch.n_unique_block, arch.n_coda), strict=True):
         for i in range(n):
@@ -446,8 +477,19 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
         if arch.injection == "concat":
             shapes[f"adapter{suffix}.weight"] = (d, 2 * d)
             shapes |= {f"adapter{suffix}.bias": (d,)} if arch.adapter_bias else {}
+        if arch.injection == "diagonal":
+            shapes |= {f"adapter{suffix}.weight": (d, d), f"adapter{suffix}.decay": (d,)}
+            shapes[f"adapter{suffix}.step"] = (d,)
         if arch.closing_norm:
             shapes |= norm_shapes(f"closing_norm{suffix}", d, arch.layer.norm_kind)
+    if arch.prelude_norm:
+        shapes |= norm_shapes("prelude_norm", d, arch.layer.norm_kind)
+    if arch.closing_gate:
+        rank = arch.closing_gate
+        shapes |= {"closing_gate.down.weight": (rank, d), "closing_gate.up.weight": (d, rank)}
+        shapes |= {"closing_gate.up.bias": (d,), "closing_gate.decay": (d,)}
+    if arch.coda_proj:
+        shapes["coda_proj.weight"] = (d, d)
     if arch.final_norm:
         shapes |= norm_shapes("final_norm", d, arch.layer.norm_kind)
     if arch.inner_cycles:

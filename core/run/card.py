@@ -86,6 +86,7 @@ def card(checkpoint: Checkpoint, tokenizer_problem: str = "") -> dict[str, Any]:
         "capture_bytes_per_recurrence_64_tokens": arch.n_block * layer + answers + state,
         "capture_bytes_64_tokens": capture_bytes(checkpoint, 64, trained),
         "main_memory_free_bytes": host_free_bytes(),
+        "notes": list(checkpoint.notes),
         "unavailable": _unavailable(checkpoint, tokenizer_problem),
         "layer": {k: _plain(v) for k, v in asdict(arch.layer).items()},
     }
@@ -192,6 +193,7 @@ def card_text(values: dict[str, Any]) -> str:
             "in main memory",
         ),
         ("free", _free(values)),
+        *(("note", line) for line in values["notes"]),
         *(("unavailable", line) for line in values["unavailable"]),
     ]
     return "\n".join(f"{key:<12} {value}" for key, value in rows)
