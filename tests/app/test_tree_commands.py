@@ -249,7 +249,7 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     assert data.path
     qtbot.mouseClick(view.matrix, Left, pos=view.matrix.cell_centre(2, 5))
     assert (bench.session.selection.recurrence, bench.session.selection.layer) == (2, 0)
-    assert view.matrix.cursor_column == bench.session.second_run.selection.layer
+    assert view.matrix.marks.cursor_column == bench.session.second_run.selection.layer
     where = view.matrix.layout_
     label = QPoint(int(where.column(5).center().x()), int(where.column_labels.center().y()))
     qtbot.mouseClick(view.matrix, Left, pos=label)
