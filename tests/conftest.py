@@ -20,6 +20,9 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # The models of the tests are tiny: threads that wait for each other only cost time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+# Another checkout of Loopscope that the environment was installed from is not what is tested.
+_OWN = Path(__file__).resolve().parents[1] / ".dev"
+sys.path[:] = [p for p in sys.path if Path(p).name != ".dev" or Path(p).resolve() == _OWN]
 
 # No test reads or writes the settings of whoever runs it, nor those of a process beside this one.
 _HOME = tempfile.TemporaryDirectory(prefix="loopscope-tests-")

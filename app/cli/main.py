@@ -6,10 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.training_plan import MODEL_NAMES, RECIPES
+from loopscope.core.version import package_version
 
 COMMANDS = (
     "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "quality", "reproduce",
@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="A desktop lab bench for looped transformers. Without a command it opens the "
         "window on the bundled model.",
     )
-    parser.add_argument("--version", action="version", version=f"loopscope {_version()}")
+    parser.add_argument("--version", action="version", version=f"loopscope {package_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     window = commands.add_parser("open", help="open the window (the default)")
@@ -250,13 +250,6 @@ def _size(text: str) -> tuple[int, int]:
     if not (400 <= size[0] <= 10000 and 300 <= size[1] <= 10000):
         raise argparse.ArgumentTypeError(f"{text} is not between 400x300 and 10000x10000")
     return size
-
-
-def _version() -> str:
-    try:
-        return version("loopscope")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -95,9 +95,9 @@ def _cell(value: float, low: float, high: float) -> str:
 
 def about(loaded: Loaded, prompts: PromptSet, how: HowRun) -> dict[str, Any]:
     """Where the numbers of a document come from."""
-    from loopscope.core.checkpoint.loading import package_version
     from loopscope.core.interventions.registry import as_json
     from loopscope.core.measures.over_prompts import INTERVAL
+    from loopscope.core.version import package_version
 
     return {
         "loopscope": package_version(),

@@ -668,10 +668,10 @@ class Window(QMainWindow):
 
         import PySide6
 
-        from loopscope.app.cli.main import _version
+        from loopscope.core.version import package_version
 
         self.statusBar().showMessage(
-            f"Loopscope {_version()}, Apache-2.0  ·  Python {sys.version.split()[0]}  ·  "
+            f"Loopscope {package_version()}, Apache-2.0  ·  Python {sys.version.split()[0]}  ·  "
             f"PySide6 {PySide6.__version__}  ·  runs local checkpoints, touches no network",
             20000,
         )

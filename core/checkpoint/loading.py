@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
@@ -62,14 +61,6 @@ class Loaded:
         """Bytes the weights take on the device."""
         unique = {p.data_ptr(): p.numel() * p.element_size() for p in self.model.parameters()}
         return sum(unique.values())
-
-
-def package_version() -> str:
-    """Return Loopscope's version; "unknown" when it runs from a tree that is not installed."""
-    try:
-        return version("loopscope")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def load(
@@ -212,5 +203,4 @@ __all__ = [
     "Report",
     "load",
     "load_model",
-    "package_version",
 ]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from loopscope.core.checkpoint.loading import Loaded, package_version
+from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.interventions.applied import AppliedInterventions
 from loopscope.core.interventions.base import END, Intervention, Source
@@ -33,6 +33,7 @@ from loopscope.core.run.recording import (
     Recording,
     RunInfo,
 )
+from loopscope.core.version import package_version
 
 Start = Literal["default", "zeros", "random"]
 

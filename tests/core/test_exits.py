@@ -241,7 +241,7 @@ def test_ouros_gate_stops_at_its_threshold_and_is_swept() -> None:
 def simulated(stepper: Stepper, prompts: PromptSet, **options: object) -> view.Data:
     stepper.loaded.shared.prompts = prompts
     chosen = view.Options(**options)
-    found = run(stepper, Selection(), chosen, Job("test", lambda job: None))
+    found = run(stepper, Selection(), chosen, Job("test"))
     stepper.recording.findings_of(view.REQUEST.whose)["exits"] = found
     return view.compute(stepper.recording, Selection(), chosen)
 

@@ -232,7 +232,7 @@ def test_small_batches_read_the_same_and_report_each(
         def report(self, share: float) -> None:
             shares.append(share)
 
-    found = request.run(bundled, Selection(), Options(), Spy("x", lambda job: None))["coda"]
+    found = request.run(bundled, Selection(), Options(), Spy("x"))["coda"]
     np.testing.assert_array_equal(found.ids[..., 0], whole.ids[..., 0])
     assert found.entropy == pytest.approx(whole.entropy, abs=1e-5)
     assert found.divergence == pytest.approx(whole.divergence, abs=1e-5)
