@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopscope.app.views import VIEW_SPECS, ViewSpec
+from loopscope.app.views import BY_KEY, VIEW_SPECS, ViewSpec
 
 if TYPE_CHECKING:
     from loopscope.app.window.window import Window
@@ -42,7 +42,7 @@ def shoot(name: str, *arguments: str, path: str = "bundled:looped", prompt: str 
 def shoot_view(spec: ViewSpec) -> None:
     """Save one view, with what it measures on request."""
     request = spec.request
-    of_model = request is not None and request.whose == "model"
+    of_model = request is not None and request.scope == "model"
     shoot(spec.key, "--recurrences", "20", "--size", SIZE, "--view", spec.key, "--theme", "light",
           *(["--measure"] if request else []),
           *(("--prompts", "bundled:hops") if of_model else ()))  # fmt: skip
@@ -83,15 +83,17 @@ def opened(recurrences: int, size: str) -> Window:
 
 def made(window: Window) -> int:
     """Recurrences of the run shown."""
-    recording = window.bench.recording
+    recording = window.bench.session.recording
     return 0 if recording is None else recording.n_recurrences
 
 
 def measured(window: Window, key: str) -> None:
     """Make a measurement of the model and wait for it."""
+    request, recording = BY_KEY[key].request, window.bench.session.recording
+    assert request is not None
+    assert recording is not None
     window.measure(key)
-    recording = window.bench.recording
-    wait(window, lambda: recording is not None and key in recording.shared.findings)
+    wait(window, lambda: recording.result(request.result) is not None)
 
 
 def wait(window: Window, done: Callable[[], bool] = lambda: True) -> None:
@@ -108,7 +110,7 @@ def wait(window: Window, done: Callable[[], bool] = lambda: True) -> None:
 def deep_beside(window: Window) -> None:
     """Put the bundled deep model beside the run."""
     window.tree.do_deep_beside()
-    wait(window, lambda: window.bench.runs.second is not None)
+    wait(window, lambda: window.bench.session.second is not None)
 
 
 def save(window: Window, name: str) -> None:
@@ -123,7 +125,7 @@ def shoot_contrast(name: str) -> None:
     window = opened(6, "1100x620")
     deep_beside(window)
     window.maximise("graph")
-    window.bench.select({"recurrence": 4, "layer": 1})
+    window.bench.session.select({"recurrence": 4, "layer": 1})
     save(window, name)
     window.close()
 
@@ -133,7 +135,7 @@ def choose(window: Window, key: str, **settings: object) -> None:
     from dataclasses import replace
 
     options = replace(window.bench.displays[key].options, **settings)
-    window.bench.set_options(key, options)
+    window.bench.analysis.set_options(key, options)
     window.frames[key].set_options(options)
     wait(window)
 
@@ -170,17 +172,17 @@ def shoot_runs(name: str) -> None:
     window = opened(12, "1280x800")
     window.layout_of_views.apply("Runs and cuts")
     runs = window.bench.runs
-    root = runs.current
+    root = window.bench.session.run
     assert root is not None
-    window.bench.select({"recurrence": 4, "layer": 1})
+    window.bench.session.select({"recurrence": 4, "layer": 1})
     for cut in (SkipLayer(recurrence=4, last=4, layer=1),
                 Noise(recurrence=4, last=4, layer=END, size=1.0)):  # fmt: skip
         runs.show(root)
         wait(window)
         window.tree.branch(cut)
-        wait(window, lambda: runs.current is not root)
+        wait(window, lambda: window.bench.session.run is not root)
     wait(window, lambda: made(window) == 12)
-    window.bench.select({"recurrence": 4})
+    window.bench.session.select({"recurrence": 4})
     save(window, name)
     window.close()
 

@@ -15,7 +15,7 @@ from loopscope.app.cli.terminal import warn as _warn
 from loopscope.core.errors import LoopscopeError
 
 if TYPE_CHECKING:
-    from loopscope.app.views import ViewSpec
+    from loopscope.app.view_spec import ViewSpec
     from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.prompts.tokenizer import Prompt
     from loopscope.core.run.stepper import Stepper
@@ -29,9 +29,13 @@ CLASSES = "settling_classes"
 def run_inspect(options: Namespace) -> None:
     """Print the checkpoint card; imports no torch."""
     from loopscope.core.checkpoint.folder import open_checkpoint
+    from loopscope.core.prompts.tokenizer import PromptTokenizer
     from loopscope.core.run.card import card, card_text
 
-    values = card(open_checkpoint(options.path))
+    checkpoint = open_checkpoint(options.path)
+    arch = checkpoint.architecture
+    tokenizer = PromptTokenizer(checkpoint.tokenizer_file, arch.vocab_size, arch.max_positions)
+    values = card(checkpoint, tokenizer.problem)
     print(json.dumps(values, indent=2) if options.json else card_text(values))
 
 
@@ -82,6 +86,8 @@ def run_figures(options: Namespace) -> None:
     report = write_figures(recording, last, drawable(recording), {}, choice)
     for path in report.written:
         print(path)
+    if report.note:
+        print(f"loopscope: {report.note}", file=sys.stderr)
     if report.failures:
         raise LoopscopeError("; ".join(report.failures))
 
@@ -113,7 +119,7 @@ def _measure(spec: ViewSpec, stepper: Stepper, selection: Selection) -> None:
     except LoopscopeError as error:  # the other views can be drawn all the same
         print(f"loopscope: {spec.title}: {error}", file=sys.stderr)
         return
-    stepper.recording.findings_of(spec.request.whose)[spec.key] = found
+    stepper.recording.keep(spec.request.result, found)
 
 
 def run_train(options: Namespace) -> None:
@@ -292,3 +298,10 @@ def _formats(text: str) -> tuple[str, ...]:
     if not formats:
         raise LoopscopeError(f"--format is empty; it takes {', '.join(known)}")
     return formats
+
+
+def run_doctor(options: Namespace) -> None:
+    """Check install, devices and desktop."""
+    from loopscope.app.cli.doctor import run_doctor as doctor
+
+    doctor(options)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from loopscope.app.cli.terminal import Bar
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.training_plan import (
     RECIPES,
     HopsData,
@@ -133,7 +134,7 @@ def architecture_for(args: Namespace, plan: TrainingPlan) -> Architecture:
         raise LoopscopeError(f"--d-model {width} is not divisible by 8")
     if args.model.startswith("deep") and (args.injection != "concat" or args.no_state_norm):
         raise LoopscopeError("a deep model has neither an injection nor a state norm")
-    sizes = {"vocab_size": plan.data.vocabulary} if isinstance(plan.data, TextData) else {}
+    text = plan.data if isinstance(plan.data, TextData) else None
     looped = default_architecture(
         d_model=width,
         n_block=args.block,
@@ -141,7 +142,8 @@ def architecture_for(args: Namespace, plan: TrainingPlan) -> Architecture:
         injection=args.injection,
         state_norm=not args.no_state_norm,
         rope_theta=ROPE_THETA[args.task],
-        **sizes,
+        vocab_size=len(VOCABULARY) if text is None else text.vocabulary,
+        task="hops" if text is None else "",
     )
     passes = plan.passes
     if args.model.startswith("shallow"):  # its sizes are taken from the looped model run whole

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from loopscope.core.checkpoint.folder import bundled_names
 from loopscope.core.checkpoint.loading import load
+from loopscope.core.checkpoint.places import bundled_names
 from loopscope.core.experiments.small_models import folder_of, learnt_at
 from loopscope.core.experiments.twin_results import (
     FAR,

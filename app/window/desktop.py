@@ -207,7 +207,7 @@ def _wait(window: Window, recurrences: int) -> None:
     while calm < 3:
         app.processEvents()
         time.sleep(0.01)
-        status, recording = bench.runner.status, bench.recording
+        status, recording = bench.runner.status, bench.session.recording
         if status.error:
             raise LoopscopeError(status.error)
         done = recording is not None and recording.n_recurrences >= recurrences
@@ -230,9 +230,9 @@ def _maximise(
             raise LoopscopeError(f"there is no view '{name}'; there are {', '.join(BY_KEY)}")
     window.maximise(key)
     options = changed(window.bench.displays[key].options, settings)
-    window.bench.set_options(key, options)
+    window.bench.analysis.set_options(key, options)
     window.frames[key].set_options(options)
-    recording = window.bench.recording
+    recording = window.bench.session.recording
     assert recording is not None
     for name in wanted:
         window.measure(name)
@@ -276,11 +276,11 @@ def _write_demo(window: Window) -> None:
 
     folder = Path(DEMO_FOLDER)
     _save_picture(window, folder / "window.png")
-    recording = window.bench.recording
+    recording = window.bench.session.recording
     assert recording is not None
     choice = ExportChoice(("pdf", "svg", "png", "csv"), folder=str(folder))
     specs = drawable(recording)
-    report = write_figures(recording, window.bench.selection, specs, {}, choice)
+    report = write_figures(recording, window.bench.session.selection, specs, {}, choice)
     if report.failures:
         raise LoopscopeError("; ".join(report.failures))
     print(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QTimer
 
 from loopscope.app.figures import BESIDE, drawable, words_beside, write_figures
-from loopscope.app.views import BY_KEY, ViewSpec
+from loopscope.app.view_spec import ViewSpec
+from loopscope.app.views import BY_KEY
 from loopscope.widgets.figures.choice import ExportChoice
 from loopscope.widgets.kit.export_dialog import ExportDialog
 
@@ -29,12 +30,12 @@ class Exporter:
 
     def ask(self, key: str | None) -> ExportDialog | None:
         """Open the dialog for one view, or for all of them (None)."""
-        if self.bench.recording is None or self.bench.recording.n_recurrences == 0:
+        if self.bench.session.recording is None or self.bench.session.recording.n_recurrences == 0:
             self.window.statusBar().showMessage(
                 "There is nothing to export yet: press Space to run a recurrence", 6000
             )
             return None
-        specs = drawable(self.bench.recording, self.bench.second_run)
+        specs = drawable(self.bench.session.recording, self.bench.session.second_run)
         if key is not None:
             specs = tuple(p for p in specs if p.key == key)
         if not specs and key is not None:
@@ -58,13 +59,13 @@ class Exporter:
         """Say in the dialog what of the run beside will be written, for as long as it is open."""
 
         def tell() -> None:
-            run, second_run = self.bench.recording, self.bench.second_run
+            run, second_run = self.bench.session.recording, self.bench.session.second_run
             both = run is not None and second_run is not None
             dialog.show_beside(words_beside(run, specs, second_run) if both else "")  # type: ignore[arg-type]
 
-        runs = self.bench.runs
-        connection = runs.changed.connect(tell)
-        dialog.destroyed.connect(lambda: runs.disconnect(connection))
+        session = self.bench.session
+        session.runs_changed.connect(tell)
+        dialog.destroyed.connect(lambda: session.runs_changed.disconnect(tell))
         tell()
 
     def _last_choice(self) -> ExportChoice:
@@ -84,8 +85,8 @@ class Exporter:
         self, dialog: ExportDialog, specs: tuple[ViewSpec, ...], choice: ExportChoice
     ) -> None:
         self.window.settings.export = asdict(choice)
-        recording, selection = self.bench.recording, self.bench.selection
-        second_run = self.bench.second_run
+        recording, selection = self.bench.session.recording, self.bench.session.selection
+        second_run = self.bench.session.second_run
         assert recording is not None
         options = {key: display.options for key, display in self.bench.displays.items()}
         stop = threading.Event()
@@ -122,11 +123,12 @@ def result_text(future: Future[Any], folder: str) -> tuple[str, bool]:
         return "; ".join(report.failures), True
     if report.cancelled:
         return f"Stopped; {len(report.written)} files were written to {folder}", True
+    note = f"; {report.note}" if report.note else ""
     names = ", ".join(path.name for path in report.written)
     if len(names) < 80:
-        return f"Wrote {names} to {folder}", False
+        return f"Wrote {names} to {folder}{note}", False
     text = f"Wrote {len(report.written)} files to {folder}"
     second_run = sum(path.stem.endswith(BESIDE) for path in report.written)
     if second_run:
         text += f"; the {second_run} called NAME{BESIDE} are of the run beside"
-    return text, False
+    return text + note, False

@@ -43,8 +43,8 @@ class TreeCommands:
         rows.renamed.connect(lambda i, name: self._with(i, lambda run: self.runs.rename(run, name)))
         form.branch_requested.connect(self.branch)
         if window.settings.pace in PACES:
-            self.runs.pace = window.settings.pace  # type: ignore[assignment]
-        self.runs.changed.connect(self.refresh)
+            self.bench.session.pace = window.settings.pace
+        self.bench.session.runs_changed.connect(self.refresh)
 
     def make_dock(self) -> QDockWidget:
         """Make the dock, which is no view: it is about all runs."""
@@ -71,14 +71,14 @@ class TreeCommands:
         for pace, words in PACES.items():
             action: QAction = paces.addAction(words[0].upper() + words[1:])
             action.setCheckable(True)
-            action.setChecked(pace == self.runs.pace)
+            action.setChecked(pace == self.bench.session.pace)
             action.setStatusTip(f"The cursor and the steps of the run beside follow {words}")
             action.triggered.connect(lambda _=False, p=pace: self._set_pace(p))
             group.addAction(action)
 
     def _set_pace(self, pace: Pace) -> None:
         self.window.settings.pace = pace
-        self.runs.set_pace(pace)
+        self.bench.second_runs.set_pace(pace)
 
     # ---- what is shown ----
     def refresh(self) -> None:
@@ -89,9 +89,9 @@ class TreeCommands:
             short, words = run.effect
             parent = None if run.parent is None else run.parent.id
             n = run.stepper.recording.n_recurrences
-            rows.append(RunRow(run.id, parent, run.name, run.what, n, short, words))
-        second = self.runs.second
-        shown = -1 if self.runs.current is None else self.runs.current.id
+            rows.append(RunRow(run.id, parent, run.name, run.description, n, short, words))
+        second = self.bench.session.second
+        shown = -1 if self.bench.session.run is None else self.bench.session.run.id
         second_run = -1 if second is None or second.run is None else second.run.id
         self.panel.list.show_runs(rows, shown, second_run)
         self.panel.form.show_sources([(run.id, run.name) for run in runs])
@@ -100,7 +100,7 @@ class TreeCommands:
 
     def _statement(self) -> str:
         """Say how many runs there are and what is shown."""
-        current, second = self.runs.current, self.runs.second
+        current, second = self.bench.session.run, self.bench.session.second
         if current is None:
             return "There is no run yet."
         n = len(self.runs.tree)
@@ -108,8 +108,8 @@ class TreeCommands:
         cuts = len(current.stepper.recording.info.interventions)
         text += f", cut {cuts} time{'s' * (cuts != 1)}" if cuts else ""
         if second is not None:
-            text += f"; beside it {second.name}, {PACES[self.runs.pace]}"
-        elif (model := self.runs.model) is not None and model.why_not:
+            text += f"; beside it {second.name}, {PACES[self.bench.session.pace]}"
+        elif (model := self.bench.second_runs.model) is not None and model.why_not:
             text += f"; {model.name} does not stand beside: {model.why_not}"
         return text
 
@@ -120,13 +120,13 @@ class TreeCommands:
             actions[name].setEnabled(bool(changes))
             word = name.capitalize()
             actions[name].setText(f"{word} {changes[-1].text}" if changes else word)
-        second_run = self.runs.second is not None
+        second_run = self.bench.session.second is not None
         actions["swap"].setEnabled(second_run)
-        actions["alone"].setEnabled(second_run or self.runs.model is not None)
-        recording = self.bench.recording
+        actions["alone"].setEnabled(second_run or self.bench.second_runs.model is not None)
+        recording = self.bench.session.recording
         arch = None if recording is None else recording.info.architecture
         n_tokens = 0 if recording is None else recording.n_tokens
-        self.panel.form.show_place(arch, n_tokens, self.bench.selection)
+        self.panel.form.show_place(arch, n_tokens, self.bench.session.selection)
         if self.panel.isVisible():
             self.refresh()
 
@@ -136,11 +136,11 @@ class TreeCommands:
             act(run)
 
     def _put_beside(self, run_id: int) -> None:
-        self.runs.put_beside(None if run_id < 0 else self.runs.tree.find(run_id))
+        self.bench.second_runs.show(None if run_id < 0 else self.runs.tree.find(run_id))
 
     def _source(self, run_id: int, recurrence: int, layer: int) -> Source | None:
         run = self.runs.tree.find(run_id)
-        return None if run is None else self.runs.source_of(run, recurrence, layer)
+        return None if run is None else run.source(recurrence, layer)
 
     # ---- commands ----
     def branch(self, cut: Intervention) -> None:
@@ -167,7 +167,7 @@ class TreeCommands:
 
     def do_swap(self) -> None:
         """Show the run beside, and put the one shown beside it."""
-        second = self.runs.second
+        second = self.bench.session.second
         if second is None:
             self._say("No run stands beside; put one there in Runs and cuts")
         elif second.run is None:
@@ -177,13 +177,13 @@ class TreeCommands:
 
     def do_alone(self) -> None:
         """Take away the run beside."""
-        if self.runs.second is None and self.runs.model is None:
+        if self.bench.session.second is None and self.bench.second_runs.model is None:
             self._say("This run is shown alone already")
-        self.runs.put_beside(None)
+        self.bench.second_runs.show(None)
 
     def do_save_cuts(self) -> None:
         """Save the interventions of the run shown."""
-        recording = self.bench.recording
+        recording = self.bench.session.recording
         cuts = () if recording is None else recording.info.interventions
         if not cuts:
             self._say("This run has no interventions to save")
@@ -234,7 +234,7 @@ class TreeCommands:
 
     def open_second_model(self, path: str) -> None:
         """Load a second checkpoint and run the prompt on it, beside the run shown."""
-        if self.bench.request is None:
+        if self.bench.session.request is None:
             self._say("Open a first checkpoint before a second one")
             return
         settings, runner = self.window.settings, self.bench.runner
@@ -246,10 +246,10 @@ class TreeCommands:
                 self._say(f"{error}")
             else:
                 model = future.result()
-                self.runs.put_model_beside(model, model.checkpoint.name)
+                self.bench.second_runs.show_model(model, model.checkpoint.name)
 
         request = LoadRequest(path, settings.device, settings.dtype)
-        self.bench.wait(runner.open_second_model(request), loaded)
+        self.bench.background.wait(runner.open_second_model(request), loaded)
 
     def _say(self, text: str) -> None:
         self.window.statusBar().showMessage(text, 10_000)

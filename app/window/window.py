@@ -24,7 +24,6 @@ from PySide6.QtWidgets import (
     QApplication,
     QDockWidget,
     QFileDialog,
-    QLabel,
     QLineEdit,
     QMainWindow,
     QMenu,
@@ -34,7 +33,8 @@ from PySide6.QtWidgets import (
 )
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.views import BY_KEY, VIEW_SPECS, ViewSpec
+from loopscope.app.view_spec import ViewSpec
+from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.actions import COMMANDS, MENUS, TEXT_KEYS, make_actions
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.layout import PRESETS, Layout
@@ -55,6 +55,7 @@ from loopscope.widgets.bars.prompt_bar import PromptBar
 from loopscope.widgets.bars.transport import TransportBar
 from loopscope.widgets.kit.command_palette import CommandPalette
 from loopscope.widgets.kit.frame import ViewFrame
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
 from loopscope.widgets.kit.theme import apply_theme
 from loopscope.widgets.palette import THEMES, Theme
@@ -125,9 +126,9 @@ class Window(QMainWindow):
         box.addWidget(self.prompt_bar)
         self._add_bar("Prompt", top, Qt.ToolBarArea.TopToolBarArea)
         self._add_bar("Transport", self.transport, Qt.ToolBarArea.BottomToolBarArea)
-        self.place = QLabel()
+        self.place = PlainLabel()
         self.place.setContentsMargins(14, 0, 8, 0)
-        self.beside_words = QLabel()
+        self.beside_words = PlainLabel()
         self.statusBar().addPermanentWidget(self.beside_words)
         self.statusBar().addPermanentWidget(self.place)
         self.statusBar().setSizeGripEnabled(False)
@@ -158,15 +159,15 @@ class Window(QMainWindow):
         """Make a dock's view, once."""
         if spec.key in self.frames:
             return
-        display = self.bench.add_view(spec, self._saved_options(spec.key))
+        display = self.bench.analysis.add(spec, self._saved_options(spec.key))
         display.view.set_theme(self.theme)
         frame, dock = ViewFrame(spec.title, display.view), self.docks[spec.key]
         frame.set_theme(self.theme)
         frame.set_request(spec.request)
         dock.setTitleBarWidget(frame.title_bar)
         dock.setWidget(frame)
-        frame.measure_requested.connect(lambda k=spec.key: self.bench.measure(k))
-        frame.measure_cancelled.connect(lambda k=spec.key: self.bench.cancel_measuring(k))
+        frame.measure_requested.connect(lambda k=spec.key: self.bench.measuring.measure(k))
+        frame.measure_cancelled.connect(lambda k=spec.key: self.bench.measuring.cancel(k))
         frame.set_options(display.options)
         frame.options_changed.connect(lambda o, k=spec.key: self._on_options_chosen(k, o))
         display.view.options_changed.connect(frame.set_options)
@@ -175,7 +176,7 @@ class Window(QMainWindow):
         frame.close_requested.connect(dock.close)
         frame.step_requested.connect(self.run_commands.do_step_recurrence)
         display.view.command_requested.connect(lambda name: self.actions_by_name[name].trigger())
-        frame.set_empty(self._empty and spec.key != "graph")
+        frame.set_empty(self._empty)
         self.frames[spec.key] = frame
 
     def _make_menus(self) -> None:
@@ -213,34 +214,34 @@ class Window(QMainWindow):
 
     def _connect(self) -> None:
         bench, bar, transport = self.bench, self.prompt_bar, self.transport
-        bench.status_changed.connect(self._on_status_changed)
-        bench.run_changed.connect(self._on_run_changed)
-        bench.progressed.connect(self._on_progressed)
-        bench.selection_changed.connect(self._on_selection_changed)
-        bench.data_shown.connect(self._on_data_shown)
-        bench.second_shown.connect(self._caption)
-        bench.data_failed.connect(lambda key, text: self.frames[key].set_error(text))
-        bench.measuring_changed.connect(
+        bench.session.status_changed.connect(self._on_status_changed)
+        bench.session.run_changed.connect(self._on_run_changed)
+        bench.session.progressed.connect(self._on_progressed)
+        bench.session.selection_changed.connect(self._on_selection_changed)
+        bench.analysis.data_shown.connect(self._on_data_shown)
+        bench.analysis.second_shown.connect(self._caption)
+        bench.analysis.failed.connect(lambda key, text: self.frames[key].set_error(text))
+        bench.measuring.progressed.connect(
             lambda key, share: self.frames[key].measuring.show_progress(share)
         )
-        bench.message.connect(lambda text: self.statusBar().showMessage(text, 8000))
+        bench.session.message.connect(lambda text: self.statusBar().showMessage(text, 8000))
         bar.prompt_edited.connect(self._on_prompt_edited)
         bar.seed_changed.connect(lambda seed: bench.restart(seed=seed))
         bar.start_changed.connect(lambda s, x: bench.restart(start=s, start_scale=x))
-        bar.select_requested.connect(bench.select)
-        bar.hover_changed.connect(bench.set_hover)
+        bar.select_requested.connect(bench.session.select)
+        bar.hover_changed.connect(bench.session.set_hover)
         run = self.run_commands
         transport.step_recurrence.connect(run.do_step_recurrence)
         transport.step_layer.connect(run.do_step_layer)
-        transport.play_toggled.connect(bench.set_playing)
+        transport.play_toggled.connect(bench.transport.set_playing)
         transport.stop_requested.connect(run.do_stop)
         transport.reset_requested.connect(run.do_reset)
-        transport.scrub_requested.connect(bench.scrub)
+        transport.scrub_requested.connect(bench.session.scrub)
         transport.previous_layer.connect(run.do_previous_layer)
         transport.previous_recurrence.connect(run.do_previous_recurrence)
-        transport.follow_toggled.connect(bench.set_following)
-        transport.speed_changed.connect(bench.set_rate)
-        transport.stop_at_settling_toggled.connect(bench.set_stop_at_settling)
+        transport.follow_toggled.connect(bench.transport.set_following)
+        transport.speed_changed.connect(bench.transport.set_rate)
+        transport.stop_at_settling_toggled.connect(bench.transport.set_stop_at_settling)
         self.header.device_chosen.connect(self._on_device_chosen)
         self.header.cancel_requested.connect(bench.runner.cancel_loading)
         self.header.cancel_requested.connect(bench.jobs.cancel_all)
@@ -286,14 +287,16 @@ class Window(QMainWindow):
         self.bench.open(LoadRequest(path, device, dtype, loop))
 
     def _on_device_chosen(self, device: str, dtype: str) -> None:
-        request = self.bench.request
+        request = self.bench.session.request
         if request is not None:
             s = self.settings
             s.seed, s.start, s.start_scale = request.seed, request.start, request.start_scale
         self.open_checkpoint(
             self.settings.checkpoint,
             prompt=request.prompt if request else None,
-            recurrences=self.bench.recording.n_recurrences if self.bench.recording else None,
+            recurrences=self.bench.session.recording.n_recurrences
+            if self.bench.session.recording
+            else None,
             device=device,
             dtype=dtype,
             loop=self._loop,
@@ -301,14 +304,15 @@ class Window(QMainWindow):
 
     def _on_loaded(self) -> None:
         """Begin the first run on a model that was just loaded."""
-        loaded = self.bench.runner.loaded
+        loaded = self.bench.session.status.loaded
         assert loaded is not None
-        self.bench.runs.forget()
         # A start state chosen for one checkpoint says nothing about another: that has its own.
         same = self.settings.checkpoint == self._opening
         self.settings.remember_checkpoint(self._opening)
         checkpoint = loaded.checkpoint
-        self.header.show_model(model_line(checkpoint), card_text(card(checkpoint)))
+        self.header.show_model(
+            model_line(checkpoint), card_text(card(checkpoint, loaded.tokenizer.problem))
+        )
         self.setWindowTitle(f"{checkpoint.name} – Loopscope")
         self.header.show_device(*device_words(loaded, None))
         self.header.show_notice(loaded.warning)
@@ -317,16 +321,16 @@ class Window(QMainWindow):
         self.prompt_bar.set_starts(starts)
         prompt = self._first_prompt or self.settings.prompts.get(self._opening)
         if prompt is None:
-            prompt = DEFAULT_PROMPT if arch.family == "native" else "The square root of 16 is"
+            prompt = DEFAULT_PROMPT if arch.task == "hops" else "The square root of 16 is"
             if arch.masked and (mask := loaded.tokenizer.mask_token):
                 prompt += f" {mask}."
-            if checkpoint.tokenizer_file is None:
+            if loaded.tokenizer.problem:
                 prompt = "#" + ",".join(str(i % arch.vocab_size) for i in range(1, 9))
         self.prompt_bar.set_prompt(prompt)
         recurrences = self._first_recurrences
         if recurrences is None:
             recurrences = min(self.settings.recurrences, 2 * arch.trained_recurrences)
-        self.bench.request = None
+        self.bench.session.request = None
         self._fresh = True
         self.bench.begin(
             RunRequest(
@@ -366,7 +370,7 @@ class Window(QMainWindow):
         if loading is None and job is not None:
             loading, doing = job.progress, job.name
         self.header.show_progress(loading, doing)
-        loaded = self.bench.runner.loaded
+        loaded = self.bench.session.status.loaded
         if loaded is not None and loaded is not getattr(self, "_shown_model", None):
             self._shown_model = loaded
             self._on_loaded()
@@ -379,11 +383,11 @@ class Window(QMainWindow):
         elif loaded is not None:
             self.header.show_notice(loaded.warning)
         if loaded is not None:
-            self.header.show_device(*device_words(loaded, self.bench.recording))
+            self.header.show_device(*device_words(loaded, self.bench.session.recording))
         self._on_progressed()
 
     def _on_run_changed(self) -> None:
-        recording, request = self.bench.recording, self.bench.request
+        recording, request = self.bench.session.recording, self.bench.session.request
         if recording is None or request is None:
             return
         self.prompt_bar.show_tokens(recording.info.token_labels)
@@ -394,30 +398,30 @@ class Window(QMainWindow):
         if self._fresh:
             # The last token (or the last masked one) is the one whose answer a reader waits for.
             self._fresh = False
-            loaded = self.bench.runner.loaded
+            loaded = self.bench.session.status.loaded
             mask = None if loaded is None else loaded.tokenizer.mask_token
             labels = recording.info.token_labels
             masked = [i for i, label in enumerate(labels) if mask and label == mask]
             token = masked[-1] if masked else recording.n_tokens - 1
-            self.bench.select({"token": token, "tokens": ()})
+            self.bench.session.select({"token": token, "tokens": ()})
         self._show_place()
 
     def _on_progressed(self) -> None:
-        bench, recording = self.bench, self.bench.recording
+        bench, recording = self.bench, self.bench.session.recording
         self.tree.progressed()
         self._tell_why_not()
-        self.actions_by_name["play"].setText("Pause" if bench.play.playing else "Play")
+        self.actions_by_name["play"].setText("Pause" if bench.transport.playing else "Play")
         for name, on in (
-            ("follow", bench.play.following),
-            ("stop_at_settling", bench.play.stop_at_settling),
+            ("follow", bench.transport.following),
+            ("stop_at_settling", bench.transport.stop_at_settling),
         ):
             self.actions_by_name[name].setChecked(on)
         self.transport.set_enabled(recording is not None)
         empty = recording is not None and recording.n_recurrences == 0
         if empty != self._empty:
             self._empty = empty
-            for key, frame in self.frames.items():
-                frame.set_empty(empty and key != "graph")  # the graph is never empty
+            for frame in self.frames.values():
+                frame.set_empty(empty)
         if recording is None:
             return
         under_way = recording.layers_done % recording.n_layers
@@ -425,10 +429,10 @@ class Window(QMainWindow):
         mark = arch.layer_mark(under_way - 1) if under_way and arch.inner_cycles else ""
         self.transport.show_run(
             recording.n_recurrences,
-            bench.selection.recurrence,
+            bench.session.selection.recurrence,
             arch.trained_recurrences,
-            bench.play.playing,
-            bench.play.following,
+            bench.transport.playing,
+            bench.transport.following,
             under_way or None,
             recording.n_layers,
             mark,
@@ -442,8 +446,10 @@ class Window(QMainWindow):
             self._on_progressed()
 
     def _show_place(self) -> None:
-        recording = self.bench.recording
-        self.place.setText("" if recording is None else place(self.bench.selection, recording))
+        recording = self.bench.session.recording
+        self.place.setText(
+            "" if recording is None else place(self.bench.session.selection, recording)
+        )
 
     def _on_data_shown(self, key: str) -> None:
         data = self.bench.displays[key].data
@@ -453,8 +459,8 @@ class Window(QMainWindow):
 
     def show_beside(self) -> None:
         """Draw each visible view a second time while a run stands beside, or no longer."""
-        analysis, second = self.bench.analysis, self.bench.runs.second
-        shown = self.bench.runs.current
+        analysis, second = self.bench.analysis, self.bench.session.second
+        shown = self.bench.session.run
         for key, frame in self.frames.items():
             display = self.bench.displays[key]
             twice = (
@@ -462,21 +468,21 @@ class Window(QMainWindow):
                 and shown is not None
                 and display.spec.drawn_twice(shown.stepper.recording, second.stepper.recording)
             )
-            if not twice and display.other is not None:
+            if not twice and display.second is not None:
                 frame.show_beside(None)
                 analysis.drop_second(display)
-            elif twice and display.other is None and display.view.isVisible():
-                frame.show_beside(analysis.second(display).view)
+            elif twice and display.second is None and display.view.isVisible():
+                frame.show_beside(analysis.draw_second(display).view)
             self._caption(key)
         self._tell_why_not()
         words, model = "" if second is None else f"○ beside: {second.name}", None
         if second is None:
-            model = self.bench.runs.model
+            model = self.bench.second_runs.model
         why = "" if model is None else model.why_not
         if model is not None:
             words = f"{model.name} cannot run this prompt" if why else f"○ beside: {model.name} …"
         self.beside_words.setText(words)
-        self.beside_words.setToolTip(why)
+        self.beside_words.setToolTip(plain_tip(why))
 
     def _tell_why_not(self) -> None:
         """Say in each panel in sight why its measurement cannot be made."""
@@ -486,29 +492,32 @@ class Window(QMainWindow):
 
     def _caption(self, key: str) -> None:
         """Name the two runs over the two drawings of a view."""
-        display, runs = self.bench.displays[key], self.bench.runs
-        if runs.second is None or runs.current is None:
+        display, session = self.bench.displays[key], self.bench.session
+        if session.second is None or session.run is None:
             self.frames[key].set_captions("", "")
             return
-        if display.other is None:
-            one, other, both = runs.current.name, runs.second.name, display.view.BOTH
-            on_one = both is not None and display.spec.compute_beside is not None
+        if display.second is None:
+            one, other, both = session.run.name, session.second.name, display.view.BOTH
+            on_one = both is not None and display.spec.compute_second is not None
             words = f"● {one}: {both[0]}   ○ {other}: {both[1]}" if both and on_one else ""
             self.frames[key].set_captions(words, "")
             return
-        data = display.other.data
+        data = display.second.data
         said = f": {data.statement}" if data is not None else ""
         # The marks are those of the list of runs.
-        self.frames[key].set_captions(f"● {runs.current.name}", f"○ {runs.second.name}{said}")
+        self.frames[key].set_captions(f"● {session.run.name}", f"○ {session.second.name}{said}")
 
     def _on_options_chosen(self, key: str, options: Any) -> None:
         self._last_panel = key
-        self.bench.set_options(key, options)
+        self.bench.analysis.set_options(key, options)
 
     def _on_prompt_edited(self, text: str) -> None:
-        if self.bench.runner.loaded is None or self.bench.request is None:
+        if self.bench.session.status.loaded is None or self.bench.session.request is None:
             return
-        if text != self.bench.request.prompt or self.bench.status.error_about == "prompt":
+        if (
+            text != self.bench.session.request.prompt
+            or self.bench.session.status.error_about == "prompt"
+        ):
             self.bench.restart(prompt=text)
 
     def _on_focus_changed(self, old: QWidget | None, new: QWidget | None) -> None:
@@ -582,11 +591,11 @@ class Window(QMainWindow):
 
     def do_all_tokens(self) -> None:
         """Let every token drive the views."""
-        self.bench.select({"tokens": ()})
+        self.bench.session.select({"tokens": ()})
 
     def do_clear_hover(self) -> None:
         """Clear hover marks, or restore a maximised view."""
-        self.bench.set_hover({})
+        self.bench.session.set_hover({})
         self.layout_of_views.restore()
 
     # ---- commands: View, Help ----
@@ -606,7 +615,7 @@ class Window(QMainWindow):
     def measure(self, key: str) -> None:
         """Make a view's measurement, whether the view has been shown or not."""
         self._fill_dock(BY_KEY[key])
-        self.bench.measure(key)
+        self.bench.measuring.measure(key)
 
     def do_maximise(self) -> None:
         """Show the view last clicked alone, or all again."""
@@ -621,16 +630,16 @@ class Window(QMainWindow):
         """Draw the state space as the source paper does: the final token, layers jointly."""
         from loopscope.core.views.state_space.data import joint_pca
 
-        key, recording = "state_space", self.bench.recording
+        key, recording = "state_space", self.bench.session.recording
         self._fill_dock(BY_KEY[key])
         self.docks[key].show()
         self.docks[key].raise_()
         options = joint_pca(self.bench.displays[key].options)
-        self.bench.set_options(key, options)
+        self.bench.analysis.set_options(key, options)
         self.frames[key].set_options(options)
         if recording is not None:
             last = recording.n_tokens - 1
-            self.bench.select({"token": last, "tokens": (last,)})
+            self.bench.session.select({"token": last, "tokens": (last,)})
 
     def do_theme(self) -> None:
         """Switch between dark and light."""
@@ -719,20 +728,20 @@ class Window(QMainWindow):
         if self.settings.layout:
             self.restoreState(QByteArray.fromHex(self.settings.layout.encode()))
         self.transport.set_speed(self.settings.speed)
-        self.bench.play.rate = self.settings.speed
+        self.bench.transport.rate = self.settings.speed
         self.prompt_bar.set_history(self.settings.history)
 
     def _gather_settings(self) -> None:
         self.layout_of_views.restore()
-        s, recording = self.settings, self.bench.recording
+        s, recording = self.settings, self.bench.session.recording
         s.size = [self.width(), self.height()]
         s.geometry = bytes(self.saveGeometry().toHex().data()).decode()
         s.layout = bytes(self.saveState().toHex().data()).decode()
-        s.speed = self.bench.play.rate if math.isfinite(self.bench.play.rate) else 1e9
-        if recording is not None and self.bench.request is not None:
+        s.speed = self.bench.transport.rate if math.isfinite(self.bench.transport.rate) else 1e9
+        if recording is not None and self.bench.session.request is not None:
             s.recurrences = recording.n_recurrences
-            s.seed, s.start = self.bench.request.seed, recording.info.start
-            s.start_scale = self.bench.request.start_scale
+            s.seed, s.start = self.bench.session.request.seed, recording.info.start
+            s.start_scale = self.bench.session.request.start_scale
             s.interventions = as_json(recording.info.interventions)
         for key, display in self.bench.displays.items():
             s.options[key] = {

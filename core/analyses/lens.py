@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.measures.lens import Lens
 from loopscope.core.model.float64 import float64, near_float64
 from loopscope.core.model.looped_model import LoopedModel
+from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import F32, TOP_K, Recording
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.lens.compute import Options
-from loopscope.core.views.lens.data import Reading, Readings
+from loopscope.core.views.lens.data import READINGS, Reading, Readings
 from loopscope.core.views.lens.token import find_token
 
 # Of one batch of the head: about a tenth of a second on one core, and 8 MB of logits.
@@ -28,41 +31,54 @@ MOST_CHANCES = 1 << 23
 
 
 @torch.inference_mode()
-def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Readings:
+def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Readings]) -> Readings:
     """Read with the lens of the options; what the other lens read before is handed on."""
     recording: Recording = stepper.recording
-    reading = _read(stepper.loaded, recording, selection, options, job)
-    before: Readings = recording.findings.get("lens") or {}
-    return before | {options.lens: reading}
+    written = _written(options, recording)
+    reading = read_run(
+        stepper.loaded, recording, options.lens, job.report, selection=selection, written=written
+    )
+    return (recording.result(READINGS) or Readings()).put(options.lens, reading)
 
 
-def _read(
-    loaded: Any, recording: Recording, selection: Selection, options: Options, job: Any
+@torch.inference_mode()
+def read_run(
+    loaded: Loaded,
+    recording: Recording,
+    lens: Lens,
+    report: Callable[[float], None],
+    *,
+    selection: Selection | None = None,
+    written: int | None = None,
 ) -> Reading:
+    """Read every place of a run with one lens.
+
+    ``report`` is told the share done. ``written`` and the final answer at the cursor ``selection``
+    come first among the tokens whose probability is kept everywhere.
+    """
     model: LoopedModel = loaded.model
     n, n_layers, t = recording.n_recurrences, recording.n_layers, recording.n_tokens
-    written = _written(options, recording)
     rows = _batch(recording)
     # The last readout, which the others are measured against.
-    end = _states(model, recording, options.lens, n * n_layers - 1, 1)[0]
+    end = _states(model, recording, lens, n * n_layers - 1, 1)[0]
     parts, norms = [], []
     for logits in _logits(model, end, rows):
         parts.append(logits)
         norms.append(log_norm(logits))
-        job.report(0.0)
+        report(0.0)
     last, norm = torch.cat(parts), torch.cat(norms)
     final = last.argmax(-1)
-    kept = _kept(recording, selection, final.tolist(), written, n * n_layers * t)
+    kept = _kept(recording, selection or Selection(), final.tolist(), written, n * n_layers * t)
     out = _Rows(n * n_layers * t, min(TOP_K, recording.info.architecture.vocab_size), len(kept))
     done, ids = 0, torch.tensor(kept, device=last.device)
     for first in range(0, n * n_layers, max(1, rows // t)):
         count = min(max(1, rows // t), n * n_layers - first)
-        states = _states(model, recording, options.lens, first, count).flatten(0, 1)
+        states = _states(model, recording, lens, first, count).flatten(0, 1)
         for logits in _logits(model, states, rows):
             token = torch.arange(done, done + len(logits), device=last.device) % t
             out.put(done, read(logits, last[token], norm[token], final[token], ids, out.k))
             done += len(logits)
-            job.report(done / (n * n_layers * t))
+            report(done / (n * n_layers * t))
     return out.reading(n, n_layers, np.array(kept, dtype=np.int64))
 
 

@@ -14,13 +14,16 @@ import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.resources import files
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
+from loopscope.core.checkpoint.places import resolve
+from loopscope.core.checkpoint.ties import Settled, settle_ties
 from loopscope.core.errors import Cancelled, CheckpointError
 from loopscope.core.families import FAMILIES, recognise
 from loopscope.core.families.family import Config, Family, Source
+from loopscope.core.files import check_regular, read_bytes, reason
 from loopscope.core.model.architecture import (
     Architecture,
     parameter_shapes,
@@ -35,7 +38,6 @@ MAX_HEADER = 100 << 20
 MAX_JSON = 64 << 20
 # Weights up to this size are hashed whole; of larger ones samples of this size.
 HASH_WHOLE, SAMPLE = 256 << 20, 64 << 10
-BUNDLED = "bundled:"
 LOOPED = " looped "  # between a deep checkpoint's name and the span of it that is looped
 
 
@@ -53,7 +55,10 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A folder that was recognised, with every tensor its family needs present and in shape."""
+    """A folder that was recognised, with every tensor its family needs present and in shape.
+
+    notes : what it is that its config does not say, a line each.
+    """
 
     path: Path
     name: str
@@ -64,6 +69,7 @@ class Checkpoint:
     tensors: dict[str, TensorInfo]
     sources: dict[str, Source]
     tokenizer_file: Path | None
+    notes: tuple[str, ...] = ()
 
     @property
     def weight_files(self) -> tuple[Path, ...]:
@@ -79,32 +85,12 @@ class Checkpoint:
         return max(counts, key=lambda k: counts[k])
 
 
-def bundled_names() -> list[str]:
-    """Names of the checkpoints that ship with Loopscope."""
-    root = files("loopscope.resources") / "checkpoints"
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
-
-
-def resolve(path: str) -> tuple[Path, str]:
-    """Return the folder of ``path`` (which may be ``bundled:NAME``) and the name shown for it."""
-    if path.startswith(BUNDLED):
-        name = path.removeprefix(BUNDLED)
-        if name not in bundled_names():
-            known = ", ".join(BUNDLED + n for n in bundled_names())
-            raise CheckpointError(f"there is no bundled checkpoint '{name}'; there is {known}")
-        return Path(str(files("loopscope.resources") / "checkpoints" / name)), path
-    folder = Path(path).expanduser()
-    return folder, folder.resolve().name
-
-
 def open_checkpoint(path: str) -> Checkpoint:
-    """Recognise a folder and check every header in it; reads no weights."""
+    """Recognise a folder and check every header in it.
+
+    Reads no weights but those that a config ties, where the file holds them twice.
+    """
     folder, name = resolve(path)
-    if not folder.is_dir():
-        problem = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise CheckpointError(
-            f"{folder} {problem}; a checkpoint is a folder with config.json and model.safetensors"
-        )
     config = Config(_read_json(folder / "config.json"), folder / "config.json")
     tensors = _read_tensors(folder)
     found = recognise(config, frozenset(tensors))
@@ -117,12 +103,12 @@ def open_checkpoint(path: str) -> Checkpoint:
     family, how = found
     arch = family.architecture(config)
     _refuse_oversized(config, arch, tensors)
-    sources = family.tensors(arch, frozenset(tensors))
-    _check_shapes(arch, sources, tensors, folder, family)
+    settled = settle_ties(family, arch, tensors)
+    _check_shapes(settled, tensors, folder, family)
     tokenizer = folder / "tokenizer.json"
     return Checkpoint(
-        folder, name, family, how, arch, config.values, tensors, sources,
-        tokenizer if tokenizer.is_file() else None,
+        folder, name, family, how, settled.architecture, config.values, tensors, settled.sources,
+        tokenizer if lexists(tokenizer) else None, settled.notes,
     )  # fmt: skip
 
 
@@ -148,16 +134,13 @@ def _refuse_oversized(config: Config, arch: Architecture, tensors: dict[str, Ten
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    if not lexists(path):
+        raise CheckpointError(f"{path.parent} is not a checkpoint folder: {path.name} is missing")
+    raw = read_bytes(path, MAX_JSON, CheckpointError)
     try:
-        if path.stat().st_size > MAX_JSON:
-            raise CheckpointError(f"{path}: is larger than {MAX_JSON >> 20} MiB; not a config")
-        values = json.loads(path.read_bytes(), object_pairs_hook=_no_duplicates)
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path.parent} is not a checkpoint folder: {path.name} is missing"
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: cannot be read as JSON: {_one_line(error)}") from None
+        values = json.loads(raw, object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: cannot be read as JSON: {reason(error)}") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
     return values
@@ -175,9 +158,9 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _read_tensors(folder: Path) -> dict[str, TensorInfo]:
     index = folder / "model.safetensors.index.json"
     single = folder / "model.safetensors"
-    if single.is_file():
+    if lexists(single):
         return read_header(single)
-    if not index.is_file():
+    if not lexists(index):
         problem = f"neither {single.name} nor {index.name} is there"
         pickles = sorted(p.name for p in folder.glob("*.bin")) + sorted(
             p.name for p in folder.glob("*.pt*")
@@ -202,23 +185,29 @@ def _read_tensors(folder: Path) -> dict[str, TensorInfo]:
 
 
 def _inside(folder: Path, file_name: str, index: Path) -> Path:
-    """Resolve a shard's path, which must not lead out of the folder (by name or by link)."""
+    """Return a shard's path, whose name must not lead out of the folder.
+
+    Where a link leads is up to whoever made the link: shards are linked into other places by the
+    Hugging Face cache and by hand. Only the index is the stranger's.
+    """
+    said = file_name[:80]
+    parts = file_name.replace("\\", "/").split("/")
+    if ".." in parts or "" in parts or ":" in parts[0]:
+        raise CheckpointError(f"{index}: shard '{said}' is outside the folder")
     path = folder / file_name
     try:
-        inside = path.resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{index}: shard '{file_name}': {_one_line(error)}") from None
-    if not inside:
-        raise CheckpointError(f"{index}: shard '{file_name}' is outside the folder")
-    if not path.is_file():
-        raise CheckpointError(f"{index}: shard '{file_name}' is missing")
+        missing = not path.exists()
+    except (OSError, ValueError) as error:  # a name too long, or one with a zero byte
+        raise CheckpointError(f"{index}: shard '{said}': {reason(error)}") from None
+    if missing:
+        raise CheckpointError(f"{index}: shard '{said}' is missing")
     return path
 
 
 def read_header(path: Path) -> dict[str, TensorInfo]:
     """Read and check the header of a safetensors file: 8 bytes of length, JSON, then data."""
+    size = check_regular(path, CheckpointError)
     try:
-        size = path.stat().st_size
         with path.open("rb") as file:
             prefix = file.read(8)
             if len(prefix) < 8:
@@ -230,7 +219,7 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
                 )
             header = json.loads(file.read(length), object_pairs_hook=_no_duplicates)
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: cannot read the header: {_one_line(error)}") from None
+        raise CheckpointError(f"{path}: cannot read the header: {reason(error)}") from None
     if not isinstance(header, dict):
         raise CheckpointError(f"{path}: the header is not a JSON object")
     data = 8 + length
@@ -281,13 +270,9 @@ def _are_sizes(numbers: Any) -> bool:
 
 
 def _check_shapes(
-    arch: Architecture,
-    sources: dict[str, Source],
-    tensors: dict[str, TensorInfo],
-    folder: Path,
-    family: Family,
+    settled: Settled, tensors: dict[str, TensorInfo], folder: Path, family: Family
 ) -> None:
-    shapes = parameter_shapes(arch)
+    shapes, sources = parameter_shapes(settled.architecture), settled.sources
     for parameter, source in sources.items():
         names = source.names
         for name in names:
@@ -301,7 +286,8 @@ def _check_shapes(
         got = (sum(p[0] for p in parts if p), *parts[0][1:]) if len(parts) > 1 else parts[0]
         wanted = shapes[parameter]
         if source.rows is not None:
-            wanted = (source.rows[2], *wanted[1:])
+            _, end, rows = source.rows
+            wanted = (rows or max(end, got[0] if got else 0), *wanted[1:])
         if source.how == "transpose":
             got = got[::-1]
         if got != wanted:
@@ -316,7 +302,7 @@ def _check_shapes(
                     f"{tensors[name].file}: tensor '{name}' is {tensors[name].dtype}, "
                     f"not one of {', '.join(FLOATS)}"
                 )
-    used = {name for source in sources.values() for name in source.names}
+    used = {name for source in sources.values() for name in source.names} | settled.known
     extra = sorted(name for name in set(tensors) - used if not family.ignored(name))
     if extra:
         raise CheckpointError(
@@ -336,7 +322,7 @@ def weights_hash(checkpoint: Checkpoint, cancelled: Callable[[], bool] = lambda:
     try:
         sizes = {path: path.stat().st_size for path in checkpoint.weight_files}
     except OSError as error:
-        raise CheckpointError(f"{checkpoint.path}: cannot be read: {_one_line(error)}") from None
+        raise CheckpointError(f"{checkpoint.path}: cannot be read: {reason(error)}") from None
     sampled = sum(sizes.values()) > HASH_WHOLE
     for path in checkpoint.weight_files:
         try:
@@ -349,7 +335,7 @@ def weights_hash(checkpoint: Checkpoint, cancelled: Callable[[], bool] = lambda:
                         if cancelled():
                             raise Cancelled("hashing the weights was stopped")
         except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read: {_one_line(error)}") from None
+            raise CheckpointError(f"{path}: cannot be read: {reason(error)}") from None
     return ("sampled:" if sampled else "") + digest.hexdigest()
 
 
@@ -364,7 +350,3 @@ def _sampled(checkpoint: Checkpoint, path: Path) -> list[tuple[int, int]]:
         for start in (t.start, middle, max(t.start, t.end - SAMPLE)):
             ranges.append((start, min(start + SAMPLE, t.end)))
     return ranges
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -117,6 +117,8 @@ def load_checkpoint(
     warning = None if choice.met else f"running on {choice.device.type}: {choice.reason}"
     if choice.device.type == "mps":
         warning = _compare_with_cpu(model, checkpoint) or warning
+    if checkpoint.tokenizer_file and tokenizer.problem:
+        warning = warning or f"no text prompts: {tokenizer.problem}"
     identity = weight_identity(model)
     return Loaded(
         checkpoint, model, tokenizer, choice, dtype, digest, warning, weight_identity=identity

@@ -13,38 +13,14 @@ from functools import lru_cache
 from typing import Literal
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.model.rope import Rope
 
+Stack = Literal["prelude", "block", "coda"]
 NormSlot = Literal["attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"]
+Task = Literal["", "hops"]
 # Names of the activations that `loopscope.core.model.layers` implements.
 ACTIVATION_NAMES = ("gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "relu")
 PRE_NORM: frozenset[NormSlot] = frozenset({"attn_in", "mlp_in"})
-
-
-@dataclass(frozen=True, slots=True)
-class Rope:
-    """Rotary position embedding (Su et al., arXiv 2104.09864) and how it is stretched.
-
-    Parameters
-    ----------
-    theta
-        Base: frequency ``i`` is ``theta^(-2 i / dims)``.
-    dims
-        Rotated dimensions of a head, from its first; None rotates all.
-    pairs
-        Which dimensions rotate together: (i, i + dims/2), (2i, 2i + 1), or no rotation.
-    scaling
-        "linear" divides every frequency by ``factor``; "llama3" divides the low ones and blends
-        between ``low_freq_factor`` and ``high_freq_factor`` (Llama 3.1's rule).
-    """
-
-    theta: float = 10000.0
-    dims: int | None = None
-    pairs: Literal["half", "neighbour", "none"] = "half"
-    scaling: Literal["none", "linear", "llama3"] = "none"
-    factor: float = 1.0
-    low_freq_factor: float = 1.0
-    high_freq_factor: float = 4.0
-    original_positions: int = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +36,10 @@ class LayerShape:
     norm_kind
         "rms" (a weight), "bare" (RMS without one) or "layer" (mean removed, a weight and a bias).
     qk_norm
-        RMSNorm on queries and keys before rotation: none, of each head, or of the full width.
+        RMSNorm on queries and keys before rotation: none, of each head, or of the full width;
+        "bare" is one of each head without weights and after rotation (nanochat, Parcae).
+    qk_eps
+        The epsilon of a "bare" one.
     qk_bias
         Huginn's bias on queries and keys before rotation, ``[2, 1, H, d_head]``.
     attn_gate
@@ -69,6 +48,10 @@ class LayerShape:
         Attention and MLP both read the layer's input (GPT-NeoX) and are added together.
     bias
         Which matrices have one: "qkv", "attn_proj", "attn_gate", "mlp".
+    window
+        Keys that a query attends to at most, itself and those before it; 0 for all.
+    score_scale
+        What ``q k^T`` is multiplied by; None is ``1 / sqrt(d_head)``.
     """
 
     d_model: int
@@ -83,11 +66,19 @@ class LayerShape:
     gated: bool = True
     causal: bool = True
     rope: Rope = Rope()
-    qk_norm: Literal["none", "head", "full"] = "none"
+    qk_norm: Literal["none", "head", "full", "bare"] = "none"
+    qk_eps: float = 1e-6
     qk_bias: bool = False
     attn_gate: bool = False
     parallel: bool = False
     bias: frozenset[str] = field(default_factory=frozenset)
+    window: int = 0
+    score_scale: float | None = None
+
+    @property
+    def scale(self) -> float:
+        """What ``q k^T`` is multiplied by."""
+        return self.d_head**-0.5 if self.score_scale is None else self.score_scale
 
     @property
     def d_qkv(self) -> int:
@@ -119,7 +110,7 @@ class LayerShape:
         shapes |= {f"{name}.bias": (widths[name],) for name in widths if name in with_bias}
         for slot in sorted(self.norms):
             shapes |= norm_shapes(f"norms.{slot}", d, self.norm_kind)
-        if self.qk_norm != "none":
+        if self.qk_norm in ("head", "full"):
             full = self.qk_norm == "full"
             shapes["q_norm.weight"] = (self.d_head * (self.n_heads if full else 1),)
             shapes["k_norm.weight"] = (self.d_head * (self.n_kv_heads if full else 1),)
@@ -136,9 +127,11 @@ class LayerShape:
         """Floating-point operations of this layer for one token that attends to ``n_keys`` keys.
 
         ``2 x`` the entries of every matrix it is multiplied with, plus ``4 n_keys H d_head`` for
-        the scores and the weighted sum. Norms and activations are not counted.
+        the scores and the weighted sum, of no more keys than its window has. Norms and activations
+        are not counted.
         """
-        return 2 * self.matrix_entries + 4 * n_keys * self.n_heads * self.d_head
+        seen = min(n_keys, self.window) if self.window else n_keys
+        return 2 * self.matrix_entries + 4 * seen * self.n_heads * self.d_head
 
 
 def norm_shapes(name: str, d: int, kind: str) -> dict[str, tuple[int, ...]]:
@@ -173,12 +166,24 @@ class Architecture:
     learned_positions
         Position embeddings are looked up and added (GPT-2).
     injection
-        "concat" is ``adapter(cat[s, e])``, "add" is ``s + e``.
+        "concat" is ``adapter(cat[s, e])``, "add" is ``s + e``, "diagonal" is Parcae's
+        ``exp(-dt exp(a)) s + dt B e`` with ``dt = softplus(c)``, entry by entry.
+    adapter_bias
+        The adapter of "concat" has a bias.
     skip_first_injection
         Recurrence 1 begins at the state itself (retrofitted recurrence, "skip-adapter").
+    embed_norm, prelude_norm
+        Norm on the embeddings (nanochat; ALBERT's before the projection) and on ``e`` (Parcae).
     closing_norm, pre_coda_norm, final_norm
         Norm on the state after each recurrence; the final norm once more before the coda
         (Huginn); norm before the head (Ouro has none: its closing norm serves).
+    closing_gate
+        Width of LoopUS' gate that closes a recurrence, 0 for none: ``s <- a u + (1 - a) s`` with
+        ``a = exp(-exp(a_log) softplus(W_2 W_1 (u - s) + b))`` for the block's output ``u``.
+    coda_proj
+        A matrix between the loop and the coda (Parcae's C).
+    logit_cap
+        Logits are ``cap tanh(logits / cap)``; 0 leaves them as they are.
     initial_state, start_std
         "zeros", "normal", "truncated" (normal with standard deviation ``start_std``, cut at three
         of them) or "embedding" (``s_0 = e``).
@@ -199,8 +204,15 @@ class Architecture:
         (the masked-token head of ALBERT).
     damping
         Less than 1 steps only so far towards the block's output: ``s + damping (block(s) - s)``.
+    task
+        The task of Loopscope's own that a small model was trained on, answered where it is asked;
+        "" for a model of text, which says the next token.
     looped_span
         Whether the block is a span of a deep model's layers that is looped without training.
+    layer_shapes
+        Shape of each layer with weights of its own, prelude, block and coda in that order, where
+        they compute differently (windows, scales); empty where all are ``layer``. Their parameters
+        have the same shapes.
     """
 
     family: str
@@ -214,7 +226,8 @@ class Architecture:
     norm_eps: float
     embedding_scale: float = 1.0
     learned_positions: bool = False
-    injection: Literal["concat", "add", "none"] = "concat"
+    injection: Literal["concat", "add", "diagonal", "none"] = "concat"
+    adapter_bias: bool = False
     skip_first_injection: bool = False
     closing_norm: bool = True
     pre_coda_norm: bool = False
@@ -228,9 +241,23 @@ class Architecture:
     untied_passes: int = 0
     embed_width: int = 0
     token_types: int = 0
+    embed_norm: bool = False
+    prelude_norm: bool = False
+    closing_gate: int = 0
+    coda_proj: bool = False
+    logit_cap: float = 0.0
     head_transform: bool = False
     damping: float = 1.0
+    task: Task = ""
     looped_span: bool = False
+    layer_shapes: tuple[LayerShape, ...] = ()
+
+    def shape_of(self, stack: Stack, index: int) -> LayerShape:
+        """Shape of layer ``index`` of a stack; of the block, of its sets of weights."""
+        if not self.layer_shapes:
+            return self.layer
+        first = {"prelude": 0, "block": self.n_prelude}
+        return self.layer_shapes[first.get(stack, self.n_prelude + self.n_unique_block) + index]
 
     @property
     def d_model(self) -> int:
@@ -299,6 +326,11 @@ class Architecture:
         return f"nested block, L {self.inner_cycles} × {self.n_stack} + H {self.n_stack} layers"
 
     @property
+    def answers_in_place(self) -> bool:
+        """Whether an answer is read out where it is asked, not at the position before it."""
+        return self.masked or bool(self.task)
+
+    @property
     def masked(self) -> bool:
         """Whether a position is read out as the token that stands there (ALBERT), not the next."""
         return not self.layer.causal
@@ -333,8 +365,13 @@ class Architecture:
 
     @property
     def injection_weights(self) -> int:
-        """Entries of one adapter of input injection."""
-        return 2 * self.d_model**2 if self.injection == "concat" else 0
+        """Entries of the matrix of one adapter of input injection."""
+        return {"concat": 2, "diagonal": 1}.get(self.injection, 0) * self.d_model**2
+
+    @property
+    def closing_flops(self) -> int:
+        """Operations of the closing gate's two matrices for one token."""
+        return 4 * self.closing_gate * self.d_model
 
     @property
     def embedding_flops(self) -> int:
@@ -377,11 +414,20 @@ class Architecture:
 
         See `LayerShape.flops_per_token`; the embedding look-up is not counted.
         """
-        layers = self.effective_depth(n_recurrences) * self.layer.flops_per_token(n_keys)
+        block = map(self.weights_of_layer, range(self.n_block))
+        layers = n_recurrences * sum(self._layer_flops("block", i, n_keys) for i in block)
+        layers += sum(self._layer_flops("prelude", i, n_keys) for i in range(self.n_prelude))
+        layers += sum(self._layer_flops("coda", i, n_keys) for i in range(self.n_coda))
         injected = n_recurrences - (1 if self.skip_first_injection and n_recurrences else 0)
         injection = 2 * self.injection_weights * injected * max(self.untied_passes, 1)
+        closing = n_recurrences * self.closing_flops
         gate = 2 * self.d_model if self.exit_gate else 0  # read out with the head
-        return layers + injection + gate + self.embedding_flops + self.head_flops
+        coda = 2 * self.d_model**2 if self.coda_proj else 0
+        once = gate + coda + self.embedding_flops + self.head_flops
+        return layers + injection + closing + once
+
+    def _layer_flops(self, stack: Stack, index: int, n_keys: int) -> int:
+        return self.shape_of(stack, index).flops_per_token(n_keys)
 
 
 # First word of a parameter's name to the part of the model it belongs to.
@@ -395,7 +441,10 @@ PART_OF = {
     "prelude_layers": "prelude",
     "adapter": "injection",
     "block": "block",
+    "prelude_norm": "prelude",
     "closing_norm": "closing norm",
+    "closing_gate": "closing norm",
+    "coda_proj": "coda",
     "coda_layers": "coda",
     "final_norm": "final norm",
     "head_dense": "head",
@@ -415,8 +464,9 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
         shapes["positions.weight"] = (arch.max_positions, width)
     if arch.token_types:
         shapes["token_types.weight"] = (arch.token_types, width)
+    if arch.embed_norm:
+        shapes |= norm_shapes("embed_norm", width, arch.layer.norm_kind)
     if arch.embed_width:
-        shapes |= norm_shapes("embed_norm", width, "layer")
         shapes |= {"embed_proj.weight": (d, width), "embed_proj.bias": (d,)}
     for stack, n in zip(STACKS, (arch.n_prelude, arch.n_unique_block, arch.n_coda), strict=True):
         for i in range(n):
@@ -426,8 +476,20 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
     for suffix in each:
         if arch.injection == "concat":
             shapes[f"adapter{suffix}.weight"] = (d, 2 * d)
+            shapes |= {f"adapter{suffix}.bias": (d,)} if arch.adapter_bias else {}
+        if arch.injection == "diagonal":
+            shapes |= {f"adapter{suffix}.weight": (d, d), f"adapter{suffix}.decay": (d,)}
+            shapes[f"adapter{suffix}.step"] = (d,)
         if arch.closing_norm:
             shapes |= norm_shapes(f"closing_norm{suffix}", d, arch.layer.norm_kind)
+    if arch.prelude_norm:
+        shapes |= norm_shapes("prelude_norm", d, arch.layer.norm_kind)
+    if arch.closing_gate:
+        rank = arch.closing_gate
+        shapes |= {"closing_gate.down.weight": (rank, d), "closing_gate.up.weight": (d, rank)}
+        shapes |= {"closing_gate.up.bias": (d,), "closing_gate.decay": (d,)}
+    if arch.coda_proj:
+        shapes["coda_proj.weight"] = (d, d)
     if arch.final_norm:
         shapes |= norm_shapes("final_norm", d, arch.layer.norm_kind)
     if arch.inner_cycles:

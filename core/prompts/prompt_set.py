@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.files import expanded, read_bytes
 
 BUNDLED = "bundled:"
 SUFFIXES = (".txt", ".jsonl", ".ndjson")
@@ -85,7 +86,7 @@ def read_prompts(path: str) -> PromptSet:
 
 def _resolve(path: str) -> tuple[Path, str]:
     if not path.startswith(BUNDLED):
-        file = Path(path).expanduser()
+        file = expanded(path, PromptFileError)
         return file, str(file) if file.name == "" else file.name
     name = path.removeprefix(BUNDLED)
     if name not in bundled_prompts():
@@ -95,15 +96,7 @@ def _resolve(path: str) -> tuple[Path, str]:
 
 
 def _lines(file: Path, name: str) -> list[str]:
-    try:
-        if file.is_dir():
-            raise PromptFileError(f"{file}: is a folder; a prompt file is text or JSONL")
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise PromptFileError(f"{file}: cannot be read: {error.strerror or error}") from None
-    if len(raw) > MAX_BYTES:
-        raise PromptFileError(f"{name}: is larger than {MAX_BYTES >> 20} MiB")
+    raw = read_bytes(file, MAX_BYTES, PromptFileError)
     # Split before decoding: only line feeds end a line, and a bad byte is told with its line.
     lines = []
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):

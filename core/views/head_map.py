@@ -18,7 +18,7 @@ from loopscope.core.measures.heads import (
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewData
+from loopscope.core.views.base import Table, ViewData, ViewDefinition
 from loopscope.core.views.heads import patterns_of
 from loopscope.core.views.heads_data import SCALE_LABELS, Scale
 from loopscope.core.views.pattern import clamp_head
@@ -41,7 +41,7 @@ class Data(ViewData):
     values : float64 ``[R, R]``, symmetric, in the unit of `measure`; row and column 0 are
         recurrence 1. NaN where a pattern is not finite.
     measure : how `values` are measured.  far : the value drawn darkest.
-    layer, head, name : which head.  recurrence : where the cursor was.
+    layer, head, name : which head.
     missing : what is missing when there is nothing to show, or "".
     """
 
@@ -51,7 +51,6 @@ class Data(ViewData):
     layer: int
     head: int
     name: str
-    recurrence: int
     missing: str = ""
 
 
@@ -74,7 +73,6 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         layer=layer,
         head=head,
         name=name,
-        recurrence=min(max(selection.recurrence, 0), len(patterns)),
         missing=missing,
     )
 
@@ -108,3 +106,6 @@ def table(data: Data) -> Table:
 def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
     for i, j in zip(*np.tril_indices(len(data.values)), strict=True):
         yield data.layer, data.head, int(i) + 1, int(j) + 1, float(data.values[i, j])
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"layer", "head"}))

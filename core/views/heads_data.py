@@ -119,7 +119,6 @@ class Data(ViewData):
     statistics : of each pattern, arrays ``[R, L, H]``.
     stability : since when each head is stable.  groups : of heads ``[L H]`` that do alike.
     show_statistics : whether they are shown.
-    recurrence : where the cursor was; the page shows the statistics of this recurrence.
     missing : what is missing when there is nothing to show, or "".
     """
 
@@ -133,7 +132,6 @@ class Data(ViewData):
     statistics: HeadStatistics
     stability: Stability
     groups: Groups
-    recurrence: int
     head_names: tuple[str, ...]
     options: Options
     missing: str = ""

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.recording import Recording
@@ -105,8 +104,7 @@ def of_uncut(recording: Recording, how: HowRun) -> str:
 
 def takes_bundled(recording: Recording) -> bool:
     """Whether this model was trained on the task of the bundled prompts."""
-    arch = recording.info.architecture
-    return arch.family == "native" and arch.vocab_size == len(VOCABULARY)
+    return recording.info.architecture.task == "hops"
 
 
 def index_of(prompt: str, opens: tuple[str, ...]) -> int:

@@ -22,6 +22,7 @@ from loopscope.core.measures.precision import FLOAT32_ERROR
 from loopscope.core.measures.settling import (
     fitted_rate,
     fitted_rates,
+    is_settled,
     ratio,
     relative_floor,
     state_norm,
@@ -36,7 +37,7 @@ from loopscope.core.measures.stages import RESIDUAL_NORM
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table
+from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.settling_data import (
     F64,
     FLOOR,
@@ -50,12 +51,32 @@ from loopscope.core.views.settling_data import (
     short_number,
 )
 
-__all__ = ["NO_RUN", "ONE_PER_LAYER", "Data", "Options", "compute", "rate_text", "short_number"]
+__all__ = [
+    "VIEW",
+    "NO_RUN",
+    "ONE_PER_LAYER",
+    "Data",
+    "Options",
+    "compute",
+    "rate_text",
+    "short_number",
+]
 
 NO_RUN = "No recurrence has been run. Press Space to run one."
 ONE_PER_LAYER = "A layer's step needs two recurrences. Press Space to run another one."
 # Layers whose settled tokens are told one by one.
 MOST_LAYERS = 6
+
+
+def stop_reason(recording: Recording, options: Options) -> str | None:
+    """Why playing may end: every token has settled as the options say; None while it has not."""
+    tolerance, window = options.tolerance, int(options.window)
+    if not is_settled(recording.relative_step, tolerance, window):
+        return None
+    return (
+        f"settled at recurrence {recording.n_recurrences}: every token's relative step "
+        f"was below {tolerance:g} for {window} recurrences"
+    )
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
@@ -343,3 +364,6 @@ def _rules_json(data: Data) -> dict[str, Any]:
             for place in data.classes
         ],
     }
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}), stop_reason=stop_reason)

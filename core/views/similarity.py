@@ -24,7 +24,7 @@ from loopscope.core.measures.similarity_map import missing_reason, places_of, si
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewData
+from loopscope.core.views.base import Table, ViewData, ViewDefinition
 from loopscope.core.views.heads_data import SCALE_LABELS, Scale
 
 Order = Literal["depth", "layer"]
@@ -67,7 +67,6 @@ class Data(ViewData):
     measure : how `values` are measured.  far : the value drawn darkest.
     cycle : whether equal layers are alike.
     layer_names : of the block.  by : "depth" or "layer".
-    recurrence, layer : where the cursor was.
     missing : what is missing when there is nothing to show, or "".
     """
 
@@ -79,8 +78,6 @@ class Data(ViewData):
     cycle: Cycle
     layer_names: tuple[str, ...]
     by: Order
-    recurrence: int
-    layer: int
     missing: str = ""
 
     @property
@@ -138,8 +135,6 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         cycle=found,
         layer_names=recording.info.architecture.layer_names,
         by=options.order,
-        recurrence=selection.recurrence,
-        layer=selection.layer,
         missing=missing,
     )
 
@@ -228,3 +223,6 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
     places = [tuple(data.places.at(i).values()) for i in range(len(data.places))]
     for i, j in zip(*np.tril_indices(len(data.values)), strict=True):
         yield *places[i], *places[j], float(data.values[i, j])
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}))

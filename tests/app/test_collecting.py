@@ -62,7 +62,7 @@ def test_the_libraries_are_spared_once_a_model_is_there(qtbot) -> None:
         bench.open(LoadRequest("bundled:looped", "cpu"))
         assert not gc.get_freeze_count()
         bench.begin(RunRequest("ab ba ? 1 : a", recurrences=2))
-        qtbot.waitUntil(lambda: bench.recording is not None, timeout=60_000)
+        qtbot.waitUntil(lambda: bench.session.recording is not None, timeout=60_000)
         spared = gc.get_freeze_count()
         assert spared > 10 * len(gc.get_objects())
         bench.collector.spare_libraries()

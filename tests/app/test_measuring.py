@@ -11,6 +11,9 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
+from loopscope.core.views.lens.data import READINGS
+from loopscope.core.views.paths import PATHS
+from loopscope.core.views.stability import STABILITY
 from loopscope.widgets.palette import LIGHT
 
 pytestmark = pytest.mark.slow
@@ -28,8 +31,8 @@ def window(qtbot):
     window.resize(1200, 800)
     window.show()
     window.open_checkpoint("bundled:looped", prompt="ab bc ca ? 2 : a b c", recurrences=6)
-    qtbot.waitUntil(lambda: window.bench.settled_down and window.bench.recording is not None
-                    and window.bench.recording.n_recurrences == 6, timeout=60000)  # fmt: skip
+    qtbot.waitUntil(lambda: window.bench.settled_down and window.bench.session.recording is not None
+                    and window.bench.session.recording.n_recurrences == 6, timeout=60000)  # fmt: skip
     yield window
     window.close()
 
@@ -42,7 +45,7 @@ def test_there_are_heavy_views() -> None:
 def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
     window.maximise(key)
     options = replace(window.bench.displays[key].options, **SMALL.get(key, {}))
-    window.bench.set_options(key, options)
+    window.bench.analysis.set_options(key, options)
     frame = window.frames[key]
     qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
     assert frame.measuring.isVisible()
@@ -51,8 +54,8 @@ def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
     qtbot.mouseClick(frame.measuring.button, Qt.MouseButton.LeftButton)
     assert not frame.measuring.button.isEnabled()
     assert frame.measuring.cancel.isVisible()
-    found = window.bench.recording.findings_of(request.whose)
-    qtbot.waitUntil(lambda: key in found, timeout=60000)
+    recording = window.bench.session.recording
+    qtbot.waitUntil(lambda: recording.result(request.result) is not None, timeout=60000)
     qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
     assert not getattr(window.bench.displays[key].data, "missing", "")
     qtbot.waitUntil(frame.measuring.button.isEnabled, timeout=2000)
@@ -62,21 +65,21 @@ def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
 def test_cancel_ends_it_and_says_so(window, qtbot) -> None:
     window.maximise("stability")
     said = []
-    window.bench.message.connect(said.append)
-    window.bench.measure("stability")
+    window.bench.session.message.connect(said.append)
+    window.bench.measuring.measure("stability")
     window.frames["stability"].measure_cancelled.emit()
     qtbot.waitUntil(lambda: any("cancelled" in text for text in said), timeout=20000)
-    assert "stability" not in window.bench.recording.findings
+    assert window.bench.session.recording.result(STABILITY) is None
     assert window.frames["stability"].measuring.button.isEnabled()
 
 
-def test_a_new_run_starts_without_findings(window, qtbot) -> None:
+def test_a_new_run_starts_without_results(window, qtbot) -> None:
     window.maximise("paths")
-    window.bench.measure("paths")
-    qtbot.waitUntil(lambda: "paths" in window.bench.recording.findings, timeout=60000)
-    first = window.bench.recording
+    window.bench.measuring.measure("paths")
+    qtbot.waitUntil(lambda: window.bench.session.recording.result(PATHS) is not None, timeout=60000)
+    first = window.bench.session.recording
     window.bench.restart(prompt="ab ba ? 1 : a")
-    qtbot.waitUntil(lambda: window.bench.recording is not first and window.bench.settled_down,
+    qtbot.waitUntil(lambda: window.bench.session.recording is not first and window.bench.settled_down,
                     timeout=20000)  # fmt: skip
     assert window.bench.displays["paths"].data.missing
     window.bench.runs.undo()
@@ -98,8 +101,8 @@ def test_a_view_without_its_measurement_is_not_exported_empty(window, qtbot) -> 
     assert window.exporter.ask("stability") is None
     assert "Search and measure stability" in window.statusBar().currentMessage()
     window.maximise("paths")
-    window.bench.measure("paths")
-    qtbot.waitUntil(lambda: "paths" in window.bench.recording.findings, timeout=60000)
+    window.bench.measuring.measure("paths")
+    qtbot.waitUntil(lambda: window.bench.session.recording.result(PATHS) is not None, timeout=60000)
     dialog = window.exporter.ask("paths")
     assert dialog is not None
     dialog.close()
@@ -108,14 +111,16 @@ def test_a_view_without_its_measurement_is_not_exported_empty(window, qtbot) -> 
 def test_what_is_of_one_run_is_measured_of_the_run_beside_as_well(window, qtbot) -> None:
     window.maximise("lens")
     window.tree.do_deep_beside()
-    runs = window.bench.runs
-    qtbot.waitUntil(lambda: runs.second is not None and window.bench.settled_down, timeout=30000)
-    second = window.bench.displays["lens"].other
+    qtbot.waitUntil(
+        lambda: window.bench.session.second is not None and window.bench.settled_down, timeout=30000
+    )
+    second = window.bench.displays["lens"].second
     qtbot.waitUntil(lambda: second.data is not None and bool(second.data.missing), timeout=20000)
     qtbot.mouseClick(window.frames["lens"].measuring.button, Qt.MouseButton.LeftButton)
-    found = runs.second.stepper.recording.findings
-    qtbot.waitUntil(lambda: "lens" in found and window.bench.settled_down, timeout=60000)
-    assert "lens" in window.bench.recording.findings
+    there = window.bench.session.second.stepper.recording
+    qtbot.waitUntil(lambda: there.result(READINGS) is not None, timeout=60000)
+    qtbot.waitUntil(lambda: window.bench.settled_down, timeout=60000)
+    assert window.bench.session.recording.result(READINGS) is not None
     assert not window.bench.displays["lens"].data.missing
     assert not second.data.missing
     assert second.data.n_recurrences == 1

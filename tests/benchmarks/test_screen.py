@@ -11,7 +11,7 @@ import pytest
 from models import tiny_architecture, tiny_checkpoint
 from PySide6.QtCore import Qt, QTimer
 from pytestqt.qtbot import QtBot
-from recordings import synthetic_recording, with_findings
+from recordings import synthetic_recording, with_results
 from timing import median_ms
 
 from loopscope.app.bench.bench import Bench
@@ -38,8 +38,10 @@ def test_gui_gap_while_a_model_of_fifty_times_the_size_steps(
     path = str(tiny_checkpoint(tmp_path / "large", arch))
     window.open_checkpoint(path, prompt=PROMPT, recurrences=0, device="cpu")
     bench = window.bench
-    qtbot.waitUntil(lambda: bench.recording is not None and bench.settled_down, timeout=60_000)
-    bench.set_rate(float("inf"))
+    qtbot.waitUntil(
+        lambda: bench.session.recording is not None and bench.settled_down, timeout=60_000
+    )
+    bench.transport.set_rate(float("inf"))
     gaps: list[float] = []
     last = [time.perf_counter()]
 
@@ -52,16 +54,16 @@ def test_gui_gap_while_a_model_of_fifty_times_the_size_steps(
     timer.setTimerType(Qt.TimerType.PreciseTimer)
     timer.timeout.connect(tick)
     timer.start(5)
-    bench.set_playing(True)
+    bench.transport.set_playing(True)
     ended = time.perf_counter() + 12
     qtbot.waitUntil(lambda: time.perf_counter() > ended, timeout=60_000)
     timer.stop()
     asked = time.perf_counter()
-    bench.stop()
+    bench.transport.stop()
     while not bench.runner.idle:
         time.sleep(0.001)
     stop_ms = (time.perf_counter() - asked) * 1e3
-    recurrences = bench.recording.n_recurrences
+    recurrences = bench.session.recording.n_recurrences
     window.close()
     p99 = float(np.percentile(gaps, 99)) * 1e3
     say(
@@ -113,7 +115,7 @@ def test_redraw_of_trajectories_with_overlays(say, qtbot: QtBot) -> None:
     for tokens in (27, 1000):
         run = synthetic_recording(recurrences=32, n_block=1, tokens=tokens, heads=1, capture=bare)
         plain = [state_space.compute(run, selection, options) for _ in range(2)]
-        with_findings(run)
+        with_results(run)
         second_run = [state_space.compute(run, selection, options) for _ in range(2)]
         for name, datas in (("plain", plain), ("with overlays", second_run)):
             view = StateSpaceView()

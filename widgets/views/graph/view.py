@@ -7,6 +7,7 @@ This file is what mouse, keys and search do; what is seen is `GraphCanvas`.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QWheelEvent
@@ -15,6 +16,7 @@ from PySide6.QtWidgets import QWidget
 from loopscope.core.views.graph.cuts import cuts_at
 from loopscope.core.views.graph.data import Data, Options
 from loopscope.core.views.graph.search import Matches, find
+from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.views.graph.canvas import GraphCanvas
 from loopscope.widgets.views.graph.geometry import Hit
 from loopscope.widgets.views.graph.words import words_of, words_of_cuts
@@ -26,6 +28,8 @@ NEAR = 9.0
 
 class GraphView(GraphCanvas):
     """Click, hover, double-click, wheel, keys and search over the pictures."""
+
+    NEEDS_RUN: ClassVar[bool] = False  # the loop is drawn before it has run
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options, parent)
@@ -47,7 +51,7 @@ class GraphView(GraphCanvas):
         hit = self.pixels.hit(event.position())
         cut = self._cut_under(event.position())
         words = cut or ("" if hit is None else self._words_at(hit))
-        self.setToolTip(cut or ("" if hit is None else self._cuts_of(hit)))
+        self.setToolTip(plain_tip(cut or ("" if hit is None else self._cuts_of(hit))))
         if words and (cut or hit != self.hovered):
             self.message.emit(words)
         if hit != self.hovered:
