@@ -139,7 +139,7 @@ def measured(key: str, loaded: Loaded) -> Any:
         getattr(options, "Options", None) or import_module(f"{options.__name__}.compute").Options
     )
     job: Job[Any] = Job("test")
-    job.second_run = type("Second", (), {"stepper": stepper, "loaded": loaded})
+    job.second_run = stepper
     analysis = import_module(f"loopscope.core.analyses.{key}")
     return analysis.run(stepper, Selection(), options(**ASKED.get(key, {})), job)
 
