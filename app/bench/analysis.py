@@ -66,6 +66,8 @@ class Analysis(QObject):
         self._pool = ThreadPoolExecutor(
             1, thread_name_prefix="loopscope-analysis", initializer=yield_to_the_screen
         )
+        # What else the thread does, such as writing files.
+        self._others: list[Future[Any]] = []
         self._turn = 0
         # Drawings whose marks are to be moved, one a frame.
         self._unmarked: list[Drawing] = []
@@ -255,11 +257,18 @@ class Analysis(QObject):
     # ---- the thread ----
     def in_background(self, work: Callable[[], Any]) -> Future[Any]:
         """Run ``work`` on the analysis thread."""
-        return self._pool.submit(work)
+        future = self._pool.submit(work)
+        self._others = [other for other in self._others if not other.done()] + [future]
+        return future
+
+    @property
+    def ended(self) -> bool:
+        """Whether the thread does nothing any more."""
+        views = (drawing.in_flight for _, drawing in self._drawings())
+        return all(future is None or future.done() for future in (*views, *self._others))
 
     def close(self) -> None:
-        """Stop everything and join the thread."""
-        for _, drawing in self._drawings():
-            if drawing.in_flight is not None:
-                drawing.in_flight.cancel()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Give everything up and wait for nothing: what is being computed ends by itself."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self.ended:
+            self._pool.shutdown()  # an idle thread ends at once

@@ -69,7 +69,7 @@ class Bench(QObject):
         )
         self.measuring = Measuring(self.session, self.analysis, self.background, self)
         self.comparison = Comparison(self.session, self.background, lambda: self.runner.idle)
-        self.collector = Collector(self)
+        self.collector = Collector()
         # What the last frame saw.
         self._layers_seen = self._second_layers_seen = -1
         self._job_seen: tuple[int, float] | None = None
@@ -238,10 +238,13 @@ class Bench(QObject):
         self.background.wait(self.analysis.in_background(work), done)
 
     def close(self) -> None:
-        """Stop the timer, the analyses and the runner; safe in mid-run."""
+        """Stop everything; safe in mid-run.
+
+        It waits for the layer under way and for nothing else: a job ends at its next report, an
+        analysis when it is computed.
+        """
         self._timer.stop()
+        self.jobs.close(self.comparison.release)
         self.analysis.close()
-        self.jobs.close()
-        self.comparison.release()
         self.runner.close()
-        self.collector.close()
+        self.collector.close(lambda: self.jobs.current is None and self.analysis.ended)

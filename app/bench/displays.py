@@ -126,5 +126,7 @@ class Subject:
         """Compute the data of a display (the analysis thread)."""
         spec, options = display.spec, display.options
         if self.both is not None and spec.compute_second is not None:
-            return spec.compute_second(self.run, self.both, self.selection, options)
-        return spec.compute(self.run, self.selection, options)
+            both: ViewData = spec.compute_second(self.run, self.both, self.selection, options)
+            return both
+        data: ViewData = spec.compute(self.run, self.selection, options)
+        return data

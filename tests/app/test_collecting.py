@@ -70,3 +70,23 @@ def test_the_libraries_are_spared_once_a_model_is_there(qtbot) -> None:
     finally:
         bench.close()
     assert not gc.get_freeze_count()
+
+
+def test_a_thread_that_outlives_its_bench_collects_nothing(qtbot) -> None:
+    gc.collect()
+    bench, said, go, began = Bench(), [], threading.Event(), threading.Event()
+
+    def work(job: object) -> None:
+        began.set()
+        assert go.wait(60)
+        allocate()
+
+    bench.jobs.submit("work", work)
+    assert began.wait(20)
+    bench.close()  # waits for nothing
+    Cycle(said)
+    assert not gc.isenabled()
+    go.set()
+    qtbot.waitUntil(gc.isenabled, timeout=5000)
+    gc.collect()
+    assert said == [threading.main_thread().name]
