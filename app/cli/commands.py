@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopscope.app.cli.terminal import Bar as _Bar
-from loopscope.app.cli.terminal import interventions_of, load_request, warn_idle, write_json
+from loopscope.app.cli.terminal import interventions_of, load_request, warn_lines, write_json
 from loopscope.app.cli.terminal import output_file as _output_file
 from loopscope.app.cli.terminal import warn as _warn
 from loopscope.core.errors import LoopscopeError
@@ -41,15 +41,15 @@ def run_inspect(options: Namespace) -> None:
 
 def run_trace(options: Namespace) -> None:
     """Run a prompt and write its arrays."""
-    from loopscope.core.run.effects import idle
     from loopscope.core.run.requests import check_recurrences
+    from loopscope.core.run.run_warnings import run_warnings
     from loopscope.core.run.trace import load_state, save_arrays, trace
 
     check_recurrences(options.recurrences)
     output = _output_file(options.output, ".npz")
     state = load_state(Path(options.initial_state)) if options.initial_state else None
     loaded, prompt = _load(options)
-    did_nothing: list[str] = []
+    warnings: list[str] = []
     with _Bar("recurrences") as bar:
         arrays = trace(
             loaded,
@@ -59,9 +59,9 @@ def run_trace(options: Namespace) -> None:
             initial_state=state,
             interventions=interventions_of(options),
             report=bar.show,
-            seen=lambda recording: did_nothing.extend(idle(recording)),
+            seen=lambda recording: warnings.extend(run_warnings(recording)),
         )
-    warn_idle(did_nothing)
+    warn_lines(warnings)
     save_arrays(output, arrays)
 
 
@@ -150,7 +150,11 @@ def run_evaluate(options: Namespace) -> None:
             seed=options.seed,
             report=bar.show,
         )
-    print(json.dumps(evaluation.as_json(), indent=1) if options.json else table(evaluation))
+    warn_lines(evaluation.warnings())
+    if options.json:
+        write_json(evaluation.as_json(), None)
+    else:
+        print(table(evaluation))
 
 
 def run_measure(options: Namespace) -> None:
@@ -273,7 +277,7 @@ def _load(options: Namespace) -> tuple[Loaded, Prompt]:
 
 def _run(options: Namespace) -> Stepper:
     """Run the prompt of a command and keep everything."""
-    from loopscope.core.run.effects import idle
+    from loopscope.core.run.run_warnings import run_warnings
     from loopscope.core.run.stepper import Stepper
 
     loaded, prompt = _load(options)
@@ -283,7 +287,7 @@ def _run(options: Namespace) -> Stepper:
         for r in range(options.recurrences):
             stepper.step()
             bar.show((r + 1) / options.recurrences)
-    warn_idle(idle(stepper.recording))
+    warn_lines(run_warnings(stepper.recording))
     return stepper
 
 

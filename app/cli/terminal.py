@@ -42,8 +42,8 @@ def interventions_of(options: Namespace) -> tuple[Intervention, ...]:
     return load_interventions(Path(options.interventions))
 
 
-def warn_idle(lines: Iterable[str]) -> None:
-    """Print which cuts changed nothing, one line each (`interventions.effects.idle`)."""
+def warn_lines(lines: Iterable[str]) -> None:
+    """Print warnings of a run on standard error, one line each (`run.run_warnings`)."""
     for line in lines:
         print(f"loopscope: warning: {line}", file=sys.stderr)
 

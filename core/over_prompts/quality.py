@@ -21,6 +21,7 @@ from loopscope.core.over_prompts.measuring import Seen, at_line, check_cuts
 from loopscope.core.prompts.answers import Asked, Convention, Joining, ask, convention_of
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.requests import check_recurrences
+from loopscope.core.run.run_warnings import REMEDY
 from loopscope.core.run.stepper import Stepper, least_for
 
 Report = Callable[[float], None]
@@ -128,3 +129,14 @@ def _readouts(
         surprise = -logits.log_softmax(-1).gather(-1, targets[:, None])[:, 0]
         yield (logits.argmax(-1) == targets).numpy(), surprise.numpy()
     seen(begun)
+
+
+def not_finite_line(quality: Quality, dtype: str) -> str:
+    """Say in how many prompts the readout is not finite and from where on; "" for none."""
+    scored = quality.tokens > 0
+    diverged = ~np.isfinite(quality.nll) & scored[:, None]
+    if not diverged.any():
+        return ""
+    n, first = int(diverged.any(1).sum()), int(np.flatnonzero(diverged.any(0))[0]) + 1
+    where = f"in {n} of {int(scored.sum())} prompts the readout is not finite"
+    return f"{where}, from recurrence {first} on: {REMEDY[dtype]}"

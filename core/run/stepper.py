@@ -301,7 +301,7 @@ class Stepper:
             coda, logit = top_answers(logits), top_answers(model.head(state))
             spread = entropy_and_change(logits, self._logits)
             if model.arch.exit_gate:
-                hazard = _numpy(model.hazard(state))
+                hazard = _numpy(model.hazard(recurrent))
         # Everything that can fail is done: from here the run and its recording move together.
         recording.append_layer(step)
         self._x, self._carry = out.state, recurrent
