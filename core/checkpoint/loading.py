@@ -13,8 +13,8 @@ from loopscope.core.checkpoint.folder import (
     Checkpoint,
     looped_checkpoint,
     open_checkpoint,
-    weights_hash,
 )
+from loopscope.core.checkpoint.hashing import weights_hash
 from loopscope.core.checkpoint.request import LoadRequest, Loop
 from loopscope.core.checkpoint.weights import Report, read_weights
 from loopscope.core.errors import Cancelled, LoopscopeError, is_out_of_memory

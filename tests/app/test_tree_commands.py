@@ -230,12 +230,12 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     frame, view = window.frames["correspondence"], bench.displays["correspondence"].view
     assert not frame.measuring.button.isEnabled()
     assert "Put a second model beside" in frame.measuring.button.toolTip()
-    qtbot.mouseClick(view.offers.buttons["open_beside"], Left)
+    qtbot.mouseClick(view.empty_actions.buttons["open_beside"], Left)
     qtbot.waitUntil(lambda: bench.session.second is not None, timeout=30_000)
     wait(qtbot, window)
     assert window.beside_words.text().startswith("○ beside: ")
     assert frame.measuring.button.isEnabled()
-    assert not view.offers.isVisible()
+    assert not view.empty_actions.isVisible()
     options = replace(bench.displays["correspondence"].options, prompts=6, permutations=3)
     bench.analysis.set_options("correspondence", options)
     frame.set_options(options)
@@ -249,7 +249,7 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     assert data.path
     qtbot.mouseClick(view.matrix, Left, pos=view.matrix.cell_centre(2, 5))
     assert (bench.session.selection.recurrence, bench.session.selection.layer) == (2, 0)
-    assert view.matrix.cursor_column == bench.session.second_run.selection.layer
+    assert view.matrix.marks.cursor_column == bench.session.second_run.selection.layer
     where = view.matrix.layout_
     label = QPoint(int(where.column(5).center().x()), int(where.column_labels.center().y()))
     qtbot.mouseClick(view.matrix, Left, pos=label)
