@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from loopscope.core.measures.exits import RULES, Rule, Signals, stops
-from loopscope.core.measures.intervals import F64, Estimate, bootstrap_ratio, bootstrap_share
+from loopscope.core.measures.intervals import F64, Estimate, bootstrap_ratio, wilson_share
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.results import ResultKey
@@ -41,7 +41,7 @@ def swept(rule: Rule, signals: tuple[Signals, ...], thresholds: F64) -> Swept:
     n = np.array([float(s.n) for s in every])
     return Swept(
         thresholds, used, agree, n, bootstrap_ratio(used, n[:, None]),
-        bootstrap_share(agree, n[:, None]),
+        wilson_share(agree, n[:, None]),
     )  # fmt: skip
 
 

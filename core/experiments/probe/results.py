@@ -14,7 +14,7 @@ import numpy.typing as npt
 from loopscope.core.experiments.probe.conditions import Condition
 from loopscope.core.files import write_text
 from loopscope.core.formula import Formula
-from loopscope.core.measures.intervals import N_RESAMPLES, Interval
+from loopscope.core.measures.intervals import TWO_WAY_METHOD, Interval
 from loopscope.core.results import ResultKey
 
 F64 = npt.NDArray[np.float64]
@@ -23,7 +23,7 @@ LOST = Formula(
     "accuracy lost",
     "accuracy of the uncut run − accuracy of the cut one, both after the last recurrence",
     "share of answers",
-    f"95 % interval: bootstrap over prompts and draws together, {N_RESAMPLES:,} resamples",
+    TWO_WAY_METHOD,
 )
 DISPLACEMENT = Formula(
     "displacement",
