@@ -104,7 +104,6 @@ def _readouts(
     """After each recurrence: whether each target is the top answer, and its ``−log p`` in nats."""
     if not asked.positions:
         return
-    model = loaded.model
     stepper = Stepper(loaded, least_for(how.interventions))
     begun = stepper.begin(
         asked.prompt,
@@ -113,7 +112,7 @@ def _readouts(
         start_scale=how.start_scale,
         interventions=how.interventions,
     )
-    e = stepper.injected
+    model, e = stepper.model, stepper.injected
     positions = torch.tensor(asked.positions, device=e.device)
     targets = torch.tensor(asked.targets, device=e.device)
     recurrent = model.begin(torch.from_numpy(begun.states[0].copy())[None].to(e))
@@ -122,7 +121,7 @@ def _readouts(
             stepper.step()
             state = torch.from_numpy(begun.states[-1].copy())[None].to(e)
         else:  # nothing of the run is kept but its state
-            recurrent = model.recur(recurrent, e, first=r == 0)
+            recurrent = model.recur(recurrent, e, first=r == 0, recurrence=r + 1)
             state = recurrent.state
         logits = model.readout(state)[0, positions].float()
         surprise = -logits.log_softmax(-1).gather(-1, targets[:, None])[:, 0]
