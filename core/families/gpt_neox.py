@@ -79,6 +79,7 @@ def _tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
         "attn_proj": ("attention.dense",),
         "mlp_up": ("mlp.dense_h_to_4h",),
         "mlp_down": ("mlp.dense_4h_to_h",),
+        "act": ("mlp.act",),
         "norms.attn_in": ("input_layernorm",),
         "norms.mlp_in": ("post_attention_layernorm",),
     }

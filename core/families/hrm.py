@@ -43,6 +43,7 @@ INSIDE = {
     "attn_gate": ("self_attn.gate_proj",),
     "mlp_up": ("mlp.gate_proj", "mlp.up_proj"),
     "mlp_down": ("mlp.down_proj",),
+    "act": ("mlp.act_fn",),
 }
 
 

@@ -186,6 +186,7 @@ def llama_tensors(arch: Architecture, names: frozenset[str], style: Style) -> di
         "attn_proj": ("self_attn.o_proj",),
         "mlp_up": ("mlp.gate_proj", "mlp.up_proj"),
         "mlp_down": ("mlp.down_proj",),
+        "act": ("mlp.act_fn",),
         "q_norm": ("self_attn.q_norm",),
         "k_norm": ("self_attn.k_norm",),
         **{f"norms.{slot}": (theirs,) for slot, theirs in style.norms.items()},

@@ -16,10 +16,21 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.model.rope import Rope
 
 Stack = Literal["prelude", "block", "coda"]
+ExitRule = Literal["distribution", "hazard"]
 NormSlot = Literal["attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"]
 Task = Literal["", "hops"]
-# Names of the activations that `loopscope.core.model.layers` implements.
-ACTIVATION_NAMES = ("gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "relu")
+# Names of the activations that `loopscope.core.model.activations` implements.
+ACTIVATION_NAMES = (
+    "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh",
+    "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "linear", "mish", "prelu",
+    "quick_gelu", "relu", "relu2", "relu6", "sigmoid", "silu", "sqrtsoftplus", "swish", "tanh",
+    "xielu",
+)  # fmt: skip
+# Shapes of the parameters of those that have some.
+ACTIVATION_PARAMETERS: dict[str, dict[str, tuple[int, ...]]] = {
+    "prelu": {"weight": (1,)},
+    "xielu": {"alpha_p": (1,), "alpha_n": (1,), "beta": (), "eps": ()},
+}
 PRE_NORM: frozenset[NormSlot] = frozenset({"attn_in", "mlp_in"})
 
 
@@ -116,7 +127,7 @@ class LayerShape:
             shapes["k_norm.weight"] = (self.d_head * (self.n_kv_heads if full else 1),)
         if self.qk_bias:
             shapes["qk_bias"] = (2, 1, self.n_heads, self.d_head)
-        return shapes
+        return shapes | activation_shapes("act", self.activation)
 
     @property
     def n_parameters(self) -> int:
@@ -140,6 +151,12 @@ def norm_shapes(name: str, d: int, kind: str) -> dict[str, tuple[int, ...]]:
         return {}
     shapes: dict[str, tuple[int, ...]] = {f"{name}.weight": (d,)}
     return shapes | ({f"{name}.bias": (d,)} if kind == "layer" else {})
+
+
+def activation_shapes(name: str, activation: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of the parameters of one activation, mostly none."""
+    parameters = ACTIVATION_PARAMETERS.get(activation, {})
+    return {f"{name}.{parameter}": shape for parameter, shape in parameters.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +204,12 @@ class Architecture:
     initial_state, start_std
         "zeros", "normal", "truncated" (normal with standard deviation ``start_std``, cut at three
         of them) or "embedding" (``s_0 = e``).
-    exit_gate
-        Ouro's gate: hazard ``sigmoid(w s_r + b)`` after each recurrence.
-    exit_threshold
-        Share of the exit distribution at which the model leaves; 1 never does before the end.
+    exit_gate, exit_reads
+        A gate that gives each recurrence a hazard: ``sigmoid(w s_r + b)`` of the "state" (Ouro), or
+        the same of the LayerNorm of the "change" that the block made before its gate (LoopUS).
+    exit_threshold, exit_rule
+        Where the model leaves: when its exit "distribution", or one "hazard", has reached the
+        threshold; at 1 it never does before the end.
     inner_cycles
         Passes of the fast stack in one recurrence; 0 for a loop that is not nested.
     untied_passes
@@ -209,6 +228,9 @@ class Architecture:
         "" for a model of text, which says the next token.
     looped_span
         Whether the block is a span of a deep model's layers that is looped without training.
+    block_weights
+        Which set of weights each layer of a recurrence runs with, where layers share them (ALBERT's
+        groups); empty where each has its own or they are nested.
     layer_shapes
         Shape of each layer with weights of its own, prelude, block and coda in that order, where
         they compute differently (windows, scales); empty where all are ``layer``. Their parameters
@@ -235,7 +257,9 @@ class Architecture:
     initial_state: Literal["zeros", "normal", "truncated", "embedding"] = "zeros"
     start_std: float = 1.0
     exit_gate: bool = False
+    exit_reads: Literal["state", "change"] = "state"
     exit_threshold: float = 1.0
+    exit_rule: ExitRule = "distribution"
     tied_head: bool = False
     inner_cycles: int = 0
     untied_passes: int = 0
@@ -250,6 +274,7 @@ class Architecture:
     damping: float = 1.0
     task: Task = ""
     looped_span: bool = False
+    block_weights: tuple[int, ...] = ()
     layer_shapes: tuple[LayerShape, ...] = ()
 
     def shape_of(self, stack: Stack, index: int) -> LayerShape:
@@ -277,10 +302,14 @@ class Architecture:
     @property
     def n_unique_block(self) -> int:
         """Layers of the block with weights of their own."""
+        if self.block_weights:
+            return max(self.block_weights) + 1
         return 2 * self.n_stack if self.inner_cycles else self.n_block
 
     def weights_of_layer(self, layer: int) -> int:
         """Which of the block's `n_unique_block` sets of weights runs as ``layer`` of ``L``."""
+        if self.block_weights:
+            return self.block_weights[layer]
         if self.untied_passes:
             return layer
         slow = self.inner_cycles and layer >= self.inner_cycles * self.n_stack
@@ -321,6 +350,8 @@ class Architecture:
             return f"deep, {self.n_block} layers run once"
         if self.untied_passes:
             return f"untied loop, {self.untied_passes} passes × {self.n_stack} layers"
+        if self.block_weights:
+            return f"block of {self.n_block} layers with {self.n_unique_block} sets of weights"
         if not self.inner_cycles:
             return f"{self.n_block}-layer block"
         return f"nested block, L {self.inner_cycles} × {self.n_stack} + H {self.n_stack} layers"
@@ -399,10 +430,7 @@ class Architecture:
     def effective_parameters(self, n_recurrences: int) -> int:
         """Parameters of the deep unrolling: what repeats is counted once for each recurrence."""
         parts = self.parameters()
-        block = parts["block"]
-        if self.inner_cycles:  # the fast stack is run several times in each recurrence
-            fast, slow = self.inner_cycles * (block // 2), block // 2
-            block = fast + slow
+        block = self.n_block * self.layer.n_parameters
         once = parts["injection"] + parts["block"] + parts["closing norm"]
         norms = self.n_passes if self.inner_cycles else 1  # an untied loop's are counted already
         each = parts["injection"] + block + norms * parts["closing norm"]
@@ -448,9 +476,11 @@ PART_OF = {
     "coda_layers": "coda",
     "final_norm": "final norm",
     "head_dense": "head",
+    "head_act": "head",
     "head_norm": "head",
     "unembed": "head",
     "exit_gate": "exit gate",
+    "exit_norm": "exit gate",
 }
 STACKS = ("prelude_layers", "block", "coda_layers")
 
@@ -496,8 +526,11 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
         shapes["fast_start"] = (d,)
     if arch.exit_gate:
         shapes |= {"exit_gate.weight": (1, d), "exit_gate.bias": (1,)}
+        if arch.exit_reads == "change":
+            shapes |= norm_shapes("exit_norm", d, "layer")
     if arch.head_transform:
         shapes |= {"head_dense.weight": (width, d), "head_dense.bias": (width,)}
+        shapes |= activation_shapes("head_act", arch.layer.activation)
         shapes |= norm_shapes("head_norm", width, "layer")
         shapes["unembed.bias"] = (arch.vocab_size,)
     if not arch.tied_head:

@@ -15,7 +15,6 @@ Axis names: ``B`` batch, ``T`` pos, ``d`` d_model, ``H`` head, ``K`` key/value h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,19 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from loopscope.core.model.activations import make_activation
 from loopscope.core.model.architecture import LayerShape
 from loopscope.core.model.norms import BareNorm, RMSNorm, make_norm
 from loopscope.core.model.rope import Rope
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
-    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "silu": F.silu,
-    "relu": F.relu,
-    "relu2": lambda x: F.relu(x).square(),
-    "half_relu2": lambda x: 0.5 * F.relu(x).square(),
-}
 
 
 class LayerOutput(NamedTuple):
@@ -141,7 +131,7 @@ class DecoderLayer(nn.Module):
             self.k_norm = RMSNorm(s.d_head * (s.n_kv_heads if full else 1), s.norm_eps)
         if s.qk_bias:
             self.qk_bias = nn.Parameter(torch.zeros(2, 1, s.n_heads, s.d_head))
-        self.act = ACTIVATIONS[s.activation]
+        self.act = make_activation(s.activation)
 
     def _norm(self, slot: str, x: Tensor) -> Tensor:
         return self.norms[slot](x) if slot in self.shape.norms else x

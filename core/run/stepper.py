@@ -303,7 +303,7 @@ class Stepper:
             log_p = logits.float().log_softmax(-1)
             spread = _spread(log_p, self._log_p)
             if model.arch.exit_gate:
-                hazard = _numpy(model.hazard(state))
+                hazard = _numpy(model.hazard(recurrent))
         # Everything that can fail is done: from here the run and its recording move together.
         recording.append_layer(step)
         self._x, self._carry = out.state, recurrent

@@ -43,6 +43,8 @@ def outcomes_of(
     found = []
     for rule in RULES:
         threshold = threshold_of(rule, gate)
+        if run.missing.get(rule.key) == "":
+            continue
         if rule.key in run.missing:
             none = np.zeros(0)
             found.append(

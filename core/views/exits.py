@@ -69,7 +69,7 @@ class Options:
 
     def threshold(self, rule: Rule, gate: float) -> float:
         """Threshold of a rule; the gate has the model's own."""
-        return gate if rule.key == "gate" else float(getattr(self, rule.key))
+        return gate if rule.gate else float(getattr(self, rule.key))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

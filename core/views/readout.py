@@ -118,7 +118,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     gate = np.zeros((0, len(tokens)), np.float32)
     if hazards is not None:
         gate = hazards[: len(top), list(tokens)]
-    exit_at = exit_recurrence(gate, arch.exit_threshold)
+    exit_at = exit_recurrence(gate, arch.exit_threshold, arch.exit_rule)
     exits = exit_distribution(gate)
     flip = flips(top)
     since = unchanged_since(flip)
@@ -130,7 +130,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
             PROBABILITY[options.lens],
             FLIP,
             UNCHANGED_SINCE,
-            *((HAZARD, EXIT, EXIT_AT) if len(exits) else ()),
+            *((HAZARD, EXIT, EXIT_AT[arch.exit_rule]) if len(exits) else ()),
         ),
         tokens=tokens,
         labels=tuple(visible(recording.info.token_labels[t]) for t in tokens),

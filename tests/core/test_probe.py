@@ -54,7 +54,7 @@ def by_hand(loaded: Loaded, batch: Batch, change) -> tuple[np.ndarray, list[torc
         e = model.prelude(batch.tokens)
         s, scores, states = torch.zeros_like(e), [], []
         for r in range(1, 9):
-            x = torch.cat([s, e], -1) @ model.adapter.weight.T + model.adapter.bias
+            x = torch.cat([s, e], -1) @ model.adapter.weight.T
             for layer in range(2):
                 before = x
                 x = change(r, layer, before, model.block[layer](x, model.rope(x)).state)

@@ -240,8 +240,8 @@ class ViewFrame(QWidget):
         """Show the view a second time, for the run beside; None takes that away."""
         if view is self.second_run:
             return
-        if self.panes.count() > 1:
-            gone = self.panes.widget(1)
+        gone = self.panes.widget(1)
+        if gone is not None:
             gone.setParent(None)
             gone.deleteLater()
             self.captions[1] = ElidedLabel()
