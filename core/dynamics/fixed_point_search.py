@@ -76,8 +76,8 @@ class _End:
 def _judge(f: Map, s: Tensor, iterations: int) -> _End:
     """Residual of a point, accumulated in float64."""
     with torch.no_grad():
-        point = s[0].double().cpu().numpy()
-        image = f(s)[0].double().cpu().numpy()
+        point = s[0].cpu().double().numpy()
+        image = f(s)[0].cpu().double().numpy()
     size, norm = float(np.linalg.norm(point - image)), float(np.linalg.norm(point))
     relative = size / norm if norm > 0 else (0.0 if size == 0 else float("inf"))
     return _End(point, 0.5 * size**2, relative, iterations)

@@ -79,8 +79,8 @@ class RecurrenceMap:
         s = self.flat(state)
 
         def product(v: F64) -> F64:
-            tangent = jvp(self, s, torch.from_numpy(v).to(s)[None])[1]
-            return np.asarray(tangent[0].double().cpu().numpy())
+            tangent = jvp(self, s, torch.from_numpy(v).to(s.dtype).to(s.device)[None])[1]
+            return np.asarray(tangent[0].cpu().double().numpy())
 
         return product
 

@@ -153,6 +153,6 @@ def held_out_loss(
 
 def _loss(logits: Tensor, following: Tensor) -> F64:
     loss = torch.nn.functional.cross_entropy(
-        logits.double().flatten(0, 1), following.flatten(), reduction="none"
+        logits.cpu().double().flatten(0, 1), following.flatten(), reduction="none"
     )
     return np.asarray(loss.view(following.shape).mean(1).numpy())

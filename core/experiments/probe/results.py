@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loopscope.core.experiments.probe.conditions import Condition
+from loopscope.core.files import write_text
 from loopscope.core.formula import Formula
 from loopscope.core.measures.intervals import N_RESAMPLES, Interval
 from loopscope.core.results import ResultKey
@@ -170,7 +171,7 @@ class Probe:
     def write(self, path: Path) -> None:
         """Write `as_json` to a file."""
         text = json.dumps(self.as_json(), indent=1, allow_nan=False)
-        path.write_text(text + "\n", encoding="utf-8")
+        write_text(path, text + "\n")
 
 
 PROBE = ResultKey("probe", Probe, "model")
