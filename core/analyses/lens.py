@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F32
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.measures.lens import Lens
 from loopscope.core.model.float64 import float64, near_float64
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import F32, TOP_K, Recording
+from loopscope.core.run.recording import TOP_K, Recording
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.lens.compute import Options

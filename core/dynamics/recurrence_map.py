@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F64
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.run.stepper import Stepper
 
-F64 = npt.NDArray[np.float64]
 # ``[B, n] -> [B, n]``; anything differentiable can stand in for a model.
 Map = Callable[[Tensor], Tensor]
 

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from loopscope.core.arrays import F64
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import PromptError
-from loopscope.core.measures.intervals import F64, bootstrap_share
+from loopscope.core.measures.intervals import bootstrap_share
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.quality import Quality, perplexity_of
 from loopscope.core.model.float64 import float64

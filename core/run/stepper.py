@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F32
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.interventions.applied import AppliedInterventions
@@ -25,14 +26,7 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.readout import entropy_and_change, top_answers
-from loopscope.core.run.recording import (
-    F32,
-    Capture,
-    IterationState,
-    LayerState,
-    Recording,
-    RunInfo,
-)
+from loopscope.core.run.recording import Capture, IterationState, LayerState, Recording, RunInfo
 from loopscope.core.version import package_version
 
 Start = Literal["default", "zeros", "random"]
