@@ -16,8 +16,8 @@ from loopscope.core.options import Setting, settings_of
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 HEAD = """# Settings of the views
 
-Each view's settings, in the order of its form, written by `tools/write_settings_page.py`. The formula
-of what is chosen stands under Σ in the title bar of the view.
+Each view's settings, in the order of its form, written by `tools/write_settings_page.py`.
+The formula of what is chosen stands under Σ in the title bar of the view.
 """
 
 
