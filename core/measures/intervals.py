@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
+from loopscope.core.arrays import F64, I64, Bools
 
 # Two-sided 95 % of the normal distribution.
 Z_95 = 1.959963984540054
@@ -141,7 +139,7 @@ def wilson_share(part: F64, whole: F64 | None = None) -> Estimate:
 class _Ratios:
     """Ratios of ``K`` entries, ``[P, K]``; ``rest`` is ``numerator - R denominator``."""
 
-    known: npt.NDArray[np.bool_]
+    known: Bools
     denominator: F64
     rest: F64
 
@@ -161,9 +159,7 @@ def _linearised(numerator: F64, denominator: F64) -> tuple[F64, F64, _Ratios]:
     return value, se, _Ratios(known, below, rest)
 
 
-def _estimate(
-    shape: tuple[int, ...], value: F64, low: F64, high: F64, known: npt.NDArray[np.bool_]
-) -> Estimate:
+def _estimate(shape: tuple[int, ...], value: F64, low: F64, high: F64, known: Bools) -> Estimate:
     n = known.sum(0, dtype=np.int64)
     in_shape = [x.reshape(shape) for x in (value, low, high)]
     return Estimate(in_shape[0], in_shape[1], in_shape[2], n.reshape(shape))

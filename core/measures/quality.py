@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.measures.intervals import (
-    F64,
     MEAN_METHOD,
     SHARE_METHOD,
     Estimate,
