@@ -16,7 +16,8 @@ from loopscope.core.measures.lens import Lens
 from loopscope.core.model.float64 import float64, near_float64
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import TOP_K, Recording
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.states import TOP_K
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.lens.compute import Options

@@ -26,7 +26,8 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.readout import entropy_and_change, top_answers
-from loopscope.core.run.recording import Capture, IterationState, LayerState, Recording, RunInfo
+from loopscope.core.run.recording import Capture, Recording, RunInfo
+from loopscope.core.run.states import IterationState, LayerState
 from loopscope.core.version import package_version
 
 Start = Literal["default", "zeros", "random"]
