@@ -6,9 +6,11 @@ import os
 import secrets
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from loopscope.core.errors import LoopscopeError
 
@@ -43,6 +45,18 @@ def expanded(path: str, error: type[LoopscopeError] = LoopscopeError) -> Path:
         return Path(path).expanduser()
     except RuntimeError as problem:
         raise error(f"{path}: {reason(problem)}") from None
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads`: refuse an object that says one thing twice.
+
+    JSON readers differ in which of the two they believe. Raises `ValueError`.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"'{twice[:80]}' is there twice")
+    return values
 
 
 def read_bytes(path: Path, most: int, error: type[LoopscopeError] = LoopscopeError) -> bytes:
@@ -107,6 +121,8 @@ def make_folder(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as problem:
         raise LoopscopeError(f"cannot make {shortened(path)}: {reason(problem)}") from None
+    if not os.access(path, os.W_OK):
+        raise LoopscopeError(f"cannot write to the folder {shortened(path)}")
     return path
 
 

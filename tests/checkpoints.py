@@ -48,6 +48,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "nanochat_recursive": NANOCHAT | {"model_type": "nanochat_recursive"},
     "looped_nanochat": NANOCHAT | {"model_type": "looped_nanochat", "window_pattern": "SL",
                                    "sequence_len": 12},
+    "lds": {"model_type": "lds", "base_config_dict": LLAMA | {"model_type": "qwen3",
+            "num_hidden_layers": 5, "num_key_value_heads": 2, "head_dim": 24},
+            "encoder_layer_indices": [0, 1], "decoder_layer_indices": [4], "N": 3},
 }  # fmt: skip
 
 

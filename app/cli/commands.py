@@ -13,6 +13,7 @@ from loopscope.app.cli.terminal import interventions_of, load_request, warn_line
 from loopscope.app.cli.terminal import output_file as _output_file
 from loopscope.app.cli.terminal import warn as _warn
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.files import make_folder
 
 if TYPE_CHECKING:
     from loopscope.app.view_spec import ViewSpec
@@ -209,7 +210,7 @@ def run_reproduce(options: Namespace) -> None:
 
     if options.seeds > len(SEEDS):
         raise LoopscopeError(f"--seeds {options.seeds} is more than {len(SEEDS)}")
-    seeds, folder = SEEDS[: options.seeds], Path(options.output)
+    seeds, folder = SEEDS[: options.seeds], make_folder(Path(options.output))
     with _Bar("training") as bar:
         train_missing("ablations", folder / "models", options.jobs, seeds, bar.show)
     torch.set_num_threads(1)
@@ -228,7 +229,7 @@ def run_twins(options: Namespace) -> None:
 
     if options.seeds > len(SEEDS):
         raise LoopscopeError(f"--seeds {options.seeds} is more than {len(SEEDS)}")
-    seeds, folder = SEEDS[: options.seeds], Path(options.output)
+    seeds, folder = SEEDS[: options.seeds], make_folder(Path(options.output))
     with _Bar("training") as bar:
         train_missing("twins", folder / "models", options.jobs, seeds, bar.show)
     torch.set_num_threads(1)
@@ -247,11 +248,7 @@ def run_probe(options: Namespace) -> None:
 
     if options.hops > MAX_HOPS:
         raise LoopscopeError(f"--hops {options.hops}: the task has at most {MAX_HOPS}")
-    folder = Path(options.output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LoopscopeError(f"cannot make {folder}: {error.strerror or error}") from None
+    folder = make_folder(Path(options.output))
     loaded = load_model(load_request(options))
     _warn(loaded)
     plan = plan_for(

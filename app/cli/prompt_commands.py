@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from loopscope.core.measures.base import Measure
     from loopscope.core.measures.over_prompts import HowRun
     from loopscope.core.measures.quality import Quality
+    from loopscope.core.prompts.answers import Convention
     from loopscope.core.prompts.prompt_set import PromptSet
 
 
@@ -52,7 +53,10 @@ def quality(options: Namespace) -> None:
     how = HowRun(options.recurrences, options.seed, interventions=interventions_of(options))
     output = output_file(options.output, ".json") if options.output else None
     prompts, loaded = _opened(options)
-    convention = {"auto": None, "in-place": "in place", "next": "next"}[options.answers]
+    conventions: dict[str, Convention | None] = {
+        "auto": None, "in-place": "in place", "next": "next",
+    }  # fmt: skip
+    convention = conventions[options.answers]
     warnings = WarningsOverRuns()
     with Bar("prompts") as bar:
         found = quality_over(loaded, prompts, how, convention, options.join, bar.show, warnings.see)
@@ -66,14 +70,11 @@ def quality(options: Namespace) -> None:
 
 def quality_table(found: Quality) -> str:
     """Write both curves as an aligned text table, a row for each recurrence."""
-    columns = [
-        (found.formula(metric), estimate)
-        for metric, estimate, why in (
-            ("accuracy", found.accuracy, found.why_no_accuracy),
-            ("perplexity", found.perplexity, found.why_nothing),
-        )
-        if not why
-    ]
+    columns = []
+    if not found.why_no_accuracy:
+        columns.append((found.formula("accuracy"), found.accuracy))
+    if not found.why_nothing:
+        columns.append((found.formula("perplexity"), found.perplexity))
     notes = dict.fromkeys(why for why in (found.why_no_accuracy, found.why_nothing) if why)
     lines = []
     if columns:

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F32
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.measures.lens import Lens
+from loopscope.core.model.float64 import float64, near_float64
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import F32, TOP_K, Recording
+from loopscope.core.run.recording import TOP_K, Recording
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.lens.compute import Options
@@ -82,9 +84,12 @@ def read_run(
 
 
 def _logits(model: LoopedModel, states: Tensor, rows: int) -> Iterator[Tensor]:
-    """Logits of states ``[n, d]``, at most ``rows`` at a time, in parts of about one size."""
+    """Logits of states ``[n, d]``, at most ``rows`` at a time, in parts of about one size.
+
+    On the CPU where the model's device has no float64, in which all is summed.
+    """
     for part in torch.tensor_split(states, -(-len(states) // rows)):
-        yield model.head(part[None])[0]
+        yield near_float64(model.head(part[None])[0])
 
 
 def _batch(recording: Recording) -> int:
@@ -141,14 +146,14 @@ def read(
     Ids and probabilities ``[n, k]`` of the top answers; entropy ``-Σ p log p`` and
     ``KL(p ‖ p_last) = Σ p log(p / p_last)`` in nats, ``[n]``; probabilities and ranks
     ``[n, C + 1]`` of ``kept`` and of ``final``. A rank is 1 + the number of larger logits. Sums are
-    float64 (float32 on devices without it); NaN where the logits are not finite.
+    float64; NaN where the logits are not finite.
     """
-    wide = _wide(logits)
+    wide = float64(logits)
     log_p = wide - log_norm(logits)[:, None]
     p = log_p.exp()
     # 0 log 0 is 0: a probability that underflowed has no share.
     entropy = -torch.where(p == 0, 0.0, p * log_p).sum(-1)
-    apart = log_p - (_wide(last) - norm[:, None])
+    apart = log_p - (float64(last) - norm[:, None])
     divergence = torch.where(p == 0, 0.0, p * apart).sum(-1).clamp_min(0.0)
     top = logits.topk(k, dim=-1).indices
     wanted = torch.cat([kept.expand(len(logits), -1), final[:, None]], dim=-1)
@@ -161,13 +166,8 @@ def read(
 
 def log_norm(logits: Tensor) -> Tensor:
     """``log Σ exp(logits)``, ``[n, V]`` to ``[n]``; NaN where a logit is not finite."""
-    norm = _wide(logits).logsumexp(-1)
+    norm = float64(logits).logsumexp(-1)
     return torch.where(norm.isfinite(), norm, torch.nan)
-
-
-def _wide(logits: Tensor) -> Tensor:
-    """In float64, where the device has it."""
-    return logits.to(torch.float32 if logits.device.type == "mps" else torch.float64)
 
 
 def _ascending(logits: Tensor) -> Tensor:

@@ -13,11 +13,11 @@ from loopscope.core.checkpoint.folder import (
     Checkpoint,
     looped_checkpoint,
     open_checkpoint,
-    weights_hash,
 )
+from loopscope.core.checkpoint.hashing import weights_hash
 from loopscope.core.checkpoint.request import LoadRequest, Loop
 from loopscope.core.checkpoint.weights import Report, read_weights
-from loopscope.core.errors import Cancelled, LoopscopeError
+from loopscope.core.errors import Cancelled, LoopscopeError, is_out_of_memory
 from loopscope.core.labels import size
 from loopscope.core.model.architecture import Architecture, renamed_by_loop, with_loop
 from loopscope.core.model.looped_model import LoopedModel
@@ -105,10 +105,8 @@ def load_checkpoint(
     _check_room(arch, choice, torch_dtype, make_room)
     try:
         weights = read_weights(checkpoint, choice.device, torch_dtype, report, cancelled)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise _too_little(arch, choice, torch_dtype, None) from error
-    except RuntimeError as error:
-        if "allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         raise _too_little(arch, choice, torch_dtype, None) from error
     model = _assembled(arch, weights)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Protocol
 
+from loopscope.core.checkpoint.headers import TensorInfo
 from loopscope.core.errors import CheckpointError
 from loopscope.core.families.family import Family, Source
 from loopscope.core.files import reason
@@ -19,30 +18,6 @@ from loopscope.core.model.architecture import Architecture
 
 # Bytes that are compared in one go.
 PIECE = 1 << 22
-
-
-class Stored(Protocol):
-    """Where a tensor is: ``start`` and ``end`` are offsets in the file."""
-
-    @property
-    def dtype(self) -> str:
-        """Its dtype, in safetensors' spelling."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its shape."""
-
-    @property
-    def file(self) -> Path:
-        """The file that it is in."""
-
-    @property
-    def start(self) -> int:
-        """Its first byte there."""
-
-    @property
-    def end(self) -> int:
-        """The byte after its last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +43,7 @@ class _Pairs:
     notes: list[str] = field(default_factory=list)
     apart: set[str] = field(default_factory=set)
 
-    def settle(self, head: str, other: str, tensors: Mapping[str, Stored]) -> None:
+    def settle(self, head: str, other: str, tensors: Mapping[str, TensorInfo]) -> None:
         """Compare one pair; ``other`` is what the head should be."""
         if head in tensors and other in tensors:
             if same_values(tensors[head], tensors[other]):
@@ -85,7 +60,7 @@ class _Pairs:
             self.stands_for[head] = other
 
 
-def settle_ties(family: Family, arch: Architecture, tensors: Mapping[str, Stored]) -> Settled:
+def settle_ties(family: Family, arch: Architecture, tensors: Mapping[str, TensorInfo]) -> Settled:
     """Compare what the config ties with the file's values; raises `CheckpointError`."""
     names = frozenset(tensors)
     if not arch.tied_head:
@@ -107,7 +82,7 @@ def settle_ties(family: Family, arch: Architecture, tensors: Mapping[str, Stored
     return Settled(apart, sources, frozenset(pairs.known), tuple(pairs.notes))
 
 
-def same_values(a: Stored, b: Stored) -> bool:
+def same_values(a: TensorInfo, b: TensorInfo) -> bool:
     """Whether two tensors hold the same bytes, dtype and shape; reads up to the first difference.
 
     Different bytes of the same value (0 and -0, two dtypes) count as different: each is then used,

@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from loopscope.core.checkpoint.folder import Checkpoint, TensorInfo
+from loopscope.core.checkpoint.folder import Checkpoint
+from loopscope.core.checkpoint.headers import TensorInfo
 from loopscope.core.errors import Cancelled, CheckpointError
 from loopscope.core.families.family import Source
 from loopscope.core.model.architecture import Architecture, parameter_shapes

@@ -8,6 +8,7 @@ from loopscope.core.families import (
     gpt_neox,
     hrm,
     huginn,
+    lds,
     llama,
     nanbeige,
     nanochat,
@@ -31,6 +32,7 @@ FAMILIES: tuple[Family, ...] = (
     nanogpt.NANOLOOP,
     nanochat.RECURSIVE,
     nanochat.LOOPED,
+    lds.FAMILY,
 )
 
 

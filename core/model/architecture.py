@@ -16,6 +16,7 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.model.rope import Rope
 
 Stack = Literal["prelude", "block", "coda"]
+ExitRule = Literal["distribution", "hazard"]
 NormSlot = Literal["attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"]
 Task = Literal["", "hops"]
 # Names of the activations that `loopscope.core.model.activations` implements.
@@ -203,10 +204,12 @@ class Architecture:
     initial_state, start_std
         "zeros", "normal", "truncated" (normal with standard deviation ``start_std``, cut at three
         of them) or "embedding" (``s_0 = e``).
-    exit_gate
-        Ouro's gate: hazard ``sigmoid(w s_r + b)`` after each recurrence.
-    exit_threshold
-        Share of the exit distribution at which the model leaves; 1 never does before the end.
+    exit_gate, exit_reads
+        A gate that gives each recurrence a hazard: ``sigmoid(w s_r + b)`` of the "state" (Ouro), or
+        the same of the LayerNorm of the "change" that the block made before its gate (LoopUS).
+    exit_threshold, exit_rule
+        Where the model leaves: when its exit "distribution", or one "hazard", has reached the
+        threshold; at 1 it never does before the end.
     inner_cycles
         Passes of the fast stack in one recurrence; 0 for a loop that is not nested.
     untied_passes
@@ -254,7 +257,9 @@ class Architecture:
     initial_state: Literal["zeros", "normal", "truncated", "embedding"] = "zeros"
     start_std: float = 1.0
     exit_gate: bool = False
+    exit_reads: Literal["state", "change"] = "state"
     exit_threshold: float = 1.0
+    exit_rule: ExitRule = "distribution"
     tied_head: bool = False
     inner_cycles: int = 0
     untied_passes: int = 0
@@ -475,6 +480,7 @@ PART_OF = {
     "head_norm": "head",
     "unembed": "head",
     "exit_gate": "exit gate",
+    "exit_norm": "exit gate",
 }
 STACKS = ("prelude_layers", "block", "coda_layers")
 
@@ -520,6 +526,8 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
         shapes["fast_start"] = (d,)
     if arch.exit_gate:
         shapes |= {"exit_gate.weight": (1, d), "exit_gate.bias": (1,)}
+        if arch.exit_reads == "change":
+            shapes |= norm_shapes("exit_norm", d, "layer")
     if arch.head_transform:
         shapes |= {"head_dense.weight": (width, d), "head_dense.bias": (width,)}
         shapes |= activation_shapes("head_act", arch.layer.activation)

@@ -179,7 +179,8 @@ def looped_nodes(arch: Architecture, n_keys: int = 1, start: str = "") -> tuple[
         nodes.append(
             Node("exit gate", "exit gate", "gate", "exit gate", "exit gate", weights="exit gate",
                  parameters=parts["exit gate"], flops=2 * d, shape=f"1 × {d}",
-                 formula="hazard λ_r = sigmoid(w s_r + b)")
+                 formula="hazard λ_r = sigmoid(w s_r + b)" if arch.exit_reads == "state"
+                 else "hazard λ_r = sigmoid(w LayerNorm(x − s) + b) of the change before the gate")
         )  # fmt: skip
     return tuple(nodes)
 

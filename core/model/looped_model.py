@@ -29,10 +29,13 @@ class RecurrentState(NamedTuple):
 
     state : ``s_r``, ``[B, T, d]``; ``z_H`` of a nested loop.
     fast : ``z_L`` of a nested loop, else None.
+    change : what the block made of the last recurrence, less what that began with, where an exit
+        gate reads it; no recurrence does.
     """
 
     state: Tensor
     fast: Tensor | None = None
+    change: Tensor | None = None
 
 
 class LoopedModel(nn.Module):
@@ -88,6 +91,8 @@ class LoopedModel(nn.Module):
             self.head_norm = make_norm("layer", arch.d_embed, eps)
         if arch.exit_gate:
             self.exit_gate = nn.Linear(d, 1)
+            if arch.exit_reads == "change":
+                self.exit_norm = make_norm("layer", d, 1e-5)
         self.unembed = nn.Linear(arch.d_embed, arch.vocab_size, bias=arch.head_transform)
         if arch.tied_head:
             self.unembed.weight = self.embed.weight
@@ -187,11 +192,12 @@ class LoopedModel(nn.Module):
         x = self.norm_after(x, layer)
         if layer + 1 < arch.n_block:
             return RecurrentState(x) if arch.untied_passes else RecurrentState(recurrent.state, x)
+        change = x - recurrent.state if arch.exit_reads == "change" else None
         if arch.closing_gate:
             x = self.closing_gate(x, recurrent.state)
         if arch.damping != 1.0:
             x = recurrent.state + arch.damping * (x - recurrent.state)
-        return RecurrentState(x, recurrent.fast)
+        return RecurrentState(x, recurrent.fast, change)
 
     def head(self, x: Tensor) -> Tensor:
         """Logit lens: final norm and unembedding, ``[B, T, d]`` to ``[B, T, V]``."""
@@ -203,9 +209,13 @@ class LoopedModel(nn.Module):
         cap = self.arch.logit_cap
         return cap * torch.tanh(logits / cap) if cap else logits
 
-    def hazard(self, state: Tensor) -> Tensor:
-        """Chance that the exit gate leaves at this state, ``[B, T, d]`` to ``[B, T]``."""
-        return torch.sigmoid(self.exit_gate(state)[..., 0])
+    def hazard(self, recurrent: RecurrentState) -> Tensor:
+        """Chance that the exit gate leaves after a recurrence that was run, ``[B, T]``."""
+        read = recurrent.state
+        if self.arch.exit_reads == "change":
+            assert recurrent.change is not None
+            read = self.exit_norm(recurrent.change)
+        return torch.sigmoid(self.exit_gate(read)[..., 0])
 
     def coda(self, state: Tensor) -> Tensor:
         """The layers after the loop, ``[B, T, d]`` to ``[B, T, d]``."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.files import expanded, read_bytes
+from loopscope.core.files import expanded, read_bytes, unique_keys
 
 BUNDLED = "bundled:"
 SUFFIXES = (".txt", ".jsonl", ".ndjson")
@@ -109,7 +109,7 @@ def _lines(file: Path, name: str) -> list[str]:
 
 def _from_json(line: str, number: int, where: str) -> Item:
     try:
-        values = json.loads(line, object_pairs_hook=_no_duplicates)
+        values = json.loads(line, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         problem = " ".join(str(error).split())[:200]
         raise PromptFileError(f"{where}: cannot be read as JSON: {problem}") from None
@@ -130,10 +130,3 @@ def _text(value: Any, key: str, where: str) -> str:
     if not value.strip():
         raise PromptFileError(f'{where}: "{key}" is empty')
     return value
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise ValueError("a key is there twice")
-    return values

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from loopscope.core.arrays import F32, F64
 from loopscope.core.labels import visible
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.limiting_behaviour import (
@@ -35,11 +36,10 @@ from loopscope.core.measures.settling_rows import (
 )
 from loopscope.core.measures.stages import RESIDUAL_NORM
 from loopscope.core.model.architecture import Architecture
-from loopscope.core.run.recording import F32, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.settling_data import (
-    F64,
     FLOOR,
     RATE,
     Classes,

@@ -73,7 +73,7 @@ def test_from_an_empty_view_to_a_prompt_of_the_set(window, qtbot, file, monkeypa
     window.maximise("prompts")
     wait(qtbot, window)
     view, frame = window.frames["prompts"].view, window.frames["prompts"]
-    qtbot.mouseClick(view.offers.buttons["open_prompts"], Left)
+    qtbot.mouseClick(view.empty_actions.buttons["open_prompts"], Left)
     qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
     assert "some.txt: 3 prompts" in window.statusBar().currentMessage()
     wait(qtbot, window)

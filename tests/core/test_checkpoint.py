@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from models import tiny_architecture, tiny_checkpoint
 
-from loopscope.core.checkpoint.folder import open_checkpoint, read_header, weights_hash
+from loopscope.core.checkpoint.folder import open_checkpoint
+from loopscope.core.checkpoint.hashing import weights_hash
+from loopscope.core.checkpoint.headers import read_header
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.checkpoint.places import bundled_names
 from loopscope.core.errors import CheckpointError

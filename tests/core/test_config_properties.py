@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from work import calls
 
-from loopscope.core.checkpoint.folder import open_checkpoint, read_header
+from loopscope.core.checkpoint.folder import open_checkpoint
+from loopscope.core.checkpoint.headers import read_header
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import CheckpointError
 from loopscope.core.families.family import Config

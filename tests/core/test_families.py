@@ -48,6 +48,7 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
         "nanoloop",
         "nanochat_recursive",
         "looped_nanochat",
+        "lds",
     ],
 )
 def test_looped_families_equal_the_recorded_reference(name: str) -> None:
@@ -76,6 +77,19 @@ def test_ouro_feeds_back_the_normed_state_and_has_its_gate() -> None:
     with torch.inference_mode():
         gate = loaded.model.exit_gate(torch.from_numpy(recording.states[1:].copy()))[..., 0]
     np.testing.assert_allclose(gate.numpy(), truth["exit_gate_logits"], atol=1e-4)
+
+
+def test_loopus_closes_each_loop_by_its_gate_and_scores_the_change() -> None:
+    truth = np.load(REFERENCE / "lds" / "expected.npz")
+    loaded = load(str(REFERENCE / "lds"), "cpu")
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.from_ids(tuple(truth["input_ids"][0].tolist())))
+    for _ in range(len(truth["logits"])):
+        stepper.step()
+    np.testing.assert_allclose(recording.states[0], truth["prelude_out"], atol=1e-4)
+    np.testing.assert_allclose(recording.states[1:], truth["iteration_states"], atol=1e-4)
+    score = 1 / (1 + np.exp(-truth["exit_gate_logits"][:, 0].astype(float)))
+    np.testing.assert_allclose(recording.hazards[:, -1], score, atol=1e-5)
 
 
 CASES = {

@@ -41,10 +41,11 @@ def test_the_first_state_that_is_not_finite_is_found(bad, place, value) -> None:
 def test_closing_a_recurrence_may_overflow() -> None:
     recording = synthetic_recording(recurrences=0, n_block=2, tokens=3, d=4, capture=BARE)
     finite = np.ones((3, 4), np.float32)
+    beyond = np.where(np.arange(4) == 2, np.inf, finite).astype(np.float32)
     for r in (1, 2):
         for layer in range(2):
             recording.append_layer(LayerState(r, layer, finite))
-        recording.append_end(finite if r == 1 else finite * np.inf, None, None)
+        recording.append_end(finite if r == 1 else beyond, None, None)
     assert first_not_finite(recording) == (2, 1)
 
 

@@ -260,7 +260,7 @@ def test_each_measure_is_drawn_on_its_own_scale(measure: str) -> None:
 def test_a_measure_that_was_not_taken_says_why(qtbot: QtBot) -> None:
     view = shown(qtbot, data_of(Options(measure="cka")))
     assert view.matrix.empty_text == "CKA was not taken."
-    assert not view.offers.isVisible()
+    assert not view.empty_actions.isVisible()
 
 
 def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
@@ -268,21 +268,21 @@ def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
     assert alone.lacks == "model"
     assert NO_MODEL in alone.missing
     view = shown(qtbot, alone)
-    assert not view.offers.buttons["open_prompts"].isVisible()
+    assert not view.empty_actions.buttons["open_prompts"].isVisible()
     for command in ("deep_beside", "open_beside"):
-        button = view.offers.buttons[command]
+        button = view.empty_actions.buttons[command]
         qtbot.mouseClick(button, LEFT)
         assert view.commands[-1] == command
     assert view.commands == ["deep_beside", "open_beside"]
-    assert view.rect().contains(view.offers.geometry())
+    assert view.rect().contains(view.empty_actions.geometry())
     pair = compute_second(recording(None), second_run(), AT, Options())
     assert (pair.missing, pair.lacks) == (NOT_YET, "measurement")
     view.show_data(pair)
-    assert not view.offers.isVisible()
+    assert not view.empty_actions.isVisible()
     assert LABEL in view.matrix.empty_text
     view.show_data(alone)
     view.clear()
-    assert not view.offers.isVisible()
+    assert not view.empty_actions.isVisible()
     # Clicks on nothing do nothing.
     qtbot.mouseClick(view.matrix, LEFT, pos=QPoint(20, 20))
     assert view.asked == []
@@ -291,9 +291,9 @@ def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
 def test_a_model_of_another_task_needs_a_prompt_file(qtbot: QtBot) -> None:
     view = shown(qtbot, compute(synthetic_recording(recurrences=R), AT, Options()))
     assert "Open a prompt file first" in view.matrix.empty_text
-    qtbot.mouseClick(view.offers.buttons["open_prompts"], LEFT)
+    qtbot.mouseClick(view.empty_actions.buttons["open_prompts"], LEFT)
     assert view.commands == ["open_prompts"]
-    assert not view.offers.buttons["deep_beside"].isVisible()
+    assert not view.empty_actions.buttons["deep_beside"].isVisible()
 
 
 def test_before_a_recurrence_it_asks_for_one() -> None:

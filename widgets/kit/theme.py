@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import pyqtgraph as pg
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
 from PySide6.QtWidgets import QApplication
@@ -77,13 +78,13 @@ def colour_map(name: str) -> pg.ColorMap:
 
 
 @cache
-def _colour_table(name: str) -> np.ndarray:
+def _colour_table(name: str) -> npt.NDArray[np.uint32]:
     """`TABLE` colours of a map, uint8 RGBA as one uint32 each: interpolating anew is slow."""
     colours = colour_map(name).map(np.linspace(0, 1, TABLE), mode="byte")
     return np.ascontiguousarray(colours, np.uint8).view(np.uint32)[:, 0]
 
 
-def sample_map(name: str, values: np.ndarray) -> np.ndarray:
+def sample_map(name: str, values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
     """Map ``values`` in 0..1 to uint8 RGBA, ``[..., 4]``, a new array."""
     at = np.rint(np.clip(values, 0, 1) * (TABLE - 1)).astype(np.intp)
     return _colour_table(name)[at][..., None].view(np.uint8)

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QWidget
 from loopscope.core.measures.correspondence import ALIGNMENT, BASELINE, HEAD_BASELINE
 from loopscope.core.selection import Selection
 from loopscope.core.views.correspondence import ALONE, Data, Options
-from loopscope.widgets.kit.offers import Offers
+from loopscope.widgets.kit.empty_actions import EmptyActions
 from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.plots.matrix_layout import Bar, Content, Marks, bar_ticks
 from loopscope.widgets.plots.matrix_steps import head_steps
@@ -19,7 +19,7 @@ CLICK = (
     "it; the run beside follows at its pace"
 )
 # The window's command behind each button, and what is lacking when it is offered.
-OFFERS = {
+EMPTY_ACTIONS = {
     "deep_beside": ("model", "Put the bundled deep twin beside"),
     "open_beside": ("model", "Open another model beside…"),
     "open_prompts": ("prompts", "Open a prompt file…"),
@@ -33,8 +33,10 @@ class CorrespondenceView(MatrixView):
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
         self.matrix.setToolTip(plain_tip(CLICK))
-        self.offers = Offers({command: text for command, (_, text) in OFFERS.items()}, self)
-        self.offers.asked.connect(self.command_requested)
+        self.empty_actions = EmptyActions(
+            {command: text for command, (_, text) in EMPTY_ACTIONS.items()}, self
+        )
+        self.empty_actions.command_requested.connect(self.command_requested)
         self.clear()
 
     def clear(self) -> None:
@@ -44,7 +46,9 @@ class CorrespondenceView(MatrixView):
         self._offer("")
 
     def _offer(self, lacks: str) -> None:
-        self.offers.offer([command for command, (lacking, _) in OFFERS.items() if lacking == lacks])
+        self.empty_actions.show_only(
+            [command for command, (lacking, _) in EMPTY_ACTIONS.items() if lacking == lacks]
+        )
 
     def show_data(self, data: Data) -> None:
         """Draw the matrix and the alignment."""

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F64
 from loopscope.core.checkpoint.devices import free_bytes
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.checkpoint.memory import host_free_bytes
@@ -38,8 +38,8 @@ from loopscope.core.experiments.probe.results import Outcome, Probe
 from loopscope.core.interventions.applied import AppliedInterventions
 from loopscope.core.interventions.base import Source
 from loopscope.core.measures.intervals import bootstrap_two_way
+from loopscope.core.model.float64 import float64
 
-F64 = npt.NDArray[np.float64]
 Report = Callable[[float], None]
 # Random starts that are tried to find a prompt another way to its right end.
 OTHER_STARTS = 8
@@ -251,9 +251,9 @@ def _begin(
 def _displacement(cut: dict[int, Tensor], uncut: dict[int, Tensor], condition: Condition) -> F64:
     """``‖s' - s‖ / ‖s‖`` of each prompt's whole state where the cut first acts, ``[B]``."""
     r = condition.recurrence
-    a, b = uncut[r].double().flatten(1), cut[r].double().flatten(1)
+    a, b = (float64(states[r]).flatten(1) for states in (uncut, cut))
     return np.asarray(((b - a).norm(dim=1) / a.norm(dim=1)).cpu().numpy())
 
 
 def _share(right: Tensor) -> F64:
-    return np.asarray(right.double().mean(1).cpu().numpy())
+    return np.asarray(right.cpu().double().mean(1).numpy())
