@@ -14,7 +14,8 @@ from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 from work import calls
 
-from loopscope.core.run.recording import Capture, LayerState, Recording
+from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.settling import NO_RUN, Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
