@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from conformance.__main__ import summary
 from conformance.running import run
 from conformance.space import PLAIN, PUBLISHED
