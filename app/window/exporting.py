@@ -65,7 +65,7 @@ class Exporter:
 
         session = self.bench.session
         session.runs_changed.connect(tell)
-        dialog.destroyed.connect(lambda: session.runs_changed.disconnect(tell))
+        dialog.finished.connect(lambda: session.runs_changed.disconnect(tell))
         tell()
 
     def _last_choice(self) -> ExportChoice:
