@@ -141,8 +141,8 @@ class Bench(QObject):
         self.comparison.let_go()
         self.runner.open(request)
 
-    def reloop(self, first: int, last: int, damping: float) -> None:
-        """Loop another span of the deep model that is open."""
+    def reloop(self, request: LoadRequest) -> None:
+        """Loop another span of the deep model that is open: that of the request."""
         self.play.playing = False
         self.jobs.cancel_all()
 
@@ -150,7 +150,7 @@ class Bench(QObject):
             if not future.cancelled() and future.exception() is not None:
                 self.message.emit(str(future.exception()))
 
-        self.wait(self.runner.reloop(first, last, damping), done)
+        self.wait(self.runner.reloop(request), done)
 
     def start_job(
         self, name: str, work: Callable[[Job[Any]], Any], done: Callable[[Any], None]
@@ -270,6 +270,7 @@ class Bench(QObject):
         self.play.stop_at_settling = on
         if self.play.playing:
             self.runner.play(self.play.rate, self._until())
+        self.progressed.emit()
 
     def stop(self) -> None:
         """Stop stepping or loading."""

@@ -15,7 +15,6 @@ COMMANDS = (
     "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "quality", "reproduce",
     "twins", "probe",
 )  # fmt: skip
-DEFAULT_MODEL = "bundled:looped"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -263,7 +262,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = build_parser().parse_args(arguments)
         if options.command == "open":
-            from loopscope.app.window.desktop import run_desktop
+            from loopscope.app.cli.desktop import run_desktop
 
             return run_desktop(options)
         from loopscope.app.cli import commands
