@@ -39,7 +39,7 @@ def drawable(recording: Recording, second_run: SecondRun | None = None) -> tuple
 
 def _has(spec: ViewSpec, recording: Recording) -> bool:
     request = spec.request
-    return request is None or request.live or spec.key in recording.findings_of(request.whose)
+    return request is None or request.live or recording.result(request.result) is not None
 
 
 def _second(spec: ViewSpec, recording: Recording, second_run: SecondRun) -> bool:
@@ -125,8 +125,8 @@ def _items(
         return
     there = second_run.recording
     twice = spec.drawn_twice(recording, there)
-    if spec.compute_beside is not None and spec.draws_both(recording, there):
-        data = spec.compute_beside(recording, second_run, selection, options)
+    if spec.compute_second is not None and spec.draws_both(recording, there):
+        data = spec.compute_second(recording, second_run, selection, options)
         yield item(data, _provenance_of_two(recording, selection, second_run, "both runs"))
     elif _has(spec, recording) or not twice:
         data = spec.compute(recording, selection, options)

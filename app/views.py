@@ -1,134 +1,496 @@
-"""The views of the bench: one line each. Menus, docks, exports and tests follow from it."""
+"""The views of the bench, each in one place. Menus, docks, exports and tests follow from it.
+
+A view is a `ViewSpec` here and its name in `VIEW_SPECS`, in the order of the menu.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from loopscope.core.views.base import Request, Table, ViewData
+from loopscope.app.view_spec import Analyse, Draw, ViewSpec
 
 if TYPE_CHECKING:
-    from loopscope.core.run.recording import Recording
+    from loopscope.core.views import (
+        correspondence,
+        depth,
+        distance,
+        exits,
+        head_map,
+        heads,
+        paths,
+        pattern,
+        probe,
+        prompts,
+        quality,
+        readout,
+        settling,
+        similarity,
+        stability,
+    )
+    from loopscope.core.views.base import ViewDefinition
+    from loopscope.core.views.graph import data as graph
+    from loopscope.core.views.lens import compute as lens_compute
+    from loopscope.core.views.lens import data as lens
+    from loopscope.core.views.state_space import data as state_space
     from loopscope.widgets.kit.view import View
 
 
-@dataclass(frozen=True, slots=True)
-class ViewSpec:
-    """One view: the modules of its data, of its widget and of its drawing.
+class StateSpace(ViewSpec["state_space.Options", "state_space.Data"]):
+    """Where the state goes."""
 
-    The modules are imported when they are first needed, so that the command line draws figures
-    without Qt and the window appears before matplotlib is imported.
-    """
+    key, title = "state_space", "State space"
+    shows = "where the state goes"
 
-    key: str
-    title: str
-    data: str
-    widget: str
-    view_class: str
-    drawing: str
-    shows: str
+    def definition(self) -> ViewDefinition[state_space.Options, state_space.Data]:
+        from loopscope.core.views.state_space.compute import VIEW
 
-    def _core(self) -> Any:
-        return import_module(f"loopscope.core.views.{self.data}")
-
-    @property
-    def options(self) -> type[Any]:
-        """The view's ``Options`` dataclass."""
-        options: type[Any] = self._core().Options
-        return options
-
-    @property
-    def compute(self) -> Callable[..., ViewData]:
-        """``compute(recording, selection, options) -> Data``."""
-        compute: Callable[..., ViewData] = self._core().compute
-        return compute
-
-    @property
-    def compute_beside(self) -> Callable[..., ViewData] | None:
-        """``compute_beside(recording, beside, selection, options) -> Data``, or None.
-
-        For a view that draws the run beside on the same axes; others are shown twice.
-        """
-        both: Callable[..., ViewData] | None = getattr(self._core(), "compute_beside", None)
-        return both
-
-    def draws_both(self, one: Recording, other: Recording) -> bool:
-        """Whether the view draws both runs on its axes.
-
-        A module says with ``on_one_axis(one, other)`` which runs have axes in common.
-        """
-        if self.compute_beside is None:
-            return False
-        asked: Callable[..., bool] | None = getattr(self._core(), "on_one_axis", None)
-        return asked is None or asked(one, other)
-
-    def drawn_twice(self, one: Recording, other: Recording) -> bool:
-        """Whether the view is shown a second time for the run beside: not what is of the model."""
-        of_model = self.request is not None and self.request.whose == "model"
-        return not of_model and not self.draws_both(one, other)
-
-    @property
-    def request(self) -> Request | None:
-        """The measurement that fills the view when it takes long, or None for a live view."""
-        request: Request | None = getattr(self._core(), "REQUEST", None)
-        return request
-
-    def measure(self, stepper: Any, selection: Any, options: Any, job: Any) -> object:
-        """Make the measurement of `request`; imports torch, so not on the screen's thread."""
-        return import_module(f"loopscope.core.analyses.{self.key}").run(
-            stepper, selection, options, job
-        )
-
-    @property
-    def table(self) -> Callable[[Any], Table]:
-        """``table(data) -> Table``."""
-        table: Callable[[Any], Table] = self._core().table
-        return table
-
-    @property
-    def exports(self) -> dict[str, Callable[[Any, dict[str, str]], str]]:
-        """Text formats beside CSV that the view can be written in: ``(data, provenance) -> str``.
-
-        By suffix, from ``EXPORTS`` in its core module.
-        """
-        return dict(getattr(self._core(), "EXPORTS", {}))
-
-    @property
-    def draw(self) -> Callable[..., None]:
-        """``draw(data, figure, page)``, for paper."""
-        draw: Callable[..., None] = import_module(f"loopscope.widgets.figures.{self.drawing}").draw
-        return draw
+        return VIEW
 
     def view(self) -> View:
-        """Make the widget."""
-        view: View = getattr(
-            import_module(f"loopscope.widgets.views.{self.widget}"), self.view_class
-        )()
-        return view
+        from loopscope.widgets.views.state_space.view import StateSpaceView
+
+        return StateSpaceView()
+
+    def drawing(self) -> Draw[state_space.Data]:
+        from loopscope.widgets.figures.state_space import draw
+
+        return draw
 
 
-# fmt: off
-VIEW_SPECS: tuple[ViewSpec, ...] = (
-    ViewSpec("state_space", "State space", "state_space.compute", "state_space.view", "StateSpaceView", "state_space", "where the state goes"),
-    ViewSpec("settling", "Settling", "settling", "settling", "SettlingView", "settling", "how fast each token settles"),
-    ViewSpec("distance", "Distance to the end", "distance", "distance", "DistanceView", "distance", "token x recurrence distance to the last state"),
-    ViewSpec("heads", "Head consistency", "heads", "heads", "HeadsView", "heads", "whether each head does the same at each recurrence"),
-    ViewSpec("graph", "Computation graph", "graph.compute", "graph.view", "GraphView", "graph", "the loop beside its unrolling"),
-    ViewSpec("readout", "Readout", "readout", "answers.readout", "ReadoutView", "readout", "the top answer at each recurrence"),
-    ViewSpec("pattern", "Attention pattern", "pattern", "pattern", "PatternView", "pattern", "what the selected head attends to"),
-    ViewSpec("head_map", "Head over recurrences", "head_map", "head_map", "HeadMapView", "head_map", "the selected head's recurrence x recurrence similarity"),
-    ViewSpec("depth", "Measures over depth", "depth", "depth", "DepthView", "depth", "any measure over recurrences, layers or effective depth"),
-    ViewSpec("similarity", "Similarity over depth", "similarity", "similarity", "SimilarityView", "similarity", "how alike all places of the run are, the cycle as diagonals"),
-    ViewSpec("lens", "Lens over depth", "lens.compute", "answers.lens", "LensView", "lens", "what would be answered after every layer"),
-    ViewSpec("stability", "Fixed points and stability", "stability", "stability", "StabilityView", "stability", "eigenvalues of a recurrence, fixed and slow points"),
-    ViewSpec("paths", "Path independence", "paths", "paths", "PathsView", "paths", "how far apart other start states end"),
-    ViewSpec("correspondence", "Correspondence", "correspondence", "correspondence", "CorrespondenceView", "correspondence", "which layer of a second model does what this one does"),
-    ViewSpec("probe", "Where does it live", "probe", "probe", "ProbeView", "probe", "what is lost when parameters, graph or trajectory are cut"),
-    ViewSpec("prompts", "Prompt set", "prompts", "prompts", "PromptsView", "prompts", "any measure over a prompt file, opened to its prompts"),
-    ViewSpec("exits", "Exits", "exits", "exits", "ExitsView", "exits", "where exit rules would have stopped, what they had said and saved"),
-    ViewSpec("quality", "Quality against recurrences", "quality", "quality", "QualityView", "quality", "accuracy and perplexity of a prompt file at each recurrence"),
+class Settling(ViewSpec["settling.Options", "settling.Data"]):
+    """How fast each token settles."""
+
+    key, title = "settling", "Settling"
+    shows = "how fast each token settles"
+
+    def definition(self) -> ViewDefinition[settling.Options, settling.Data]:
+        from loopscope.core.views.settling import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.views.settling import SettlingView
+
+        return SettlingView()
+
+    def drawing(self) -> Draw[settling.Data]:
+        from loopscope.widgets.figures.settling import draw
+
+        return draw
+
+
+class Distance(ViewSpec["distance.Options", "distance.Data"]):
+    """Token x recurrence distance to the last state."""
+
+    key, title = "distance", "Distance to the end"
+    shows = "token x recurrence distance to the last state"
+
+    def definition(self) -> ViewDefinition[distance.Options, distance.Data]:
+        from loopscope.core.views.distance import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.views.distance import DistanceView
+
+        return DistanceView()
+
+    def drawing(self) -> Draw[distance.Data]:
+        from loopscope.widgets.figures.distance import draw
+
+        return draw
+
+
+class Heads(ViewSpec["heads.Options", "heads.Data"]):
+    """Whether each head does the same at each recurrence."""
+
+    key, title = "heads", "Head consistency"
+    shows = "whether each head does the same at each recurrence"
+
+    def definition(self) -> ViewDefinition[heads.Options, heads.Data]:
+        from loopscope.core.views.heads import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.views.heads import HeadsView
+
+        return HeadsView()
+
+    def drawing(self) -> Draw[heads.Data]:
+        from loopscope.widgets.figures.heads import draw
+
+        return draw
+
+
+class Graph(ViewSpec["graph.Options", "graph.Data"]):
+    """The loop beside its unrolling."""
+
+    key, title = "graph", "Computation graph"
+    shows = "the loop beside its unrolling"
+
+    def definition(self) -> ViewDefinition[graph.Options, graph.Data]:
+        from loopscope.core.views.graph.compute import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.views.graph.view import GraphView
+
+        return GraphView()
+
+    def drawing(self) -> Draw[graph.Data]:
+        from loopscope.widgets.figures.graph import draw
+
+        return draw
+
+
+class Readout(ViewSpec["readout.Options", "readout.Data"]):
+    """The top answer at each recurrence."""
+
+    key, title = "readout", "Readout"
+    shows = "the top answer at each recurrence"
+
+    def definition(self) -> ViewDefinition[readout.Options, readout.Data]:
+        from loopscope.core.views.readout import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.views.answers.readout import ReadoutView
+
+        return ReadoutView()
+
+    def drawing(self) -> Draw[readout.Data]:
+        from loopscope.widgets.figures.readout import draw
+
+        return draw
+
+
+class Pattern(ViewSpec["pattern.Options", "pattern.Data"]):
+    """What the selected head attends to."""
+
+    key, title = "pattern", "Attention pattern"
+    shows = "what the selected head attends to"
+
+    def definition(self) -> ViewDefinition[pattern.Options, pattern.Data]:
+        from loopscope.core.views.pattern import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.views.pattern import PatternView
+
+        return PatternView()
+
+    def drawing(self) -> Draw[pattern.Data]:
+        from loopscope.widgets.figures.pattern import draw
+
+        return draw
+
+
+class HeadMap(ViewSpec["head_map.Options", "head_map.Data"]):
+    """The selected head's recurrence x recurrence similarity."""
+
+    key, title = "head_map", "Head over recurrences"
+    shows = "the selected head's recurrence x recurrence similarity"
+
+    def definition(self) -> ViewDefinition[head_map.Options, head_map.Data]:
+        from loopscope.core.views.head_map import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.views.head_map import HeadMapView
+
+        return HeadMapView()
+
+    def drawing(self) -> Draw[head_map.Data]:
+        from loopscope.widgets.figures.head_map import draw
+
+        return draw
+
+
+class Depth(ViewSpec["depth.Options", "depth.Data"]):
+    """Any measure over recurrences, layers or effective depth."""
+
+    key, title = "depth", "Measures over depth"
+    shows = "any measure over recurrences, layers or effective depth"
+
+    def definition(self) -> ViewDefinition[depth.Options, depth.Data]:
+        from loopscope.core.views.depth import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.plots.curves_view import CurvesView
+
+        return CurvesView(self.options())
+
+    def drawing(self) -> Draw[depth.Data]:
+        from loopscope.widgets.figures.curves import draw_curves
+
+        return draw_curves
+
+
+class Similarity(ViewSpec["similarity.Options", "similarity.Data"]):
+    """How alike all places of the run are, the cycle as diagonals."""
+
+    key, title = "similarity", "Similarity over depth"
+    shows = "how alike all places of the run are, the cycle as diagonals"
+
+    def definition(self) -> ViewDefinition[similarity.Options, similarity.Data]:
+        from loopscope.core.views.similarity import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.views.similarity import SimilarityView
+
+        return SimilarityView()
+
+    def drawing(self) -> Draw[similarity.Data]:
+        from loopscope.widgets.figures.similarity import draw
+
+        return draw
+
+
+class Lens(ViewSpec["lens_compute.Options", "lens.Data"]):
+    """What would be answered after every layer."""
+
+    key, title = "lens", "Lens over depth"
+    shows = "what would be answered after every layer"
+
+    def definition(self) -> ViewDefinition[lens_compute.Options, lens.Data]:
+        from loopscope.core.views.lens.compute import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.views.answers.lens import LensView
+
+        return LensView()
+
+    def drawing(self) -> Draw[lens.Data]:
+        from loopscope.widgets.figures.lens import draw
+
+        return draw
+
+    def analysis(self) -> Analyse[lens_compute.Options]:
+        from loopscope.core.analyses.lens import run
+
+        return run
+
+
+class Stability(ViewSpec["stability.Options", "stability.Data"]):
+    """Eigenvalues of a recurrence, fixed and slow points."""
+
+    key, title = "stability", "Fixed points and stability"
+    shows = "eigenvalues of a recurrence, fixed and slow points"
+
+    def definition(self) -> ViewDefinition[stability.Options, stability.Data]:
+        from loopscope.core.views.stability import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.views.stability import StabilityView
+
+        return StabilityView()
+
+    def drawing(self) -> Draw[stability.Data]:
+        from loopscope.widgets.figures.stability import draw
+
+        return draw
+
+    def analysis(self) -> Analyse[stability.Options]:
+        from loopscope.core.analyses.stability import run
+
+        return run
+
+
+class Paths(ViewSpec["paths.Options", "paths.Data"]):
+    """How far apart other start states end."""
+
+    key, title = "paths", "Path independence"
+    shows = "how far apart other start states end"
+
+    def definition(self) -> ViewDefinition[paths.Options, paths.Data]:
+        from loopscope.core.views.paths import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.core.views.paths import NOT_YET
+        from loopscope.widgets.plots.curves_view import CurvesView
+
+        return CurvesView(self.options(), empty=NOT_YET)
+
+    def drawing(self) -> Draw[paths.Data]:
+        from loopscope.widgets.figures.curves import draw_curves
+
+        return draw_curves
+
+    def analysis(self) -> Analyse[paths.Options]:
+        from loopscope.core.analyses.paths import run
+
+        return run
+
+
+class Correspondence(ViewSpec["correspondence.Options", "correspondence.Data"]):
+    """Which layer of a second model does what this one does."""
+
+    key, title = "correspondence", "Correspondence"
+    shows = "which layer of a second model does what this one does"
+
+    def definition(self) -> ViewDefinition[correspondence.Options, correspondence.Data]:
+        from loopscope.core.views.correspondence import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.views.correspondence import CorrespondenceView
+
+        return CorrespondenceView()
+
+    def drawing(self) -> Draw[correspondence.Data]:
+        from loopscope.widgets.figures.correspondence import draw
+
+        return draw
+
+    def analysis(self) -> Analyse[correspondence.Options]:
+        from loopscope.core.analyses.correspondence import run
+
+        return run
+
+
+class Probe(ViewSpec["probe.Options", "probe.Data"]):
+    """What is lost when parameters, graph or trajectory are cut."""
+
+    key, title = "probe", "Where does it live"
+    shows = "what is lost when parameters, graph or trajectory are cut"
+
+    def definition(self) -> ViewDefinition[probe.Options, probe.Data]:
+        from loopscope.core.views.probe import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.core.views.probe import NOT_YET
+        from loopscope.widgets.plots.curves_view import CurvesView
+
+        return CurvesView(self.options(), empty=NOT_YET, names_all=True)
+
+    def drawing(self) -> Draw[probe.Data]:
+        from loopscope.widgets.figures.curves import draw_curves
+
+        return draw_curves
+
+    def analysis(self) -> Analyse[probe.Options]:
+        from loopscope.core.analyses.probe import run
+
+        return run
+
+
+class Prompts(ViewSpec["prompts.Options", "prompts.Data"]):
+    """Any measure over a prompt file, opened to its prompts."""
+
+    key, title = "prompts", "Prompt set"
+    shows = "any measure over a prompt file, opened to its prompts"
+
+    def definition(self) -> ViewDefinition[prompts.Options, prompts.Data]:
+        from loopscope.core.views.prompts import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.views.prompt_curves import PromptCurvesView
+
+        return PromptCurvesView(self.options())
+
+    def drawing(self) -> Draw[prompts.Data]:
+        from loopscope.widgets.figures.curves import draw_curves
+
+        return draw_curves
+
+    def analysis(self) -> Analyse[prompts.Options]:
+        from loopscope.core.analyses.prompts import run
+
+        return run
+
+
+class Exits(ViewSpec["exits.Options", "exits.Data"]):
+    """Where exit rules would have stopped, what they had said and saved."""
+
+    key, title = "exits", "Exits"
+    shows = "where exit rules would have stopped, what they had said and saved"
+
+    def definition(self) -> ViewDefinition[exits.Options, exits.Data]:
+        from loopscope.core.views.exits import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.views.exits import ExitsView
+
+        return ExitsView()
+
+    def drawing(self) -> Draw[exits.Data]:
+        from loopscope.widgets.figures.curves import draw_curves
+
+        return draw_curves
+
+    def analysis(self) -> Analyse[exits.Options]:
+        from loopscope.core.analyses.exits import run
+
+        return run
+
+
+class Quality(ViewSpec["quality.Options", "quality.Data"]):
+    """Accuracy and perplexity of a prompt file at each recurrence."""
+
+    key, title = "quality", "Quality against recurrences"
+    shows = "accuracy and perplexity of a prompt file at each recurrence"
+
+    def definition(self) -> ViewDefinition[quality.Options, quality.Data]:
+        from loopscope.core.views.quality import VIEW
+
+        return VIEW
+
+    def view(self) -> View:
+        from loopscope.widgets.views.prompt_curves import PromptCurvesView
+
+        return PromptCurvesView(self.options())
+
+    def drawing(self) -> Draw[quality.Data]:
+        from loopscope.widgets.figures.curves import draw_curves
+
+        return draw_curves
+
+    def analysis(self) -> Analyse[quality.Options]:
+        from loopscope.core.analyses.quality import run
+
+        return run
+
+
+VIEW_SPECS: tuple[ViewSpec[Any, Any], ...] = (
+    StateSpace(),
+    Settling(),
+    Distance(),
+    Heads(),
+    Graph(),
+    Readout(),
+    Pattern(),
+    HeadMap(),
+    Depth(),
+    Similarity(),
+    Lens(),
+    Stability(),
+    Paths(),
+    Correspondence(),
+    Probe(),
+    Prompts(),
+    Exits(),
+    Quality(),
 )
-# fmt: on
 BY_KEY = {spec.key: spec for spec in VIEW_SPECS}

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-_SHOWN = {" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "␣"}
+_LINES = {"\n": "⏎", "\r": "␍", "\t": "⇥"}
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` in one line of characters that every screen, page and file format can show.
+
+    Newline is ``⏎``, tab ``⇥``; what else cannot be printed is written as Python would, such as
+    ``\\x07``: control characters, which XML forbids, and those that turn the direction of what
+    follows. Spaces stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        _LINES.get(c) or (c if c.isprintable() else c.encode("unicode_escape").decode())
+        for c in text.replace("\u00a0", " ")
+    )
 
 
 def visible(text: str) -> str:
-    r"""Return ``text`` with its spaces, newlines and control characters made visible.
-
-    Space is ``␣``, newline ``⏎``, tab ``⇥``, no text at all ``∅``; what else cannot be printed is
-    written as Python would, such as ``\\x07``.
-    """
-    if not text:
-        return "∅"
-    return "".join(
-        _SHOWN[c] if c in _SHOWN else c if c.isprintable() else c.encode("unicode_escape").decode()
-        for c in text
-    )
+    """Return a token's text, `printable`, with its spaces as ``␣`` and no text at all as ``∅``."""
+    return printable(text).replace(" ", "␣") or "∅"
 
 
 def count(n: float) -> str:

@@ -12,6 +12,7 @@ class Setting:
     """One entry of a view's settings, read from its ``Options`` dataclass.
 
     kind : "choice" (a ``Literal`` field), "flag" (bool), "number" (int or float), "text" (str).
+    at_hand : whether it also stands beside the button of the view's measurement.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Setting:
     choices: tuple[tuple[str, str], ...]
     low: float
     high: float
+    at_hand: bool = False
 
 
 def setting(
@@ -30,11 +32,19 @@ def setting(
     labels: dict[str, str] | None = None,
     low: float = 0,
     high: float = 1e6,
+    at_hand: bool = False,
 ) -> Any:
     """Make a field of an ``Options`` dataclass that appears in the view's settings."""
     return dataclasses.field(
         default=default,
-        metadata={"label": label, "help": help, "labels": labels or {}, "low": low, "high": high},
+        metadata={
+            "label": label,
+            "help": help,
+            "labels": labels or {},
+            "low": low,
+            "high": high,
+            "at_hand": at_hand,
+        },
     )
 
 
@@ -60,6 +70,15 @@ def settings_of(options: Any) -> list[Setting]:
             tuple((a, meta["labels"].get(a, str(a))) for a in args) if kind == "choice" else ()
         )
         found.append(
-            Setting(f.name, meta["label"], meta["help"], kind, choices, meta["low"], meta["high"])
+            Setting(
+                f.name,
+                meta["label"],
+                meta["help"],
+                kind,
+                choices,
+                meta["low"],
+                meta["high"],
+                meta["at_hand"],
+            )
         )
     return found

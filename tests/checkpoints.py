@@ -22,22 +22,27 @@ HUGINN = {
     "n_layers_in_recurrent_block": 2, "n_layers_in_coda": 1, "mean_recurrence": 6,
     "block_size": 64, "qk_bias": True,
 }  # fmt: skip
+NANO = {"vocab_size": 96, "block_size": 64, "n_embd": 48, "n_head": 4, "bias": True}
 # A small config of every family, by the family's name.
 CONFIGS: dict[str, dict[str, Any]] = {
     "huginn": HUGINN,
     "retrofit llama": HUGINN | {"num_key_value_heads": 2, "tie_word_embeddings": False,
                                 "initial_state_mode": "random"},
     "retrofit olmo": HUGINN | {"tie_word_embeddings": False},
-    "ouro": LLAMA | {"model_type": "ouro", "total_ut_steps": 4},
+    "ouro": LLAMA | {"model_type": "ouro", "num_key_value_heads": 4, "total_ut_steps": 4},
     "hrm_text": LLAMA | {"model_type": "hrm_text", "head_dim": 16, "num_layers_per_stack": 2,
                          "H_cycles": 2, "L_cycles": 3},
     "albert": LLAMA | {"model_type": "albert", "embedding_size": 24},
     "llama": LLAMA | {"model_type": "llama", "num_key_value_heads": 2},
-    "qwen3": LLAMA | {"model_type": "qwen3", "head_dim": 24},
+    "qwen3": LLAMA | {"model_type": "qwen3", "num_key_value_heads": 4, "head_dim": 24},
     "olmo2": LLAMA | {"model_type": "olmo2"},
     "gpt2": {"model_type": "gpt2", "vocab_size": 96, "n_positions": 64, "n_embd": 48,
              "n_head": 4, "n_layer": 3},
     "gpt_neox": LLAMA | {"model_type": "gpt_neox", "rotary_pct": 0.5},
+    "nanbeige": LLAMA | {"model_type": "nanbeige", "num_key_value_heads": 2, "num_loops": 3},
+    "base_loop": NANO | {"model_type": "base_loop", "n_layer": 2, "num_loops": 4},
+    "nanoloop": NANO | {"model_type": "nanoloop", "n_prelude": 1, "n_block": 2, "n_coda": 1,
+                        "n_loop": 4},
 }  # fmt: skip
 
 

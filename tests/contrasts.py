@@ -11,7 +11,7 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.graph.compute import Options, compute_beside
+from loopscope.core.views.graph.compute import Options, compute_second
 from loopscope.core.views.graph.data import Data
 from loopscope.core.views.second_run import SecondRun, second_selection
 
@@ -38,4 +38,4 @@ def contrast(
     selection = selection or Selection(1)
     pairing = Pairing(one.info.architecture, other.info.architecture, pace)  # type: ignore[arg-type]
     second_run = SecondRun(other, "beside", pairing, second_selection(selection, pairing, other))
-    return compute_beside(one, second_run, selection, options or Options())
+    return compute_second(one, second_run, selection, options or Options())

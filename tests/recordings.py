@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from loopscope.core.model.architecture import Architecture, LayerShape, Rope
+from loopscope.core.model.architecture import Architecture, LayerShape
+from loopscope.core.model.rope import Rope
 from loopscope.core.run.recording import Capture, LayerState, Recording, RunInfo, TopAnswers
 
 
@@ -124,16 +125,16 @@ def _causal(scores: np.ndarray) -> np.ndarray:
     return weights / weights.sum(-1, keepdims=True)
 
 
-def with_findings(recording: Recording) -> Recording:
-    """``recording`` with findings as heavy measures leave them.
+def with_results(recording: Recording) -> Recording:
+    """``recording`` with results as heavy measures leave them.
 
     A stable point at the end, an unstable one, a slow one; a complex pair and a real mode; one
     other start.
     """
     from loopscope.core.measures.fixed_points import FixedPoints
     from loopscope.core.measures.stability import Spectrum
-    from loopscope.core.views.paths import Paths
-    from loopscope.core.views.stability import Stability
+    from loopscope.core.views.paths import PATHS, Paths
+    from loopscope.core.views.stability import STABILITY, Stability
 
     rng = np.random.default_rng(7)
     states, n = recording.states, recording.states[0].size
@@ -141,7 +142,7 @@ def with_findings(recording: Recording) -> Recording:
     pair = rng.normal(size=n) + 1j * rng.normal(size=n)
     vectors = np.stack([pair, pair.conj(), rng.normal(size=n) + 0j])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    recording.findings["stability"] = Stability(
+    stability = Stability(
         spectrum=Spectrum(
             np.array([0.6 + 0.3j, 0.6 - 0.3j, 0.5]), vectors, np.full(3, 1e-6), 9, 1e-3
         ),
@@ -166,8 +167,8 @@ def with_findings(recording: Recording) -> Recording:
         n_random=3,
         warm_up=3,
     )
+    recording.keep(STABILITY, stability)
     other = states + rng.normal(size=states.shape) * 0.5
-    recording.findings["paths"] = Paths(
-        np.stack([states, other.astype(np.float32)]), ("the run (zeros)", "random, seed 1")
-    )
+    starts = ("the run (zeros)", "random, seed 1")
+    recording.keep(PATHS, Paths(np.stack([states, other.astype(np.float32)]), starts))
     return recording

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopscope.app.views import VIEW_SPECS, ViewSpec
+from loopscope.app.views import BY_KEY, VIEW_SPECS, ViewSpec
 
 if TYPE_CHECKING:
     from loopscope.app.window.window import Window
@@ -42,7 +42,7 @@ def shoot(name: str, *arguments: str, path: str = "bundled:looped", prompt: str 
 def shoot_view(spec: ViewSpec) -> None:
     """Save one view, with what it measures on request."""
     request = spec.request
-    of_model = request is not None and request.whose == "model"
+    of_model = request is not None and request.scope == "model"
     shoot(spec.key, "--recurrences", "20", "--size", SIZE, "--view", spec.key, "--theme", "light",
           *(["--measure"] if request else []),
           *(("--prompts", "bundled:hops") if of_model else ()))  # fmt: skip
@@ -90,9 +90,11 @@ def made(window: Window) -> int:
 
 def measured(window: Window, key: str) -> None:
     """Make a measurement of the model and wait for it."""
+    request, recording = BY_KEY[key].request, window.bench.recording
+    assert request is not None
+    assert recording is not None
     window.views.measure(key)
-    recording = window.bench.recording
-    wait(window, lambda: recording is not None and key in recording.shared.findings)
+    wait(window, lambda: recording.result(request.result) is not None)
 
 
 def wait(window: Window, done: Callable[[], bool] = lambda: True) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("app", "core", "widgets", "resources", "tests", "docs", "tools", ".dev")
+COPIED = ("package", "app", "core", "widgets", "resources", "tests", "docs", "tools", ".dev")
 FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "constraints.txt")
 PASSED, FAILED = 0, 1  # pytest's exit codes
 
@@ -48,10 +48,11 @@ MUTANTS = (
            r"start_std=math\.sqrt\(2 / \(5 \* d\)\) \* scale", "start_std=math.sqrt(2 / (5 * d))",
            ("tests/core/test_families.py", "tests/core/test_stepper.py")),
     Mutant("HRM-Text's default initializer range is halved", "core/families/hrm.py",
-           r"\"initializer_range\", 0\.02", '"initializer_range", 0.01', ("tests/core/test_families.py",)),
-    Mutant("the sliding window is ignored", "core/families/decoder.py",
-           r"positions = min\(positions, config\.size\(\"sliding_window\"\)\)", "pass",
-           ("tests/core/test_families.py",)),
+           r"\"initializer_range\": 0\.02", '"initializer_range": 0.01', ("tests/core/test_family_defaults.py",)),
+    Mutant("the fused kernel ignores the window of a layer", "core/model/layers.py",
+           r"if s\.window and s\.window < q\.shape\[2\]", "if False", ("tests/core/test_windows.py",)),
+    Mutant("OLMo-2's default epsilon is Llama's", "core/families/llama.py",
+           r"\"rms_norm_eps\": 1e-5", '"rms_norm_eps": 1e-6', ("tests/core/test_family_defaults.py",)),
     # model and interventions
     Mutant("a skip-adapter never injects", "core/model/*.py",
            r"if first and self\.arch\.skip_first_injection", "if self.arch.skip_first_injection",

@@ -1,7 +1,7 @@
 """What views show: at most one analysis in flight for each, one finished one shown a frame.
 
 A view is drawn for the run shown. While another run stands beside, a view that can draws both on
-its axes (``compute_beside``); any other is drawn twice, the second time for the run beside.
+its axes (``compute_second``); any other is drawn twice, the second time for the run beside.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class Analysis:
 
     def _key(self, display: Display, drawing: Drawing) -> tuple[Any, ...]:
         run, selection = self._subject(drawing)
-        names = sorted(drawing.view.DEPENDS_ON)
+        names = sorted(display.spec.reads)
         key = (*_state(run), id(display.options), self.findings)
         key += tuple(getattr(selection, name) for name in names)
         both = self._both(display)
@@ -279,7 +279,7 @@ def _work(
     display: Display, run: Recording, selection: Selection, both: SecondRun | None
 ) -> Callable[[], ViewData]:
     spec, options = display.spec, display.options
-    if both is not None and spec.compute_beside is not None:
-        compute_beside = spec.compute_beside
-        return lambda: compute_beside(run, both, selection, options)
+    if both is not None and spec.compute_second is not None:
+        compute_second = spec.compute_second
+        return lambda: compute_second(run, both, selection, options)
     return lambda: spec.compute(run, selection, options)

@@ -66,23 +66,23 @@ class Measuring:
         runs = [(stepper, bench.selection)]
         second_run = bench.second_run
         # What is of one run is measured of the run beside as well: both are shown.
-        of_each = request.whose == "run" and not request.second_run
+        of_each = request.scope == "run" and not request.second_run
         if of_each and second is not None and second_run is not None:
             there = second.stepper
             runs += [] if request.missing(there.recording) else [(there, second_run.selection)]
         options = display.options
 
         def work(job: Job[Any]) -> list[object]:
-            job.second_run = second
+            job.second_run = None if second is None else second.stepper
             found = []
             for i, (run, selection) in enumerate(runs):
                 job.in_part(i / len(runs), (i + 1) / len(runs))
                 found.append(display.spec.measure(run, selection, options, job))
             return found
 
-        def done(findings: list[object]) -> None:
-            for (run, _), finding in zip(runs, findings, strict=True):
-                run.recording.findings_of(request.whose)[key] = finding
+        def done(results: list[object]) -> None:
+            for (run, _), result in zip(runs, results, strict=True):
+                run.recording.keep(request.result, result)
             bench.analysis.findings += 1
 
         display.job = self.start_job(f"{display.spec.title}: {request.label.lower()}", work, done)

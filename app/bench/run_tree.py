@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from loopscope.core.labels import printable
 from loopscope.core.run.effects import effect_short, effect_words
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.selection import Selection
@@ -41,7 +42,9 @@ class Run:
         """What sets it apart from its parent, or how it was begun."""
         info = self.stepper.recording.info
         if self.parent is None:
-            text = info.prompt + (f", seed {info.seed}" if info.start == "random" else "")
+            text = printable(info.prompt) + (
+                f", seed {info.seed}" if info.start == "random" else ""
+            )
             cuts = info.interventions
         else:
             text, before = "", len(self.parent.stepper.recording.info.interventions)

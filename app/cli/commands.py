@@ -82,6 +82,8 @@ def run_figures(options: Namespace) -> None:
     report = write_figures(recording, last, drawable(recording), {}, choice)
     for path in report.written:
         print(path)
+    if report.note:
+        print(f"loopscope: {report.note}", file=sys.stderr)
     if report.failures:
         raise LoopscopeError("; ".join(report.failures))
 
@@ -113,7 +115,7 @@ def _measure(spec: ViewSpec, stepper: Stepper, selection: Selection) -> None:
     except LoopscopeError as error:  # the other views can be drawn all the same
         print(f"loopscope: {spec.title}: {error}", file=sys.stderr)
         return
-    stepper.recording.findings_of(spec.request.whose)[spec.key] = found
+    stepper.recording.keep(spec.request.result, found)
 
 
 def run_train(options: Namespace) -> None:
@@ -292,3 +294,10 @@ def _formats(text: str) -> tuple[str, ...]:
     if not formats:
         raise LoopscopeError(f"--format is empty; it takes {', '.join(known)}")
     return formats
+
+
+def run_doctor(options: Namespace) -> None:
+    """Check install, devices and desktop."""
+    from loopscope.app.cli.doctor import run_doctor as doctor
+
+    doctor(options)

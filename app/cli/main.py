@@ -13,7 +13,7 @@ from loopscope.core.version import package_version
 
 COMMANDS = (
     "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "quality", "reproduce",
-    "twins", "probe",
+    "twins", "probe", "doctor",
 )  # fmt: skip
 
 
@@ -152,6 +152,11 @@ def build_parser() -> argparse.ArgumentParser:
     cut.add_argument("--mid", type=_positive, default=0, help="cut the trajectory early: after 3")
     cut.add_argument("--late", type=_positive, default=0, help="and late: after 3/5 of all")
     _running(cut, recurrences=None, seed=False)
+
+    doctor = commands.add_parser(
+        "doctor", help="check install, devices and desktop, and say what to do"
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt
-from PySide6.QtWidgets import QLabel, QMainWindow, QToolBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMainWindow, QToolBar, QVBoxLayout, QWidget
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.words import device_words, model_line, place
@@ -16,6 +16,7 @@ from loopscope.core.selection import Selection
 from loopscope.widgets.bars.header import Header
 from loopscope.widgets.bars.prompt_bar import PromptBar
 from loopscope.widgets.bars.transport import TransportBar
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.palette import Theme
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ class Bars(QObject):
         box.addWidget(self.prompt)
         self._add("Prompt", top, Qt.ToolBarArea.TopToolBarArea)
         self._add("Transport", self.transport, Qt.ToolBarArea.BottomToolBarArea)
-        self.place = QLabel()
+        self.place = PlainLabel()
         self.place.setContentsMargins(14, 0, 8, 0)
-        self.second_run = QLabel()
+        self.second_run = PlainLabel()
         window.statusBar().addPermanentWidget(self.second_run)
         window.statusBar().addPermanentWidget(self.place)
         window.statusBar().setSizeGripEnabled(False)
@@ -175,7 +176,7 @@ class Bars(QObject):
             name = runs.model.name
             text = f"{name} cannot run this prompt" if why else f"○ beside: {name} …"
         self.second_run.setText(text)
-        self.second_run.setToolTip(why)
+        self.second_run.setToolTip(plain_tip(why))
 
 
 def _mark_under_way(recording: Recording, under_way: int) -> str:

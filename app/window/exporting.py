@@ -125,11 +125,12 @@ def result_text(future: Future[Any], folder: str) -> tuple[str, bool]:
         return "; ".join(report.failures), True
     if report.cancelled:
         return f"Stopped; {len(report.written)} files were written to {folder}", True
+    note = f"; {report.note}" if report.note else ""
     names = ", ".join(path.name for path in report.written)
     if len(names) < 80:
-        return f"Wrote {names} to {folder}", False
+        return f"Wrote {names} to {folder}{note}", False
     text = f"Wrote {len(report.written)} files to {folder}"
     second_run = sum(path.stem.endswith(BESIDE) for path in report.written)
     if second_run:
         text += f"; the {second_run} called NAME{BESIDE} are of the run beside"
-    return text, False
+    return text + note, False

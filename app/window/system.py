@@ -11,7 +11,7 @@ from collections.abc import Callable
 from loopscope.core.errors import LoopscopeError
 
 # Packages of Debian and Ubuntu that hold what PySide6 links to and a bare system lacks.
-PACKAGES = "libegl1 libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1 libxcb-cursor0"
+PACKAGES = "libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libdbus-1-3 libfontconfig1"
 WITHOUT_A_DISPLAY = ("offscreen", "minimal")
 
 

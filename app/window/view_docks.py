@@ -260,7 +260,7 @@ class ViewDocks(QObject):
             return
         if display.other is None:
             one, other, both = runs.current.name, runs.second.name, display.view.BOTH
-            on_one = both is not None and display.spec.compute_beside is not None
+            on_one = both is not None and display.spec.compute_second is not None
             text = f"● {one}: {both[0]}   ○ {other}: {both[1]}" if both and on_one else ""
             self.frames[key].set_captions(text, "")
             return

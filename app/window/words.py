@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loopscope.core.checkpoint.folder import Checkpoint
-from loopscope.core.labels import count, size
+from loopscope.core.labels import count, size, visible
 from loopscope.core.measures.precision import error_line
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
@@ -53,7 +53,7 @@ def place(selection: Selection, recording: Recording) -> str:
     layers = arch.layer_name(min(selection.layer, last))
     if last and not arch.inner_cycles:
         layers += f" (of 0–{last})"
-    label = recording.info.token_labels[selection.token]
+    label = visible(recording.info.token_labels[selection.token])
     where = "initial state" if selection.recurrence == 0 else f"recurrence {selection.recurrence}"
     shown = len(selection.shown_tokens(recording.n_tokens))
     chosen = "" if shown == recording.n_tokens else f"   ·   {shown} tokens shown"

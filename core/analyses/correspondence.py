@@ -15,7 +15,9 @@ from loopscope.core.measures.places import Places
 from loopscope.core.over_prompts.measuring import encoded
 from loopscope.core.over_prompts.pair_states import PairStates, pair_states
 from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import Recording
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.correspondence import STATE_KEYS, Found, Options
 
@@ -23,20 +25,22 @@ from loopscope.core.views.correspondence import STATE_KEYS, Found, Options
 HOPS = (1, 2, 3, 4, 5, 6)
 
 
-def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Found:
+def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Found]) -> Found:
     """Run the prompts through both models and compare them."""
-    return compare(stepper.recording, stepper.loaded, job.second_run.stepper, options, job.report)
+    if job.second_run is None:
+        raise LoopscopeError("two models are compared: there is no second run")
+    return compare(stepper.recording, stepper.loaded, job.second_run, options, job.report)
 
 
 def compare(
     recording: Recording,
     one: Loaded,
-    second_run: Any,
+    second_run: Stepper,
     options: Options,
     report: Callable[[float], None] = lambda share: None,
 ) -> Found:
-    """What `run` does; the run beside says how far the other model is run."""
-    other: Loaded = second_run.loaded
+    """What `run` does; the second run says how far the other model is run."""
+    other = second_run.loaded
     prompts, words = _prompts(recording, one, other, options)
     r_one = recording.n_recurrences
     r_other = 1 if other.architecture.runs_once else max(second_run.recording.n_recurrences, 1)

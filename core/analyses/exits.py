@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from loopscope.core.measures.exits import Signals, signals_of
 from loopscope.core.measures.exits_over_prompts import ExitsOverPrompts
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.over_prompts.measuring import run_each
 from loopscope.core.over_prompts.quality import asked_of
+from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import Capture
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.exits import Options
 
 
-def run(stepper: Any, selection: Selection, options: Options, job: Any) -> ExitsOverPrompts:
+def run(
+    stepper: Stepper, selection: Selection, options: Options, job: Job[ExitsOverPrompts]
+) -> ExitsOverPrompts:
     """Run every prompt to the end and keep what the rules look at.
 
     Where the file gives answers only their places are looked at: it is there that it matters what
     a model had said. Prompts without an answer are left out then.
     """
-    loaded, prompts = stepper.loaded, stepper.loaded.shared.prompts
+    loaded, prompts = stepper.loaded, stepper.loaded.shared.prompts_in_use()
     how = HowRun.like(stepper.recording)
     asked = asked_of(loaded, prompts)
     only_answers = prompts.has_answers

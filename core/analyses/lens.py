@@ -9,13 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.measures.lens import Lens
 from loopscope.core.model.looped_model import LoopedModel
+from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import F32, TOP_K, Recording
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.lens.compute import Options
-from loopscope.core.views.lens.data import Reading, Readings
+from loopscope.core.views.lens.data import READINGS, Reading, Readings
 from loopscope.core.views.lens.token import find_token
 
 # Of one batch of the head: about a tenth of a second on one core, and 8 MB of logits.
@@ -27,16 +30,19 @@ MOST_CHANCES = 1 << 23
 
 
 @torch.inference_mode()
-def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Readings:
+def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Readings]) -> Readings:
     """Read with the lens of the options; what the other lens read before is handed on."""
     recording: Recording = stepper.recording
     reading = _read(stepper.loaded, recording, selection, options, job)
-    before: Readings = recording.findings.get("lens") or {}
-    return before | {options.lens: reading}
+    return (recording.result(READINGS) or Readings()).put(options.lens, reading)
 
 
 def _read(
-    loaded: Any, recording: Recording, selection: Selection, options: Options, job: Any
+    loaded: Loaded,
+    recording: Recording,
+    selection: Selection,
+    options: Options,
+    job: Job[Readings],
 ) -> Reading:
     model: LoopedModel = loaded.model
     n, n_layers, t = recording.n_recurrences, recording.n_layers, recording.n_tokens

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import after_start
+from loopscope.core.labels import printable
 from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import F32, Capture, Recording
 from loopscope.core.run.stepper import Start, Stepper, least_for
 from loopscope.core.selection import Selection
 from loopscope.core.views.paths import OTHER_PROMPT, Options, Paths
 
 
-def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Paths:
+def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Paths]) -> Paths:
     """Run the prompt from zeros, random states and another prompt's end, as far as the run."""
     recording: Recording = stepper.recording
     own, n = recording.states, recording.n_recurrences
@@ -35,7 +35,7 @@ def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Paths
         # The same start state as this run had, then as many recurrences.
         end = _run(other, other.recording.states[0], n, job, 0.0, share)[-1]
         starts.append(end)
-        names.append(f"{OTHER_PROMPT}'{_short(options.prompt)}'")
+        names.append(f"{OTHER_PROMPT}'{_short(printable(options.prompt))}'")
     done = share * (other is not None)
     for i, start in enumerate(starts):
         runs.append(_run(stepper, start, n, job, done + i * share, share))
@@ -67,7 +67,7 @@ def _short(text: str) -> str:
     return text if len(text) <= 24 else text[:23] + "…"
 
 
-def _run(stepper: Stepper, start: F32, n: int, job: Any, done: float, share: float) -> F32:
+def _run(stepper: Stepper, start: F32, n: int, job: Job[Paths], done: float, share: float) -> F32:
     """States of one run from ``start``, ``[n + 1, T, d]``; the stepper's own run is not touched.
 
     What was cut into the stepper's run after its start is cut into this one too: paths are compared

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from loopscope.core.experiments.probe.conditions import plan_for
 from loopscope.core.experiments.probe.results import Probe
 from loopscope.core.experiments.probe.running import hops_batch, probe
+from loopscope.core.run.jobs import Job
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.probe import Options
 
 HOPS = (1, 2, 3, 4, 5, 6)
 
 
-def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Probe:
+def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Probe]) -> Probe:
     """Run every condition of the probe."""
     loaded = stepper.loaded
     plan = plan_for(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,12 +11,14 @@ from torch import Tensor
 from loopscope.core.dynamics.fixed_point_search import search
 from loopscope.core.dynamics.recurrence_map import RecurrenceMap
 from loopscope.core.measures.stability import leading_eigenvalues, lyapunov_exponent
+from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import F32
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.stability import Options, Stability, whole_rate
 
 
-def run(stepper: Any, selection: Selection, options: Options, job: Any) -> Stability:
+def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Stability]) -> Stability:
     """Take the spectrum, search for fixed points and follow a perturbation along the run."""
     f, recording = RecurrenceMap(stepper), stepper.recording
     states, n_done = recording.states, recording.n_recurrences

@@ -177,4 +177,16 @@ def _arranged(flat: Tensor, source: Source, shape: tuple[int, ...], arch: Archit
     if source.how == "interleaved":
         heads, rest = arch.layer.n_heads, shape[1:]
         return flat.view(heads, 3, -1, *rest).transpose(0, 1).reshape(shape)
+    if source.how == "input_first":
+        return torch.cat(flat.view(shape).chunk(2, dim=-1)[::-1], dim=-1)
+    if source.how == "half_turn":
+        return _half_turned(flat.view(shape), arch)
     return flat.view(shape)
+
+
+def _half_turned(qkv: Tensor, arch: Architecture) -> Tensor:
+    """Swap the halves of the rows of every query and key head; values stay."""
+    layer = arch.layer
+    turned = (layer.n_heads + layer.n_kv_heads) * layer.d_head
+    halves = qkv[:turned].view(-1, 2, layer.d_head // 2, *qkv.shape[1:])
+    return torch.cat([halves.flip(1).reshape(turned, *qkv.shape[1:]), qkv[turned:]])

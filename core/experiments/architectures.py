@@ -14,7 +14,8 @@ from typing import Literal
 from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.training_plan import ModelKind
 from loopscope.core.experiments.twin_results import Kind
-from loopscope.core.model.architecture import Architecture, LayerShape, Rope
+from loopscope.core.model.architecture import Architecture, LayerShape
+from loopscope.core.model.rope import Rope
 
 # What each is, in the words of the pages.
 MODEL_KINDS: dict[ModelKind, str] = {

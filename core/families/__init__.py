@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from loopscope.core.families import albert, decoder, hrm, huginn, native
+from loopscope.core.families import (
+    albert,
+    gpt2,
+    gpt_neox,
+    hrm,
+    huginn,
+    llama,
+    nanbeige,
+    nanogpt,
+    native,
+)
 from loopscope.core.families.family import Config, Family
 
 FAMILIES: tuple[Family, ...] = (
@@ -12,9 +22,12 @@ FAMILIES: tuple[Family, ...] = (
     huginn.RETROFIT_OLMO,
     hrm.FAMILY,
     albert.FAMILY,
-    *decoder.LLAMA_LIKE,
-    decoder.GPT2,
-    decoder.GPT_NEOX,
+    *llama.FAMILIES,
+    gpt2.FAMILY,
+    gpt_neox.FAMILY,
+    nanbeige.FAMILY,
+    nanogpt.BASE_LOOP,
+    nanogpt.NANOLOOP,
 )
 
 

@@ -10,16 +10,25 @@ there. The sentence-order head and the pooler are not used.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from loopscope.core.families.family import Config, Family, Source, read_activation
 from loopscope.core.model.architecture import (
     Architecture,
     LayerShape,
     NormSlot,
-    Rope,
     parameter_shapes,
 )
+from loopscope.core.model.rope import Rope
 
 MODEL_TYPE = "albert"
+DEFAULTS: Mapping[str, Any] = {
+    "vocab_size": 30000, "embedding_size": 128, "hidden_size": 4096, "num_hidden_layers": 12,
+    "num_hidden_groups": 1, "num_attention_heads": 64, "intermediate_size": 16384,
+    "inner_group_num": 1, "hidden_act": "gelu_new", "max_position_embeddings": 512,
+    "type_vocab_size": 2, "layer_norm_eps": 1e-12, "tie_word_embeddings": True,
+}  # fmt: skip
 NORMS: dict[NormSlot, str] = {
     "resid_mid": "attention.LayerNorm",
     "resid_post": "full_layer_layer_norm",
@@ -45,17 +54,18 @@ INSIDE = {
 
 
 def _architecture(config: Config) -> Architecture:
+    config = config.over(DEFAULTS)
     d, heads = config.size("hidden_size"), config.size("num_attention_heads")
     if d % heads:
         raise config.error("hidden_size", f"{d} is not divisible by {heads} heads")
-    groups = config.size("num_hidden_groups", 1)
+    groups = config.size("num_hidden_groups")
     if groups != 1:
         raise config.error(
             "num_hidden_groups", f"{groups} groups are not one recurrent block; only 1 is supported"
         )
     if config.values.get("position_embedding_type", "absolute") != "absolute":
         raise config.error("position_embedding_type", "only 'absolute' is supported")
-    eps = config.number("layer_norm_eps", 1e-12)
+    eps = config.number("layer_norm_eps")
     return Architecture(
         family=MODEL_TYPE,
         vocab_size=config.size("vocab_size"),
@@ -68,26 +78,26 @@ def _architecture(config: Config) -> Architecture:
             norms=frozenset(NORMS),
             norm_kind="layer",
             norm_eps=eps,
-            activation=read_activation(config, "hidden_act", "gelu_new"),
+            activation=read_activation(config, "hidden_act"),
             gated=False,
             causal=False,
             rope=Rope(pairs="none"),
             bias=frozenset({"qkv", "attn_proj", "mlp"}),
         ),
         n_prelude=0,
-        n_block=config.size("inner_group_num", 1),
+        n_block=config.size("inner_group_num"),
         n_coda=0,
-        trained_recurrences=config.size("num_hidden_layers", 12),
-        max_positions=config.size("max_position_embeddings", 512),
+        trained_recurrences=config.size("num_hidden_layers"),
+        max_positions=config.size("max_position_embeddings"),
         norm_eps=eps,
         learned_positions=True,
         injection="none",
         closing_norm=False,
         final_norm=False,
         initial_state="embedding",
-        tied_head=config.flag("tie_word_embeddings", True),
-        embed_width=config.size("embedding_size", 128),
-        token_types=config.size("type_vocab_size", 2),
+        tied_head=config.flag("tie_word_embeddings"),
+        embed_width=config.size("embedding_size"),
+        token_types=config.size("type_vocab_size"),
         head_transform=True,
     )
 

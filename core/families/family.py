@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,6 +14,7 @@ from loopscope.core.model.architecture import ACTIVATION_NAMES, Architecture
 # Sizes above these are a damaged or hostile config, not a model; refusing them early keeps us from
 # allocating what the file claims.
 MOST = 1 << 24
+MOST_LAYERS = 1 << 14
 _MISSING = object()
 _Choice = TypeVar("_Choice")
 
@@ -40,13 +41,22 @@ class Config:
             raise self.error(key, "is missing")
         return value
 
-    def size(self, key: str, default: Any = _MISSING, least: int = 1) -> int:
-        """Read a whole number from ``least`` to `MOST`."""
+    def over(self, defaults: Mapping[str, Any], aliases: Mapping[str, str] | None = None) -> Config:
+        """The same with ``defaults`` for keys that are missing, and keys under other names.
+
+        ``aliases`` are other names of keys; a value under one of them is the one that counts.
+        """
+        named = {key: self.values[other] for other, key in (aliases or {}).items()
+                 if other in self.values}  # fmt: skip
+        return Config({**defaults, **self.values, **named}, self.path)
+
+    def size(self, key: str, default: Any = _MISSING, least: int = 1, most: int = MOST) -> int:
+        """Read a whole number from ``least`` to ``most``."""
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.error(key, f"expected a whole number, got {_short(value)}")
-        if not least <= value <= MOST:
-            raise self.error(key, f"{value} is not between {least} and {MOST}")
+        if not least <= value <= most:
+            raise self.error(key, f"{value} is not between {least} and {most}")
         return value
 
     def number(self, key: str, default: Any = _MISSING) -> float:
@@ -95,9 +105,9 @@ class Config:
         raise self.error(key, f"expected one of {choices}, got {_short(value)}")
 
 
-def read_activation(config: Config, key: str, default: str) -> str:
+def read_activation(config: Config, key: str) -> str:
     """Read the name of an activation that `loopscope.core.model.layers` implements."""
-    name = config.values.get(key, default)
+    name = config.values.get(key)
     if name not in ACTIVATION_NAMES:
         raise config.error(key, f"{str(name)[:30]!r} is not one of {', '.join(ACTIVATION_NAMES)}")
     return str(name)
@@ -108,18 +118,24 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
+Arrangement = Literal["stack", "transpose", "interleaved", "input_first", "half_turn"]
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Which tensors of the file make one of our parameters, and how.
 
     how : "stack" puts them below each other (q, k and v); "transpose" turns one over (GPT-2's
-        Conv1D); "interleaved" sorts GPT-NeoX's rows (head, q/k/v, d_head) into all q, all k, all v.
+        Conv1D); "interleaved" sorts GPT-NeoX's rows (head, q/k/v, d_head) into all q, all k, all v;
+        "input_first" swaps the two halves of the columns, as an adapter of ``cat[e, s]`` wants;
+        "half_turn" swaps the halves of the rows of every query and key head, for a rotation by the
+        opposite sign.
     rows : (first, end, all): only rows ``first`` to ``end - 1`` of the tensor, which must have
         ``all`` of them; None takes it whole.
     """
 
     names: tuple[str, ...]
-    how: Literal["stack", "transpose", "interleaved"] = "stack"
+    how: Arrangement = "stack"
     rows: tuple[int, int, int] | None = None
 
 

@@ -10,6 +10,9 @@ over an instruction's tokens (``prefix_lm``) is not applied.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from loopscope.core.families.family import Config, Family, Source, read_activation
 from loopscope.core.families.rope import read_rope
 from loopscope.core.model.architecture import (
@@ -22,6 +25,13 @@ from loopscope.core.model.architecture import (
 MODEL_TYPE = "hrm_text"
 # A config that claims more is damaged; each cycle is a whole pass to lay out and to draw.
 MOST_CYCLES = 1024
+DEFAULTS: Mapping[str, Any] = {
+    "vocab_size": 151808, "hidden_size": 1536, "intermediate_size": 4096, "num_hidden_layers": 16,
+    "num_attention_heads": 12, "head_dim": 128, "hidden_act": "silu", "initializer_range": 0.02,
+    "max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
+    "attention_bias": False, "mlp_bias": False, "H_cycles": 2, "L_cycles": 3,
+    "embedding_scale": None, "num_layers_per_stack": None,
+}  # fmt: skip
 NAMED = {
     "embed.weight": "model.embed_tokens.weight",
     "fast_start": "model.z_L_init",
@@ -36,26 +46,29 @@ INSIDE = {
 }
 
 
-def _cycles(config: Config, key: str, default: int) -> int:
-    cycles = config.size(key, default)
+def _cycles(config: Config, key: str) -> int:
+    cycles = config.size(key)
     if cycles > MOST_CYCLES:
         raise config.error(key, f"{cycles} is not between 1 and {MOST_CYCLES}")
     return cycles
 
 
 def _architecture(config: Config) -> Architecture:
+    config = config.over(DEFAULTS)
     d, heads = config.size("hidden_size"), config.size("num_attention_heads")
-    d_head = config.opt_size("head_dim") or d // heads
-    inner = _cycles(config, "L_cycles", 3)
+    d_head = config.size("head_dim")
+    inner = _cycles(config, "L_cycles")
     # Older files give the layers of one stack as num_hidden_layers and leave the other key out.
     n_stack = config.opt_size("num_layers_per_stack") or config.size("num_hidden_layers")
-    eps = config.number("rms_norm_eps", 1e-6)
-    scale = config.values.get("embedding_scale")
+    eps = config.number("rms_norm_eps")
+    scale = config.values["embedding_scale"]
     bias: set[str] = set()
-    if config.flag("attention_bias", False):
+    if config.flag("attention_bias"):
         bias |= {"qkv", "attn_proj", "attn_gate"}
-    if config.flag("mlp_bias", False):
+    if config.flag("mlp_bias"):
         bias.add("mlp")
+    positions = config.size("max_position_embeddings")
+    rope = read_rope(config, d_head, positions)
     return Architecture(
         family=MODEL_TYPE,
         vocab_size=config.size("vocab_size"),
@@ -68,25 +81,25 @@ def _architecture(config: Config) -> Architecture:
             norms=PRE_NORM,
             norm_kind="bare",
             norm_eps=eps,
-            activation=read_activation(config, "hidden_act", "silu"),
-            rope=read_rope(config, d_head),
+            activation=read_activation(config, "hidden_act"),
+            rope=rope,
             attn_gate=True,
             bias=frozenset(bias),
         ),
         n_prelude=0,
         n_block=(inner + 1) * n_stack,
         n_coda=0,
-        trained_recurrences=_cycles(config, "H_cycles", 2),
-        max_positions=config.size("max_position_embeddings", 2048),
+        trained_recurrences=_cycles(config, "H_cycles"),
+        max_positions=rope.scaling.reach(positions),
         norm_eps=eps,
         embedding_scale=config.number("embedding_scale")
         if scale is not None
-        else 1 / config.number("initializer_range", 0.02),
+        else 1 / config.number("initializer_range"),
         injection="none",
         closing_norm=True,
         final_norm=False,
         initial_state="embedding",
-        tied_head=config.flag("tie_word_embeddings", False),
+        tied_head=config.flag("tie_word_embeddings"),
         inner_cycles=inner,
     )
 

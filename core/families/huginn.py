@@ -21,6 +21,7 @@ from loopscope.core.model.architecture import (
     NormSlot,
     parameter_shapes,
 )
+from loopscope.core.model.rope import Rope
 
 Form = Literal["huginn", "llama", "olmo"]
 MODEL_TYPE = "huginn_raven"
@@ -57,11 +58,12 @@ def _architecture(config: Config, form: Form) -> Architecture:
     if d % heads or heads % kv:
         raise config.error("n_heads", f"{d} is not divisible by {heads} heads of {kv} groups")
     huginn = form == "huginn"
-    if huginn:
-        key = "rope_base"
-        rope = read_rope(config, d_head, theta_key=key, theta=50000.0, pairs="neighbour")
+    positions = config.opt_size("max_position_embeddings") or config.size("block_size")
+    base = config.values.get("rope_base", 50000.0)
+    if huginn:  # its code knows no other key of the rotary embedding
+        rope = Rope(config.number("rope_base", base), pairs="neighbour")
     else:
-        rope = read_rope(config, d_head, theta=config.values.get("rope_base", 50000.0))
+        rope = read_rope(config, d_head, positions, theta=base)
     eps = config.number("norm_eps", 1e-6)
     start = "random" if huginn else config.choice("initial_state_mode", STARTS)
     norms: frozenset[NormSlot] = frozenset(NORMS[form]) if form != "llama" else PRE_NORM
@@ -94,7 +96,7 @@ def _architecture(config: Config, form: Form) -> Architecture:
         n_block=config.size("n_layers_in_recurrent_block"),
         n_coda=config.size("n_layers_in_coda", least=0),
         trained_recurrences=config.size("mean_recurrence"),
-        max_positions=config.opt_size("max_position_embeddings") or config.size("block_size"),
+        max_positions=rope.scaling.reach(positions),
         norm_eps=eps,
         embedding_scale=scale,
         closing_norm=False,

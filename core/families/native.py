@@ -21,7 +21,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from loopscope.core.families.family import Config, Family, Source
-from loopscope.core.model.architecture import Architecture, LayerShape, Rope, parameter_shapes
+from loopscope.core.model.architecture import Architecture, LayerShape, parameter_shapes
+from loopscope.core.model.rope import Rope
 
 MODEL_TYPE = "loopscope_looped"
 INJECTIONS: tuple[Literal["concat", "add", "none"], ...] = ("concat", "add", "none")

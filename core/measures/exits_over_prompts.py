@@ -11,6 +11,7 @@ from loopscope.core.measures.exits import RULES, Rule, Signals, stops
 from loopscope.core.measures.intervals import F64, Estimate, bootstrap_ratio, bootstrap_share
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.prompts.prompt_set import PromptSet
+from loopscope.core.results import ResultKey
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,3 +86,6 @@ class ExitsOverPrompts:
         if key not in self._kept:
             self._kept[key] = swept(rule, self.signals, np.array([threshold]))
         return self._kept[key]
+
+
+EXITS_OVER_PROMPTS = ResultKey("exits", ExitsOverPrompts, "model")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from loopscope.core.interventions.base import Intervention
 from loopscope.core.measures.base import F64, Measure
 from loopscope.core.measures.intervals import BOOTSTRAP_SEED, N_RESAMPLES, Estimate, bootstrap_mean
 from loopscope.core.prompts.prompt_set import Item, PromptSet
+from loopscope.core.results import ResultKey
 from loopscope.core.run.recording import Recording
 
 Start = Literal["default", "zeros", "random"]
@@ -128,6 +130,24 @@ class OverPrompts:
                 )
             ],
         }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptMeasures:
+    """Measures of a prompt set, by their keys."""
+
+    by_key: Mapping[str, OverPrompts] = field(default_factory=dict)
+
+    def of(self, key: str) -> OverPrompts | None:
+        """Return one measure over the prompts, or None when it has not been taken."""
+        return self.by_key.get(key)
+
+    def with_measures(self, measured: Mapping[str, OverPrompts]) -> PromptMeasures:
+        """Return these and others; one that was taken again replaces the former."""
+        return PromptMeasures({**self.by_key, **measured})
+
+
+PROMPT_MEASURES = ResultKey("prompts", PromptMeasures, "model")
 
 
 def of_item(item: Item) -> dict[str, Any]:

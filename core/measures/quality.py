@@ -16,6 +16,7 @@ from loopscope.core.measures.intervals import (
 from loopscope.core.measures.over_prompts import INTERVAL, HowRun, of_item
 from loopscope.core.prompts.answers import Convention, Joining
 from loopscope.core.prompts.prompt_set import PromptSet
+from loopscope.core.results import ResultKey
 
 Scored = Literal["answers", "text"]
 Metric = Literal["accuracy", "perplexity"]
@@ -139,6 +140,9 @@ class Quality:
                 )
             ],
         }
+
+
+QUALITY = ResultKey("quality", Quality, "model")
 
 
 def perplexity_of(nll: F64, tokens: F64) -> Estimate:

@@ -13,38 +13,13 @@ from functools import lru_cache
 from typing import Literal
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.model.rope import Rope
 
+Stack = Literal["prelude", "block", "coda"]
 NormSlot = Literal["attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"]
 # Names of the activations that `loopscope.core.model.layers` implements.
 ACTIVATION_NAMES = ("gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "relu")
 PRE_NORM: frozenset[NormSlot] = frozenset({"attn_in", "mlp_in"})
-
-
-@dataclass(frozen=True, slots=True)
-class Rope:
-    """Rotary position embedding (Su et al., arXiv 2104.09864) and how it is stretched.
-
-    Parameters
-    ----------
-    theta
-        Base: frequency ``i`` is ``theta^(-2 i / dims)``.
-    dims
-        Rotated dimensions of a head, from its first; None rotates all.
-    pairs
-        Which dimensions rotate together: (i, i + dims/2), (2i, 2i + 1), or no rotation.
-    scaling
-        "linear" divides every frequency by ``factor``; "llama3" divides the low ones and blends
-        between ``low_freq_factor`` and ``high_freq_factor`` (Llama 3.1's rule).
-    """
-
-    theta: float = 10000.0
-    dims: int | None = None
-    pairs: Literal["half", "neighbour", "none"] = "half"
-    scaling: Literal["none", "linear", "llama3"] = "none"
-    factor: float = 1.0
-    low_freq_factor: float = 1.0
-    high_freq_factor: float = 4.0
-    original_positions: int = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +44,10 @@ class LayerShape:
         Attention and MLP both read the layer's input (GPT-NeoX) and are added together.
     bias
         Which matrices have one: "qkv", "attn_proj", "attn_gate", "mlp".
+    window
+        Keys that a query attends to at most, itself and those before it; 0 for all.
+    score_scale
+        What ``q k^T`` is multiplied by; None is ``1 / sqrt(d_head)``.
     """
 
     d_model: int
@@ -88,6 +67,13 @@ class LayerShape:
     attn_gate: bool = False
     parallel: bool = False
     bias: frozenset[str] = field(default_factory=frozenset)
+    window: int = 0
+    score_scale: float | None = None
+
+    @property
+    def scale(self) -> float:
+        """What ``q k^T`` is multiplied by."""
+        return self.d_head**-0.5 if self.score_scale is None else self.score_scale
 
     @property
     def d_qkv(self) -> int:
@@ -136,9 +122,11 @@ class LayerShape:
         """Floating-point operations of this layer for one token that attends to ``n_keys`` keys.
 
         ``2 x`` the entries of every matrix it is multiplied with, plus ``4 n_keys H d_head`` for
-        the scores and the weighted sum. Norms and activations are not counted.
+        the scores and the weighted sum, of no more keys than its window has. Norms and activations
+        are not counted.
         """
-        return 2 * self.matrix_entries + 4 * n_keys * self.n_heads * self.d_head
+        seen = min(n_keys, self.window) if self.window else n_keys
+        return 2 * self.matrix_entries + 4 * seen * self.n_heads * self.d_head
 
 
 def norm_shapes(name: str, d: int, kind: str) -> dict[str, tuple[int, ...]]:
@@ -174,6 +162,8 @@ class Architecture:
         Position embeddings are looked up and added (GPT-2).
     injection
         "concat" is ``adapter(cat[s, e])``, "add" is ``s + e``.
+    adapter_bias
+        The adapter of "concat" has a bias.
     skip_first_injection
         Recurrence 1 begins at the state itself (retrofitted recurrence, "skip-adapter").
     closing_norm, pre_coda_norm, final_norm
@@ -201,6 +191,10 @@ class Architecture:
         Less than 1 steps only so far towards the block's output: ``s + damping (block(s) - s)``.
     looped_span
         Whether the block is a span of a deep model's layers that is looped without training.
+    layer_shapes
+        Shape of each layer with weights of its own, prelude, block and coda in that order, where
+        they compute differently (windows, scales); empty where all are ``layer``. Their parameters
+        have the same shapes.
     """
 
     family: str
@@ -215,6 +209,7 @@ class Architecture:
     embedding_scale: float = 1.0
     learned_positions: bool = False
     injection: Literal["concat", "add", "none"] = "concat"
+    adapter_bias: bool = False
     skip_first_injection: bool = False
     closing_norm: bool = True
     pre_coda_norm: bool = False
@@ -231,6 +226,14 @@ class Architecture:
     head_transform: bool = False
     damping: float = 1.0
     looped_span: bool = False
+    layer_shapes: tuple[LayerShape, ...] = ()
+
+    def shape_of(self, stack: Stack, index: int) -> LayerShape:
+        """Shape of layer ``index`` of a stack; of the block, of its sets of weights."""
+        if not self.layer_shapes:
+            return self.layer
+        first = {"prelude": 0, "block": self.n_prelude}
+        return self.layer_shapes[first.get(stack, self.n_prelude + self.n_unique_block) + index]
 
     @property
     def d_model(self) -> int:
@@ -377,11 +380,17 @@ class Architecture:
 
         See `LayerShape.flops_per_token`; the embedding look-up is not counted.
         """
-        layers = self.effective_depth(n_recurrences) * self.layer.flops_per_token(n_keys)
+        block = map(self.weights_of_layer, range(self.n_block))
+        layers = n_recurrences * sum(self._layer_flops("block", i, n_keys) for i in block)
+        layers += sum(self._layer_flops("prelude", i, n_keys) for i in range(self.n_prelude))
+        layers += sum(self._layer_flops("coda", i, n_keys) for i in range(self.n_coda))
         injected = n_recurrences - (1 if self.skip_first_injection and n_recurrences else 0)
         injection = 2 * self.injection_weights * injected * max(self.untied_passes, 1)
         gate = 2 * self.d_model if self.exit_gate else 0  # read out with the head
         return layers + injection + gate + self.embedding_flops + self.head_flops
+
+    def _layer_flops(self, stack: Stack, index: int, n_keys: int) -> int:
+        return self.shape_of(stack, index).flops_per_token(n_keys)
 
 
 # First word of a parameter's name to the part of the model it belongs to.
@@ -426,6 +435,7 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
     for suffix in each:
         if arch.injection == "concat":
             shapes[f"adapter{suffix}.weight"] = (d, 2 * d)
+            shapes |= {f"adapter{suffix}.bias": (d,)} if arch.adapter_bias else {}
         if arch.closing_norm:
             shapes |= norm_shapes(f"closing_norm{suffix}", d, arch.layer.norm_kind)
     if arch.final_norm:

@@ -231,27 +231,32 @@ def _of_pass(node: Node, index: int, step: int, share: int) -> Node:
 def _layers(
     arch: Architecture, n_keys: int, part: Literal["prelude", "block", "coda"], n: int, depth: int
 ) -> list[Node]:
-    layer = arch.layer
-    heads = f"{layer.n_heads} heads × {layer.d_head}"
-    if layer.n_kv_heads != layer.n_heads:
-        heads += f" ({layer.n_kv_heads} key/value)"
-    shape = f"d {layer.d_model}, {heads}, MLP {layer.d_mlp}{' gated' if layer.gated else ''}"
-
     def label(i: int) -> str:
         if part != "block":
             return f"{part} {i}"
         return arch.layer_mark(i) if arch.n_passes > 1 else arch.layer_name(i)
 
-    def weights(i: int) -> int:
-        return arch.weights_of_layer(i) if part == "block" else i
+    def node(i: int) -> Node:
+        weights = arch.weights_of_layer(i) if part == "block" else i
+        layer = arch.shape_of(part, weights)
+        return Node(
+            f"{part}.{i}", f"{part}.{i}", "layer", part, label(i), layer=i, step=i,
+            weights=f"{part}.{weights}", parameters=layer.n_parameters,
+            flops=layer.flops_per_token(n_keys), depth=depth + i, shape=_layer_words(layer),
+            formula=layer_formula(layer),
+        )  # fmt: skip
 
-    return [
-        Node(f"{part}.{i}", f"{part}.{i}", "layer", part, label(i), layer=i, step=i,
-             weights=f"{part}.{weights(i)}", parameters=layer.n_parameters,
-             flops=layer.flops_per_token(n_keys), depth=depth + i, shape=shape,
-             formula=layer_formula(layer))
-        for i in range(n)
-    ]  # fmt: skip
+    return [node(i) for i in range(n)]
+
+
+def _layer_words(layer: LayerShape) -> str:
+    """Sizes of a layer, in words."""
+    heads = f"{layer.n_heads} heads × {layer.d_head}"
+    if layer.n_kv_heads != layer.n_heads:
+        heads += f" ({layer.n_kv_heads} key/value)"
+    window = f", window {layer.window}" if layer.window else ""
+    mlp = f"MLP {layer.d_mlp}{' gated' if layer.gated else ''}"
+    return f"d {layer.d_model}, {heads}{window}, {mlp}"
 
 
 def _injection(arch: Architecture) -> Node:

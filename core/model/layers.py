@@ -23,7 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loopscope.core.model.architecture import LayerShape, Rope
+from loopscope.core.model.architecture import LayerShape
+from loopscope.core.model.norms import RMSNorm, make_norm
+from loopscope.core.model.rope import Rope
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -66,92 +68,26 @@ class LayerEdit:
     window: int = 0
 
 
-class RMSNorm(nn.Module):
-    """``x / sqrt(mean(x^2) + eps) * weight``, computed in float32 whatever the model's dtype."""
-
-    def __init__(self, d: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(d))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise over the last axis; ``[..., d] -> [..., d]``."""
-        if x.dtype == torch.float32:
-            return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
-        wide = F.rms_norm(x.float(), (x.shape[-1],), None, self.eps)
-        return wide.to(x.dtype) * self.weight
-
-
-class BareNorm(nn.Module):
-    """``x / sqrt(mean(x^2) + eps)``, computed in float32 whatever the model's dtype."""
-
-    def __init__(self, eps: float) -> None:
-        super().__init__()
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise over the last axis; ``[..., d] -> [..., d]``."""
-        return F.rms_norm(x.float(), (x.shape[-1],), None, self.eps).to(x.dtype)
-
-
-class LayerNorm(nn.Module):
-    """``(x - mean) / sqrt(var + eps) * weight + bias``, computed in float32."""
-
-    def __init__(self, d: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(d))
-        self.bias = nn.Parameter(torch.zeros(d))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise over the last axis; ``[..., d] -> [..., d]``."""
-        wide = F.layer_norm(
-            x.float(), (x.shape[-1],), self.weight.float(), self.bias.float(), self.eps
-        )
-        return wide.to(x.dtype)
-
-
-def make_norm(kind: str, d: int, eps: float) -> nn.Module:
-    """Make an RMSNorm ("rms"), one without weights ("bare"), or a LayerNorm ("layer")."""
-    if kind == "bare":
-        return BareNorm(eps)
-    return RMSNorm(d, eps) if kind == "rms" else LayerNorm(d, eps)
-
-
-def rope_frequencies(rope: Rope, d_head: int) -> Tensor:
-    """Angle per position of each rotated pair, float64 ``[dims / 2]``."""
-    dims = rope.dims or d_head
-    i = torch.arange(0, dims, 2, device="cpu", dtype=torch.float64)
-    frequency = rope.theta ** (-i / dims)
-    if rope.scaling == "linear":
-        return frequency / rope.factor
-    if rope.scaling == "llama3":
-        wavelength = 2 * math.pi / frequency
-        low, high = rope.low_freq_factor, rope.high_freq_factor
-        blend = ((rope.original_positions / wavelength - low) / (high - low)).clamp(0, 1)
-        return (1 - blend) * frequency / rope.factor + blend * frequency
-    return frequency
-
-
 def rope_table(
     rope: Rope, d_head: int, n_positions: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, each ``[T, dims / 2]``.
+    """Cosines and sines, each ``[T, pairs]``.
 
     Angles are formed in float64, so that position 10,000 is as exact as position 1, and the
     rotation is done in float32 or better whatever the model's dtype.
     """
-    frequency = rope_frequencies(rope, d_head)
+    frequency = torch.from_numpy(rope.frequencies(d_head, n_positions))
     angle = torch.arange(n_positions, device="cpu", dtype=torch.float64)[:, None] * frequency
     wide = torch.promote_types(dtype, torch.float32)
-    return angle.cos().to(device, wide), angle.sin().to(device, wide)
+    factor = rope.scaling.attention_factor
+    return (angle.cos() * factor).to(device, wide), (angle.sin() * factor).to(device, wide)
 
 
 def rotate(x: Tensor, table: tuple[Tensor, Tensor], rope: Rope) -> Tensor:
-    """Rotate ``[B, H, T, hd]`` by position; dimensions beyond ``rope.dims`` stay as they are."""
+    """Rotate ``[B, H, T, hd]`` by position; dimensions beyond the table's stay as they are."""
     cos, sin = table
-    dims = rope.dims or x.shape[-1]
-    turned, kept = x[..., :dims].to(cos.dtype), x[..., dims:]
+    width = 2 * cos.shape[-1]
+    turned, kept = x[..., :width].to(cos.dtype), x[..., width:]
     if rope.pairs == "half":
         a, b = turned.chunk(2, dim=-1)
         out = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
@@ -159,7 +95,7 @@ def rotate(x: Tensor, table: tuple[Tensor, Tensor], rope: Rope) -> Tensor:
         a, b = turned[..., 0::2], turned[..., 1::2]
         out = torch.stack([a * cos - b * sin, b * cos + a * sin], dim=-1).flatten(-2)
     out = out.to(x.dtype)
-    return torch.cat([out, kept], dim=-1) if dims < x.shape[-1] else out
+    return torch.cat([out, kept], dim=-1) if width < x.shape[-1] else out
 
 
 def hidden_keys(t: int, causal: bool, window: int, device: torch.device) -> Tensor | None:
@@ -169,6 +105,9 @@ def hidden_keys(t: int, causal: bool, window: int, device: torch.device) -> Tens
     every = torch.ones(t, t, dtype=torch.bool, device=device)
     hidden = every.triu(1) if causal else every.triu(window)
     return hidden | every.tril(-window) if window else hidden
+
+
+NO_EDIT = LayerEdit()
 
 
 class DecoderLayer(nn.Module):
@@ -207,15 +146,34 @@ class DecoderLayer(nn.Module):
         """What attention writes, ``[B, T, d]``, and its pattern ``[B, H, T, T]`` if wanted.
 
         The pattern costs an explicit softmax; without it torch's fused kernel is used. Both
-        compute ``softmax(q k^T / sqrt(hd)) v``. The pattern of an ablated head is the one it has.
+        compute ``softmax(scale q k^T) v``. The pattern of an ablated head is the one it has.
         """
+        edit = edit or NO_EDIT
+        q, k, v = self._queries_keys_values(x, rope)
+        pattern = None
+        if want_pattern or edit.window or edit.frozen:
+            pattern = self._pattern(q, k, edit)
+            mixed = pattern @ v
+        else:
+            mixed = self._fused(q, k, v)
+        if edit.ablated:
+            mixed = mixed.clone()
+            mixed[:, list(edit.ablated)] = 0
+        mixed = mixed.transpose(1, 2).flatten(2)
+        if self.shape.attn_gate:
+            mixed = torch.sigmoid(self.attn_gate(x)) * mixed
+        return self.attn_proj(mixed), pattern
+
+    def _queries_keys_values(
+        self, x: Tensor, rope: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values, each ``[B, H, T, hd]``."""
         s = self.shape
-        b, t, _ = x.shape
         heads = (s.n_heads, s.n_kv_heads, s.n_kv_heads)
         q, k, v = self.qkv(x).split([n * s.d_head for n in heads], dim=-1)
         if s.qk_norm == "full":
             q, k = self.q_norm(q), self.k_norm(k)
-        q, k, v = (z.view(b, t, n, s.d_head) for z, n in zip((q, k, v), heads, strict=True))
+        q, k, v = (z.unflatten(-1, (n, s.d_head)) for z, n in zip((q, k, v), heads, strict=True))
         if s.qk_norm == "head":
             q, k = self.q_norm(q), self.k_norm(k)
         if s.qk_bias:
@@ -226,26 +184,29 @@ class DecoderLayer(nn.Module):
         if s.n_kv_heads != s.n_heads:
             k = k.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
             v = v.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
-        pattern = None
-        window = edit.window if edit is not None else 0
-        if want_pattern or window or (edit is not None and edit.frozen):
-            scores = q @ k.transpose(-1, -2) / math.sqrt(s.d_head)
-            hidden = hidden_keys(t, s.causal, window, x.device)
-            if hidden is not None:
-                scores = scores.masked_fill(hidden, -math.inf)
-            pattern = scores.float().softmax(-1).to(x.dtype)
-            for head, held in edit.frozen if edit is not None else ():
-                pattern[:, head] = held.to(pattern)
-            mixed = pattern @ v
-        else:
-            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=s.causal)
-        if edit is not None and edit.ablated:
-            mixed = mixed.clone()
-            mixed[:, list(edit.ablated)] = 0
-        mixed = mixed.transpose(1, 2).reshape(b, t, -1)
-        if s.attn_gate:
-            mixed = torch.sigmoid(self.attn_gate(x)) * mixed
-        return self.attn_proj(mixed), pattern
+        return q, k, v
+
+    def _pattern(self, q: Tensor, k: Tensor, edit: LayerEdit) -> Tensor:
+        """Attention probabilities ``[B, H, T, T]``, of frozen heads those that are given."""
+        s = self.shape
+        scores = q @ k.transpose(-1, -2) * s.scale
+        windows = [window for window in (s.window, edit.window) if window]
+        hidden = hidden_keys(q.shape[2], s.causal, min(windows, default=0), q.device)
+        if hidden is not None:
+            scores = scores.masked_fill(hidden, -math.inf)
+        pattern = scores.float().softmax(-1).to(q.dtype)
+        for head, held in edit.frozen:
+            pattern[:, head] = held.to(pattern)
+        return pattern
+
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Values mixed by torch's kernel, ``[B, H, T, hd]``."""
+        s = self.shape
+        if s.window and s.window < q.shape[2]:
+            hidden = hidden_keys(q.shape[2], s.causal, s.window, q.device)
+            assert hidden is not None
+            return F.scaled_dot_product_attention(q, k, v, ~hidden, scale=s.scale)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=s.causal, scale=s.scale)
 
     def mlp(self, x: Tensor) -> Tensor:
         """What the MLP writes; gated: ``down(act(gate) * up)`` with gate first in the file."""

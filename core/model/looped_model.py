@@ -13,14 +13,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.architecture import Architecture, Stack
 from loopscope.core.model.layers import (
     ACTIVATIONS,
     DecoderLayer,
     LayerOutput,
-    make_norm,
     rope_table,
 )
+from loopscope.core.model.norms import make_norm
 
 
 class RecurrentState(NamedTuple):
@@ -45,13 +45,13 @@ class LoopedModel(nn.Module):
         self.arch = arch
         d = arch.d_model
 
-        def stack(n: int) -> nn.ModuleList:
-            return nn.ModuleList(DecoderLayer(arch.layer) for _ in range(n))
+        def stack(name: Stack, n: int) -> nn.ModuleList:
+            return nn.ModuleList(DecoderLayer(arch.shape_of(name, i)) for i in range(n))
 
         self.embed = nn.Embedding(arch.vocab_size, arch.d_embed)
-        self.prelude_layers = stack(arch.n_prelude)
-        self.block = stack(arch.n_unique_block)
-        self.coda_layers = stack(arch.n_coda)
+        self.prelude_layers = stack("prelude", arch.n_prelude)
+        self.block = stack("block", arch.n_unique_block)
+        self.coda_layers = stack("coda", arch.n_coda)
         kind, eps = arch.layer.norm_kind, arch.norm_eps
 
         def each_pass(make: Callable[[], nn.Module]) -> nn.Module:
@@ -60,7 +60,7 @@ class LoopedModel(nn.Module):
             return nn.ModuleList(make() for _ in passes) if passes else make()
 
         if arch.injection == "concat":
-            self.adapter = each_pass(lambda: nn.Linear(2 * d, d, bias=False))
+            self.adapter = each_pass(lambda: nn.Linear(2 * d, d, bias=arch.adapter_bias))
         if arch.closing_norm:
             self.closing_norm = each_pass(lambda: make_norm(kind, d, eps))
         if arch.final_norm:

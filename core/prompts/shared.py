@@ -1,20 +1,27 @@
-"""What all runs of one loaded model share: the prompt set in use, and what was found of the model.
+"""What all runs of one loaded model share: the prompt set in use, and results of the model.
 
-A finding of one run (its fixed points) belongs to its recording; a finding over a prompt set is one
+A result of one run (its fixed points) belongs to its recording; a result over a prompt set is one
 of the model and stays while single prompts of the set are run.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
+from loopscope.core.errors import LoopscopeError
 from loopscope.core.prompts.prompt_set import PromptSet
+from loopscope.core.results import Results
 
 
 @dataclass(slots=True, eq=False)
 class Shared:
-    """prompts : the prompt set in use, or None.  findings : by the key of the view that asked."""
+    """prompts : the prompt set in use, or None.  results : of the model."""
 
     prompts: PromptSet | None = None
-    findings: dict[str, Any] = field(default_factory=dict)
+    results: Results = field(default_factory=Results)
+
+    def prompts_in_use(self) -> PromptSet:
+        """Return the prompt set in use. Raises `LoopscopeError` when there is none."""
+        if self.prompts is None:
+            raise LoopscopeError("no prompt set is in use; open a prompt file")
+        return self.prompts

@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from loopscope.core.errors import Cancelled
 from loopscope.core.run.worker import yield_to_the_screen
+
+if TYPE_CHECKING:
+    from loopscope.core.run.stepper import Stepper
 
 # Below the runner's priority, which is below the screen's.
 NICENESS = 15
@@ -29,7 +32,7 @@ class Job(Generic[T]):
     """One piece of work, as it is seen from inside (`report`) and from outside (`cancel`).
 
     name : in words, for the progress bar.  progress : 0 to 1.  future : its result.
-    second_run : the run that stood beside when it was asked for, for what compares two; else None.
+    second_run : the second run when it was asked for, for what compares two; else None.
 
     Parameters
     ----------
@@ -54,7 +57,7 @@ class Job(Generic[T]):
     ) -> None:
         self.name, self.progress = name, 0.0
         self.future: Future[T] = Future()
-        self.second_run: Any = None
+        self.second_run: Stepper | None = None
         self._cancelled = threading.Event()
         self._steps_first, self._clock, self._wait = (
             steps_first,

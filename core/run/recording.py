@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +23,11 @@ from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.prompts.shared import Shared
+from loopscope.core.results import ResultKey, Results
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
-Whose = Literal["run", "model"]
+T = TypeVar("T")
 
 # Kept answers of each readout; the rest of the distribution is asked of the stepper.
 TOP_K = 5
@@ -227,8 +228,8 @@ class Recording:
         self.effects: dict[tuple[int, int], float] = {}
         # Digest of each set of weights, by its key in the graph; empty where no model was asked.
         self.weight_identity: dict[str, str] = {}
-        # What heavy measures found about this run, by the key of their view.
-        self.findings: dict[str, Any] = {}
+        # Of measurements of this run that take long.
+        self.results = Results()
         # What this run shares with the other runs of its model.
         self.shared = Shared()
         self._rows = _Series(
@@ -276,9 +277,16 @@ class Recording:
         begun.shared = self.shared
         return begun
 
-    def findings_of(self, whose: Whose) -> dict[str, Any]:
-        """Findings of this run alone, or those of its model, which all its runs share."""
-        return self.shared.findings if whose == "model" else self.findings
+    def result(self, key: ResultKey[T]) -> T | None:
+        """A result of this run, or of its model, which all its runs share; None for none."""
+        return self._results(key).get(key)
+
+    def keep(self, key: ResultKey[T], result: T) -> None:
+        """Keep a result with this run, or with its model. Raises `TypeError` for a wrong class."""
+        self._results(key).put(key, result)
+
+    def _results(self, key: ResultKey[T]) -> Results:
+        return self.shared.results if key.scope == "model" else self.results
 
     # ---- size ----
     @property

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from loopscope.core.formula import Formula
+from loopscope.core.results import ResultKey, Scope
+
+if TYPE_CHECKING:
+    from loopscope.core.run.recording import Recording
+    from loopscope.core.selection import Selection
+    from loopscope.core.views.second_run import SecondRun
+
+OptionsT = TypeVar("OptionsT")
+DataT = TypeVar("DataT", bound="ViewData")
+OptionsIn = TypeVar("OptionsIn", contravariant=True)
+DataOut = TypeVar("DataOut", covariant=True)
+DataIn = TypeVar("DataIn", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +46,84 @@ class Request:
     """A measurement that takes long: a view offers it on a button, a thread of its own makes it.
 
     label, help : of the button.
+    result : under what its result is kept; `Recording.result` finds it for the view's ``compute``.
     missing : why it cannot be made for a recording, or "".
-    whose : whether the finding is of the one run or of the model (over a prompt set).
     live : whether the view shows something before it is made.
-    beside : for what compares two runs, what to say when none stands beside; "" for all others.
+    second_run : for what compares two runs, what to say without a second one; "" for all others.
 
-    ``core/requests/KEY.py`` holds ``run(stepper, selection, options, job) -> finding``; it calls
-    ``job.report(share)`` often, which also cancels it. The finding is kept in
-    ``recording.findings_of(whose)[KEY]``, where the view's ``compute`` reads it.
+    ``core/analyses/KEY.py`` holds ``run(stepper, selection, options, job)``, which returns the
+    result; it calls ``job.report(share)`` often, which also cancels it.
     """
 
     label: str
     help: str
-    missing: Callable[[Any], str] = lambda recording: ""
-    whose: Literal["run", "model"] = "run"
+    result: ResultKey[Any]
+    missing: Callable[[Recording], str] = lambda recording: ""
     live: bool = False
     second_run: str = ""
+
+    @property
+    def scope(self) -> Scope:
+        """Whether the result is of the one run or of the model (over a prompt set)."""
+        return self.result.scope
+
+
+class Compute(Protocol[OptionsIn, DataOut]):
+    """Makes a view's data from one run."""
+
+    def __call__(
+        self, recording: Recording, selection: Selection, options: OptionsIn, /
+    ) -> DataOut:
+        """Return what the view shows of ``recording`` for the cursor ``selection``."""
+
+
+class ComputeSecond(Protocol[OptionsIn, DataOut]):
+    """Makes one view's data from two runs that are drawn on the same axes."""
+
+    def __call__(
+        self, recording: Recording, second_run: SecondRun, selection: Selection,
+        options: OptionsIn, /,
+    ) -> DataOut:  # fmt: skip
+        """Return what the view shows of both; ``selection`` is the cursor in ``recording``."""
+
+
+class MakeTable(Protocol[DataIn]):
+    """Turns a view's data into the numbers behind the picture."""
+
+    def __call__(self, data: DataIn, /) -> Table:
+        """Return the table; its rows may be made one at a time."""
+
+
+class WriteText(Protocol[DataIn]):
+    """Writes a view's data in a text format of its own."""
+
+    def __call__(self, data: DataIn, provenance: dict[str, str], /) -> str:
+        """Return the whole file; ``provenance`` says where the numbers come from."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewDefinition(Generic[OptionsT, DataT]):
+    """What a module of `core.views` offers to the screen, the page and the command line.
+
+    Each module ends with one, named ``VIEW``.
+
+    options : the view's ``Options``, a dataclass of settings; made without arguments it is the
+        defaults.
+    compute : makes the data of one run.  table : the numbers behind the picture.
+    reads : the fields of `Selection` that ``compute`` reads. Only a change of these makes the view
+        be computed anew; all others move a mark.
+    request : the measurement that fills the view when it takes long; None for a live view.
+    compute_second : makes the data of two runs on the same axes; None where each run is drawn
+        by itself.
+    on_one_axis : for which two runs ``compute_second`` may be called.
+    exports : text formats beside CSV, by suffix.
+    """
+
+    options: type[OptionsT]
+    compute: Compute[OptionsT, DataT]
+    table: MakeTable[DataT]
+    reads: frozenset[str] = frozenset()
+    request: Request | None = None
+    compute_second: ComputeSecond[OptionsT, DataT] | None = None
+    on_one_axis: Callable[[Recording, Recording], bool] = lambda recording, other: True
+    exports: Mapping[str, WriteText[DataT]] = field(default_factory=dict)

@@ -21,10 +21,11 @@ from loopscope.core.measures.correspondence import (
 from loopscope.core.measures.places import Places
 from loopscope.core.measures.similarity import PLACE_MEASURES, PlaceMeasure
 from loopscope.core.options import setting
+from loopscope.core.results import ResultKey
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, ViewData
+from loopscope.core.views.base import Request, Table, ViewData, ViewDefinition
 from loopscope.core.views.second_run import SecondRun
 
 F64 = npt.NDArray[np.float64]
@@ -53,6 +54,7 @@ class Options:
         "Compare",
         "States of every place, or the heads of the cursor's recurrence with every head beside",
         labels={"states": "states at every place", "heads": "heads of the cursor's recurrence"},
+        at_hand=True,
     )
     measure: StateKey = setting(
         "cka_debiased",
@@ -63,6 +65,7 @@ class Options:
             "cka": "CKA: reads high when tokens are few",
             "cosine": "mean cosine (same width only)",
         },
+        at_hand=True,
     )
     path: bool = setting(True, "Best monotone alignment", "Drawn on the matrix of states")
     hatch: bool = setting(
@@ -74,6 +77,7 @@ class Options:
         False,
         "Only what beats the baseline",
         "Blank where permuted prompts give as much: a bright matrix alone means nothing",
+        at_hand=True,
     )
     prompts: int = setting(
         256, "Prompts", "Of the prompt set, or generated for the task hops", low=1, high=10_000
@@ -106,6 +110,9 @@ class Found:
     why: dict[str, str] = field(default_factory=dict)
     heads: F64 | None = None
     heads_null: F64 | None = None
+
+
+CORRESPONDENCE = ResultKey("correspondence", Found, "model")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,16 +221,16 @@ REQUEST = Request(
     LABEL,
     "Runs a prompt set through both models and compares every place of the one with every place of "
     "the other, with a permutation baseline",
+    CORRESPONDENCE,
     why_not,
-    whose="model",
     second_run=NO_MODEL,
 )
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Arrange what was found as asked."""
-    found = recording.shared.findings.get("correspondence")
-    if not isinstance(found, Found):
+    found = recording.result(CORRESPONDENCE)
+    if found is None:
         why = why_not(recording)
         lacks = "model" if not why else "prompts" if why == NO_PROMPTS else ""
         return _empty(why or ALONE, lacks=lacks)
@@ -258,7 +265,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     )
 
 
-def compute_beside(
+def compute_second(
     recording: Recording, second_run: SecondRun, selection: Selection, options: Options
 ) -> Data:
     """The same, while another run stands beside: its cursor is marked as well."""
@@ -428,3 +435,13 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
             float(data.values[i, j]), int(partner[i] == j) if partner else "",
             "" if data.level is None else float(data.level[i, j]),
         )  # fmt: skip
+
+
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    reads=frozenset({"recurrence"}),
+    request=REQUEST,
+    compute_second=compute_second,
+)

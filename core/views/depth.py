@@ -14,7 +14,7 @@ from loopscope.core.measures.stages import Repeat, repeat_correlation
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table
+from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve, Curves, beside_each_other, curves_table
 from loopscope.core.views.lens.curves import LENS_CURVES, read_curve
 from loopscope.core.views.second_run import SecondRun
@@ -110,7 +110,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     return data if missing else replace(data, statement=_statement(data, what, middle, options))
 
 
-def compute_beside(
+def compute_second(
     recording: Recording, second_run: SecondRun, selection: Selection, options: Options
 ) -> Data:
     """Both runs on one pair of axes; along effective depth two models stand level."""
@@ -239,3 +239,8 @@ def table(data: Data) -> Table:
     """One row for each point, with its interquartile band."""
     x = {"layer": "recurrence", "recurrence": "layer", "depth": "effective depth"}[data.grouping]
     return curves_table(data, x=x)
+
+
+VIEW = ViewDefinition(
+    Options, compute, table, reads=frozenset({"tokens"}), compute_second=compute_second
+)

@@ -14,7 +14,7 @@ from loopscope.core.measures.settling import F64, distance_to_end, relative_floo
 from loopscope.core.options import setting
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewData
+from loopscope.core.views.base import Table, ViewData, ViewDefinition
 
 Scale = Literal["absolute", "relative"]
 ENDS = -1
@@ -211,3 +211,6 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
         for row, (token, text) in enumerate(zip(data.tokens, data.token_texts, strict=True)):
             value = float(data.distances[row, column])
             yield data.first + column, where, token, text, value, data.last
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}))

@@ -20,12 +20,12 @@ from loopscope.core.measures.exits import (
     final_since,
     signals_of,
 )
-from loopscope.core.measures.exits_over_prompts import ExitsOverPrompts, swept
+from loopscope.core.measures.exits_over_prompts import EXITS_OVER_PROMPTS, ExitsOverPrompts, swept
 from loopscope.core.measures.over_prompts import INTERVAL
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table
+from loopscope.core.views.base import Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve
 from loopscope.core.views.exit_outcomes import Outcome, outcomes_of, texts_of
 from loopscope.core.views.prompt_curves import (
@@ -99,8 +99,8 @@ REQUEST = Request(
     LABEL,
     "Runs every prompt of the file as far as this run has gone and stops it by every rule at every "
     "threshold",
+    EXITS_OVER_PROMPTS,
     why_not,
-    whose="model",
     live=True,
 )
 
@@ -108,10 +108,8 @@ REQUEST = Request(
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Simulate the exits of this run, and draw them or those over the prompt set."""
     prompts = recording.shared.prompts
-    found = recording.shared.findings.get("exits")
-    if not isinstance(found, ExitsOverPrompts) or (
-        prompts is not None and found.prompts != prompts
-    ):
+    found = recording.result(EXITS_OVER_PROMPTS)
+    if found is not None and prompts is not None and found.prompts != prompts:
         found = None
     over: Over = "prompts" if found is not None else "run"
     if options.over != "auto":
@@ -309,3 +307,6 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
         for line, text, _, _, *values in prompt_rows(data.rows):
             for name, used, agree in zip(names, values[::2], values[1::2], strict=True):
                 yield name, "", line, text, used, agree, "", "", "", "", ""
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}), request=REQUEST)

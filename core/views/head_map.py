@@ -18,7 +18,7 @@ from loopscope.core.measures.heads import (
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewData
+from loopscope.core.views.base import Table, ViewData, ViewDefinition
 from loopscope.core.views.heads import patterns_of
 from loopscope.core.views.heads_data import SCALE_LABELS, Scale
 from loopscope.core.views.pattern import clamp_head
@@ -108,3 +108,6 @@ def table(data: Data) -> Table:
 def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
     for i, j in zip(*np.tril_indices(len(data.values)), strict=True):
         yield data.layer, data.head, int(i) + 1, int(j) + 1, float(data.values[i, j])
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"layer", "head"}))

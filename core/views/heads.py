@@ -33,7 +33,7 @@ from loopscope.core.measures.settling import relative_floor
 from loopscope.core.measures.settling_rows import LAYER_RELATIVE_STEP
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table
+from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.heads_data import (
     Data,
     Index,
@@ -42,7 +42,7 @@ from loopscope.core.views.heads_data import (
     Stability,
 )
 
-__all__ = ["NO_PATTERNS", "NO_RUN", "Data", "Options", "compute", "table"]
+__all__ = ["VIEW", "NO_PATTERNS", "NO_RUN", "Data", "Options", "compute", "table"]
 
 NO_RUN = "No recurrence has been run. Press Space to run one."
 
@@ -262,3 +262,6 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
             s.ranks,
             s.n_ranks,
         )
+
+
+VIEW = ViewDefinition(Options, compute, table)

@@ -12,9 +12,10 @@ from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.measures.path_independence import FROM_RUN, SPREAD, spread
 from loopscope.core.options import setting
+from loopscope.core.results import ResultKey
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table
+from loopscope.core.views.base import Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve, Curves, curves_table
 
 F64 = npt.NDArray[np.float64]
@@ -57,6 +58,9 @@ class Paths:
     names: tuple[str, ...]
 
 
+PATHS = ResultKey("paths", Paths)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Data(Curves):
     """Spread by recurrence, a curve for each shown token and their median; or one for each start.
@@ -80,14 +84,15 @@ REQUEST = Request(
     LABEL,
     "Runs the same prompt from zeros, random start states and another prompt's end (settings), as "
     "far as this run has gone",
+    PATHS,
     why_not,
 )
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Measure how far apart the paths are at each recurrence."""
-    found = recording.findings.get("paths")
-    if not isinstance(found, Paths):
+    found = recording.result(PATHS)
+    if found is None:
         return _empty(NOT_YET)
     tokens = selection.shown_tokens(recording.n_tokens)
     states = found.states[:, :, list(tokens)]
@@ -185,3 +190,6 @@ def table(data: Data) -> Table:
     """One row for each token (or start) and recurrence, and the median over tokens."""
     curve = "start" if data.formula is FROM_RUN else "token"
     return curves_table(data, x="recurrence", curve=curve)
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}), request=REQUEST)

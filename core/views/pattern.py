@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from loopscope.core.formula import Formula
+from loopscope.core.labels import visible
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewData
+from loopscope.core.views.base import Table, ViewData, ViewDefinition
 from loopscope.core.views.heads import patterns_of
 
 ATTENTION = Formula(
@@ -31,7 +32,7 @@ class Data(ViewData):
     """The patterns of one head.
 
     patterns : float32 ``[R, T, T]`` (query, key), probabilities; a view on the recording.
-    layer, head : which head.  labels : the text of each token.
+    layer, head : which head.  labels, token_texts : readable and exact text of each token.
     causal : entries above the diagonal cannot be other than 0.
     recurrence : where the cursor was; the page shows this recurrence (the first one for 0).
     missing : what is missing when there is nothing to show, or "".
@@ -42,6 +43,7 @@ class Data(ViewData):
     head: int
     name: str
     labels: tuple[str, ...]
+    token_texts: tuple[str, ...]
     causal: bool
     recurrence: int
     missing: str = ""
@@ -71,7 +73,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         layer=layer,
         head=head,
         name=name,
-        labels=recording.info.token_labels,
+        labels=tuple(map(visible, recording.info.token_labels)),
+        token_texts=recording.info.token_labels,
         causal=recording.info.architecture.layer.causal,
         recurrence=min(max(selection.recurrence, 0), len(kept)),
         missing=missing,
@@ -109,8 +112,11 @@ def table(data: Data) -> Table:
 
 
 def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
-    labels = data.labels
+    labels = data.token_texts
     for r, pattern in enumerate(data.patterns, 1):
         for q, row in enumerate(pattern):
             for k in range(q + 1 if data.causal else len(row)):
                 yield r, data.layer, data.head, q, labels[q], k, labels[k], float(row[k])
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"layer", "head"}))

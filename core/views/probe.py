@@ -11,12 +11,19 @@ import numpy as np
 
 from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.probe.conditions import RUNS_ONCE, Lives, plan_for, too_few
-from loopscope.core.experiments.probe.results import DISPLACEMENT, LOST, RECOVERY, Outcome, Probe
+from loopscope.core.experiments.probe.results import (
+    DISPLACEMENT,
+    LOST,
+    PROBE,
+    RECOVERY,
+    Outcome,
+    Probe,
+)
 from loopscope.core.formula import Formula
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table
+from loopscope.core.views.base import Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve, Curves
 
 LABEL = "Cut and see what is lost"
@@ -48,12 +55,14 @@ class Options:
             "displacement": "lost against displacement",
             "recovery": "recovery after a cut",
         },
+        at_hand=True,
     )
     cut: Cut = setting(
         "early",
         "Recovery after",
         "Which cuts of the trajectory the recovery is drawn of; the recurrences are settings below",
         labels={"early": "the early cut", "late": "the late cut", "both": "both cuts"},
+        at_hand=True,
     )
     prompts: int = setting(48, "Prompts", "Fresh ones of the task, 1 to 6 hops", low=2, high=5000)
     draws: int = setting(2, "Draws", "Of what is random", low=1, high=100)
@@ -102,16 +111,16 @@ def _too_few(recording: Recording, options: Options) -> str:
 REQUEST = Request(
     LABEL,
     "Runs a batch of prompts under some sixty cuts of the parameters, the graph and the trajectory",
+    PROBE,
     why_not,
-    whose="model",
 )
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Draw what was found as asked."""
-    found = recording.shared.findings.get("probe")
+    found = recording.result(PROBE)
     formulas = (LOST, DISPLACEMENT, RECOVERY, ACCURACY)
-    if not isinstance(found, Probe):
+    if found is None:
         text = why_not(recording) or _too_few(recording, options) or NOT_YET
         return Data(text, formulas, (), "", LOST.name, LOST, missing=text)
     return picture(found, options.picture, options.cut)
@@ -277,3 +286,6 @@ def _rows(found: Probe | None) -> Iterator[tuple[object, ...]]:
             int(c.lasting), len(o.scores), o.moved, lost.mean, lost.low,
             lost.high, "never" if np.isinf(back) else "" if np.isnan(back) else int(back),
         )  # fmt: skip
+
+
+VIEW = ViewDefinition(Options, compute, table, request=REQUEST)

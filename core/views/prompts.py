@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from loopscope.core.formula import Formula
-from loopscope.core.measures.over_prompts import INTERVAL, OverPrompts
+from loopscope.core.measures.over_prompts import INTERVAL, PROMPT_MEASURES, OverPrompts
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table
+from loopscope.core.views.base import Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve
 from loopscope.core.views.depth import Key, axis_label
 from loopscope.core.views.prompt_curves import (
@@ -64,16 +64,16 @@ REQUEST = Request(
     LABEL,
     "Runs every prompt of the file as far as this run has gone and takes the measure chosen in "
     "the settings of each",
+    PROMPT_MEASURES,
     why_not,
-    whose="model",
 )
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Draw what was measured over the prompt set in use."""
     what = MEASURES[options.measure]
-    findings: dict[str, OverPrompts] = recording.shared.findings.get("prompts", {})
-    found = findings.get(what.key)
+    measured = recording.result(PROMPT_MEASURES)
+    found = None if measured is None else measured.of(what.key)
     prompts = recording.shared.prompts
     lacks, missing = lack(recording)
     if found is None or (prompts is not None and found.prompts != prompts):
@@ -184,3 +184,6 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
     if data.rows is not None:
         for line, text, r, i, value in prompt_rows(data.rows):
             yield line, text, r, i if found.has_layers else "", value, "", "", ""
+
+
+VIEW = ViewDefinition(Options, compute, table, request=REQUEST)

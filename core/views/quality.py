@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 
 from loopscope.core.measures.intervals import Estimate
-from loopscope.core.measures.quality import ACCURACY, PERPLEXITY, Metric, Quality
+from loopscope.core.measures.quality import ACCURACY, PERPLEXITY, QUALITY, Metric, Quality
 from loopscope.core.options import setting
 from loopscope.core.prompts.answers import Convention, Joining, convention_of
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table
+from loopscope.core.views.base import Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve
 from loopscope.core.views.prompt_curves import (
     Column,
@@ -83,8 +83,8 @@ class Data(PromptCurves):
 REQUEST = Request(
     LABEL,
     "Runs every prompt of the file once and reads it out after every recurrence",
+    QUALITY,
     why_not,
-    whose="model",
 )
 
 
@@ -98,15 +98,15 @@ def wanted_convention(recording: Recording, options: Options) -> Convention:
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Draw what was found over the prompt set in use."""
     convention = wanted_convention(recording, options)
-    found = recording.shared.findings.get("quality")
+    found = recording.result(QUALITY)
     lacks, missing = lack(recording)
     prompts = recording.shared.prompts
-    stale = isinstance(found, Quality) and (
+    stale = found is not None and (
         (prompts is not None and found.prompts != prompts)
         or found.convention != convention
         or (convention == "next" and found.joining != options.joining)
     )
-    if not isinstance(found, Quality) or stale:
+    if found is None or stale:
         if not missing:
             assert prompts is not None
             lacks = "measurement"
@@ -224,3 +224,6 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
     if data.rows is not None:
         for line, text, recurrence, _, value in prompt_rows(data.rows):
             yield line, text, data.metric, recurrence, value, "", "", ""
+
+
+VIEW = ViewDefinition(Options, compute, table, request=REQUEST)

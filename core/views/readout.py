@@ -33,7 +33,7 @@ from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.answers_data import AnswerMap
-from loopscope.core.views.base import Table
+from loopscope.core.views.base import Table, ViewDefinition
 
 Lens = Literal["coda", "logit"]
 LENS_LABELS = {"coda": "coda lens", "logit": "logit lens"}
@@ -232,3 +232,6 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
             int(data.unchanged_since[i]),
             *((float(data.hazards[r, i]), float(data.exits[r, i])) if data.has_exits else ()),
         )
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}))

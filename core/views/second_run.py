@@ -13,7 +13,7 @@ from loopscope.core.selection import Selection
 class SecondRun:
     """The run beside: a branch, another prompt or seed, or another model.
 
-    A view whose module has ``compute_beside(recording, beside, selection, options) -> Data`` draws
+    A view whose module has ``compute_second(recording, beside, selection, options) -> Data`` draws
     both runs on one pair of axes; any other view is shown twice, the second time for this run.
 
     recording : of the run beside.  name : what the user calls it.

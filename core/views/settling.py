@@ -36,7 +36,7 @@ from loopscope.core.measures.stages import RESIDUAL_NORM
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table
+from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.settling_data import (
     F64,
     FLOOR,
@@ -50,7 +50,16 @@ from loopscope.core.views.settling_data import (
     short_number,
 )
 
-__all__ = ["NO_RUN", "ONE_PER_LAYER", "Data", "Options", "compute", "rate_text", "short_number"]
+__all__ = [
+    "VIEW",
+    "NO_RUN",
+    "ONE_PER_LAYER",
+    "Data",
+    "Options",
+    "compute",
+    "rate_text",
+    "short_number",
+]
 
 NO_RUN = "No recurrence has been run. Press Space to run one."
 ONE_PER_LAYER = "A layer's step needs two recurrences. Press Space to run another one."
@@ -343,3 +352,6 @@ def _rules_json(data: Data) -> dict[str, Any]:
             for place in data.classes
         ],
     }
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}))

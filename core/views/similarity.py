@@ -24,7 +24,7 @@ from loopscope.core.measures.similarity_map import missing_reason, places_of, si
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewData
+from loopscope.core.views.base import Table, ViewData, ViewDefinition
 from loopscope.core.views.heads_data import SCALE_LABELS, Scale
 
 Order = Literal["depth", "layer"]
@@ -228,3 +228,6 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
     places = [tuple(data.places.at(i).values()) for i in range(len(data.places))]
     for i, j in zip(*np.tril_indices(len(data.values)), strict=True):
         yield *places[i], *places[j], float(data.values[i, j])
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}))

@@ -20,9 +20,10 @@ from loopscope.core.measures.settling import (
 )
 from loopscope.core.measures.stability import EIGEN_RESIDUAL, EIGENVALUE, LYAPUNOV, Spectrum
 from loopscope.core.options import setting
+from loopscope.core.results import ResultKey
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, ViewData
+from loopscope.core.views.base import Request, Table, ViewData, ViewDefinition
 
 LABEL = "Search and measure stability"
 NOT_YET = f"Nothing has been measured. Press “{LABEL}”."
@@ -101,6 +102,9 @@ class Stability:
         return self.points.from_end if self.points.from_end >= 0 else 0
 
 
+STABILITY = ResultKey("stability", Stability)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Data(ViewData):
     """The finding, or why there is none.
@@ -143,15 +147,16 @@ REQUEST = Request(
     LABEL,
     "Takes the leading eigenvalues of one recurrence's Jacobian, searches for fixed points and "
     "follows a small perturbation along the run",
+    STABILITY,
     why_not,
 )
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Put the finding into words; it was measured on request."""
-    found = recording.findings.get("stability")
+    found = recording.result(STABILITY)
     formulas = (EIGENVALUE, EIGEN_RESIDUAL, RATE, LYAPUNOV, Q, RESIDUAL, CYCLE)
-    if not isinstance(found, Stability):
+    if found is None:
         why = why_not(recording) or NOT_YET
         return Data(why, formulas, None, missing=why)
     kinds = kinds_of(found)
@@ -251,3 +256,6 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
             yield "points of the cycle", i, "", "", "", "", "", "", kind, *apart
     yield "Lyapunov exponent", "", "", "", found.lyapunov, "", "", "", "", *none
     yield "fitted rate", "", "", "", found.rate, "", "", "", "", *none
+
+
+VIEW = ViewDefinition(Options, compute, table, request=REQUEST)

@@ -12,6 +12,9 @@ from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
+from loopscope.core.views.lens.data import READINGS
+from loopscope.core.views.paths import PATHS
+from loopscope.core.views.stability import STABILITY
 from loopscope.widgets.palette import LIGHT
 
 pytestmark = pytest.mark.slow
@@ -52,8 +55,8 @@ def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
     qtbot.mouseClick(frame.measuring.button, Qt.MouseButton.LeftButton)
     assert not frame.measuring.button.isEnabled()
     assert frame.measuring.cancel.isVisible()
-    found = window.bench.recording.findings_of(request.whose)
-    qtbot.waitUntil(lambda: key in found, timeout=60000)
+    recording = window.bench.recording
+    qtbot.waitUntil(lambda: recording.result(request.result) is not None, timeout=60000)
     qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
     assert not getattr(window.bench.displays[key].data, "missing", "")
     qtbot.waitUntil(frame.measuring.button.isEnabled, timeout=2000)
@@ -67,14 +70,14 @@ def test_cancel_ends_it_and_says_so(window, qtbot) -> None:
     window.bench.measure("stability")
     window.views.frames["stability"].measure_cancelled.emit()
     qtbot.waitUntil(lambda: any("cancelled" in text for text in said), timeout=20000)
-    assert "stability" not in window.bench.recording.findings
+    assert window.bench.recording.result(STABILITY) is None
     assert window.views.frames["stability"].measuring.button.isEnabled()
 
 
-def test_a_new_run_starts_without_findings(window, qtbot) -> None:
+def test_a_new_run_starts_without_results(window, qtbot) -> None:
     window.views.maximise("paths")
     window.bench.measure("paths")
-    qtbot.waitUntil(lambda: "paths" in window.bench.recording.findings, timeout=60000)
+    qtbot.waitUntil(lambda: window.bench.recording.result(PATHS) is not None, timeout=60000)
     first = window.bench.recording
     window.bench.restart(prompt="ab ba ? 1 : a")
     qtbot.waitUntil(lambda: window.bench.recording is not first and window.bench.settled_down,
@@ -100,7 +103,7 @@ def test_a_view_without_its_measurement_is_not_exported_empty(window, qtbot) -> 
     assert "Search and measure stability" in window.statusBar().currentMessage()
     window.views.maximise("paths")
     window.bench.measure("paths")
-    qtbot.waitUntil(lambda: "paths" in window.bench.recording.findings, timeout=60000)
+    qtbot.waitUntil(lambda: window.bench.recording.result(PATHS) is not None, timeout=60000)
     dialog = window.exporter.ask("paths")
     assert dialog is not None
     dialog.close()
@@ -114,9 +117,10 @@ def test_what_is_of_one_run_is_measured_of_the_run_beside_as_well(window, qtbot)
     second = window.bench.displays["lens"].other
     qtbot.waitUntil(lambda: second.data is not None and bool(second.data.missing), timeout=20000)
     qtbot.mouseClick(window.views.frames["lens"].measuring.button, Qt.MouseButton.LeftButton)
-    found = runs.second.stepper.recording.findings
-    qtbot.waitUntil(lambda: "lens" in found and window.bench.settled_down, timeout=60000)
-    assert "lens" in window.bench.recording.findings
+    there = runs.second.stepper.recording
+    qtbot.waitUntil(lambda: there.result(READINGS) is not None, timeout=60000)
+    qtbot.waitUntil(lambda: window.bench.settled_down, timeout=60000)
+    assert window.bench.recording.result(READINGS) is not None
     assert not window.bench.displays["lens"].data.missing
     assert not second.data.missing
     assert second.data.n_recurrences == 1

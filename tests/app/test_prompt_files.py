@@ -18,6 +18,7 @@ from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.prompt_files import is_prompt_file
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
+from loopscope.core.measures.over_prompts import PROMPT_MEASURES
 from loopscope.widgets.palette import LIGHT
 
 pytestmark = pytest.mark.slow
@@ -122,7 +123,7 @@ def test_a_dropped_prompt_file_is_opened_and_a_dropped_folder_still_is_one(
     )
     # The prompt set is the bench's: another model gets it too, without what was found of the old.
     assert len(window.bench.recording.shared.prompts) == 1
-    assert window.bench.recording.shared.findings == {}
+    assert len(window.bench.recording.shared.results) == 0
     wait(qtbot, window, 0)
 
 
@@ -152,7 +153,7 @@ def test_a_prompt_the_model_cannot_take_is_told_with_its_line(window, qtbot, tmp
     window.bench.message.connect(said.append)
     window.bench.measure("prompts")
     qtbot.waitUntil(lambda: any("p.txt, line 2: the tokenizer" in s for s in said), timeout=20_000)
-    assert "prompts" not in window.bench.recording.shared.findings
+    assert window.bench.recording.result(PROMPT_MEASURES) is None
 
 
 def test_cancel_keeps_what_was_found_before(window, qtbot) -> None:

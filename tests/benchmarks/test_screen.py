@@ -11,7 +11,7 @@ import pytest
 from models import tiny_architecture, tiny_checkpoint
 from PySide6.QtCore import Qt, QTimer
 from pytestqt.qtbot import QtBot
-from recordings import synthetic_recording, with_findings
+from recordings import synthetic_recording, with_results
 from timing import median_ms
 
 from loopscope.app.bench.bench import Bench
@@ -114,7 +114,7 @@ def test_redraw_of_trajectories_with_overlays(say, qtbot: QtBot) -> None:
     for tokens in (27, 1000):
         run = synthetic_recording(recurrences=32, n_block=1, tokens=tokens, heads=1, capture=bare)
         plain = [state_space.compute(run, selection, options) for _ in range(2)]
-        with_findings(run)
+        with_results(run)
         second_run = [state_space.compute(run, selection, options) for _ in range(2)]
         for name, datas in (("plain", plain), ("with overlays", second_run)):
             view = StateSpaceView()

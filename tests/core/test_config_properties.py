@@ -146,6 +146,10 @@ def test_every_tensor_of_every_family_arrives_where_it_belongs(data: st.DataObje
                     assert torch.equal(whole.flatten().sort()[0], parameter.flatten().sort()[0])
                 else:
                     whole = whole.T if source.how == "transpose" else whole
+                    if source.how == "input_first":  # cat[e, s] in the file
+                        whole = torch.cat(
+                            [whole[:, whole.shape[1] // 2 :], whole[:, : whole.shape[1] // 2]], 1
+                        )
                     assert torch.equal(whole, parameter), ours
 
 
@@ -220,7 +224,7 @@ def test_absurd_sizes_are_refused_before_they_are_counted_to(tmp_path: Path) -> 
         ("llama", {"num_hidden_layers": 10**9}, "num_hidden_layers"),
         ("llama", {"num_attention_heads": -4}, "num_attention_heads"),
         ("llama", {"hidden_size": 50, "num_attention_heads": 4}, "hidden_size"),
-        ("llama", {"num_hidden_layers": 10**6}, "hold only"),
+        ("llama", {"num_hidden_layers": 10**4}, "hold only"),
         ("hrm_text", {"L_cycles": 10**6}, "L_cycles"),
         ("albert", {"num_hidden_layers": 0}, "num_hidden_layers"),
     )

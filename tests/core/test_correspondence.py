@@ -36,7 +36,7 @@ from loopscope.core.over_prompts.pair_states import (
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.views.correspondence import Found, Options, compute
+from loopscope.core.views.correspondence import CORRESPONDENCE, Found, Options, compute
 
 R, L = 4, 2
 
@@ -269,7 +269,7 @@ def test_heads_that_attend_alike_on_any_prompt_count_for_nothing(tmp_path: Path)
         "a", "b", places, places, np.arange(2), np.arange(2), 4, 8, "prompts", {},
         heads=heads, heads_null=heads_null,
     )  # fmt: skip
-    recording.shared.findings["correspondence"] = found
+    recording.keep(CORRESPONDENCE, found)
     data = compute(recording, Selection(recurrence=1), Options(what="heads", above=True))
     assert "; 1 of 4 have a head beside that is at least 5 % closer" in data.statement
     assert np.argwhere(np.isfinite(data.shown)).tolist() == [[2, 0]]

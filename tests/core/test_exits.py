@@ -24,6 +24,7 @@ from loopscope.core.measures.exits import (
     still_running,
     stops,
 )
+from loopscope.core.measures.exits_over_prompts import EXITS_OVER_PROMPTS
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.prompts.prompt_set import Item, PromptSet, read_prompts
 from loopscope.core.run.jobs import Job
@@ -152,7 +153,7 @@ def loaded() -> Loaded:
 @pytest.fixture
 def stepper(loaded: Loaded) -> Stepper:
     loaded.shared.prompts = None
-    loaded.shared.findings.clear()
+    loaded.shared.results.clear()
     return stepped(loaded, "ab bc cd de ea ? 3 : a b c d e", 20)
 
 
@@ -242,7 +243,7 @@ def simulated(stepper: Stepper, prompts: PromptSet, **options: object) -> view.D
     stepper.loaded.shared.prompts = prompts
     chosen = view.Options(**options)
     found = run(stepper, Selection(), chosen, Job("test"))
-    stepper.recording.findings_of(view.REQUEST.whose)["exits"] = found
+    stepper.recording.keep(EXITS_OVER_PROMPTS, found)
     return view.compute(stepper.recording, Selection(), chosen)
 
 
@@ -311,7 +312,7 @@ def test_every_family(name: str, dtype: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_bundled_models_exits_make_sense(loaded: Loaded) -> None:
     """What docs/exits.md says of it."""
-    loaded.shared.findings.clear()
+    loaded.shared.results.clear()
     stepper = stepped(loaded, "ab bc cd de ea ? 3 : a b c d e", 20)
     data = simulated(stepper, read_prompts("bundled:hops"))
     chosen = {r.key: c for c, r in zip(data.curves, data.rules, strict=True) if not c.name}

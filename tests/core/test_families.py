@@ -33,7 +33,17 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
 
 
 @pytest.mark.parametrize(
-    "name", ["huginn-tiny", "retrofit-llama-tiny", "retrofit-olmo-tiny", "ouro-tiny"]
+    "name",
+    [
+        "huginn-tiny",
+        "retrofit-llama-tiny",
+        "retrofit-olmo-tiny",
+        "ouro-tiny",
+        "nanbeige",
+        "nanbeige-raw",
+        "base_loop",
+        "nanoloop",
+    ],
 )
 def test_looped_families_equal_the_recorded_reference(name: str) -> None:
     truth = np.load(REFERENCE / name / "expected.npz")
@@ -268,9 +278,9 @@ def test_both_generations_of_rope_config_read_alike(tmp_path: Path) -> None:
     old = config | {"rope_theta": 5e5, "rope_scaling": LLAMA3}
     (tmp_path / "config.json").write_text(json.dumps(old))
     assert open_checkpoint(str(tmp_path)).architecture == new
-    old["rope_scaling"] = {"rope_type": "yarn", "factor": 2.0}
+    old["rope_scaling"] = {"rope_type": "su", "factor": 2.0}
     (tmp_path / "config.json").write_text(json.dumps(old))
-    with pytest.raises(CheckpointError, match="'yarn' is not supported; linear and llama3"):
+    with pytest.raises(CheckpointError, match="type 'su' is not one of default, linear"):
         open_checkpoint(str(tmp_path))
 
 

@@ -22,7 +22,7 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.answers_data import Shade
 from loopscope.core.views.lens import compute as lens
 from loopscope.core.views.lens.compute import NOT_YET, Options, compute, table
-from loopscope.core.views.lens.data import Data, Reading
+from loopscope.core.views.lens.data import READINGS, Data, Reading, Readings
 from loopscope.core.views.lens.token import find_token
 
 LENSES = ("coda", "logit")
@@ -45,8 +45,8 @@ def run_of(
 
 def reading_of(stepper: Stepper, options: Options, selection: Selection | None = None) -> Reading:
     selection = selection or Selection()
-    stepper.recording.findings["lens"] = request.run(stepper, selection, options, job())
-    return stepper.recording.findings["lens"][options.lens]
+    stepper.recording.keep(READINGS, request.run(stepper, selection, options, job()))
+    return stepper.recording.result(READINGS).of(options.lens)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_probabilities_that_underflow_count_as_nothing() -> None:
 @pytest.mark.parametrize("name", LENSES)
 def test_the_bundled_model_layer_by_layer(bundled: Stepper, name: str) -> None:
     recording, model = bundled.recording, bundled.loaded.model
-    reading = recording.findings["lens"][name]
+    reading = recording.result(READINGS).of(name)
     with torch.no_grad():
         full = np.empty((8, 2, recording.n_tokens, 39))
         for r, layer in np.ndindex(8, 2):
@@ -148,7 +148,7 @@ def test_the_bundled_model_layer_by_layer(bundled: Stepper, name: str) -> None:
 @pytest.mark.parametrize("name", LENSES)
 def test_recurrence_ends_are_what_the_run_read_out(bundled: Stepper, name: str) -> None:
     recording = bundled.recording
-    reading, answers = recording.findings["lens"][name], recording.answers(name)
+    reading, answers = recording.result(READINGS).of(name), recording.answers(name)
     np.testing.assert_array_equal(reading.ids[:, -1, :, 0], answers.ids[..., 0])
     assert reading.probabilities[:, -1] == pytest.approx(answers.probabilities, abs=1e-5)
     assert (reading.divergence[-1, -1] < 1e-9).all()
@@ -224,7 +224,7 @@ def test_one_token_and_one_recurrence(tmp_path) -> None:
 def test_small_batches_read_the_same_and_report_each(
     bundled: Stepper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = bundled.recording.findings["lens"]["coda"]
+    whole = bundled.recording.result(READINGS).coda
     monkeypatch.setattr(request, "MOST_LOGITS", 39 * 4)  # four rows, less than a prompt
     shares: list[float] = []
 
@@ -232,7 +232,7 @@ def test_small_batches_read_the_same_and_report_each(
         def report(self, share: float) -> None:
             shares.append(share)
 
-    found = request.run(bundled, Selection(), Options(), Spy("x"))["coda"]
+    found = request.run(bundled, Selection(), Options(), Spy("x")).coda
     np.testing.assert_array_equal(found.ids[..., 0], whole.ids[..., 0])
     assert found.entropy == pytest.approx(whole.entropy, abs=1e-5)
     assert found.divergence == pytest.approx(whole.divergence, abs=1e-5)
@@ -264,7 +264,9 @@ def test_a_batch_of_a_large_head_is_small() -> None:
 
 
 def test_the_other_lens_stays_with_the_run(bundled: Stepper) -> None:
-    assert set(bundled.recording.findings["lens"]) == {"coda", "logit"}
+    both = bundled.recording.result(READINGS)
+    assert both.coda is not None
+    assert both.logit is not None
 
 
 # ---- where the final answer begins ----
@@ -303,7 +305,7 @@ def shown(top, options: Options | None = None, selection: Selection | None = Non
     )  # fmt: skip
     recording.label = lambda i: "klmnopqrst"[i]
     options = options or Options()
-    recording.findings["lens"] = {options.lens: made(top, p)[0]}
+    recording.keep(READINGS, Readings().put(options.lens, made(top, p)[0]))
     return compute(recording, selection or Selection(), options)
 
 
@@ -456,7 +458,7 @@ def test_nothing_to_show_says_what_to_do(bundled: Stepper) -> None:
         assert list(table(data).rows) == []
         assert list(data.spans()) == []
     half = synthetic_recording(recurrences=3)
-    half.findings["lens"] = {"logit": made(np.asarray(TOP))[0]}
+    half.keep(READINGS, Readings(logit=made(np.asarray(TOP))[0]))
     assert "with the coda lens" in compute(half, Selection(), Options()).missing
 
 

@@ -13,9 +13,10 @@ from loopscope.core.run.jobs import Job
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.views.depth import Options, compute, compute_beside
+from loopscope.core.views.depth import Options, compute, compute_second
 from loopscope.core.views.lens.compute import Options as LensOptions
 from loopscope.core.views.lens.curves import LENS_CURVES
+from loopscope.core.views.lens.data import READINGS
 from loopscope.core.views.second_run import SecondRun
 
 PROMPT = "ab bc cd de ef fg gh ha ? 3 : a b c d e f g h"
@@ -30,7 +31,7 @@ def run_of(path: str, recurrences: int, lenses: tuple[str, ...]) -> Stepper:
     for lens in lenses:
         options = LensOptions(lens=lens)  # type: ignore[arg-type]
         job: Job[object] = Job("test")
-        recording.findings["lens"] = request.run(stepper, Selection(), options, job)
+        recording.keep(READINGS, request.run(stepper, Selection(), options, job))
     return stepper
 
 
@@ -92,7 +93,7 @@ def test_two_models_stand_on_one_axis_by_effective_depth(looped: Stepper, deep: 
     pairing = Pairing(one.info.architecture, other.info.architecture)
     second_run = SecondRun(other, "deep", pairing, Selection())
     options = Options("logit_final_share", "depth")
-    both = compute_beside(one, second_run, Selection(), options)
+    both = compute_second(one, second_run, Selection(), options)
     first, second = both.curves
     assert first.x.tolist() == second.x.tolist() == list(range(2, 14))
     np.testing.assert_array_equal(second.y, compute(other, Selection(), options).curves[0].y)

@@ -6,21 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from recordings import synthetic_recording, with_findings
+from recordings import synthetic_recording, with_results
 
 from loopscope.core.interventions.states import Zero
 from loopscope.core.measures.projection import Basis
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.selection import Selection
+from loopscope.core.views.paths import PATHS
 from loopscope.core.views.second_run import SecondRun
+from loopscope.core.views.stability import STABILITY
 from loopscope.core.views.state_space import compute as state_space
 from loopscope.core.views.state_space import overlays
 from loopscope.core.views.state_space.compute import (
     Data,
     Options,
     compute,
-    compute_beside,
+    compute_second,
 )
 from loopscope.core.views.state_space.data import joint_pca
 from loopscope.core.views.state_space.overlay import Overlay
@@ -36,7 +38,7 @@ EVERY = Selection()
 
 
 def run(**kwargs: object) -> Recording:
-    return with_findings(synthetic_recording(capture=BARE, **kwargs))
+    return with_results(synthetic_recording(capture=BARE, **kwargs))
 
 
 def by_role(data: Data) -> dict[str, Overlay]:
@@ -57,7 +59,7 @@ def test_nothing_was_found_nothing_is_drawn() -> None:
 @pytest.mark.parametrize("tokens", [(), (1, 3)])
 def test_found_points_are_projected_like_the_run(tokens: tuple[int, ...]) -> None:
     recording = run()
-    found = recording.findings["stability"]
+    found = recording.result(STABILITY)
     data = compute(recording, Selection(tokens=tokens), Options())
     shown = list(data.tokens)
     for i, role in enumerate(("stable", "unstable", "slow point")):
@@ -77,7 +79,7 @@ def test_with_every_layer_the_points_of_the_cycle_are_drawn() -> None:
     recording = run(n_block=3)
     data = compute(recording, EVERY, Options(states="layers"))
     overlay = by_role(data)["stable"]
-    cycle = recording.findings["stability"].cycles[0]
+    cycle = recording.result(STABILITY).cycles[0]
     assert overlay.layers.tolist() == [0, 1, 2]
     for layer in range(3):
         np.testing.assert_allclose(overlay.points[:, layer], by_hand(data, cycle[layer]), atol=1e-9)
@@ -87,7 +89,7 @@ def test_with_every_layer_the_points_of_the_cycle_are_drawn() -> None:
 
 def test_modes_are_segments_of_the_stated_length() -> None:
     recording = run()
-    found = recording.findings["stability"]
+    found = recording.result(STABILITY)
     data = compute(recording, EVERY, Options(modes=2))
     segments = [o for o in data.overlays if o.kind == "segment"]
     # Of the pair one, with both parts; the real mode has one part.
@@ -113,7 +115,7 @@ def test_other_starts_are_paths_beside_the_run() -> None:
     recording = run()
     data = compute(recording, Selection(tokens=(2,)), Options())
     overlay = by_role(data)["run"]
-    other = recording.findings["paths"].states[1][:, 2]
+    other = recording.result(PATHS).states[1][:, 2]
     np.testing.assert_allclose(overlay.points[0], by_hand(data, other), atol=1e-9)
     assert (overlay.name, overlay.kind) == ("random, seed 1", "path")
     assert overlay.recurrences.tolist() == list(range(13))
@@ -139,7 +141,7 @@ def test_three_axes_and_other_axes_carry_them_too() -> None:
         o.points.shape[2] for o in compute(recording, EVERY, Options(dimensions="3-D")).overlays
     } == {3}
     data = compute(recording, EVERY, Options(axes="random"))
-    states = recording.findings["stability"].points.points[0].reshape(5, -1)
+    states = recording.result(STABILITY).points.points[0].reshape(5, -1)
     np.testing.assert_allclose(
         by_role(data)["stable"].points[:, 0], by_hand(data, states), atol=1e-9
     )
@@ -154,7 +156,7 @@ def test_the_projected_picture_is_kept_until_something_changes() -> None:
     assert all(a is b for a, b in zip(first, again, strict=True))
     fewer = compute(recording, Selection(tokens=(0,)), locked).overlays
     assert fewer[0].points.shape[0] == 1
-    with_findings(recording)  # found anew
+    with_results(recording)  # found anew
     fresh = compute(recording, EVERY, locked).overlays
     assert not any(a is b for a, b in zip(first, fresh, strict=True))
     assert isinstance(data.basis, Basis)
@@ -188,7 +190,7 @@ def test_a_new_source_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_states_that_are_not_finite_leave_a_hole() -> None:
     recording = run()
-    recording.findings["paths"].states[1, 4] = np.nan
+    recording.result(PATHS).states[1, 4] = np.nan
     overlay = by_role(compute(recording, EVERY, Options()))["run"]
     assert np.isnan(overlay.points[:, 4]).all()
     assert np.isfinite(overlay.points[:, 3]).all()
@@ -247,7 +249,7 @@ def test_a_branch_is_projected_on_the_axes_of_the_run_from_where_it_parts(states
     branch = branch_of(parent, at=5, away=0.25)
     options = Options(states=states)  # type: ignore[arg-type]
     alone = compute(parent, EVERY, options)
-    data = compute_beside(parent, second_run(parent, branch), EVERY, options)
+    data = compute_second(parent, second_run(parent, branch), EVERY, options)
     np.testing.assert_array_equal(data.points, alone.points)
     (path,) = [o for o in data.overlays if o.role == "beside"]
     if states == "ends":
@@ -267,7 +269,7 @@ def test_a_branch_is_projected_on_the_axes_of_the_run_from_where_it_parts(states
 def test_a_run_of_another_prompt_is_drawn_whole_and_only_where_it_has_tokens() -> None:
     parent = synthetic_recording(capture=BARE)
     short = synthetic_recording(capture=BARE, tokens=3, seed=4, recurrences=7)
-    data = compute_beside(parent, second_run(parent, short), Selection(tokens=(1, 4)), Options())
+    data = compute_second(parent, second_run(parent, short), Selection(tokens=(1, 4)), Options())
     (path,) = [o for o in data.overlays if o.role == "beside"]
     assert path.points.shape == (2, 8, 2)
     for r in range(8):

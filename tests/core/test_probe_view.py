@@ -16,7 +16,7 @@ from loopscope.app.cli.probe import _recovery_at, write_page
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.experiments.probe.conditions import Condition, Lives, Plan, plan_for
-from loopscope.core.experiments.probe.results import Outcome, Probe
+from loopscope.core.experiments.probe.results import PROBE, Outcome, Probe
 from loopscope.core.measures.intervals import bootstrap_two_way
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
@@ -167,7 +167,7 @@ def test_what_cannot_be_probed_says_why(tmp_path: Path) -> None:
     loaded = load(str(tiny_checkpoint(tmp_path / "m")), "cpu")
     own = Stepper(loaded).begin(loaded.tokenizer.encode("ab ba ? 1 : a b"))
     assert "Nothing has been cut yet" in compute(own, Selection(), Options()).missing
-    own.shared.findings["probe"] = FOUND
+    own.keep(PROBE, FOUND)
     assert not compute(own, Selection(), Options()).missing
     deep = load(str(tiny_checkpoint(tmp_path / "d", twin_architecture("deep", 2, d_model=16))))
     once = Stepper(deep).begin(deep.tokenizer.encode("ab ba ? 1 : a b"))

@@ -12,6 +12,9 @@ from loopscope.core.analyses.quality import run as score
 from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.states import Zero
+from loopscope.core.measures.exits_over_prompts import EXITS_OVER_PROMPTS
+from loopscope.core.measures.over_prompts import PROMPT_MEASURES
+from loopscope.core.measures.quality import QUALITY
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.run.jobs import Job
@@ -45,7 +48,7 @@ def begun(loaded: Loaded, text: str, recurrences: int = 5) -> Stepper:
 def measured(stepper: Stepper, **options: object) -> view.Data:
     chosen = view.Options(**options)
     found = run(stepper, Selection(), chosen, Job("test"))
-    stepper.recording.findings_of(view.REQUEST.whose)["prompts"] = found
+    stepper.recording.keep(PROMPT_MEASURES, found)
     return view.compute(stepper.recording, Selection(), chosen)
 
 
@@ -163,12 +166,12 @@ def test_over_a_cut_run_it_says_that_the_model_is_uncut(stepper: Stepper) -> Non
     assert said == f"{data.statement}; of the uncut model"
     options = quality.Options(answers="next")
     found = score(stepper, Selection(), options, Job("test"))
-    stepper.loaded.shared.findings["quality"] = found
+    stepper.recording.keep(QUALITY, found)
     for recording, ends in ((stepper.recording, False), (cut.recording, True)):
         said = quality.compute(recording, Selection(), options)
         assert said.statement.endswith("; of the uncut model") == ends
     found = simulate(stepper, Selection(), exits.Options(), Job("test"))
-    stepper.loaded.shared.findings["exits"] = found
+    stepper.recording.keep(EXITS_OVER_PROMPTS, found)
     for over, recording, ends in (
         ("prompts", stepper.recording, False),
         ("prompts", cut.recording, True),

@@ -15,7 +15,7 @@ from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import PromptError
 from loopscope.core.measures.intervals import bootstrap_share, wilson_interval
 from loopscope.core.measures.over_prompts import HowRun
-from loopscope.core.measures.quality import perplexity_of
+from loopscope.core.measures.quality import QUALITY, perplexity_of
 from loopscope.core.over_prompts.quality import quality_over
 from loopscope.core.prompts.answers import ANSWERS_IN_PLACE, NO_ANSWER_GIVEN, ONE_TOKEN, SEES_IT
 from loopscope.core.prompts.prompt_set import Item, PromptSet, read_prompts
@@ -191,7 +191,7 @@ def scored(stepper: Stepper, prompts: PromptSet, **options: object) -> view.Data
     chosen = view.Options(**options)
     stepper.loaded.shared.prompts = prompts
     found = run(stepper, Selection(), chosen, Job("test"))
-    stepper.recording.findings_of(view.REQUEST.whose)["quality"] = found
+    stepper.recording.keep(QUALITY, found)
     return view.compute(stepper.recording, Selection(), chosen)
 
 

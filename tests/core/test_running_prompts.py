@@ -16,13 +16,15 @@ from loopscope.core.interventions.layers import FreezeHead
 from loopscope.core.interventions.states import Noise
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.intervals import bootstrap_mean
-from loopscope.core.measures.over_prompts import HowRun
+from loopscope.core.measures.over_prompts import PROMPT_MEASURES, HowRun, PromptMeasures
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.over_prompts.measuring import least_capture, measure_over
 from loopscope.core.over_prompts.quality import quality_over
 from loopscope.core.prompts.prompt_set import Item, PromptSet
+from loopscope.core.results import Results
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.stepper import Stepper
+from loopscope.core.views.paths import PATHS, Paths
 
 pytestmark = pytest.mark.slow
 
@@ -102,14 +104,24 @@ def test_how_a_run_was_made_makes_it_again() -> None:
     np.testing.assert_array_equal(again.states[0], stepper.recording.states[0])
 
 
-def test_runs_of_one_model_share_its_findings_and_another_loop_does_not(tmp_path: Path) -> None:
+def test_runs_of_one_model_share_its_results_and_another_loop_does_not(tmp_path: Path) -> None:
     loaded = load(str(write_checkpoint(tmp_path / "deep", "llama")), "cpu")
     one, two = (Stepper(loaded).begin(loaded.tokenizer.from_ids((1, i))) for i in (2, 3))
-    one.findings_of("model")["prompts"] = "found"
-    one.findings_of("run")["paths"] = "of one run"
-    assert two.findings_of("model") == {"prompts": "found"}
-    assert two.findings_of("run") == {}
-    assert relooped(loaded, 1, 2, 0.5).shared.findings == {}
+    measures = PromptMeasures()
+    one.keep(PROMPT_MEASURES, measures)
+    one.keep(PATHS, Paths(np.zeros((1, 1, 2, 4), np.float32), ("the run",)))
+    assert two.result(PROMPT_MEASURES) is measures
+    assert two.result(PATHS) is None
+    assert len(two.shared.results) == 1
+    assert len(two.results) == 0
+    assert len(relooped(loaded, 1, 2, 0.5).shared.results) == 0
+
+
+def test_a_result_is_of_the_class_that_its_key_says() -> None:
+    results = Results()
+    with pytest.raises(TypeError, match="'prompts' keeps PromptMeasures, not dict"):
+        results.put(PROMPT_MEASURES, {})
+    assert results.get(PROMPT_MEASURES) is None
 
 
 def test_cuts_are_made_in_every_run_and_a_frozen_head_finds_its_pattern() -> None:

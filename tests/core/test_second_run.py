@@ -8,7 +8,7 @@ from recordings import synthetic_recording
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.depth import Data, Options, compute, compute_beside
+from loopscope.core.views.depth import Data, Options, compute, compute_second
 from loopscope.core.views.second_run import SecondRun, second_selection, selection_back
 
 
@@ -23,7 +23,7 @@ FOUR = synthetic_recording(recurrences=3, n_block=4, seed=1)
 
 def test_each_run_keeps_its_own_numbers() -> None:
     options = Options("matrix_entropy", "depth")
-    both = compute_beside(ONE, pair(ONE, FOUR), Selection(), options)
+    both = compute_second(ONE, pair(ONE, FOUR), Selection(), options)
     own, other = (compute(r, Selection(), options) for r in (ONE, FOUR))
     np.testing.assert_array_equal(both.curves[0].y, own.curves[0].y)
     np.testing.assert_array_equal(both.curves[1].y, other.curves[0].y)
@@ -35,7 +35,7 @@ def test_each_run_keeps_its_own_numbers() -> None:
 
 
 def test_layers_of_the_run_beside_are_dotted_and_a_reference_is_drawn_once() -> None:
-    both = compute_beside(ONE, pair(ONE, ONE), Selection(), Options("entropy", "layer"))
+    both = compute_second(ONE, pair(ONE, ONE), Selection(), Options("entropy", "layer"))
     lines = [(c.name, c.line) for c in both.curves]
     assert lines == [
         ("layer 0", "solid"), ("layer 1", "solid"), ("uniform causal attention", "dashed"),
@@ -44,7 +44,7 @@ def test_layers_of_the_run_beside_are_dotted_and_a_reference_is_drawn_once() -> 
 
 
 def test_a_click_on_the_run_beside_moves_the_first_run_s_cursor() -> None:
-    both: Data = compute_beside(
+    both: Data = compute_second(
         ONE, pair(ONE, FOUR), Selection(), Options("matrix_entropy", "depth")
     )
     places = both.curves[1].places
@@ -56,10 +56,10 @@ def test_a_click_on_the_run_beside_moves_the_first_run_s_cursor() -> None:
 def test_a_run_beside_without_the_number_says_why() -> None:
     short = synthetic_recording(recurrences=1, n_block=4)
     options = Options("layer_relative_step", "layer")
-    both = compute_beside(ONE, pair(ONE, short), Selection(), options)
+    both = compute_second(ONE, pair(ONE, short), Selection(), options)
     assert len(both.curves) == 2
     assert "beside, other: Relative step of layer l needs 2 recurrences" in both.statement
-    none = compute_beside(short, pair(short, ONE), Selection(), options)
+    none = compute_second(short, pair(short, ONE), Selection(), options)
     assert none.missing
 
 

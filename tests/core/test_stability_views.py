@@ -21,6 +21,8 @@ from loopscope.core.run.jobs import Job
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views import paths, stability
+from loopscope.core.views.paths import PATHS
+from loopscope.core.views.stability import STABILITY
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +44,7 @@ def job() -> Job:
 def test_stability_of_the_bundled_model(stepper: Stepper) -> None:
     options = stability.Options(starts=3, n_values=4)
     found = measure_stability(stepper, Selection(), options, job())
-    stepper.recording.findings["stability"] = found
+    stepper.recording.keep(STABILITY, found)
     data = stability.compute(stepper.recording, Selection(), options)
     assert found.recurrence == 16
     # The run closes in about as fast as the spectral radius says.
@@ -59,7 +61,7 @@ def test_stability_of_the_bundled_model(stepper: Stepper) -> None:
 def test_the_points_of_the_cycle_are_the_ends_of_the_runs_layers(stepper: Stepper) -> None:
     options = stability.Options(starts=2, n_values=2)
     found = measure_stability(stepper, Selection(), options, job())
-    stepper.recording.findings["stability"] = found
+    stepper.recording.keep(STABILITY, found)
     data = stability.compute(stepper.recording, Selection(), options)
     end = found.points.from_end
     last = stepper.recording.layer_states[-1]
@@ -77,7 +79,7 @@ def test_random_starts_are_run_before_they_are_searched_from(stepper: Stepper) -
         options = stability.Options(starts=6, n_values=1, warm_up=warm_up)
         found = measure_stability(stepper, Selection(), options, job())
         assert (found.n_random, found.warm_up) == (3, warm_up)
-        stepper.recording.findings["stability"] = found
+        stepper.recording.keep(STABILITY, found)
         said = stability.compute(stepper.recording, Selection(), options).statement
         assert ("(3 random, run for 5 recurrences first)" in said) == (warm_up == 5)
         return int(found.points.found_by[~found.points.is_fixed].sum())
@@ -130,7 +132,7 @@ def test_other_starts_end_as_far_apart_as_their_states(stepper: Stepper) -> None
     for _ in range(16):
         other.step()
     assert found.states[1] == pytest.approx(other.recording.states, abs=2e-5)
-    stepper.recording.findings["paths"] = found
+    stepper.recording.keep(PATHS, found)
     data = paths.compute(stepper.recording, Selection(), options)
     a, b, c = found.states[:, -1, 4].astype(np.float64)
     pairs = [2 * np.linalg.norm(x - y) / (np.linalg.norm(x) + np.linalg.norm(y))
@@ -164,7 +166,7 @@ def test_other_starts_are_cut_as_the_run_is(stepper: Stepper) -> None:
         assert states == pytest.approx(other.recording.states, abs=2e-5)
         assert not np.allclose(states[-1], found.states[0, -1], atol=1e-9)
     found = measure_stability(cut, Selection(), stability.Options(starts=2), job())
-    cut.recording.findings["stability"] = found
+    cut.recording.keep(STABILITY, found)
     said = stability.compute(cut.recording, Selection(), stability.Options()).statement
     assert "what was cut into this run is not in the map" in said
 
@@ -187,7 +189,7 @@ def test_another_prompts_end_is_a_start(stepper: Stepper) -> None:
         back.step()
     assert found.states[2, 0] == pytest.approx(other.recording.states[-1], abs=2e-5)
     assert found.states[2] == pytest.approx(back.recording.states, abs=2e-5)
-    stepper.recording.findings["paths"] = found
+    stepper.recording.keep(PATHS, found)
     data = paths.compute(stepper.recording, Selection(), options)
     assert f"3 starts (the run (zeros), 1 random, the end of '{other_prompt}')" in data.statement
     x, y = found.states[[0, 2], -1].astype(np.float64)
@@ -211,10 +213,10 @@ def test_another_prompt_of_another_length_is_refused_before_anything_runs(steppe
 
 def test_the_starts_are_listed_as_curves_of_their_distance_to_the_run(stepper: Stepper) -> None:
     options = paths.Options(random_starts=2, curves="start")
-    stepper.recording.findings["paths"] = run_paths(stepper, Selection(), options, job())
+    stepper.recording.keep(PATHS, run_paths(stepper, Selection(), options, job()))
     data = paths.compute(stepper.recording, Selection(tokens=(4, 5)), options)
     assert [c.name for c in data.curves] == ["random, seed 1", "random, seed 2"]
-    found = stepper.recording.findings["paths"].states[:, :, [4, 5]].astype(np.float64)
+    found = stepper.recording.result(PATHS).states[:, :, [4, 5]].astype(np.float64)
     norms = np.linalg.norm(found, axis=-1)
     for i, curve in enumerate(data.curves, start=1):
         apart = np.linalg.norm(found[i] - found[0], axis=-1) / (0.5 * (norms[i] + norms[0]))
@@ -244,7 +246,7 @@ def test_a_model_without_injection_says_what_a_start_is(tmp_path) -> None:
     stepper.step()
     found = run_paths(stepper, Selection(), paths.Options(), job())
     assert found.names[1] == "zeros"
-    stepper.recording.findings["paths"] = found
+    stepper.recording.keep(PATHS, found)
     said = paths.compute(stepper.recording, Selection(), paths.Options()).statement
     assert "replaces the prompt" in said
     stepper.step()

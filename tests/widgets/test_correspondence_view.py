@@ -23,6 +23,7 @@ from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.correspondence import (
+    CORRESPONDENCE,
     LABEL,
     NO_MODEL,
     NOT_YET,
@@ -30,7 +31,7 @@ from loopscope.core.views.correspondence import (
     Found,
     Options,
     compute,
-    compute_beside,
+    compute_second,
     table,
 )
 from loopscope.core.views.second_run import SecondRun
@@ -69,7 +70,7 @@ def recording(found: Found | None) -> Recording:
     made = synthetic_recording(recurrences=R)
     made.shared.prompts = PromptSet("p.txt", "p.txt", ())
     if found is not None:
-        made.shared.findings["correspondence"] = found
+        made.keep(CORRESPONDENCE, found)
     return made
 
 
@@ -81,7 +82,7 @@ def second_run(pace: str = "depth", checkpoint: str = "deep") -> SecondRun:
 
 
 def data_of(options: Options | None = None, **kwargs: str) -> Data:
-    return compute_beside(recording(found_of()), second_run(**kwargs), AT, options or Options())
+    return compute_second(recording(found_of()), second_run(**kwargs), AT, options or Options())
 
 
 class Listening(CorrespondenceView):
@@ -273,7 +274,7 @@ def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
         assert view.commands[-1] == command
     assert view.commands == ["deep_beside", "open_beside"]
     assert view.rect().contains(view.offers.geometry())
-    pair = compute_beside(recording(None), second_run(), AT, Options())
+    pair = compute_second(recording(None), second_run(), AT, Options())
     assert (pair.missing, pair.lacks) == (NOT_YET, "measurement")
     view.show_data(pair)
     assert not view.offers.isVisible()
@@ -344,7 +345,7 @@ def test_the_table_has_the_baseline_of_each_column() -> None:
 
 def test_that_cuts_play_no_part_is_said() -> None:
     there = second_run()
-    assert "uncut" not in compute_beside(recording(found_of()), there, AT, Options()).statement
+    assert "uncut" not in compute_second(recording(found_of()), there, AT, Options()).statement
     there.recording.info = replace(there.recording.info, interventions=(Zero(),))
-    said = compute_beside(recording(found_of()), there, AT, Options()).statement
+    said = compute_second(recording(found_of()), there, AT, Options()).statement
     assert said.endswith("; of the models uncut")

@@ -11,15 +11,15 @@ from recordings import synthetic_recording
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.depth import Options, compute
-from loopscope.widgets.figures.depth import draw
+from loopscope.widgets.figures.curves import draw_curves
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.views.depth import DepthView
+from loopscope.widgets.plots.curves_view import CurvesView
 
 
 @pytest.fixture
 def view(qtbot):
-    view = DepthView()
+    view = CurvesView(Options())
     qtbot.addWidget(view)
     view.resize(640, 420)
     view.show()
@@ -109,7 +109,7 @@ def test_on_paper_the_curves_are_the_datas(preset: str, recurrences: int, groupi
     page = Page(preset)
     figure = Figure(figsize=(page.width, 3))
     FigureCanvasAgg(figure)
-    draw(data, figure, page)
+    draw_curves(data, figure, page)
     figure.canvas.draw()
     lines = figure.axes[0].get_lines()
     assert len(lines) == len(data.curves)

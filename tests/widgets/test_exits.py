@@ -13,12 +13,12 @@ from PySide6.QtWidgets import QApplication
 from recordings import synthetic_recording
 
 from loopscope.core.measures.exits import RULES, Signals, agrees
-from loopscope.core.measures.exits_over_prompts import ExitsOverPrompts
+from loopscope.core.measures.exits_over_prompts import EXITS_OVER_PROMPTS, ExitsOverPrompts
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.selection import Selection
 from loopscope.core.views.exits import Data, Options, compute
-from loopscope.widgets.figures.exits import draw
+from loopscope.widgets.figures.curves import draw_curves
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.palette import DARK, LIGHT
 from loopscope.widgets.views.exits import ExitsView
@@ -50,11 +50,12 @@ def data_of(recurrences: int = 12, prompts: bool = False, **options: object) -> 
             values = {"step": np.sort(rng.random((recurrences, 3)), axis=0)[::-1]}
             missing = {rule.key: "Why not." for rule in RULES if rule.key != "step"}
             signals.append(Signals(values, missing, agrees(answers), answers))
-        recording.shared.findings["exits"] = ExitsOverPrompts.of(
+        over_prompts = ExitsOverPrompts.of(
             signals, prompts=recording.shared.prompts, how=HowRun(recurrences),
             rows=tuple(range(n)), only_answers=False,
             opens=tuple(f"opens {i}" for i in range(n)), left_out=("",) * n,
         )  # fmt: skip
+        recording.keep(EXITS_OVER_PROMPTS, over_prompts)
     return compute(recording, Selection(), Options(**options))
 
 
@@ -193,7 +194,7 @@ def test_on_paper(preset: str, prompts: bool) -> None:
     page = Page(preset)
     figure = Figure(figsize=(page.width, 3))
     FigureCanvasAgg(figure)
-    draw(data, figure, page)
+    draw_curves(data, figure, page)
     figure.canvas.draw()
     ax = figure.axes[0]
     lines = ax.get_lines()

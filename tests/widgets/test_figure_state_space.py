@@ -10,7 +10,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from pypdf import PdfReader
-from recordings import synthetic_recording, with_findings
+from recordings import synthetic_recording, with_results
 
 from loopscope.core.run.recording import Capture
 from loopscope.core.selection import Selection
@@ -103,7 +103,8 @@ def test_short_and_long_runs_are_drawn(kwargs: dict[str, int], states: str, tmp_
 
 
 def test_a_dollar_in_a_token_is_not_mathematics(tmp_path: Path) -> None:
-    _, figure = drawn(Options(colour="token"), labels=["$a_b$", "$", "c", "d", "e"])
+    with mpl.rc_context(Page().rc):
+        _, figure = drawn(Options(colour="token"), labels=["$a_b$", "$", "c", "d", "e"])
     assert "0 $a_b$" in save(figure, tmp_path / "f.svg").read_text()
 
 
@@ -112,7 +113,7 @@ def test_a_dollar_in_a_token_is_not_mathematics(tmp_path: Path) -> None:
 )
 def test_overlays_are_drawn_and_named(options: Options, tmp_path: Path) -> None:
     page = Page("one column")
-    data = compute(with_findings(synthetic_recording()), Selection(), options)
+    data = compute(with_results(synthetic_recording()), Selection(), options)
     with mpl.rc_context(page.rc):
         figure = Figure(figsize=(page.width, 2))
         state_space.draw(data, figure, page)

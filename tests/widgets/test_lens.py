@@ -18,7 +18,7 @@ from recordings import synthetic_recording
 from loopscope.core.options import settings_of
 from loopscope.core.selection import Selection
 from loopscope.core.views.lens.compute import NOT_YET, Options, compute
-from loopscope.core.views.lens.data import Data, Reading
+from loopscope.core.views.lens.data import READINGS, Data, Reading, Readings
 from loopscope.widgets.figures.lens import draw
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.kit.settings_form import SettingsForm
@@ -54,7 +54,7 @@ def data_of(
     recording.label = words.__getitem__
     if r:
         options = options or Options()
-        recording.findings["lens"] = {options.lens: reading(r, layers, t)}
+        recording.keep(READINGS, Readings().put(options.lens, reading(r, layers, t)))
     return compute(recording, selection, options or Options())
 
 

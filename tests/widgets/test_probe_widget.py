@@ -19,7 +19,7 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.probe import NOT_YET, REQUEST, Options, compute, picture
 from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.palette import LIGHT
-from loopscope.widgets.views.probe import ProbeView
+from loopscope.widgets.plots.curves_view import CurvesView
 
 LEFT, Key = Qt.MouseButton.LeftButton, Qt.Key
 
@@ -47,7 +47,9 @@ FOUND = Probe(
 def frame(qtbot: QtBot) -> ViewFrame:
     holder = QWidget()
     qtbot.addWidget(holder)
-    frame = ViewFrame("Where does it live", ProbeView(), holder)
+    frame = ViewFrame(
+        "Where does it live", CurvesView(Options(), empty=NOT_YET, names_all=True), holder
+    )
     frame.title_bar.setParent(holder)
     frame.resize(640, 460)
     holder.resize(640, 480)

@@ -11,14 +11,19 @@ from PySide6.QtTest import QTest
 from recordings import synthetic_recording
 from work import calls
 
-from loopscope.core.measures.over_prompts import HowRun, OverPrompts
+from loopscope.core.measures.over_prompts import (
+    PROMPT_MEASURES,
+    HowRun,
+    OverPrompts,
+    PromptMeasures,
+)
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.selection import Selection
 from loopscope.core.views.prompts import Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
+from loopscope.widgets.views.prompt_curves import PromptCurvesView
 from loopscope.widgets.views.prompt_list import FIRST, LINE, PROMPT
-from loopscope.widgets.views.prompts import PromptsView
 
 N, R = 6, 8
 Left, Display = Qt.MouseButton.LeftButton, Qt.ItemDataRole.DisplayRole
@@ -26,7 +31,7 @@ Left, Display = Qt.MouseButton.LeftButton, Qt.ItemDataRole.DisplayRole
 
 @pytest.fixture
 def view(qtbot):
-    view = PromptsView()
+    view = PromptCurvesView(Options())
     qtbot.addWidget(view)
     view.resize(900, 500)
     view.show()
@@ -47,13 +52,12 @@ def data_of(key: str = "relative_step", n: int = N, current: int = 2) -> Data:
     recording = synthetic_recording(recurrences=3)
     recording.info = replace(recording.info, prompt=texts[current])
     recording.shared.prompts = prompts
-    recording.shared.findings["prompts"] = {
-        key: OverPrompts.of(what, prompts, HowRun(R, seed=3), values, missing)
-    }
+    measured = {key: OverPrompts.of(what, prompts, HowRun(R, seed=3), values, missing)}
+    recording.keep(PROMPT_MEASURES, PromptMeasures(measured))
     return compute(recording, Selection(), Options(measure=key))
 
 
-def cell(view: PromptsView, row: int, column: int, role=Display):
+def cell(view: PromptCurvesView, row: int, column: int, role=Display):
     model = view.prompt_list.model_of_rows
     return model.data(model.index(row, column), role)
 

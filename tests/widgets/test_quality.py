@@ -14,21 +14,21 @@ from recordings import synthetic_recording
 
 from loopscope.core.measures.intervals import bootstrap_share
 from loopscope.core.measures.over_prompts import HowRun
-from loopscope.core.measures.quality import Quality, perplexity_of
+from loopscope.core.measures.quality import QUALITY, Quality, perplexity_of
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.selection import Selection
 from loopscope.core.views.quality import Data, Options, compute
-from loopscope.widgets.figures.quality import draw
+from loopscope.widgets.figures.curves import draw_curves
 from loopscope.widgets.figures.style import Page
+from loopscope.widgets.views.prompt_curves import PromptCurvesView
 from loopscope.widgets.views.prompt_list import FIRST
-from loopscope.widgets.views.quality import QualityView
 
 R = 16
 
 
 @pytest.fixture
 def view(qtbot):
-    view = QualityView()
+    view = PromptCurvesView(Options())
     qtbot.addWidget(view)
     view.resize(900, 500)
     view.show()
@@ -46,11 +46,12 @@ def data_of(recurrences: int = R, **options: object) -> Data:
     nll, tokens = rng.gamma(2, 1, (n, recurrences)), np.full(n, 2.0)
     recording = synthetic_recording(recurrences=2)
     recording.shared.prompts = prompts
-    recording.shared.findings["quality"] = Quality(
+    quality = Quality(
         prompts, HowRun(recurrences), "in place", "space", "answers", right, nll, tokens,
         tuple(f"opens {i}" for i in range(n)), ("",) * n, bootstrap_share(right),
         perplexity_of(nll, tokens),
     )  # fmt: skip
+    recording.keep(QUALITY, quality)
     return compute(recording, Selection(), Options(**options))
 
 
@@ -77,7 +78,7 @@ def test_a_click_on_the_curve_moves_the_cursor_and_the_list(view, qtbot) -> None
     assert shown == data.found.right[:, 6].tolist()
 
 
-def marks(view: QualityView) -> list[pg.InfiniteLine]:
+def marks(view: PromptCurvesView) -> list[pg.InfiniteLine]:
     plot = view.plot
     fixed = (plot.marks.cursor_line, plot.marks.hover_line)
     return [i for i in plot.getPlotItem().items
@@ -112,7 +113,7 @@ def test_on_paper(metric: str, preset: str) -> None:
     page = Page(preset)
     figure = Figure(figsize=(page.width, 3))
     FigureCanvasAgg(figure)
-    draw(data, figure, page)
+    draw_curves(data, figure, page)
     figure.canvas.draw()
     ax = figure.axes[0]
     curve, mark = ax.get_lines()
@@ -123,5 +124,5 @@ def test_on_paper(metric: str, preset: str) -> None:
     without = replace(data, curves=(), missing="Why there is nothing.")
     figure = Figure(figsize=(page.width, 3))
     FigureCanvasAgg(figure)
-    draw(without, figure, page)
+    draw_curves(without, figure, page)
     assert figure.axes[0].texts[0].get_text() == "Why there is nothing."

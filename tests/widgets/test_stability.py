@@ -6,7 +6,7 @@ import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
-from recordings import synthetic_recording, with_findings
+from recordings import synthetic_recording, with_results
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.stability import NOT_YET, Data, Options, compute
@@ -16,7 +16,7 @@ from loopscope.widgets.views.stability import StabilityView
 
 def data_of(n_block: int = 3) -> Data:
     """A stable point at the run's end, an unstable one and a slow one."""
-    recording = with_findings(synthetic_recording(n_block=n_block, tokens=2, d=4))
+    recording = with_results(synthetic_recording(n_block=n_block, tokens=2, d=4))
     return compute(recording, Selection(), Options())
 
 

@@ -9,10 +9,12 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
-from recordings import synthetic_recording, with_findings
+from recordings import synthetic_recording, with_results
 
 from loopscope.core.run.recording import Capture
 from loopscope.core.selection import Selection
+from loopscope.core.views.paths import PATHS
+from loopscope.core.views.stability import STABILITY
 from loopscope.core.views.state_space.compute import Options, compute
 from loopscope.widgets.palette import DARK, LIGHT, token_colour
 from loopscope.widgets.views.state_space.view import StateSpaceView
@@ -32,7 +34,7 @@ class Desk:
         qtbot.addWidget(self.view)
         self.view.resize(640, 420)
         self.view.show()
-        self.recording = with_findings(
+        self.recording = with_results(
             synthetic_recording(recurrences=6, n_block=n_block, capture=BARE)
         )
         self.data = compute(self.recording, Selection(tokens=tokens), options)
@@ -135,14 +137,16 @@ def test_everything_is_in_sight(make) -> None:
                 assert area.contains(at), overlay.name
 
 
-def test_a_finding_that_arrives_is_drawn_and_one_that_goes_is_not(make) -> None:
+def test_a_result_that_arrives_is_drawn_and_one_that_goes_is_not(make) -> None:
     desk = make()
-    findings = dict(desk.recording.findings)
-    desk.recording.findings.clear()
+    recording = desk.recording
+    results = {key: recording.result(key) for key in (PATHS, STABILITY)}
+    recording.results.clear()
     desk.view.show_data(compute(desk.recording, Selection(tokens=(0, 2)), Options()))
     assert desk.view.beside_lines.lines == []
     assert desk.view.beside_marks.marks == []
-    desk.recording.findings.update(findings)
+    for key, result in results.items():
+        recording.keep(key, result)
     desk.view.show_data(compute(desk.recording, Selection(tokens=(0, 2)), Options()))
     assert desk.view.beside_marks.marks
     desk.view.clear()

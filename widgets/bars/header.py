@@ -7,7 +7,6 @@ from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
-    QLabel,
     QMenu,
     QProgressBar,
     QPushButton,
@@ -17,6 +16,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.kit.theme import number_font
 from loopscope.widgets.palette import LIGHT, Theme
 
@@ -37,16 +37,16 @@ class Header(QWidget):
         self._card_text = ""
         self._wish, self._dtype = "auto", "float32"
         self._shown: tuple[str, ...] = ()
-        self.model = QLabel("Loopscope")
+        self.model = PlainLabel("Loopscope")
         self.model.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.model.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.notice = QLabel()
+        self.notice = PlainLabel()
         self.notice.setVisible(False)
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
         self.progress.setFixedWidth(160)
         self.progress.setTextVisible(False)
-        self.doing = QLabel()
+        self.doing = PlainLabel()
         self.cancel = QPushButton("Cancel")
         self.cancel.setToolTip("Give this up; the model that was running stays")
         self.cancel.clicked.connect(self.cancel_requested)
@@ -72,7 +72,7 @@ class Header(QWidget):
     def show_model(self, line: str, card: str) -> None:
         """Say which model is open; ``card`` is the text of its card."""
         self.model.setText(line)
-        self.model.setToolTip(line)
+        self.model.setToolTip(plain_tip(line))
         self._card_text = card
         self.card.setEnabled(bool(card))
 
@@ -84,7 +84,7 @@ class Header(QWidget):
         self._shown = shown
         parts = [part for part in (text, memory) if part]
         self.device.setText("  ·  ".join(parts) or "device")
-        self.device.setToolTip(f"{why}\nClick to choose another device or dtype")
+        self.device.setToolTip(plain_tip(f"{why}\nClick to choose another device or dtype"))
         menu = self.device.menu()
         menu.clear()
         for title, names, current in (
@@ -126,14 +126,14 @@ class Header(QWidget):
         self.notice.setText(
             "" if not text else f"⚠ {text}" if len(text) < 70 else f"⚠ {text[:67]}…"
         )
-        self.notice.setToolTip(text or "")
+        self.notice.setToolTip(plain_tip(text or ""))
 
     def show_card(self) -> None:
         """Open the card below its button."""
         popup = QFrame(self, Qt.WindowType.Popup)
         popup.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         popup.setFrameShape(QFrame.Shape.StyledPanel)
-        label = QLabel(self._card_text)
+        label = PlainLabel(self._card_text)
         label.setFont(number_font())
         label.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse

@@ -9,7 +9,6 @@ from PySide6.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QHBoxLayout,
-    QLabel,
     QSpinBox,
     QToolButton,
     QVBoxLayout,
@@ -19,6 +18,8 @@ from PySide6.QtWidgets import (
 from loopscope.core.selection import Selection
 from loopscope.widgets.bars.prompt_line import Notice, PromptLine
 from loopscope.widgets.bars.token_chips import HEIGHT, TokenChips
+from loopscope.widgets.kit.numbers import POINT
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.palette import LIGHT, Theme
 
 # Typing restarts the run after this pause.
@@ -54,6 +55,7 @@ class PromptBar(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.setLocale(POINT)
         self.theme: Theme = LIGHT
         self._submitted = False
         self._pause = QTimer(self)
@@ -126,7 +128,7 @@ class PromptBar(QWidget):
             ("seed", (self.seed,)),
             ("start", (self.start, self.scale)),
         ):
-            caption = QLabel(text)
+            caption = PlainLabel(text)
             caption.setBuddy(widgets[0])
             self._captions.append(caption)
             top.addWidget(caption)
@@ -167,7 +169,7 @@ class PromptBar(QWidget):
         for i, start in enumerate(starts):
             self.start.addItem(start, start)
             tip = START_TIPS.get(start, "")
-            self.start.setItemData(i, tip, Qt.ItemDataRole.ToolTipRole)
+            self.start.setItemData(i, plain_tip(tip), Qt.ItemDataRole.ToolTipRole)
         self.start.setCurrentIndex(max(self.start.findData(chosen), 0))
         self.start.setEnabled(len(starts) > 1)
         self._show_scale()
@@ -242,7 +244,7 @@ class PromptBar(QWidget):
     def _show_scale(self) -> None:
         start = self.start.currentData()
         self.scale.setEnabled(start == "random")
-        self.start.setToolTip(f"Start state: {START_TIPS.get(start, start)}")
+        self.start.setToolTip(plain_tip(f"Start state: {START_TIPS.get(start, start)}"))
 
     def _on_chip_selected(self, changes: dict[str, object]) -> None:
         # Otherwise Space would go on being typed into the prompt.

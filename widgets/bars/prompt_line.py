@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QLabel, QLineEdit, QSizePolicy, QWidget
+from PySide6.QtWidgets import QLineEdit, QSizePolicy, QWidget
+
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 
 
 class PromptLine(QLineEdit):
@@ -59,11 +61,11 @@ class PromptLine(QLineEdit):
             self._walk = walk  # it goes on although the text has changed
 
 
-class Notice(QLabel):
+class Notice(PlainLabel):
     """One line of warning, elided to the width it is given; the tooltip has all of it."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(parent=parent)
         self.message = ""
         self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         self.hide()
@@ -71,7 +73,7 @@ class Notice(QLabel):
     def show_message(self, message: str) -> None:
         """Show ``message``; nothing hides the line."""
         self.message = message
-        self.setToolTip(message)
+        self.setToolTip(plain_tip(message))
         self.setVisible(bool(message))
         self.fit()
 

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from loopscope.core.labels import visible
 from loopscope.core.selection import Selection
+from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.palette import LIGHT, OKABE_ITO, Theme, token_colour
 
 HEIGHT, GAP, PAD, WIDEST = 24, 3, 6, 150
@@ -202,7 +203,8 @@ class TokenChips(QWidget):
     def event(self, event: QEvent) -> bool:
         """Answer tooltips with the token under the pointer."""
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
-            QToolTip.showText(event.globalPos(), self.tip_at(QPointF(event.pos())), self)
+            tip = plain_tip(self.tip_at(QPointF(event.pos())))
+            QToolTip.showText(event.globalPos(), tip, self)
             return True
         return super().event(event)
 

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 from loopscope.widgets.bars.scrub_bar import ScrubBar
 from loopscope.widgets.bars.transport_counter import Counter
 from loopscope.widgets.bars.transport_icons import GRID, transport_icon
+from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.palette import LIGHT, Theme
 
 # Keys of each action; the window binds them, the tooltips name them.
@@ -181,7 +182,7 @@ class TransportBar(QWidget):
 
     def _set_tip(self, name: str, tip: str) -> None:
         key = SHORTCUTS["play" if name == "pause" else name]
-        self.buttons["play" if name == "pause" else name].setToolTip(f"{tip} ({key})")
+        self.buttons["play" if name == "pause" else name].setToolTip(plain_tip(f"{tip} ({key})"))
 
     # ---- taking ----
     def show_run(

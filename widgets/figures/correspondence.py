@@ -68,8 +68,8 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
         for places in (data.found.places, data.found.places_other)
     )
     place = f"layer{suffix}, recurrence {data.recurrence}" if suffix else one
-    ax.set_xlabel(f"{data.found.other}: {other}{suffix}", parse_math=False)
-    ax.set_ylabel(f"{data.found.one}: {place}", parse_math=False)
+    ax.set_xlabel(f"{data.found.other}: {other}{suffix}")
+    ax.set_ylabel(f"{data.found.one}: {place}")
 
 
 def _hatch(ax: Axes, weak: np.ndarray) -> None:

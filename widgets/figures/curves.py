@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from loopscope.core.views.curves_data import Curve, Curves
 from loopscope.widgets.figures.matrix import empty
-from loopscope.widgets.figures.style import Page, colour_map, whole_ticks
+from loopscope.widgets.figures.style import Page, colour_map, log_axis, whole_ticks
 from loopscope.widgets.palette import LIGHT, OKABE_ITO, RECURRENCE_MAP, token_colour
 
 # Recurrences that are named one by one; more of them get a scale.
@@ -53,9 +53,9 @@ def draw_curves(data: Curves, figure: Figure, page: Page) -> None:
 def draw_on(ax: Axes, data: Curves) -> None:
     """Draw the curves on axes that are there already; the legend is the caller's."""
     if data.log_x:
-        ax.set_xscale("log")
+        log_axis(ax, "x")
     if data.log_y:
-        ax.set_yscale("log")
+        log_axis(ax)
     recurrences = [c for c in data.curves if c.role == "recurrence"]
     scale = len(recurrences) > MOST_NAMED
     named: set[str] = set()
@@ -70,15 +70,15 @@ def draw_on(ax: Axes, data: Curves) -> None:
         ax.axvline(at, color=LIGHT.muted, ls=":", lw=0.8)
         ax.text(
             at, 0.03, name + " ", transform=ax.get_xaxis_transform(), color=LIGHT.muted,
-            size="x-small", rotation=90, ha="right", va="bottom", parse_math=False,
+            size="x-small", rotation=90, ha="right", va="bottom",
         )  # fmt: skip
     if data.x_shown is not None and data.x_shown[1] > data.x_shown[0]:
         room = 0.02 * (data.x_shown[1] - data.x_shown[0])
         ax.set_xlim(data.x_shown[0] - room, data.x_shown[1] + room)
     if data.whole_x:
         whole_ticks(ax)
-    ax.set_xlabel(data.x_label, parse_math=False)
-    ax.set_ylabel(fill(data.y_label, LABEL_WIDTH), parse_math=False)
+    ax.set_xlabel(data.x_label)
+    ax.set_ylabel(fill(data.y_label, LABEL_WIDTH))
     if scale:
         first, last = recurrences[0].index + 1, recurrences[-1].index + 1
         mappable = ScalarMappable(Normalize(first, last / 0.92), colour_map(RECURRENCE_MAP))

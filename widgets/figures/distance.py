@@ -46,8 +46,6 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
         f"{t} {fit(x, size, 8 * size)}" for t, x in zip(data.tokens, data.labels, strict=True)
     ]
     ax.set_yticks(range(n_rows), labels, fontsize=size)
-    for label in ax.get_yticklabels():
-        label.set_parse_math(False)
     ax.set_xticks(_ticks(data.first, n))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)

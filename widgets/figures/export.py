@@ -10,17 +10,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.labels import printable
 from loopscope.core.views.base import Table
+from loopscope.widgets.figures.fonts import families_for, make_printable, set_families
 from loopscope.widgets.figures.style import Page
 
 FORMATS = ("pdf", "svg", "png", "csv")
+# Characters that are named when no font has them.
+MOST_NAMED = 6
 
 
 class ExportError(LoopscopeError):
@@ -46,20 +51,31 @@ class ExportItem:
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """Files written, and one line for each that could not be."""
+    """Files written, and one line for each that could not be.
+
+    note : which characters could not be drawn, as no font of the system has them, or "".
+    """
 
     written: tuple[Path, ...]
     failures: tuple[str, ...]
     cancelled: bool = False
+    note: str = ""
 
 
 def export(
-    item: ExportItem, path: Path, *, page: Page, dpi: int, provenance: dict[str, str]
+    item: ExportItem,
+    path: Path,
+    *,
+    page: Page,
+    dpi: int,
+    provenance: dict[str, str],
+    missing: set[str] | None = None,
 ) -> Path:
     """Write one file; its suffix (.pdf, .svg, .png, .csv or one of the view's own) says what.
 
     The file is written beside its final name and moved there when it is whole. Raises
-    `ExportError`; then nothing stands under the final name that was not there before.
+    `ExportError`; then nothing stands under the final name that was not there before. To
+    ``missing`` are added the characters that no font of the system has.
     """
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in FORMATS and suffix not in item.exports:
@@ -75,7 +91,8 @@ def export(
         elif suffix in item.exports:
             part.write_text(item.exports[suffix](item.data, provenance), encoding="utf-8")
         else:
-            _write_figure(item, part, suffix, page, dpi, provenance)
+            lacking = _write_figure(item, part, suffix, page, dpi, provenance)
+            (set() if missing is None else missing).update(lacking)
         umask = os.umask(0)
         os.umask(umask)
         part.chmod(0o666 & ~umask)  # mkstemp made it private
@@ -99,8 +116,7 @@ def _write_csv(item: ExportItem, path: Path, provenance: dict[str, str]) -> None
     table = item.table(item.data)
     with path.open("w", encoding="utf-8", newline="") as file:
         for key, value in {"view": item.title, **provenance}.items():
-            text = " ".join(value.split())
-            file.write(f"# {key}: {text}\n")
+            file.write(f"# {key}: {printable(' '.join(value.split()))}\n")
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(table.columns)
         writer.writerows([_cell(value) for value in row] for row in table.rows)
@@ -113,17 +129,25 @@ def _cell(value: object) -> object:
 
 def _write_figure(
     item: ExportItem, path: Path, suffix: str, page: Page, dpi: int, provenance: dict[str, str]
-) -> None:
-    with rc_context({**page.rc, "svg.hashsalt": "loopscope"}):
+) -> set[str]:
+    """Draw and save one figure; returns the characters that no font of the system has."""
+    with rc_context({**page.rc, "svg.hashsalt": "loopscope"}), catch_warnings():
+        # What cannot be drawn is returned, to be said once, in words.
+        filterwarnings("ignore", r"(?s)Glyph \d+ .*missing from", UserWarning)
         figure = Figure(figsize=(page.width, page.width * 0.7))
         FigureCanvasAgg(figure)
         item.draw(item.data, figure, page)
+        families, missing = families_for(make_printable(figure), str(page.rc["font.family"]))
+        if len(families) > 1:
+            rcParams["font.family"] = families  # of ticks that are made while saving
+            set_families(figure, families)
         figure.savefig(path, format=suffix, dpi=dpi, metadata=_metadata(item, suffix, provenance))
+    return missing
 
 
 def _metadata(item: ExportItem, suffix: str, provenance: dict[str, str]) -> dict[str, Any]:
     """Provenance in each format's own place; no dates, so that equal data gives equal files."""
-    text = "; ".join(f"{key}: {value}" for key, value in provenance.items())
+    text = printable("; ".join(f"{key}: {value}" for key, value in provenance.items()))
     creator = f"Loopscope {provenance.get('loopscope', '')}".strip()
     if suffix == "pdf":
         return {
@@ -162,6 +186,7 @@ def export_all(
         if suffix in FORMATS or suffix in item.exports
     ]
     written: list[Path] = []
+    missing: set[str] = set()
     failures = [
         f"nothing that is exported can be written as '.{suffix}'"
         for suffix in formats
@@ -169,12 +194,22 @@ def export_all(
     ]
     for i, (item, path) in enumerate(jobs):
         if cancelled():
-            return ExportReport(tuple(written), tuple(failures), cancelled=True)
+            return ExportReport(tuple(written), tuple(failures), True, _note(missing))
         progress(i, len(jobs), path.name)
         own = provenance if item.provenance is None else item.provenance
         try:
-            written.append(export(item, path, page=page, dpi=dpi, provenance=own))
+            file = export(item, path, page=page, dpi=dpi, provenance=own, missing=missing)
+            written.append(file)
         except ExportError as error:
             failures.append(str(error))
     progress(len(jobs), len(jobs), "")
-    return ExportReport(tuple(written), tuple(failures))
+    return ExportReport(tuple(written), tuple(failures), note=_note(missing))
+
+
+def _note(missing: set[str]) -> str:
+    """Say which characters could not be drawn, and what to do."""
+    if not missing:
+        return ""
+    names = " ".join(f"U+{ord(c):04X}" for c in sorted(missing)[:MOST_NAMED])
+    more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
+    return f"no font of this system has {names}{more}: install one, such as Noto Sans of the script"

@@ -36,7 +36,6 @@ class Sheet:
         """Write a line of text with its middle at ``y``."""
         self.ax.text(
             x, y, text, color=colour, ha=ha, va="center_baseline", fontsize=size or self.size,
-            parse_math=False,
         )  # fmt: skip
 
     def line(self, *points: tuple[float, float], arrow: bool = True, colour: str = GREY,
@@ -123,8 +122,7 @@ class Sheet:
         """The circle of the initial state."""
         r = self.where.radius
         self.ax.add_patch(Circle((x, y), r, fc="white", ec=GREY, lw=0.6, zorder=2))
-        self.text(x, y, "$s_0$", INK, "center")
-        self.ax.texts[-1].set_parse_math(True)
+        self.text(x, y, "s₀", INK, "center")
 
     def down(self, rows: tuple[Row, ...], x: float, colour: str) -> None:
         """The stream down one column."""

@@ -86,12 +86,6 @@ def recurrence_ticks(n: int, room: float, page: Page) -> list[int]:
     return [i + 1 for i in labelled(n, every(n, room, widest), numbers=True)]
 
 
-def literal(ax: Axes) -> None:
-    """Tick labels are tokens: no character starts mathematics."""
-    for label in (*ax.get_xticklabels(), *ax.get_yticklabels()):
-        label.set_parse_math(False)
-
-
 def every(n: int, room: float, needed: float, strides: Sequence[int] = STEPS) -> int:
     """Return the step at which ``n`` labels of ``needed`` inches fit ``room`` inches."""
     return next((s for s in strides if s * room / max(n, 1) >= needed), strides[-1])

@@ -13,7 +13,6 @@ from loopscope.widgets.figures.matrix import (
     empty,
     every,
     font_size,
-    literal,
 )
 from loopscope.widgets.figures.readout import fit
 from loopscope.widgets.figures.style import Page
@@ -46,7 +45,6 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     at = range(0, n, step)
     ax.set_xticks([i + 1 for i in at], labels[::step], rotation=90 if upright else 0)
     ax.set_yticks(list(at), labels[::step])
-    literal(ax)
     ax.set_xlabel("key token")
     ax.set_ylabel("query token")
     title = f"head {data.name} at recurrence {shown}"

@@ -32,7 +32,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     ax, _ = draw_answer_map(data, figure, page, Normalize(0, 1))
     ax.set_xticks(recurrence_ticks(data.n_columns))
     below = ";\nfoot of a cell: its exit probability" if data.has_exits else ""
-    ax.set_xlabel(f"recurrence $r$  (bar: the answer flips{below})")
+    ax.set_xlabel(f"recurrence r  (bar: the answer flips{below})")
 
 
 def draw_answer_map(
@@ -66,14 +66,12 @@ def draw_answer_map(
     _mark_flips(ax, data)
     _draw_exits(ax, data)
     ax.set_yticks(range(n_rows), labels, fontsize=size)
-    for label in ax.get_yticklabels():
-        label.set_parse_math(False)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_ylabel("token")
     # On top, where its label has room however few the tokens are.
     bar = figure.colorbar(image, ax=ax, location="top", pad=0.02, aspect=36, shrink=0.6)
-    bar.set_label(f"{shade.whole} ({data.lens_label})", parse_math=False)
+    bar.set_label(f"{shade.whole} ({data.lens_label})")
     bar.outline.set_visible(False)
     return ax, bar
 
@@ -105,7 +103,7 @@ def _write_answers(ax: Axes, data: AnswerMap, cell_width: float, size: float, co
             ax.text(
                 r + 1 if each else r + 0.5 + 1.5 / cell_width, row, text,
                 ha="center" if each else "left", va="center_baseline", fontsize=size,
-                color=_ink(float(under), colours), parse_math=False, clip_on=True,
+                color=_ink(float(under), colours), clip_on=True,
             )  # fmt: skip
 
 

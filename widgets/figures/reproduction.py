@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from loopscope.core.experiments.study import Study
-from loopscope.widgets.figures.style import Page, colour_map, whole_ticks
+from loopscope.widgets.figures.style import Page, colour_map, log_axis, whole_ticks
 from loopscope.widgets.palette import LIGHT, OKABE_ITO, RECURRENCE_MAP
 
 PAGE = Page("two columns")
@@ -48,7 +48,7 @@ def settling_figure(study: Study) -> Figure:
         right.fill_between(r, *ends, color=LIGHT.text, alpha=0.18, lw=0)
         right.set_ylabel("head change (Frobenius),\nmean over heads")
         for ax in (left, right):
-            ax.set_yscale("log")
+            log_axis(ax)
             _mark_trained(ax, study)
         left.legend(frameon=False)
         return figure
@@ -82,7 +82,7 @@ def ablations_figure(groups: Sequence[tuple[str, Sequence[Study]]]) -> Figure:
                 top.plot(r, study.relative_step, color=colour, lw=0.9)
                 bottom.plot(r, study.accuracy, color=colour, lw=0.9, label=f"seed {study.seed}")
             top.set_title(name.replace(", ", ",\n"), fontsize=7)
-            top.set_yscale("log")
+            log_axis(top)
             for ax in (top, bottom):
                 _mark_trained(ax, studies[0], words=False)
                 ax.set_xticks([1, studies[0].trained, studies[0].recurrences])

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from loopscope.core.views.settling_data import Classes, Data, rate_text, short_number
 from loopscope.widgets.figures.readout import recurrence_ticks
-from loopscope.widgets.figures.style import Page
+from loopscope.widgets.figures.style import Page, log_axis
 from loopscope.widgets.palette import LIGHT, token_colour
 
 # As many names at the curves' ends as can be read.
@@ -27,7 +27,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     figure.set_figheight(page.width * (0.66 if page.preset == "one column" else 0.5))
     x = data.recurrences
     marker = "." if len(x) == 1 else None
-    ax.set_yscale("log")
+    log_axis(ax)
     _draw_curves(ax, data, marker)
     _draw_lines(ax, data)
     _limit(ax, data)
@@ -126,7 +126,7 @@ def _name_unsettled(ax: Axes, data: Data) -> None:
         top = min(max(at, 0.07 * (len(wanted))), top)
         ax.annotate(
             text, (1.01, top), xycoords="axes fraction", ha="left", va="center",
-            color=LIGHT.warning, fontsize="small", parse_math=False,
+            color=LIGHT.warning, fontsize="small",
         )  # fmt: skip
         top -= 0.07
 

@@ -246,7 +246,7 @@ def _handles(data: Data) -> list[Line2D]:
     if data.options.colour == "token":
         shown = list(zip(data.tokens, data.labels, strict=True))
         handles += [
-            _handle("o", f"{t} {_printable(label)}", token_colour(i))
+            _handle("o", f"{t} {_short(label)}", token_colour(i))
             for i, (t, label) in enumerate(shown[:_FEW])
         ]
         if len(shown) > _FEW:
@@ -257,7 +257,7 @@ def _handles(data: Data) -> list[Line2D]:
 def _beside_handles(data: Data) -> list[Line2D]:
     handles = []
     for overlay, name in legend_names(data.overlays):
-        style, label = look(overlay, LIGHT), _printable(name)
+        style, label = look(overlay, LIGHT), _short(name)
         if style.marker:
             # With every layer shown the shapes say which layer.
             marker = "o" if data.by_layer and style.marker == "D" else style.marker
@@ -274,7 +274,7 @@ def _shape_handles(data: Data) -> list[Line2D]:
             _handle(_marker(layer), data.layer_names[layer], _MUTED, hollow=True)
             for layer in range(min(data.n_layers, _FEW))
         ]
-    return [_handle("o", "start $s_0$", _MUTED, hollow=True), _handle("o", "end", _MUTED)]
+    return [_handle("o", "start s₀", _MUTED, hollow=True), _handle("o", "end", _MUTED)]
 
 
 def _handle(marker: str, label: str, colour: str, hollow: bool = False) -> Line2D:
@@ -284,7 +284,6 @@ def _handle(marker: str, label: str, colour: str, hollow: bool = False) -> Line2
     )  # fmt: skip
 
 
-def _printable(text: str) -> str:
-    """Keep matplotlib from reading ``$`` as mathematics, and long tokens short."""
-    short = text if len(text) <= 16 else text[:15] + "…"
-    return short.replace("$", r"\$")
+def _short(text: str) -> str:
+    """Keep long tokens short."""
+    return text if len(text) <= 16 else text[:15] + "…"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.ticker import Formatter, Locator, LogLocator, MaxNLocator, NullFormatter
 
 from loopscope.widgets.palette import DIVERGING
+from loopscope.widgets.plots.log_ticks import decade_text, log_ticks
 
 # Width in inches: one and two columns of a two-column paper (88 and 180 mm), a 16:9 slide.
 WIDTHS = {"one column": 88 / 25.4, "two columns": 180 / 25.4, "slide": 254 / 25.4}
@@ -16,6 +20,8 @@ WIDTHS = {"one column": 88 / 25.4, "two columns": 180 / 25.4, "slide": 254 / 25.
 # Text stays text: fonttype 42 embeds TrueType in PDF, "none" keeps <text> in SVG.
 RC = {
     "font.family": "DejaVu Sans",
+    # Labels are of tokens, names and files of others: no character starts mathematics.
+    "text.parse_math": False,
     "font.size": 7,
     "axes.titlesize": 8,
     "axes.labelsize": 7,
@@ -70,6 +76,46 @@ def colour_map(name: str) -> Colormap:
 
 def whole_ticks(ax: Axes, axis: str = "x") -> None:
     """Only whole numbers on an axis that counts recurrences, layers or tokens."""
-    from matplotlib.ticker import MaxNLocator
-
     getattr(ax, f"{axis}axis").set_major_locator(MaxNLocator(integer=True))
+
+
+class RoundLocator(Locator):
+    """The screen's ticks of a log axis: decades, or round digits within one."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def __call__(self) -> list[float]:
+        """Place ticks on what is shown."""
+        assert self.axis is not None
+        return self.tick_values(*sorted(self.axis.get_view_interval()))
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Place ticks between two values."""
+        return [value for value, _ in log_ticks(vmin, vmax, self.most)]
+
+
+class RoundFormatter(Formatter):
+    """The screen's words for `RoundLocator`: 10⁻³ where ticks are decades, else digits."""
+
+    def __init__(self) -> None:
+        self.powers = False
+
+    def set_locs(self, locs: list[float]) -> None:
+        """Take all ticks: whether they are decades, two or more of them."""
+        exponents = [math.log10(v) for v in locs if v > 0]
+        self.powers = len(exponents) > 1 and all(abs(e - round(e)) < 1e-9 for e in exponents)
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Text of one tick."""
+        return decade_text(x, self.powers) if x > 0 else ""
+
+
+def log_axis(ax: Axes, which: str = "y", most: int = 7) -> None:
+    """Make an axis logarithmic, with at most about ``most`` ticks that read as on the screen."""
+    getattr(ax, f"set_{which}scale")("log")
+    axis: Axis = getattr(ax, f"{which}axis")
+    axis.set_major_locator(RoundLocator(most))
+    axis.set_major_formatter(RoundFormatter())
+    axis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=12))
+    axis.set_minor_formatter(NullFormatter())

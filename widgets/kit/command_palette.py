@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.palette import Theme
 
 
@@ -85,7 +86,7 @@ class CommandPalette(QFrame):
         for _, _, action in sorted(ranked, key=lambda entry: entry[:2]):
             item = QTreeWidgetItem([action.text(), action.shortcut().toString()])
             item.setData(0, Qt.ItemDataRole.UserRole, self.all_actions.index(action))
-            item.setToolTip(0, action.toolTip())
+            item.setToolTip(0, plain_tip(action.toolTip()))
             item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight)
             if not action.isEnabled():
                 item.setDisabled(True)

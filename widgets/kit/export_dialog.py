@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -23,6 +22,8 @@ from PySide6.QtWidgets import (
 
 from loopscope.widgets.figures.choice import ExportChoice
 from loopscope.widgets.kit.check_box import CheckBox
+from loopscope.widgets.kit.numbers import POINT
+from loopscope.widgets.kit.plain_text import PlainLabel
 from loopscope.widgets.palette import LIGHT, Theme
 
 FORMATS = {"pdf": "PDF", "svg": "SVG", "png": "PNG", "csv": "CSV (the numbers)"}
@@ -51,6 +52,7 @@ class ExportDialog(QDialog):
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(f"Export {what}")
+        self.setLocale(POINT)
         self.boxes = {}
         formats = QHBoxLayout()
         for key, text in (FORMATS | {k: EXTRA_FORMATS.get(k, k.upper()) for k in extra}).items():
@@ -75,9 +77,9 @@ class ExportDialog(QDialog):
         folder = QHBoxLayout()
         folder.addWidget(self.folder, 1)
         folder.addWidget(browse)
-        self.note = QLabel()
+        self.note = PlainLabel()
         self.note.setWordWrap(True)
-        self.second_run = QLabel()
+        self.second_run = PlainLabel()
         self.second_run.setWordWrap(True)
         self.second_run.setVisible(False)
         self.progress = QProgressBar()

@@ -10,7 +10,6 @@ from PySide6.QtWidgets import (
     QFrame,
     QGridLayout,
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -25,12 +24,13 @@ from loopscope.core.options import settings_of
 from loopscope.core.views.base import Request, ViewData
 from loopscope.widgets.bars.transport_icons import transport_icon
 from loopscope.widgets.kit import panel_icons  # noqa: F401  (registers the icons)
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.kit.settings_form import SettingsForm
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import LIGHT, Theme
 
 
-class ElidedLabel(QLabel):
+class ElidedLabel(PlainLabel):
     """A line that is cut with an ellipsis where there is no room, and whole in its tooltip.
 
     Nothing is shown in fewer than ``least`` pixels.
@@ -44,7 +44,7 @@ class ElidedLabel(QLabel):
     def set_whole(self, text: str) -> None:
         """Take the whole text."""
         self._whole = text
-        self.setToolTip(text)
+        self.setToolTip(plain_tip(text))
         self._elide()
 
     def whole(self) -> str:
@@ -72,7 +72,7 @@ class TitleBar(QWidget):
 
     def __init__(self, title: str) -> None:
         super().__init__()
-        self.title, self.statement = QLabel(title), ElidedLabel()
+        self.title, self.statement = PlainLabel(title), ElidedLabel()
         font = self.title.font()
         font.setBold(True)
         self.title.setFont(font)
@@ -89,7 +89,7 @@ class TitleBar(QWidget):
         button = QToolButton()
         button.setAutoRaise(True)
         button.setIconSize(QSize(14, 14))
-        button.setToolTip(tip)
+        button.setToolTip(plain_tip(tip))
         button.setAccessibleName(tip)
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.buttons[name] = button
@@ -142,12 +142,12 @@ class MeasureRow(QWidget):
         """Take the button's words."""
         self._help = help
         self.button.setText(label)
-        self.button.setToolTip(self.why.whole() or help)
+        self.button.setToolTip(plain_tip(self.why.whole() or help))
 
     def set_why(self, why: str) -> None:
         """Say why the measurement cannot be made; "" when it can."""
         self.why.set_whole(why)
-        self.button.setToolTip(why or self._help)
+        self.button.setToolTip(plain_tip(why or self._help))
         self.button.setEnabled(not why and not self._under_way)
 
     def show_progress(self, share: float | None) -> None:
@@ -198,7 +198,7 @@ class ViewFrame(QWidget):
         maximise.clicked.connect(self._toggle_maximised)
         bar.add_button("close", f"Hide {title}").clicked.connect(self.close_requested)
         bar.double_clicked.connect(self._toggle_maximised)
-        self.error = QLabel()
+        self.error = PlainLabel()
         self.error.setWordWrap(True)
         self.error.setMargin(6)
         self.error.setVisible(False)
@@ -276,8 +276,9 @@ class ViewFrame(QWidget):
         self.title_bar.buttons["settings"].setVisible(bool(settings_of(options)))
         if self._form is not None:
             self._form.set_options(options)
-        if self.quick is None and self.view.QUICK:
-            self.quick = SettingsForm(options, self, defaults=False, across=self.view.QUICK)
+        at_hand = tuple(s.name for s in settings_of(options) if s.at_hand)
+        if self.quick is None and at_hand:
+            self.quick = SettingsForm(options, self, defaults=False, across=at_hand)
             self.quick.changed.connect(self._on_quick)
             self.measuring.row.insertWidget(1, self.quick)
         elif self.quick is not None:
@@ -367,14 +368,14 @@ class ViewFrame(QWidget):
         grid = QGridLayout(popup)
         grid.setHorizontalSpacing(16)
         for column, head in enumerate(("measure", "formula", "unit", "source")):
-            label = QLabel(head)
+            label = PlainLabel(head)
             palette = label.palette()
             palette.setColor(palette.ColorRole.WindowText, self.theme.muted)
             label.setPalette(palette)
             grid.addWidget(label, 0, column)
         for row, f in enumerate(self._formulas, start=1):
             for column, text in enumerate((f.name, f.formula, f.unit, f.source)):
-                label = QLabel(text)
+                label = PlainLabel(text)
                 label.setWordWrap(len(text) > 60)
                 label.setMinimumWidth(260 if len(text) > 60 else 0)
                 label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)

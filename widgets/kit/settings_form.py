@@ -6,14 +6,12 @@ import dataclasses
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QDoubleValidator
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFormLayout,
     QFrame,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QPushButton,
     QSpinBox,
@@ -22,6 +20,8 @@ from PySide6.QtWidgets import (
 
 from loopscope.core.options import Setting, settings_of
 from loopscope.widgets.kit.check_box import CheckBox
+from loopscope.widgets.kit.numbers import POINT, number_text, number_validator
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 
 
 class SettingsForm(QFrame):
@@ -57,6 +57,7 @@ class SettingsForm(QFrame):
     ) -> None:
         super().__init__(parent)
         self.options = options
+        self.setLocale(POINT)
         self.setFrameShape(QFrame.Shape.StyledPanel if defaults else QFrame.Shape.NoFrame)
         self.controls: dict[str, QWidget] = {}
         if across:
@@ -66,7 +67,7 @@ class SettingsForm(QFrame):
         form = QFormLayout(self)
         for entry in settings_of(options):
             control = self._control(entry)
-            control.setToolTip(entry.help)
+            control.setToolTip(plain_tip(entry.help))
             self.controls[entry.name] = control
             if isinstance(control, QCheckBox):
                 form.addRow(control)
@@ -75,7 +76,7 @@ class SettingsForm(QFrame):
         self.defaults_button = QPushButton("Defaults")
         self.defaults_button.setToolTip("Set every setting of this view back")
         self.defaults_button.clicked.connect(self.reset)
-        self.problem_label = QLabel()
+        self.problem_label = PlainLabel()
         self.problem_label.setVisible(False)
         if defaults:
             form.addRow(self.problem_label)
@@ -91,7 +92,7 @@ class SettingsForm(QFrame):
         row.setContentsMargins(0, 0, 0, 0)
         for entry in entries:
             control = self._control(entry)
-            control.setToolTip(f"{entry.label}: {entry.help}")
+            control.setToolTip(plain_tip(f"{entry.label}: {entry.help}"))
             control.setAccessibleName(entry.label)
             control.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             if isinstance(control, QComboBox):
@@ -123,9 +124,7 @@ class SettingsForm(QFrame):
         line = QLineEdit()
         line.textEdited.connect(lambda _: self.edited.emit())
         if entry.kind == "number":
-            validator = QDoubleValidator(entry.low, entry.high, 12, line)
-            validator.setNotation(QDoubleValidator.Notation.ScientificNotation)
-            line.setValidator(validator)
+            line.setValidator(number_validator(entry.low, entry.high, line))
             line.editingFinished.connect(lambda: self._take(name, float(line.text())))
         else:
             line.editingFinished.connect(lambda: self._take(name, line.text()))
@@ -178,7 +177,7 @@ class SettingsForm(QFrame):
             elif isinstance(control, QSpinBox):
                 control.setValue(value)
             elif isinstance(control, QLineEdit) and not control.hasFocus():
-                control.setText(f"{value:g}" if isinstance(value, float) else str(value))
+                control.setText(number_text(value) if isinstance(value, float) else str(value))
             control.blockSignals(False)
 
     def reset(self) -> None:

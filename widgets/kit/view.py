@@ -14,9 +14,9 @@ from loopscope.widgets.palette import LIGHT, Theme
 class View(QWidget):
     """A panel's contents. It never sees a model or a recording, only its own `Data`.
 
-    Subclasses implement `show_data`, `show_selection` and `set_theme`, and set `DEPENDS_ON` to the
-    fields of `Selection` that change *what is computed* (a change of any other field only moves a
-    mark, in `show_selection`, and must take less than a frame).
+    Subclasses implement `show_data`, `show_selection` and `set_theme`. A change of a field of
+    `Selection` that the view's ``compute`` does not read only moves a mark, in `show_selection`,
+    and must take less than a frame.
 
     Signals
     -------
@@ -35,11 +35,8 @@ class View(QWidget):
         The view asks for a run: the fields of `RunRequest` to change.
     """
 
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset()
     # Whether the view is empty until a recurrence has been run: its frame offers to run one.
     NEEDS_RUN: ClassVar[bool] = True
-    # Settings that stand beside the measurement's button, at hand without opening the settings.
-    QUICK: ClassVar[tuple[str, ...]] = ()
     # How the run shown and the one beside are told apart where both are drawn on the same axes.
     BOTH: ClassVar[tuple[str, str] | None] = None
 

@@ -17,6 +17,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.kit.theme import sample_map
 from loopscope.widgets.palette import LIGHT, RECURRENCE_MAP, Theme
 
@@ -60,7 +61,8 @@ class CurveLegend(QWidget):
         """Take new entries."""
         if entries != self.entries:
             self.entries = entries
-            self.setToolTip("\n".join(e.name for e in entries) if len(entries) > 6 else "")
+            names = "\n".join(e.name for e in entries) if len(entries) > 6 else ""
+            self.setToolTip(plain_tip(names))
             self.updateGeometry()
             self.update()
         self.setVisible(bool(entries))

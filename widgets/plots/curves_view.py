@@ -22,15 +22,34 @@ MOST_NAMED = 6
 
 
 class CurvesView(View):
-    """Any `Curves` with a legend; subclasses set `DEPENDS_ON` and their options."""
+    """Any `Curves` with a legend.
+
+    Parameters
+    ----------
+    options
+        The view's settings.
+    empty
+        What is said while there is nothing to draw.
+    names_all
+        Whether the legend names every curve where less than half of the view is enough for it.
+    """
 
     BOTH: ClassVar[tuple[str, str] | None] = ("solid", "dotted")
 
-    def __init__(self, options: Any, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        options: Any,
+        parent: QWidget | None = None,
+        *,
+        empty: str = NO_RUN,
+        names_all: bool = False,
+    ) -> None:
         super().__init__(options, parent)
         self.data: Curves | None = None
+        self.empty_text = empty
         self._pointed = (-1, -1)
         self.legend, self.plot = CurveLegend(self), CurvePlot(self)
+        self.legend.names_all = names_all
         self.box = QVBoxLayout(self)
         self.box.setContentsMargins(0, 0, 0, 0)
         self.box.setSpacing(0)
@@ -112,7 +131,7 @@ class CurvesView(View):
         self.data = None
         self.plot.zoomed = False
         self.legend.show_entries(())
-        self.plot.show_empty(NO_RUN)
+        self.plot.show_empty(self.empty_text)
 
     def reset_view(self) -> None:
         """Show all curves again."""

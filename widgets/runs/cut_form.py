@@ -9,7 +9,6 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QComboBox,
     QFormLayout,
-    QLabel,
     QPushButton,
     QScrollArea,
     QSpinBox,
@@ -25,6 +24,8 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.options import settings_of
 from loopscope.core.selection import Selection
 from loopscope.widgets.kit.check_box import CheckBox
+from loopscope.widgets.kit.numbers import POINT
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.kit.settings_form import SettingsForm
 from loopscope.widgets.palette import LIGHT, Theme
 
@@ -49,6 +50,7 @@ class CutForm(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.setLocale(POINT)
         self.theme: Theme = LIGHT
         self.arch: Architecture | None = None
         self.n_tokens, self.selection = 0, Selection()
@@ -59,7 +61,9 @@ class CutForm(QWidget):
         self.kind, self.layer, self.tokens = QComboBox(), QComboBox(), QComboBox()
         for key, cls in KINDS.items():
             self.kind.addItem(cls.title, key)
-            self.kind.setItemData(self.kind.count() - 1, cls.help, Qt.ItemDataRole.ToolTipRole)
+            self.kind.setItemData(
+                self.kind.count() - 1, plain_tip(cls.help), Qt.ItemDataRole.ToolTipRole
+            )
         for key, text in TOKENS.items():
             self.tokens.addItem(text, key)
         self.layer.addItem("", "layer")
@@ -69,7 +73,7 @@ class CutForm(QWidget):
         self.source.setToolTip("The run whose state is put in, position by position")
         self.source_recurrence.setRange(0, 100_000)
         self.source_recurrence.setToolTip("The recurrence whose state is taken; 0 is the start")
-        self.words, self.button = QLabel(), QPushButton("Branch here")
+        self.words, self.button = PlainLabel(), QPushButton("Branch here")
         self.words.setWordWrap(True)
         self.words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.button.setToolTip(
@@ -220,7 +224,7 @@ class CutForm(QWidget):
             (self.tokens, "tokens" in cls.sites),
         ):
             self.rows.setRowVisible(widget, on)
-        self.kind.setToolTip(f"{cls.help}\n{cls.formula.text()}")
+        self.kind.setToolTip(plain_tip(f"{cls.help}\n{cls.formula.text()}"))
         self._align()
         self._say()
 

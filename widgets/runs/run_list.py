@@ -11,7 +11,6 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QMenu,
     QPushButton,
     QTreeWidget,
@@ -21,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from loopscope.core.run.effects import EFFECT as EFFECT_FORMULA
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.palette import LIGHT, Theme
 
 NAME, WHAT, LENGTH, EFFECT = range(4)
@@ -107,7 +107,7 @@ class RunList(QWidget):
         self.tree.setAccessibleName("Runs")
         self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.tree.customContextMenuRequested.connect(self._show_menu)
-        self.tree.headerItem().setToolTip(EFFECT, EFFECT_FORMULA.text())
+        self.tree.headerItem().setToolTip(EFFECT, plain_tip(EFFECT_FORMULA.text()))
         self.tree.headerItem().setToolTip(LENGTH, "Complete recurrences")
         header = self.tree.header()
         header.setStretchLastSection(False)
@@ -126,7 +126,7 @@ class RunList(QWidget):
             buttons.addWidget(button)
         buttons.addStretch(1)
         # What to do while there is nothing to compare.
-        self.hint = QLabel()
+        self.hint = PlainLabel()
         self.hint.setWordWrap(True)
         self.hint.setContentsMargins(8, 4, 8, 4)
         box = QVBoxLayout(self)
@@ -199,7 +199,7 @@ class RunList(QWidget):
         tip = f"{row.name}{f' ({state})' if state else ''}: {row.what}"
         tip += f"\n{row.effect_words}" if row.effect_words else ""
         for column in range(len(HEADS)):
-            item.setToolTip(column, tip)
+            item.setToolTip(column, plain_tip(tip))
         font = item.font(NAME)
         font.setBold(row.id == self.shown)
         item.setFont(NAME, font)
@@ -251,11 +251,11 @@ class RunList(QWidget):
         }
         for button, tip in tips.items():
             button.setEnabled(there)
-            button.setToolTip(tip)
+            button.setToolTip(plain_tip(tip))
         for button in (self.show_button, self.beside_button):
             if not there or shown:
                 button.setEnabled(False)
-                button.setToolTip(already)
+                button.setToolTip(plain_tip(already))
         if only:
             self.delete_button.setEnabled(False)
             self.delete_button.setToolTip(

@@ -8,12 +8,14 @@ from PySide6.QtWidgets import (
     QDialogButtonBox,
     QDoubleSpinBox,
     QFormLayout,
-    QLabel,
     QPushButton,
     QSpinBox,
     QVBoxLayout,
     QWidget,
 )
+
+from loopscope.widgets.kit.numbers import POINT
+from loopscope.widgets.kit.plain_text import PlainLabel
 
 MOST_RECURRENCES = 1000
 
@@ -32,6 +34,7 @@ class SpanDialog(QDialog):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Loop a span of layers")
+        self.setLocale(POINT)
         self._depth = 1
         self.first, self.last, self.count = QSpinBox(), QSpinBox(), QSpinBox()
         self.count.setRange(1, MOST_RECURRENCES)
@@ -50,7 +53,7 @@ class SpanDialog(QDialog):
         form.addRow("Last layer", self.last)
         form.addRow("Damping β", self.damping)
         form.addRow("Recurrences", self.count)
-        self.words = QLabel()
+        self.words = PlainLabel()
         self.words.setWordWrap(True)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         self.loop = QPushButton("Loop this span")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 from PySide6.QtWidgets import QWidget
 
@@ -11,6 +9,7 @@ from loopscope.core.measures.correspondence import ALIGNMENT, BASELINE, HEAD_BAS
 from loopscope.core.selection import Selection
 from loopscope.core.views.correspondence import ALONE, Data, Options
 from loopscope.widgets.kit.offers import Offers
+from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.plots.matrix_layout import Bar, Content, bar_ticks
 from loopscope.widgets.plots.matrix_steps import head_steps
 from loopscope.widgets.plots.matrix_view import MatrixView, value_text
@@ -31,12 +30,9 @@ UNPAIRED = "The model of the columns does not stand beside any more; put it ther
 class CorrespondenceView(MatrixView):
     """Places of the model shown down, of the one beside across; bright means alike."""
 
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"recurrence"})
-    QUICK: ClassVar[tuple[str, ...]] = ("what", "measure", "above")
-
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
-        self.matrix.setToolTip(CLICK)
+        self.matrix.setToolTip(plain_tip(CLICK))
         self.matrix.cross = True
         self.offers = Offers({command: text for command, (_, text) in OFFERS.items()}, self)
         self.offers.asked.connect(self.command_requested)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 from PySide6.QtWidgets import QWidget
 
@@ -17,8 +16,6 @@ from loopscope.widgets.plots.matrix_view import MatrixView, value_text
 
 class DistanceView(MatrixView):
     """Rows are tokens, columns recurrences; bright is far from the last state."""
-
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"tokens"})
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)

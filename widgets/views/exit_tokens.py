@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 
 from loopscope.core.views.exit_outcomes import Outcome
 from loopscope.core.views.exits import Data
+from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.kit.theme import number_font
 from loopscope.widgets.palette import LIGHT, Theme
 
@@ -53,7 +54,8 @@ class TokenModel(QAbstractTableModel):
             return f"{shown.tokens[section]} {shown.labels[section]}"
         if section < len(self.outcomes):
             outcome = self.outcomes[section]
-            return outcome.rule.name if role == Role.DisplayRole else outcome.rule.formula.text()
+            formula = plain_tip(outcome.rule.formula.text())
+            return outcome.rule.name if role == Role.DisplayRole else formula
         return "full run" if role == Role.DisplayRole else "The answer after the last recurrence"
 
     def data(self, index: Index, role: int = Role.DisplayRole) -> Any:
@@ -77,7 +79,7 @@ class TokenModel(QAbstractTableModel):
             return QColor(self.theme.muted if not outcome.stopped[row] else self.theme.text)
         if role == Role.ForegroundRole:
             return QColor(self.theme.warning)
-        return self.words(row, column) if role == Role.ToolTipRole else None
+        return plain_tip(self.words(row, column)) if role == Role.ToolTipRole else None
 
     def words(self, row: int, column: int) -> str:
         """One cell in a sentence."""

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import ClassVar
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel, QStackedWidget, QTabBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
 from loopscope.core.measures.exits import USED
 from loopscope.core.views.exits import Data, Options
 from loopscope.core.views.prompt_curves import PromptCurves
+from loopscope.widgets.kit.plain_text import PlainLabel
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.views.exit_tokens import ExitTokens
 from loopscope.widgets.views.prompt_curves import PromptCurvesView
@@ -22,7 +23,6 @@ TABS = ("run", "prompts")
 class ExitsView(PromptCurvesView):
     """A curve for each rule; a click on one takes its threshold there."""
 
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"tokens"})
     NEEDS_RUN: ClassVar[bool] = True
     token_table: ExitTokens | None = None
 
@@ -41,7 +41,7 @@ class ExitsView(PromptCurvesView):
         self.tabs.setUsesScrollButtons(False)
         self.tabs.setElideMode(Qt.TextElideMode.ElideRight)
         self.stack = QStackedWidget(self)
-        self.missing_rules = QLabel(self)
+        self.missing_rules = PlainLabel(parent=self)
         self.missing_rules.setWordWrap(True)
         self.missing_rules.setMargin(6)
         side = QWidget(self)

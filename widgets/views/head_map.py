@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from PySide6.QtWidgets import QWidget
 
 from loopscope.core.selection import Selection
@@ -14,8 +12,6 @@ from loopscope.widgets.plots.matrix_view import MatrixView, measure_bar, value_t
 
 class HeadMapView(MatrixView):
     """Recurrences down and across; bright means the same pattern."""
-
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"layer", "head"})
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 from PySide6.QtWidgets import QWidget
 
@@ -16,8 +14,6 @@ from loopscope.widgets.plots.matrix_view import MatrixView, value_text
 
 class PatternView(MatrixView):
     """Query tokens down, key tokens across, at the cursor's recurrence."""
-
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"layer", "head"})
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSplitter, QWidget
 
+from loopscope.core.labels import printable
 from loopscope.core.selection import Selection
 from loopscope.core.views.prompt_curves import NO_PROMPTS, PromptCurves
 from loopscope.widgets.kit.offers import Offers
 from loopscope.widgets.plots.curves_view import CurvesView
-from loopscope.widgets.views.prompt_list import FIRST, PromptList, one_line
+from loopscope.widgets.views.prompt_list import FIRST, PromptList
 
 # The window's command behind each button, and what is lacking when it is offered.
 OFFERS = {
@@ -29,7 +30,7 @@ class PromptCurvesView(CurvesView):
     NEEDS_RUN: ClassVar[bool] = False
 
     def __init__(self, options: Any, parent: QWidget | None = None) -> None:
-        super().__init__(options, parent)
+        super().__init__(options, parent, empty=NO_PROMPTS)
         self.splitter = QSplitter(Qt.Orientation.Horizontal, self)
         self.splitter.setChildrenCollapsible(False)
         self.prompt_list = PromptList(self)
@@ -83,7 +84,6 @@ class PromptCurvesView(CurvesView):
     def clear(self) -> None:
         """Go back to empty."""
         super().clear()
-        self.plot.show_empty(NO_PROMPTS)
         self.rows = None
         if self.prompt_list is not None:
             self.prompt_list.show_rows(None)
@@ -105,6 +105,6 @@ class PromptCurvesView(CurvesView):
             for i, c in enumerate(rows.columns)
         )
         self.message.emit(
-            f"line {item.line} of {rows.prompts.name}: {one_line(item.text[:80])} · {numbers} · "
+            f"line {item.line} of {rows.prompts.name}: {printable(item.text[:80])} · {numbers} · "
             "click to run it in the bench"
         )

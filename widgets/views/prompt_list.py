@@ -9,7 +9,9 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QFont, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from loopscope.core.labels import printable
 from loopscope.core.views.prompt_curves import PromptRows
+from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.kit.theme import number_font
 
 Index = QModelIndex | QPersistentModelIndex
@@ -20,11 +22,6 @@ RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 LEAST = 80
 # Characters of a prompt that a row draws; the tooltip has more.
 SHOWN, IN_TIP = 200, 1200
-
-
-def one_line(text: str) -> str:
-    """A prompt on one line: only what would break the line is made visible."""
-    return text.replace("\n", "⏎").replace("\t", "⇥")
 
 
 class PromptModel(QAbstractTableModel):
@@ -102,7 +99,7 @@ class PromptModel(QAbstractTableModel):
             return names[section]
         if role == Role.TextAlignmentRole and section != PROMPT:
             return int(RIGHT)
-        return tips[section] if role == Role.ToolTipRole else None
+        return plain_tip(tips[section]) if role == Role.ToolTipRole else None
 
     def data(self, index: Index, role: int = Role.DisplayRole) -> Any:
         """Text, alignment, font and tooltip of one cell."""
@@ -114,7 +111,7 @@ class PromptModel(QAbstractTableModel):
         if role == Role.DisplayRole:
             if column == LINE:
                 return str(item.line)
-            return one_line(item.text[:SHOWN]) if column == PROMPT else self.number(at, column)
+            return printable(item.text[:SHOWN]) if column == PROMPT else self.number(at, column)
         if role == Role.TextAlignmentRole and column != PROMPT:
             return int(RIGHT)
         if role == Role.FontRole:
@@ -122,7 +119,7 @@ class PromptModel(QAbstractTableModel):
             font.setBold(at == rows.current)
             return font
         if role == Role.ToolTipRole:
-            return self._tip(at, column)
+            return plain_tip(self._tip(at, column))
         return None
 
     def number(self, at: int, column: int) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
@@ -24,8 +22,6 @@ MOST_NAMED = 6
 
 class SettlingView(View):
     """Step size by recurrence on a log axis: a straight fall is a contraction."""
-
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"tokens"})
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)

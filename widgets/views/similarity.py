@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from PySide6.QtWidgets import QWidget
 
 from loopscope.core.measures.similarity import CONTRAST
 from loopscope.core.selection import Selection
 from loopscope.core.views.similarity import Data, Options
+from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.plots.matrix_layout import Content
 from loopscope.widgets.plots.matrix_steps import head_steps
 from loopscope.widgets.plots.matrix_view import MatrixView, measure_bar, value_text
@@ -19,13 +18,11 @@ CLICK = "A click sets the cursor to the column's recurrence and layer (a row lab
 class SimilarityView(MatrixView):
     """Places down and across; bright means alike."""
 
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"tokens"})
-
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
         self._row_of: dict[int, int] = {}
         self.matrix.cross = True
-        self.matrix.setToolTip(CLICK)
+        self.matrix.setToolTip(plain_tip(CLICK))
 
     def show_data(self, data: Data) -> None:
         """Draw the map."""

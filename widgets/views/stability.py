@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QMouseEvent, QPainter, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from loopscope.core.measures.fixed_points import CYCLE
 from loopscope.core.measures.stability import EIGENVALUE
 from loopscope.core.selection import Selection
 from loopscope.core.views.stability import NOT_YET, Data, Options
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.kit.theme import style_plot
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import LIGHT, OKABE_ITO, Theme
@@ -113,15 +112,13 @@ class UnitCircle(pg.PlotWidget):
 class StabilityView(View):
     """The unit circle with the leading eigenvalues, and tables of the points found."""
 
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset()
-
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
         self.data: Data | None = None
         self.circle = UnitCircle(self)
         self.side = QWidget(self)
         self.points, self.cycle = NumberTable(self.side), NumberTable(self.side)
-        self.about = QLabel(self.side)
+        self.about = PlainLabel(parent=self.side)
         self.about.setContentsMargins(6, 4, 4, 2)
         self.about.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         column = QVBoxLayout(self.side)
@@ -169,7 +166,7 @@ class StabilityView(View):
         self.about.setText(
             f"The {n} points of the cycle at point {point + 1}, {data.kinds[point]}: how far apart"
         )
-        self.about.setToolTip(CYCLE.text())
+        self.about.setToolTip(plain_tip(CYCLE.text()))
         self.cycle.show_rows(*cycle_rows(data, point))
 
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
 
 from loopscope.core.measures.fixed_points import CYCLE
 from loopscope.core.views.stability import Data
+from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.kit.theme import number_font
 
 HEADS = {
@@ -45,7 +46,7 @@ class NumberTable(QTableWidget):
         self.setRowCount(len(rows))
         self.setHorizontalHeaderLabels(list(heads))
         for column, tip in enumerate(heads.values()):
-            self.horizontalHeaderItem(column).setToolTip(tip)
+            self.horizontalHeaderItem(column).setToolTip(plain_tip(tip))
         for i, cells in enumerate(rows):
             for column, text in enumerate(cells):
                 item = QTableWidgetItem(text)

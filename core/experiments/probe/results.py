@@ -14,6 +14,7 @@ import numpy.typing as npt
 from loopscope.core.experiments.probe.conditions import Condition
 from loopscope.core.formula import Formula
 from loopscope.core.measures.intervals import N_RESAMPLES, Interval
+from loopscope.core.results import ResultKey
 
 F64 = npt.NDArray[np.float64]
 
@@ -170,6 +171,9 @@ class Probe:
         """Write `as_json` to a file."""
         text = json.dumps(self.as_json(), indent=1, allow_nan=False)
         path.write_text(text + "\n", encoding="utf-8")
+
+
+PROBE = ResultKey("probe", Probe, "model")
 
 
 def _mean(scores: F64) -> F64:

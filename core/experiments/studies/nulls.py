@@ -43,10 +43,11 @@ def head_bound(layer: DecoderLayer, before: Tensor, after: Tensor) -> HeadBound:
 
     Rotation turns W_q^T W_k by a different angle for every pair of positions, which a product of
     norms and Frobenius norms of X cover. Raises ValueError for a layer that normalises queries and
-    keys or has biases on them: the bound is not of these.
+    keys, scales them or has biases on them: the bound is not of these.
     """
     s = layer.shape
-    if s.qk_norm != "none" or s.qk_bias or "qkv" in s.bias or s.n_kv_heads != s.n_heads:
+    plain = s.qk_norm == "none" and not s.qk_bias and "qkv" not in s.bias
+    if not plain or s.n_kv_heads != s.n_heads or s.score_scale is not None:
         raise ValueError("the bound is of plain queries and keys")
     x, y = (_normed(layer, z).double() for z in (before, after))
     largest = max(float(z.norm()) for z in (x, y))

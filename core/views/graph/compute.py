@@ -21,10 +21,10 @@ from loopscope.core.model.graph import (
 )
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table
+from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.graph.cuts import cuts_of
 from loopscope.core.views.graph.data import F64, FORMULAS, NO_WRITES, Contrast, Data, Options
-from loopscope.core.views.graph.export import EXPORTS as EXPORTS
+from loopscope.core.views.graph.export import EXPORTS
 from loopscope.core.views.second_run import SecondRun
 
 
@@ -66,7 +66,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     return replace(data, statement=_statement(data), hues=_hues(data)[0])
 
 
-def compute_beside(
+def compute_second(
     recording: Recording, second_run: SecondRun, selection: Selection, options: Options
 ) -> Data:
     """Contrast two models, aligned by effective depth, or mark the cuts of a branch as well.
@@ -263,3 +263,13 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
             data.digest(node.weights) or "",
             *norms,
         )
+
+
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    reads=frozenset({"token", "tokens"}),
+    compute_second=compute_second,
+    exports=EXPORTS,
+)

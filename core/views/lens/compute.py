@@ -28,8 +28,8 @@ from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.answers_data import Shade
-from loopscope.core.views.base import Request, Table
-from loopscope.core.views.lens.data import Data, Order, Reading
+from loopscope.core.views.base import Request, Table, ViewDefinition
+from loopscope.core.views.lens.data import READINGS, Data, Order, Reading
 from loopscope.core.views.lens.token import LABEL, Target, choose
 
 NOT_YET = f"Nothing has been read. Press “{LABEL}”."
@@ -104,6 +104,7 @@ def why_not(recording: Recording) -> str:
 REQUEST = Request(
     LABEL,
     "Reads the state after every layer of every recurrence through the head (and the coda)",
+    READINGS,
     why_not,
 )
 
@@ -111,11 +112,11 @@ REQUEST = Request(
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Arrange what was read, for the shown tokens."""
     tokens = selection.shown_tokens(recording.n_tokens)
-    arch, found = recording.info.architecture, recording.findings.get("lens") or {}
+    arch, readings = recording.info.architecture, recording.result(READINGS)
     marks = tuple(map(arch.layer_mark, range(arch.n_block)))
-    reading: Reading | None = found.get(options.lens)
+    reading = None if readings is None else readings.of(options.lens)
     missing = "" if reading is not None else NOT_YET
-    if missing and found:
+    if missing and readings is not None:
         missing = f"Nothing has been read with the {options.lens} lens. Press “{LABEL}”."
     reading = reading or _nothing(recording)
     places = shown_places(len(reading.ids), marks, MOST_PLACES)
@@ -319,3 +320,8 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
                 int(data.final_since[row]),
                 int(data.final_recurrence[row]),
             )
+
+
+VIEW = ViewDefinition(
+    Options, compute, table, reads=frozenset({"tokens", "token"}), request=REQUEST
+)

@@ -15,7 +15,7 @@ from loopscope.core.measures.base import F64, Measure, Measured
 from loopscope.core.measures.lens import CHANCE, DIVERGENCE, ENTROPY, READ, Lens
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.run.recording import Recording
-from loopscope.core.views.lens.data import Reading
+from loopscope.core.views.lens.data import READINGS, Reading
 from loopscope.core.views.lens.token import LABEL
 
 Values = Callable[[Reading], F64]
@@ -58,14 +58,21 @@ def _wide(values: object) -> F64:
     return np.asarray(values, dtype=np.float64)
 
 
+def _reading(recording: Recording, lens: Lens) -> Reading | None:
+    readings = recording.result(READINGS)
+    return None if readings is None else readings.of(lens)
+
+
 def _curve(lens: Lens, key: str) -> Measure:
     name, formula, unit, source, values = _KINDS[key]
 
     def rows(recording: Recording, first: int, last: int) -> F64:
-        return values(recording.findings["lens"][lens])[first - 1 : last]
+        reading = _reading(recording, lens)
+        assert reading is not None
+        return values(reading)[first - 1 : last]
 
     def missing(recording: Recording) -> str:
-        if lens in (recording.findings.get("lens") or {}):
+        if _reading(recording, lens) is not None:
             return ""
         return f"The {lens} lens has not read this run: press “{LABEL}” in Lens over depth."
 

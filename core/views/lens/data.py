@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from loopscope.core.measures.exit_gate import F64
 from loopscope.core.measures.lens import Lens
 from loopscope.core.measures.places import Places
 from loopscope.core.measures.readout import NO_ANSWER, Flags, Ids
+from loopscope.core.results import ResultKey
 from loopscope.core.run.recording import F32
 from loopscope.core.views.answers_data import AnswerMap, Shade
 
@@ -54,7 +55,23 @@ class Reading:
         return self.top[-1, -1, list(tokens)]
 
 
-Readings = dict[Lens, Reading]
+@dataclass(frozen=True, slots=True, eq=False)
+class Readings:
+    """What each lens read of a run, None where it has not read."""
+
+    coda: Reading | None = None
+    logit: Reading | None = None
+
+    def of(self, lens: Lens) -> Reading | None:
+        """Return what one lens read."""
+        return self.coda if lens == "coda" else self.logit
+
+    def put(self, lens: Lens, reading: Reading) -> Readings:
+        """Return these with another reading of one lens."""
+        return replace(self, coda=reading) if lens == "coda" else replace(self, logit=reading)
+
+
+READINGS = ResultKey("lens", Readings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

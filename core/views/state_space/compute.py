@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 
 from loopscope.core.formula import Formula
+from loopscope.core.labels import visible
 from loopscope.core.measures import projection
 from loopscope.core.measures.projection import F64, Basis
 from loopscope.core.run.recording import F32, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table
+from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.second_run import SecondRun
 from loopscope.core.views.state_space.data import Axis, Data, Options
 from loopscope.core.views.state_space.overlays import Shown, overlays_of, run_beside
@@ -21,11 +22,12 @@ from loopscope.core.views.state_space.places import stations
 from loopscope.core.views.state_space.words import count, statement, token_name
 
 __all__ = [
+    "VIEW",
     "Axis",
     "Data",
     "Options",
     "compute",
-    "compute_beside",
+    "compute_second",
     "on_one_axis",
     "run_identity",
     "table",
@@ -100,7 +102,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         recurrences=recurrences,
         layers=layers,
         tokens=tokens,
-        labels=tuple(recording.info.token_labels[t] for t in tokens),
+        labels=tuple(visible(recording.info.token_labels[t]) for t in tokens),
+        token_texts=tuple(recording.info.token_labels[t] for t in tokens),
         axes=tuple(Axis(n, float(s), locked) for n, s in zip(names, shares, strict=True)),
         basis=basis,
         locked=locked,
@@ -125,7 +128,7 @@ def on_one_axis(recording: Recording, other: Recording) -> bool:
     return recording.info.weights_hash == other.info.weights_hash
 
 
-def compute_beside(
+def compute_second(
     recording: Recording, second_run: SecondRun, selection: Selection, options: Options
 ) -> Data:
     """Project the run beside, of the same weights, on the axes of the one that is shown."""
@@ -232,7 +235,7 @@ def table(data: Data) -> Table:
 
 
 def _rows(data: Data) -> Iterator[tuple[object, ...]]:
-    for row, (token, label) in enumerate(zip(data.tokens, data.labels, strict=True)):
+    for row, (token, label) in enumerate(zip(data.tokens, data.token_texts, strict=True)):
         for i, (recurrence, layer) in enumerate(zip(data.recurrences, data.layers, strict=True)):
             at = "" if layer < 0 else int(layer)
             yield (token, label, int(recurrence), at, *map(float, data.points[row, i]), "")
@@ -242,4 +245,14 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
             r, layer = int(overlay.recurrences[i]), int(overlay.layers[i])
             where = (r if r >= 0 else "", layer if layer >= 0 else "")
             at_axes = map(float, overlay.points[row, i])
-            yield (data.tokens[row], data.labels[row], *where, *at_axes, name)
+            yield (data.tokens[row], data.token_texts[row], *where, *at_axes, name)
+
+
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    reads=frozenset({"tokens"}),
+    compute_second=compute_second,
+    on_one_axis=on_one_axis,
+)

@@ -111,7 +111,7 @@ class Data(ViewData):
 
     points : float64 ``[N, S, k]``, k 2 or 3, state units; NaN where the state is not finite.
     recurrences, layers : int64 ``[S]``, where each station is; layer is -1 for recurrence ends.
-    tokens : positions shown.  labels : their texts.
+    tokens : positions shown.  labels, token_texts : their texts, readable and exact.
     axes : k axes.  basis : what was projected on (None when nothing could be).
     locked : the basis was given and not fitted now.  run : identity of the run shown.
     closing : float64 ``[N]``, how far the last cycle is from repeating the one before, relative
@@ -127,6 +127,7 @@ class Data(ViewData):
     layers: npt.NDArray[np.int64]
     tokens: tuple[int, ...]
     labels: tuple[str, ...]
+    token_texts: tuple[str, ...]
     axes: tuple[Axis, ...]
     basis: Basis | None
     locked: bool

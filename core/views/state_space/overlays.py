@@ -19,9 +19,9 @@ from loopscope.core.measures.fixed_points import RESIDUAL
 from loopscope.core.measures.projection import F64
 from loopscope.core.measures.stability import EIGENVALUE
 from loopscope.core.run.recording import Recording
-from loopscope.core.views.paths import Paths
+from loopscope.core.views.paths import PATHS
 from loopscope.core.views.second_run import SecondRun
-from loopscope.core.views.stability import Stability, kinds_of
+from loopscope.core.views.stability import STABILITY, kinds_of
 from loopscope.core.views.state_space.data import Options
 from loopscope.core.views.state_space.overlay import Overlay, Role
 from loopscope.core.views.state_space.places import stations
@@ -45,8 +45,8 @@ class Shown:
 
 def found_points(recording: Recording, shown: Shown) -> list[Overlay]:
     """Fixed and slow points of a search; with every layer shown, the points of their cycles."""
-    found = recording.findings.get("stability")
-    if not isinstance(found, Stability) or not shown.options.show_points:
+    found = recording.result(STABILITY)
+    if found is None or not shown.options.show_points:
         return []
     tokens, out = list(shown.tokens), []
     by_layer = shown.options.states == "layers"
@@ -82,9 +82,9 @@ def modes(recording: Recording, shown: Shown) -> list[Overlay]:
 
     They are directions of the state at the end of a recurrence, so only these are drawn with them.
     """
-    found = recording.findings.get("stability")
+    found = recording.result(STABILITY)
     wanted = int(shown.options.modes)
-    if not isinstance(found, Stability) or not wanted or shown.options.states == "layers":
+    if found is None or not wanted or shown.options.states == "layers":
         return []
     tokens, out = list(shown.tokens), []
     at = recording.states[found.recurrence][tokens].astype(np.float64)
@@ -132,9 +132,9 @@ def _part(role: str, value: complex) -> str:
 
 def other_starts(recording: Recording, shown: Shown) -> list[Overlay]:
     """Runs of the same prompt from other start states; their layers were not kept."""
-    found = recording.findings.get("paths")
+    found = recording.result(PATHS)
     on = shown.options.show_starts and shown.options.states == "ends"
-    if not isinstance(found, Paths) or not on:
+    if found is None or not on:
         return []
     n = found.states.shape[1]
     return [
@@ -216,9 +216,9 @@ class Source:
 
 
 SOURCES: tuple[Source, ...] = (
-    Source(other_starts, lambda recording: recording.findings.get("paths")),
-    Source(found_points, lambda recording: recording.findings.get("stability")),
-    Source(modes, lambda recording: recording.findings.get("stability")),
+    Source(other_starts, lambda recording: recording.result(PATHS)),
+    Source(found_points, lambda recording: recording.result(STABILITY)),
+    Source(modes, lambda recording: recording.result(STABILITY)),
 )
 
 

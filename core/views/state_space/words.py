@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 
+from loopscope.core.labels import visible
 from loopscope.core.measures.projection import F64
 from loopscope.core.run.recording import Recording
 from loopscope.core.views.state_space.data import LOCK_AFTER, Data
@@ -14,7 +15,7 @@ from loopscope.core.views.state_space.data import LOCK_AFTER, Data
 def token_name(recording: Recording, token_id: int) -> str:
     """A token id's text in quotes, or the id itself when the model has no such token."""
     known = token_id < recording.info.architecture.vocab_size
-    return f"'{recording.label(token_id)}'" if known else str(token_id)
+    return f"'{visible(recording.label(token_id))}'" if known else str(token_id)
 
 
 def count(n: int, what: str) -> str:

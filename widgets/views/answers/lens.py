@@ -16,7 +16,6 @@ class LensView(AnswersView):
     """Rows are tokens, columns places along effective depth."""
 
     # The cursor's final answer may be the chosen token.
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"tokens", "token"})
     EMPTY: ClassVar[str] = NOT_YET
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:

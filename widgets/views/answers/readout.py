@@ -15,7 +15,6 @@ from loopscope.widgets.views.answers.answers_view import AnswersView
 class ReadoutView(AnswersView):
     """Rows are tokens, columns recurrences; each cell has its top answer, shaded by probability."""
 
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"tokens"})
     EMPTY: ClassVar[str] = NO_RUN
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from PySide6.QtCore import Qt
 from PySide6.QtGui import (
     QColor,
@@ -30,8 +28,6 @@ EMPTY = "The loop and its unrolling appear here when a checkpoint is open"
 
 class GraphCanvas(View):
     """Paints the pictures itself; of a long unrolling only the copies in sight."""
-
-    DEPENDS_ON: ClassVar[frozenset[str]] = frozenset({"token", "tokens"})
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QLineEdit, QToolButton, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QToolButton, QWidget
+
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 
 
 class SearchBar(QFrame):
@@ -27,7 +29,7 @@ class SearchBar(QFrame):
         self.text.setClearButtonEnabled(True)
         self.text.textChanged.connect(self.text_changed)
         self.text.installEventFilter(self)
-        self.count = QLabel("")
+        self.count = PlainLabel("")
         self.count.setMinimumWidth(84)
         box = QHBoxLayout(self)
         box.setContentsMargins(4, 3, 4, 3)
@@ -37,7 +39,7 @@ class SearchBar(QFrame):
         for text, tip, by in (("↑", "The one before", -1), ("↓", "The next", 1)):
             button = QToolButton()
             button.setText(text)
-            button.setToolTip(tip)
+            button.setToolTip(plain_tip(tip))
             button.setAutoRaise(True)
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             button.clicked.connect(lambda _=False, by=by: self.stepped.emit(by))

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QWidget
 from loopscope.core.views.graph.cuts import cuts_at
 from loopscope.core.views.graph.data import Data, Options
 from loopscope.core.views.graph.search import Matches, find
+from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.views.graph.canvas import GraphCanvas
 from loopscope.widgets.views.graph.geometry import Hit
 from loopscope.widgets.views.graph.words import words_of, words_of_cuts
@@ -47,7 +48,7 @@ class GraphView(GraphCanvas):
         hit = self.pixels.hit(event.position())
         cut = self._cut_under(event.position())
         words = cut or ("" if hit is None else self._words_at(hit))
-        self.setToolTip(cut or ("" if hit is None else self._cuts_of(hit)))
+        self.setToolTip(plain_tip(cut or ("" if hit is None else self._cuts_of(hit))))
         if words and (cut or hit != self.hovered):
             self.message.emit(words)
         if hit != self.hovered:

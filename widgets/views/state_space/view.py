@@ -9,11 +9,12 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space.compute import Data, Options
 from loopscope.core.views.state_space.data import LOCK_AFTER, middle, placed
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.kit.theme import style_plot
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import LIGHT, Theme
@@ -38,8 +39,6 @@ EMPTY = "Press Space to run a recurrence"
 class StateSpaceView(View):
     """Trajectories of the selected tokens on two axes, or on three that turn by dragging."""
 
-    DEPENDS_ON = frozenset({"tokens"})
-
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
         self.data: Data | None = None
@@ -55,7 +54,7 @@ class StateSpaceView(View):
         self.clear()
 
     def _build(self) -> None:
-        self.status = QLabel()
+        self.status = PlainLabel()
         self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.refit_button = QToolButton()
         self.refit_button.setText("Refit")
@@ -296,7 +295,7 @@ class StateSpaceView(View):
         width = self.status.width()
         metrics = self.status.fontMetrics()
         self.status.setText(metrics.elidedText(self._status, Qt.TextElideMode.ElideRight, width))
-        self.status.setToolTip(self._status)
+        self.status.setToolTip(plain_tip(self._status))
         data = self.data
         has_legend = data is not None and not data.empty
         self.legend.setVisible(has_legend and self.width() >= 380)

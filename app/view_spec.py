@@ -1,0 +1,142 @@
+"""What the app knows of one view: its name, its data, its widget and its drawing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from loopscope.core.views.base import (
+    Compute,
+    ComputeSecond,
+    MakeTable,
+    Request,
+    ViewData,
+    ViewDefinition,
+    WriteText,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from loopscope.core.run.jobs import Job
+    from loopscope.core.run.recording import Recording
+    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.selection import Selection
+    from loopscope.widgets.figures.style import Page
+    from loopscope.widgets.kit.view import View
+
+OptionsT = TypeVar("OptionsT")
+DataT = TypeVar("DataT", bound=ViewData)
+OptionsIn = TypeVar("OptionsIn", contravariant=True)
+DataIn = TypeVar("DataIn", contravariant=True)
+
+
+class Draw(Protocol[DataIn]):
+    """Draws a view's data on paper."""
+
+    def __call__(self, data: DataIn, figure: Figure, page: Page, /) -> None:
+        """Draw ``data`` into the empty ``figure``, whose size and type ``page`` gives."""
+
+
+class Analyse(Protocol[OptionsIn]):
+    """Makes the measurement that fills a view when it takes long."""
+
+    def __call__(
+        self, stepper: Stepper, selection: Selection, options: OptionsIn, job: Job[Any], /
+    ) -> object:
+        """Return the result; ``job`` is told how far it is, and stops it."""
+
+
+class ViewSpec(ABC, Generic[OptionsT, DataT]):
+    """One view. A subclass names it and refers to its four parts.
+
+    Each reference imports its part when it is first asked for: the command line draws figures
+    without Qt, the window appears before matplotlib is imported, and torch is imported in the
+    threads that need it. As the imports stand in the code, a type checker follows them, and sees
+    that the drawing takes the data that the definition computes.
+
+    key : names the view in files, settings and on the command line.
+    title : in menus and on its dock.  shows : completes "Show ..." in a tooltip.
+    """
+
+    key: ClassVar[str]
+    title: ClassVar[str]
+    shows: ClassVar[str]
+
+    @abstractmethod
+    def definition(self) -> ViewDefinition[OptionsT, DataT]:
+        """Return what its module in `core.views` offers."""
+
+    @abstractmethod
+    def view(self) -> View:
+        """Make the widget."""
+
+    @abstractmethod
+    def drawing(self) -> Draw[DataT]:
+        """Return what draws it on paper."""
+
+    def analysis(self) -> Analyse[OptionsT]:
+        """Return what makes the measurement of its request; imports torch."""
+        raise LookupError(f"the view “{self.title}” has no measurement that takes long")
+
+    # ---- what the parts offer ----
+    @property
+    def options(self) -> type[OptionsT]:
+        """The view's ``Options`` dataclass."""
+        return self.definition().options
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The fields of `Selection` that change what is computed."""
+        return self.definition().reads
+
+    @property
+    def compute(self) -> Compute[OptionsT, DataT]:
+        """``compute(recording, selection, options) -> Data``."""
+        return self.definition().compute
+
+    @property
+    def compute_second(self) -> ComputeSecond[OptionsT, DataT] | None:
+        """``compute_second(recording, second_run, selection, options) -> Data``, or None.
+
+        For a view that draws the second run on the same axes; others are shown twice.
+        """
+        return self.definition().compute_second
+
+    @property
+    def request(self) -> Request | None:
+        """The measurement that fills the view when it takes long, or None for a live view."""
+        return self.definition().request
+
+    @property
+    def table(self) -> MakeTable[DataT]:
+        """``table(data) -> Table``."""
+        return self.definition().table
+
+    @property
+    def exports(self) -> Mapping[str, WriteText[DataT]]:
+        """Text formats beside CSV that the view can be written in, by suffix."""
+        return self.definition().exports
+
+    @property
+    def draw(self) -> Callable[[DataT, Figure, Page], None]:
+        """``draw(data, figure, page)``, for paper."""
+        return self.drawing()
+
+    def measure(
+        self, stepper: Stepper, selection: Selection, options: OptionsT, job: Job[Any]
+    ) -> object:
+        """Make the measurement of `request`; imports torch, so not on the screen's thread."""
+        return self.analysis()(stepper, selection, options, job)
+
+    # ---- two runs ----
+    def draws_both(self, one: Recording, other: Recording) -> bool:
+        """Whether the view draws both runs on its axes."""
+        definition = self.definition()
+        return definition.compute_second is not None and definition.on_one_axis(one, other)
+
+    def drawn_twice(self, one: Recording, other: Recording) -> bool:
+        """Whether the view is shown a second time for the second run: not what is of the model."""
+        of_model = self.request is not None and self.request.scope == "model"
+        return not of_model and not self.draws_both(one, other)

@@ -1,0 +1,59 @@
+"""The package's front door: what a script imports, and what that costs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import loopscope
+from loopscope.core import errors
+from loopscope.core.checkpoint.loading import load
+
+ROOT = Path(__file__).parents[1]
+HEAVY = """
+import sys, loopscope
+heavy = {"torch", "PySide6", "pyqtgraph", "matplotlib", "networkx", "numpy"}
+print(sorted(heavy & set(sys.modules)), loopscope.load.__name__, "torch" in sys.modules)
+"""
+
+
+def test_importing_it_loads_nothing_heavy_until_asked() -> None:
+    env = os.environ | {"PYTHONPATH": str(ROOT / ".dev")}
+    done = subprocess.run(
+        [sys.executable, "-c", HEAVY], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[] load True"
+
+
+def test_its_names_are_those_of_core() -> None:
+    assert loopscope.load is load
+    assert loopscope.LoopscopeError is errors.LoopscopeError
+    assert loopscope.__version__ == loopscope.core.version.package_version()
+    for name in loopscope.__all__:
+        assert name in dir(loopscope)
+        assert getattr(loopscope, name) is getattr(loopscope, name)
+    with pytest.raises(AttributeError, match="module 'loopscope' has no attribute 'lode'"):
+        _ = loopscope.lode
+
+
+def test_an_error_is_caught_by_its_public_name(tmp_path: Path) -> None:
+    with pytest.raises(loopscope.CheckpointError, match="config.json is missing"):
+        loopscope.load(str(tmp_path))
+
+
+def test_a_clone_and_the_wheel_hold_the_same_parts() -> None:
+    """The links of ``.dev`` and the sources of the wheel, entry by entry."""
+    import tomllib
+
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    sources = build["targets"]["wheel"]["sources"]
+    assert sources.pop("package") == "loopscope"
+    wheel = {target.removeprefix("loopscope/"): source for source, target in sources.items()}
+    wheel |= {p.name: f"package/{p.name}" for p in (ROOT / "package").iterdir() if p.is_file()}
+    links = {p.name: p.resolve().relative_to(ROOT.resolve()).as_posix()
+             for p in (ROOT / ".dev" / "loopscope").iterdir() if p.name != "__pycache__"}  # fmt: skip
+    assert links == wheel

@@ -1,5 +1,0 @@
-"""Path independence on paper."""
-
-from loopscope.widgets.figures.curves import draw_curves as draw
-
-__all__ = ["draw"]
