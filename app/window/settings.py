@@ -21,6 +21,7 @@ from loopscope.app.window.settings_checks import (
     is_hexadecimal,
     is_interventions,
     is_options,
+    is_path,
     is_size,
     is_text,
     is_text_by_text,
@@ -57,7 +58,7 @@ class Settings:
     size: Annotated[list[int], is_size] = field(default_factory=lambda: [1280, 800])
     layout: Annotated[str, is_hexadecimal] = ""
     geometry: Annotated[str, is_hexadecimal] = ""
-    checkpoint: Annotated[str, lambda v: is_text(v) and v != ""] = "bundled:looped"
+    checkpoint: Annotated[str, is_path] = "bundled:looped"
     prompts: Annotated[dict[str, str], is_text_by_text] = field(default_factory=dict)
     history: Annotated[list[str], texts(MOST_HISTORY)] = field(default_factory=list)
     recent: Annotated[list[str], texts(MOST_RECENT)] = field(default_factory=list)

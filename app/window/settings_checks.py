@@ -19,6 +19,11 @@ def is_text(value: object) -> bool:
     return not any("\ud800" <= c <= "\udfff" for c in value)
 
 
+def is_path(value: object) -> bool:
+    """The name of a folder, or ``bundled:NAME``."""
+    return is_text(value) and value != ""
+
+
 def is_plain(value: object, depth: int = 0) -> bool:
     """Values of JSON, not nested deeper than anything we write."""
     if depth > DEEPEST:
