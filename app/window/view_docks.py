@@ -47,6 +47,7 @@ class ViewDocks(QObject):
         self.current = "state_space"
         self._empty = False
         self._arranging = 0
+        self._seen: set[str] = set()
         for spec in VIEW_SPECS:
             self._make(spec)
         for key in PRESETS["Step"]:
@@ -61,7 +62,7 @@ class ViewDocks(QObject):
         dock = QDockWidget(spec.title, self._window)
         dock.toggleViewAction().setStatusTip(f"Show {spec.shows}")
         self.add(spec.key, dock)
-        dock.visibilityChanged.connect(lambda on: self._on_visible(spec.key) if on else None)
+        dock.visibilityChanged.connect(lambda seen: self._on_visibility(spec.key, seen))
 
     def add(self, key: str, dock: QDockWidget) -> None:
         """Arrange another dock along with those of views."""
@@ -70,8 +71,16 @@ class ViewDocks(QObject):
         # What is asked for comes to the front of its tabs.
         dock.toggleViewAction().triggered.connect(lambda on: dock.raise_() if on else None)
 
-    def _on_visible(self, key: str) -> None:
-        if not self._arranging:
+    def _on_visibility(self, key: str, seen: bool) -> None:
+        """Make the view of a dock that is seen now.
+
+        Qt calls a dock behind other tabs visible, which this signal does not; but for the signal a
+        dock that floats at negative coordinates, on a screen at the left, is not visible either.
+        """
+        dock = self.docks[key]
+        seen = seen or (dock.isFloating() and dock.isVisible())
+        (self._seen.add if seen else self._seen.discard)(key)
+        if seen and not self._arranging:
             self.fill(key)
             self.show_second_run()
 
@@ -123,9 +132,8 @@ class ViewDocks(QObject):
         finally:
             self._arranging -= 1
         if not self._arranging:
-            for key in BY_KEY:
-                if self.docks[key].isVisible():
-                    self.fill(key)
+            for key in list(self._seen):
+                self.fill(key)
             self.show_second_run()
 
     def apply(self, preset: str) -> None:
