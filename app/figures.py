@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loopscope.app.views import VIEW_SPECS, ViewSpec
+from loopscope.app.view_spec import ViewSpec
+from loopscope.app.views import VIEW_SPECS
 from loopscope.core.run.pairing import PACES
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
+from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun
 from loopscope.widgets.figures.choice import ExportChoice
 
@@ -114,10 +116,14 @@ def _items(
 
     options = options or spec.options()
 
-    def item(data: Any, provenance: dict[str, str] | None = None, end: str = "") -> ExportItem:
-        title = spec.title + (f", {second_run.name}" if end and second_run is not None else "")
+    def item(
+        data: ViewData, provenance: dict[str, str] | None = None, of_second: SecondRun | None = None
+    ) -> ExportItem:
+        key, title, at = spec.key, spec.title, selection
+        if of_second is not None:
+            key, title, at = key + BESIDE, f"{title}, {of_second.name}", of_second.selection
         return ExportItem(
-            spec.key + end, title, spec.draw, spec.table, data, spec.exports, provenance
+            key, title, spec.draw, spec.table, data, spec.exports, provenance, at.recurrence
         )
 
     if second_run is None:
@@ -139,7 +145,7 @@ def _items(
         yield item(
             spec.compute(there, second_run.selection, options),
             _provenance_of_two(recording, selection, second_run, "the run beside"),
-            BESIDE,
+            second_run,
         )
 
 

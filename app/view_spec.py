@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
+
+from typing_extensions import TypeVar
 
 from loopscope.core.views.base import (
     Compute,
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from loopscope.widgets.figures.style import Page
     from loopscope.widgets.kit.view import View
 
-OptionsT = TypeVar("OptionsT")
-DataT = TypeVar("DataT", bound=ViewData)
+OptionsT = TypeVar("OptionsT", default=Any)
+DataT = TypeVar("DataT", bound=ViewData, default=Any)
 OptionsIn = TypeVar("OptionsIn", contravariant=True)
 DataIn = TypeVar("DataIn", contravariant=True)
 
@@ -118,6 +120,14 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
     def exports(self) -> Mapping[str, WriteText[DataT]]:
         """Text formats beside CSV that the view can be written in, by suffix."""
         return self.definition().exports
+
+    @property
+    def stop_reason(self) -> Callable[[Recording, OptionsT], str | None] | None:
+        """``stop_reason(recording, options)``: why playing may end now, None while it goes on.
+
+        None for a view that does not judge whether a run has settled.
+        """
+        return self.definition().stop_reason
 
     @property
     def draw(self) -> Callable[[DataT, Figure, Page], None]:

@@ -5,7 +5,7 @@ A view is a `ViewSpec` here and its name in `VIEW_SPECS`, in the order of the me
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loopscope.app.view_spec import Analyse, Draw, ViewSpec
 
@@ -473,7 +473,7 @@ class Quality(ViewSpec["quality.Options", "quality.Data"]):
         return run
 
 
-VIEW_SPECS: tuple[ViewSpec[Any, Any], ...] = (
+VIEW_SPECS: tuple[ViewSpec, ...] = (
     StateSpace(),
     Settling(),
     Distance(),

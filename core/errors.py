@@ -20,6 +20,14 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: of Python, numpy or torch, on any device."""
+    if isinstance(error, RuntimeError):  # torch's, whose own class is one of them
+        said = str(error).lower()
+        return any(p in said for p in ("allocate memory", "out of memory", "not enough memory"))
+    return isinstance(error, MemoryError)
+
+
 class CheckpointError(LoopscopeError):
     """A checkpoint folder cannot be used; the message names the file and the key or tensor."""
 

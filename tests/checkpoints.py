@@ -23,6 +23,8 @@ HUGINN = {
     "block_size": 64, "qk_bias": True,
 }  # fmt: skip
 NANO = {"vocab_size": 96, "block_size": 64, "n_embd": 48, "n_head": 4, "bias": True}
+NANOCHAT = {"vocab_size": 96, "sequence_len": 64, "n_embd": 48, "n_head": 4, "n_kv_head": 2,
+            "n_prelude": 1, "n_recur_block": 2, "n_coda": 1, "train_recur_mean": 4.0}  # fmt: skip
 # A small config of every family, by the family's name.
 CONFIGS: dict[str, dict[str, Any]] = {
     "huginn": HUGINN,
@@ -43,11 +45,23 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "base_loop": NANO | {"model_type": "base_loop", "n_layer": 2, "num_loops": 4},
     "nanoloop": NANO | {"model_type": "nanoloop", "n_prelude": 1, "n_block": 2, "n_coda": 1,
                         "n_loop": 4},
+    "nanochat_recursive": NANOCHAT | {"model_type": "nanochat_recursive"},
+    "looped_nanochat": NANOCHAT | {"model_type": "looped_nanochat", "window_pattern": "SL",
+                                   "sequence_len": 12},
+    "lds": {"model_type": "lds", "base_config_dict": LLAMA | {"model_type": "qwen3",
+            "num_hidden_layers": 5, "num_key_value_heads": 2, "head_dim": 24},
+            "encoder_layer_indices": [0, 1], "decoder_layer_indices": [4], "N": 3},
 }  # fmt: skip
 
 
 def family_named(name: str) -> Family:
     return next(family for family in FAMILIES if family.name == name)
+
+
+def architecture_of(config: dict[str, Any], name: str = "") -> Architecture:
+    """The architecture that a family, by default that of the model_type, reads from a config."""
+    family = family_named(name or config["model_type"])
+    return family.architecture(Config(config, Path("config.json")))
 
 
 def write_checkpoint(

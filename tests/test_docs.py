@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from loopscope.app.views import VIEW_SPECS
+from loopscope.core.experiments.ablations import VARIANTS
+from loopscope.core.experiments.small_models import SEEDS
+from loopscope.core.families import FAMILIES
 from loopscope.core.interventions.registry import KINDS
 from loopscope.core.measures.registry import MEASURES
 
@@ -57,6 +60,23 @@ def test_every_view_has_its_page_and_its_row() -> None:
 def test_the_numbers_of_the_readme_follow_the_registries() -> None:
     assert re.findall(r"(\d+) live measures", README) == [str(len(MEASURES))]
     assert re.findall(r"(\d+) kinds of", README) == [str(len(KINDS))]
+
+
+def test_the_table_of_families_has_every_family() -> None:
+    table = re.search(r"^\| family \|.*?\n\n", README, flags=re.M | re.S)
+    assert table is not None
+    named = " ".join(row.split("|")[1] for row in table[0].strip().splitlines()[2:])
+    words = re.sub(r"[^a-z0-9]", "", named.lower())
+    for family in FAMILIES:
+        parts = family.name.split() if "retrofit" in family.name else [family.name.replace("_", "")]
+        assert all(part in words for part in parts), family.name
+
+
+def test_the_page_of_the_ablations_counts_them() -> None:
+    words = {18: "eighteen"}
+    n = len(VARIANTS) * len(SEEDS)
+    assert f"of {words[n]} small ablations" in README
+    assert f"for all {words[n]}" in (ROOT / "docs" / "does-a-small-loop.md").read_text()
 
 
 def test_the_readme_names_what_the_tests_install() -> None:

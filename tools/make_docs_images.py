@@ -84,13 +84,13 @@ def opened(recurrences: int, size: str) -> Window:
 
 def made(window: Window) -> int:
     """Recurrences of the run shown."""
-    recording = window.bench.recording
+    recording = window.bench.session.recording
     return 0 if recording is None else recording.n_recurrences
 
 
 def measured(window: Window, key: str) -> None:
     """Make a measurement of the model and wait for it."""
-    request, recording = BY_KEY[key].request, window.bench.recording
+    request, recording = BY_KEY[key].request, window.bench.session.recording
     assert request is not None
     assert recording is not None
     window.views.measure(key)
@@ -113,7 +113,7 @@ def wait(window: Window, done: Callable[[], bool] = lambda: True) -> None:
 def deep_beside(window: Window) -> None:
     """Put the bundled deep model beside the run."""
     window.tree.open_second_model("bundled:deep")
-    wait(window, lambda: window.bench.runs.second is not None)
+    wait(window, lambda: window.bench.session.second is not None)
 
 
 def save(window: Window, name: str) -> None:
@@ -128,7 +128,7 @@ def shoot_contrast(name: str) -> None:
     window = opened(6, "1100x620")
     deep_beside(window)
     window.views.maximise("graph")
-    window.bench.select({"recurrence": 4, "layer": 1})
+    window.bench.session.select({"recurrence": 4, "layer": 1})
     save(window, name)
     window.close()
 
@@ -174,17 +174,17 @@ def shoot_runs(name: str) -> None:
     window = opened(12, "1280x800")
     window.views.apply("Runs and cuts")
     runs = window.bench.runs
-    root = runs.current
+    root = window.bench.session.run
     assert root is not None
-    window.bench.select({"recurrence": 4, "layer": 1})
+    window.bench.session.select({"recurrence": 4, "layer": 1})
     for cut in (SkipLayer(recurrence=4, last=4, layer=1),
                 Noise(recurrence=4, last=4, layer=END, size=1.0)):  # fmt: skip
         runs.show(root)
         wait(window)
         runs.branch((cut,))
-        wait(window, lambda: runs.current is not root)
+        wait(window, lambda: window.bench.session.run is not root)
     wait(window, lambda: made(window) == 12)
-    window.bench.select({"recurrence": 4})
+    window.bench.session.select({"recurrence": 4})
     save(window, name)
     window.close()
 

@@ -1,4 +1,4 @@
-"""Garbage is collected on the screen's thread, and only there, while a bench is open.
+"""Garbage is collected on the screen's thread, and only there, while a bench has other threads.
 
 Python collects cycles in whichever thread happens to allocate. A widget in such a cycle would be
 destroyed by the model's thread, and a widget that dies in another thread than the screen's takes
@@ -8,6 +8,8 @@ the process with it.
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
+from typing import ClassVar
 
 from PySide6.QtCore import QObject, QTimer
 
@@ -17,40 +19,48 @@ EVERY_MS = 250
 class Collector(QObject):
     """Collects on a timer what Python would have collected by itself, by the same thresholds."""
 
-    _open = 0
+    # Those whose bench still has a thread, closed or not; none has a parent to die with.
+    _working: ClassVar[set[Collector]] = set()
+    _spared: ClassVar[bool] = False
 
-    def __init__(self, parent: QObject) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
+        self._ended: Callable[[], bool] | None = None
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._look)
         self._timer.start(EVERY_MS)
-        self._closed = False
-        Collector._open += 1
+        self._working.add(self)
         gc.disable()
 
     def spare_libraries(self) -> None:
-        """Look no more at what is there by now, most of it torch's and Qt's modules.
+        """Leave what is there by now out of every collection, most of it torch's and Qt's modules.
 
         To be called when a model is there, so that torch is imported. Without it a full collection,
         due every half minute, holds the screen for a sixth of a second.
         """
-        if not gc.get_freeze_count():
+        if not Collector._spared:  # counting what is frozen walks all of it
+            Collector._spared = True
             gc.freeze()
 
+    def close(self, ended: Callable[[], bool] = lambda: True) -> None:
+        """Leave it to Python again as soon as the threads have ended, if this was the last one."""
+        self._ended = ended
+        self._end()
+
     def _look(self) -> None:
+        self._end()
         # A generation is due when those before it were collected often enough.
         due = [i for i, (n, most) in enumerate(zip(gc.get_count(), gc.get_threshold(), strict=True))
                if n > most]  # fmt: skip
         if due:
             gc.collect(max(due))
 
-    def close(self) -> None:
-        """Leave it to Python again, when this was the last one."""
-        if self._closed:
+    def _end(self) -> None:
+        if self._ended is None or not self._ended() or self not in self._working:
             return
-        self._closed = True
         self._timer.stop()
-        Collector._open -= 1
-        if not Collector._open:
+        self._working.discard(self)
+        if not self._working:
+            Collector._spared = False
             gc.unfreeze()
             gc.enable()

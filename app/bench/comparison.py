@@ -1,42 +1,50 @@
-"""A half-precision run beside its float32 twin: by itself for small models, else when asked."""
+"""A half-precision run compared with float32: by itself for small models, else when asked."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from loopscope.app.bench.background import Background
+from loopscope.app.bench.session import Session
 from loopscope.core.measures.precision import SMALL, error_line
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import Recording
 
 if TYPE_CHECKING:
-    from loopscope.app.bench.bench import Bench
     from loopscope.core.run.float32_twin import Float32Twin
 
 
 class Comparison:
-    """Keeps `Recording.float32_error` up to date; the work is done in the bench's jobs."""
+    """Keeps `Recording.float32_error` up to date; the work is done as jobs.
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    Parameters
+    ----------
+    idle
+        Whether the model rests.
+    """
+
+    def __init__(self, session: Session, background: Background, idle: Callable[[], bool]) -> None:
+        self._session, self._background, self._idle = session, background, idle
         self._twin: Float32Twin | None = None
-        self._asked: tuple[int, int] | None = None
+        # The run and its recurrences that were compared last.
+        self._compared: tuple[int, int] | None = None
 
-    def follow(self) -> None:
+    def frame(self) -> None:
         """Compare a small model's run whenever it comes to rest with recurrences not compared."""
-        bench, recording = self.bench, self.bench.recording
-        if recording is None or recording.info.dtype == "float32" or not bench.runner.idle:
+        recording = self._session.recording
+        if recording is None or recording.info.dtype == "float32" or not self._idle():
             return
-        wanted = id(recording), recording.n_recurrences
         small = 4 * recording.info.architecture.n_parameters <= SMALL
-        due = small and recording.n_recurrences > 0 and wanted != self._asked
-        if due and bench.jobs.current is None:  # else when that one is done
-            self._asked = wanted
+        version = id(recording), recording.n_recurrences
+        due = small and recording.n_recurrences > 0 and version != self._compared
+        if due and self._background.jobs.current is None:  # else when that one is done
+            self._compared = version
             self.measure()
 
     def measure(self) -> None:
         """Compare the run shown with float32; progress and Cancel are the job's."""
-        bench = self.bench
-        recording, loaded = bench.recording, bench.runner.loaded
+        recording, loaded = self._session.recording, self._session.status.loaded
         if recording is None or loaded is None:
             return
         small = 4 * loaded.architecture.n_parameters <= SMALL
@@ -45,27 +53,29 @@ class Comparison:
             from loopscope.core.run.float32_twin import Float32Twin
 
             if self._twin is None or self._twin.of is not loaded:
-                self.forget()
+                self.release()
                 self._twin = Float32Twin(loaded, lambda share: job.report(0.5 * share))
             errors = self._twin.error(recording, lambda share: job.report(0.5 + 0.5 * share))
             if not small:  # twice the memory is not to be kept for long
-                self.forget()
+                self.release()
             return errors
 
-        bench.start_job("comparing with float32", work, lambda e: self._show(recording, e, small))
+        self._background.start_job(
+            "comparing with float32", work, lambda errors: self._show(recording, errors, small)
+        )
 
     def _show(self, recording: Recording, errors: Any, small: bool) -> None:
         recording.float32_error = errors
         if not small:
-            self.bench.message.emit(error_line(errors, recording.info.dtype))
-        self.bench.status_changed.emit(self.bench.status)
+            self._session.message.emit(error_line(errors, recording.info.dtype))
+        self._session.status_changed.emit(self._session.status)
 
-    def let_go(self) -> None:
+    def release_later(self) -> None:
         """Another model comes: free the twin, in the thread that may be using it."""
         if self._twin is not None:
-            self.bench.jobs.submit("freeing the float32 twin", lambda job: self.forget())
+            self._background.jobs.submit("freeing the float32 twin", lambda job: self.release())
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Free the twin (the jobs' thread, or when that has ended)."""
         twin, self._twin = self._twin, None
         if twin is not None:

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from loopscope.core.interventions.base import Source
 from loopscope.core.labels import printable
 from loopscope.core.run.effects import effect_short, effect_words
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.selection import Selection
 
@@ -37,8 +39,33 @@ class Run:
     named: bool = False
     cursor: Selection = field(default_factory=Selection)
 
+    def source(self, recurrence: int, layer: int) -> Source | None:
+        """Return a place as data, from which its state can be made again.
+
+        None where it has not been run or its start was given as an array.
+        """
+        recording = self.stepper.recording
+        info = recording.info
+        if not 0 <= recurrence <= recording.n_recurrences or info.start == "given":
+            return None
+        return Source(
+            token_ids=info.token_ids,
+            prompt=info.prompt,
+            seed=info.seed,
+            start=info.start if info.start in ("zeros", "random") else "default",
+            start_scale=info.start_scale,
+            recurrence=recurrence,
+            layer=layer,
+            interventions=info.interventions,
+        )
+
     @property
-    def what(self) -> str:
+    def begun_as(self) -> tuple[object, ...]:
+        """What it was begun with, whatever intervenes."""
+        return begun_as(self.stepper.recording)
+
+    @property
+    def description(self) -> str:
         """What sets it apart from its parent, or how it was begun."""
         info = self.stepper.recording.info
         if self.parent is None:
@@ -61,6 +88,12 @@ class Run:
         if not cuts or (self.parent is None and not cuts):
             return "", ""
         return effect_short(recording), effect_words(recording, len(cuts) - 1)
+
+
+def begun_as(recording: Recording) -> tuple[object, ...]:
+    """Prompt, seed and start of a run: runs that differ in these are not compared unasked."""
+    info = recording.info
+    return info.prompt, info.token_ids, info.seed, info.start, info.start_scale
 
 
 class RunTree:
@@ -159,8 +192,8 @@ class Change:
     """Something that can be undone: what it is called, and both ways."""
 
     text: str
-    undo: Callable[[], None]
-    redo: Callable[[], None]
+    undo: Callable[[], object]
+    redo: Callable[[], object]
 
 
 class History:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopscope.app.cli.terminal import Bar as _Bar
-from loopscope.app.cli.terminal import interventions_of, load_request, warn_idle, write_json
+from loopscope.app.cli.terminal import interventions_of, load_request, warn_lines, write_json
 from loopscope.app.cli.terminal import output_file as _output_file
 from loopscope.app.cli.terminal import warn as _warn
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.files import make_folder
 
 if TYPE_CHECKING:
-    from loopscope.app.views import ViewSpec
+    from loopscope.app.view_spec import ViewSpec
     from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.prompts.tokenizer import Prompt
     from loopscope.core.run.stepper import Stepper
@@ -29,23 +30,27 @@ CLASSES = "settling_classes"
 def run_inspect(options: Namespace) -> None:
     """Print the checkpoint card; imports no torch."""
     from loopscope.core.checkpoint.folder import open_checkpoint
+    from loopscope.core.prompts.tokenizer import PromptTokenizer
     from loopscope.core.run.card import card, card_text
 
-    values = card(open_checkpoint(options.path))
+    checkpoint = open_checkpoint(options.path)
+    arch = checkpoint.architecture
+    tokenizer = PromptTokenizer(checkpoint.tokenizer_file, arch.vocab_size, arch.max_positions)
+    values = card(checkpoint, tokenizer.problem)
     print(json.dumps(values, indent=2) if options.json else card_text(values))
 
 
 def run_trace(options: Namespace) -> None:
     """Run a prompt and write its arrays."""
-    from loopscope.core.run.effects import idle
     from loopscope.core.run.requests import check_recurrences
+    from loopscope.core.run.run_warnings import run_warnings
     from loopscope.core.run.trace import load_state, save_arrays, trace
 
     check_recurrences(options.recurrences)
     output = _output_file(options.output, ".npz")
     state = load_state(Path(options.initial_state)) if options.initial_state else None
     loaded, prompt = _load(options)
-    did_nothing: list[str] = []
+    warnings: list[str] = []
     with _Bar("recurrences") as bar:
         arrays = trace(
             loaded,
@@ -55,9 +60,9 @@ def run_trace(options: Namespace) -> None:
             initial_state=state,
             interventions=interventions_of(options),
             report=bar.show,
-            seen=lambda recording: did_nothing.extend(idle(recording)),
+            seen=lambda recording: warnings.extend(run_warnings(recording)),
         )
-    warn_idle(did_nothing)
+    warn_lines(warnings)
     save_arrays(output, arrays)
 
 
@@ -146,7 +151,11 @@ def run_evaluate(options: Namespace) -> None:
             seed=options.seed,
             report=bar.show,
         )
-    print(json.dumps(evaluation.as_json(), indent=1) if options.json else table(evaluation))
+    warn_lines(evaluation.warnings())
+    if options.json:
+        write_json(evaluation.as_json(), None)
+    else:
+        print(table(evaluation))
 
 
 def run_measure(options: Namespace) -> None:
@@ -201,7 +210,7 @@ def run_reproduce(options: Namespace) -> None:
 
     if options.seeds > len(SEEDS):
         raise LoopscopeError(f"--seeds {options.seeds} is more than {len(SEEDS)}")
-    seeds, folder = SEEDS[: options.seeds], Path(options.output)
+    seeds, folder = SEEDS[: options.seeds], make_folder(Path(options.output))
     with _Bar("training") as bar:
         train_missing("ablations", folder / "models", options.jobs, seeds, bar.show)
     torch.set_num_threads(1)
@@ -220,7 +229,7 @@ def run_twins(options: Namespace) -> None:
 
     if options.seeds > len(SEEDS):
         raise LoopscopeError(f"--seeds {options.seeds} is more than {len(SEEDS)}")
-    seeds, folder = SEEDS[: options.seeds], Path(options.output)
+    seeds, folder = SEEDS[: options.seeds], make_folder(Path(options.output))
     with _Bar("training") as bar:
         train_missing("twins", folder / "models", options.jobs, seeds, bar.show)
     torch.set_num_threads(1)
@@ -239,11 +248,7 @@ def run_probe(options: Namespace) -> None:
 
     if options.hops > MAX_HOPS:
         raise LoopscopeError(f"--hops {options.hops}: the task has at most {MAX_HOPS}")
-    folder = Path(options.output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LoopscopeError(f"cannot make {folder}: {error.strerror or error}") from None
+    folder = make_folder(Path(options.output))
     loaded = load_model(load_request(options))
     _warn(loaded)
     plan = plan_for(
@@ -269,7 +274,7 @@ def _load(options: Namespace) -> tuple[Loaded, Prompt]:
 
 def _run(options: Namespace) -> Stepper:
     """Run the prompt of a command and keep everything."""
-    from loopscope.core.run.effects import idle
+    from loopscope.core.run.run_warnings import run_warnings
     from loopscope.core.run.stepper import Stepper
 
     loaded, prompt = _load(options)
@@ -279,7 +284,7 @@ def _run(options: Namespace) -> Stepper:
         for r in range(options.recurrences):
             stepper.step()
             bar.show((r + 1) / options.recurrences)
-    warn_idle(idle(stepper.recording))
+    warn_lines(run_warnings(stepper.recording))
     return stepper
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 
-from loopscope.core.errors import LoopscopeError
+from loopscope.app.cli import numbers
+from loopscope.core.errors import LoopscopeError, is_out_of_memory
 from loopscope.core.experiments.training_plan import MODEL_NAMES, RECIPES
 from loopscope.core.version import package_version
 
@@ -15,6 +18,7 @@ COMMANDS = (
     "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "quality", "reproduce",
     "twins", "probe", "doctor",
 )  # fmt: skip
+DEFAULT_MODEL = "bundled:looped"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,7 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
     _running(window, recurrences=None)
     _prompt_set(window)
     window.add_argument("--theme", choices=("light", "dark"), help="colours of the window")
-    window.add_argument("--size", type=_size, metavar="WxH", help="size of the window: 1280x800")
+    window.add_argument(
+        "--size", type=numbers.window_size, metavar="WxH", help="size of the window: 1280x800"
+    )
     window.add_argument("--screenshot", metavar="FILE.png", help="save a picture of the window")
     window.add_argument("--exit", action="store_true", help="leave when the run is done")
     window.add_argument(
@@ -84,7 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--measure", nargs="*", metavar="KEY",
         help="make the measurements that take long as well: of these views, or of all",
     )  # fmt: skip
-    figures.add_argument("--dpi", type=_positive, default=300, help="of PNG files")
+    figures.add_argument("--dpi", type=numbers.whole(10, 2400), default=300, help="of PNG files")
 
     _train(commands.add_parser("train", help="train a small model; resumes when killed"))
 
@@ -92,20 +98,22 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("path")
     evaluate.add_argument("--task", choices=("hops",), required=True)
     evaluate.add_argument("--json", action="store_true", help="print JSON")
-    evaluate.add_argument("--examples", type=_positive, default=2000, help="for each hop count")
-    evaluate.add_argument("--hops", type=_positive, default=6, help="hop counts 1 to this")
-    evaluate.add_argument("--seed", type=int, default=1_000_003)
+    evaluate.add_argument(
+        "--examples", type=numbers.examples, default=2000, help="for each hop count"
+    )
+    evaluate.add_argument("--hops", type=numbers.small, default=6, help="hop counts 1 to this")
+    evaluate.add_argument("--seed", type=numbers.seed, default=1_000_003)
     _running(evaluate, recurrences=16, seed=False)
 
-    numbers = commands.add_parser("measure", help="run a prompt and print the views' numbers")
-    numbers.add_argument("path", nargs="?")
-    _prompt(numbers, required=False).add_argument(
+    live = commands.add_parser("measure", help="run a prompt and print the views' numbers")
+    live.add_argument("path", nargs="?")
+    _prompt(live, required=False).add_argument(
         "--prompts", metavar="FILE", help="means over the prompts of a file, with intervals"
     )
-    _running(numbers, recurrences=None)
-    numbers.add_argument("--measures", default="all", metavar="KEYS", help="a,b,c; all without")
-    numbers.add_argument("--list", action="store_true", help="print every measure's formula")
-    numbers.add_argument("-o", "--output", metavar="OUT.json", help="write here, not to the screen")
+    _running(live, recurrences=None)
+    live.add_argument("--measures", default="all", metavar="KEYS", help="a,b,c; all without")
+    live.add_argument("--list", action="store_true", help="print every measure's formula")
+    live.add_argument("-o", "--output", metavar="OUT.json", help="write here, not to the screen")
 
     quality = commands.add_parser(
         "quality", help="accuracy and perplexity of a prompt file at each recurrence"
@@ -128,17 +136,17 @@ def build_parser() -> argparse.ArgumentParser:
         "reproduce", help="train the small ablations, measure them and write the page"
     )
     again.add_argument("-o", "--output", required=True, metavar="DIR")
-    again.add_argument("--jobs", type=_positive, default=2, help="trainings at a time")
-    again.add_argument("--seeds", type=_positive, default=3, help="of each variant, 1 to 3")
-    again.add_argument("--prompts", type=_positive, default=24, help="measured on each model")
+    again.add_argument("--jobs", type=numbers.whole(1, 256), default=2, help="trainings at a time")
+    again.add_argument("--seeds", type=numbers.small, default=3, help="of each variant, 1 to 3")
+    again.add_argument("--prompts", type=numbers.small, default=24, help="measured on each model")
 
     twins = commands.add_parser(
         "twins", help="train small looped, deep and shallow models, compare them, write the page"
     )
     twins.add_argument("-o", "--output", required=True, metavar="DIR")
-    twins.add_argument("--jobs", type=_positive, default=2, help="trainings at a time")
-    twins.add_argument("--seeds", type=_positive, default=3, help="of each model, 1 to 3")
-    twins.add_argument("--examples", type=_positive, default=2000, help="for each hop count")
+    twins.add_argument("--jobs", type=numbers.whole(1, 256), default=2, help="trainings at a time")
+    twins.add_argument("--seeds", type=numbers.small, default=3, help="of each model, 1 to 3")
+    twins.add_argument("--examples", type=numbers.examples, default=2000, help="for each hop count")
 
     cut = commands.add_parser(
         "probe", help="cut parameters, graph and trajectory; see what is lost"
@@ -146,11 +154,15 @@ def build_parser() -> argparse.ArgumentParser:
     cut.add_argument("path")
     cut.add_argument("--task", choices=("hops",), required=True)
     cut.add_argument("-o", "--output", required=True, metavar="DIR")
-    cut.add_argument("--prompts", type=_positive, default=256, help="fresh ones, 1 to --hops hops")
-    cut.add_argument("--hops", type=_positive, default=6, help="hop counts 1 to this")
-    cut.add_argument("--draws", type=_positive, default=16, help="of what is random")
-    cut.add_argument("--mid", type=_positive, default=0, help="cut the trajectory early: after 3")
-    cut.add_argument("--late", type=_positive, default=0, help="and late: after 3/5 of all")
+    cut.add_argument(
+        "--prompts", type=numbers.small, default=256, help="fresh ones, 1 to --hops hops"
+    )
+    cut.add_argument("--hops", type=numbers.small, default=6, help="hop counts 1 to this")
+    cut.add_argument("--draws", type=numbers.small, default=16, help="of what is random")
+    cut.add_argument(
+        "--mid", type=numbers.small, default=0, help="cut the trajectory early: after 3"
+    )
+    cut.add_argument("--late", type=numbers.small, default=0, help="and late: after 3/5 of all")
     _running(cut, recurrences=None, seed=False)
 
     doctor = commands.add_parser(
@@ -172,24 +184,32 @@ def _train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--from", dest="start", metavar="PATH", help="go on from this model")
     parser.add_argument("--corpus", metavar="FILE", help="text to train on, a document a line")
-    parser.add_argument("--vocabulary", type=_positive, help="tokens of its byte-pair encoding")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=_positive, help="length in optimiser steps")
-    parser.add_argument("--batch", type=_positive, help="examples in a batch")
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--hops", type=_positive, help="hop counts to learn: 1 to this")
-    parser.add_argument("--letters", type=_positive, help="letters of a full graph")
     parser.add_argument(
-        "--examples", type=_positive, help="a finite set of so many graphs in place of new ones"
+        "--vocabulary", type=numbers.whole(257, 1 << 16), help="tokens of its byte-pair encoding"
     )
-    parser.add_argument("--passes", type=_positive, help="of a model of separate layers")
-    parser.add_argument("--d-model", type=_positive)
-    parser.add_argument("--block", type=_positive, default=2, help="layers of the recurrent block")
+    parser.add_argument("--seed", type=numbers.seed, default=0)
+    parser.add_argument("--steps", type=numbers.steps, help="length in optimiser steps")
+    parser.add_argument("--batch", type=numbers.small, help="examples in a batch")
+    parser.add_argument("--learning-rate", type=numbers.fraction(0, 10))
+    parser.add_argument("--hops", type=numbers.small, help="hop counts to learn: 1 to this")
+    parser.add_argument("--letters", type=numbers.small, help="letters of a full graph")
+    parser.add_argument(
+        "--examples",
+        type=numbers.examples,
+        help="a finite set of so many graphs in place of new ones",
+    )
+    parser.add_argument(
+        "--passes", type=numbers.whole(1, 1000), help="of a model of separate layers"
+    )
+    parser.add_argument("--d-model", type=numbers.whole(1, 1 << 16))
+    parser.add_argument(
+        "--block", type=numbers.whole(1, 1000), default=2, help="layers of the recurrent block"
+    )
     parser.add_argument("--injection", choices=("concat", "add", "none"), default="concat")
     parser.add_argument(
         "--no-state-norm", action="store_true", help="leave out the norm that closes a recurrence"
     )
-    parser.add_argument("--threads", type=_positive, default=1)
+    parser.add_argument("--threads", type=numbers.threads, default=1)
 
 
 def _prompt(parser: argparse.ArgumentParser, *, required: bool) -> argparse._MutuallyExclusiveGroup:
@@ -217,43 +237,22 @@ def _running(
         metavar="N",
     )
     if seed:
-        parser.add_argument("--seed", type=int, default=0, help="of a random start state")
+        parser.add_argument("--seed", type=numbers.seed, default=0, help="of a random start state")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument(
-        "--loop", type=_span, metavar="A:B", help="loop layers A to B - 1 of a deep model"
+        "--loop", type=numbers.span, metavar="A:B", help="loop layers A to B - 1 of a deep model"
     )
     if seed:
         parser.add_argument(
             "--interventions", metavar="FILE.json", help="cuts to make into the run, as saved"
         )
     parser.add_argument(
-        "--damping", type=float, default=1.0, help="of --loop: above 0, 1 is plain repetition"
+        "--damping",
+        type=numbers.fraction(0, 10),
+        default=1.0,
+        help="of --loop: above 0, 1 is plain repetition",
     )
-
-
-def _span(text: str) -> tuple[int, int]:
-    first, _, last = text.partition(":")
-    if not (first.isdigit() and last.isdigit()):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a span of layers such as 4:8")
-    return int(first), int(last)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
-    return value
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 1280x800")
-    size = int(width), int(height)
-    if not (400 <= size[0] <= 10000 and 300 <= size[1] <= 10000):
-        raise argparse.ArgumentTypeError(f"{text} is not between 400x300 and 10000x10000")
-    return size
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -264,29 +263,67 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help", "--version")
     ):
         arguments.insert(0, "open")
+    _escape_what_cannot_be_shown()
     try:
-        options = build_parser().parse_args(arguments)
-        if options.command == "open":
-            from loopscope.app.cli.desktop import run_desktop
-
-            return run_desktop(options)
-        from loopscope.app.cli import commands
-
-        handler = getattr(commands, f"run_{options.command}")
-        handler(options)
-    except LoopscopeError as error:
-        print(f"loopscope: error: {error}", file=sys.stderr)
-        return 2
-    except MemoryError:
-        print("loopscope: error: there is not enough memory for this", file=sys.stderr)
-        return 2
+        code = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk is told, not found out at the end of the process
+        return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone (`loopscope ... | head`): nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
+    except (LoopscopeError, OSError, MemoryError, RuntimeError) as error:
+        if (problem := _problem(error)) is None:
+            raise
+        with contextlib.suppress(OSError):
+            print(f"loopscope: error: {LoopscopeError(problem)}", file=sys.stderr)
+        return 2
+
+
+def _problem(error: Exception) -> str | None:
+    """What is told of an error; None for one of our own making, which is not the user's."""
+    if isinstance(error, LoopscopeError):
+        return str(error)
+    if isinstance(error, OSError):
+        _discard_output()
+        place = "" if error.filename is None else f"{error.filename}: "
+        return f"{place}{error.strerror or error}"
+    return "there is not enough memory for this" if is_out_of_memory(error) else None
+
+
+def _escape_what_cannot_be_shown() -> None:
+    """Write a character that the terminal's or the file's encoding lacks as its number."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code."""
+    try:
+        options = build_parser().parse_args(arguments)
+    except SystemExit as done:  # --help and --version
+        return int(done.code or 0)
+    if options.command == "open":
+        from loopscope.app.cli.desktop import run_desktop
+
+        return run_desktop(options)
+    from loopscope.app.cli import commands
+
+    getattr(commands, f"run_{options.command}")(options)
     return 0
+
+
+def _discard_output() -> None:
+    """Let what cannot be written to standard output go nowhere, or Python tells it once more."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

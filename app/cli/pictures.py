@@ -44,7 +44,7 @@ def wait(window: Window, recurrences: int) -> None:
     while calm < 3:
         QApplication.processEvents()
         time.sleep(0.01)
-        status, recording = bench.runner.status, bench.recording
+        status, recording = bench.runner.status, bench.session.recording
         if status.error:
             raise LoopscopeError(status.error)
         done = recording is not None and recording.n_recurrences >= recurrences
@@ -109,11 +109,11 @@ def _write_demo(window: Window) -> None:
 
     folder = Path(DEMO_FOLDER)
     _save_picture(window, folder / "window.png")
-    recording = window.bench.recording
+    recording = window.bench.session.recording
     assert recording is not None
     choice = ExportChoice(("pdf", "svg", "png", "csv"), folder=str(folder))
     specs = drawable(recording)
-    report = write_figures(recording, window.bench.selection, specs, {}, choice)
+    report = write_figures(recording, window.bench.session.selection, specs, {}, choice)
     if report.failures:
         raise LoopscopeError("; ".join(report.failures))
     print(

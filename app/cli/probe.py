@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from loopscope.app.cli.terminal import save_figures
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.experiments.probe.conditions import Plan
 from loopscope.core.experiments.probe.results import WITHIN, Outcome, Probe
 from loopscope.core.experiments.probe.running import hops_batch, probe
+from loopscope.core.files import make_folder, write_text
 from loopscope.core.views import probe as view
 from loopscope.core.views.curves_data import Curves
 
@@ -48,20 +50,16 @@ def write_page(found: Probe, folder: Path) -> Path:
     """Write numbers, pictures and the page into ``folder``."""
     from loopscope.widgets.figures.probe_summary import recovery_figure, summary_figure
 
-    images = folder / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    made = {
+    figures = {
         "probe-lost": summary_figure(_picture(found, "sizes"), _picture(found, "displacement")),
         "probe-recovery": recovery_figure(
             [(f"cut after recurrence {r}", _recovery_at(found, r)) for r in (found.mid, found.late)]
         ),
     }
-    for name, figure in made.items():
-        for suffix in ("png", "pdf"):
-            figure.savefig(images / f"{name}.{suffix}", dpi=200)
+    save_figures(figures, make_folder(folder / "images"))
     found.write(folder / RESULTS)
     page = folder / PAGE
-    page.write_text(page_text(found), encoding="utf-8")
+    write_text(page, page_text(found))
     return page
 
 

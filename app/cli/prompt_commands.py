@@ -12,7 +12,7 @@ from loopscope.app.cli.terminal import (
     load_request,
     output_file,
     warn,
-    warn_idle,
+    warn_lines,
     write_json,
 )
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from loopscope.core.measures.base import Measure
     from loopscope.core.measures.over_prompts import HowRun
     from loopscope.core.measures.quality import Quality
+    from loopscope.core.prompts.answers import Convention
     from loopscope.core.prompts.prompt_set import PromptSet
 
 
@@ -28,14 +29,14 @@ def measured(options: Namespace, measures: list[Measure]) -> dict[str, Any]:
     """Measure every prompt of ``--prompts``; means with intervals and every prompt's values."""
     from loopscope.core.measures.over_prompts import HowRun
     from loopscope.core.over_prompts.measuring import measure_over
-    from loopscope.core.run.effects import IdleOverRuns
+    from loopscope.core.run.run_warnings import WarningsOverRuns
 
     how = HowRun(options.recurrences, options.seed, interventions=interventions_of(options))
     prompts, loaded = _opened(options)
-    idle = IdleOverRuns()
+    warnings = WarningsOverRuns()
     with Bar("prompts") as bar:
-        found = measure_over(loaded, prompts, measures, how, bar.show, idle.see)
-    warn_idle(idle.lines())
+        found = measure_over(loaded, prompts, measures, how, bar.show, warnings.see)
+    warn_lines(warnings.lines())
     return about(loaded, prompts, how) | {
         "measures": {key: one.as_json() for key, one in found.items()}
     }
@@ -44,19 +45,23 @@ def measured(options: Namespace, measures: list[Measure]) -> dict[str, Any]:
 def quality(options: Namespace) -> None:
     """Score every prompt of ``--prompts`` after each recurrence, in one pass."""
     from loopscope.core.measures.over_prompts import HowRun
-    from loopscope.core.over_prompts.quality import quality_over
-    from loopscope.core.run.effects import IdleOverRuns
+    from loopscope.core.over_prompts.quality import not_finite_line, quality_over
     from loopscope.core.run.requests import check_recurrences
+    from loopscope.core.run.run_warnings import WarningsOverRuns
 
     check_recurrences(options.recurrences)
     how = HowRun(options.recurrences, options.seed, interventions=interventions_of(options))
     output = output_file(options.output, ".json") if options.output else None
     prompts, loaded = _opened(options)
-    convention = {"auto": None, "in-place": "in place", "next": "next"}[options.answers]
-    idle = IdleOverRuns()
+    conventions: dict[str, Convention | None] = {
+        "auto": None, "in-place": "in place", "next": "next",
+    }  # fmt: skip
+    convention = conventions[options.answers]
+    warnings = WarningsOverRuns()
     with Bar("prompts") as bar:
-        found = quality_over(loaded, prompts, how, convention, options.join, bar.show, idle.see)
-    warn_idle(idle.lines())
+        found = quality_over(loaded, prompts, how, convention, options.join, bar.show, warnings.see)
+    diverged = not_finite_line(found, loaded.dtype)
+    warn_lines([*([diverged] if diverged else []), *warnings.idle_lines()])
     if output is not None or options.json:
         write_json(about(loaded, prompts, how) | found.as_json(), output)
     else:
@@ -65,14 +70,11 @@ def quality(options: Namespace) -> None:
 
 def quality_table(found: Quality) -> str:
     """Write both curves as an aligned text table, a row for each recurrence."""
-    columns = [
-        (found.formula(metric), estimate)
-        for metric, estimate, why in (
-            ("accuracy", found.accuracy, found.why_no_accuracy),
-            ("perplexity", found.perplexity, found.why_nothing),
-        )
-        if not why
-    ]
+    columns = []
+    if not found.why_no_accuracy:
+        columns.append((found.formula("accuracy"), found.accuracy))
+    if not found.why_nothing:
+        columns.append((found.formula("perplexity"), found.perplexity))
     notes = dict.fromkeys(why for why in (found.why_no_accuracy, found.why_nothing) if why)
     lines = []
     if columns:

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from loopscope.app.cli.reproduce_cycle import cycle_figure, cycle_words, final_token_cycle
+from loopscope.app.cli.terminal import save_figures
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.experiments.ablations import VARIANTS
 from loopscope.core.experiments.reproduction import study
 from loopscope.core.experiments.small_models import SmallModel, folder_of
 from loopscope.core.experiments.study import STAGES, Interval, Study
+from loopscope.core.files import make_folder, write_text
 from loopscope.core.views.state_space.data import Data
 
 Report = Callable[[float, str], None]
@@ -90,16 +92,12 @@ def write_page(found: list[Study], cycle: Data, folder: Path) -> Path:
         "stages": draw.stages_figure(deepest) if deepest.repeats else None,
         "ablations": draw.ablations_figure([(v.name, studies) for v, studies in groups]),
     }
-    images = folder / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        if figure is not None:
-            for suffix in ("png", "pdf"):
-                figure.savefig(images / f"reproduce-{name}.{suffix}", dpi=200)
+    drawn = {f"reproduce-{name}": figure for name, figure in figures.items() if figure is not None}
+    save_figures(drawn, make_folder(folder / "images"))
     text = json.dumps([s.as_json() for s in found], indent=1)
-    (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
+    write_text(folder / RESULTS, text + "\n")
     page = folder / "does-a-small-loop.md"
-    page.write_text(page_text(bundled, groups, deepest, cycle), encoding="utf-8")
+    write_text(page, page_text(bundled, groups, deepest, cycle))
     return page
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loopscope.core.checkpoint.request import LoadRequest, Loop
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.files import shortened, write_text, written
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.interventions.base import Intervention
 
@@ -42,8 +46,8 @@ def interventions_of(options: Namespace) -> tuple[Intervention, ...]:
     return load_interventions(Path(options.interventions))
 
 
-def warn_idle(lines: Iterable[str]) -> None:
-    """Print which cuts changed nothing, one line each (`interventions.effects.idle`)."""
+def warn_lines(lines: Iterable[str]) -> None:
+    """Print warnings of a run on standard error, one line each (`run.run_warnings`)."""
     for line in lines:
         print(f"loopscope: warning: {line}", file=sys.stderr)
 
@@ -53,8 +57,14 @@ def output_file(text: str, suffix: str) -> Path:
     path = Path(text)
     if path.suffix != suffix:
         raise LoopscopeError(f"cannot write '{text}'; the name must end in {suffix}")
-    if not path.parent.is_dir():
-        raise LoopscopeError(f"cannot write {path}: the folder {path.parent} does not exist")
+    if not os.path.isdir(path.parent):
+        raise LoopscopeError(
+            f"cannot write {shortened(path)}: the folder {shortened(path.parent)} does not exist"
+        )
+    if os.path.isdir(path):
+        raise LoopscopeError(f"cannot write {path}: it is a folder")
+    if not os.access(path.parent, os.W_OK):
+        raise LoopscopeError(f"cannot write {path}: the folder may not be written to")
     return path
 
 
@@ -64,7 +74,15 @@ def write_json(document: dict[str, Any], output: Path | None) -> None:
     if output is None:
         print(text)
     else:
-        output.write_text(text + "\n", encoding="utf-8")
+        write_text(output, text + "\n")
+
+
+def save_figures(figures: Mapping[str, Figure], folder: Path) -> None:
+    """Write each figure as PNG and PDF into ``folder``, by its name."""
+    for name, figure in figures.items():
+        for suffix in ("png", "pdf"):
+            with written(folder / f"{name}.{suffix}") as part:
+                figure.savefig(part, dpi=200, format=suffix)
 
 
 class Bar:

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopscope.app.cli.terminal import Bar
+from loopscope.core.checkpoint.memory import host_free_bytes
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.training_plan import (
     RECIPES,
     HopsData,
     TextData,
     TrainingPlan,
 )
+from loopscope.core.files import make_folder
+from loopscope.core.labels import count, size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,17 +65,30 @@ def train(args: Namespace) -> None:
         corpus = read_corpus(Path(args.corpus), plan.data.vocabulary)
         plan = replace(plan, data=replace(plan.data, corpus=corpus.sha256))
     arch = architecture_for(args, plan)
+    _check_room(arch)
     start = _start(args, recipe, arch)
     plan = replace(plan, weights=start.digest if start else "")
     folder = Path(args.output)
     task = TextTask(plan, corpus) if corpus else None
     training = Training(folder, plan, arch, task, start.weights if start else None)
+    make_folder(folder)  # before the work rather than after it
     _run(training)
     record = {"recipe": recipe, "model": args.model, **training.record()}
     tokenizer = corpus.tokenizer if corpus else None
     save_native(folder, training.model, tokenizer=tokenizer, record=record)
     print(_evaluated(folder, training, corpus))
     print(f"{training.progress.step} steps, {training.progress.cpu_minutes:.1f} CPU minutes")
+
+
+def _check_room(arch: Architecture) -> None:
+    """Refuse a model that cannot be trained in main memory, before it is made."""
+    # Weights, gradients and the two moments of AdamW, float32.
+    needed, room = 16 * arch.n_parameters, host_free_bytes()
+    if room is not None and needed > room:
+        raise LoopscopeError(
+            f"not enough memory: training {count(arch.n_parameters)} parameters takes "
+            f"{size(needed)}, {size(room)} are free"
+        )
 
 
 def plan_for(args: Namespace, recipe: str) -> TrainingPlan:
@@ -133,7 +150,7 @@ def architecture_for(args: Namespace, plan: TrainingPlan) -> Architecture:
         raise LoopscopeError(f"--d-model {width} is not divisible by 8")
     if args.model.startswith("deep") and (args.injection != "concat" or args.no_state_norm):
         raise LoopscopeError("a deep model has neither an injection nor a state norm")
-    sizes = {"vocab_size": plan.data.vocabulary} if isinstance(plan.data, TextData) else {}
+    text = plan.data if isinstance(plan.data, TextData) else None
     looped = default_architecture(
         d_model=width,
         n_block=args.block,
@@ -141,7 +158,8 @@ def architecture_for(args: Namespace, plan: TrainingPlan) -> Architecture:
         injection=args.injection,
         state_norm=not args.no_state_norm,
         rope_theta=ROPE_THETA[args.task],
-        **sizes,
+        vocab_size=len(VOCABULARY) if text is None else text.vocabulary,
+        task="hops" if text is None else "",
     )
     passes = plan.passes
     if args.model.startswith("shallow"):  # its sizes are taken from the looped model run whole

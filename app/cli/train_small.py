@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.files import make_folder
 
 if TYPE_CHECKING:
     from loopscope.core.experiments.small_models import SmallModel
@@ -35,7 +36,7 @@ def train_missing(
     waiting = [(m, s) for s in seeds for m in models if not is_trained(m, s, root)]
     total = len(waiting)
     running: list[subprocess.Popen[bytes]] = []
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -97,4 +98,8 @@ def _log(progress: Progress, share: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LoopscopeError as error:
+        print(f"loopscope: error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from loopscope.core.checkpoint.folder import bundled_names
+from loopscope.app.cli.terminal import save_figures
 from loopscope.core.checkpoint.loading import load
+from loopscope.core.checkpoint.places import bundled_names
 from loopscope.core.experiments.small_models import folder_of, learnt_at
 from loopscope.core.experiments.twin_results import (
     FAR,
@@ -22,6 +23,7 @@ from loopscope.core.experiments.twin_results import (
 )
 from loopscope.core.experiments.twin_study import twin_result
 from loopscope.core.experiments.twins import D_MODEL, HOPS, N_LETTERS, STEPS, TWINS
+from loopscope.core.files import make_folder, write_text
 from loopscope.core.labels import count, size
 
 Report = Callable[[float, str], None]
@@ -93,15 +95,12 @@ def write_page(
     """Write the figure, the numbers and the page into ``folder``."""
     from loopscope.widgets.figures.twins import accuracy_figure
 
-    images = folder / "images"
-    images.mkdir(parents=True, exist_ok=True)
     figure = accuracy_figure(shipped, small)
-    for suffix in ("png", "pdf"):
-        figure.savefig(images / f"twins-accuracy.{suffix}", dpi=200)
+    save_figures({"twins-accuracy": figure}, make_folder(folder / "images"))
     every = [r.as_json() for r in (*shipped.values(), *(r for rs in small.values() for r in rs))]
-    (folder / RESULTS).write_text(json.dumps(every, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / RESULTS, json.dumps(every, indent=1) + "\n")
     page = folder / PAGE
-    page.write_text(page_text(shipped, small), encoding="utf-8")
+    write_text(page, page_text(shipped, small))
     return page
 
 

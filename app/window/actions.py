@@ -80,7 +80,7 @@ class Command:
 
 def clear_marks(to: Targets) -> None:
     """Clear the hover marks, and show all views when one is maximised."""
-    to.bench.set_hover({})
+    to.bench.session.set_hover({})
     to.views.unmaximise()
 
 
@@ -111,28 +111,28 @@ COMMANDS: tuple[Command, ...] = (
     Command("undo", "Undo", "Ctrl+Z; Alt+Left", "Edit", "Take back the last run, branch, name or deletion; nothing is computed again", lambda to: to.bench.runs.undo()),
     Command("redo", "Redo", "Ctrl+Shift+Z; Alt+Right", "Edit", "Make the last undone change again", lambda to: to.bench.runs.redo()),
     Command("prompt", "Edit the prompt", "Ctrl+L", "Edit", "Put the keyboard into the prompt line", lambda to: to.bars.prompt.edit()),
-    Command("all_tokens", "Show all tokens", "Ctrl+A", "Edit", "Let every token drive the views", lambda to: to.bench.select({"tokens": ()})),
+    Command("all_tokens", "Show all tokens", "Ctrl+A", "Edit", "Let every token drive the views", lambda to: to.bench.session.select({"tokens": ()})),
     Command("clear_hover", "Clear marks, restore views", "Esc", "Edit", "Clear the hover marks, or restore a maximised view", clear_marks),
-    Command("step_recurrence", "Step one recurrence", "Space", "Run", "Run the recurrent block once more", lambda to: to.bench.step_recurrence()),
-    Command("step_layer", "Step one layer", "Shift+Space", "Run", "Run one layer of the recurrent block", lambda to: to.bench.step_layer()),
-    Command("play", "Play", "P", "Run", "Play on from where it was paused, or pause", lambda to: to.bench.set_playing(not to.bench.play.playing)),
-    Command("stop", "Stop", "S", "Run", "Stop stepping or loading", lambda to: to.bench.stop()),
+    Command("step_recurrence", "Step one recurrence", "Space", "Run", "Run the recurrent block once more", lambda to: to.bench.transport.step_recurrence()),
+    Command("step_layer", "Step one layer", "Shift+Space", "Run", "Run one layer of the recurrent block", lambda to: to.bench.transport.step_layer()),
+    Command("play", "Play", "P", "Run", "Play on from where it was paused, or pause", lambda to: to.bench.transport.toggle_playing()),
+    Command("stop", "Stop", "S", "Run", "Stop stepping or loading", lambda to: to.bench.transport.stop()),
     Command("reset", "Start again from r = 0", "R", "Run", "Begin the same run again from its initial state", lambda to: to.running.reset()),
     Command("run_trained", "Run to the trained recurrences", "Ctrl+Return", "Run", "Run on to the number of recurrences the model was trained to", lambda to: to.running.run_trained()),
-    Command("previous_recurrence", "Cursor one recurrence back", "Left", "Run", "Nothing is recomputed", lambda to: to.bench.scrub(to.bench.selection.recurrence - 1)),
+    Command("previous_recurrence", "Cursor one recurrence back", "Left", "Run", "Nothing is recomputed", lambda to: to.bench.session.scrub(to.bench.session.selection.recurrence - 1)),
     Command("next_recurrence", "Cursor one recurrence on", "Right", "Run", "Nothing is recomputed", lambda to: to.running.next_recurrence()),
-    Command("previous_layer", "Cursor one layer back", "Shift+Left", "Run", "Nothing is recomputed", lambda to: to.bench.scrub_layer(-1)),
-    Command("next_layer", "Cursor one layer on", "Shift+Right", "Run", "Nothing is recomputed", lambda to: to.bench.scrub_layer(1)),
-    Command("to_start", "Cursor to the initial state", "Home", "Run", "To r = 0", lambda to: to.bench.scrub(0)),
-    Command("to_end", "Cursor to the latest recurrence", "End", "Run", "To the latest recurrence, and follow it", lambda to: to.bench.set_following(True)),
+    Command("previous_layer", "Cursor one layer back", "Shift+Left", "Run", "Nothing is recomputed", lambda to: to.bench.session.scrub_layer(-1)),
+    Command("next_layer", "Cursor one layer on", "Shift+Right", "Run", "Nothing is recomputed", lambda to: to.bench.session.scrub_layer(1)),
+    Command("to_start", "Cursor to the initial state", "Home", "Run", "To r = 0", lambda to: to.bench.session.scrub(0)),
+    Command("to_end", "Cursor to the latest recurrence", "End", "Run", "To the latest recurrence, and follow it", lambda to: to.bench.transport.set_following(True)),
     Command("loop_span", "Loop a span of layers…", "", "Run", "Repeat some layers of a deep model without training, in damped steps", lambda to: to.running.ask_for_span()),
     Command("float32_error", "Measure the error against float32", "", "Run", "Run the same in float32 beside a bfloat16 or float16 run and compare the states", lambda to: to.running.measure_float32_error()),
     Command("branch", "Branch here", "Ctrl+B", "Run", "Cut a branch off this run at the cursor, as the form of Runs and cuts says", lambda to: to.tree.branch_by_form()),
     Command("swap", "Swap the two runs", "X", "Run", "Show the run beside, and put the one shown beside it", lambda to: to.tree.swap()),
     Command("alone", "Show this run alone", "Shift+X", "Run", "Take away the run beside", lambda to: to.tree.show_alone()),
     Command("replay_cuts", "Replay interventions…", "", "Run", "Make the interventions of a file into this run, as a branch", lambda to: to.tree.ask_for_cuts()),
-    Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", lambda to: to.bench.set_following(not to.bench.play.following), checkable=True),
-    Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", lambda to: to.bench.set_stop_at_settling(not to.bench.play.stop_at_settling), checkable=True),
+    Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", lambda to: to.bench.transport.set_following(not to.bench.transport.following), checkable=True),
+    Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", lambda to: to.bench.transport.set_stop_at_settling(not to.bench.transport.stop_at_settling), checkable=True),
     Command("maximise", "Maximise the view", "F11", "View", "Show the view last clicked alone, or all of them again", lambda to: to.views.maximise(to.views.current)),
     Command("reset_views", "Show everything in each view", "Ctrl+0", "View", "Undo zooming and panning in every view", lambda to: to.views.reset()),
     Command("joint_pca", "Joint PCA of the final token (arXiv 2604.11791)", "", "View", "Draw the final token after every layer and recurrence on the components of exactly these states, as the paper does", lambda to: to.views.show_joint_pca()),
@@ -174,13 +174,13 @@ def lift_text_keys(actions: dict[str, QAction], typing: bool) -> None:
 
 def show_states(actions: dict[str, QAction], bench: Bench) -> None:
     """Show in the menus what can be done now, and what undo would undo."""
-    runs, play = bench.runs, bench.play
-    for name, changes in (("undo", runs.history.done), ("redo", runs.history.undone)):
+    history, play, session = bench.runs.history, bench.transport, bench.session
+    for name, changes in (("undo", history.done), ("redo", history.undone)):
         word = name.capitalize()
         actions[name].setEnabled(bool(changes))
         actions[name].setText(f"{word} {changes[-1].text}" if changes else word)
-    actions["swap"].setEnabled(runs.second is not None)
-    actions["alone"].setEnabled(runs.second is not None or runs.model is not None)
+    actions["swap"].setEnabled(session.second is not None)
+    actions["alone"].setEnabled(session.second is not None or bench.second_runs.model is not None)
     actions["play"].setText("Pause" if play.playing else "Play")
     actions["follow"].setChecked(play.following)
     actions["stop_at_settling"].setChecked(play.stop_at_settling)

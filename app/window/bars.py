@@ -64,28 +64,30 @@ class Bars(QObject):
         bar.start_changed.connect(
             lambda start, scale: bench.restart(start=start, start_scale=scale)
         )
-        bar.select_requested.connect(bench.select)
-        bar.hover_changed.connect(bench.set_hover)
+        bar.select_requested.connect(bench.session.select)
+        bar.hover_changed.connect(bench.session.set_hover)
 
     def _connect_transport(self) -> None:
         bench, bar = self._bench, self.transport
-        bar.step_recurrence.connect(bench.step_recurrence)
-        bar.step_layer.connect(bench.step_layer)
-        bar.play_toggled.connect(bench.set_playing)
-        bar.stop_requested.connect(bench.stop)
-        bar.scrub_requested.connect(bench.scrub)
-        bar.previous_layer.connect(lambda: bench.scrub_layer(-1))
-        bar.previous_recurrence.connect(lambda: bench.scrub(bench.selection.recurrence - 1))
-        bar.follow_toggled.connect(bench.set_following)
-        bar.speed_changed.connect(bench.set_rate)
-        bar.stop_at_settling_toggled.connect(bench.set_stop_at_settling)
+        bar.step_recurrence.connect(bench.transport.step_recurrence)
+        bar.step_layer.connect(bench.transport.step_layer)
+        bar.play_toggled.connect(bench.transport.set_playing)
+        bar.stop_requested.connect(bench.transport.stop)
+        bar.scrub_requested.connect(bench.session.scrub)
+        bar.previous_layer.connect(lambda: bench.session.scrub_layer(-1))
+        bar.previous_recurrence.connect(
+            lambda: bench.session.scrub(bench.session.selection.recurrence - 1)
+        )
+        bar.follow_toggled.connect(bench.transport.set_following)
+        bar.speed_changed.connect(bench.transport.set_rate)
+        bar.stop_at_settling_toggled.connect(bench.transport.set_stop_at_settling)
 
     def _on_prompt_edited(self, text: str) -> None:
-        bench = self._bench
-        if bench.runner.loaded is None or bench.request is None:
+        status, request = self._bench.session.status, self._bench.session.request
+        if status.loaded is None or request is None:
             return
-        if text != bench.request.prompt or bench.status.error_about == "prompt":
-            bench.restart(prompt=text)
+        if text != request.prompt or status.error_about == "prompt":
+            self._bench.restart(prompt=text)
 
     # ---- what is shown ----
     def set_theme(self, theme: Theme) -> None:
@@ -95,7 +97,10 @@ class Bars(QObject):
 
     def show_model(self, loaded: Loaded, starts: tuple[str, ...], prompt: str) -> None:
         """Show a model that was just loaded, the start states it can have and its prompt."""
-        self.header.show_model(model_line(loaded.checkpoint), card_text(card(loaded.checkpoint)))
+        self.header.show_model(
+            model_line(loaded.checkpoint),
+            card_text(card(loaded.checkpoint, loaded.tokenizer.problem)),
+        )
         self.header.show_device(*device_words(loaded, None))
         self.header.show_notice(loaded.warning)
         self.prompt.set_starts(starts)
@@ -104,7 +109,7 @@ class Bars(QObject):
     def show_status(self, status: Status) -> None:
         """Show what the runner does, and what went wrong where it went wrong."""
         self._show_progress(status)
-        loaded, about_prompt = self._bench.runner.loaded, status.error_about == "prompt"
+        loaded, about_prompt = self._bench.session.status.loaded, status.error_about == "prompt"
         self.prompt.show_error(status.error if about_prompt else None)
         if status.error and not about_prompt:
             self.header.show_notice(status.error)
@@ -113,7 +118,7 @@ class Bars(QObject):
         elif loaded is not None:
             self.header.show_notice(loaded.warning)
         if loaded is not None:
-            self.header.show_device(*device_words(loaded, self._bench.recording))
+            self.header.show_device(*device_words(loaded, self._bench.session.recording))
 
     def _show_progress(self, status: Status) -> None:
         job = self._bench.jobs.current
@@ -128,7 +133,7 @@ class Bars(QObject):
 
     def show_run(self) -> None:
         """Show the run that has come: its tokens, prompt, seed and start."""
-        recording, request = self._bench.recording, self._bench.request
+        recording, request = self._bench.session.recording, self._bench.session.request
         if recording is None or request is None:
             return
         self.prompt.show_tokens(recording.info.token_labels)
@@ -142,7 +147,7 @@ class Bars(QObject):
 
     def show_progress_of_run(self) -> None:
         """Show in the transport how far the run and the cursor are."""
-        recording, play = self._bench.recording, self._bench.play
+        recording, play = self._bench.session.recording, self._bench.transport
         self.transport.set_enabled(recording is not None)
         self.transport.set_stop_at_settling(play.stop_at_settling)
         if recording is None:
@@ -150,7 +155,7 @@ class Bars(QObject):
         under_way = recording.layers_done % recording.n_layers
         self.transport.show_run(
             recording.n_recurrences,
-            self._bench.selection.recurrence,
+            self._bench.session.selection.recurrence,
             recording.info.architecture.trained_recurrences,
             play.playing,
             play.following,
@@ -162,18 +167,19 @@ class Bars(QObject):
 
     def show_place(self) -> None:
         """Say where the cursor is."""
-        recording = self._bench.recording
-        self.place.setText("" if recording is None else place(self._bench.selection, recording))
+        recording = self._bench.session.recording
+        self.place.setText(
+            "" if recording is None else place(self._bench.session.selection, recording)
+        )
 
     def show_second_run(self) -> None:
         """Name the second run, or say why there is none although one was asked for."""
-        runs = self._bench.runs
+        second, model = self._bench.session.second, self._bench.second_runs.model
         text = why = ""
-        if runs.second is not None:
-            text = f"○ beside: {runs.second.name}"
-        elif runs.model is not None:
-            why = runs.model.why_not
-            name = runs.model.name
+        if second is not None:
+            text = f"○ beside: {second.name}"
+        elif model is not None:
+            why, name = model.why_not, model.name
             text = f"{name} cannot run this prompt" if why else f"○ beside: {name} …"
         self.second_run.setText(text)
         self.second_run.setToolTip(plain_tip(why))

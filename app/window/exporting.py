@@ -13,7 +13,8 @@ from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.figures import BESIDE, drawable, words_beside, write_figures
-from loopscope.app.views import BY_KEY, ViewSpec
+from loopscope.app.view_spec import ViewSpec
+from loopscope.app.views import BY_KEY
 from loopscope.app.window.settings import Settings, absolute
 from loopscope.widgets.figures.choice import ExportChoice
 from loopscope.widgets.kit.export_dialog import ExportDialog
@@ -39,10 +40,11 @@ class Exporter:
 
     def ask(self, key: str | None) -> ExportDialog | None:
         """Open the dialog for one view, or for all of them (None)."""
-        if self._bench.recording is None or self._bench.recording.n_recurrences == 0:
+        session = self._bench.session
+        if session.recording is None or session.n_recurrences == 0:
             self._say("There is nothing to export yet: press Space to run a recurrence")
             return None
-        specs = drawable(self._bench.recording, self._bench.second_run)
+        specs = drawable(session.recording, session.second_run)
         if key is not None:
             specs = tuple(p for p in specs if p.key == key)
         if not specs and key is not None:
@@ -60,17 +62,17 @@ class Exporter:
         self.dialog = dialog
         return dialog
 
-    def _tell_of_beside(self, dialog: ExportDialog, specs: tuple[ViewSpec, ...]) -> None:
+    def _tell_of_beside(self, dialog: ExportDialog, specs: tuple[ViewSpec[Any, Any], ...]) -> None:
         """Say in the dialog what of the run beside will be written, for as long as it is open."""
 
         def tell() -> None:
-            run, second_run = self._bench.recording, self._bench.second_run
+            run, second_run = self._bench.session.recording, self._bench.session.second_run
             if run is None or second_run is None:
                 dialog.show_beside("")
             else:
                 dialog.show_beside(words_beside(run, specs, second_run))
 
-        changed = self._bench.runs.changed
+        changed = self._bench.session.runs_changed
         changed.connect(tell)
         dialog.destroyed.connect(lambda: changed.disconnect(tell))
         tell()
@@ -82,13 +84,13 @@ class Exporter:
         return ExportChoice(**saved)
 
     def _start(
-        self, dialog: ExportDialog, specs: tuple[ViewSpec, ...], choice: ExportChoice
+        self, dialog: ExportDialog, specs: tuple[ViewSpec[Any, Any], ...], choice: ExportChoice
     ) -> None:
         self._settings.export = asdict(replace(choice, folder=absolute(choice.folder))) | {
             "formats": list(choice.formats)
         }
-        recording, selection = self._bench.recording, self._bench.selection
-        second_run = self._bench.second_run
+        recording, selection = self._bench.session.recording, self._bench.session.selection
+        second_run = self._bench.session.second_run
         assert recording is not None
         options = {key: display.options for key, display in self._bench.displays.items()}
         stop = threading.Event()

@@ -19,7 +19,7 @@ from loopscope.core.run.requests import RunRequest
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
 
-NATIVE_PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
+HOPS_PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
 TEXT_PROMPT = "The square root of 16 is"
 
 
@@ -78,8 +78,8 @@ class Opening(QObject):
 
     def change_device(self, device: str, dtype: str) -> None:
         """Load the model in use again and run the same, without interventions."""
-        bench = self._bench
-        loaded, request, recording = bench.runner.loaded, bench.request, bench.recording
+        session = self._bench.session
+        loaded, request, recording = session.status.loaded, session.request, session.recording
         if request is not None:
             settings = self._settings
             settings.seed, settings.start = request.seed, request.start
@@ -92,7 +92,7 @@ class Opening(QObject):
 
     def reloop(self, first: int, last: int, damping: float, recurrences: int) -> None:
         """Loop another span of the deep model in use and run the prompt again."""
-        loaded, run = self._bench.runner.loaded, self._bench.request
+        loaded, run = self._bench.session.status.loaded, self._bench.session.request
         if loaded is None:
             return
         prompt = None if run is None else run.prompt
@@ -146,9 +146,9 @@ def starts_of(loaded: Loaded) -> tuple[str, ...]:
 def first_prompt(loaded: Loaded) -> str:
     """A prompt for a model that none is remembered for."""
     arch = loaded.architecture
-    if loaded.checkpoint.tokenizer_file is None:
+    if loaded.tokenizer.problem:
         return "#" + ",".join(str(i % arch.vocab_size) for i in range(1, 9))
-    prompt = NATIVE_PROMPT if arch.family == "native" else TEXT_PROMPT
+    prompt = HOPS_PROMPT if arch.task == "hops" else TEXT_PROMPT
     if arch.masked and (mask := loaded.tokenizer.mask_token):
         prompt += f" {mask}."
     return prompt

@@ -30,32 +30,32 @@ class RunCommands(QObject):
 
     def reset(self) -> None:
         """Begin the same run again from r = 0, with its interventions."""
-        recording = self._bench.recording
+        recording = self._bench.session.recording
         interventions = () if recording is None else recording.info.interventions
         self._bench.restart(recurrences=0, interventions=interventions)
 
     def run_trained(self) -> None:
         """Run on to the trained number of recurrences."""
-        recording = self._bench.recording
+        recording = self._bench.session.recording
         if recording is None:
             return
         target = recording.info.architecture.trained_recurrences * recording.n_layers
         left = target - recording.layers_done
         if left > 0:
-            self._bench.advance(left)
+            self._bench.transport.advance(left)
         else:
             self._say("The trained recurrences have been run already")
 
     def next_recurrence(self) -> None:
         """Move the cursor on; at the end this says how to step."""
-        recording, r = self._bench.recording, self._bench.selection.recurrence
+        recording, r = self._bench.session.recording, self._bench.session.selection.recurrence
         if recording is not None and r >= recording.n_recurrences:
             self._say("This is the latest recurrence; Space runs another")
-        self._bench.scrub(r + 1)
+        self._bench.session.scrub(r + 1)
 
     def ask_for_span(self) -> None:
         """Ask which layers of the deep model to loop."""
-        loaded = self._bench.runner.loaded
+        loaded = self._bench.session.status.loaded
         arch = None if loaded is None else loaded.architecture
         if arch is None or not arch.deep:
             self._say("Only the layers of a deep model can be looped; this model is looped already")
@@ -65,7 +65,7 @@ class RunCommands(QObject):
 
     def measure_float32_error(self) -> None:
         """Compare the states of a half-precision run with float32."""
-        recording = self._bench.recording
+        recording = self._bench.session.recording
         if recording is None or not recording.n_recurrences:
             self._say("There is no run to compare yet")
         elif recording.info.dtype == "float32":

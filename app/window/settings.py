@@ -29,11 +29,12 @@ from loopscope.app.window.settings_checks import (
     texts,
 )
 from loopscope.core.errors import one_line
+from loopscope.core.interventions.base import MOST_RECURRENCES
 from loopscope.core.interventions.registry import as_json
 from loopscope.core.options import Setting, settings_of
 from loopscope.core.run.pairing import PACES
 from loopscope.core.run.recording import Recording
-from loopscope.core.run.requests import MOST_RECURRENCES, RunRequest
+from loopscope.core.run.requests import RunRequest
 
 FILE, DAMAGED = "settings.json", "settings-damaged.json"
 BUNDLED = "bundled:"

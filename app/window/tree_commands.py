@@ -37,7 +37,8 @@ class TreeCommands(QObject):
         self, bench: Bench, settings: Settings, say: Callable[[str], None], parent: QWidget
     ) -> None:
         super().__init__(parent)
-        self._bench, self._runs, self._settings = bench, bench.runs, settings
+        self._bench, self._runs, self._session = bench, bench.runs, bench.session
+        self._settings = settings
         self._say, self._parent = say, parent
         self.panel, self.title_bar = RunsPanel(), TitleBar(TITLE)
         self.panel.form.make_source = self._source
@@ -50,8 +51,8 @@ class TreeCommands(QObject):
             lambda i, name: self._with(i, lambda run: self._runs.rename(run, name))
         )
         form.branch_requested.connect(lambda intervention: self._runs.branch((intervention,)))
-        self._runs.pace = next(pace for pace in PACES if pace == settings.pace)
-        self._runs.changed.connect(self.refresh)
+        self._session.pace = next(pace for pace in PACES if pace == settings.pace)
+        self._session.runs_changed.connect(self.refresh)
         self.dock = self._make_dock()
 
     def _make_dock(self) -> QDockWidget:
@@ -77,14 +78,14 @@ class TreeCommands(QObject):
         for pace, words in PACES.items():
             action: QAction = paces.addAction(words[0].upper() + words[1:])
             action.setCheckable(True)
-            action.setChecked(pace == self._runs.pace)
+            action.setChecked(pace == self._session.pace)
             action.setStatusTip(f"The cursor and the steps of the run beside follow {words}")
             action.triggered.connect(lambda _=False, p=pace: self._set_pace(p))
             group.addAction(action)
 
     def _set_pace(self, pace: Pace) -> None:
         self._settings.pace = pace
-        self._runs.set_pace(pace)
+        self._bench.second_runs.set_pace(pace)
 
     # ---- what is shown ----
     def refresh(self) -> None:
@@ -95,9 +96,9 @@ class TreeCommands(QObject):
             short, words = run.effect
             parent = None if run.parent is None else run.parent.id
             n = run.stepper.recording.n_recurrences
-            rows.append(RunRow(run.id, parent, run.name, run.what, n, short, words))
-        second = self._runs.second
-        shown = -1 if self._runs.current is None else self._runs.current.id
+            rows.append(RunRow(run.id, parent, run.name, run.description, n, short, words))
+        second = self._session.second
+        shown = -1 if self._session.run is None else self._session.run.id
         second_run = -1 if second is None or second.run is None else second.run.id
         self.panel.list.show_runs(rows, shown, second_run)
         self.panel.form.show_sources([(run.id, run.name) for run in runs])
@@ -105,7 +106,7 @@ class TreeCommands(QObject):
 
     def _statement(self) -> str:
         """Say how many runs there are and what is shown."""
-        current, second = self._runs.current, self._runs.second
+        current, second = self._session.run, self._session.second
         if current is None:
             return "There is no run yet."
         n = len(self._runs.tree)
@@ -113,17 +114,17 @@ class TreeCommands(QObject):
         cuts = len(current.stepper.recording.info.interventions)
         text += f", cut {cuts} time{'s' * (cuts != 1)}" if cuts else ""
         if second is not None:
-            text += f"; beside it {second.name}, {PACES[self._runs.pace]}"
-        elif (model := self._runs.model) is not None and model.why_not:
+            text += f"; beside it {second.name}, {PACES[self._session.pace]}"
+        elif (model := self._bench.second_runs.model) is not None and model.why_not:
             text += f"; {model.name} does not stand beside: {model.why_not}"
         return text
 
     def follow_run(self) -> None:
         """The run or the cursor has moved: the form and the list follow."""
-        recording = self._bench.recording
+        recording = self._session.recording
         arch = None if recording is None else recording.info.architecture
         n_tokens = 0 if recording is None else recording.n_tokens
-        self.panel.form.show_place(arch, n_tokens, self._bench.selection)
+        self.panel.form.show_place(arch, n_tokens, self._session.selection)
         if self.panel.isVisible():
             self.refresh()
 
@@ -133,11 +134,11 @@ class TreeCommands(QObject):
             act(run)
 
     def _put_beside(self, run_id: int) -> None:
-        self._runs.put_beside(None if run_id < 0 else self._runs.tree.find(run_id))
+        self._bench.second_runs.show(None if run_id < 0 else self._runs.tree.find(run_id))
 
     def _source(self, run_id: int, recurrence: int, layer: int) -> Source | None:
         run = self._runs.tree.find(run_id)
-        return None if run is None else self._runs.source_of(run, recurrence, layer)
+        return None if run is None else run.source(recurrence, layer)
 
     # ---- commands ----
     def branch_by_form(self) -> None:
@@ -151,7 +152,7 @@ class TreeCommands(QObject):
 
     def swap(self) -> None:
         """Show the run beside, and put the one shown beside it."""
-        second = self._runs.second
+        second = self._session.second
         if second is None:
             self._say("No run stands beside; put one there in Runs and cuts")
         elif second.run is None:
@@ -161,13 +162,13 @@ class TreeCommands(QObject):
 
     def show_alone(self) -> None:
         """Take away the run beside."""
-        if self._runs.second is None and self._runs.model is None:
+        if self._session.second is None and self._bench.second_runs.model is None:
             self._say("This run is shown alone already")
-        self._runs.put_beside(None)
+        self._bench.second_runs.show(None)
 
     def ask_to_save_cuts(self) -> None:
         """Save the interventions of the run shown."""
-        recording = self._bench.recording
+        recording = self._session.recording
         cuts = () if recording is None else recording.info.interventions
         if not cuts:
             self._say("This run has no interventions to save")
@@ -214,7 +215,7 @@ class TreeCommands(QObject):
 
     def open_second_model(self, path: str) -> None:
         """Load a second checkpoint and run the prompt on it, beside the run shown."""
-        if self._bench.request is None:
+        if self._session.request is None:
             self._say("Open a first checkpoint before a second one")
             return
         settings, runner = self._settings, self._bench.runner
@@ -226,7 +227,7 @@ class TreeCommands(QObject):
                 self._say(f"{error}")
             else:
                 model = future.result()
-                self._runs.put_model_beside(model, model.checkpoint.name)
+                self._bench.second_runs.show_model(model, model.checkpoint.name)
 
         request = LoadRequest(path, settings.device, settings.dtype)
-        self._bench.wait(runner.open_second_model(request), loaded)
+        self._bench.background.wait(runner.open_second_model(request), loaded)

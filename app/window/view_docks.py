@@ -11,7 +11,8 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.views import BY_KEY, VIEW_SPECS, ViewSpec
+from loopscope.app.view_spec import ViewSpec
+from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.layout import PRESETS, Layout
 from loopscope.app.window.settings import Settings, remembered_options
 from loopscope.widgets.kit.frame import ViewFrame
@@ -52,13 +53,13 @@ class ViewDocks(QObject):
             self._make(spec)
         for key in PRESETS["Step"]:
             self.fill(key)
-        bench.data_shown.connect(self._on_data_shown)
-        bench.second_shown.connect(self._caption)
-        bench.data_failed.connect(lambda key, text: self.frames[key].set_error(text))
-        bench.measuring_changed.connect(self._on_measuring_changed)
+        bench.analysis.data_shown.connect(self._on_data_shown)
+        bench.analysis.second_shown.connect(self._caption)
+        bench.analysis.failed.connect(lambda key, text: self.frames[key].set_error(text))
+        bench.measuring.progressed.connect(self._on_measuring_progressed)
 
     # ---- making ----
-    def _make(self, spec: ViewSpec) -> None:
+    def _make(self, spec: ViewSpec[Any, Any]) -> None:
         dock = QDockWidget(spec.title, self._window)
         dock.toggleViewAction().setStatusTip(f"Show {spec.shows}")
         self.add(spec.key, dock)
@@ -90,7 +91,7 @@ class ViewDocks(QObject):
             return
         spec, dock = BY_KEY[key], self.docks[key]
         saved = self._settings.options.get(key, {})
-        display = self._bench.add_view(spec, remembered_options(spec.options(), saved))
+        display = self._bench.analysis.add(spec, remembered_options(spec.options(), saved))
         display.view.set_theme(self._theme)
         frame = ViewFrame(spec.title, display.view)
         # Noted before the dock takes it: a floating dock is shown anew with its title bar.
@@ -101,13 +102,13 @@ class ViewDocks(QObject):
         self._connect(key, frame)
         display.view.options_changed.connect(frame.set_options)
         display.view.command_requested.connect(self.command_requested)
-        self._show_empty(key, frame)
+        frame.set_empty(self._empty)
         dock.setTitleBarWidget(frame.title_bar)
         dock.setWidget(frame)
 
     def _connect(self, key: str, frame: ViewFrame) -> None:
-        frame.measure_requested.connect(lambda: self._bench.measure(key))
-        frame.measure_cancelled.connect(lambda: self._bench.cancel_measuring(key))
+        frame.measure_requested.connect(lambda: self._bench.measuring.measure(key))
+        frame.measure_cancelled.connect(lambda: self._bench.measuring.cancel(key))
         frame.options_changed.connect(lambda options: self._on_options_chosen(key, options))
         frame.export_requested.connect(lambda: self.export_requested.emit(key))
         frame.maximise_toggled.connect(lambda _: self.maximise(key))
@@ -116,7 +117,7 @@ class ViewDocks(QObject):
 
     def _on_options_chosen(self, key: str, options: Any) -> None:
         self.current = key
-        self._bench.set_options(key, options)
+        self._bench.analysis.set_options(key, options)
 
     def actions(self) -> list[QAction]:
         """The actions that show and hide each dock."""
@@ -174,11 +175,11 @@ class ViewDocks(QObject):
     def measure(self, key: str) -> None:
         """Make a view's measurement, whether the view has been shown or not."""
         self.fill(key)
-        self._bench.measure(key)
+        self._bench.measuring.measure(key)
 
     def set_options(self, key: str, options: Any) -> None:
         """Give a view other options; its settings show them."""
-        self._bench.set_options(key, options)
+        self._bench.analysis.set_options(key, options)
         self.frames[key].set_options(options)
 
     def reset(self) -> None:
@@ -190,12 +191,12 @@ class ViewDocks(QObject):
         """Draw the state space as arXiv 2604.11791 does: the final token, layers jointly."""
         from loopscope.core.views.state_space.data import joint_pca
 
-        key, recording = "state_space", self._bench.recording
+        key, recording = "state_space", self._bench.session.recording
         self.show(key)
         self.set_options(key, joint_pca(self._bench.displays[key].options))
         if recording is not None:
             last = recording.n_tokens - 1
-            self._bench.select({"token": last, "tokens": (last,)})
+            self._bench.session.select({"token": last, "tokens": (last,)})
 
     def note_focus(self, widget: QWidget | None) -> None:
         """Take the view that ``widget`` is in for the current one."""
@@ -217,11 +218,8 @@ class ViewDocks(QObject):
         """Offer the button that runs a recurrence while nothing has been run."""
         if empty != self._empty:
             self._empty = empty
-            for key, frame in self.frames.items():
-                self._show_empty(key, frame)
-
-    def _show_empty(self, key: str, frame: ViewFrame) -> None:
-        frame.set_empty(self._empty and key != "graph")  # the graph is never empty
+            for frame in self.frames.values():
+                frame.set_empty(empty)
 
     def _on_data_shown(self, key: str) -> None:
         data = self._bench.displays[key].data
@@ -229,7 +227,7 @@ class ViewDocks(QObject):
             self.frames[key].set_error(None)
             self.frames[key].set_data(data)
 
-    def _on_measuring_changed(self, key: str, share: float | None) -> None:
+    def _on_measuring_progressed(self, key: str, share: float | None) -> None:
         self.frames[key].measuring.show_progress(share)
 
     def show_why_not(self) -> None:
@@ -248,31 +246,33 @@ class ViewDocks(QObject):
 
     def _show_second(self, key: str) -> None:
         analysis, display, frame = self._bench.analysis, self._bench.displays[key], self.frames[key]
-        second, shown = self._bench.runs.second, self._bench.runs.current
+        second, shown = self._bench.session.second, self._bench.session.run
         twice = (
             second is not None
             and shown is not None
             and display.spec.drawn_twice(shown.stepper.recording, second.stepper.recording)
         )
-        if not twice and display.other is not None:
+        if not twice and display.second is not None:
             frame.show_beside(None)
             analysis.drop_second(display)
-        elif twice and display.other is None and display.view.isVisible():
-            frame.show_beside(analysis.second(display).view)
+        elif twice and display.second is None and display.view.isVisible():
+            frame.show_beside(analysis.draw_second(display).view)
 
     def _caption(self, key: str) -> None:
         """Name the two runs over the two drawings of a view."""
-        display, runs = self._bench.displays[key], self._bench.runs
-        if runs.second is None or runs.current is None:
+        display, session = self._bench.displays[key], self._bench.session
+        if session.second is None or session.run is None:
             self.frames[key].set_captions("", "")
             return
-        if display.other is None:
-            one, other, both = runs.current.name, runs.second.name, display.view.BOTH
+        if display.second is None:
+            one, other, both = session.run.name, session.second.name, display.view.BOTH
             on_one = both is not None and display.spec.compute_second is not None
             text = f"● {one}: {both[0]}   ○ {other}: {both[1]}" if both and on_one else ""
             self.frames[key].set_captions(text, "")
             return
-        data = display.other.data
+        data = display.second.data
         statement = f": {data.statement}" if data is not None else ""
         # The marks are those of the list of runs.
-        self.frames[key].set_captions(f"● {runs.current.name}", f"○ {runs.second.name}{statement}")
+        self.frames[key].set_captions(
+            f"● {session.run.name}", f"○ {session.second.name}{statement}"
+        )

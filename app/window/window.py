@@ -88,16 +88,16 @@ class Window(QMainWindow):
 
     def _connect(self) -> None:
         bench, views, bars = self.bench, self.views, self.bars
-        bench.status_changed.connect(self._on_status_changed)
-        bench.run_changed.connect(self._on_run_changed)
-        bench.progressed.connect(self.show_progress)
-        bench.selection_changed.connect(self._on_selection_changed)
-        bench.message.connect(self.say)
-        bench.runs.changed.connect(self._on_runs_changed)
+        bench.session.status_changed.connect(self._on_status_changed)
+        bench.session.run_changed.connect(self._on_run_changed)
+        bench.session.progressed.connect(self.show_progress)
+        bench.session.selection_changed.connect(self._on_selection_changed)
+        bench.session.message.connect(self.say)
+        bench.session.runs_changed.connect(self._on_runs_changed)
         bars.transport.reset_requested.connect(self.running.reset)
         bars.header.device_chosen.connect(self.opening.change_device)
         views.export_requested.connect(self.exporter.ask)
-        views.step_requested.connect(bench.step_recurrence)
+        views.step_requested.connect(bench.transport.step_recurrence)
         views.command_requested.connect(lambda name: self.commands[name].trigger())
         self.opening.requested.connect(bars.header.set_wish)
         self.running.loop_requested.connect(self.opening.reloop)
@@ -121,10 +121,9 @@ class Window(QMainWindow):
         self.statusBar().showMessage(text, SENTENCE_MS)
 
     def _on_status_changed(self, status: Status) -> None:
-        loaded = self.bench.runner.loaded
+        loaded = self.bench.session.status.loaded
         if loaded is not None and loaded is not self._shown_model:
             self._shown_model = loaded
-            self.bench.runs.forget()
             self._first_run = self.opening.begin(loaded)
             self.setWindowTitle(f"{loaded.checkpoint.name} – Loopscope")
             self.bars.show_model(loaded, starts_of(loaded), self._first_run.prompt)
@@ -132,21 +131,21 @@ class Window(QMainWindow):
         self.show_progress()
 
     def _on_run_changed(self) -> None:
-        recording, request = self.bench.recording, self.bench.request
+        recording, request = self.bench.session.recording, self.bench.session.request
         self.bars.show_run()
         if recording is None or request is None:
             return
         self.settings.remember_prompt(request.prompt)
         self.bars.prompt.set_history(self.settings.history)
-        loaded = self.bench.runner.loaded
+        loaded = self.bench.session.status.loaded
         if request is self._first_run and loaded is not None:
             self._first_run = None
             token = first_token(loaded, recording.info.token_labels)
-            self.bench.select({"token": token, "tokens": ()})
+            self.bench.session.select({"token": token, "tokens": ()})
 
     def show_progress(self) -> None:
         """Show how far the run and the cursor are, and what can be done now."""
-        recording = self.bench.recording
+        recording = self.bench.session.recording
         self.tree.follow_run()
         self.views.show_why_not()
         show_states(self.commands, self.bench)
@@ -237,7 +236,7 @@ class Window(QMainWindow):
         if settings.layout:
             self.views.restore(settings.layout)
         self.bars.transport.set_speed(settings.speed)
-        self.bench.play.rate = settings.speed
+        self.bench.transport.rate = settings.speed
         self.bars.prompt.set_history(settings.history)
         if settings.problem:
             self.say(settings.problem)
@@ -249,9 +248,10 @@ class Window(QMainWindow):
         settings.size = [self.width(), self.height()]
         settings.geometry = bytes(self.saveGeometry().toHex().data()).decode()
         settings.layout = bytes(self.saveState().toHex().data()).decode()
-        settings.remember_speed(bench.play.rate)
-        if bench.recording is not None and bench.request is not None:
-            settings.remember_run(bench.request, bench.recording)
+        settings.remember_speed(bench.transport.rate)
+        recording, request = bench.session.recording, bench.session.request
+        if recording is not None and request is not None:
+            settings.remember_run(request, recording)
         for key, display in bench.displays.items():
             settings.remember_options(key, display.options)
         settings.save()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F32
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.measures.lens import Lens
+from loopscope.core.model.float64 import float64, near_float64
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import F32, TOP_K, Recording
+from loopscope.core.run.recording import TOP_K, Recording
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.lens.compute import Options
@@ -33,48 +35,61 @@ MOST_CHANCES = 1 << 23
 def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Readings]) -> Readings:
     """Read with the lens of the options; what the other lens read before is handed on."""
     recording: Recording = stepper.recording
-    reading = _read(stepper.loaded, recording, selection, options, job)
+    written = _written(options, recording)
+    reading = read_run(
+        stepper.loaded, recording, options.lens, job.report, selection=selection, written=written
+    )
     return (recording.result(READINGS) or Readings()).put(options.lens, reading)
 
 
-def _read(
+@torch.inference_mode()
+def read_run(
     loaded: Loaded,
     recording: Recording,
-    selection: Selection,
-    options: Options,
-    job: Job[Readings],
+    lens: Lens,
+    report: Callable[[float], None],
+    *,
+    selection: Selection | None = None,
+    written: int | None = None,
 ) -> Reading:
+    """Read every place of a run with one lens.
+
+    ``report`` is told the share done. ``written`` and the final answer at the cursor ``selection``
+    come first among the tokens whose probability is kept everywhere.
+    """
     model: LoopedModel = loaded.model
     n, n_layers, t = recording.n_recurrences, recording.n_layers, recording.n_tokens
-    written = _written(options, recording)
     rows = _batch(recording)
     # The last readout, which the others are measured against.
-    end = _states(model, recording, options.lens, n * n_layers - 1, 1)[0]
+    end = _states(model, recording, lens, n * n_layers - 1, 1)[0]
     parts, norms = [], []
     for logits in _logits(model, end, rows):
         parts.append(logits)
         norms.append(log_norm(logits))
-        job.report(0.0)
+        report(0.0)
     last, norm = torch.cat(parts), torch.cat(norms)
     final = last.argmax(-1)
-    kept = _kept(recording, selection, final.tolist(), written, n * n_layers * t)
+    kept = _kept(recording, selection or Selection(), final.tolist(), written, n * n_layers * t)
     out = _Rows(n * n_layers * t, min(TOP_K, recording.info.architecture.vocab_size), len(kept))
     done, ids = 0, torch.tensor(kept, device=last.device)
     for first in range(0, n * n_layers, max(1, rows // t)):
         count = min(max(1, rows // t), n * n_layers - first)
-        states = _states(model, recording, options.lens, first, count).flatten(0, 1)
+        states = _states(model, recording, lens, first, count).flatten(0, 1)
         for logits in _logits(model, states, rows):
             token = torch.arange(done, done + len(logits), device=last.device) % t
             out.put(done, read(logits, last[token], norm[token], final[token], ids, out.k))
             done += len(logits)
-            job.report(done / (n * n_layers * t))
+            report(done / (n * n_layers * t))
     return out.reading(n, n_layers, np.array(kept, dtype=np.int64))
 
 
 def _logits(model: LoopedModel, states: Tensor, rows: int) -> Iterator[Tensor]:
-    """Logits of states ``[n, d]``, at most ``rows`` at a time, in parts of about one size."""
+    """Logits of states ``[n, d]``, at most ``rows`` at a time, in parts of about one size.
+
+    On the CPU where the model's device has no float64, in which all is summed.
+    """
     for part in torch.tensor_split(states, -(-len(states) // rows)):
-        yield model.head(part[None])[0]
+        yield near_float64(model.head(part[None])[0])
 
 
 def _batch(recording: Recording) -> int:
@@ -131,14 +146,14 @@ def read(
     Ids and probabilities ``[n, k]`` of the top answers; entropy ``-Σ p log p`` and
     ``KL(p ‖ p_last) = Σ p log(p / p_last)`` in nats, ``[n]``; probabilities and ranks
     ``[n, C + 1]`` of ``kept`` and of ``final``. A rank is 1 + the number of larger logits. Sums are
-    float64 (float32 on devices without it); NaN where the logits are not finite.
+    float64; NaN where the logits are not finite.
     """
-    wide = _wide(logits)
+    wide = float64(logits)
     log_p = wide - log_norm(logits)[:, None]
     p = log_p.exp()
     # 0 log 0 is 0: a probability that underflowed has no share.
     entropy = -torch.where(p == 0, 0.0, p * log_p).sum(-1)
-    apart = log_p - (_wide(last) - norm[:, None])
+    apart = log_p - (float64(last) - norm[:, None])
     divergence = torch.where(p == 0, 0.0, p * apart).sum(-1).clamp_min(0.0)
     top = logits.topk(k, dim=-1).indices
     wanted = torch.cat([kept.expand(len(logits), -1), final[:, None]], dim=-1)
@@ -151,13 +166,8 @@ def read(
 
 def log_norm(logits: Tensor) -> Tensor:
     """``log Σ exp(logits)``, ``[n, V]`` to ``[n]``; NaN where a logit is not finite."""
-    norm = _wide(logits).logsumexp(-1)
+    norm = float64(logits).logsumexp(-1)
     return torch.where(norm.isfinite(), norm, torch.nan)
-
-
-def _wide(logits: Tensor) -> Tensor:
-    """In float64, where the device has it."""
-    return logits.to(torch.float32 if logits.device.type == "mps" else torch.float64)
 
 
 def _ascending(logits: Tensor) -> Tensor:

@@ -13,11 +13,11 @@ from loopscope.core.checkpoint.folder import (
     Checkpoint,
     looped_checkpoint,
     open_checkpoint,
-    weights_hash,
 )
+from loopscope.core.checkpoint.hashing import weights_hash
 from loopscope.core.checkpoint.request import LoadRequest, Loop
 from loopscope.core.checkpoint.weights import Report, read_weights
-from loopscope.core.errors import Cancelled, LoopscopeError
+from loopscope.core.errors import Cancelled, LoopscopeError, is_out_of_memory
 from loopscope.core.labels import size
 from loopscope.core.model.architecture import Architecture, renamed_by_loop, with_loop
 from loopscope.core.model.looped_model import LoopedModel
@@ -108,10 +108,8 @@ def load_checkpoint(
     _check_room(arch, choice, torch_dtype, make_room)
     try:
         weights = read_weights(checkpoint, choice.device, torch_dtype, report, cancelled)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise _too_little(arch, choice, torch_dtype, None) from error
-    except RuntimeError as error:
-        if "allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         raise _too_little(arch, choice, torch_dtype, None) from error
     model = _assembled(arch, weights)
@@ -120,6 +118,8 @@ def load_checkpoint(
     warning = None if choice.met else f"running on {choice.device.type}: {choice.reason}"
     if choice.device.type == "mps":
         warning = _compare_with_cpu(model, checkpoint) or warning
+    if checkpoint.tokenizer_file and tokenizer.problem:
+        warning = warning or f"no text prompts: {tokenizer.problem}"
     identity = weight_identity(model)
     return Loaded(
         checkpoint, model, tokenizer, choice, dtype, digest, warning, weight_identity=identity

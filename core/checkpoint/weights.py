@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from loopscope.core.checkpoint.folder import Checkpoint, TensorInfo
+from loopscope.core.checkpoint.folder import Checkpoint
+from loopscope.core.checkpoint.headers import TensorInfo
 from loopscope.core.errors import Cancelled, CheckpointError
 from loopscope.core.families.family import Source
 from loopscope.core.model.architecture import Architecture, parameter_shapes
@@ -153,7 +154,7 @@ def _pieces(file: MappedFile, info: TensorInfo, source: Source, target: Tensor) 
     size = TORCH_DTYPES[info.dtype].itemsize
     first, count = 0, (info.end - info.start) // size
     if source.rows is not None:
-        row = count // source.rows[2]
+        row = count // info.shape[0]
         first, count = source.rows[0] * row, (source.rows[1] - source.rows[0]) * row
     begin = info.start + first * size
     return [

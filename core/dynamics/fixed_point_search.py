@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F64
 from loopscope.core.dynamics.lbfgs import HISTORY, minimise_rows
 from loopscope.core.dynamics.recurrence_map import Map
-from loopscope.core.measures.fixed_points import F64, FixedPoints
+from loopscope.core.measures.fixed_points import FixedPoints
 
 # Steps of past iterations that starts minimised together may hold.
 MOST_BYTES = 256 << 20
@@ -76,8 +77,8 @@ class _End:
 def _judge(f: Map, s: Tensor, iterations: int) -> _End:
     """Residual of a point, accumulated in float64."""
     with torch.no_grad():
-        point = s[0].double().cpu().numpy()
-        image = f(s)[0].double().cpu().numpy()
+        point = s[0].cpu().double().numpy()
+        image = f(s)[0].cpu().double().numpy()
     size, norm = float(np.linalg.norm(point - image)), float(np.linalg.norm(point))
     relative = size / norm if norm > 0 else (0.0 if size == 0 else float("inf"))
     return _End(point, 0.5 * size**2, relative, iterations)

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F64
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.run.stepper import Stepper
 
-F64 = npt.NDArray[np.float64]
 # ``[B, n] -> [B, n]``; anything differentiable can stand in for a model.
 Map = Callable[[Tensor], Tensor]
 
@@ -79,8 +78,8 @@ class RecurrenceMap:
         s = self.flat(state)
 
         def product(v: F64) -> F64:
-            tangent = jvp(self, s, torch.from_numpy(v).to(s)[None])[1]
-            return np.asarray(tangent[0].double().cpu().numpy())
+            tangent = jvp(self, s, torch.from_numpy(v).to(s.dtype).to(s.device)[None])[1]
+            return np.asarray(tangent[0].cpu().double().numpy())
 
         return product
 

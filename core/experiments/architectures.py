@@ -14,7 +14,7 @@ from typing import Literal
 from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.training_plan import ModelKind
 from loopscope.core.experiments.twin_results import Kind
-from loopscope.core.model.architecture import Architecture, LayerShape
+from loopscope.core.model.architecture import Architecture, LayerShape, Task
 from loopscope.core.model.rope import Rope
 
 # What each is, in the words of the pages.
@@ -41,6 +41,7 @@ def default_architecture(
     state_norm: bool = True,
     vocab_size: int = len(VOCABULARY),
     rope_theta: float = 100.0,
+    task: Task = "hops",
 ) -> Architecture:
     """Return the bundled model's architecture, or one of another size or with something left out.
 
@@ -71,6 +72,7 @@ def default_architecture(
         injection=injection,
         closing_norm=state_norm,
         initial_state="embedding" if injection == "none" else "zeros",
+        task=task,
     )
 
 

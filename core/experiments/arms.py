@@ -98,7 +98,7 @@ def _text_arm(key: str, name: str, kind: ModelKind, recurrences: Recurrences) ->
     assert isinstance(plan.data, TextData)
     looped = default_architecture(
         d_model=TEXT_WIDTH, vocab_size=plan.data.vocabulary, rope_theta=10_000.0,
-        trained_recurrences=recurrences.longest(0),
+        trained_recurrences=recurrences.longest(0), task="",
     )  # fmt: skip
     passes = {"looped": 0, "shallow": 1}.get(kind, TEXT_PASSES)
     arch = comparison_architecture(kind, looped, TEXT_PASSES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,7 +24,8 @@ class Cell:
     accuracy : share of right answers over ``n_examples`` x ``n_letters`` queries.
     low, high : Wilson interval with the *examples* as the independent units (queries of one graph
         are answered together, so counting each as independent would make it too narrow).
-    relative_step : median over examples and positions of ``||s_r - s_{r-1}|| / ||s_r||``.
+    relative_step : median over examples and positions of ``||s_r - s_{r-1}|| / ||s_r||``; NaN
+        where a state is not finite.
     """
 
     hops: int
@@ -52,9 +54,20 @@ class Evaluation:
                 return cell
         raise KeyError((hops, recurrence))
 
+    def warnings(self) -> list[str]:
+        """One line when states are not finite, and so answers mean nothing."""
+        diverged = [c.recurrence for c in self.cells if not math.isfinite(c.relative_step)]
+        if not diverged:
+            return []
+        return [f"states are not finite from recurrence {min(diverged)} on: answers are no answers"]
+
     def as_json(self) -> dict[str, Any]:
-        """Plain values for ``--json``."""
-        return asdict(self)
+        """Plain values for ``--json``; None where a number is not finite."""
+        document = asdict(self)
+        for cell in document["cells"]:
+            if not math.isfinite(cell["relative_step"]):
+                cell["relative_step"] = None
+        return document
 
 
 @torch.inference_mode()
@@ -96,7 +109,9 @@ def evaluate_hops(
             before = model.initial_state(e)
             for r, state in enumerate(pass_states(model, e, recurrences, per_pass)):
                 logits = model.readout(state)[:, -n_letters:]
-                right[r] += float((logits.argmax(-1) == answers).float().mean(1).sum())
+                # NaN answers nothing, though `argmax` names a token.
+                correct = (logits.argmax(-1) == answers) & logits.isfinite().all(-1)
+                right[r] += float(correct.float().mean(1).sum())
                 step = (state - before).float().norm(dim=-1) / state.float().norm(dim=-1)
                 steps[r].append(step.flatten().cpu().numpy())
                 before = state

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.families.native import config_of
+from loopscope.core.files import make_folder, write_text, written
 from loopscope.core.model.architecture import parameter_shapes
 from loopscope.core.model.looped_model import LoopedModel
 
@@ -32,24 +33,17 @@ def save_native(
     the model was trained and becomes ``training.json``. Each file is written beside its final name
     and then moved there, the weights last: where they are, the folder is complete.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / "config.json", json.dumps(config_of(model.arch), indent=2) + "\n")
+    make_folder(folder)
+    write_text(folder / "config.json", json.dumps(config_of(model.arch), indent=2) + "\n")
     if with_tokenizer:
         tokenizer = tokenizer or json.dumps(hops_tokenizer(), indent=1) + "\n"
-        _replace(folder / "tokenizer.json", tokenizer)
+        write_text(folder / "tokenizer.json", tokenizer)
     if record is not None:
-        _replace(folder / RECORD_FILE, json.dumps(record) + "\n")
+        write_text(folder / RECORD_FILE, json.dumps(record) + "\n")
     state = model.state_dict()
     weights = {name: state[name].contiguous() for name in parameter_shapes(model.arch)}
-    part = folder / "model.safetensors.part"
-    save_file(weights, part, metadata={"format": "pt"})
-    os.replace(part, folder / "model.safetensors")
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with written(folder / "model.safetensors", (SafetensorError,)) as part:
+        save_file(weights, part, metadata={"format": "pt"})
 
 
 def hops_tokenizer() -> dict[str, Any]:

@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F64, U16
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.batches import Curriculum, TrainingBatch, generator
 from loopscope.core.experiments.passes import pass_states
 from loopscope.core.experiments.training_plan import TextData, TrainingPlan
+from loopscope.core.files import read_bytes
 from loopscope.core.model.looped_model import LoopedModel
 
-HELD_OUT_EVERY = 20
-U16 = npt.NDArray[np.uint16]
-F64 = npt.NDArray[np.float64]
+HELD_OUT_EVERY, MOST_BYTES = 20, 4 << 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,11 +47,9 @@ def read_corpus(file: Path, vocabulary: int) -> Corpus:
 
     Raises `LoopscopeError` for a file that cannot be read or is no UTF-8.
     """
+    raw = read_bytes(file, MOST_BYTES)
     try:
-        raw = file.read_bytes()
         lines = [line for line in raw.decode("utf-8").split("\n") if line.strip()]
-    except OSError as error:
-        raise LoopscopeError(f"cannot read {file}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise LoopscopeError(f"{file} is not UTF-8: {error.reason} at {error.start}") from None
     held = [line for i, line in enumerate(lines) if i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1]
@@ -154,6 +151,6 @@ def held_out_loss(
 
 def _loss(logits: Tensor, following: Tensor) -> F64:
     loss = torch.nn.functional.cross_entropy(
-        logits.double().flatten(0, 1), following.flatten(), reduction="none"
+        logits.cpu().double().flatten(0, 1), following.flatten(), reduction="none"
     )
     return np.asarray(loss.view(following.shape).mean(1).numpy())

@@ -12,9 +12,8 @@ it would have made.
 
 from __future__ import annotations
 
+import io
 import math
-import os
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -31,6 +30,7 @@ from loopscope.core.experiments.hops_batches import HopsTask
 from loopscope.core.experiments.passes import pass_states
 from loopscope.core.experiments.training_plan import HopsData, TrainingPlan, differences
 from loopscope.core.families.native import config_of
+from loopscope.core.files import check_regular, make_folder, reason, written
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.looped_model import LoopedModel
 
@@ -94,24 +94,30 @@ class Training:
     # ---- state on disk ----
     def _resume(self, saved: dict[str, Any]) -> None:
         file = self.folder / STATE_FILE
-        if saved["config"] != config_of(self.arch):
-            raise LoopscopeError(
-                f"{file} is a training of another architecture; choose another folder, or the "
-                "same sizes"
-            )
-        for name, old, new in differences(saved["plan"], self.plan.as_json()):
-            raise LoopscopeError(
-                f"{file} was begun with {name} {old}, not {new}; choose another folder, or the "
-                "same plan"
-            )
-        self.model.load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.progress = Progress(**saved["progress"])
+        try:
+            if saved["config"] != config_of(self.arch):
+                raise LoopscopeError(
+                    f"{file} is a training of another architecture; choose another folder, or the "
+                    "same sizes"
+                )
+            for name, old, new in differences(saved["plan"], self.plan.as_json()):
+                raise LoopscopeError(
+                    f"{file} was begun with {name} {old}, not {new}; choose another folder, or the "
+                    "same plan"
+                )
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.progress = _as_progress(saved["progress"], self.progress)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise LoopscopeError(f"{file} is not a training state: {reason(error)}") from None
 
     def save(self) -> None:
-        """Write the training state; the old one is replaced only by a complete new one."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = self.folder / (STATE_FILE + ".part")
+        """Write the training state; the old one is replaced only by a complete new one.
+
+        Raises `LoopscopeError` where it cannot be written.
+        """
+        make_folder(self.folder)
+        content = io.BytesIO()  # torch does not say what the system has against a file
         torch.save(
             {
                 "config": config_of(self.arch),
@@ -120,9 +126,10 @@ class Training:
                 "optimizer": self.optimizer.state_dict(),
                 "progress": asdict(self.progress),
             },
-            part,
+            content,
         )
-        os.replace(part, self.folder / STATE_FILE)
+        with written(self.folder / STATE_FILE) as part:
+            part.write_bytes(content.getbuffer())
 
     def record(self) -> dict[str, Any]:
         """How the model was made: plan, cost and course (`native_folder.RECORD_FILE`)."""
@@ -243,12 +250,25 @@ def read_state(folder: Path) -> dict[str, Any]:
     Raises `LoopscopeError` for a file that is damaged or holds anything else.
     """
     file = folder / STATE_FILE
+    check_regular(file)
     try:
-        saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        saved = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes of a stranger: its reader raises whatever comes of them
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise LoopscopeError(f"{file} is not a training state: {why}") from None
+        raise LoopscopeError(f"{file} is not a training state: {why[:200]}") from None
+    if not isinstance(saved, dict):
+        raise LoopscopeError(f"{file} is not a training state: it holds no dictionary")
     return saved
+
+
+def _as_progress(saved: dict[str, Any], fresh: Progress) -> Progress:
+    """A saved progress; raises TypeError where a field is not of the type of ``fresh``."""
+    progress = Progress(**saved)
+    for name, value in asdict(fresh).items():
+        own = getattr(progress, name)
+        if not isinstance(own, (int, float) if isinstance(value, float) else type(value)):
+            raise TypeError(f"'{name}' is {type(own).__name__}")
+    return progress
 
 
 def _fresh_model(arch: Architecture, seed: int) -> LoopedModel:

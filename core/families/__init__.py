@@ -8,8 +8,10 @@ from loopscope.core.families import (
     gpt_neox,
     hrm,
     huginn,
+    lds,
     llama,
     nanbeige,
+    nanochat,
     nanogpt,
     native,
 )
@@ -28,6 +30,9 @@ FAMILIES: tuple[Family, ...] = (
     nanbeige.FAMILY,
     nanogpt.BASE_LOOP,
     nanogpt.NANOLOOP,
+    nanochat.RECURSIVE,
+    nanochat.LOOPED,
+    lds.FAMILY,
 )
 
 

@@ -5,7 +5,8 @@ position and token-type embeddings of a smaller width are added, normed and proj
 ``num_hidden_layers`` times the one group of ``inner_group_num`` post-norm layers; the masked-token
 head is dense, activation, LayerNorm and the embedding transposed, with a bias. The group is the
 recurrent block, ``s_0`` the projected embedding; a position is read out as the token that stands
-there. The sentence-order head and the pooler are not used.
+there. Several groups are no loop of one block: all ``num_hidden_layers`` then run once, each with
+the weights of its group. The sentence-order head and the pooler are not used.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from loopscope.core.families.family import Config, Family, Source, read_activation
+from loopscope.core.families.family import MOST_LAYERS, Config, Family, Source, read_activation
 from loopscope.core.model.architecture import (
     Architecture,
     LayerShape,
@@ -41,6 +42,7 @@ NAMED = {
     "embed_norm": f"{EMBEDDINGS}.LayerNorm",
     "embed_proj": f"{ENCODER}.embedding_hidden_mapping_in",
     "head_dense": "predictions.dense",
+    "head_act": "predictions.activation",
     "head_norm": "predictions.LayerNorm",
     "unembed": "predictions.decoder",
 }
@@ -49,6 +51,7 @@ INSIDE = {
     "attn_proj": ("attention.dense",),
     "mlp_up": ("ffn",),
     "mlp_down": ("ffn_output",),
+    "act": ("activation",),
     **{f"norms.{slot}": (theirs,) for slot, theirs in NORMS.items()},
 }
 
@@ -58,11 +61,7 @@ def _architecture(config: Config) -> Architecture:
     d, heads = config.size("hidden_size"), config.size("num_attention_heads")
     if d % heads:
         raise config.error("hidden_size", f"{d} is not divisible by {heads} heads")
-    groups = config.size("num_hidden_groups")
-    if groups != 1:
-        raise config.error(
-            "num_hidden_groups", f"{groups} groups are not one recurrent block; only 1 is supported"
-        )
+    block_weights = _groups(config)
     if config.values.get("position_embedding_type", "absolute") != "absolute":
         raise config.error("position_embedding_type", "only 'absolute' is supported")
     eps = config.number("layer_norm_eps")
@@ -85,9 +84,9 @@ def _architecture(config: Config) -> Architecture:
             bias=frozenset({"qkv", "attn_proj", "mlp"}),
         ),
         n_prelude=0,
-        n_block=config.size("inner_group_num"),
+        n_block=len(block_weights) or config.size("inner_group_num"),
         n_coda=0,
-        trained_recurrences=config.size("num_hidden_layers"),
+        trained_recurrences=1 if block_weights else config.size("num_hidden_layers"),
         max_positions=config.size("max_position_embeddings"),
         norm_eps=eps,
         learned_positions=True,
@@ -96,24 +95,48 @@ def _architecture(config: Config) -> Architecture:
         final_norm=False,
         initial_state="embedding",
         tied_head=config.flag("tie_word_embeddings"),
+        embed_norm=True,
         embed_width=config.size("embedding_size"),
         token_types=config.size("type_vocab_size"),
         head_transform=True,
+        block_weights=block_weights,
     )
+
+
+def _groups(config: Config) -> tuple[int, ...]:
+    """Which set of weights each layer runs with, where there is more than one group."""
+    groups, inner = config.size("num_hidden_groups"), config.size("inner_group_num")
+    if groups == 1:
+        return ()
+    n = config.size("num_hidden_layers", most=MOST_LAYERS)
+    if groups > n:
+        raise config.error("num_hidden_groups", f"{groups} groups, but only {n} of them would run")
+    if inner * n > MOST_LAYERS:
+        raise config.error("inner_group_num", f"{n} times {inner} layers are too many")
+    # Which group runs as which layer is rounded as in the published code.
+    return tuple(int(i / (n / groups)) * inner + j for i in range(n) for j in range(inner))
+
+
+def _layers_of_a_group(arch: Architecture, names: frozenset[str]) -> int:
+    """How the block's sets of weights are numbered in the file: so many in each group."""
+    if not arch.block_weights:
+        return arch.n_unique_block
+    group = f"{ENCODER}.albert_layer_groups.0.albert_layers."
+    return len({name[len(group) :].split(".")[0] for name in names if name.startswith(group)}) or 1
 
 
 def _tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
     sources = {}
+    inner = _layers_of_a_group(arch, names)
     for ours in parameter_shapes(arch):
         place, kind = ours.rsplit(".", 1)
-        if ours == "unembed.bias" and "predictions.bias" in names:
-            sources[ours] = Source(("predictions.bias",))
-        elif place in NAMED:
+        if place in NAMED:
             sources[ours] = Source((f"{NAMED[place]}.{kind}",))
         else:
-            _, index, inner = place.split(".", 2)
-            layer = f"{ENCODER}.albert_layer_groups.0.albert_layers.{index}"
-            sources[ours] = Source(tuple(f"{layer}.{name}.{kind}" for name in INSIDE[inner]))
+            _, index, module = place.split(".", 2)
+            group, inner_index = divmod(int(index), inner)
+            layer = f"{ENCODER}.albert_layer_groups.{group}.albert_layers.{inner_index}"
+            sources[ours] = Source(tuple(f"{layer}.{name}.{kind}" for name in INSIDE[module]))
     return sources
 
 
@@ -123,9 +146,10 @@ FAMILY = Family(
     lambda config, tensors: f"model_type {MODEL_TYPE}" if config.model_type == MODEL_TYPE else None,
     _architecture,
     _tensors,
-    # The sentence-order head is not used; a tied head may be written out, position_ids are 0, 1...
+    # The sentence-order head is not used; position_ids are 0, 1...; an untied head has its bias.
     lambda name: (
-        name.startswith(("albert.pooler.", "sop_classifier.", "predictions.decoder."))
+        name.startswith(("albert.pooler.", "sop_classifier.", "predictions.bias"))
         or name.endswith("position_ids")
     ),
+    ties=(("predictions.decoder.bias", "predictions.bias"),),
 )

@@ -131,7 +131,7 @@ class Source:
         "half_turn" swaps the halves of the rows of every query and key head, for a rotation by the
         opposite sign.
     rows : (first, end, all): only rows ``first`` to ``end - 1`` of the tensor, which must have
-        ``all`` of them; None takes it whole.
+        ``all`` of them, or with 0 at least ``end``; None takes it whole.
     """
 
     names: tuple[str, ...]
@@ -155,6 +155,9 @@ class Family:
         Architecture and the file's tensor names to ``{our parameter: Source}``.
     ignored
         Whether a tensor that nothing is made of is known and not needed (rotary tables, masks).
+    ties
+        Tensors besides the head's matrix and the embedding that are one where the config ties
+        those: (the one that is used, the one that it is).
     """
 
     name: str
@@ -163,3 +166,4 @@ class Family:
     architecture: Callable[[Config], Architecture]
     tensors: Callable[[Architecture, frozenset[str]], dict[str, Source]]
     ignored: Callable[[str], bool] = lambda name: False
+    ties: tuple[tuple[str, str], ...] = ()

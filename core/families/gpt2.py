@@ -90,12 +90,13 @@ def _tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
         "attn_proj": ("attn.c_proj",),
         "mlp_up": ("mlp.c_fc",),
         "mlp_down": ("mlp.c_proj",),
+        "act": ("mlp.act",),
         "norms.attn_in": ("ln_1",),
         "norms.mlp_in": ("ln_2",),
     }
 
     def how(ours: str) -> Literal["stack", "transpose"]:
-        matrix = ours.endswith(".weight") and not ours.startswith("norms")
+        matrix = ours.endswith(".weight") and not ours.startswith(("norms", "act"))
         return "transpose" if matrix else "stack"
 
     return mapped(arch, named, inside, f"{prefix}h", how)
@@ -109,8 +110,7 @@ FAMILY = Family(
     _tensors,
     # Masks; and the attention to an encoder that a model may have, but nothing here gives it.
     lambda name: (
-        name == "lm_head.weight"
-        or name.endswith((".attn.bias", ".attn.masked_bias"))
+        name.endswith((".attn.bias", ".attn.masked_bias"))
         or ".crossattention." in name
         or ".ln_cross_attn." in name
     ),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopscope.core.families.family import MOST_LAYERS, Config, Family, Source, read_activation
-from loopscope.core.families.mapping import mapped
+from loopscope.core.families.mapping import mapped, prefix_of
 from loopscope.core.families.rope import read_rope
 from loopscope.core.model.architecture import PRE_NORM, Architecture, LayerShape
 
@@ -67,22 +67,24 @@ def _architecture(config: Config) -> Architecture:
 
 
 def _tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
+    model = prefix_of(names, "gpt_neox.")
     named = {
-        "embed.weight": "gpt_neox.embed_in.weight",
-        "final_norm.weight": "gpt_neox.final_layer_norm.weight",
-        "final_norm.bias": "gpt_neox.final_layer_norm.bias",
-        "unembed.weight": "embed_out.weight",
+        "embed.weight": f"{model}embed_in.weight",
+        "final_norm.weight": f"{model}final_layer_norm.weight",
+        "final_norm.bias": f"{model}final_layer_norm.bias",
+        "unembed.weight": "lm_head.weight" if "lm_head.weight" in names else "embed_out.weight",
     }
     inside = {
         "qkv": ("attention.query_key_value",),
         "attn_proj": ("attention.dense",),
         "mlp_up": ("mlp.dense_h_to_4h",),
         "mlp_down": ("mlp.dense_4h_to_h",),
+        "act": ("mlp.act",),
         "norms.attn_in": ("input_layernorm",),
         "norms.mlp_in": ("post_attention_layernorm",),
     }
     return mapped(
-        arch, named, inside, "gpt_neox.layers",
+        arch, named, inside, f"{model}layers",
         lambda ours: "interleaved" if ours.startswith("qkv") else "stack",
     )  # fmt: skip
 
@@ -93,8 +95,7 @@ FAMILY = Family(
     lambda config, tensors: "model_type gpt_neox" if config.model_type == "gpt_neox" else None,
     _architecture,
     _tensors,
-    lambda name: (
-        name == "embed_out.weight"
-        or name.endswith(("rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"))
+    lambda name: name.endswith(
+        ("rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
     ),
 )

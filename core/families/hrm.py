@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopscope.core.families.family import Config, Family, Source, read_activation
+from loopscope.core.families.mapping import prefix_of
 from loopscope.core.families.rope import read_rope
 from loopscope.core.model.architecture import (
     PRE_NORM,
@@ -33,9 +34,8 @@ DEFAULTS: Mapping[str, Any] = {
     "embedding_scale": None, "num_layers_per_stack": None,
 }  # fmt: skip
 NAMED = {
-    "embed.weight": "model.embed_tokens.weight",
-    "fast_start": "model.z_L_init",
-    "unembed.weight": "lm_head.weight",
+    "embed.weight": "embed_tokens.weight",
+    "fast_start": "z_L_init",
 }
 INSIDE = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -43,6 +43,7 @@ INSIDE = {
     "attn_gate": ("self_attn.gate_proj",),
     "mlp_up": ("mlp.gate_proj", "mlp.up_proj"),
     "mlp_down": ("mlp.down_proj",),
+    "act": ("mlp.act_fn",),
 }
 
 
@@ -105,14 +106,17 @@ def _architecture(config: Config) -> Architecture:
 
 
 def _tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
-    sources = {}
+    sources, model = {}, prefix_of(names, "model.")
     for ours in parameter_shapes(arch):
         if ours in NAMED:
-            sources[ours] = Source((NAMED[ours],))
+            sources[ours] = Source((model + NAMED[ours],))
+            continue
+        if ours == "unembed.weight":
+            sources[ours] = Source(("lm_head.weight",))
             continue
         _, index, place, kind = ours.split(".")
         module, layer = divmod(int(index), arch.n_stack)
-        stack = f"model.{'LH'[module]}_module.layers.{layer}"
+        stack = f"{model}{'LH'[module]}_module.layers.{layer}"
         fused = _fused(arch, stack, place, kind)
         if fused is not None and fused.names[0] in names:
             sources[ours] = fused
@@ -138,5 +142,5 @@ FAMILY = Family(
     lambda config, tensors: f"model_type {MODEL_TYPE}" if config.model_type == MODEL_TYPE else None,
     _architecture,
     _tensors,
-    lambda name: name == "lm_head.weight" or name.endswith("rotary_emb.inv_freq"),
+    lambda name: name.endswith("rotary_emb.inv_freq"),
 )

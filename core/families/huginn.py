@@ -67,12 +67,9 @@ def _architecture(config: Config, form: Form) -> Architecture:
     eps = config.number("norm_eps", 1e-6)
     start = "random" if huginn else config.choice("initial_state_mode", STARTS)
     norms: frozenset[NormSlot] = frozenset(NORMS[form]) if form != "llama" else PRE_NORM
-    scale = 1.0
-    if huginn:
-        values = config.section("init_values")
-        scale = math.sqrt(d)
-        if values is not None and "embed_scale" in values.values:
-            scale = values.number("embed_scale")
+    # Huginn's code computes its scale whatever the config says; the retrofits' code reads it.
+    values = config.section("init_values") or Config({}, config.path)
+    scale = math.sqrt(d) if huginn else values.number("embed_scale", 1.0)
     if config.values.get("injection_type", "linear") != "linear":
         raise config.error("injection_type", "only 'linear' is supported")
     if config.values.get("bias"):
@@ -143,8 +140,7 @@ def _family(form: Form, title: str) -> Family:
         lambda config, tensors: _recognise(config, tensors, form),
         lambda config: _architecture(config, form),
         lambda arch, names: _tensors(arch, names, form),
-        # The rotary table is made anew; a tied head may be written out.
-        lambda name: name in ("freqs_cis", "lm_head.weight"),
+        lambda name: name == "freqs_cis",  # the rotary table, which is made anew
     )
 
 

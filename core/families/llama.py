@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from loopscope.core.families.family import MOST_LAYERS, Config, Family, Source, read_activation
-from loopscope.core.families.mapping import mapped
+from loopscope.core.families.mapping import mapped, prefix_of
 from loopscope.core.families.rope import read_rope
 from loopscope.core.model.architecture import Architecture, LayerShape, NormSlot
 
@@ -173,23 +173,25 @@ def _windows(config: Config, style: Style, n_layers: int) -> tuple[int, ...]:
 def llama_tensors(arch: Architecture, names: frozenset[str], style: Style) -> dict[str, Source]:
     """Map every parameter to Llama's tensor names."""
     norm = "closing_norm" if arch.closing_norm else "final_norm"
+    model = prefix_of(names, "model.")
     named = {
-        "embed.weight": "model.embed_tokens.weight",
-        f"{norm}.weight": "model.norm.weight",
+        "embed.weight": f"{model}embed_tokens.weight",
+        f"{norm}.weight": f"{model}norm.weight",
         "unembed.weight": "lm_head.weight",
-        "exit_gate.weight": "model.early_exit_gate.weight",
-        "exit_gate.bias": "model.early_exit_gate.bias",
+        "exit_gate.weight": f"{model}early_exit_gate.weight",
+        "exit_gate.bias": f"{model}early_exit_gate.bias",
     }
     inside = {
         "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
         "attn_proj": ("self_attn.o_proj",),
         "mlp_up": ("mlp.gate_proj", "mlp.up_proj"),
         "mlp_down": ("mlp.down_proj",),
+        "act": ("mlp.act_fn",),
         "q_norm": ("self_attn.q_norm",),
         "k_norm": ("self_attn.k_norm",),
         **{f"norms.{slot}": (theirs,) for slot, theirs in style.norms.items()},
     }
-    return mapped(arch, named, inside, "model.layers")
+    return mapped(arch, named, inside, f"{model}layers")
 
 
 def _family(model_type: str, style: Style) -> Family:
@@ -201,7 +203,7 @@ def _family(model_type: str, style: Style) -> Family:
         ),
         lambda config: llama_architecture(config, style),
         lambda arch, names: llama_tensors(arch, names, style),
-        lambda name: name == "lm_head.weight" or name.endswith("rotary_emb.inv_freq"),
+        lambda name: name.endswith("rotary_emb.inv_freq"),
     )
 
 

@@ -53,5 +53,5 @@ FAMILY = Family(
     lambda config, tensors: f"model_type {MODEL_TYPE}" if config.model_type == MODEL_TYPE else None,
     _architecture,
     lambda arch, names: llama_tensors(arch, names, STYLES["llama"]),
-    lambda name: name == "lm_head.weight" or name.endswith("rotary_emb.inv_freq"),
+    lambda name: name.endswith("rotary_emb.inv_freq"),
 )

@@ -137,7 +137,7 @@ BASE_LOOP = Family(
     ),
     _base_loop,
     _base_loop_tensors,
-    lambda name: name.endswith(("lm_head.weight", ".attn.bias")),
+    lambda name: name.endswith(".attn.bias"),
 )
 
 
@@ -196,5 +196,5 @@ NANOLOOP = Family(
     ),
     _nanoloop,
     _nanoloop_tensors,
-    lambda name: name == "lm_head.weight" or name.endswith(".attn.bias"),
+    lambda name: name.endswith(".attn.bias"),
 )

@@ -11,8 +11,9 @@ Prelude, recurrent block and coda are stacks of pre-norm layers with half-split 
 GELU MLP, no biases. Input injection is ``adapter(cat[s, e])`` ("concat"), ``s + e`` ("add") or
 none; without injection ``s_0 = e``, since nothing else tells the block what the prompt is. The
 closing norm can be left out. With ``untied_passes`` the block runs once and its layers are divided
-into that many passes, each with an injection and a closing norm of its own. The form follows
-Geiping et al. (arXiv 2502.05171). Tensors in the file carry the names of
+into that many passes, each with an injection and a closing norm of its own. ``task`` names the task
+of Loopscope's own that the model was trained on; without it the model says the next token. The form
+follows Geiping et al. (arXiv 2502.05171). Tensors in the file carry the names of
 `loopscope.core.model.architecture.parameter_shapes`.
 """
 
@@ -21,11 +22,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from loopscope.core.families.family import Config, Family, Source
-from loopscope.core.model.architecture import Architecture, LayerShape, parameter_shapes
+from loopscope.core.model.architecture import Architecture, LayerShape, Task, parameter_shapes
 from loopscope.core.model.rope import Rope
 
 MODEL_TYPE = "loopscope_looped"
 INJECTIONS: tuple[Literal["concat", "add", "none"], ...] = ("concat", "add", "none")
+TASKS: tuple[Task, ...] = ("", "hops")
 STARTS: tuple[Literal["zeros", "normal"], ...] = ("zeros", "normal")
 
 
@@ -68,12 +70,14 @@ def architecture(config: Config) -> Architecture:
         if injection == "none"
         else config.choice("initial_state", STARTS),
         untied_passes=untied_passes,
+        task=config.choice("task", TASKS),
     )
 
 
 def config_of(arch: Architecture) -> dict[str, Any]:
     """Write the `config.json` that `architecture` reads back."""
     untied = {"untied_passes": arch.untied_passes} if arch.untied_passes else {}
+    task = {"task": arch.task} if arch.task else {}
     return {
         "model_type": MODEL_TYPE,
         "dtype": "float32",
@@ -93,6 +97,7 @@ def config_of(arch: Architecture) -> dict[str, Any]:
         "closing_norm": arch.closing_norm,
         "initial_state": "zeros" if arch.initial_state == "embedding" else arch.initial_state,
         **untied,
+        **task,
     }
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 END = -1
 # `Intervention.last` of what goes on to the end of the run.
 FOREVER = -1
+# Of a run whose state is taken: its recurrences, its seed, and such runs one inside the other.
+MOST_RECURRENCES, LARGEST_SEED, DEEPEST_SOURCE = 100_000, (1 << 63) - 1, 8
+STARTS = ("default", "zeros", "random", "embedding")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +84,11 @@ class Intervention:
                 bounds = f"{field.low:g} and {field.high:g}"
                 return f"'{field.name}': {value:g} is not between {bounds}"
         return ""
+
+    @property
+    def source_depth(self) -> int:
+        """Runs that have to be made one inside the other to take a state from; 0 for none."""
+        return 0
 
     def check(self, arch: Architecture, n_tokens: int) -> None:
         """Raise `LoopscopeError` when the place does not exist in this model or prompt.
@@ -173,6 +181,25 @@ class Source:
     recurrence: int = 1
     layer: int = END
     interventions: tuple[Intervention, ...] = ()
+
+    def misused(self) -> str:
+        """What of it no model could make right, or ""."""
+        if not self.token_ids:
+            return "the source has no token ids"
+        if not -1 <= self.recurrence <= MOST_RECURRENCES:
+            return f"the source's recurrence {self.recurrence} is not 0 to {MOST_RECURRENCES:,}"
+        if not 0 <= self.seed <= LARGEST_SEED:
+            return f"the source's seed {self.seed} is not 0 to {LARGEST_SEED:,}"
+        if self.start not in STARTS:
+            return f"the source's start '{self.start[:40]}' is not one of {', '.join(STARTS)}"
+        if self.depth > DEEPEST_SOURCE:
+            return f"runs to take states from lie {self.depth} deep; at most {DEEPEST_SOURCE} can"
+        return ""
+
+    @property
+    def depth(self) -> int:
+        """Runs that have to be made one inside the other, this one counted."""
+        return 1 + max((own.source_depth for own in self.interventions), default=0)
 
     def describe(self) -> str:
         """Which run and where, in one line."""

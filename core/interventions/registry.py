@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.files import read_bytes, reason
 from loopscope.core.interventions import layers, states
 from loopscope.core.interventions.base import Intervention, Source
 
@@ -26,7 +27,7 @@ _ALL: tuple[type[Intervention], ...] = (
     layers.PerturbWeights,
 )
 KINDS: dict[str, type[Intervention]] = {kind.kind: kind for kind in _ALL}
-MOST_IN_A_FILE = 1000
+MOST_IN_A_FILE, MOST_BYTES = 1000, 16 << 20
 
 
 def as_json(interventions: tuple[Intervention, ...]) -> list[dict[str, Any]]:
@@ -121,11 +122,10 @@ def load_interventions(path: Path) -> tuple[Intervention, ...]:
 
     Raises `LoopscopeError` that names the file, the entry and the key.
     """
+    raw = read_bytes(path, MOST_BYTES)
     try:
-        if path.stat().st_size > 16 << 20:
-            raise LoopscopeError(f"{path}: is larger than 16 MiB; not a file of interventions")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        problem = " ".join(str(error).split())[:200]
-        raise LoopscopeError(f"{path}: cannot be read as JSON: {problem}") from None
-    return from_json(values, str(path))
+        return from_json(json.loads(raw.decode("utf-8-sig")), str(path))
+    except RecursionError:
+        raise LoopscopeError(f"{path}: is nested too deeply; interventions are not") from None
+    except ValueError as error:
+        raise LoopscopeError(f"{path}: cannot be read as JSON: {reason(error)}") from None

@@ -94,6 +94,15 @@ class Replace(Intervention):
     sites = _SITES
     source: Source = field(default_factory=lambda: Source(token_ids=(0,)))
 
+    @property
+    @override
+    def source_depth(self) -> int:
+        return self.source.depth
+
+    @override
+    def misused(self) -> str:
+        return Intervention.misused(self) or self.source.misused()
+
     @override
     def check(self, arch: Architecture, n_tokens: int) -> None:
         Intervention.check(self, arch, n_tokens)

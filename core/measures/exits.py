@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from loopscope.core.arrays import F64, I64, Bools
 from loopscope.core.formula import Formula
 from loopscope.core.measures.base import measure
-from loopscope.core.measures.exit_gate import survival
+from loopscope.core.measures.exit_gate import left_by
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.run.recording import I64, Recording
+from loopscope.core.model.architecture import ExitRule
+from loopscope.core.run.recording import Recording
 
-F64 = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-RuleKey = Literal["step", "acceleration", "kl", "gate"]
+RuleKey = Literal["step", "acceleration", "kl", "gate", "hazard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,7 @@ class Rule:
     sign : how its number is compared with the threshold.
     measure : key of the live measure it looks at.  running : recurrences in a row it must hold.
     formula : with source.  thresholds : that a sweep goes through, in order.
+    gate : how the model's exit gate is read, None for a rule that asks no gate.
     """
 
     key: RuleKey
@@ -43,6 +43,7 @@ class Rule:
     formula: Formula
     thresholds: F64
     running: int = 1
+    gate: ExitRule | None = None
 
 
 # Twelve a decade, from below float32's rounding to above any step or divergence.
@@ -102,9 +103,25 @@ RULES: tuple[Rule, ...] = (
             f"{_AT}, gate",
             "min{r : Σ_{j≤r} λ_j Π_{i<j} (1 − λ_i) ≥ q}, else R",
             "recurrence",
-            "arXiv 2510.25741; q of the config, early_exit_threshold",
+            "arXiv 2510.25741; q of the config",
         ),
         np.linspace(0, 1, 101),
+        gate="distribution",
+    ),
+    Rule(
+        "hazard",
+        "exit gate, one recurrence",
+        "gate λ",
+        "≥ q",
+        "exit_hazard",
+        Formula(
+            f"{_AT}, gate, one recurrence",
+            "min{r : λ_r ≥ q}, else R",
+            "recurrence",
+            "LoopUS, halting_strategy threshold; q of the config",
+        ),
+        np.linspace(0, 1, 101),
+        gate="hazard",
     ),
 )
 BY_KEY: dict[str, Rule] = {rule.key: rule for rule in RULES}
@@ -125,16 +142,16 @@ USED = Formula(
 def limits(rule: Rule, values: F64) -> F64:
     """What the threshold is held against after each recurrence, ``[R, T]``, once and for all.
 
-    The least number so far, at as many recurrences in a row as the rule asks for; of the gate the
-    chance of having left. Each goes one way only, as a token that has stopped stays so.
+    The least number so far, at as many recurrences in a row as the rule asks for; of a gate what
+    `left_by` gives. Each goes one way only, as a token that has stopped stays so.
 
     Parameters
     ----------
     values
         float64 ``[R, T]``: the rule's measure; of the gate its hazards ``λ_r``. NaN never stops.
     """
-    if rule.key == "gate":
-        left = np.cumsum(values * survival(values), axis=0)
+    if rule.gate is not None:
+        left = left_by(values, rule.gate)
         return np.maximum.accumulate(np.where(np.isnan(left), -np.inf, left), axis=0)
     held = np.where(np.isnan(values), np.inf, values)
     for _ in range(rule.running - 1):
@@ -143,10 +160,10 @@ def limits(rule: Rule, values: F64) -> F64:
     return np.minimum.accumulate(held, axis=0)
 
 
-def still_running(rule: Rule, values: F64, threshold: float) -> Flags:
+def still_running(rule: Rule, values: F64, threshold: float) -> Bools:
     """Whether a token still runs after each recurrence, bool ``[R, T]``."""
     limit = limits(rule, values)
-    return np.asarray(limit < threshold if rule.key == "gate" else limit >= threshold)
+    return np.asarray(limit < threshold if rule.gate else limit >= threshold)
 
 
 def exits_at(rule: Rule, values: F64, thresholds: F64) -> I64:
@@ -162,11 +179,11 @@ def exits_at(rule: Rule, values: F64, thresholds: F64) -> I64:
     places = reached * t + np.tile(np.arange(t), r)
     counts = np.bincount(places, minlength=(g + 1) * t).reshape(g + 1, t)
     upto = counts.cumsum(0)[:g]
-    running = upto if rule.key == "gate" else r - upto
+    running = upto if rule.gate else r - upto
     return np.asarray(np.minimum(running + 1, r), dtype=np.int64)
 
 
-def exit_at(still: Flags) -> tuple[I64, Flags]:
+def exit_at(still: Bools) -> tuple[I64, Bools]:
     """The recurrence at which each token stops, int64 ``[T]``, and whether it stops by itself.
 
     A token that never does has used all ``R``.
@@ -201,7 +218,8 @@ def final_since(same: F64) -> F64:
 class Signals:
     """What the rules look at in one run.
 
-    values : by rule float64 ``[R, T]``.  missing : by rule why it cannot be computed.
+    values : by rule float64 ``[R, T]``.  missing : by rule why it cannot be computed, "" of a rule
+        by which other families read their gate.
     same : of `agrees`.  answers : int64 ``[R, T]``, top answer of the coda lens.
     """
 
@@ -225,7 +243,11 @@ def signals_of(recording: Recording) -> Signals:
     top = np.where(finite, answers.ids[..., 0], NO_ANSWER)
     values: dict[str, F64] = {}
     missing: dict[str, str] = {}
+    read = recording.info.architecture.exit_rule
     for rule in RULES:
+        if rule.gate not in (None, read):
+            missing[rule.key] = ""
+            continue
         found = measure(recording, MEASURES[rule.measure])
         if found.missing:
             missing[rule.key] = found.missing

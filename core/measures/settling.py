@@ -8,10 +8,8 @@ first axis and ``d_model`` as the last one, and accumulates in float64.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.floating]
+from loopscope.core.arrays import F64, Floats
 
 # Explicit mantissa bits m of the types a model runs in.
 MANTISSA_BITS = {"bfloat16": 7, "float16": 10, "float32": 23, "float64": 52}

@@ -11,10 +11,9 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64, Bools, Floats
 from loopscope.core.measures.settling import (
-    F64,
     NOISE_FLOORS,
-    Floats,
     distance,
     fitted_rates,
     ratio,
@@ -22,8 +21,6 @@ from loopscope.core.measures.settling import (
     state_norm,
     step_size,
 )
-
-Bools = npt.NDArray[np.bool_]
 
 # Steps that change by less than 1 % a recurrence neither shrink nor grow.
 SHRINKING, GROWING = 0.99, 1.01

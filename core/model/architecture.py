@@ -16,9 +16,21 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.model.rope import Rope
 
 Stack = Literal["prelude", "block", "coda"]
+ExitRule = Literal["distribution", "hazard"]
 NormSlot = Literal["attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"]
-# Names of the activations that `loopscope.core.model.layers` implements.
-ACTIVATION_NAMES = ("gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "relu")
+Task = Literal["", "hops"]
+# Names of the activations that `loopscope.core.model.activations` implements.
+ACTIVATION_NAMES = (
+    "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh",
+    "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "linear", "mish", "prelu",
+    "quick_gelu", "relu", "relu2", "relu6", "sigmoid", "silu", "sqrtsoftplus", "swish", "tanh",
+    "xielu",
+)  # fmt: skip
+# Shapes of the parameters of those that have some.
+ACTIVATION_PARAMETERS: dict[str, dict[str, tuple[int, ...]]] = {
+    "prelu": {"weight": (1,)},
+    "xielu": {"alpha_p": (1,), "alpha_n": (1,), "beta": (), "eps": ()},
+}
 PRE_NORM: frozenset[NormSlot] = frozenset({"attn_in", "mlp_in"})
 
 
@@ -35,7 +47,10 @@ class LayerShape:
     norm_kind
         "rms" (a weight), "bare" (RMS without one) or "layer" (mean removed, a weight and a bias).
     qk_norm
-        RMSNorm on queries and keys before rotation: none, of each head, or of the full width.
+        RMSNorm on queries and keys before rotation: none, of each head, or of the full width;
+        "bare" is one of each head without weights and after rotation (nanochat, Parcae).
+    qk_eps
+        The epsilon of a "bare" one.
     qk_bias
         Huginn's bias on queries and keys before rotation, ``[2, 1, H, d_head]``.
     attn_gate
@@ -62,7 +77,8 @@ class LayerShape:
     gated: bool = True
     causal: bool = True
     rope: Rope = Rope()
-    qk_norm: Literal["none", "head", "full"] = "none"
+    qk_norm: Literal["none", "head", "full", "bare"] = "none"
+    qk_eps: float = 1e-6
     qk_bias: bool = False
     attn_gate: bool = False
     parallel: bool = False
@@ -105,13 +121,13 @@ class LayerShape:
         shapes |= {f"{name}.bias": (widths[name],) for name in widths if name in with_bias}
         for slot in sorted(self.norms):
             shapes |= norm_shapes(f"norms.{slot}", d, self.norm_kind)
-        if self.qk_norm != "none":
+        if self.qk_norm in ("head", "full"):
             full = self.qk_norm == "full"
             shapes["q_norm.weight"] = (self.d_head * (self.n_heads if full else 1),)
             shapes["k_norm.weight"] = (self.d_head * (self.n_kv_heads if full else 1),)
         if self.qk_bias:
             shapes["qk_bias"] = (2, 1, self.n_heads, self.d_head)
-        return shapes
+        return shapes | activation_shapes("act", self.activation)
 
     @property
     def n_parameters(self) -> int:
@@ -135,6 +151,12 @@ def norm_shapes(name: str, d: int, kind: str) -> dict[str, tuple[int, ...]]:
         return {}
     shapes: dict[str, tuple[int, ...]] = {f"{name}.weight": (d,)}
     return shapes | ({f"{name}.bias": (d,)} if kind == "layer" else {})
+
+
+def activation_shapes(name: str, activation: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of the parameters of one activation, mostly none."""
+    parameters = ACTIVATION_PARAMETERS.get(activation, {})
+    return {f"{name}.{parameter}": shape for parameter, shape in parameters.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,21 +183,33 @@ class Architecture:
     learned_positions
         Position embeddings are looked up and added (GPT-2).
     injection
-        "concat" is ``adapter(cat[s, e])``, "add" is ``s + e``.
+        "concat" is ``adapter(cat[s, e])``, "add" is ``s + e``, "diagonal" is Parcae's
+        ``exp(-dt exp(a)) s + dt B e`` with ``dt = softplus(c)``, entry by entry.
     adapter_bias
         The adapter of "concat" has a bias.
     skip_first_injection
         Recurrence 1 begins at the state itself (retrofitted recurrence, "skip-adapter").
+    embed_norm, prelude_norm
+        Norm on the embeddings (nanochat; ALBERT's before the projection) and on ``e`` (Parcae).
     closing_norm, pre_coda_norm, final_norm
         Norm on the state after each recurrence; the final norm once more before the coda
         (Huginn); norm before the head (Ouro has none: its closing norm serves).
+    closing_gate
+        Width of LoopUS' gate that closes a recurrence, 0 for none: ``s <- a u + (1 - a) s`` with
+        ``a = exp(-exp(a_log) softplus(W_2 W_1 (u - s) + b))`` for the block's output ``u``.
+    coda_proj
+        A matrix between the loop and the coda (Parcae's C).
+    logit_cap
+        Logits are ``cap tanh(logits / cap)``; 0 leaves them as they are.
     initial_state, start_std
         "zeros", "normal", "truncated" (normal with standard deviation ``start_std``, cut at three
         of them) or "embedding" (``s_0 = e``).
-    exit_gate
-        Ouro's gate: hazard ``sigmoid(w s_r + b)`` after each recurrence.
-    exit_threshold
-        Share of the exit distribution at which the model leaves; 1 never does before the end.
+    exit_gate, exit_reads
+        A gate that gives each recurrence a hazard: ``sigmoid(w s_r + b)`` of the "state" (Ouro), or
+        the same of the LayerNorm of the "change" that the block made before its gate (LoopUS).
+    exit_threshold, exit_rule
+        Where the model leaves: when its exit "distribution", or one "hazard", has reached the
+        threshold; at 1 it never does before the end.
     inner_cycles
         Passes of the fast stack in one recurrence; 0 for a loop that is not nested.
     untied_passes
@@ -189,8 +223,14 @@ class Architecture:
         (the masked-token head of ALBERT).
     damping
         Less than 1 steps only so far towards the block's output: ``s + damping (block(s) - s)``.
+    task
+        The task of Loopscope's own that a small model was trained on, answered where it is asked;
+        "" for a model of text, which says the next token.
     looped_span
         Whether the block is a span of a deep model's layers that is looped without training.
+    block_weights
+        Which set of weights each layer of a recurrence runs with, where layers share them (ALBERT's
+        groups); empty where each has its own or they are nested.
     layer_shapes
         Shape of each layer with weights of its own, prelude, block and coda in that order, where
         they compute differently (windows, scales); empty where all are ``layer``. Their parameters
@@ -208,7 +248,7 @@ class Architecture:
     norm_eps: float
     embedding_scale: float = 1.0
     learned_positions: bool = False
-    injection: Literal["concat", "add", "none"] = "concat"
+    injection: Literal["concat", "add", "diagonal", "none"] = "concat"
     adapter_bias: bool = False
     skip_first_injection: bool = False
     closing_norm: bool = True
@@ -217,15 +257,24 @@ class Architecture:
     initial_state: Literal["zeros", "normal", "truncated", "embedding"] = "zeros"
     start_std: float = 1.0
     exit_gate: bool = False
+    exit_reads: Literal["state", "change"] = "state"
     exit_threshold: float = 1.0
+    exit_rule: ExitRule = "distribution"
     tied_head: bool = False
     inner_cycles: int = 0
     untied_passes: int = 0
     embed_width: int = 0
     token_types: int = 0
+    embed_norm: bool = False
+    prelude_norm: bool = False
+    closing_gate: int = 0
+    coda_proj: bool = False
+    logit_cap: float = 0.0
     head_transform: bool = False
     damping: float = 1.0
+    task: Task = ""
     looped_span: bool = False
+    block_weights: tuple[int, ...] = ()
     layer_shapes: tuple[LayerShape, ...] = ()
 
     def shape_of(self, stack: Stack, index: int) -> LayerShape:
@@ -253,10 +302,14 @@ class Architecture:
     @property
     def n_unique_block(self) -> int:
         """Layers of the block with weights of their own."""
+        if self.block_weights:
+            return max(self.block_weights) + 1
         return 2 * self.n_stack if self.inner_cycles else self.n_block
 
     def weights_of_layer(self, layer: int) -> int:
         """Which of the block's `n_unique_block` sets of weights runs as ``layer`` of ``L``."""
+        if self.block_weights:
+            return self.block_weights[layer]
         if self.untied_passes:
             return layer
         slow = self.inner_cycles and layer >= self.inner_cycles * self.n_stack
@@ -297,9 +350,16 @@ class Architecture:
             return f"deep, {self.n_block} layers run once"
         if self.untied_passes:
             return f"untied loop, {self.untied_passes} passes × {self.n_stack} layers"
+        if self.block_weights:
+            return f"block of {self.n_block} layers with {self.n_unique_block} sets of weights"
         if not self.inner_cycles:
             return f"{self.n_block}-layer block"
         return f"nested block, L {self.inner_cycles} × {self.n_stack} + H {self.n_stack} layers"
+
+    @property
+    def answers_in_place(self) -> bool:
+        """Whether an answer is read out where it is asked, not at the position before it."""
+        return self.masked or bool(self.task)
 
     @property
     def masked(self) -> bool:
@@ -336,8 +396,13 @@ class Architecture:
 
     @property
     def injection_weights(self) -> int:
-        """Entries of one adapter of input injection."""
-        return 2 * self.d_model**2 if self.injection == "concat" else 0
+        """Entries of the matrix of one adapter of input injection."""
+        return {"concat": 2, "diagonal": 1}.get(self.injection, 0) * self.d_model**2
+
+    @property
+    def closing_flops(self) -> int:
+        """Operations of the closing gate's two matrices for one token."""
+        return 4 * self.closing_gate * self.d_model
 
     @property
     def embedding_flops(self) -> int:
@@ -365,10 +430,7 @@ class Architecture:
     def effective_parameters(self, n_recurrences: int) -> int:
         """Parameters of the deep unrolling: what repeats is counted once for each recurrence."""
         parts = self.parameters()
-        block = parts["block"]
-        if self.inner_cycles:  # the fast stack is run several times in each recurrence
-            fast, slow = self.inner_cycles * (block // 2), block // 2
-            block = fast + slow
+        block = self.n_block * self.layer.n_parameters
         once = parts["injection"] + parts["block"] + parts["closing norm"]
         norms = self.n_passes if self.inner_cycles else 1  # an untied loop's are counted already
         each = parts["injection"] + block + norms * parts["closing norm"]
@@ -386,8 +448,11 @@ class Architecture:
         layers += sum(self._layer_flops("coda", i, n_keys) for i in range(self.n_coda))
         injected = n_recurrences - (1 if self.skip_first_injection and n_recurrences else 0)
         injection = 2 * self.injection_weights * injected * max(self.untied_passes, 1)
+        closing = n_recurrences * self.closing_flops
         gate = 2 * self.d_model if self.exit_gate else 0  # read out with the head
-        return layers + injection + gate + self.embedding_flops + self.head_flops
+        coda = 2 * self.d_model**2 if self.coda_proj else 0
+        once = gate + coda + self.embedding_flops + self.head_flops
+        return layers + injection + closing + once
 
     def _layer_flops(self, stack: Stack, index: int, n_keys: int) -> int:
         return self.shape_of(stack, index).flops_per_token(n_keys)
@@ -404,13 +469,18 @@ PART_OF = {
     "prelude_layers": "prelude",
     "adapter": "injection",
     "block": "block",
+    "prelude_norm": "prelude",
     "closing_norm": "closing norm",
+    "closing_gate": "closing norm",
+    "coda_proj": "coda",
     "coda_layers": "coda",
     "final_norm": "final norm",
     "head_dense": "head",
+    "head_act": "head",
     "head_norm": "head",
     "unembed": "head",
     "exit_gate": "exit gate",
+    "exit_norm": "exit gate",
 }
 STACKS = ("prelude_layers", "block", "coda_layers")
 
@@ -424,8 +494,9 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
         shapes["positions.weight"] = (arch.max_positions, width)
     if arch.token_types:
         shapes["token_types.weight"] = (arch.token_types, width)
+    if arch.embed_norm:
+        shapes |= norm_shapes("embed_norm", width, arch.layer.norm_kind)
     if arch.embed_width:
-        shapes |= norm_shapes("embed_norm", width, "layer")
         shapes |= {"embed_proj.weight": (d, width), "embed_proj.bias": (d,)}
     for stack, n in zip(STACKS, (arch.n_prelude, arch.n_unique_block, arch.n_coda), strict=True):
         for i in range(n):
@@ -436,16 +507,30 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
         if arch.injection == "concat":
             shapes[f"adapter{suffix}.weight"] = (d, 2 * d)
             shapes |= {f"adapter{suffix}.bias": (d,)} if arch.adapter_bias else {}
+        if arch.injection == "diagonal":
+            shapes |= {f"adapter{suffix}.weight": (d, d), f"adapter{suffix}.decay": (d,)}
+            shapes[f"adapter{suffix}.step"] = (d,)
         if arch.closing_norm:
             shapes |= norm_shapes(f"closing_norm{suffix}", d, arch.layer.norm_kind)
+    if arch.prelude_norm:
+        shapes |= norm_shapes("prelude_norm", d, arch.layer.norm_kind)
+    if arch.closing_gate:
+        rank = arch.closing_gate
+        shapes |= {"closing_gate.down.weight": (rank, d), "closing_gate.up.weight": (d, rank)}
+        shapes |= {"closing_gate.up.bias": (d,), "closing_gate.decay": (d,)}
+    if arch.coda_proj:
+        shapes["coda_proj.weight"] = (d, d)
     if arch.final_norm:
         shapes |= norm_shapes("final_norm", d, arch.layer.norm_kind)
     if arch.inner_cycles:
         shapes["fast_start"] = (d,)
     if arch.exit_gate:
         shapes |= {"exit_gate.weight": (1, d), "exit_gate.bias": (1,)}
+        if arch.exit_reads == "change":
+            shapes |= norm_shapes("exit_norm", d, "layer")
     if arch.head_transform:
         shapes |= {"head_dense.weight": (width, d), "head_dense.bias": (width,)}
+        shapes |= activation_shapes("head_act", arch.layer.activation)
         shapes |= norm_shapes("head_norm", width, "layer")
         shapes["unembed.bias"] = (arch.vocab_size,)
     if not arch.tied_head:

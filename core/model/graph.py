@@ -17,12 +17,13 @@ copies of the fast stack's layers, so that a node is one (recurrence, layer).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from loopscope.core.model.architecture import Architecture, LayerShape
+from loopscope.core.model.architecture import Architecture, LayerShape, norm_shapes
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -141,6 +142,7 @@ def looped_nodes(arch: Architecture, n_keys: int = 1, start: str = "") -> tuple[
              shape=f"{vocab} × {width}" + (f", then {d} × {width}" if arch.embed_width else ""),
              formula=_look_up(arch)),
         *_layers(arch, n_keys, "prelude", arch.n_prelude, 0),
+        *_prelude_norm(arch),
         Node("start", "start", "start", "start", "s₀", shape=f"state of {d}", formula=first,
              weights="start" if parts["start"] else "", parameters=parts["start"]),
     ]  # fmt: skip
@@ -155,12 +157,16 @@ def looped_nodes(arch: Architecture, n_keys: int = 1, start: str = "") -> tuple[
         if arch.closing_norm:
             norm = _norm("closing norm", arch, "s ← norm(x)")
             nodes.append(replace(norm, step=arch.n_block - 1))
+        nodes += _closing_gate(arch)
+    nodes += _coda_proj(arch)
     nodes += _layers(arch, n_keys, "coda", arch.n_coda, arch.n_prelude + arch.n_block)
     if arch.final_norm:
         nodes.append(_norm("final norm", arch, "x ← norm(x)"))
     formula = "logits = E x (tied to the embedding)" if arch.tied_head else "logits = U x"
     if arch.head_transform:
         formula = formula.replace(" x", " norm(act(W x + b)) + c", 1)
+    if arch.logit_cap:
+        formula = f"{formula}, then {arch.logit_cap:g} tanh(logits / {arch.logit_cap:g})"
     # A head that is wholly the embedding is the same set of weights and so drawn as a copy of it.
     copies = arch.tied_head and not parts["head"]
     nodes.append(
@@ -173,7 +179,8 @@ def looped_nodes(arch: Architecture, n_keys: int = 1, start: str = "") -> tuple[
         nodes.append(
             Node("exit gate", "exit gate", "gate", "exit gate", "exit gate", weights="exit gate",
                  parameters=parts["exit gate"], flops=2 * d, shape=f"1 × {d}",
-                 formula="hazard λ_r = sigmoid(w s_r + b)")
+                 formula="hazard λ_r = sigmoid(w s_r + b)" if arch.exit_reads == "state"
+                 else "hazard λ_r = sigmoid(w LayerNorm(x − s) + b) of the change before the gate")
         )  # fmt: skip
     return tuple(nodes)
 
@@ -182,7 +189,44 @@ def _look_up(arch: Architecture) -> str:
     e = "E[token]" if arch.embedding_scale == 1 else "scale · E[token]"
     e += " + P[position]" if arch.learned_positions else ""
     e += " + S[0]" if arch.token_types else ""
-    return f"e = W norm({e}) + b" if arch.embed_width else f"e = {e}"
+    e = f"norm({e})" if arch.embed_norm else e
+    return f"e = W {e} + b" if arch.embed_width else f"e = {e}"
+
+
+def _prelude_norm(arch: Architecture) -> list[Node]:
+    """The norm that makes ``e`` of the prelude's output, where there is one."""
+    if not arch.prelude_norm:
+        return []
+    shapes = norm_shapes("prelude_norm", arch.d_model, arch.layer.norm_kind)
+    parameters = sum(math.prod(shape) for shape in shapes.values())
+    key = "prelude norm"
+    return [
+        Node(key, key, "norm", "prelude", key, weights=key if parameters else "",
+             parameters=parameters, shape=f"{arch.d_model}", formula="e = norm(x)")
+    ]  # fmt: skip
+
+
+def _closing_gate(arch: Architecture) -> list[Node]:
+    """The gate that ends a recurrence between its output and what it began with."""
+    if not arch.closing_gate:
+        return []
+    d, rank, key = arch.d_model, arch.closing_gate, "closing gate"
+    return [
+        Node(key, key, "norm", "closing norm", key, weights=key, parameters=2 * d * rank + 2 * d,
+             flops=arch.closing_flops, step=arch.n_block - 1, shape=f"{d} × {rank} × {d}",
+             formula="s ← a x + (1 − a) s, a = exp(−exp(A) softplus(W₂ W₁ (x − s) + b))")
+    ]  # fmt: skip
+
+
+def _coda_proj(arch: Architecture) -> list[Node]:
+    """The matrix that the final state goes through before the coda."""
+    if not arch.coda_proj:
+        return []
+    d, key = arch.d_model, "coda projection"
+    return [
+        Node(key, key, "norm", "coda", key, weights=key, parameters=d * d, flops=2 * d * d,
+             shape=f"{d} × {d}", formula="x = C s")
+    ]  # fmt: skip
 
 
 def _nested_passes(arch: Architecture, n_keys: int) -> list[Node]:
@@ -263,10 +307,14 @@ def _injection(arch: Architecture) -> Node:
     if arch.injection == "add":
         return Node("injection", "injection", "injection", "injection", "input injection",
                     shape=f"{arch.d_model}", formula="x = s ⊕ e (sum)")  # fmt: skip
+    concat = arch.injection == "concat"
+    entries = arch.parameters()["injection"] // max(arch.untied_passes, 1)
     return Node(
         "injection", "injection", "injection", "injection", "adapter", weights="injection",
-        parameters=arch.injection_weights, flops=2 * arch.injection_weights,
-        shape=f"{arch.d_model} × {2 * arch.d_model}", formula="x = W cat[s, e]",
+        parameters=entries, flops=2 * arch.injection_weights,
+        shape=f"{arch.d_model} × {arch.injection_weights // arch.d_model}",
+        formula=f"x = W cat[s, e]{' + b' if arch.adapter_bias else ''}" if concat
+        else "x = exp(−Δ exp(A)) s + Δ B e, Δ = softplus(c)",
     )  # fmt: skip
 
 

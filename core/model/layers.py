@@ -15,7 +15,6 @@ Axis names: ``B`` batch, ``T`` pos, ``d`` d_model, ``H`` head, ``K`` key/value h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,17 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from loopscope.core.model.activations import make_activation
 from loopscope.core.model.architecture import LayerShape
-from loopscope.core.model.norms import RMSNorm, make_norm
+from loopscope.core.model.norms import BareNorm, RMSNorm, make_norm
 from loopscope.core.model.rope import Rope
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
-    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "silu": F.silu,
-    "relu": F.relu,
-}
 
 
 class LayerOutput(NamedTuple):
@@ -74,11 +66,17 @@ def rope_table(
     """Cosines and sines, each ``[T, pairs]``.
 
     Angles are formed in float64, so that position 10,000 is as exact as position 1, and the
-    rotation is done in float32 or better whatever the model's dtype.
+    rotation is done in float32 or better whatever the model's dtype. Of a ``rounded`` embedding
+    they are formed in float32 and kept in bfloat16, as its published code does.
     """
+    wide = torch.promote_types(dtype, torch.float32)
+    if rope.rounded:
+        exponent = torch.arange(0, d_head, 2, device="cpu", dtype=torch.float32) / d_head
+        turns = torch.arange(n_positions, device="cpu", dtype=torch.float32)
+        angle = torch.outer(turns, 1.0 / rope.theta**exponent)
+        return angle.cos().bfloat16().to(device, wide), angle.sin().bfloat16().to(device, wide)
     frequency = torch.from_numpy(rope.frequencies(d_head, n_positions))
     angle = torch.arange(n_positions, device="cpu", dtype=torch.float64)[:, None] * frequency
-    wide = torch.promote_types(dtype, torch.float32)
     factor = rope.scaling.attention_factor
     return (angle.cos() * factor).to(device, wide), (angle.sin() * factor).to(device, wide)
 
@@ -125,13 +123,15 @@ class DecoderLayer(nn.Module):
         )
         if s.attn_gate:
             self.attn_gate = nn.Linear(s.d_model, s.n_heads * s.d_head, bias="attn_gate" in s.bias)
-        if s.qk_norm != "none":
+        if s.qk_norm == "bare":
+            self.qk_norm = BareNorm(s.qk_eps)
+        elif s.qk_norm != "none":
             full = s.qk_norm == "full"
             self.q_norm = RMSNorm(s.d_head * (s.n_heads if full else 1), s.norm_eps)
             self.k_norm = RMSNorm(s.d_head * (s.n_kv_heads if full else 1), s.norm_eps)
         if s.qk_bias:
             self.qk_bias = nn.Parameter(torch.zeros(2, 1, s.n_heads, s.d_head))
-        self.act = ACTIVATIONS[s.activation]
+        self.act = make_activation(s.activation)
 
     def _norm(self, slot: str, x: Tensor) -> Tensor:
         return self.norms[slot](x) if slot in self.shape.norms else x
@@ -181,6 +181,8 @@ class DecoderLayer(nn.Module):
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if rope is not None:
             q, k = rotate(q, rope, s.rope), rotate(k, rope, s.rope)
+        if s.qk_norm == "bare":
+            q, k = self.qk_norm(q), self.qk_norm(k)
         if s.n_kv_heads != s.n_heads:
             k = k.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
             v = v.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)

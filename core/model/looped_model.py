@@ -13,9 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from loopscope.core.model.activations import make_activation
 from loopscope.core.model.architecture import Architecture, Stack
+from loopscope.core.model.joints import ClosingGate, make_injection
 from loopscope.core.model.layers import (
-    ACTIVATIONS,
     DecoderLayer,
     LayerOutput,
     rope_table,
@@ -28,10 +29,13 @@ class RecurrentState(NamedTuple):
 
     state : ``s_r``, ``[B, T, d]``; ``z_H`` of a nested loop.
     fast : ``z_L`` of a nested loop, else None.
+    change : what the block made of the last recurrence, less what that began with, where an exit
+        gate reads it; no recurrence does.
     """
 
     state: Tensor
     fast: Tensor | None = None
+    change: Tensor | None = None
 
 
 class LoopedModel(nn.Module):
@@ -59,26 +63,36 @@ class LoopedModel(nn.Module):
             passes = range(arch.untied_passes)
             return nn.ModuleList(make() for _ in passes) if passes else make()
 
-        if arch.injection == "concat":
-            self.adapter = each_pass(lambda: nn.Linear(2 * d, d, bias=arch.adapter_bias))
+        if arch.prelude_norm:
+            self.prelude_norm = make_norm(kind, d, eps)
+        if arch.injection != "none":
+            self.adapter = each_pass(lambda: make_injection(arch))
         if arch.closing_norm:
             self.closing_norm = each_pass(lambda: make_norm(kind, d, eps))
+        if arch.closing_gate:
+            self.closing_gate = ClosingGate(d, arch.closing_gate)
+        if arch.coda_proj:
+            self.coda_proj = nn.Linear(d, d, bias=False)
         if arch.final_norm:
             self.final_norm = make_norm(kind, d, eps)
         if arch.learned_positions:
             self.positions = nn.Embedding(arch.max_positions, arch.d_embed)
         if arch.token_types:
             self.token_types = nn.Embedding(arch.token_types, arch.d_embed)
+        if arch.embed_norm:
+            self.embed_norm = make_norm(kind, arch.d_embed, eps)
         if arch.embed_width:
-            self.embed_norm = make_norm("layer", arch.d_embed, eps)
             self.embed_proj = nn.Linear(arch.d_embed, d)
         if arch.inner_cycles:
             self.fast_start = nn.Parameter(torch.zeros(d))
         if arch.head_transform:
             self.head_dense = nn.Linear(d, arch.d_embed)
+            self.head_act = make_activation(arch.layer.activation)
             self.head_norm = make_norm("layer", arch.d_embed, eps)
         if arch.exit_gate:
             self.exit_gate = nn.Linear(d, 1)
+            if arch.exit_reads == "change":
+                self.exit_norm = make_norm("layer", d, 1e-5)
         self.unembed = nn.Linear(arch.d_embed, arch.vocab_size, bias=arch.head_transform)
         if arch.tied_head:
             self.unembed.weight = self.embed.weight
@@ -109,11 +123,13 @@ class LoopedModel(nn.Module):
             x = x + self.positions.weight[: x.shape[1]]
         if self.arch.token_types:
             x = x + self.token_types.weight[0]
+        if self.arch.embed_norm:
+            x = self.embed_norm(x)
         if self.arch.embed_width:
-            x = self.embed_proj(self.embed_norm(x))
+            x = self.embed_proj(x)
         for layer in self.prelude_layers:
             x = layer(x, self.rope(x)).state
-        return x
+        return self.prelude_norm(x) if self.arch.prelude_norm else x
 
     def initial_state(self, e: Tensor, noise: Tensor | None = None) -> Tensor:
         """``s_0``, ``[B, T, d]``: ``noise`` if given, ``e`` without injection, else zeros."""
@@ -141,10 +157,10 @@ class LoopedModel(nn.Module):
         state = recurrent.state
         if first and self.arch.skip_first_injection:
             return state
-        if self.arch.injection == "concat":
-            injected: Tensor = self._of_pass(self.adapter, layer)(torch.cat([state, e], dim=-1))
-            return injected
-        return state + e if self.arch.injection == "add" else state
+        if self.arch.injection == "none":
+            return state
+        injected: Tensor = self._of_pass(self.adapter, layer)(state, e)
+        return injected
 
     def _of_pass(self, module: nn.Module, layer: int) -> nn.Module:
         """The adapter or closing norm of the pass that ``layer`` belongs to."""
@@ -176,27 +192,37 @@ class LoopedModel(nn.Module):
         x = self.norm_after(x, layer)
         if layer + 1 < arch.n_block:
             return RecurrentState(x) if arch.untied_passes else RecurrentState(recurrent.state, x)
+        change = x - recurrent.state if arch.exit_reads == "change" else None
+        if arch.closing_gate:
+            x = self.closing_gate(x, recurrent.state)
         if arch.damping != 1.0:
             x = recurrent.state + arch.damping * (x - recurrent.state)
-        return RecurrentState(x, recurrent.fast)
+        return RecurrentState(x, recurrent.fast, change)
 
     def head(self, x: Tensor) -> Tensor:
         """Logit lens: final norm and unembedding, ``[B, T, d]`` to ``[B, T, V]``."""
         if self.arch.final_norm:
             x = self.final_norm(x)
         if self.arch.head_transform:
-            x = self.head_norm(ACTIVATIONS[self.arch.layer.activation](self.head_dense(x)))
+            x = self.head_norm(self.head_act(self.head_dense(x)))
         logits: Tensor = self.unembed(x)
-        return logits
+        cap = self.arch.logit_cap
+        return cap * torch.tanh(logits / cap) if cap else logits
 
-    def hazard(self, state: Tensor) -> Tensor:
-        """Chance that the exit gate leaves at this state, ``[B, T, d]`` to ``[B, T]``."""
-        return torch.sigmoid(self.exit_gate(state)[..., 0])
+    def hazard(self, recurrent: RecurrentState) -> Tensor:
+        """Chance that the exit gate leaves after a recurrence that was run, ``[B, T]``."""
+        read = recurrent.state
+        if self.arch.exit_reads == "change":
+            assert recurrent.change is not None
+            read = self.exit_norm(recurrent.change)
+        return torch.sigmoid(self.exit_gate(read)[..., 0])
 
     def coda(self, state: Tensor) -> Tensor:
         """The layers after the loop, ``[B, T, d]`` to ``[B, T, d]``."""
         if self.arch.pre_coda_norm:
             state = self.final_norm(state)
+        if self.arch.coda_proj:
+            state = self.coda_proj(state)
         for layer in self.coda_layers:
             state = layer(state, self.rope(state)).state
         return state

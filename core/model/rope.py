@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
+from loopscope.core.arrays import F64
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +190,14 @@ class Rope:
     dims : what the frequencies are divided over, None for the whole head. The first
         ``2 ceil(dims / 2)`` dimensions of a head are rotated.
     pairs : which of them rotate together: (i, i + half), (2i, 2i + 1), or no rotation.
+    rounded : cosines and sines are kept in bfloat16 (nanochat); such a rope is never stretched.
     """
 
     theta: float = 10000.0
     dims: int | None = None
     pairs: Literal["half", "neighbour", "none"] = "half"
     scaling: Scaling = Scaling()
+    rounded: bool = False
 
     def frequencies(self, d_head: int, n_positions: int) -> F64:
         """Angle per position of each rotated pair, float64 ``[ceil(dims / 2)]``."""

@@ -82,8 +82,11 @@ def measure_over(
     how: HowRun,
     report: Report = lambda share: None,
     seen: Seen = lambda recording: None,
+    prepare: Seen = lambda recording: None,
 ) -> dict[str, OverPrompts]:
-    """Take every measure of every prompt; ``seen`` is given every prompt's finished run.
+    """Take every measure of every prompt.
+
+    ``prepare`` is given every prompt's finished run before it is measured, ``seen`` after.
 
     Raises `PromptError` for a prompt that this model cannot take, or in which a cut cannot be
     made, before anything is run.
@@ -96,6 +99,7 @@ def measure_over(
     missing: dict[str, list[str]] = {m.key: [] for m in measures}
     capture = least_capture(loaded, tokens[0], measures)
     for i, recording in enumerate(run_each(loaded, tokens, how, capture, report)):
+        prepare(recording)
         for m in measures:
             found = measure(recording, m)
             missing[m.key].append(found.missing)

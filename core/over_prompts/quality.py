@@ -11,15 +11,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from loopscope.core.arrays import F64
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import PromptError
-from loopscope.core.measures.intervals import F64, bootstrap_share
+from loopscope.core.measures.intervals import bootstrap_share
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.quality import Quality, perplexity_of
+from loopscope.core.model.float64 import float64
 from loopscope.core.over_prompts.measuring import Seen, at_line, check_cuts
 from loopscope.core.prompts.answers import Asked, Convention, Joining, ask, convention_of
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.requests import check_recurrences
+from loopscope.core.run.run_warnings import REMEDY
 from loopscope.core.run.stepper import Stepper, least_for
 
 Report = Callable[[float], None]
@@ -114,7 +117,7 @@ def _readouts(
     )
     e = stepper.injected
     positions = torch.tensor(asked.positions, device=e.device)
-    targets = torch.tensor(asked.targets, device=e.device)
+    targets = torch.tensor(asked.targets)
     recurrent = model.begin(torch.from_numpy(begun.states[0].copy())[None].to(e))
     for r in range(how.recurrences):
         if how.interventions:
@@ -123,8 +126,18 @@ def _readouts(
         else:  # nothing of the run is kept but its state
             recurrent = model.recur(recurrent, e, first=r == 0)
             state = recurrent.state
-        logits = model.readout(state)[0, positions].float()
+        logits = float64(model.readout(state)[0, positions]).cpu()
         surprise = -logits.log_softmax(-1).gather(-1, targets[:, None])[:, 0]
-        says = logits.argmax(-1) == targets
-        yield says.cpu().numpy(), surprise.double().cpu().numpy()
+        yield (logits.argmax(-1) == targets).numpy(), surprise.numpy()
     seen(begun)
+
+
+def not_finite_line(quality: Quality, dtype: str) -> str:
+    """Say in how many prompts the readout is not finite and from where on; "" for none."""
+    scored = quality.tokens > 0
+    diverged = ~np.isfinite(quality.nll) & scored[:, None]
+    if not diverged.any():
+        return ""
+    n, first = int(diverged.any(1).sum()), int(np.flatnonzero(diverged.any(0))[0]) + 1
+    where = f"in {n} of {int(scored.sum())} prompts the readout is not finite"
+    return f"{where}, from recurrence {first} on: {REMEDY[dtype]}"

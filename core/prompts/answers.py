@@ -46,8 +46,8 @@ class Asked:
 
 
 def convention_of(arch: Architecture) -> Convention:
-    """How a model gives its answers: masked models and the small native ones in place."""
-    return "in place" if arch.masked or arch.family == "native" else "next"
+    """How a model gives its answers, as it was trained to."""
+    return "in place" if arch.answers_in_place else "next"
 
 
 def ask(

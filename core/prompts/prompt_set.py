@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.files import expanded, read_bytes, unique_keys
 
 BUNDLED = "bundled:"
 SUFFIXES = (".txt", ".jsonl", ".ndjson")
@@ -85,7 +86,7 @@ def read_prompts(path: str) -> PromptSet:
 
 def _resolve(path: str) -> tuple[Path, str]:
     if not path.startswith(BUNDLED):
-        file = Path(path).expanduser()
+        file = expanded(path, PromptFileError)
         return file, str(file) if file.name == "" else file.name
     name = path.removeprefix(BUNDLED)
     if name not in bundled_prompts():
@@ -95,15 +96,7 @@ def _resolve(path: str) -> tuple[Path, str]:
 
 
 def _lines(file: Path, name: str) -> list[str]:
-    try:
-        if file.is_dir():
-            raise PromptFileError(f"{file}: is a folder; a prompt file is text or JSONL")
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise PromptFileError(f"{file}: cannot be read: {error.strerror or error}") from None
-    if len(raw) > MAX_BYTES:
-        raise PromptFileError(f"{name}: is larger than {MAX_BYTES >> 20} MiB")
+    raw = read_bytes(file, MAX_BYTES, PromptFileError)
     # Split before decoding: only line feeds end a line, and a bad byte is told with its line.
     lines = []
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
@@ -116,7 +109,7 @@ def _lines(file: Path, name: str) -> list[str]:
 
 def _from_json(line: str, number: int, where: str) -> Item:
     try:
-        values = json.loads(line, object_pairs_hook=_no_duplicates)
+        values = json.loads(line, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         problem = " ".join(str(error).split())[:200]
         raise PromptFileError(f"{where}: cannot be read as JSON: {problem}") from None
@@ -137,10 +130,3 @@ def _text(value: Any, key: str, where: str) -> str:
     if not value.strip():
         raise PromptFileError(f'{where}: "{key}" is empty')
     return value
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise ValueError("a key is there twice")
-    return values

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from loopscope.core.errors import CheckpointError, LoopscopeError, PromptError
+from loopscope.core.files import read_text
+from loopscope.core.prompts import tokenizer_limits
+from loopscope.core.prompts.tokenizer_limits import MOST_IN_ALL, call_library, growth
 
 UNKNOWN = "<unk>"
+# The largest published files have some 35 MiB; reading one takes a few seconds.
+MOST_BYTES, LOADING_PATIENCE = 256 << 20, 120.0
+STEPS = ("normalizer", "pre_tokenizer", "post_processor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +40,44 @@ class PromptTokenizer:
     max_positions
         The longest prompt the model has positions for.
 
-    Raises `CheckpointError` for a file that is no tokenizer.
+    A file that is no tokenizer leaves token ids; ``problem`` says why.
     """
 
     def __init__(self, file: Path | None, vocab_size: int, max_positions: int) -> None:
         self.vocab_size, self.max_positions = vocab_size, max_positions
-        self._tokenizer = None
+        self._tokenizer: Any = None
         self._spelling, self._added = "", frozenset[int]()
-        if file is not None:
-            from tokenizers import Tokenizer
-
-            with _told_as(CheckpointError, f"{file}: cannot be read"):
-                self._tokenizer = Tokenizer.from_file(str(file))
-            self._spelling = _spelling(self._tokenizer.decoder)
-            self._added = frozenset(self._tokenizer.get_added_tokens_decoder())
+        self._unknown: int | None = None
+        self._growth = 1
         self.label = lru_cache(maxsize=1 << 16)(self._label)
+        self.problem = "this checkpoint has no tokenizer"
+        if file is not None:
+            try:
+                self._read(file)
+                self.problem = ""
+            except LoopscopeError as error:
+                self.problem = str(error)
+
+    def _read(self, file: Path) -> None:
+        """Read the file; raises `CheckpointError` for one that is no tokenizer or a hostile one."""
+        from tokenizers import Tokenizer
+
+        problem = f"{file}: cannot be read"
+        text = read_text(file, MOST_BYTES)
+        tokenizer = call_library(
+            lambda: Tokenizer.from_str(text), CheckpointError, problem, LOADING_PATIENCE
+        )
+        # They are kept in the file as they were when it was saved, whatever for.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        try:
+            self._growth = growth({key: _state(getattr(tokenizer, key)) for key in STEPS})
+        except CheckpointError as error:
+            raise CheckpointError(f"{file}: {error}") from None
+        self._spelling = _spelling(_state(tokenizer.decoder))
+        self._added = frozenset(tokenizer.get_added_tokens_decoder())
+        self._unknown = _unknown_id(tokenizer)
+        self._tokenizer = tokenizer
 
     def _label(self, token_id: int) -> str:
         """Readable text of one token; its number when there is no tokenizer."""
@@ -96,18 +123,38 @@ class PromptTokenizer:
 
     def _tokens(self, text: str, special: bool) -> tuple[int, ...]:
         if self._tokenizer is None:
-            raise PromptError("this checkpoint has no tokenizer; give token ids as #1,2,3")
-        with _told_as(PromptError, "the tokenizer cannot read this prompt"):
-            encoding = self._tokenizer.encode(text, add_special_tokens=special)
-        unknown = self._tokenizer.token_to_id(UNKNOWN)
+            raise PromptError(f"{self.problem}; give token ids as #1,2,3")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise PromptError(
+                f"the prompt is not UTF-8 text (character {error.start + 1}); give token ids as "
+                "#1,2,3"
+            ) from None
+        if (made := self._growth * len(text)) > MOST_IN_ALL:
+            raise PromptError(f"the prompt is too long: up to {made:,} tokens could be made of it")
+        (encoding,) = call_library(
+            lambda: self._tokenizer.encode_batch([text], add_special_tokens=special),
+            PromptError, "the tokenizer cannot read this prompt", tokenizer_limits.PATIENCE,
+        )  # fmt: skip
         for token_id, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
-            if token_id == unknown:
+            piece = text[start:end] if end - start <= 40 else text[start : start + 39] + "…"
+            if token_id == self._unknown and not self._is_written(token_id, piece):
                 raise PromptError(
-                    f"the tokenizer has no token for '{text[start:end]}' (character {start + 1})"
+                    f"the tokenizer has no token for '{piece}' (character {start + 1})"
+                )
+            if token_id >= self.vocab_size:
+                raise PromptError(
+                    f"the tokenizer reads '{piece}' as token {token_id}, which the model "
+                    f"does not have; its ids run from 0 to {self.vocab_size - 1}"
                 )
         if not encoding.ids:
             raise PromptError("the tokenizer makes no token of this prompt")
         return tuple(encoding.ids)
+
+    def _is_written(self, token_id: int, text: str) -> bool:
+        """Whether ``text`` is the token's own name, which an added token may be written as."""
+        return bool(text.strip() == self._tokenizer.id_to_token(token_id))
 
     def from_ids(self, token_ids: tuple[int, ...]) -> Prompt:
         """Make a prompt of token ids; raises `PromptError` for ids out of range."""
@@ -133,28 +180,24 @@ class PromptTokenizer:
         return Prompt(text, token_ids, tuple(self.label(i) for i in token_ids))
 
 
-@contextmanager
-def _told_as(kind: type[LoopscopeError], problem: str) -> Iterator[None]:
-    """Turn what the tokenizers library raises into one line of ours.
-
-    It raises bare `Exception`, and where it panics (a regular expression that gives up, a
-    post-processor that names a token it has not) something that is not even that.
-    """
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:
-        raise kind(f"{problem}: {' '.join(str(error).split())[:200]}") from None
+def _state(step: Any) -> dict[str, Any]:
+    """A step of the tokenizer as its file has it; {} for none."""
+    return {} if step is None else dict(json.loads(step.__getstate__()))
 
 
-def _spelling(decoder: Any) -> str:
+def _unknown_id(tokenizer: Any) -> int | None:
+    """The id that stands for what the tokenizer has no token for, or None."""
+    token_id: int | None = None
+    if type(tokenizer.model).__name__ == "Unigram":  # the only one that does not say its name
+        token_id = _state(tokenizer.model).get("unk_id")
+    else:
+        token_id = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or UNKNOWN)
+    return token_id
+
+
+def _spelling(decoder: dict[str, Any]) -> str:
     """How a tokenizer writes its pieces: "bytes", "metaspace" or plainly ("")."""
-    if decoder is None:
-        return ""
-    state = json.loads(decoder.__getstate__())
-    parts = state.get("decoders", [state])
-    kinds = {part.get("type") for part in parts}
+    kinds = {part.get("type") for part in decoder.get("decoders", [decoder])}
     if "ByteLevel" in kinds:
         return "bytes"
     return "metaspace" if kinds & {"Metaspace", "ByteFallback"} else ""

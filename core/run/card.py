@@ -8,10 +8,13 @@ from typing import Any
 
 from loopscope.core.checkpoint.folder import Checkpoint
 from loopscope.core.checkpoint.memory import host_free_bytes
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.files import read_text
 from loopscope.core.labels import count, size
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.run.recording import TOP_K, rows_allocated
 
+MOST_CONFIG_BYTES = 64 << 20
 DTYPE_SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -39,8 +42,11 @@ def recording_bytes(arch: Architecture, n_tokens: int, n_recurrences: int) -> in
     )
 
 
-def card(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Everything `loopscope inspect` prints, as plain values."""
+def card(checkpoint: Checkpoint, tokenizer_problem: str = "") -> dict[str, Any]:
+    """Everything `loopscope inspect` prints, as plain values.
+
+    ``tokenizer_problem`` is why its tokenizer.json cannot be used, see `PromptTokenizer.problem`.
+    """
     arch = checkpoint.architecture
     trained = arch.trained_recurrences
     stored = sum(math.prod(t.shape) for t in checkpoint.tensors.values())
@@ -75,25 +81,23 @@ def card(checkpoint: Checkpoint) -> dict[str, Any]:
         "parameters_stored": stored,
         "parameters_effective": arch.effective_parameters(trained),
         "stored_dtype": checkpoint.dtype,
-        "tokenizer": checkpoint.tokenizer_file is not None,
+        "tokenizer": checkpoint.tokenizer_file is not None and not tokenizer_problem,
         "weights_bytes": {dtype: arch.n_parameters * size for dtype, size in DTYPE_SIZES.items()},
         "capture_bytes_per_recurrence_64_tokens": arch.n_block * layer + answers + state,
         "capture_bytes_64_tokens": capture_bytes(checkpoint, 64, trained),
         "main_memory_free_bytes": host_free_bytes(),
-        "unavailable": _unavailable(checkpoint),
+        "notes": list(checkpoint.notes),
+        "unavailable": _unavailable(checkpoint, tokenizer_problem),
         "layer": {k: _plain(v) for k, v in asdict(arch.layer).items()},
     }
 
 
-def _unavailable(checkpoint: Checkpoint) -> list[str]:
+def _unavailable(checkpoint: Checkpoint, tokenizer_problem: str) -> list[str]:
     """What this checkpoint cannot do here, and why."""
-    arch, folder = checkpoint.architecture, checkpoint.path
+    arch = checkpoint.architecture
     missing = []
-    if checkpoint.tokenizer_file is None:
-        why = "there is no tokenizer.json"
-        if (folder / "tokenizer.model").is_file():
-            why += " (tokenizer.model alone is not read)"
-        missing.append(f"text prompts: {why}; give token ids")
+    if problem := _no_text(checkpoint, tokenizer_problem):
+        missing.append(f"text prompts: {problem}; give token ids")
     elif _has_chat_template(checkpoint):
         missing.append("chat template: there is one, it is not applied; prompts are as typed")
     if "auto_map" in checkpoint.config:
@@ -111,12 +115,20 @@ def _unavailable(checkpoint: Checkpoint) -> list[str]:
     return missing
 
 
+def _no_text(checkpoint: Checkpoint, tokenizer_problem: str) -> str:
+    """Why text cannot be read, or ""."""
+    if checkpoint.tokenizer_file is not None:
+        return tokenizer_problem
+    alone = (checkpoint.path / "tokenizer.model").is_file()
+    return "there is no tokenizer.json" + " (tokenizer.model alone is not read)" * alone
+
+
 def _has_chat_template(checkpoint: Checkpoint) -> bool:
     if (checkpoint.path / "chat_template.jinja").is_file():
         return True
     try:
-        text = (checkpoint.path / "tokenizer_config.json").read_text(encoding="utf-8")
-    except (OSError, ValueError):
+        text = read_text(checkpoint.path / "tokenizer_config.json", MOST_CONFIG_BYTES)
+    except LoopscopeError:  # there is none, or none that can be read: nothing depends on it
         return False
     return '"chat_template"' in text
 
@@ -181,6 +193,7 @@ def card_text(values: dict[str, Any]) -> str:
             "in main memory",
         ),
         ("free", _free(values)),
+        *(("note", line) for line in values["notes"]),
         *(("unavailable", line) for line in values["unavailable"]),
     ]
     return "\n".join(f"{key:<12} {value}" for key, value in rows)

@@ -53,24 +53,6 @@ def effect_short(recording: Recording) -> str:
     return "nothing" if change == 0 else "from 0" if math.isinf(change) else f"{change:.2g}"
 
 
-class IdleOverRuns:
-    """Which cuts changed nothing in any of several runs; `see` each as it ends."""
-
-    def __init__(self) -> None:
-        self._runs = 0
-        self._idle: dict[str, int] = {}
-
-    def see(self, recording: Recording) -> None:
-        """Count one run; all have the same cuts."""
-        self._runs += 1
-        for line in idle(recording):
-            self._idle[line] = self._idle.get(line, 0) + 1
-
-    def lines(self) -> list[str]:
-        """One line for each cut that changed nothing in all runs."""
-        return [f"{line} (all prompts)" for line, n in self._idle.items() if n == self._runs]
-
-
 def idle(recording: Recording) -> list[str]:
     """One line for each intervention that has changed nothing in this run."""
     lines = []

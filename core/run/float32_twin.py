@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from loopscope.core.arrays import F32
 from loopscope.core.checkpoint.loading import Loaded, load_checkpoint
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import after_start
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.recording import F32, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper, least_for
 
 Report = Callable[[float], None]
@@ -54,11 +55,15 @@ class Float32Twin:
             self._stepper.step()
             report((r + 1) / n)
         exact = self._stepper.recording.states[1 : n + 1]
-        norm = np.linalg.norm(exact, axis=-1)
-        apart = np.linalg.norm(states[1:] - exact, axis=-1)
-        relative = np.where(norm > 0, apart / np.where(norm > 0, norm, 1), np.nan)
-        return np.asarray(relative, dtype=np.float32)
+        return np.stack([_relative(s, x) for s, x in zip(states[1 : n + 1], exact, strict=True)])
 
     def release(self) -> None:
         """Give the twin's memory back."""
         self._twin.release()
+
+
+def _relative(states: F32, exact: F32) -> F32:
+    """``||s - exact|| / ||exact||`` of each token, summed in float64; NaN where that is 0 / 0."""
+    x = exact.astype(np.float64)
+    norm, apart = np.linalg.norm(x, axis=-1), np.linalg.norm(states - x, axis=-1)
+    return np.where(norm > 0, apart / np.where(norm > 0, norm, 1), np.nan).astype(np.float32)

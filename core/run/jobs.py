@@ -74,6 +74,10 @@ class Job(Generic[T]):
         """Say how much is done; raises `Cancelled` when nobody wants the rest."""
         first, last = self._part
         self.progress = first + share * (last - first)
+        self.keep_going()
+
+    def keep_going(self) -> None:
+        """Give way to what is more urgent; raises `Cancelled` when nobody wants the rest."""
         self._give_way()
         if self._cancelled.is_set():
             raise Cancelled(f"{self.name}: cancelled")
@@ -136,9 +140,17 @@ class Jobs:
         for job in self._unfinished():
             job.cancel()
 
-    def close(self) -> None:
-        """Give everything up and join the thread."""
+    def close(self, ended: Callable[[], None] = lambda: None) -> None:
+        """Give everything up and wait for nothing: the job under way ends at its next report.
+
+        ``ended()`` is called when it has ended: in its thread, or at once when there is none.
+        """
         with self._lock:
             self._closing = True
         self.cancel_all()
-        self._thread.shutdown(cancel_futures=True)
+        running = self.current
+        self._thread.shutdown(wait=running is None, cancel_futures=True)
+        if running is None:
+            ended()
+        else:
+            running.future.add_done_callback(lambda future: ended())

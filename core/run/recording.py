@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F32, I64
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json
@@ -25,8 +26,6 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.prompts.shared import Shared
 from loopscope.core.results import ResultKey, Results
 
-F32 = npt.NDArray[np.float32]
-I64 = npt.NDArray[np.int64]
 T = TypeVar("T")
 
 # Kept answers of each readout; the rest of the distribution is asked of the stepper.

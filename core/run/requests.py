@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.interventions.base import Intervention
+from loopscope.core.interventions.base import MOST_RECURRENCES, Intervention
 from loopscope.core.run.recording import Recording
-
-# More than anybody watches; a million recurrences asked for is a slip of the finger.
-MOST_RECURRENCES = 100_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,14 +145,15 @@ class Runner:
             self._stepping.end()
             self._worker.wake()
 
-    def resume(self, stepper: Stepper) -> None:
-        """Go back to an earlier run of the same model."""
+    def resume(self, stepper: Stepper) -> bool:
+        """Go back to an earlier run; False when its model is no longer the one in use."""
         with self._lock:
             if stepper.loaded is not self._status.loaded:
-                return  # of a model that has been replaced meanwhile
+                return False
             self._stepping.end()
-            self._show(stepper=stepper, error=None, notice=None)
+            self._show(stepper=stepper, request=None, error=None, notice=None)
             self._worker.wake()
+            return True
 
     def advance(self, layers: int) -> None:
         """Run ``layers`` more layers, after those that are still to run; playing ends."""
@@ -203,7 +204,7 @@ class Runner:
             looped = replace(relooped(loaded, *span), request=request)
             with self._lock:
                 self._stepping.end()
-                self._show(loaded=looped, stepper=None, notice=None, error=None)
+                self._show(loaded=looped, stepper=None, request=None, notice=None, error=None)
 
         return self.call(work)
 
@@ -301,7 +302,7 @@ class Runner:
             if second_run is not None and second_run.loaded is old:
                 second_run = None  # a second run of a model that goes goes with it
                 self._stepping.pair(None)
-            self._show(loaded=loaded, stepper=None, second_run=second_run, **changes)
+            self._show(loaded=loaded, stepper=None, request=None, second_run=second_run, **changes)
         if old is not None:
             # Runs to go back to may still hold it; they cannot be gone back to any more.
             old.release()
@@ -323,7 +324,7 @@ class Runner:
             return
         with self._lock:
             self._stepping.begin(request.recurrences * recording.n_layers)
-            self._show(stepper=stepper, error=None, notice=None)
+            self._show(stepper=stepper, request=request, error=None, notice=None)
 
     def _step(self, stepper: Stepper) -> None:
         """Run one layer of the run."""

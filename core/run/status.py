@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from loopscope.core.run.recording import Recording
+from loopscope.core.run.requests import RunRequest
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
@@ -33,8 +34,10 @@ class Status:
     error_about : "checkpoint", "prompt" or "run".
     notice : why stepping ended by itself (settled, memory budget), or a warning of the loading.
     loaded : the model in use, None before the first is loaded.
-    stepper : the run in use, of ``loaded``.  second_run : the run beside it, of any model.
-    serial : rises with every change of these three.
+    stepper : the run in use, of ``loaded``.
+    request : what ``stepper`` was begun with; None without a run, or for one gone back to.
+    second_run : the run that is stepped along, of any model.
+    serial : rises with every change of these four.
     """
 
     state: RunnerState = RunnerState.STARTING
@@ -45,6 +48,7 @@ class Status:
     notice: str | None = None
     loaded: Loaded | None = None
     stepper: Stepper | None = None
+    request: RunRequest | None = None
     second_run: Stepper | None = None
     serial: int = 0
 

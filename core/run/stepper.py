@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F32
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.interventions.applied import AppliedInterventions
@@ -24,16 +25,8 @@ from loopscope.core.interventions.layers import FreezeHead
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.recording import (
-    F32,
-    TOP_K,
-    Capture,
-    IterationState,
-    LayerState,
-    Recording,
-    RunInfo,
-    TopAnswers,
-)
+from loopscope.core.run.readout import entropy_and_change, top_answers
+from loopscope.core.run.recording import Capture, IterationState, LayerState, Recording, RunInfo
 from loopscope.core.version import package_version
 
 Start = Literal["default", "zeros", "random"]
@@ -61,8 +54,8 @@ class Stepper:
         self._x: Tensor
         self._carry: RecurrentState
         self._acting = AppliedInterventions(loaded.model)
-        # Log probabilities of the last readout, to measure the next one's change.
-        self._log_p: Tensor | None = None
+        # Of the last readout, to measure the next one's change.
+        self._logits: Tensor | None = None
 
     @property
     def recording(self) -> Recording:
@@ -128,7 +121,7 @@ class Stepper:
         self._act(interventions)
         self._x = self._acting.start(loaded.model.initial_state(self._e, noise))
         self._carry = loaded.model.begin(self._x)
-        self._log_p = None
+        self._logits = None
         info = RunInfo(
             checkpoint=loaded.checkpoint.name,
             weights_hash=loaded.weights_hash,
@@ -213,9 +206,9 @@ class Stepper:
             r, at = divmod(passes[-1], n_layers)
             x = self._tensor(recording.layer(r + 1, at).state)
             self._carry = model.close_layer(x, self._carry, at)
-        self._log_p = None
+        self._logits = None
         if complete and self.capture.readout:
-            self._log_p = model.readout(state).float().log_softmax(-1)
+            self._logits = model.readout(state)
 
     def _ends_inner_pass(self, index: int) -> bool:
         arch = self.loaded.architecture
@@ -296,19 +289,18 @@ class Stepper:
             None if out.writes is None else _numpy(out.writes),
         )
         state = recurrent.state if layer == recording.n_layers - 1 else None
-        coda, logit, hazard, spread, log_p = None, None, None, None, None
+        coda, logit, hazard, spread, logits = None, None, None, None, None
         if state is not None and self.capture.readout:
             logits = model.readout(state)
-            coda, logit = _top(logits), _top(model.head(state))
-            log_p = logits.float().log_softmax(-1)
-            spread = _spread(log_p, self._log_p)
+            coda, logit = top_answers(logits), top_answers(model.head(state))
+            spread = entropy_and_change(logits, self._logits)
             if model.arch.exit_gate:
-                hazard = _numpy(model.hazard(state))
+                hazard = _numpy(model.hazard(recurrent))
         # Everything that can fail is done: from here the run and its recording move together.
         recording.append_layer(step)
         self._x, self._carry = out.state, recurrent
         if state is not None:
-            self._log_p = log_p
+            self._logits = logits
             recording.append_end(_numpy(state), coda, logit, hazard, spread)
         return step
 
@@ -360,24 +352,6 @@ def _numpy(x: Tensor) -> F32:
     """The one place a tensor leaves its device: batch of one dropped, float32."""
     array: F32 = x[0].float().cpu().numpy()
     return array
-
-
-def _top(logits: Tensor) -> TopAnswers:
-    probabilities = logits[0].float().softmax(-1)
-    top = probabilities.topk(min(TOP_K, logits.shape[-1]), dim=-1)
-    return TopAnswers(top.indices.cpu().numpy(), top.values.cpu().numpy())
-
-
-def _spread(log_p: Tensor, before: Tensor | None) -> F32:
-    """Entropy of ``p`` and ``KL(p || before)``, nats, ``[T, 2]``; NaN without a before."""
-    p = log_p.exp()
-    # 0 log 0 is 0: a probability that underflowed has no share. NaN stays NaN.
-    entropy = -torch.where(p == 0, 0.0, p * log_p).sum(-1)
-    if before is None:
-        change = torch.full_like(entropy, torch.nan)
-    else:
-        change = torch.where(p == 0, 0.0, p * (log_p - before)).sum(-1).clamp_min(0.0)
-    return _numpy(torch.stack([entropy, change], dim=-1))
 
 
 def _checked_state(state: npt.NDArray[np.floating], shape: tuple[int, ...]) -> F32:

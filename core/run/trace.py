@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.files import check_regular, reason, written
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.recording import Capture, Recording
@@ -60,29 +61,35 @@ def trace(
 
 def save_arrays(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
     """Write an `.npz` that is complete or not there at all."""
-    try:
-        handle, part = tempfile.mkstemp(suffix=".npz", prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        try:
-            np.savez(part, **arrays)  # type: ignore[arg-type]
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(part, 0o666 & ~umask)  # mkstemp made it private
-            os.replace(part, path)
-        except BaseException:
-            os.unlink(part)
-            raise
-    except OSError as error:
-        raise LoopscopeError(f"cannot write {path}: {error.strerror or error}") from None
+    with written(path) as part:
+        np.savez(part, **arrays)  # type: ignore[arg-type]
 
 
 def load_state(path: Path) -> npt.NDArray[np.floating]:
     """Read an initial state from an `.npy` file; never unpickles."""
+    size = check_regular(path)
     try:
-        state = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        problem = " ".join(str(error).split())[:200]
-        raise LoopscopeError(f"{path}: cannot be read as .npy: {problem}") from None
+        with path.open("rb") as file:
+            shape, _, dtype = _npy_header(file)
+            # numpy makes room for what the header says before it reads.
+            if math.prod(shape) * dtype.itemsize > size:
+                raise ValueError(f"shape {shape} of {dtype} is more than the file has; cut short?")
+            file.seek(0)
+            state = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise LoopscopeError(f"{path}: cannot be read as .npy: {reason(error)}") from None
     if not isinstance(state, np.ndarray) or not np.issubdtype(state.dtype, np.floating):
         raise LoopscopeError(f"{path}: expected an array of floating-point numbers")
     return state
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and dtype; raises ValueError for what is no `.npy` file."""
+    version = np.lib.format.read_magic(file)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read is None:
+        raise ValueError(f"version {version} of the format is not read")
+    return read(file)

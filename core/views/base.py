@@ -117,6 +117,8 @@ class ViewDefinition(Generic[OptionsT, DataT]):
         by itself.
     on_one_axis : for which two runs ``compute_second`` may be called.
     exports : text formats beside CSV, by suffix.
+    stop_reason : says of a run why playing may end now, or None while it goes on; of the view that
+        judges whether a run has settled, None for all others.
     """
 
     options: type[OptionsT]
@@ -127,3 +129,4 @@ class ViewDefinition(Generic[OptionsT, DataT]):
     compute_second: ComputeSecond[OptionsT, DataT] | None = None
     on_one_axis: Callable[[Recording, Recording], bool] = lambda recording, other: True
     exports: Mapping[str, WriteText[DataT]] = field(default_factory=dict)
+    stop_reason: Callable[[Recording, OptionsT], str | None] | None = None

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
-from loopscope.core.measures.base import F64, Measure, Measured, averaged, measure
+from loopscope.core.measures.base import Measure, Measured, averaged, measure
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stages import Repeat, repeat_correlation
 from loopscope.core.options import setting

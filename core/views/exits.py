@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.labels import visible
 from loopscope.core.measures.base import NO_READOUTS
 from loopscope.core.measures.exits import (
     AGREEMENT,
-    F64,
     RULES,
     USED,
     Rule,
@@ -69,7 +69,7 @@ class Options:
 
     def threshold(self, rule: Rule, gate: float) -> float:
         """Threshold of a rule; the gate has the model's own."""
-        return gate if rule.key == "gate" else float(getattr(self, rule.key))
+        return gate if rule.gate else float(getattr(self, rule.key))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.measures.heads import (
-    F64,
     MEASURE_LABELS,
     MEASURES,
     MeasureKey,
@@ -41,7 +41,7 @@ class Data(ViewData):
     values : float64 ``[R, R]``, symmetric, in the unit of `measure`; row and column 0 are
         recurrence 1. NaN where a pattern is not finite.
     measure : how `values` are measured.  far : the value drawn darkest.
-    layer, head, name : which head.  recurrence : where the cursor was.
+    layer, head, name : which head.
     missing : what is missing when there is nothing to show, or "".
     """
 
@@ -51,7 +51,6 @@ class Data(ViewData):
     layer: int
     head: int
     name: str
-    recurrence: int
     missing: str = ""
 
 
@@ -74,7 +73,6 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         layer=layer,
         head=head,
         name=name,
-        recurrence=min(max(selection.recurrence, 0), len(patterns)),
         missing=missing,
     )
 

@@ -8,14 +8,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64
 from loopscope.core.measures.head_groups import Groups
-from loopscope.core.measures.heads import (
-    F64,
-    MEASURE_LABELS,
-    HeadStatistics,
-    MeasureKey,
-    PatternMeasure,
-)
+from loopscope.core.measures.heads import MEASURE_LABELS, HeadStatistics, MeasureKey, PatternMeasure
 from loopscope.core.options import setting
 from loopscope.core.views.base import ViewData
 
@@ -119,7 +114,6 @@ class Data(ViewData):
     statistics : of each pattern, arrays ``[R, L, H]``.
     stability : since when each head is stable.  groups : of heads ``[L H]`` that do alike.
     show_statistics : whether they are shown.
-    recurrence : where the cursor was; the page shows the statistics of this recurrence.
     missing : what is missing when there is nothing to show, or "".
     """
 
@@ -133,7 +127,6 @@ class Data(ViewData):
     statistics: HeadStatistics
     stability: Stability
     groups: Groups
-    recurrence: int
     head_names: tuple[str, ...]
     options: Options
     missing: str = ""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loopscope.core.arrays import F32
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
-from loopscope.core.run.recording import F32, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewData, ViewDefinition
 from loopscope.core.views.heads import patterns_of
@@ -34,7 +35,6 @@ class Data(ViewData):
     patterns : float32 ``[R, T, T]`` (query, key), probabilities; a view on the recording.
     layer, head : which head.  labels, token_texts : readable and exact text of each token.
     causal : entries above the diagonal cannot be other than 0.
-    recurrence : where the cursor was; the page shows this recurrence (the first one for 0).
     missing : what is missing when there is nothing to show, or "".
     """
 
@@ -45,7 +45,6 @@ class Data(ViewData):
     labels: tuple[str, ...]
     token_texts: tuple[str, ...]
     causal: bool
-    recurrence: int
     missing: str = ""
 
     def title(self, recurrence: int) -> str:
@@ -76,7 +75,6 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         labels=tuple(map(visible, recording.info.token_labels)),
         token_texts=recording.info.token_labels,
         causal=recording.info.architecture.layer.causal,
-        recurrence=min(max(selection.recurrence, 0), len(kept)),
         missing=missing,
     )
 

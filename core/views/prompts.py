@@ -9,13 +9,12 @@ import numpy as np
 
 from loopscope.core.formula import Formula
 from loopscope.core.measures.over_prompts import INTERVAL, PROMPT_MEASURES, OverPrompts
-from loopscope.core.measures.registry import MEASURES
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve
-from loopscope.core.views.depth import Key, axis_label
+from loopscope.core.views.depth import OFFERED, Key, axis_label
 from loopscope.core.views.prompt_curves import (
     Column,
     PromptCurves,
@@ -45,7 +44,7 @@ class Options:
         "relative_step",
         "Measure",
         "Taken of every prompt; what was measured before is kept",
-        labels={m.key: m.formula.name for m in MEASURES.values()},
+        labels={m.key: m.formula.name for m in OFFERED.values()},
     )
     band: bool = setting(True, "95 % interval", "Bootstrap over prompts")
 
@@ -71,7 +70,7 @@ REQUEST = Request(
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Draw what was measured over the prompt set in use."""
-    what = MEASURES[options.measure]
+    what = OFFERED[options.measure]
     measured = recording.result(PROMPT_MEASURES)
     found = None if measured is None else measured.of(what.key)
     prompts = recording.shared.prompts

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
@@ -63,8 +65,8 @@ def second_selection(
 
 
 def selection_back(
-    changes: dict[str, object], selection: Selection, there: Selection, pairing: Pairing
-) -> dict[str, object]:
+    changes: Mapping[str, Any], selection: Selection, there: Selection, pairing: Pairing
+) -> dict[str, Any]:
     """Turn a click in the run beside into changes of the first run's cursor.
 
     ``there`` is the cursor in the run beside before the click. At their own pace a click beside
@@ -73,8 +75,8 @@ def selection_back(
     back = {k: v for k, v in changes.items() if k not in ("recurrence", "layer")}
     if pairing.pace == "own" or not {"recurrence", "layer"} & set(changes):
         return back
-    recurrence = int(changes.get("recurrence", there.recurrence))  # type: ignore[call-overload]
-    layer = int(changes.get("layer", there.layer))  # type: ignore[call-overload]
+    recurrence = int(changes.get("recurrence", there.recurrence))
+    layer = int(changes.get("layer", there.layer))
     r, place = pairing.back(recurrence, layer)
     back["recurrence"] = r
     if r:

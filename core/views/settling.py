@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from loopscope.core.arrays import F32, F64
 from loopscope.core.labels import visible
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.limiting_behaviour import (
@@ -22,6 +23,7 @@ from loopscope.core.measures.precision import FLOAT32_ERROR
 from loopscope.core.measures.settling import (
     fitted_rate,
     fitted_rates,
+    is_settled,
     ratio,
     relative_floor,
     state_norm,
@@ -34,11 +36,10 @@ from loopscope.core.measures.settling_rows import (
 )
 from loopscope.core.measures.stages import RESIDUAL_NORM
 from loopscope.core.model.architecture import Architecture
-from loopscope.core.run.recording import F32, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.settling_data import (
-    F64,
     FLOOR,
     RATE,
     Classes,
@@ -65,6 +66,17 @@ NO_RUN = "No recurrence has been run. Press Space to run one."
 ONE_PER_LAYER = "A layer's step needs two recurrences. Press Space to run another one."
 # Layers whose settled tokens are told one by one.
 MOST_LAYERS = 6
+
+
+def stop_reason(recording: Recording, options: Options) -> str | None:
+    """Why playing may end: every token has settled as the options say; None while it has not."""
+    tolerance, window = options.tolerance, int(options.window)
+    if not is_settled(recording.relative_step, tolerance, window):
+        return None
+    return (
+        f"settled at recurrence {recording.n_recurrences}: every token's relative step "
+        f"was below {tolerance:g} for {window} recurrences"
+    )
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
@@ -354,4 +366,4 @@ def _rules_json(data: Data) -> dict[str, Any]:
     }
 
 
-VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}))
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}), stop_reason=stop_reason)

@@ -10,12 +10,12 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.measures.limiting_behaviour import LEAST_RECURRENCES, PAPER_RECURRENCES
 from loopscope.core.options import setting
 from loopscope.core.views.base import ViewData
 
-F64 = npt.NDArray[np.float64]
 Measure = Literal["relative", "absolute"]
 Rules = Literal["loopscope", "cosine", "distance"]
 

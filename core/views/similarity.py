@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.places import Places
 from loopscope.core.measures.similarity import (
     CONTRAST,
-    F64,
     PLACE_MEASURES,
     Cycle,
     Key,
@@ -67,7 +67,6 @@ class Data(ViewData):
     measure : how `values` are measured.  far : the value drawn darkest.
     cycle : whether equal layers are alike.
     layer_names : of the block.  by : "depth" or "layer".
-    recurrence, layer : where the cursor was.
     missing : what is missing when there is nothing to show, or "".
     """
 
@@ -79,8 +78,6 @@ class Data(ViewData):
     cycle: Cycle
     layer_names: tuple[str, ...]
     by: Order
-    recurrence: int
-    layer: int
     missing: str = ""
 
     @property
@@ -138,8 +135,6 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         cycle=found,
         layer_names=recording.info.architecture.layer_names,
         by=options.order,
-        recurrence=selection.recurrence,
-        layer=selection.layer,
         missing=missing,
     )
 

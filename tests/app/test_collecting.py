@@ -62,7 +62,7 @@ def test_the_libraries_are_spared_once_a_model_is_there(qtbot) -> None:
         bench.open(LoadRequest("bundled:looped", "cpu"))
         assert not gc.get_freeze_count()
         bench.begin(RunRequest("ab ba ? 1 : a", recurrences=2))
-        qtbot.waitUntil(lambda: bench.recording is not None, timeout=60_000)
+        qtbot.waitUntil(lambda: bench.session.recording is not None, timeout=60_000)
         spared = gc.get_freeze_count()
         assert spared > 10 * len(gc.get_objects())
         bench.collector.spare_libraries()
@@ -70,3 +70,23 @@ def test_the_libraries_are_spared_once_a_model_is_there(qtbot) -> None:
     finally:
         bench.close()
     assert not gc.get_freeze_count()
+
+
+def test_a_thread_that_outlives_its_bench_collects_nothing(qtbot) -> None:
+    gc.collect()
+    bench, said, go, began = Bench(), [], threading.Event(), threading.Event()
+
+    def work(job: object) -> None:
+        began.set()
+        assert go.wait(60)
+        allocate()
+
+    bench.jobs.submit("work", work)
+    assert began.wait(20)
+    bench.close()  # waits for nothing
+    Cycle(said)
+    assert not gc.isenabled()
+    go.set()
+    qtbot.waitUntil(gc.isenabled, timeout=5000)
+    gc.collect()
+    assert said == [threading.main_thread().name]

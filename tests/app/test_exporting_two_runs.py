@@ -43,7 +43,7 @@ def window(qtbot: QtBot):
 
 def settle(qtbot: QtBot, window: Window, recurrences: int) -> None:
     def done() -> bool:
-        recording = window.bench.recording
+        recording = window.bench.session.recording
         return (
             recording is not None
             and recording.n_recurrences >= recurrences
@@ -54,9 +54,9 @@ def settle(qtbot: QtBot, window: Window, recurrences: int) -> None:
 
 
 def branched(qtbot: QtBot, window: Window) -> None:
-    before = window.bench.recording
+    before = window.bench.session.recording
     window.bench.runs.branch((CUT,))
-    qtbot.waitUntil(lambda: window.bench.recording is not before, timeout=20_000)
+    qtbot.waitUntil(lambda: window.bench.session.recording is not before, timeout=20_000)
     settle(qtbot, window, 5)
 
 
@@ -115,7 +115,7 @@ def test_a_view_that_is_drawn_twice_is_exported_twice(window, qtbot, tmp_path: P
     assert json.loads(there["interventions"]) == json.loads(head["beside interventions"]) == []
     assert there["view"] == "Distance to the end, run 1"
     # Alone again, there is nothing beside to write.
-    window.bench.runs.put_beside(None)
+    window.bench.second_runs.show(None)
     alone = tmp_path / "alone"
     assert export(qtbot, window, "distance", alone, "csv").startswith("|Wrote distance.csv")
     assert [p.name for p in alone.iterdir()] == ["distance.csv"]
@@ -126,7 +126,7 @@ def test_a_view_that_is_drawn_twice_is_exported_twice(window, qtbot, tmp_path: P
 
 def test_all_views_of_two_models(window, qtbot: QtBot, tmp_path: Path) -> None:
     window.tree.open_second_model("bundled:deep")
-    qtbot.waitUntil(lambda: window.bench.runs.second is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: window.bench.session.second is not None, timeout=60_000)
     settle(qtbot, window, 5)
     said = export(qtbot, window, None, tmp_path, "csv", "png", "graphml", "dot")
     assert "“Computation graph” and “Measures over depth” draw both runs" in said

@@ -25,8 +25,8 @@ def window(qtbot: QtBot):
     window.resize(1200, 800)
     window.show()
     window.opening.open("bundled:looped", FirstRun("ab bc ca ? 2 : a b c", 40))
-    qtbot.waitUntil(lambda: window.bench.settled_down and window.bench.recording is not None
-                    and window.bench.recording.n_recurrences == 40, timeout=60000)  # fmt: skip
+    qtbot.waitUntil(lambda: window.bench.settled_down and window.bench.session.recording is not None
+                    and window.bench.session.recording.n_recurrences == 40, timeout=60000)  # fmt: skip
     yield window
     window.close()
 
@@ -41,7 +41,7 @@ def test_folding_from_the_keyboard_and_colours_by_identity(window: Window, qtbot
     QTest.keyClick(view, Qt.Key.Key_F)
     assert window.bench.displays["graph"].options.fold == "never"
     qtbot.waitUntil(lambda: not view.pixels.bands[0].strip.cols.folded, timeout=20_000)
-    window.bench.set_options("graph", replace(view.options, fold="always"))
+    window.bench.analysis.set_options("graph", replace(view.options, fold="always"))
     qtbot.waitUntil(lambda: view.pixels.bands[0].strip.cols.folded, timeout=20_000)
 
 
@@ -58,9 +58,9 @@ def test_the_graph_is_exported_for_other_programs(
     dialog.close()
     graph = nx.read_graphml(tmp_path / "graph.graphml")
     run = [n for n, of in graph.nodes(data="graph") if of == "unrolled"]
-    arch = window.bench.recording.info.architecture
+    arch = window.bench.session.recording.info.architecture
     flops = sum(graph.nodes[n]["flops"] for n in run)
-    assert flops == arch.flops_per_token(40, window.bench.recording.n_tokens)
+    assert flops == arch.flops_per_token(40, window.bench.session.recording.n_tokens)
     assert graph.graph["prompt"] == "ab bc ca ? 2 : a b c"
     dialog = window.exporter.ask("settling")
     assert "dot" not in dialog.boxes

@@ -32,8 +32,8 @@ def window(qtbot):
     window.resize(1200, 800)
     window.show()
     window.opening.open("bundled:looped", FirstRun("ab bc ca ? 2 : a b c", 6))
-    qtbot.waitUntil(lambda: window.bench.settled_down and window.bench.recording is not None
-                    and window.bench.recording.n_recurrences == 6, timeout=60000)  # fmt: skip
+    qtbot.waitUntil(lambda: window.bench.settled_down and window.bench.session.recording is not None
+                    and window.bench.session.recording.n_recurrences == 6, timeout=60000)  # fmt: skip
     yield window
     window.close()
 
@@ -46,7 +46,7 @@ def test_there_are_heavy_views() -> None:
 def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
     window.views.maximise(key)
     options = replace(window.bench.displays[key].options, **SMALL.get(key, {}))
-    window.bench.set_options(key, options)
+    window.bench.analysis.set_options(key, options)
     frame = window.views.frames[key]
     qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
     assert frame.measuring.isVisible()
@@ -55,7 +55,7 @@ def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
     qtbot.mouseClick(frame.measuring.button, Qt.MouseButton.LeftButton)
     assert not frame.measuring.button.isEnabled()
     assert frame.measuring.cancel.isVisible()
-    recording = window.bench.recording
+    recording = window.bench.session.recording
     qtbot.waitUntil(lambda: recording.result(request.result) is not None, timeout=60000)
     qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
     assert not getattr(window.bench.displays[key].data, "missing", "")
@@ -66,21 +66,21 @@ def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
 def test_cancel_ends_it_and_says_so(window, qtbot) -> None:
     window.views.maximise("stability")
     said = []
-    window.bench.message.connect(said.append)
-    window.bench.measure("stability")
+    window.bench.session.message.connect(said.append)
+    window.bench.measuring.measure("stability")
     window.views.frames["stability"].measure_cancelled.emit()
     qtbot.waitUntil(lambda: any("cancelled" in text for text in said), timeout=20000)
-    assert window.bench.recording.result(STABILITY) is None
+    assert window.bench.session.recording.result(STABILITY) is None
     assert window.views.frames["stability"].measuring.button.isEnabled()
 
 
 def test_a_new_run_starts_without_results(window, qtbot) -> None:
     window.views.maximise("paths")
-    window.bench.measure("paths")
-    qtbot.waitUntil(lambda: window.bench.recording.result(PATHS) is not None, timeout=60000)
-    first = window.bench.recording
+    window.bench.measuring.measure("paths")
+    qtbot.waitUntil(lambda: window.bench.session.recording.result(PATHS) is not None, timeout=60000)
+    first = window.bench.session.recording
     window.bench.restart(prompt="ab ba ? 1 : a")
-    qtbot.waitUntil(lambda: window.bench.recording is not first and window.bench.settled_down,
+    qtbot.waitUntil(lambda: window.bench.session.recording is not first and window.bench.settled_down,
                     timeout=20000)  # fmt: skip
     assert window.bench.displays["paths"].data.missing
     window.bench.runs.undo()
@@ -102,8 +102,8 @@ def test_a_view_without_its_measurement_is_not_exported_empty(window, qtbot) -> 
     assert window.exporter.ask("stability") is None
     assert "Search and measure stability" in window.statusBar().currentMessage()
     window.views.maximise("paths")
-    window.bench.measure("paths")
-    qtbot.waitUntil(lambda: window.bench.recording.result(PATHS) is not None, timeout=60000)
+    window.bench.measuring.measure("paths")
+    qtbot.waitUntil(lambda: window.bench.session.recording.result(PATHS) is not None, timeout=60000)
     dialog = window.exporter.ask("paths")
     assert dialog is not None
     dialog.close()
@@ -112,15 +112,16 @@ def test_a_view_without_its_measurement_is_not_exported_empty(window, qtbot) -> 
 def test_what_is_of_one_run_is_measured_of_the_run_beside_as_well(window, qtbot) -> None:
     window.views.maximise("lens")
     window.tree.open_second_model("bundled:deep")
-    runs = window.bench.runs
-    qtbot.waitUntil(lambda: runs.second is not None and window.bench.settled_down, timeout=30000)
-    second = window.bench.displays["lens"].other
+    qtbot.waitUntil(
+        lambda: window.bench.session.second is not None and window.bench.settled_down, timeout=30000
+    )
+    second = window.bench.displays["lens"].second
     qtbot.waitUntil(lambda: second.data is not None and bool(second.data.missing), timeout=20000)
     qtbot.mouseClick(window.views.frames["lens"].measuring.button, Qt.MouseButton.LeftButton)
-    there = runs.second.stepper.recording
+    there = window.bench.session.second.stepper.recording
     qtbot.waitUntil(lambda: there.result(READINGS) is not None, timeout=60000)
     qtbot.waitUntil(lambda: window.bench.settled_down, timeout=60000)
-    assert window.bench.recording.result(READINGS) is not None
+    assert window.bench.session.recording.result(READINGS) is not None
     assert not window.bench.displays["lens"].data.missing
     assert not second.data.missing
     assert second.data.n_recurrences == 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from models import tiny_checkpoint
 
-from loopscope.app.window.opening import NATIVE_PROMPT, FirstRun, Opening, OpenRequest, first_token
+from loopscope.app.window.opening import HOPS_PROMPT, FirstRun, Opening, OpenRequest, first_token
 from loopscope.app.window.settings import Settings
 from loopscope.core.checkpoint.loading import Loaded, load_model
 from loopscope.core.checkpoint.request import LoadRequest
@@ -106,7 +106,7 @@ def test_a_relative_path_is_remembered_absolute(
 ) -> None:
     monkeypatch.chdir(Path(folder).parent)
     settings = Settings()
-    assert opened(settings, "m").prompt == NATIVE_PROMPT
+    assert opened(settings, "m").prompt == HOPS_PROMPT
     assert settings.checkpoint == folder
     assert settings.recent == [folder]
 

@@ -44,8 +44,8 @@ def window(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 def wait(qtbot: QtBot, window: Window, recurrences: int = 4) -> None:
     qtbot.waitUntil(
         lambda: (
-            window.bench.recording is not None
-            and window.bench.recording.n_recurrences >= recurrences
+            window.bench.session.recording is not None
+            and window.bench.session.recording.n_recurrences >= recurrences
             and window.bench.settled_down
         ),
         timeout=60_000,
@@ -74,30 +74,30 @@ def test_from_an_empty_view_to_a_prompt_of_the_set(window, qtbot, file, monkeypa
     window.views.maximise("prompts")
     wait(qtbot, window)
     view, frame = window.views.frames["prompts"].view, window.views.frames["prompts"]
-    qtbot.mouseClick(view.offers.buttons["open_prompts"], Left)
-    qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
+    qtbot.mouseClick(view.empty_actions.buttons["open_prompts"], Left)
+    qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
     assert "some.txt: 3 prompts" in window.statusBar().currentMessage()
     wait(qtbot, window)
     assert "has not been measured over some.txt (3 prompts)" in frame.title_bar.statement.whole()
     qtbot.mouseClick(frame.measuring.button, Left)
     qtbot.waitUntil(lambda: view.prompt_list.isVisible(), timeout=60_000)
     wait(qtbot, window)
-    first, statement = window.bench.recording, frame.title_bar.statement.whole()
+    first, statement = window.bench.session.recording, frame.title_bar.statement.whole()
     assert "mean over 3 prompts of some.txt" in statement
     model = view.prompt_list.model_of_rows
     assert model.rows.current == 0
     spot = view.prompt_list.visualRect(model.index(2, 1)).center()
     qtbot.mouseClick(view.prompt_list.viewport(), Left, pos=spot)
-    qtbot.waitUntil(lambda: window.bench.recording is not first, timeout=20_000)
+    qtbot.waitUntil(lambda: window.bench.session.recording is not first, timeout=20_000)
     wait(qtbot, window)
     # The prompt is the run; what was found over all of them stays.
-    assert window.bench.recording.info.prompt == TEXTS[2]
+    assert window.bench.session.recording.info.prompt == TEXTS[2]
     assert window.bars.prompt.line.text() == TEXTS[2]
     assert frame.title_bar.statement.whole() == statement
     assert model.rows.current == 2
     window.bench.runs.undo()
     wait(qtbot, window)
-    assert window.bench.recording is first
+    assert window.bench.session.recording is first
     assert frame.title_bar.statement.whole() == statement
 
 
@@ -109,21 +109,21 @@ def test_a_dropped_prompt_file_is_opened_and_a_dropped_folder_still_is_one(
     for path, n in ((file, 3), (rows, 1)):
         assert drop(window, path)
         qtbot.waitUntil(lambda p=path: window.settings.prompt_file == str(p), timeout=5000)
-        assert len(window.bench.prompt_set) == n
+        assert len(window.bench.session.prompt_set) == n
     folder = write_checkpoint(tmp_path / "huginn", "huginn")
     (folder / "merges.txt").write_text("a b\n")
     assert not is_prompt_file(folder / "merges.txt")
     assert drop(window, folder / "merges.txt")
     qtbot.waitUntil(
         lambda: (
-            window.bench.recording is not None
-            and window.bench.recording.info.checkpoint == "huginn"
+            window.bench.session.recording is not None
+            and window.bench.session.recording.info.checkpoint == "huginn"
         ),
         timeout=60_000,
     )
     # The prompt set is the bench's: another model gets it too, without what was found of the old.
-    assert len(window.bench.recording.shared.prompts) == 1
-    assert len(window.bench.recording.shared.results) == 0
+    assert len(window.bench.session.recording.shared.prompts) == 1
+    assert len(window.bench.session.recording.shared.results) == 0
     wait(qtbot, window, 0)
 
 
@@ -131,39 +131,39 @@ def test_a_file_that_cannot_be_read_is_told_and_the_old_set_stays(
     window, qtbot, tmp_path, file
 ) -> None:
     window.prompt_files.open(str(file))
-    qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
-    kept = window.bench.prompt_set
+    qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
+    kept = window.bench.session.prompt_set
     (tmp_path / "bad.jsonl").write_text("{")
     window.prompt_files.open(str(tmp_path / "bad.jsonl"))
     qtbot.waitUntil(
         lambda: "bad.jsonl, line 1: cannot be read" in window.statusBar().currentMessage(),
         timeout=5000,
     )
-    assert window.bench.prompt_set is kept
+    assert window.bench.session.prompt_set is kept
     assert window.settings.prompt_file == str(file)
 
 
 def test_a_prompt_the_model_cannot_take_is_told_with_its_line(window, qtbot, tmp_path) -> None:
     (tmp_path / "p.txt").write_text("ab ba ? 1 : a\nÜ\n")
     window.prompt_files.open(str(tmp_path / "p.txt"))
-    qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
+    qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
     window.views.maximise("prompts")
     wait(qtbot, window)
     said = []
-    window.bench.message.connect(said.append)
-    window.bench.measure("prompts")
+    window.bench.session.message.connect(said.append)
+    window.bench.measuring.measure("prompts")
     qtbot.waitUntil(lambda: any("p.txt, line 2: the tokenizer" in s for s in said), timeout=20_000)
-    assert window.bench.recording.result(PROMPT_MEASURES) is None
+    assert window.bench.session.recording.result(PROMPT_MEASURES) is None
 
 
 def test_cancel_keeps_what_was_found_before(window, qtbot) -> None:
     window.commands["bundled_prompts"].trigger()
-    qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
+    qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
     window.views.maximise("prompts")
     wait(qtbot, window)
     said = []
-    window.bench.message.connect(said.append)
-    window.bench.measure("prompts")
+    window.bench.session.message.connect(said.append)
+    window.bench.measuring.measure("prompts")
     window.views.frames["prompts"].measure_cancelled.emit()
     qtbot.waitUntil(lambda: any("cancelled" in s for s in said), timeout=20_000)
     wait(qtbot, window)
@@ -172,12 +172,12 @@ def test_cancel_keeps_what_was_found_before(window, qtbot) -> None:
 
 def test_the_last_prompt_file_is_remembered(window, qtbot, file) -> None:
     window.prompt_files.open(str(file))
-    qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
+    qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
     window.close()
     again = Window(Bench(), Settings.load(), LIGHT, remember=False)
     again.prompt_files.restore()
-    qtbot.waitUntil(lambda: again.bench.prompt_set is not None, timeout=5000)
-    assert [item.text for item in again.bench.prompt_set.items] == TEXTS
+    qtbot.waitUntil(lambda: again.bench.session.prompt_set is not None, timeout=5000)
+    assert [item.text for item in again.bench.session.prompt_set.items] == TEXTS
     again.close()
 
 
@@ -187,10 +187,10 @@ def test_exits_are_live_and_over_the_set_on_request(window, qtbot) -> None:
     frame, display = window.views.frames["exits"], window.bench.displays["exits"]
     assert display.data.over == "run"
     assert display.data.n_recurrences == 4
-    window.bench.step_recurrence()
+    window.bench.transport.step_recurrence()
     qtbot.waitUntil(lambda: display.data.n_recurrences == 5, timeout=20_000)
     window.commands["bundled_prompts"].trigger()
-    qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
+    qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
     qtbot.mouseClick(frame.measuring.button, Left)
     qtbot.waitUntil(lambda: display.data.over == "prompts", timeout=60_000)
     assert "512 answer tokens of bundled:hops" in frame.title_bar.statement.whole()
@@ -206,17 +206,17 @@ def test_a_click_in_the_quality_view_runs_what_was_scored(window, qtbot, tmp_pat
     rows = [{"prompt": TEXTS[1], "answer": "c a b"}, {"prompt": TEXTS[0], "answer": "b a"}]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     window.prompt_files.open(str(tmp_path / "rows.jsonl"))
-    qtbot.waitUntil(lambda: window.bench.prompt_set is not None, timeout=5000)
+    qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
     window.views.maximise("quality")
     wait(qtbot, window)
-    window.bench.measure("quality")
+    window.bench.measuring.measure("quality")
     view = window.views.frames["quality"].view
     qtbot.waitUntil(lambda: view.prompt_list.isVisible(), timeout=60_000)
     statement = window.views.frames["quality"].title_bar.statement
     qtbot.waitUntil(lambda: "Accuracy over 2 prompts of rows.jsonl" in statement.whole())
     spot = view.prompt_list.visualRect(view.prompt_list.model_of_rows.index(0, 1)).center()
     qtbot.mouseClick(view.prompt_list.viewport(), Left, pos=spot)
-    qtbot.waitUntil(lambda: window.bench.recording.info.prompt == TEXTS[1], timeout=20_000)
+    qtbot.waitUntil(lambda: window.bench.session.recording.info.prompt == TEXTS[1], timeout=20_000)
     wait(qtbot, window)
     assert "Accuracy over 2 prompts" in statement.whole()
 

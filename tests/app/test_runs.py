@@ -47,7 +47,7 @@ def window(qtbot, tmp_path, monkeypatch):
 
 def wait(qtbot, window, recurrences=0):
     def done():
-        recording = window.bench.recording
+        recording = window.bench.session.recording
         return (
             recording is not None
             and recording.n_recurrences >= recurrences
@@ -72,17 +72,17 @@ def choose(window, kind: str, **fields):
 
 
 def branch(qtbot, window, kind="noise", at=4, **fields):
-    window.bench.scrub(at)
+    window.bench.session.scrub(at)
     form = choose(window, kind, **fields)
-    before = window.bench.recording
+    before = window.bench.session.recording
     qtbot.mouseClick(form.button, Left)
-    qtbot.waitUntil(lambda: window.bench.recording is not before, timeout=20_000)
+    qtbot.waitUntil(lambda: window.bench.session.recording is not before, timeout=20_000)
     wait(qtbot, window, 8)
 
 
 def test_a_branch_is_cut_at_the_cursor_and_drawn_beside_its_parent(window, qtbot) -> None:
-    runs, parent = window.bench.runs, window.bench.recording
-    window.bench.select({"recurrence": 4, "layer": 1, "token": 3})
+    _runs, parent = window.bench.runs, window.bench.session.recording
+    window.bench.session.select({"recurrence": 4, "layer": 1, "token": 3})
     form = choose(window, "noise", size=0.5)
     assert form.words.text() == "Noise of 0.5 (seed 0) at recurrence 4, layer 1"
     form.tokens.setCurrentIndex(form.tokens.findData("cursor"))
@@ -90,9 +90,9 @@ def test_a_branch_is_cut_at_the_cursor_and_drawn_beside_its_parent(window, qtbot
     form._say()
     assert form.words.text() == "Noise of 0.5 (seed 0) at recurrence 4, end, token 3"
     qtbot.mouseClick(form.button, Left)
-    qtbot.waitUntil(lambda: window.bench.recording is not parent, timeout=20_000)
+    qtbot.waitUntil(lambda: window.bench.session.recording is not parent, timeout=20_000)
     wait(qtbot, window, 8)
-    branch = window.bench.recording
+    branch = window.bench.session.recording
     cut = Noise(recurrence=4, last=4, layer=END, tokens=(3,), size=0.5)
     assert branch.info.interventions == (cut,)
     assert branch.n_recurrences == parent.n_recurrences == 8
@@ -101,10 +101,10 @@ def test_a_branch_is_cut_at_the_cursor_and_drawn_beside_its_parent(window, qtbot
     np.testing.assert_array_equal(branch.states[:, :3], parent.states[:, :3])
     assert not np.allclose(branch.states[4, 3], parent.states[4, 3])
     assert branch.effects[0, 4] > 0
-    assert window.bench.selection.recurrence == 4  # where it was cut
+    assert window.bench.session.selection.recurrence == 4  # where it was cut
     # The parent stands beside, in every view that is there.
-    assert runs.second.run.stepper.recording is parent
-    second_run = window.bench.displays["readout"].other
+    assert window.bench.session.second.run.stepper.recording is parent
+    second_run = window.bench.displays["readout"].second
     assert second_run is not None
     assert second_run.view.isVisible()
     qtbot.waitUntil(lambda: second_run.data is not None, timeout=20_000)
@@ -118,72 +118,75 @@ def test_a_branch_is_cut_at_the_cursor_and_drawn_beside_its_parent(window, qtbot
 
 def test_one_cursor_and_one_transport_drive_both(window, qtbot) -> None:
     branch(qtbot, window)
-    second = window.bench.runs.second.stepper.recording
-    window.bench.step_recurrence()
+    second = window.bench.session.second.stepper.recording
+    window.bench.transport.step_recurrence()
     wait(qtbot, window, 9)
     assert second.n_recurrences == 9
-    other = window.bench.displays["readout"].other.view
+    other = window.bench.displays["readout"].second.view
     other.select_requested.emit({"recurrence": 5, "token": 2})
-    assert (window.bench.selection.recurrence, window.bench.selection.token) == (5, 2)
-    assert window.bench.second_run.selection.recurrence == 5
+    assert (window.bench.session.selection.recurrence, window.bench.session.selection.token) == (
+        5,
+        2,
+    )
+    assert window.bench.session.second_run.selection.recurrence == 5
     other.hover_changed.emit({"recurrence": 3})
-    assert window.bench.hover["recurrence"] == 3
+    assert window.bench.session.hover["recurrence"] == 3
 
 
 def test_swap_alone_and_show(window, qtbot) -> None:
-    parent = window.bench.recording
+    parent = window.bench.session.recording
     branch(qtbot, window)
-    cut = window.bench.recording
+    cut = window.bench.session.recording
     QTest.keyClick(window, Key.Key_X)
     wait(qtbot, window)
-    assert window.bench.recording is parent
-    assert window.bench.runs.second.run.stepper.recording is cut
+    assert window.bench.session.recording is parent
+    assert window.bench.session.second.run.stepper.recording is cut
     QTest.keyClick(window, Key.Key_X, Qt.KeyboardModifier.ShiftModifier)
     wait(qtbot, window)
-    assert window.bench.runs.second is None
-    assert window.bench.displays["readout"].other is None
+    assert window.bench.session.second is None
+    assert window.bench.displays["readout"].second is None
     assert window.views.frames["readout"].panes.count() == 1
     rows = window.tree.panel.list
     item = rows.items[rows.rows[1].id]
     rows.tree.setCurrentItem(item)
     qtbot.mouseClick(rows.show_button, Left)
     wait(qtbot, window)
-    assert window.bench.recording is cut
+    assert window.bench.session.recording is cut
     qtbot.mouseClick(rows.beside_button, Left)  # the run shown cannot stand beside itself
-    assert window.bench.runs.second is None
+    assert window.bench.session.second is None
     rows.tree.setCurrentItem(rows.items[rows.rows[0].id])
     qtbot.mouseClick(rows.beside_button, Left)
     wait(qtbot, window)
-    assert window.bench.runs.second.run.stepper.recording is parent
+    assert window.bench.session.second.run.stepper.recording is parent
     assert rows.beside_button.text() == "Show alone"
 
 
 def test_undo_and_redo_of_branches_names_and_deletions(window, qtbot) -> None:
-    runs, parent = window.bench.runs, window.bench.recording
+    runs, parent = window.bench.runs, window.bench.session.recording
     branch(qtbot, window)
-    first = runs.current
+    first = window.bench.session.run
     branch(qtbot, window, kind="zero", at=6)
-    second = runs.current
+    second = window.bench.session.run
     assert second.parent is first
     runs.rename(second, "no memory")
     assert window.tree.panel.list.rows[2].name == "no memory"
     runs.delete(first)
     wait(qtbot, window)
     assert [r.name for r in runs.tree] == ["run 1"]
-    assert window.bench.recording is parent
-    assert runs.second is None
+    assert window.bench.session.recording is parent
+    assert window.bench.session.second is None
     for expected in (["run 1", "branch 1", "no memory"], ["run 1", "branch 1", "branch 2"]):
         QTest.keyClick(window, Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
         wait(qtbot, window)
         assert [r.name for r in runs.tree] == expected
-    assert runs.current is second
+    assert window.bench.session.run is second
     QTest.keyClick(window, Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     wait(qtbot, window)
     assert [r.name for r in runs.tree] == ["run 1", "branch 1"]
-    assert runs.current is first
+    assert window.bench.session.run is first
     window.bench.runs.undo()
     wait(qtbot, window)
-    assert window.bench.recording is parent
+    assert window.bench.session.recording is parent
     assert not runs.history.done
     window.bench.runs.undo()
     assert "nothing to undo" in window.statusBar().currentMessage()
@@ -195,50 +198,50 @@ def test_undo_and_redo_of_branches_names_and_deletions(window, qtbot) -> None:
 
 
 def test_another_prompt_begins_a_tree_of_its_own_and_undo_shows_the_first(window, qtbot) -> None:
-    first = window.bench.recording
+    first = window.bench.session.recording
     branch(qtbot, window)
     window.bench.restart(prompt=OTHER)
-    qtbot.waitUntil(lambda: window.bench.recording.info.prompt == OTHER, timeout=20_000)
+    qtbot.waitUntil(lambda: window.bench.session.recording.info.prompt == OTHER, timeout=20_000)
     wait(qtbot, window, 8)
-    assert window.bench.recording.info.interventions == ()
+    assert window.bench.session.recording.info.interventions == ()
     assert [r.parent is None for r in window.bench.runs.tree] == [True, False, True]
     window.bench.runs.undo()
     wait(qtbot, window)
-    assert window.bench.recording.info.interventions  # the branch, as it was left
+    assert window.bench.session.recording.info.interventions  # the branch, as it was left
     assert window.bars.prompt.line.text() == PROMPT
-    assert first is not window.bench.recording
+    assert first is not window.bench.session.recording
 
 
 def test_a_state_of_another_run_is_put_in_and_short_prompts_are_refused(window, qtbot) -> None:
     window.bench.restart(prompt="ab bc cd de ea ? 2 : e d c b a")
-    qtbot.waitUntil(lambda: window.bench.runs.current.name == "run 2", timeout=20_000)
+    qtbot.waitUntil(lambda: window.bench.session.run.name == "run 2", timeout=20_000)
     wait(qtbot, window, 8)
-    window.bench.scrub(5)
+    window.bench.session.scrub(5)
     form = choose(window, "replace")
     form.source.setCurrentIndex(form.source.findText("run 1"))
     form.source_recurrence.setValue(3)
     form.layer.setCurrentIndex(form.layer.findData("end"))
     form._say()
-    before = window.bench.recording
+    before = window.bench.session.recording
     qtbot.mouseClick(form.button, Left)
-    qtbot.waitUntil(lambda: window.bench.recording is not before, timeout=20_000)
+    qtbot.waitUntil(lambda: window.bench.session.recording is not before, timeout=20_000)
     wait(qtbot, window, 8)
     first = next(r for r in window.bench.runs.tree if r.name == "run 1").stepper.recording
-    np.testing.assert_array_equal(window.bench.recording.states[5], first.states[3])
-    (cut,) = window.bench.recording.info.interventions
+    np.testing.assert_array_equal(window.bench.session.recording.states[5], first.states[3])
+    (cut,) = window.bench.session.recording.info.interventions
     assert isinstance(cut, Replace)
     assert cut.source.token_ids == first.info.token_ids
     # A prompt of another length: said in the status line, nothing is lost.
     window.bench.restart(prompt=OTHER)
-    qtbot.waitUntil(lambda: window.bench.recording.info.prompt == OTHER, timeout=20_000)
+    qtbot.waitUntil(lambda: window.bench.session.recording.info.prompt == OTHER, timeout=20_000)
     wait(qtbot, window, 8)
     runs = len(window.bench.runs.tree)
-    window.bench.scrub(2)
+    window.bench.session.scrub(2)
     form._say()
     qtbot.mouseClick(form.button, Left)
     qtbot.waitUntil(lambda: len(window.bench.runs.tree) > runs, timeout=20_000)
-    qtbot.waitUntil(lambda: window.bench.status.error is not None, timeout=20_000)
-    assert "choose a prompt of the same length" in window.bench.status.error
+    qtbot.waitUntil(lambda: window.bench.session.status.error is not None, timeout=20_000)
+    assert "choose a prompt of the same length" in window.bench.session.status.error
 
 
 def test_a_cut_that_does_nothing_says_so(window, qtbot) -> None:
@@ -256,9 +259,9 @@ def test_interventions_are_saved_and_replayed_exactly(
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: (str(path), ""))
     window.tree.ask_to_save_cuts()
     assert "no interventions to save" in window.statusBar().currentMessage()
-    parent = window.bench.runs.current
+    parent = window.bench.session.run
     branch(qtbot, window, size=0.3, seed=7)
-    made = window.bench.recording
+    made = window.bench.session.recording
     window.tree.ask_to_save_cuts()
     assert json.loads(path.read_text())[0]["kind"] == "noise"
     window.bench.runs.show(parent)
@@ -266,12 +269,12 @@ def test_interventions_are_saved_and_replayed_exactly(
     window.tree.ask_for_cuts()
     qtbot.waitUntil(lambda: len(window.bench.runs.tree) == 3, timeout=20_000)
     wait(qtbot, window, 8)
-    assert window.bench.recording is not made
-    np.testing.assert_array_equal(window.bench.recording.layer_states, made.layer_states)
+    assert window.bench.session.recording is not made
+    np.testing.assert_array_equal(window.bench.session.recording.layer_states, made.layer_states)
     path.write_text('[{"kind": "noise", "layer": 9}]')
     window.tree.ask_for_cuts()
     said = []
-    window.bench.message.connect(said.append)
+    window.bench.session.message.connect(said.append)
     qtbot.waitUntil(lambda: any("there is no layer 9" in text for text in said), timeout=20_000)
     path.write_text("[]x")
     window.tree.ask_for_cuts()
@@ -279,7 +282,7 @@ def test_interventions_are_saved_and_replayed_exactly(
 
 
 def test_layers_cannot_be_cut_at_the_start_but_the_state_can(window, qtbot) -> None:
-    window.bench.scrub(0)
+    window.bench.session.scrub(0)
     form = choose(window, "skip")
     assert not form.button.isEnabled()
     assert "Layers run from recurrence 1" in form.words.text()
@@ -287,7 +290,7 @@ def test_layers_cannot_be_cut_at_the_start_but_the_state_can(window, qtbot) -> N
     # Zeros have no norm that noise could be a share of: it is said to have done nothing.
     assert form.words.text() == "Noise of 0.1 (seed 0) at the initial state"
     branch(qtbot, window, at=0)
-    assert window.bench.recording.info.interventions == (
+    assert window.bench.session.recording.info.interventions == (
         Noise(recurrence=0, last=0, layer=END, size=0.1),
     )
     assert window.tree.panel.list.rows[1].effect == "nothing"
@@ -297,28 +300,36 @@ def test_a_lasting_cut(window, qtbot) -> None:
     form = window.tree.panel.form
     form.lasting.setChecked(True)
     branch(qtbot, window, kind="zero", at=5)
-    assert window.bench.recording.info.interventions == (Zero(recurrence=5, last=FOREVER, layer=0),)
+    assert window.bench.session.recording.info.interventions == (
+        Zero(recurrence=5, last=FOREVER, layer=0),
+    )
     assert "at recurrence 5 and on" in window.tree.panel.list.rows[1].what
 
 
 def test_a_deep_model_beside_goes_by_effective_depth(window, qtbot, tmp_path: Path) -> None:
     deep = twin_architecture("deep", 6, d_model=16)
     window.tree.open_second_model(str(tiny_checkpoint(tmp_path / "deep", deep)))
-    qtbot.waitUntil(lambda: window.bench.runs.second is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: window.bench.session.second is not None, timeout=30_000)
     wait(qtbot, window)
-    there = window.bench.runs.second.stepper.recording
+    there = window.bench.session.second.stepper.recording
     assert (there.n_recurrences, there.layers_done) == (1, 12)
-    window.bench.select({"recurrence": 3, "layer": 1})
+    window.bench.session.select({"recurrence": 3, "layer": 1})
     assert (
-        window.bench.second_run.selection.recurrence,
-        window.bench.second_run.selection.layer,
+        window.bench.session.second_run.selection.recurrence,
+        window.bench.session.second_run.selection.layer,
     ) == (1, 5)
-    window.bench.select_in_second({"layer": 8})
-    assert (window.bench.selection.recurrence, window.bench.selection.layer) == (5, 0)
-    window.bench.runs.set_pace("own")
-    window.bench.select_in_second({"layer": 2})
-    assert (window.bench.selection.recurrence, window.bench.selection.layer) == (5, 0)
-    assert window.bench.second_run.selection.layer == 2
+    window.bench.session.select_in_second({"layer": 8})
+    assert (window.bench.session.selection.recurrence, window.bench.session.selection.layer) == (
+        5,
+        0,
+    )
+    window.bench.second_runs.set_pace("own")
+    window.bench.session.select_in_second({"layer": 2})
+    assert (window.bench.session.selection.recurrence, window.bench.session.selection.layer) == (
+        5,
+        0,
+    )
+    assert window.bench.session.second_run.selection.layer == 2
     window.tree.swap()
     assert "of another model" in window.statusBar().currentMessage()
     window.tree.open_second_model(str(tmp_path / "nowhere"))
@@ -332,7 +343,7 @@ def test_keys_of_the_list(window, qtbot) -> None:
     rows.tree.setCurrentItem(rows.items[rows.rows[0].id])
     QTest.keyClick(rows.tree, Key.Key_Return)
     wait(qtbot, window)
-    assert window.bench.runs.current.name == "run 1"
+    assert window.bench.session.run.name == "run 1"
     rows.tree.setCurrentItem(rows.items[rows.rows[1].id])
     qtbot.mouseClick(rows.rename_button, Left)
     editor = rows.tree.findChild(QLineEdit)
@@ -352,7 +363,7 @@ def test_ctrl_b_shows_the_form_first(window, qtbot) -> None:
     window.tree.branch_by_form()
     assert window.views.docks[RUNS].isVisible()
     assert len(window.bench.runs.tree) == 1
-    window.bench.scrub(3)
+    window.bench.session.scrub(3)
     window.tree.branch_by_form()
     qtbot.waitUntil(lambda: len(window.bench.runs.tree) == 2, timeout=20_000)
     wait(qtbot, window)
@@ -365,28 +376,28 @@ def test_opening_another_model_forgets_the_runs(window, qtbot, tmp_path: Path) -
     qtbot.waitUntil(lambda: window.bench.runner.loaded is not before, timeout=20_000)
     wait(qtbot, window, 2)
     assert [r.name for r in window.bench.runs.tree] == ["run 3"] or len(window.bench.runs.tree) == 1
-    assert window.bench.runs.second is None
+    assert window.bench.session.second is None
     assert not window.bench.runs.history.done
 
 
 def test_starting_again_keeps_the_cuts_and_reopening_makes_them_again(window, qtbot) -> None:
     branch(qtbot, window, kind="zero", at=2)
-    cuts = window.bench.recording.info.interventions
-    before = window.bench.recording
+    cuts = window.bench.session.recording.info.interventions
+    before = window.bench.session.recording
     window.running.reset()
-    qtbot.waitUntil(lambda: window.bench.recording is not before, timeout=20_000)
+    qtbot.waitUntil(lambda: window.bench.session.recording is not before, timeout=20_000)
     wait(qtbot, window)
-    assert window.bench.recording.info.interventions == cuts
-    assert window.bench.recording.n_recurrences == 0
-    window.bench.step_recurrence()
+    assert window.bench.session.recording.info.interventions == cuts
+    assert window.bench.session.recording.n_recurrences == 0
+    window.bench.transport.step_recurrence()
     wait(qtbot, window, 1)
     window.remember()
     again = Window(Bench(), window.settings, LIGHT, remember=False)
     again.show()
     again.opening.open("bundled:looped")
     wait(qtbot, again, 1)
-    assert again.bench.recording.info.prompt == PROMPT
-    assert again.bench.recording.info.interventions == cuts
+    assert again.bench.session.recording.info.prompt == PROMPT
+    assert again.bench.session.recording.info.interventions == cuts
     again.close()
     again.deleteLater()
 
@@ -408,9 +419,9 @@ def test_a_window_is_opened_with_interventions_from_a_file(tmp_path: Path, monke
 
 def test_the_bundled_deep_twin_is_put_beside_by_its_command(window, qtbot) -> None:
     window.commands["deep_beside"].trigger()
-    qtbot.waitUntil(lambda: window.bench.runs.second is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: window.bench.session.second is not None, timeout=30_000)
     wait(qtbot, window)
-    second = window.bench.runs.second
+    second = window.bench.session.second
     assert second.name == "bundled:deep"
     assert second.stepper.recording.info.prompt == PROMPT
     assert window.bars.second_run.text() == "○ beside: bundled:deep"

@@ -46,7 +46,7 @@ def window(qtbot, tmp_path: Path, monkeypatch):
 
 def wait(qtbot, window: Window, recurrences: int = 0) -> None:
     def done() -> bool:
-        recording = window.bench.recording
+        recording = window.bench.session.recording
         return (
             recording is not None
             and recording.n_recurrences >= recurrences
@@ -69,7 +69,7 @@ def press(window: Window, name: str) -> None:
 
 def branch(qtbot, window: Window, at: int, size: float = 0.5) -> None:
     n = len(window.bench.runs.tree)
-    window.bench.scrub(at)
+    window.bench.session.scrub(at)
     window.bench.runs.branch((Noise(recurrence=at, last=at, layer=-1, size=size),))
     qtbot.waitUntil(lambda: len(window.bench.runs.tree) == n + 1, timeout=20_000)
     wait(qtbot, window, 4)
@@ -87,13 +87,13 @@ def test_a_run_with_branches_is_deleted_and_brought_back_whole(window, qtbot) ->
     branch(qtbot, window, 2)
     branch(qtbot, window, 3)
     assert not rows.hint.isVisible()
-    assert rows.chosen == window.bench.runs.current.id  # the new branch is the one to act on
+    assert rows.chosen == window.bench.session.run.id  # the new branch is the one to act on
     assert [r.recurrences for r in rows.rows] == [4, 4, 4]
     before = [r.stepper.recording for r in window.bench.runs.tree]
     rows.tree.setCurrentItem(rows.items[rows.rows[1].id])
     qtbot.mouseClick(rows.delete_button, Left)
     assert [r.name for r in window.bench.runs.tree] == ["run 1"]
-    assert said(window).startswith("Deleted branch 1 and its 1 branch; Ctrl+Z")
+    assert said(window).startswith("Deleted branch 1 and its 1 branch; Undo")
     assert rows.hint.isVisible()
     wait(qtbot, window)
     rows.tree.setFocus()
@@ -102,8 +102,8 @@ def test_a_run_with_branches_is_deleted_and_brought_back_whole(window, qtbot) ->
     QTest.keyClick(window, Key.Key_Z, Ctrl)
     wait(qtbot, window)
     assert [r.stepper.recording for r in window.bench.runs.tree] == before
-    assert window.bench.recording is before[2]
-    assert window.bench.runs.second.run.stepper.recording is before[1]
+    assert window.bench.session.recording is before[2]
+    assert window.bench.session.second.run.stepper.recording is before[1]
     QTest.keyClick(rows.tree, Key.Key_Return)
     assert said(window) == "This run is shown already"
     rows.tree.setCurrentItem(rows.items[rows.rows[0].id])
@@ -113,7 +113,7 @@ def test_a_run_with_branches_is_deleted_and_brought_back_whole(window, qtbot) ->
 
 
 def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
-    runs, parent = window.bench.runs, window.bench.recording
+    runs, parent = window.bench.runs, window.bench.session.recording
     for name in ("swap", "alone"):
         assert not window.commands[name].isEnabled()
     window.tree.swap()
@@ -124,15 +124,15 @@ def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
     form = window.tree.panel.form
     form.kind.setCurrentIndex(form.kind.findData("skip"))
     form._show_kind()
-    window.bench.scrub(0)
+    window.bench.session.scrub(0)
     QTest.keyClick(window, Key.Key_B, Ctrl)
     assert said(window) == f"Cannot branch here. {form.words.text()}"
     assert "move the cursor" in form.words.text()
-    window.bench.scrub(2)
+    window.bench.session.scrub(2)
     QTest.keyClick(window, Key.Key_B, Ctrl)
     qtbot.waitUntil(lambda: len(runs.tree) == 2, timeout=20_000)
     wait(qtbot, window, 4)
-    cut = window.bench.recording
+    cut = window.bench.session.recording
     assert window.bars.second_run.text() == "○ beside: run 1"
     captions = [c.whole() for c in window.views.frames["readout"].captions]
     assert captions[0] == "● branch 1"
@@ -145,12 +145,12 @@ def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
     assert not window.views.frames["depth"].captions[1].isVisible()
     press(window, "swap")
     wait(qtbot, window)
-    assert window.bench.recording is parent
-    assert runs.second.run.stepper.recording is cut
+    assert window.bench.session.recording is parent
+    assert window.bench.session.second.run.stepper.recording is cut
     press(window, "alone")
     wait(qtbot, window)
-    assert runs.second is None
-    assert window.bench.recording is parent
+    assert window.bench.session.second is None
+    assert window.bench.session.recording is parent
     assert window.bars.second_run.text() == ""
     assert not caption.isVisible()
 
@@ -159,16 +159,16 @@ def test_the_pace_is_chosen_in_the_menu_said_and_remembered(window, qtbot) -> No
     actions = paces(window)
     assert [a.isChecked() for a in actions.values()] == [True, False, False]
     actions["Recurrence by recurrence"].trigger()
-    assert "No run stands beside yet" in said(window)
+    assert "There is no second run yet" in said(window)
     assert "recurrence by recurrence" in said(window)
-    assert window.bench.runs.pace == window.settings.pace == "recurrence"
+    assert window.bench.session.pace == window.settings.pace == "recurrence"
     branch(qtbot, window, 2)
     assert "recurrence by recurrence" in window.tree.title_bar.statement.whole()
     actions["Each at its own pace"].trigger()
     wait(qtbot, window)
-    assert window.bench.second_run.pairing.pace == "own"
+    assert window.bench.session.second_run.pairing.pace == "own"
     again = Window(Bench(), window.settings, LIGHT, remember=False)
-    assert again.bench.runs.pace == "own"
+    assert again.bench.session.pace == "own"
     assert paces(again)["Each at its own pace"].isChecked()
     again.close()
     again.deleteLater()
@@ -204,7 +204,7 @@ def test_cuts_are_saved_replayed_and_an_empty_file_is_said(
     press(window, "replay_cuts")
     qtbot.waitUntil(lambda: len(window.bench.runs.tree) == 2, timeout=20_000)
     wait(qtbot, window, 4)
-    assert window.bench.recording.info.interventions
+    assert window.bench.session.recording.info.interventions
     written.write_text("[]")
     press(window, "replay_cuts")
     assert "holds no interventions" in said(window)
@@ -229,14 +229,14 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     frame, view = window.views.frames["correspondence"], bench.displays["correspondence"].view
     assert not frame.measuring.button.isEnabled()
     assert "Put a second model beside" in frame.measuring.button.toolTip()
-    qtbot.mouseClick(view.offers.buttons["open_beside"], Left)
-    qtbot.waitUntil(lambda: bench.runs.second is not None, timeout=30_000)
+    qtbot.mouseClick(view.empty_actions.buttons["open_beside"], Left)
+    qtbot.waitUntil(lambda: bench.session.second is not None, timeout=30_000)
     wait(qtbot, window)
     assert window.bars.second_run.text().startswith("○ beside: ")
     assert frame.measuring.button.isEnabled()
-    assert not view.offers.isVisible()
+    assert not view.empty_actions.isVisible()
     options = replace(bench.displays["correspondence"].options, prompts=6, permutations=3)
-    bench.set_options("correspondence", options)
+    bench.analysis.set_options("correspondence", options)
     frame.set_options(options)
     qtbot.mouseClick(frame.measuring.button, Left)
     assert not frame.measuring.button.isEnabled()
@@ -247,12 +247,12 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     assert data.hatched
     assert data.path
     qtbot.mouseClick(view.matrix, Left, pos=view.matrix.cell_centre(2, 5))
-    assert (bench.selection.recurrence, bench.selection.layer) == (2, 0)
-    assert view.matrix.cursor_column == bench.second_run.selection.layer
+    assert (bench.session.selection.recurrence, bench.session.selection.layer) == (2, 0)
+    assert view.matrix.marks.cursor_column == bench.session.second_run.selection.layer
     where = view.matrix.layout_
     label = QPoint(int(where.column(5).center().x()), int(where.column_labels.center().y()))
     qtbot.mouseClick(view.matrix, Left, pos=label)
-    assert bench.second_run.selection.layer == 5
+    assert bench.session.second_run.selection.layer == 5
     what = frame.quick.controls["what"]
     what.setFocus()
     QTest.keyClick(what, Key.Key_Down)
@@ -261,10 +261,10 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     # Another prompt is run on both.
     bench.restart(prompt=OTHER)
     qtbot.waitUntil(
-        lambda: bench.runs.second.stepper.recording.info.prompt == OTHER, timeout=20_000
+        lambda: bench.session.second.stepper.recording.info.prompt == OTHER, timeout=20_000
     )
     wait(qtbot, window)
-    assert bench.recording.info.prompt == OTHER
+    assert bench.session.recording.info.prompt == OTHER
     press(window, "alone")
     wait(qtbot, window)
     assert not frame.measuring.button.isEnabled()
@@ -289,8 +289,8 @@ def test_presets_give_what_matters_its_share(window, qtbot, size: tuple[int, int
 def test_pointing_at_something_does_not_list_the_runs_anew(window, qtbot, monkeypatch) -> None:
     listed = []
     monkeypatch.setattr(window.tree.panel.list, "show_runs", lambda *a: listed.append(a))
-    window.bench.set_hover({"recurrence": 1, "layer": 0, "token": 2})
-    window.bench.set_hover({})
+    window.bench.session.set_hover({"recurrence": 1, "layer": 0, "token": 2})
+    window.bench.session.set_hover({})
     assert listed == []
-    window.bench.select({"recurrence": 1})
+    window.bench.session.select({"recurrence": 1})
     assert listed

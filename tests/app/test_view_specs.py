@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pytestqt.qtbot import QtBot
@@ -29,7 +28,7 @@ def test_each_view_is_registered_once() -> None:
 
 
 @EVERY
-def test_its_parts_are_there(spec: ViewSpec[Any, Any], qtbot: QtBot) -> None:
+def test_its_parts_are_there(spec: ViewSpec, qtbot: QtBot) -> None:
     view = spec.view()
     qtbot.addWidget(view)
     assert view.options == spec.options()

@@ -53,7 +53,7 @@ def calm(qtbot: QtBot, window: Window, recurrences: int = 0) -> None:
     """Wait until the run is there and every visible view shows it."""
 
     def done() -> bool:
-        recording = window.bench.recording
+        recording = window.bench.session.recording
         return (
             recording is not None
             and recording.n_recurrences >= recurrences
@@ -75,12 +75,12 @@ def test_space_steps_a_recurrence_and_shift_space_a_layer(make, qtbot: QtBot) ->
     window = make()
     bench = window.bench
     key(qtbot, window, Key.Key_Space)
-    assert bench.recording.n_recurrences == 1
-    assert bench.selection.recurrence == 1
+    assert bench.session.recording.n_recurrences == 1
+    assert bench.session.selection.recurrence == 1
     key(qtbot, window, Key.Key_Space, Mod.ShiftModifier)
-    assert (bench.recording.n_recurrences, bench.recording.layers_done) == (1, 3)
+    assert (bench.session.recording.n_recurrences, bench.session.recording.layers_done) == (1, 3)
     key(qtbot, window, Key.Key_Space)  # finishes the recurrence under way
-    assert (bench.recording.n_recurrences, bench.recording.layers_done) == (2, 4)
+    assert (bench.session.recording.n_recurrences, bench.session.recording.layers_done) == (2, 4)
     assert "recurrence 2" in window.bars.place.text()
 
 
@@ -91,56 +91,56 @@ def test_scrubbing_back_computes_nothing_and_following_is_a_state(make, qtbot: Q
     bench.runner.loaded.model.run_layer = lambda *a: ran.append(1)  # would break a run
     for expected in (5, 4, 3):
         key(qtbot, window, Key.Key_Left)
-        assert bench.selection.recurrence == expected
-    assert not bench.play.following
+        assert bench.session.selection.recurrence == expected
+    assert not bench.transport.following
     assert not window.commands["follow"].isChecked()
     key(qtbot, window, Key.Key_Right)
-    assert bench.selection.recurrence == 4
+    assert bench.session.selection.recurrence == 4
     key(qtbot, window, Key.Key_Left, Mod.ShiftModifier)
-    assert (bench.selection.recurrence, bench.selection.layer) in {(3, 1), (4, 0)}
+    assert (bench.session.selection.recurrence, bench.session.selection.layer) in {(3, 1), (4, 0)}
     key(qtbot, window, Key.Key_Home)
-    assert bench.selection.recurrence == 0
+    assert bench.session.selection.recurrence == 0
     key(qtbot, window, Key.Key_End)
-    assert bench.selection.recurrence == 6
-    assert bench.play.following
+    assert bench.session.selection.recurrence == 6
+    assert bench.transport.following
     assert ran == []
 
 
 def test_play_pause_and_resume_where_it_was(make, qtbot: QtBot) -> None:
     window = make()
     bench = window.bench
-    bench.set_rate(float("inf"))
+    bench.transport.set_rate(float("inf"))
     QTest.keyClick(window, Key.Key_P)
-    qtbot.waitUntil(lambda: bench.recording.n_recurrences > 10, timeout=20_000)
+    qtbot.waitUntil(lambda: bench.session.recording.n_recurrences > 10, timeout=20_000)
     QTest.keyClick(window, Key.Key_P)
     calm(qtbot, window)
-    done = bench.recording.n_recurrences
-    before = bench.recording.states[:5].copy()
+    done = bench.session.recording.n_recurrences
+    before = bench.session.recording.states[:5].copy()
     QTest.keyClick(window, Key.Key_P)
-    qtbot.waitUntil(lambda: bench.recording.n_recurrences > done + 3, timeout=20_000)
+    qtbot.waitUntil(lambda: bench.session.recording.n_recurrences > done + 3, timeout=20_000)
     QTest.keyClick(window, Key.Key_S)
     calm(qtbot, window)
-    np.testing.assert_array_equal(bench.recording.states[:5], before)
-    assert not bench.play.playing
+    np.testing.assert_array_equal(bench.session.recording.states[:5], before)
+    assert not bench.transport.playing
 
 
 def test_stop_at_settling_ends_by_itself(make, qtbot: QtBot) -> None:
     window = make()
     bench = window.bench
-    bench.set_rate(float("inf"))
+    bench.transport.set_rate(float("inf"))
     QTest.keyClick(window, Key.Key_T)
     QTest.keyClick(window, Key.Key_P)
-    qtbot.waitUntil(lambda: bench.status.notice is not None, timeout=30_000)
-    assert "settled at recurrence" in bench.status.notice
-    assert (bench.recording.relative_step[-3:] < 1e-2).all()
-    assert not (bench.recording.relative_step[-4] < 1e-2).all()
+    qtbot.waitUntil(lambda: bench.session.status.notice is not None, timeout=30_000)
+    assert "settled at recurrence" in bench.session.status.notice
+    assert (bench.session.recording.relative_step[-3:] < 1e-2).all()
+    assert not (bench.session.recording.relative_step[-4] < 1e-2).all()
 
 
 def test_the_pointer_is_seen_to_walk(make, qtbot: QtBot) -> None:
     window = make(recurrences=8)
     data = window.bench.displays["readout"].data
-    answers = window.bench.recording.answers("coda").ids[:, -5:, 0]
-    label = window.bench.recording.label
+    answers = window.bench.session.recording.answers("coda").ids[:, -5:, 0]
+    label = window.bench.session.recording.label
     rows = ["".join(label(int(i)) for i in row) for row in answers]
     assert rows[0] == "bcdea"  # one hop
     assert rows[1] == "cdeab"
@@ -151,24 +151,25 @@ def test_the_pointer_is_seen_to_walk(make, qtbot: QtBot) -> None:
 def test_editing_the_prompt_restarts_and_undo_brings_the_run_back(make, qtbot: QtBot) -> None:
     window = make(recurrences=4)
     bench = window.bench
-    first = bench.recording
+    first = bench.session.recording
     QTest.keyClick(window, Key.Key_L, Mod.ControlModifier)
     line = QApplication.focusWidget()
     line.selectAll()
     QTest.keyClicks(line, "xy yz zx ? 1 : x")
     qtbot.waitUntil(
-        lambda: bench.recording is not first and bench.recording.n_recurrences == 4, timeout=20_000
+        lambda: bench.session.recording is not first and bench.session.recording.n_recurrences == 4,
+        timeout=20_000,
     )
-    assert bench.recording.info.prompt == "xy yz zx ? 1 : x"
+    assert bench.session.recording.info.prompt == "xy yz zx ? 1 : x"
     QTest.keyClick(line, Key.Key_Escape)
     calm(qtbot, window, 4)
     window.setFocus()
     key(qtbot, window, Key.Key_Left, Mod.AltModifier)
-    assert bench.recording is first
+    assert bench.session.recording is first
     key(qtbot, window, Key.Key_Space)
     assert first.n_recurrences == 5
     key(qtbot, window, Key.Key_Right, Mod.AltModifier)
-    assert bench.recording.info.prompt == "xy yz zx ? 1 : x"
+    assert bench.session.recording.info.prompt == "xy yz zx ? 1 : x"
 
 
 def test_letters_are_text_while_the_prompt_has_the_keyboard(make, qtbot: QtBot) -> None:
@@ -178,16 +179,16 @@ def test_letters_are_text_while_the_prompt_has_the_keyboard(make, qtbot: QtBot) 
     line.setText("")
     QTest.keyClicks(line, "pr st ? 1 : p")
     assert line.text() == "pr st ? 1 : p"
-    assert not window.bench.play.playing
+    assert not window.bench.transport.playing
 
 
 def test_a_bad_prompt_is_told_in_place_and_the_run_stays(make, qtbot: QtBot) -> None:
     window = make(recurrences=3)
-    first = window.bench.recording
+    first = window.bench.session.recording
     window.bars.prompt.prompt_edited.emit("ab é")
-    qtbot.waitUntil(lambda: window.bench.status.error is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: window.bench.session.status.error is not None, timeout=10_000)
     qtbot.waitUntil(lambda: "no token for" in visible_text(window.bars.prompt), timeout=5_000)
-    assert window.bench.recording is first
+    assert window.bench.session.recording is first
     window.setFocus()
     key(qtbot, window, Key.Key_Space)
     assert first.n_recurrences == 4
@@ -207,7 +208,8 @@ def test_one_cursor_marks_every_view(make, qtbot: QtBot) -> None:
     for display in bench.displays.values():
         if display.view.isVisible():
             assert (
-                display.view.selection.recurrence == 3 or display.view.selection == bench.selection
+                display.view.selection.recurrence == 3
+                or display.view.selection == bench.session.selection
             )
     assert "recurrence 3" in window.bars.place.text()
     assert "token 7" in window.bars.place.text()
@@ -220,16 +222,16 @@ def test_every_view_shows_the_run_and_hidden_ones_catch_up(make, qtbot: QtBot) -
     window = make(recurrences=3)
     window.views.docks["settling"].hide()
     key(qtbot, window, Key.Key_Space)
-    old = window.bench.displays["settling"].own.shown
+    old = window.bench.displays["settling"].first.shown
     window.views.docks["settling"].show()
     calm(qtbot, window)
-    assert window.bench.displays["settling"].own.shown != old
+    assert window.bench.displays["settling"].first.shown != old
     for spec in VIEW_SPECS:
         window.views.docks[spec.key].show()
         window.views.docks[spec.key].raise_()
         calm(qtbot, window)
         display = window.bench.displays[spec.key]
-        assert display.own.error is None
+        assert display.first.error is None
         assert display.data is not None
         assert display.data.statement
         assert display.data.formulas
@@ -245,7 +247,7 @@ def test_every_view_draws_short_and_long_runs_in_both_themes(
     window.set_theme(theme)
     calm(qtbot, window)
     assert not window.grab().isNull()
-    assert all(display.own.error is None for display in window.bench.displays.values())
+    assert all(display.first.error is None for display in window.bench.displays.values())
 
 
 def test_maximise_and_restore(make, qtbot: QtBot) -> None:
@@ -274,7 +276,7 @@ def test_everything_is_remembered(make, qtbot: QtBot, tmp_path: Path) -> None:
     again.opening.open(saved.checkpoint)
     calm(qtbot, again, 3)
     assert again.views.docks["distance"].isHidden()
-    assert again.bench.recording.info.prompt == PROMPT
+    assert again.bench.session.recording.info.prompt == PROMPT
     again.close()
 
 
@@ -295,25 +297,26 @@ def test_opening_another_checkpoint_and_a_broken_one(make, qtbot: QtBot, tmp_pat
     folder = tiny_checkpoint(tmp_path / "other", tiny_architecture(n_block=3))
     window.opening.open(str(folder), FirstRun(PROMPT, 2))
     qtbot.waitUntil(
-        lambda: bench.recording is not None and bench.recording.n_layers == 3, timeout=20_000
+        lambda: bench.session.recording is not None and bench.session.recording.n_layers == 3,
+        timeout=20_000,
     )
     calm(qtbot, window, 2)
     assert "other" in window.bars.header.model.text()
     (folder / "model.safetensors").write_bytes(b"broken")
-    kept = bench.recording
+    kept = bench.session.recording
     window.opening.open(str(folder))
-    qtbot.waitUntil(lambda: bench.status.error is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: bench.session.status.error is not None, timeout=20_000)
     qtbot.waitUntil(lambda: window.bars.header.notice.isVisible(), timeout=5_000)
     assert "cut short" in window.bars.header.notice.toolTip()
-    assert bench.recording is kept
+    assert bench.session.recording is kept
     assert str(folder) in window.settings.recent
 
 
 def test_closing_in_mid_run(make, qtbot: QtBot) -> None:
     window = make()
-    window.bench.set_rate(float("inf"))
-    window.bench.set_playing(True)
-    qtbot.waitUntil(lambda: window.bench.recording.n_recurrences > 5, timeout=20_000)
+    window.bench.transport.set_rate(float("inf"))
+    window.bench.transport.set_playing(True)
+    qtbot.waitUntil(lambda: window.bench.session.recording.n_recurrences > 5, timeout=20_000)
     window.close()
     assert window.bench.runner.status.state.name == "CLOSED"
 
@@ -341,7 +344,7 @@ def test_an_empty_panel_offers_the_button_that_fills_it(make, qtbot: QtBot) -> N
     button = window.views.frames["readout"].step_button
     assert button.isVisible()
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: window.bench.recording.n_recurrences == 1, timeout=20_000)
+    qtbot.waitUntil(lambda: window.bench.session.recording.n_recurrences == 1, timeout=20_000)
     calm(qtbot, window, 1)
     assert not button.isVisible()
 
@@ -352,12 +355,14 @@ def test_readout_directions_are_read_from_the_model(make, qtbot: QtBot) -> None:
     window = make(recurrences=4)
     display = window.bench.displays["state_space"]
     options = replace(display.options, axes="readout", readout_x=13, readout_y=14)
-    window.bench.set_options("state_space", options)
-    qtbot.waitUntil(lambda: len(window.bench.recording.readout_directions) == 2, timeout=20_000)
+    window.bench.analysis.set_options("state_space", options)
+    qtbot.waitUntil(
+        lambda: len(window.bench.session.recording.readout_directions) == 2, timeout=20_000
+    )
     calm(qtbot, window, 4)
     assert not display.data.missing_directions
     truth = window.bench.runner.loaded.model.unembed.weight[13].numpy()
-    np.testing.assert_array_equal(window.bench.recording.readout_directions[13], truth)
+    np.testing.assert_array_equal(window.bench.session.recording.readout_directions[13], truth)
 
 
 def test_exporting_nothing_says_so(make) -> None:
@@ -373,7 +378,7 @@ def test_the_joint_pca_of_the_paper_is_one_command(make, qtbot: QtBot) -> None:
     action.trigger()
     calm(qtbot, window)
     data = window.bench.displays["state_space"].data
-    last = window.bench.recording.n_tokens - 1
+    last = window.bench.session.recording.n_tokens - 1
     assert (data.tokens, data.by_layer) == ((last,), True)
     assert data.basis.fitted_on.endswith("the final token")
     # The settings form shows what was set.

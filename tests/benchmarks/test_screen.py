@@ -39,8 +39,10 @@ def test_gui_gap_while_a_model_of_fifty_times_the_size_steps(
     path = str(tiny_checkpoint(tmp_path / "large", arch))
     window.opening.open(path, FirstRun(PROMPT, 0), device="cpu")
     bench = window.bench
-    qtbot.waitUntil(lambda: bench.recording is not None and bench.settled_down, timeout=60_000)
-    bench.set_rate(float("inf"))
+    qtbot.waitUntil(
+        lambda: bench.session.recording is not None and bench.settled_down, timeout=60_000
+    )
+    bench.transport.set_rate(float("inf"))
     gaps: list[float] = []
     last = [time.perf_counter()]
 
@@ -53,16 +55,16 @@ def test_gui_gap_while_a_model_of_fifty_times_the_size_steps(
     timer.setTimerType(Qt.TimerType.PreciseTimer)
     timer.timeout.connect(tick)
     timer.start(5)
-    bench.set_playing(True)
+    bench.transport.set_playing(True)
     ended = time.perf_counter() + 12
     qtbot.waitUntil(lambda: time.perf_counter() > ended, timeout=60_000)
     timer.stop()
     asked = time.perf_counter()
-    bench.stop()
+    bench.transport.stop()
     while not bench.runner.idle:
         time.sleep(0.001)
     stop_ms = (time.perf_counter() - asked) * 1e3
-    recurrences = bench.recording.n_recurrences
+    recurrences = bench.session.recording.n_recurrences
     window.close()
     p99 = float(np.percentile(gaps, 99)) * 1e3
     say(

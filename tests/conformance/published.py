@@ -61,6 +61,9 @@ def save(config: dict[str, Any], folder: Path, seed: int = 0) -> None:
         for parameter in model.parameters():
             scale = 0.3 if parameter.ndim < 2 else 0.5 / parameter.shape[-1] ** 0.5
             parameter.data += scale * torch.randn_like(parameter)
+        for name, parameter in model.named_parameters():
+            if name.endswith((".alpha_p", ".alpha_n")):  # xIELU's, which are read in bfloat16
+                parameter.data = parameter.data.bfloat16().float()
         model.save_pretrained(folder)
 
 
@@ -79,7 +82,7 @@ def compute(folder: Path, ids: tuple[int, ...]) -> Truth:
             folder, config=config, attn_implementation="eager", dtype=torch.float32
         )
         with torch.no_grad():
-            out = model.eval()(torch.tensor([ids]), output_attentions=True)
+            out = model.float().eval()(torch.tensor([ids]), output_attentions=True)
     return Truth(
         out.logits[0].numpy(), np.stack([pattern[0].numpy() for pattern in out.attentions])
     )

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from models import tiny_architecture
+from models import random_model, tiny_architecture
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from loopscope.core.checkpoint.folder import open_checkpoint
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import PromptError
+from loopscope.core.experiments.native_folder import save_native
 from loopscope.core.prompts.answers import (
     ANSWERS_IN_PLACE,
     NO_ANSWER_GIVEN,
@@ -24,8 +26,8 @@ from loopscope.core.prompts.prompt_set import Item
 from loopscope.core.prompts.tokenizer import PromptTokenizer
 
 NATIVE = tiny_architecture()
-CAUSAL = replace(NATIVE, family="llama")
-MASKED = replace(NATIVE, layer=replace(NATIVE.layer, causal=False), family="albert")
+CAUSAL = replace(NATIVE, task="")
+MASKED = replace(NATIVE, layer=replace(NATIVE.layer, causal=False), task="")
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,16 @@ def test_each_model_has_its_own_convention() -> None:
     assert convention_of(NATIVE) == "in place"
     assert convention_of(MASKED) == "in place"
     assert convention_of(CAUSAL) == "next"
+
+
+def test_a_native_model_of_text_says_the_next_token_before_and_after_it_is_saved(
+    tmp_path: Path,
+) -> None:
+    for task, convention in (("", "next"), ("hops", "in place")):
+        save_native(tmp_path / convention, random_model(replace(NATIVE, task=task)))
+        arch = open_checkpoint(str(tmp_path / convention)).architecture
+        assert arch.family == "native"
+        assert convention_of(arch) == convention
 
 
 def test_in_place_the_answers_are_at_the_last_positions(letters) -> None:

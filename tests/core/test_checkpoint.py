@@ -14,13 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from models import tiny_architecture, tiny_checkpoint
 
-from loopscope.core.checkpoint.folder import (
-    bundled_names,
-    open_checkpoint,
-    read_header,
-    weights_hash,
-)
+from loopscope.core.checkpoint.folder import open_checkpoint
+from loopscope.core.checkpoint.hashing import weights_hash
+from loopscope.core.checkpoint.headers import read_header
 from loopscope.core.checkpoint.loading import load
+from loopscope.core.checkpoint.places import bundled_names
 from loopscope.core.errors import CheckpointError
 from loopscope.core.labels import count, size
 from loopscope.core.run.card import card, card_text
@@ -180,7 +178,9 @@ def shard(folder: Path, weight_map: dict[str, object]) -> None:
     index.write_text(json.dumps({"weight_map": weight_map}))
 
 
-def test_shards_are_read_and_may_not_leave_the_folder(folder: Path, tmp_path: Path) -> None:
+def test_shards_are_read_and_their_names_may_not_leave_the_folder(
+    folder: Path, tmp_path: Path
+) -> None:
     names = list(open_checkpoint(str(folder)).tensors)
     whole = load(str(folder), "cpu").model.state_dict()
     shard(folder, dict.fromkeys(names, "a.safetensors"))
@@ -188,17 +188,67 @@ def test_shards_are_read_and_may_not_leave_the_folder(folder: Path, tmp_path: Pa
     assert all((sharded[k] == v).all() for k, v in whole.items())
     index = folder / "model.safetensors.index.json"
     (tmp_path / "out.safetensors").write_bytes((folder / "a.safetensors").read_bytes())
-    (folder / "link.safetensors").symlink_to(tmp_path / "out.safetensors")
+    (folder / "nowhere.safetensors").symlink_to("nowhere")
     for file, message in (
         ("../out.safetensors", "outside the folder"),
-        ("link.safetensors", "outside the folder"),
+        ("a/../../out.safetensors", "outside the folder"),
+        ("..\\out.safetensors", "outside the folder"),
+        ("C:out.safetensors", "outside the folder"),
+        (str(tmp_path / "out.safetensors"), "outside the folder"),
         ("/etc/passwd", "outside the folder"),
+        ("", "outside the folder"),
         ("b.safetensors", "shard 'b.safetensors' is missing"),
+        ("nowhere.safetensors", "shard 'nowhere.safetensors' is missing"),
+        ("x" * 5000, "shard 'x{80}': File name too long"),
         (7, "is not text"),
     ):
         index.write_text(json.dumps({"weight_map": dict.fromkeys(names, file)}))
         with pytest.raises(CheckpointError, match=message):
             open_checkpoint(str(folder))
+
+
+def test_shards_may_be_linked_by_hand(folder: Path, tmp_path: Path) -> None:
+    names = list(open_checkpoint(str(folder)).tensors)
+    shard(folder, dict.fromkeys(names, "link.safetensors"))
+    (folder / "a.safetensors").rename(tmp_path / "elsewhere")
+    (folder / "link.safetensors").symlink_to(tmp_path / "elsewhere")
+    assert list(open_checkpoint(str(folder)).tensors) == names
+
+
+@pytest.fixture
+def cache(folder: Path, tmp_path: Path) -> Path:
+    """The folder as the Hugging Face cache keeps it: files are links into blobs/."""
+    names = list(open_checkpoint(str(folder)).tensors)
+    shard(folder, dict.fromkeys(names, "a.safetensors"))
+    cache = tmp_path / "models--org--tiny--b"
+    snapshot = cache / "snapshots" / "0123abcd"
+    for made in (cache / "blobs", cache / "refs", snapshot):
+        made.mkdir(parents=True)
+    (cache / "refs" / "main").write_text("0123abcd")
+    for file in folder.iterdir():
+        file.rename(cache / "blobs" / f"sha-of-{file.name}")
+        (snapshot / file.name).symlink_to(f"../../blobs/sha-of-{file.name}")
+    return cache
+
+
+def test_a_model_in_the_hugging_face_cache_goes_by_its_own_name(
+    cache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").symlink_to(cache)
+    for path in (cache, cache / "snapshots" / "0123abcd", tmp_path / "mine"):
+        checkpoint = open_checkpoint(str(path))
+        assert checkpoint.name == "tiny--b"
+        assert checkpoint.path.name == "0123abcd"
+    other = cache / "snapshots" / "9999"
+    other.mkdir()
+    assert open_checkpoint(str(cache)).path.name == "0123abcd"
+    (cache / "refs" / "main").unlink()
+    with pytest.raises(CheckpointError, match="several snapshots .* such as snapshots/0123abcd"):
+        open_checkpoint(str(cache))
+    other.rmdir()
+    assert open_checkpoint(str(cache)).path.name == "0123abcd"
+    (cache / "refs" / "main").write_text("../../elsewhere")
+    assert open_checkpoint(str(cache)).path.name == "0123abcd"
 
 
 @pytest.mark.slow

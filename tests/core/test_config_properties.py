@@ -21,10 +21,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from work import calls
 
-from loopscope.core.checkpoint.folder import open_checkpoint, read_header
+from loopscope.core.checkpoint.folder import open_checkpoint
+from loopscope.core.checkpoint.headers import read_header
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import CheckpointError
 from loopscope.core.families.family import Config
+from loopscope.core.model.architecture import LayerShape
 from loopscope.core.run.trace import trace
 
 pytestmark = pytest.mark.slow
@@ -126,6 +128,21 @@ def test_what_the_published_implementation_saves_computes_the_same_here(
     np.testing.assert_allclose(ours, attention, atol=1e-4)
 
 
+def in_our_order(whole: torch.Tensor, how: str, layer: LayerShape) -> torch.Tensor:
+    """The file's rows and columns where ours are, one at a time."""
+    if how == "transpose":
+        return whole.T
+    if how == "input_first":  # cat[e, s] in the file
+        d = whole.shape[1] // 2
+        return torch.stack([whole[:, (i + d) % (2 * d)] for i in range(2 * d)], 1)
+    if how == "half_turn":
+        width, half = layer.d_head, layer.d_head // 2
+        turned = (layer.n_heads + layer.n_kv_heads) * width
+        rows = [i // width * width + (i % width + half) % width for i in range(turned)]
+        return torch.cat([whole[rows], whole[turned:]])
+    return whole
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.data())
 def test_every_tensor_of_every_family_arrives_where_it_belongs(data: st.DataObject) -> None:
@@ -145,11 +162,7 @@ def test_every_tensor_of_every_family_arrives_where_it_belongs(data: st.DataObje
                 if source.how == "interleaved":
                     assert torch.equal(whole.flatten().sort()[0], parameter.flatten().sort()[0])
                 else:
-                    whole = whole.T if source.how == "transpose" else whole
-                    if source.how == "input_first":  # cat[e, s] in the file
-                        whole = torch.cat(
-                            [whole[:, whole.shape[1] // 2 :], whole[:, : whole.shape[1] // 2]], 1
-                        )
+                    whole = in_our_order(whole, source.how, loaded.architecture.layer)
                     assert torch.equal(whole, parameter), ours
 
 

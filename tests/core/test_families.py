@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import write_checkpoint
+from conformance.comparing import assert_same
+from conformance.published import rewrite, save
 from models import tiny_architecture
 
 from loopscope.core.checkpoint.folder import open_checkpoint
 from loopscope.core.checkpoint.loading import load, relooped
 from loopscope.core.errors import CheckpointError, LoopscopeError
 from loopscope.core.model.architecture import with_loop
+from loopscope.core.model.graph import totals, unrolled_graph
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.run.trace import trace
 from loopscope.core.selection import Selection
@@ -43,6 +46,9 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
         "nanbeige-raw",
         "base_loop",
         "nanoloop",
+        "nanochat_recursive",
+        "looped_nanochat",
+        "lds",
     ],
 )
 def test_looped_families_equal_the_recorded_reference(name: str) -> None:
@@ -71,6 +77,19 @@ def test_ouro_feeds_back_the_normed_state_and_has_its_gate() -> None:
     with torch.inference_mode():
         gate = loaded.model.exit_gate(torch.from_numpy(recording.states[1:].copy()))[..., 0]
     np.testing.assert_allclose(gate.numpy(), truth["exit_gate_logits"], atol=1e-4)
+
+
+def test_loopus_closes_each_loop_by_its_gate_and_scores_the_change() -> None:
+    truth = np.load(REFERENCE / "lds" / "expected.npz")
+    loaded = load(str(REFERENCE / "lds"), "cpu")
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.from_ids(tuple(truth["input_ids"][0].tolist())))
+    for _ in range(len(truth["logits"])):
+        stepper.step()
+    np.testing.assert_allclose(recording.states[0], truth["prelude_out"], atol=1e-4)
+    np.testing.assert_allclose(recording.states[1:], truth["iteration_states"], atol=1e-4)
+    score = 1 / (1 + np.exp(-truth["exit_gate_logits"][:, 0].astype(float)))
+    np.testing.assert_allclose(recording.hazards[:, -1], score, atol=1e-5)
 
 
 CASES = {
@@ -247,9 +266,25 @@ def test_albert_equals_transformers(changes: dict, head: str, tmp_path: Path) ->
         p for name, p in model.named_parameters() if not name.startswith(("sop", "albert.pool"))
     ]
     assert loaded.architecture.n_parameters == sum(p.numel() for p in used)
-    made.num_hidden_groups = 2
-    made.save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="'num_hidden_groups': 2 groups are not one"):
+
+
+@pytest.mark.parametrize(
+    ("layers", "groups", "inner"), [(4, 2, 1), (5, 3, 2), (3, 3, 1), (6, 4, 1)]
+)
+def test_alberts_groups_are_layers_that_share_weights(
+    layers: int, groups: int, inner: int, tmp_path: Path
+) -> None:
+    sizes = {"num_hidden_layers": layers, "num_hidden_groups": groups, "inner_group_num": inner}
+    save(ALBERT | sizes | {"model_type": "albert"}, tmp_path)
+    arch = assert_same(tmp_path, IDS).architecture
+    assert (arch.n_block, arch.trained_recurrences) == (layers * inner, 1)
+    assert arch.unique_depth == groups * inner
+    assert arch.layer_names == tuple(f"layer {i}" for i in range(layers * inner))
+    assert totals(unrolled_graph(arch, 1)).effective_depth == layers * inner
+    assert totals(unrolled_graph(arch, 1)).parameters == arch.n_parameters
+    assert totals(unrolled_graph(arch, 1)).deep_parameters == arch.effective_parameters(1)
+    rewrite(tmp_path, ALBERT | sizes | {"model_type": "albert", "num_hidden_groups": 7})
+    with pytest.raises(CheckpointError, match=f"7 groups, but only {layers} of them would run"):
         open_checkpoint(str(tmp_path))
 
 

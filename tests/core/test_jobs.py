@@ -195,3 +195,32 @@ def test_reports_of_a_part_are_counted_within_it() -> None:
     job.in_part(0.5, 1.0)
     job.report(0.5)
     assert job.progress == 0.75
+
+
+def test_closing_waits_for_no_job_and_says_when_the_last_has_ended(make) -> None:
+    jobs, began, go = make(), threading.Event(), threading.Event()
+    ended: list[str] = []
+
+    def work(job: Job[None]) -> None:
+        began.set()
+        assert go.wait(60)
+        job.report(0.5)
+        ended.append("went on")
+
+    job = jobs.submit("work", work)
+    later = jobs.submit("later", lambda job: ended.append("later"))
+    assert began.wait(20)
+    jobs.close(lambda: ended.append("ended"))  # returns while the job cannot
+    assert later.future.cancelled()
+    assert not job.future.done()
+    assert ended == []
+    go.set()
+    wait(lambda: ended == ["ended"])
+    assert isinstance(job.future.exception(), Cancelled)
+
+
+def test_closing_without_a_job_ends_at_once(make) -> None:
+    jobs, ended = make(), []
+    jobs.submit("work", lambda job: 1).future.result(timeout=20)
+    jobs.close(lambda: ended.append(1))
+    assert ended == [1]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
+from math import factorial
 
 import numpy as np
 import pytest
+import torch
 from models import random_model, tiny_architecture, tiny_checkpoint
 from recordings import recording_of, synthetic_recording
-from scipy.special import rel_entr
+from scipy.special import log_softmax, rel_entr, softmax
 from scipy.stats import entropy, pearsonr
 
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.measures.base import Measured, averaged, measure
+from loopscope.core.measures.exits import BY_KEY, exits_at
 from loopscope.core.measures.head_rows import uniform_entropy, uniform_sink
 from loopscope.core.measures.registry import MEASURES, find
 from loopscope.core.measures.settling_rows import acceleration, cosine_to_previous, step_angle
@@ -24,6 +28,8 @@ from loopscope.core.measures.stages import (
     repeat_correlation,
     uniform_concentration,
 )
+from loopscope.core.run import readout
+from loopscope.core.run.readout import entropy_and_change
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.stepper import Stepper
 
@@ -198,19 +204,45 @@ def test_the_recorded_entropy_and_change_are_those_of_the_readouts(tmp_path) -> 
     change = value(recording, "readout_change").values
     assert np.isnan(change[0]).all()
     assert change[1:] == pytest.approx(
-        np.stack([rel_entr(p[i + 1], p[i]).sum(-1) for i in range(3)]), rel=1e-3, abs=2e-6
+        np.stack([rel_entr(p[i + 1], p[i]).sum(-1) for i in range(3)]), rel=1e-5, abs=1e-12
     )
 
 
 def test_a_readout_that_is_not_finite_has_no_entropy() -> None:
-    import torch
-
-    from loopscope.core.run.stepper import _spread
-
-    log_p = torch.full((1, 2, 4), torch.nan)
-    assert np.isnan(_spread(log_p, log_p)).all()
+    nothing = torch.full((1, 2, 4), torch.nan)
+    assert np.isnan(entropy_and_change(nothing, nothing)).all()
     sure = torch.tensor([[[0.0, -torch.inf]]])
-    assert _spread(sure, sure).tolist() == [[0.0, 0.0]]
+    assert entropy_and_change(sure, sure).tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize("apart", [1e-3, 1e-5, 3e-7, 0.0])
+def test_the_change_of_two_readouts_is_exact_however_near_they_are(apart, monkeypatch) -> None:
+    """Against the series of KL, whose terms are positive: no two near numbers are subtracted."""
+    monkeypatch.setattr(readout, "_MOST", 1000)  # three tokens at a time
+    rng = np.random.default_rng(1)
+    before = rng.normal(0, 4, (7, 300)).astype(np.float32)
+    after = before + (apart * rng.normal(size=before.shape)).astype(np.float32)
+    found = entropy_and_change(torch.from_numpy(after)[None], torch.from_numpy(before)[None])
+    moved = after.astype(np.float64) - before  # exact: the two are near
+    old = softmax(before.astype(np.float64), -1)
+    u = moved - np.log1p((old * np.expm1(moved)).sum(-1, keepdims=True))  # log p / p_before
+    series = sum(u ** (k + 2) / (factorial(k) * (k + 2)) for k in range(8))
+    expected = (old * series).sum(-1)
+    assert found[:, 1] == pytest.approx(expected, rel=1e-3, abs=2e-15)
+    assert found[:, 0] == pytest.approx(entropy(softmax(after.astype(np.float64), -1), axis=-1))
+
+
+def test_exits_at_a_small_threshold_are_those_of_float64(tmp_path) -> None:
+    """Steps that shrink by half: KL falls by four a recurrence, from 1e-2 to below 1e-14."""
+    rng = np.random.default_rng(2)
+    end, way = rng.normal(0, 3, (2, 5, 40)).astype(np.float32)
+    readouts = [torch.from_numpy(end + np.float32(0.5**r) * way)[None] for r in range(24)]
+    found = np.stack([entropy_and_change(b, a)[:, 1] for a, b in pairwise(readouts)])
+    logs = [log_softmax(z[0].double().numpy(), -1) for z in readouts]
+    exact = np.stack([(np.exp(b) * (b - a)).sum(-1) for a, b in pairwise(logs)])
+    taus = np.geomspace(1e-13, 1e-2, 12)
+    assert (exits_at(BY_KEY["kl"], found.astype(np.float64), taus)
+            == exits_at(BY_KEY["kl"], exact, taus)).all()  # fmt: skip
 
 
 def test_an_unknown_measure_names_the_nearest() -> None:

@@ -14,9 +14,9 @@ from models import tiny_checkpoint
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from loopscope.core.checkpoint import folder as checkpoint_module
-from loopscope.core.checkpoint import loading
-from loopscope.core.checkpoint.folder import open_checkpoint, weights_hash
+from loopscope.core.checkpoint import hashing, loading
+from loopscope.core.checkpoint.folder import open_checkpoint
+from loopscope.core.checkpoint.hashing import weights_hash
 from loopscope.core.checkpoint.loading import load, load_model
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled, CheckpointError, LoopscopeError
@@ -79,8 +79,8 @@ def test_large_weights_are_known_by_samples_of_every_tensor(
 ) -> None:
     folder = write_checkpoint(tmp_path / "m", "llama")
     whole = weights_hash(open_checkpoint(str(folder)))
-    monkeypatch.setattr(checkpoint_module, "HASH_WHOLE", 1000)
-    monkeypatch.setattr(checkpoint_module, "SAMPLE", 16)
+    monkeypatch.setattr(hashing, "HASH_WHOLE", 1000)
+    monkeypatch.setattr(hashing, "SAMPLE", 16)
     before = weights_hash(open_checkpoint(str(folder)))
     assert before.startswith("sampled:")
     assert before != whole

@@ -23,7 +23,6 @@ def test_patterns_are_a_view_on_the_recording() -> None:
 
 def test_recurrence_zero_and_beyond() -> None:
     data = compute(synthetic_recording(recurrences=3), Selection(), Options())
-    assert data.recurrence == 0
     assert data.shown_recurrence(0) == 1
     assert data.shown_recurrence(9) == 3
     assert "no pattern" in data.title(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -16,11 +17,12 @@ from loopscope.core.checkpoint.loading import Loaded, load, relooped
 from loopscope.core.errors import Cancelled, LoopscopeError
 from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.experiments.evaluation import evaluate_hops
+from loopscope.core.experiments.probe import memory, running
 from loopscope.core.experiments.probe.conditions import Condition, Cuts, Plan, conditions, plan_for
 from loopscope.core.experiments.probe.results import Outcome, Probe
 from loopscope.core.experiments.probe.running import Batch, hops_batch, probe
 from loopscope.core.interventions.layers import SkipLayer
-from loopscope.core.measures.intervals import bootstrap_two_way
+from loopscope.core.measures.intervals import N_RESAMPLES, bootstrap_two_way
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views import probe as view
@@ -52,7 +54,7 @@ def by_hand(loaded: Loaded, batch: Batch, change) -> tuple[np.ndarray, list[torc
         e = model.prelude(batch.tokens)
         s, scores, states = torch.zeros_like(e), [], []
         for r in range(1, 9):
-            x = model.adapter(torch.cat([s, e], -1))
+            x = torch.cat([s, e], -1) @ model.adapter.weight.T
             for layer in range(2):
                 before = x
                 x = change(r, layer, before, model.block[layer](x, model.rope(x)).state)
@@ -254,3 +256,73 @@ def test_how_often_a_cut_is_made_is_said_in_words() -> None:
         "layer 0 skipped in the first 16 of 20 recurrences",
         "layer 0 skipped always",
     ]
+
+
+def test_cancelling_is_seen_before_every_recurrence(loaded: Loaded, batch: Batch) -> None:
+    """Also in the uncut runs that come first."""
+    plan = Plan(3, 1, 2, draws=1, sizes=(0.1,))
+    shares: list[float] = []
+    whole = probe(loaded, batch, plan, shares.append)
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    runs = 2 + 2 + sum(len(o.condition.draws) for o in whole.outcomes)  # two starts found all
+    assert len(shares) >= runs * plan.recurrences
+    model, ran = loaded.model, 0
+    for last in (0, 1, 2, 5, 40):
+        ran, told = 0, 0
+
+        def count(*_: object) -> None:
+            nonlocal ran
+            ran += 1
+
+        def report(share: float, last: int = last) -> None:
+            nonlocal told
+            told += 1
+            if told > last:
+                raise Cancelled("enough")
+
+        hook = model.block[0].register_forward_hook(count)
+        with pytest.raises(Cancelled):
+            probe(loaded, batch, plan, report)
+        hook.remove()
+        assert ran <= last
+
+
+def test_what_is_kept_is_what_was_announced(found: Probe) -> None:
+    todo = [o.condition for o in found.outcomes]
+    kept = sum(o.scores.nbytes + (0 if o.donor is None else o.donor.nbytes) for o in found.outcomes)
+    kept += found.longer.nbytes + found.baseline.nbytes
+    resamples = 3 * 8 * N_RESAMPLES * found.n_prompts
+    assert memory.result_bytes(PLAN, todo, found.n_prompts) == kept + resamples
+
+
+def test_a_probe_that_does_not_fit_is_refused_before_it_runs(
+    loaded: Loaded, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_: object) -> None:
+        raise AssertionError("it ran")
+
+    monkeypatch.setattr(running, "free_bytes", lambda device: 2**31)
+    monkeypatch.setattr(loaded.model, "prelude", run)
+    many = Batch(batch.tokens[:1].expand(5000, -1), batch.answers[:1].expand(5000, -1), 0.1, "many")
+    with pytest.raises(LoopscopeError, match=r"needs [\d.]+ GiB of memory and 2.00 GiB are free"):
+        probe(loaded, many, Plan(1000, 3, 600, draws=2))
+
+
+@pytest.mark.parametrize(
+    ("free", "free_host", "one_memory", "refused"),
+    [
+        (100, 100, False, False),
+        (99, 100, False, True),
+        (100, 49, False, True),
+        (150, None, True, False),
+        (149, 10**9, True, True),
+        (None, None, False, False),
+    ],
+)
+def test_memory_is_counted_where_it_is_taken(
+    free: int | None, free_host: int | None, one_memory: bool, refused: bool
+) -> None:
+    refusal = pytest.raises(LoopscopeError, match="ask for fewer prompts, recurrences or draws")
+    with refusal if refused else contextlib.nullcontext():
+        memory.check_memory(100, 50, free, free_host, one_memory=one_memory)

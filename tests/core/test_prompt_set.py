@@ -52,7 +52,7 @@ def test_jsonl_has_answers_for_some(tmp_path) -> None:
         ("a.jsonl", b'{"prompt": 3}', 'line 1: "prompt" is int, not a string'),
         ("a.jsonl", b'{"prompt": "a", "answer": ["b"]}', '"answer" is list, not a string'),
         ("a.jsonl", b'{"prompt": "a", "answer": " "}', '"answer" is empty'),
-        ("a.jsonl", b'{"prompt": "a", "prompt": "b"}', "a key is there twice"),
+        ("a.jsonl", b'{"prompt": "a", "prompt": "b"}', "'prompt' is there twice"),
         ("a.jsonl", b"[" * 50_000, "a.jsonl, line 1: cannot be read as JSON"),
         ("a.txt", b"fine\n\xff\xfe", "a.txt, line 2: is not UTF-8"),
         ("a.txt", b" \n\n", "a.txt: has no prompt"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from recordings import synthetic_recording
+from scipy.special import log_softmax
 
 from loopscope.core.analyses.exits import run as simulate
 from loopscope.core.analyses.prompts import run
 from loopscope.core.analyses.quality import run as score
 from loopscope.core.checkpoint.loading import Loaded, load
+from loopscope.core.errors import Cancelled
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.states import Zero
 from loopscope.core.measures.exits_over_prompts import EXITS_OVER_PROMPTS
@@ -179,3 +181,59 @@ def test_over_a_cut_run_it_says_that_the_model_is_uncut(stepper: Stepper) -> Non
     ):
         said = exits.compute(recording, Selection(), exits.Options(over=over)).statement
         assert said.endswith("; of the uncut model") == ends
+
+
+def logit_lens(stepper: Stepper) -> np.ndarray:
+    """Log probabilities ``[R, L, T, V]`` of the logit lens, in float64 from the recorded states."""
+    model, recording = stepper.loaded.model, stepper.recording
+    states = recording.layer_states.astype(np.float64)
+    states[:, -1] = recording.states[1:]
+    gain, unembed = (
+        w.detach().double().numpy() for w in (model.final_norm.weight, model.unembed.weight)
+    )
+    normed = states / np.sqrt((states**2).mean(-1, keepdims=True) + 1e-6) * gain
+    return log_softmax(normed @ unembed.T, axis=-1)
+
+
+def test_the_curves_of_a_lens_are_the_means_of_what_it_reads(stepper: Stepper) -> None:
+    entropies, apart, chances, shares = [], [], [], []
+    for text in TEXTS:
+        log_p = logit_lens(begun(stepper.loaded, text))
+        p, last = np.exp(log_p), log_p[-1, -1]
+        final = last.argmax(-1)
+        entropies.append(-(p * log_p).sum(-1).mean(-1))
+        apart.append((p * (log_p - last)).sum(-1).mean(-1))
+        chances.append(np.take_along_axis(p, final[None, None, :, None], -1).mean((-1, -2)))
+        shares.append((log_p.argmax(-1) == final).mean(-1))
+    rows = zip(("entropy", "divergence", "final_chance", "final_share"),
+               (entropies, apart, chances, shares), strict=True)  # fmt: skip
+    for key, each in rows:
+        drawn = np.array([c.y for c in measured(stepper, measure=f"logit_{key}").curves])
+        np.testing.assert_allclose(
+            drawn, np.mean(each, axis=0).T, rtol=1e-4, atol=1e-6, err_msg=key
+        )
+
+
+def test_the_coda_lens_over_prompts_ends_at_the_models_own_readout(stepper: Stepper) -> None:
+    last = measured(stepper, measure="coda_entropy").curves[-1]
+    (readout,) = measured(stepper, measure="readout_entropy").curves
+    np.testing.assert_allclose(last.y, readout.y, rtol=1e-4)
+    assert measured(stepper, measure="coda_divergence").curves[-1].y[-1] == pytest.approx(
+        0, abs=1e-6
+    )
+    assert measured(stepper, measure="coda_final_share").curves[-1].y[-1] == 1.0
+
+
+def test_reading_a_prompt_with_a_lens_can_be_cancelled(stepper: Stepper) -> None:
+    job: Job[object] = Job("test")
+    reports = []
+
+    def report(share: float) -> None:
+        reports.append(share)
+        if len(reports) == 5:  # the last recurrence of the first prompt: the lens reads next
+            job.cancel()
+
+    job.report = report  # type: ignore[method-assign]
+    with pytest.raises(Cancelled):
+        run(stepper, Selection(), view.Options(measure="coda_entropy"), job)
+    assert len(reports) == 5

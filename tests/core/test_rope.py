@@ -6,18 +6,16 @@ import importlib
 import json
 import logging
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from checkpoints import CONFIGS, family_named
+from checkpoints import CONFIGS
+from checkpoints import architecture_of as read
 
 from loopscope.core.checkpoint.folder import open_checkpoint
 from loopscope.core.errors import CheckpointError
-from loopscope.core.families.family import Config
-from loopscope.core.model.architecture import Architecture
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
 LONG = {"rope_type": "longrope", "original_max_position_embeddings": 32,
@@ -50,12 +48,6 @@ TYPES: dict[str, dict[str, Any]] = {
 PLAIN = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 8, "vocab_size": 16,
          "num_hidden_layers": 1, "max_position_embeddings": 64}  # fmt: skip
 CLASSES = {"llama": "LlamaRotaryEmbedding", "gpt_neox": "GPTNeoXRotaryEmbedding"}
-
-
-def read(config: dict[str, Any], name: str = "") -> Architecture:
-    """The architecture that is read from a config."""
-    family = family_named(name or config["model_type"])
-    return family.architecture(Config(config, Path("config.json")))
 
 
 def theirs(config: dict[str, Any], n_positions: int) -> tuple[np.ndarray, np.ndarray]:

@@ -164,7 +164,7 @@ def test_bad_corpora_are_refused_in_one_line(
     (tmp_path / "few").write_text("one line\n")
     (tmp_path / "latin").write_bytes(b"caf\xe9\n" * 40)
     for name, words in (
-        ("none", "cannot read"),
+        ("none", "cannot be read"),
         ("few", "at least 20 are needed"),
         ("latin", "is not UTF-8"),
     ):

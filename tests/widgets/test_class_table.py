@@ -14,6 +14,7 @@ from loopscope.core.run.recording import Capture, LayerState, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.settling import Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
+from loopscope.widgets.plots.painted_grid import NOWHERE
 from loopscope.widgets.views.settling import LEAST_HEIGHT, SettlingView
 
 
@@ -54,7 +55,7 @@ class Desk:
         return self.view.table
 
     def at(self, place: int, word: str) -> QPoint:
-        return self.table.cell(place, self.table.words.index(word)).center().toPoint()
+        return self.table.where.cell(place, self.table.words.index(word)).center().toPoint()
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_the_numbers_drawn_are_the_counts(desk: Desk) -> None:
     ratio = picture.width() / desk.table.width()
 
     def cell(place: int, word: str):
-        r = desk.table.cell(place, desk.table.words.index(word))
+        r = desk.table.where.cell(place, desk.table.words.index(word))
         return picture.copy(*(round(v * ratio) for v in (r.x(), r.y(), r.width(), r.height())))
 
     assert cell(0, "settled") == cell(2, "settled")
@@ -109,7 +110,7 @@ def test_it_hides_where_there_is_no_room_and_when_switched_off(desk: Desk, qtbot
 
 def test_many_layers_scroll(qtbot: QtBot) -> None:
     desk = Desk(qtbot, run(n_block=7))
-    assert desk.table.place_at(QPointF(desk.at(5, "settled"))) == (-1, -1)
+    assert desk.table.place_at(QPointF(desk.at(5, "settled"))) == NOWHERE
     for _ in range(9):
         event = QWheelEvent(
             QPointF(30, 30), QPointF(30, 30), QPoint(), QPoint(0, -120), Qt.MouseButton.NoButton,
@@ -117,7 +118,7 @@ def test_many_layers_scroll(qtbot: QtBot) -> None:
         )  # fmt: skip
         QApplication.sendEvent(desk.table, event)
     assert desk.table.first == 3
-    assert desk.table.place_at(QPointF(desk.at(7, "orbit")))[0] == 7
+    assert desk.table.place_at(QPointF(desk.at(7, "orbit")))[1] == 7
     desk.view.show_data(compute(run(), Selection(), Options()))
     assert desk.table.first == 0
 
@@ -128,5 +129,5 @@ def test_themes_and_narrow_panels(desk: Desk, theme) -> None:
     for width in (160, 240, 900):
         desk.view.resize(width, 500)
         desk.view.grab()
-        right = desk.table.cell(0, len(desk.table.words) - 1).right()
+        right = desk.table.where.cell(0, len(desk.table.words) - 1).right()
         assert right <= max(width, 160)

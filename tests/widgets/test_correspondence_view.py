@@ -38,6 +38,7 @@ from loopscope.core.views.second_run import SecondRun
 from loopscope.widgets.figures.correspondence import draw
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.palette import DARK, LIGHT
+from loopscope.widgets.plots.matrix_layout import Marks
 from loopscope.widgets.views.correspondence import UNPAIRED, CorrespondenceView
 
 LEFT = Qt.MouseButton.LeftButton
@@ -145,12 +146,12 @@ def test_a_click_on_a_columns_label_goes_to_the_place_of_equal_depth(qtbot: QtBo
 
 def test_the_cursor_is_marked_in_both_models(qtbot: QtBot) -> None:
     view = shown(qtbot, data_of())
-    assert (view.matrix.cursor_row, view.matrix.cursor_column) == (3, 3)
+    assert (view.matrix.cursor_row, view.matrix.marks.cursor_column) == (3, 3)
     view.show_selection(Selection(recurrence=1, layer=0), {"recurrence": 3, "layer": 1})
-    assert (view.matrix.cursor_row, view.matrix.cursor_column) == (0, 0)
-    assert view.matrix.hover_row == 5
+    assert (view.matrix.cursor_row, view.matrix.marks.cursor_column) == (0, 0)
+    assert view.matrix.marks.hover_row == 5
     view.show_data(data_of(pace="own"))  # its cursor is its own then
-    assert view.matrix.cursor_column is None
+    assert view.matrix.marks.cursor_column is None
 
 
 def test_what_does_not_beat_the_baseline_is_hatched(qtbot: QtBot) -> None:
@@ -158,8 +159,8 @@ def test_what_does_not_beat_the_baseline_is_hatched(qtbot: QtBot) -> None:
     assert data.beats.sum() == R * L
     np.testing.assert_array_equal(data.weak, data.values < 0.5)
     view = shown(qtbot, data)
-    view.matrix.path = ()
     view.show_selection(Selection(recurrence=1, layer=0), {})
+    view.matrix.show_marks(replace(view.matrix.marks, path=()))
     picture = view.matrix.grab().toImage()
 
     def colours(row: int, column: int) -> set[int]:
@@ -173,7 +174,7 @@ def test_what_does_not_beat_the_baseline_is_hatched(qtbot: QtBot) -> None:
     assert len(colours(2, 1)) == 1  # beats it: plain
     assert len(colours(4, 1)) > 1  # does not: lines over the colour
     view.show_data(data_of(Options(hatch=False)))
-    assert view.matrix.weak is None
+    assert view.matrix.marks.weak is None
     assert "hatched" not in view.matrix.content.title
     view.show_data(data_of(Options(above=True)))
     assert np.isnan(view.matrix.levels[4, 1])
@@ -186,10 +187,10 @@ def test_thin_cells_fade_and_stay_sharp_the_other_way(qtbot: QtBot) -> None:
         view.matrix.content, n_rows=1000, row_labels=("x",) * 1000, row_group=0, widest=40.0
     )
     levels = np.tile([0.0, 1.0, 0.0, 1.0], (1000, 1))
-    view.matrix.path, view.matrix.cursor_row, view.matrix.cursor_column = (), None, None
-    view.matrix.weak = np.zeros((1000, 4), bool)
-    view.matrix.weak[:, 3] = True
+    weak = np.zeros((1000, 4), bool)
+    weak[:, 3] = True
     view.matrix.show_content(content, levels)
+    view.matrix.show_marks(Marks(weak=weak))
     where, picture = view.matrix.layout_, view.matrix.grab().toImage()
     y = int(where.cells.center().y())
 
@@ -231,8 +232,8 @@ def test_heads_name_their_partner(qtbot: QtBot) -> None:
     assert data.best == (-1, -1, -1, 4)
     assert data.near == data.values.min() == 0.5
     view = shown(qtbot, data)
-    assert view.matrix.dots == ((3, 4),)
-    assert view.matrix.path == ()
+    assert view.matrix.marks.dots == ((3, 4),)
+    assert view.matrix.marks.path == ()
     assert view.matrix.levels[3, 4] == 1.0  # the closest is the brightest
     assert view.matrix.cursor_row == 3
     assert "Heads at recurrence 2" in view.matrix.content.title
@@ -259,7 +260,7 @@ def test_each_measure_is_drawn_on_its_own_scale(measure: str) -> None:
 def test_a_measure_that_was_not_taken_says_why(qtbot: QtBot) -> None:
     view = shown(qtbot, data_of(Options(measure="cka")))
     assert view.matrix.empty_text == "CKA was not taken."
-    assert not view.offers.isVisible()
+    assert not view.empty_actions.isVisible()
 
 
 def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
@@ -267,21 +268,21 @@ def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
     assert alone.lacks == "model"
     assert NO_MODEL in alone.missing
     view = shown(qtbot, alone)
-    assert not view.offers.buttons["open_prompts"].isVisible()
+    assert not view.empty_actions.buttons["open_prompts"].isVisible()
     for command in ("deep_beside", "open_beside"):
-        button = view.offers.buttons[command]
+        button = view.empty_actions.buttons[command]
         qtbot.mouseClick(button, LEFT)
         assert view.commands[-1] == command
     assert view.commands == ["deep_beside", "open_beside"]
-    assert view.rect().contains(view.offers.geometry())
+    assert view.rect().contains(view.empty_actions.geometry())
     pair = compute_second(recording(None), second_run(), AT, Options())
     assert (pair.missing, pair.lacks) == (NOT_YET, "measurement")
     view.show_data(pair)
-    assert not view.offers.isVisible()
+    assert not view.empty_actions.isVisible()
     assert LABEL in view.matrix.empty_text
     view.show_data(alone)
     view.clear()
-    assert not view.offers.isVisible()
+    assert not view.empty_actions.isVisible()
     # Clicks on nothing do nothing.
     qtbot.mouseClick(view.matrix, LEFT, pos=QPoint(20, 20))
     assert view.asked == []
@@ -290,9 +291,9 @@ def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
 def test_a_model_of_another_task_needs_a_prompt_file(qtbot: QtBot) -> None:
     view = shown(qtbot, compute(synthetic_recording(recurrences=R), AT, Options()))
     assert "Open a prompt file first" in view.matrix.empty_text
-    qtbot.mouseClick(view.offers.buttons["open_prompts"], LEFT)
+    qtbot.mouseClick(view.empty_actions.buttons["open_prompts"], LEFT)
     assert view.commands == ["open_prompts"]
-    assert not view.offers.buttons["deep_beside"].isVisible()
+    assert not view.empty_actions.buttons["deep_beside"].isVisible()
 
 
 def test_before_a_recurrence_it_asks_for_one() -> None:

@@ -99,7 +99,7 @@ def test_click_selects_recurrence_and_token(qtbot: QtBot) -> None:
 def test_columns_of_a_layer_count_from_1(qtbot: QtBot) -> None:
     desk = Desk(qtbot, synthetic_recording(recurrences=6), Options(layer=1), Selection(2, token=3))
     assert desk.matrix.content.column_labels == ("1", "2", "3", "4", "5")
-    assert (desk.matrix.cursor_row, desk.matrix.cursor_column) == (3, 1)
+    assert (desk.matrix.cursor_row, desk.matrix.marks.cursor_column) == (3, 1)
     qtbot.mouseClick(desk.matrix, LEFT, pos=desk.matrix.cell_centre(0, 4))
     assert desk.picked == [{"recurrence": 5, "token": 0}]
 
@@ -125,7 +125,7 @@ def test_cursor_and_hover_cells_are_outlined(desk: Desk) -> None:
 
 def test_end_has_no_cell_and_outlines_only_the_row(desk: Desk) -> None:
     desk.view.show_selection(Selection(12, token=2), {})
-    assert (desk.matrix.cursor_row, desk.matrix.cursor_column) == (2, None)
+    assert (desk.matrix.cursor_row, desk.matrix.marks.cursor_column) == (2, None)
 
 
 def test_tokens_not_shown_are_not_marked(qtbot: QtBot) -> None:

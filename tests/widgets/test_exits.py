@@ -165,7 +165,7 @@ def test_empty_states_keep_the_way_back(view) -> None:
     assert "two recurrences" in view.plot.empty_text
     assert view.tabs.isVisible()
     view.show_data(data_of(over="prompts"))
-    assert view.offers.buttons["open_prompts"].isVisible()
+    assert view.empty_actions.buttons["open_prompts"].isVisible()
     assert view.tabs.isVisible()
     view.clear()
     assert view.token_table.model_of_tokens.rowCount() == 0

@@ -26,7 +26,7 @@ AT = Selection(recurrence=4, layer=1, head=1)
 def drawn(key: str, preset: str = "one column", **kwargs: object) -> tuple[Any, Figure]:
     core = import_module(f"loopscope.core.views.{key}")
     data = core.compute(synthetic_recording(**{"recurrences": 6, **kwargs}), AT, core.Options())
-    page = Page(preset)
+    page = Page(preset, AT.recurrence)
     with mpl.rc_context(page.rc):
         figure = Figure(figsize=(page.width, 2))
         import_module(f"loopscope.widgets.figures.{key}").draw(data, figure, page)

@@ -49,7 +49,7 @@ def test_the_cross_is_in_the_accent(qtbot: QtBot) -> None:
         assert LIGHT.accent.lower() in near
     view.show_selection(Selection(recurrence=0), {"recurrence": 4})
     assert view.matrix.cursor_row is None
-    assert view.matrix.hover_column == 3
+    assert view.matrix.marks.hover_column == 3
 
 
 def test_hovering_tells_the_distance(qtbot: QtBot) -> None:

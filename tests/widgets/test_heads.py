@@ -126,18 +126,18 @@ def test_the_cursor_is_outlined_in_the_accent(qtbot: QtBot, theme: object) -> No
     corner = QPoint(round(cell.center().x()), round(cell.top()))
     assert "#{:02x}{:02x}{:02x}".format(*colour(view.matrix, corner)) == theme.accent.lower()
     view.show_selection(Selection(recurrence=5, layer=1, head=0), {})
-    assert (view.matrix.cursor_row, view.matrix.cursor_column) == (3, 4)
+    assert (view.matrix.cursor_row, view.matrix.marks.cursor_column) == (3, 4)
 
 
 def test_statistics_follow_the_cursor(qtbot: QtBot) -> None:
     data = data_of()
     view = shown(qtbot, data)
-    assert view.matrix.side_text(3)[0] == f"{data.statistics.entropy[2, 1, 0]:.3f}"
+    assert view.matrix.marks.side_text(3)[0] == f"{data.statistics.entropy[2, 1, 0]:.3f}"
     view.show_selection(Selection(recurrence=6, layer=1), {})
-    assert view.matrix.side_text(3)[1] == f"{data.statistics.sink[5, 1, 0]:.3f}"
-    assert view.matrix.side_caption == "at recurrence 6"
+    assert view.matrix.marks.side_text(3)[1] == f"{data.statistics.sink[5, 1, 0]:.3f}"
+    assert view.matrix.marks.side_caption == "at recurrence 6"
     view.show_selection(Selection(recurrence=0), {})
-    assert set(view.matrix.side_text(3)[:5]) == {"–"}
+    assert set(view.matrix.marks.side_text(3)[:5]) == {"–"}
 
 
 def test_statistics_are_hidden_when_narrow_or_not_wanted(qtbot: QtBot) -> None:
@@ -150,7 +150,7 @@ def test_statistics_are_hidden_when_narrow_or_not_wanted(qtbot: QtBot) -> None:
 def test_since_and_group_are_told_with_their_formulas(qtbot: QtBot) -> None:
     data = data_of()
     view = shown(qtbot, data, size=(900, 330))
-    texts = view.matrix.side_text(4)
+    texts = view.matrix.marks.side_text(4)
     assert texts[5] == data.since_text(1, 1)
     assert texts[6] == data.groups.label(int(data.groups.of[4]))
     said: list[str] = []
@@ -192,11 +192,11 @@ def test_rows_by_group_are_bracketed_and_named(qtbot: QtBot) -> None:
 def test_hover_from_another_view_marks_row_and_column(qtbot: QtBot) -> None:
     view = shown(qtbot, data_of())
     view.show_selection(AT, {"recurrence": 5})
-    assert (view.matrix.hover_row, view.matrix.hover_column) == (None, 4)
+    assert (view.matrix.marks.hover_row, view.matrix.marks.hover_column) == (None, 4)
     view.show_selection(AT, {"layer": 0, "head": 2})
-    assert (view.matrix.hover_row, view.matrix.hover_column) == (2, None)
+    assert (view.matrix.marks.hover_row, view.matrix.marks.hover_column) == (2, None)
     view.show_selection(AT, {})
-    assert (view.matrix.hover_row, view.matrix.hover_column) == (None, None)
+    assert (view.matrix.marks.hover_row, view.matrix.marks.hover_column) == (None, None)
 
 
 def test_many_heads_scroll_and_the_cursor_stays_in_sight(qtbot: QtBot) -> None:

@@ -43,11 +43,11 @@ def mapped(value: float) -> tuple[int, ...]:
 def test_the_cursor_picks_the_recurrence(qtbot: QtBot) -> None:
     data = data_of()
     view = shown(qtbot, data)
-    assert view.matrix.title == "Head 1.1 at recurrence 4"
+    assert view.matrix.marks.title == "Head 1.1 at recurrence 4"
     assert colour(view, 4, 1) == mapped(data.patterns[3, 4, 1])
     view.show_selection(Selection(recurrence=1, layer=1, head=1, token=0), {})
     assert colour(view, 4, 1) == mapped(data.patterns[0, 4, 1])
-    assert view.matrix.title == "Head 1.1 at recurrence 1"
+    assert view.matrix.marks.title == "Head 1.1 at recurrence 1"
     assert view.matrix.cursor_row == 0
 
 
@@ -62,11 +62,11 @@ def test_recurrence_zero_is_dimmed_and_says_so(qtbot: QtBot) -> None:
     data = data_of()
     view = shown(qtbot, data)
     view.show_selection(Selection(recurrence=0, layer=1, head=1), {})
-    assert "Recurrence 0 has no pattern" in view.matrix.title
-    assert view.matrix.dimmed
+    assert "Recurrence 0 has no pattern" in view.matrix.marks.title
+    assert view.matrix.marks.dimmed
     assert colour(view, 4, 1) != mapped(data.patterns[0, 4, 1])
     view.show_selection(AT, {})
-    assert not view.matrix.dimmed
+    assert not view.matrix.marks.dimmed
 
 
 def test_clicking_selects_the_query(qtbot: QtBot) -> None:

@@ -144,24 +144,24 @@ def test_a_click_on_the_curve_moves_the_cursor(view, qtbot) -> None:
 def test_an_empty_view_offers_what_would_fill_it(view, qtbot) -> None:
     recording = synthetic_recording(recurrences=0)
     view.show_data(compute(recording, Selection(), Options()))
-    shown = [name for name, b in view.offers.buttons.items() if b.isVisible()]
+    shown = [name for name, b in view.empty_actions.buttons.items() if b.isVisible()]
     assert shown == ["open_prompts"]  # this model does not know the bundled task
     assert not view.prompt_list.isVisible()
     with qtbot.waitSignal(view.command_requested) as got:
-        qtbot.mouseClick(view.offers.buttons["open_prompts"], Left)
+        qtbot.mouseClick(view.empty_actions.buttons["open_prompts"], Left)
     assert got.args == ["open_prompts"]
     data = compute(recording, Selection(), Options())
     view.show_data(replace(data, bundled=True))
     with qtbot.waitSignal(view.command_requested) as got:
-        qtbot.mouseClick(view.offers.buttons["bundled_prompts"], Left)
+        qtbot.mouseClick(view.empty_actions.buttons["bundled_prompts"], Left)
     assert got.args == ["bundled_prompts"]
     recording.shared.prompts = PromptSet("p", "p", (Item("a", None, 1),))
     view.show_data(compute(recording, Selection(), Options()))
     with qtbot.waitSignal(view.command_requested) as got:
-        qtbot.mouseClick(view.offers.buttons["step_recurrence"], Left)
+        qtbot.mouseClick(view.empty_actions.buttons["step_recurrence"], Left)
     assert got.args == ["step_recurrence"]
     view.show_data(data_of())
-    assert not view.offers.isVisible()
+    assert not view.empty_actions.isVisible()
     assert view.prompt_list.isVisible()
     view.clear()
     assert not view.prompt_list.isVisible()

@@ -56,7 +56,7 @@ def test_by_layer_the_same_cell_is_another_place(qtbot: QtBot) -> None:
     point = view.matrix.cell_centre(1, 10)
     qtbot.mouseClick(view.matrix, Qt.MouseButton.LeftButton, pos=point)
     assert asked == [{"recurrence": 3, "layer": 1}]
-    assert view.matrix.cursor_row == view.matrix.cursor_column == 10
+    assert view.matrix.cursor_row == view.matrix.marks.cursor_column == 10
 
 
 def test_hovering_tells_both_places_the_value_and_its_formula(qtbot: QtBot) -> None:
@@ -88,7 +88,7 @@ def test_the_cursor_is_a_cross_in_the_accent(qtbot: QtBot) -> None:
         assert LIGHT.accent.lower() in near
     view.show_selection(Selection(recurrence=0), {"recurrence": 4, "layer": 0})
     assert view.matrix.cursor_row is None
-    assert view.matrix.hover_column == 6
+    assert view.matrix.marks.hover_column == 6
 
 
 def test_equal_layers_are_bright_and_different_ones_dark(qtbot: QtBot) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QSignalBlocker, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractSpinBox,
@@ -252,21 +252,20 @@ class PromptBar(QWidget):
             self._leave()
         self.select_requested.emit(changes)
 
-    def eventFilter(self, watched: object, event: QEvent) -> bool:
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Enter and Escape in a number leave it, Escape without taking what was typed.
 
         The wheel turns only what has the focus: passing over must not start another run.
         """
         if event.type() == QEvent.Type.Wheel and isinstance(watched, QWidget):
             return not watched.hasFocus()
-        boxed = isinstance(watched, QSpinBox | QDoubleSpinBox)
-        if boxed and event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
-            key = Qt.Key(event.key())
+        if isinstance(watched, QSpinBox | QDoubleSpinBox) and isinstance(event, QKeyEvent):
+            key = Qt.Key(event.key()) if event.type() == QEvent.Type.KeyPress else None
             if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
                 self._leave()
                 return True
             if key == Qt.Key.Key_Escape:
-                watched.lineEdit().setText(watched.textFromValue(watched.value()))
+                watched.lineEdit().setText(_value_text(watched))
                 self._leave()
                 return True
         return False
@@ -275,3 +274,10 @@ class PromptBar(QWidget):
         """Elide the notice anew."""
         self.notice.fit()
         super().resizeEvent(event)
+
+
+def _value_text(box: QSpinBox | QDoubleSpinBox) -> str:
+    """The number that a box holds, as it writes it."""
+    if isinstance(box, QSpinBox):
+        return box.textFromValue(box.value())
+    return box.textFromValue(box.value())

@@ -6,8 +6,8 @@ import csv
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, filterwarnings
@@ -38,6 +38,7 @@ class ExportItem:
 
     exports : by suffix, how it is written in formats of its own, ``(data, provenance) -> str``.
     provenance : of this view alone, where it is not that of all that is exported.
+    recurrence : where the cursor is, for what is drawn at one recurrence.
     """
 
     key: str
@@ -45,8 +46,9 @@ class ExportItem:
     draw: Callable[..., None]
     table: Callable[[Any], Table]
     data: Any
-    exports: dict[str, Callable[[Any, dict[str, str]], str]] = field(default_factory=dict)
+    exports: Mapping[str, Callable[[Any, dict[str, str]], str]] = field(default_factory=dict)
     provenance: dict[str, str] | None = None
+    recurrence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ def _write_figure(
     item: ExportItem, path: Path, suffix: str, page: Page, dpi: int, provenance: dict[str, str]
 ) -> set[str]:
     """Draw and save one figure; returns the characters that no font of the system has."""
+    page = replace(page, recurrence=item.recurrence)
     with rc_context({**page.rc, "svg.hashsalt": "loopscope"}), catch_warnings():
         # What cannot be drawn is returned, to be said once, in words.
         filterwarnings("ignore", r"(?s)Glyph \d+ .*missing from", UserWarning)

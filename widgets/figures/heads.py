@@ -43,10 +43,11 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     height = max(min(n_rows * 1.9 * line + around, TALLEST), 20 * line)
     figure.set_figheight(height)
     step = every(n_rows, height - around, 1.25 * line, head_steps(data.values.shape[2]))
-    wide = page.preset != "one column" and data.show_statistics and data.recurrence >= 1
+    shown = min(page.recurrence, n)
+    wide = page.preset != "one column" and data.show_statistics and shown >= 1
     if wide:
         ax, second_run = figure.subplots(1, 2, width_ratios=(2, 1))
-        _draw_statistics(data, second_run, page, step)
+        _draw_statistics(data, second_run, page, step, shown)
     else:
         ax = figure.add_subplot()
     image = measured(ax, values, data.measure, data.far)
@@ -72,8 +73,8 @@ def _draw_groups(data: Data, ax: Axes) -> None:
     second_run.spines[:].set_visible(False)
 
 
-def _draw_statistics(data: Data, ax: Axes, page: Page, step: int) -> None:
-    """Write columns of numbers in line with the rows of the matrix."""
+def _draw_statistics(data: Data, ax: Axes, page: Page, step: int, recurrence: int) -> None:
+    """Write the statistics at ``recurrence``, in line with the rows of the matrix."""
     n_rows, size = data.order.size, font_size(page)
     ax.set_xlim(0, len(_SIDE))
     ax.set_ylim(n_rows - 0.5, -0.5)
@@ -81,9 +82,9 @@ def _draw_statistics(data: Data, ax: Axes, page: Page, step: int) -> None:
     ax.set_yticks([])
     ax.set_xticks(np.arange(len(_SIDE)) + 0.5, list(_SIDE.values()))
     ax.tick_params(length=0, labeltop=True, labelbottom=False)
-    ax.set_xlabel(f"statistics at recurrence {data.recurrence}")
+    ax.set_xlabel(f"statistics at recurrence {recurrence}")
     for k, key in enumerate(_SIDE):
-        column = getattr(data.statistics, key)[data.recurrence - 1].ravel()[data.order]
+        column = getattr(data.statistics, key)[recurrence - 1].ravel()[data.order]
         for row in range(0, n_rows, step):
             text = "–" if np.isnan(column[row]) else f"{column[row]:.3f}"
             ax.text(k + 0.5, row, text, ha="center", va="center", fontsize=size)

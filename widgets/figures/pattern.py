@@ -27,7 +27,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
         return
     n, size = len(data.labels), font_size(page)
     line, width = size / 72, figure.get_figwidth()
-    shown = data.shown_recurrence(data.recurrence)
+    shown = data.shown_recurrence(page.recurrence)
     longest = 0.2 * width * 72
     labels = [fit(text, size, longest) for text in data.labels]
     # What is left of the width beside the labels, the axis title and the bar.

@@ -52,9 +52,14 @@ SLIDE_RC = {
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A figure's size preset: "one column", "two columns" or "slide"."""
+    """What a drawing is made for.
+
+    preset : the size: "one column", "two columns" or "slide".
+    recurrence : where the cursor is, for what is drawn at one recurrence.
+    """
 
     preset: str = "one column"
+    recurrence: int = 0
 
     @property
     def width(self) -> float:

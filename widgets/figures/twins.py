@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib import rc_context
@@ -24,7 +24,7 @@ ORDER: dict[Kind, int] = {"looped": 4, "deep": 2, "shallow": 3}
 
 
 def accuracy_figure(
-    shipped: dict[Kind, TwinResult], small: dict[Kind, Sequence[TwinResult]]
+    shipped: Mapping[Kind, TwinResult], small: Mapping[Kind, Sequence[TwinResult]]
 ) -> Figure:
     """The bundled three at the left with their intervals, every seed of the small ones right."""
     with rc_context(PAGE.rc):

@@ -42,7 +42,7 @@ class CommandPalette(QFrame):
     def __init__(self, actions: list[QAction], parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.all_actions = actions
+        self.all_actions, self._window = actions, parent
         self.filter = QLineEdit()
         self.filter.setPlaceholderText("Type a part of a command's name")
         self.filter.textChanged.connect(self._fill)
@@ -66,7 +66,7 @@ class CommandPalette(QFrame):
 
     def open(self) -> None:
         """Show the palette at the top of the window, empty."""
-        parent = self.parentWidget()
+        parent = self._window
         width = min(520, parent.width() - 40)
         self.resize(width, min(420, parent.height() - 80))
         corner = parent.mapToGlobal(parent.rect().topLeft())
@@ -92,8 +92,13 @@ class CommandPalette(QFrame):
                 item.setDisabled(True)
                 item.setToolTip(0, "Not possible just now")
             self.list.addTopLevelItem(item)
-        if self.list.topLevelItemCount():
-            self.list.setCurrentItem(self.list.topLevelItem(0))
+        self._choose(0)
+
+    def _choose(self, row: int) -> None:
+        """Make the command in ``row`` of the list the current one, or the nearest there is."""
+        item = self.list.topLevelItem(max(0, min(row, self.list.topLevelItemCount() - 1)))
+        if item is not None:
+            self.list.setCurrentItem(item)
 
     def _run(self) -> None:
         item = self.list.currentItem()
@@ -111,11 +116,9 @@ class CommandPalette(QFrame):
                 Qt.Key.Key_PageDown: 10,
                 Qt.Key.Key_PageUp: -10,
             }
-            by = moves.get(Qt.Key(event.key()))
-            if by is not None and self.list.topLevelItemCount():
-                row = self.list.indexOfTopLevelItem(self.list.currentItem()) + by
-                row = max(0, min(row, self.list.topLevelItemCount() - 1))
-                self.list.setCurrentItem(self.list.topLevelItem(row))
+            rows, current = moves.get(Qt.Key(event.key())), self.list.currentItem()
+            if rows is not None and current is not None:
+                self._choose(self.list.indexOfTopLevelItem(current) + rows)
                 return True
         return super().eventFilter(watched, event)
 

@@ -53,7 +53,7 @@ class ExportDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(f"Export {what}")
         self.setLocale(POINT)
-        self.boxes = {}
+        self.boxes: dict[str, CheckBox] = {}
         formats = QHBoxLayout()
         for key, text in (FORMATS | {k: EXTRA_FORMATS.get(k, k.upper()) for k in extra}).items():
             box = CheckBox(text)
@@ -95,12 +95,12 @@ class ExportDialog(QDialog):
         form.addRow("Size", self.preset)
         form.addRow("PNG", self.dpi)
         form.addRow("Folder", folder)
-        box = QVBoxLayout(self)
-        box.addLayout(form)
-        box.addWidget(self.second_run)
-        box.addWidget(self.progress)
-        box.addWidget(self.note)
-        box.addWidget(self.buttons)
+        column = QVBoxLayout(self)
+        column.addLayout(form)
+        column.addWidget(self.second_run)
+        column.addWidget(self.progress)
+        column.addWidget(self.note)
+        column.addWidget(self.buttons)
         self._busy = False
         self._colour = LIGHT.warning
         self._check()

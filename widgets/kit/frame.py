@@ -22,8 +22,7 @@ from PySide6.QtWidgets import (
 from loopscope.core.formula import Formula
 from loopscope.core.options import settings_of
 from loopscope.core.views.base import Request, ViewData
-from loopscope.widgets.bars.transport_icons import transport_icon
-from loopscope.widgets.kit import panel_icons  # noqa: F401  (registers the icons)
+from loopscope.widgets.kit.icons import themed_icon
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.kit.settings_form import SettingsForm
 from loopscope.widgets.kit.view import View
@@ -99,7 +98,7 @@ class TitleBar(QWidget):
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours."""
         for name, button in self.buttons.items():
-            button.setIcon(transport_icon(f"panel {name}", theme))
+            button.setIcon(themed_icon(f"panel {name}", theme))
         palette = self.statement.palette()
         palette.setColor(palette.ColorRole.WindowText, theme.muted)
         self.statement.setPalette(palette)
@@ -240,8 +239,8 @@ class ViewFrame(QWidget):
         """Show the view a second time, for the run beside; None takes that away."""
         if view is self.second_run:
             return
-        if self.panes.count() > 1:
-            gone = self.panes.widget(1)
+        gone = self.panes.widget(1)
+        if gone is not None:
             gone.setParent(None)
             gone.deleteLater()
             self.captions[1] = ElidedLabel()
@@ -338,7 +337,7 @@ class ViewFrame(QWidget):
     def _dress(self) -> None:
         name = "restore" if self._maximised else "maximise"
         button = self.title_bar.buttons["maximise"]
-        button.setIcon(transport_icon(f"panel {name}", self.theme))
+        button.setIcon(themed_icon(f"panel {name}", self.theme))
         button.setToolTip("Show all views again (Esc)" if self._maximised else "Maximise (F11)")
 
     def _toggle_maximised(self) -> None:

@@ -46,6 +46,7 @@ class ShortcutsPage(QWidget):
         wanted = text.lower()
         for i in range(self.table.topLevelItemCount()):
             item = self.table.topLevelItem(i)
+            assert item is not None
             words = " ".join(item.text(column) for column in range(3)).lower()
             item.setHidden(wanted not in words)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import pyqtgraph as pg
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
 from PySide6.QtWidgets import QApplication
@@ -13,6 +14,8 @@ from loopscope.widgets.palette import DIVERGING, Theme
 
 # Lightness, of 255, from which a colour is seen on the dark panel.
 SEEN = 112
+# Steps of a colour map on the screen: four for each of the 255 that it is given in.
+TABLE = 4 * 255 + 1
 
 
 def apply_theme(app: QApplication, theme: Theme) -> None:
@@ -74,9 +77,17 @@ def colour_map(name: str) -> pg.ColorMap:
     return pg.colormap.get(name)
 
 
-def sample_map(name: str, values: np.ndarray) -> np.ndarray:
-    """Map ``values`` in 0..1 to uint8 RGBA, ``[..., 4]``."""
-    return colour_map(name).map(np.clip(values, 0, 1), mode="byte")
+@cache
+def _colour_table(name: str) -> npt.NDArray[np.uint32]:
+    """`TABLE` colours of a map, uint8 RGBA as one uint32 each: interpolating anew is slow."""
+    colours = colour_map(name).map(np.linspace(0, 1, TABLE), mode="byte")
+    return np.ascontiguousarray(colours, np.uint8).view(np.uint32)[:, 0]
+
+
+def sample_map(name: str, values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """Map ``values`` in 0..1 to uint8 RGBA, ``[..., 4]``, a new array."""
+    at = np.rint(np.clip(values, 0, 1) * (TABLE - 1)).astype(np.intp)
+    return _colour_table(name)[at][..., None].view(np.uint8)
 
 
 def style_plot(plot: pg.PlotItem, theme: Theme) -> None:

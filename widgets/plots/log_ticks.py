@@ -1,10 +1,16 @@
-"""Round values for a log scale, on the screen and on paper. No Qt, no matplotlib."""
+"""Round values for ticks, on the screen and on paper. No Qt, no matplotlib."""
 
 from __future__ import annotations
 
 import math
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def nice_step(least: float) -> float:
+    """Return the smallest of 1, 2, 5 times a power of ten that is not below ``least`` (> 0)."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= least * 0.999)
 
 
 def decade_text(value: float, powers: bool) -> str:
@@ -47,8 +53,6 @@ def _even(low: float, high: float, most: int) -> list[float]:
     """Round numbers at even distances; the ends themselves when they are (nearly) equal."""
     if high / low < 1 + 1e-6:
         return [float(f"{low:.3g}")]
-    raw = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+    step = nice_step((high - low) / most)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [i * step for i in range(first, last + 1)]

@@ -10,7 +10,10 @@ import numpy as np
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QFontMetricsF
 
+from loopscope.widgets.palette import SIMILARITY_MAP
+from loopscope.widgets.plots.log_ticks import nice_step
 from loopscope.widgets.plots.matrix_steps import STEPS
+from loopscope.widgets.plots.painted_grid import GridLayout
 
 # Rows of a matrix that scrolls are never thinner than this, so that one odd row stays visible.
 MIN_ROW = 4.0
@@ -48,6 +51,7 @@ class Content:
     number_columns, number_rows : labels are numbers, so thinning keeps the round ones; columns
         count from ``first_number``, rows from ``first_row``.
     row_group, column_group : how many belong together, with a line after each group; 0 for none.
+    colours : name of the colour map that levels are drawn with.
     widest : how much wider than high the whole matrix may be, had it as many rows as columns.
     """
 
@@ -71,21 +75,47 @@ class Content:
     column_strides: tuple[int, ...] = STEPS
     row_group: int = 0
     column_group: int = 0
+    colours: str = SIMILARITY_MAP
     widest: float = 1.7
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Rectangles in pixels; ``offset`` is how far the rows are scrolled.
+@dataclass(frozen=True, slots=True, eq=False)
+class Marks:
+    """What lies over a matrix: it changes while content and levels stay.
 
-    cells is the visible part of the matrix, ``row_height`` and ``column_width`` those of a cell.
+    cursor_row, cursor_column : the cursor's; with ``cross`` the whole column is outlined.
+    hover_row, hover_column : what is pointed at.
+    path : cells (row, column) that a line is drawn through, such as an alignment.
+    dots : cells with a dot, such as the best of their row.
+    weak : cells that are hatched over their colour, bool ``[rows, columns]``.
+    dimmed : whether the cells are pale, as they stand for others.
+    title : instead of the content's.
+    side_text : gives the numbers beside a row; it is asked for the rows in sight only.
+    side_caption : what these numbers are of.
     """
 
-    cells: QRectF
-    row_height: float
-    column_width: float
-    offset: float
-    hidden: float
+    cursor_row: int | None = None
+    cursor_column: int | None = None
+    cross: bool = False
+    hover_row: int | None = None
+    hover_column: int | None = None
+    path: tuple[tuple[int, int], ...] = ()
+    dots: tuple[tuple[int, int], ...] = ()
+    weak: np.ndarray | None = None
+    dimmed: bool = False
+    title: str | None = None
+    side_text: Callable[[int], tuple[str, ...]] = lambda row: ()
+    side_caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout(GridLayout):
+    """Rectangles in pixels of what stands around the cells.
+
+    row_stride, column_stride : every how many are labelled.  upright : column labels are.
+    side : the columns of numbers.
+    """
+
     bands: QRectF
     row_labels: QRectF
     row_stride: int
@@ -94,21 +124,6 @@ class Layout:
     upright: bool
     bar: QRectF
     side: tuple[QRectF, ...]
-
-    def cell(self, row: int, column: int) -> QRectF:
-        """The rectangle of one cell."""
-        r, c = self.row(row), self.column(column)
-        return QRectF(c.left(), r.top(), c.width(), r.height())
-
-    def row(self, row: int) -> QRectF:
-        """The rectangle of one row of cells."""
-        top = self.cells.top() - self.offset + row * self.row_height
-        return QRectF(self.cells.left(), top, self.cells.width(), self.row_height)
-
-    def column(self, column: int) -> QRectF:
-        """The rectangle of one column of cells."""
-        left = self.cells.left() + column * self.column_width
-        return QRectF(left, self.cells.top(), self.column_width, self.cells.height())
 
 
 def lay_out(
@@ -197,9 +212,7 @@ def bar_ticks(dark: float, bright: float) -> tuple[tuple[float, str], ...]:
     span = high - low
     if not (math.isfinite(span) and span > 0):
         return ((1.0, f"{bright:.3g}"),)
-    raw = span / 4
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+    step = nice_step(span / 4)
     first = math.ceil(low / step - 1e-9)
     values = np.arange(first, math.floor(high / step + 1e-9) + 1) * step
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))

@@ -49,8 +49,7 @@ class MatrixView(View):
     def reset_view(self) -> None:
         """Scroll back to the cursor's row, or to the top."""
         self.matrix.scroll_to_top()
-        if self.matrix.cursor_row is not None:
-            self.matrix.reveal_row(self.matrix.cursor_row)
+        self.matrix.follow_cursor()
 
     def _on_clicked(self, region: str, row: int, column: int) -> None:
         raise NotImplementedError

@@ -168,8 +168,10 @@ class CutForm(QWidget):
         key = self.kind_key
         if key not in self._strengths:
             cls = KINDS[key]
-            head = {"head": self.selection.head} if "head" in cls.__dataclass_fields__ else {}
-            self._strengths[key] = cls(**head)
+            strength = cls()
+            if "head" in cls.__dataclass_fields__:
+                strength = dataclasses.replace(strength, head=self.selection.head)  # type: ignore[call-arg]
+            self._strengths[key] = strength
         return self._strengths[key]
 
     def cut(self) -> Intervention:

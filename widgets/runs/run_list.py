@@ -173,7 +173,7 @@ class RunList(QWidget):
         for row in rows:
             self._fill(self.items[row.id], row)
         wanted = self.items.get(chosen if chosen in self.items else shown)
-        if wanted is not self.tree.currentItem():
+        if wanted is not None and wanted is not self.tree.currentItem():
             self.tree.setCurrentItem(wanted)
         self.tree.blockSignals(False)
         self._fit_names()

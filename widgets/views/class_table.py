@@ -2,52 +2,62 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import (
-    QColor,
-    QFont,
-    QFontMetricsF,
-    QMouseEvent,
-    QPainter,
-    QPaintEvent,
-    QWheelEvent,
-)
+from dataclasses import dataclass
+
+from PySide6.QtCore import QPointF, QRectF, QSize
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from loopscope.core.views.settling_data import Data, share_text
 from loopscope.widgets.kit.theme import number_font
-from loopscope.widgets.palette import LIGHT, Theme
+from loopscope.widgets.plots.matrix_layout import SCROLL_BAR
+from loopscope.widgets.plots.painted_grid import NOWHERE, GridLayout, PaintedGrid, Place
+from loopscope.widgets.plots.text import LEFT, RIGHT, draw_text
 
-# Places that are in sight at once; the wheel scrolls to the others.
+# Places that are in sight at once; the others are scrolled to.
 MOST_ROWS = 5
-MARGIN, GAP = 8.0, 18.0
-LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-NOWHERE = (-1, -1)
+MARGIN, GAP, TOP = 8.0, 18.0, 3.0
+NONE = "–"
 
 
-class ClassTable(QWidget):
+@dataclass(frozen=True, slots=True)
+class Layout(GridLayout):
+    """Columns have widths of their own.
+
+    names : left edge and width of the names of places.
+    columns : left edge and width of each class; half a gap at either side belongs to it.
+    """
+
+    names: tuple[float, float]
+    columns: tuple[tuple[float, float], ...]
+
+    def column(self, column: int, n: int = 1) -> QRectF:
+        """The rectangle of one column's texts."""
+        left, width = self.columns[column]
+        return QRectF(left, self.cells.top(), width, self.cells.height())
+
+    def column_at(self, x: float, n_columns: int) -> int:
+        """The column at a pixel, or -1."""
+        inside = (left - GAP / 2 <= x < left + width + GAP / 2 for left, width in self.columns)
+        return next((i for i, there in enumerate(inside) if there), -1)
+
+
+class ClassTable(PaintedGrid[Layout]):
     """Rows are places of the cycle, columns classes.
 
     Signals
     -------
-    clicked(int, int), pointed(int, int)
-        Place (0 the end of a recurrence, then the layers) and class of a cell, as indices into
-        ``data.classes`` and ``data.class_words()``; ``pointed(-1, -1)`` outside of all.
+    clicked(str, int, int), pointed(str, int, int)
+        "cell", place (0 the end of a recurrence, then the layers) and class, as indices into
+        ``data.classes`` and ``data.class_words()``; "" with -1, -1 outside of all.
     """
-
-    clicked = Signal(int, int)
-    pointed = Signal(int, int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.theme: Theme = LIGHT
         self.data: Data | None = None
         self.words: tuple[str, ...] = ()
-        self.first = 0
         self._texts: dict[str, list[str]] = {}
-        self._pointed = NOWHERE
-        self.setMouseTracking(True)
+        self.pointed.connect(lambda *_: self.update())
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     def show_data(self, data: Data) -> None:
@@ -55,142 +65,100 @@ class ClassTable(QWidget):
         self.data, self.words = data, data.class_words()
         counts = [(place.counts(), len(place.of)) for place in data.classes]
         self._texts = {
-            word: [share_text(c[word], n) if word in c else "–" for c, n in counts]
+            word: [share_text(c[word], n) if word in c else NONE for c, n in counts]
             for word in self.words
         }
-        self.first = min(self.first, self._last_first())
-        self.setToolTip("Scroll to the other layers" if self._last_first() else "")
         self.updateGeometry()
-        self.update()
-
-    def set_theme(self, theme: Theme) -> None:
-        """Take the theme's colours."""
-        self.theme = theme
-        self.update()
+        self.lay_out_again()
+        self.setToolTip("Scroll to the other layers" if self.where.hidden else "")
 
     # ---- where things are ----
+    @property
+    def first(self) -> int:
+        """The first place in sight."""
+        return round(self.where.offset / self.where.row_height)
+
     def _line(self) -> float:
         return QFontMetricsF(self.font()).height() + 2
 
     def _rows(self) -> int:
         return 0 if self.data is None else min(len(self.data.classes), MOST_ROWS)
 
-    def _last_first(self) -> int:
-        return 0 if self.data is None else len(self.data.classes) - self._rows()
-
-    def sizeHint(self) -> QSize:  # Qt's name
+    def sizeHint(self) -> QSize:
         """As tall as its header and rows."""
-        return QSize(200, int((1 + self._rows()) * self._line() + 6))
+        return QSize(200, int((1 + self._rows()) * self._line() + 2 * TOP))
 
-    def minimumSizeHint(self) -> QSize:  # Qt's name
+    def minimumSizeHint(self) -> QSize:
         """The same: it never shrinks below its rows."""
         return QSize(80, self.sizeHint().height())
 
-    def _columns(self) -> list[tuple[float, float]]:
-        """Left edge and width of the names and then of each class; cut where there is no room."""
-        assert self.data is not None
+    def make_layout(self, offset: float) -> Layout | None:
+        """Place names and classes; they are cut where there is no room."""
+        if self.data is None:
+            return None
+        line, n = self._line(), len(self.data.classes)
         wide = QFontMetricsF(self.font()).horizontalAdvance
-        numbers = QFontMetricsF(self._numbers()).horizontalAdvance
+        numbers = QFontMetricsF(self._number_font()).horizontalAdvance
         names = max(wide(place.where) for place in self.data.classes)
-        room = max(self.width() - names - 2 * MARGIN, 40.0)
-        cells = [max(wide(w), *map(numbers, texts)) for w, texts in self._texts.items()]
-        if sum(cells) + GAP * len(cells) > room:
-            cells = [room / len(cells) - GAP] * len(cells)
-        columns, x = [(MARGIN, names)], MARGIN + names
-        for cell in cells:
-            columns.append((x + GAP, cell))
-            x += GAP + cell
-        return columns
+        hidden = (n - self._rows()) * line
+        room = max(self.width() - names - 2 * MARGIN - (SCROLL_BAR if hidden else 0), 40.0)
+        widths = [max(wide(w), *map(numbers, texts)) for w, texts in self._texts.items()]
+        if sum(widths) + GAP * len(widths) > room:
+            widths = [room / len(widths) - GAP] * len(widths)
+        lefts = [MARGIN + names + GAP * (i + 1) + sum(widths[:i]) for i in range(len(widths))]
+        left = lefts[0] - GAP / 2
+        right = lefts[-1] + widths[-1] + GAP / 2
+        return Layout(
+            cells=QRectF(left, TOP + line, right - left, self._rows() * line),
+            row_height=line,
+            column_width=(right - left) / len(widths),
+            # Whole rows only: there is no room for a part of one.
+            offset=min(round(offset / line) * line, hidden),
+            hidden=hidden,
+            names=(MARGIN, names),
+            columns=tuple(zip(lefts, widths, strict=True)),
+        )
 
-    def _numbers(self) -> QFont:
+    def place_in(self, where: Layout, point: QPointF) -> Place:
+        """Place and class under a pixel."""
+        assert self.data is not None
+        row = where.row_at(point.y(), len(self.data.classes))
+        column = where.column_at(point.x(), len(self.words))
+        return ("cell", row, column) if row >= 0 and column >= 0 else NOWHERE
+
+    def _number_font(self) -> QFont:
         return number_font(max(7, self.font().pointSize() - 1))
 
-    def cell(self, place: int, column: int) -> QRectF:
-        """Where a count stands."""
-        left, width = self._columns()[1 + column]
-        line = self._line()
-        return QRectF(left, 3 + (1 + place - self.first) * line, width, line)
-
-    def place_at(self, pixel: QPointF) -> tuple[int, int]:
-        """Place and class under a pixel; -1, -1 outside of all."""
-        if self.data is None:
-            return NOWHERE
-        for row in range(self.first, self.first + self._rows()):
-            for column in range(len(self.words)):
-                if self.cell(row, column).adjusted(-GAP / 2, 0, GAP / 2, 0).contains(pixel):
-                    return row, column
-        return NOWHERE
-
-    # ---- events ----
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Tell what is pointed at."""
-        self._point_at(self.place_at(event.position()))
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Tell what is clicked."""
-        place = self.place_at(event.position())
-        if event.button() == Qt.MouseButton.LeftButton and place != NOWHERE:
-            self.clicked.emit(*place)
-
-    def leaveEvent(self, event: QEvent) -> None:
-        """Nothing is pointed at."""
-        self._point_at(NOWHERE)
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        """Scroll to layers that are not in sight."""
-        step = -1 if event.angleDelta().y() > 0 else 1
-        first = max(0, min(self.first + step, self._last_first()))
-        if first == self.first:
-            event.ignore()
-            return
-        self.first = first
-        self.update()
-
-    def _point_at(self, place: tuple[int, int]) -> None:
-        if place != self._pointed:
-            self._pointed = place
-            self.update()
-            self.pointed.emit(*place)
-
     # ---- drawing ----
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paint_front(self, painter: QPainter, where: Layout) -> None:
         """Draw the classes' names, then a line for each place in sight."""
-        painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(self.theme.panel))
-        if self.data is None:
-            return
+        assert self.data is not None
+        painter.setFont(self.font())
         painter.setPen(QColor(self.theme.line))
         painter.drawLine(0, 0, self.width(), 0)
-        columns, line = self._columns(), self._line()
         painter.setPen(QColor(self.theme.muted))
-        n, rows = len(self.data.classes), self._rows()
-        first = f"{self.first + 1}–{self.first + rows} of {n}" if rows < n else "tokens"
-        for (left, width), word in zip(columns, (first, *self.words), strict=True):
-            flags = RIGHT if word in self.words else LEFT
-            _write(painter, QRectF(left, 3, width, line), flags, word)
-        for row in range(self.first, self.first + self._rows()):
-            self._paint_row(painter, row, columns[0])
+        n, rows = len(self.data.classes), where.rows_in_sight(len(self.data.classes))
+        first = f"{rows[0] + 1}–{rows[-1] + 1} of {n}" if len(rows) < n else "tokens"
+        left, width = where.names
+        draw_text(painter, QRectF(left, TOP, width, where.row_height), LEFT, first)
+        for (left, width), word in zip(where.columns, self.words, strict=True):
+            draw_text(painter, QRectF(left, TOP, width, where.row_height), RIGHT, word)
+        for row in rows:
+            self._paint_row(painter, where, row)
 
-    def _paint_row(self, painter: QPainter, row: int, names: tuple[float, float]) -> None:
+    def _paint_row(self, painter: QPainter, where: Layout, row: int) -> None:
         assert self.data is not None
-        place, line = self.data.classes[row], self._line()
-        top = 3 + (1 + row - self.first) * line
+        left, width = where.names
         painter.setFont(self.font())
         painter.setPen(QColor(self.theme.text))
-        _write(painter, QRectF(names[0], top, names[1], line), LEFT, place.where)
-        painter.setFont(self._numbers())
+        rect = QRectF(left, where.row(row).top(), width, where.row_height)
+        draw_text(painter, rect, LEFT, self.data.classes[row].where)
+        painter.setFont(self._number_font())
         for column, word in enumerate(self.words):
-            rect, text = self.cell(row, column), self._texts[word][row]
-            if (row, column) == self._pointed:
+            rect, text = where.cell(row, column), self._texts[word][row]
+            if self.place == ("cell", row, column):
                 painter.fillRect(rect.adjusted(-GAP / 2, 0, 4, 0), QColor(self.theme.button))
-            painter.setPen(QColor(self.theme.muted if text == "–" else self.theme.text))
+            painter.setPen(QColor(self.theme.muted if text == NONE else self.theme.text))
             if painter.fontMetrics().horizontalAdvance(text) > rect.width() + 1:
                 text = text.partition(" ")[0]
-            _write(painter, rect, RIGHT, text)
-
-
-def _write(painter: QPainter, rect: QRectF, flags: Qt.AlignmentFlag, text: str) -> None:
-    fits = painter.fontMetrics().elidedText(
-        text, Qt.TextElideMode.ElideRight, int(rect.width()) + 2
-    )
-    painter.drawText(rect, flags, fits)
+            draw_text(painter, rect, RIGHT, text)

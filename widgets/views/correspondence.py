@@ -8,9 +8,9 @@ from PySide6.QtWidgets import QWidget
 from loopscope.core.measures.correspondence import ALIGNMENT, BASELINE, HEAD_BASELINE
 from loopscope.core.selection import Selection
 from loopscope.core.views.correspondence import ALONE, Data, Options
-from loopscope.widgets.kit.offers import Offers
+from loopscope.widgets.kit.empty_actions import EmptyActions
 from loopscope.widgets.kit.plain_text import plain_tip
-from loopscope.widgets.plots.matrix_layout import Bar, Content, bar_ticks
+from loopscope.widgets.plots.matrix_layout import Bar, Content, Marks, bar_ticks
 from loopscope.widgets.plots.matrix_steps import head_steps
 from loopscope.widgets.plots.matrix_view import MatrixView, value_text
 
@@ -19,7 +19,7 @@ CLICK = (
     "it; the run beside follows at its pace"
 )
 # The window's command behind each button, and what is lacking when it is offered.
-OFFERS = {
+EMPTY_ACTIONS = {
     "deep_beside": ("model", "Put the bundled deep twin beside"),
     "open_beside": ("model", "Open another model beside…"),
     "open_prompts": ("prompts", "Open a prompt file…"),
@@ -33,9 +33,10 @@ class CorrespondenceView(MatrixView):
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
         self.matrix.setToolTip(plain_tip(CLICK))
-        self.matrix.cross = True
-        self.offers = Offers({command: text for command, (_, text) in OFFERS.items()}, self)
-        self.offers.asked.connect(self.command_requested)
+        self.empty_actions = EmptyActions(
+            {command: text for command, (_, text) in EMPTY_ACTIONS.items()}, self
+        )
+        self.empty_actions.command_requested.connect(self.command_requested)
         self.clear()
 
     def clear(self) -> None:
@@ -45,7 +46,9 @@ class CorrespondenceView(MatrixView):
         self._offer("")
 
     def _offer(self, lacks: str) -> None:
-        self.offers.offer([command for command, (lacking, _) in OFFERS.items() if lacking == lacks])
+        self.empty_actions.show_only(
+            [command for command, (lacking, _) in EMPTY_ACTIONS.items() if lacking == lacks]
+        )
 
     def show_data(self, data: Data) -> None:
         """Draw the matrix and the alignment."""
@@ -77,9 +80,6 @@ class CorrespondenceView(MatrixView):
             column_group=data.column_group,
             widest=4.0,
         )
-        self.matrix.path = tuple(enumerate(data.path))
-        self.matrix.dots = tuple((i, j) for i, j in enumerate(data.best) if j >= 0)
-        self.matrix.weak = data.weak
         self.matrix.show_content(content, data.brightness)
         self.show_selection(self.selection, {})
 
@@ -88,13 +88,18 @@ class CorrespondenceView(MatrixView):
         self.selection = selection
         if self.data is None or self.data.missing:
             return
-        matrix = self.matrix
-        matrix.cursor_row = self._row(selection.recurrence, selection.layer, selection.head)
-        matrix.cursor_column = self.data.column(selection.recurrence, selection.layer)
-        r, layer = hover.get("recurrence"), hover.get("layer")
+        data, r, layer = self.data, hover.get("recurrence"), hover.get("layer")
         known = r is not None and layer is not None
-        matrix.hover_row = self._row(r, layer, hover.get("head", selection.head)) if known else None
-        matrix.update()
+        marks = Marks(
+            cursor_row=self._row(selection.recurrence, selection.layer, selection.head),
+            cursor_column=data.column(selection.recurrence, selection.layer),
+            cross=True,
+            hover_row=self._row(r, layer, hover.get("head", selection.head)) if known else None,
+            path=tuple(enumerate(data.path)),
+            dots=tuple((i, j) for i, j in enumerate(data.best) if j >= 0),
+            weak=data.weak,
+        )
+        self.matrix.show_marks(marks)
 
     def _row(self, recurrence: int, layer: int, head: int) -> int | None:
         data = self.data

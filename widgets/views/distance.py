@@ -10,7 +10,7 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.distance import Data, Options
 from loopscope.widgets.palette import DISTANCE_MAP
 from loopscope.widgets.plots.log_ticks import log_ticks
-from loopscope.widgets.plots.matrix_layout import Bar, Content
+from loopscope.widgets.plots.matrix_layout import Bar, Content, Marks
 from loopscope.widgets.plots.matrix_view import MatrixView, value_text
 
 
@@ -20,7 +20,6 @@ class DistanceView(MatrixView):
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
         self._row_of: dict[int, int] = {}
-        self.matrix.colours = DISTANCE_MAP
 
     def show_data(self, data: Data) -> None:
         """Draw the map."""
@@ -47,23 +46,23 @@ class DistanceView(MatrixView):
             scrolls=True,
             number_columns=True,
             first_number=data.first,
+            colours=DISTANCE_MAP,
         )
         self.matrix.show_content(content, data.levels())
         self.show_selection(self.selection, {})
 
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Outline the cursor's cell and the one pointed at."""
-        before, self.selection = self.matrix.cursor_row, selection
+        self.selection = selection
         if self.data is None:
             return
-        matrix = self.matrix
-        matrix.cursor_row = self._row_of.get(selection.token)
-        matrix.cursor_column = self._column(selection.recurrence)
-        matrix.hover_row = self._row_of.get(hover["token"]) if "token" in hover else None
-        matrix.hover_column = self._column(hover.get("recurrence", -1))
-        if matrix.cursor_row is not None and matrix.cursor_row != before:
-            matrix.reveal_row(matrix.cursor_row)
-        matrix.update()
+        marks = Marks(
+            cursor_row=self._row_of.get(selection.token),
+            cursor_column=self._column(selection.recurrence),
+            hover_row=self._row_of.get(hover["token"]) if "token" in hover else None,
+            hover_column=self._column(hover.get("recurrence", -1)),
+        )
+        self.matrix.show_marks(marks)
 
     def _column(self, recurrence: int) -> int | None:
         column = recurrence - self.data.first

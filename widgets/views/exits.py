@@ -100,8 +100,8 @@ class ExitsView(PromptCurvesView):
         if not isinstance(data, Data) or curve < 0:
             return
         rule, threshold = data.rules[curve], float(data.thresholds[curve][point])
-        if rule.key == "gate":
-            self.message.emit("The gate's threshold is the model's own: early_exit_threshold")
+        if rule.gate:
+            self.message.emit("The gate's threshold is the model's own")
         else:
             self.options_changed.emit(replace(self.options, **{rule.key: threshold}))
 

@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QWidget
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.head_map import Data, Options
-from loopscope.widgets.plots.matrix_layout import Content
+from loopscope.widgets.plots.matrix_layout import Content, Marks
 from loopscope.widgets.plots.matrix_view import MatrixView, measure_bar, value_text
 
 
@@ -15,7 +15,6 @@ class HeadMapView(MatrixView):
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
-        self.matrix.cross = True
 
     def show_data(self, data: Data) -> None:
         """Draw the map."""
@@ -47,10 +46,9 @@ class HeadMapView(MatrixView):
             return
         at = selection.recurrence - 1 if selection.recurrence >= 1 else None
         pointed = hover["recurrence"] - 1 if hover.get("recurrence", 0) >= 1 else None
-        matrix = self.matrix
-        matrix.cursor_row = matrix.cursor_column = at
-        matrix.hover_row, matrix.hover_column = None, pointed
-        matrix.update()
+        self.matrix.show_marks(
+            Marks(cursor_row=at, cursor_column=at, cross=True, hover_column=pointed)
+        )
 
     def _on_clicked(self, region: str, row: int, column: int) -> None:
         index = column if region in ("cell", "column") else row if region == "row" else -1

@@ -12,7 +12,7 @@ from loopscope.core.measures.head_stability import RANKS, STABLE_SINCE, WITH_SET
 from loopscope.core.measures.heads import STATISTICS
 from loopscope.core.selection import Selection
 from loopscope.core.views.heads import Data, Options
-from loopscope.widgets.plots.matrix_layout import Content
+from loopscope.widgets.plots.matrix_layout import Content, Marks
 from loopscope.widgets.plots.matrix_steps import head_steps
 from loopscope.widgets.plots.matrix_view import MatrixView, measure_bar, value_text
 
@@ -38,7 +38,6 @@ class HeadsView(MatrixView):
         super().__init__(options or Options(), parent)
         self._row_of = np.zeros(0, np.int64)
         self._side_recurrence = -1
-        self.matrix.side_text = self._side_text
 
     def show_data(self, data: Data) -> None:
         """Draw the matrix."""
@@ -73,15 +72,17 @@ class HeadsView(MatrixView):
         self.selection = selection
         if self.data is None or self.data.missing:
             return
-        matrix, before = self.matrix, self.matrix.cursor_row
-        matrix.cursor_row = self._row(selection.layer, selection.head)
-        matrix.cursor_column = selection.recurrence - 1 if selection.recurrence >= 1 else None
-        matrix.hover_row = self._row(hover.get("layer"), hover.get("head"))
-        matrix.hover_column = hover["recurrence"] - 1 if hover.get("recurrence", 0) >= 1 else None
-        self._show_statistics(selection.recurrence)
-        if matrix.cursor_row is not None and matrix.cursor_row != before:
-            matrix.reveal_row(matrix.cursor_row)
-        matrix.update()
+        r = self._side_recurrence = selection.recurrence
+        known = 1 <= r <= len(self.data.values)
+        marks = Marks(
+            cursor_row=self._row(selection.layer, selection.head),
+            cursor_column=r - 1 if r >= 1 else None,
+            hover_row=self._row(hover.get("layer"), hover.get("head")),
+            hover_column=hover["recurrence"] - 1 if hover.get("recurrence", 0) >= 1 else None,
+            side_text=self._side_text,
+            side_caption=f"{'at' if known else 'none at'} recurrence {r}",
+        )
+        self.matrix.show_marks(marks)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Up and Down go to the head above and below."""
@@ -97,13 +98,6 @@ class HeadsView(MatrixView):
             return
         if 0 <= row + step < len(self._row_of):
             self.select_requested.emit(self._head(row + step))
-
-    def _show_statistics(self, recurrence: int) -> None:
-        self._side_recurrence = recurrence
-        known = 1 <= recurrence <= len(self.data.values)
-        self.matrix.side_caption = (
-            f"at recurrence {recurrence}" if known else f"none at recurrence {recurrence}"
-        )
 
     def _side_text(self, row: int) -> tuple[str, ...]:
         r, data = self._side_recurrence, self.data

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QWidget
 from loopscope.core.selection import Selection
 from loopscope.core.views.pattern import ATTENTION, Data, Options
 from loopscope.widgets.palette import Theme
-from loopscope.widgets.plots.matrix_layout import Bar, Content, bar_ticks
+from loopscope.widgets.plots.matrix_layout import Bar, Content, Marks, bar_ticks
 from loopscope.widgets.plots.matrix_view import MatrixView, value_text
 
 
@@ -55,11 +55,13 @@ class PatternView(MatrixView):
         if self._shown != shown:
             self._shown = shown
             matrix.set_levels(data.patterns[shown - 1], self._outside)
-        matrix.dimmed = selection.recurrence < 1
-        matrix.title = data.title(selection.recurrence)
-        matrix.cursor_row = selection.token if selection.token < len(data.labels) else None
-        matrix.hover_row = hover.get("token")
-        matrix.update()
+        marks = Marks(
+            cursor_row=selection.token if selection.token < len(data.labels) else None,
+            hover_row=hover.get("token"),
+            dimmed=selection.recurrence < 1,
+            title=data.title(selection.recurrence),
+        )
+        matrix.show_marks(marks)
 
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours; the blank cells take the panel's."""

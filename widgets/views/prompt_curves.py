@@ -10,12 +10,12 @@ from PySide6.QtWidgets import QSplitter, QWidget
 from loopscope.core.labels import printable
 from loopscope.core.selection import Selection
 from loopscope.core.views.prompt_curves import NO_PROMPTS, PromptCurves
-from loopscope.widgets.kit.offers import Offers
+from loopscope.widgets.kit.empty_actions import EmptyActions
 from loopscope.widgets.plots.curves_view import CurvesView
 from loopscope.widgets.views.prompt_list import FIRST, PromptList
 
 # The window's command behind each button, and what is lacking when it is offered.
-OFFERS = {
+EMPTY_ACTIONS = {
     "open_prompts": ("prompts", "Open a prompt file…"),
     "bundled_prompts": ("prompts", "Use the bundled prompts"),
     "step_recurrence": ("run", "Run a recurrence"),
@@ -43,8 +43,10 @@ class PromptCurvesView(CurvesView):
         self.splitter.setStretchFactor(0, 62)
         self.splitter.setStretchFactor(1, 38)
         self.box.addWidget(self.splitter, 1)
-        self.offers = Offers({command: text for command, (_, text) in OFFERS.items()}, self)
-        self.offers.asked.connect(self.command_requested)
+        self.empty_actions = EmptyActions(
+            {command: text for command, (_, text) in EMPTY_ACTIONS.items()}, self
+        )
+        self.empty_actions.command_requested.connect(self.command_requested)
         self.prompt_list.opened.connect(self._on_opened)
         self.prompt_list.pointed.connect(self._on_prompt_pointed)
         self.clear()
@@ -69,11 +71,11 @@ class PromptCurvesView(CurvesView):
 
     def _offer(self, data: PromptCurves) -> None:
         offered = [
-            c for c, (lacking, _) in OFFERS.items() if data.missing and lacking == data.lacks
+            c for c, (lacking, _) in EMPTY_ACTIONS.items() if data.missing and lacking == data.lacks
         ]
         if not data.bundled and "bundled_prompts" in offered:
             offered.remove("bundled_prompts")
-        self.offers.offer(offered)
+        self.empty_actions.show_only(offered)
 
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Move the line, and list the numbers at the cursor."""
@@ -88,7 +90,7 @@ class PromptCurvesView(CurvesView):
         if self.prompt_list is not None:
             self.prompt_list.show_rows(None)
             self.side.setVisible(False)
-            self.offers.offer(())
+            self.empty_actions.show_only(())
 
     def _on_opened(self, row: int) -> None:
         if self.rows is not None:

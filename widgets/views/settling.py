@@ -121,7 +121,7 @@ class SettlingView(View):
         self.hover_changed.emit(self._place(row, curve))
         self.message.emit("" if self.data is None or row < 0 else self._text(row, curve))
 
-    def _on_table_clicked(self, place: int, column: int) -> None:
+    def _on_table_clicked(self, region: str, place: int, column: int) -> None:
         """Go to the first token that the cell counts, and to its layer."""
         assert self.data is not None
         where, changes = self.data.classes[place], {}
@@ -132,7 +132,7 @@ class SettlingView(View):
         if changes:
             self.select_requested.emit(changes)
 
-    def _on_table_pointed(self, place: int, column: int) -> None:
+    def _on_table_pointed(self, region: str, place: int, column: int) -> None:
         if self.data is None or place < 0:
             self.message.emit("")
             return

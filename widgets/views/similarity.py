@@ -8,7 +8,7 @@ from loopscope.core.measures.similarity import CONTRAST
 from loopscope.core.selection import Selection
 from loopscope.core.views.similarity import Data, Options
 from loopscope.widgets.kit.plain_text import plain_tip
-from loopscope.widgets.plots.matrix_layout import Content
+from loopscope.widgets.plots.matrix_layout import Content, Marks
 from loopscope.widgets.plots.matrix_steps import head_steps
 from loopscope.widgets.plots.matrix_view import MatrixView, measure_bar, value_text
 
@@ -21,7 +21,6 @@ class SimilarityView(MatrixView):
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
         self._row_of: dict[int, int] = {}
-        self.matrix.cross = True
         self.matrix.setToolTip(plain_tip(CLICK))
 
     def show_data(self, data: Data) -> None:
@@ -61,12 +60,11 @@ class SimilarityView(MatrixView):
         self.selection = selection
         if self.data is None or self.data.missing:
             return
-        matrix = self.matrix
         at = self._row(selection.recurrence, selection.layer)
-        matrix.cursor_row = matrix.cursor_column = at
-        matrix.hover_row = None
-        matrix.hover_column = self._row(hover.get("recurrence"), hover.get("layer"))
-        matrix.update()
+        pointed = self._row(hover.get("recurrence"), hover.get("layer"))
+        self.matrix.show_marks(
+            Marks(cursor_row=at, cursor_column=at, cross=True, hover_column=pointed)
+        )
 
     def _row(self, recurrence: int | None, layer: int | None) -> int | None:
         place = self.data.places.index(recurrence, layer)

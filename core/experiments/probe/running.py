@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F64
+from loopscope.core.checkpoint.devices import free_bytes
 from loopscope.core.checkpoint.loading import Loaded
+from loopscope.core.checkpoint.memory import host_free_bytes
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.hops import VOCABULARY, chance_level, make_batch
 from loopscope.core.experiments.probe.conditions import (
@@ -26,12 +28,18 @@ from loopscope.core.experiments.probe.conditions import (
     conditions,
     too_few,
 )
+from loopscope.core.experiments.probe.memory import (
+    check_memory,
+    kept_recurrences,
+    model_bytes,
+    result_bytes,
+)
 from loopscope.core.experiments.probe.results import Outcome, Probe
 from loopscope.core.interventions.applied import AppliedInterventions
 from loopscope.core.interventions.base import Source
 from loopscope.core.measures.intervals import bootstrap_two_way
+from loopscope.core.model.float64 import float64
 
-F64 = npt.NDArray[np.float64]
 Report = Callable[[float], None]
 # Random starts that are tried to find a prompt another way to its right end.
 OTHER_STARTS = 8
@@ -70,14 +78,22 @@ def hops_batch(loaded: Loaded, n: int, hops: tuple[int, ...], seed: int = 2_000_
 
 @dataclass(slots=True)
 class _Runs:
-    """The batch on the model's device, its uncut states, and how it is run with cuts."""
+    """The batch on the model's device, its uncut states, and how it is run with cuts.
+
+    states : the uncut state after each recurrence of ``kept``.  end : after the last one.
+    other : the end of a run from another start.  other_right : whether that ends in the right
+        answers, 1 or 0 for each prompt, ``[B]``.
+    check : called before every recurrence; raises to cancel.
+    """
 
     loaded: Loaded
     batch: Batch
     e: Tensor
-    states: list[Tensor]
+    kept: frozenset[int]
+    check: Callable[[], None]
+    states: dict[int, Tensor]
+    end: Tensor
     other: Tensor
-    # Prompts that another start was found for which ends in the right answers, [B].
     other_right: F64
 
     def source(self, source: Source) -> Tensor:
@@ -90,7 +106,7 @@ class _Runs:
             return self.other
         if source.prompt == RANDOM:
             rng = np.random.default_rng(source.seed)
-            end = self.states[-1]
+            end = self.end
             g: Tensor = end.new_tensor(rng.standard_normal(tuple(end.shape), dtype=np.float32))
             length: Tensor = end.norm(dim=-1, keepdim=True) / g.norm(dim=-1, keepdim=True)
             return g * length
@@ -98,17 +114,23 @@ class _Runs:
 
     def run(
         self, n: int, cuts: Cuts = (), start: Tensor | None = None, readout: bool = True
-    ) -> tuple[list[Tensor], F64, F64]:
-        """States ``s_0 .. s_n`` and scores ``[n, B]``, of the prompt and of its neighbour."""
+    ) -> tuple[dict[int, Tensor], F64, F64]:
+        """Run ``n`` recurrences.
+
+        Returns the states of `kept` and of the last recurrence, and the scores ``[n, B]`` of each
+        prompt's own answers and of its neighbour's.
+        """
         model = self.loaded.model
         applied = AppliedInterventions(model, cuts, self.source, measuring=False)
         state = applied.start(model.initial_state(self.e) if start is None else start)
-        recurrent, states = model.begin(state), [state]
+        recurrent, states = model.begin(state), {0: state}
         own, donor = [], []
         answers = self.batch.answers.to(self.e.device)
         for r in range(1, n + 1):
+            self.check()
             recurrent = applied.recur(recurrent, self.e, r)
-            states.append(recurrent.state)
+            if r in self.kept or r == n:
+                states[r] = recurrent.state
             if readout:
                 top = model.readout(recurrent.state)[:, -answers.shape[1] :].argmax(-1)
                 own.append(_share(top == answers))
@@ -116,9 +138,30 @@ class _Runs:
         return states, np.array(own), np.array(donor)
 
 
+class _Progress:
+    """Counts runs of R recurrences and reports their share of all."""
+
+    def __init__(self, runs: int, report: Report) -> None:
+        self._runs, self._report = runs, report
+        self._done = 0
+
+    def add(self, runs: int = 1) -> None:
+        """So many more runs are done."""
+        self._done += runs
+        self.check()
+
+    def check(self) -> None:
+        """Report the share done, which raises when nobody wants the rest."""
+        self._report(self._done / self._runs)
+
+
 @torch.inference_mode()
 def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda share: None) -> Probe:
-    """Run every condition; ``report`` is told the share done and may raise to cancel."""
+    """Run every condition.
+
+    ``report`` is told the share done before every recurrence and may raise to cancel. Raises
+    `LoopscopeError` for what cannot be probed or does not fit into memory.
+    """
     arch = loaded.architecture
     if arch.runs_once:
         raise LoopscopeError(RUNS_ONCE)
@@ -129,11 +172,13 @@ def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda shar
             f"the cuts after recurrences {plan.mid} and {plan.late} do not lie in order within "
             f"{plan.recurrences} recurrences"
         )
-    runs = _begin(loaded, batch, plan)
     todo = conditions(arch, plan)
+    _check_memory(loaded, batch, plan, todo)
+    # The uncut run and its starts, and the longer one that counts twice.
+    progress = _Progress(1 + OTHER_STARTS + 2 + sum(len(c.draws) for c in todo), report)
+    runs = _begin(loaded, batch, plan, todo, progress)
     longer = runs.run(2 * plan.recurrences)[1]
-    total, done = sum(len(c.draws) for c in todo) + 4, 4
-    report(done / total)
+    progress.add(2)
     found = []
     for condition in todo:
         scores, donors, moved = [], [], []
@@ -144,8 +189,7 @@ def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda shar
             scores.append(own)
             donors.append(donor)
             moved.append(_displacement(states, runs.states, condition))
-            done += 1
-            report(done / total)
+            progress.add()
         after = np.stack(scores)
         donor_scores = np.stack(donors) if condition.donor else None
         lost = bootstrap_two_way(longer[plan.recurrences - 1] - after[:, -1])
@@ -165,31 +209,51 @@ def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda shar
     )
 
 
-def _begin(loaded: Loaded, batch: Batch, plan: Plan) -> _Runs:
+def _check_memory(loaded: Loaded, batch: Batch, plan: Plan, todo: list[Condition]) -> None:
+    prompts, tokens = batch.tokens.shape
+    item = next(loaded.model.parameters()).element_size()
+    check_memory(
+        model_bytes(loaded.architecture, plan, todo, prompts, tokens, item),
+        result_bytes(plan, todo, prompts),
+        free_bytes(loaded.device.device),
+        host_free_bytes(),
+        one_memory=loaded.device.device.type != "cuda",
+    )
+
+
+def _begin(
+    loaded: Loaded, batch: Batch, plan: Plan, todo: list[Condition], progress: _Progress
+) -> _Runs:
     """Run the batch uncut, and from other starts until each prompt has a right end, if it can."""
+    progress.check()
     e = loaded.model.prelude(batch.tokens.to(loaded.device.device))
-    runs = _Runs(loaded, batch, e, [], e, np.zeros(len(e)))
+    kept, none = kept_recurrences(plan, todo), np.zeros(len(e))
+    runs = _Runs(loaded, batch, e, kept, progress.check, {}, e, e, none)
     runs.states = runs.run(plan.recurrences, readout=False)[0]
-    runs.other = runs.states[-1].clone()
-    size = runs.states[-1].float().square().mean().sqrt().to(e.dtype)
+    runs.end = runs.states[plan.recurrences]
+    runs.other = runs.end.clone()
+    progress.add()
+    size = runs.end.float().square().mean().sqrt().to(e.dtype)
     for seed in range(OTHER_STARTS):
         rng = np.random.default_rng(seed + 1)
         start = e.new_tensor(rng.standard_normal(tuple(e.shape), dtype=np.float32)) * size
         states, own, _ = runs.run(plan.recurrences, start=start)
         new = (own[-1] == 1) & (runs.other_right == 0)
-        runs.other[torch.from_numpy(new)] = states[-1][torch.from_numpy(new)]
+        runs.other[torch.from_numpy(new)] = states[plan.recurrences][torch.from_numpy(new)]
         runs.other_right[new] = 1
+        progress.add()
         if runs.other_right.all():
+            progress.add(OTHER_STARTS - seed - 1)  # no other start is needed
             break
     return runs
 
 
-def _displacement(cut: list[Tensor], uncut: list[Tensor], condition: Condition) -> F64:
+def _displacement(cut: dict[int, Tensor], uncut: dict[int, Tensor], condition: Condition) -> F64:
     """``‖s' - s‖ / ‖s‖`` of each prompt's whole state where the cut first acts, ``[B]``."""
     r = condition.recurrence
-    a, b = uncut[r].double().flatten(1), cut[r].double().flatten(1)
+    a, b = (float64(states[r]).flatten(1) for states in (uncut, cut))
     return np.asarray(((b - a).norm(dim=1) / a.norm(dim=1)).cpu().numpy())
 
 
 def _share(right: Tensor) -> F64:
-    return np.asarray(right.double().mean(1).cpu().numpy())
+    return np.asarray(right.cpu().double().mean(1).numpy())

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loopscope.core.experiments.studies.subject import F64
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
+from loopscope.core.model.float64 import float64
 from loopscope.core.model.layers import DecoderLayer, rope_table
 
 BOUND = Formula(
@@ -49,15 +50,15 @@ def head_bound(layer: DecoderLayer, before: Tensor, after: Tensor) -> HeadBound:
     plain = s.qk_norm == "none" and not s.qk_bias and "qkv" not in s.bias
     if not plain or s.n_kv_heads != s.n_heads or s.score_scale is not None:
         raise ValueError("the bound is of plain queries and keys")
-    x, y = (_normed(layer, z).double() for z in (before, after))
+    x, y = (float64(_normed(layer, z)) for z in (before, after))
     largest = max(float(z.norm()) for z in (x, y))
     patterns = [_patterns(layer, z) for z in (before, after)]
     change = (patterns[0] - patterns[1]).flatten(1).norm(dim=1)
-    q, k, _ = layer.qkv.weight.double().chunk(3)
+    q, k, _ = float64(layer.qkv.weight).chunk(3)
     heads = [w.reshape(s.n_heads, s.d_head, -1) for w in (q, k)]
     kappa = torch.linalg.matrix_norm(heads[0], 2) * torch.linalg.matrix_norm(heads[1], 2)
     bound = 0.5 * 2 * largest * kappa / s.d_head**0.5 * (x - y).norm()
-    return HeadBound(np.asarray(change.numpy()), np.asarray(bound.numpy()))
+    return HeadBound(np.asarray(change.cpu().numpy()), np.asarray(bound.cpu().numpy()))
 
 
 def _normed(layer: DecoderLayer, x: Tensor) -> Tensor:
@@ -72,7 +73,7 @@ def _patterns(layer: DecoderLayer, x: Tensor) -> Tensor:
         table = rope_table(layer.shape.rope, layer.shape.d_head, len(x), x.device, x.dtype)
     pattern: Tensor | None = layer(x[None], table, want_pattern=True).pattern
     assert pattern is not None
-    return pattern[0].double()
+    return float64(pattern[0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

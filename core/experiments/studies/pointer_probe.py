@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F64, I64
 from loopscope.core.experiments.studies.stitching import RIDGE
 from loopscope.core.experiments.studies.subject import (
-    F64,
-    I64,
     STUDY_SEED,
     Subject,
     long_walk,
@@ -57,7 +56,7 @@ def read(fit: Tensor, test: Tensor, fit_letters: Sequence[I64], test_letters: Se
 
     ``fit`` and ``test`` are states ``[B, n, d]``, letters are tokens ``[B, n]``.
     """
-    x, xt = (s.double().flatten(0, 1).cpu().numpy() for s in (fit, test))
+    x, xt = (s.cpu().double().flatten(0, 1).numpy() for s in (fit, test))
     mean, scale = x.mean(0), x.std(0) + 1e-9
     x, xt = (np.hstack([(z - mean) / scale, np.ones((len(z), 1))]) for z in (x, xt))
     gram = x.T @ x + RIDGE * len(x) * np.eye(x.shape[1])

@@ -14,15 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loopscope.core.experiments.studies.subject import F64, STUDY_SEED, Subject, prompts, tokens_of
+from loopscope.core.arrays import F64
+from loopscope.core.experiments.studies.subject import STUDY_SEED, Subject, prompts, tokens_of
 from loopscope.core.measures.correspondence import Correspondence, correspondence
+from loopscope.core.model.float64 import float64
 
 Tokens = Literal["all", "queries"]
 
 
 def without_position_means(states: Tensor) -> F64:
     """Take the mean over prompts out at every position: ``[P, T, d]`` to float64 ``[P T, d]``."""
-    x = states.double()
+    x = float64(states)
     return np.asarray((x - x.mean(0)).flatten(0, 1).cpu().numpy())
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from loopscope.core.experiments.hops import HopsBatch
 from loopscope.core.experiments.studies.subject import Subject, prompts, tokens_of
+from loopscope.core.model.float64 import float64
 
 RIDGE = 1e-3
 
@@ -43,13 +44,13 @@ def ridge(source: Tensor, target: Tensor, penalty: float = RIDGE) -> Stitch:
     ``penalty`` is relative to the mean square of a source direction. Positions' means are taken
     out first, which is what a bias for each position amounts to.
     """
-    x, y = source.double(), target.double()
+    x, y = float64(source), float64(target)
     mx, my = x.mean(0), y.mean(0)
     x, y = (x - mx).flatten(0, 1), (y - my).flatten(0, 1)
     gram = x.T @ x
-    gram += penalty * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    gram += penalty * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
     weight = torch.linalg.solve(gram, x.T @ y).T
-    return Stitch(weight.to(source.dtype), (my - mx @ weight.T).to(source.dtype))
+    return Stitch(*(w.to(source.dtype).to(source.device) for w in (weight, my - mx @ weight.T)))
 
 
 @dataclass(frozen=True, slots=True)

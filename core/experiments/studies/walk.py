@@ -9,9 +9,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from loopscope.core.arrays import F64, I64
 from loopscope.core.experiments.studies.subject import (
-    F64,
-    I64,
     STUDY_SEED,
     Subject,
     long_walk,
@@ -19,6 +18,7 @@ from loopscope.core.experiments.studies.subject import (
     tokens_of,
 )
 from loopscope.core.formula import Formula
+from loopscope.core.model.float64 import float64
 
 PASSED = Formula(
     "hop read out",
@@ -96,7 +96,8 @@ def _relative_steps(states: list[torch.Tensor]) -> F64:
     """``||s_r - s_{r-1}|| / ||s_r||`` of every token, ``[R, B T]``."""
     rows = []
     for before, state in pairwise(states):
-        size = (state - before).float().norm(dim=-1) / state.float().norm(dim=-1)
+        before, state = float64(before), float64(state)
+        size = (state - before).norm(dim=-1) / state.norm(dim=-1)
         rows.append(size.flatten().cpu().numpy())
     return np.array(rows, dtype=np.float64)
 
@@ -132,7 +133,7 @@ def periods(
     for the m states before; 0 without one. 1 is a fixed point.
     """
     batch = prompts(n, 6, n_letters=n_letters)
-    states = torch.stack(subject.states(tokens_of(batch), passes))[:, :, -n_letters:].double()
+    states = float64(torch.stack(subject.states(tokens_of(batch), passes))[:, :, -n_letters:])
     found = np.zeros(states.shape[1:3], np.int64)
     for m in range(passes // 2, 0, -1):
         tail, before = states[-m:], states[-2 * m : -m]

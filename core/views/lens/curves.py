@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
-from loopscope.core.measures.base import F64, Measure, Measured
+from loopscope.core.measures.base import Measure, Measured
 from loopscope.core.measures.lens import CHANCE, DIVERGENCE, ENTROPY, READ, Lens
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.run.recording import Recording
@@ -81,6 +82,8 @@ def _curve(lens: Lens, key: str) -> Measure:
 
 
 _LENSES: tuple[Lens, ...] = ("coda", "logit")
+# The lens that has to read a run before a curve can be drawn.
+LENS_OF: dict[str, Lens] = {f"{lens}_{key}": lens for lens in _LENSES for key in _KINDS}
 LENS_CURVES: dict[str, Measure] = {
     curve.key: curve for lens in _LENSES for curve in (_curve(lens, key) for key in _KINDS)
 }

@@ -54,18 +54,13 @@ class AnswersView(View):
 
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Outline the cursor's cell and mark what is pointed at."""
-        before, self.selection = self.canvas.cursor[0], selection
+        self.selection = selection
         if self.data is None:
             return
-        canvas = self.canvas
         at = {"recurrence": selection.recurrence, "layer": selection.layer}
-        canvas.cursor = self._row_of.get(selection.token), self._column(at)
         row = self._row_of.get(hover["token"]) if "token" in hover else None
-        canvas.hover = row, self._column(hover)
-        row = canvas.cursor[0]
-        if row is not None and row != before:
-            canvas.reveal_row(row)
-        canvas.update()
+        cursor = self._row_of.get(selection.token), self._column(at)
+        self.canvas.show_marks(cursor, (row, self._column(hover)))
 
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours and redraw."""
@@ -79,14 +74,13 @@ class AnswersView(View):
 
     def reset_view(self) -> None:
         """Scroll back to the cursor's row, or to the top."""
-        self.canvas.scroll.setValue(0)
-        if self.canvas.cursor[0] is not None:
-            self.canvas.reveal_row(self.canvas.cursor[0])
+        self.canvas.scroll_to_top()
+        self.canvas.follow_cursor()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Up and Down go to the token above and below."""
         step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}.get(Qt.Key(event.key()))
-        row = self.canvas.cursor[0]
+        row = self.canvas.cursor_row
         if step is None or row is None or self.data is None:
             super().keyPressEvent(event)
         elif 0 <= row + step < len(self.data.tokens):

@@ -11,6 +11,7 @@ from PySide6.QtGui import QFontMetricsF
 from loopscope.core.views.answers_data import AnswerMap
 from loopscope.widgets.plots.matrix_layout import stride_for
 from loopscope.widgets.plots.matrix_steps import STEPS, head_steps
+from loopscope.widgets.plots.painted_grid import GridLayout
 
 GAP = 6.0
 PAD = 6.0
@@ -24,20 +25,15 @@ MIN_HEIGHT_FOR_TITLE = 250
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """Rectangles in pixels; ``offset`` is how far the rows are scrolled, ``hidden`` the most.
+class Layout(GridLayout):
+    """Rectangles in pixels of what stands around the cells.
 
-    cells : the visible part of the matrix.  index_width : of the token indices before the labels.
+    index_width : of the token indices before the labels.
     numbers : "beside" or "below" the answer, or "" where they do not fit or are not asked for.
     each : whether every cell has its own text.
     """
 
     legend: QRectF
-    cells: QRectF
-    row_height: float
-    column_width: float
-    offset: float
-    hidden: float
     row_labels: QRectF
     index_width: float
     column_labels: QRectF
@@ -46,21 +42,6 @@ class Layout:
     side: QRectF | None
     each: bool
     numbers: str
-
-    def cell(self, row: int, column: int, n: int = 1) -> QRectF:
-        """The rectangle of one cell, or of ``n`` cells from it to the right."""
-        return QRectF(
-            self.cells.left() + column * self.column_width,
-            self.cells.top() - self.offset + row * self.row_height,
-            n * self.column_width,
-            self.row_height,
-        )
-
-    def rows_in_sight(self, n_rows: int) -> range:
-        """The rows of which anything can be seen."""
-        first = int(self.offset // self.row_height)
-        last = int((self.offset + self.cells.height() - 0.5) // self.row_height)
-        return range(max(first, 0), min(last + 1, n_rows))
 
 
 def lay_out(

@@ -7,6 +7,7 @@ This file is what mouse, keys and search do; what is seen is `GraphCanvas`.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QWheelEvent
@@ -27,6 +28,8 @@ NEAR = 9.0
 
 class GraphView(GraphCanvas):
     """Click, hover, double-click, wheel, keys and search over the pictures."""
+
+    NEEDS_RUN: ClassVar[bool] = False  # the loop is drawn before it has run
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options, parent)

@@ -11,29 +11,30 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 BELOW = 28
 
 
-class Offers(QWidget):
+class EmptyActions(QWidget):
     """A row of buttons that stays under the words in the middle of the view it is in.
 
-    buttons : by the name of the window's command behind each.  asked : that name, when clicked.
+    buttons : by the name of the window's command behind each, which `command_requested` carries.
     """
 
-    asked = Signal(str)
+    command_requested = Signal(str)
 
     def __init__(self, texts: Mapping[str, str], view: QWidget) -> None:
         super().__init__(view)
+        self._view = view
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         self.buttons: dict[str, QPushButton] = {}
         for command, text in texts.items():
             button = QPushButton(text)
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            button.clicked.connect(lambda _=False, c=command: self.asked.emit(c))
+            button.clicked.connect(lambda _=False, c=command: self.command_requested.emit(c))
             row.addWidget(button)
             self.buttons[command] = button
         view.installEventFilter(self)
-        self.offer(())
+        self.show_only(())
 
-    def offer(self, commands: Collection[str]) -> None:
+    def show_only(self, commands: Collection[str]) -> None:
         """Show the buttons of these commands and no others."""
         for command, button in self.buttons.items():
             button.setVisible(command in commands)
@@ -47,7 +48,7 @@ class Offers(QWidget):
         return super().eventFilter(view, event)
 
     def _place(self) -> None:
-        view, size = self.parentWidget(), self.sizeHint()
+        view, size = self._view, self.sizeHint()
         below = min(view.height() // 2 + BELOW, view.height() - size.height() - 4)
         self.setGeometry((view.width() - size.width()) // 2, below, size.width(), size.height())
         self.raise_()

@@ -1,0 +1,132 @@
+"""The displays of views: how each is drawn, and what is being computed for it."""
+
+from __future__ import annotations
+
+import weakref
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from loopscope.app.view_spec import ViewSpec
+from loopscope.core.run.jobs import Job
+from loopscope.core.run.recording import Recording
+from loopscope.core.selection import Selection
+from loopscope.core.views.base import ViewData
+from loopscope.core.views.second_run import SecondRun
+from loopscope.widgets.kit.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class RunVersion:
+    """A run as far as it has got, and how much was measured or read besides."""
+
+    run: weakref.ref[Recording]
+    layers_done: int
+    directions: int
+    compared: int
+
+    @classmethod
+    def of(cls, run: Recording) -> RunVersion:
+        """The version that ``run`` has now."""
+        errors = run.float32_error
+        compared = 0 if errors is None else len(errors)
+        return cls(weakref.ref(run), run.layers_done, len(run.readout_directions), compared)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """All that a drawing's data depends on; drawings of equal versions show the same.
+
+    fields : of the cursor, as far as the view computes with them.
+    measured : rises with every measurement.
+    second : the second run's version, name, pace and fields, where both runs are drawn.
+    """
+
+    run: RunVersion
+    options: Any
+    measured: int
+    fields: tuple[Any, ...]
+    second: tuple[Any, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Drawing:
+    """One drawing of a view with the state of its analysis.
+
+    second_run : whether it is of the second run.  shown : the version of ``data``; None without.
+    in_flight : what is being computed, of version ``computing`` and since ``submitted`` (s).
+    rest_until : when the next may be computed while the model steps (s, monotonic).
+    """
+
+    view: View
+    second_run: bool = False
+    data: ViewData | None = None
+    shown: Version | None = None
+    in_flight: Future[ViewData] | None = None
+    computing: Version | None = None
+    submitted: float = 0.0
+    rest_until: float = 0.0
+    error: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Display:
+    """One view: its drawing of the run shown, and one of the second run where it is drawn twice.
+
+    job : the measurement under way that the view asked for.
+    """
+
+    spec: ViewSpec[Any, Any]
+    options: Any
+    first: Drawing
+    second: Drawing | None = None
+    job: Job[Any] | None = None
+
+    @property
+    def view(self) -> View:
+        """The view of the run shown."""
+        return self.first.view
+
+    @property
+    def data(self) -> ViewData | None:
+        """What that view shows."""
+        return self.first.data
+
+    @property
+    def drawings(self) -> tuple[Drawing, ...]:
+        """Every drawing of the view."""
+        return (self.first,) if self.second is None else (self.first, self.second)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a drawing is to show: a run at a cursor, and the second run where it draws both."""
+
+    run: Recording
+    selection: Selection
+    both: SecondRun | None = None
+
+    def version(self, display: Display, measured: int) -> Version:
+        """All that the data of a display depends on."""
+        names = sorted(display.spec.reads)
+
+        def fields(selection: Selection) -> tuple[Any, ...]:
+            return tuple(getattr(selection, name) for name in names)
+
+        second: tuple[Any, ...] = ()
+        if self.both is not None:
+            both = self.both
+            second = (RunVersion.of(both.recording), both.name, both.pairing.pace)
+            second += fields(both.selection)
+        return Version(
+            RunVersion.of(self.run), display.options, measured, fields(self.selection), second
+        )
+
+    def compute(self, display: Display) -> ViewData:
+        """Compute the data of a display (the analysis thread)."""
+        spec, options = display.spec, display.options
+        if self.both is not None and spec.compute_second is not None:
+            both: ViewData = spec.compute_second(self.run, self.both, self.selection, options)
+            return both
+        data: ViewData = spec.compute(self.run, self.selection, options)
+        return data

@@ -1,0 +1,176 @@
+"""Which run is the second one: a run of the tree, or the prompt shown on another model.
+
+It asks the runner and never waits: what the worker answers is taken up in a frame, by ``wait``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from loopscope.app.bench.run_tree import Run
+from loopscope.app.bench.session import Second, Session
+from loopscope.core.run.pairing import PACES, Pace
+from loopscope.core.run.requests import RunRequest
+from loopscope.core.run.runner import Runner
+
+Wait = Callable[[Future[Any], Callable[[Future[Any]], None]], None]
+
+
+@dataclass(slots=True, eq=False)
+class SecondModel:
+    """Another model that runs whatever prompt is shown.
+
+    loaded : the model.  name : what it is called.
+    begun_as : of the run shown that it was last begun for.  why_not : why it has no run, or "".
+    """
+
+    loaded: Any
+    name: str
+    begun_as: tuple[object, ...] = ()
+    why_not: str = ""
+
+
+class SecondRuns:
+    """Puts a second run to the one shown and takes it away.
+
+    model : the other model that follows the prompt of the run shown, whether it can read it or not.
+    """
+
+    def __init__(self, runner: Runner, session: Session, wait: Wait) -> None:
+        self._runner, self._session, self._wait = runner, session, wait
+        self.model: SecondModel | None = None
+
+    # ---- what the user asks ----
+    def show(self, run: Run | None) -> None:
+        """Make ``run`` the second run; None shows the first one alone."""
+        if run is None:
+            self.model = None
+            self._remove()
+        elif run is not self._session.run:
+            self.model = None
+            self._session.second = Second(run.stepper, run.name, run)
+            self.pair()
+        self._session.runs_changed.emit()
+
+    def show_model(self, loaded: Any, name: str) -> None:
+        """Run the prompt on another model as the second run, this prompt and every later one."""
+        self.model = SecondModel(loaded, name)
+        self.follow_prompt()
+        self._session.runs_changed.emit()
+
+    def set_pace(self, pace: Pace) -> None:
+        """How the second run follows the one shown."""
+        self._session.pace = pace
+        if self._session.second is None:
+            self._session.message.emit(f"There is no second run yet; one will go {PACES[pace]}")
+        self.pair()
+        self._session.runs_changed.emit()
+
+    # ---- what becomes of the runs ----
+    def pair(self) -> None:
+        """Have the runner step the second run along with the one shown."""
+        second, pairing = self._session.second, self._session.pairing
+        if second is not None and pairing is not None:
+            self._runner.set_second_run(second.stepper, pairing)
+
+    def run_shown(self, run: Run) -> None:
+        """Another run is shown: it is not its own second run, and the other model follows it."""
+        second = self._session.second
+        if second is not None and second.run is run:
+            self._remove()
+        self.follow_prompt()
+        self.pair()
+
+    def begin_again(self) -> None:
+        """The prompt was begun again: the other model begins it again too."""
+        if self.model is not None:
+            self.model.begun_as = ()
+
+    def remove_among(self, runs: Collection[Run]) -> None:
+        """Take the second run away if it is one of these, which go."""
+        second = self._session.second
+        if second is not None and second.run in runs:
+            self.show(None)
+
+    def remove_of_prompt(self, before: Run | None, after: Run) -> None:
+        """Take away a second run of the prompt of ``before``, which is not that of ``after``.
+
+        One of yet another prompt was put there to be compared and stays.
+        """
+        second = self._session.second
+        if second is None or second.run is None or before is None:
+            return
+        if second.run.begun_as == before.begun_as != after.begun_as:
+            self._remove()
+            self._session.message.emit(
+                f"{after.name} is shown alone: {second.name}, the second run, was begun "
+                f"otherwise (prompt, seed or start)"
+            )
+
+    def forget(self) -> None:
+        """The runs of the tree have gone with their model; one of another model stays."""
+        second = self._session.second
+        if second is not None and second.run is not None:
+            self._session.second = None
+
+    def check(self) -> None:
+        """Notice that the runner has let go of the second run, whose model has gone."""
+        if self._session.second is not None and self._runner.second_run is None:
+            self._session.second = None
+            self._session.runs_changed.emit()
+
+    def rename(self, run: Run) -> None:
+        """Call the second run as its run is called now."""
+        second = self._session.second
+        if second is not None and second.run is run:
+            self._session.second = Second(run.stepper, run.name, run)
+
+    def follow_prompt(self) -> None:
+        """Run the prompt that is shown on the other model.
+
+        Until it is there, and where it cannot be, nothing of another prompt is the second run.
+        """
+        model, run = self.model, self._session.run
+        if model is None or run is None or model.begun_as == run.begun_as:
+            return
+        model.begun_as, model.why_not = run.begun_as, ""
+        if self._session.second is not None:
+            self._remove()
+        request, begun_as = run.request, model.begun_as
+
+        def begun(future: Future[Any]) -> None:
+            if self.model is model and model.begun_as == begun_as and not future.cancelled():
+                self._model_began(model, future)
+
+        self._wait(self._runner.call(lambda *_: _begin_on(model.loaded, request)), begun)
+
+    def _model_began(self, model: SecondModel, future: Future[Any]) -> None:
+        error = future.exception()
+        if error is not None:
+            model.why_not = str(error)
+            self._session.message.emit(f"{model.name} cannot run this prompt: {error}")
+        else:
+            self._session.second = Second(future.result(), model.name)
+            self.pair()
+        self._session.runs_changed.emit()
+
+    def _remove(self) -> None:
+        self._session.second = None
+        self._runner.set_second_run(None)
+
+
+def _begin_on(loaded: Any, request: RunRequest) -> Any:
+    """Begin the prompt of a request on another model (the worker's thread)."""
+    from loopscope.core.run.stepper import Stepper
+
+    stepper = Stepper(loaded)
+    stepper.begin(
+        loaded.tokenizer.encode(request.prompt),
+        seed=request.seed,
+        start=request.start,  # type: ignore[arg-type]
+        start_scale=request.start_scale,
+    )
+    return stepper

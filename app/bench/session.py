@@ -1,0 +1,182 @@
+"""The session: the run shown, the cursor, the second run, and the signals that tell of them.
+
+Everything of the bench reads it here. `status` is one frozen value that a frame reads once from the
+runner, so that model, run and recording are always of one moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from loopscope.app.bench.cursor import Changes, Cursor
+from loopscope.app.bench.run_tree import Run
+from loopscope.core.prompts.prompt_set import PromptSet
+from loopscope.core.run.pairing import Pace, Pairing
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.requests import RunRequest
+from loopscope.core.run.status import Status
+from loopscope.core.selection import Selection
+from loopscope.core.views.second_run import SecondRun
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Second:
+    """The second run, as it is stepped.
+
+    stepper : the run.  name : what the user calls it.
+    run : its place in the tree; None for a run of another model.
+    """
+
+    stepper: Any
+    name: str
+    run: Run | None = None
+
+
+class Session(QObject):
+    """What is shown at this moment.
+
+    status : the runner's, as of the last frame.  run : the run of the tree that is shown.
+    request : the run begun last, or that of the run gone back to; None without a run.
+    second : the second run.  pace : how it follows the run shown.
+    prompt_set : of the views over a prompt set.
+
+    Signals
+    -------
+    status_changed(Status)
+        The model, the run or what the runner does is another.
+    run_changed()
+        Another run is shown, or none.
+    runs_changed()
+        The tree of runs, a name, the run shown, the second run or its pace is another.
+    progressed()
+        The run has come further, or something else changed that controls show.
+    selection_changed(Selection, dict)
+        The cursor moved, here or in the second run, or another place is pointed at.
+    message(str)
+        Something to say in the status line.
+    """
+
+    status_changed = Signal(object)
+    run_changed = Signal()
+    runs_changed = Signal()
+    progressed = Signal()
+    selection_changed = Signal(object, dict)
+    message = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.status = Status()
+        self.run: Run | None = None
+        self.request: RunRequest | None = None
+        self.cursor = Cursor()
+        self.second: Second | None = None
+        self.pace: Pace = "depth"
+        self.prompt_set: PromptSet | None = None
+
+    def update(self, status: Status) -> None:
+        """Take the runner's status; the cursor is kept within its run before anyone looks."""
+        self.status = status
+        self._tell(self.cursor.move(self.selection, self.recording))
+
+    # ---- the run shown ----
+    @property
+    def recording(self) -> Recording | None:
+        """The recording shown."""
+        return self.status.recording
+
+    @property
+    def n_recurrences(self) -> int:
+        """Recurrences that the run shown has made; 0 without a run."""
+        return 0 if self.recording is None else self.recording.n_recurrences
+
+    @property
+    def selection(self) -> Selection:
+        """The cursor in the run shown."""
+        return self.cursor.selection
+
+    @property
+    def hover(self) -> dict[str, int]:
+        """The place that is pointed at, empty for none."""
+        return self.cursor.hover
+
+    def select(self, changes: Changes) -> None:
+        """Move the cursor: some fields of `Selection`, as views emit them."""
+        self._tell(self.cursor.select(changes, self.recording))
+        self.progressed.emit()
+
+    def scrub(self, recurrence: int) -> None:
+        """Move the cursor to a recurrence that has been run; nothing is computed."""
+        self._tell(self.cursor.scrub(recurrence, self.recording))
+        self.progressed.emit()
+
+    def scrub_layer(self, by: int) -> None:
+        """Move the cursor by so many layers, over the ends of recurrences."""
+        if self.recording is not None:
+            self._tell(self.cursor.scrub_layer(by, self.recording))
+            self.progressed.emit()
+
+    def return_to(self, selection: Selection) -> None:
+        """Move the cursor to where the run shown was left, again when it has come that far."""
+        self._tell(self.cursor.return_to(selection, self.recording))
+
+    def set_hover(self, hover: Changes) -> None:
+        """Point at a place in every view."""
+        self._tell(self.cursor.point(hover))
+
+    def set_following(self, following: bool) -> None:
+        """Follow the latest recurrence, or stay where the cursor is."""
+        self.cursor.following = following
+        if following and self.recording is not None:
+            self._tell(self.cursor.keep_up(self.recording))
+        self.progressed.emit()
+
+    def keep_up(self) -> None:
+        """The run has come further, or another is shown."""
+        moved = self.recording is not None and self.cursor.keep_up(self.recording)
+        self._tell(moved)
+        if not moved:  # else the cursor's signal told it
+            self.progressed.emit()
+
+    def _tell(self, moved: bool) -> None:
+        if moved:
+            self.selection_changed.emit(self.selection, self.hover)
+
+    # ---- the second run ----
+    @property
+    def pairing(self) -> Pairing | None:
+        """Which places of the two runs go together; None when one is shown alone."""
+        if self.recording is None or self.second is None:
+            return None
+        there = self.second.stepper.recording
+        return Pairing(self.recording.info.architecture, there.info.architecture, self.pace)
+
+    @property
+    def second_run(self) -> SecondRun | None:
+        """The second run and the cursor in it, as views are given them."""
+        pairing = self.pairing
+        if pairing is None or self.second is None:
+            return None
+        return self.cursor.second_run(self.second.stepper.recording, self.second.name, pairing)
+
+    @property
+    def second_hover(self) -> dict[str, int]:
+        """The place that is pointed at, in the second run."""
+        second = self.second_run
+        return {} if second is None else self.cursor.second_hover(second)
+
+    def select_in_second(self, changes: Changes) -> None:
+        """A click in a view of the second run moves the one cursor, or its own at its own pace."""
+        second = self.second_run
+        if second is not None:
+            self.cursor.select_in_second(changes, second, self.recording)
+            self._tell(True)
+            self.progressed.emit()
+
+    def set_second_hover(self, hover: Changes) -> None:
+        """Point at a place of the second run."""
+        second = self.second_run
+        if second is not None:
+            self._tell(self.cursor.point_in_second(hover, second))

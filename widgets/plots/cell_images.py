@@ -1,0 +1,50 @@
+"""Colours of cells as images: one pixel a cell, averaged where cells are smaller than a pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QRectF, QSizeF, Qt
+from PySide6.QtGui import QColor, QImage, QPainter
+
+from loopscope.widgets.kit.theme import sample_map
+
+
+def coloured(levels: np.ndarray, colours: str) -> np.ndarray:
+    """Colours of levels ``[rows, columns]``, 0..1, as uint8 RGBA; transparent where NaN."""
+    rgba = sample_map(colours, np.nan_to_num(levels))
+    rgba[..., 3] = np.where(np.isfinite(levels), 255, 0)
+    return rgba
+
+
+def one_colour(where: np.ndarray, colour: QColor) -> QImage:
+    """Image of one colour where bool ``[rows, columns]`` is true, else transparent."""
+    rgba = np.zeros((*where.shape, 4), np.uint8)
+    rgba[where] = colour.getRgb()
+    return image_of(rgba)
+
+
+def image_of(rgba: np.ndarray) -> QImage:
+    """Image of uint8 ``[rows, columns, 4]`` that keeps its own pixels."""
+    rgba = np.ascontiguousarray(rgba)
+    height, width = rgba.shape[:2]
+    return QImage(rgba.data, width, height, 4 * width, QImage.Format.Format_RGBA8888).copy()
+
+
+def ramp(colours: str, n: int, *, upright: bool) -> QImage:
+    """A colour map as a bar of ``n`` pixels, 0 at the left or, upright, at the bottom."""
+    along = np.linspace(1, 0, n)[:, None] if upright else np.linspace(0, 1, n)[None]
+    return image_of(sample_map(colours, along))
+
+
+def draw_cells(painter: QPainter, whole: QRectF, image: QImage, ratio: float) -> None:
+    """Draw one pixel of ``image`` for each cell into ``whole``; ``ratio`` is the device's.
+
+    Cells smaller than a pixel of the device are averaged: dropping some could hide the odd one.
+    Where cells are larger, their edges stay sharp.
+    """
+    pixels = QSizeF(whole.size() * ratio).toSize()
+    size = image.size().boundedTo(pixels)
+    if size != image.size() and not size.isEmpty():
+        keep = Qt.AspectRatioMode.IgnoreAspectRatio
+        image = image.scaled(size, keep, Qt.TransformationMode.SmoothTransformation)
+    painter.drawImage(whole, image)

@@ -1,0 +1,283 @@
+"""The base of every painted grid of cells: scrolling, pointing, and what is drawn once.
+
+What does not change with a mark is drawn once into a pixmap (`paint_back`); moving a mark draws
+only what lies over it (`paint_front`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import (
+    QColor,
+    QFont,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPixmap,
+    QResizeEvent,
+    QShowEvent,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QScrollBar, QSizePolicy, QWidget
+
+from loopscope.widgets.palette import LIGHT, Theme
+from loopscope.widgets.plots.text import CENTRE
+
+# Region, row, column; a row or column that the region has none of is -1.
+Place = tuple[str, int, int]
+NOWHERE: Place = ("", -1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class GridLayout:
+    """Where the cells of a grid are, in pixels.
+
+    cells : the part of the grid in sight.  row_height, column_width : of one cell.
+    offset : how far the rows are scrolled.  hidden : the farthest that they can be.
+    """
+
+    cells: QRectF
+    row_height: float
+    column_width: float
+    offset: float
+    hidden: float
+
+    def row(self, row: int) -> QRectF:
+        """The rectangle of one row of cells."""
+        top = self.cells.top() - self.offset + row * self.row_height
+        return QRectF(self.cells.left(), top, self.cells.width(), self.row_height)
+
+    def column(self, column: int, n: int = 1) -> QRectF:
+        """The rectangle of one column of cells, or of ``n`` from it to the right."""
+        left = self.cells.left() + column * self.column_width
+        return QRectF(left, self.cells.top(), n * self.column_width, self.cells.height())
+
+    def cell(self, row: int, column: int, n: int = 1) -> QRectF:
+        """The rectangle of one cell, or of ``n`` cells from it to the right."""
+        r, c = self.row(row), self.column(column, n)
+        return QRectF(c.left(), r.top(), c.width(), r.height())
+
+    def whole(self, n_rows: int) -> QRectF:
+        """The rectangle of all ``n_rows``, in sight or not."""
+        return QRectF(self.row(0).topLeft(), self.row(n_rows - 1).bottomRight())
+
+    def rows_in_sight(self, n_rows: int) -> range:
+        """The rows of which anything can be seen."""
+        first = int(self.offset // self.row_height)
+        last = int((self.offset + self.cells.height() - 0.5) // self.row_height)
+        return range(max(first, 0), min(last + 1, n_rows))
+
+    def row_at(self, y: float, n_rows: int) -> int:
+        """The row in sight at a pixel's height, or -1."""
+        if not self.cells.top() <= y < self.cells.bottom():
+            return -1
+        row = int((y - self.cells.top() + self.offset) // self.row_height)
+        return row if 0 <= row < n_rows else -1
+
+    def column_at(self, x: float, n_columns: int) -> int:
+        """The column at a pixel, or -1."""
+        column = int((x - self.cells.left()) // self.column_width)
+        return column if 0 <= column < n_columns else -1
+
+
+L = TypeVar("L", bound=GridLayout)
+
+
+class PaintedGrid(QWidget, Generic[L]):
+    """Subclasses say where things are and draw them; pixels become places here.
+
+    Signals
+    -------
+    clicked(str, int, int), pointed(str, int, int)
+        A `Place`; only `pointed` tells `NOWHERE`.
+    """
+
+    clicked = Signal(str, int, int)
+    pointed = Signal(str, int, int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.theme: Theme = LIGHT
+        self.empty_text = ""
+        self.layout_: L | None = None
+        self.place = NOWHERE
+        self._back: QPixmap | None = None
+        self.scroll = QScrollBar(Qt.Orientation.Vertical, self)
+        self.scroll.hide()
+        self.scroll.valueChanged.connect(lambda value: self.lay_out_again(float(value)))
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+
+    # ---- what a subclass says ----
+    def make_layout(self, offset: float) -> L | None:
+        """Place everything with the rows scrolled by ``offset``; None when there is nothing."""
+        raise NotImplementedError
+
+    def place_in(self, where: L, point: QPointF) -> Place:
+        """Return what is under a pixel."""
+        raise NotImplementedError
+
+    def paint_back(self, painter: QPainter, where: L) -> None:
+        """Draw what stays while marks move."""
+
+    def paint_front(self, painter: QPainter, where: L) -> None:
+        """Draw what lies over it."""
+
+    @property
+    def cursor_row(self) -> int | None:
+        """The row that the cursor stands in."""
+        return None
+
+    # ---- what is shown ----
+    def minimumSizeHint(self) -> QSize:
+        """Small enough for a narrow dock."""
+        return QSize(160, 110)
+
+    def show_empty(self, text: str) -> None:
+        """Show only ``text``."""
+        self.layout_ = self._back = None
+        self.empty_text = text
+        self.scroll.hide()
+        self._point_at(NOWHERE)
+        self.update()
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours."""
+        self.theme, self._back = theme, None
+        self.update()
+
+    def scroll_to_top(self) -> None:
+        """Show the first rows."""
+        self.scroll.setValue(0)
+
+    def reveal_row(self, row: int) -> None:
+        """Scroll so that ``row`` is visible."""
+        where = self.layout_
+        # Before the first show the size is not known; `showEvent` makes up for it.
+        if where is None or not where.hidden or not self.isVisible():
+            return
+        rect, cells = where.row(row), where.cells
+        below, above = rect.bottom() - cells.bottom(), cells.top() - rect.top()
+        if below > 0:
+            self.scroll.setValue(math.ceil(where.offset + below))
+        elif above > 0:
+            self.scroll.setValue(math.floor(where.offset - above))
+
+    def follow_cursor(self) -> None:
+        """Bring the cursor's row into sight."""
+        if self.cursor_row is not None:
+            self.reveal_row(self.cursor_row)
+
+    # ---- where things are ----
+    @property
+    def where(self) -> L:
+        """The layout of what is shown; raises ValueError when nothing is."""
+        if self.layout_ is None:
+            raise ValueError("the grid is empty")
+        return self.layout_
+
+    def cell_centre(self, row: int, column: int) -> QPoint:
+        """Pixel in the middle of a cell."""
+        return self.where.cell(row, column).center().toPoint()
+
+    def place_at(self, point: QPointF) -> Place:
+        """Region, row and column under a pixel."""
+        return NOWHERE if self.layout_ is None else self.place_in(self.layout_, point)
+
+    # ---- events ----
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Tell what is pointed at."""
+        self._point_at(self.place_at(event.position()))
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Tell what is clicked."""
+        place = self.place_at(event.position())
+        if event.button() == Qt.MouseButton.LeftButton and place != NOWHERE:
+            self.clicked.emit(*place)
+        # The view behind takes the focus.
+        event.ignore()
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """Nothing is pointed at."""
+        self._point_at(NOWHERE)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Scroll rows that do not fit."""
+        if self.layout_ is None or not self.layout_.hidden:
+            event.ignore()
+            return
+        self.scroll.setValue(self.scroll.value() - event.angleDelta().y() // 2)
+        self._point_at(self.place_at(event.position()))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Bring the cursor's row into sight."""
+        self.follow_cursor()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Place everything again."""
+        self.lay_out_again()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Take a new font."""
+        if event.type() == QEvent.Type.FontChange:
+            self.lay_out_again()
+
+    def _point_at(self, place: Place) -> None:
+        if place != self.place:
+            self.place = place
+            self.pointed.emit(*place)
+
+    # ---- drawing ----
+    def label_font(self) -> QFont:
+        """The font of labels, a little smaller than the window's."""
+        font = QFont(self.font())
+        if font.pointSizeF() > 0:
+            font.setPointSizeF(max(7.0, font.pointSizeF() - 1))
+        return font
+
+    def lay_out_again(self, offset: float | None = None) -> None:
+        """Place everything at the present size, scrolled by ``offset`` or as it was."""
+        self._back = None
+        self.layout_ = self.make_layout(float(self.scroll.value()) if offset is None else offset)
+        if self.layout_ is not None:
+            self._place_scroll_bar(self.layout_)
+        self.update()
+
+    def _place_scroll_bar(self, where: L) -> None:
+        cells = where.cells
+        self.scroll.setVisible(where.hidden > 0)
+        self.scroll.setPageStep(int(cells.height()))
+        self.scroll.setSingleStep(max(1, int(where.row_height)))
+        self.scroll.setRange(0, math.ceil(where.hidden))
+        self.scroll.setGeometry(int(cells.right()) + 2, int(cells.top()), 10, int(cells.height()))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw what stays from the pixmap, then what lies over it; or why there is nothing."""
+        painter = QPainter(self)
+        if self.layout_ is None:
+            painter.fillRect(self.rect(), QColor(self.theme.panel))
+            painter.setPen(QColor(self.theme.muted))
+            flags = CENTRE | Qt.TextFlag.TextWordWrap
+            painter.drawText(self.rect().adjusted(16, 8, -16, -8), flags, self.empty_text)
+            return
+        if self._back is None:
+            self._back = self._drawn_back(self.layout_)
+        painter.drawPixmap(0, 0, self._back)
+        painter.setFont(self.label_font())
+        self.paint_front(painter, self.layout_)
+
+    def _drawn_back(self, where: L) -> QPixmap:
+        ratio = self.devicePixelRatioF()
+        pixmap = QPixmap((self.size().toSizeF() * ratio).toSize())
+        pixmap.setDevicePixelRatio(ratio)
+        pixmap.fill(QColor(self.theme.panel))
+        painter = QPainter(pixmap)
+        painter.setFont(self.label_font())
+        self.paint_back(painter, where)
+        painter.end()
+        return pixmap
