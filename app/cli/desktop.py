@@ -76,7 +76,7 @@ def run_desktop(options: Namespace) -> int:
             lambda: open_first(window, options, options.recurrences, scripted=False)
         )
         window.show()
-        return _run_events(window)
+        return run_events(window)
     recurrences = _wanted_recurrences(options, plan)
     open_first(window, options, recurrences, scripted=True)
     window.show()
@@ -85,10 +85,10 @@ def run_desktop(options: Namespace) -> int:
     finally:
         if plan.scripted:
             window.close()
-    return 0 if plan.scripted else _run_events(window)
+    return 0 if plan.scripted else run_events(window)
 
 
-def _run_events(window: Window) -> int:
+def run_events(window: Window) -> int:
     """Serve the window until it is closed; returns the exit code."""
     codes = [0]
 

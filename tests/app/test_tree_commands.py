@@ -261,7 +261,11 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     # Another prompt is run on both.
     bench.restart(prompt=OTHER)
     qtbot.waitUntil(
-        lambda: bench.session.second.stepper.recording.info.prompt == OTHER, timeout=20_000
+        lambda: (
+            bench.session.second is not None
+            and bench.session.second.stepper.recording.info.prompt == OTHER
+        ),
+        timeout=20_000,
     )
     wait(qtbot, window)
     assert bench.session.recording.info.prompt == OTHER
