@@ -74,7 +74,7 @@ class Exporter:
 
         changed = self._bench.session.runs_changed
         changed.connect(tell)
-        dialog.destroyed.connect(lambda: changed.disconnect(tell))
+        dialog.finished.connect(lambda: changed.disconnect(tell))
         tell()
 
     def _last_choice(self) -> ExportChoice:

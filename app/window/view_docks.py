@@ -56,6 +56,7 @@ class ViewDocks(QObject):
         bench.analysis.data_shown.connect(self._on_data_shown)
         bench.analysis.second_shown.connect(self._caption)
         bench.analysis.failed.connect(lambda key, text: self.frames[key].set_error(text))
+        bench.analysis.lagged.connect(lambda key, r: self.frames[key].set_lag(r))
         bench.measuring.progressed.connect(self._on_measuring_progressed)
 
     # ---- making ----

@@ -17,8 +17,8 @@ from loopscope.core.formula import Formula
 from loopscope.core.measures.base import Measure
 from loopscope.core.measures.head_rows import needs_patterns, statistics_of
 from loopscope.core.measures.heads import Patterns
-from loopscope.core.measures.settling import state_norm
 from loopscope.core.run.recording import Recording
+from loopscope.core.run.steps import state_norm
 
 _CYCLE, _STAGES = "arXiv 2604.11791", "arXiv 2510.06477"
 # A head is a sink when its mean attention to token 0 is above this (arXiv 2510.06477).

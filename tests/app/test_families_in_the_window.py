@@ -181,9 +181,8 @@ def test_a_half_precision_run_says_how_far_it_is_from_float32(
         ),
         timeout=30_000,
     )
-    assert (
-        "from the same run in float32 from the same s_0 at recurrence 4"
-        in window.bars.header.device.toolTip().replace("\n", " ")
+    assert "from the same run in float32 from the same s_0 at recurrence 4" in " ".join(
+        window.bars.header.device.toolTip().split()
     )
     qtbot.waitUntil(
         lambda: (window.bench.displays["settling"].data.error_line > 0).all(), timeout=20_000

@@ -184,6 +184,8 @@ class ViewFrame(QWidget):
         super().__init__(parent)
         self.view = view
         self.theme: Theme = LIGHT
+        self._statement = ""
+        self._lag: int | None = None
         self._formulas: tuple[Formula, ...] = ()
         self._maximised = False
         self._form: SettingsForm | None = None
@@ -285,9 +287,18 @@ class ViewFrame(QWidget):
 
     def set_data(self, data: ViewData) -> None:
         """Take the statement and the formulas of what is shown."""
-        self.title_bar.statement.set_whole(data.statement)
-        self._formulas = data.formulas
+        self._statement, self._formulas = data.statement, data.formulas
+        self._show_statement()
         self.title_bar.buttons["help"].setEnabled(bool(data.formulas))
+
+    def set_lag(self, recurrence: int | None) -> None:
+        """Say of which recurrence the data is while the run is far ahead; None says nothing."""
+        self._lag = recurrence
+        self._show_statement()
+
+    def _show_statement(self) -> None:
+        lag = "" if self._lag is None else f"As of recurrence {self._lag}, more follows: "
+        self.title_bar.statement.set_whole(lag + self._statement)
 
     def set_request(self, request: Request | None) -> None:
         """Offer the measurement that fills this view on a button; None for a live view."""

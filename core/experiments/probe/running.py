@@ -120,7 +120,8 @@ class _Runs:
         Returns the states of `kept` and of the last recurrence, and the scores ``[n, B]`` of each
         prompt's own answers and of its neighbour's.
         """
-        model = self.loaded.model
+        tokens = self.batch.tokens.to(self.e.device)
+        model = self.loaded.model.bound(tokens)
         applied = AppliedInterventions(model, cuts, self.source, measuring=False)
         state = applied.start(model.initial_state(self.e) if start is None else start)
         recurrent, states = model.begin(state), {0: state}
