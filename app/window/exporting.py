@@ -16,7 +16,7 @@ from loopscope.app.figures import BESIDE, drawable, words_beside, write_figures
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY
 from loopscope.app.window.settings import Settings, absolute
-from loopscope.widgets.figures.choice import ExportChoice
+from loopscope.widgets.kit.export_choice import ExportChoice
 from loopscope.widgets.kit.export_dialog import ExportDialog
 from loopscope.widgets.palette import LIGHT, Theme
 

@@ -91,7 +91,7 @@ def is_options(value: object) -> bool:
 
 
 def is_export(value: object) -> bool:
-    """What `widgets.figures.choice.ExportChoice` is made of."""
+    """What `widgets.kit.export_choice.ExportChoice` is made of."""
     checks: dict[str, Check] = {
         "formats": texts(20),
         "preset": is_text,
