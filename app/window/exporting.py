@@ -12,7 +12,7 @@ from PySide6.QtCore import QTimer
 from loopscope.app.figures import BESIDE, drawable, words_beside, write_figures
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY
-from loopscope.widgets.figures.choice import ExportChoice
+from loopscope.widgets.kit.export_choice import ExportChoice
 from loopscope.widgets.kit.export_dialog import ExportDialog
 
 if TYPE_CHECKING:
