@@ -65,8 +65,8 @@ def quality_over(
 
     Answers are scored where the file gives any (prompts without one are left out), else the texts'
     own next tokens. A readout that is not finite gives no right answer. ``seen`` is given the run
-    of every prompt that was scored. Raises `PromptError` before anything is run, also for a cut that
-    cannot be made in a prompt (its answer included where that follows it).
+    of every prompt that was scored. Raises `PromptError` before anything is run, also for a cut
+    that cannot be made in a prompt (its answer included where that follows it).
     """
     check_recurrences(how.recurrences)
     convention = convention or convention_of(loaded.architecture)
