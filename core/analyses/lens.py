@@ -58,7 +58,8 @@ def read_run(
     ``report`` is told the share done. ``written`` and the final answer at the cursor ``selection``
     come first among the tokens whose probability is kept everywhere.
     """
-    model: LoopedModel = loaded.model
+    tokens = torch.tensor([recording.info.token_ids], device=loaded.device.device)
+    model: LoopedModel = loaded.model.bound(tokens)
     n, n_layers, t = recording.n_recurrences, recording.n_layers, recording.n_tokens
     rows = _batch(recording)
     # The last readout, which the others are measured against.

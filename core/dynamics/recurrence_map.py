@@ -31,8 +31,8 @@ class RecurrenceMap:
     Raises
     ------
     LoopscopeError
-        For half precision, whose rounding swamps a derivative, and for nested loops, whose
-        recordings do not keep the second state.
+        For half precision, whose rounding swamps a derivative, for nested loops, whose recordings
+        do not keep the second state, and for blocks that change with the recurrence.
     """
 
     def __init__(self, stepper: Stepper) -> None:
@@ -46,7 +46,11 @@ class RecurrenceMap:
                 "this model carries two states from recurrence to recurrence and the recording "
                 "keeps one; its map cannot be rebuilt"
             )
-        self.model, self.e = loaded.model, stepper.injected
+        if loaded.architecture.layer.modulated:
+            raise LoopscopeError(
+                "the block of this model changes with the recurrence: it is no map of its own"
+            )
+        self.model, self.e = stepper.model, stepper.injected
         self.shape = (self.e.shape[1], self.e.shape[2])
 
     def __call__(self, s: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class Options:
     measure: Key = setting(
         "layer_relative_step",
         "Measure",
-        "What is drawn; its formula is under ?",
+        "What is drawn; its formula is under Σ",
         labels={m.key: m.formula.name for m in OFFERED.values()},
     )
     grouping: Grouping = setting(

@@ -82,7 +82,13 @@ class Options:
     tolerance: float = setting(
         1e-2, "Tolerance", "A token has settled when its relative step stays below", low=0, high=1
     )
-    window: int = setting(3, "Recurrences running", "How often running it must", low=1, high=100)
+    window: int = setting(
+        3,
+        "Recurrences in a row",
+        "For which the relative step has to stay below the tolerance",
+        low=1,
+        high=100,
+    )
     rules: Rules = setting(
         "loopscope",
         "Classes",

@@ -10,7 +10,6 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.selection import Selection
-from loopscope.core.views.answers_data import AnswerMap
 from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import Theme
@@ -40,7 +39,7 @@ class AnswersView(View):
         self.canvas.pointed.connect(self._on_pointed)
         self.clear()
 
-    def show_data(self, data: AnswerMap) -> None:
+    def show_data(self, data: Any) -> None:
         """Draw the answers."""
         if data is self.data:
             return
