@@ -59,6 +59,11 @@ class ViewData:
     formulas: tuple[Formula, ...]
     lacks: Lack | None = field(default=None, kw_only=True)
 
+    @property
+    def directions_to_read(self) -> tuple[int, ...]:
+        """Token ids whose readout directions the view shows and the recording does not hold yet."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
