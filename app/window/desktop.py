@@ -75,7 +75,7 @@ def run_desktop(options: Namespace) -> int:
     scripted = demo or options.exit
     if options.path is not None or scripted:
         # A bad path or span is told before a window opens.
-        checkpoint = open_checkpoint(options.path or DEFAULT_MODEL)
+        checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
         if (loop := loop_of(options)) is not None:
             looped_checkpoint(checkpoint, *loop)
     if demo:
@@ -184,6 +184,7 @@ def _open_first(
         device=options.device if options.device != "auto" else None,
         dtype=options.dtype if options.dtype != "float32" else None,
         loop=loop_of(options),
+        family=options.family,
         interventions=interventions_of(options) or None,
     )
 
@@ -196,7 +197,8 @@ def _wanted_recurrences(options: Namespace, demo: bool) -> int:
     from loopscope.app.cli.main import DEFAULT_MODEL
     from loopscope.core.checkpoint.folder import open_checkpoint
 
-    return open_checkpoint(options.path or DEFAULT_MODEL).architecture.trained_recurrences
+    checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
+    return checkpoint.architecture.trained_recurrences
 
 
 def _wait(window: Window, recurrences: int) -> None:

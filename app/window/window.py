@@ -86,6 +86,7 @@ class Window(QMainWindow):
         self._cursor: Any = None  # the selection that the controls show
         self._opening = settings.checkpoint
         self._loop: tuple[int, int, float] | None = None
+        self._family = ""
         self._remember = remember
         self._last_panel = "state_space"
         self._first_recurrences: int | None = None
@@ -272,6 +273,7 @@ class Window(QMainWindow):
         dtype: str | None = None,
         loop: tuple[int, int, float] | None = None,
         interventions: tuple[Intervention, ...] | None = None,
+        family: str = "",
     ) -> None:
         """Load ``path`` and run its last prompt (or ``prompt``) when it is there.
 
@@ -284,8 +286,8 @@ class Window(QMainWindow):
         device, dtype = device or self.settings.device, dtype or self.settings.dtype
         self.header.set_wish(device, dtype)
         self.settings.device, self.settings.dtype = device, dtype
-        self._loop = loop
-        self.bench.open(LoadRequest(path, device, dtype, loop))
+        self._loop, self._family = loop, family
+        self.bench.open(LoadRequest(path, device, dtype, loop, family))
 
     def _on_device_chosen(self, device: str, dtype: str) -> None:
         request = self.bench.session.request
@@ -301,6 +303,7 @@ class Window(QMainWindow):
             device=device,
             dtype=dtype,
             loop=self._loop,
+            family=self._family,
         )
 
     def _on_loaded(self) -> None:
