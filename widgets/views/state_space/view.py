@@ -180,8 +180,8 @@ class StateSpaceView(View):
         self.refit_button.setVisible(pca)
         self._status = _basis_words(data) if data is not None and pca else ""
         picture, overlays = self.canvas.picture, self.canvas.overlays
-        entries, *scale = picture.legend() if picture else ([], [], ("", ""))
-        self.legend.set_content([*(overlays.entries() if overlays else []), *entries], *scale)
+        entries, scale, ends = picture.legend() if picture else ([], [], ("", ""))
+        self.legend.set_content([*(overlays.entries() if overlays else []), *entries], scale, ends)
         self._fit_words()
         self.writing.update()
 
@@ -256,8 +256,10 @@ class StateSpaceView(View):
 
     def _words(self, place: dict[str, int]) -> str:
         data = self.data
-        station = data and data.station(place["recurrence"], place.get("layer", 0))
-        if data is None or station is None:
+        if data is None:
+            return ""
+        station = data.station(place["recurrence"], place.get("layer", 0))
+        if station is None:
             return ""
         row = data.tokens.index(place["token"])
         numbers = ", ".join(
@@ -292,9 +294,12 @@ def _is_elsewhere(before: Data, now: Data) -> bool:
 
 def _same_picture(a: Data, b: Data) -> bool:
     """Whether only words may differ, so that nothing need be drawn again."""
-    plain = {"basis": None, "azimuth": 0.0, "elevation": 0.0}
+
+    def plain(options: Options) -> Options:
+        return replace(options, basis=None, azimuth=0.0, elevation=0.0)
+
     return (
-        replace(a.options, **plain) == replace(b.options, **plain)
+        plain(a.options) == plain(b.options)
         and a.tokens == b.tokens
         and np.array_equal(a.points, b.points, equal_nan=True)
         and np.array_equal(a.closing, b.closing, equal_nan=True)
