@@ -317,7 +317,7 @@ def _run(arguments: Sequence[str]) -> int:
     except SystemExit as done:  # --help and --version
         return int(done.code or 0)
     if options.command == "open":
-        from loopscope.app.window.desktop import run_desktop
+        from loopscope.app.cli.desktop import run_desktop
 
         return run_desktop(options)
     from loopscope.app.cli import commands

@@ -15,13 +15,14 @@ from loopscope.core.options import setting
 from loopscope.core.results import ResultKey
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, ViewDefinition
+from loopscope.core.views.base import Lack, Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve, Curves, curves_table
 
 LABEL = "Run from other starts"
 # What the name of a start from another prompt's end begins with.
 OTHER_PROMPT = "the end of "
-NOT_YET = f"Other start states have not been run. Press “{LABEL}”."
+NOT_YET = "Other start states have not been run."
+LACKS = Lack("measurement", LABEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def _median(values: F64) -> F64:
 
 def _empty(text: str) -> Data:
     nothing: Formula = SPREAD
-    return Data(text, (SPREAD,), (), "recurrence r", "spread", nothing, missing=text)
+    return Data(text, (SPREAD,), (), "recurrence r", "spread", nothing, missing=text, lacks=LACKS)
 
 
 def _statement(

@@ -14,7 +14,7 @@ from loopscope.core.options import setting
 from loopscope.core.prompts.answers import Convention, Joining, convention_of
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, ViewDefinition
+from loopscope.core.views.base import Lack, Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve
 from loopscope.core.views.prompt_curves import (
     Column,
@@ -109,12 +109,9 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     if found is None or stale:
         if not missing:
             assert prompts is not None
-            lacks = "measurement"
+            lacks = Lack("measurement", LABEL)
             how = f" with {IN_WORDS[convention]}" if prompts.has_answers else ""
-            missing = (
-                f"{prompts.name} ({len(prompts)} prompts) has not been scored{how}. "
-                f"Press “{LABEL}”."
-            )
+            missing = f"{prompts.name} ({len(prompts)} prompts) has not been scored{how}."
         formulas = (ACCURACY[convention], PERPLEXITY[convention])
         return Data(
             missing, formulas, (), "recurrence r", "accuracy", formulas[0], missing=missing,

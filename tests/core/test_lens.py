@@ -21,7 +21,7 @@ from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.answers_data import Shade
 from loopscope.core.views.lens import compute as lens
-from loopscope.core.views.lens.compute import NOT_YET, Options, compute, table
+from loopscope.core.views.lens.compute import LACKS, NOT_YET, Options, compute, table
 from loopscope.core.views.lens.data import READINGS, Data, Reading, Readings
 from loopscope.core.views.lens.token import find_token
 
@@ -391,11 +391,11 @@ def test_each_token_can_have_its_own_or_a_written_one() -> None:
     by_id = shown(TOP, Options(quantity="chance", target="written", token="#6"))
     np.testing.assert_array_equal(by_id.values, written.values)
     other = shown(TOP, Options(quantity="chance", target="written", token="z"))
-    assert other.missing == (
-        "'z' is not among the tokens that were kept. Press “Read out every layer” to read it."
-    )
+    assert other.missing == "'z' is not among the tokens that were kept."
+    assert other.lacks == LACKS
     unwritten = shown(TOP, Options(quantity="chance", target="written"))
-    assert "Write the token" in unwritten.missing
+    assert "No token is written" in unwritten.missing
+    assert unwritten.lacks is None
     # What is shaded otherwise does not need it.
     assert not shown(TOP, Options(target="written", token="z")).missing
 

@@ -224,7 +224,7 @@ def test_other_answers_than_were_asked_for_are_not_shown() -> None:
     scored(stepper, prompts_of(("ab ba ? 1 : a", "b")))
     data = view.compute(stepper.recording, Selection(), view.Options(answers="next"))
     assert "has not been scored with answers as next tokens" in data.missing
-    assert data.lacks == "measurement"
+    assert data.lacks.kind == "measurement"
 
 
 def test_the_view_says_what_cannot_be_had() -> None:

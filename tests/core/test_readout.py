@@ -7,13 +7,13 @@ import pytest
 from recordings import synthetic_recording
 
 from loopscope.core.labels import visible
-from loopscope.core.measures.base import NO_READOUTS
+from loopscope.core.measures.base import NO_READOUTS, NO_RUN
 from loopscope.core.measures.readout import NO_ANSWER, flips, unchanged_since
 from loopscope.core.options import settings_of
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.states import LayerState, TopAnswers
 from loopscope.core.selection import Selection
-from loopscope.core.views.readout import NO_RUN, Options, compute, table
+from loopscope.core.views.readout import Options, compute, table
 
 ONLY_READOUT = Capture(patterns=False, writes=False)
 

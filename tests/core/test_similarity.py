@@ -13,6 +13,7 @@ from scipy.stats import ortho_group
 
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.measures import similarity_map as kept_maps
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.places import Places, shown_places
 from loopscope.core.measures.similarity import (
     attention_distances,
@@ -25,6 +26,7 @@ from loopscope.core.measures.similarity_map import places_of, similarity_map
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
+from loopscope.core.views.base import RECURRENCE
 from loopscope.core.views.similarity import Options, compute, table
 
 KEYS = ("cka_debiased", "cka", "cosine", "attention")
@@ -366,7 +368,7 @@ def test_memory_and_time_bound_the_places() -> None:
 def test_nothing_to_show_says_why() -> None:
     for key in KEYS:
         empty = compute(synthetic_recording(recurrences=0), Selection(), Options(measure=key))
-        assert "Press Space" in empty.missing
+        assert (empty.missing, empty.lacks) == (NO_RUN, RECURRENCE)
         assert list(table(empty).rows) == []
     bare = synthetic_recording(capture=Capture(patterns=False))
     missing = compute(bare, Selection(), Options(measure="attention")).missing

@@ -225,7 +225,7 @@ def test_options_are_in_the_form_and_text_is_taken(qtbot: QtBot) -> None:
 
 def test_empty_says_what_would_fill_it(qtbot: QtBot) -> None:
     desk = Desk(qtbot, data_of(r=0))
-    assert desk.canvas.empty_text == NOT_YET
+    assert desk.canvas.empty_text == f"{NOT_YET} Press “Read out every layer”."
     desk.view.show_data(data_of())
     assert desk.canvas.data is not None
     desk.view.reset_view()

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QWidget
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.distance import Data, Options
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.palette import DISTANCE_MAP
 from loopscope.widgets.plots.log_ticks import log_ticks
 from loopscope.widgets.plots.matrix_layout import Bar, Content, Marks
@@ -27,7 +28,7 @@ class DistanceView(MatrixView):
             return
         if data.missing:
             self.data = None
-            self.matrix.show_empty(data.missing)
+            self.matrix.show_empty(empty_text(data.missing, data.lacks))
             return
         self.data = data
         self._row_of = {token: row for row, token in enumerate(data.tokens)}
