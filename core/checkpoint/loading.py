@@ -87,7 +87,7 @@ def load_model(
     """
     choice = choose_device(request.device)
     choose_dtype(request.dtype)
-    checkpoint = open_checkpoint(request.path)
+    checkpoint = open_checkpoint(request.path, request.family)
     if request.loop is not None:
         checkpoint = looped_checkpoint(checkpoint, *request.loop)
     loaded = load_checkpoint(checkpoint, choice, request.dtype, report, cancelled, make_room)

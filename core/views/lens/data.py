@@ -146,7 +146,7 @@ class Data(AnswerMap):
     @property
     @override
     def column_labels(self) -> tuple[str, ...]:
-        """``recurrence.layer`` of each column."""
+        """``recurrence:layer`` of each column."""
         labels = self.places.labels
         return tuple(labels[i] for i in self.order)
 
@@ -155,7 +155,7 @@ class Data(AnswerMap):
     def column_title(self) -> str:
         """What the columns are."""
         way = "along effective depth" if self.by == "depth" else "layer by layer"
-        return f"recurrence.layer, {way}"
+        return f"recurrence:layer, {way}"
 
     @property
     @override
@@ -198,7 +198,7 @@ class Data(AnswerMap):
         if not number:
             return "–"
         recurrence, layer = divmod(number - 1, self.places.n_layers)
-        return f"{recurrence + 1}.{self.places.marks[layer]}"
+        return f"{recurrence + 1}:{self.places.marks[layer]}"
 
     def name(self, column: int) -> str:
         """A column in words, such as "recurrence 7, layer 1"; columns count from 1."""
