@@ -463,9 +463,10 @@ class Architecture:
         parts = self.parameters()
         run = map(self.weights_of_layer, range(self.n_block))
         block = sum(self.shape_of("block", i).n_parameters for i in run)
-        once = parts["injection"] + parts["block"] + parts["closing norm"]
+        gate = parts["closing gate"]
+        once = parts["injection"] + parts["block"] + parts["closing norm"] + gate
         norms = self.n_passes if self.inner_cycles else 1  # an untied loop's are counted already
-        each = parts["injection"] + block + norms * parts["closing norm"]
+        each = parts["injection"] + block + norms * parts["closing norm"] + gate
         skipped = parts["injection"] if self.skip_first_injection and n_recurrences else 0
         return self.n_parameters - once + n_recurrences * each - skipped
 
@@ -503,10 +504,10 @@ PART_OF = {
     "step_embed": "embedding",
     "adapter": "injection",
     "block": "block",
-    "prelude_norm": "prelude",
+    "prelude_norm": "prelude norm",
     "closing_norm": "closing norm",
-    "closing_gate": "closing norm",
-    "coda_proj": "coda",
+    "closing_gate": "closing gate",
+    "coda_proj": "coda projection",
     "coda_layers": "coda",
     "final_norm": "final norm",
     "head_dense": "head",
