@@ -317,7 +317,8 @@ class Window(QMainWindow):
         self.header.show_device(*device_words(loaded, None))
         self.header.show_notice(loaded.warning)
         arch = checkpoint.architecture
-        starts = ("embedding",) if arch.initial_state == "embedding" else ("zeros", "random")
+        own = arch.initial_state
+        starts = (own,) if own in ("embedding", "learned") else ("zeros", "random")
         self.prompt_bar.set_starts(starts)
         prompt = self._first_prompt or self.settings.prompts.get(self._opening)
         if prompt is None:
