@@ -16,7 +16,7 @@ from loopscope.core.files import write_text
 from loopscope.core.interventions.base import Intervention, Source
 from loopscope.core.interventions.registry import as_json, load_interventions
 from loopscope.core.run.pairing import PACES, Pace
-from loopscope.widgets.kit.frame import TitleBar
+from loopscope.widgets.kit.title_bar import TitleBar
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.runs.run_list import RunRow
 from loopscope.widgets.runs.runs_panel import RunsPanel

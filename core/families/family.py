@@ -14,7 +14,7 @@ from loopscope.core.model.architecture import ACTIVATION_NAMES, Architecture
 # Sizes above these are a damaged or hostile config, not a model; refusing them early keeps us from
 # allocating what the file claims.
 MOST = 1 << 24
-MOST_LAYERS = 1 << 14
+MOST_LAYERS = 1 << 10
 _MISSING = object()
 _Choice = TypeVar("_Choice")
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from loopscope.core.model.activations import make_activation
 from loopscope.core.model.architecture import LayerShape
-from loopscope.core.model.norms import BareNorm, RMSNorm, make_norm
+from loopscope.core.model.norms import BareNorm, RMSNorm, make_norm, wide
 from loopscope.core.model.rope import Rope
 
 
@@ -225,7 +225,7 @@ class DecoderLayer(nn.Module):
         hidden = hidden_keys(q.shape[2], s.causal, min(windows, default=0), q.device)
         if hidden is not None:
             scores = scores.masked_fill(hidden, -math.inf)
-        pattern = scores.float().softmax(-1).to(q.dtype)
+        pattern = wide(scores).softmax(-1).to(q.dtype)
         for head, held in edit.frozen:
             pattern[:, head] = held.to(pattern)
         return pattern

@@ -40,6 +40,11 @@ class ViewData:
     statement: str
     formulas: tuple[Formula, ...]
 
+    @property
+    def directions_to_read(self) -> tuple[int, ...]:
+        """Token ids whose readout directions the view shows and the recording does not hold yet."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

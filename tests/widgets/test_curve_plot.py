@@ -6,6 +6,7 @@ import numpy as np
 import pyqtgraph as pg
 import pytest
 from PySide6.QtCore import QPointF
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from loopscope.core.formula import Formula
@@ -72,3 +73,46 @@ def test_bands_are_where_the_intervals_are(qtbot: QtBot) -> None:
     path = band.path().boundingRect()
     assert (path.top(), path.bottom()) == pytest.approx((0.8, 1.2))
     assert (path.left(), path.right()) == pytest.approx((1.0, 10.0))
+
+
+# ---- titles of axes ----
+def middle_of_title(plot: CurvePlot, side: str) -> tuple[float, float]:
+    """Middle of the title and of the axis, along the axis, in pixels."""
+    axis = plot.getPlotItem().getAxis(side)
+    title = axis.label.mapRectToScene(axis.label.boundingRect()).center()
+    whole = axis.mapRectToScene(axis.rect()).center()
+    return (title.x(), whole.x()) if side == "bottom" else (title.y(), whole.y())
+
+
+@pytest.mark.parametrize("side", ["left", "bottom"])
+def test_titles_stay_in_the_middle(qtbot: QtBot, side: str) -> None:
+    """At each size, and when another title comes without one."""
+    plot = shown(qtbot, curves())
+    for label in ("short", "a far longer name of the measure"):
+        plot.show_data(curves(x_label=label, y_label=label))
+        for size in ((900, 700), (300, 300), (600, 400)):
+            plot.resize(*size)
+            for _ in range(3):
+                QApplication.processEvents()
+            title, axis = middle_of_title(plot, side)
+            assert title == pytest.approx(axis, abs=4)
+
+
+def test_a_title_gives_up_its_unit_before_its_name(qtbot: QtBot) -> None:
+    label = "a measure with quite a long name [and a unit that is longer than all]"
+    plot = shown(qtbot, curves(y_label=label), (500, 900))
+    axis = plot.getPlotItem().getAxis("left")
+    qtbot.waitUntil(lambda: axis.labelText == label)
+    plot.resize(500, 330)
+    qtbot.waitUntil(lambda: axis.labelText == "a measure with quite a long name")
+    plot.resize(500, 130)
+    qtbot.waitUntil(lambda: axis.labelText.endswith("…"))
+    assert axis.labelText.startswith("a meas")
+    plot.resize(500, 900)
+    qtbot.waitUntil(lambda: axis.labelText == label)
+
+
+def test_titles_are_no_markup_and_upright_norms_keep_two_bars(qtbot: QtBot) -> None:
+    plot = shown(qtbot, curves(x_label="‖<b>‖", y_label="‖<s>‖"))
+    axes = [plot.getPlotItem().getAxis(side) for side in ("bottom", "left")]
+    assert [axis.label.toPlainText().strip() for axis in axes] == ["‖<b>‖", "∥<s>∥"]

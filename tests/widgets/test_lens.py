@@ -96,12 +96,12 @@ def test_by_layer_a_column_is_another_place(qtbot: QtBot) -> None:
     desk = Desk(qtbot, data_of(options=Options(order="layer")))
     qtbot.mouseClick(desk.canvas, LEFT, pos=desk.canvas.cell_centre(3, 8))
     assert desk.picked == [{"recurrence": 2, "layer": 1, "token": 3}]
-    assert desk.canvas.cursor == (2, 9)
+    assert desk.canvas.cursor_cell == (2, 9)
     desk.view.show_selection(AT, {"recurrence": 5, "layer": 0, "token": 1})
-    assert desk.canvas.hover == (1, 5)
+    assert desk.canvas.hover_cell == (1, 5)
     desk.view.show_selection(Selection(0, 0, 0, 4), {"recurrence": 5})
-    assert desk.canvas.cursor == (4, None)
-    assert desk.canvas.hover == (None, None)
+    assert desk.canvas.cursor_cell == (4, None)
+    assert desk.canvas.hover_cell == (None, None)
 
 
 def test_hovering_tells_answers_numbers_and_formula(qtbot: QtBot) -> None:
@@ -143,7 +143,7 @@ def test_the_default_shade_tells_where_its_probability_comes_from(qtbot: QtBot) 
 def test_the_cursors_cell_is_outlined_in_the_accent(qtbot: QtBot, theme) -> None:
     desk = Desk(qtbot, data_of(), selection=Selection(3, 1, 0, 2))
     desk.view.set_theme(theme)
-    assert desk.canvas.cursor == (2, 6)
+    assert desk.canvas.cursor_cell == (2, 6)
     cell, image = desk.canvas.layout_.cell(2, 5), desk.canvas.grab().toImage()
     edge = QPoint(round(cell.left()), round(cell.center().y()))
     assert QColor(theme.accent) in [image.pixelColor(edge + QPoint(d, 0)) for d in (-1, 0, 1)]
@@ -240,7 +240,7 @@ def test_empty_says_what_would_fill_it(qtbot: QtBot) -> None:
 def test_many_tokens_scroll_to_the_cursor(qtbot: QtBot) -> None:
     selection = Selection(5, 0, 0, 60)
     desk = Desk(qtbot, data_of(6, 2, 64, selection=selection), selection=selection)
-    assert desk.canvas.scroll.isVisible()
+    assert desk.canvas.scroll_bar.isVisible()
     assert desk.canvas.layout_.cells.contains(QPointF(desk.canvas.cell_centre(60, 9)))
 
 

@@ -89,20 +89,21 @@ class CorrespondenceView(MatrixView):
         if self.data is None or self.data.missing:
             return
         data, r, layer = self.data, hover.get("recurrence"), hover.get("layer")
-        known = r is not None and layer is not None
         marks = Marks(
             cursor_row=self._row(selection.recurrence, selection.layer, selection.head),
             cursor_column=data.column(selection.recurrence, selection.layer),
             cross=True,
-            hover_row=self._row(r, layer, hover.get("head", selection.head)) if known else None,
+            hover_row=self._row(r, layer, hover.get("head", selection.head)),
             path=tuple(enumerate(data.path)),
             dots=tuple((i, j) for i, j in enumerate(data.best) if j >= 0),
             weak=data.weak,
         )
         self.matrix.show_marks(marks)
 
-    def _row(self, recurrence: int, layer: int, head: int) -> int | None:
-        data = self.data
+    def _row(self, recurrence: int | None, layer: int | None, head: int) -> int | None:
+        data: Data = self.data
+        if recurrence is None or layer is None or data.found is None:
+            return None
         if data.what == "heads":
             row = layer * data.row_group + head
             return row if row < len(data.rows) and head < data.row_group else None

@@ -111,10 +111,10 @@ class HeadsView(MatrixView):
 
     def _group(self, row: int) -> str:
         groups = self.data.groups
-        return groups.label(int(groups.of[self.data.order[row]]))
+        return str(groups.label(int(groups.of[self.data.order[row]])))
 
     def _statistic(self, name: str) -> np.ndarray:
-        return getattr(self.data.statistics, name)
+        return np.asarray(getattr(self.data.statistics, name))
 
     def _row(self, layer: int | None, head: int | None) -> int | None:
         _, n_layers, n_heads = self.data.values.shape

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QSplitter, QWidget
 
 from loopscope.core.labels import printable
 from loopscope.core.selection import Selection
+from loopscope.core.views.curves_data import Curves
 from loopscope.core.views.prompt_curves import NO_PROMPTS, PromptCurves
 from loopscope.widgets.kit.empty_actions import EmptyActions
 from loopscope.widgets.plots.curves_view import CurvesView
@@ -58,8 +59,9 @@ class PromptCurvesView(CurvesView):
     def _needs_side(self, data: PromptCurves) -> bool:
         return data.rows is not None
 
-    def show_data(self, data: PromptCurves) -> None:
+    def show_data(self, data: Curves) -> None:
         """Draw the means and list the prompts, or offer what would fill the view."""
+        assert isinstance(data, PromptCurves)
         if data is self.data:
             return
         super().show_data(data)

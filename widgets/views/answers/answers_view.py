@@ -10,7 +10,6 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.selection import Selection
-from loopscope.core.views.answers_data import AnswerMap
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.views.answers.readout_canvas import ReadoutCanvas
@@ -39,7 +38,7 @@ class AnswersView(View):
         self.canvas.pointed.connect(self._on_pointed)
         self.clear()
 
-    def show_data(self, data: AnswerMap) -> None:
+    def show_data(self, data: Any) -> None:
         """Draw the answers."""
         if data is self.data:
             return

@@ -32,13 +32,13 @@ class LensView(AnswersView):
         return place
 
     def _text(self, region: str, row: int, column: int) -> str:
-        data, cursor = self.data, self.canvas.cursor
-        if region == "side" and cursor[0] is not None and cursor[1] is not None:
-            row, column = cursor
+        data, (cursor_row, cursor_column) = self.data, self.canvas.cursor_cell
+        if region == "side" and cursor_row is not None and cursor_column is not None:
+            row, column = cursor_row, cursor_column
         elif region in ("legend", "side"):
             return f"{data.formula.text()} · {FINAL_SINCE.text()}"
         if region == "column":
-            return data.name(column)
+            return str(data.name(column))
         if region == "row":
             return self._row_text(row)
         if row < 0 or column < 1:

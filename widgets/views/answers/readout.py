@@ -31,9 +31,9 @@ class ReadoutView(AnswersView):
     def _text(self, region: str, row: int, column: int) -> str:
         data = self.data
         formula = f"{data.formula.formula} [{data.formula.unit}] · {data.formula.source}"
-        cursor = self.canvas.cursor
-        if region == "side" and cursor[0] is not None and cursor[1] is not None:
-            row, column = cursor
+        cursor_row, cursor_column = self.canvas.cursor_cell
+        if region == "side" and cursor_row is not None and cursor_column is not None:
+            row, column = cursor_row, cursor_column
         elif region in ("legend", "side"):
             return f"{data.formula.text()} · {FLIP.text()}"
         if region == "row":
