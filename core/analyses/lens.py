@@ -233,7 +233,6 @@ def _kept(
     The written one, the final answer at the cursor and the other final answers, the prompt's own
     tokens, and the rest of a vocabulary that is small.
     """
-
     vocabulary = recording.info.architecture.vocab_size
 
     def wanted() -> Iterator[int]:
