@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from loopscope.core.model.activations import make_activation
 from loopscope.core.model.architecture import Architecture, Stack
@@ -293,6 +294,7 @@ class LoopedModel(nn.Module):
             recurrent = self.close_layer(x, recurrent, layer)
         return recurrent
 
+    @override
     def forward(self, tokens: Tensor, n_recurrences: int) -> Tensor:
         """Plain forward: logits ``[B, T, V]`` after ``n_recurrences`` from the default start."""
         model, e = self.bound(tokens), self.prelude(tokens)
