@@ -61,23 +61,30 @@ class RunInfo:
     version: str
     start_scale: float = 1.0
     interventions: tuple[Intervention, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def provenance(self) -> dict[str, str]:
         """Flat strings for file metadata and figure footers."""
-        return {
-            "loopscope": self.version,
-            "checkpoint": self.checkpoint,
-            "weights sha256": self.weights_hash,
-            "prompt": self.prompt,
-            "token ids": " ".join(map(str, self.token_ids)),
-            "seed": str(self.seed),
-            "start": self.start
-            if self.start != "random"
-            else f"random, scale {self.start_scale:g}",
-            "device": self.device,
-            "dtype": self.dtype,
-        } | (
-            {"interventions": json.dumps(as_json(self.interventions))} if self.interventions else {}
+        return (
+            {
+                "loopscope": self.version,
+                "checkpoint": self.checkpoint,
+                "weights sha256": self.weights_hash,
+                "prompt": self.prompt,
+                "token ids": " ".join(map(str, self.token_ids)),
+                "seed": str(self.seed),
+                "start": self.start
+                if self.start != "random"
+                else f"random, scale {self.start_scale:g}",
+                "device": self.device,
+                "dtype": self.dtype,
+            }
+            | ({"notes": "; ".join(self.notes)} if self.notes else {})
+            | (
+                {"interventions": json.dumps(as_json(self.interventions))}
+                if self.interventions
+                else {}
+            )
         )
 
 
@@ -126,13 +133,13 @@ class Recording:
         n_layers, heads = arch.n_block, arch.layer.n_heads
         self._layers_done = 0
         self._recurrences = 0
-        # Unembedding rows that the state-space view asked for, float32 [d] by token id.
+        # Unembedding rows that were read for the state-space view, float32 [d] by token id.
         self.readout_directions: dict[int, F32] = {}
         # Relative error against float32, float32 [R', T], once it was measured.
         self.float32_error: F32 | None = None
         # Relative change that interventions made, by their index and recurrence; see `applied`.
         self.effects: dict[tuple[int, int], float] = {}
-        # Digest of each set of weights, by its key in the graph; empty where no model was asked.
+        # Digest of each set of weights, by its key in the graph; empty without a model.
         self.weight_identity: dict[str, str] = {}
         # Of measurements of this run that take long.
         self.results = Results()
@@ -377,7 +384,7 @@ class Recording:
         )
 
 
-def _given(array: F32 | None, what: str) -> F32:
+def _given(array: F32 | None, name: str) -> F32:
     if array is None:
-        raise ValueError(f"{what} is captured by this recording and must be given")
+        raise ValueError(f"{name} is captured by this recording and must be given")
     return array

@@ -9,7 +9,7 @@ import numpy as np
 
 from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
-from loopscope.core.labels import visible
+from loopscope.core.labels import at_position, visible
 from loopscope.core.measures.path_independence import FROM_RUN, SPREAD, spread
 from loopscope.core.options import setting
 from loopscope.core.results import ResultKey
@@ -120,7 +120,7 @@ def _of_tokens(apart: F64, tokens: tuple[int, ...], labels: list[str]) -> tuple[
     """A curve for each token and their median, from spreads ``[R + 1, tokens]``."""
     x = np.arange(float(len(apart)))
     curves = [
-        Curve(f"{t} {labels[i]}", x, apart[:, i], role="token", index=i, count=len(tokens),
+        Curve(at_position(t, labels[i]), x, apart[:, i], role="token", index=i, count=len(tokens),
               place={"token": t}, places=tuple({"recurrence": int(r)} for r in x))
         for i, t in enumerate(tokens)
     ]  # fmt: skip

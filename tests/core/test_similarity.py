@@ -276,7 +276,7 @@ def test_a_place_left_out_is_marked_at_the_shown_one_before_it() -> None:
     assert places.at(places.index(11, 5)) == {"recurrence": 8, "layer": 5}
     assert places.index(0, 5) is None
     assert places.index(3, None) is None
-    assert places.labels[9] == "4.1"
+    assert places.labels[9] == "4:1"
     assert places.depths[:9] == (1, 2, 3, 4, 5, 6, 7, 8, 25)
     assert Places((2,), ("0",), 2).said() == "recurrence 1 and every 2nd are shown"
 
@@ -396,8 +396,8 @@ def test_the_order_by_layer_makes_blocks_of_the_same_numbers() -> None:
     recording = synthetic_recording(recurrences=3, n_block=2)
     depth = compute(recording, Selection(), Options(measure="cosine"))
     layer = compute(recording, Selection(), Options(measure="cosine", order="layer"))
-    assert depth.labels == ("1.0", "1.1", "2.0", "2.1", "3.0", "3.1")
-    assert layer.labels == ("1.0", "2.0", "3.0", "1.1", "2.1", "3.1")
+    assert depth.labels == ("1:0", "1:1", "2:0", "2:1", "3:0", "3:1")
+    assert layer.labels == ("1:0", "2:0", "3:0", "1:1", "2:1", "3:1")
     assert (depth.group, layer.group) == (2, 3)
     assert layer.drawn()[0, 3] == depth.drawn()[0, 1]
     assert layer.name(4) == "recurrence 2, layer 1"
@@ -440,5 +440,5 @@ def test_every_kind_of_model_has_a_map(tmp_path, name: str, dtype: str, places: 
     if name == "gpt2":
         assert data.statement.startswith("A deep model, run once: ")
     if name == "hrm_text":
-        assert data.labels[2] == "1.L2.0"
+        assert data.labels[2] == "1:L2.0"
         assert data.name(2) == "recurrence 1, L cycle 2, layer 0"

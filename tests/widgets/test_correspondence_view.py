@@ -219,13 +219,13 @@ def test_hovering_says_the_value_and_whether_it_means_something(qtbot: QtBot) ->
     view = shown(qtbot, data_of())
     said = point_at(view, qtbot, view.matrix.cell_centre(2, 1))
     assert "debiased CKA 0.8" in said
-    assert "looped 2.0 against deep 1, beats what other prompts give (0.5)" in said
+    assert "looped 2:0 against deep 1, beats what other prompts give (0.5)" in said
     assert view.hovers[-1] == {"recurrence": 2, "layer": 0}
     assert "does not beat what other prompts give (0.5)" in point_at(
         view, qtbot, view.matrix.cell_centre(4, 1)
     )
     row = point_at(view, qtbot, view.matrix.row_label_centre(2))
-    assert row.startswith("2.0 goes with 1 · best monotone alignment")
+    assert row.startswith("2:0 goes with 1 · best monotone alignment")
 
 
 def test_heads_name_their_partner(qtbot: QtBot) -> None:
