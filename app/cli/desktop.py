@@ -122,7 +122,7 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
     if options.prompts is not None:
         read_prompts(options.prompts)
     if options.path is not None or plan.scripted:
-        checkpoint = open_checkpoint(options.path or DEFAULT_MODEL)
+        checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
         if (loop := loop_of(options)) is not None:
             looped_checkpoint(checkpoint, *loop)
 
@@ -132,7 +132,8 @@ def _wanted_recurrences(options: Namespace, plan: Plan) -> int:
         return int(options.recurrences)
     if plan.demo:
         return DEMO_RECURRENCES
-    return open_checkpoint(options.path or DEFAULT_MODEL).architecture.trained_recurrences
+    checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
+    return checkpoint.architecture.trained_recurrences
 
 
 def make_window(options: Namespace, *, remember: bool) -> Window:
@@ -191,6 +192,7 @@ def open_first(
         device=options.device if options.device != "auto" else None,
         dtype=options.dtype if options.dtype != "float32" else None,
         loop=loop_of(options),
+        family=options.family,
     )
 
 

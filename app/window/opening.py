@@ -65,6 +65,7 @@ class Opening(QObject):
         device: str | None = None,
         dtype: str | None = None,
         loop: Loop | None = None,
+        family: str = "",
     ) -> None:
         """Load ``path``, on the device and in the dtype of the last time where None is given."""
         settings = self._settings
@@ -72,7 +73,12 @@ class Opening(QObject):
         self.requested.emit(settings.device, settings.dtype)
         self._bench.open(
             OpenRequest(
-                absolute(path), settings.device, settings.dtype, loop, first_run or FirstRun()
+                absolute(path),
+                settings.device,
+                settings.dtype,
+                loop,
+                family,
+                first_run or FirstRun(),
             )
         )
 
@@ -87,8 +93,10 @@ class Opening(QObject):
         prompt = None if request is None else request.prompt
         recurrences = None if recording is None else recording.n_recurrences
         loop = None if loaded is None else loaded.request.loop
+        family = "" if loaded is None else loaded.request.family
         run = FirstRun(prompt, recurrences)
-        self.open(self._settings.checkpoint, run, device=device, dtype=dtype, loop=loop)
+        path = self._settings.checkpoint
+        self.open(path, run, device=device, dtype=dtype, loop=loop, family=family)
 
     def reloop(self, first: int, last: int, damping: float, recurrences: int) -> None:
         """Loop another span of the deep model in use and run the prompt again."""
@@ -97,8 +105,12 @@ class Opening(QObject):
             return
         prompt = None if run is None else run.prompt
         asked, loop = loaded.request, (first, last, damping)
-        first_run = FirstRun(prompt, recurrences)
-        self._bench.reloop(OpenRequest(asked.path, asked.device, asked.dtype, loop, first_run))
+        self._bench.reloop(
+            OpenRequest(
+                asked.path, asked.device, asked.dtype, loop, asked.family,
+                FirstRun(prompt, recurrences),
+            )
+        )  # fmt: skip
 
     def begin(self, loaded: Loaded) -> RunRequest:
         """Begin the first run on a model that was just loaded; returns what is run.
@@ -138,9 +150,8 @@ class Opening(QObject):
 
 def starts_of(loaded: Loaded) -> tuple[str, ...]:
     """The start states that can be chosen for a model."""
-    return (
-        ("embedding",) if loaded.architecture.initial_state == "embedding" else ("zeros", "random")
-    )
+    own = loaded.architecture.initial_state
+    return (own,) if own in ("embedding", "learned") else ("zeros", "random")
 
 
 def first_prompt(loaded: Loaded) -> str:

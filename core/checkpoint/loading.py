@@ -87,7 +87,7 @@ def load_model(
     """
     choice = choose_device(request.device)
     choose_dtype(request.dtype)
-    checkpoint = open_checkpoint(request.path)
+    checkpoint = open_checkpoint(request.path, request.family)
     if request.loop is not None:
         checkpoint = looped_checkpoint(checkpoint, *request.loop)
     loaded = load_checkpoint(checkpoint, choice, request.dtype, report, cancelled, make_room)
@@ -104,7 +104,13 @@ def load_checkpoint(
 ) -> Loaded:
     """Load a checkpoint that has been opened; see `load_model`."""
     torch_dtype, arch = choose_dtype(dtype), checkpoint.architecture
-    tokenizer = PromptTokenizer(checkpoint.tokenizer_file, arch.vocab_size, arch.max_positions)
+    tokenizer = PromptTokenizer(
+        checkpoint.tokenizer_file,
+        arch.vocab_size,
+        arch.max_positions,
+        arch.prefix,
+        arch.prefix_rows,
+    )
     _check_room(arch, choice, torch_dtype, make_room)
     try:
         weights = read_weights(checkpoint, choice.device, torch_dtype, report, cancelled)

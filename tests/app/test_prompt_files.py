@@ -167,7 +167,7 @@ def test_cancel_keeps_what_was_found_before(window, qtbot) -> None:
     window.views.frames["prompts"].measure_cancelled.emit()
     qtbot.waitUntil(lambda: any("cancelled" in s for s in said), timeout=20_000)
     wait(qtbot, window)
-    assert window.bench.displays["prompts"].data.lacks == "measurement"
+    assert window.bench.displays["prompts"].data.lacks.kind == "measurement"
 
 
 def test_the_last_prompt_file_is_remembered(window, qtbot, file) -> None:
