@@ -18,7 +18,7 @@ from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun
-from loopscope.widgets.figures.choice import ExportChoice
+from loopscope.widgets.kit.export_choice import ExportChoice
 
 if TYPE_CHECKING:
     from loopscope.widgets.figures.export import ExportItem, ExportReport

@@ -6,7 +6,8 @@ import numpy as np
 
 from loopscope.core.model.architecture import Architecture, LayerShape
 from loopscope.core.model.rope import Rope
-from loopscope.core.run.recording import Capture, LayerState, Recording, RunInfo, TopAnswers
+from loopscope.core.run.recording import Capture, Recording, RunInfo
+from loopscope.core.run.states import LayerState, TopAnswers
 
 
 def architecture(*, n_block: int = 2, d: int = 16, heads: int = 2, vocab: int = 40) -> Architecture:
@@ -116,6 +117,12 @@ def recording_of_layers(layers: np.ndarray, patterns: np.ndarray | None = None) 
         if layer == n_layers - 1:
             recording.append_end(state, None, None)
     return recording
+
+
+def relative_steps(recording: Recording) -> np.ndarray:
+    """``||s_r - s_{r-1}|| / ||s_r||``, ``[R, T]``, by NumPy alone."""
+    states = recording.states.astype(np.float64)
+    return np.linalg.norm(np.diff(states, axis=0), axis=-1) / np.linalg.norm(states[1:], axis=-1)
 
 
 def _causal(scores: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,12 @@ def test_every_view_has_its_page_and_its_row() -> None:
     assert rows == {spec.title: spec.key for spec in VIEW_SPECS}
     for spec in VIEW_SPECS:
         assert (ROOT / "docs" / f"{spec.key}.md").is_file(), spec.key
+
+
+def test_the_page_of_settings_is_that_of_the_forms() -> None:
+    script = ROOT / "tools" / "write_settings_page.py"
+    written = runpy.run_path(str(script))["page"]()
+    assert (ROOT / "docs" / "settings.md").read_text() == written, f"run {script.name}"
 
 
 def test_the_numbers_of_the_readme_follow_the_registries() -> None:

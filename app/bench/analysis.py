@@ -25,6 +25,8 @@ from loopscope.core.views.second_run import SecondRun
 # While the model steps, a view's analysis rests this many times as long as it took, and at least
 # this long (s): pure-Python parts of it hold the interpreter that the screen needs.
 REST, LEAST_REST = 3.0, 0.12
+# A view says of which recurrence its data is when it is older than this (s) and the run went on.
+LAG = 2.0
 
 
 class Analysis(QObject):
@@ -43,11 +45,14 @@ class Analysis(QObject):
         A view, by its key, shows other data: its drawing of the run shown, or of the second run.
     failed(str, str)
         A view's analysis raised this.
+    lagged(str, object)
+        A view lags behind the run: the recurrence that it shows; None when it has caught up.
     """
 
     data_shown = Signal(str)
     second_shown = Signal(str)
     failed = Signal(str, str)
+    lagged = Signal(str, object)
 
     def __init__(
         self,
@@ -140,6 +145,7 @@ class Analysis(QObject):
         if not self._show_finished() and self._unmarked:
             self._mark(self._unmarked.pop(0))
         self._submit()
+        self._tell_lags()
 
     def mark(self) -> None:
         """Move the marks: of all views at once, or one view a frame while the model steps."""
@@ -199,7 +205,7 @@ class Analysis(QObject):
             self._show(display, drawing, finished.result())
 
     def _show(self, display: Display, drawing: Drawing, data: Any) -> None:
-        drawing.data, drawing.error = data, None
+        drawing.data, drawing.error, drawing.shown_at = data, None, self._clock()
         self._read_directions(drawing)
         drawing.view.show_data(data)
         self._mark(drawing)
@@ -238,6 +244,22 @@ class Analysis(QObject):
             if version != drawing.shown:
                 drawing.computing, drawing.submitted = version, now
                 drawing.in_flight = self._pool.submit(subject.compute, display)
+
+    def _tell_lags(self) -> None:
+        for key, display in self.displays.items():
+            lag = self._lag(display.first)
+            if lag != display.lag:
+                display.lag = lag
+                self.lagged.emit(key, lag)
+
+    def _lag(self, drawing: Drawing) -> int | None:
+        run, shown = self._session.recording, drawing.shown
+        if run is None or shown is None or not drawing.view.isVisible():
+            return None
+        current = shown.run.layers_done == run.layers_done
+        if current or self._clock() - drawing.shown_at < LAG:
+            return None
+        return shown.run.layers_done // run.n_layers
 
     @property
     def settled(self) -> bool:

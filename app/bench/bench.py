@@ -70,6 +70,7 @@ class Bench(QObject):
         self.measuring = Measuring(self.session, self.analysis, self.background, self)
         self.comparison = Comparison(self.session, self.background, lambda: self.runner.idle)
         self.collector = Collector()
+        self._closed = False
         # What the last frame saw.
         self._layers_seen = self._second_layers_seen = -1
         self._job_seen: tuple[int, float] | None = None
@@ -241,10 +242,15 @@ class Bench(QObject):
         """Stop everything; safe in mid-run.
 
         It waits for the layer under way and for nothing else: a job ends at its next report, an
-        analysis when it is computed.
+        analysis when it is computed. Nobody is told of anything any more.
         """
+        if self._closed:
+            return
+        self._closed = True
         self._timer.stop()
         self.jobs.close(self.comparison.release)
         self.analysis.close()
         self.runner.close()
         self.collector.close(lambda: self.jobs.current is None and self.analysis.ended)
+        # With the Qt part go its connections, which hold whoever listened.
+        self.deleteLater()

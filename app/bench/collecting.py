@@ -21,6 +21,7 @@ class Collector(QObject):
 
     # Those whose bench still has a thread, closed or not; none has a parent to die with.
     _working: ClassVar[set[Collector]] = set()
+    _spared: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +38,8 @@ class Collector(QObject):
         To be called when a model is there, so that torch is imported. Without it a full collection,
         due every half minute, holds the screen for a sixth of a second.
         """
-        if not gc.get_freeze_count():
+        if not Collector._spared:  # counting what is frozen walks all of it
+            Collector._spared = True
             gc.freeze()
 
     def close(self, ended: Callable[[], bool] = lambda: True) -> None:
@@ -59,5 +61,6 @@ class Collector(QObject):
         self._timer.stop()
         self._working.discard(self)
         if not self._working:
+            Collector._spared = False
             gc.unfreeze()
             gc.enable()

@@ -56,6 +56,7 @@ class Drawing:
     second_run : whether it is of the second run.  shown : the version of ``data``; None without.
     in_flight : what is being computed, of version ``computing`` and since ``submitted`` (s).
     rest_until : when the next may be computed while the model steps (s, monotonic).
+    shown_at : since when ``data`` is shown (s, monotonic).
     """
 
     view: View
@@ -66,6 +67,7 @@ class Drawing:
     computing: Version | None = None
     submitted: float = 0.0
     rest_until: float = 0.0
+    shown_at: float = 0.0
     error: str | None = None
 
 
@@ -74,6 +76,7 @@ class Display:
     """One view: its drawing of the run shown, and one of the second run where it is drawn twice.
 
     job : the measurement under way that the view asked for.
+    lag : the recurrence that the data is of, where the run has long gone on; else None.
     """
 
     spec: ViewSpec[Any, Any]
@@ -81,6 +84,7 @@ class Display:
     first: Drawing
     second: Drawing | None = None
     job: Job[Any] | None = None
+    lag: int | None = None
 
     @property
     def view(self) -> View:

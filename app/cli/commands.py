@@ -72,7 +72,7 @@ def run_figures(options: Namespace) -> None:
     from loopscope.core.prompts.prompt_set import read_prompts
     from loopscope.core.run.requests import check_recurrences
     from loopscope.core.selection import Selection
-    from loopscope.widgets.figures.choice import ExportChoice
+    from loopscope.widgets.kit.export_choice import ExportChoice
 
     check_recurrences(options.recurrences)
     formats = _formats(options.format)

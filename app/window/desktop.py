@@ -272,7 +272,7 @@ def _make_demo_folder() -> None:
 def _write_demo(window: Window) -> None:
     """Without a display: a picture of the bench and the figures, into `loopscope-demo/`."""
     from loopscope.app.figures import drawable, write_figures
-    from loopscope.widgets.figures.choice import ExportChoice
+    from loopscope.widgets.kit.export_choice import ExportChoice
 
     folder = Path(DEMO_FOLDER)
     _save_picture(window, folder / "window.png")

@@ -12,7 +12,7 @@ from PySide6.QtCore import QTimer
 from loopscope.app.figures import BESIDE, drawable, words_beside, write_figures
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY
-from loopscope.widgets.figures.choice import ExportChoice
+from loopscope.widgets.kit.export_choice import ExportChoice
 from loopscope.widgets.kit.export_dialog import ExportDialog
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Exporter:
 
         session = self.bench.session
         session.runs_changed.connect(tell)
-        dialog.destroyed.connect(lambda: session.runs_changed.disconnect(tell))
+        dialog.finished.connect(lambda: session.runs_changed.disconnect(tell))
         tell()
 
     def _last_choice(self) -> ExportChoice:

@@ -220,6 +220,7 @@ class Window(QMainWindow):
         bench.session.selection_changed.connect(self._on_selection_changed)
         bench.analysis.data_shown.connect(self._on_data_shown)
         bench.analysis.second_shown.connect(self._caption)
+        bench.analysis.lagged.connect(lambda key, r: self.frames[key].set_lag(r))
         bench.analysis.failed.connect(lambda key, text: self.frames[key].set_error(text))
         bench.measuring.progressed.connect(
             lambda key, share: self.frames[key].measuring.show_progress(share)

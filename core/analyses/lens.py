@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F32
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.measures.lens import Lens
 from loopscope.core.model.float64 import float64, near_float64
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import F32, TOP_K, Recording
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.states import TOP_K
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.lens.compute import Options
@@ -56,7 +58,8 @@ def read_run(
     ``report`` is told the share done. ``written`` and the final answer at the cursor ``selection``
     come first among the tokens whose probability is kept everywhere.
     """
-    model: LoopedModel = loaded.model
+    tokens = torch.tensor([recording.info.token_ids], device=loaded.device.device)
+    model: LoopedModel = loaded.model.bound(tokens)
     n, n_layers, t = recording.n_recurrences, recording.n_layers, recording.n_tokens
     rows = _batch(recording)
     # The last readout, which the others are measured against.

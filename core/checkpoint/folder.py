@@ -66,8 +66,8 @@ def open_checkpoint(path: str) -> Checkpoint:
     Reads no weights but those that a config ties, where the file holds them twice.
     """
     folder, name = resolve(path)
-    config = Config(_read_json(folder / "config.json"), folder / "config.json")
-    tensors = _read_tensors(folder)
+    values, tensors = _read_json(folder / "config.json"), _read_tensors(folder)
+    config = Config(values, folder / "config.json", frozenset(tensors))
     found = recognise(config, frozenset(tensors))
     if found is None:
         known = ", ".join(family.title for family in FAMILIES)

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F64
 from loopscope.core.dynamics.lbfgs import HISTORY, minimise_rows
 from loopscope.core.dynamics.recurrence_map import Map
-from loopscope.core.measures.fixed_points import F64, FixedPoints
+from loopscope.core.measures.fixed_points import FixedPoints
 
 # Steps of past iterations that starts minimised together may hold.
 MOST_BYTES = 256 << 20

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F64
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.run.stepper import Stepper
 
-F64 = npt.NDArray[np.float64]
 # ``[B, n] -> [B, n]``; anything differentiable can stand in for a model.
 Map = Callable[[Tensor], Tensor]
 
@@ -32,8 +31,8 @@ class RecurrenceMap:
     Raises
     ------
     LoopscopeError
-        For half precision, whose rounding swamps a derivative, and for nested loops, whose
-        recordings do not keep the second state.
+        For half precision, whose rounding swamps a derivative, for nested loops, whose recordings
+        do not keep the second state, and for blocks that change with the recurrence.
     """
 
     def __init__(self, stepper: Stepper) -> None:
@@ -47,7 +46,11 @@ class RecurrenceMap:
                 "this model carries two states from recurrence to recurrence and the recording "
                 "keeps one; its map cannot be rebuilt"
             )
-        self.model, self.e = loaded.model, stepper.injected
+        if loaded.architecture.layer.modulated:
+            raise LoopscopeError(
+                "the block of this model changes with the recurrence: it is no map of its own"
+            )
+        self.model, self.e = stepper.model, stepper.injected
         self.shape = (self.e.shape[1], self.e.shape[2])
 
     def __call__(self, s: Tensor) -> Tensor:

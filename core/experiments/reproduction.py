@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.dynamics.recurrence_map import RecurrenceMap
@@ -28,8 +27,6 @@ from loopscope.core.measures.stability import leading_eigenvalues
 from loopscope.core.measures.stages import repeat_correlation
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.stepper import Stepper
-
-F64 = npt.NDArray[np.float64]
 
 # Prompts whose Jacobian is looked at: the spectrum varies little between them.
 N_SPECTRA = 4

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F64, U16
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.batches import Curriculum, TrainingBatch, generator
 from loopscope.core.experiments.passes import pass_states
@@ -24,8 +24,6 @@ from loopscope.core.files import read_bytes
 from loopscope.core.model.looped_model import LoopedModel
 
 HELD_OUT_EVERY, MOST_BYTES = 20, 4 << 30
-U16 = npt.NDArray[np.uint16]
-F64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

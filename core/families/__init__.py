@@ -14,6 +14,7 @@ from loopscope.core.families import (
     nanochat,
     nanogpt,
     native,
+    parcae,
 )
 from loopscope.core.families.family import Config, Family
 
@@ -33,6 +34,8 @@ FAMILIES: tuple[Family, ...] = (
     nanochat.RECURSIVE,
     nanochat.LOOPED,
     lds.FAMILY,
+    parcae.FAMILY,
+    nanogpt.LOOPFORMER,
 )
 
 

@@ -14,16 +14,21 @@ from loopscope.core.model.architecture import ACTIVATION_NAMES, Architecture
 # Sizes above these are a damaged or hostile config, not a model; refusing them early keeps us from
 # allocating what the file claims.
 MOST = 1 << 24
-MOST_LAYERS = 1 << 14
+MOST_LAYERS = 1 << 10
 _MISSING = object()
 _Choice = TypeVar("_Choice")
 
 
 class Config:
-    """A parsed `config.json` whose readers raise errors that name the file and the key."""
+    """A parsed `config.json` whose readers raise errors that name the file and the key.
 
-    def __init__(self, values: dict[str, Any], path: Path) -> None:
-        self.values, self.path = values, path
+    ``tensors`` are the names of the tensors beside it; none where no file is there.
+    """
+
+    def __init__(
+        self, values: dict[str, Any], path: Path, tensors: frozenset[str] = frozenset()
+    ) -> None:
+        self.values, self.path, self.tensors = values, path, tensors
 
     @property
     def model_type(self) -> str:
@@ -48,7 +53,7 @@ class Config:
         """
         named = {key: self.values[other] for other, key in (aliases or {}).items()
                  if other in self.values}  # fmt: skip
-        return Config({**defaults, **self.values, **named}, self.path)
+        return Config({**defaults, **self.values, **named}, self.path, self.tensors)
 
     def size(self, key: str, default: Any = _MISSING, least: int = 1, most: int = MOST) -> int:
         """Read a whole number from ``least`` to ``most``."""
@@ -87,7 +92,7 @@ class Config:
             return None
         if not isinstance(value, dict):
             raise self.error(key, f"expected an object, got {_short(value)}")
-        return Config(value, self.path)
+        return Config(value, self.path, self.tensors)
 
     def flag(self, key: str, default: Any = _MISSING) -> bool:
         """Read true or false."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from loopscope.core.families.family import Arrangement, Config, Family, Source
+from loopscope.core.families.family import MOST_LAYERS, Arrangement, Config, Family, Source
 from loopscope.core.families.nanogpt import NO_EPS
 from loopscope.core.model.architecture import (
     PRE_NORM,
@@ -112,7 +112,7 @@ def _windowed(config: Config, layer: LayerShape) -> tuple[LayerShape, ...]:
     S attends to ``sequence_len // 2`` keys before a query and itself; the last layer to all.
     """
     n = sum(
-        config.size(key, default, least=0)
+        config.size(key, default, least=0, most=MOST_LAYERS)
         for key, default in (("n_prelude", 2), ("n_recur_block", 4), ("n_coda", 2))
     )
     pattern = config.values.get("window_pattern", "LLSSSLLL")

@@ -1,8 +1,12 @@
-"""Looped models grown from nanoGPT: Base-Loop and nanoLOOP (learned positions, RMSNorm, GELU).
+"""Looped models grown from nanoGPT: Base-Loop, LoopFormer and nanoLOOP.
 
 Base-Loop (``model_type: base_loop``): armenjeddi/loopformer, `models/base_loop.py`, arXiv
 2602.11451. All ``n_layer`` layers run again and again on the raw state; ``s_0`` is the embedding;
 one norm before the tied head.
+
+LoopFormer (``model_type: loopformer``): the same repository, `models/loopformer.py`. An embedding
+of the loop's time ``t`` and step ``dt`` scales what attention and MLP read and write; norms have no
+weights. Loop r of the R it was trained with has ``dt = 1 / R`` and ``t = (r - 1) / R``.
 
 nanoLOOP (``model_type: nanoloop``): LoopedLMs/nanoLOOP, `model.py`. Prelude, recurrent block and
 coda; ``u = inject(cat[e, s])`` (``e`` first), ``s = norm_recur(block(u))``; ``s_0 = e``, or normal
@@ -15,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from loopscope.core.families.family import Config, Family, Source
 from loopscope.core.model.architecture import (
@@ -137,6 +142,39 @@ BASE_LOOP = Family(
     ),
     _base_loop,
     _base_loop_tensors,
+    lambda name: name.endswith(".attn.bias"),
+)
+
+
+# ---- LoopFormer ----
+def _loopformer(config: Config) -> Architecture:
+    arch = _base_loop(config)
+    layer = replace(arch.layer, norm_kind="bare", modulated=True)
+    return replace(arch, family="loopformer", layer=layer, loop_norm_kind="rms")
+
+
+def _loopformer_tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
+    prefix = "gpt." if "gpt.transformer.wte.weight" in names else ""
+    named = {
+        "embed": f"{prefix}transformer.wte",
+        "positions": f"{prefix}transformer.wpe",
+        "final_norm": f"{prefix}transformer.norm_f",
+        "unembed": f"{prefix}lm_head",
+        "time_embed.0": f"{prefix}time_embedder.mlp.0",
+        "time_embed.2": f"{prefix}time_embedder.mlp.2",
+        "step_embed.0": f"{prefix}dt_embedder.mlp.0",
+        "step_embed.2": f"{prefix}dt_embedder.mlp.2",
+    }
+    inside = INSIDE | {"modulation": "adaLN_modulation.1"}
+    return nano_tensors(arch, named, {"block": f"{prefix}transformer.h.blocks"}, inside)
+
+
+LOOPFORMER = Family(
+    "loopformer",
+    "LoopFormer",
+    lambda config, tensors: "model_type loopformer" if config.model_type == "loopformer" else None,
+    _loopformer,
+    _loopformer_tensors,
     lambda name: name.endswith(".attn.bias"),
 )
 

@@ -60,7 +60,7 @@ def read_rope(
             share_key, f"a share of {share:g} does not fit a head of {d_head}: {width} are rotated"
         )
     if dims == 0:
-        return Rope(base, pairs="none")
+        return Rope(base, pairs="none", scaling=scaling)
     rope = Rope(base, None if dims == d_head else dims, scaling=scaling)
     _check(config, rope, d_head, positions)
     return rope

@@ -79,7 +79,7 @@ class AppliedInterventions:
         here = self._at(recurrence, layer)
         if not here:
             x = model.open_layer(x, recurrent, e, layer, first)
-            out = model.run_layer(x, layer, want_pattern, want_writes)
+            out = model.run_layer(x, layer, want_pattern, want_writes, recurrence)
         else:
             x = self._opened(x, recurrent, e, recurrence, layer, here)
             out = self._run(x, recurrence, layer, here, want_pattern, want_writes)
@@ -178,22 +178,24 @@ class AppliedInterventions:
             if changed is plan:
                 continue
             if self.measuring:
-                state = self._planned(x, plan, want_pattern, False).state
+                state = self._planned(x, plan, recurrence, want_pattern, False).state
                 self._note(last, recurrence, before, state)
                 before = state
             last, plan = i, changed
-        out = self._planned(x, plan, want_pattern, want_writes)
+        out = self._planned(x, plan, recurrence, want_pattern, want_writes)
         self._note(last, recurrence, before, out.state)
         return out
 
     def _planned(
-        self, x: Tensor, plan: LayerPlan, want_pattern: bool, want_writes: bool
+        self, x: Tensor, plan: LayerPlan, recurrence: int, want_pattern: bool, want_writes: bool
     ) -> LayerOutput:
         if plan.times == 0:
             return _skipped(x, plan, want_pattern, want_writes)
-        state = x
+        state, context = x, self.model.context(recurrence)
         for _ in range(plan.times):
-            out = plan.layer(state, self.model.rope(x), want_pattern, want_writes, plan.edit)
+            out = plan.layer(
+                state, self.model.rope(x), want_pattern, want_writes, plan.edit, context
+            )
             state = out.state
         if plan.factor == 1.0:
             return LayerOutput(state, out.pattern, out.writes)

@@ -13,12 +13,11 @@ from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import numpy.typing as npt
 
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.run.recording import Recording
 
-F64 = npt.NDArray[np.float64]
 Axis = Literal["layer", "head", "token"]
 
 NO_PATTERNS = "This run did not keep attention patterns: its `Capture` leaves them out."

@@ -12,14 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from loopscope.core.arrays import F64, I64, Floats
 from loopscope.core.formula import Formula
 from loopscope.core.measures.similarity import cka_of, cosine_matrix, holds_grams, kernels
-
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.floating]
 
 ALIGNMENT = Formula(
     "best monotone alignment",

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F32, F64, I64
 from loopscope.core.formula import Formula
 from loopscope.core.model.architecture import ExitRule
-from loopscope.core.run.recording import F32, I64
-
-F64 = npt.NDArray[np.float64]
 
 HAZARD = Formula(
     "hazard", "λ_r = sigmoid(w · s_r + b)", "probability", "exit gate, Zhu et al. arXiv 2510.25741"

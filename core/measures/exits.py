@@ -11,18 +11,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from loopscope.core.arrays import F64, I64, Bools
 from loopscope.core.formula import Formula
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.exit_gate import left_by
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.model.architecture import ExitRule
-from loopscope.core.run.recording import I64, Recording
+from loopscope.core.run.recording import Recording
 
-F64 = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 RuleKey = Literal["step", "acceleration", "kl", "gate", "hazard"]
 
 
@@ -162,7 +160,7 @@ def limits(rule: Rule, values: F64) -> F64:
     return np.minimum.accumulate(held, axis=0)
 
 
-def still_running(rule: Rule, values: F64, threshold: float) -> Flags:
+def still_running(rule: Rule, values: F64, threshold: float) -> Bools:
     """Whether a token still runs after each recurrence, bool ``[R, T]``."""
     limit = limits(rule, values)
     return np.asarray(limit < threshold if rule.gate else limit >= threshold)
@@ -185,7 +183,7 @@ def exits_at(rule: Rule, values: F64, thresholds: F64) -> I64:
     return np.asarray(np.minimum(running + 1, r), dtype=np.int64)
 
 
-def exit_at(still: Flags) -> tuple[I64, Flags]:
+def exit_at(still: Bools) -> tuple[I64, Bools]:
     """The recurrence at which each token stops, int64 ``[T]``, and whether it stops by itself.
 
     A token that never does has used all ``R``.

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.measures.exits import RULES, Rule, Signals, stops
-from loopscope.core.measures.intervals import F64, Estimate, bootstrap_ratio, bootstrap_share
+from loopscope.core.measures.intervals import Estimate, bootstrap_ratio, bootstrap_share
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.results import ResultKey

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
-
-F64 = npt.NDArray[np.float64]
-F32 = npt.NDArray[np.float32]
 
 Q = Formula(
     "q",

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64, I64
 from loopscope.core.formula import Formula
-
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 
 # Excess over uniform attention from which a statistic names a group.
 DOMINATES = 0.1

@@ -8,8 +8,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
-from loopscope.core.measures.base import F64, NO_PATTERNS, Measure
+from loopscope.core.measures.base import NO_PATTERNS, Measure
 from loopscope.core.measures.heads import (
     MEASURES,
     STATISTICS,

@@ -7,12 +7,9 @@ its attention patterns must. How fast, and in which order, is a question of meas
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from loopscope.core.arrays import F64, I64
 from loopscope.core.formula import Formula
-
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 
 # Steps this many rounding floors above it take part in the correlation with heads.
 ABOVE_FLOOR = 30

@@ -22,9 +22,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 
-F64 = npt.NDArray[np.float64]
 Patterns = npt.NDArray[np.floating[Any]]
 MeasureKey = Literal["frobenius", "cosine", "jensen_shannon", "total_variation"]
 

@@ -6,10 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
+from loopscope.core.arrays import F64, I64
 
 # Two-sided 95 % of the normal distribution.
 Z_95 = 1.959963984540054

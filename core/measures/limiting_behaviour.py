@@ -12,7 +12,8 @@ from enum import Enum
 
 import numpy as np
 
-from loopscope.core.measures.settling import F64, Floats, distance, ratio, state_norm
+from loopscope.core.arrays import F64, Floats
+from loopscope.core.run.steps import distance, ratio, state_norm
 
 # Recurrences that the paper looks at, and the fewest that are judged here: a Hann window spreads
 # an oscillation over four frequencies, so a shorter series cannot tell an orbit from a slope.

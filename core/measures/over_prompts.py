@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.interventions.base import Intervention
-from loopscope.core.measures.base import F64, Measure
+from loopscope.core.measures.base import Measure
 from loopscope.core.measures.intervals import BOOTSTRAP_SEED, N_RESAMPLES, Estimate, bootstrap_mean
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.results import ResultKey

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from loopscope.core.arrays import F64, Floats
 from loopscope.core.formula import Formula
-
-F64 = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.floating]
 
 SPREAD = Formula(
     "spread",

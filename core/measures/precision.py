@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from loopscope.core.arrays import F32
 from loopscope.core.formula import Formula
-from loopscope.core.run.recording import F32
 
 FLOAT32_ERROR = Formula(
     "state error",

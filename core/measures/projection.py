@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
+from loopscope.core.arrays import F64
+
 Points = npt.NDArray[np.floating[Any]]
 
 # Components a basis holds; more are never drawn.

@@ -7,12 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
-from loopscope.core.measures.intervals import (
-    F64,
-    Estimate,
-    bootstrap_ratio,
-)
+from loopscope.core.measures.intervals import Estimate, bootstrap_ratio
 from loopscope.core.measures.over_prompts import INTERVAL, HowRun, of_item
 from loopscope.core.prompts.answers import Convention, Joining
 from loopscope.core.prompts.prompt_set import PromptSet

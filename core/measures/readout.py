@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import Bools
 from loopscope.core.formula import Formula
 
 Ids = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 # Stands for "no answer": the probabilities are not finite.
 NO_ANSWER = -1
@@ -38,7 +38,7 @@ UNCHANGED_SINCE = Formula(
 )
 
 
-def flips(answers: Ids) -> Flags:
+def flips(answers: Ids) -> Bools:
     """Whether the answer differs from the previous recurrence's, ``[R, T]``.
 
     Parameters
@@ -54,7 +54,7 @@ def flips(answers: Ids) -> Flags:
     return changed
 
 
-def unchanged_since(changed: Flags) -> Ids:
+def unchanged_since(changed: Bools) -> Ids:
     """The recurrence of each token's last flip, int64 ``[T]``: 1 without a flip, 0 with no run.
 
     From it on the answer stayed the same *as far as the run has gone*: that is no proof that it

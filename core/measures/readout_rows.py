@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
-from loopscope.core.measures.base import F64, NO_GATE, NO_READOUTS, Measure
+from loopscope.core.measures.base import NO_GATE, NO_READOUTS, Measure
 from loopscope.core.measures.exit_gate import HAZARD
-from loopscope.core.run.recording import F32, Recording
+from loopscope.core.run.recording import Recording
 
 _EXIT = "arXiv 2502.05171"
 

@@ -11,19 +11,9 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.measures.settling import (
-    F64,
-    NOISE_FLOORS,
-    Floats,
-    distance,
-    fitted_rates,
-    ratio,
-    relative_floor,
-    state_norm,
-    step_size,
-)
-
-Bools = npt.NDArray[np.bool_]
+from loopscope.core.arrays import F64, Bools, Floats
+from loopscope.core.measures.settling import NOISE_FLOORS, fitted_rates, relative_floor
+from loopscope.core.run.steps import distance, ratio, state_norm, step_size
 
 # Steps that change by less than 1 % a recurrence neither shrink nor grow.
 SHRINKING, GROWING = 0.99, 1.01
@@ -116,7 +106,7 @@ def settling_class(
     tolerance, window
         See above.
     dtype
-        What the model ran in; steps under its `rounding_floor` are left out of the rate.
+        What the model ran in; steps under its `relative_floor` are left out of the rate.
     max_period
         Longest orbit looked for.
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from loopscope.core.arrays import F64, Floats
 from loopscope.core.formula import Formula
-from loopscope.core.measures.base import F64, Measure
-from loopscope.core.measures.settling import Floats, ratio, state_norm, step_size
+from loopscope.core.measures.base import Measure
 from loopscope.core.run.recording import Recording
+from loopscope.core.run.steps import ratio, state_norm, step_size
 
 _STEP, _ANGLE, _CYCLE = "arXiv 2502.05171", "arXiv 2509.23314", "arXiv 2604.11791"
 OfPath = Callable[[Floats], F64]

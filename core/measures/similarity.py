@@ -15,11 +15,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64, Floats
 from loopscope.core.formula import Formula
 from loopscope.core.measures.heads import PatternMeasure, Patterns
-from loopscope.core.measures.settling import Floats
 
-F64 = npt.NDArray[np.float64]
 Key = Literal["cka_debiased", "cka", "cosine", "attention"]
 
 # Fewer tokens than this and the number says nothing: two centred tokens always have CKA 1, and

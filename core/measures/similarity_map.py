@@ -11,12 +11,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from loopscope.core.arrays import F64, Floats
 from loopscope.core.measures.base import NO_PATTERNS
 from loopscope.core.measures.heads import Patterns
 from loopscope.core.measures.places import Places, shown_places
-from loopscope.core.measures.settling import Floats
 from loopscope.core.measures.similarity import (
-    F64,
     LEAST_TOKENS,
     PLACE_MEASURES,
     Kernels,

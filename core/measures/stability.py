@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import C128, F64
 from loopscope.core.formula import Formula
 
-F64 = npt.NDArray[np.float64]
-C128 = npt.NDArray[np.complex128]
 Product = Callable[[F64], F64]
 
 EIGENVALUE = Formula(

@@ -12,12 +12,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from loopscope.core.arrays import F64, Floats
 from loopscope.core.formula import Formula
-from loopscope.core.measures.base import F64, Measure
+from loopscope.core.measures.base import Measure
 from loopscope.core.measures.head_rows import needs_patterns, statistics_of
 from loopscope.core.measures.heads import Patterns
-from loopscope.core.measures.settling import Floats, state_norm
 from loopscope.core.run.recording import Recording
+from loopscope.core.run.steps import state_norm
 
 _CYCLE, _STAGES = "arXiv 2604.11791", "arXiv 2510.06477"
 # A head is a sink when its mean attention to token 0 is above this (arXiv 2510.06477).

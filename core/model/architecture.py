@@ -16,6 +16,7 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.model.rope import Rope
 
 Stack = Literal["prelude", "block", "coda"]
+NormKind = Literal["rms", "bare", "layer"]
 ExitRule = Literal["distribution", "hazard"]
 NormSlot = Literal["attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post"]
 Task = Literal["", "hops"]
@@ -59,6 +60,11 @@ class LayerShape:
         Attention and MLP both read the layer's input (GPT-NeoX) and are added together.
     bias
         Which matrices have one: "qkv", "attn_proj", "attn_gate", "mlp".
+    value_rows
+        Rows of a table whose entry of each token is added to the values, times
+        ``2 sigmoid(gate x)`` with the gate reading the first entries of x; 0 for none (Parcae).
+    modulated
+        An embedding of the recurrence scales what the branches read and write (LoopFormer).
     window
         Keys that a query attends to at most, itself and those before it; 0 for all.
     score_scale
@@ -71,7 +77,7 @@ class LayerShape:
     d_head: int
     d_mlp: int
     norms: frozenset[NormSlot] = PRE_NORM
-    norm_kind: Literal["rms", "bare", "layer"] = "rms"
+    norm_kind: NormKind = "rms"
     norm_eps: float = 1e-6
     activation: str = "silu"
     gated: bool = True
@@ -83,6 +89,8 @@ class LayerShape:
     attn_gate: bool = False
     parallel: bool = False
     bias: frozenset[str] = field(default_factory=frozenset)
+    value_rows: int = 0
+    modulated: bool = False
     window: int = 0
     score_scale: float | None = None
 
@@ -90,6 +98,11 @@ class LayerShape:
     def scale(self) -> float:
         """What ``q k^T`` is multiplied by."""
         return self.d_head**-0.5 if self.score_scale is None else self.score_scale
+
+    @property
+    def value_gate_width(self) -> int:
+        """Entries of its input that the gate of the value embeddings reads."""
+        return min(32, self.d_model)
 
     @property
     def d_qkv(self) -> int:
@@ -101,7 +114,8 @@ class LayerShape:
         """Entries of every matrix a token is multiplied with."""
         mixed = self.n_heads * self.d_head
         attention = self.d_model * (self.d_qkv + mixed * (2 if self.attn_gate else 1))
-        return attention + self.d_model * self.d_mlp * (3 if self.gated else 2)
+        gate = self.n_kv_heads * self.value_gate_width if self.value_rows else 0
+        return attention + gate + self.d_model * self.d_mlp * (3 if self.gated else 2)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the layer's parameters by name. ``mlp_up`` is gate and up, stacked."""
@@ -125,6 +139,11 @@ class LayerShape:
             full = self.qk_norm == "full"
             shapes["q_norm.weight"] = (self.d_head * (self.n_heads if full else 1),)
             shapes["k_norm.weight"] = (self.d_head * (self.n_kv_heads if full else 1),)
+        if self.value_rows:
+            shapes["value_embed.weight"] = (self.value_rows, self.n_kv_heads * self.d_head)
+            shapes["value_gate.weight"] = (self.n_kv_heads, self.value_gate_width)
+        if self.modulated:
+            shapes |= {"modulation.weight": (4 * d, d), "modulation.bias": (4 * d,)}
         if self.qk_bias:
             shapes["qk_bias"] = (2, 1, self.n_heads, self.d_head)
         return shapes | activation_shapes("act", self.activation)
@@ -194,6 +213,8 @@ class Architecture:
     closing_norm, pre_coda_norm, final_norm
         Norm on the state after each recurrence; the final norm once more before the coda
         (Huginn); norm before the head (Ouro has none: its closing norm serves).
+    loop_norm_kind
+        Kind of the norms outside the layers, where it is another than theirs (LoopFormer).
     closing_gate
         Width of LoopUS' gate that closes a recurrence, 0 for none: ``s <- a u + (1 - a) s`` with
         ``a = exp(-exp(a_log) softplus(W_2 W_1 (u - s) + b))`` for the block's output ``u``.
@@ -233,8 +254,7 @@ class Architecture:
         groups); empty where each has its own or they are nested.
     layer_shapes
         Shape of each layer with weights of its own, prelude, block and coda in that order, where
-        they compute differently (windows, scales); empty where all are ``layer``. Their parameters
-        have the same shapes.
+        they differ (windows, scales, value embeddings); empty where all are ``layer``.
     """
 
     family: str
@@ -267,6 +287,7 @@ class Architecture:
     token_types: int = 0
     embed_norm: bool = False
     prelude_norm: bool = False
+    loop_norm_kind: NormKind | None = None
     closing_gate: int = 0
     coda_proj: bool = False
     logit_cap: float = 0.0
@@ -381,6 +402,16 @@ class Architecture:
         return self.deep and not self.looped_span
 
     @property
+    def norm_kind(self) -> NormKind:
+        """Kind of the norms outside the layers."""
+        return self.loop_norm_kind or self.layer.norm_kind
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether layers read the prompt's tokens, and not only what the layers before made."""
+        return any(shape.value_rows for shape in (self.layer, *self.layer_shapes))
+
+    @property
     def d_embed(self) -> int:
         """Width of the embedding and of what the unembedding reads."""
         return self.embed_width or self.d_model
@@ -430,7 +461,8 @@ class Architecture:
     def effective_parameters(self, n_recurrences: int) -> int:
         """Parameters of the deep unrolling: what repeats is counted once for each recurrence."""
         parts = self.parameters()
-        block = self.n_block * self.layer.n_parameters
+        run = map(self.weights_of_layer, range(self.n_block))
+        block = sum(self.shape_of("block", i).n_parameters for i in run)
         once = parts["injection"] + parts["block"] + parts["closing norm"]
         norms = self.n_passes if self.inner_cycles else 1  # an untied loop's are counted already
         each = parts["injection"] + block + norms * parts["closing norm"]
@@ -467,6 +499,8 @@ PART_OF = {
     "embed_proj": "embedding",
     "fast_start": "start",
     "prelude_layers": "prelude",
+    "time_embed": "embedding",
+    "step_embed": "embedding",
     "adapter": "injection",
     "block": "block",
     "prelude_norm": "prelude",
@@ -482,28 +516,43 @@ PART_OF = {
     "exit_gate": "exit gate",
     "exit_norm": "exit gate",
 }
+# Widths of the sines and cosines that a recurrence's time is first written in.
+TIME_WAVES = 256
 STACKS = ("prelude_layers", "block", "coda_layers")
 
 
 @lru_cache(maxsize=64)
 def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
     """Shapes of our model's parameters by name: what loading, inspecting and saving share."""
-    d, width, layer = arch.d_model, arch.d_embed, arch.layer.shapes()
+    shapes = _embedding_shapes(arch)
+    counts = (arch.n_prelude, arch.n_unique_block, arch.n_coda)
+    kinds: tuple[Stack, ...] = ("prelude", "block", "coda")
+    for stack, kind, n in zip(STACKS, kinds, counts, strict=True):
+        for i in range(n):
+            layer = arch.shape_of(kind, i).shapes()
+            shapes |= {f"{stack}.{i}.{name}": shape for name, shape in layer.items()}
+    return shapes | _loop_shapes(arch) | _head_shapes(arch)
+
+
+def _embedding_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
+    d, width = arch.d_model, arch.d_embed
     shapes: dict[str, tuple[int, ...]] = {"embed.weight": (arch.vocab_size, width)}
     if arch.learned_positions:
         shapes["positions.weight"] = (arch.max_positions, width)
     if arch.token_types:
         shapes["token_types.weight"] = (arch.token_types, width)
     if arch.embed_norm:
-        shapes |= norm_shapes("embed_norm", width, arch.layer.norm_kind)
+        shapes |= norm_shapes("embed_norm", width, arch.norm_kind)
     if arch.embed_width:
         shapes |= {"embed_proj.weight": (d, width), "embed_proj.bias": (d,)}
-    for stack, n in zip(STACKS, (arch.n_prelude, arch.n_unique_block, arch.n_coda), strict=True):
-        for i in range(n):
-            shapes |= {f"{stack}.{i}.{name}": shape for name, shape in layer.items()}
-    # An untied loop has an adapter and a closing norm for each pass.
-    each = [f".{i}" for i in range(arch.untied_passes)] or [""]
-    for suffix in each:
+    return shapes
+
+
+def _loop_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
+    """What joins the stacks; an untied loop has an adapter and a closing norm for each pass."""
+    d, kind = arch.d_model, arch.norm_kind
+    shapes: dict[str, tuple[int, ...]] = {}
+    for suffix in [f".{i}" for i in range(arch.untied_passes)] or [""]:
         if arch.injection == "concat":
             shapes[f"adapter{suffix}.weight"] = (d, 2 * d)
             shapes |= {f"adapter{suffix}.bias": (d,)} if arch.adapter_bias else {}
@@ -511,19 +560,26 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
             shapes |= {f"adapter{suffix}.weight": (d, d), f"adapter{suffix}.decay": (d,)}
             shapes[f"adapter{suffix}.step"] = (d,)
         if arch.closing_norm:
-            shapes |= norm_shapes(f"closing_norm{suffix}", d, arch.layer.norm_kind)
+            shapes |= norm_shapes(f"closing_norm{suffix}", d, kind)
     if arch.prelude_norm:
-        shapes |= norm_shapes("prelude_norm", d, arch.layer.norm_kind)
+        shapes |= norm_shapes("prelude_norm", d, kind)
     if arch.closing_gate:
         rank = arch.closing_gate
         shapes |= {"closing_gate.down.weight": (rank, d), "closing_gate.up.weight": (d, rank)}
         shapes |= {"closing_gate.up.bias": (d,), "closing_gate.decay": (d,)}
-    if arch.coda_proj:
-        shapes["coda_proj.weight"] = (d, d)
-    if arch.final_norm:
-        shapes |= norm_shapes("final_norm", d, arch.layer.norm_kind)
     if arch.inner_cycles:
         shapes["fast_start"] = (d,)
+    for name in ("time_embed", "step_embed") if arch.layer.modulated else ():
+        shapes |= {f"{name}.0.weight": (d, TIME_WAVES), f"{name}.0.bias": (d,)}
+        shapes |= {f"{name}.2.weight": (d, d), f"{name}.2.bias": (d,)}
+    return shapes
+
+
+def _head_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
+    d, width = arch.d_model, arch.d_embed
+    shapes: dict[str, tuple[int, ...]] = {"coda_proj.weight": (d, d)} if arch.coda_proj else {}
+    if arch.final_norm:
+        shapes |= norm_shapes("final_norm", d, arch.norm_kind)
     if arch.exit_gate:
         shapes |= {"exit_gate.weight": (1, d), "exit_gate.bias": (1,)}
         if arch.exit_reads == "change":

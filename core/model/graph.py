@@ -113,6 +113,8 @@ def layer_formula(shape: LayerShape) -> str:
 
     attn = norm("attn_out", f"Attn({norm('attn_in', 'x')})")
     mlp = norm("mlp_out", f"MLP({norm('mlp_in', 'x')})")
+    if shape.modulated:
+        attn, mlp = "g₁ Attn((1 + c₁) n(x))", "g₂ MLP((1 + c₂) n(x))"
     if shape.parallel:
         return f"x ← x + {attn} + {mlp}"
     return f"x ← {norm('resid_mid', f'x + {attn}')}; x ← {norm('resid_post', f'x + {mlp}')}"
@@ -190,6 +192,8 @@ def _look_up(arch: Architecture) -> str:
     e += " + P[position]" if arch.learned_positions else ""
     e += " + S[0]" if arch.token_types else ""
     e = f"norm({e})" if arch.embed_norm else e
+    if arch.layer.modulated:
+        return f"e = {e}; c_r = time((r − 1) / R) + step(1 / R) into every layer"
     return f"e = W {e} + b" if arch.embed_width else f"e = {e}"
 
 
@@ -197,7 +201,7 @@ def _prelude_norm(arch: Architecture) -> list[Node]:
     """The norm that makes ``e`` of the prelude's output, where there is one."""
     if not arch.prelude_norm:
         return []
-    shapes = norm_shapes("prelude_norm", arch.d_model, arch.layer.norm_kind)
+    shapes = norm_shapes("prelude_norm", arch.d_model, arch.norm_kind)
     parameters = sum(math.prod(shape) for shape in shapes.values())
     key = "prelude norm"
     return [

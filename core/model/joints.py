@@ -5,11 +5,13 @@ Axis names: ``B`` batch, ``T`` pos, ``d`` d_model.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.architecture import TIME_WAVES, Architecture
 
 
 class Adapter(nn.Linear):
@@ -67,6 +69,26 @@ class ClosingGate(nn.Module):
         delta = F.softplus(self.up(self.down(output - state)))
         share = torch.exp(-delta * torch.exp(self.decay))
         return share * output + (1 - share) * state
+
+
+class TimeEmbedding(nn.Sequential):
+    """``W_2 silu(W_1 f(u) + b_1) + b_2`` with ``f(u) = [cos(u w_i), sin(u w_i)]`` (LoopFormer).
+
+    ``w_i = 10000^(-i / 128)`` for i < 128.
+    """
+
+    def __init__(self, d: int) -> None:
+        super().__init__(nn.Linear(TIME_WAVES, d), nn.SiLU(), nn.Linear(d, d))
+
+    def at(self, time: float) -> Tensor:
+        """A time, in shares of the whole, to its embedding ``[d]``."""
+        half = TIME_WAVES // 2
+        exponent = torch.arange(half, device="cpu", dtype=torch.float32) / half
+        angle = time * torch.exp(-math.log(10000.0) * exponent)
+        waves = torch.cat([angle.cos(), angle.sin()])
+        weight = next(self.parameters())
+        embedding: Tensor = self(waves.to(weight))
+        return embedding
 
 
 def make_injection(arch: Architecture) -> nn.Module:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from loopscope.core.model.activations import make_activation
 from loopscope.core.model.architecture import LayerShape
-from loopscope.core.model.norms import BareNorm, RMSNorm, make_norm
+from loopscope.core.model.norms import BareNorm, RMSNorm, make_norm, wide
 from loopscope.core.model.rope import Rope
 
 
@@ -58,6 +58,17 @@ class LayerEdit:
     attention: float = 1.0
     mlp: float = 1.0
     window: int = 0
+
+
+class LayerContext(NamedTuple):
+    """What some layers read beside the residual stream.
+
+    tokens : int64 ``[B, T]``, for layers that add value embeddings (Parcae).
+    time : ``[d]``, the embedding of a recurrence, for layers that it modulates (LoopFormer).
+    """
+
+    tokens: Tensor | None = None
+    time: Tensor | None = None
 
 
 def rope_table(
@@ -106,6 +117,7 @@ def hidden_keys(t: int, causal: bool, window: int, device: torch.device) -> Tens
 
 
 NO_EDIT = LayerEdit()
+NO_CONTEXT = LayerContext()
 
 
 class DecoderLayer(nn.Module):
@@ -129,6 +141,11 @@ class DecoderLayer(nn.Module):
             full = s.qk_norm == "full"
             self.q_norm = RMSNorm(s.d_head * (s.n_heads if full else 1), s.norm_eps)
             self.k_norm = RMSNorm(s.d_head * (s.n_kv_heads if full else 1), s.norm_eps)
+        if s.value_rows:
+            self.value_embed = nn.Embedding(s.value_rows, s.n_kv_heads * s.d_head)
+            self.value_gate = nn.Linear(s.value_gate_width, s.n_kv_heads, bias=False)
+        if s.modulated:
+            self.modulation = nn.Linear(s.d_model, 4 * s.d_model)
         if s.qk_bias:
             self.qk_bias = nn.Parameter(torch.zeros(2, 1, s.n_heads, s.d_head))
         self.act = make_activation(s.activation)
@@ -142,6 +159,7 @@ class DecoderLayer(nn.Module):
         rope: tuple[Tensor, Tensor] | None,
         want_pattern: bool,
         edit: LayerEdit | None = None,
+        context: LayerContext = NO_CONTEXT,
     ) -> tuple[Tensor, Tensor | None]:
         """What attention writes, ``[B, T, d]``, and its pattern ``[B, H, T, T]`` if wanted.
 
@@ -149,7 +167,7 @@ class DecoderLayer(nn.Module):
         compute ``softmax(scale q k^T) v``. The pattern of an ablated head is the one it has.
         """
         edit = edit or NO_EDIT
-        q, k, v = self._queries_keys_values(x, rope)
+        q, k, v = self._queries_keys_values(x, rope, context)
         pattern = None
         if want_pattern or edit.window or edit.frozen:
             pattern = self._pattern(q, k, edit)
@@ -165,7 +183,7 @@ class DecoderLayer(nn.Module):
         return self.attn_proj(mixed), pattern
 
     def _queries_keys_values(
-        self, x: Tensor, rope: tuple[Tensor, Tensor] | None
+        self, x: Tensor, rope: tuple[Tensor, Tensor] | None, context: LayerContext
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries and keys, and values, each ``[B, H, T, hd]``."""
         s = self.shape
@@ -174,6 +192,8 @@ class DecoderLayer(nn.Module):
         if s.qk_norm == "full":
             q, k = self.q_norm(q), self.k_norm(k)
         q, k, v = (z.unflatten(-1, (n, s.d_head)) for z, n in zip((q, k, v), heads, strict=True))
+        if s.value_rows:
+            v = v + self._embedded_values(x, context)
         if s.qk_norm == "head":
             q, k = self.q_norm(q), self.k_norm(k)
         if s.qk_bias:
@@ -188,6 +208,15 @@ class DecoderLayer(nn.Module):
             v = v.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
         return q, k, v
 
+    def _embedded_values(self, x: Tensor, context: LayerContext) -> Tensor:
+        """What the tokens themselves add to the values, ``[B, T, K, hd]``, gated by the input."""
+        if context.tokens is None:
+            raise RuntimeError("the model's layers read the prompt: bind it with `bound` first")
+        s = self.shape
+        gate = 2 * torch.sigmoid(self.value_gate(x[..., : s.value_gate_width]))
+        values: Tensor = self.value_embed(context.tokens).unflatten(-1, (s.n_kv_heads, s.d_head))
+        return gate[..., None] * values
+
     def _pattern(self, q: Tensor, k: Tensor, edit: LayerEdit) -> Tensor:
         """Attention probabilities ``[B, H, T, T]``, of frozen heads those that are given."""
         s = self.shape
@@ -196,7 +225,7 @@ class DecoderLayer(nn.Module):
         hidden = hidden_keys(q.shape[2], s.causal, min(windows, default=0), q.device)
         if hidden is not None:
             scores = scores.masked_fill(hidden, -math.inf)
-        pattern = scores.float().softmax(-1).to(q.dtype)
+        pattern = wide(scores).softmax(-1).to(q.dtype)
         for head, held in edit.frozen:
             pattern[:, head] = held.to(pattern)
         return pattern
@@ -228,9 +257,13 @@ class DecoderLayer(nn.Module):
         want_pattern: bool = False,
         want_writes: bool = False,
         edit: LayerEdit | None = None,
+        context: LayerContext = NO_CONTEXT,
     ) -> LayerOutput:
         """Run the layer on ``[B, T, d]``, with its inside changed where ``edit`` is given."""
-        wrote_attn, pattern = self.attention(self._norm("attn_in", x), rope, want_pattern, edit)
+        if self.shape.modulated:
+            return self._modulated(x, rope, want_pattern, want_writes, edit, context)
+        normed = self._norm("attn_in", x)
+        wrote_attn, pattern = self.attention(normed, rope, want_pattern, edit, context)
         wrote_attn = self._norm("attn_out", wrote_attn)
         if edit is not None and edit.attention != 1:
             wrote_attn = edit.attention * wrote_attn
@@ -245,9 +278,35 @@ class DecoderLayer(nn.Module):
             x = x + wrote_attn + wrote_mlp
         else:
             x = self._norm("resid_post", x + wrote_mlp)
-        writes = None
-        if want_writes:
-            writes = torch.stack(
-                [wrote_attn.float().norm(dim=-1), wrote_mlp.float().norm(dim=-1)], -1
-            )
-        return LayerOutput(x, pattern, writes)
+        return LayerOutput(x, pattern, _writes(wrote_attn, wrote_mlp) if want_writes else None)
+
+    def _modulated(
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor] | None,
+        want_pattern: bool,
+        want_writes: bool,
+        edit: LayerEdit | None,
+        context: LayerContext,
+    ) -> LayerOutput:
+        """LoopFormer's layer: the recurrence's embedding scales what is read and what is written.
+
+        ``x += g_a attn(rms(x) (1 + s_a))``; ``x += g_m mlp(rms(x) (1 + s_m))``, with
+        ``(g_a, g_m, s_a, s_m) = W silu(c) + b`` (arXiv 2602.11451).
+        """
+        assert context.time is not None
+        edit = edit or NO_EDIT
+        gates = self.modulation(F.silu(context.time)).chunk(4, dim=-1)
+        gate_attn, gate_mlp, scale_attn, scale_mlp = gates
+        read = self._norm("attn_in", x) * (1 + scale_attn)
+        wrote_attn, pattern = self.attention(read, rope, want_pattern, edit, context)
+        wrote_attn = edit.attention * gate_attn * wrote_attn
+        x = x + wrote_attn
+        wrote_mlp = edit.mlp * gate_mlp * self.mlp(self._norm("mlp_in", x) * (1 + scale_mlp))
+        x = x + wrote_mlp
+        return LayerOutput(x, pattern, _writes(wrote_attn, wrote_mlp) if want_writes else None)
+
+
+def _writes(attn: Tensor, mlp: Tensor) -> Tensor:
+    """Euclidean norms of what the two branches added, ``[B, T, 2]``."""
+    return torch.stack([attn.float().norm(dim=-1), mlp.float().norm(dim=-1)], -1)

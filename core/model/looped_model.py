@@ -7,6 +7,7 @@ forward pass that tests compare these with.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 
 from loopscope.core.model.activations import make_activation
 from loopscope.core.model.architecture import Architecture, Stack
-from loopscope.core.model.joints import ClosingGate, make_injection
+from loopscope.core.model.joints import ClosingGate, TimeEmbedding, make_injection
 from loopscope.core.model.layers import (
+    NO_CONTEXT,
     DecoderLayer,
+    LayerContext,
     LayerOutput,
     rope_table,
 )
@@ -47,7 +50,6 @@ class LoopedModel(nn.Module):
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         self.arch = arch
-        d = arch.d_model
 
         def stack(name: Stack, n: int) -> nn.ModuleList:
             return nn.ModuleList(DecoderLayer(arch.shape_of(name, i)) for i in range(n))
@@ -56,25 +58,17 @@ class LoopedModel(nn.Module):
         self.prelude_layers = stack("prelude", arch.n_prelude)
         self.block = stack("block", arch.n_unique_block)
         self.coda_layers = stack("coda", arch.n_coda)
-        kind, eps = arch.layer.norm_kind, arch.norm_eps
+        self._make_embedding(arch)
+        self._make_loop(arch)
+        self._make_head(arch)
+        # Looked up at every layer of every recurrence.
+        self._stack_depth = max(arch.n_stack, 1)
+        self._weights = [arch.weights_of_layer(layer) for layer in range(arch.n_block)]
+        self._rope: dict[tuple[int, torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+        self._tokens: Tensor | None = None
 
-        def each_pass(make: Callable[[], nn.Module]) -> nn.Module:
-            """One module, or in an untied loop a list with one for each pass."""
-            passes = range(arch.untied_passes)
-            return nn.ModuleList(make() for _ in passes) if passes else make()
-
-        if arch.prelude_norm:
-            self.prelude_norm = make_norm(kind, d, eps)
-        if arch.injection != "none":
-            self.adapter = each_pass(lambda: make_injection(arch))
-        if arch.closing_norm:
-            self.closing_norm = each_pass(lambda: make_norm(kind, d, eps))
-        if arch.closing_gate:
-            self.closing_gate = ClosingGate(d, arch.closing_gate)
-        if arch.coda_proj:
-            self.coda_proj = nn.Linear(d, d, bias=False)
-        if arch.final_norm:
-            self.final_norm = make_norm(kind, d, eps)
+    def _make_embedding(self, arch: Architecture) -> None:
+        d, kind, eps = arch.d_model, arch.norm_kind, arch.norm_eps
         if arch.learned_positions:
             self.positions = nn.Embedding(arch.max_positions, arch.d_embed)
         if arch.token_types:
@@ -83,8 +77,34 @@ class LoopedModel(nn.Module):
             self.embed_norm = make_norm(kind, arch.d_embed, eps)
         if arch.embed_width:
             self.embed_proj = nn.Linear(arch.d_embed, d)
+        if arch.prelude_norm:
+            self.prelude_norm = make_norm(kind, d, eps)
+        if arch.layer.modulated:
+            self.time_embed, self.step_embed = TimeEmbedding(d), TimeEmbedding(d)
+
+    def _make_loop(self, arch: Architecture) -> None:
+        d, kind, eps = arch.d_model, arch.norm_kind, arch.norm_eps
+
+        def each_pass(make: Callable[[], nn.Module]) -> nn.Module:
+            """One module, or in an untied loop a list with one for each pass."""
+            passes = range(arch.untied_passes)
+            return nn.ModuleList(make() for _ in passes) if passes else make()
+
+        if arch.injection != "none":
+            self.adapter = each_pass(lambda: make_injection(arch))
+        if arch.closing_norm:
+            self.closing_norm = each_pass(lambda: make_norm(kind, d, eps))
+        if arch.closing_gate:
+            self.closing_gate = ClosingGate(d, arch.closing_gate)
         if arch.inner_cycles:
             self.fast_start = nn.Parameter(torch.zeros(d))
+
+    def _make_head(self, arch: Architecture) -> None:
+        d, kind, eps = arch.d_model, arch.norm_kind, arch.norm_eps
+        if arch.coda_proj:
+            self.coda_proj = nn.Linear(d, d, bias=False)
+        if arch.final_norm:
+            self.final_norm = make_norm(kind, d, eps)
         if arch.head_transform:
             self.head_dense = nn.Linear(d, arch.d_embed)
             self.head_act = make_activation(arch.layer.activation)
@@ -96,10 +116,32 @@ class LoopedModel(nn.Module):
         self.unembed = nn.Linear(arch.d_embed, arch.vocab_size, bias=arch.head_transform)
         if arch.tied_head:
             self.unembed.weight = self.embed.weight
-        # Looked up at every layer of every recurrence.
-        self._stack_depth = max(arch.n_stack, 1)
-        self._weights = [arch.weights_of_layer(layer) for layer in range(arch.n_block)]
-        self._rope: dict[tuple[int, torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+
+    def bound(self, tokens: Tensor) -> LoopedModel:
+        """Return the model for one prompt, int64 ``[B, T]``: itself, unless its layers read tokens.
+
+        Then (Parcae's value embeddings) it is a view with the same weights that knows the prompt.
+        """
+        if not self.arch.reads_tokens:
+            return self
+        bound = copy.copy(self)
+        bound._tokens = tokens
+        return bound
+
+    def context(self, recurrence: int = 0) -> LayerContext:
+        """What layers read beside the stream; ``recurrence`` counts from 1, 0 is outside the loop.
+
+        LoopFormer's step is ``dt = 1 / R`` for the R of its training, its time the steps before:
+        more recurrences than that go on at the same pace.
+        """
+        if not (self.arch.reads_tokens or (self.arch.layer.modulated and recurrence)):
+            return NO_CONTEXT
+        time = None
+        if self.arch.layer.modulated:
+            step = 1 / self.arch.trained_recurrences
+            start = self.time_embed.at((recurrence - 1) * step)
+            time = start + self.step_embed.at(step)
+        return LayerContext(self._tokens, time)
 
     def rope(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
         """Rotary tables for the length, device and dtype of ``x``, kept from call to call."""
@@ -127,8 +169,9 @@ class LoopedModel(nn.Module):
             x = self.embed_norm(x)
         if self.arch.embed_width:
             x = self.embed_proj(x)
+        context = self.bound(tokens).context() if self.prelude_layers else NO_CONTEXT
         for layer in self.prelude_layers:
-            x = layer(x, self.rope(x)).state
+            x = layer(x, self.rope(x), context=context).state
         return self.prelude_norm(x) if self.arch.prelude_norm else x
 
     def initial_state(self, e: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -176,11 +219,16 @@ class LoopedModel(nn.Module):
         return normed
 
     def run_layer(
-        self, x: Tensor, layer: int, want_pattern: bool = False, want_writes: bool = False
+        self,
+        x: Tensor,
+        layer: int,
+        want_pattern: bool = False,
+        want_writes: bool = False,
+        recurrence: int = 1,
     ) -> LayerOutput:
-        """Run one layer of the recurrent block."""
+        """Run one layer of the recurrent block, as it is at ``recurrence`` (from 1)."""
         output: LayerOutput = self.block[self._weights[layer]](
-            x, self.rope(x), want_pattern, want_writes
+            x, self.rope(x), want_pattern, want_writes, None, self.context(recurrence)
         )
         return output
 
@@ -224,25 +272,31 @@ class LoopedModel(nn.Module):
         if self.arch.coda_proj:
             state = self.coda_proj(state)
         for layer in self.coda_layers:
-            state = layer(state, self.rope(state)).state
+            state = layer(state, self.rope(state), context=self.context()).state
         return state
 
     def readout(self, state: Tensor) -> Tensor:
         """Coda lens: coda, final norm and unembedding, ``[B, T, d]`` to ``[B, T, V]``."""
         return self.head(self.coda(state))
 
-    def recur(self, recurrent: RecurrentState, e: Tensor, first: bool = False) -> RecurrentState:
-        """One whole recurrence without capture, ``s_r`` to ``s_{r+1}``."""
+    def recur(
+        self, recurrent: RecurrentState, e: Tensor, first: bool = False, recurrence: int = 0
+    ) -> RecurrentState:
+        """One whole recurrence without capture, ``s_r`` to ``s_{r+1}``.
+
+        ``recurrence`` is its number from 1, wanted by blocks that are modulated by it.
+        """
         x = recurrent.state
         for layer in range(self.arch.n_block):
-            x = self.run_layer(self.open_layer(x, recurrent, e, layer, first), layer).state
+            opened = self.open_layer(x, recurrent, e, layer, first)
+            x = self.run_layer(opened, layer, recurrence=recurrence).state
             recurrent = self.close_layer(x, recurrent, layer)
         return recurrent
 
     def forward(self, tokens: Tensor, n_recurrences: int) -> Tensor:
         """Plain forward: logits ``[B, T, V]`` after ``n_recurrences`` from the default start."""
-        e = self.prelude(tokens)
+        model, e = self.bound(tokens), self.prelude(tokens)
         recurrent = self.begin(self.initial_state(e))
         for r in range(n_recurrences):
-            recurrent = self.recur(recurrent, e, first=r == 0)
-        return self.readout(recurrent.state)
+            recurrent = model.recur(recurrent, e, first=r == 0, recurrence=r + 1)
+        return model.readout(recurrent.state)

@@ -1,4 +1,4 @@
-"""The norms that layers and loops are made with, each computed in float32 whatever the dtype."""
+"""The norms that layers and loops are made with, each computed in float32 or better."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def wide(x: Tensor) -> Tensor:
+    """``x`` in float32, or in its own dtype where that is wider."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class RMSNorm(nn.Module):
-    """``x / sqrt(mean(x^2) + eps) * weight``, computed in float32 whatever the model's dtype."""
+    """``x / sqrt(mean(x^2) + eps) * weight``, computed in float32 or better."""
 
     def __init__(self, d: int, eps: float) -> None:
         super().__init__()
@@ -17,14 +22,14 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise over the last axis; ``[..., d] -> [..., d]``."""
-        if x.dtype == torch.float32:
+        if x.dtype in (torch.float32, torch.float64):
             return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
-        wide = F.rms_norm(x.float(), (x.shape[-1],), None, self.eps)
-        return wide.to(x.dtype) * self.weight
+        normed = F.rms_norm(x.float(), (x.shape[-1],), None, self.eps)
+        return normed.to(x.dtype) * self.weight
 
 
 class BareNorm(nn.Module):
-    """``x / sqrt(mean(x^2) + eps)``, computed in float32 whatever the model's dtype."""
+    """``x / sqrt(mean(x^2) + eps)``, computed in float32 or better."""
 
     def __init__(self, eps: float) -> None:
         super().__init__()
@@ -32,11 +37,11 @@ class BareNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise over the last axis; ``[..., d] -> [..., d]``."""
-        return F.rms_norm(x.float(), (x.shape[-1],), None, self.eps).to(x.dtype)
+        return F.rms_norm(wide(x), (x.shape[-1],), None, self.eps).to(x.dtype)
 
 
 class LayerNorm(nn.Module):
-    """``(x - mean) / sqrt(var + eps) * weight + bias``, computed in float32."""
+    """``(x - mean) / sqrt(var + eps) * weight + bias``, computed in float32 or better."""
 
     def __init__(self, d: int, eps: float) -> None:
         super().__init__()
@@ -46,10 +51,8 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise over the last axis; ``[..., d] -> [..., d]``."""
-        wide = F.layer_norm(
-            x.float(), (x.shape[-1],), self.weight.float(), self.bias.float(), self.eps
-        )
-        return wide.to(x.dtype)
+        weight, bias = wide(self.weight), wide(self.bias)
+        return F.layer_norm(wide(x), (x.shape[-1],), weight, bias, self.eps).to(x.dtype)
 
 
 def make_norm(kind: str, d: int, eps: float) -> nn.Module:

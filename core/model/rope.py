@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
+from loopscope.core.arrays import F64
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F32, F64
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.measures.correspondence import head_distance
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.recording import F32, Capture, Recording
+from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.stepper import Stepper
 
-F64 = npt.NDArray[np.float64]
 Positions = Sequence[npt.NDArray[np.int64]]
 
 # Tokens kept of all prompts together: CKA is sure of itself with as many; and bytes of one model's

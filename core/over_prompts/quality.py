@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from loopscope.core.arrays import F64
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import PromptError
-from loopscope.core.measures.intervals import F64, bootstrap_share
+from loopscope.core.measures.intervals import bootstrap_share
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.quality import Quality, perplexity_of
 from loopscope.core.model.float64 import float64
@@ -105,7 +106,6 @@ def _readouts(
     """After each recurrence: whether each target is the top answer, and its ``−log p`` in nats."""
     if not asked.positions:
         return
-    model = loaded.model
     stepper = Stepper(loaded, least_for(how.interventions))
     begun = stepper.begin(
         asked.prompt,
@@ -114,7 +114,7 @@ def _readouts(
         start_scale=how.start_scale,
         interventions=how.interventions,
     )
-    e = stepper.injected
+    model, e = stepper.model, stepper.injected
     positions = torch.tensor(asked.positions, device=e.device)
     targets = torch.tensor(asked.targets)
     recurrent = model.begin(torch.from_numpy(begun.states[0].copy())[None].to(e))
@@ -123,7 +123,7 @@ def _readouts(
             stepper.step()
             state = torch.from_numpy(begun.states[-1].copy())[None].to(e)
         else:  # nothing of the run is kept but its state
-            recurrent = model.recur(recurrent, e, first=r == 0)
+            recurrent = model.recur(recurrent, e, first=r == 0, recurrence=r + 1)
             state = recurrent.state
         logits = float64(model.readout(state)[0, positions]).cpu()
         surprise = -logits.log_softmax(-1).gather(-1, targets[:, None])[:, 0]

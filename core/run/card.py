@@ -12,7 +12,8 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import read_text
 from loopscope.core.labels import count, size
 from loopscope.core.model.architecture import Architecture
-from loopscope.core.run.recording import TOP_K, rows_allocated
+from loopscope.core.run.growing_array import rows_allocated
+from loopscope.core.run.states import TOP_K
 
 MOST_CONFIG_BYTES = 64 << 20
 DTYPE_SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}

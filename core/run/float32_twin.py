@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from loopscope.core.arrays import F32
 from loopscope.core.checkpoint.loading import Loaded, load_checkpoint
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import after_start
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.recording import F32, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper, least_for
 
 Report = Callable[[float], None]

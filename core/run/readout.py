@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F32
 from loopscope.core.model.float64 import float64
-from loopscope.core.run.recording import F32, TOP_K, TopAnswers
+from loopscope.core.run.states import TOP_K, TopAnswers
 
 # Numbers that are held in float64 at a time: 32 MB.
 _MOST = 1 << 22

@@ -13,24 +13,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from loopscope.core.arrays import F32
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.prompts.shared import Shared
 from loopscope.core.results import ResultKey, Results
+from loopscope.core.run.growing_array import GrowingArray
+from loopscope.core.run.states import TOP_K, IterationState, LayerState, TopAnswers
+from loopscope.core.run.steps import ratio, state_norm, step_size
 
-F32 = npt.NDArray[np.float32]
-I64 = npt.NDArray[np.int64]
 T = TypeVar("T")
-
-# Kept answers of each readout; the rest of the distribution is asked of the stepper.
-TOP_K = 5
 
 
 class MemoryBudgetReached(LoopscopeError):
@@ -83,109 +81,17 @@ class RunInfo:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LayerState:
-    """What one layer of one recurrence did.
-
-    state : float32 ``[T, d]``, the residual stream ``x[r, l]`` after the layer.
-    pattern : float32 ``[H, T, T]`` (query, key) probabilities, or None when not captured.
-    writes : float32 ``[T, 2]``, euclidean norm of what attention and the MLP added, or None.
-    """
-
-    recurrence: int
-    layer: int
-    state: F32
-    pattern: F32 | None = None
-    writes: F32 | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TopAnswers:
-    """The ``k`` most probable next tokens: ids int64 ``[..., T, k]``, probabilities float32."""
-
-    ids: I64
-    probabilities: F32
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class IterationState:
-    """Recurrence ``r``, complete: ``s_r = close(block(inject(s_{r-1}, e)))``.
-
-    state : float32 ``[T, d]``, ``s_r`` (after the closing norm, if the model has one).
-    layers : float32 ``[L, T, d]``, ``x[r, l]`` after each layer (before the closing norm).
-    patterns : float32 ``[L, H, T, T]`` or None.  writes : float32 ``[L, T, 2]`` or None.
-    step_size : float32 ``[T]``, ``||s_r - s_{r-1}||``.
-    relative_step : float32 ``[T]``, ``||s_r - s_{r-1}|| / ||s_r||`` (arXiv 2502.05171).
-    coda_lens, logit_lens : answers of ``head(coda(s_r))`` and of ``head(norm(s_r))``, or None.
-    hazard : float32 ``[T]``, what an exit gate gives this recurrence, or None without one.
-    """
-
-    recurrence: int
-    state: F32
-    layers: F32
-    patterns: F32 | None
-    writes: F32 | None
-    step_size: F32
-    relative_step: F32
-    coda_lens: TopAnswers | None
-    logit_lens: TopAnswers | None
-    hazard: F32 | None = None
-
-
-FIRST_ROWS = 4
-
-
-def rows_allocated(n: int) -> int:
-    """Rows that are allocated for ``n`` of them: a growing array doubles."""
-    rows = FIRST_ROWS
-    while rows < n:
-        rows *= 2
-    return rows
-
-
-class _Rows:
-    """A float or int array that grows along its first axis by doubling."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
-        self._buffer: npt.NDArray[Any] = np.empty((FIRST_ROWS, *shape), dtype)
-        self._n = 0
-
-    def append(self, row: npt.NDArray[Any]) -> None:
-        if self._n == len(self._buffer):
-            grown = np.empty((2 * self._n, *self._buffer.shape[1:]), self._buffer.dtype)
-            grown[: self._n] = self._buffer
-            self._buffer = grown
-        self._buffer[self._n] = row
-        self._n += 1
-
-    def rows(self, n: int) -> npt.NDArray[Any]:
-        view = self._buffer[:n]
-        view.flags.writeable = False
-        return view
-
-    def copy_from(self, other: _Rows, n: int) -> None:
-        """Take the first ``n`` rows of another array of the same shape."""
-        self._buffer = np.empty((rows_allocated(n), *other._buffer.shape[1:]), other._buffer.dtype)
-        self._buffer[:n] = other._buffer[:n]
-        self._n = n
-
-    @property
-    def nbytes_next(self) -> int:
-        """Bytes that the next append will allocate."""
-        return self._buffer.nbytes * 2 if self._n == len(self._buffer) else 0
-
-
 @dataclass(slots=True)
 class _Series:
     """The growing arrays of a recording; None where nothing is captured."""
 
-    state: _Rows
-    layers: _Rows
-    patterns: _Rows | None
-    writes: _Rows | None
-    hazards: _Rows | None
-    spread: _Rows | None
-    answers: dict[str, tuple[_Rows, _Rows]] = field(default_factory=dict)
+    state: GrowingArray
+    layers: GrowingArray
+    patterns: GrowingArray | None
+    writes: GrowingArray | None
+    hazards: GrowingArray | None
+    spread: GrowingArray | None
+    answers: dict[str, tuple[GrowingArray, GrowingArray]] = field(default_factory=dict)
 
 
 class Recording:
@@ -233,17 +139,17 @@ class Recording:
         # What this run shares with the other runs of its model.
         self.shared = Shared()
         self._rows = _Series(
-            state=_Rows((t, d), np.float32),
-            layers=_Rows((t, d), np.float32),
-            patterns=_Rows((heads, t, t), np.float32) if capture.patterns else None,
-            writes=_Rows((t, 2), np.float32) if capture.writes else None,
-            hazards=_Rows((t,), np.float32) if capture.readout and arch.exit_gate else None,
-            spread=_Rows((t, 2), np.float32) if capture.readout else None,
+            state=GrowingArray((t, d), np.float32),
+            layers=GrowingArray((t, d), np.float32),
+            patterns=GrowingArray((heads, t, t), np.float32) if capture.patterns else None,
+            writes=GrowingArray((t, 2), np.float32) if capture.writes else None,
+            hazards=GrowingArray((t,), np.float32) if capture.readout and arch.exit_gate else None,
+            spread=GrowingArray((t, 2), np.float32) if capture.readout else None,
         )
         if capture.readout:
             k = min(TOP_K, arch.vocab_size)
             self._rows.answers = {
-                lens: (_Rows((t, k), np.int64), _Rows((t, k), np.float32))
+                lens: (GrowingArray((t, k), np.int64), GrowingArray((t, k), np.float32))
                 for lens in ("coda", "logit")
             }
         self._n_layers = n_layers
@@ -312,9 +218,9 @@ class Recording:
     @property
     def nbytes(self) -> int:
         """Bytes allocated by the recording."""
-        return sum(rows._buffer.nbytes for rows in self._all_rows())
+        return sum(rows.nbytes for rows in self._all_rows())
 
-    def _all_rows(self) -> list[_Rows]:
+    def _all_rows(self) -> list[GrowingArray]:
         s = self._rows
         kept = [s.state, s.layers, s.patterns, s.writes, s.hazards, s.spread]
         kept += [rows for pair in s.answers.values() for rows in pair]
@@ -399,23 +305,10 @@ class Recording:
         """Norms of what attention and the MLP wrote, float32 ``[R, L, T, 2]``, or None."""
         return None if self._rows.writes is None else self._by_layer(self._rows.writes)
 
-    def _by_layer(self, rows: _Rows) -> F32:
+    def _by_layer(self, rows: GrowingArray) -> F32:
         n = self._recurrences
         flat: F32 = rows.rows(n * self._n_layers)
         return flat.reshape(n, self._n_layers, *flat.shape[1:])
-
-    @property
-    def step_size(self) -> F32:
-        """``||s_r - s_{r-1}||``, float32 ``[R, T]``; row 0 is recurrence 1."""
-        states = self.states
-        return np.asarray(np.linalg.norm(states[1:] - states[:-1], axis=-1), dtype=np.float32)
-
-    @property
-    def relative_step(self) -> F32:
-        """``||s_r - s_{r-1}|| / ||s_r||``, float32 ``[R, T]``; NaN where ``||s_r||`` is 0."""
-        norm = np.linalg.norm(self.states[1:], axis=-1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.where(norm > 0, self.step_size / norm, np.nan), dtype=np.float32)
 
     @property
     def hazards(self) -> F32 | None:
@@ -464,23 +357,20 @@ class Recording:
         if not 1 <= recurrence <= self._recurrences:
             raise IndexError(f"recurrence {recurrence} is not among 1 to {self._recurrences}")
         i = recurrence - 1
-        here, before = self.states[recurrence], self.states[i]
-        step = np.asarray(np.linalg.norm(here - before, axis=-1), dtype=np.float32)
-        norm = np.linalg.norm(here, axis=-1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative = np.asarray(np.where(norm > 0, step / norm, np.nan), dtype=np.float32)
+        step = step_size(self.states[i : recurrence + 1])[0]
+        relative = ratio(step, state_norm(self.states[recurrence]))
         answers = [self.answers(lens) for lens in ("coda", "logit")]
         coda, logit = (
             None if a is None else TopAnswers(a.ids[i], a.probabilities[i]) for a in answers
         )
         return IterationState(
             recurrence,
-            here,
+            self.states[recurrence],
             self.layer_states[i],
             None if self.patterns is None else self.patterns[i],
             None if self.writes is None else self.writes[i],
-            step,
-            relative,
+            step.astype(np.float32),
+            relative.astype(np.float32),
             coda,
             logit,
             None if self.hazards is None else self.hazards[i],

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F32
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.interventions.applied import AppliedInterventions
@@ -25,14 +26,8 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.readout import entropy_and_change, top_answers
-from loopscope.core.run.recording import (
-    F32,
-    Capture,
-    IterationState,
-    LayerState,
-    Recording,
-    RunInfo,
-)
+from loopscope.core.run.recording import Capture, Recording, RunInfo
+from loopscope.core.run.states import IterationState, LayerState
 from loopscope.core.version import package_version
 
 Start = Literal["default", "zeros", "random"]
@@ -59,6 +54,8 @@ class Stepper:
         self._e: Tensor
         self._x: Tensor
         self._carry: RecurrentState
+        # The loaded model, bound to the prompt once a run has begun.
+        self.model = loaded.model
         self._acting = AppliedInterventions(loaded.model)
         # Of the last readout, to measure the next one's change.
         self._logits: Tensor | None = None
@@ -108,7 +105,8 @@ class Stepper:
         device = loaded.device.device
         self._recording = None  # a cut may ask for a state of this run, not of the one before
         tokens = torch.tensor([prompt.token_ids], device=device)
-        self._e = loaded.model.prelude(tokens)
+        self.model = loaded.model.bound(tokens)
+        self._e = self.model.prelude(tokens)
         shape = tuple(self._e.shape)
         how = _resolved(start, arch)
         noise: Tensor | None = None
@@ -125,8 +123,8 @@ class Stepper:
         for cut in interventions:
             cut.check(arch, len(prompt.token_ids))
         self._act(interventions)
-        self._x = self._acting.start(loaded.model.initial_state(self._e, noise))
-        self._carry = loaded.model.begin(self._x)
+        self._x = self._acting.start(self.model.initial_state(self._e, noise))
+        self._carry = self.model.begin(self._x)
         self._logits = None
         info = RunInfo(
             checkpoint=loaded.checkpoint.name,
@@ -153,7 +151,7 @@ class Stepper:
 
     def _act(self, interventions: tuple[Intervention, ...]) -> None:
         self._acting = AppliedInterventions(
-            self.loaded.model, interventions, self._source_state, self._own_pattern
+            self.model, interventions, self._source_state, self._own_pattern
         )
 
     @torch.inference_mode()
@@ -171,7 +169,7 @@ class Stepper:
             cut.check(info.architecture, recording.n_tokens)
         every = (*info.interventions, *interventions)
         other = Stepper(self.loaded, self.capture, self.budget_bytes)
-        other._e = self._e
+        other._e, other.model = self._e, self.model
         at = min((cut.starts_at(n_layers) for cut in interventions), default=recording.layers_done)
         at = min(at, recording.layers_done)
         other._recording = recording.prefix(max(at, 0), replace(info, interventions=every))
@@ -179,7 +177,7 @@ class Stepper:
         done = len(info.interventions)
         if at < 0:
             # What acted on the initial state before is in it; the new ones come on top.
-            fresh = AppliedInterventions(self.loaded.model, interventions, other._source_state)
+            fresh = AppliedInterventions(self.model, interventions, other._source_state)
             state = fresh.start(torch.from_numpy(recording.states[0].copy())[None].to(self._e))
             other._recording = Recording(
                 replace(info, interventions=every), _numpy(state), self.capture,
@@ -198,7 +196,7 @@ class Stepper:
 
     def _restore(self) -> None:
         """Stand where the recording ends, as if all of it had been run by this stepper."""
-        recording, model, arch = self.recording, self.loaded.model, self.loaded.architecture
+        recording, model, arch = self.recording, self.model, self.loaded.architecture
         n_layers, done = recording.n_layers, recording.layers_done
         complete, layer = divmod(done, n_layers)
         state = self._tensor(recording.states[complete])
@@ -280,7 +278,7 @@ class Stepper:
     @torch.inference_mode()
     def step_layer(self) -> LayerState:
         """Run the next layer of the cycle; the last one also closes the recurrence."""
-        recording, model = self.recording, self.loaded.model
+        recording, model = self.recording, self.model
         recurrence, layer = divmod(recording.layers_done, recording.n_layers)
         recording.reserve()
         out, recurrent = self._acting.step(
@@ -325,9 +323,7 @@ class Stepper:
         r = len(states) - 1 if recurrence is None else recurrence
         if not 0 <= r < len(states):
             raise LoopscopeError(f"recurrence {r} has not been run; 0 to {len(states) - 1} have")
-        return _numpy(
-            self.loaded.model.readout(torch.from_numpy(states[r].copy())[None].to(self._e))
-        )
+        return _numpy(self.model.readout(torch.from_numpy(states[r].copy())[None].to(self._e)))
 
     def readout_direction(self, token_id: int) -> F32:
         """The unembedding row of a token, ``[d]``: the direction that raises its logit."""

@@ -8,10 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from loopscope.core.arrays import F32, F64, Bools
 from loopscope.core.labels import visible
-from loopscope.core.measures.exit_gate import F64
-from loopscope.core.measures.readout import NO_ANSWER, Flags, Ids
-from loopscope.core.run.recording import F32
+from loopscope.core.measures.readout import NO_ANSWER, Ids
 from loopscope.core.views.base import ViewData
 
 
@@ -88,7 +87,7 @@ class AnswerMap(ViewData):
     ids: Ids
     probabilities: F32
     top: Ids
-    flip: Flags
+    flip: Bools
     texts: dict[int, str]
     numbers: bool
     exits: F64
@@ -115,7 +114,7 @@ class AnswerMap(ViewData):
         return ""
 
     @property
-    def marked(self) -> Flags:
+    def marked(self) -> Bools:
         """Cells with a bar at their left edge, bool ``[N, n]``."""
         return self.flip
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64
 from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.measures.correspondence import (
     ALIGNED,
@@ -28,7 +29,6 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.base import Request, Table, ViewData, ViewDefinition
 from loopscope.core.views.second_run import SecondRun
 
-F64 = npt.NDArray[np.float64]
 StateKey = Literal["cka_debiased", "cka", "cosine"]
 STATE_KEYS: tuple[StateKey, ...] = ("cka_debiased", "cka", "cosine")
 

@@ -6,13 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.views.base import Table, ViewData
-
-F64 = npt.NDArray[np.float64]
 
 # What a curve's colour means: its recurrence (sequential map), its layer of the cycle, one token or
 # run among several, a reference that is no measurement, or the one curve there is.

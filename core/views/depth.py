@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
-from loopscope.core.measures.base import F64, Measure, Measured, averaged, measure
+from loopscope.core.measures.base import Measure, Measured, averaged, measure
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stages import Repeat, repeat_correlation
 from loopscope.core.options import setting
@@ -41,7 +42,7 @@ class Options:
     measure: Key = setting(
         "layer_relative_step",
         "Measure",
-        "What is drawn; its formula is under ?",
+        "What is drawn; its formula is under Σ",
         labels={m.key: m.formula.name for m in OFFERED.values()},
     )
     grouping: Grouping = setting(

@@ -8,11 +8,13 @@ from typing import Literal
 
 import numpy as np
 
+from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
-from loopscope.core.measures.settling import F64, distance_to_end, relative_floor, state_norm
+from loopscope.core.measures.settling import distance_to_end, relative_floor
 from loopscope.core.options import setting
-from loopscope.core.run.recording import F32, Recording
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.steps import state_norm
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewData, ViewDefinition
 

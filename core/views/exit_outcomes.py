@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loopscope.core.arrays import F64, I64, Bools
 from loopscope.core.labels import visible
-from loopscope.core.measures.exits import F64, RULES, Flags, Rule, Signals, exit_at, still_running
+from loopscope.core.measures.exits import RULES, Rule, Signals, exit_at, still_running
 from loopscope.core.measures.readout import NO_ANSWER
-from loopscope.core.run.recording import I64, Recording
+from loopscope.core.run.recording import Recording
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +26,7 @@ class Outcome:
     rule: Rule
     threshold: float
     at: I64
-    stopped: Flags
+    stopped: Bools
     said: tuple[str, ...]
     agrees: F64
     missing: str = ""

@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.labels import visible
 from loopscope.core.measures.base import NO_READOUTS
 from loopscope.core.measures.exits import (
     AGREEMENT,
-    F64,
     RULES,
     USED,
     Rule,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.measures.heads import (
-    F64,
     MEASURE_LABELS,
     MEASURES,
     MeasureKey,

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F32, F64
 from loopscope.core.measures.base import NO_PATTERNS, Measure, measure
 from loopscope.core.measures.head_groups import FEATURES, GROUP, Groups, group_heads
 from loopscope.core.measures.head_rows import CHANGES, STATISTIC_ROWS
@@ -20,7 +21,6 @@ from loopscope.core.measures.head_stability import (
     stable_since,
 )
 from loopscope.core.measures.heads import (
-    F64,
     MEASURES,
     NO_REPEAT,
     STATISTICS,
@@ -31,7 +31,7 @@ from loopscope.core.measures.heads import (
 )
 from loopscope.core.measures.settling import relative_floor
 from loopscope.core.measures.settling_rows import LAYER_RELATIVE_STEP
-from loopscope.core.run.recording import F32, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.heads_data import (

@@ -8,14 +8,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64
 from loopscope.core.measures.head_groups import Groups
-from loopscope.core.measures.heads import (
-    F64,
-    MEASURE_LABELS,
-    HeadStatistics,
-    MeasureKey,
-    PatternMeasure,
-)
+from loopscope.core.measures.heads import MEASURE_LABELS, HeadStatistics, MeasureKey, PatternMeasure
 from loopscope.core.options import setting
 from loopscope.core.views.base import ViewData
 

@@ -6,19 +6,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.measures.path_independence import FROM_RUN, SPREAD, spread
 from loopscope.core.options import setting
 from loopscope.core.results import ResultKey
-from loopscope.core.run.recording import F32, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve, Curves, curves_table
 
-F64 = npt.NDArray[np.float64]
 LABEL = "Run from other starts"
 # What the name of a start from another prompt's end begins with.
 OTHER_PROMPT = "the end of "

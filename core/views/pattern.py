@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loopscope.core.arrays import F32
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
-from loopscope.core.run.recording import F32, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewData, ViewDefinition
 from loopscope.core.views.heads import patterns_of

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.recording import Recording
-from loopscope.core.views.curves_data import F64, Curves
+from loopscope.core.views.curves_data import Curves
 
 NO_PROMPTS = "No prompt file is open. Open one, or drop a .txt or .jsonl file on the window."
 NO_RUN = "Run a recurrence first: every prompt is run as far as the run in the bench has gone."

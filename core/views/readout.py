@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 
+from loopscope.core.arrays import F64, Bools
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.measures.base import NO_READOUTS
 from loopscope.core.measures.exit_gate import (
     EXIT,
     EXIT_AT,
-    F64,
     HAZARD,
     exit_distribution,
     exit_recurrence,
@@ -24,7 +24,6 @@ from loopscope.core.measures.readout import (
     NO_ANSWER,
     PROBABILITY,
     UNCHANGED_SINCE,
-    Flags,
     Ids,
     flips,
     unchanged_since,
@@ -152,7 +151,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     )
 
 
-def _statement(top: Ids, flip: Flags, since: Ids, lens: str) -> str:
+def _statement(top: Ids, flip: Bools, since: Ids, lens: str) -> str:
     """Say since when how many answers have not changed."""
     n_recurrences, n = top.shape
     broken = int((top[-1] == NO_ANSWER).sum())

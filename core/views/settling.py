@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from loopscope.core.arrays import F32, F64
 from loopscope.core.labels import visible
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.limiting_behaviour import (
@@ -19,14 +20,7 @@ from loopscope.core.measures.limiting_behaviour import (
     limiting_behaviour,
 )
 from loopscope.core.measures.precision import FLOAT32_ERROR
-from loopscope.core.measures.settling import (
-    fitted_rate,
-    fitted_rates,
-    is_settled,
-    ratio,
-    relative_floor,
-    state_norm,
-)
+from loopscope.core.measures.settling import fitted_rate, fitted_rates, is_settled, relative_floor
 from loopscope.core.measures.settling_classes import Settling, classes_of, tail_length
 from loopscope.core.measures.settling_rows import (
     LAYER_STEP_SIZE,
@@ -35,11 +29,11 @@ from loopscope.core.measures.settling_rows import (
 )
 from loopscope.core.measures.stages import RESIDUAL_NORM
 from loopscope.core.model.architecture import Architecture
-from loopscope.core.run.recording import F32, Recording
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.steps import ratio, relative_step, state_norm
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.settling_data import (
-    F64,
     FLOOR,
     RATE,
     Classes,
@@ -71,7 +65,7 @@ MOST_LAYERS = 6
 def stop_reason(recording: Recording, options: Options) -> str | None:
     """Why playing may end: every token has settled as the options say; None while it has not."""
     tolerance, window = options.tolerance, int(options.window)
-    if not is_settled(recording.relative_step, tolerance, window):
+    if not is_settled(relative_step(recording.states[-window - 1 :]), tolerance, window):
         return None
     return (
         f"settled at recurrence {recording.n_recurrences}: every token's relative step "

@@ -10,12 +10,12 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.measures.limiting_behaviour import LEAST_RECURRENCES, PAPER_RECURRENCES
 from loopscope.core.options import setting
 from loopscope.core.views.base import ViewData
 
-F64 = npt.NDArray[np.float64]
 Measure = Literal["relative", "absolute"]
 Rules = Literal["loopscope", "cosine", "distance"]
 
@@ -82,7 +82,13 @@ class Options:
     tolerance: float = setting(
         1e-2, "Tolerance", "A token has settled when its relative step stays below", low=0, high=1
     )
-    window: int = setting(3, "Recurrences running", "How often running it must", low=1, high=100)
+    window: int = setting(
+        3,
+        "Recurrences in a row",
+        "For which the relative step has to stay below the tolerance",
+        low=1,
+        high=100,
+    )
     rules: Rules = setting(
         "loopscope",
         "Classes",

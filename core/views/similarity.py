@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.places import Places
 from loopscope.core.measures.similarity import (
     CONTRAST,
-    F64,
     PLACE_MEASURES,
     Cycle,
     Key,

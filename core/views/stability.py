@@ -9,19 +9,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F32
 from loopscope.core.formula import Formula
 from loopscope.core.measures.fixed_points import CYCLE, RESIDUAL, FixedPoints, Q, cycle_distances
-from loopscope.core.measures.settling import (
-    fitted_rate,
-    ratio,
-    relative_floor,
-    state_norm,
-    step_size,
-)
+from loopscope.core.measures.settling import fitted_rate, relative_floor
 from loopscope.core.measures.stability import EIGEN_RESIDUAL, EIGENVALUE, LYAPUNOV, Spectrum
 from loopscope.core.options import setting
 from loopscope.core.results import ResultKey
-from loopscope.core.run.recording import F32, Recording
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.steps import ratio, state_norm, step_size
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Request, Table, ViewData, ViewDefinition
 

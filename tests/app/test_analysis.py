@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from recordings import synthetic_recording
 
-from loopscope.app.bench.analysis import LEAST_REST, REST, Analysis
+from loopscope.app.bench.analysis import LAG, LEAST_REST, REST, Analysis
 from loopscope.app.bench.session import Session
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
@@ -280,6 +280,31 @@ def test_marks_move_at_once_at_rest_and_one_a_frame_while_stepping(make) -> None
     assert [len(view.marks) for view in views] == [2, 2]
     assert views[0].marks[-1] == (Selection(recurrence=2), {"token": 2})
     assert desk.analysis.settled
+
+
+def test_a_view_that_is_long_behind_says_of_which_recurrence_it_is(make) -> None:
+    spec = Spec()
+    desk, told = make(spec), []
+    desk.analysis.lagged.connect(lambda *words: told.append(words))
+    recording = desk.session.recording
+    recording._layers_done = 5  # in the third recurrence of two layers
+    desk.compute()
+    desk.now += 10 * LAG
+    desk.analysis.frame()
+    assert told == []  # old, but the run has not gone on
+    spec.go.clear()
+    desk.session.select({"token": 2})
+    recording._layers_done = 8
+    desk.analysis.frame()
+    desk.analysis.frame()
+    assert told == [("noting", 2)]
+    spec.go.set()
+    desk.compute()
+    assert told == [("noting", 2), ("noting", None)]
+    recording._layers_done = 10
+    desk.now += 0.9 * LAG
+    desk.analysis.frame()
+    assert len(told) == 2  # not yet
 
 
 def test_closing_waits_for_no_computation(make) -> None:

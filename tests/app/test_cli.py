@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +47,22 @@ def loopscope(tmp_path: Path, *arguments: str, code: int = 0) -> subprocess.Comp
 
 
 @pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Any]:
+    """The same in this process, where torch is imported already."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QT_QPA_PLATFORM", os.environ["QT_QPA_PLATFORM"])  # restored afterwards
+
+    def command(*arguments: str, code: int = 0) -> Any:
+        capsys.readouterr()
+        assert main(list(arguments)) == code
+        return capsys.readouterr()
+
+    return command
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tiny_checkpoint(tmp_path / "tiny")
 
@@ -67,10 +84,10 @@ def test_inspect_reads_headers_and_imports_no_torch(tmp_path: Path, folder: Path
     assert "'PySide6'" not in done.stdout.splitlines()[-1]
 
 
-def test_trace_writes_what_a_plain_forward_computes(tmp_path: Path, folder: Path) -> None:
-    loopscope(
-        tmp_path, "trace", str(folder), "--prompt", PROMPT, "--recurrences", "9", "-o", "t.npz"
-    )
+def test_trace_writes_what_a_plain_forward_computes(
+    tmp_path: Path, folder: Path, command: Callable[..., Any]
+) -> None:
+    command("trace", str(folder), "--prompt", PROMPT, "--recurrences", "9", "-o", "t.npz")
     trace = np.load(tmp_path / "t.npz")
     ids = tuple(int(i) for i in trace["input_ids"][0])
     truth = plain_forward(random_model(), ids, 9)
@@ -81,8 +98,8 @@ def test_trace_writes_what_a_plain_forward_computes(tmp_path: Path, folder: Path
     np.testing.assert_allclose(trace["logits"], truth["logits"], atol=1e-5)
     start = np.random.default_rng(0).normal(size=(12, 16)).astype(np.float32)
     np.save(tmp_path / "s.npy", start)
-    loopscope(
-        tmp_path, "trace", str(folder), "--token-ids", ",".join(map(str, ids)),
+    command(
+        "trace", str(folder), "--token-ids", ",".join(map(str, ids)),
         "--recurrences", "2", "--initial-state", "s.npy", "-o", "u.npz",
     )  # fmt: skip
     truth = plain_forward(random_model(), ids, 2, start=start)
@@ -115,42 +132,55 @@ def test_trace_writes_what_a_plain_forward_computes(tmp_path: Path, folder: Path
     ],
 )  # fmt: skip
 def test_bad_use_is_one_line_and_exit_code_2(
-    tmp_path: Path, folder: Path, arguments: list[str], message: str
+    tmp_path: Path,
+    folder: Path,
+    arguments: list[str],
+    message: str,
+    command: Callable[..., Any],
 ) -> None:
-    arguments = [str(folder) if a == "F" else a for a in arguments]
-    done = loopscope(tmp_path, *arguments, code=2)
-    assert message in done.stderr
-    assert done.stderr.startswith("loopscope: error: ")
-    assert done.stderr.count("\n") == 1
+    said = command(*(str(folder) if a == "F" else a for a in arguments), code=2).err
+    assert message in said
+    assert said.startswith("loopscope: error: ")
+    assert said.count("\n") == 1
     assert not (tmp_path / "t.npz").exists()
 
 
-def test_figures_of_every_view_with_provenance(tmp_path: Path, folder: Path) -> None:
+def test_the_process_ends_with_the_code_and_the_line(tmp_path: Path) -> None:
+    done = loopscope(tmp_path, "inspect", "nowhere", code=2)
+    assert done.stderr.startswith("loopscope: error: nowhere does not exist")
+    assert done.stderr.count("\n") == 1
+
+
+def test_figures_of_every_view_with_provenance(
+    tmp_path: Path, folder: Path, command: Callable[..., Any]
+) -> None:
     from loopscope.app.views import VIEW_SPECS
 
     # The probe takes minutes, and a comparison a second model.
     heavy = [
         p.key for p in VIEW_SPECS if p.request and p.key != "probe" and not p.request.second_run
     ]
-    done = loopscope(
-        tmp_path, "figures", str(folder), "--prompt", PROMPT, "--recurrences", "3",
+    done = command(
+        "figures", str(folder), "--prompt", PROMPT, "--recurrences", "3",
         "-o", "out", "--format", "svg,csv", "--measure", *heavy, "--prompts", "bundled:hops",
     )  # fmt: skip
     drawn = [p.key for p in VIEW_SPECS if p.request is None or p.key in heavy]
     names = {f"{key}.{s}" for key in drawn for s in ("svg", "csv")}
     assert {p.name for p in (tmp_path / "out").iterdir()} == names
-    assert len(done.stdout.splitlines()) == len(names)
+    assert len(done.out.splitlines()) == len(names)
     for name in names:
         text = (tmp_path / "out" / name).read_text()
         assert PROMPT in text, name
         assert "tiny" in text, name
 
 
-def test_figures_leave_out_what_was_not_measured(tmp_path: Path, folder: Path) -> None:
+def test_figures_leave_out_what_was_not_measured(
+    tmp_path: Path, folder: Path, command: Callable[..., Any]
+) -> None:
     from loopscope.app.views import VIEW_SPECS
 
-    loopscope(
-        tmp_path, "figures", str(folder), "--prompt", PROMPT, "--recurrences", "2",
+    command(
+        "figures", str(folder), "--prompt", PROMPT, "--recurrences", "2",
         "-o", "out", "--format", "csv,graphml",
     )  # fmt: skip
     written = {p.stem for p in (tmp_path / "out").iterdir() if p.suffix == ".csv"}
@@ -162,16 +192,11 @@ def test_figures_leave_out_what_was_not_measured(tmp_path: Path, folder: Path) -
     assert len(written) < len(VIEW_SPECS)
 
 
-def test_train_evaluate_and_version(tmp_path: Path) -> None:
-    done = loopscope(
-        tmp_path, "train", "hops", "-o", "m", "--steps", "4", "--d-model", "16", "--hops", "1"
-    )
-    assert "R=16" in done.stdout
-    result = json.loads(
-        loopscope(
-            tmp_path, "evaluate", "m", "--task", "hops", "--json", "--examples", "50", "--hops", "2"
-        ).stdout
-    )
+def test_train_evaluate_and_version(tmp_path: Path, command: Callable[..., Any]) -> None:
+    done = command("train", "hops", "-o", "m", "--steps", "4", "--d-model", "16", "--hops", "1")
+    assert "R=16" in done.out
+    evaluate = "evaluate", "m", "--task", "hops", "--json", "--examples", "50", "--hops", "2"
+    result = json.loads(command(*evaluate).out)
     assert {(c["hops"], c["recurrence"]) for c in result["cells"]} == {
         (k, r) for k in (1, 2) for r in range(1, 17)
     }
@@ -199,28 +224,36 @@ def test_without_a_display_it_runs_the_demo(tmp_path: Path) -> None:
     assert {"window.png", "state_space.pdf", "heads.svg", "graph.png", "settling.csv"} <= made
 
 
-def _wait_for_torch(process: subprocess.Popen[str]) -> None:
-    """Until the program has loaded torch: before, Ctrl-C would interrupt its imports."""
-    maps = Path(f"/proc/{process.pid}/maps")
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and (
-        not maps.exists() or "torch_cpu" not in maps.read_text()
-    ):
-        assert process.poll() is None
-        time.sleep(0.1 if maps.exists() else 6)
+# The program, which says on standard output that a layer is about to be run.
+STEPPING = """
+import sys
+from loopscope.app.cli.main import main
+from loopscope.core.run.stepper import Stepper
+
+step_layer = Stepper.step_layer
+
+def told(self):
+    print("stepping", flush=True)
+    Stepper.step_layer = step_layer
+    return step_layer(self)
+
+Stepper.step_layer = told
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def test_ctrl_c_is_130(tmp_path: Path, folder: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "loopscope.app", "trace", str(folder), "--prompt", PROMPT,
+        [sys.executable, "-c", STEPPING, "trace", str(folder), "--prompt", PROMPT,
          "--recurrences", "90000", "-o", "t.npz"],
-        cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, env=environment(tmp_path), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         # What runs in the background of a shell ignores Ctrl-C, and so would its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
-        _wait_for_torch(process)
-        time.sleep(3)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "stepping\n"
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     finally:

@@ -6,11 +6,16 @@ import gc
 import threading
 import weakref
 
-from PySide6.QtWidgets import QWidget
+import pytest
+from PySide6.QtCore import QCoreApplication, QEvent
+from PySide6.QtWidgets import QApplication, QWidget
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.window import Window
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.run.requests import RunRequest
+from loopscope.widgets.palette import LIGHT
 
 
 class Cycle:
@@ -90,3 +95,31 @@ def test_a_thread_that_outlives_its_bench_collects_nothing(qtbot) -> None:
     qtbot.waitUntil(gc.isenabled, timeout=5000)
     gc.collect()
     assert said == [threading.main_thread().name]
+
+
+@pytest.mark.slow
+def test_a_window_that_is_closed_leaves_nothing(qtbot) -> None:
+    """Neither a widget nor the bench with its recordings: connections hold whoever listens."""
+
+    def widgets() -> int:
+        gc.collect()
+        return len(QApplication.topLevelWidgets())
+
+    def open_and_close() -> weakref.ref[Bench]:
+        window = Window(Bench(), Settings(), LIGHT, remember=False)
+        bench = window.bench
+        window.show()
+        window.open_checkpoint("bundled:looped", prompt="ab ba ? 1 : a", recurrences=2)
+        qtbot.waitUntil(lambda: bench.session.n_recurrences == 2 and bench.settled_down)
+        bench.runs.branch(())
+        qtbot.waitUntil(lambda: bench.session.second is not None and bench.settled_down)
+        window.exporter.ask(None)
+        window.close()
+        window.deleteLater()
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        return weakref.ref(bench)
+
+    before = widgets()
+    bench = open_and_close()
+    assert widgets() == before
+    assert bench() is None

@@ -20,7 +20,8 @@ from loopscope.core.families.family import Config
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.model.layers import DecoderLayer, rope_table
-from loopscope.core.run.recording import LayerState, Recording
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.states import LayerState
 
 TOKENS, LAYERS = 32, 4
 

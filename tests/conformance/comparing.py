@@ -22,15 +22,43 @@ def differs(loaded: Loaded, truth: Truth, ids: tuple[int, ...]) -> str:
     """
     recurrences = loaded.architecture.trained_recurrences
     arrays = trace(loaded, loaded.tokenizer.from_ids(ids), recurrences)
+    patterns = arrays["attention"].reshape(-1, *arrays["attention"].shape[2:])
     with torch.inference_mode():
         fused = loaded.model(torch.tensor([ids]), recurrences)[0].numpy()
+    return _differ(truth, patterns, {"logits": arrays["logits"][-1], "fused logits": fused})
+
+
+@torch.inference_mode()
+def differs_in_float64(
+    loaded: Loaded, truth: Truth, ids: tuple[int, ...], start: np.ndarray | None
+) -> str:
+    """The same for a truth in float64, which the model is run in too.
+
+    ``start`` is ``s_0``, ``[T, d]``, where it is not the model's own.
+    """
+    model = loaded.model.double()
+    e = model.prelude(torch.tensor([ids]))
+    noise = None if start is None else torch.from_numpy(start)[None]
+    recurrent = model.begin(model.initial_state(e, noise))
+    fused, patterns = recurrent, []
+    for r in range(loaded.architecture.trained_recurrences):
+        fused = model.recur(fused, e, first=r == 0)
+        x = recurrent.state
+        for layer in range(loaded.architecture.n_block):
+            x = model.open_layer(x, recurrent, e, layer, r == 0)
+            out = model.run_layer(x, layer, want_pattern=True)
+            x = out.state
+            patterns.append(out.pattern[0].numpy())
+            recurrent = model.close_layer(x, recurrent, layer)
+    logits = {"logits": recurrent, "fused logits": fused}
+    read = {name: model.readout(state.state)[0].numpy() for name, state in logits.items()}
+    return _differ(truth, np.stack(patterns), read)
+
+
+def _differ(truth: Truth, patterns: np.ndarray, logits: dict[str, np.ndarray]) -> str:
     scale = max(1.0, float(np.abs(truth.logits).max()))
-    patterns = arrays["attention"].reshape(-1, *arrays["attention"].shape[2:])
-    pairs = {
-        "pattern": (patterns, truth.patterns),
-        "logits": (arrays["logits"][-1] / scale, truth.logits / scale),
-        "logits without patterns": (fused / scale, truth.logits / scale),
-    }
+    pairs = {name: (ours / scale, truth.logits / scale) for name, ours in logits.items()}
+    pairs["pattern"] = (patterns, truth.patterns)
     for name, (ours, theirs) in pairs.items():
         if ours.shape != theirs.shape:
             return f"{name}: shape {ours.shape}, published {theirs.shape}"

@@ -20,8 +20,8 @@ import torch
 class Truth:
     """What a model computes on one prompt.
 
-    logits : float32 ``[T, V]``.
-    patterns : float32 ``[layers that run, H, T, T]``.
+    logits : ``[T, V]``, in float32 or, of what is written out here, in float64.
+    patterns : ``[layers that run, H, T, T]``.
     """
 
     logits: np.ndarray

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
-from recordings import recording_of, synthetic_recording
+from recordings import recording_of, relative_steps, synthetic_recording
 
 from loopscope.core.analyses.exits import run
 from loopscope.core.checkpoint.loading import Loaded, load
@@ -165,7 +165,7 @@ def test_the_outcomes_are_those_of_stopping_there(stepper: Stepper) -> None:
     outcome = data.outcomes[0]
     coda = recording.answers("coda")
     for i, token in enumerate((11, 13)):
-        first = int(np.argmax(recording.relative_step[:, token] < 0.5)) + 1
+        first = int(np.argmax(relative_steps(recording)[:, token] < 0.5)) + 1
         assert outcome.at[i] == first
         # Running only so far and reading out says the same.
         short = stepped(stepper.loaded, recording.info.prompt, first)
@@ -256,7 +256,7 @@ def test_over_a_prompt_set_only_the_answers_are_looked_at(stepper: Stepper) -> N
     used, agree = np.zeros(6), np.zeros(6)
     for i, item in enumerate(some.items[:6]):
         recording = stepped(stepper.loaded, item.text, 20).recording
-        steps, top = recording.relative_step[:, -8:], recording.answers("coda").ids[:, -8:, 0]
+        steps, top = relative_steps(recording)[:, -8:], recording.answers("coda").ids[:, -8:, 0]
         at = np.argmax(steps < 1e-2, axis=0) + 1
         used[i], agree[i] = at.sum(), (top[at - 1, np.arange(8)] == top[-1]).sum()
     chosen = data.curves[1]

@@ -49,6 +49,8 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
         "nanochat_recursive",
         "looped_nanochat",
         "lds",
+        "parcae",
+        "loopformer",
     ],
 )
 def test_looped_families_equal_the_recorded_reference(name: str) -> None:

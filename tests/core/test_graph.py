@@ -13,7 +13,8 @@ from recordings import architecture, synthetic_recording
 
 from loopscope.core.model.architecture import Architecture, parameter_shapes
 from loopscope.core.model.graph import edges_of, looped_graph, nodes_of, totals, unrolled_graph
-from loopscope.core.run.recording import Capture, LayerState
+from loopscope.core.run.recording import Capture
+from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.graph.compute import Options, compute, table
 from loopscope.core.views.graph.data import summary
@@ -55,6 +56,12 @@ FAMILIES = {
                     "initial_state": "embedding"},
     "diagonal": {"injection": "diagonal", "closing_norm": False, "prelude_norm": True,
                  "coda_proj": True, "logit_cap": 15.0, "n_prelude": 1, "n_coda": 1},
+    "modulated": {"injection": "none", "closing_norm": False, "initial_state": "embedding",
+                  "layer": replace(architecture().layer, norm_kind="bare", modulated=True),
+                  "loop_norm_kind": "rms"},
+    "value embeddings": {"layer_shapes": tuple(
+        replace(architecture().layer, value_rows=13 * (i % 2)) for i in range(5)),
+        "n_prelude": 1, "n_coda": 1},
     "normed embedding": {"embed_norm": True, "adapter_bias": True, "n_prelude": 1},
     "masked": {"injection": "none", "initial_state": "embedding", "closing_norm": False,
                "final_norm": False, "learned_positions": True, "embed_norm": True, "embed_width": 8,

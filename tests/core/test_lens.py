@@ -161,7 +161,7 @@ def test_recurrence_ends_are_what_the_run_read_out(bundled: Stepper, name: str) 
 def test_every_family_ends_in_its_own_readout(tmp_path, name: str, which: str) -> None:
     deep = name in ("llama", "qwen3", "olmo2", "gpt2", "gpt_neox")
     stepper = run_of(str(write_checkpoint(tmp_path / "m", name)), 1 if deep else 3)
-    recording, model = stepper.recording, stepper.loaded.model
+    recording, model = stepper.recording, stepper.model
     reading = reading_of(stepper, Options(lens=which))
     answers = recording.answers(which)
     assert reading.probabilities[:, -1] == pytest.approx(answers.probabilities, abs=1e-5)

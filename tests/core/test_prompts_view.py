@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from recordings import synthetic_recording
+from recordings import relative_steps, synthetic_recording
 from scipy.special import log_softmax
 
 from loopscope.core.analyses.exits import run as simulate
@@ -76,7 +76,7 @@ def test_what_is_lacking_is_said_in_turn() -> None:
 def test_the_curve_is_the_mean_of_the_prompts(stepper: Stepper) -> None:
     data = measured(stepper)
     (curve,) = data.curves
-    each = [begun(stepper.loaded, t).recording.relative_step for t in TEXTS]
+    each = [relative_steps(begun(stepper.loaded, t).recording) for t in TEXTS]
     mean = np.mean([np.median(e, axis=1) for e in each], axis=0)
     np.testing.assert_allclose(curve.y, mean, rtol=1e-5)
     assert (curve.low[1:] <= mean[1:]).all()

@@ -10,7 +10,8 @@ from loopscope.core.labels import visible
 from loopscope.core.measures.base import NO_READOUTS
 from loopscope.core.measures.readout import NO_ANSWER, flips, unchanged_since
 from loopscope.core.options import settings_of
-from loopscope.core.run.recording import Capture, LayerState, Recording, TopAnswers
+from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.states import LayerState, TopAnswers
 from loopscope.core.selection import Selection
 from loopscope.core.views.readout import NO_RUN, Options, compute, table
 

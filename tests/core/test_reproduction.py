@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from recordings import synthetic_recording
+from recordings import relative_steps, synthetic_recording
 
 from loopscope.app.cli.reproduce import bundled_cycle, page_text, write_page
 from loopscope.app.cli.reproduce_cycle import PROMPT, cycle_words
@@ -56,7 +56,7 @@ def test_means_over_prompts_have_the_intervals_of_the_prompts(bundled: Study) ->
         recording = stepper.begin(loaded.tokenizer.from_ids(tuple(tokens.tolist())))
         for _ in range(24):
             stepper.step()
-        steps.append(np.median(recording.relative_step.astype(np.float64), axis=1))
+        steps.append(np.median(relative_steps(recording), axis=1))
         apart.append([separation(recording)])
     expected = bootstrap_mean(np.array(steps))
     low, high = np.array(bundled.relative_step_interval).T

@@ -6,18 +6,18 @@ import math
 
 import numpy as np
 import pytest
-from recordings import recording_of, synthetic_recording
+from recordings import recording_of, relative_steps, synthetic_recording
 
 from loopscope.core.measures.settling import (
     distance_to_end,
     fitted_rate,
     is_settled,
-    relative_step,
-    rounding_floor,
-    step_size,
+    relative_floor,
 )
 from loopscope.core.measures.settling_classes import SettlingClass, settling_class
-from loopscope.core.run.recording import Capture, LayerState, Recording
+from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.states import LayerState
+from loopscope.core.run.steps import relative_step, step_size
 from loopscope.core.selection import Selection
 from loopscope.core.views.settling import (
     NO_RUN,
@@ -86,13 +86,14 @@ def test_per_layer_steps_are_those_of_each_layer() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "bits"), [("bfloat16", 7), ("float16", 10), ("float32", 23)])
-def test_rounding_floor_is_the_size_of_uniform_rounding_errors(dtype: str, bits: int) -> None:
+def test_the_floor_is_the_size_of_uniform_rounding_errors(dtype: str, bits: int) -> None:
     # Entries just above 1 have one unit in the last place of 2^-m: an independent simulation.
     rng = np.random.default_rng(0)
     exact = 1 + rng.uniform(0, 2.0**-7, size=(1, 4096)) + 1e-3
     unit = 2.0**-bits
     error = np.linalg.norm(np.round(exact / unit) * unit - exact)
-    assert rounding_floor(exact, dtype)[0] == pytest.approx(error, rel=0.05)
+    floor = relative_floor(dtype) * np.linalg.norm(exact)
+    assert floor == pytest.approx(error, rel=0.05)
 
 
 # ---- the rate ----
@@ -254,7 +255,7 @@ def test_curves_are_the_closed_form_of_the_contraction() -> None:
     np.testing.assert_allclose(data.median, np.median(expected, axis=1), rtol=1e-4)
     np.testing.assert_array_equal(data.recurrences, np.arange(1, 13))
     relative = compute(recording, Selection(), Options())
-    np.testing.assert_allclose(relative.values, recording.relative_step, rtol=1e-5)
+    np.testing.assert_allclose(relative.values, relative_steps(recording), rtol=1e-5)
     assert relative.rate == pytest.approx(0.7, abs=0.01)
 
 
@@ -278,7 +279,7 @@ def test_only_the_shown_tokens() -> None:
     recording = synthetic_recording(tokens=5)
     data = compute(recording, Selection(tokens=(1, 3)), Options())
     assert (data.tokens, data.labels) == ((1, 3), ("b", "d"))
-    np.testing.assert_allclose(data.values, recording.relative_step[:, [1, 3]], rtol=1e-5)
+    np.testing.assert_allclose(data.values, relative_steps(recording)[:, [1, 3]], rtol=1e-5)
     assert len(data.settling) == 2
 
 

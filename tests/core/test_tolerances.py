@@ -13,7 +13,9 @@ from models import plain_forward, probabilities
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.run.recording import TOP_K, Capture, LayerState, Recording, TopAnswers, _Rows
+from loopscope.core.run.growing_array import GrowingArray
+from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.states import TOP_K, LayerState, TopAnswers
 from loopscope.core.run.stepper import Stepper
 
 PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
@@ -43,13 +45,13 @@ def exact() -> Recording:
     recording = Recording(like.info, like.states[0], Capture(writes=False))
     rows, t = recording._rows, recording.n_tokens
     # Recordings hold float32; here the rounding is what is measured.
-    rows.state = _Rows(like.states[0].shape, np.float64)
+    rows.state = GrowingArray(like.states[0].shape, np.float64)
     rows.state.append(like.states[0])
-    rows.layers = _Rows(like.states[0].shape, np.float64)
-    rows.patterns = _Rows(run["patterns"].shape[2:], np.float64)
-    rows.spread = _Rows((t, 2), np.float64)
+    rows.layers = GrowingArray(like.states[0].shape, np.float64)
+    rows.patterns = GrowingArray(run["patterns"].shape[2:], np.float64)
+    rows.spread = GrowingArray((t, 2), np.float64)
     rows.answers = {
-        lens: (_Rows((t, TOP_K), np.int64), _Rows((t, TOP_K), np.float64))
+        lens: (GrowingArray((t, TOP_K), np.int64), GrowingArray((t, TOP_K), np.float64))
         for lens in ("coda", "logit")
     }
     before = None

@@ -64,6 +64,16 @@ def test_the_title_bar_says_what_is_shown_and_elides(frame: ViewFrame) -> None:
     assert label.whole() == statement
 
 
+def test_a_view_that_lags_says_of_which_recurrence_it_is(frame: ViewFrame) -> None:
+    statement = frame.title_bar.statement
+    frame.set_data(ViewData("All settled.", ()))
+    frame.set_lag(512)
+    assert statement.whole() == "As of recurrence 512, more follows: All settled."
+    frame.set_data(ViewData("None settled.", ()))
+    frame.set_lag(None)
+    assert statement.whole() == "None settled."
+
+
 def test_the_buttons_tell(frame: ViewFrame, qtbot: QtBot) -> None:
     buttons = frame.title_bar.buttons
     with qtbot.waitSignal(frame.export_requested):

@@ -18,7 +18,7 @@ from loopscope.core.interventions.layers import DropInjection, SkipLayer
 from loopscope.core.interventions.states import Noise, Zero
 from loopscope.core.selection import Selection
 from loopscope.core.views.graph.compute import Options, compute
-from loopscope.widgets.figures.choice import ExportChoice
+from loopscope.widgets.kit.export_choice import ExportChoice
 from loopscope.widgets.kit.export_dialog import ExportDialog
 from loopscope.widgets.palette import DARK, LIGHT
 

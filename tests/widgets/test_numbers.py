@@ -16,7 +16,7 @@ from loopscope.core.interventions.registry import KINDS
 from loopscope.core.options import setting
 from loopscope.core.selection import Selection
 from loopscope.widgets.bars.prompt_bar import PromptBar
-from loopscope.widgets.figures.choice import ExportChoice
+from loopscope.widgets.kit.export_choice import ExportChoice
 from loopscope.widgets.kit.export_dialog import ExportDialog
 from loopscope.widgets.kit.numbers import number_text
 from loopscope.widgets.kit.settings_form import SettingsForm

@@ -14,11 +14,12 @@ from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 from work import calls
 
-from loopscope.core.run.recording import Capture, LayerState, Recording
+from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.settling import NO_RUN, Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.plots.log_axis import WholeAxis
+from loopscope.widgets.plots.axes import WholeAxis
 from loopscope.widgets.plots.log_ticks import log_ticks
 from loopscope.widgets.views.settling import SettlingView
 
@@ -151,7 +152,7 @@ def test_words_state_rate_tolerance_and_trained_count(qtbot: QtBot) -> None:
     assert "tolerance 1e-2" in words
     assert "trained R = 12" in words
     assert desk.view.plot.trained.value() == 12
-    assert desk.view.plot.getPlotItem().getAxis("left").labelText == "relative step ‖Δs‖/‖s‖"
+    assert desk.view.plot.getPlotItem().getAxis("left").labelText == "relative step ∥Δs∥/∥s∥"
 
 
 def test_rounding_floor_only_when_in_range(qtbot: QtBot) -> None:
@@ -252,7 +253,7 @@ def test_selection_sets_no_curve_again(desk: Desk, monkeypatch: pytest.MonkeyPat
 def test_per_layer(qtbot: QtBot) -> None:
     options = Options(per_layer=True)
     desk = Desk(qtbot, synthetic_recording(n_block=3), options, selection=Selection(layer=2))
-    assert desk.view.plot.getPlotItem().getAxis("left").labelText == "relative step ‖Δx‖/‖x‖"
+    assert desk.view.plot.getPlotItem().getAxis("left").labelText == "relative step ∥Δx∥/∥x∥"
     words = desk.words()
     assert [w.split(" ×")[0] for w in words if w.startswith("layer")] == [
         "layer 0", "layer 1", "layer 2",

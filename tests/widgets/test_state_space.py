@@ -60,9 +60,9 @@ class Desk:
 
     def pixel(self, token: int, station: int) -> QPoint:
         """Where a point is on the canvas, from pyqtgraph's own mapping."""
-        assert self.view._picture is not None
-        at = self.view._picture.place[self.data.tokens.index(token), station]
-        return self.view.box.mapViewToScene(QPointF(*at)).toPoint()
+        assert self.view.canvas.picture is not None
+        at = self.view.canvas.picture.place[self.data.tokens.index(token), station]
+        return self.view.canvas.box.mapViewToScene(QPointF(*at)).toPoint()
 
     def click(self, at: QPoint) -> None:
         self.qtbot.mouseClick(self.view.canvas.viewport(), Qt.MouseButton.LeftButton, pos=at)
@@ -113,7 +113,7 @@ def test_clicking_among_layers_selects_the_layer_too(make: Make) -> None:
 
 def test_clicking_beside_every_point_selects_nothing(make: Make) -> None:
     desk = make()
-    area = desk.view.box.sceneBoundingRect()
+    area = desk.view.canvas.box.sceneBoundingRect()
     desk.click(area.topLeft().toPoint() + QPoint(2, 2))
     assert desk.picked == []
 
@@ -126,7 +126,9 @@ def test_hovering_previews_a_point_and_says_its_coordinates(make: Make, qtbot: Q
     x, y = desk.data.points[1, 0]
     assert f"token 1 'b', recurrence 0: PC1 = {x:.3g}, PC2 = {y:.3g} (state units)" in desk.said[0]
     assert "v_k · (s − mean)" in desk.said[0]
-    qtbot.mouseMove(port, desk.view.box.sceneBoundingRect().topLeft().toPoint() + QPoint(2, 2))
+    qtbot.mouseMove(
+        port, desk.view.canvas.box.sceneBoundingRect().topLeft().toPoint() + QPoint(2, 2)
+    )
     assert desk.hovered[-1] == {}
     assert desk.said[-1] == ""
 
@@ -134,7 +136,7 @@ def test_hovering_previews_a_point_and_says_its_coordinates(make: Make, qtbot: Q
 def test_the_cursor_mark_is_the_accent_ring_at_the_cursor(make: Make) -> None:
     desk = make()
     desk.view.show_selection(Selection(recurrence=5, token=2), {"recurrence": 2})
-    (cursor,), (hover,) = desk.view.cursor_mark.marks, desk.view.hover_mark.marks
+    (cursor,), (hover,) = desk.view.canvas.cursor_mark.marks, desk.view.canvas.hover_mark.marks
     np.testing.assert_array_equal(cursor.points, desk.data.points[2, 5][None])
     np.testing.assert_array_equal(hover.points, desk.data.points[2, 2][None])
     assert cursor.pen is not None
@@ -143,39 +145,39 @@ def test_the_cursor_mark_is_the_accent_ring_at_the_cursor(make: Make) -> None:
     assert hover.pen.color() == QColor(LIGHT.hover)
     assert desk.view.writing.isVisible()
     desk.view.show_selection(Selection(recurrence=5, token=2, head=1), {"head": 1})
-    assert desk.view.hover_mark.marks == []
+    assert desk.view.canvas.hover_mark.marks == []
     desk.view.show_selection(Selection(recurrence=99, token=2), {})
-    assert desk.view.cursor_mark.marks == []
+    assert desk.view.canvas.cursor_mark.marks == []
 
 
 def test_moving_the_cursor_draws_no_trajectory_again(make: Make) -> None:
     desk = make()
-    lines, cursor = desk.view.lines.lines, desk.view.cursor_lines.lines
+    lines, cursor = desk.view.canvas.lines.lines, desk.view.canvas.cursor_lines.lines
     desk.view.show_selection(Selection(recurrence=5), {"recurrence": 1})
-    assert desk.view.lines.lines is lines
-    assert desk.view.cursor_lines.lines is cursor
+    assert desk.view.canvas.lines.lines is lines
+    assert desk.view.canvas.cursor_lines.lines is cursor
     desk.view.show_selection(Selection(recurrence=5, token=1), {})
-    assert desk.view.lines.lines is lines
-    assert desk.view.cursor_lines.lines is not cursor
+    assert desk.view.canvas.lines.lines is lines
+    assert desk.view.canvas.cursor_lines.lines is not cursor
 
 
 def test_the_same_points_are_not_drawn_twice(make: Make) -> None:
     desk = make(Options(axes="random"))
-    lines = desk.view.lines.lines
+    lines = desk.view.canvas.lines.lines
     desk.run(desk.recording)
-    assert desk.view.lines.lines is lines
+    assert desk.view.canvas.lines.lines is lines
 
 
 def test_only_the_cursor_token_is_drawn_wide(make: Make) -> None:
     desk = make(tokens=30)
-    assert {line.pen.widthF() for line in desk.view.lines.lines} == {1.0}
-    assert len(desk.view.lines.lines) <= 16
-    assert {line.pen.widthF() for line in desk.view.cursor_lines.lines} == {2.2}
-    assert all(line.pen.isCosmetic() for line in desk.view.lines.lines)
+    assert {line.pen.widthF() for line in desk.view.canvas.lines.lines} == {1.0}
+    assert len(desk.view.canvas.lines.lines) <= 16
+    assert {line.pen.widthF() for line in desk.view.canvas.cursor_lines.lines} == {2.2}
+    assert all(line.pen.isCosmetic() for line in desk.view.canvas.lines.lines)
 
 
 def test_old_recurrences_fade_and_the_newest_does_not(make: Make) -> None:
-    alphas = [line.pen.color().alphaF() for line in make().view.lines.lines]
+    alphas = [line.pen.color().alphaF() for line in make().view.canvas.lines.lines]
     assert alphas == sorted(alphas)
     assert alphas[0] < 0.5
     assert alphas[-1] == 1
@@ -183,17 +185,17 @@ def test_old_recurrences_fade_and_the_newest_does_not(make: Make) -> None:
 
 def test_each_layer_has_its_own_shape_and_the_last_cycle_is_closed(make: Make) -> None:
     desk = make(Options(states="layers"), n_block=3, recurrences=12)
-    assert {m.marker for m in desk.view.ends.marks} == {"o", "s", "^"}
+    assert {m.marker for m in desk.view.canvas.ends.marks} == {"o", "s", "^"}
     assert [e.marker for e in desk.view.legend.entries] == ["o", "s", "^"]
     assert [e.text for e in desk.view.legend.entries] == ["layer 0", "layer 1", "layer 2"]
-    polygon = desk.view.cursor_lines.lines[-1]
+    polygon = desk.view.canvas.cursor_lines.lines[-1]
     cycle = desk.data.points[0, -3:]
     np.testing.assert_array_equal(polygon.points, np.vstack([cycle, cycle[:1]]))
     np.testing.assert_array_equal(polygon.joined, [True, True, True, False])
     assert desk.data.closing[0] <= 0.01
     assert polygon.pen.style() == Qt.PenStyle.SolidLine
     early = make(Options(states="layers"), n_block=3, recurrences=3)
-    assert early.view.cursor_lines.lines[-1].pen.style() == Qt.PenStyle.DashLine
+    assert early.view.canvas.cursor_lines.lines[-1].pen.style() == Qt.PenStyle.DashLine
 
 
 def test_a_state_left_out_breaks_the_line(make: Make) -> None:
@@ -201,9 +203,9 @@ def test_a_state_left_out_breaks_the_line(make: Make) -> None:
     points = desk.data.points.copy()
     points[0, 4] = np.nan
     desk.view.show_data(replace(desk.data, points=points))
-    joined = sum(int(line.joined.sum()) for line in desk.view.lines.lines)
+    joined = sum(int(line.joined.sum()) for line in desk.view.canvas.lines.lines)
     assert joined == 12 - 2
-    assert all(np.isfinite(line.points).all() for line in desk.view.lines.lines)
+    assert all(np.isfinite(line.points).all() for line in desk.view.canvas.lines.lines)
 
 
 def test_the_basis_locks_itself_at_eight_recurrences(make: Make) -> None:
@@ -246,30 +248,30 @@ def test_a_new_run_gets_axes_of_its_own(make: Make) -> None:
 def test_dragging_turns_and_the_angle_is_kept(make: Make) -> None:
     desk = make(Options(dimensions="3-D"))
     asked = len(desk.asked)
-    scale = desk.view.box.viewRange()
-    middle = desk.view.box.sceneBoundingRect().center().toPoint()
+    scale = desk.view.canvas.box.viewRange()
+    middle = desk.view.canvas.box.sceneBoundingRect().center().toPoint()
     desk.drag(middle, QPoint(40, 20))
     assert len(desk.asked) == asked + 1
     assert desk.asked[-1].azimuth == pytest.approx(-60 - 0.5 * 40)
     assert desk.asked[-1].elevation == pytest.approx(25 + 0.5 * 20)
     assert desk.picked == []
-    assert desk.view.box.viewRange() == scale
+    assert desk.view.canvas.box.viewRange() == scale
     points = desk.data.points
     centre = (points.max((0, 1)) + points.min((0, 1))) / 2
     expected = turn(points - centre, -80, 35)[..., :2]
-    assert desk.view._picture is not None
-    np.testing.assert_allclose(desk.view._picture.place, expected, atol=1e-12)
+    assert desk.view.canvas.picture is not None
+    np.testing.assert_allclose(desk.view.canvas.picture.place, expected, atol=1e-12)
     desk.run(synthetic_recording(capture=BARE, recurrences=14))
     assert desk.view.angle == (-80, 35)
 
 
 def test_shift_dragging_moves_a_solid_instead_of_turning_it(make: Make) -> None:
     desk = make(Options(dimensions="3-D"))
-    before = np.array(desk.view.box.viewRange())
+    before = np.array(desk.view.canvas.box.viewRange())
     asked = len(desk.asked)
-    middle = desk.view.box.sceneBoundingRect().center().toPoint()
+    middle = desk.view.canvas.box.sceneBoundingRect().center().toPoint()
     desk.drag(middle, QPoint(60, 0), shift=True)
-    after = np.array(desk.view.box.viewRange())
+    after = np.array(desk.view.canvas.box.viewRange())
     assert (after[0] < before[0]).all()
     np.testing.assert_allclose(np.diff(after), np.diff(before))
     assert len(desk.asked) == asked
@@ -277,20 +279,20 @@ def test_shift_dragging_moves_a_solid_instead_of_turning_it(make: Make) -> None:
 
 def test_the_wheel_zooms_until_the_view_is_reset(make: Make) -> None:
     desk = make()
-    whole = np.diff(desk.view.box.viewRange())
-    at = desk.view.box.sceneBoundingRect().center()
+    whole = np.diff(desk.view.canvas.box.viewRange())
+    at = desk.view.canvas.box.sceneBoundingRect().center()
     port = desk.view.canvas.viewport()
     event = QWheelEvent(
         at, port.mapToGlobal(at), QPoint(), QPoint(0, 240), Qt.MouseButton.NoButton,
         Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
     )  # fmt: skip
     QApplication.sendEvent(port, event)
-    zoomed = np.diff(desk.view.box.viewRange())
+    zoomed = np.diff(desk.view.canvas.box.viewRange())
     assert (zoomed < whole).all()
     desk.run(synthetic_recording(capture=BARE, recurrences=16))
-    np.testing.assert_allclose(np.diff(desk.view.box.viewRange()), zoomed)
+    np.testing.assert_allclose(np.diff(desk.view.canvas.box.viewRange()), zoomed)
     desk.view.reset_view()
-    assert (np.diff(desk.view.box.viewRange()) > zoomed).all()
+    assert (np.diff(desk.view.canvas.box.viewRange()) > zoomed).all()
     assert desk.view.options.basis is not None
     assert desk.view.options.basis.n_recurrences == 16
 
@@ -301,28 +303,28 @@ def test_every_point_is_inside_the_plot(make: Make, dimensions: str) -> None:
     for size in ((300, 200), (520, 330), (1600, 1000)):
         desk.view.resize(*size)
         QApplication.processEvents()
-        area = desk.view.box.sceneBoundingRect()
-        assert desk.view._picture is not None
-        pixels = desk.view._pixels(desk.view._picture.place).reshape(-1, 2)
+        area = desk.view.canvas.box.sceneBoundingRect()
+        assert desk.view.canvas.picture is not None
+        pixels = desk.view.canvas.pixels(desk.view.canvas.picture.place).reshape(-1, 2)
         assert all(area.contains(QPointF(*p)) for p in pixels)
-        ours = desk.view._pixels(desk.view._picture.place[2, 3])
+        ours = desk.view.canvas.pixels(desk.view.canvas.picture.place[2, 3])
         theirs = desk.pixel(2, 3)
         assert np.abs(ours - (theirs.x(), theirs.y())).max() <= 1
 
 
 def test_the_same_scale_holds_on_both_axes(make: Make) -> None:
-    area, box = (desk := make()).view.box.sceneBoundingRect(), desk.view.box
+    area, box = (desk := make()).view.canvas.box.sceneBoundingRect(), desk.view.canvas.box
     (x0, x1), (y0, y1) = box.viewRange()
     assert (x1 - x0) / area.width() == pytest.approx((y1 - y0) / area.height(), rel=0.005)
 
 
 def test_axis_labels_say_component_and_share_and_shorten_when_small(make: Make) -> None:
     desk = make()
-    assert desk.view.plot.getAxis("bottom").labelText == desk.data.axes[0].label
+    assert desk.view.canvas.plot.getAxis("bottom").labelText == desk.data.axes[0].label
     assert "%" in desk.data.axes[0].label
     desk.view.resize(300, 200)
     QApplication.processEvents()
-    assert desk.view.plot.getAxis("left").labelText == desk.data.axes[1].short
+    assert desk.view.canvas.plot.getAxis("left").labelText == desk.data.axes[1].short
     assert not desk.view.legend.isVisible()
 
 
@@ -332,7 +334,7 @@ def test_a_token_that_looks_like_markup_stays_text(make: Make, qtbot: QtBot) -> 
     recording.readout_directions.update({i: np.eye(16, dtype=np.float32)[i] for i in (0, 1)})
     recording.label = lambda i: "<b>"
     desk.run(recording)
-    assert desk.view.plot.getAxis("bottom").labelText.startswith("readout of &#x27;&lt;b&gt;&#x27;")
+    assert desk.view.canvas.plot.getAxis("bottom").labelText.startswith("readout of '&lt;b&gt;'")
     assert not desk.view.refit_button.isVisible()
 
 
@@ -349,12 +351,12 @@ def test_empty_and_cleared_views_say_what_to_do(make: Make) -> None:
     desk = make(recurrences=0)
     assert desk.view.empty_words() == EMPTY
     desk.run(synthetic_recording(capture=BARE))
-    assert desk.view.plot.getAxis("left").isVisible()
+    assert desk.view.canvas.plot.getAxis("left").isVisible()
     desk.view.clear()
     assert desk.view.empty_words() == EMPTY
-    assert desk.view.lines.lines == []
-    assert desk.view.ends.marks == []
-    assert not desk.view.plot.getAxis("left").isVisible()
+    assert desk.view.canvas.lines.lines == []
+    assert desk.view.canvas.ends.marks == []
+    assert not desk.view.canvas.plot.getAxis("left").isVisible()
     desk.click(QPoint(100, 100))
     assert desk.picked == []
 
@@ -369,7 +371,7 @@ def test_the_theme_reaches_marks_and_background(make: Make) -> None:
     desk = make()
     desk.view.show_selection(Selection(recurrence=5), {})
     desk.view.set_theme(DARK)
-    (cursor,) = desk.view.cursor_mark.marks
+    (cursor,) = desk.view.canvas.cursor_mark.marks
     assert cursor.pen is not None
     assert cursor.pen.color() == QColor(DARK.accent)
     image = desk.view.grab().toImage()

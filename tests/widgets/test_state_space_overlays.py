@@ -43,8 +43,8 @@ class Desk:
 
     def pixel(self, role: str, row: int, station: int = 0) -> QPoint:
         overlay = next(o for o in self.data.overlays if o.role == role)
-        at = self.view._second_run.places[self.data.overlays.index(overlay)][row, station]
-        return self.view.box.mapViewToScene(QPointF(*at)).toPoint()
+        at = self.view.canvas.overlays.places[self.data.overlays.index(overlay)][row, station]
+        return self.view.canvas.box.mapViewToScene(QPointF(*at)).toPoint()
 
     def point_at(self, pixel: QPoint) -> str:
         self.qtbot.mouseMove(self.view.canvas.viewport(), pixel)
@@ -69,7 +69,7 @@ def test_pointing_at_a_point_tells_what_it_is_and_a_click_takes_its_token(make) 
     assert desk.hovered[-1] == {"token": 2}
     desk.qtbot.mouseClick(desk.view.canvas.viewport(), Qt.MouseButton.LeftButton, pos=at)
     assert desk.picked == [{"token": 2}]
-    desk.point_at(desk.view.box.sceneBoundingRect().topLeft().toPoint() + QPoint(2, 2))
+    desk.point_at(desk.view.canvas.box.sceneBoundingRect().topLeft().toPoint() + QPoint(2, 2))
     assert desk.said[-1] == ""
     assert desk.hovered[-1] == {}
 
@@ -85,24 +85,24 @@ def test_a_path_tells_its_start_and_takes_its_recurrence(make) -> None:
 def test_a_segment_is_found_along_its_length(make) -> None:
     desk = make(Options(show_points=False, show_starts=False))
     overlay = next(o for o in desk.data.overlays if o.role == "mode")
-    place = desk.view._second_run.places[desk.data.overlays.index(overlay)]
+    place = desk.view.canvas.overlays.places[desk.data.overlays.index(overlay)]
     longest = int(np.linalg.norm(place[:, 1] - place[:, 0], axis=1).argmax())
     at = place[longest, 0] + 0.875 * (place[longest, 1] - place[longest, 0])
-    pixel = desk.view.box.mapViewToScene(QPointF(*at)).toPoint()
+    pixel = desk.view.canvas.box.mapViewToScene(QPointF(*at)).toPoint()
     assert "mode 1 of the Jacobian at recurrence 6" in desk.point_at(pixel)
 
 
 def test_points_of_the_run_win_where_they_are_nearer(make) -> None:
     desk = make()
-    place = desk.view._picture.place[1, 2]
-    pixel = desk.view.box.mapViewToScene(QPointF(*place)).toPoint()
+    place = desk.view.canvas.picture.place[1, 2]
+    pixel = desk.view.canvas.box.mapViewToScene(QPointF(*place)).toPoint()
     assert desk.point_at(pixel).startswith("token 2 'c', recurrence ")
     assert "PC1 = " in desk.said[-1]
 
 
 def test_one_line_item_holds_all_paths_and_segments(make) -> None:
     desk = make(tokens=())
-    lines = desk.view.beside_lines.lines
+    lines = desk.view.canvas.overlay_lines.lines
     assert len(lines) == 3  # one start, two parts of a mode, whatever the tokens
     assert len(lines[0].points) == 5 * 7
     assert lines[0].joined.reshape(5, 7)[:, -1].tolist() == [False] * 5
@@ -111,9 +111,9 @@ def test_one_line_item_holds_all_paths_and_segments(make) -> None:
 
 
 def test_looks_of_stable_unstable_and_slow_points(make) -> None:
-    marks = make(Options(modes=0, show_starts=False)).view.beside_marks.marks
+    marks = make(Options(modes=0, show_starts=False)).view.canvas.overlay_marks.marks
     assert [(m.marker, m.fill is None) for m in marks] == [("D", False), ("D", True), ("x", False)]
-    layered = make(Options(states="layers"), n_block=3).view.beside_marks.marks
+    layered = make(Options(states="layers"), n_block=3).view.canvas.overlay_marks.marks
     assert [m.marker for m in layered[:3]] == ["o", "s", "^"]
     assert [m.marker for m in layered[6:]] == ["x"] * 3
 
@@ -130,10 +130,12 @@ def test_the_legend_names_them(make) -> None:
 def test_everything_is_in_sight(make) -> None:
     for options in (Options(), Options(dimensions="3-D"), Options(equal_scale=False)):
         desk = make(options)
-        area = desk.view.box.sceneBoundingRect().adjusted(-1, -1, 1, 1)
-        for overlay, place in zip(desk.data.overlays, desk.view._second_run.places, strict=True):
+        area = desk.view.canvas.box.sceneBoundingRect().adjusted(-1, -1, 1, 1)
+        for overlay, place in zip(
+            desk.data.overlays, desk.view.canvas.overlays.places, strict=True
+        ):
             for xy in place.reshape(-1, 2):
-                at = desk.view.box.mapViewToScene(QPointF(*xy))
+                at = desk.view.canvas.box.mapViewToScene(QPointF(*xy))
                 assert area.contains(at), overlay.name
 
 
@@ -143,32 +145,32 @@ def test_a_result_that_arrives_is_drawn_and_one_that_goes_is_not(make) -> None:
     results = {key: recording.result(key) for key in (PATHS, STABILITY)}
     recording.results.clear()
     desk.view.show_data(compute(desk.recording, Selection(tokens=(0, 2)), Options()))
-    assert desk.view.beside_lines.lines == []
-    assert desk.view.beside_marks.marks == []
+    assert desk.view.canvas.overlay_lines.lines == []
+    assert desk.view.canvas.overlay_marks.marks == []
     for key, result in results.items():
         recording.keep(key, result)
     desk.view.show_data(compute(desk.recording, Selection(tokens=(0, 2)), Options()))
-    assert desk.view.beside_marks.marks
+    assert desk.view.canvas.overlay_marks.marks
     desk.view.clear()
-    assert desk.view.beside_marks.marks == []
+    assert desk.view.canvas.overlay_marks.marks == []
 
 
 def test_what_has_not_changed_is_not_drawn_again(make) -> None:
     desk = make(Options())
-    kept = desk.view.beside_lines.lines
+    kept = desk.view.canvas.overlay_lines.lines
     options = Options(basis=desk.data.basis)
     for _ in range(2):
         desk.view.show_data(compute(desk.recording, Selection(tokens=(0, 2)), options))
-        again = desk.view.beside_lines.lines
+        again = desk.view.canvas.overlay_lines.lines
         changed, kept = again is not kept, again
     assert not changed
     desk.view.set_theme(DARK)
-    assert desk.view.beside_lines.lines is not kept
+    assert desk.view.canvas.overlay_lines.lines is not kept
     turning = make(Options(dimensions="3-D"))
-    kept = turning.view.beside_marks.marks
+    kept = turning.view.canvas.overlay_marks.marks
     turning.view.angle = (10.0, 20.0)
     turning.view._redraw()
-    assert turning.view.beside_marks.marks is not kept
+    assert turning.view.canvas.overlay_marks.marks is not kept
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])

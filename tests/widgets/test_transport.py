@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from loopscope.widgets.bars.transport import SHORTCUTS, SPEEDS, WORDS, TransportBar
-from loopscope.widgets.bars.transport_icons import PATHS, transport_icon
+from loopscope.widgets.kit.icons import PATHS, themed_icon
 from loopscope.widgets.palette import DARK, LIGHT
 
 LEFT = Qt.MouseButton.LeftButton
@@ -248,7 +248,7 @@ def test_nothing_is_clipped(qtbot: QtBot, width: int) -> None:
 
 @pytest.mark.parametrize("name", sorted(PATHS))
 def test_icons_are_crisp_and_take_the_theme(qtbot: QtBot, name: str) -> None:
-    icon = transport_icon(name, LIGHT)
+    icon = themed_icon(name, LIGHT)
     assert max(s.width() for s in icon.availableSizes()) >= 32
     large = icon.pixmap(icon.availableSizes()[0], 2.0).toImage()
     inked = [
@@ -257,7 +257,7 @@ def test_icons_are_crisp_and_take_the_theme(qtbot: QtBot, name: str) -> None:
     ]  # fmt: skip
     assert inked
     assert all(c.lightness() < 60 for c in inked)
-    dark = transport_icon(name, DARK).pixmap(16, 16).toImage()
+    dark = themed_icon(name, DARK).pixmap(16, 16).toImage()
     assert dark != icon.pixmap(16, 16).toImage()
     off = icon.pixmap(16, 16, QIcon.Mode.Disabled).toImage()
     assert off != icon.pixmap(16, 16).toImage()

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 
 from loopscope.widgets.bars.scrub_bar import ScrubBar
 from loopscope.widgets.bars.transport_counter import Counter
-from loopscope.widgets.bars.transport_icons import GRID, transport_icon
+from loopscope.widgets.kit.icons import GRID, themed_icon
 from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.palette import LIGHT, Theme
 
@@ -235,7 +235,7 @@ class TransportBar(QWidget):
         self.theme = self.scrub.theme = self.counter.theme = theme
         for name, button in self.buttons.items():
             if name != "follow":
-                button.setIcon(transport_icon(name, theme))
+                button.setIcon(themed_icon(name, theme))
         self._show_playing()
         for rule in self._rules:
             palette = rule.palette()
@@ -257,7 +257,7 @@ class TransportBar(QWidget):
     # ---- showing ----
     def _show_playing(self) -> None:
         name = "pause" if self._playing else "play"
-        self.buttons["play"].setIcon(transport_icon(name, self.theme))
+        self.buttons["play"].setIcon(themed_icon(name, self.theme))
         self._set_tip(name, TIPS[name])
 
     def _show_enabled(self) -> None:

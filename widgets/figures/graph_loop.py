@@ -9,6 +9,7 @@ from loopscope.core.views.graph.cuts import cuts_at
 from loopscope.core.views.graph.layout import Layout
 from loopscope.widgets.figures.graph_layout import Box, Row
 from loopscope.widgets.figures.graph_sheet import GREY, INK, PALE, Sheet
+from loopscope.widgets.figures.graph_slots import Slot
 
 
 class LoopSheet(Sheet):
@@ -65,7 +66,7 @@ class LoopSheet(Sheet):
             self.down(rows, cx, GREY)
         self.line((cx, below), (cx, where.after[0].top))
         self.line((sx + where.radius, sy), (side.x, sy))
-        if data.architecture.injection != "none":
+        if self.injects:
             self.line((cx, from_e), (cx, entry.top))
             self.text(cx + 3, where.bus + 0.2 * self.size, "e", GREY)
         if data.start == "embedding":
@@ -97,57 +98,73 @@ class LoopSheet(Sheet):
         return box
 
     def unrolled(self) -> None:
-        """A copy of the block for each slot."""
+        """A copy of the block for each slot, the layers before and after at the ends."""
         data, where = self.data, self.where
-        begun = -(-data.layers_done // data.n_layers)
-        injects = data.architecture.injection != "none"
-        entry, end = where.repeated[0], where.repeated[-1]
-        below = end.bottom
-        from_e = where.before[-1].bottom
-        sx, sy = where.copy_start()
         ends = GREY if data.has_run else PALE
+        begun = -(-data.layers_done // data.n_layers)
+        self.down(where.before, where.centre(1), ends)
         for place, slot in enumerate(self.slots, 1):
-            x, r = where.centre(place), slot.first
-            edge = GREY if r <= begun else PALE
-            side = self.entry_box(entry, where.copy_box(entry, place))
-            if place == 1:
-                self.down(where.before, x, ends)
-                self.line((sx + where.radius, sy), (side.x, sy), colour=edge)
-                self.start(sx, sy)
-                if injects:
-                    self.line((x, from_e), (x, where.bus), arrow=False, colour=edge)
-                if data.start == "embedding":
-                    bent = (sx, where.bus), (sx, sy - where.radius)
-                    self.line((x, from_e), (x, where.bus), *bent, colour=edge)
-            else:
-                self.join(place, sy, side.x, edge)
-                if injects:
-                    before = x - where.pitch
-                    self.line((before, where.bus), (x, where.bus), arrow=False, colour=edge)
-            if not slot.drawn:
-                alike = not any(slot.first < b <= slot.last for b in self.breaks)
-                self.left_out(place, f"× {slot.n}" if alike else f"{slot.n} more", edge)
-                continue
-            if injects:
-                self.line((x, where.bus), (x, entry.top), colour=edge)
-            self.down(where.repeated, x, edge)
-            if data.architecture.inner_cycles:
-                self.nested(place, side, edge)
-            self.text(x - 0.4 * self.size, where.bus + 0.9 * self.size, str(r), GREY, "right")
-            self.cuts(x, r)
-            for row in where.repeated:
-                runs = data.ran(row.node, r) and runs_at(data.architecture, row.node, r)
-                self.node(row, where.copy_box(row, place), r, dim=not runs)
+            self.copy(place, slot, GREY if slot.first <= begun else PALE)
         last = where.centre(where.n)
-        self.line((last, below), (last, where.after[0].top), colour=ends)
+        self.line((last, where.repeated[-1].bottom), (last, where.after[0].top), colour=ends)
         self.down(where.after, last, ends)
         for row in where.after:
             if row.node.kind == "gate":
                 self.gate(last, where.copy_box(row, where.n), ends)
+        sx, sy = where.copy_start()
         self.cut(sx, sy - where.radius, self.cuts_at_site("start", None))
         for rows, place in ((where.before, 1), (where.after, where.n)):
             for row in rows:
                 self.node(row, where.copy_box(row, place), 0, dim=not data.has_run)
+
+    def copy(self, place: int, slot: Slot, edge: str) -> None:
+        """One slot: what enters it, and its copy of the block or how many are left out."""
+        data, where = self.data, self.where
+        x, r, entry = where.centre(place), slot.first, where.repeated[0]
+        side = self.entry_box(entry, where.copy_box(entry, place))
+        if place == 1:
+            self.first_entry(side, edge)
+        else:
+            self.next_entry(place, side, edge)
+        if not slot.drawn:
+            alike = not any(slot.first < b <= slot.last for b in self.breaks)
+            self.left_out(place, f"× {slot.n}" if alike else f"{slot.n} more", edge)
+            return
+        if self.injects:
+            self.line((x, where.bus), (x, entry.top), colour=edge)
+        self.down(where.repeated, x, edge)
+        if data.architecture.inner_cycles:
+            self.nested(place, side, edge)
+        self.text(x - 0.4 * self.size, where.bus + 0.9 * self.size, str(r), GREY, "right")
+        self.cuts(x, r)
+        for row in where.repeated:
+            runs = data.ran(row.node, r) and runs_at(data.architecture, row.node, r)
+            self.node(row, where.copy_box(row, place), r, dim=not runs)
+
+    @property
+    def injects(self) -> bool:
+        """Whether the prelude's output enters each recurrence."""
+        return self.data.architecture.injection != "none"
+
+    def first_entry(self, side: Box, edge: str) -> None:
+        """The initial state into the first copy, and where it and the injection come from."""
+        where, x = self.where, self.where.centre(1)
+        sx, sy = where.copy_start()
+        from_e = where.before[-1].bottom
+        self.line((sx + where.radius, sy), (side.x, sy), colour=edge)
+        self.start(sx, sy)
+        if self.injects:
+            self.line((x, from_e), (x, where.bus), arrow=False, colour=edge)
+        if self.data.start == "embedding":
+            bent = (sx, where.bus), (sx, sy - where.radius)
+            self.line((x, from_e), (x, where.bus), *bent, colour=edge)
+
+    def next_entry(self, place: int, side: Box, edge: str) -> None:
+        """The state of the copy before into this one, and the injection along the bus."""
+        where, x = self.where, self.where.centre(place)
+        self.join(place, where.copy_start()[1], side.x, edge)
+        if self.injects:
+            self.line((x - where.pitch, where.bus), (x, where.bus), arrow=False, colour=edge)
 
     def cuts(self, x: float, recurrence: int) -> None:
         """Cuts that act in one copy: on layers, into the injection, on the state that leaves."""

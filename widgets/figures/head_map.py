@@ -6,10 +6,9 @@ from matplotlib.figure import Figure
 
 from loopscope.core.views.head_map import Data
 from loopscope.widgets.figures.matrix import (
-    bar_beside,
     empty,
     font_size,
-    measure_label,
+    measure_bar_beside,
     measured,
     recurrence_ticks,
 )
@@ -28,9 +27,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     figure.set_figheight(side + 6 * line)
     ax = figure.add_subplot()
     image = measured(ax, data.values, data.measure, data.far)
-    bar = bar_beside(ax, image, measure_label(data.measure))
-    if data.measure.is_distance:
-        bar.ax.invert_yaxis()
+    measure_bar_beside(ax, image, data.measure)
     ax.set_aspect("equal")
     ticks = recurrence_ticks(n, side, page)
     ax.set_xticks(ticks)

@@ -67,6 +67,14 @@ def bar_beside(ax: Axes, image: AxesImage, label: str) -> Colorbar:
     return bar
 
 
+def measure_bar_beside(ax: Axes, image: AxesImage, measure: PatternMeasure) -> Colorbar:
+    """Put a measure's bar to the right: what is the same is at the top, as on the screen."""
+    bar = bar_beside(ax, image, measure_label(measure))
+    if measure.is_distance:
+        bar.ax.invert_yaxis()
+    return bar
+
+
 def bar_above(ax: Axes, image: AxesImage, label: str) -> Colorbar:
     """Put a bar on top, where its label has room however few the rows are."""
     bar = ax.figure.colorbar(image, ax=ax, location="top", pad=0.02, aspect=36, shrink=0.9)

@@ -6,11 +6,10 @@ from matplotlib.figure import Figure
 
 from loopscope.core.views.similarity import Data
 from loopscope.widgets.figures.matrix import (
-    bar_beside,
     empty,
     every,
     font_size,
-    measure_label,
+    measure_bar_beside,
     measured,
 )
 from loopscope.widgets.figures.style import Page
@@ -33,9 +32,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     figure.set_figheight(side + longest + 5 * line)
     ax = figure.add_subplot()
     image = measured(ax, data.drawn(), data.measure, data.far)
-    bar = bar_beside(ax, image, measure_label(data.measure))
-    if data.measure.is_distance:
-        bar.ax.invert_yaxis()
+    measure_bar_beside(ax, image, data.measure)
     ax.set_aspect("equal")
     first = 0 if data.places.step > 1 else group if data.by == "depth" else 1
     at = labelled(n, every(n, side, 1.3 * line, head_steps(group)), True, first)

@@ -20,8 +20,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from loopscope.widgets.figures.choice import ExportChoice
 from loopscope.widgets.kit.check_box import CheckBox
+from loopscope.widgets.kit.export_choice import ExportChoice
 from loopscope.widgets.kit.numbers import POINT
 from loopscope.widgets.kit.plain_text import PlainLabel
 from loopscope.widgets.palette import LIGHT, Theme

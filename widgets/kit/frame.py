@@ -22,8 +22,7 @@ from PySide6.QtWidgets import (
 from loopscope.core.formula import Formula
 from loopscope.core.options import settings_of
 from loopscope.core.views.base import Request, ViewData
-from loopscope.widgets.bars.transport_icons import transport_icon
-from loopscope.widgets.kit import panel_icons  # noqa: F401  (registers the icons)
+from loopscope.widgets.kit.icons import themed_icon
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.kit.settings_form import SettingsForm
 from loopscope.widgets.kit.view import View
@@ -99,7 +98,7 @@ class TitleBar(QWidget):
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours."""
         for name, button in self.buttons.items():
-            button.setIcon(transport_icon(f"panel {name}", theme))
+            button.setIcon(themed_icon(f"panel {name}", theme))
         palette = self.statement.palette()
         palette.setColor(palette.ColorRole.WindowText, theme.muted)
         self.statement.setPalette(palette)
@@ -185,6 +184,8 @@ class ViewFrame(QWidget):
         super().__init__(parent)
         self.view = view
         self.theme: Theme = LIGHT
+        self._statement = ""
+        self._lag: int | None = None
         self._formulas: tuple[Formula, ...] = ()
         self._maximised = False
         self._form: SettingsForm | None = None
@@ -286,9 +287,18 @@ class ViewFrame(QWidget):
 
     def set_data(self, data: ViewData) -> None:
         """Take the statement and the formulas of what is shown."""
-        self.title_bar.statement.set_whole(data.statement)
-        self._formulas = data.formulas
+        self._statement, self._formulas = data.statement, data.formulas
+        self._show_statement()
         self.title_bar.buttons["help"].setEnabled(bool(data.formulas))
+
+    def set_lag(self, recurrence: int | None) -> None:
+        """Say of which recurrence the data is while the run is far ahead; None says nothing."""
+        self._lag = recurrence
+        self._show_statement()
+
+    def _show_statement(self) -> None:
+        lag = "" if self._lag is None else f"As of recurrence {self._lag}, more follows: "
+        self.title_bar.statement.set_whole(lag + self._statement)
 
     def set_request(self, request: Request | None) -> None:
         """Offer the measurement that fills this view on a button; None for a live view."""
@@ -338,7 +348,7 @@ class ViewFrame(QWidget):
     def _dress(self) -> None:
         name = "restore" if self._maximised else "maximise"
         button = self.title_bar.buttons["maximise"]
-        button.setIcon(transport_icon(f"panel {name}", self.theme))
+        button.setIcon(themed_icon(f"panel {name}", self.theme))
         button.setToolTip("Show all views again (Esc)" if self._maximised else "Maximise (F11)")
 
     def _toggle_maximised(self) -> None:

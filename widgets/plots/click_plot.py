@@ -1,19 +1,24 @@
-"""A pyqtgraph plot that tells what is clicked and pointed at."""
+"""A pyqtgraph plot with titled axes, marks and words for nothing, that tells what is clicked."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, Qt, Signal
-from PySide6.QtGui import QMouseEvent
+from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QMouseEvent, QPainter
 from PySide6.QtWidgets import QWidget
 
+from loopscope.widgets.kit.theme import style_plot
 from loopscope.widgets.palette import LIGHT, Theme
+from loopscope.widgets.plots.axes import TitledAxis
+from loopscope.widgets.plots.plot_marks import PointMarks, paint_missing
 
 NOWHERE = (-1, -1)
 
 
 class ClickPlot(pg.PlotWidget):
-    """Subclasses say in `place_at` what is under a pixel; dragging the plot is no click.
+    """Subclasses draw `data` and say in `place_at` what is under a pixel; dragging is no click.
 
     Signals
     -------
@@ -23,9 +28,17 @@ class ClickPlot(pg.PlotWidget):
 
     clicked = Signal(int, int)
     pointed = Signal(int, int)
+    data: Any = None  # of the class, for pyqtgraph resizes while it is being made
 
-    def __init__(self, parent: QWidget | None = None, **options: object) -> None:
-        super().__init__(parent, **options)
+    def __init__(
+        self,
+        parent: QWidget | None = None,
+        *,
+        bottom: TitledAxis | None = None,
+        left: TitledAxis | None = None,
+    ) -> None:
+        axes = {"bottom": bottom or TitledAxis("bottom"), "left": left or TitledAxis("left")}
+        super().__init__(parent, axisItems=axes)
         self.theme: Theme = LIGHT
         self.empty_text = ""
         self.zoomed = False
@@ -35,11 +48,37 @@ class ClickPlot(pg.PlotWidget):
         self.getPlotItem().getViewBox().sigRangeChangedManually.connect(self._on_zoomed)
         self.setMouseTracking(True)
         self.viewport().setMouseTracking(True)
+        self.marks = PointMarks(self.getPlotItem())
 
+    # ---- what is shown ----
+    def show_empty(self, text: str) -> None:
+        """Show only ``text``."""
+        self.data, self.empty_text = None, text
+        self.getPlotItem().setVisible(False)
+        self.viewport().update()
+
+    def set_titles(self, bottom: tuple[str, ...], left: tuple[str, ...]) -> None:
+        """Name the axes: each in words and, where these do not fit, shorter."""
+        for side, titles in (("bottom", bottom), ("left", left)):
+            self.getPlotItem().getAxis(side).set_titles(*titles)
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours."""
+        self.theme = theme
+        self.setBackground(theme.panel)
+        style_plot(self.getPlotItem(), theme)
+        self.marks.set_theme(theme)
+
+    # ---- where things are ----
     def place_at(self, point: QPointF) -> tuple[int, int]:
         """Two indices that say what is under a pixel; -1, -1 for nothing."""
         raise NotImplementedError
 
+    def pixel_of(self, x: float, y: float) -> QPointF:
+        """Pixel of a place given in the plot's own coordinates."""
+        return self.getViewBox().mapViewToScene(QPointF(x, y))
+
+    # ---- events ----
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Remember where a click may begin."""
         self._pressed = event.position()
@@ -64,6 +103,11 @@ class ClickPlot(pg.PlotWidget):
         """Nothing is pointed at."""
         super().leaveEvent(event)
         self.pointed.emit(*NOWHERE)
+
+    def drawForeground(self, painter: QPainter, rect: QRectF) -> None:
+        """Say what is missing while there is nothing to draw."""
+        if self.data is None:
+            paint_missing(painter, self.viewport(), self.empty_text, self.theme)
 
     def _on_zoomed(self) -> None:
         self.zoomed = True

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QResizeEvent
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 
 from loopscope.core.views.curves_data import Curve, Curves
-from loopscope.widgets.kit.theme import on_ground, sample_map, style_plot
+from loopscope.widgets.kit.theme import on_ground, sample_map
 from loopscope.widgets.palette import RECURRENCE_MAP, Theme, token_colour
+from loopscope.widgets.plots.axes import LogAxis, TitledAxis, WholeAxis
 from loopscope.widgets.plots.click_plot import ClickPlot
 from loopscope.widgets.plots.curve_legend import LINES
-from loopscope.widgets.plots.log_axis import LogAxis, WholeAxis
-from loopscope.widgets.plots.plot_marks import PointMarks, log10, paint_missing, set_lines
+from loopscope.widgets.plots.plot_marks import log10, set_lines
 
 # Pixels within which the pointer is on a point.
 REACH = 30.0
@@ -42,20 +42,12 @@ class CurvePlot(ClickPlot):
         self._ys: list[np.ndarray] = []
         self._items: list[pg.GraphicsObject] = []
         self._kind: tuple[object, ...] = ()
-        plot = self.getPlotItem()
         self.chosen = pg.PlotCurveItem(antialias=True)
         self.chosen.setZValue(20)
-        plot.addItem(self.chosen, ignoreBounds=True)
-        self.marks = PointMarks(plot)
+        self.getPlotItem().addItem(self.chosen, ignoreBounds=True)
         self.show_empty("")
 
     # ---- what is shown ----
-    def show_empty(self, text: str) -> None:
-        """Show only ``text``."""
-        self.data, self.empty_text = None, text
-        self.getPlotItem().setVisible(False)
-        self.viewport().update()
-
     def show_data(self, data: Curves) -> None:
         """Draw new curves."""
         kind = (data.log_x, data.log_y, data.whole_x, data.x_label, data.y_label)
@@ -72,20 +64,16 @@ class CurvePlot(ClickPlot):
         self._draw_marks(data)
         self._draw_bands(data)
         self._draw_curves(data)
-        self._label_axes(data)
         if not self.zoomed:
             self.show_all()
         self.set_theme(self.theme)
 
     def _make_axes(self, data: Curves) -> None:
-        plot = self.getPlotItem()
-        bottom = pg.AxisItem("bottom")
-        if data.log_x or data.whole_x:
-            bottom = (LogAxis if data.log_x else WholeAxis)("bottom")
-        left = LogAxis("left") if data.log_y else pg.AxisItem("left")
-        for axis in (bottom, left):
-            axis.enableAutoSIPrefix(False)
-        plot.setAxisItems({"bottom": bottom, "left": left})
+        across = LogAxis if data.log_x else WholeAxis if data.whole_x else TitledAxis
+        left = LogAxis("left") if data.log_y else TitledAxis("left")
+        self.getPlotItem().setAxisItems({"bottom": across("bottom"), "left": left})
+        # Rather without its unit than without its name.
+        self.set_titles((data.x_label,), (data.y_label, data.y_label.split(" [")[0]))
 
     def _draw_bands(self, data: Curves) -> None:
         banded = [c for c in data.curves if c.low is not None and c.high is not None]
@@ -144,20 +132,6 @@ class CurvePlot(ClickPlot):
         self.getPlotItem().addItem(item, ignoreBounds=True)
         self._items.append(item)
 
-    def _label_axes(self, data: Curves) -> None:
-        metrics = QFontMetricsF(self.font())
-        room = max(self.height() - 40, 40)
-        whole = data.y_label
-        if metrics.horizontalAdvance(whole) > room:
-            whole = whole.split(" [")[0]  # rather without its unit than without its name
-        left = metrics.elidedText(whole, Qt.TextElideMode.ElideRight, room)
-        wide = max(self.width() - 60, 60)
-        bottom = metrics.elidedText(data.x_label, Qt.TextElideMode.ElideRight, wide)
-        for side, text in (("left", left), ("bottom", bottom)):
-            axis = self.getPlotItem().getAxis(side)
-            if axis.labelText != text:
-                axis.setLabel(text)
-
     def show_all(self) -> None:
         """Fit the axes to the curves and their intervals."""
         if self.data is None:
@@ -194,10 +168,7 @@ class CurvePlot(ClickPlot):
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours; curves without a colour of their own are drawn again."""
         again = theme is not self.theme and self.data is not None
-        self.theme = theme
-        self.setBackground(theme.panel)
-        style_plot(self.getPlotItem(), theme)
-        self.marks.set_theme(theme)
+        super().set_theme(theme)
         if again and self.data is not None:
             self.show_data(self.data)
 
@@ -205,8 +176,9 @@ class CurvePlot(ClickPlot):
     def pixel_of(self, x: float, y: float) -> QPointF:
         """Pixel of a place in the data's own coordinates."""
         log_x, log_y = (False, False) if self.data is None else (self.data.log_x, self.data.log_y)
-        at = QPointF(float(np.log10(x)) if log_x else x, float(np.log10(y)) if log_y else y)
-        return self.getViewBox().mapViewToScene(at)
+        return super().pixel_of(
+            float(np.log10(x)) if log_x else x, float(np.log10(y)) if log_y else y
+        )
 
     def place_at(self, pixel: QPointF) -> tuple[int, int]:
         """Curve and point nearest to a pixel; -1, -1 when none is near."""
@@ -222,18 +194,6 @@ class CurvePlot(ClickPlot):
             if len(off) and off.min() < best:
                 best, found = float(off.min()), (i, int(off.argmin()))
         return found
-
-    # ---- events ----
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Cut the axis labels anew."""
-        super().resizeEvent(event)
-        if self.data is not None:
-            self._label_axes(self.data)
-
-    def drawForeground(self, painter: QPainter, rect: QRectF) -> None:
-        """Say what is missing while there is nothing to draw."""
-        if self.data is None:
-            paint_missing(painter, self.viewport(), self.empty_text, self.theme)
 
 
 def colour_of(curve: Curve, theme: Theme) -> str:

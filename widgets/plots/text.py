@@ -17,10 +17,15 @@ def draw_text(painter: QPainter, rect: QRectF, flags: Qt.AlignmentFlag, text: st
     painter.drawText(rect, flags, fits)
 
 
+def upright(text: str) -> str:
+    """Return ``text`` with the bars of a norm apart: turned, those of ``‖`` run into one."""
+    return text.replace("‖", "∥")
+
+
 def draw_upright(painter: QPainter, rect: QRectF, flags: Qt.AlignmentFlag, text: str) -> None:
     """Draw ``text`` reading upwards in ``rect``; right-aligned text ends at the top."""
     painter.save()
     painter.translate(rect.left(), rect.bottom())
     painter.rotate(-90)
-    draw_text(painter, QRectF(0, 0, rect.height(), rect.width()), flags, text)
+    draw_text(painter, QRectF(0, 0, rect.height(), rect.width()), flags, upright(text))
     painter.restore()

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
-from loopscope.core.views.settling import Data, rate_text, short_number
-from loopscope.widgets.kit.theme import on_ground, style_plot
+from loopscope.core.views.settling import Data
+from loopscope.widgets.kit.theme import on_ground
 from loopscope.widgets.palette import OKABE_ITO, Theme, token_colour
+from loopscope.widgets.plots.axes import LogAxis, WholeAxis
 from loopscope.widgets.plots.click_plot import ClickPlot
-from loopscope.widgets.plots.log_axis import LogAxis, WholeAxis
-from loopscope.widgets.plots.plot_marks import PointMarks, log10, paint_missing, set_columns
+from loopscope.widgets.plots.plot_marks import log10, set_columns
+from loopscope.widgets.views.settling_words import Label, Place, draw_label, labels_of
 
-LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 # Pixels within which the pointer is on a curve.
 REACH = 24.0
 # The axis reaches at least this far, or to the trained count if that is nearer.
@@ -28,17 +24,6 @@ FIRST_SPAN = 32
 WIDE_POINTS = 1000
 # Opacity, of 255, of one token among many.
 FAINT = 180
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A text in the plot, in pixels."""
-
-    text: str
-    rect: QRectF
-    flags: Qt.AlignmentFlag
-    colour: str
-    bold: bool = False
 
 
 class SettlingPlot(ClickPlot):
@@ -53,14 +38,11 @@ class SettlingPlot(ClickPlot):
     data: Data | None = None  # of the class, for pyqtgraph resizes while it is being made
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        axes = {"left": LogAxis("left"), "bottom": WholeAxis("bottom")}
-        super().__init__(parent, axisItems=axes)
+        super().__init__(parent, bottom=WholeAxis("bottom"), left=LogAxis("left"))
         self.log_values = np.zeros((0, 0))
         self._labels: list[Label] | None = []
         self._labelled = QRectF()
         plot = self.getPlotItem()
-        for axis in axes.values():
-            axis.enableAutoSIPrefix(False)
         # One item per token colour: a curve for each token costs too much.
         self.groups = [_curve(plot) for _ in OKABE_ITO]
         self.loud = _curve(plot)
@@ -71,7 +53,6 @@ class SettlingPlot(ClickPlot):
         self.floor = _curve(plot)
         self.error = _curve(plot)
         self.trained = pg.InfiniteLine(angle=90)
-        self.marks = PointMarks(plot)
         self.points = pg.ScatterPlotItem(size=4)
         for z, item in ((-3, self.trained), (20, self.points)):
             item.setZValue(z)
@@ -80,12 +61,6 @@ class SettlingPlot(ClickPlot):
         self.show_empty("")
 
     # ---- what is shown ----
-    def show_empty(self, text: str) -> None:
-        """Show only ``text``."""
-        self.data, self.empty_text, self._labels = None, text, None
-        self.getPlotItem().setVisible(False)
-        self.viewport().update()
-
     def show_data(self, data: Data) -> None:
         """Draw new curves."""
         self.data = data
@@ -103,7 +78,7 @@ class SettlingPlot(ClickPlot):
         self.trained.setValue(data.trained)
         self.trained.setVisible(data.trained > 0)
         self._show_points(data, x)
-        self._label_axes(data)
+        self.set_titles(("recurrence r",), (data.axis_label, data.axis_symbol))
         if not self.zoomed:
             self.show_all()
         floor = log10(data.floor_line)
@@ -141,16 +116,6 @@ class SettlingPlot(ClickPlot):
         assert self.data is not None
         last = int(self.data.recurrences[-1]) if len(self.data.recurrences) else 1
         return max(last, min(self.data.trained, FIRST_SPAN), 2)
-
-    def _label_axes(self, data: Data) -> None:
-        metrics = QFontMetricsF(self.font())
-        room = self.height() - 40
-        fits = metrics.horizontalAdvance(data.axis_label) <= room
-        left = data.axis_label if fits else data.axis_symbol
-        for side, text in (("left", left), ("bottom", "recurrence r")):
-            axis = self.getPlotItem().getAxis(side)
-            if axis.labelText != text:
-                axis.setLabel(text)
 
     def show_all(self) -> None:
         """Fit the axes to the curves and the tolerance."""
@@ -213,9 +178,7 @@ class SettlingPlot(ClickPlot):
     # ---- colours ----
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours."""
-        self.theme = theme
-        self.setBackground(theme.panel)
-        style_plot(self.getPlotItem(), theme)
+        super().set_theme(theme)
         self._style()
         self._forget_labels()
 
@@ -236,13 +199,8 @@ class SettlingPlot(ClickPlot):
         self.floor.setPen(pg.mkPen(theme.muted, width=1))
         self.error.setPen(pg.mkPen(theme.text, width=1, style=Qt.PenStyle.DotLine))
         self.trained.setPen(pg.mkPen(theme.muted, width=1, style=dot))
-        self.marks.set_theme(theme)
 
     # ---- where things are ----
-    def pixel_of(self, recurrence: float, log_value: float) -> QPointF:
-        """Pixel of a place given in the plot's own coordinates."""
-        return self.getViewBox().mapViewToScene(QPointF(recurrence, log_value))
-
     def place_at(self, point: QPointF) -> tuple[int, int]:
         """Row and curve under a pixel; curve -1 when none is near, -1, -1 outside."""
         view = self.getViewBox()
@@ -260,15 +218,12 @@ class SettlingPlot(ClickPlot):
         curve = int(np.argmin(off))
         return i, curve if off[curve] <= REACH else -1
 
-    # ---- events ----
+    # ---- words in the plot ----
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Place the words again."""
         super().resizeEvent(event)
         self._labels = None
-        if self.data is not None:
-            self._label_axes(self.data)
 
-    # ---- words in the plot ----
     def _forget_labels(self) -> None:
         """Have the words placed anew at the next painting."""
         self._labels = None
@@ -276,24 +231,25 @@ class SettlingPlot(ClickPlot):
 
     @property
     def labels(self) -> list[Label]:
-        """The words, in pixels: so they never shrink, overlap or leave the plot.
+        """The words, in pixels.
 
         Placed when they are painted: only then is the size of the axes settled.
         """
+        if self.data is None:
+            return []
         area = self.getViewBox().sceneBoundingRect()
         if self._labels is None or area != self._labelled:
             self._labels, self._labelled = self._placed(area), area
         return self._labels
 
     def _placed(self, area: QRectF) -> list[Label]:
-        data, metrics = self.data, QFontMetricsF(self._font(True))
-        if data is None or area.width() < 60 or area.height() < 50:
-            return []
-        return [
-            *self._line_names(data, area, metrics),
-            *self._corner(data, area, metrics),
-            *self._curve_names(data, area, metrics),
-        ]
+        assert self.data is not None
+        floor = self.floor.getData()[0]
+        place = Place(
+            self.data, area, QFontMetricsF(self._font(True)), self.theme, self.pixel_of,
+            self.log_values, floor is not None and len(floor) > 0,
+        )  # fmt: skip
+        return labels_of(place)
 
     def _font(self, bold: bool = False) -> QFont:
         font = QFont(self.font())
@@ -301,106 +257,15 @@ class SettlingPlot(ClickPlot):
         font.setBold(bold)
         return font
 
-    def _corner(self, data: Data, area: QRectF, metrics: QFontMetricsF) -> Iterable[Label]:
-        """The rate of the fall, top right."""
-        line, rates = metrics.height(), [("median", data.rate, self.theme.text)]
-        if data.per_layer:
-            rates = [
-                (data.curve_name(c), rate, self._colour(c).name())
-                for c, rate in enumerate(data.layer_rates)
-            ]
-        fits = max(1, int(0.5 * area.height() // line))
-        for i, (name, rate, colour) in enumerate(rates[:fits]):
-            text = f"{name} {rate_text(rate)}".rstrip()
-            rect = QRectF(area.left() + 4, area.top() + 2 + i * line, area.width() - 10, line)
-            yield Label(text, rect, RIGHT, colour, bold=True)
-
-    def _line_names(self, data: Data, area: QRectF, metrics: QFontMetricsF) -> Iterable[Label]:
-        """Names of the tolerance, the floor and the trained count."""
-        line, muted = metrics.height(), self.theme.muted
-        x = self.pixel_of(data.trained, 0.0).x()
-        text = f"trained R = {data.trained}"
-        wide = metrics.horizontalAdvance(text) + 4
-        trained = QRectF()
-        if data.trained > 0 and area.left() < x < area.right():
-            right = x + 3 + wide < area.right()
-            left = x + 3 if right else x - 3 - wide
-            trained = QRectF(left, area.bottom() - line - 2, wide, line)
-            yield Label(text, trained, LEFT if right else RIGHT, muted)
-        first = float(data.recurrences[0])
-        names = [(f"tolerance {short_number(data.tolerance)}", data.tolerance_line)]
-        if self.floor.getData()[0] is not None and len(self.floor.getData()[0]):
-            names.append((f"{data.dtype} rounding", data.floor_line))
-        if np.isfinite(data.error_line).any():
-            names.append(("error against float32", data.error_line))
-        for text, values in names:
-            at = float(log10(values)[0])
-            y = self.pixel_of(first, at).y() if np.isfinite(at) else float("nan")
-            if np.isfinite(y) and area.top() < y < area.bottom():
-                # Under the line, where falling curves are not yet; above it near the bottom.
-                top = y + 1 if y + line + 2 < area.bottom() else y - line - 1
-                rect = QRectF(area.left() + 5, top, metrics.horizontalAdvance(text) + 4, line)
-                if not rect.intersects(trained):
-                    yield Label(text, rect, LEFT, muted)
-
-    def _curve_names(self, data: Data, area: QRectF, metrics: QFontMetricsF) -> Iterable[Label]:
-        """Tokens that do not settle, named at the right end of their curves."""
-        if data.per_layer:
-            return
-        line, loud = metrics.height(), data.unsettled()
-        fits = max(1, int(0.4 * area.height() // line))
-        named = loud if len(loud) <= fits else loud[: fits - 1]
-        wanted = [(self._end_of(c, area), c) for c in named]
-        bottom = area.top() + line + 2
-        for y, curve in sorted(wanted):
-            top = max(y - line - 1, bottom)
-            bottom = top + line
-            if bottom > area.bottom():
-                return
-            text = f"{data.curve_name(curve)}: {data.settling[curve].words()}"
-            yield self._at_right(text, top, area, line, self.theme.warning)
-        if len(named) < len(loud) and bottom + line < area.bottom():
-            text = f"and {len(loud) - len(named)} more that do not settle"
-            yield self._at_right(text, bottom, area, line, self.theme.warning)
-
-    def _end_of(self, curve: int, area: QRectF) -> float:
-        """Pixel height of a curve's last value; the top when it has none."""
-        known = np.flatnonzero(np.isfinite(self.log_values[:, curve]))
-        if not len(known):
-            return area.top()
-        y = self.pixel_of(0.0, float(self.log_values[known[-1], curve])).y()
-        return float(np.clip(y, area.top(), area.bottom()))
-
-    def _at_right(self, text: str, top: float, area: QRectF, line: float, colour: str) -> Label:
-        rect = QRectF(area.left() + 4, top, area.width() - 10, line)
-        return Label(text, rect, RIGHT, colour, bold=True)
-
     def drawForeground(self, painter: QPainter, rect: QRectF) -> None:
         """Draw the words over the plot."""
-        if self.data is None:
-            paint_missing(painter, self.viewport(), self.empty_text, self.theme)
+        super().drawForeground(painter, rect)
         painter.save()
         painter.resetTransform()
         for label in self.labels:
-            self._draw_label(painter, label)
+            painter.setFont(self._font(label.bold))
+            draw_label(painter, label, self.theme)
         painter.restore()
-
-    def _draw_label(self, painter: QPainter, label: Label) -> None:
-        """Write a text on a faint ground, so that curves behind it do not cross it out."""
-        painter.setFont(self._font(label.bold))
-        metrics = painter.fontMetrics()
-        text = metrics.elidedText(
-            label.text, Qt.TextElideMode.ElideMiddle, int(label.rect.width()) + 1
-        )
-        wide = metrics.horizontalAdvance(text)
-        left = label.rect.left()
-        if label.flags & Qt.AlignmentFlag.AlignRight:
-            left = label.rect.right() - wide
-        ground = QColor(self.theme.panel)
-        ground.setAlpha(200)
-        painter.fillRect(QRectF(left - 2, label.rect.top(), wide + 4, label.rect.height()), ground)
-        painter.setPen(QColor(label.colour))
-        painter.drawText(label.rect, label.flags, text)
 
 
 def _curve(plot: pg.PlotItem) -> pg.PlotCurveItem:

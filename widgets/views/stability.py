@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QRectF, Qt, Signal
-from PySide6.QtGui import QMouseEvent, QPainter, QResizeEvent
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from loopscope.core.measures.fixed_points import CYCLE
@@ -13,27 +13,19 @@ from loopscope.core.measures.stability import EIGENVALUE
 from loopscope.core.selection import Selection
 from loopscope.core.views.stability import NOT_YET, Data, Options
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
-from loopscope.widgets.kit.theme import style_plot
 from loopscope.widgets.kit.view import View
-from loopscope.widgets.palette import LIGHT, OKABE_ITO, Theme
-from loopscope.widgets.plots.plot_marks import paint_missing
+from loopscope.widgets.palette import OKABE_ITO, Theme
+from loopscope.widgets.plots.click_plot import NOWHERE, ClickPlot
 from loopscope.widgets.views.stability_tables import HEADS, NumberTable, cycle_rows, point_rows
 
 REACH = 14.0
 
 
-class UnitCircle(pg.PlotWidget):
-    """Eigenvalues in the complex plane; `pointed(int)` is the nearest one, -1 for none."""
-
-    pointed = Signal(int)
+class UnitCircle(ClickPlot):
+    """Eigenvalues in the complex plane; a place is the index of one, and 0."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.theme: Theme = LIGHT
-        self.empty_text = ""
-        self.values = np.zeros(0, complex)
-        self.setMenuEnabled(False)
-        self.hideButtons()
         plot = self.getPlotItem()
         plot.setAspectLocked(True)
         turn = np.linspace(0, 2 * np.pi, 181)
@@ -42,22 +34,19 @@ class UnitCircle(pg.PlotWidget):
         self.found, self.loose = pg.ScatterPlotItem(size=10), pg.ScatterPlotItem(size=10)
         for item in (*self.axes_lines, self.circle, self.loose, self.found):
             plot.addItem(item, ignoreBounds=True)
-        for side, text in (("left", "imaginary part of λ"), ("bottom", "real part of λ")):
-            plot.getAxis(side).enableAutoSIPrefix(False)
-            plot.setLabel(side, text)
-        self.setMouseTracking(True)
-        self.viewport().setMouseTracking(True)
+        self.marks.put_cursor(None)
+        self.marks.put_hover(None)
+        self.set_titles(("real part of λ", "Re λ"), ("imaginary part of λ", "Im λ"))
         self.show_empty(NOT_YET)
 
-    def show_empty(self, text: str) -> None:
-        """Show only ``text``."""
-        self.empty_text, self.values = text, np.zeros(0, complex)
-        self.getPlotItem().setVisible(False)
-        self.viewport().update()
+    @property
+    def values(self) -> np.ndarray:
+        """The eigenvalues, complex; none while there is nothing to show."""
+        return np.zeros(0, complex) if self.data is None else self.data
 
     def show_values(self, values: np.ndarray, converged: np.ndarray) -> None:
         """Draw eigenvalues; those whose residual is too large are hollow."""
-        self.empty_text, self.values = "", values
+        self.data = values
         self.getPlotItem().setVisible(True)
         for item, which in ((self.found, converged), (self.loose, ~converged)):
             item.setData(values.real[which], values.imag[which])
@@ -71,9 +60,7 @@ class UnitCircle(pg.PlotWidget):
 
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours."""
-        self.theme = theme
-        self.setBackground(theme.panel)
-        style_plot(self.getPlotItem(), theme)
+        super().set_theme(theme)
         self.circle.setPen(pg.mkPen(theme.muted, width=1))
         for line in self.axes_lines:
             line.setPen(pg.mkPen(theme.line))
@@ -82,31 +69,20 @@ class UnitCircle(pg.PlotWidget):
         self.loose.setBrush(pg.mkBrush(None))
         self.loose.setPen(pg.mkPen(theme.text))
 
-    def place_at(self, pixel: object) -> int:
-        """Index of the eigenvalue nearest to a pixel, -1 for none."""
-        best, found = REACH, -1
+    def place_at(self, point: QPointF) -> tuple[int, int]:
+        """The eigenvalue nearest to a pixel; -1, -1 for none."""
+        best, nearest = REACH, -1
         for i, value in enumerate(self.values):
-            at = self.getViewBox().mapViewToScene(pg.Point(value.real, value.imag))
-            off = (at - pixel).manhattanLength()
-            if off < best:
-                best, found = off, i
-        return found
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Tell what is pointed at."""
-        super().mouseMoveEvent(event)
-        self.pointed.emit(self.place_at(event.position()))
+            away = (self.pixel_of(value.real, value.imag) - point).manhattanLength()
+            if away < best:
+                best, nearest = away, i
+        return (nearest, 0) if nearest >= 0 else NOWHERE
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the whole circle in sight."""
         super().resizeEvent(event)
-        if len(getattr(self, "values", ())):
+        if self.data is not None:
             self.show_all()
-
-    def drawForeground(self, painter: QPainter, rect: QRectF) -> None:
-        """Say what is missing while there is nothing to draw."""
-        if self.empty_text:
-            paint_missing(painter, self.viewport(), self.empty_text, self.theme)
 
 
 class StabilityView(View):
@@ -188,7 +164,7 @@ class StabilityView(View):
         """Show the whole circle again."""
         self.circle.show_all()
 
-    def _on_pointed(self, index: int) -> None:
+    def _on_pointed(self, index: int, _: int) -> None:
         found = None if self.data is None else self.data.found
         if found is None or index < 0:
             self.message.emit("")

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64
 from loopscope.core.experiments.probe.conditions import Condition
 from loopscope.core.files import write_text
 from loopscope.core.formula import Formula
 from loopscope.core.measures.intervals import N_RESAMPLES, Interval
 from loopscope.core.results import ResultKey
-
-F64 = npt.NDArray[np.float64]
 
 LOST = Formula(
     "accuracy lost",

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F64
 from loopscope.core.checkpoint.devices import free_bytes
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.checkpoint.memory import host_free_bytes
@@ -40,7 +40,6 @@ from loopscope.core.interventions.base import Source
 from loopscope.core.measures.intervals import bootstrap_two_way
 from loopscope.core.model.float64 import float64
 
-F64 = npt.NDArray[np.float64]
 Report = Callable[[float], None]
 # Random starts that are tried to find a prompt another way to its right end.
 OTHER_STARTS = 8
@@ -121,7 +120,8 @@ class _Runs:
         Returns the states of `kept` and of the last recurrence, and the scores ``[n, B]`` of each
         prompt's own answers and of its neighbour's.
         """
-        model = self.loaded.model
+        tokens = self.batch.tokens.to(self.e.device)
+        model = self.loaded.model.bound(tokens)
         applied = AppliedInterventions(model, cuts, self.source, measuring=False)
         state = applied.start(model.initial_state(self.e) if start is None else start)
         recurrent, states = model.begin(state), {0: state}

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F64
 from loopscope.core.experiments.hops import HopsBatch
 from loopscope.core.experiments.passes import Change
-from loopscope.core.experiments.studies.subject import F64, Subject, tokens_of
+from loopscope.core.experiments.studies.subject import Subject, tokens_of
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.layers import DecoderLayer, LayerEdit
 from loopscope.core.model.looped_model import LoopedModel

@@ -16,14 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F64
 from loopscope.core.experiments.hops import HopsBatch
-from loopscope.core.experiments.studies.subject import (
-    F64,
-    STUDY_SEED,
-    Subject,
-    prompts,
-    tokens_of,
-)
+from loopscope.core.experiments.studies.subject import STUDY_SEED, Subject, prompts, tokens_of
 
 Part = Literal["pointer", "edges"]
 

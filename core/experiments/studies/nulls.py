@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loopscope.core.experiments.studies.subject import F64
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.model.float64 import float64
 from loopscope.core.model.layers import DecoderLayer, rope_table

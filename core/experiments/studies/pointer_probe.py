@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F64, I64
 from loopscope.core.experiments.studies.stitching import RIDGE
 from loopscope.core.experiments.studies.subject import (
-    F64,
-    I64,
     STUDY_SEED,
     Subject,
     long_walk,

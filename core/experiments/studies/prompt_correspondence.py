@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loopscope.core.experiments.studies.subject import F64, STUDY_SEED, Subject, prompts, tokens_of
+from loopscope.core.arrays import F64
+from loopscope.core.experiments.studies.subject import STUDY_SEED, Subject, prompts, tokens_of
 from loopscope.core.measures.correspondence import Correspondence, correspondence
 from loopscope.core.model.float64 import float64
 

@@ -14,7 +14,8 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
+from loopscope.core.arrays import F64
+
 # Of accuracy, fixed before anything was trained.
 MARGIN = 0.03
 # As many signs or resamples as are enumerated; more of them are drawn.

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import I64
 from loopscope.core.experiments.hops import HopsBatch, make_batch
 from loopscope.core.experiments.passes import Change, pass_states
 from loopscope.core.model.looped_model import LoopedModel
 
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 # Of every prompt that a study draws; not one of training or of `evaluate_hops`.
 STUDY_SEED = 3_000_017
 

@@ -9,9 +9,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from loopscope.core.arrays import F64, I64
 from loopscope.core.experiments.studies.subject import (
-    F64,
-    I64,
     STUDY_SEED,
     Subject,
     long_walk,

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.labels import count
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.graph import (
@@ -23,7 +24,7 @@ from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.graph.cuts import cuts_of
-from loopscope.core.views.graph.data import F64, FORMULAS, NO_WRITES, Contrast, Data, Options
+from loopscope.core.views.graph.data import FORMULAS, NO_WRITES, Contrast, Data, Options
 from loopscope.core.views.graph.export import EXPORTS
 from loopscope.core.views.second_run import SecondRun
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.graph import Edge, Node, Totals
@@ -18,7 +16,6 @@ from loopscope.core.views.base import ViewData
 from loopscope.core.views.graph.cuts import CutMark
 from loopscope.core.views.second_run import selection_back
 
-F64 = npt.NDArray[np.float64]
 BRANCHES = ("attention", "MLP")
 NO_WRITES = "this run did not keep the norms of what layers wrote"
 

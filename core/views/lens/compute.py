@@ -9,9 +9,9 @@ from typing import Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64, Bools
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
-from loopscope.core.measures.exit_gate import F64
 from loopscope.core.measures.lens import (
     CHANCE,
     DIVERGENCE,
@@ -23,7 +23,7 @@ from loopscope.core.measures.lens import (
     final_since,
 )
 from loopscope.core.measures.places import shown_places
-from loopscope.core.measures.readout import NO_ANSWER, Flags, Ids, flips
+from loopscope.core.measures.readout import NO_ANSWER, Ids, flips
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
@@ -193,7 +193,7 @@ def _nothing(recording: Recording) -> Reading:
 
 
 # ---- where the answer is the final one ----
-def _changes(top: Ids, segments: int) -> Flags:
+def _changes(top: Ids, segments: int) -> Bools:
     """Where a text of its own begins: a new answer, or a new layer."""
     changed = flips(top)
     if segments > 1 and len(top):
@@ -202,7 +202,7 @@ def _changes(top: Ids, segments: int) -> Flags:
     return changed
 
 
-def _marks(top: Ids, final: Ids, segments: int) -> Flags:
+def _marks(top: Ids, final: Ids, segments: int) -> Bools:
     """The first cell of the final answer, along depth or within each layer's recurrences."""
     mark = np.zeros(top.shape, np.bool_)
     for part in np.array_split(np.arange(len(top)), max(segments, 1)):

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
-from loopscope.core.measures.base import F64, Measure, Measured
+from loopscope.core.measures.base import Measure, Measured
 from loopscope.core.measures.lens import CHANCE, DIVERGENCE, ENTROPY, READ, Lens
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.run.recording import Recording

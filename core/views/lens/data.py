@@ -8,13 +8,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F32, F64, Bools
 from loopscope.core.formula import Formula
-from loopscope.core.measures.exit_gate import F64
 from loopscope.core.measures.lens import Lens
 from loopscope.core.measures.places import Places
-from loopscope.core.measures.readout import NO_ANSWER, Flags, Ids
+from loopscope.core.measures.readout import NO_ANSWER, Ids
 from loopscope.core.results import ResultKey
-from loopscope.core.run.recording import F32
 from loopscope.core.views.answers_data import AnswerMap, Shade
 
 Order = Literal["depth", "layer"]
@@ -98,7 +97,7 @@ class Data(AnswerMap):
     shown: F64
     scale: Shade
     formula: Formula
-    mark: Flags
+    mark: Bools
     entropy: F32
     divergence: F32
     chance: F32
@@ -129,7 +128,7 @@ class Data(AnswerMap):
         return f"{self.lens} lens" + (": the token at its place" if self.masked else "")
 
     @property
-    def marked(self) -> Flags:
+    def marked(self) -> Bools:
         """Where the answer becomes the final one."""
         return self.mark
 

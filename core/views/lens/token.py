@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from loopscope.core.arrays import F32
 from loopscope.core.labels import visible
 from loopscope.core.measures.readout import NO_ANSWER, Ids
-from loopscope.core.run.recording import F32, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.lens.data import Reading
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.measures import projection
-from loopscope.core.measures.projection import F64, Basis
-from loopscope.core.run.recording import F32, Recording
+from loopscope.core.measures.projection import Basis
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.second_run import SecondRun

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64
 from loopscope.core.measures import projection
-from loopscope.core.measures.projection import F64, MAX_COMPONENTS, Basis
+from loopscope.core.measures.projection import MAX_COMPONENTS, Basis
 from loopscope.core.options import setting
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.state_space.overlay import Overlay

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
+from loopscope.core.arrays import F64, I64
 from loopscope.core.measures import projection
-from loopscope.core.measures.projection import F64
 
-I64 = npt.NDArray[np.int64]
 Kind = Literal["points", "path", "segment"]
 # How it looks: a fixed point (filled, hollow, muted), a slow point (cross), the real and the
 # imaginary part of a mode, a run from another start, the run that stands beside.

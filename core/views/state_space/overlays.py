@@ -14,9 +14,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from loopscope.core.arrays import F64
 from loopscope.core.labels import visible
 from loopscope.core.measures.fixed_points import RESIDUAL
-from loopscope.core.measures.projection import F64
 from loopscope.core.measures.stability import EIGENVALUE
 from loopscope.core.run.recording import Recording
 from loopscope.core.views.paths import PATHS

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from loopscope.core.run.recording import F32, Recording
-
-I64 = npt.NDArray[np.int64]
+from loopscope.core.arrays import F32, I64
+from loopscope.core.run.recording import Recording
 
 
 def stations(recording: Recording, by_layer: bool) -> tuple[F32, I64, I64]:

@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 
+from loopscope.core.arrays import F64
 from loopscope.core.labels import visible
-from loopscope.core.measures.projection import F64
 from loopscope.core.run.recording import Recording
 from loopscope.core.views.state_space.data import LOCK_AFTER, Data
 

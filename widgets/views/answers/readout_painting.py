@@ -16,6 +16,8 @@ from loopscope.widgets.views.answers.readout_side import LEFT, RIGHT, At, Elider
 
 CENTRE = Qt.AlignmentFlag.AlignCenter
 BLACK, WHITE = QColor("#101012"), QColor("#FFFFFF")
+# Pixels that a text leaves free in its own cell, and before the text of a run.
+SLACK, PAD_OF_RUN = 3.0, 4.0
 
 
 # What each kind of shade is drawn with.
@@ -36,64 +38,67 @@ def dark_text(levels: np.ndarray, colours: str = SIMILARITY_MAP) -> np.ndarray:
 def draw_answers(
     painter: QPainter, data: AnswerMap, where: Layout, theme: Theme, fonts: Fonts
 ) -> None:
-    """Write the answer into every cell, or once into each run of one answer."""
+    """Write the answer into every cell, or once into each run of one answer; numbers; a grid."""
     text_font, number_font = fonts
-    elider = Elider(text_font)
     dark = dark_text(data.shade.levels(data.values), MAPS[data.shade.colours])
     sight = where.rows_in_sight(len(data.tokens))
-    grid = QPen(QColor(theme.panel), 1)
-    pieces = []  # rectangle, text, probability, black
-    if where.each:
-        for row in sight:
-            for column in range(data.n_columns):
-                pieces.append((where.cell(row, column), row, column))
-    else:
-        for span in data.spans():
-            if span.row in sight:
-                n = span.last - span.first + 1
-                pieces.append((where.cell(span.row, span.first - 1, n), span.row, span.first - 1))
+    elider = Elider(text_font)
+    room = widest_number(data, QFontMetricsF(number_font)) + PAD
+    room = room if where.numbers == "beside" else 0.0
     texts = {answer: data.text(answer) for answer in np.unique(data.top).tolist()}
     painter.setFont(text_font)
-    slack = 4.0 if not where.each else 3.0
-    beside = widest_number(data, QFontMetricsF(number_font)) + PAD
     muted = QColor(theme.muted)
-    for rect, row, column in pieces:
-        answer = int(data.top[column, row])
-        room = rect.width() - slack - (beside if where.numbers == "beside" else 0)
-        text = elider.fit(texts[answer], room)
+    for row, column, n in _pieces(data, where, sight):
+        rect, answer = where.cell(row, column, n), int(data.top[column, row])
+        text = elider.fit(
+            texts[answer], rect.width() - (SLACK if where.each else PAD_OF_RUN) - room
+        )
         if not text:
             continue
-        under = dark[column, row]
-        if not where.each:
-            # The shade under the text, which may differ from the shade at the flip.
-            n_under = max(1, int(elider.width(text) / where.column_width))
-            under = dark[column : column + n_under, row].mean() > 0.5
-        painter.setPen(muted if answer == NO_ANSWER else BLACK if under else WHITE)
-        if where.numbers == "below":
-            rect.adjust(0, 1, 0, -rect.height() / 2 + 1)
-        if not where.each:
-            elider.draw(painter, rect.adjusted(slack, 0, 0, 0), 0, text)
-        elif where.numbers == "beside":
-            elider.draw(painter, rect.adjusted(PAD, 0, 0, 0), 0, text)
-        else:
-            elider.draw(painter, rect, 0.5, text)
+        # The shade under the text, which may differ from the shade at the flip.
+        under = 1 if where.each else max(1, int(elider.width(text) / where.column_width))
+        black = dark[column : column + under, row].mean() > 0.5
+        painter.setPen(muted if answer == NO_ANSWER else BLACK if black else WHITE)
+        _draw_answer(painter, elider, where, rect, text)
     _draw_numbers(painter, data, where, number_font, dark, sight)
-    painter.setPen(grid)
-    if data.group and data.group * where.column_width >= LEAST_GROUP and not where.each:
-        for column in range(data.group, data.n_columns, data.group):
-            x = where.cell(0, column).left() - 0.5
-            painter.drawLine(QLineF(x, where.cells.top(), x, where.cells.bottom()))
-    lines = [
-        QLineF(where.cells.left(), y, where.cells.right(), y)
-        for row in sight
-        if (y := where.cell(row, 0).bottom() - 0.5)
-    ]
+    _draw_grid(painter, data, where, theme, sight)
+
+
+def _pieces(data: AnswerMap, where: Layout, sight: range) -> list[tuple[int, int, int]]:
+    """Row, column and number of cells of each text."""
     if where.each:
-        lines += [
-            QLineF(x, where.cells.top(), x, where.cells.bottom())
-            for column in range(data.n_columns)
-            if (x := where.cell(0, column).right() - 0.5)
-        ]
+        return [(row, column, 1) for row in sight for column in range(data.n_columns)]
+    return [
+        (span.row, span.first - 1, span.last - span.first + 1)
+        for span in data.spans()
+        if span.row in sight
+    ]
+
+
+def _draw_answer(painter: QPainter, elider: Elider, where: Layout, rect: QRectF, text: str) -> None:
+    """Write one answer where its number leaves room; that of a run at its left."""
+    if where.numbers == "below":
+        rect.adjust(0, 1, 0, -rect.height() / 2 + 1)
+    if not where.each:
+        elider.draw(painter, rect.adjusted(PAD_OF_RUN, 0, 0, 0), 0, text)
+    elif where.numbers == "beside":
+        elider.draw(painter, rect.adjusted(PAD, 0, 0, 0), 0, text)
+    else:
+        elider.draw(painter, rect, 0.5, text)
+
+
+def _draw_grid(
+    painter: QPainter, data: AnswerMap, where: Layout, theme: Theme, sight: range
+) -> None:
+    """Lines between rows, and between columns or groups of them."""
+    painter.setPen(QPen(QColor(theme.panel), 1))
+    cells, every = where.cells, 1 if where.each else data.group
+    bottoms = [where.row(row).bottom() - 0.5 for row in sight]
+    lines = [QLineF(cells.left(), y, cells.right(), y) for y in bottoms]
+    if every and (where.each or every * where.column_width >= LEAST_GROUP):
+        after = data.n_columns + 1 if where.each else data.n_columns
+        lefts = [where.column(column).left() - 0.5 for column in range(every, after, every)]
+        lines += [QLineF(x, cells.top(), x, cells.bottom()) for x in lefts]
     painter.drawLines(lines)
 
 

@@ -21,6 +21,8 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
+from loopscope.widgets.plots.axes import TitledAxis
+
 # Outlines of the layer markers, about 1 across; pyqtgraph's and matplotlib's shapes alike.
 _ANGLES = {
     "o": np.linspace(0, 2 * np.pi, 17)[:-1],
@@ -240,7 +242,8 @@ class Canvas(pg.PlotWidget):
     resized = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent, background=None)
+        axes = {side: TitledAxis(side) for side in ("bottom", "left")}
+        super().__init__(parent, background=None, axisItems=axes)
         self.turning = False
         self._pressed: QPointF | None = None
         self._moved = False

@@ -1,7 +1,8 @@
-"""The transport's icons, drawn as paths on a grid of 16 x 16."""
+"""The icons of the transport and of a view's title bar, drawn as paths on a grid of 16 x 16."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -16,17 +17,17 @@ RATIOS = (1.0, 2.0)
 
 
 @lru_cache(maxsize=256)
-def transport_icon(name: str, theme: Theme) -> QIcon:
+def themed_icon(name: str, theme: Theme) -> QIcon:
     """Make icon ``name`` in the theme's text colour, greyed where disabled."""
-    icon = QIcon()
+    made = QIcon()
     for mode, colour in (
         (QIcon.Mode.Normal, theme.text),
         (QIcon.Mode.Active, theme.text),
         (QIcon.Mode.Disabled, theme.hover),
     ):
         for ratio in RATIOS:
-            icon.addPixmap(_pixmap(name, QColor(colour), ratio), mode)
-    return icon
+            made.addPixmap(_pixmap(name, QColor(colour), ratio), mode)
+    return made
 
 
 def _pixmap(name: str, colour: QColor, ratio: float) -> QPixmap:
@@ -147,6 +148,73 @@ def _settle() -> Paths:
     return filled, stroked
 
 
+def _settings() -> Paths:
+    """Three sliders."""
+    stroked, filled = QPainterPath(), QPainterPath()
+    for y, knob in ((4.0, 10.5), (8.0, 5.5), (12.0, 9.0)):
+        stroked.moveTo(2, y)
+        stroked.lineTo(14, y)
+        filled.addEllipse(QRectF(knob - 1.9, y - 1.9, 3.8, 3.8))
+    return filled, stroked
+
+
+def _export() -> Paths:
+    """An arrow out of a tray."""
+    stroked = QPainterPath()
+    stroked.moveTo(8, 10)
+    stroked.lineTo(8, 2.5)
+    stroked.moveTo(5, 5.5)
+    stroked.lineTo(8, 2.5)
+    stroked.lineTo(11, 5.5)
+    stroked.moveTo(3, 9.5)
+    stroked.lineTo(3, 13.5)
+    stroked.lineTo(13, 13.5)
+    stroked.lineTo(13, 9.5)
+    return QPainterPath(), stroked
+
+
+def _maximise() -> Paths:
+    """A frame with a thick top, as of a window."""
+    stroked, filled = QPainterPath(), QPainterPath()
+    stroked.addRect(QRectF(2.5, 3, 11, 10))
+    filled.addRect(QRectF(2.5, 3, 11, 2.4))
+    return filled, stroked
+
+
+def _restore() -> Paths:
+    """Two frames, one behind the other."""
+    stroked = QPainterPath()
+    stroked.addRect(QRectF(2.5, 5.5, 8, 8))
+    stroked.moveTo(5.5, 5.5)
+    stroked.lineTo(5.5, 2.5)
+    stroked.lineTo(13.5, 2.5)
+    stroked.lineTo(13.5, 10.5)
+    stroked.lineTo(10.5, 10.5)
+    return QPainterPath(), stroked
+
+
+def _help() -> Paths:
+    """The sum sign of a formula."""
+    stroked = QPainterPath()
+    stroked.moveTo(12, 4.5)
+    stroked.lineTo(12, 3)
+    stroked.lineTo(4, 3)
+    stroked.lineTo(8.5, 8)
+    stroked.lineTo(4, 13)
+    stroked.lineTo(12, 13)
+    stroked.lineTo(12, 11.5)
+    return QPainterPath(), stroked
+
+
+def _close() -> Paths:
+    stroked = QPainterPath()
+    reach = 4.5 * math.sqrt(0.85)
+    for sign in (1, -1):
+        stroked.moveTo(8 - reach, 8 - sign * reach)
+        stroked.lineTo(8 + reach, 8 + sign * reach)
+    return QPainterPath(), stroked
+
+
 PATHS: dict[str, Callable[[], Paths]] = {
     "to_start": _to_start,
     "previous_layer": _previous_layer,
@@ -159,4 +227,10 @@ PATHS: dict[str, Callable[[], Paths]] = {
     "stop": _stop,
     "stop_at_settling": _settle,
     "reset": _reset,
+    "panel settings": _settings,
+    "panel export": _export,
+    "panel maximise": _maximise,
+    "panel restore": _restore,
+    "panel help": _help,
+    "panel close": _close,
 }

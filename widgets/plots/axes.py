@@ -1,17 +1,58 @@
-"""Axes with real ticks: decades on a log axis, whole numbers where recurrences are counted."""
+"""Axes whose titles are whole and centred, with real ticks: decades, and whole numbers."""
 
 from __future__ import annotations
 
+import html
 import math
 
 import pyqtgraph as pg
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontMetricsF
+from PySide6.QtWidgets import QGraphicsSceneResizeEvent
 
 from loopscope.widgets.plots.log_ticks import decade_text, log_ticks
+from loopscope.widgets.plots.text import upright
 
 WHOLE_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
-class LogAxis(pg.AxisItem):
+class TitledAxis(pg.AxisItem):
+    """An axis with the longest of its titles that fits, centred on it at any size."""
+
+    def __init__(self, orientation: str) -> None:
+        self._titles: tuple[str, ...] = ()
+        super().__init__(orientation)
+        self.enableAutoSIPrefix(False)
+
+    def set_titles(self, *titles: str) -> None:
+        """Take a title and shorter forms of it, which do without words before numbers."""
+        if self.orientation in ("left", "right"):
+            titles = tuple(map(upright, titles))
+        if titles != self._titles:
+            self._titles = titles
+            self._fit_title()
+
+    def resizeEvent(self, event: QGraphicsSceneResizeEvent | None = None) -> None:
+        """Choose the title anew, and put it in the middle."""
+        if self._titles:
+            self._fit_title()
+        super().resizeEvent(event)
+
+    def _fit_title(self) -> None:
+        size, metrics = self.size(), QFontMetricsF(self.label.font())
+        room = size.height() if self.orientation in ("left", "right") else size.width()
+        title = self._titles[0]
+        if room > 0:
+            fitting = (t for t in self._titles if metrics.horizontalAdvance(t) <= room)
+            shortest = metrics.elidedText(self._titles[-1], Qt.TextElideMode.ElideRight, room)
+            title = next(fitting, shortest)
+        # A title is shown as HTML.
+        if self.labelText != html.escape(title, quote=False):
+            self.setLabel(html.escape(title, quote=False))
+            super().resizeEvent(None)
+
+
+class LogAxis(TitledAxis):
     """An axis over log10 of the values; the caller plots log10 itself."""
 
     def tickValues(
@@ -40,7 +81,7 @@ class LogAxis(pg.AxisItem):
         return [decade_text(10.0**v, powers) for v in values]
 
 
-class WholeAxis(pg.AxisItem):
+class WholeAxis(TitledAxis):
     """An axis that counts from 1: ticks at 1 and at the multiples of a round step."""
 
     def tickValues(

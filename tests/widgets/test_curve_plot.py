@@ -1,0 +1,118 @@
+"""The plot of curves: how far the pointer reaches, how many bands are drawn, its axes' titles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyqtgraph as pg
+import pytest
+from PySide6.QtCore import QPointF
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from loopscope.core.formula import Formula
+from loopscope.core.views.curves_data import Curve, Curves
+from loopscope.widgets.plots.curve_plot import FEW_BANDS, MOST_BANDS, REACH, CurvePlot
+
+X = np.arange(1.0, 11.0)
+
+
+def curves(n: int = 2, *, bands: bool = False, **changes: object) -> Curves:
+    made = []
+    for i in range(n):
+        y = np.full(10, 1.0 + i)
+        ends = {"low": y - 0.2, "high": y + 0.2} if bands else {}
+        made.append(Curve(f"c{i}", X, y, role="token", index=i, count=n, **ends))
+    labels = {"x_label": "recurrence r", "y_label": "a measure [unit]"} | changes
+    return Curves("", (), tuple(made), formula=Formula("a", "b", "unit", "c"), **labels)
+
+
+def shown(qtbot: QtBot, data: Curves, size: tuple[int, int] = (600, 400)) -> CurvePlot:
+    plot = CurvePlot()
+    qtbot.addWidget(plot)
+    plot.resize(*size)
+    plot.show()
+    plot.show_data(data)
+    qtbot.waitUntil(lambda: plot.getViewBox().sceneBoundingRect().width() > 50)
+    return plot
+
+
+def test_the_pointer_reaches_thirty_pixels(qtbot: QtBot) -> None:
+    plot = shown(qtbot, curves(1))
+    at = plot.pixel_of(5.0, 1.0)
+    assert REACH == 30
+    for off, found in ((0, (0, 4)), (20, (0, 4)), (29, (0, 4)), (32, (-1, -1)), (120, (-1, -1))):
+        assert plot.place_at(at + QPointF(0, off)) == found
+        assert plot.place_at(at - QPointF(0, off)) == found
+
+
+def test_of_two_curves_the_nearer_is_meant(qtbot: QtBot) -> None:
+    plot = shown(qtbot, curves(2))
+    low, high = plot.pixel_of(3.0, 1.0), plot.pixel_of(3.0, 2.0)
+    assert plot.place_at(low + QPointF(2, -4)) == (0, 2)
+    assert plot.place_at(high + QPointF(-3, 5)) == (1, 2)
+    assert plot.place_at(QPointF(-10, -10)) == (-1, -1)
+
+
+def bands_of(plot: CurvePlot) -> list[pg.FillBetweenItem]:
+    return [i for i in plot.getPlotItem().items if isinstance(i, pg.FillBetweenItem)]
+
+
+@pytest.mark.parametrize("n", [1, FEW_BANDS, FEW_BANDS + 1, MOST_BANDS, MOST_BANDS + 1, 40])
+def test_so_many_bands_are_drawn_and_no_more(qtbot: QtBot, n: int) -> None:
+    plot = shown(qtbot, curves(n, bands=True))
+    bands = bands_of(plot)
+    assert MOST_BANDS == 12
+    assert len(bands) == min(n, 12)
+    faint = {band.brush().color().alpha() for band in bands}
+    assert faint == ({50} if n <= FEW_BANDS else {24})
+
+
+def test_bands_are_where_the_intervals_are(qtbot: QtBot) -> None:
+    plot = shown(qtbot, curves(1, bands=True))
+    (band,) = bands_of(plot)
+    path = band.path().boundingRect()
+    assert (path.top(), path.bottom()) == pytest.approx((0.8, 1.2))
+    assert (path.left(), path.right()) == pytest.approx((1.0, 10.0))
+
+
+# ---- titles of axes ----
+def middle_of_title(plot: CurvePlot, side: str) -> tuple[float, float]:
+    """Middle of the title and of the axis, along the axis, in pixels."""
+    axis = plot.getPlotItem().getAxis(side)
+    title = axis.label.mapRectToScene(axis.label.boundingRect()).center()
+    whole = axis.mapRectToScene(axis.rect()).center()
+    return (title.x(), whole.x()) if side == "bottom" else (title.y(), whole.y())
+
+
+@pytest.mark.parametrize("side", ["left", "bottom"])
+def test_titles_stay_in_the_middle(qtbot: QtBot, side: str) -> None:
+    """At each size, and when another title comes without one."""
+    plot = shown(qtbot, curves())
+    for label in ("short", "a far longer name of the measure"):
+        plot.show_data(curves(x_label=label, y_label=label))
+        for size in ((900, 700), (300, 300), (600, 400)):
+            plot.resize(*size)
+            for _ in range(3):
+                QApplication.processEvents()
+            title, axis = middle_of_title(plot, side)
+            assert title == pytest.approx(axis, abs=4)
+
+
+def test_a_title_gives_up_its_unit_before_its_name(qtbot: QtBot) -> None:
+    label = "a measure with quite a long name [and a unit that is longer than all]"
+    plot = shown(qtbot, curves(y_label=label), (500, 900))
+    axis = plot.getPlotItem().getAxis("left")
+    qtbot.waitUntil(lambda: axis.labelText == label)
+    plot.resize(500, 330)
+    qtbot.waitUntil(lambda: axis.labelText == "a measure with quite a long name")
+    plot.resize(500, 130)
+    qtbot.waitUntil(lambda: axis.labelText.endswith("…"))
+    assert axis.labelText.startswith("a meas")
+    plot.resize(500, 900)
+    qtbot.waitUntil(lambda: axis.labelText == label)
+
+
+def test_titles_are_no_markup_and_upright_norms_keep_two_bars(qtbot: QtBot) -> None:
+    plot = shown(qtbot, curves(x_label="‖<b>‖", y_label="‖<s>‖"))
+    axes = [plot.getPlotItem().getAxis(side) for side in ("bottom", "left")]
+    assert [axis.label.toPlainText().strip() for axis in axes] == ["‖<b>‖", "∥<s>∥"]
