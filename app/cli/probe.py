@@ -83,8 +83,8 @@ def page_text(found: Probe) -> str:
         f"after recurrence {found.mid}, while answers are still found, and after {found.late}, "
         f"when they have been. Uncut accuracy {uncut:.3f} after {found.recurrences} "
         f"recurrences, {longer:.3f} after {2 * found.recurrences}; guessing {found.chance:.3f}. "
-        f"Intervals are 95 % bootstrap intervals over prompts and {_draws(found)} draws of what is "
-        "random, of one model: they say nothing about other trainings.",
+        f"Intervals (95 %) are over {found.n_prompts} prompts and {_draws(found)} draws of what "
+        "is random (Satterthwaite), of one model: they say nothing about other trainings.",
         "",
         "![Accuracy lost by each cut](images/probe-lost.png)",
         "",
@@ -133,14 +133,15 @@ def _some(found: Probe) -> list[int]:
 
 def _rows(found: Probe, outcomes: list[Outcome]) -> list[str]:
     rows = [
-        "| cut | displacement | accuracy lost (95 % interval) | recovers in |",
-        "|---|---|---|---|",
+        "| cut | displacement | accuracy lost (95 % interval) | prompts × draws | recovers in |",
+        "|---|---|---|---|---|",
     ]
     for o in outcomes:
         back = found.recovery(o)
         words = "–" if np.isnan(back) else "never in this run" if np.isinf(back) else f"{back:.0f}"
         rows.append(
             f"| {o.condition.name} | {o.moved:.2g} | {o.lost.mean:.3f} "
-            f"({o.lost.low:.3f} to {o.lost.high:.3f}) | {words} |"
+            f"({o.lost.low:.3f} to {o.lost.high:.3f}) | {o.lost.n_prompts} × {o.lost.n_draws} "
+            f"| {words} |"
         )
     return rows

@@ -98,7 +98,7 @@ def _cell(value: float, low: float, high: float) -> str:
 def about(loaded: Loaded, prompts: PromptSet, how: HowRun) -> dict[str, Any]:
     """Where the numbers of a document come from."""
     from loopscope.core.interventions.registry import as_json
-    from loopscope.core.measures.over_prompts import INTERVAL
+    from loopscope.core.measures.intervals import MEAN_METHOD
     from loopscope.core.version import package_version
 
     return {
@@ -112,7 +112,7 @@ def about(loaded: Loaded, prompts: PromptSet, how: HowRun) -> dict[str, Any]:
         "recurrences": how.recurrences,
         "seed": how.seed,
         "interventions": as_json(how.interventions),
-        "interval": INTERVAL,
+        "interval": MEAN_METHOD,
     }
 
 

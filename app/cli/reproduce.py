@@ -135,8 +135,7 @@ def page_text(
         f"{_range(bundled.radius)} over {len(bundled.radius)} prompts. "
         f"Accuracy at r = {last}: {bundled.accuracy[-1]:.4f} "
         f"({_ends(bundled.accuracy_interval[-1], '.4f')}, {bundled.n_examples} examples). "
-        f"In brackets: 95 % intervals, bootstrapped over the prompts; Wilson's for the accuracy "
-        "and where all prompts are alike. "
+        f"In brackets: 95 % intervals over the prompts, bootstrap-t; Wilson's for shares. "
         + _verdict(bundled.settled > 0.95 and bundled.separation > 0.1, "Holds here"),
         "",
         "![Steps of each layer and head change by recurrence](images/reproduce-settling.png)",

@@ -19,7 +19,7 @@ from loopscope.core.experiments.hops import make_batch
 from loopscope.core.experiments.study import SETTLED, STAGES, Interval, Study
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.head_stability import correlate
-from loopscope.core.measures.intervals import Estimate, bootstrap_mean, bootstrap_share
+from loopscope.core.measures.intervals import Estimate, bootstrap_mean, wilson_share
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.settling import relative_floor
 from loopscope.core.measures.settling_classes import SettlingClass, settling_class
@@ -94,7 +94,7 @@ def study(
         ],
         head_change_interval=intervals(bootstrap_mean(every["heads"].mean(2))),
         separation_interval=intervals(bootstrap_mean(every["separation"][:, None]))[0],
-        settled_interval=intervals(bootstrap_share(every["settled"][:, None]))[0],
+        settled_interval=intervals(wilson_share(every["settled"][:, None]))[0],
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from loopscope.core.arrays import F64, I64, Bools
 from loopscope.core.formula import Formula
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.exit_gate import left_by
+from loopscope.core.measures.intervals import SHARE_METHOD
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.model.architecture import ExitRule
@@ -129,7 +130,7 @@ AGREEMENT = Formula(
     "agreement with the full run",
     "share of tokens with argmax p_exit = argmax p_R",
     "share of tokens",
-    "Loopscope; coda lens, arXiv 2502.05171; intervals over prompts, Wilson's where all are alike",
+    f"Loopscope; coda lens, arXiv 2502.05171; {SHARE_METHOD}",
 )
 USED = Formula(
     "recurrences used",

@@ -9,7 +9,7 @@ import numpy as np
 
 from loopscope.core.arrays import F64
 from loopscope.core.measures.exits import RULES, Rule, Signals, stops
-from loopscope.core.measures.intervals import Estimate, bootstrap_ratio, bootstrap_share
+from loopscope.core.measures.intervals import Estimate, bootstrap_ratio, wilson_share
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.results import ResultKey
@@ -42,7 +42,7 @@ def swept(rule: Rule, signals: tuple[Signals, ...], thresholds: F64) -> Swept:
     n = np.array([float(s.n) for s in every])
     return Swept(
         thresholds, used, agree, n, bootstrap_ratio(used, n[:, None]),
-        bootstrap_share(agree, n[:, None]),
+        wilson_share(agree, n[:, None]),
     )  # fmt: skip
 
 

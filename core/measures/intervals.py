@@ -1,19 +1,27 @@
-"""Intervals for what was counted or averaged."""
+"""95 % intervals for what was counted or averaged over few units, mostly prompts.
+
+Means and ratios have the bootstrap-t interval, shares Wilson's with an effective number of units.
+Simulated on normal, exponential, lognormal, beta and 0-or-1 data these hold the true value in about
+95 % of cases from 8 units on (a percentile bootstrap in 76 % at 3, 92 % at 16), but for a tail as
+long as a lognormal's of sigma 1: 90 %. At 3 to 5 units they hold it for normal data in 95 %, for
+skewed data in about 90 %, and are wide. An outcome so rare that no unit had it is not seen at all.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from loopscope.core.arrays import F64, I64
+from loopscope.core.arrays import F64, I64, Bools
 
 # Two-sided 95 % of the normal distribution.
 Z_95 = 1.959963984540054
 
 
-def wilson_interval(right: float, n: int, z: float = Z_95) -> tuple[float, float]:
+def wilson_interval(right: float, n: float, z: float = Z_95) -> tuple[float, float]:
     """Wilson score interval of a proportion ``right / n`` (Wilson 1927); (nan, nan) for n = 0.
 
     Unlike the normal interval it stays inside 0..1 and keeps a width at 0 % and 100 %.
@@ -27,10 +35,25 @@ def wilson_interval(right: float, n: int, z: float = Z_95) -> tuple[float, float
 
 
 # Resamples of a bootstrap interval, and the seed they are drawn with.
-N_RESAMPLES, BOOTSTRAP_SEED = 2000, 0
+N_RESAMPLES, BOOTSTRAP_SEED = 4000, 0
 # Draws that are held at a time.
 _BLOCK = 1 << 22
+# A resample whose standard error is this share of the sample's own has no spread to speak of, and
+# the share of such resamples above which their quantiles mean nothing.
+_NO_SPREAD, _MOST_WITHOUT = 0.05, 0.01
 ONE_PROMPT = "One prompt has no interval: its mean over prompts is its own value."
+MEAN_METHOD = (
+    f"95 % bootstrap-t over prompts (Efron & Tibshirani 1993), {N_RESAMPLES:,} resamples, seed "
+    f"{BOOTSTRAP_SEED}; Student's t where over 1 % of the resamples have no spread"
+)
+SHARE_METHOD = (
+    "95 % Wilson interval over prompts with p (1 − p) / se² effective units and Student's quantile "
+    "(Franco et al. 2019); with prompts as units where all are alike"
+)
+TWO_WAY_METHOD = (
+    "95 % interval over prompts and draws: mean squares of the two-way table, Student's t with "
+    "Satterthwaite's degrees of freedom; Wilson's width where all are alike"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,28 +74,12 @@ class Estimate:
 def bootstrap_mean(
     values: F64, *, n_resamples: int = N_RESAMPLES, seed: int = BOOTSTRAP_SEED
 ) -> Estimate:
-    """Mean over prompts with its 95 % percentile bootstrap interval (Efron & Tibshirani 1993).
+    """Mean over prompts with its 95 % interval, as `bootstrap_ratio` of ones.
 
     ``values`` is ``[P, ...]``, one row a prompt; NaN where a prompt has no number, which leaves
-    the prompt out of that entry and of its resamples. Every entry sees the same resamples, so that
-    a curve's interval is one of curves.
+    the prompt out of that entry and of its resamples. Every entry sees the same resamples.
     """
     return bootstrap_ratio(values, np.ones(values.shape), n_resamples=n_resamples, seed=seed)
-
-
-def bootstrap_share(part: F64, whole: F64 | None = None) -> Estimate:
-    """A share over prompts with its 95 % interval: ``Σ part / Σ whole``, or the mean of ``part``.
-
-    ``part`` is ``[P, ...]``; without ``whole`` it holds shares 0..1. A bootstrap of prompts that
-    are all alike has no width, which would say that nothing else is possible: there the interval is
-    Wilson's, with the prompts as its units.
-    """
-    found = bootstrap_mean(part) if whole is None else bootstrap_ratio(part, whole)
-    for place in np.argwhere((found.low == found.high) & (found.n > 1)):
-        at = tuple(place)
-        n = int(found.n[at])
-        found.low[at], found.high[at] = wilson_interval(float(found.value[at]) * n, n)
-    return found
 
 
 def bootstrap_ratio(
@@ -82,77 +89,157 @@ def bootstrap_ratio(
     n_resamples: int = N_RESAMPLES,
     seed: int = BOOTSTRAP_SEED,
 ) -> Estimate:
-    """``Σ numerator / Σ denominator`` over prompts with its 95 % percentile bootstrap interval.
+    """``R = Σ numerator / Σ denominator`` over prompts with its 95 % bootstrap-t interval.
 
     Both are ``[P, ...]``; whole prompts are drawn with replacement, so numerator and denominator
-    of a prompt stay together. A prompt that is NaN in either, or 0 below, is left out. The
-    exponential of the ends is the interval of the exponential: percentiles keep their order.
+    of a prompt stay together. A prompt that is NaN in either, or 0 below, is left out. The ends are
+    ``R - t* se``, ``t*`` the 97.5 % and 2.5 % quantiles of ``(R* - R) / se*``, with the standard
+    error of a linearised ratio. Where more than 1 % of the resamples have no spread (fewer than
+    five prompts, few different values) ``t*`` is Student's quantile. No width where all prompts
+    have one ratio.
     """
-    shape = numerator.shape[1:]
+    value, se, found = _linearised(numerator, denominator)
+    low, high = (np.full(value.shape, np.nan) for _ in range(2))
+    # Entries that the same prompts have a number for are resampled together.
+    masks, group = np.unique(found.known, axis=1, return_inverse=True)
+    for i, mask in enumerate(masks.T):
+        if mask.sum() < 2:
+            continue
+        columns = np.flatnonzero(group.ravel() == i)
+        part = np.ix_(mask, columns)
+        below = found.denominator[part]
+        quantiles = _quantiles(found.rest[part], below, se[columns], n_resamples, seed)
+        low[columns] = value[columns] - quantiles[1] * se[columns]
+        high[columns] = value[columns] - quantiles[0] * se[columns]
+    return _estimate(numerator.shape[1:], value, low, high, found.known)
+
+
+def wilson_share(part: F64, whole: F64 | None = None) -> Estimate:
+    """A share over prompts with its 95 % interval: ``Σ part / Σ whole``, or the mean of ``part``.
+
+    ``part`` is ``[P, ...]``; without ``whole`` it holds shares 0..1, NaN where a prompt has none.
+    Wilson's interval of ``n = p (1 - p) / se²`` units with Student's quantile (Franco, Little,
+    Louis & Slud 2019, Journal of Survey Statistics and Methodology 7), so that a prompt of many
+    answers is more than one unit and less than that many. Where all prompts are alike they are the
+    units of the plain interval.
+    """
+    value, se, found = _linearised(part, np.ones(part.shape) if whole is None else whole)
+    low, high = (np.full(value.shape, np.nan) for _ in range(2))
+    n = found.known.sum(0)
+    for i in np.flatnonzero(n > 1):
+        p = min(max(float(value[i]), 0.0), 1.0)
+        units, quantile = float(n[i]), Z_95
+        if se[i] > 0:
+            units, quantile = p * (1 - p) / se[i] ** 2, _t_95(int(n[i]) - 1)
+        low[i], high[i] = wilson_interval(p * units, units, quantile)
+    return _estimate(part.shape[1:], value, low, high, found.known)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ratios:
+    """Ratios of ``K`` entries, ``[P, K]``; ``rest`` is ``numerator - R denominator``."""
+
+    known: Bools
+    denominator: F64
+    rest: F64
+
+
+def _linearised(numerator: F64, denominator: F64) -> tuple[F64, F64, _Ratios]:
+    """Ratios ``[K]`` and their standard errors, NaN where there is none."""
     top = numerator.reshape(len(numerator), -1).astype(np.float64)
     below = np.broadcast_to(denominator, numerator.shape).reshape(top.shape).astype(np.float64)
     known = np.isfinite(top) & np.isfinite(below) & (below != 0)
-    value, low, high = (np.full(top.shape[1], np.nan) for _ in range(3))
-    # Entries that the same prompts have a number for are resampled together.
-    masks, group = np.unique(known, axis=1, return_inverse=True)
-    for i, mask in enumerate(masks.T):
-        if not mask.any():
-            continue
-        columns = np.flatnonzero(group.ravel() == i)
-        a, b = top[np.ix_(mask, columns)], below[np.ix_(mask, columns)]
-        value[columns] = a.sum(0) / b.sum(0)
-        if mask.sum() > 1:
-            low[columns], high[columns] = _ends(a, b, n_resamples, seed)
+    top, below, n = np.where(known, top, 0.0), np.where(known, below, 0.0), known.sum(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = top.sum(0) / below.sum(0)
+        rest = np.where(known, top - value * below, 0.0)
+        # What rounding leaves of equal ratios is no spread.
+        rest[:, np.abs(rest).max(0, initial=0) <= 1e-12 * np.abs(top).max(0, initial=0)] = 0.0
+        se = np.sqrt((rest**2).sum(0) * n / (n - 1.0)) / below.sum(0)
+    return value, se, _Ratios(known, below, rest)
+
+
+def _estimate(shape: tuple[int, ...], value: F64, low: F64, high: F64, known: Bools) -> Estimate:
     n = known.sum(0, dtype=np.int64)
     in_shape = [x.reshape(shape) for x in (value, low, high)]
     return Estimate(in_shape[0], in_shape[1], in_shape[2], n.reshape(shape))
 
 
-def _ends(a: F64, b: F64, n_resamples: int, seed: int) -> tuple[F64, F64]:
-    """2.5 and 97.5 % of the resampled ratios, ``[P, K]`` to ``[K]`` each."""
-    p, k = a.shape
+def _quantiles(rest: F64, below: F64, se: F64, n_resamples: int, seed: int) -> tuple[F64, F64]:
+    """2.5 and 97.5 % of ``(R* - R) / se*``, ``[P, K]`` to ``[K]`` each."""
+    p, k = rest.shape
     rng = np.random.default_rng(seed)
     ratios = np.empty((n_resamples, k))
-    step = max(1, _BLOCK // p)
+    without = np.zeros(k)
+    step = max(1, _BLOCK // max(p, k))
     for first in range(0, n_resamples, step):
         rows = min(step, n_resamples - first)
         # How often each resample holds each prompt: resampling is then a product of matrices.
         counts = _counts(rng, rows, p)
-        ratios[first : first + rows] = (counts @ a) / (counts @ b)
+        total = counts @ below
+        change = counts @ rest / total
+        squares = counts @ rest**2 - 2 * change * (counts @ (rest * below))
+        squares += change**2 * (counts @ below**2)
+        errors = np.sqrt(squares.clip(0) * p / (p - 1.0)) / total
+        flat = errors <= _NO_SPREAD * se
+        without += flat.sum(0)
+        ratios[first : first + rows] = np.divide(
+            change, errors, out=np.sign(change) * 1e300, where=~flat
+        )
     low, high = np.percentile(ratios, [2.5, 97.5], axis=0)
-    return low, high
+    plain = without > _MOST_WITHOUT * n_resamples
+    t = _t_95(p - 1)
+    return np.where(plain, -t, low), np.where(plain, t, high)
+
+
+@cache
+def _t_95(freedom: float) -> float:
+    """Two-sided 95 % of Student's distribution."""
+    from scipy.special import stdtrit  # not at start: it takes a tenth of a second
+
+    return float(stdtrit(freedom, 0.975))
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean with its 95 % interval; the ends are NaN where one prompt has none."""
+    """A mean over draws and prompts with its 95 % interval.
+
+    The ends are NaN where one prompt has none. n_draws, n_prompts : that it is the mean of.
+    """
 
     mean: float
     low: float
     high: float
+    n_draws: int = 0
+    n_prompts: int = 0
 
 
-def bootstrap_two_way(
-    values: F64, *, n_resamples: int = N_RESAMPLES, seed: int = BOOTSTRAP_SEED
-) -> Interval:
-    """Mean of ``[draws, P]`` with a 95 % percentile interval over draws and prompts together.
+def two_way_mean(values: F64) -> Interval:
+    """Mean of ``[draws, P]`` with a 95 % interval for other draws and other prompts.
 
-    Both are drawn with replacement, independently, so that the interval holds for other prompts
-    and for other draws of what was random. Prompts that are NaN in any draw are left out.
+    Draws and prompts are crossed and both random: the variance of the mean is ``(MS_draws +
+    MS_prompts) / (draws P)``, a little too large by the residual's mean square; degrees of freedom
+    after Satterthwaite 1946. With one draw the interval is over prompts alone. Two or three draws
+    that differ much leave it wide, and 80 to 90 % sure where they are skewed. Prompts that are NaN
+    in any draw are left out. Where all are alike, each end is Wilson's width of 0 of P away.
     """
     known = values[:, np.isfinite(values).all(0)]
     n_draws, n = known.shape
     if n == 0:
-        return Interval(math.nan, math.nan, math.nan)
+        return Interval(math.nan, math.nan, math.nan, n_draws, 0)
     mean = float(known.mean())
     if n < 2:
-        return Interval(mean, math.nan, math.nan)
-    rng = np.random.default_rng(seed)
-    rows = _counts(rng, n_resamples, n_draws)
-    columns = _counts(rng, n_resamples, n)
-    means = np.einsum("sd,sd->s", rows, columns @ known.T) / (n_draws * n)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(mean, float(low), float(high))
+        return Interval(mean, math.nan, math.nan, n_draws, n)
+    squares = n_draws * float(known.mean(0).var(ddof=1)), 0.0
+    if n_draws > 1:
+        squares = squares[0], n * float(known.mean(1).var(ddof=1))
+    total = sum(squares)
+    if total <= 1e-24 * max(mean * mean, 1e-300):
+        half = wilson_interval(0, n)[1]
+        return Interval(mean, mean - half, mean + half, n_draws, n)
+    freedom = total**2 / (squares[0] ** 2 / (n - 1) + squares[1] ** 2 / max(n_draws - 1, 1))
+    half = _t_95(freedom) * math.sqrt(total / (n_draws * n))
+    return Interval(mean, mean - half, mean + half, n_draws, n)
 
 
 def _counts(rng: np.random.Generator, n_resamples: int, n: int) -> F64:

@@ -11,13 +11,12 @@ import numpy as np
 from loopscope.core.arrays import F64
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.measures.base import Measure
-from loopscope.core.measures.intervals import BOOTSTRAP_SEED, N_RESAMPLES, Estimate, bootstrap_mean
+from loopscope.core.measures.intervals import Estimate, bootstrap_mean
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.results import ResultKey
 from loopscope.core.run.recording import Recording
 
 Start = Literal["default", "zeros", "random"]
-INTERVAL = f"95 % percentile bootstrap over prompts, {N_RESAMPLES} resamples, seed {BOOTSTRAP_SEED}"
 
 
 @dataclass(frozen=True, slots=True)

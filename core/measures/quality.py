@@ -9,8 +9,13 @@ import numpy as np
 
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
-from loopscope.core.measures.intervals import Estimate, bootstrap_ratio
-from loopscope.core.measures.over_prompts import INTERVAL, HowRun, of_item
+from loopscope.core.measures.intervals import (
+    MEAN_METHOD,
+    SHARE_METHOD,
+    Estimate,
+    bootstrap_ratio,
+)
+from loopscope.core.measures.over_prompts import HowRun, of_item
 from loopscope.core.prompts.answers import Convention, Joining
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.results import ResultKey
@@ -18,7 +23,7 @@ from loopscope.core.results import ResultKey
 Scored = Literal["answers", "text"]
 Metric = Literal["accuracy", "perplexity"]
 
-_SOURCE = f"mean over prompts; {INTERVAL}; Wilson's interval where all prompts are alike"
+_SOURCE = f"mean over prompts; {SHARE_METHOD}"
 ACCURACY = {
     "in place": Formula(
         "accuracy",
@@ -38,19 +43,19 @@ PERPLEXITY = {
         "perplexity of the answers",
         "exp(Σ_p Σ_i −log p_r(a_i | prompt) at place i / Σ_p number of answer tokens)",
         "1",
-        INTERVAL,
+        MEAN_METHOD,
     ),
     "next": Formula(
         "perplexity of the answers",
         "exp(Σ_p Σ_i −log p_r(a_i | prompt, a_<i) / Σ_p number of answer tokens)",
         "1",
-        INTERVAL,
+        MEAN_METHOD,
     ),
     "text": Formula(
         "next-token perplexity",
         "exp(Σ_p Σ_t −log p_r(x_t | x_<t) / Σ_p number of tokens after the first)",
         "1",
-        INTERVAL,
+        MEAN_METHOD,
     ),
 }
 

@@ -14,7 +14,7 @@ import torch
 from loopscope.core.arrays import F64
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import PromptError
-from loopscope.core.measures.intervals import bootstrap_share
+from loopscope.core.measures.intervals import wilson_share
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.quality import Quality, perplexity_of
 from loopscope.core.model.float64 import float64
@@ -95,7 +95,7 @@ def quality_over(
         tokens,
         tuple(asked.opens for asked in every),
         tuple(asked.missing for asked in every),
-        bootstrap_share(right),
+        wilson_share(right),
         perplexity_of(nll, tokens),
     )
 

@@ -21,7 +21,7 @@ from loopscope.core.measures.exits import (
     signals_of,
 )
 from loopscope.core.measures.exits_over_prompts import EXITS_OVER_PROMPTS, ExitsOverPrompts, swept
-from loopscope.core.measures.over_prompts import INTERVAL
+from loopscope.core.measures.intervals import MEAN_METHOD, SHARE_METHOD
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
@@ -43,7 +43,7 @@ from loopscope.core.views.prompt_curves import (
 
 LABEL = "Simulate over the prompt set"
 TOO_FEW = "An exit needs two recurrences to choose from. Press Space to run another one."
-INTERVALS = f"{INTERVAL}; Wilson's where all prompts are alike"
+INTERVALS = f"recurrences: {MEAN_METHOD}; agreement: {SHARE_METHOD}"
 Over = Literal["run", "prompts"]
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from loopscope.core.formula import Formula
-from loopscope.core.measures.over_prompts import INTERVAL, PROMPT_MEASURES, OverPrompts
+from loopscope.core.measures.intervals import MEAN_METHOD
+from loopscope.core.measures.over_prompts import PROMPT_MEASURES, OverPrompts
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
@@ -32,7 +33,7 @@ MEAN = Formula(
     "mean over prompts",
     "(1/P) Σ_p of each prompt's own average; a prompt without a number is left out",
     "of the measure",
-    INTERVAL,
+    MEAN_METHOD,
 )
 
 
@@ -46,7 +47,7 @@ class Options:
         "Taken of every prompt; what was measured before is kept",
         labels={m.key: m.formula.name for m in OFFERED.values()},
     )
-    band: bool = setting(True, "95 % interval", "Bootstrap over prompts")
+    band: bool = setting(True, "95 % interval", "Over prompts; its formula is under ?")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,7 +160,8 @@ def _statement(found: OverPrompts) -> str:
 def _said(found: OverPrompts, r: int) -> str:
     value, low, high = (x[r] for x in (found.mean.value, found.mean.low, found.mean.high))
     if len(value) == 1:
-        interval = f" (95 % {low[0]:.3g} to {high[0]:.3g})" if np.isfinite(low[0]) else ""
+        ends = f" (95 % {low[0]:.3g} to {high[0]:.3g}, n = {found.mean.n[r, 0]})"
+        interval = ends if np.isfinite(low[0]) else ""
         return f"{value[0]:.3g}{interval}"
     shown = value[np.isfinite(value)]
     return f"{shown.min():.3g} to {shown.max():.3g} over {len(value)} layers"

@@ -201,7 +201,7 @@ def _statement(found: Quality, metric: Metric, trained: int) -> str:
 
 def _said(estimate: Estimate, r: int) -> str:
     low, high = float(estimate.low[r]), float(estimate.high[r])
-    interval = f" (95 % {low:.3g} to {high:.3g})" if np.isfinite(low) else ""
+    interval = f" (95 % {low:.3g} to {high:.3g}, n = {estimate.n[r]})" if np.isfinite(low) else ""
     return f"{estimate.value[r]:.3g}{interval}"
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 from models import tiny_architecture, tiny_checkpoint
-from scipy.stats import bootstrap
+from scipy.stats import sem
+from scipy.stats import t as student
 
 from loopscope.core.checkpoint.loading import Loaded, load, relooped
 from loopscope.core.errors import Cancelled, LoopscopeError
@@ -22,7 +23,7 @@ from loopscope.core.experiments.probe.conditions import Condition, Cuts, Plan, c
 from loopscope.core.experiments.probe.results import Outcome, Probe
 from loopscope.core.experiments.probe.running import Batch, hops_batch, probe
 from loopscope.core.interventions.layers import SkipLayer
-from loopscope.core.measures.intervals import N_RESAMPLES, bootstrap_two_way
+from loopscope.core.measures.intervals import two_way_mean
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views import probe as view
@@ -143,16 +144,14 @@ def test_every_condition_ends_with_what_it_lost(found: Probe) -> None:
 
 def test_the_interval_against_scipy() -> None:
     values = np.random.default_rng(0).beta(2, 5, size=(1, 60))
-    ours = bootstrap_two_way(values)
-    theirs = bootstrap(
-        (values[0],), np.mean, n_resamples=5000, method="percentile", random_state=1
-    ).confidence_interval
+    ours = two_way_mean(values)
+    theirs = student.interval(0.95, 59, values.mean(), sem(values[0]))
     assert ours.mean == values.mean()
-    np.testing.assert_allclose((ours.low, ours.high), theirs, atol=0.006)
-    # Draws that differ widen it: what is random is resampled as well.
-    apart = bootstrap_two_way(np.concatenate([values, values + 0.3]))
+    np.testing.assert_allclose((ours.low, ours.high), theirs, rtol=1e-12)
+    # Draws that differ widen it: what is random is a sample as well.
+    apart = two_way_mean(np.concatenate([values, values + 0.3]))
     assert apart.high - apart.low > 2 * (ours.high - ours.low)
-    assert math.isnan(bootstrap_two_way(values[:, :1]).low)
+    assert math.isnan(two_way_mean(values[:, :1]).low)
 
 
 def test_recovery_of_known_curves() -> None:
@@ -162,7 +161,7 @@ def test_recovery_of_known_curves() -> None:
         baseline = np.ones((6, 3))
         c = Condition("graph", "g", "n", math.nan, "", draws, recurrence, lasting)
         scores = np.array(curve)[None, :, None] * np.ones((1, 6, 3))
-        o = Outcome(c, scores, None, np.ones((1, 3)), bootstrap_two_way(1 - scores[:, -1]))
+        o = Outcome(c, scores, None, np.ones((1, 3)), two_way_mean(1 - scores[:, -1]))
         p = Probe("m", "h", "t", 6, 6, 2, 4, 0.1, baseline, np.ones((12, 3)), (o,))
         return p.recovery(o)
 
@@ -292,8 +291,7 @@ def test_what_is_kept_is_what_was_announced(found: Probe) -> None:
     todo = [o.condition for o in found.outcomes]
     kept = sum(o.scores.nbytes + (0 if o.donor is None else o.donor.nbytes) for o in found.outcomes)
     kept += found.longer.nbytes + found.baseline.nbytes
-    resamples = 3 * 8 * N_RESAMPLES * found.n_prompts
-    assert memory.result_bytes(PLAN, todo, found.n_prompts) == kept + resamples
+    assert memory.result_bytes(PLAN, todo, found.n_prompts) == kept
 
 
 def test_a_probe_that_does_not_fit_is_refused_before_it_runs(

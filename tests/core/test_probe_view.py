@@ -17,7 +17,7 @@ from loopscope.core.checkpoint.loading import load
 from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.experiments.probe.conditions import Condition, Lives, Plan, plan_for
 from loopscope.core.experiments.probe.results import PROBE, Outcome, Probe
-from loopscope.core.measures.intervals import bootstrap_two_way
+from loopscope.core.measures.intervals import two_way_mean
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.probe import Options, compute, picture, statement, table
@@ -32,7 +32,7 @@ def outcome(
     scores[:, r - 1 :] -= lost
     donor = np.full((2, 8, 5), 0.25) if more.get("donor") else None
     c = Condition(lives, group, f"{group}, {size:g}", size, "ε", ((),), r, **more)  # type: ignore[arg-type]
-    interval = bootstrap_two_way(1 - scores[:, -1])
+    interval = two_way_mean(1 - scores[:, -1])
     return Outcome(c, scores, donor, np.full((2, 5), moved), interval)
 
 
@@ -176,7 +176,7 @@ def test_what_cannot_be_probed_says_why(tmp_path: Path) -> None:
 
 def test_the_page_and_its_pictures(tmp_path: Path) -> None:
     page = write_page(FOUND, tmp_path).read_text()
-    assert "| weights, 1 | 0.7 | 0.600 (0.600 to 0.600) | – |" in page
+    assert "| weights, 1 | 0.7 | 0.600 (0.166 to 1.034) | 5 × 2 | – |" in page
     assert "never in this run" in page
     for name in ("probe-lost", "probe-recovery"):
         assert (tmp_path / "images" / f"{name}.png").stat().st_size > 5000

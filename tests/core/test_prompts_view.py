@@ -81,7 +81,10 @@ def test_the_curve_is_the_mean_of_the_prompts(stepper: Stepper) -> None:
     np.testing.assert_allclose(curve.y, mean, rtol=1e-5)
     assert (curve.low[1:] <= mean[1:]).all()
     assert (mean[1:] <= curve.high[1:]).all()
-    assert f"{mean[-1]:.3g} (95 % {curve.low[-1]:.3g} to {curve.high[-1]:.3g})" in data.statement
+    assert (
+        f"{mean[-1]:.3g} (95 % {curve.low[-1]:.3g} to {curve.high[-1]:.3g}, n = 3)"
+        in data.statement
+    )
     assert "mean over 3 prompts of p.txt" in data.statement
     assert data.rows.current == 1
     assert data.rows.run_of(2) == {

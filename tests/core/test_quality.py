@@ -13,7 +13,7 @@ from models import plain_forward, probabilities, tiny_architecture, tiny_checkpo
 from loopscope.core.analyses.quality import run
 from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import PromptError
-from loopscope.core.measures.intervals import bootstrap_share, wilson_interval
+from loopscope.core.measures.intervals import wilson_interval, wilson_share
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.quality import QUALITY, perplexity_of
 from loopscope.core.over_prompts.quality import quality_over
@@ -165,10 +165,10 @@ def test_a_readout_that_is_not_finite_has_no_number(tmp_path: Path) -> None:
 
 
 def test_the_intervals_by_hand() -> None:
-    found = bootstrap_share(np.array([[1.0, 0.5], [1.0, 0.5], [1.0, 1.0]]))
+    found = wilson_share(np.array([[1.0, 0.5], [1.0, 0.5], [1.0, 1.0]]))
     assert (found.low[0], found.high[0]) == wilson_interval(3, 3)
-    assert found.low[1] == 0.5
-    assert found.high[1] == 1.0
+    units, t = (2 / 9) / (1 / 36), 4.302653  # p (1 - p) / se², Student's of two degrees
+    assert (found.low[1], found.high[1]) == pytest.approx(wilson_interval(16 / 3, units, t))
     perplexity = perplexity_of(np.array([[2.0], [6.0]]), np.array([1.0, 3.0]))
     np.testing.assert_allclose([perplexity.value, perplexity.low, perplexity.high], np.exp(2.0))
 

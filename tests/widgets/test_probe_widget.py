@@ -14,7 +14,7 @@ from recordings import synthetic_recording
 
 from loopscope.core.experiments.probe.conditions import Condition, Lives
 from loopscope.core.experiments.probe.results import Outcome, Probe
-from loopscope.core.measures.intervals import bootstrap_two_way
+from loopscope.core.measures.intervals import two_way_mean
 from loopscope.core.selection import Selection
 from loopscope.core.views.probe import NOT_YET, REQUEST, Options, compute, picture
 from loopscope.widgets.kit.frame import ViewFrame
@@ -29,7 +29,7 @@ def outcome(lives: Lives, group: str, size: float, lost: float, moved: float, r:
     scores[:, r - 1 :] -= lost
     lasting = lives == "parameters"
     c = Condition(lives, group, f"{group}, {size:g}", size, "ε", ((),), r, lasting=lasting)
-    return Outcome(c, scores, None, np.full((2, 5), moved), bootstrap_two_way(1 - scores[:, -1]))
+    return Outcome(c, scores, None, np.full((2, 5), moved), two_way_mean(1 - scores[:, -1]))
 
 
 FOUND = Probe(

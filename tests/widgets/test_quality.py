@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PySide6.QtCore import Qt
 from recordings import synthetic_recording
 
-from loopscope.core.measures.intervals import bootstrap_share
+from loopscope.core.measures.intervals import wilson_share
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.quality import QUALITY, Quality, perplexity_of
 from loopscope.core.prompts.prompt_set import Item, PromptSet
@@ -48,7 +48,7 @@ def data_of(recurrences: int = R, **options: object) -> Data:
     recording.shared.prompts = prompts
     quality = Quality(
         prompts, HowRun(recurrences), "in place", "space", "answers", right, nll, tokens,
-        tuple(f"opens {i}" for i in range(n)), ("",) * n, bootstrap_share(right),
+        tuple(f"opens {i}" for i in range(n)), ("",) * n, wilson_share(right),
         perplexity_of(nll, tokens),
     )  # fmt: skip
     recording.keep(QUALITY, quality)

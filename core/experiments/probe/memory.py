@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.probe.conditions import Condition, Plan
 from loopscope.core.labels import size
-from loopscope.core.measures.intervals import N_RESAMPLES
 from loopscope.core.model.architecture import Architecture
 
 # States of the batch alive at once besides those kept: of the run under way, before and after.
@@ -34,9 +33,9 @@ def model_bytes(
 
 
 def result_bytes(plan: Plan, todo: Sequence[Condition], prompts: int) -> int:
-    """Bytes of main memory for scores ``[draws, R, B]`` in float64 and one interval's resamples."""
+    """Bytes of main memory for scores ``[draws, R, B]`` in float64."""
     runs = sum(len(c.draws) * (1 + c.donor) for c in todo) + 3  # 2 R and R uncut
-    return 8 * prompts * (runs * plan.recurrences + 3 * N_RESAMPLES)
+    return 8 * prompts * runs * plan.recurrences
 
 
 def check_memory(

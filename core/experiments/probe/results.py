@@ -15,14 +15,14 @@ from loopscope.core.arrays import F64
 from loopscope.core.experiments.probe.conditions import Condition
 from loopscope.core.files import write_text
 from loopscope.core.formula import Formula
-from loopscope.core.measures.intervals import N_RESAMPLES, Interval
+from loopscope.core.measures.intervals import TWO_WAY_METHOD, Interval
 from loopscope.core.results import ResultKey
 
 LOST = Formula(
     "accuracy lost",
     "accuracy of the uncut run − accuracy of the cut one, both after the last recurrence",
     "share of answers",
-    f"95 % interval: bootstrap over prompts and draws together, {N_RESAMPLES:,} resamples",
+    TWO_WAY_METHOD,
 )
 DISPLACEMENT = Formula(
     "displacement",

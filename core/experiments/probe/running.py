@@ -37,7 +37,7 @@ from loopscope.core.experiments.probe.memory import (
 from loopscope.core.experiments.probe.results import Outcome, Probe
 from loopscope.core.interventions.applied import AppliedInterventions
 from loopscope.core.interventions.base import Source
-from loopscope.core.measures.intervals import bootstrap_two_way
+from loopscope.core.measures.intervals import two_way_mean
 from loopscope.core.model.float64 import float64
 
 Report = Callable[[float], None]
@@ -193,7 +193,7 @@ def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda shar
             progress.add()
         after = np.stack(scores)
         donor_scores = np.stack(donors) if condition.donor else None
-        lost = bootstrap_two_way(longer[plan.recurrences - 1] - after[:, -1])
+        lost = two_way_mean(longer[plan.recurrences - 1] - after[:, -1])
         found.append(Outcome(condition, after, donor_scores, np.stack(moved), lost))
     return Probe(
         checkpoint=loaded.checkpoint.name,
