@@ -15,16 +15,19 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from loopscope.app.bench.cursor import Changes
-from loopscope.app.bench.displays import Display, Drawing, Subject, Version
+from loopscope.app.bench.displays import Computation, Display, Drawing, Subject, Version
 from loopscope.app.bench.session import Session
 from loopscope.app.view_spec import ViewSpec
 from loopscope.core.run.runner import Runner
 from loopscope.core.run.worker import yield_to_the_screen
+from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun
 
 # While the model steps, a view's analysis rests this many times as long as it took, and at least
 # this long (s): pure-Python parts of it hold the interpreter that the screen needs.
 REST, LEAST_REST = 3.0, 0.12
+# Views in the thread or waiting for it: the next is there when one is done.
+MOST_AHEAD = 2
 # A view says of which recurrence its data is when it is older than this (s) and the run went on.
 LAG = 2.0
 
@@ -73,7 +76,7 @@ class Analysis(QObject):
         )
         # What else the thread does, such as writing files.
         self._others: list[Future[Any]] = []
-        self._turn = 0
+        self._submitted = 0
         # Drawings whose marks are to be moved, one a frame.
         self._unmarked: list[Drawing] = []
         session.selection_changed.connect(self.mark)
@@ -180,33 +183,32 @@ class Analysis(QObject):
         return subject.version(display, self._measured)
 
     def _show_finished(self) -> bool:
-        """Show one finished analysis, in turn; returns whether there was one."""
-        drawings = list(self._drawings())
-        for i in range(len(drawings)):
-            display, drawing = drawings[(self._turn + i) % len(drawings)]
-            if drawing.in_flight is not None and drawing.in_flight.done():
-                self._turn += i + 1
-                self._finish(display, drawing, drawing.in_flight)
-                return True
-        return False
+        """Show the analysis that was finished first; returns whether there was one."""
+        finished = [
+            (display, drawing, drawing.in_flight)
+            for display, drawing in self._drawings()
+            if drawing.in_flight is not None and drawing.in_flight.future.done()
+        ]
+        if finished:  # they are computed in the order in which they were submitted
+            self._finish(*min(finished, key=lambda entry: entry[1].submitted))
+        return bool(finished)
 
-    def _finish(self, display: Display, drawing: Drawing, finished: Future[Any]) -> None:
-        now = self._clock()
-        drawing.in_flight, drawing.shown = None, drawing.computing
-        drawing.rest_until = now + max(LEAST_REST, REST * (now - drawing.submitted))
-        error = finished.exception()
+    def _finish(self, display: Display, drawing: Drawing, computation: Computation) -> None:
+        drawing.in_flight, drawing.shown = None, computation.version
+        drawing.rest_until = self._clock() + max(LEAST_REST, REST * computation.seconds)
+        error = computation.future.exception()
         subject = self._subject(display, drawing)
         if error is not None:
             drawing.error = f"{type(error).__name__}: {error}"
             self.failed.emit(display.spec.key, drawing.error)
-        elif subject is None or drawing.shown is None or drawing.shown.run.run() is not subject.run:
+        elif subject is None or computation.version.run.run() is not subject.run:
             drawing.shown = None  # of a run that is no longer shown
         else:
-            self._show(display, drawing, finished.result())
+            self._show(display, drawing, computation.future.result())
 
-    def _show(self, display: Display, drawing: Drawing, data: Any) -> None:
+    def _show(self, display: Display, drawing: Drawing, data: ViewData) -> None:
         drawing.data, drawing.error, drawing.shown_at = data, None, self._clock()
-        self._read_directions(drawing)
+        self._read_directions(drawing, data.directions_to_read)
         drawing.view.show_data(data)
         self._mark(drawing)
         if drawing in self._unmarked:
@@ -214,13 +216,12 @@ class Analysis(QObject):
         shown = self.second_shown if drawing.second_run else self.data_shown
         shown.emit(display.spec.key)
 
-    def _read_directions(self, drawing: Drawing) -> None:
+    def _read_directions(self, drawing: Drawing, token_ids: tuple[int, ...]) -> None:
         """Have the worker read unembedding rows that the data lacks; then it is computed again."""
         second, status = self._session.second, self._session.status
         stepper = status.stepper
         if drawing.second_run:
             stepper = None if second is None else second.stepper
-        token_ids = getattr(drawing.data, "missing_directions", ())
         if stepper is None or not token_ids:
             return
 
@@ -231,7 +232,22 @@ class Analysis(QObject):
         self._runner.call(read)
 
     def _submit(self) -> None:
+        """Compute what is due, a few views ahead: what waits longer is of an older moment."""
+        ahead = sum(drawing.in_flight is not None for _, drawing in self._drawings())
+        due = [] if ahead >= MOST_AHEAD else self._due()
+        # First what the cursor moved in, then in turn.
+        due.sort(key=lambda entry: (not entry[0].moved(entry[2]), entry[0].submitted))
+        for drawing, display, version, subject in due[: MOST_AHEAD - ahead]:
+            self._submitted += 1
+            drawing.submitted = self._submitted
+            drawing.in_flight = computation = Computation(version)
+            compute = partial(subject.compute, display)
+            computation.future = self._pool.submit(computation.timed, compute, self._clock)
+
+    def _due(self) -> list[tuple[Drawing, Display, Version, Subject]]:
+        """Visible drawings that show an older version and do not rest."""
         now, stepping = self._clock(), not self._runner.idle
+        due = []
         for display, drawing in self._drawings():
             if drawing.in_flight is not None or not drawing.view.isVisible():
                 continue
@@ -242,8 +258,8 @@ class Analysis(QObject):
                 continue
             version = self._version(subject, display)
             if version != drawing.shown:
-                drawing.computing, drawing.submitted = version, now
-                drawing.in_flight = self._pool.submit(subject.compute, display)
+                due.append((drawing, display, version, subject))
+        return due
 
     def _tell_lags(self) -> None:
         for key, display in self.displays.items():
@@ -286,8 +302,9 @@ class Analysis(QObject):
     @property
     def ended(self) -> bool:
         """Whether the thread does nothing any more."""
-        views = (drawing.in_flight for _, drawing in self._drawings())
-        return all(future is None or future.done() for future in (*views, *self._others))
+        flying = (drawing.in_flight for _, drawing in self._drawings())
+        views = (computation.future for computation in flying if computation is not None)
+        return all(future.done() for future in (*views, *self._others))
 
     def close(self) -> None:
         """Give everything up and wait for nothing: what is being computed ends by itself."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from loopscope.app.view_spec import ViewSpec
@@ -50,11 +51,32 @@ class Version:
 
 
 @dataclass(slots=True, eq=False)
+class Computation:
+    """One analysis under way.
+
+    version : what is computed.  future : the data.  seconds : how long it took, without waiting.
+    """
+
+    version: Version
+    future: Future[ViewData] = field(init=False)
+    seconds: float = 0.0
+
+    def timed(self, compute: Callable[[], ViewData], clock: Callable[[], float]) -> ViewData:
+        """Compute and measure the time (the analysis thread)."""
+        began = clock()
+        try:
+            return compute()
+        finally:
+            self.seconds = clock() - began
+
+
+@dataclass(slots=True, eq=False)
 class Drawing:
     """One drawing of a view with the state of its analysis.
 
     second_run : whether it is of the second run.  shown : the version of ``data``; None without.
-    in_flight : what is being computed, of version ``computing`` and since ``submitted`` (s).
+    in_flight : what is being computed; None while nothing is.
+    submitted : counts; of two drawings the one submitted earlier is due first.
     rest_until : when the next may be computed while the model steps (s, monotonic).
     shown_at : since when ``data`` is shown (s, monotonic).
     """
@@ -63,12 +85,18 @@ class Drawing:
     second_run: bool = False
     data: ViewData | None = None
     shown: Version | None = None
-    in_flight: Future[ViewData] | None = None
-    computing: Version | None = None
-    submitted: float = 0.0
+    in_flight: Computation | None = None
+    submitted: int = 0
     rest_until: float = 0.0
     shown_at: float = 0.0
     error: str | None = None
+
+    def moved(self, version: Version) -> bool:
+        """Whether the cursor or the settings differ from what is shown, not only the run."""
+        shown = self.shown
+        return shown is not None and (shown.fields, shown.options) != (
+            version.fields, version.options,
+        )  # fmt: skip
 
 
 @dataclass(slots=True, eq=False)

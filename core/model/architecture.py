@@ -153,15 +153,24 @@ class LayerShape:
         """Parameters of one layer, biases and norm weights included."""
         return sum(math.prod(shape) for shape in self.shapes().values())
 
-    def flops_per_token(self, n_keys: int) -> int:
-        """Floating-point operations of this layer for one token that attends to ``n_keys`` keys.
+    def flops_per_token(self, n_tokens: int) -> int:
+        """Floating-point operations of this layer for one token of a prompt of ``n_tokens``.
 
-        ``2 x`` the entries of every matrix it is multiplied with, plus ``4 n_keys H d_head`` for
-        the scores and the weighted sum, of no more keys than its window has. Norms and activations
-        are not counted.
+        ``2 x`` the entries of every matrix it is multiplied with, plus ``4 K H d_head`` for the
+        scores and the weighted sum, K the mean number of keys that the prompt's tokens attend to.
+        Norms and activations are not counted. Rounded.
         """
-        seen = min(n_keys, self.window) if self.window else n_keys
-        return 2 * self.matrix_entries + 4 * seen * self.n_heads * self.d_head
+        attention = 4 * self.pairs(n_tokens) * self.n_heads * self.d_head
+        return 2 * self.matrix_entries + round(attention / n_tokens)
+
+    def pairs(self, n_tokens: int) -> int:
+        """Pairs of a query and a key that it attends to.
+
+        ``T (T + 1) / 2`` in causal attention, ``T²`` in bidirectional, fewer in a window.
+        """
+        seen = min(n_tokens, self.window) if self.window else n_tokens
+        causal = seen * (seen + 1) // 2 + (n_tokens - seen) * seen
+        return causal if self.causal else 2 * causal - n_tokens
 
 
 def norm_shapes(name: str, d: int, kind: str) -> dict[str, tuple[int, ...]]:
@@ -469,15 +478,15 @@ class Architecture:
         skipped = parts["injection"] if self.skip_first_injection and n_recurrences else 0
         return self.n_parameters - once + n_recurrences * each - skipped
 
-    def flops_per_token(self, n_recurrences: int, n_keys: int) -> int:
+    def flops_per_token(self, n_recurrences: int, n_tokens: int) -> int:
         """Operations for one token and one readout after ``n_recurrences``.
 
         See `LayerShape.flops_per_token`; the embedding look-up is not counted.
         """
         block = map(self.weights_of_layer, range(self.n_block))
-        layers = n_recurrences * sum(self._layer_flops("block", i, n_keys) for i in block)
-        layers += sum(self._layer_flops("prelude", i, n_keys) for i in range(self.n_prelude))
-        layers += sum(self._layer_flops("coda", i, n_keys) for i in range(self.n_coda))
+        layers = n_recurrences * sum(self._layer_flops("block", i, n_tokens) for i in block)
+        layers += sum(self._layer_flops("prelude", i, n_tokens) for i in range(self.n_prelude))
+        layers += sum(self._layer_flops("coda", i, n_tokens) for i in range(self.n_coda))
         injected = n_recurrences - (1 if self.skip_first_injection and n_recurrences else 0)
         injection = 2 * self.injection_weights * injected * max(self.untied_passes, 1)
         closing = n_recurrences * self.closing_flops
@@ -486,8 +495,8 @@ class Architecture:
         once = gate + coda + self.embedding_flops + self.head_flops
         return layers + injection + closing + once
 
-    def _layer_flops(self, stack: Stack, index: int, n_keys: int) -> int:
-        return self.shape_of(stack, index).flops_per_token(n_keys)
+    def _layer_flops(self, stack: Stack, index: int, n_tokens: int) -> int:
+        return self.shape_of(stack, index).flops_per_token(n_tokens)
 
 
 # First word of a parameter's name to the part of the model it belongs to.

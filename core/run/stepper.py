@@ -140,6 +140,7 @@ class Stepper:
             dtype=loaded.dtype,
             version=package_version(),
             interventions=interventions,
+            notes=loaded.checkpoint.notes,
         )
         self._recording = Recording(
             info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget_bytes

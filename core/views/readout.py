@@ -11,7 +11,7 @@ import numpy as np
 from loopscope.core.arrays import F64, Bools
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
-from loopscope.core.measures.base import NO_READOUTS
+from loopscope.core.measures.base import NO_READOUTS, NO_RUN
 from loopscope.core.measures.exit_gate import (
     EXIT,
     EXIT_AT,
@@ -32,12 +32,10 @@ from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.answers_data import AnswerMap
-from loopscope.core.views.base import Table, ViewDefinition
+from loopscope.core.views.base import RECURRENCE, Table, ViewDefinition
 
 Lens = Literal["coda", "logit"]
 LENS_LABELS = {"coda": "coda lens", "logit": "logit lens"}
-
-NO_RUN = "No recurrence has been run. Press Space to run one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +146,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         masked=arch.masked,
         numbers=options.numbers,
         missing=missing,
+        lacks=RECURRENCE if missing == NO_RUN else None,
     )
 
 

@@ -96,12 +96,12 @@ def test_by_layer_a_column_is_another_place(qtbot: QtBot) -> None:
     desk = Desk(qtbot, data_of(options=Options(order="layer")))
     qtbot.mouseClick(desk.canvas, LEFT, pos=desk.canvas.cell_centre(3, 8))
     assert desk.picked == [{"recurrence": 2, "layer": 1, "token": 3}]
-    assert desk.canvas.cursor == (2, 9)
+    assert desk.canvas.cursor_cell == (2, 9)
     desk.view.show_selection(AT, {"recurrence": 5, "layer": 0, "token": 1})
-    assert desk.canvas.hover == (1, 5)
+    assert desk.canvas.hover_cell == (1, 5)
     desk.view.show_selection(Selection(0, 0, 0, 4), {"recurrence": 5})
-    assert desk.canvas.cursor == (4, None)
-    assert desk.canvas.hover == (None, None)
+    assert desk.canvas.cursor_cell == (4, None)
+    assert desk.canvas.hover_cell == (None, None)
 
 
 def test_hovering_tells_answers_numbers_and_formula(qtbot: QtBot) -> None:
@@ -143,7 +143,7 @@ def test_the_default_shade_tells_where_its_probability_comes_from(qtbot: QtBot) 
 def test_the_cursors_cell_is_outlined_in_the_accent(qtbot: QtBot, theme) -> None:
     desk = Desk(qtbot, data_of(), selection=Selection(3, 1, 0, 2))
     desk.view.set_theme(theme)
-    assert desk.canvas.cursor == (2, 6)
+    assert desk.canvas.cursor_cell == (2, 6)
     cell, image = desk.canvas.layout_.cell(2, 5), desk.canvas.grab().toImage()
     edge = QPoint(round(cell.left()), round(cell.center().y()))
     assert QColor(theme.accent) in [image.pixelColor(edge + QPoint(d, 0)) for d in (-1, 0, 1)]
@@ -200,7 +200,7 @@ def test_nothing_overlaps(
     if len(names) > 1:
         assert where.column_stride * where.column_width > widest
     if order == "depth" and r == 200 and where.column_stride > layers:
-        assert all(name.endswith(".0") for name in names)
+        assert all(name.endswith(":0") for name in names)
 
 
 def test_options_are_in_the_form_and_text_is_taken(qtbot: QtBot) -> None:
@@ -225,7 +225,7 @@ def test_options_are_in_the_form_and_text_is_taken(qtbot: QtBot) -> None:
 
 def test_empty_says_what_would_fill_it(qtbot: QtBot) -> None:
     desk = Desk(qtbot, data_of(r=0))
-    assert desk.canvas.empty_text == NOT_YET
+    assert desk.canvas.empty_text == f"{NOT_YET} Press “Read out every layer”."
     desk.view.show_data(data_of())
     assert desk.canvas.data is not None
     desk.view.reset_view()
@@ -240,7 +240,7 @@ def test_empty_says_what_would_fill_it(qtbot: QtBot) -> None:
 def test_many_tokens_scroll_to_the_cursor(qtbot: QtBot) -> None:
     selection = Selection(5, 0, 0, 60)
     desk = Desk(qtbot, data_of(6, 2, 64, selection=selection), selection=selection)
-    assert desk.canvas.scroll.isVisible()
+    assert desk.canvas.scroll_bar.isVisible()
     assert desk.canvas.layout_.cells.contains(QPointF(desk.canvas.cell_centre(60, 9)))
 
 
@@ -277,9 +277,9 @@ def test_the_page_has_the_numbers_answers_and_axes_of_the_screen(quantity: str) 
     figure = drawn(data)
     ax = figure.axes[0]
     np.testing.assert_array_equal(ax.images[0].get_array(), data.values.T)
-    assert "recurrence.layer, along effective depth" in ax.get_xlabel()
+    assert "recurrence:layer, along effective depth" in ax.get_xlabel()
     assert "final from here" in ax.get_xlabel()
-    assert [t.get_text() for t in ax.get_xticklabels()][:3] == ["1.0", "1.1", "2.0"]
+    assert [t.get_text() for t in ax.get_xticklabels()][:3] == ["1:0", "1:1", "2:0"]
     assert data.shade.whole in figure.axes[1].get_xlabel()
     written = [t.get_text() for t in ax.texts]
     assert len(written) == sum(1 for _ in data.spans()) or len(written) == data.top.size

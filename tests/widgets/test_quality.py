@@ -52,7 +52,7 @@ def data_of(recurrences: int = R, **options: object) -> Data:
         perplexity_of(nll, tokens),
     )  # fmt: skip
     recording.keep(QUALITY, quality)
-    return compute(recording, Selection(), Options(**options))
+    return compute(recording, Selection(), Options(**{"answers": "in place"} | options))
 
 
 def test_a_click_opens_the_prompt_with_what_was_run(view, qtbot) -> None:

@@ -10,10 +10,11 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.states import LayerState, TopAnswers
 from loopscope.core.selection import Selection
-from loopscope.core.views.readout import NO_RUN, Data, Options, compute
+from loopscope.core.views.readout import Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
 from loopscope.widgets.views.answers.readout import ReadoutView
 from loopscope.widgets.views.answers.readout_painting import dark_text
@@ -169,7 +170,7 @@ def test_flips_are_marked_at_the_left_edge(qtbot: QtBot) -> None:
 
 def test_many_tokens_scroll_and_the_cursor_comes_into_sight(qtbot: QtBot) -> None:
     desk = Desk(qtbot, recorded(200, 64))
-    assert desk.canvas.scroll.isVisible()
+    assert desk.canvas.scroll_bar.isVisible()
     desk.view.show_selection(Selection(150, 0, 0, 60), {})
     desk.click(desk.canvas.cell_centre(60, 150))
     assert desk.picked[-1]["token"] == 60
@@ -177,7 +178,7 @@ def test_many_tokens_scroll_and_the_cursor_comes_into_sight(qtbot: QtBot) -> Non
     assert desk.canvas.layout_.cells.contains(QPointF(desk.canvas.cell_centre(60, 150)))
     desk.view.show_selection(Selection(150, 0, 0, 0), {})
     desk.view.reset_view()
-    assert desk.canvas.scroll.value() == 0
+    assert desk.canvas.scroll_bar.value() == 0
 
 
 @pytest.mark.parametrize("size", [(300, 200), (520, 330), (1600, 1000)])
@@ -218,8 +219,8 @@ def test_the_same_data_is_not_drawn_again_and_marks_only_repaint(qtbot: QtBot) -
     desk.view.show_selection(Selection(3, 0, 0, 1), {"token": 2, "recurrence": 4})
     desk.canvas.grab()
     assert desk.canvas._back is back
-    assert desk.canvas.cursor == (1, 3)
-    assert desk.canvas.hover == (2, 4)
+    assert desk.canvas.cursor_cell == (1, 3)
+    assert desk.canvas.hover_cell == (2, 4)
 
 
 def test_up_and_down_go_through_the_shown_tokens(qtbot: QtBot) -> None:
@@ -231,7 +232,7 @@ def test_up_and_down_go_through_the_shown_tokens(qtbot: QtBot) -> None:
 
 def test_empty_says_what_would_fill_it(qtbot: QtBot) -> None:
     desk = Desk(qtbot, recorded(0, 3))
-    assert desk.canvas.empty_text == NO_RUN
+    assert desk.canvas.empty_text == f"{NO_RUN} Press Space to run one."
     desk.view.show_data(compute(recorded(3, 3), Selection(), Options()))
     assert desk.canvas.data is not None
     desk.view.clear()
@@ -250,11 +251,11 @@ def test_answers_that_are_not_finite_are_shown_as_none(qtbot: QtBot) -> None:
 
 def test_cursor_elsewhere_leaves_no_outline(qtbot: QtBot) -> None:
     desk = Desk(qtbot, recorded(4, 6), selection=Selection(0, 0, 0, 0, (2, 3)))
-    assert desk.canvas.cursor == (None, None)
+    assert desk.canvas.cursor_cell == (None, None)
     desk.canvas.grab()
     desk.view.show_selection(Selection(9, 0, 0, 2), {"head": 1})
-    assert desk.canvas.cursor == (0, None)
-    assert desk.canvas.hover == (None, None)
+    assert desk.canvas.cursor_cell == (0, None)
+    assert desk.canvas.hover_cell == (None, None)
     desk.canvas.grab()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textwrap import fill
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -114,7 +115,7 @@ def paper_colour(c: Curve) -> str | tuple[float, float, float, float]:
     return token_colour(c.index)
 
 
-def _entries(ax: Axes) -> list[tuple[object, str]]:
+def _entries(ax: Axes) -> list[tuple[Artist, str]]:
     """Handles and names, as many as there is room for; the rest is counted."""
     handles, names = ax.get_legend_handles_labels()
     entries = list(zip(handles, names, strict=True))

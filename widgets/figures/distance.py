@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from loopscope.core.labels import at_position
 from loopscope.core.views.distance import Data
 from loopscope.widgets.figures.readout import fit, recurrence_ticks
 from loopscope.widgets.figures.style import Page, colour_map
@@ -43,7 +44,8 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
         interpolation="none", extent=(data.first - 0.5, data.first + n - 0.5, n_rows - 0.5, -0.5),
     )  # fmt: skip
     labels = [
-        f"{t} {fit(x, size, 8 * size)}" for t, x in zip(data.tokens, data.labels, strict=True)
+        at_position(t, fit(x, size, 8 * size))
+        for t, x in zip(data.tokens, data.labels, strict=True)
     ]
     ax.set_yticks(range(n_rows), labels, fontsize=size)
     ax.set_xticks(_ticks(data.first, n))

@@ -31,7 +31,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     ax.set_aspect("equal")
     ticks = recurrence_ticks(n, side, page)
     ax.set_xticks(ticks)
-    ax.set_yticks([t - 1 for t in ticks], ticks)
+    ax.set_yticks([t - 1 for t in ticks], [str(t) for t in ticks])
     ax.set_xlabel("recurrence r′")
     ax.set_ylabel("recurrence r")
     ax.set_title(f"head {data.name}", loc="left", fontsize=page.rc["font.size"])

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from loopscope.core.labels import at_position
 from loopscope.core.views.answers_data import AnswerMap
 from loopscope.core.views.readout import Data
 from loopscope.widgets.figures.matrix import empty
@@ -58,7 +59,8 @@ def draw_answer_map(
         norm=norm, aspect="auto", interpolation="none", extent=(0.5, n + 0.5, n_rows - 0.5, -0.5),
     )  # fmt: skip
     labels = [
-        f"{t} {fit(x, size, 8 * size)}" for t, x in zip(data.tokens, data.labels, strict=True)
+        at_position(t, fit(x, size, 8 * size))
+        for t, x in zip(data.tokens, data.labels, strict=True)
     ]
     longest = max(_width(label, size) for label in labels)
     cell_width = (page.width * 72 - longest - 14 * size) / n

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -59,11 +61,11 @@ def _draw_curves(ax: Axes, data: Data, marker: str | None) -> None:
             name += f", {_count(data, data.classes[1 + c])}"
             ax.plot(x, shown[:, c], color=token_colour(c), marker=marker, label=name)
             continue
-        style = {"lw": 1.3, "color": LIGHT.warning} if c in loud else {
+        style: dict[str, Any] = {"lw": 1.3, "color": LIGHT.warning} if c in loud else {
             "lw": 0.6, "alpha": 0.8, "color": token_colour(c)
         }  # fmt: skip
-        name = "one token each" if c == quiet and shown.shape[1] > 1 else None
-        ax.plot(x, shown[:, c], marker=marker, label=name, **style)
+        label = "one token each" if c == quiet and shown.shape[1] > 1 else None
+        ax.plot(x, shown[:, c], marker=marker, label=label, **style)
     if not data.per_layer:
         median = np.where(data.median > 0, data.median, np.nan)
         label = ", ".join(filter(None, ["median", rate_text(data.rate)]))

@@ -4,160 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QMouseEvent, QResizeEvent
-from PySide6.QtWidgets import (
-    QFrame,
-    QGridLayout,
-    QHBoxLayout,
-    QProgressBar,
-    QPushButton,
-    QSizePolicy,
-    QSplitter,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from loopscope.core.formula import Formula
 from loopscope.core.options import settings_of
 from loopscope.core.views.base import Request, ViewData
+from loopscope.widgets.kit.formulas_popup import FormulasPopup
 from loopscope.widgets.kit.icons import themed_icon
-from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
+from loopscope.widgets.kit.measure_row import MeasureRow
+from loopscope.widgets.kit.plain_text import PlainLabel
+from loopscope.widgets.kit.popup import show_below
 from loopscope.widgets.kit.settings_form import SettingsForm
+from loopscope.widgets.kit.title_bar import ElidedLabel, TitleBar
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import LIGHT, Theme
-
-
-class ElidedLabel(PlainLabel):
-    """A line that is cut with an ellipsis where there is no room, and whole in its tooltip.
-
-    Nothing is shown in fewer than ``least`` pixels.
-    """
-
-    def __init__(self, least: int = 0) -> None:
-        super().__init__()
-        self._whole, self._least = "", least
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-
-    def set_whole(self, text: str) -> None:
-        """Take the whole text."""
-        self._whole = text
-        self.setToolTip(plain_tip(text))
-        self._elide()
-
-    def whole(self) -> str:
-        """Return the text as it was given."""
-        return self._whole
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Cut again at the new width."""
-        super().resizeEvent(event)
-        self._elide()
-
-    def _elide(self) -> None:
-        cut = self.fontMetrics().elidedText(
-            self._whole, Qt.TextElideMode.ElideRight, max(self.width() - 2, 0)
-        )
-        cut = "" if self.width() < self._least else cut
-        if cut != self.text():
-            self.setText(cut)
-
-
-class TitleBar(QWidget):
-    """A dock's title bar. It leaves the mouse to the dock, which moves with it."""
-
-    double_clicked = Signal()
-
-    def __init__(self, title: str) -> None:
-        super().__init__()
-        self.title, self.statement = PlainLabel(title), ElidedLabel()
-        font = self.title.font()
-        font.setBold(True)
-        self.title.setFont(font)
-        self.row = QHBoxLayout(self)
-        self.row.setContentsMargins(8, 2, 4, 2)
-        self.row.setSpacing(2)
-        self.row.addWidget(self.title)
-        self.row.addSpacing(8)
-        self.row.addWidget(self.statement, 1)
-        self.buttons: dict[str, QToolButton] = {}
-
-    def add_button(self, name: str, tip: str) -> QToolButton:
-        """Add a flat button at the right."""
-        button = QToolButton()
-        button.setAutoRaise(True)
-        button.setIconSize(QSize(14, 14))
-        button.setToolTip(plain_tip(tip))
-        button.setAccessibleName(tip)
-        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.buttons[name] = button
-        self.row.addWidget(button)
-        return button
-
-    def set_theme(self, theme: Theme) -> None:
-        """Take the theme's colours."""
-        for name, button in self.buttons.items():
-            button.setIcon(themed_icon(f"panel {name}", theme))
-        palette = self.statement.palette()
-        palette.setColor(palette.ColorRole.WindowText, theme.muted)
-        self.statement.setPalette(palette)
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Leave dragging to the dock."""
-        event.ignore()
-
-    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        """Maximise or restore; the dock would float."""
-        self.double_clicked.emit()
-        event.accept()
-
-
-class MeasureRow(QWidget):
-    """The button of a measurement that takes long, its progress and its Cancel.
-
-    Beside it stand the view's settings that are wanted most, and why it cannot be made.
-    """
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.button, self.cancel = QPushButton(), QPushButton("Cancel")
-        self.why = ElidedLabel(least=100)
-        self._help, self._under_way = "", False
-        self.bar = QProgressBar()
-        self.bar.setRange(0, 1000)
-        self.bar.setTextVisible(False)
-        self.bar.setMaximumHeight(10)
-        self.button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.row = QHBoxLayout(self)
-        self.row.setContentsMargins(8, 3, 8, 3)
-        self.row.addWidget(self.button)
-        self.row.addWidget(self.bar, 1)
-        self.row.addWidget(self.cancel)
-        self.row.addWidget(self.why, 1)
-        self.show_progress(None)
-
-    def offer(self, label: str, help: str) -> None:
-        """Take the button's words."""
-        self._help = help
-        self.button.setText(label)
-        self.button.setToolTip(plain_tip(self.why.whole() or help))
-
-    def set_why(self, why: str) -> None:
-        """Say why the measurement cannot be made; "" when it can."""
-        self.why.set_whole(why)
-        self.button.setToolTip(plain_tip(why or self._help))
-        self.button.setEnabled(not why and not self._under_way)
-
-    def show_progress(self, share: float | None) -> None:
-        """Show how much is done, 0 to 1; None when nothing is under way."""
-        self._under_way = under_way = share is not None
-        self.button.setEnabled(not under_way and not self.why.whole())
-        self.bar.setVisible(under_way)
-        self.cancel.setVisible(under_way)
-        self.why.setVisible(not under_way)
-        if share is not None:
-            self.bar.setValue(round(1000 * share))
 
 
 class ViewFrame(QWidget):
@@ -348,7 +210,7 @@ class ViewFrame(QWidget):
     def _dress(self) -> None:
         name = "restore" if self._maximised else "maximise"
         button = self.title_bar.buttons["maximise"]
-        button.setIcon(themed_icon(f"panel {name}", self.theme))
+        button.setIcon(themed_icon(name, self.theme))
         button.setToolTip("Show all views again (Esc)" if self._maximised else "Maximise (F11)")
 
     def _toggle_maximised(self) -> None:
@@ -372,29 +234,5 @@ class ViewFrame(QWidget):
         self.options_changed.emit(options)
 
     def _show_formulas(self) -> None:
-        popup = QFrame(self, Qt.WindowType.Popup)
-        popup.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        popup.setFrameShape(QFrame.Shape.StyledPanel)
-        grid = QGridLayout(popup)
-        grid.setHorizontalSpacing(16)
-        for column, head in enumerate(("measure", "formula", "unit", "source")):
-            label = PlainLabel(head)
-            palette = label.palette()
-            palette.setColor(palette.ColorRole.WindowText, self.theme.muted)
-            label.setPalette(palette)
-            grid.addWidget(label, 0, column)
-        for row, f in enumerate(self._formulas, start=1):
-            for column, text in enumerate((f.name, f.formula, f.unit, f.source)):
-                label = PlainLabel(text)
-                label.setWordWrap(len(text) > 60)
-                label.setMinimumWidth(260 if len(text) > 60 else 0)
-                label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-                grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignTop)
-        popup.adjustSize()
-        button = self.title_bar.buttons["help"]
-        corner = button.mapToGlobal(button.rect().bottomRight())
-        screen = button.screen().availableGeometry()
-        x = max(screen.left(), corner.x() - popup.width())
-        popup.move(x, min(corner.y() + 2, screen.bottom() - popup.height()))
-        popup.show()
-        self.formulas_popup = popup
+        self.formulas_popup = FormulasPopup(self._formulas, self.theme, self)
+        show_below(self.formulas_popup, self.title_bar.buttons["help"])

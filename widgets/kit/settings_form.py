@@ -22,6 +22,7 @@ from loopscope.core.options import Setting, settings_of
 from loopscope.widgets.kit.check_box import CheckBox
 from loopscope.widgets.kit.numbers import POINT, number_text, number_validator
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
+from loopscope.widgets.kit.popup import show_below
 
 
 class SettingsForm(QFrame):
@@ -192,10 +193,4 @@ class SettingsForm(QFrame):
     def popup_below(self, widget: QWidget) -> None:
         """Show the form as a popup under ``widget``; Esc or a click elsewhere closes it."""
         self.setWindowFlag(Qt.WindowType.Popup)
-        self.adjustSize()
-        corner = widget.mapToGlobal(widget.rect().bottomRight())
-        screen = widget.screen().availableGeometry()
-        x = max(screen.left(), min(corner.x() - self.width(), screen.right() - self.width()))
-        y = min(corner.y() + 2, screen.bottom() - self.height())
-        self.move(x, y)
-        self.show()
+        show_below(self, widget)

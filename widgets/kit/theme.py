@@ -87,7 +87,8 @@ def _colour_table(name: str) -> npt.NDArray[np.uint32]:
 def sample_map(name: str, values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
     """Map ``values`` in 0..1 to uint8 RGBA, ``[..., 4]``, a new array."""
     at = np.rint(np.clip(values, 0, 1) * (TABLE - 1)).astype(np.intp)
-    return _colour_table(name)[at][..., None].view(np.uint8)
+    colours: npt.NDArray[np.uint8] = _colour_table(name)[at][..., None].view(np.uint8)
+    return colours
 
 
 def style_plot(plot: pg.PlotItem, theme: Theme) -> None:

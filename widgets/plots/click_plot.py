@@ -76,7 +76,7 @@ class ClickPlot(pg.PlotWidget):
 
     def pixel_of(self, x: float, y: float) -> QPointF:
         """Pixel of a place given in the plot's own coordinates."""
-        return self.getViewBox().mapViewToScene(QPointF(x, y))
+        return QPointF(self.getViewBox().mapViewToScene(QPointF(x, y)))
 
     # ---- events ----
     def mousePressEvent(self, event: QMouseEvent) -> None:

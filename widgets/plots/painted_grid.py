@@ -106,9 +106,9 @@ class PaintedGrid(QWidget, Generic[L]):
         self.layout_: L | None = None
         self.place = NOWHERE
         self._back: QPixmap | None = None
-        self.scroll = QScrollBar(Qt.Orientation.Vertical, self)
-        self.scroll.hide()
-        self.scroll.valueChanged.connect(lambda value: self.lay_out_again(float(value)))
+        self.scroll_bar = QScrollBar(Qt.Orientation.Vertical, self)
+        self.scroll_bar.hide()
+        self.scroll_bar.valueChanged.connect(lambda value: self.lay_out_again(float(value)))
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -142,7 +142,7 @@ class PaintedGrid(QWidget, Generic[L]):
         """Show only ``text``."""
         self.layout_ = self._back = None
         self.empty_text = text
-        self.scroll.hide()
+        self.scroll_bar.hide()
         self._point_at(NOWHERE)
         self.update()
 
@@ -153,7 +153,7 @@ class PaintedGrid(QWidget, Generic[L]):
 
     def scroll_to_top(self) -> None:
         """Show the first rows."""
-        self.scroll.setValue(0)
+        self.scroll_bar.setValue(0)
 
     def reveal_row(self, row: int) -> None:
         """Scroll so that ``row`` is visible."""
@@ -164,9 +164,9 @@ class PaintedGrid(QWidget, Generic[L]):
         rect, cells = where.row(row), where.cells
         below, above = rect.bottom() - cells.bottom(), cells.top() - rect.top()
         if below > 0:
-            self.scroll.setValue(math.ceil(where.offset + below))
+            self.scroll_bar.setValue(math.ceil(where.offset + below))
         elif above > 0:
-            self.scroll.setValue(math.floor(where.offset - above))
+            self.scroll_bar.setValue(math.floor(where.offset - above))
 
     def follow_cursor(self) -> None:
         """Bring the cursor's row into sight."""
@@ -211,7 +211,7 @@ class PaintedGrid(QWidget, Generic[L]):
         if self.layout_ is None or not self.layout_.hidden:
             event.ignore()
             return
-        self.scroll.setValue(self.scroll.value() - event.angleDelta().y() // 2)
+        self.scroll_bar.setValue(self.scroll_bar.value() - event.angleDelta().y() // 2)
         self._point_at(self.place_at(event.position()))
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -243,18 +243,22 @@ class PaintedGrid(QWidget, Generic[L]):
     def lay_out_again(self, offset: float | None = None) -> None:
         """Place everything at the present size, scrolled by ``offset`` or as it was."""
         self._back = None
-        self.layout_ = self.make_layout(float(self.scroll.value()) if offset is None else offset)
+        self.layout_ = self.make_layout(
+            float(self.scroll_bar.value()) if offset is None else offset
+        )
         if self.layout_ is not None:
             self._place_scroll_bar(self.layout_)
         self.update()
 
     def _place_scroll_bar(self, where: L) -> None:
         cells = where.cells
-        self.scroll.setVisible(where.hidden > 0)
-        self.scroll.setPageStep(int(cells.height()))
-        self.scroll.setSingleStep(max(1, int(where.row_height)))
-        self.scroll.setRange(0, math.ceil(where.hidden))
-        self.scroll.setGeometry(int(cells.right()) + 2, int(cells.top()), 10, int(cells.height()))
+        self.scroll_bar.setVisible(where.hidden > 0)
+        self.scroll_bar.setPageStep(int(cells.height()))
+        self.scroll_bar.setSingleStep(max(1, int(where.row_height)))
+        self.scroll_bar.setRange(0, math.ceil(where.hidden))
+        self.scroll_bar.setGeometry(
+            int(cells.right()) + 2, int(cells.top()), 10, int(cells.height())
+        )
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw what stays from the pixmap, then what lies over it; or why there is nothing."""

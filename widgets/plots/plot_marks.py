@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
@@ -54,13 +56,12 @@ def log10(values: np.ndarray) -> np.ndarray:
     """log10 where it exists, else NaN."""
     with np.errstate(divide="ignore", invalid="ignore"):
         out = np.log10(np.asarray(values, dtype=float))
-    out[~np.isfinite(out)] = np.nan
-    return out
+    return np.where(np.isfinite(out), out, np.nan)
 
 
 def set_columns(item: pg.PlotCurveItem, x: np.ndarray, y: np.ndarray | None) -> None:
     """Set all columns of ``y`` ``[n, C]`` over ``x`` ``[n]`` on one item."""
-    columns = [] if y is None else y.T
+    columns: Iterable[np.ndarray] = () if y is None else y.T
     set_lines(item, [(x, column) for column in columns])
 
 

@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
 from loopscope.core.measures.exits import USED
+from loopscope.core.views.curves_data import Curves
 from loopscope.core.views.exits import Data, Options
 from loopscope.core.views.prompt_curves import PromptCurves
 from loopscope.widgets.kit.plain_text import PlainLabel
@@ -63,8 +64,9 @@ class ExitsView(PromptCurvesView):
     def _needs_side(self, data: PromptCurves) -> bool:
         return True  # with the tabs one can go back
 
-    def show_data(self, data: Data) -> None:
+    def show_data(self, data: Curves) -> None:
         """Draw the curves and list what they are over."""
+        assert isinstance(data, Data)
         super().show_data(data)
         if self.token_table is None:
             return

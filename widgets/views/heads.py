@@ -12,6 +12,7 @@ from loopscope.core.measures.head_stability import RANKS, STABLE_SINCE, WITH_SET
 from loopscope.core.measures.heads import STATISTICS
 from loopscope.core.selection import Selection
 from loopscope.core.views.heads import Data, Options
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.plots.matrix_layout import Content, Marks
 from loopscope.widgets.plots.matrix_steps import head_steps
 from loopscope.widgets.plots.matrix_view import MatrixView, measure_bar, value_text
@@ -43,7 +44,7 @@ class HeadsView(MatrixView):
         """Draw the matrix."""
         self.data, self._side_recurrence = data, -1
         if data.missing:
-            self.matrix.show_empty(data.missing)
+            self.matrix.show_empty(empty_text(data.missing, data.lacks))
             return
         n, _, n_heads = data.values.shape
         self._row_of = np.argsort(data.order)
@@ -111,10 +112,10 @@ class HeadsView(MatrixView):
 
     def _group(self, row: int) -> str:
         groups = self.data.groups
-        return groups.label(int(groups.of[self.data.order[row]]))
+        return str(groups.label(int(groups.of[self.data.order[row]])))
 
     def _statistic(self, name: str) -> np.ndarray:
-        return getattr(self.data.statistics, name)
+        return np.asarray(getattr(self.data.statistics, name))
 
     def _row(self, layer: int | None, head: int | None) -> int | None:
         _, n_layers, n_heads = self.data.values.shape

@@ -90,8 +90,8 @@ class PromptModel(QAbstractTableModel):
         if way != Qt.Orientation.Horizontal or self.rows is None:
             return None
         if section < FIRST:
-            names = ("line", "prompt")
-            tips = ("Of the prompt file", "Click one to run it in the bench")
+            names: tuple[str, ...] = ("line", "prompt")
+            tips: tuple[str, ...] = ("Of the prompt file", "Click one to run it in the bench")
         else:
             names = ("", "", *(c.heading(self.place[0]) for c in self.rows.columns))
             tips = ("", "", *(c.help for c in self.rows.columns))

@@ -44,9 +44,10 @@ class NumberTable(QTableWidget):
         """Show ``rows`` under ``heads`` (name to tooltip)."""
         self.setColumnCount(len(heads))
         self.setRowCount(len(rows))
-        self.setHorizontalHeaderLabels(list(heads))
-        for column, tip in enumerate(heads.values()):
-            self.horizontalHeaderItem(column).setToolTip(plain_tip(tip))
+        for column, (name, tip) in enumerate(heads.items()):
+            head = QTableWidgetItem(name)
+            head.setToolTip(plain_tip(tip))
+            self.setHorizontalHeaderItem(column, head)
         for i, cells in enumerate(rows):
             for column, text in enumerate(cells):
                 item = QTableWidgetItem(text)

@@ -139,7 +139,7 @@ class Data(AnswerMap):
 
     @property
     def column_labels(self) -> tuple[str, ...]:
-        """``recurrence.layer`` of each column."""
+        """``recurrence:layer`` of each column."""
         labels = self.places.labels
         return tuple(labels[i] for i in self.order)
 
@@ -147,7 +147,7 @@ class Data(AnswerMap):
     def column_title(self) -> str:
         """What the columns are."""
         way = "along effective depth" if self.by == "depth" else "layer by layer"
-        return f"recurrence.layer, {way}"
+        return f"recurrence:layer, {way}"
 
     @property
     def first_number(self) -> int:
@@ -186,7 +186,7 @@ class Data(AnswerMap):
         if not number:
             return "–"
         recurrence, layer = divmod(number - 1, self.places.n_layers)
-        return f"{recurrence + 1}.{self.places.marks[layer]}"
+        return f"{recurrence + 1}:{self.places.marks[layer]}"
 
     def name(self, column: int) -> str:
         """A column in words, such as "recurrence 7, layer 1"; columns count from 1."""

@@ -143,6 +143,11 @@ class Data(ViewData):
     overlays: tuple[Overlay, ...] = ()
 
     @property
+    def directions_to_read(self) -> tuple[int, ...]:
+        """Token ids of the axes that cannot be drawn yet."""
+        return self.missing_directions
+
+    @property
     def by_layer(self) -> bool:
         """Whether every layer of the cycle is shown."""
         return self.options.states == "layers"

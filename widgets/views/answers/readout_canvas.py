@@ -37,8 +37,8 @@ class ReadoutCanvas(PaintedGrid[Layout]):
         super().__init__(parent)
         self.data: AnswerMap | None = None
         # (row, column from 1) of the cursor and of what is pointed at; None where absent.
-        self.cursor: At = (None, None)
-        self.hover: At = (None, None)
+        self.cursor_cell: At = (None, None)
+        self.hover_cell: At = (None, None)
         self._shades = QImage()
 
     # ---- what is shown ----
@@ -56,7 +56,7 @@ class ReadoutCanvas(PaintedGrid[Layout]):
 
     def show_marks(self, cursor: At, hover: At) -> None:
         """Move the marks; a row that the cursor comes to is brought into sight."""
-        before, self.cursor, self.hover = self.cursor, cursor, hover
+        before, self.cursor_cell, self.hover_cell = self.cursor_cell, cursor, hover
         if cursor[0] != before[0]:
             self.follow_cursor()
         self.update()
@@ -64,7 +64,7 @@ class ReadoutCanvas(PaintedGrid[Layout]):
     @property
     def cursor_row(self) -> int | None:
         """The row that the cursor stands in."""
-        return self.cursor[0]
+        return self.cursor_cell[0]
 
     # ---- where things are ----
     def cell_centre(self, row: int, column: int) -> QPoint:
@@ -117,7 +117,7 @@ class ReadoutCanvas(PaintedGrid[Layout]):
         """Draw labels, marks and the bars of the cursor's cell."""
         data, theme, fonts = self.data, self.theme, self.fonts
         assert data is not None
-        draw_labels(painter, data, where, theme, fonts, self.cursor)
-        draw_marks(painter, data, where, theme, self.cursor, self.hover)
+        draw_labels(painter, data, where, theme, fonts, self.cursor_cell)
+        draw_marks(painter, data, where, theme, self.cursor_cell, self.hover_cell)
         if where.side is not None:
-            draw_side(painter, data, where.side, theme, fonts, self.cursor)
+            draw_side(painter, data, where.side, theme, fonts, self.cursor_cell)

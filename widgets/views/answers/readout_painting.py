@@ -32,7 +32,7 @@ def dark_text(levels: np.ndarray, colours: str = SIMILARITY_MAP) -> np.ndarray:
     rgb = sample_map(colours, np.nan_to_num(levels))[..., :3] / 255.0
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
-    return (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05)
+    return np.asarray((luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05))
 
 
 def draw_answers(

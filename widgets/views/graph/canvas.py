@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import Qt
 from PySide6.QtGui import (
     QColor,
@@ -196,7 +198,11 @@ class GraphCanvas(View):
             (self._still, still, BandPainter.paint_still),
             (self._strips, (*still, self.pixels.x), BandPainter.paint_strips),
         ):
-            layer.show(painter, self, key, lambda on, draw=draw: draw(self._bands(on, recurrences)))
+
+            def paint(on: QPainter, draw: Callable[[BandPainter], None] = draw) -> None:
+                draw(self._bands(on, recurrences))
+
+            layer.show(painter, self, key, paint)
         overlay = Overlay(painter, self.pixels, self.theme, places)
         if self.matches.found:
             match = self.matches.found[self.match] if self.match >= 0 else None

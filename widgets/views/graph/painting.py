@@ -28,7 +28,8 @@ FADED = 0.35
 
 def mixed(colour: QColor, other: QColor, share: float) -> QColor:
     """``share`` of ``other`` in ``colour``."""
-    pairs = zip(colour.getRgb()[:3], other.getRgb()[:3], strict=True)
+    channels = (QColor.red, QColor.green, QColor.blue)
+    pairs = ((channel(colour), channel(other)) for channel in channels)
     return QColor(*(round(a + share * (b - a)) for a, b in pairs))
 
 

@@ -172,7 +172,7 @@ class TrajectoryCanvas(Canvas):
         data, (distance, nearest) = self.picture.data, near
         rows, stations = np.nonzero(distance <= nearest + 1.0)
         on_cursor = [data.tokens[row] == cursor_token for row in rows]
-        best = np.lexsort((on_cursor, stations))[-1]
+        best = np.lexsort((np.array(on_cursor), stations))[-1]
         row, station = int(rows[best]), int(stations[best])
         place = {"recurrence": int(data.recurrences[station]), "token": data.tokens[row]}
         if data.by_layer:

@@ -55,7 +55,7 @@ def layer_marker(layer: int) -> str:
 def outline(marker: str) -> np.ndarray:
     """Corners ``[V, 2]`` of ``marker`` about the origin, y downwards as on the screen."""
     if marker == "x":
-        return _CROSS
+        return np.array(_CROSS)
     angles = _ANGLES[marker]
     radius = np.full(len(angles), _RADIUS[marker])
     if marker == "*":

@@ -49,6 +49,7 @@ def legend_names(overlays: tuple[Overlay, ...]) -> list[tuple[Overlay, str]]:
     """
     first: dict[tuple[str, str], Overlay] = {}
     counts: dict[tuple[str, str], int] = {}
+    key: tuple[str, str]
     for overlay in (o for o in overlays if o.role != "mode, imaginary"):
         key = (overlay.name, overlay.role)
         first.setdefault(key, overlay)

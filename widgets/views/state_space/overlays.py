@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QPen
 
 from loopscope.core.views.state_space.data import Data, middle, seen
 from loopscope.core.views.state_space.overlay import Overlay
@@ -68,7 +68,7 @@ class OverlayPicture:
         for overlay, place in zip(self.overlays, self.places, strict=True):
             if overlay.kind == "points":
                 continue
-            finite = np.isfinite(place).all(-1)
+            finite = np.asarray(np.isfinite(place).all(-1))
             if not finite.any():
                 continue
             joined = finite.copy()
@@ -81,10 +81,10 @@ class OverlayPicture:
             out.append(Line(xy, joined.ravel(), pen))
         return out
 
-    def _pen(self, style: Look, opacity: float) -> object:
+    def _pen(self, style: Look, opacity: float) -> QPen:
         colour = on_ground(style.colour, self.theme)
         colour.setAlphaF(opacity)
-        pen = pg.mkPen(colour, width=2 if style.wide else 1)
+        pen: QPen = pg.mkPen(colour, width=2 if style.wide else 1)
         if style.dashed:
             pen.setStyle(Qt.PenStyle.DotLine)
         return pen
@@ -113,7 +113,7 @@ class OverlayPicture:
         return out
 
     def _stamp(
-        self, xy: np.ndarray, marker: str, size: float, fill: QColor | None, pen: object
+        self, xy: np.ndarray, marker: str, size: float, fill: QColor | None, pen: QPen | None
     ) -> list[Marks]:
         xy = xy[np.isfinite(xy).all(1)]
         return [Marks(xy, marker, size, fill, pen)] if len(xy) else []
@@ -144,9 +144,8 @@ class OverlayPicture:
             distance[np.isnan(distance)] = np.inf
             if not distance.size:
                 continue
-            row, station = np.unravel_index(int(distance.argmin()), distance.shape)
+            row, station = map(int, np.unravel_index(int(distance.argmin()), distance.shape))
             nearest = float(distance[row, station])
             if nearest <= reach and (best is None or nearest < best.away):
-                station = 0 if overlay.kind == "segment" else int(station)
-                best = Hit(nearest, overlay, int(row), station)
+                best = Hit(nearest, overlay, row, 0 if overlay.kind == "segment" else station)
         return best

@@ -1,0 +1,56 @@
+"""The row over a view that is filled by a measurement: its button, its progress, its Cancel."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
+
+from loopscope.widgets.kit.plain_text import plain_tip
+from loopscope.widgets.kit.title_bar import ElidedLabel
+
+
+class MeasureRow(QWidget):
+    """The button of a measurement that takes long, its progress and its Cancel.
+
+    Beside it stand the view's settings that are wanted most, and why it cannot be made.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.button, self.cancel = QPushButton(), QPushButton("Cancel")
+        self.why = ElidedLabel(least=100)
+        self._help, self._under_way = "", False
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 1000)
+        self.bar.setTextVisible(False)
+        self.bar.setMaximumHeight(10)
+        self.button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(8, 3, 8, 3)
+        self.row.addWidget(self.button)
+        self.row.addWidget(self.bar, 1)
+        self.row.addWidget(self.cancel)
+        self.row.addWidget(self.why, 1)
+        self.show_progress(None)
+
+    def offer(self, label: str, help: str) -> None:
+        """Take the button's words."""
+        self._help = help
+        self.button.setText(label)
+        self.button.setToolTip(plain_tip(self.why.whole() or help))
+
+    def set_why(self, why: str) -> None:
+        """Say why the measurement cannot be made; "" when it can."""
+        self.why.set_whole(why)
+        self.button.setToolTip(plain_tip(why or self._help))
+        self.button.setEnabled(not why and not self._under_way)
+
+    def show_progress(self, share: float | None) -> None:
+        """Show how much is done, 0 to 1; None when nothing is under way."""
+        self._under_way = under_way = share is not None
+        self.button.setEnabled(not under_way and not self.why.whole())
+        self.bar.setVisible(under_way)
+        self.cancel.setVisible(under_way)
+        self.why.setVisible(not under_way)
+        if share is not None:
+            self.bar.setValue(round(1000 * share))

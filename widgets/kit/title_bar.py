@@ -1,0 +1,95 @@
+"""The title bar of a dock: its title, one sentence on what is shown, and flat buttons."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QMouseEvent, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
+
+from loopscope.widgets.kit.icons import themed_icon
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
+from loopscope.widgets.palette import Theme
+
+
+class ElidedLabel(PlainLabel):
+    """A line that is cut with an ellipsis where there is no room, and whole in its tooltip.
+
+    Nothing is shown in fewer than ``least`` pixels.
+    """
+
+    def __init__(self, least: int = 0) -> None:
+        super().__init__()
+        self._whole, self._least = "", least
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+    def set_whole(self, text: str) -> None:
+        """Take the whole text."""
+        self._whole = text
+        self.setToolTip(plain_tip(text))
+        self._elide()
+
+    def whole(self) -> str:
+        """Return the text as it was given."""
+        return self._whole
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Cut again at the new width."""
+        super().resizeEvent(event)
+        self._elide()
+
+    def _elide(self) -> None:
+        cut = self.fontMetrics().elidedText(
+            self._whole, Qt.TextElideMode.ElideRight, max(self.width() - 2, 0)
+        )
+        cut = "" if self.width() < self._least else cut
+        if cut != self.text():
+            self.setText(cut)
+
+
+class TitleBar(QWidget):
+    """A dock's title bar. It leaves the mouse to the dock, which moves with it."""
+
+    double_clicked = Signal()
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.title, self.statement = PlainLabel(title), ElidedLabel()
+        font = self.title.font()
+        font.setBold(True)
+        self.title.setFont(font)
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(8, 2, 4, 2)
+        self.row.setSpacing(2)
+        self.row.addWidget(self.title)
+        self.row.addSpacing(8)
+        self.row.addWidget(self.statement, 1)
+        self.buttons: dict[str, QToolButton] = {}
+
+    def add_button(self, name: str, tip: str) -> QToolButton:
+        """Add a flat button at the right."""
+        button = QToolButton()
+        button.setAutoRaise(True)
+        button.setIconSize(QSize(14, 14))
+        button.setToolTip(plain_tip(tip))
+        button.setAccessibleName(tip)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.buttons[name] = button
+        self.row.addWidget(button)
+        return button
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours."""
+        for name, button in self.buttons.items():
+            button.setIcon(themed_icon(name, theme))
+        palette = self.statement.palette()
+        palette.setColor(palette.ColorRole.WindowText, theme.muted)
+        self.statement.setPalette(palette)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Leave dragging to the dock."""
+        event.ignore()
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """Maximise or restore; the dock would float."""
+        self.double_clicked.emit()
+        event.accept()
