@@ -104,7 +104,13 @@ def load_checkpoint(
 ) -> Loaded:
     """Load a checkpoint that has been opened; see `load_model`."""
     torch_dtype, arch = choose_dtype(dtype), checkpoint.architecture
-    tokenizer = PromptTokenizer(checkpoint.tokenizer_file, arch.vocab_size, arch.max_positions)
+    tokenizer = PromptTokenizer(
+        checkpoint.tokenizer_file,
+        arch.vocab_size,
+        arch.max_positions,
+        arch.prefix,
+        arch.prefix_rows,
+    )
     _check_room(arch, choice, torch_dtype, make_room)
     try:
         weights = read_weights(checkpoint, choice.device, torch_dtype, report, cancelled)

@@ -337,9 +337,9 @@ class Stepper:
 
 
 def _resolved(start: str, arch: Architecture) -> str:
-    """How a run of this model starts: "zeros", "random" or "embedding"."""
-    if arch.initial_state == "embedding":
-        return "embedding"
+    """How a run of this model starts: "zeros", "random", "embedding" or "learned"."""
+    if arch.initial_state in ("embedding", "learned"):
+        return arch.initial_state
     if start == "default":
         return "random" if arch.initial_state in ("normal", "truncated") else "zeros"
     return start
