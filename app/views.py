@@ -321,10 +321,11 @@ class Paths(ViewSpec["paths.Options", "paths.Data"]):
         return VIEW
 
     def view(self) -> View:
-        from loopscope.core.views.paths import NOT_YET
+        from loopscope.core.views.paths import LACKS, NOT_YET
+        from loopscope.widgets.kit.empty_text import empty_text
         from loopscope.widgets.plots.curves_view import CurvesView
 
-        return CurvesView(self.options(), empty=NOT_YET)
+        return CurvesView(self.options(), empty=empty_text(NOT_YET, LACKS))
 
     def drawing(self) -> Draw[paths.Data]:
         from loopscope.widgets.figures.curves import draw_curves
@@ -376,10 +377,11 @@ class Probe(ViewSpec["probe.Options", "probe.Data"]):
         return VIEW
 
     def view(self) -> View:
-        from loopscope.core.views.probe import NOT_YET
+        from loopscope.core.views.probe import LACKS, NOT_YET
+        from loopscope.widgets.kit.empty_text import empty_text
         from loopscope.widgets.plots.curves_view import CurvesView
 
-        return CurvesView(self.options(), empty=NOT_YET, names_all=True)
+        return CurvesView(self.options(), empty=empty_text(NOT_YET, LACKS), names_all=True)
 
     def drawing(self) -> Draw[probe.Data]:
         from loopscope.widgets.figures.curves import draw_curves

@@ -25,6 +25,11 @@ def visible(text: str) -> str:
     return printable(text).replace(" ", "␣") or "∅"
 
 
+def at_position(position: int, label: str) -> str:
+    """Name a token by its position in the prompt: "3 a", and "3 '75'" where it is a number."""
+    return f"{position} '{label}'" if label[:1].isdigit() else f"{position} {label}"
+
+
 def count(n: float) -> str:
     """Three significant digits with k, M, G: ``210432 -> "210 k"``."""
     for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):

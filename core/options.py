@@ -12,7 +12,7 @@ class Setting:
     """One entry of a view's settings, read from its ``Options`` dataclass.
 
     kind : "choice" (a ``Literal`` field), "flag" (bool), "number" (int or float), "text" (str).
-    at_hand : whether it also stands beside the button of the view's measurement.
+    at_hand : whether it is also shown beside the measurement that it belongs to.
     """
 
     name: str

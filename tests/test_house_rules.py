@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
 # Functions above the limit in all; a file may hold more than one. It may only become smaller.
-MOST = 1
+MOST = 0
 CLOCKS = {"monotonic", "perf_counter", "process_time", "thread_time", "time"}
 
 

@@ -70,13 +70,14 @@ def shoot_nested(name: str) -> None:
 def opened(recurrences: int, size: str) -> Window:
     """Open the window on the bundled model and run the prompt."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    from loopscope.app.cli.desktop import make_window
     from loopscope.app.cli.main import build_parser
-    from loopscope.app.window.desktop import make_window
+    from loopscope.app.window.opening import FirstRun
 
     options = build_parser().parse_args(["open", "--theme", "light", "--size", size])
     window = make_window(options, remember=False)
     window.show()
-    window.open_checkpoint("bundled:looped", prompt=PROMPT, recurrences=recurrences, device="cpu")
+    window.opening.open("bundled:looped", FirstRun(PROMPT, recurrences), device="cpu")
     wait(window, lambda: made(window) == recurrences)
     return window
 
@@ -92,15 +93,17 @@ def measured(window: Window, key: str) -> None:
     request, recording = BY_KEY[key].request, window.bench.session.recording
     assert request is not None
     assert recording is not None
-    window.measure(key)
+    window.views.measure(key)
     wait(window, lambda: recording.result(request.result) is not None)
 
 
 def wait(window: Window, done: Callable[[], bool] = lambda: True) -> None:
     """Let the window work until ``done`` and everything it shows is current."""
+    from PySide6.QtWidgets import QApplication
+
     calm, deadline = 0, time.monotonic() + LONGEST
     while calm < 5:
-        window.application.processEvents()
+        QApplication.processEvents()
         time.sleep(0.01)
         calm = calm + 1 if done() and window.bench.settled_down else 0
         if time.monotonic() > deadline:
@@ -109,7 +112,7 @@ def wait(window: Window, done: Callable[[], bool] = lambda: True) -> None:
 
 def deep_beside(window: Window) -> None:
     """Put the bundled deep model beside the run."""
-    window.tree.do_deep_beside()
+    window.tree.open_second_model("bundled:deep")
     wait(window, lambda: window.bench.session.second is not None)
 
 
@@ -124,7 +127,7 @@ def shoot_contrast(name: str) -> None:
     """Save the graph of the bundled model beside that of its deep twin."""
     window = opened(6, "1100x620")
     deep_beside(window)
-    window.maximise("graph")
+    window.views.maximise("graph")
     window.bench.session.select({"recurrence": 4, "layer": 1})
     save(window, name)
     window.close()
@@ -135,8 +138,7 @@ def choose(window: Window, key: str, **settings: object) -> None:
     from dataclasses import replace
 
     options = replace(window.bench.displays[key].options, **settings)
-    window.bench.analysis.set_options(key, options)
-    window.frames[key].set_options(options)
+    window.views.set_options(key, options)
     wait(window)
 
 
@@ -144,7 +146,7 @@ def shoot_correspondence(name: str, **settings: object) -> None:
     """Save the correspondence of the bundled model and its deep twin."""
     window = opened(6, SIZE)
     deep_beside(window)
-    window.maximise("correspondence")
+    window.views.maximise("correspondence")
     choose(window, "correspondence", **settings)
     measured(window, "correspondence")
     save(window, name)
@@ -154,7 +156,7 @@ def shoot_correspondence(name: str, **settings: object) -> None:
 def shoot_probe(name: str) -> None:
     """Save the probe as it opens: what is lost, and (NAME-recovery) what comes back."""
     window = opened(20, SIZE)
-    window.maximise("probe")
+    window.views.maximise("probe")
     wait(window)
     measured(window, "probe")
     for picture in ("sizes", "recovery"):
@@ -170,7 +172,7 @@ def shoot_runs(name: str) -> None:
     from loopscope.core.interventions.states import Noise
 
     window = opened(12, "1280x800")
-    window.layout_of_views.apply("Runs and cuts")
+    window.views.apply("Runs and cuts")
     runs = window.bench.runs
     root = window.bench.session.run
     assert root is not None
@@ -179,7 +181,7 @@ def shoot_runs(name: str) -> None:
                 Noise(recurrence=4, last=4, layer=END, size=1.0)):  # fmt: skip
         runs.show(root)
         wait(window)
-        window.tree.branch(cut)
+        runs.branch((cut,))
         wait(window, lambda: window.bench.session.run is not root)
     wait(window, lambda: made(window) == 12)
     window.bench.session.select({"recurrence": 4})

@@ -112,15 +112,15 @@ class Bench(QObject):
         self.comparison.release_later()
         self.runner.open(request)
 
-    def reloop(self, first: int, last: int, damping: float) -> None:
-        """Loop another span of the deep model that is open."""
+    def reloop(self, request: LoadRequest) -> None:
+        """Loop another span of the deep model that is open: that of the request."""
         self._leave_model()
 
         def done(future: Future[None]) -> None:
             if not future.cancelled() and future.exception() is not None:
                 self.session.message.emit(str(future.exception()))
 
-        self.background.wait(self.runner.reloop(first, last, damping), done)
+        self.background.wait(self.runner.reloop(request), done)
 
     def _leave_model(self) -> None:
         self.transport.playing = False

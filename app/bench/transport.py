@@ -77,6 +77,7 @@ class Transport:
         self.stop_at_settling = on
         if self.playing:
             self._play()
+        self._session.progressed.emit()
 
     def _play(self) -> None:
         self._runner.play(self.rate, self._settled() if self.stop_at_settling else None)

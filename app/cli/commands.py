@@ -33,9 +33,15 @@ def run_inspect(options: Namespace) -> None:
     from loopscope.core.prompts.tokenizer import PromptTokenizer
     from loopscope.core.run.card import card, card_text
 
-    checkpoint = open_checkpoint(options.path)
+    checkpoint = open_checkpoint(options.path, options.family)
     arch = checkpoint.architecture
-    tokenizer = PromptTokenizer(checkpoint.tokenizer_file, arch.vocab_size, arch.max_positions)
+    tokenizer = PromptTokenizer(
+        checkpoint.tokenizer_file,
+        arch.vocab_size,
+        arch.max_positions,
+        arch.prefix,
+        arch.prefix_rows,
+    )
     values = card(checkpoint, tokenizer.problem)
     print(json.dumps(values, indent=2) if options.json else card_text(values))
 

@@ -130,7 +130,7 @@ def settings_folder() -> Check:
 
 def desktop() -> Iterator[Check]:
     """Start Qt as the window does, in a process that may die of it."""
-    from loopscope.app.window.desktop import has_display
+    from loopscope.app.window.system import PACKAGES, has_display
 
     on_screen = has_display()
     environment = dict(os.environ)
@@ -146,8 +146,7 @@ def desktop() -> Iterator[Check]:
         library = next((text for text in said if ".so" in text), said[-1] if said else "no word")
         yield Check(
             "Qt", "bad", f"it does not start: {library}",
-            "on Debian: apt install libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libdbus-1-3 "
-            "libfontconfig1; commands without a window work meanwhile",
+            f"on Debian: apt install {PACKAGES}; commands without a window work meanwhile",
         )  # fmt: skip
         return
     where = f"Qt {answer['version']} on {answer['platform']}, scale {answer['scale']:g}"

@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     inspect = commands.add_parser("inspect", help="say what a folder is, from its headers alone")
     inspect.add_argument("path")
+    _family(inspect)
     inspect.add_argument("--json", action="store_true", help="print JSON")
 
     trace = commands.add_parser("trace", help="run a prompt and save every state as arrays")
@@ -240,6 +241,7 @@ def _running(
         parser.add_argument("--seed", type=numbers.seed, default=0, help="of a random start state")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    _family(parser)
     parser.add_argument(
         "--loop", type=numbers.span, metavar="A:B", help="loop layers A to B - 1 of a deep model"
     )
@@ -253,6 +255,13 @@ def _running(
         default=1.0,
         help="of --loop: above 0, 1 is plain repetition",
     )
+
+
+def _family(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--as", dest="family", default="", metavar="FAMILY",
+        help="read the folder as this family, such as llama, whatever it says of its own code",
+    )  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -308,7 +317,7 @@ def _run(arguments: Sequence[str]) -> int:
     except SystemExit as done:  # --help and --version
         return int(done.code or 0)
     if options.command == "open":
-        from loopscope.app.window.desktop import run_desktop
+        from loopscope.app.cli.desktop import run_desktop
 
         return run_desktop(options)
     from loopscope.app.cli import commands

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 def load_request(args: Namespace) -> LoadRequest:
-    """Return what ``MODEL --device --dtype --loop --damping`` ask to be loaded."""
-    return LoadRequest(args.path, args.device, args.dtype, loop_of(args))
+    """Return what ``MODEL --device --dtype --loop --damping --as`` ask to be loaded."""
+    return LoadRequest(args.path, args.device, args.dtype, loop_of(args), args.family)
 
 
 def loop_of(options: Namespace) -> Loop | None:
@@ -33,8 +33,7 @@ def loop_of(options: Namespace) -> Loop | None:
 
 def warn(loaded: Loaded) -> None:
     """Print the warning of a loading, if it has one."""
-    if loaded.warning:
-        print(f"loopscope: warning: {loaded.warning}", file=sys.stderr)
+    warn_lines([*loaded.checkpoint.notes, *([loaded.warning] if loaded.warning else [])])
 
 
 def interventions_of(options: Namespace) -> tuple[Intervention, ...]:

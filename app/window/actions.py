@@ -2,19 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+import PySide6
 from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QWidget
 
-if TYPE_CHECKING:
-    from loopscope.app.window.window import Window
+from loopscope.app.bench.bench import Bench
+from loopscope.app.window.bars import Bars
+from loopscope.app.window.exporting import Exporter
+from loopscope.app.window.opening import Opening
+from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, PromptFiles
+from loopscope.app.window.run_commands import RunCommands
+from loopscope.app.window.tree_commands import TreeCommands
+from loopscope.app.window.view_docks import ViewDocks
+from loopscope.core.version import package_version
+from loopscope.widgets.kit.command_palette import CommandPalette
+
+
+class CommandWindow(Protocol):
+    """What commands ask of the window itself."""
+
+    palette_popup: CommandPalette
+
+    def ask_for_checkpoint(self) -> None:
+        """Choose a checkpoint folder and open it."""
+
+    def copy_picture(self) -> None:
+        """Put a picture of the window on the clipboard."""
+
+    def switch_theme(self) -> None:
+        """Change between the dark and the light colours."""
+
+    def show_shortcuts(self) -> None:
+        """Show all commands with their keys."""
+
+    def say(self, text: str) -> None:
+        """Show a sentence in the status line."""
+
+    def close(self) -> bool:
+        """Close the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What commands act on."""
+
+    window: CommandWindow
+    bench: Bench
+    bars: Bars
+    views: ViewDocks
+    opening: Opening
+    exporter: Exporter
+    prompt_files: PromptFiles
+    running: RunCommands
+    tree: TreeCommands
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: the method ``do_NAME`` of the window or one of its desks, words, keys, menu.
+    """One command: words, keys, menu, and what it does.
 
     keys : shortcuts, with "; " between several.
     """
@@ -24,79 +74,113 @@ class Command:
     keys: str
     menu: str
     tip: str
+    run: Callable[[Targets], object]
     checkable: bool = False
+
+
+def clear_marks(to: Targets) -> None:
+    """Clear the hover marks, and show all views when one is maximised."""
+    to.bench.session.set_hover({})
+    to.views.unmaximise()
+
+
+def about() -> str:
+    """What this is, in one line."""
+    return (
+        f"Loopscope {package_version()}, Apache-2.0  ·  Python {sys.version.split()[0]}  ·  "
+        f"PySide6 {PySide6.__version__}  ·  runs local checkpoints, touches no network"
+    )
 
 
 # fmt: off
 COMMANDS: tuple[Command, ...] = (
-    Command("open", "Open checkpoint folder…", "Ctrl+O", "File", "Open a local checkpoint folder; none of its code is run"),
-    Command("open_bundled", "Open the bundled looped model", "", "File", "Open bundled:looped, which ships with Loopscope and settles"),
-    Command("open_bundled_deep", "Open the bundled deep model", "", "File", "Open bundled:deep: the same task, as many layers as the looped one runs, each with its own weights"),
-    Command("open_bundled_shallow", "Open the bundled shallow model", "", "File", "Open bundled:shallow: the looped model's parameters, one pass"),
-    Command("open_prompts", "Open prompt file…", "Ctrl+Alt+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set"),
-    Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set"),
-    Command("open_beside", "Open beside…", "Ctrl+Shift+O", "File", "Open a second checkpoint beside this one, on the same prompt"),
-    Command("deep_beside", "Put the bundled deep twin beside", "", "File", "Open bundled:deep beside this model: the same depth, separate weights"),
-    Command("save_cuts", "Save interventions…", "", "File", "Save the interventions of this run as data that can be replayed"),
-    Command("card", "Checkpoint card", "Ctrl+I", "File", "Sizes, dtype, memory and what is unavailable"),
-    Command("export_view", "Export this view…", "Ctrl+E", "File", "Export the view last clicked as PDF, SVG, PNG or CSV"),
-    Command("export_all", "Export all views…", "Ctrl+Shift+E", "File", "Export every view to one folder"),
-    Command("screenshot", "Copy a picture of the window", "Ctrl+Shift+C", "File", "Put a picture of the whole window on the clipboard"),
-    Command("quit", "Quit", "Ctrl+Q", "File", "Close the bench; everything is remembered"),
-    Command("undo", "Undo", "Ctrl+Z; Alt+Left", "Edit", "Take back the last run, branch, name or deletion; nothing is computed again"),
-    Command("redo", "Redo", "Ctrl+Shift+Z; Alt+Right", "Edit", "Make the last undone change again"),
-    Command("prompt", "Edit the prompt", "Ctrl+L", "Edit", "Put the keyboard into the prompt line"),
-    Command("all_tokens", "Show all tokens", "Ctrl+A", "Edit", "Let every token drive the views"),
-    Command("clear_hover", "Clear marks, restore views", "Esc", "Edit", "Clear the hover marks, or restore a maximised view"),
-    Command("step_recurrence", "Step one recurrence", "Space", "Run", "Run the recurrent block once more"),
-    Command("step_layer", "Step one layer", "Shift+Space", "Run", "Run one layer of the recurrent block"),
-    Command("play", "Play", "P", "Run", "Play on from where it was paused, or pause"),
-    Command("stop", "Stop", "S", "Run", "Stop stepping or loading"),
-    Command("reset", "Start again from r = 0", "R", "Run", "Begin the same run again from its initial state"),
-    Command("run_trained", "Run to the trained recurrences", "Ctrl+Return", "Run", "Run on to the number of recurrences the model was trained to"),
-    Command("previous_recurrence", "Cursor one recurrence back", "Left", "Run", "Nothing is recomputed"),
-    Command("next_recurrence", "Cursor one recurrence on", "Right", "Run", "Nothing is recomputed"),
-    Command("previous_layer", "Cursor one layer back", "Shift+Left", "Run", "Nothing is recomputed"),
-    Command("next_layer", "Cursor one layer on", "Shift+Right", "Run", "Nothing is recomputed"),
-    Command("to_start", "Cursor to the initial state", "Home", "Run", "To r = 0"),
-    Command("to_end", "Cursor to the latest recurrence", "End", "Run", "To the latest recurrence, and follow it"),
-    Command("loop_span", "Loop a span of layers…", "", "Run", "Repeat some layers of a deep model without training, in damped steps"),
-    Command("float32_error", "Measure the error against float32", "", "Run", "Run the same in float32 beside a bfloat16 or float16 run and compare the states"),
-    Command("branch", "Branch here", "Ctrl+B", "Run", "Cut a branch off this run at the cursor, as the form of Runs and cuts says"),
-    Command("swap", "Swap the two runs", "X", "Run", "Show the run beside, and put the one shown beside it"),
-    Command("alone", "Show this run alone", "Shift+X", "Run", "Take away the run beside"),
-    Command("replay_cuts", "Replay interventions…", "", "Run", "Make the interventions of a file into this run, as a branch"),
-    Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", True),
-    Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", True),
-    Command("maximise", "Maximise the view", "F11", "View", "Show the view last clicked alone, or all of them again"),
-    Command("reset_views", "Show everything in each view", "Ctrl+0", "View", "Undo zooming and panning in every view"),
-    Command("joint_pca", "Joint PCA of the final token (arXiv 2604.11791)", "", "View", "Draw the final token after every layer and recurrence on the components of exactly these states, as the paper does"),
-    Command("theme", "Dark or light", "Ctrl+D", "View", "Switch between the dark and the light colours"),
-    Command("restore_layout", "Restore the layout", "", "View", "Put every view back where it was at first"),
-    Command("palette", "Find a command…", "Ctrl+K", "Help", "Find and run any command by its name"),
-    Command("shortcuts", "Keyboard shortcuts", "F1", "Help", "All commands with their keys"),
-    Command("about", "About Loopscope", "", "Help", "Version, licence, what is installed"),
+    Command("open", "Open checkpoint folder…", "Ctrl+O", "File", "Open a local checkpoint folder; none of its code is run", lambda to: to.window.ask_for_checkpoint()),
+    Command("open_bundled", "Open the bundled looped model", "", "File", "Open bundled:looped, which ships with Loopscope and settles", lambda to: to.opening.open("bundled:looped")),
+    Command("open_bundled_deep", "Open the bundled deep model", "", "File", "Open bundled:deep: the same task, as many layers as the looped one runs, each with its own weights", lambda to: to.opening.open("bundled:deep")),
+    Command("open_bundled_shallow", "Open the bundled shallow model", "", "File", "Open bundled:shallow: the looped model's parameters, one pass", lambda to: to.opening.open("bundled:shallow")),
+    Command("open_prompts", "Open prompt file…", "Ctrl+Alt+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set", lambda to: to.prompt_files.ask()),
+    Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set", lambda to: to.prompt_files.open(BUNDLED_PROMPTS)),
+    Command("open_beside", "Open beside…", "Ctrl+Shift+O", "File", "Open a second checkpoint beside this one, on the same prompt", lambda to: to.tree.ask_for_second_model()),
+    Command("deep_beside", "Put the bundled deep twin beside", "", "File", "Open bundled:deep beside this model: the same depth, separate weights", lambda to: to.tree.open_second_model("bundled:deep")),
+    Command("save_cuts", "Save interventions…", "", "File", "Save the interventions of this run as data that can be replayed", lambda to: to.tree.ask_to_save_cuts()),
+    Command("card", "Checkpoint card", "Ctrl+I", "File", "Sizes, dtype, memory and what is unavailable", lambda to: to.bars.header.show_card()),
+    Command("export_view", "Export this view…", "Ctrl+E", "File", "Export the view last clicked as PDF, SVG, PNG or CSV", lambda to: to.exporter.ask(to.views.layout.maximised or to.views.current)),
+    Command("export_all", "Export all views…", "Ctrl+Shift+E", "File", "Export every view to one folder", lambda to: to.exporter.ask(None)),
+    Command("screenshot", "Copy a picture of the window", "Ctrl+Shift+C", "File", "Put a picture of the whole window on the clipboard", lambda to: to.window.copy_picture()),
+    Command("quit", "Quit", "Ctrl+Q", "File", "Close the bench; everything is remembered", lambda to: to.window.close()),
+    Command("undo", "Undo", "Ctrl+Z; Alt+Left", "Edit", "Take back the last run, branch, name or deletion; nothing is computed again", lambda to: to.bench.runs.undo()),
+    Command("redo", "Redo", "Ctrl+Shift+Z; Alt+Right", "Edit", "Make the last undone change again", lambda to: to.bench.runs.redo()),
+    Command("prompt", "Edit the prompt", "Ctrl+L", "Edit", "Put the keyboard into the prompt line", lambda to: to.bars.prompt.edit()),
+    Command("all_tokens", "Show all tokens", "Ctrl+A", "Edit", "Let every token drive the views", lambda to: to.bench.session.select({"tokens": ()})),
+    Command("clear_hover", "Clear marks, restore views", "Esc", "Edit", "Clear the hover marks, or restore a maximised view", clear_marks),
+    Command("step_recurrence", "Step one recurrence", "Space", "Run", "Run the recurrent block once more", lambda to: to.bench.transport.step_recurrence()),
+    Command("step_layer", "Step one layer", "Shift+Space", "Run", "Run one layer of the recurrent block", lambda to: to.bench.transport.step_layer()),
+    Command("play", "Play", "P", "Run", "Play on from where it was paused, or pause", lambda to: to.bench.transport.toggle_playing()),
+    Command("stop", "Stop", "S", "Run", "Stop stepping or loading", lambda to: to.bench.transport.stop()),
+    Command("reset", "Start again from r = 0", "R", "Run", "Begin the same run again from its initial state", lambda to: to.running.reset()),
+    Command("run_trained", "Run to the trained recurrences", "Ctrl+Return", "Run", "Run on to the number of recurrences the model was trained to", lambda to: to.running.run_trained()),
+    Command("previous_recurrence", "Cursor one recurrence back", "Left", "Run", "Nothing is recomputed", lambda to: to.bench.session.scrub(to.bench.session.selection.recurrence - 1)),
+    Command("next_recurrence", "Cursor one recurrence on", "Right", "Run", "Nothing is recomputed", lambda to: to.running.next_recurrence()),
+    Command("previous_layer", "Cursor one layer back", "Shift+Left", "Run", "Nothing is recomputed", lambda to: to.bench.session.scrub_layer(-1)),
+    Command("next_layer", "Cursor one layer on", "Shift+Right", "Run", "Nothing is recomputed", lambda to: to.bench.session.scrub_layer(1)),
+    Command("to_start", "Cursor to the initial state", "Home", "Run", "To r = 0", lambda to: to.bench.session.scrub(0)),
+    Command("to_end", "Cursor to the latest recurrence", "End", "Run", "To the latest recurrence, and follow it", lambda to: to.bench.transport.set_following(True)),
+    Command("loop_span", "Loop a span of layers…", "", "Run", "Repeat some layers of a deep model without training, in damped steps", lambda to: to.running.ask_for_span()),
+    Command("float32_error", "Measure the error against float32", "", "Run", "Run the same in float32 beside a bfloat16 or float16 run and compare the states", lambda to: to.running.measure_float32_error()),
+    Command("branch", "Branch here", "Ctrl+B", "Run", "Cut a branch off this run at the cursor, as the form of Runs and cuts says", lambda to: to.tree.branch_by_form()),
+    Command("swap", "Swap the two runs", "X", "Run", "Show the run beside, and put the one shown beside it", lambda to: to.tree.swap()),
+    Command("alone", "Show this run alone", "Shift+X", "Run", "Take away the run beside", lambda to: to.tree.show_alone()),
+    Command("replay_cuts", "Replay interventions…", "", "Run", "Make the interventions of a file into this run, as a branch", lambda to: to.tree.ask_for_cuts()),
+    Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", lambda to: to.bench.transport.set_following(not to.bench.transport.following), checkable=True),
+    Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", lambda to: to.bench.transport.set_stop_at_settling(not to.bench.transport.stop_at_settling), checkable=True),
+    Command("maximise", "Maximise the view", "F11", "View", "Show the view last clicked alone, or all of them again", lambda to: to.views.maximise(to.views.current)),
+    Command("reset_views", "Show everything in each view", "Ctrl+0", "View", "Undo zooming and panning in every view", lambda to: to.views.reset()),
+    Command("joint_pca", "Joint PCA of the final token (arXiv 2604.11791)", "", "View", "Draw the final token after every layer and recurrence on the components of exactly these states, as the paper does", lambda to: to.views.show_joint_pca()),
+    Command("theme", "Dark or light", "Ctrl+D", "View", "Switch between the dark and the light colours", lambda to: to.window.switch_theme()),
+    Command("restore_layout", "Restore the layout", "", "View", "Put every view back where it was at first", lambda to: to.views.apply("Step")),
+    Command("palette", "Find a command…", "Ctrl+K", "Help", "Find and run any command by its name", lambda to: to.window.palette_popup.open()),
+    Command("shortcuts", "Keyboard shortcuts", "F1", "Help", "All commands with their keys", lambda to: to.window.show_shortcuts()),
+    Command("about", "About Loopscope", "", "Help", "Version, licence, what is installed", lambda to: to.window.say(about())),
 )
 # fmt: on
 MENUS = ("File", "Edit", "Run", "View", "Help")
 # Keys that must work as text in the prompt line and as keys in the window's views: the window
 # gives them up while a text field has the focus.
-TEXT_KEYS = {c.name for c in COMMANDS if c.keys and c.menu in ("Edit", "Run")} - {"prompt"}
+TEXT_KEYS = {c.name: c.keys for c in COMMANDS if c.keys and c.menu in ("Edit", "Run")}
+del TEXT_KEYS["prompt"]
 
 
-def make_actions(window: Window, owners: Sequence[object]) -> dict[str, QAction]:
-    """Make one `QAction` for each command, connected to the ``do_NAME`` of the owner that has it."""
+def make_actions(parent: QWidget, to: Targets) -> dict[str, QAction]:
+    """Make one `QAction` of ``parent`` for each command, by its name."""
     actions = {}
     for command in COMMANDS:
-        action = QAction(command.text, window)
+        action = QAction(command.text, parent)
         action.setToolTip(command.tip + (f" ({command.keys})" if command.keys else ""))
         action.setStatusTip(command.tip)
         action.setCheckable(command.checkable)
         if command.keys:
             action.setShortcuts(QKeySequence.listFromString(command.keys))
-        name = f"do_{command.name}"
-        owner = next(o for o in owners if hasattr(o, name))
-        action.triggered.connect(getattr(owner, name))
-        window.addAction(action)
+        action.triggered.connect(lambda _=False, run=command.run: run(to))
+        parent.addAction(action)
         actions[command.name] = action
     return actions
+
+
+def lift_text_keys(actions: dict[str, QAction], typing: bool) -> None:
+    """Leave single keys to a text field while one has the focus, and take them again after."""
+    for name, keys in TEXT_KEYS.items():
+        actions[name].setShortcuts([] if typing else QKeySequence.listFromString(keys))
+
+
+def show_states(actions: dict[str, QAction], bench: Bench) -> None:
+    """Show in the menus what can be done now, and what undo would undo."""
+    history, play, session = bench.runs.history, bench.transport, bench.session
+    for name, changes in (("undo", history.done), ("redo", history.undone)):
+        word = name.capitalize()
+        actions[name].setEnabled(bool(changes))
+        actions[name].setText(f"{word} {changes[-1].text}" if changes else word)
+    actions["swap"].setEnabled(session.second is not None)
+    actions["alone"].setEnabled(session.second is not None or bench.second_runs.model is not None)
+    actions["play"].setText("Pause" if play.playing else "Play")
+    actions["follow"].setChecked(play.following)
+    actions["stop_at_settling"].setChecked(play.stop_at_settling)

@@ -3,99 +3,103 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QWidget
 
+from loopscope.app.bench.bench import Bench
 from loopscope.app.figures import BESIDE, drawable, words_beside, write_figures
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY
+from loopscope.app.window.settings import Settings, absolute
 from loopscope.widgets.kit.export_choice import ExportChoice
 from loopscope.widgets.kit.export_dialog import ExportDialog
+from loopscope.widgets.palette import LIGHT, Theme
 
 if TYPE_CHECKING:
-    from loopscope.app.bench.bench import Bench
-    from loopscope.app.window.window import Window
     from loopscope.widgets.figures.export import ExportReport
 
 
 class Exporter:
     """The window's exports. Files are drawn on the analysis thread; the window never waits."""
 
-    def __init__(self, bench: Bench, window: Window) -> None:
-        self.bench, self.window = bench, window
+    def __init__(
+        self, bench: Bench, settings: Settings, say: Callable[[str], None], parent: QWidget
+    ) -> None:
+        self._bench, self._settings, self._say, self._parent = bench, settings, say, parent
+        self._theme = LIGHT
         self.dialog: ExportDialog | None = None
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme of the next dialog."""
+        self._theme = theme
 
     def ask(self, key: str | None) -> ExportDialog | None:
         """Open the dialog for one view, or for all of them (None)."""
-        if self.bench.session.recording is None or self.bench.session.recording.n_recurrences == 0:
-            self.window.statusBar().showMessage(
-                "There is nothing to export yet: press Space to run a recurrence", 6000
-            )
+        session = self._bench.session
+        if session.recording is None or session.n_recurrences == 0:
+            self._say("There is nothing to export yet: press Space to run a recurrence")
             return None
-        specs = drawable(self.bench.session.recording, self.bench.session.second_run)
+        specs = drawable(session.recording, session.second_run)
         if key is not None:
             specs = tuple(p for p in specs if p.key == key)
         if not specs and key is not None:
             request = BY_KEY[key].request
             assert request is not None
-            self.window.statusBar().showMessage(
-                f"There is nothing to export yet: press “{request.label}” in the view", 6000
-            )
+            self._say(f"There is nothing to export yet: press “{request.label}” in the view")
             return None
         what = "all views" if key is None else BY_KEY[key].title
         extra = tuple(name for spec in specs for name in spec.exports)
-        dialog = ExportDialog(what, self._last_choice(), self.window, extra)
-        dialog.set_theme(self.window.theme)
+        dialog = ExportDialog(what, self._last_choice(), self._parent, extra)
+        dialog.set_theme(self._theme)
         dialog.chosen.connect(lambda choice: self._start(dialog, specs, choice))
         self._tell_of_beside(dialog, specs)
         dialog.show()
         self.dialog = dialog
         return dialog
 
-    def _tell_of_beside(self, dialog: ExportDialog, specs: tuple[ViewSpec, ...]) -> None:
+    def _tell_of_beside(self, dialog: ExportDialog, specs: tuple[ViewSpec[Any, Any], ...]) -> None:
         """Say in the dialog what of the run beside will be written, for as long as it is open."""
 
         def tell() -> None:
-            run, second_run = self.bench.session.recording, self.bench.session.second_run
-            both = run is not None and second_run is not None
-            dialog.show_beside(words_beside(run, specs, second_run) if both else "")  # type: ignore[arg-type]
+            run, second_run = self._bench.session.recording, self._bench.session.second_run
+            if run is None or second_run is None:
+                dialog.show_beside("")
+            else:
+                dialog.show_beside(words_beside(run, specs, second_run))
 
-        session = self.bench.session
-        session.runs_changed.connect(tell)
-        dialog.finished.connect(lambda: session.runs_changed.disconnect(tell))
+        changed = self._bench.session.runs_changed
+        changed.connect(tell)
+        dialog.finished.connect(lambda: changed.disconnect(tell))
         tell()
 
     def _last_choice(self) -> ExportChoice:
-        saved = self.window.settings.export
-        try:
-            choice = ExportChoice(**saved)
-            return ExportChoice(
-                tuple(str(f) for f in choice.formats),
-                str(choice.preset),
-                int(choice.dpi),
-                str(choice.folder),
-            )
-        except (TypeError, ValueError):
-            return ExportChoice()
+        saved = dict(self._settings.export)
+        if "formats" in saved:
+            saved["formats"] = tuple(saved["formats"])
+        return ExportChoice(**saved)
 
     def _start(
-        self, dialog: ExportDialog, specs: tuple[ViewSpec, ...], choice: ExportChoice
+        self, dialog: ExportDialog, specs: tuple[ViewSpec[Any, Any], ...], choice: ExportChoice
     ) -> None:
-        self.window.settings.export = asdict(choice)
-        recording, selection = self.bench.session.recording, self.bench.session.selection
-        second_run = self.bench.session.second_run
+        self._settings.export = asdict(replace(choice, folder=absolute(choice.folder))) | {
+            "formats": list(choice.formats)
+        }
+        recording, selection = self._bench.session.recording, self._bench.session.selection
+        second_run = self._bench.session.second_run
         assert recording is not None
-        options = {key: display.options for key, display in self.bench.displays.items()}
+        options = {key: display.options for key, display in self._bench.displays.items()}
         stop = threading.Event()
         done: list[tuple[int, int, str]] = []
         dialog.cancel_requested.connect(stop.set)
         closed = threading.Event()
         dialog.destroyed.connect(closed.set)
         timer = QTimer(dialog)
-        timer.timeout.connect(lambda: done and dialog.show_progress(*done[-1]))
+        timer.timeout.connect(lambda: dialog.show_progress(*done[-1]) if done else None)
         timer.start(100)
 
         def work() -> ExportReport:
@@ -105,12 +109,12 @@ class Exporter:
 
         def finished(future: Future[Any]) -> None:
             text, failed = result_text(future, choice.folder)
-            self.window.statusBar().showMessage(text, 15000)
+            self._say(text)
             if not closed.is_set():
                 timer.stop()
                 dialog.show_result(text, failed=failed)
 
-        self.bench.in_background(work, finished)
+        self._bench.in_background(work, finished)
 
 
 def result_text(future: Future[Any], folder: str) -> tuple[str, bool]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup
-from PySide6.QtWidgets import QDockWidget, QFileDialog, QMenu
+from PySide6.QtWidgets import QDockWidget, QFileDialog, QMenu, QWidget
 
+from loopscope.app.bench.bench import Bench
+from loopscope.app.bench.run_tree import Run
+from loopscope.app.window.settings import Settings
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import write_text
@@ -21,37 +26,39 @@ from loopscope.widgets.palette import Theme
 from loopscope.widgets.runs.run_list import RunRow
 from loopscope.widgets.runs.runs_panel import RunsPanel
 
-if TYPE_CHECKING:
-    from loopscope.app.window.window import Window
-
 RUNS, TITLE = "runs", "Runs and cuts"
 CUTS = "Interventions (*.json);;All files (*)"
 
 
-class TreeCommands:
+class TreeCommands(QObject):
     """The runs of one window: its dock, its menu of paces, its commands."""
 
-    def __init__(self, window: Window) -> None:
-        self.window, self.bench, self.runs = window, window.bench, window.bench.runs
+    def __init__(
+        self, bench: Bench, settings: Settings, say: Callable[[str], None], parent: QWidget
+    ) -> None:
+        super().__init__(parent)
+        self._bench, self._runs, self._session = bench, bench.runs, bench.session
+        self._settings = settings
+        self._say, self._parent = say, parent
         self.panel, self.title_bar = RunsPanel(), TitleBar(TITLE)
         self.panel.form.make_source = self._source
         rows, form = self.panel.list, self.panel.form
-        rows.show_requested.connect(lambda i: self._with(i, self.runs.show))
+        rows.show_requested.connect(lambda i: self._with(i, self._runs.show))
         rows.beside_requested.connect(self._put_beside)
-        rows.delete_requested.connect(lambda i: self._with(i, self.runs.delete))
-        rows.message.connect(self._say)
-        rows.renamed.connect(lambda i, name: self._with(i, lambda run: self.runs.rename(run, name)))
-        form.branch_requested.connect(self.branch)
-        if window.settings.pace in PACES:
-            self.bench.session.pace = window.settings.pace
-        self.bench.session.runs_changed.connect(self.refresh)
+        rows.delete_requested.connect(lambda i: self._with(i, self._runs.delete))
+        rows.message.connect(say)
+        rows.renamed.connect(
+            lambda i, name: self._with(i, lambda run: self._runs.rename(run, name))
+        )
+        form.branch_requested.connect(lambda intervention: self._runs.branch((intervention,)))
+        self._session.pace = next(pace for pace in PACES if pace == settings.pace)
+        self._session.runs_changed.connect(self.refresh)
+        self.dock = self._make_dock()
 
-    def make_dock(self) -> QDockWidget:
+    def _make_dock(self) -> QDockWidget:
         """Make the dock, which is no view: it is about all runs."""
-        dock = QDockWidget(TITLE, self.window)
-        dock.setObjectName(RUNS)
+        dock = QDockWidget(TITLE, self._parent)
         dock.toggleViewAction().setStatusTip("Show the runs as a tree and the form that cuts them")
-        dock.toggleViewAction().triggered.connect(lambda on: dock.raise_() if on else None)
         # While it is hidden the list does not follow the run.
         dock.visibilityChanged.connect(lambda on: self.refresh() if on else None)
         dock.setWidget(self.panel)
@@ -67,129 +74,107 @@ class TreeCommands:
     def make_pace_menu(self, menu: QMenu) -> None:
         """Add how the run beside follows to a menu."""
         paces = menu.addMenu("Run beside goes")
-        group = QActionGroup(self.window)
+        group = QActionGroup(self._parent)
         for pace, words in PACES.items():
             action: QAction = paces.addAction(words[0].upper() + words[1:])
             action.setCheckable(True)
-            action.setChecked(pace == self.bench.session.pace)
+            action.setChecked(pace == self._session.pace)
             action.setStatusTip(f"The cursor and the steps of the run beside follow {words}")
             action.triggered.connect(lambda _=False, p=pace: self._set_pace(p))
             group.addAction(action)
 
     def _set_pace(self, pace: Pace) -> None:
-        self.window.settings.pace = pace
-        self.bench.second_runs.set_pace(pace)
+        self._settings.pace = pace
+        self._bench.second_runs.set_pace(pace)
 
     # ---- what is shown ----
     def refresh(self) -> None:
         """List the runs anew and say what stands beside."""
-        runs = list(self.runs.tree)
+        runs = list(self._runs.tree)
         rows = []
         for run in runs:
             short, words = run.effect
             parent = None if run.parent is None else run.parent.id
             n = run.stepper.recording.n_recurrences
             rows.append(RunRow(run.id, parent, run.name, run.description, n, short, words))
-        second = self.bench.session.second
-        shown = -1 if self.bench.session.run is None else self.bench.session.run.id
+        second = self._session.second
+        shown = -1 if self._session.run is None else self._session.run.id
         second_run = -1 if second is None or second.run is None else second.run.id
         self.panel.list.show_runs(rows, shown, second_run)
         self.panel.form.show_sources([(run.id, run.name) for run in runs])
         self.title_bar.statement.set_whole(self._statement())
-        self.window.show_beside()
 
     def _statement(self) -> str:
         """Say how many runs there are and what is shown."""
-        current, second = self.bench.session.run, self.bench.session.second
+        current, second = self._session.run, self._session.second
         if current is None:
             return "There is no run yet."
-        n = len(self.runs.tree)
+        n = len(self._runs.tree)
         text = f"{n} run{'s' * (n != 1)}; {current.name} is shown"
         cuts = len(current.stepper.recording.info.interventions)
         text += f", cut {cuts} time{'s' * (cuts != 1)}" if cuts else ""
         if second is not None:
-            text += f"; beside it {second.name}, {PACES[self.bench.session.pace]}"
-        elif (model := self.bench.second_runs.model) is not None and model.why_not:
+            text += f"; beside it {second.name}, {PACES[self._session.pace]}"
+        elif (model := self._bench.second_runs.model) is not None and model.why_not:
             text += f"; {model.name} does not stand beside: {model.why_not}"
         return text
 
-    def progressed(self) -> None:
+    def follow_run(self) -> None:
         """The run or the cursor has moved: the form and the list follow."""
-        actions, history = self.window.actions_by_name, self.runs.history
-        for name, changes in (("undo", history.done), ("redo", history.undone)):
-            actions[name].setEnabled(bool(changes))
-            word = name.capitalize()
-            actions[name].setText(f"{word} {changes[-1].text}" if changes else word)
-        second_run = self.bench.session.second is not None
-        actions["swap"].setEnabled(second_run)
-        actions["alone"].setEnabled(second_run or self.bench.second_runs.model is not None)
-        recording = self.bench.session.recording
+        recording = self._session.recording
         arch = None if recording is None else recording.info.architecture
         n_tokens = 0 if recording is None else recording.n_tokens
-        self.panel.form.show_place(arch, n_tokens, self.bench.session.selection)
+        self.panel.form.show_place(arch, n_tokens, self._session.selection)
         if self.panel.isVisible():
             self.refresh()
 
-    def _with(self, run_id: int, act: Any) -> None:
-        run = self.runs.tree.find(run_id)
+    def _with(self, run_id: int, act: Callable[[Run], None]) -> None:
+        run = self._runs.tree.find(run_id)
         if run is not None:
             act(run)
 
     def _put_beside(self, run_id: int) -> None:
-        self.bench.second_runs.show(None if run_id < 0 else self.runs.tree.find(run_id))
+        self._bench.second_runs.show(None if run_id < 0 else self._runs.tree.find(run_id))
 
     def _source(self, run_id: int, recurrence: int, layer: int) -> Source | None:
-        run = self.runs.tree.find(run_id)
+        run = self._runs.tree.find(run_id)
         return None if run is None else run.source(recurrence, layer)
 
     # ---- commands ----
-    def branch(self, cut: Intervention) -> None:
-        """Cut a branch off the run shown."""
-        self.runs.branch((cut,))
-
-    def do_branch(self) -> None:
+    def branch_by_form(self) -> None:
         """Press the form's button; show the form when it is hidden."""
-        dock = self.window.docks[RUNS]
-        if not dock.isVisible():
-            dock.show()
-            dock.raise_()
+        if not self.dock.isVisible():
+            self.dock.show()
+            self.dock.raise_()
             self._say("Choose what to cut, then Ctrl+B again")
         elif not self.panel.form.branch():
             self._say(f"Cannot branch here. {self.panel.form.words.text()}")
 
-    def do_undo(self) -> None:
-        """Take the last change back."""
-        self.runs.undo()
-
-    def do_redo(self) -> None:
-        """Make the last undone change again."""
-        self.runs.redo()
-
-    def do_swap(self) -> None:
+    def swap(self) -> None:
         """Show the run beside, and put the one shown beside it."""
-        second = self.bench.session.second
+        second = self._session.second
         if second is None:
             self._say("No run stands beside; put one there in Runs and cuts")
         elif second.run is None:
             self._say("The run beside is of another model: open that one to step it by itself")
         else:
-            self.runs.show(second.run)
+            self._runs.show(second.run)
 
-    def do_alone(self) -> None:
+    def show_alone(self) -> None:
         """Take away the run beside."""
-        if self.bench.session.second is None and self.bench.second_runs.model is None:
+        if self._session.second is None and self._bench.second_runs.model is None:
             self._say("This run is shown alone already")
-        self.bench.second_runs.show(None)
+        self._bench.second_runs.show(None)
 
-    def do_save_cuts(self) -> None:
+    def ask_to_save_cuts(self) -> None:
         """Save the interventions of the run shown."""
-        recording = self.bench.session.recording
+        recording = self._session.recording
         cuts = () if recording is None else recording.info.interventions
         if not cuts:
             self._say("This run has no interventions to save")
             return
         path, _ = QFileDialog.getSaveFileName(
-            self.window, "Save interventions", "interventions.json", CUTS
+            self._parent, "Save interventions", "interventions.json", CUTS
         )
         if path:
             self.save_cuts(Path(path), cuts)
@@ -204,9 +189,9 @@ class TreeCommands:
             return
         self._say(f"Saved {len(cuts)} intervention{'s' * (len(cuts) != 1)} to {path}")
 
-    def do_replay_cuts(self) -> None:
+    def ask_for_cuts(self) -> None:
         """Choose a file of interventions and make them into this run."""
-        path, _ = QFileDialog.getOpenFileName(self.window, "Replay interventions", "", CUTS)
+        path, _ = QFileDialog.getOpenFileName(self._parent, "Replay interventions", "", CUTS)
         if path:
             self.replay_cuts(Path(path))
 
@@ -220,24 +205,20 @@ class TreeCommands:
         if not cuts:
             self._say(f"{path} holds no interventions; nothing was cut")
             return
-        self.runs.branch(cuts)
+        self._runs.branch(cuts)
 
-    def do_open_beside(self) -> None:
+    def ask_for_second_model(self) -> None:
         """Choose a second checkpoint."""
-        folder = QFileDialog.getExistingDirectory(self.window, "Open a checkpoint beside", "")
+        folder = QFileDialog.getExistingDirectory(self._parent, "Open a checkpoint beside", "")
         if folder:
             self.open_second_model(folder)
 
-    def do_deep_beside(self) -> None:
-        """Put the bundled deep twin beside."""
-        self.open_second_model("bundled:deep")
-
     def open_second_model(self, path: str) -> None:
         """Load a second checkpoint and run the prompt on it, beside the run shown."""
-        if self.bench.session.request is None:
+        if self._session.request is None:
             self._say("Open a first checkpoint before a second one")
             return
-        settings, runner = self.window.settings, self.bench.runner
+        settings, runner = self._settings, self._bench.runner
 
         def loaded(future: Future[Any]) -> None:
             if future.cancelled():
@@ -246,10 +227,7 @@ class TreeCommands:
                 self._say(f"{error}")
             else:
                 model = future.result()
-                self.bench.second_runs.show_model(model, model.checkpoint.name)
+                self._bench.second_runs.show_model(model, model.checkpoint.name)
 
         request = LoadRequest(path, settings.device, settings.dtype)
-        self.bench.background.wait(runner.open_second_model(request), loaded)
-
-    def _say(self, text: str) -> None:
-        self.window.statusBar().showMessage(text, 10_000)
+        self._bench.background.wait(runner.open_second_model(request), loaded)

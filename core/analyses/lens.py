@@ -233,14 +233,16 @@ def _kept(
     The written one, the final answer at the cursor and the other final answers, the prompt's own
     tokens, and the rest of a vocabulary that is small.
     """
+    vocabulary = recording.info.architecture.vocab_size
 
     def wanted() -> Iterator[int]:
         if written is not None:
             yield written
         yield final[min(selection.token, len(final) - 1)]
         yield from final
-        yield from recording.info.token_ids
-        yield from range(recording.info.architecture.vocab_size)
+        # Positions that a model puts before the prompt are no answers.
+        yield from (token for token in recording.info.token_ids if token < vocabulary)
+        yield from range(vocabulary)
 
     most = max(1, min(MOST_KEPT, MOST_CHANCES // n_rows))
     kept: dict[int, None] = {}

@@ -21,6 +21,7 @@ from loopscope.core.checkpoint.ties import settle_ties
 from loopscope.core.errors import CheckpointError
 from loopscope.core.families import FAMILIES, recognise
 from loopscope.core.families.family import Config, Family, Source
+from loopscope.core.families.foreign import foreign
 from loopscope.core.files import read_bytes, reason, unique_keys
 from loopscope.core.model.architecture import Architecture, renamed_by_loop, with_loop
 
@@ -60,22 +61,16 @@ class Checkpoint:
         return max(counts, key=lambda k: counts[k])
 
 
-def open_checkpoint(path: str) -> Checkpoint:
+def open_checkpoint(path: str, as_family: str = "") -> Checkpoint:
     """Recognise a folder and check every header in it.
 
-    Reads no weights but those that a config ties, where the file holds them twice.
+    Reads no weights but those that a config ties, where the file holds them twice. ``as_family``
+    is the name of the family that the folder is read as, whatever it says of itself.
     """
     folder, name = resolve(path)
-    values, tensors = _read_json(folder / "config.json"), _read_tensors(folder)
-    config = Config(values, folder / "config.json", frozenset(tensors))
-    found = recognise(config, frozenset(tensors))
-    if found is None:
-        known = ", ".join(family.title for family in FAMILIES)
-        raise CheckpointError(
-            f"{config.path}: model_type '{config.model_type}' is not supported; "
-            f"supported: {known} (docs/adding-a-family.md says how to add one)"
-        )
-    family, how = found
+    config = Config(_read_json(folder / "config.json"), folder / "config.json")
+    tensors = _read_tensors(folder)
+    family, how, notes = _family_of(config, frozenset(tensors), as_family)
     arch = family.architecture(config)
     _refuse_oversized(config, arch, tensors)
     settled = settle_ties(family, arch, tensors)
@@ -83,8 +78,38 @@ def open_checkpoint(path: str) -> Checkpoint:
     tokenizer = folder / "tokenizer.json"
     return Checkpoint(
         folder, name, family, how, settled.architecture, config.values, tensors, settled.sources,
-        tokenizer if lexists(tokenizer) else None, settled.notes,
+        tokenizer if lexists(tokenizer) else None, (*notes, *settled.notes),
     )  # fmt: skip
+
+
+def _family_of(
+    config: Config, tensors: frozenset[str], wish: str
+) -> tuple[Family, str, tuple[str, ...]]:
+    """The family, how it was recognised, and what is to be said of that; refuses foreign code."""
+    found = recognise(config, tensors)
+    if wish:
+        known = {family.name: family for family in FAMILIES}
+        if wish not in known:
+            raise CheckpointError(f"there is no family '{wish}'; there are {', '.join(known)}")
+        family = known[wish]
+        same = found is not None and found[0] is family
+        problem = foreign(config, family) if same else f"model_type '{config.model_type}'"
+        how = "asked for" if problem else (found[1] if found else "")
+        note = f"read as {family.title} because that was asked for: {problem}"
+        return family, how, (note,) if problem else ()
+    if found is None:
+        known_titles = ", ".join(family.title for family in FAMILIES)
+        raise CheckpointError(
+            f"{config.path}: model_type '{config.model_type}' is not supported; "
+            f"supported: {known_titles} (docs/adding-a-family.md says how to add one)"
+        )
+    family, how = found
+    if problem := foreign(config, family):
+        raise CheckpointError(
+            f"{config.path}: {problem}; it may compute something else than {family.title}, "
+            f"--as {family.name} reads it as that all the same"
+        )
+    return family, how, ()
 
 
 def looped_checkpoint(checkpoint: Checkpoint, first: int, last: int, damping: float) -> Checkpoint:

@@ -34,6 +34,7 @@ class Loaded:
     """A model that can be stepped, with all that a run has to say about where it came from.
 
     weight_identity : digest of each set of weights, by its key in the graph.
+    request : what it was loaded by; without a path where an open checkpoint was loaded.
     """
 
     checkpoint: Checkpoint
@@ -45,6 +46,7 @@ class Loaded:
     warning: str | None = None
     shared: Shared = field(default_factory=Shared)
     weight_identity: dict[str, str] = field(default_factory=dict)
+    request: LoadRequest = field(default_factory=lambda: LoadRequest(""))
 
     @property
     def architecture(self) -> Architecture:
@@ -85,10 +87,11 @@ def load_model(
     """
     choice = choose_device(request.device)
     choose_dtype(request.dtype)
-    checkpoint = open_checkpoint(request.path)
+    checkpoint = open_checkpoint(request.path, request.family)
     if request.loop is not None:
         checkpoint = looped_checkpoint(checkpoint, *request.loop)
-    return load_checkpoint(checkpoint, choice, request.dtype, report, cancelled, make_room)
+    loaded = load_checkpoint(checkpoint, choice, request.dtype, report, cancelled, make_room)
+    return replace(loaded, request=request)
 
 
 def load_checkpoint(
@@ -101,7 +104,13 @@ def load_checkpoint(
 ) -> Loaded:
     """Load a checkpoint that has been opened; see `load_model`."""
     torch_dtype, arch = choose_dtype(dtype), checkpoint.architecture
-    tokenizer = PromptTokenizer(checkpoint.tokenizer_file, arch.vocab_size, arch.max_positions)
+    tokenizer = PromptTokenizer(
+        checkpoint.tokenizer_file,
+        arch.vocab_size,
+        arch.max_positions,
+        arch.prefix,
+        arch.prefix_rows,
+    )
     _check_room(arch, choice, torch_dtype, make_room)
     try:
         weights = read_weights(checkpoint, choice.device, torch_dtype, report, cancelled)

@@ -15,9 +15,11 @@ class LoadRequest:
     path : a folder, or ``bundled:NAME``.
     device : "auto", "cuda", "mps" or "cpu".  dtype : "float32", "bfloat16" or "float16".
     loop : the span of a deep model's layers that is looped, or None for the model as it is.
+    family : name of the family that the folder is read as, whatever it says; empty for its own.
     """
 
     path: str
     device: str = "auto"
     dtype: str = "float32"
     loop: Loop | None = None
+    family: str = ""

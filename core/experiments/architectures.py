@@ -26,8 +26,9 @@ MODEL_KINDS: dict[ModelKind, str] = {
     "shallow": "the looped model with a single pass",
     "shallow-wide": "a single pass, wide enough to take the looped model's FLOPs",
 }
-# Keys that a token attends to where FLOPs are matched: an 8-letter prompt of the task hops.
-MATCHED_KEYS = 27
+# Length of prompts at which FLOPs are matched: tokens attend to 27 keys, as many as an 8-letter
+# prompt of the task hops has.
+MATCHED_TOKENS = 53
 # Width of the MLP over the width of the model.
 MLP_RATIO = 4
 
@@ -100,7 +101,7 @@ def comparison_architecture(kind: ModelKind, looped: Architecture, passes: int) 
     "untied" and "deep" have its effective depth with weights of their own in every layer; the deep
     one has no injection and no norm between passes. "shallow" is ``looped``, parameter for
     parameter, trained for one pass. "deep-narrow" has its parameters at the depth of "deep",
-    "shallow-wide" its FLOPs for one token of `MATCHED_KEYS` keys at the depth of "shallow".
+    "shallow-wide" its FLOPs for a token of `MATCHED_TOKENS` at the depth of "shallow".
     """
     depth = passes * looped.n_block
     deep = replace(
@@ -113,8 +114,8 @@ def comparison_architecture(kind: ModelKind, looped: Architecture, passes: int) 
     if kind == "deep-narrow":
         return _resized(deep, lambda arch: arch.n_parameters, looped.n_parameters)
     if kind == "shallow-wide":
-        flops = looped.flops_per_token(passes, MATCHED_KEYS)
-        return _resized(shallow, lambda arch: arch.flops_per_token(1, MATCHED_KEYS), flops)
+        flops = looped.flops_per_token(passes, MATCHED_TOKENS)
+        return _resized(shallow, lambda arch: arch.flops_per_token(1, MATCHED_TOKENS), flops)
     return {"looped": looped, "deep": deep, "shallow": shallow}[kind]
 
 

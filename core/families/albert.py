@@ -151,5 +151,6 @@ FAMILY = Family(
         name.startswith(("albert.pooler.", "sop_classifier.", "predictions.bias"))
         or name.endswith("position_ids")
     ),
+    classes="Albert",
     ties=(("predictions.decoder.bias", "predictions.bias"),),
 )

@@ -163,6 +163,10 @@ class Family:
     ties
         Tensors besides the head's matrix and the embedding that are one where the config ties
         those: (the one that is used, the one that it is).
+    classes
+        What the names of its classes in `transformers` begin with; empty where it has none.
+    own_code
+        Whether its own published folders bring code of their own.
     """
 
     name: str
@@ -172,3 +176,5 @@ class Family:
     tensors: Callable[[Architecture, frozenset[str]], dict[str, Source]]
     ignored: Callable[[str], bool] = lambda name: False
     ties: tuple[tuple[str, str], ...] = ()
+    classes: str = ""
+    own_code: bool = False

@@ -114,4 +114,5 @@ FAMILY = Family(
         or ".crossattention." in name
         or ".ln_cross_attn." in name
     ),
+    classes="GPT2",
 )

@@ -98,4 +98,5 @@ FAMILY = Family(
     lambda name: name.endswith(
         ("rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
     ),
+    classes="GPTNeoX",
 )

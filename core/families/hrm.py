@@ -143,4 +143,6 @@ FAMILY = Family(
     _architecture,
     _tensors,
     lambda name: name.endswith("rotary_emb.inv_freq"),
+    classes="HrmText",
+    own_code=True,
 )

@@ -204,6 +204,8 @@ def _family(model_type: str, style: Style) -> Family:
         lambda config: llama_architecture(config, style),
         lambda arch, names: llama_tensors(arch, names, style),
         lambda name: name.endswith("rotary_emb.inv_freq"),
+        classes=model_type.capitalize(),
+        own_code=style.looped,
     )
 
 

@@ -23,7 +23,7 @@ Axis = Literal["layer", "head", "token"]
 NO_PATTERNS = "This run did not keep attention patterns: its `Capture` leaves them out."
 NO_READOUTS = "This run did not keep its readouts: its `Capture` leaves them out."
 NO_GATE = "This model has no exit gate."
-NO_RUN = "No recurrence has been run. Press Space to run one."
+NO_RUN = "No recurrence has been run."
 
 
 def no_reason(recording: Recording) -> str:
@@ -124,7 +124,7 @@ def measure(recording: Recording, what: Measure) -> Measured:
     if not why and n < what.first:
         why = (
             f"{what.formula.name.capitalize()} needs {what.first} recurrences; "
-            f"{n} {'has' if n == 1 else 'have'} been run. Press Space to run another one."
+            f"{n} {'has' if n == 1 else 'have'} been run."
         )
     if why:
         return Measured(what, np.zeros((0, *(0 for _ in what.axes))), why)

@@ -45,7 +45,7 @@ RANK = Formula(
 FINAL_SINCE = Formula(
     "final since",
     "the first place along depth from which the top answer stays that of the last readout",
-    "recurrence.layer",
+    "recurrence:layer",
     "Loopscope; the same over recurrence ends only is the flip recurrence",
 )
 

@@ -27,8 +27,8 @@ class Places:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """``recurrence.layer`` of each place, such as "7.1"."""
-        return tuple(f"{r}.{mark}" for r in self.recurrences for mark in self.marks)
+        """``recurrence:layer`` of each place, such as "7:1"; a point would read as a decimal's."""
+        return tuple(f"{r}:{mark}" for r in self.recurrences for mark in self.marks)
 
     @property
     def depths(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from loopscope.core.arrays import F64
+from loopscope.core.arrays import F64, I64
 from loopscope.core.formula import Formula
 from loopscope.core.measures.intervals import (
     MEAN_METHOD,
@@ -64,8 +64,10 @@ PERPLEXITY = {
 class Quality:
     """What was found over a prompt set; row ``r - 1`` is the readout after recurrence ``r``.
 
-    right : float64 ``[P, R]``, each prompt's part in the accuracy, 0..1; NaN without an answer.
-    nll : float64 ``[P, R]``, ``Σ −log p`` over the prompt's scored tokens, nats; NaN for none.
+    right : float64 ``[P, R]``, each prompt's part in the accuracy, 0..1, 0 where the readout is not
+        finite; NaN without an answer.
+    nll : float64 ``[P, R]``, ``Σ −log p`` over the prompt's scored tokens, nats; NaN for none and
+        where the readout is not finite.
     tokens : float64 ``[P]``, scored tokens.
     opens, missing : of `core.answers.Asked`.
     accuracy, perplexity : over prompts ``[R]``, with intervals.
@@ -96,7 +98,12 @@ class Quality:
         """Why there is no accuracy, or ""."""
         if self.scored == "text":
             return f"{self.prompts.name} gives no answers: there is no accuracy."
-        return self.why_nothing
+        return "" if np.isfinite(self.right).any() else self.why_nothing
+
+    @property
+    def diverged(self) -> I64:
+        """Scored prompts whose readout is not finite after each recurrence, int64 ``[R]``."""
+        return np.asarray((~np.isfinite(self.nll[self.tokens > 0])).sum(0), dtype=np.int64)
 
     def formula(self, metric: Metric) -> Formula:
         """Where a number comes from."""
@@ -127,6 +134,7 @@ class Quality:
             "convention": self.convention,
             "joined_by": self.joining if self.convention == "next" else None,
             "scored": self.scored,
+            "n_diverged": self.diverged.tolist(),
             "accuracy": estimate("accuracy", self.accuracy, self.why_no_accuracy),
             "perplexity": estimate("perplexity", self.perplexity, self.why_nothing),
             "prompts": [

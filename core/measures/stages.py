@@ -21,7 +21,7 @@ from loopscope.core.run.recording import Recording
 from loopscope.core.run.steps import state_norm
 
 _CYCLE, _STAGES = "arXiv 2604.11791", "arXiv 2510.06477"
-# A head is a sink when its mean attention to token 0 is above this (arXiv 2510.06477).
+# A head is a sink when its mean attention to token 0 is at least this (arXiv 2510.06477).
 SINK_THRESHOLD = 0.3
 
 
@@ -151,7 +151,7 @@ def _shares(recording: Recording, first: int, last: int) -> F64:
 
 def _sink_rate(recording: Recording, first: int, last: int) -> F64:
     sinks = statistics_of(recording, first, last).sink
-    return np.asarray(np.where(np.isfinite(sinks), sinks > SINK_THRESHOLD, np.nan).mean(-1))
+    return np.asarray(np.where(np.isfinite(sinks), sinks >= SINK_THRESHOLD, np.nan).mean(-1))
 
 
 def _columns(recording: Recording, first: int, last: int) -> F64:
@@ -163,7 +163,7 @@ def _columns(recording: Recording, first: int, last: int) -> F64:
 MATRIX_ENTROPY = Measure("matrix_entropy", Formula("matrix entropy", "−Σ p_j log p_j, p_j = σ_j² / Σ σ² of x[r,l], T × d", "nats, at most ln min(T, d)", _STAGES), ("layer",), lambda run, a, b: _entropy(_shares(run, a, b)))
 MATRIX_ENTROPY_NORMALISED = Measure("matrix_entropy_normalised", Formula("normalised matrix entropy", "−Σ p_j log p_j / log min(T, d)", "0..1", _STAGES), ("layer",), lambda run, a, b: _entropy(_shares(run, a, b), normalised=True), missing=lambda run: "One token has no normalised matrix entropy." if run.n_tokens < 2 else "")
 ANISOTROPY = Measure("anisotropy", Formula("anisotropy", "p_1 = σ_1² / Σ σ² of x[r,l]", "0..1", _CYCLE), ("layer",), lambda run, a, b: _shares(run, a, b)[..., 0].copy())
-SINK_RATE = Measure("sink_rate", Formula("sink rate", f"share of heads with (1/T) Σ_i A_i0 > {SINK_THRESHOLD}", "0..1", _STAGES), ("layer",), _sink_rate, missing=needs_patterns)
+SINK_RATE = Measure("sink_rate", Formula("sink rate", f"share of heads with (1/T) Σ_i A_i0 ≥ {SINK_THRESHOLD}", "0..1", _STAGES), ("layer",), _sink_rate, missing=needs_patterns)
 COLUMN_CONCENTRATION = Measure("column_concentration", Formula("ColSum concentration", "1 + (1/log T) Σ_j ĉ_j log ĉ_j, ĉ_j = (1/T) Σ_i A_ij", "0..1, 0 = all tokens alike", _CYCLE), ("layer", "head"), _columns, missing=lambda run: needs_patterns(run) or ("One token has no ColSum concentration." if run.n_tokens < 2 else ""), null=uniform_concentration)
 FIRST_TOKEN_NORM = Measure("first_token_norm", Formula("first-token norm", "‖x[r,l]‖ at token 0", "state units", _STAGES), ("layer",), lambda run, a, b: state_norm(_layers(run, a, b)[:, :, 0]))
 RESIDUAL_NORM = Measure("residual_norm", Formula("residual norm", "‖x[r,l]‖", "state units", _CYCLE), ("layer", "token"), lambda run, a, b: state_norm(_layers(run, a, b)), average="median")

@@ -121,15 +121,15 @@ def layer_formula(shape: LayerShape) -> str:
 
 
 @lru_cache(maxsize=32)
-def looped_nodes(arch: Architecture, n_keys: int = 1, start: str = "") -> tuple[Node, ...]:
+def looped_nodes(arch: Architecture, n_tokens: int = 1, start: str = "") -> tuple[Node, ...]:
     """Nodes of the looped graph in the order they first run.
 
     Parameters
     ----------
     arch
         The model.
-    n_keys
-        Keys that a token attends to, for its FLOPs.
+    n_tokens
+        Length of the prompt, over which a token's FLOPs are averaged.
     start
         How a run starts ("zeros", "random", "embedding", "given"); default the model's own.
     """
@@ -143,25 +143,25 @@ def looped_nodes(arch: Architecture, n_keys: int = 1, start: str = "") -> tuple[
              weights="embedding", parameters=parts["embedding"], flops=arch.embedding_flops,
              shape=f"{vocab} × {width}" + (f", then {d} × {width}" if arch.embed_width else ""),
              formula=_look_up(arch)),
-        *_layers(arch, n_keys, "prelude", arch.n_prelude, 0),
+        *_layers(arch, n_tokens, "prelude", arch.n_prelude, 0),
         *_prelude_norm(arch),
         Node("start", "start", "start", "start", "s₀", shape=f"state of {d}", formula=first,
              weights="start" if parts["start"] else "", parameters=parts["start"]),
     ]  # fmt: skip
     if arch.inner_cycles:
-        nodes += _nested_passes(arch, n_keys)
+        nodes += _nested_passes(arch, n_tokens)
     elif arch.untied_passes:
-        nodes += _untied_passes(arch, n_keys)
+        nodes += _untied_passes(arch, n_tokens)
     else:
         if arch.injection != "none":
             nodes.append(_injection(arch))
-        nodes += _layers(arch, n_keys, "block", arch.n_block, arch.n_prelude)
+        nodes += _layers(arch, n_tokens, "block", arch.n_block, arch.n_prelude)
         if arch.closing_norm:
             norm = _norm("closing norm", arch, "s ← norm(x)")
             nodes.append(replace(norm, step=arch.n_block - 1))
         nodes += _closing_gate(arch)
     nodes += _coda_proj(arch)
-    nodes += _layers(arch, n_keys, "coda", arch.n_coda, arch.n_prelude + arch.n_block)
+    nodes += _layers(arch, n_tokens, "coda", arch.n_coda, arch.n_prelude + arch.n_block)
     if arch.final_norm:
         nodes.append(_norm("final norm", arch, "x ← norm(x)"))
     formula = "logits = E x (tied to the embedding)" if arch.tied_head else "logits = U x"
@@ -233,28 +233,32 @@ def _coda_proj(arch: Architecture) -> list[Node]:
     ]  # fmt: skip
 
 
-def _nested_passes(arch: Architecture, n_keys: int) -> list[Node]:
+def _nested_passes(arch: Architecture, n_tokens: int) -> list[Node]:
     """One recurrence of a nested loop: each pass is a sum, a stack of layers and a norm."""
-    layers = _layers(arch, n_keys, "block", arch.n_block, arch.n_prelude)
+    layers = _layers(arch, n_tokens, "block", arch.n_block, arch.n_prelude)
     nodes = []
     for i in range(arch.n_passes):
         slow = i == arch.inner_cycles
         first, last = i * arch.n_stack, (i + 1) * arch.n_stack - 1
         terms = "z_H + z_L" if slow else "z_L + z_H"
+        terms += " + e" if arch.takes_input(first) else ""
         nodes.append(
             Node(f"sum.{i}", f"sum.{i}", "injection", "injection", terms, step=first,
                  shape=f"{arch.d_model}", formula=f"x = {terms}")
         )  # fmt: skip
         nodes += layers[first : last + 1]
-        norm = _norm("closing norm", arch, f"{'z_H' if slow else 'z_L'} ← norm(x)")
+        state = "z_H" if slow else "z_L"
+        norm = _norm("closing norm", arch, f"{state} ← norm(x)")
+        if not arch.closing_norm:
+            norm = replace(norm, label=state, formula=f"{state} ← x")
         key = "closing norm" if slow else f"closing norm.{i}"
         nodes.append(replace(norm, id=key, key=key, step=last))
     return nodes
 
 
-def _untied_passes(arch: Architecture, n_keys: int) -> list[Node]:
+def _untied_passes(arch: Architecture, n_tokens: int) -> list[Node]:
     """One run of an untied loop: each pass has an injection, layers and a norm of its own."""
-    layers = _layers(arch, n_keys, "block", arch.n_block, arch.n_prelude)
+    layers = _layers(arch, n_tokens, "block", arch.n_block, arch.n_prelude)
     nodes = []
     for i in range(arch.n_passes):
         first, last = i * arch.n_stack, (i + 1) * arch.n_stack - 1
@@ -277,7 +281,7 @@ def _of_pass(node: Node, index: int, step: int, share: int) -> Node:
 
 
 def _layers(
-    arch: Architecture, n_keys: int, part: Literal["prelude", "block", "coda"], n: int, depth: int
+    arch: Architecture, n_tokens: int, part: Literal["prelude", "block", "coda"], n: int, depth: int
 ) -> list[Node]:
     def label(i: int) -> str:
         if part != "block":
@@ -290,7 +294,7 @@ def _layers(
         return Node(
             f"{part}.{i}", f"{part}.{i}", "layer", part, label(i), layer=i, step=i,
             weights=f"{part}.{weights}", parameters=layer.n_parameters,
-            flops=layer.flops_per_token(n_keys), depth=depth + i, shape=_layer_words(layer),
+            flops=layer.flops_per_token(n_tokens), depth=depth + i, shape=_layer_words(layer),
             formula=layer_formula(layer),
         )  # fmt: skip
 
@@ -333,17 +337,18 @@ def _start_formula(start: str) -> str:
         "zeros": "s₀ = 0",
         "embedding": "s₀ = e",
         "given": "s₀ given",
+        "learned": "s₀ learned, one vector for all tokens",
     }.get(start, "s₀ ~ N(0, σ²)")
 
 
-def looped_graph(arch: Architecture, n_keys: int = 1, start: str = "") -> nx.DiGraph:
+def looped_graph(arch: Architecture, n_tokens: int = 1, start: str = "") -> nx.DiGraph:
     """Build the graph as it is written: one recurrent block and its back edge.
 
     Parameters are those of `looped_nodes`. The nodes' FLOPs are of one application each, so that
-    they add up to ``arch.flops_per_token(1, n_keys)``, and the adapter that a "skip-adapter" model
-    leaves out of recurrence 1.
+    they add up to ``arch.flops_per_token(1, n_tokens)``, and the adapter that a "skip-adapter"
+    model leaves out of recurrence 1.
     """
-    nodes = looped_nodes(arch, n_keys, start)
+    nodes = looped_nodes(arch, n_tokens, start)
     repeated = _repeated(nodes)
     entry, end = repeated[0].id, repeated[-1].id
     edges = _outer_edges(arch, nodes, start, entry, end)
@@ -358,15 +363,15 @@ def looped_graph(arch: Architecture, n_keys: int = 1, start: str = "") -> nx.DiG
 
 
 def unrolled_graph(
-    arch: Architecture, n_recurrences: int, n_keys: int = 1, start: str = ""
+    arch: Architecture, n_recurrences: int, n_tokens: int = 1, start: str = ""
 ) -> nx.DiGraph:
     """Build the graph as it runs: a copy of what repeats for each of ``n_recurrences``.
 
-    The nodes' FLOPs add up to ``arch.flops_per_token(n_recurrences, n_keys)``.
+    The nodes' FLOPs add up to ``arch.flops_per_token(n_recurrences, n_tokens)``.
     """
     if n_recurrences < 0:
         raise ValueError(f"cannot unroll {n_recurrences} recurrences; give 0 or more")
-    looped = looped_nodes(arch, n_keys, start)
+    looped = looped_nodes(arch, n_tokens, start)
     repeated = _repeated(looped)
     later = (n_recurrences - 1) * arch.n_block
     before = [n for n in looped if n.part in ("embedding", "prelude", "start")]
@@ -443,7 +448,8 @@ def _injected(arch: Architecture, prompt: str, repeated: list[Node]) -> list[Edg
     """``e`` into every injection of one recurrence: one, or one for each untied pass."""
     if arch.injection == "none":
         return []
-    return [Edge(prompt, n.id, "injection") for n in repeated if n.kind == "injection"]
+    into = [n for n in repeated if n.kind == "injection" and arch.takes_input(n.step)]
+    return [Edge(prompt, n.id, "injection") for n in into]
 
 
 def _held(arch: Architecture, repeated: list[Node]) -> list[Node]:

@@ -64,9 +64,9 @@ def quality_over(
     """Read every prompt out after each recurrence and compare with what is right.
 
     Answers are scored where the file gives any (prompts without one are left out), else the texts'
-    own next tokens. ``seen`` is given the run of every prompt that was scored. Raises `PromptError`
-    before anything is run, also for a cut that cannot be made in a prompt (its answer included
-    where that follows it).
+    own next tokens. A readout that is not finite gives no right answer. ``seen`` is given the run
+    of every prompt that was scored. Raises `PromptError` before anything is run, also for a cut
+    that cannot be made in a prompt (its answer included where that follows it).
     """
     check_recurrences(how.recurrences)
     convention = convention or convention_of(loaded.architecture)
@@ -79,7 +79,7 @@ def quality_over(
         report(i / len(every))
         for r, (says, surprise) in enumerate(_readouts(loaded, asked, how, seen)):
             nll[i, r] = surprise.sum()
-            if prompts.has_answers and np.isfinite(nll[i, r]):
+            if prompts.has_answers:
                 # In place each position is a question of its own; what follows is right as a whole.
                 right[i, r] = says.mean() if convention == "in place" else says.all()
             report((i + (r + 1) / how.recurrences) / len(every))
@@ -127,7 +127,9 @@ def _readouts(
             state = recurrent.state
         logits = float64(model.readout(state)[0, positions]).cpu()
         surprise = -logits.log_softmax(-1).gather(-1, targets[:, None])[:, 0]
-        yield (logits.argmax(-1) == targets).numpy(), surprise.numpy()
+        # NaN answers nothing, though `argmax` names a token.
+        right = (logits.argmax(-1) == targets) & logits.isfinite().all(-1)
+        yield right.numpy(), surprise.numpy()
     seen(begun)
 
 

@@ -61,23 +61,30 @@ class RunInfo:
     version: str
     start_scale: float = 1.0
     interventions: tuple[Intervention, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def provenance(self) -> dict[str, str]:
         """Flat strings for file metadata and figure footers."""
-        return {
-            "loopscope": self.version,
-            "checkpoint": self.checkpoint,
-            "weights sha256": self.weights_hash,
-            "prompt": self.prompt,
-            "token ids": " ".join(map(str, self.token_ids)),
-            "seed": str(self.seed),
-            "start": self.start
-            if self.start != "random"
-            else f"random, scale {self.start_scale:g}",
-            "device": self.device,
-            "dtype": self.dtype,
-        } | (
-            {"interventions": json.dumps(as_json(self.interventions))} if self.interventions else {}
+        return (
+            {
+                "loopscope": self.version,
+                "checkpoint": self.checkpoint,
+                "weights sha256": self.weights_hash,
+                "prompt": self.prompt,
+                "token ids": " ".join(map(str, self.token_ids)),
+                "seed": str(self.seed),
+                "start": self.start
+                if self.start != "random"
+                else f"random, scale {self.start_scale:g}",
+                "device": self.device,
+                "dtype": self.dtype,
+            }
+            | ({"notes": "; ".join(self.notes)} if self.notes else {})
+            | (
+                {"interventions": json.dumps(as_json(self.interventions))}
+                if self.interventions
+                else {}
+            )
         )
 
 

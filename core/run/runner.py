@@ -191,13 +191,17 @@ class Runner:
             self._worker.wake()
         return future
 
-    def reloop(self, first: int, last: int, damping: float) -> Future[None]:
-        """Loop another span of the deep model in use; raises what `loading.relooped` raises."""
+    def reloop(self, request: LoadRequest) -> Future[None]:
+        """Loop the span ``request.loop`` of the deep model in use, which has the path of it.
+
+        Raises what `loading.relooped` raises.
+        """
 
         def work(loaded: Loaded, stepper: Stepper | None) -> None:
             from loopscope.core.checkpoint.loading import relooped
 
-            looped = relooped(loaded, first, last, damping)
+            span = request.loop or (0, loaded.architecture.unique_depth, 1.0)
+            looped = replace(relooped(loaded, *span), request=request)
             with self._lock:
                 self._stepping.end()
                 self._show(loaded=looped, stepper=None, request=None, notice=None, error=None)

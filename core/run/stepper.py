@@ -140,6 +140,7 @@ class Stepper:
             dtype=loaded.dtype,
             version=package_version(),
             interventions=interventions,
+            notes=loaded.checkpoint.notes,
         )
         self._recording = Recording(
             info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget_bytes
@@ -336,9 +337,9 @@ class Stepper:
 
 
 def _resolved(start: str, arch: Architecture) -> str:
-    """How a run of this model starts: "zeros", "random" or "embedding"."""
-    if arch.initial_state == "embedding":
-        return "embedding"
+    """How a run of this model starts: "zeros", "random", "embedding" or "learned"."""
+    if arch.initial_state in ("embedding", "learned"):
+        return arch.initial_state
     if start == "default":
         return "random" if arch.initial_state in ("normal", "truncated") else "zeros"
     return start

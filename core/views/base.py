@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from loopscope.core.formula import Formula
 from loopscope.core.results import ResultKey, Scope
@@ -29,16 +29,35 @@ class Table:
     rows: Iterable[Sequence[object]]
 
 
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What has to come first where a view has nothing to show; the window says how to get it.
+
+    kind : one more recurrence, a measurement, a prompt file, or a second model.
+    measurement : the label of the measurement.  view : the title of the view that makes it, ""
+        for the view that lacks it.
+    """
+
+    kind: Literal["recurrence", "measurement", "prompts", "model"]
+    measurement: str = ""
+    view: str = ""
+
+
+RECURRENCE, PROMPTS, SECOND_MODEL = Lack("recurrence"), Lack("prompts"), Lack("model")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ViewData:
     """Base of every view's data.
 
     statement : one plain sentence on what the view shows now.
     formulas : the measures shown, each with formula, unit and source.
+    lacks : what would fill the view, where that is known; None when there is something to show.
     """
 
     statement: str
     formulas: tuple[Formula, ...]
+    lacks: Lack | None = field(default=None, kw_only=True)
 
     @property
     def directions_to_read(self) -> tuple[int, ...]:
@@ -48,9 +67,9 @@ class ViewData:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A measurement that takes long: a view offers it on a button, a thread of its own makes it.
+    """A measurement that takes long: a view offers it, a thread of its own makes it.
 
-    label, help : of the button.
+    label, help : what it is called, and what it does.
     result : under what its result is kept; `Recording.result` finds it for the view's ``compute``.
     missing : why it cannot be made for a recording, or "".
     live : whether the view shows something before it is made.

@@ -26,14 +26,22 @@ from loopscope.core.results import ResultKey
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, ViewData, ViewDefinition
+from loopscope.core.views.base import (
+    PROMPTS,
+    SECOND_MODEL,
+    Lack,
+    Request,
+    Table,
+    ViewData,
+    ViewDefinition,
+)
 from loopscope.core.views.second_run import SecondRun
 
 StateKey = Literal["cka_debiased", "cka", "cosine"]
 STATE_KEYS: tuple[StateKey, ...] = ("cka_debiased", "cka", "cosine")
 
 LABEL = "Compare the two models"
-NO_MODEL = "Put a second model beside first: File > Open beside… (Ctrl+Shift+O)."
+NO_MODEL = "There is no second model to compare with."
 # A head is closer on the same prompts than on others when its distance is at most this share: heads
 # whose patterns are those of any prompt differ by chance alone.
 CLOSER = 0.95
@@ -41,8 +49,9 @@ ALONE = (
     "Which layer of a second model does what each layer of this one does, recurrence by "
     f"recurrence? {NO_MODEL}"
 )
-NO_PROMPTS = "Open a prompt file first (File > Open prompt file…): models are compared over it."
-NOT_YET = f"The two models have not been compared. Press “{LABEL}”."
+NO_PROMPTS = "Models are compared over a prompt file, and none is open."
+NOT_YET = "The two models have not been compared."
+LACKS = Lack("measurement", LABEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,7 @@ class Options:
     measure: StateKey = setting(
         "cka_debiased",
         "Measure of states",
-        "How two places are compared; formulas are under Σ",
+        "How two places are compared",
         labels={
             "cka_debiased": "CKA, debiased: states up to rotation",
             "cka": "CKA: reads high when tokens are few",
@@ -126,7 +135,6 @@ class Data(ViewData):
     hatched : whether what does not beat it is hatched.
     best : for heads, the closest column of each row; -1 where other prompts bring it as close.
     pairing : how the run beside goes with the one shown; None when none stands there.
-    lacks : "model" when a second one has to be put beside, "prompts", "measurement", or "".
     path : column of each row of the best alignment; empty for heads or when not asked for.
     rows, columns : labels.  row_group, column_group : labels that belong together.
     found : everything, or None.
@@ -152,7 +160,6 @@ class Data(ViewData):
     hatched: bool = False
     best: tuple[int, ...] = ()
     pairing: Pairing | None = None
-    lacks: str = ""
 
     @property
     def brightness(self) -> F64:
@@ -232,7 +239,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     found = recording.result(CORRESPONDENCE)
     if found is None:
         why = why_not(recording)
-        lacks = "model" if not why else "prompts" if why == NO_PROMPTS else ""
+        lacks = SECOND_MODEL if not why else PROMPTS if why == NO_PROMPTS else None
         return _empty(why or ALONE, lacks=lacks)
     if options.what == "heads":
         return _heads(found, selection, options)
@@ -270,20 +277,20 @@ def compute_second(
 ) -> Data:
     """The same, while another run stands beside: its cursor is marked as well."""
     data = compute(recording, selection, options)
-    if data.lacks == "model":
-        return replace(data, statement=NOT_YET, missing=NOT_YET, lacks="measurement")
+    if data.lacks == SECOND_MODEL:
+        return replace(data, statement=NOT_YET, missing=NOT_YET, lacks=LACKS)
     if data.found is None or data.missing:
         return data
     there = second_run.recording.info.checkpoint
     if there != data.found.other:
-        text = f"Compared with {data.found.other}, not with {there}: press “{LABEL}” again. "
+        text = f"Compared with {data.found.other}, not with {there}: compare again. "
         return replace(data, statement=text + data.statement)
     cut = recording.info.interventions or second_run.recording.info.interventions
     said = f"{data.statement}; of the models uncut" if cut else data.statement
     return replace(data, pairing=second_run.pairing, statement=said)
 
 
-def _empty(text: str, found: Found | None = None, lacks: str = "") -> Data:
+def _empty(text: str, found: Found | None = None, lacks: Lack | None = None) -> Data:
     nothing = np.zeros((0, 0))
     measure = PLACE_MEASURES["cka_debiased"]
     return Data(

@@ -23,7 +23,7 @@ class Curve:
     x, y : float64 ``[n]``; NaN in ``y`` breaks the line.
     low, high : ends of an interval around ``y``, or None.
     role, index, count : what its colour means, and which of how many.
-    place : fields of the cursor that a click on any of its points sets.
+    place : fields of the cursor at any of its points.
     places : the same for each point, ``n`` of them, or () when `place` is all there is.
     dashed : for what is not a measurement of this run (a null value, a bound), or for the second
         of two that share a colour.

@@ -15,9 +15,9 @@ from loopscope.core.measures.stages import Repeat, repeat_correlation
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewDefinition
+from loopscope.core.views.base import RECURRENCE, Lack, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve, Curves, beside_each_other, curves_table
-from loopscope.core.views.lens.curves import LENS_CURVES, read_curve
+from loopscope.core.views.lens.curves import LACKS, LENS_CURVES, read_curve
 from loopscope.core.views.second_run import SecondRun
 
 OFFERED = MEASURES | LENS_CURVES
@@ -88,7 +88,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     curves = _curves(
         grouping, middle, low, high, names if has_layers else (what.formula.name,), prelude
     )
-    missing = found.missing
+    missing, lacks = found.missing, _lack(found, recording)
     if not missing and not np.isfinite(middle).any():
         missing = f"{what.formula.name.capitalize()} is not a finite number anywhere in this run."
     if what.null is not None and not missing and recording.info.architecture.layer.causal:
@@ -104,11 +104,23 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         log_y=what.log,
         cursor={"layer": "recurrence", "recurrence": "layer", "depth": ""}[grouping],
         missing=missing,
+        lacks=lacks,
         measured=what.key,
         grouping=grouping,
         repeat=repeat,
     )
     return data if missing else replace(data, statement=_statement(data, what, middle, options))
+
+
+def _lack(found: Measured, recording: Recording) -> Lack | None:
+    """What would give the measure a value; None where nothing would, or it has one."""
+    if not found.missing:
+        return None
+    if found.measure.key in LENS_CURVES:
+        return LACKS
+    n, what = recording.n_recurrences, found.measure
+    too_short = n < 1 or (n < what.first and not what.missing(recording))
+    return RECURRENCE if too_short else None
 
 
 def compute_second(

@@ -11,18 +11,18 @@ import numpy as np
 from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.settling import distance_to_end, relative_floor
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.steps import state_norm
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewData, ViewDefinition
+from loopscope.core.views.base import RECURRENCE, Table, ViewData, ViewDefinition
 
 Scale = Literal["absolute", "relative"]
 ENDS = -1
 
-NO_RUN = "No recurrence has been run. Press Space to run one."
-ONE_PER_LAYER = "A layer's distance needs two recurrences. Press Space to run another one."
+ONE_PER_LAYER = "A layer's distance needs two recurrences."
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _SOURCE = "arXiv 2502.05171"
@@ -148,6 +148,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         labels=tuple(visible(info.token_labels[t]) for t in tokens),
         token_texts=tuple(info.token_labels[t] for t in tokens),
         missing=missing,
+        lacks=RECURRENCE if missing else None,
     )
     return data if missing else replace(data, statement=_statement(data))
 

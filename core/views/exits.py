@@ -25,12 +25,11 @@ from loopscope.core.measures.intervals import MEAN_METHOD, SHARE_METHOD
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, ViewDefinition
+from loopscope.core.views.base import RECURRENCE, Lack, Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve
 from loopscope.core.views.exit_outcomes import Outcome, outcomes_of, texts_of
 from loopscope.core.views.prompt_curves import (
     Column,
-    Lack,
     PromptCurves,
     PromptRows,
     index_of,
@@ -42,7 +41,7 @@ from loopscope.core.views.prompt_curves import (
 )
 
 LABEL = "Simulate over the prompt set"
-TOO_FEW = "An exit needs two recurrences to choose from. Press Space to run another one."
+TOO_FEW = "An exit needs two recurrences to choose from."
 INTERVALS = f"recurrences: {MEAN_METHOD}; agreement: {SHARE_METHOD}"
 Over = Literal["run", "prompts"]
 
@@ -120,7 +119,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     outcomes = () if run is None else outcomes_of(run, options.threshold, gate, recording)
     full = () if run is None else texts_of(run.answers[-1], recording)
     n_run = 0 if run is None else len(run.same)
-    lacks: Lack = ""
+    lacks: Lack | None = None
     signals: tuple[Signals, ...] = ()
     if over == "run":
         n, missing = n_run, _why_no_run(recording)
@@ -131,9 +130,10 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         n, (lacks, missing) = 0, lack(recording)
         if not missing:
             assert prompts is not None
-            lacks = "measurement"
-            missing = f"Exits have not been simulated over {prompts.name}. Press “{LABEL}”."
+            lacks = Lack("measurement", LABEL)
+            missing = f"Exits have not been simulated over {prompts.name}."
     missing = missing or _why_no_curve(signals, n)
+    lacks = RECURRENCE if missing == TOO_FEW else lacks
     shown = found if over == "prompts" else None
     curves, rules, thresholds = _curves(() if missing else signals, shown, options, gate)
     uncut = of_uncut(recording, shown.how) if shown is not None else ""
@@ -218,7 +218,7 @@ def _curves(
 def _near_the_loss(curves: tuple[Curve, ...]) -> tuple[float, float] | None:
     """Where something is lost, and the thresholds chosen; beyond it a rule only uses more.
 
-    Else a long run would press what is worth seeing into its first recurrences.
+    Else what is worth seeing of a long run is squeezed into its first recurrences.
     """
     ends = [float(c.x[0]) for c in curves if not c.name]
     for c in curves:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loopscope.core.arrays import F64
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.heads import (
     MEASURE_LABELS,
     MEASURES,
@@ -18,7 +19,7 @@ from loopscope.core.measures.heads import (
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewData, ViewDefinition
+from loopscope.core.views.base import RECURRENCE, Table, ViewData, ViewDefinition
 from loopscope.core.views.heads import patterns_of
 from loopscope.core.views.heads_data import SCALE_LABELS, Scale
 from loopscope.core.views.pattern import clamp_head
@@ -74,6 +75,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         head=head,
         name=name,
         missing=missing,
+        lacks=RECURRENCE if missing == NO_RUN else None,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loopscope.core.arrays import F32, F64
-from loopscope.core.measures.base import NO_PATTERNS, Measure, measure
+from loopscope.core.measures.base import NO_PATTERNS, NO_RUN, Measure, measure
 from loopscope.core.measures.head_groups import FEATURES, GROUP, Groups, group_heads
 from loopscope.core.measures.head_rows import CHANGES, STATISTIC_ROWS
 from loopscope.core.measures.head_stability import (
@@ -33,7 +33,7 @@ from loopscope.core.measures.settling import relative_floor
 from loopscope.core.measures.settling_rows import LAYER_RELATIVE_STEP
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewDefinition
+from loopscope.core.views.base import RECURRENCE, Table, ViewDefinition
 from loopscope.core.views.heads_data import (
     Data,
     Index,
@@ -42,9 +42,7 @@ from loopscope.core.views.heads_data import (
     Stability,
 )
 
-__all__ = ["VIEW", "NO_PATTERNS", "NO_RUN", "Data", "Options", "compute", "table"]
-
-NO_RUN = "No recurrence has been run. Press Space to run one."
+__all__ = ["VIEW", "NO_PATTERNS", "Data", "Options", "compute", "table"]
 
 
 def patterns_of(recording: Recording) -> tuple[F32, str]:
@@ -86,6 +84,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         head_names=names,
         options=options,
         missing=missing,
+        lacks=RECURRENCE if missing == NO_RUN else None,
     )
     return data if missing else replace(data, statement=_statement(data))
 

@@ -9,19 +9,20 @@ import numpy as np
 
 from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
-from loopscope.core.labels import visible
+from loopscope.core.labels import at_position, visible
 from loopscope.core.measures.path_independence import FROM_RUN, SPREAD, spread
 from loopscope.core.options import setting
 from loopscope.core.results import ResultKey
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, ViewDefinition
+from loopscope.core.views.base import Lack, Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve, Curves, curves_table
 
 LABEL = "Run from other starts"
 # What the name of a start from another prompt's end begins with.
 OTHER_PROMPT = "the end of "
-NOT_YET = f"Other start states have not been run. Press “{LABEL}”."
+NOT_YET = "Other start states have not been run."
+LACKS = Lack("measurement", LABEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def _of_tokens(apart: F64, tokens: tuple[int, ...], labels: list[str]) -> tuple[
     """A curve for each token and their median, from spreads ``[R + 1, tokens]``."""
     x = np.arange(float(len(apart)))
     curves = [
-        Curve(f"{t} {labels[i]}", x, apart[:, i], role="token", index=i, count=len(tokens),
+        Curve(at_position(t, labels[i]), x, apart[:, i], role="token", index=i, count=len(tokens),
               place={"token": t}, places=tuple({"recurrence": int(r)} for r in x))
         for i, t in enumerate(tokens)
     ]  # fmt: skip
@@ -149,7 +150,7 @@ def _median(values: F64) -> F64:
 
 def _empty(text: str) -> Data:
     nothing: Formula = SPREAD
-    return Data(text, (SPREAD,), (), "recurrence r", "spread", nothing, missing=text)
+    return Data(text, (SPREAD,), (), "recurrence r", "spread", nothing, missing=text, lacks=LACKS)
 
 
 def _statement(

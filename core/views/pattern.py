@@ -10,9 +10,10 @@ import numpy as np
 from loopscope.core.arrays import F32
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewData, ViewDefinition
+from loopscope.core.views.base import RECURRENCE, Table, ViewData, ViewDefinition
 from loopscope.core.views.heads import patterns_of
 
 ATTENTION = Formula(
@@ -76,6 +77,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         token_texts=recording.info.token_labels,
         causal=recording.info.architecture.layer.causal,
         missing=missing,
+        lacks=RECURRENCE if missing == NO_RUN else None,
     )
 
 

@@ -23,11 +23,12 @@ from loopscope.core.formula import Formula
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, ViewDefinition
+from loopscope.core.views.base import Lack, Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve, Curves
 
 LABEL = "Cut and see what is lost"
-NOT_YET = f"Nothing has been cut yet. Press “{LABEL}”."
+NOT_YET = "Nothing has been cut yet."
+LACKS = Lack("measurement", LABEL)
 LIVES: tuple[Lives, ...] = ("parameters", "graph", "trajectory")
 ACCURACY = Formula(
     "accuracy", "share of answers that are right after recurrence r", "share of answers", "task"
@@ -122,7 +123,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     formulas = (LOST, DISPLACEMENT, RECOVERY, ACCURACY)
     if found is None:
         text = why_not(recording) or _too_few(recording, options) or NOT_YET
-        return Data(text, formulas, (), "", LOST.name, LOST, missing=text)
+        lacks = LACKS if text == NOT_YET else None
+        return Data(text, formulas, (), "", LOST.name, LOST, missing=text, lacks=lacks)
     return picture(found, options.picture, options.cut)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +12,11 @@ from loopscope.core.arrays import F64
 from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.recording import Recording
+from loopscope.core.views.base import PROMPTS, RECURRENCE, Lack
 from loopscope.core.views.curves_data import Curves
 
-NO_PROMPTS = "No prompt file is open. Open one, or drop a .txt or .jsonl file on the window."
+NO_PROMPTS = "No prompt file is open."
 NO_RUN = "Run a recurrence first: every prompt is run as far as the run in the bench has gone."
-# What a view over a prompt set lacks, so that it can offer the button that helps.
-Lack = Literal["", "prompts", "run", "measurement"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,22 +74,21 @@ class PromptRows:
 class PromptCurves(Curves):
     """Means over a prompt set as curves, and the prompts behind them.
 
-    rows : None while nothing was measured.  lacks : what would fill the view.
+    rows : None while nothing was measured.
     bundled : whether the bundled prompts are of the task of this model.
     """
 
     rows: PromptRows | None = None
-    lacks: Lack = ""
     bundled: bool = False
 
 
-def lack(recording: Recording) -> tuple[Lack, str]:
-    """What a measurement over the prompt set still lacks, and that in words; "" for nothing."""
+def lack(recording: Recording) -> tuple[Lack | None, str]:
+    """What a measurement over the prompt set still lacks, and that in words; (None, "") if not."""
     if recording.shared.prompts is None:
-        return "prompts", NO_PROMPTS
+        return PROMPTS, NO_PROMPTS
     if recording.n_recurrences < 1:
-        return "run", NO_RUN
-    return "", ""
+        return RECURRENCE, NO_RUN
+    return None, ""
 
 
 def why_not(recording: Recording) -> str:

@@ -13,7 +13,7 @@ from loopscope.core.measures.over_prompts import PROMPT_MEASURES, OverPrompts
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, ViewDefinition
+from loopscope.core.views.base import Lack, Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve
 from loopscope.core.views.depth import OFFERED, Key, axis_label
 from loopscope.core.views.prompt_curves import (
@@ -79,10 +79,10 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     if found is None or (prompts is not None and found.prompts != prompts):
         if not missing:
             assert prompts is not None
-            lacks, name = "measurement", what.formula.name
+            lacks, name = Lack("measurement", LABEL), what.formula.name
             missing = (
                 f"{name[0].upper()}{name[1:]} has not been measured over {prompts.name} "
-                f"({len(prompts)} prompts). Press “{LABEL}”."
+                f"({len(prompts)} prompts)."
             )
         return Data(
             missing, (what.formula, MEAN), (), "recurrence r", what.formula.name, what.formula,

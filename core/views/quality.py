@@ -14,7 +14,7 @@ from loopscope.core.options import setting
 from loopscope.core.prompts.answers import Convention, Joining, convention_of
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, ViewDefinition
+from loopscope.core.views.base import Lack, Request, Table, ViewDefinition
 from loopscope.core.views.curves_data import Curve
 from loopscope.core.views.prompt_curves import (
     Column,
@@ -109,12 +109,9 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     if found is None or stale:
         if not missing:
             assert prompts is not None
-            lacks = "measurement"
+            lacks = Lack("measurement", LABEL)
             how = f" with {IN_WORDS[convention]}" if prompts.has_answers else ""
-            missing = (
-                f"{prompts.name} ({len(prompts)} prompts) has not been scored{how}. "
-                f"Press “{LABEL}”."
-            )
+            missing = f"{prompts.name} ({len(prompts)} prompts) has not been scored{how}."
         formulas = (ACCURACY[convention], PERPLEXITY[convention])
         return Data(
             missing, formulas, (), "recurrence r", "accuracy", formulas[0], missing=missing,
@@ -193,10 +190,20 @@ def _statement(found: Quality, metric: Metric, trained: int) -> str:
         text += f", first reached at R = {best + 1}"
     if trained <= last and trained - 1 not in (best, last):
         text += f"; {value[trained - 1]:.3g} at the trained {trained}"
-    left = len(found.prompts) - n
+    left = len(found.prompts) - int((found.tokens > 0).sum())
     if left:
         text += f"; {left} of {len(found.prompts)} prompts have nothing to score"
+    text += _diverged(found, metric)
     return text + ("; one prompt has no interval" if n == 1 else "")
+
+
+def _diverged(found: Quality, metric: Metric) -> str:
+    """How many prompts have no finite readout at the last recurrence, and how they count."""
+    n, scored = int(found.diverged[-1]), int((found.tokens > 0).sum())
+    if not n:
+        return ""
+    counted = "counts as wrong" if metric == "accuracy" else "left out"
+    return f"; the readout of {n} of {scored} prompts is not finite at the end ({counted})"
 
 
 def _said(estimate: Estimate, r: int) -> str:
@@ -207,7 +214,7 @@ def _said(estimate: Estimate, r: int) -> str:
 
 def table(data: Data) -> Table:
     """Both curves with their intervals, then the drawn one of every prompt."""
-    columns = ("line", "prompt", "quality", "R", "value", "low", "high", "prompts")
+    columns = ("line", "prompt", "quality", "R", "value", "low", "high", "prompts", "not finite")
     return Table(columns, _rows(data))
 
 
@@ -219,11 +226,12 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
         estimate = _estimate(found, metric)
         for r, value in enumerate(estimate.value):
             if np.isfinite(value):
-                ends = float(estimate.low[r]), float(estimate.high[r])
-                yield "", "all", metric, r + 1, float(value), *ends, int(estimate.n[r])
+                numbers = float(value), float(estimate.low[r]), float(estimate.high[r])
+                counts = int(estimate.n[r]), int(found.diverged[r])
+                yield "", "all", metric, r + 1, *numbers, *counts
     if data.rows is not None:
         for line, text, recurrence, _, value in prompt_rows(data.rows):
-            yield line, text, data.metric, recurrence, value, "", "", ""
+            yield line, text, data.metric, recurrence, value, "", "", "", ""
 
 
 VIEW = ViewDefinition(Options, compute, table, request=REQUEST)

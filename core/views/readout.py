@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from typing_extensions import override
 
 from loopscope.core.arrays import F64, Bools
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
-from loopscope.core.measures.base import NO_READOUTS
+from loopscope.core.measures.base import NO_READOUTS, NO_RUN
 from loopscope.core.measures.exit_gate import (
     EXIT,
     EXIT_AT,
@@ -32,12 +33,10 @@ from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.answers_data import AnswerMap
-from loopscope.core.views.base import Table, ViewDefinition
+from loopscope.core.views.base import RECURRENCE, Table, ViewDefinition
 
 Lens = Literal["coda", "logit"]
 LENS_LABELS = {"coda": "coda lens", "logit": "logit lens"}
-
-NO_RUN = "No recurrence has been run. Press Space to run one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +76,7 @@ class Data(AnswerMap):
     missing: str = ""
 
     @property
+    @override
     def lens_label(self) -> str:
         """The lens in words, and which token it is asked for."""
         return LENS_LABELS[self.lens] + (": the token at its place" if self.masked else "")
@@ -86,6 +86,7 @@ class Data(AnswerMap):
         """Where the shown probability comes from."""
         return PROBABILITY[self.lens]
 
+    @override
     def notes(self, row: int, column: int) -> tuple[str, ...]:
         """Since when the answer is the same, and where the gate exits."""
         since = f"unchanged since r = {self.unchanged_since[row]}"
@@ -148,6 +149,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         masked=arch.masked,
         numbers=options.numbers,
         missing=missing,
+        lacks=RECURRENCE if missing == NO_RUN else None,
     )
 
 

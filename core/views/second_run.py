@@ -67,10 +67,10 @@ def second_selection(
 def selection_back(
     changes: Mapping[str, Any], selection: Selection, there: Selection, pairing: Pairing
 ) -> dict[str, Any]:
-    """Turn a click in the run beside into changes of the first run's cursor.
+    """Turn a place of the second run into changes of the first run's cursor.
 
-    ``there`` is the cursor in the run beside before the click. At their own pace a click beside
-    moves only the cursor there: recurrence and layer are left out.
+    ``there`` is the cursor in the second run before. At their own pace only the cursor there
+    moves: recurrence and layer are left out.
     """
     back = {k: v for k, v in changes.items() if k not in ("recurrence", "layer")}
     if pairing.pace == "own" or not {"recurrence", "layer"} & set(changes):

@@ -12,7 +12,7 @@ import numpy as np
 
 from loopscope.core.arrays import F32, F64
 from loopscope.core.labels import visible
-from loopscope.core.measures.base import measure
+from loopscope.core.measures.base import NO_RUN, measure
 from loopscope.core.measures.limiting_behaviour import (
     PAPER_RECURRENCES,
     cosine_series,
@@ -32,7 +32,7 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.steps import ratio, relative_step, state_norm
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewDefinition
+from loopscope.core.views.base import RECURRENCE, Table, ViewDefinition
 from loopscope.core.views.settling_data import (
     FLOOR,
     RATE,
@@ -47,7 +47,6 @@ from loopscope.core.views.settling_data import (
 
 __all__ = [
     "VIEW",
-    "NO_RUN",
     "ONE_PER_LAYER",
     "Data",
     "Options",
@@ -56,8 +55,7 @@ __all__ = [
     "short_number",
 ]
 
-NO_RUN = "No recurrence has been run. Press Space to run one."
-ONE_PER_LAYER = "A layer's step needs two recurrences. Press Space to run another one."
+ONE_PER_LAYER = "A layer's step needs two recurrences."
 # Layers whose settled tokens are told one by one.
 MOST_LAYERS = 6
 
@@ -115,6 +113,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         layer_names=info.architecture.layer_names,
         options=options,
         missing=missing,
+        lacks=RECURRENCE if missing else None,
     )
     errors = (FLOAT32_ERROR,) if info.dtype != "float32" else ()
     return replace(

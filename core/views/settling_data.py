@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
+from loopscope.core.labels import at_position
 from loopscope.core.measures.limiting_behaviour import LEAST_RECURRENCES, PAPER_RECURRENCES
 from loopscope.core.options import setting
 from loopscope.core.views.base import ViewData
@@ -244,7 +245,7 @@ class Data(ViewData):
         return (
             self.layer_names[curve]
             if self.per_layer
-            else f"{self.tokens[curve]} {self.labels[curve]}"
+            else at_position(self.tokens[curve], self.labels[curve])
         )
 
     def unsettled(self) -> list[int]:

@@ -24,7 +24,7 @@ from loopscope.core.measures.similarity_map import missing_reason, places_of, si
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Table, ViewData, ViewDefinition
+from loopscope.core.views.base import RECURRENCE, Table, ViewData, ViewDefinition
 from loopscope.core.views.heads_data import SCALE_LABELS, Scale
 
 Order = Literal["depth", "layer"]
@@ -40,7 +40,7 @@ class Options:
     measure: Key = setting(
         "cka_debiased",
         "Measure",
-        "How two places are compared; formulas are under Σ",
+        "How two places are compared",
         labels={
             "cka_debiased": "CKA, debiased: states up to rotation",
             "cka": "CKA: reads high when tokens are few",
@@ -136,6 +136,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         layer_names=recording.info.architecture.layer_names,
         by=options.order,
         missing=missing,
+        lacks=RECURRENCE if missing == NO_RUN else None,
     )
 
 

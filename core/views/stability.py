@@ -19,10 +19,11 @@ from loopscope.core.results import ResultKey
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.steps import ratio, state_norm, step_size
 from loopscope.core.selection import Selection
-from loopscope.core.views.base import Request, Table, ViewData, ViewDefinition
+from loopscope.core.views.base import Lack, Request, Table, ViewData, ViewDefinition
 
 LABEL = "Search and measure stability"
-NOT_YET = f"Nothing has been measured. Press “{LABEL}”."
+NOT_YET = "Nothing has been measured."
+LACKS = Lack("measurement", LABEL)
 # The fitted rate and the spectral radius agree within this factor.
 AGREES = 0.1
 RATE = Formula(
@@ -154,7 +155,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     formulas = (EIGENVALUE, EIGEN_RESIDUAL, RATE, LYAPUNOV, Q, RESIDUAL, CYCLE)
     if found is None:
         why = why_not(recording) or NOT_YET
-        return Data(why, formulas, None, missing=why)
+        lacks = LACKS if why == NOT_YET else None
+        return Data(why, formulas, None, missing=why, lacks=lacks)
     kinds = kinds_of(found)
     distances = np.stack([cycle_distances(cycle) for cycle in found.cycles])
     statement = _statement(found, kinds, distances, recording)

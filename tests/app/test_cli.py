@@ -324,6 +324,6 @@ def test_a_loading_that_fails_ends_a_script(tmp_path: Path) -> None:
 def test_settings_of_a_view_that_no_picture_is_made_of_are_refused(
     monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("loopscope.app.window.desktop.has_display", lambda: True)
+    monkeypatch.setattr("loopscope.app.cli.desktop.has_display", lambda: True)
     assert main(["open", str(folder), "--view", "settling", "--set", "tolerance=1"]) == 2
     assert "--set is for --screenshot or --exit" in capsys.readouterr().err

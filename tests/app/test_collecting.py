@@ -11,6 +11,7 @@ from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.checkpoint.request import LoadRequest
@@ -109,7 +110,7 @@ def test_a_window_that_is_closed_leaves_nothing(qtbot) -> None:
         window = Window(Bench(), Settings(), LIGHT, remember=False)
         bench = window.bench
         window.show()
-        window.open_checkpoint("bundled:looped", prompt="ab ba ? 1 : a", recurrences=2)
+        window.opening.open("bundled:looped", FirstRun("ab ba ? 1 : a", 2))
         qtbot.waitUntil(lambda: bench.session.n_recurrences == 2 and bench.settled_down)
         bench.runs.branch(())
         qtbot.waitUntil(lambda: bench.session.second is not None and bench.settled_down)

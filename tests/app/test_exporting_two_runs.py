@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.exporting import Exporter
+from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.interventions.base import END
@@ -32,7 +33,7 @@ def window(qtbot: QtBot):
     window = Window(Bench(), Settings(), LIGHT, remember=False)
     window.resize(1200, 800)
     window.show()
-    window.open_checkpoint("bundled:looped", prompt=PROMPT, recurrences=5, device="cpu")
+    window.opening.open("bundled:looped", FirstRun(PROMPT, 5), device="cpu")
     settle(qtbot, window, 5)
     yield window
     window.close()
@@ -124,7 +125,7 @@ def test_a_view_that_is_drawn_twice_is_exported_twice(window, qtbot, tmp_path: P
 
 
 def test_all_views_of_two_models(window, qtbot: QtBot, tmp_path: Path) -> None:
-    window.tree.do_deep_beside()
+    window.tree.open_second_model("bundled:deep")
     qtbot.waitUntil(lambda: window.bench.session.second is not None, timeout=60_000)
     settle(qtbot, window, 5)
     said = export(qtbot, window, None, tmp_path, "csv", "png", "graphml", "dot")

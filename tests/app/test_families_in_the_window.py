@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.views import VIEW_SPECS
+from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.widgets.palette import DARK
@@ -35,7 +36,7 @@ def window(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def opened(qtbot: QtBot, window: Window, path: Path, recurrences: int) -> None:
-    window.open_checkpoint(str(path), recurrences=recurrences, device="cpu")
+    window.opening.open(str(path), FirstRun(recurrences=recurrences), device="cpu")
 
     def done() -> bool:
         assert window.bench.runner.status.error is None
@@ -57,12 +58,12 @@ def test_every_view_shows_every_family(
     path = write_checkpoint(tmp_path / name.replace(" ", "-"), name)
     opened(qtbot, window, path, 3)
     for spec in VIEW_SPECS:
-        window.maximise(spec.key)
+        window.views.maximise(spec.key)
         qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20_000)
         data = window.bench.displays[spec.key].data
         assert data is not None, spec.key
         assert data.statement, spec.key
-        view = window.frames[spec.key].view
+        view = window.views.frames[spec.key].view
         colours = view.grab().toImage().convertToFormat(view.grab().toImage().format())
         seen = {colours.pixel(x, y) for x in range(0, view.width(), 7)
                 for y in range(0, view.height(), 7)}  # fmt: skip
@@ -74,11 +75,13 @@ def test_layers_of_hrm_text_are_addressed_by_their_cycle(
 ) -> None:
     opened(qtbot, window, write_checkpoint(tmp_path / "hrm", "hrm_text"), 2)
     window.bench.session.select({"recurrence": 2, "layer": 3})
-    assert "recurrence 2, L cycle 2, layer 1, head 0" in window.place.text()
+    assert "recurrence 2, L cycle 2, layer 1, head 0" in window.bars.place.text()
     window.bench.session.select({"layer": 7})
-    assert "H, layer 1" in window.place.text()
+    assert "H, layer 1" in window.bars.place.text()
     window.bench.transport.advance(5)  # into L cycle 3 of the third recurrence
-    qtbot.waitUntil(lambda: window.transport.counter.below == "+ L3.0 (5 of 8)", timeout=20_000)
+    qtbot.waitUntil(
+        lambda: window.bars.transport.counter.below == "+ L3.0 (5 of 8)", timeout=20_000
+    )
     labels = window.bench.displays["heads"].data.row_labels
     assert labels[0] == "L1.0.0"
     assert labels[-1] == "H.1.3"
@@ -107,7 +110,7 @@ def test_the_graph_of_a_deep_block_scrolls_and_follows_the_cursor(
 ) -> None:
     folder = write_checkpoint(tmp_path / "deep", "llama", {"num_hidden_layers": 40})
     opened(qtbot, window, folder, 1)
-    view = window.frames["graph"].view
+    view = window.views.frames["graph"].view
     assert view.side_bar.isVisibleTo(view)
     assert view.pixels.row >= 16
     window.bench.session.select({"layer": 39})
@@ -127,8 +130,8 @@ def test_a_span_of_a_deep_model_is_looped_from_the_menu(
 ) -> None:
     folder = write_checkpoint(tmp_path / "deep", "llama", {"num_hidden_layers": 6})
     opened(qtbot, window, folder, 1)
-    window.actions_by_name["loop_span"].trigger()
-    dialog = window.run_commands.span_dialog
+    window.commands["loop_span"].trigger()
+    dialog = window.running.span_dialog
     assert dialog.isVisible()
     assert (dialog.first.value(), dialog.last.value(), dialog.damping.value()) == (2, 4, 0.5)
     dialog.last.setValue(1)
@@ -147,7 +150,7 @@ def test_a_span_of_a_deep_model_is_looped_from_the_menu(
     qtbot.waitUntil(looped, timeout=20_000)
     arch = window.bench.session.recording.info.architecture
     assert (arch.n_prelude, arch.n_block, arch.n_coda, arch.damping) == (1, 2, 3, 0.5)
-    assert "looped 1:3 β = 0.5" in window.header.model.text()
+    assert "looped 1:3 β = 0.5" in window.bars.header.model.text()
     dialog.whole.click()
     qtbot.waitUntil(
         lambda: (
@@ -159,7 +162,7 @@ def test_a_span_of_a_deep_model_is_looped_from_the_menu(
     )
     dialog.close()
     opened(qtbot, window, write_checkpoint(tmp_path / "ouro", "ouro"), 1)
-    window.actions_by_name["loop_span"].trigger()
+    window.commands["loop_span"].trigger()
     assert not dialog.isVisible()
     assert "looped already" in window.statusBar().currentMessage()
 
@@ -173,18 +176,18 @@ def test_a_half_precision_run_says_how_far_it_is_from_float32(
     qtbot.waitUntil(
         lambda: (
             window.bench.session.recording.float32_error is not None
-            and "error" in window.header.device.text()
-            and "at r = 4" in window.header.device.text()
+            and "error" in window.bars.header.device.text()
+            and "at r = 4" in window.bars.header.device.text()
         ),
         timeout=30_000,
     )
     assert "from the same run in float32 from the same s_0 at recurrence 4" in " ".join(
-        window.header.device.toolTip().split()
+        window.bars.header.device.toolTip().split()
     )
     qtbot.waitUntil(
         lambda: (window.bench.displays["settling"].data.error_line > 0).all(), timeout=20_000
     )
-    window.actions_by_name["float32_error"].trigger()
+    window.commands["float32_error"].trigger()
     qtbot.waitUntil(lambda: window.bench.jobs.current is None, timeout=30_000)
 
 
@@ -192,7 +195,7 @@ def test_another_checkpoint_starts_from_its_own_initial_state(
     window: Window, qtbot: QtBot, tmp_path: Path
 ) -> None:
     native = "bundled:looped"
-    window.open_checkpoint(native, recurrences=1, device="cpu")
+    window.opening.open(native, FirstRun(recurrences=1), device="cpu")
     qtbot.waitUntil(
         lambda: (
             window.bench.session.recording is not None
@@ -210,7 +213,7 @@ def test_another_checkpoint_starts_from_its_own_initial_state(
     # Chosen by hand it is kept, also when the dtype changes.
     window.bench.restart(start="zeros")
     qtbot.waitUntil(lambda: window.bench.session.recording.info.start == "zeros", timeout=20_000)
-    window.header.device_chosen.emit("cpu", "float16")
+    window.bars.header.device_chosen.emit("cpu", "float16")
     qtbot.waitUntil(
         lambda: (
             window.bench.session.recording is not None

@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.bench.run_tree import begun_as
+from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.experiments.architectures import twin_architecture
@@ -32,7 +33,7 @@ def window(qtbot: QtBot):
     window = Window(Bench(), Settings(), LIGHT, remember=False)
     window.resize(1200, 800)
     window.show()
-    window.open_checkpoint("bundled:looped", prompt=PROMPT, recurrences=4, device="cpu")
+    window.opening.open("bundled:looped", FirstRun(PROMPT, 4), device="cpu")
     settle(qtbot, window)
     yield window
     window.close()
@@ -81,15 +82,15 @@ def test_another_model_beside_is_run_again_on_what_is_begun(window, qtbot: QtBot
         )
         np.testing.assert_array_equal(there.states, here.states)
         assert window.bench.session.second_run.recording is there
-    window.tree.do_undo()
-    window.tree.do_undo()
+    window.bench.runs.undo()
+    window.bench.runs.undo()
     settle(qtbot, window)
     assert window.bench.session.recording.info.prompt == PROMPT
     np.testing.assert_array_equal(window.bench.session.second.stepper.recording.states, old.states)
-    window.tree.do_alone()
+    window.tree.show_alone()
     begin(qtbot, window, prompt=OTHER)
     assert window.bench.session.second is None  # taken away for good
-    assert window.beside_words.text() == ""
+    assert window.bars.second_run.text() == ""
 
 
 def test_a_prompt_that_the_other_model_cannot_read_takes_it_away_and_says_so(
@@ -108,21 +109,21 @@ def test_a_prompt_that_the_other_model_cannot_read_takes_it_away_and_says_so(
     assert window.bench.session.second is None
     assert window.bench.displays["readout"].second is None
     assert "positions" in window.bench.second_runs.model.why_not
-    assert window.beside_words.text() == "short cannot run this prompt"
-    assert window.beside_words.toolTip() == window.bench.second_runs.model.why_not
+    assert window.bars.second_run.text() == "short cannot run this prompt"
+    assert window.bars.second_run.toolTip() == window.bench.second_runs.model.why_not
     assert "short does not stand beside" in window.tree.title_bar.statement.whole()
     assert any("short cannot run this prompt" in text for text in said)
-    window.tree.do_undo()  # brings both back
+    window.bench.runs.undo()  # brings both back
     settle(qtbot, window)
     assert window.bench.session.recording.info.prompt == PROMPT
     assert window.bench.session.second.stepper.recording.info.prompt == PROMPT
-    assert window.beside_words.text() == "○ beside: short"
+    assert window.bars.second_run.text() == "○ beside: short"
 
 
 def test_a_model_that_is_opened_beside_is_run_on_the_prompt_that_is_shown_by_then(
     window, qtbot: QtBot
 ) -> None:
-    window.tree.do_deep_beside()
+    window.tree.open_second_model("bundled:deep")
     window.bench.restart(prompt=OTHER)  # while it is being loaded
     qtbot.waitUntil(lambda: window.bench.session.recording.info.prompt == OTHER, timeout=30_000)
     qtbot.waitUntil(lambda: window.bench.session.second is not None, timeout=30_000)
@@ -144,11 +145,11 @@ def test_a_branch_of_the_old_prompt_goes_and_undo_brings_both_back(window, qtbot
         begin(qtbot, window, **changes)
         assert window.bench.session.second is None
         assert f"{window.bench.session.run.name} is shown alone: run 1, the second run" in said[-1]
-        window.tree.do_undo()
+        window.bench.runs.undo()
         settle(qtbot, window)
         assert (window.bench.session.run, window.bench.session.second.run) == (branch, parent)
         assert window.bench.session.second_run.recording is parent.stepper.recording
-        window.tree.do_redo()
+        window.bench.runs.redo()
         settle(qtbot, window)
         assert window.bench.session.second is None
     # Shown from the list, the branch comes without a run of another prompt as well.
@@ -179,7 +180,7 @@ def test_beginning_again_begins_the_other_model_again(window, qtbot: QtBot) -> N
     settle(qtbot, window)
     first, old = bench.session.recording, window.bench.session.second.stepper.recording
     assert old.n_recurrences == 4
-    window.run_commands.do_reset()
+    window.running.reset()
     qtbot.waitUntil(
         lambda: bench.session.recording is not first and window.bench.session.second is not None,
         timeout=20_000,
@@ -187,11 +188,11 @@ def test_beginning_again_begins_the_other_model_again(window, qtbot: QtBot) -> N
     settle(qtbot, window)
     assert bench.session.recording.n_recurrences == 0
     assert window.bench.session.second.stepper.recording.n_recurrences == 0
-    window.run_commands.do_step_recurrence()
+    window.bench.transport.step_recurrence()
     qtbot.waitUntil(lambda: bench.session.recording.n_recurrences == 1, timeout=20_000)
     settle(qtbot, window)
     assert window.bench.session.second.stepper.recording.n_recurrences == 1
-    window.tree.do_undo()
+    window.bench.runs.undo()
     settle(qtbot, window)
     assert bench.session.recording is first
     np.testing.assert_array_equal(window.bench.session.second.stepper.recording.states, old.states)

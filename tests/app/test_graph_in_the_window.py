@@ -12,6 +12,7 @@ from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.widgets.palette import LIGHT
@@ -23,7 +24,7 @@ def window(qtbot: QtBot):
     qtbot.addWidget(window)
     window.resize(1200, 800)
     window.show()
-    window.open_checkpoint("bundled:looped", prompt="ab bc ca ? 2 : a b c", recurrences=40)
+    window.opening.open("bundled:looped", FirstRun("ab bc ca ? 2 : a b c", 40))
     qtbot.waitUntil(lambda: window.bench.settled_down and window.bench.session.recording is not None
                     and window.bench.session.recording.n_recurrences == 40, timeout=60000)  # fmt: skip
     yield window
@@ -31,7 +32,7 @@ def window(qtbot: QtBot):
 
 
 def test_folding_from_the_keyboard_and_colours_by_identity(window: Window, qtbot: QtBot) -> None:
-    view = window.frames["graph"].view
+    view = window.views.frames["graph"].view
     data = view.data
     assert data.digests["block.0"] == window.bench.runner.loaded.weight_identity["block.0"]
     assert len(data.digests["block.0"]) == 32

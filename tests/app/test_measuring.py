@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.views import BY_KEY, VIEW_SPECS
+from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.views.lens.data import READINGS
@@ -30,7 +31,7 @@ def window(qtbot):
     window.prompt_files.open("bundled:hops")
     window.resize(1200, 800)
     window.show()
-    window.open_checkpoint("bundled:looped", prompt="ab bc ca ? 2 : a b c", recurrences=6)
+    window.opening.open("bundled:looped", FirstRun("ab bc ca ? 2 : a b c", 6))
     qtbot.waitUntil(lambda: window.bench.settled_down and window.bench.session.recording is not None
                     and window.bench.session.recording.n_recurrences == 6, timeout=60000)  # fmt: skip
     yield window
@@ -43,10 +44,10 @@ def test_there_are_heavy_views() -> None:
 
 @pytest.mark.parametrize("key", [k for k in HEAVY if not BY_KEY[k].request.second_run])
 def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
-    window.maximise(key)
+    window.views.maximise(key)
     options = replace(window.bench.displays[key].options, **SMALL.get(key, {}))
     window.bench.analysis.set_options(key, options)
-    frame = window.frames[key]
+    frame = window.views.frames[key]
     qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20000)
     assert frame.measuring.isVisible()
     request = BY_KEY[key].request
@@ -63,18 +64,18 @@ def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
 
 
 def test_cancel_ends_it_and_says_so(window, qtbot) -> None:
-    window.maximise("stability")
+    window.views.maximise("stability")
     said = []
     window.bench.session.message.connect(said.append)
     window.bench.measuring.measure("stability")
-    window.frames["stability"].measure_cancelled.emit()
+    window.views.frames["stability"].measure_cancelled.emit()
     qtbot.waitUntil(lambda: any("cancelled" in text for text in said), timeout=20000)
     assert window.bench.session.recording.result(STABILITY) is None
-    assert window.frames["stability"].measuring.button.isEnabled()
+    assert window.views.frames["stability"].measuring.button.isEnabled()
 
 
 def test_a_new_run_starts_without_results(window, qtbot) -> None:
-    window.maximise("paths")
+    window.views.maximise("paths")
     window.bench.measuring.measure("paths")
     qtbot.waitUntil(lambda: window.bench.session.recording.result(PATHS) is not None, timeout=60000)
     first = window.bench.session.recording
@@ -88,10 +89,10 @@ def test_a_new_run_starts_without_results(window, qtbot) -> None:
 
 
 def test_hidden_docks_appear_in_the_window(window, qtbot) -> None:
-    assert "depth" not in window.frames
-    window.docks["depth"].toggleViewAction().trigger()
-    qtbot.waitUntil(lambda: "depth" in window.frames, timeout=5000)
-    dock = window.docks["depth"]
+    assert "depth" not in window.views.frames
+    window.views.docks["depth"].toggleViewAction().trigger()
+    qtbot.waitUntil(lambda: "depth" in window.views.frames, timeout=5000)
+    dock = window.views.docks["depth"]
     assert not dock.isFloating()
     assert dock.width() > 100
     assert window.rect().contains(dock.geometry())
@@ -100,7 +101,7 @@ def test_hidden_docks_appear_in_the_window(window, qtbot) -> None:
 def test_a_view_without_its_measurement_is_not_exported_empty(window, qtbot) -> None:
     assert window.exporter.ask("stability") is None
     assert "Search and measure stability" in window.statusBar().currentMessage()
-    window.maximise("paths")
+    window.views.maximise("paths")
     window.bench.measuring.measure("paths")
     qtbot.waitUntil(lambda: window.bench.session.recording.result(PATHS) is not None, timeout=60000)
     dialog = window.exporter.ask("paths")
@@ -109,14 +110,14 @@ def test_a_view_without_its_measurement_is_not_exported_empty(window, qtbot) -> 
 
 
 def test_what_is_of_one_run_is_measured_of_the_run_beside_as_well(window, qtbot) -> None:
-    window.maximise("lens")
-    window.tree.do_deep_beside()
+    window.views.maximise("lens")
+    window.tree.open_second_model("bundled:deep")
     qtbot.waitUntil(
         lambda: window.bench.session.second is not None and window.bench.settled_down, timeout=30000
     )
     second = window.bench.displays["lens"].second
     qtbot.waitUntil(lambda: second.data is not None and bool(second.data.missing), timeout=20000)
-    qtbot.mouseClick(window.frames["lens"].measuring.button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(window.views.frames["lens"].measuring.button, Qt.MouseButton.LeftButton)
     there = window.bench.session.second.stepper.recording
     qtbot.waitUntil(lambda: there.result(READINGS) is not None, timeout=60000)
     qtbot.waitUntil(lambda: window.bench.settled_down, timeout=60000)

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.prompt_files import is_prompt_file
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
@@ -32,7 +33,7 @@ def window(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     window = Window(Bench(), Settings(), LIGHT, remember=True)
     window.resize(1200, 800)
     window.show()
-    window.open_checkpoint("bundled:looped", prompt=TEXTS[0], recurrences=4, device="cpu")
+    window.opening.open("bundled:looped", FirstRun(TEXTS[0], 4), device="cpu")
     wait(qtbot, window)
     yield window
     window.close()
@@ -70,9 +71,9 @@ def drop(window: Window, path: Path) -> bool:
 
 def test_from_an_empty_view_to_a_prompt_of_the_set(window, qtbot, file, monkeypatch) -> None:
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: (str(file), ""))
-    window.maximise("prompts")
+    window.views.maximise("prompts")
     wait(qtbot, window)
-    view, frame = window.frames["prompts"].view, window.frames["prompts"]
+    view, frame = window.views.frames["prompts"].view, window.views.frames["prompts"]
     qtbot.mouseClick(view.empty_actions.buttons["open_prompts"], Left)
     qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
     assert "some.txt: 3 prompts" in window.statusBar().currentMessage()
@@ -91,10 +92,10 @@ def test_from_an_empty_view_to_a_prompt_of_the_set(window, qtbot, file, monkeypa
     wait(qtbot, window)
     # The prompt is the run; what was found over all of them stays.
     assert window.bench.session.recording.info.prompt == TEXTS[2]
-    assert window.prompt_bar.line.text() == TEXTS[2]
+    assert window.bars.prompt.line.text() == TEXTS[2]
     assert frame.title_bar.statement.whole() == statement
     assert model.rows.current == 2
-    window.tree.do_undo()
+    window.bench.runs.undo()
     wait(qtbot, window)
     assert window.bench.session.recording is first
     assert frame.title_bar.statement.whole() == statement
@@ -146,7 +147,7 @@ def test_a_prompt_the_model_cannot_take_is_told_with_its_line(window, qtbot, tmp
     (tmp_path / "p.txt").write_text("ab ba ? 1 : a\nÜ\n")
     window.prompt_files.open(str(tmp_path / "p.txt"))
     qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
-    window.maximise("prompts")
+    window.views.maximise("prompts")
     wait(qtbot, window)
     said = []
     window.bench.session.message.connect(said.append)
@@ -156,17 +157,17 @@ def test_a_prompt_the_model_cannot_take_is_told_with_its_line(window, qtbot, tmp
 
 
 def test_cancel_keeps_what_was_found_before(window, qtbot) -> None:
-    window.actions_by_name["bundled_prompts"].trigger()
+    window.commands["bundled_prompts"].trigger()
     qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
-    window.maximise("prompts")
+    window.views.maximise("prompts")
     wait(qtbot, window)
     said = []
     window.bench.session.message.connect(said.append)
     window.bench.measuring.measure("prompts")
-    window.frames["prompts"].measure_cancelled.emit()
+    window.views.frames["prompts"].measure_cancelled.emit()
     qtbot.waitUntil(lambda: any("cancelled" in s for s in said), timeout=20_000)
     wait(qtbot, window)
-    assert window.bench.displays["prompts"].data.lacks == "measurement"
+    assert window.bench.displays["prompts"].data.lacks.kind == "measurement"
 
 
 def test_the_last_prompt_file_is_remembered(window, qtbot, file) -> None:
@@ -181,14 +182,14 @@ def test_the_last_prompt_file_is_remembered(window, qtbot, file) -> None:
 
 
 def test_exits_are_live_and_over_the_set_on_request(window, qtbot) -> None:
-    window.maximise("exits")
+    window.views.maximise("exits")
     wait(qtbot, window)
-    frame, display = window.frames["exits"], window.bench.displays["exits"]
+    frame, display = window.views.frames["exits"], window.bench.displays["exits"]
     assert display.data.over == "run"
     assert display.data.n_recurrences == 4
     window.bench.transport.step_recurrence()
     qtbot.waitUntil(lambda: display.data.n_recurrences == 5, timeout=20_000)
-    window.actions_by_name["bundled_prompts"].trigger()
+    window.commands["bundled_prompts"].trigger()
     qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
     qtbot.mouseClick(frame.measuring.button, Left)
     qtbot.waitUntil(lambda: display.data.over == "prompts", timeout=60_000)
@@ -206,12 +207,12 @@ def test_a_click_in_the_quality_view_runs_what_was_scored(window, qtbot, tmp_pat
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     window.prompt_files.open(str(tmp_path / "rows.jsonl"))
     qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
-    window.maximise("quality")
+    window.views.maximise("quality")
     wait(qtbot, window)
     window.bench.measuring.measure("quality")
-    view = window.frames["quality"].view
+    view = window.views.frames["quality"].view
     qtbot.waitUntil(lambda: view.prompt_list.isVisible(), timeout=60_000)
-    statement = window.frames["quality"].title_bar.statement
+    statement = window.views.frames["quality"].title_bar.statement
     qtbot.waitUntil(lambda: "Accuracy over 2 prompts of rows.jsonl" in statement.whole())
     spot = view.prompt_list.visualRect(view.prompt_list.model_of_rows.index(0, 1)).center()
     qtbot.mouseClick(view.prompt_list.viewport(), Left, pos=spot)
@@ -224,9 +225,9 @@ def test_the_preset_shows_the_views_over_a_prompt_set(window, qtbot) -> None:
     action = next(a for a in window.preset_actions if a.text() == "Preset: Prompt set")
     action.trigger()
     wait(qtbot, window)
-    shown = {key for key, dock in window.docks.items() if dock.isVisible()}
+    shown = {key for key, dock in window.views.docks.items() if dock.isVisible()}
     assert shown == {"quality", "prompts", "exits", "readout"}
     for key in ("quality", "prompts", "exits"):
         # The curves keep their share of a narrow view.
-        view = window.frames[key].view
+        view = window.views.frames[key].view
         assert view.plot.width() > 0.4 * view.width()

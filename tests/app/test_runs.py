@@ -13,6 +13,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.tree_commands import RUNS
 from loopscope.app.window.window import Window
@@ -34,9 +35,9 @@ def window(qtbot, tmp_path, monkeypatch):
     window = Window(Bench(), Settings(), LIGHT, remember=False)
     window.resize(1280, 800)
     window.show()
-    window.open_checkpoint("bundled:looped", prompt=PROMPT, recurrences=8, device="cpu")
+    window.opening.open("bundled:looped", FirstRun(PROMPT, 8), device="cpu")
     wait(qtbot, window, 8)
-    window.layout_of_views.apply("Runs and cuts")
+    window.views.apply("Runs and cuts")
     wait(qtbot, window, 8)
     yield window
     window.close()
@@ -107,18 +108,18 @@ def test_a_branch_is_cut_at_the_cursor_and_drawn_beside_its_parent(window, qtbot
     assert second_run is not None
     assert second_run.view.isVisible()
     qtbot.waitUntil(lambda: second_run.data is not None, timeout=20_000)
-    assert window.frames["readout"].captions[1].whole().startswith("○ run 1: ")
+    assert window.views.frames["readout"].captions[1].whole().startswith("○ run 1: ")
     rows = window.tree.panel.list.rows
     assert [(r.name, r.parent is None) for r in rows] == [("run 1", True), ("branch 1", False)]
     assert "noise of 0.5" in rows[1].what
     assert float(rows[1].effect) > 0
-    assert "beside: run 1" in window.beside_words.text()
+    assert "beside: run 1" in window.bars.second_run.text()
 
 
 def test_one_cursor_and_one_transport_drive_both(window, qtbot) -> None:
     branch(qtbot, window)
     second = window.bench.session.second.stepper.recording
-    window.run_commands.do_step_recurrence()
+    window.bench.transport.step_recurrence()
     wait(qtbot, window, 9)
     assert second.n_recurrences == 9
     other = window.bench.displays["readout"].second.view
@@ -144,7 +145,7 @@ def test_swap_alone_and_show(window, qtbot) -> None:
     wait(qtbot, window)
     assert window.bench.session.second is None
     assert window.bench.displays["readout"].second is None
-    assert window.frames["readout"].panes.count() == 1
+    assert window.views.frames["readout"].panes.count() == 1
     rows = window.tree.panel.list
     item = rows.items[rows.rows[1].id]
     rows.tree.setCurrentItem(item)
@@ -183,14 +184,14 @@ def test_undo_and_redo_of_branches_names_and_deletions(window, qtbot) -> None:
     wait(qtbot, window)
     assert [r.name for r in runs.tree] == ["run 1", "branch 1"]
     assert window.bench.session.run is first
-    window.tree.do_undo()
+    window.bench.runs.undo()
     wait(qtbot, window)
     assert window.bench.session.recording is parent
     assert not runs.history.done
-    window.tree.do_undo()
+    window.bench.runs.undo()
     assert "nothing to undo" in window.statusBar().currentMessage()
     for _ in range(4):
-        window.tree.do_redo()
+        window.bench.runs.redo()
         wait(qtbot, window)
     assert [r.name for r in runs.tree] == ["run 1"]
     assert not runs.history.undone
@@ -204,10 +205,10 @@ def test_another_prompt_begins_a_tree_of_its_own_and_undo_shows_the_first(window
     wait(qtbot, window, 8)
     assert window.bench.session.recording.info.interventions == ()
     assert [r.parent is None for r in window.bench.runs.tree] == [True, False, True]
-    window.tree.do_undo()
+    window.bench.runs.undo()
     wait(qtbot, window)
     assert window.bench.session.recording.info.interventions  # the branch, as it was left
-    assert window.prompt_bar.line.text() == PROMPT
+    assert window.bars.prompt.line.text() == PROMPT
     assert first is not window.bench.session.recording
 
 
@@ -256,27 +257,27 @@ def test_interventions_are_saved_and_replayed_exactly(
     path = tmp_path / "cuts.json"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a: (str(path), ""))
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: (str(path), ""))
-    window.tree.do_save_cuts()
+    window.tree.ask_to_save_cuts()
     assert "no interventions to save" in window.statusBar().currentMessage()
     parent = window.bench.session.run
     branch(qtbot, window, size=0.3, seed=7)
     made = window.bench.session.recording
-    window.tree.do_save_cuts()
+    window.tree.ask_to_save_cuts()
     assert json.loads(path.read_text())[0]["kind"] == "noise"
     window.bench.runs.show(parent)
     wait(qtbot, window)
-    window.tree.do_replay_cuts()
+    window.tree.ask_for_cuts()
     qtbot.waitUntil(lambda: len(window.bench.runs.tree) == 3, timeout=20_000)
     wait(qtbot, window, 8)
     assert window.bench.session.recording is not made
     np.testing.assert_array_equal(window.bench.session.recording.layer_states, made.layer_states)
     path.write_text('[{"kind": "noise", "layer": 9}]')
-    window.tree.do_replay_cuts()
+    window.tree.ask_for_cuts()
     said = []
     window.bench.session.message.connect(said.append)
     qtbot.waitUntil(lambda: any("there is no layer 9" in text for text in said), timeout=20_000)
     path.write_text("[]x")
-    window.tree.do_replay_cuts()
+    window.tree.ask_for_cuts()
     assert "cannot be read as JSON" in window.statusBar().currentMessage()
 
 
@@ -329,7 +330,7 @@ def test_a_deep_model_beside_goes_by_effective_depth(window, qtbot, tmp_path: Pa
         0,
     )
     assert window.bench.session.second_run.selection.layer == 2
-    window.tree.do_swap()
+    window.tree.swap()
     assert "of another model" in window.statusBar().currentMessage()
     window.tree.open_second_model(str(tmp_path / "nowhere"))
     qtbot.waitUntil(lambda: "does not exist" in window.statusBar().currentMessage(), timeout=20_000)
@@ -357,13 +358,13 @@ def test_keys_of_the_list(window, qtbot) -> None:
 
 
 def test_ctrl_b_shows_the_form_first(window, qtbot) -> None:
-    window.layout_of_views.apply("Heads")
-    assert not window.docks[RUNS].isVisible()
-    window.tree.do_branch()
-    assert window.docks[RUNS].isVisible()
+    window.views.apply("Heads")
+    assert not window.views.docks[RUNS].isVisible()
+    window.tree.branch_by_form()
+    assert window.views.docks[RUNS].isVisible()
     assert len(window.bench.runs.tree) == 1
     window.bench.session.scrub(3)
-    window.tree.do_branch()
+    window.tree.branch_by_form()
     qtbot.waitUntil(lambda: len(window.bench.runs.tree) == 2, timeout=20_000)
     wait(qtbot, window)
 
@@ -371,7 +372,7 @@ def test_ctrl_b_shows_the_form_first(window, qtbot) -> None:
 def test_opening_another_model_forgets_the_runs(window, qtbot, tmp_path: Path) -> None:
     branch(qtbot, window)
     before = window.bench.runner.loaded
-    window.open_checkpoint(str(tiny_checkpoint(tmp_path / "m")), recurrences=2, prompt=PROMPT)
+    window.opening.open(str(tiny_checkpoint(tmp_path / "m")), FirstRun(PROMPT, 2))
     qtbot.waitUntil(lambda: window.bench.runner.loaded is not before, timeout=20_000)
     wait(qtbot, window, 2)
     assert [r.name for r in window.bench.runs.tree] == ["run 3"] or len(window.bench.runs.tree) == 1
@@ -383,17 +384,17 @@ def test_starting_again_keeps_the_cuts_and_reopening_makes_them_again(window, qt
     branch(qtbot, window, kind="zero", at=2)
     cuts = window.bench.session.recording.info.interventions
     before = window.bench.session.recording
-    window.run_commands.do_reset()
+    window.running.reset()
     qtbot.waitUntil(lambda: window.bench.session.recording is not before, timeout=20_000)
     wait(qtbot, window)
     assert window.bench.session.recording.info.interventions == cuts
     assert window.bench.session.recording.n_recurrences == 0
-    window.run_commands.do_step_recurrence()
+    window.bench.transport.step_recurrence()
     wait(qtbot, window, 1)
-    window._gather_settings()
+    window.remember()
     again = Window(Bench(), window.settings, LIGHT, remember=False)
     again.show()
-    again.open_checkpoint("bundled:looped")
+    again.opening.open("bundled:looped")
     wait(qtbot, again, 1)
     assert again.bench.session.recording.info.prompt == PROMPT
     assert again.bench.session.recording.info.interventions == cuts
@@ -417,10 +418,10 @@ def test_a_window_is_opened_with_interventions_from_a_file(tmp_path: Path, monke
 
 
 def test_the_bundled_deep_twin_is_put_beside_by_its_command(window, qtbot) -> None:
-    window.actions_by_name["deep_beside"].trigger()
+    window.commands["deep_beside"].trigger()
     qtbot.waitUntil(lambda: window.bench.session.second is not None, timeout=30_000)
     wait(qtbot, window)
     second = window.bench.session.second
     assert second.name == "bundled:deep"
     assert second.stepper.recording.info.prompt == PROMPT
-    assert window.beside_words.text() == "○ beside: bundled:deep"
+    assert window.bars.second_run.text() == "○ beside: bundled:deep"

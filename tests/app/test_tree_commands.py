@@ -14,6 +14,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QMenu
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.tree_commands import RUNS
 from loopscope.app.window.window import Window
@@ -34,10 +35,8 @@ def window(qtbot, tmp_path: Path, monkeypatch):
     window = Window(Bench(), Settings(), LIGHT, remember=False)
     window.resize(1280, 800)
     window.show()
-    window.layout_of_views.apply("Runs and cuts")
-    window.open_checkpoint(
-        str(tiny_checkpoint(tmp_path / "m")), prompt=PROMPT, recurrences=4, device="cpu"
-    )
+    window.views.apply("Runs and cuts")
+    window.opening.open(str(tiny_checkpoint(tmp_path / "m")), FirstRun(PROMPT, 4), device="cpu")
     wait(qtbot, window, 4)
     yield window
     window.close()
@@ -63,7 +62,7 @@ def said(window: Window) -> str:
 
 def press(window: Window, name: str) -> None:
     """Trigger a command as its menu entry does."""
-    action = window.actions_by_name[name]
+    action = window.commands[name]
     assert action.isEnabled(), name
     action.trigger()
 
@@ -116,10 +115,10 @@ def test_a_run_with_branches_is_deleted_and_brought_back_whole(window, qtbot) ->
 def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
     runs, parent = window.bench.runs, window.bench.session.recording
     for name in ("swap", "alone"):
-        assert not window.actions_by_name[name].isEnabled()
-    window.tree.do_swap()
+        assert not window.commands[name].isEnabled()
+    window.tree.swap()
     assert "No run stands beside" in said(window)
-    window.tree.do_alone()
+    window.tree.show_alone()
     assert "shown alone already" in said(window)
     # What cannot be cut is said where the key was pressed as well as in the form.
     form = window.tree.panel.form
@@ -134,16 +133,16 @@ def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
     qtbot.waitUntil(lambda: len(runs.tree) == 2, timeout=20_000)
     wait(qtbot, window, 4)
     cut = window.bench.session.recording
-    assert window.beside_words.text() == "○ beside: run 1"
-    captions = [c.whole() for c in window.frames["readout"].captions]
+    assert window.bars.second_run.text() == "○ beside: run 1"
+    captions = [c.whole() for c in window.views.frames["readout"].captions]
     assert captions[0] == "● branch 1"
     assert captions[1].startswith("○ run 1")
-    window.layout_of_views.apply("Measures")
+    window.views.apply("Measures")
     wait(qtbot, window)
-    caption = window.frames["depth"].captions[0]  # both runs on one pair of axes
+    caption = window.views.frames["depth"].captions[0]  # both runs on one pair of axes
     assert caption.isVisible()
     assert caption.whole() == "● branch 1: solid   ○ run 1: dotted"
-    assert not window.frames["depth"].captions[1].isVisible()
+    assert not window.views.frames["depth"].captions[1].isVisible()
     press(window, "swap")
     wait(qtbot, window)
     assert window.bench.session.recording is parent
@@ -152,7 +151,7 @@ def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
     wait(qtbot, window)
     assert window.bench.session.second is None
     assert window.bench.session.recording is parent
-    assert window.beside_words.text() == ""
+    assert window.bars.second_run.text() == ""
     assert not caption.isVisible()
 
 
@@ -177,12 +176,12 @@ def test_the_pace_is_chosen_in_the_menu_said_and_remembered(window, qtbot) -> No
 
 def test_the_list_is_up_to_date_when_it_comes_into_sight(window, qtbot) -> None:
     rows = window.tree.panel.list
-    window.layout_of_views.apply("Heads")
-    assert not window.docks[RUNS].isVisible()
+    window.views.apply("Heads")
+    assert not window.views.docks[RUNS].isVisible()
     press(window, "step_recurrence")
     wait(qtbot, window, 5)
     press(window, "branch")  # shows the form first
-    assert window.docks[RUNS].isVisible()
+    assert window.views.docks[RUNS].isVisible()
     assert "Ctrl+B again" in said(window)
     assert rows.rows[0].recurrences == 5
 
@@ -200,7 +199,7 @@ def test_cuts_are_saved_replayed_and_an_empty_file_is_said(
     written = tmp_path / "cuts.json"  # the suffix is put on
     assert "Saved 1 intervention to" in said(window)
     assert len(json.loads(written.read_text())) == 1
-    window.tree.do_undo()
+    window.bench.runs.undo()
     wait(qtbot, window)
     press(window, "replay_cuts")
     qtbot.waitUntil(lambda: len(window.bench.runs.tree) == 2, timeout=20_000)
@@ -225,15 +224,15 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     bench = window.bench
     deep = str(tiny_checkpoint(tmp_path / "deep", twin_architecture("deep", 4, d_model=16)))
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: deep)
-    window.layout_of_views.apply("Looped against deep")
+    window.views.apply("Looped against deep")
     wait(qtbot, window)
-    frame, view = window.frames["correspondence"], bench.displays["correspondence"].view
+    frame, view = window.views.frames["correspondence"], bench.displays["correspondence"].view
     assert not frame.measuring.button.isEnabled()
     assert "Put a second model beside" in frame.measuring.button.toolTip()
     qtbot.mouseClick(view.empty_actions.buttons["open_beside"], Left)
     qtbot.waitUntil(lambda: bench.session.second is not None, timeout=30_000)
     wait(qtbot, window)
-    assert window.beside_words.text().startswith("○ beside: ")
+    assert window.bars.second_run.text().startswith("○ beside: ")
     assert frame.measuring.button.isEnabled()
     assert not view.empty_actions.isVisible()
     options = replace(bench.displays["correspondence"].options, prompts=6, permutations=3)
@@ -262,7 +261,11 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     # Another prompt is run on both.
     bench.restart(prompt=OTHER)
     qtbot.waitUntil(
-        lambda: bench.session.second.stepper.recording.info.prompt == OTHER, timeout=20_000
+        lambda: (
+            bench.session.second is not None
+            and bench.session.second.stepper.recording.info.prompt == OTHER
+        ),
+        timeout=20_000,
     )
     wait(qtbot, window)
     assert bench.session.recording.info.prompt == OTHER
@@ -275,12 +278,12 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
 def test_presets_give_what_matters_its_share(window, qtbot, size: tuple[int, int]) -> None:
     window.resize(*size)
     QApplication.processEvents()
-    docks, room = window.docks, size[1] - 200
-    window.layout_of_views.apply("Looped against deep")
+    docks, room = window.views.docks, size[1] - 200
+    window.views.apply("Looped against deep")
     qtbot.waitUntil(lambda: docks["correspondence"].height() > 0.4 * room, timeout=5000)
     assert docks["graph"].height() < 0.6 * room
     assert docks["correspondence"].width() > 0.55 * size[0]
-    window.layout_of_views.apply("Runs and cuts")
+    window.views.apply("Runs and cuts")
     qtbot.waitUntil(lambda: docks[RUNS].width() < 0.36 * size[0], timeout=5000)
     assert docks[RUNS].height() > 0.9 * room  # a column
     assert docks["state_space"].height() > 0.45 * room

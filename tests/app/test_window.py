@@ -17,6 +17,7 @@ from recordings import relative_steps
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.views import VIEW_SPECS
+from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.widgets.palette import DARK, LIGHT
@@ -36,7 +37,7 @@ def make(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         window.show()
         window.activateWindow()
         path = str(kwargs.pop("path", "bundled:looped"))
-        window.open_checkpoint(path, prompt=PROMPT, recurrences=recurrences, device="cpu")
+        window.opening.open(path, FirstRun(PROMPT, recurrences), device="cpu")
         made.append(window)
         calm(qtbot, window, recurrences)
         window.setFocus()
@@ -81,7 +82,7 @@ def test_space_steps_a_recurrence_and_shift_space_a_layer(make, qtbot: QtBot) ->
     assert (bench.session.recording.n_recurrences, bench.session.recording.layers_done) == (1, 3)
     key(qtbot, window, Key.Key_Space)  # finishes the recurrence under way
     assert (bench.session.recording.n_recurrences, bench.session.recording.layers_done) == (2, 4)
-    assert "recurrence 2" in window.place.text()
+    assert "recurrence 2" in window.bars.place.text()
 
 
 def test_scrubbing_back_computes_nothing_and_following_is_a_state(make, qtbot: QtBot) -> None:
@@ -93,7 +94,7 @@ def test_scrubbing_back_computes_nothing_and_following_is_a_state(make, qtbot: Q
         key(qtbot, window, Key.Key_Left)
         assert bench.session.selection.recurrence == expected
     assert not bench.transport.following
-    assert not window.actions_by_name["follow"].isChecked()
+    assert not window.commands["follow"].isChecked()
     key(qtbot, window, Key.Key_Right)
     assert bench.session.selection.recurrence == 4
     key(qtbot, window, Key.Key_Left, Mod.ShiftModifier)
@@ -185,9 +186,9 @@ def test_letters_are_text_while_the_prompt_has_the_keyboard(make, qtbot: QtBot) 
 def test_a_bad_prompt_is_told_in_place_and_the_run_stays(make, qtbot: QtBot) -> None:
     window = make(recurrences=3)
     first = window.bench.session.recording
-    window.prompt_bar.prompt_edited.emit("ab é")
+    window.bars.prompt.prompt_edited.emit("ab é")
     qtbot.waitUntil(lambda: window.bench.session.status.error is not None, timeout=10_000)
-    qtbot.waitUntil(lambda: "no token for" in visible_text(window.prompt_bar), timeout=5_000)
+    qtbot.waitUntil(lambda: "no token for" in visible_text(window.bars.prompt), timeout=5_000)
     assert window.bench.session.recording is first
     window.setFocus()
     key(qtbot, window, Key.Key_Space)
@@ -211,8 +212,8 @@ def test_one_cursor_marks_every_view(make, qtbot: QtBot) -> None:
                 display.view.selection.recurrence == 3
                 or display.view.selection == bench.session.selection
             )
-    assert "recurrence 3" in window.place.text()
-    assert "token 7" in window.place.text()
+    assert "recurrence 3" in window.bars.place.text()
+    assert "token 7" in window.bars.place.text()
     bench.displays["heads"].view.select_requested.emit({"layer": 1, "head": 2})
     calm(qtbot, window)
     assert "1.2" in bench.displays["pattern"].data.statement
@@ -220,15 +221,15 @@ def test_one_cursor_marks_every_view(make, qtbot: QtBot) -> None:
 
 def test_every_view_shows_the_run_and_hidden_ones_catch_up(make, qtbot: QtBot) -> None:
     window = make(recurrences=3)
-    window.docks["settling"].hide()
+    window.views.docks["settling"].hide()
     key(qtbot, window, Key.Key_Space)
     old = window.bench.displays["settling"].first.shown
-    window.docks["settling"].show()
+    window.views.docks["settling"].show()
     calm(qtbot, window)
     assert window.bench.displays["settling"].first.shown != old
     for spec in VIEW_SPECS:
-        window.docks[spec.key].show()
-        window.docks[spec.key].raise_()
+        window.views.docks[spec.key].show()
+        window.views.docks[spec.key].raise_()
         calm(qtbot, window)
         display = window.bench.displays[spec.key]
         assert display.first.error is None
@@ -252,19 +253,19 @@ def test_every_view_draws_short_and_long_runs_in_both_themes(
 
 def test_maximise_and_restore(make, qtbot: QtBot) -> None:
     window = make(recurrences=2)
-    shown = {k for k, d in window.docks.items() if not d.isHidden()}
-    window.frames["heads"].maximise_toggled.emit(True)
+    shown = {k for k, d in window.views.docks.items() if not d.isHidden()}
+    window.views.frames["heads"].maximise_toggled.emit(True)
     QApplication.processEvents()
-    assert [k for k, d in window.docks.items() if d.isVisible()] == ["heads"]
+    assert [k for k, d in window.views.docks.items() if d.isVisible()] == ["heads"]
     key(qtbot, window, Key.Key_Escape)
-    assert {k for k, d in window.docks.items() if not d.isHidden()} == shown
+    assert {k for k, d in window.views.docks.items() if not d.isHidden()} == shown
 
 
 def test_everything_is_remembered(make, qtbot: QtBot, tmp_path: Path) -> None:
     window = make(recurrences=3)
     window.resize(1111, 777)
-    window.docks["distance"].hide()
-    window.do_theme()
+    window.views.docks["distance"].hide()
+    window.switch_theme()
     window.close()
     saved = Settings.load()
     assert saved.size == [1111, 777]
@@ -273,9 +274,9 @@ def test_everything_is_remembered(make, qtbot: QtBot, tmp_path: Path) -> None:
     assert saved.theme == "dark"
     again = Window(Bench(), saved, DARK, remember=False)
     again.show()
-    again.open_checkpoint(saved.checkpoint)
+    again.opening.open(saved.checkpoint)
     calm(qtbot, again, 3)
-    assert again.docks["distance"].isHidden()
+    assert again.views.docks["distance"].isHidden()
     assert again.bench.session.recording.info.prompt == PROMPT
     again.close()
 
@@ -295,19 +296,19 @@ def test_opening_another_checkpoint_and_a_broken_one(make, qtbot: QtBot, tmp_pat
     window = make(recurrences=2)
     bench = window.bench
     folder = tiny_checkpoint(tmp_path / "other", tiny_architecture(n_block=3))
-    window.open_checkpoint(str(folder), recurrences=2, prompt=PROMPT)
+    window.opening.open(str(folder), FirstRun(PROMPT, 2))
     qtbot.waitUntil(
         lambda: bench.session.recording is not None and bench.session.recording.n_layers == 3,
         timeout=20_000,
     )
     calm(qtbot, window, 2)
-    assert "other" in window.header.model.text()
+    assert "other" in window.bars.header.model.text()
     (folder / "model.safetensors").write_bytes(b"broken")
     kept = bench.session.recording
-    window.open_checkpoint(str(folder))
+    window.opening.open(str(folder))
     qtbot.waitUntil(lambda: bench.session.status.error is not None, timeout=20_000)
-    qtbot.waitUntil(lambda: window.header.notice.isVisible(), timeout=5_000)
-    assert "cut short" in window.header.notice.toolTip()
+    qtbot.waitUntil(lambda: window.bars.header.notice.isVisible(), timeout=5_000)
+    assert "cut short" in window.bars.header.notice.toolTip()
     assert bench.session.recording is kept
     assert str(folder) in window.settings.recent
 
@@ -341,7 +342,7 @@ def test_export_of_one_view_and_of_all(make, qtbot: QtBot, tmp_path: Path) -> No
 
 def test_an_empty_panel_offers_the_button_that_fills_it(make, qtbot: QtBot) -> None:
     window = make()
-    button = window.frames["readout"].step_button
+    button = window.views.frames["readout"].step_button
     assert button.isVisible()
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: window.bench.session.recording.n_recurrences == 1, timeout=20_000)
@@ -373,7 +374,7 @@ def test_exporting_nothing_says_so(make) -> None:
 
 def test_the_joint_pca_of_the_paper_is_one_command(make, qtbot: QtBot) -> None:
     window = make(recurrences=9)
-    action = window.actions_by_name["joint_pca"]
+    action = window.commands["joint_pca"]
     assert "2604.11791" in action.text()
     action.trigger()
     calm(qtbot, window)
@@ -382,5 +383,5 @@ def test_the_joint_pca_of_the_paper_is_one_command(make, qtbot: QtBot) -> None:
     assert (data.tokens, data.by_layer) == ((last,), True)
     assert data.basis.fitted_on.endswith("the final token")
     # The settings form shows what was set.
-    assert window.frames["state_space"].title_bar is not None
+    assert window.views.frames["state_space"].title_bar is not None
     assert window.bench.displays["state_space"].options.fit_on == "final"

@@ -17,12 +17,13 @@ IMPORTS = "import os, PySide6.QtWidgets, PySide6.QtGui, pyqtgraph; os._exit(0)"
 PAINT = """
 import os
 from argparse import Namespace
-from loopscope.app.window import desktop
+from PySide6.QtWidgets import QApplication
+from loopscope.app.cli import desktop
 options = Namespace(theme="light", size=(1280, 800))
 window = desktop.make_window(options, remember=True)
 window.when_painted(lambda: os._exit(0))  # the window and its views have been painted
 window.show()
-window.application.exec()
+QApplication.exec()
 """
 
 

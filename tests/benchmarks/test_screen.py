@@ -15,6 +15,7 @@ from recordings import synthetic_recording, with_results
 from timing import median_ms
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.model.architecture import LayerShape
@@ -36,7 +37,7 @@ def test_gui_gap_while_a_model_of_fifty_times_the_size_steps(
     window.resize(1280, 800)
     window.show()
     path = str(tiny_checkpoint(tmp_path / "large", arch))
-    window.open_checkpoint(path, prompt=PROMPT, recurrences=0, device="cpu")
+    window.opening.open(path, FirstRun(PROMPT, 0), device="cpu")
     bench = window.bench
     qtbot.waitUntil(
         lambda: bench.session.recording is not None and bench.settled_down, timeout=60_000

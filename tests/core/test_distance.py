@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from recordings import synthetic_recording
 
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.distance import NO_RUN, ONE_PER_LAYER, Options, compute, table
+from loopscope.core.views.distance import ONE_PER_LAYER, Options, compute, table
 
 
 def with_states(states: np.ndarray) -> Recording:

@@ -217,7 +217,7 @@ def test_what_is_missing_is_said(loaded: Loaded) -> None:
     loaded.shared.prompts = None
     data = view.compute(stepped(loaded, "ab", 3).recording, Selection(),
                         view.Options(over="prompts"))  # fmt: skip
-    assert data.lacks == "prompts"
+    assert data.lacks.kind == "prompts"
     assert data.bundled
     assert data.outcomes  # the tokens of the run are there all the same
 

@@ -35,7 +35,7 @@ def test_totals_of_nodes_agree_with_the_architecture(
     injection: str, norm: bool, tied: bool, r: int
 ) -> None:
     arch = variant(injection, norm, tied)
-    found = totals(unrolled_graph(arch, r, n_keys=9))
+    found = totals(unrolled_graph(arch, r, n_tokens=9))
     assert found.unique_depth == arch.unique_depth == 6
     assert found.effective_depth == arch.effective_depth(r) == 3 + 3 * r
     assert found.parameters == arch.n_parameters
@@ -131,8 +131,9 @@ def test_sizes_by_hand() -> None:
     assert run.parameters == unique
     assert deep.parameters == unique + 2 * (2 * layer + 2 * 16 * 16 + 16)
     assert (deep.unique_depth, deep.effective_depth) == (8, 8)
-    # Matrices twice, scores and weighted sum over 5 keys, adapter each time, one head.
-    once = 2 * (layer - 32) + 4 * 5 * 16
+    # Matrices twice, scores and weighted sum over the 1 to 5 keys that a token has, adapter each
+    # time, one head.
+    once = 2 * (layer - 32) + 4 * 3 * 16
     assert run.flops == deep.flops == 8 * once + 3 * 2 * 512 + 2 * 40 * 16
 
 

@@ -10,10 +10,11 @@ from recordings import synthetic_recording
 from scipy.spatial.distance import jensenshannon
 
 from loopscope.core.measures import heads as measures
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.heads import MEASURES, compare, compare_all, head_statistics
 from loopscope.core.run.recording import Capture
 from loopscope.core.selection import Selection
-from loopscope.core.views.heads import NO_PATTERNS, NO_RUN, Options, compute, table
+from loopscope.core.views.heads import NO_PATTERNS, Options, compute, table
 
 A = np.array([[1, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5]])
 B = np.array([[1, 0, 0], [1.0, 0.0, 0], [0.6, 0.3, 0.1]])

@@ -21,7 +21,7 @@ from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.answers_data import Shade
 from loopscope.core.views.lens import compute as lens
-from loopscope.core.views.lens.compute import NOT_YET, Options, compute, table
+from loopscope.core.views.lens.compute import LACKS, NOT_YET, Options, compute, table
 from loopscope.core.views.lens.data import READINGS, Data, Reading, Readings
 from loopscope.core.views.lens.token import find_token
 
@@ -176,7 +176,7 @@ def test_every_family_ends_in_its_own_readout(tmp_path, name: str, which: str) -
     expected = np.sort(softmax(logits, -1), -1)[:, ::-1][:, :5]
     assert reading.probabilities[-1, 0] == pytest.approx(expected, abs=1e-5)
     data = compute(recording, Selection(), Options(lens=which))
-    assert data.masked == (name == "albert")
+    assert data.masked == (name in ("albert", "trm"))
     assert "token at its place" in data.lens_label or not data.masked
 
 
@@ -318,7 +318,7 @@ def test_flip_depth_and_flip_recurrence_by_hand() -> None:
     np.testing.assert_array_equal(data.final, [4, 5])
     np.testing.assert_array_equal(data.final_since, [4, 3])  # places 2.1 and 2.0
     np.testing.assert_array_equal(data.final_recurrence, [1, 2])
-    assert [data.since(0), data.since(1)] == ["2.1", "2.0"]
+    assert [data.since(0), data.since(1)] == ["2:1", "2:0"]
     np.testing.assert_array_equal(np.argwhere(data.marked), [[2, 1], [3, 0]])
     assert data.statement == (
         "Coda lens: at recurrence ends the final answers of 2 tokens stand from recurrence 2 on "
@@ -328,7 +328,7 @@ def test_flip_depth_and_flip_recurrence_by_hand() -> None:
 
 def test_by_layer_each_layer_has_its_own_mark_and_texts() -> None:
     data = shown(TOP, Options(order="layer"))
-    assert data.column_labels == ("1.0", "2.0", "3.0", "1.1", "2.1", "3.1")
+    assert data.column_labels == ("1:0", "2:0", "3:0", "1:1", "2:1", "3:1")
     np.testing.assert_array_equal(data.top[:, 0], [0, 0, 4, 4, 4, 4])
     # Token 0: layer 0 from recurrence 3, layer 1 from 1; token 1: both from 2.
     assert {tuple(x) for x in np.argwhere(data.marked)} == {(2, 0), (3, 0), (1, 1), (4, 1)}
@@ -391,11 +391,11 @@ def test_each_token_can_have_its_own_or_a_written_one() -> None:
     by_id = shown(TOP, Options(quantity="chance", target="written", token="#6"))
     np.testing.assert_array_equal(by_id.values, written.values)
     other = shown(TOP, Options(quantity="chance", target="written", token="z"))
-    assert other.missing == (
-        "'z' is not among the tokens that were kept. Press “Read out every layer” to read it."
-    )
+    assert other.missing == "'z' is not among the tokens that were kept."
+    assert other.lacks == LACKS
     unwritten = shown(TOP, Options(quantity="chance", target="written"))
-    assert "Write the token" in unwritten.missing
+    assert "No token is written" in unwritten.missing
+    assert unwritten.lacks is None
     # What is shaded otherwise does not need it.
     assert not shown(TOP, Options(target="written", token="z")).missing
 
@@ -481,7 +481,7 @@ def test_long_runs_show_every_so_many_recurrences(order: str) -> None:
     assert "recurrence 1 and every 4th are shown" in data.statement
     at = data.order.tolist().index(data.places.index(100, 3))
     np.testing.assert_array_equal(data.top[at], top[99, 3])
-    assert data.column_labels[at] == "100.3"
+    assert data.column_labels[at] == "100:3"
 
 
 def test_only_chosen_tokens_are_shown() -> None:

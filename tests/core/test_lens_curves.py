@@ -18,6 +18,7 @@ from loopscope.core.views.lens.compute import Options as LensOptions
 from loopscope.core.views.lens.curves import LENS_CURVES
 from loopscope.core.views.lens.data import READINGS
 from loopscope.core.views.second_run import SecondRun
+from loopscope.widgets.kit.empty_text import empty_text
 
 PROMPT = "ab bc cd de ef fg gh ha ? 3 : a b c d e f g h"
 
@@ -103,9 +104,9 @@ def test_two_models_stand_on_one_axis_by_effective_depth(looped: Stepper, deep: 
 
 def test_what_was_not_read_says_where_to_read_it(deep: Stepper) -> None:
     data = compute(deep.recording, Selection(), Options("coda_entropy"))
-    assert data.missing == (
-        "The coda lens has not read this run: press “Read out every layer” in Lens over depth."
-    )
+    assert data.missing == "The coda lens has not read this run."
+    words = empty_text(data.missing, data.lacks)
+    assert words == f"{data.missing} Press “Read out every layer” in Lens over depth."
     assert not data.curves
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from models import random_model, tiny_architecture, tiny_checkpoint
-from recordings import recording_of, synthetic_recording
+from recordings import recording_of, recording_of_layers, synthetic_recording
 from scipy.special import log_softmax, rel_entr, softmax
 from scipy.stats import entropy, pearsonr
 
@@ -163,7 +163,16 @@ def test_column_concentration_at_its_ends() -> None:
 def test_sink_rate_counts_heads() -> None:
     recording = synthetic_recording(recurrences=3, n_block=2, heads=2, tokens=6)
     sinks = recording.patterns[..., 0].astype(np.float64).mean(-1)
-    assert value(recording, "sink_rate").values == pytest.approx((sinks > 0.3).mean(-1))
+    assert value(recording, "sink_rate").values == pytest.approx((sinks >= 0.3).mean(-1))
+
+
+def test_a_head_that_gives_token_0_just_the_threshold_is_a_sink() -> None:
+    """As its source has it: at least 0.3. Three of ten queries look at token 0 alone."""
+    patterns = np.eye(10, dtype=np.float32)[None, None, None].repeat(2, axis=2)
+    patterns[0, 0, 0, 1:3] = np.eye(10)[0]
+    patterns[0, 0, 1, 1] = np.eye(10)[0]
+    recording = recording_of_layers(np.ones((1, 1, 10, 4)), patterns)
+    assert value(recording, "sink_rate").values.tolist() == [[0.5]]
 
 
 def test_repeat_correlation_is_pearsons() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from recordings import synthetic_recording
 
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.run.recording import Capture
 from loopscope.core.selection import Selection
-from loopscope.core.views.heads import NO_PATTERNS, NO_RUN
+from loopscope.core.views.heads import NO_PATTERNS
 from loopscope.core.views.pattern import Options, compute, table
 
 

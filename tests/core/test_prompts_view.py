@@ -24,6 +24,8 @@ from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views import exits, quality
 from loopscope.core.views import prompts as view
+from loopscope.core.views.base import PROMPTS as LACKS_PROMPTS
+from loopscope.core.views.base import RECURRENCE, Lack
 from loopscope.core.views.prompt_curves import NO_PROMPTS, NO_RUN
 
 TEXTS = ["ab ba ? 1 : a b", "ab bc ca ? 2 : a b c", "xy yz zx ? 1 : z"]
@@ -58,19 +60,16 @@ def test_what_is_lacking_is_said_in_turn() -> None:
     recording = synthetic_recording(recurrences=0)
     assert view.REQUEST.missing(recording) == NO_PROMPTS
     data = view.compute(recording, Selection(), view.Options())
-    assert (data.missing, data.lacks, data.bundled) == (NO_PROMPTS, "prompts", False)
+    assert (data.missing, data.lacks, data.bundled) == (NO_PROMPTS, LACKS_PROMPTS, False)
     recording.shared.prompts = PROMPTS
     data = view.compute(recording, Selection(), view.Options())
-    assert (data.missing, data.lacks) == (NO_RUN, "run")
+    assert (data.missing, data.lacks) == (NO_RUN, RECURRENCE)
     recording = synthetic_recording(recurrences=2)
     recording.shared.prompts = PROMPTS
     assert view.REQUEST.missing(recording) == ""
     data = view.compute(recording, Selection(), view.Options())
-    assert data.lacks == "measurement"
-    assert data.missing == (
-        "Relative step has not been measured over p.txt (3 prompts). "
-        "Press “Measure over the prompt set”."
-    )
+    assert data.lacks == Lack("measurement", "Measure over the prompt set")
+    assert data.missing == "Relative step has not been measured over p.txt (3 prompts)."
 
 
 def test_the_curve_is_the_mean_of_the_prompts(stepper: Stepper) -> None:

@@ -160,8 +160,37 @@ def test_a_readout_that_is_not_finite_has_no_number(tmp_path: Path) -> None:
     with torch.no_grad():
         loaded.model.unembed.weight[:] = torch.nan
     found = quality_over(loaded, prompts_of(("ab ba ? 1 : a", "b")), HowRun(2))
-    assert np.isnan(found.right).all()
+    assert np.isnan(found.nll).all()
     assert "not finite" in found.why_nothing
+    # What it says is wrong, and that is a number.
+    assert found.right.tolist() == [[0.0, 0.0]]
+    assert not found.why_no_accuracy
+
+
+def test_an_answer_that_is_nan_is_wrong_and_stays_counted(tmp_path: Path) -> None:
+    loaded = load(str(tiny_checkpoint(tmp_path / "m")), "cpu")
+    right = [int(log_p(loaded, loaded.tokenizer.encode(t).token_ids)[r, -1].argmax())
+             for t in ("ab ba ? 1 : a", "ab ba ? 1 : b") for r in (0, 1)]  # fmt: skip
+    words = [loaded.tokenizer.label(t) for t in right]
+    with torch.no_grad():  # every prompt that has an x diverges
+        loaded.model.embed.weight[loaded.tokenizer.encode("x").token_ids[-1]] = torch.nan
+    prompts = prompts_of(
+        ("ab ba ? 1 : a", words[0]), ("ab ba ? 1 : b", words[2]), ("xb bx ? 1 : x", words[0])
+    )
+    found = quality_over(loaded, prompts, HowRun(2))
+    assert found.right[2].tolist() == [0.0, 0.0]
+    assert found.accuracy.value[0] == pytest.approx(2 / 3)
+    assert found.accuracy.n.tolist() == [3, 3]
+    assert found.perplexity.n.tolist() == [2, 2]
+    assert found.diverged.tolist() == [1, 1]
+    assert found.as_json()["n_diverged"] == [1, 1]
+    own = Stepper(loaded).begin(loaded.tokenizer.encode("ab ba ? 1 : a"))
+    own.keep(QUALITY, found)
+    own.shared.prompts = prompts
+    said = view.compute(own, Selection(), view.Options()).statement
+    assert "the readout of 1 of 3 prompts is not finite at the end (counts as wrong)" in said
+    said = view.compute(own, Selection(), view.Options(metric="perplexity")).statement
+    assert "1 of 3 prompts is not finite at the end (left out)" in said
 
 
 def test_the_intervals_by_hand() -> None:
@@ -224,7 +253,7 @@ def test_other_answers_than_were_asked_for_are_not_shown() -> None:
     scored(stepper, prompts_of(("ab ba ? 1 : a", "b")))
     data = view.compute(stepper.recording, Selection(), view.Options(answers="next"))
     assert "has not been scored with answers as next tokens" in data.missing
-    assert data.lacks == "measurement"
+    assert data.lacks.kind == "measurement"
 
 
 def test_the_view_says_what_cannot_be_had() -> None:

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from recordings import synthetic_recording
 
-from loopscope.core.labels import visible
-from loopscope.core.measures.base import NO_READOUTS
+from loopscope.core.labels import at_position, visible
+from loopscope.core.measures.base import NO_READOUTS, NO_RUN
 from loopscope.core.measures.readout import NO_ANSWER, flips, unchanged_since
 from loopscope.core.options import settings_of
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.states import LayerState, TopAnswers
 from loopscope.core.selection import Selection
-from loopscope.core.views.readout import NO_RUN, Options, compute, table
+from loopscope.core.views.readout import Options, compute, table
 
 ONLY_READOUT = Capture(patterns=False, writes=False)
 
@@ -134,3 +134,9 @@ def test_long_runs_are_quick() -> None:
 )
 def test_special_characters_can_be_seen(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+def test_a_position_and_a_number_are_told_apart() -> None:
+    assert [at_position(22, text) for text in ("75", "a", "␣7", "7b")] == [
+        "22 '75'", "22 a", "22 ␣7", "22 '7b'",
+    ]  # fmt: skip

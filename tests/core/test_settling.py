@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from recordings import recording_of, relative_steps, synthetic_recording
 
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.settling import (
     distance_to_end,
     fitted_rate,
@@ -20,7 +21,6 @@ from loopscope.core.run.states import LayerState
 from loopscope.core.run.steps import relative_step, step_size
 from loopscope.core.selection import Selection
 from loopscope.core.views.settling import (
-    NO_RUN,
     ONE_PER_LAYER,
     Options,
     compute,

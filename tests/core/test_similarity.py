@@ -13,6 +13,7 @@ from scipy.stats import ortho_group
 
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.measures import similarity_map as kept_maps
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.places import Places, shown_places
 from loopscope.core.measures.similarity import (
     attention_distances,
@@ -25,6 +26,7 @@ from loopscope.core.measures.similarity_map import places_of, similarity_map
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
+from loopscope.core.views.base import RECURRENCE
 from loopscope.core.views.similarity import Options, compute, table
 
 KEYS = ("cka_debiased", "cka", "cosine", "attention")
@@ -274,7 +276,7 @@ def test_a_place_left_out_is_marked_at_the_shown_one_before_it() -> None:
     assert places.at(places.index(11, 5)) == {"recurrence": 8, "layer": 5}
     assert places.index(0, 5) is None
     assert places.index(3, None) is None
-    assert places.labels[9] == "4.1"
+    assert places.labels[9] == "4:1"
     assert places.depths[:9] == (1, 2, 3, 4, 5, 6, 7, 8, 25)
     assert Places((2,), ("0",), 2).said() == "recurrence 1 and every 2nd are shown"
 
@@ -366,7 +368,7 @@ def test_memory_and_time_bound_the_places() -> None:
 def test_nothing_to_show_says_why() -> None:
     for key in KEYS:
         empty = compute(synthetic_recording(recurrences=0), Selection(), Options(measure=key))
-        assert "Press Space" in empty.missing
+        assert (empty.missing, empty.lacks) == (NO_RUN, RECURRENCE)
         assert list(table(empty).rows) == []
     bare = synthetic_recording(capture=Capture(patterns=False))
     missing = compute(bare, Selection(), Options(measure="attention")).missing
@@ -394,8 +396,8 @@ def test_the_order_by_layer_makes_blocks_of_the_same_numbers() -> None:
     recording = synthetic_recording(recurrences=3, n_block=2)
     depth = compute(recording, Selection(), Options(measure="cosine"))
     layer = compute(recording, Selection(), Options(measure="cosine", order="layer"))
-    assert depth.labels == ("1.0", "1.1", "2.0", "2.1", "3.0", "3.1")
-    assert layer.labels == ("1.0", "2.0", "3.0", "1.1", "2.1", "3.1")
+    assert depth.labels == ("1:0", "1:1", "2:0", "2:1", "3:0", "3:1")
+    assert layer.labels == ("1:0", "2:0", "3:0", "1:1", "2:1", "3:1")
     assert (depth.group, layer.group) == (2, 3)
     assert layer.drawn()[0, 3] == depth.drawn()[0, 1]
     assert layer.name(4) == "recurrence 2, layer 1"
@@ -438,5 +440,5 @@ def test_every_kind_of_model_has_a_map(tmp_path, name: str, dtype: str, places: 
     if name == "gpt2":
         assert data.statement.startswith("A deep model, run once: ")
     if name == "hrm_text":
-        assert data.labels[2] == "1.L2.0"
+        assert data.labels[2] == "1:L2.0"
         assert data.name(2) == "recurrence 1, L cycle 2, layer 0"

@@ -19,7 +19,7 @@ from loopscope.core.checkpoint.folder import open_checkpoint
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.architectures import (
-    MATCHED_KEYS,
+    MATCHED_TOKENS,
     comparison_architecture,
     default_architecture,
     twin_architecture,
@@ -295,7 +295,9 @@ def test_the_comparison_models_keep_what_they_are_named_for() -> None:
     assert counted["untied"] == ends + 14 * layer + 6 * closing
     assert counted["deep"] == ends + 14 * layer
     assert counted["deep-narrow"] == pytest.approx(counted["looped"], rel=0.005)
-    flops = {k: a.flops_per_token(6 if k == "looped" else 1, MATCHED_KEYS) for k, a in made.items()}
+    flops = {
+        k: a.flops_per_token(6 if k == "looped" else 1, MATCHED_TOKENS) for k, a in made.items()
+    }
     assert flops["shallow-wide"] == pytest.approx(flops["looped"], rel=0.005)
     assert flops["untied"] == flops["looped"]
     assert made["deep"].deep

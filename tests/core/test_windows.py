@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conformance.comparing import assert_same
 from conformance.published import rewrite, save
+from models import tiny_architecture
 
 from loopscope.core.checkpoint.folder import open_checkpoint
 from loopscope.core.errors import CheckpointError
 from loopscope.core.model.graph import totals, unrolled_graph
+from loopscope.core.model.layers import hidden_keys
 
 IDS = (5, 17, 3, 3, 60, 41, 8, 17, 2, 30, 31, 32)
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 24,
@@ -54,7 +58,7 @@ def test_operations_are_of_the_keys_that_are_seen(tmp_path: Path) -> None:
     save(SMALL | CASES["qwen2, layers named"][0], tmp_path)
     arch = open_checkpoint(str(tmp_path)).architecture
     full, windowed = (arch.shape_of("block", i).flops_per_token(10) for i in (1, 0))
-    assert full - windowed == 4 * 9 * 4 * 8
+    assert full - windowed == 4 * 4.5 * 4 * 8  # a token sees 5.5 keys on average, or itself
     assert totals(unrolled_graph(arch, 1, 10)).flops == arch.flops_per_token(1, 10)
 
 
@@ -96,3 +100,15 @@ def test_gpt2_scales_scores_as_its_flags_say(
     }
     rewrite(tmp_path, {{v: k for k, v in named.items()}.get(k, k): v for k, v in config.items()})
     assert assert_same(tmp_path, IDS).architecture == arch
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("window", [0, 1, 3, 9, 20])
+@pytest.mark.parametrize("n", [1, 2, 9, 14])
+def test_pairs_are_those_that_the_mask_leaves(causal: bool, window: int, n: int) -> None:
+    hidden = hidden_keys(n, causal, window, torch.device("cpu"))
+    left = n * n if hidden is None else int((~hidden).sum())
+    shape = replace(tiny_architecture().layer, causal=causal, window=window)
+    assert shape.pairs(n) == left
+    attention = shape.flops_per_token(n) - 2 * shape.matrix_entries
+    assert attention == round(4 * left / n * shape.n_heads * shape.d_head)

@@ -22,10 +22,13 @@ from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
+from loopscope.core.views.base import SECOND_MODEL
 from loopscope.core.views.correspondence import (
     CORRESPONDENCE,
     LABEL,
+    LACKS,
     NO_MODEL,
+    NO_PROMPTS,
     NOT_YET,
     Data,
     Found,
@@ -216,13 +219,13 @@ def test_hovering_says_the_value_and_whether_it_means_something(qtbot: QtBot) ->
     view = shown(qtbot, data_of())
     said = point_at(view, qtbot, view.matrix.cell_centre(2, 1))
     assert "debiased CKA 0.8" in said
-    assert "looped 2.0 against deep 1, beats what other prompts give (0.5)" in said
+    assert "looped 2:0 against deep 1, beats what other prompts give (0.5)" in said
     assert view.hovers[-1] == {"recurrence": 2, "layer": 0}
     assert "does not beat what other prompts give (0.5)" in point_at(
         view, qtbot, view.matrix.cell_centre(4, 1)
     )
     row = point_at(view, qtbot, view.matrix.row_label_centre(2))
-    assert row.startswith("2.0 goes with 1 · best monotone alignment")
+    assert row.startswith("2:0 goes with 1 · best monotone alignment")
 
 
 def test_heads_name_their_partner(qtbot: QtBot) -> None:
@@ -265,7 +268,7 @@ def test_a_measure_that_was_not_taken_says_why(qtbot: QtBot) -> None:
 
 def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
     alone = compute(recording(None), AT, Options())
-    assert alone.lacks == "model"
+    assert alone.lacks == SECOND_MODEL
     assert NO_MODEL in alone.missing
     view = shown(qtbot, alone)
     assert not view.empty_actions.buttons["open_prompts"].isVisible()
@@ -276,7 +279,7 @@ def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
     assert view.commands == ["deep_beside", "open_beside"]
     assert view.rect().contains(view.empty_actions.geometry())
     pair = compute_second(recording(None), second_run(), AT, Options())
-    assert (pair.missing, pair.lacks) == (NOT_YET, "measurement")
+    assert (pair.missing, pair.lacks) == (NOT_YET, LACKS)
     view.show_data(pair)
     assert not view.empty_actions.isVisible()
     assert LABEL in view.matrix.empty_text
@@ -290,7 +293,7 @@ def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
 
 def test_a_model_of_another_task_needs_a_prompt_file(qtbot: QtBot) -> None:
     view = shown(qtbot, compute(synthetic_recording(recurrences=R), AT, Options()))
-    assert "Open a prompt file first" in view.matrix.empty_text
+    assert view.matrix.empty_text.startswith(NO_PROMPTS)
     qtbot.mouseClick(view.empty_actions.buttons["open_prompts"], LEFT)
     assert view.commands == ["open_prompts"]
     assert not view.empty_actions.buttons["deep_beside"].isVisible()
@@ -299,12 +302,12 @@ def test_a_model_of_another_task_needs_a_prompt_file(qtbot: QtBot) -> None:
 def test_before_a_recurrence_it_asks_for_one() -> None:
     data = compute(synthetic_recording(recurrences=0), Selection(), Options())
     assert "Run a recurrence first" in data.missing
-    assert data.lacks == ""
+    assert data.lacks is None
 
 
 def test_another_model_beside_than_the_one_compared_is_said() -> None:
     data = data_of(checkpoint="other")
-    assert data.statement.startswith(f"Compared with deep, not with other: press “{LABEL}” again")
+    assert data.statement.startswith("Compared with deep, not with other: compare again")
     assert data.pairing is None
 
 

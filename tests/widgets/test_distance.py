@@ -10,9 +10,10 @@ from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 from work import calls
 
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.distance import NO_RUN, Options, compute
+from loopscope.core.views.distance import Options, compute
 from loopscope.widgets.kit.theme import sample_map
 from loopscope.widgets.palette import DARK, LIGHT
 from loopscope.widgets.views.distance import DistanceView, log_bar
@@ -135,7 +136,7 @@ def test_tokens_not_shown_are_not_marked(qtbot: QtBot) -> None:
 
 def test_empty(qtbot: QtBot) -> None:
     desk = Desk(qtbot, synthetic_recording(recurrences=0))
-    assert desk.matrix.empty_text == NO_RUN
+    assert desk.matrix.empty_text == f"{NO_RUN} Press Space to run one."
     qtbot.mouseClick(desk.matrix, LEFT, pos=desk.matrix.rect().center())
     assert desk.picked == []
     desk.view.show_selection(Selection(1), {"recurrence": 2})

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from pypdf import PdfReader
 from recordings import synthetic_recording
 
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.selection import Selection
-from loopscope.core.views.distance import NO_RUN, Data, Options, compute
+from loopscope.core.views.distance import Data, Options, compute
 from loopscope.widgets.figures.distance import draw
 from loopscope.widgets.figures.style import Page
 

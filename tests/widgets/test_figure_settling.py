@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from pypdf import PdfReader
 from recordings import synthetic_recording
 
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
-from loopscope.core.views.settling import NO_RUN, Data, Options, compute
+from loopscope.core.views.settling import Data, Options, compute
 from loopscope.widgets.figures.settling import draw
 from loopscope.widgets.figures.style import Page
 

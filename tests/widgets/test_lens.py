@@ -200,7 +200,7 @@ def test_nothing_overlaps(
     if len(names) > 1:
         assert where.column_stride * where.column_width > widest
     if order == "depth" and r == 200 and where.column_stride > layers:
-        assert all(name.endswith(".0") for name in names)
+        assert all(name.endswith(":0") for name in names)
 
 
 def test_options_are_in_the_form_and_text_is_taken(qtbot: QtBot) -> None:
@@ -225,7 +225,7 @@ def test_options_are_in_the_form_and_text_is_taken(qtbot: QtBot) -> None:
 
 def test_empty_says_what_would_fill_it(qtbot: QtBot) -> None:
     desk = Desk(qtbot, data_of(r=0))
-    assert desk.canvas.empty_text == NOT_YET
+    assert desk.canvas.empty_text == f"{NOT_YET} Press “Read out every layer”."
     desk.view.show_data(data_of())
     assert desk.canvas.data is not None
     desk.view.reset_view()
@@ -277,9 +277,9 @@ def test_the_page_has_the_numbers_answers_and_axes_of_the_screen(quantity: str) 
     figure = drawn(data)
     ax = figure.axes[0]
     np.testing.assert_array_equal(ax.images[0].get_array(), data.values.T)
-    assert "recurrence.layer, along effective depth" in ax.get_xlabel()
+    assert "recurrence:layer, along effective depth" in ax.get_xlabel()
     assert "final from here" in ax.get_xlabel()
-    assert [t.get_text() for t in ax.get_xticklabels()][:3] == ["1.0", "1.1", "2.0"]
+    assert [t.get_text() for t in ax.get_xticklabels()][:3] == ["1:0", "1:1", "2:0"]
     assert data.shade.whole in figure.axes[1].get_xlabel()
     written = [t.get_text() for t in ax.texts]
     assert len(written) == sum(1 for _ in data.spans()) or len(written) == data.top.size

@@ -16,7 +16,8 @@ from loopscope.core.experiments.probe.conditions import Condition, Lives
 from loopscope.core.experiments.probe.results import Outcome, Probe
 from loopscope.core.measures.intervals import two_way_mean
 from loopscope.core.selection import Selection
-from loopscope.core.views.probe import NOT_YET, REQUEST, Options, compute, picture
+from loopscope.core.views.probe import LACKS, NOT_YET, REQUEST, Options, compute, picture
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.palette import LIGHT
 from loopscope.widgets.plots.curves_view import CurvesView
@@ -43,12 +44,15 @@ FOUND = Probe(
 )  # fmt: skip
 
 
+EMPTY = empty_text(NOT_YET, LACKS)
+
+
 @pytest.fixture
 def frame(qtbot: QtBot) -> ViewFrame:
     holder = QWidget()
     qtbot.addWidget(holder)
     frame = ViewFrame(
-        "Where does it live", CurvesView(Options(), empty=NOT_YET, names_all=True), holder
+        "Where does it live", CurvesView(Options(), empty=EMPTY, names_all=True), holder
     )
     frame.title_bar.setParent(holder)
     frame.resize(640, 460)
@@ -79,8 +83,8 @@ def names(frame: ViewFrame) -> list[str]:
 
 
 def test_empty_it_says_what_fills_it_and_the_button_does(frame: ViewFrame, qtbot: QtBot) -> None:
-    assert frame.view.plot.empty_text == NOT_YET
-    assert frame.measuring.button.text() in NOT_YET
+    assert frame.view.plot.empty_text == EMPTY
+    assert frame.measuring.button.text() in EMPTY
     with qtbot.waitSignal(frame.measure_requested):
         qtbot.mouseClick(frame.measuring.button, LEFT)
     frame.measuring.show_progress(0.25)

@@ -10,10 +10,11 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.states import LayerState, TopAnswers
 from loopscope.core.selection import Selection
-from loopscope.core.views.readout import NO_RUN, Data, Options, compute
+from loopscope.core.views.readout import Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
 from loopscope.widgets.views.answers.readout import ReadoutView
 from loopscope.widgets.views.answers.readout_painting import dark_text
@@ -231,7 +232,7 @@ def test_up_and_down_go_through_the_shown_tokens(qtbot: QtBot) -> None:
 
 def test_empty_says_what_would_fill_it(qtbot: QtBot) -> None:
     desk = Desk(qtbot, recorded(0, 3))
-    assert desk.canvas.empty_text == NO_RUN
+    assert desk.canvas.empty_text == f"{NO_RUN} Press Space to run one."
     desk.view.show_data(compute(recorded(3, 3), Selection(), Options()))
     assert desk.canvas.data is not None
     desk.view.clear()

@@ -14,13 +14,14 @@ from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 from work import calls
 
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
-from loopscope.core.views.settling import NO_RUN, Data, Options, compute
+from loopscope.core.views.settling import Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
 from loopscope.widgets.plots.axes import WholeAxis
-from loopscope.widgets.plots.log_ticks import log_ticks
+from loopscope.widgets.plots.ticks import log_ticks
 from loopscope.widgets.views.settling import SettlingView
 
 LEFT = Qt.MouseButton.LeftButton
@@ -286,7 +287,7 @@ def test_axes_keep_their_zoom_until_reset(qtbot: QtBot) -> None:
 
 def test_empty_and_cleared(qtbot: QtBot) -> None:
     desk = Desk(qtbot, synthetic_recording(recurrences=0))
-    assert desk.view.plot.empty_text == NO_RUN
+    assert desk.view.plot.empty_text == f"{NO_RUN} Press Space to run one."
     assert desk.words() == []
     desk.qtbot.mouseClick(desk.viewport, LEFT, pos=QPoint(250, 150))
     desk.qtbot.mouseMove(desk.viewport, QPoint(240, 150))

@@ -108,7 +108,7 @@ def test_labels_are_readable_at_two_hundred_recurrences(
     view = shown(qtbot, data)
     matrix = view.matrix
     where, content = matrix.layout_, matrix.content
-    line, wide = matrix.fontMetrics().height(), matrix.fontMetrics().horizontalAdvance("200.1")
+    line, wide = matrix.fontMetrics().height(), matrix.fontMetrics().horizontalAdvance("200:1")
     assert where.row_stride * where.row_height >= 0.8 * line
     assert where.column_stride * where.column_width >= 0.8 * wide
     assert content.n_rows == len(data.order) <= 512
@@ -118,9 +118,9 @@ def test_labels_are_readable_at_two_hundred_recurrences(
 
         names = [content.row_labels[i] for i in labelled(content.n_rows, where.row_stride, True,
                                                          content.first_row)]  # fmt: skip
-        assert names[0] == "1.0"
-        assert all(int(name.split(".")[0]) % 5 == 0 or data.places.step > 1 for name in names[1:])
-        assert {name.split(".")[1] for name in names} == {"0"}
+        assert names[0] == "1:0"
+        assert all(int(name.split(":")[0]) % 5 == 0 or data.places.step > 1 for name in names[1:])
+        assert {name.split(":")[1] for name in names} == {"0"}
     assert not matrix.grab().isNull()
 
 
@@ -128,7 +128,7 @@ def test_labels_are_readable_at_two_hundred_recurrences(
 def test_one_recurrence_and_none(qtbot: QtBot, theme) -> None:
     view = shown(qtbot, data_of(recurrences=1))
     view.set_theme(theme)
-    assert view.matrix.content.row_labels == ("1.0", "1.1")
+    assert view.matrix.content.row_labels == ("1:0", "1:1")
     view.grab()
     view.show_data(data_of(recurrences=0))
     assert "Press Space" in view.matrix.empty_text

@@ -79,7 +79,7 @@ def test_one_layer_has_no_cycle(qtbot: QtBot) -> None:
 def test_empty_and_cleared(view: StabilityView) -> None:
     view.clear()
     assert not view.points.isVisible()
-    assert view.circle.empty_text == NOT_YET
+    assert view.circle.empty_text == f"{NOT_YET} Press “Search and measure stability”."
     view.show_data(compute(synthetic_recording(), Selection(), Options()))
     assert not view.points.isVisible()
     view.show_data(data_of())

@@ -143,7 +143,7 @@ def test_the_cursor_mark_is_the_accent_ring_at_the_cursor(make: Make) -> None:
     assert hover.pen is not None
     assert cursor.pen.color() == QColor(LIGHT.accent)
     assert hover.pen.color() == QColor(LIGHT.hover)
-    assert desk.view.writing.isVisible()
+    assert desk.view.text_overlay.isVisible()
     desk.view.show_selection(Selection(recurrence=5, token=2, head=1), {"head": 1})
     assert desk.view.canvas.hover_mark.marks == []
     desk.view.show_selection(Selection(recurrence=99, token=2), {})

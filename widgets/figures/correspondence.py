@@ -64,7 +64,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
         )  # fmt: skip
     suffix = ".head" if data.what == "heads" else ""
     one, other = (
-        f"{'recurrence.' if len(places.recurrences) > 1 else ''}layer"
+        f"{'recurrence:' if len(places.recurrences) > 1 else ''}layer"
         for places in (data.found.places, data.found.places_other)
     )
     place = f"layer{suffix}, recurrence {data.recurrence}" if suffix else one

@@ -43,6 +43,6 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
         between = range(group, n, group)
         ax.hlines([i - 0.5 for i in between], 0.5, n + 0.5, colors="white", linewidths=0.4)
         ax.vlines([i + 0.5 for i in between], -0.5, n - 0.5, colors="white", linewidths=0.4)
-    ax.set_xlabel("recurrence′.layer′")
+    ax.set_xlabel("recurrence′:layer′")
     along = "along effective depth" if data.by == "depth" else "layer by layer"
-    ax.set_ylabel(f"recurrence.layer, {along}")
+    ax.set_ylabel(f"recurrence:layer, {along}")

@@ -12,6 +12,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from loopscope.core.labels import at_position
 from loopscope.core.measures.projection import turn
 from loopscope.core.views.state_space.data import (
     CLOSED_BELOW,
@@ -246,7 +247,7 @@ def _handles(data: Data) -> list[Line2D]:
     if data.options.colour == "token":
         shown = list(zip(data.tokens, data.labels, strict=True))
         handles += [
-            _handle("o", f"{t} {_short(label)}", token_colour(i))
+            _handle("o", at_position(t, _short(label)), token_colour(i))
             for i, (t, label) in enumerate(shown[:_FEW])
         ]
         if len(shown) > _FEW:

@@ -210,7 +210,7 @@ class ViewFrame(QWidget):
     def _dress(self) -> None:
         name = "restore" if self._maximised else "maximise"
         button = self.title_bar.buttons["maximise"]
-        button.setIcon(themed_icon(f"panel {name}", self.theme))
+        button.setIcon(themed_icon(name, self.theme))
         button.setToolTip("Show all views again (Esc)" if self._maximised else "Maximise (F11)")
 
     def _toggle_maximised(self) -> None:

@@ -80,7 +80,7 @@ class TitleBar(QWidget):
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours."""
         for name, button in self.buttons.items():
-            button.setIcon(themed_icon(f"panel {name}", theme))
+            button.setIcon(themed_icon(name, theme))
         palette = self.statement.palette()
         palette.setColor(palette.ColorRole.WindowText, theme.muted)
         self.statement.setPalette(palette)

@@ -11,7 +11,9 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.selection import Selection
+from loopscope.core.views.base import RECURRENCE
 from loopscope.core.views.curves_data import Curve, Curves
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.plots.curve_legend import CurveLegend, Entry
@@ -41,7 +43,7 @@ class CurvesView(View):
         options: Any,
         parent: QWidget | None = None,
         *,
-        empty: str = NO_RUN,
+        empty: str = empty_text(NO_RUN, RECURRENCE),
         names_all: bool = False,
     ) -> None:
         super().__init__(options, parent)
@@ -72,7 +74,7 @@ class CurvesView(View):
             return
         if data.missing or not data.curves:
             self.clear()
-            self.plot.show_empty(data.missing or NO_RUN)
+            self.plot.show_empty(empty_text(data.missing or NO_RUN, data.lacks))
             return
         self.data = data
         self.plot.show_data(data)

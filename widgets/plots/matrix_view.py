@@ -8,8 +8,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from loopscope.core.formula import Formula
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.heads import PatternMeasure
-from loopscope.core.views.heads import NO_RUN
+from loopscope.core.views.base import RECURRENCE
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.plots.matrix import Matrix
@@ -34,7 +36,7 @@ class MatrixView(View):
         self.matrix.setFocusProxy(self)
         self.matrix.clicked.connect(self._on_clicked)
         self.matrix.pointed.connect(self._on_pointed)
-        self.matrix.show_empty(NO_RUN)
+        self.matrix.show_empty(empty_text(NO_RUN, RECURRENCE))
 
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours and redraw."""
@@ -44,7 +46,7 @@ class MatrixView(View):
     def clear(self) -> None:
         """Go back to empty."""
         self.data = None
-        self.matrix.show_empty(NO_RUN)
+        self.matrix.show_empty(empty_text(NO_RUN, RECURRENCE))
 
     def reset_view(self) -> None:
         """Scroll back to the cursor's row, or to the top."""

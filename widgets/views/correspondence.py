@@ -7,8 +7,10 @@ from PySide6.QtWidgets import QWidget
 
 from loopscope.core.measures.correspondence import ALIGNMENT, BASELINE, HEAD_BASELINE
 from loopscope.core.selection import Selection
+from loopscope.core.views.base import SECOND_MODEL, Lack
 from loopscope.core.views.correspondence import ALONE, Data, Options
 from loopscope.widgets.kit.empty_actions import EmptyActions
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.plots.matrix_layout import Bar, Content, Marks, bar_ticks
 from loopscope.widgets.plots.matrix_steps import head_steps
@@ -42,12 +44,13 @@ class CorrespondenceView(MatrixView):
     def clear(self) -> None:
         """Go back to empty."""
         super().clear()
-        self.matrix.show_empty(ALONE)
-        self._offer("")
+        self.matrix.show_empty(empty_text(ALONE, SECOND_MODEL))
+        self._offer(None)
 
-    def _offer(self, lacks: str) -> None:
+    def _offer(self, lacks: Lack | None) -> None:
+        kind = "" if lacks is None else lacks.kind
         self.empty_actions.show_only(
-            [command for command, (lacking, _) in EMPTY_ACTIONS.items() if lacking == lacks]
+            [command for command, (lacking, _) in EMPTY_ACTIONS.items() if lacking == kind]
         )
 
     def show_data(self, data: Data) -> None:
@@ -57,7 +60,7 @@ class CorrespondenceView(MatrixView):
         self.data = data
         self._offer(data.lacks)
         if data.missing:
-            self.matrix.show_empty(data.missing)
+            self.matrix.show_empty(empty_text(data.missing, data.lacks))
             return
         found = data.found
         assert found is not None
@@ -69,8 +72,8 @@ class CorrespondenceView(MatrixView):
             n_rows=len(data.rows),
             n_columns=len(data.columns),
             title=_title(data),
-            row_title=f"{found.one}: {'recurrence.' if loops else ''}layer{suffix}",
-            column_title=f"{found.other}: {'recurrence.' if loops_other else ''}layer{suffix}",
+            row_title=f"{found.one}: {'recurrence:' if loops else ''}layer{suffix}",
+            column_title=f"{found.other}: {'recurrence:' if loops_other else ''}layer{suffix}",
             row_labels=data.rows,
             column_labels=data.columns,
             bar=_bar(data),

@@ -6,12 +6,14 @@ import math
 
 from PySide6.QtWidgets import QWidget
 
+from loopscope.core.labels import at_position
 from loopscope.core.selection import Selection
 from loopscope.core.views.distance import Data, Options
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.palette import DISTANCE_MAP
-from loopscope.widgets.plots.log_ticks import log_ticks
 from loopscope.widgets.plots.matrix_layout import Bar, Content, Marks
 from loopscope.widgets.plots.matrix_view import MatrixView, value_text
+from loopscope.widgets.plots.ticks import log_ticks
 
 
 class DistanceView(MatrixView):
@@ -27,7 +29,7 @@ class DistanceView(MatrixView):
             return
         if data.missing:
             self.data = None
-            self.matrix.show_empty(data.missing)
+            self.matrix.show_empty(empty_text(data.missing, data.lacks))
             return
         self.data = data
         self._row_of = {token: row for row, token in enumerate(data.tokens)}
@@ -38,9 +40,7 @@ class DistanceView(MatrixView):
             title=f"{data.formula.name.capitalize()}, dark = near",
             row_title="token",
             column_title="recurrence r",
-            row_labels=tuple(
-                f"{t} {label}" for t, label in zip(data.tokens, data.labels, strict=True)
-            ),
+            row_labels=tuple(map(at_position, data.tokens, data.labels)),
             column_labels=tuple(map(str, range(data.first, data.first + n))),
             bar=log_bar(data),
             scrolls=True,

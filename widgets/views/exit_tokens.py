@@ -9,6 +9,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from loopscope.core.labels import at_position
 from loopscope.core.views.exit_outcomes import Outcome
 from loopscope.core.views.exits import Data
 from loopscope.widgets.kit.plain_text import plain_tip
@@ -51,7 +52,7 @@ class TokenModel(QAbstractTableModel):
         if shown is None or role not in (Role.DisplayRole, Role.ToolTipRole):
             return None
         if way == Qt.Orientation.Vertical:
-            return f"{shown.tokens[section]} {shown.labels[section]}"
+            return at_position(shown.tokens[section], shown.labels[section])
         if section < len(self.outcomes):
             outcome = self.outcomes[section]
             formula = plain_tip(outcome.rule.formula.text())

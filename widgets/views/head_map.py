@@ -6,6 +6,7 @@ from PySide6.QtWidgets import QWidget
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.head_map import Data, Options
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.plots.matrix_layout import Content, Marks
 from loopscope.widgets.plots.matrix_view import MatrixView, measure_bar, value_text
 
@@ -20,7 +21,7 @@ class HeadMapView(MatrixView):
         """Draw the map."""
         self.data = data
         if data.missing:
-            self.matrix.show_empty(data.missing)
+            self.matrix.show_empty(empty_text(data.missing, data.lacks))
             return
         n = len(data.values)
         numbers = tuple(map(str, range(1, n + 1)))

@@ -12,6 +12,7 @@ from loopscope.core.measures.head_stability import RANKS, STABLE_SINCE, WITH_SET
 from loopscope.core.measures.heads import STATISTICS
 from loopscope.core.selection import Selection
 from loopscope.core.views.heads import Data, Options
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.plots.matrix_layout import Content, Marks
 from loopscope.widgets.plots.matrix_steps import head_steps
 from loopscope.widgets.plots.matrix_view import MatrixView, measure_bar, value_text
@@ -43,7 +44,7 @@ class HeadsView(MatrixView):
         """Draw the matrix."""
         self.data, self._side_recurrence = data, -1
         if data.missing:
-            self.matrix.show_empty(data.missing)
+            self.matrix.show_empty(empty_text(data.missing, data.lacks))
             return
         n, _, n_heads = data.values.shape
         self._row_of = np.argsort(data.order)

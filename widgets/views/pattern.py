@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QWidget
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.pattern import ATTENTION, Data, Options
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.plots.matrix_layout import Bar, Content, Marks, bar_ticks
 from loopscope.widgets.plots.matrix_view import MatrixView, value_text
@@ -24,7 +25,7 @@ class PatternView(MatrixView):
         """Draw labels; the pattern itself follows the cursor."""
         before, self.data = self.data, data
         if data.missing:
-            self.matrix.show_empty(data.missing)
+            self.matrix.show_empty(empty_text(data.missing, data.lacks))
             return
         labels, n = data.labels, len(data.labels)
         same_labels = before is not None and not before.missing and before.labels == labels

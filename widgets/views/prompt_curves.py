@@ -9,9 +9,11 @@ from PySide6.QtWidgets import QSplitter, QWidget
 
 from loopscope.core.labels import printable
 from loopscope.core.selection import Selection
+from loopscope.core.views.base import PROMPTS
 from loopscope.core.views.curves_data import Curves
 from loopscope.core.views.prompt_curves import NO_PROMPTS, PromptCurves
 from loopscope.widgets.kit.empty_actions import EmptyActions
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.plots.curves_view import CurvesView
 from loopscope.widgets.views.prompt_list import FIRST, PromptList
 
@@ -19,7 +21,7 @@ from loopscope.widgets.views.prompt_list import FIRST, PromptList
 EMPTY_ACTIONS = {
     "open_prompts": ("prompts", "Open a prompt file…"),
     "bundled_prompts": ("prompts", "Use the bundled prompts"),
-    "step_recurrence": ("run", "Run a recurrence"),
+    "step_recurrence": ("recurrence", "Run a recurrence"),
 }
 
 
@@ -31,7 +33,7 @@ class PromptCurvesView(CurvesView):
     NEEDS_RUN: ClassVar[bool] = False
 
     def __init__(self, options: Any, parent: QWidget | None = None) -> None:
-        super().__init__(options, parent, empty=NO_PROMPTS)
+        super().__init__(options, parent, empty=empty_text(NO_PROMPTS, PROMPTS))
         self.splitter = QSplitter(Qt.Orientation.Horizontal, self)
         self.splitter.setChildrenCollapsible(False)
         self.prompt_list = PromptList(self)
@@ -72,9 +74,8 @@ class PromptCurvesView(CurvesView):
         self._offer(data)
 
     def _offer(self, data: PromptCurves) -> None:
-        offered = [
-            c for c, (lacking, _) in EMPTY_ACTIONS.items() if data.missing and lacking == data.lacks
-        ]
+        kind = data.lacks.kind if data.missing and data.lacks is not None else ""
+        offered = [command for command, (lacking, _) in EMPTY_ACTIONS.items() if lacking == kind]
         if not data.bundled and "bundled_prompts" in offered:
             offered.remove("bundled_prompts")
         self.empty_actions.show_only(offered)

@@ -7,8 +7,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from loopscope.core.measures.base import NO_RUN
 from loopscope.core.selection import Selection
-from loopscope.core.views.settling import NO_RUN, Data, Options, rate_text
+from loopscope.core.views.base import RECURRENCE
+from loopscope.core.views.settling import Data, Options, rate_text
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.views.class_table import ClassTable
@@ -49,7 +52,7 @@ class SettlingView(View):
             return
         if data.missing:
             self.clear()
-            self.plot.show_empty(data.missing)
+            self.plot.show_empty(empty_text(data.missing, data.lacks))
             return
         if self.data is not None and _kind(data) != _kind(self.data):
             self.plot.zoomed = False
@@ -92,7 +95,7 @@ class SettlingView(View):
         """Go back to empty."""
         self.data, self._curve_of = None, {}
         self.plot.zoomed = False
-        self.plot.show_empty(NO_RUN)
+        self.plot.show_empty(empty_text(NO_RUN, RECURRENCE))
         self._fit_table()
 
     def reset_view(self) -> None:

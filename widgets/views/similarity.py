@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QWidget
 from loopscope.core.measures.similarity import CONTRAST
 from loopscope.core.selection import Selection
 from loopscope.core.views.similarity import Data, Options
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.plots.matrix_layout import Content, Marks
 from loopscope.widgets.plots.matrix_steps import head_steps
@@ -27,7 +28,7 @@ class SimilarityView(MatrixView):
         """Draw the map."""
         self.data = data
         if data.missing:
-            self.matrix.show_empty(data.missing)
+            self.matrix.show_empty(empty_text(data.missing, data.lacks))
             return
         self._row_of = {int(place): row for row, place in enumerate(data.order)}
         n, labels, strides = len(data.order), data.labels, head_steps(data.group)
@@ -38,8 +39,8 @@ class SimilarityView(MatrixView):
             n_rows=n,
             n_columns=n,
             title=f"{data.measure.label} between places, bright = alike",
-            row_title=f"recurrence.layer, {along}",
-            column_title="recurrence′.layer′",
+            row_title=f"recurrence:layer, {along}",
+            column_title="recurrence′:layer′",
             row_labels=labels,
             column_labels=labels,
             bar=measure_bar(data.measure, data.far),

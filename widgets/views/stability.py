@@ -11,7 +11,8 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 from loopscope.core.measures.fixed_points import CYCLE
 from loopscope.core.measures.stability import EIGENVALUE
 from loopscope.core.selection import Selection
-from loopscope.core.views.stability import NOT_YET, Data, Options
+from loopscope.core.views.stability import LACKS, NOT_YET, Data, Options
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import OKABE_ITO, Theme
@@ -37,7 +38,7 @@ class UnitCircle(ClickPlot):
         self.marks.put_cursor(None)
         self.marks.put_hover(None)
         self.set_titles(("real part of λ", "Re λ"), ("imaginary part of λ", "Im λ"))
-        self.show_empty(NOT_YET)
+        self.show_empty(empty_text(NOT_YET, LACKS))
 
     @property
     def values(self) -> np.ndarray:
@@ -120,7 +121,7 @@ class StabilityView(View):
         self.data = data
         if data.found is None:
             self.side.setVisible(False)
-            self.circle.show_empty(data.missing)
+            self.circle.show_empty(empty_text(data.missing, data.lacks))
             return
         spectrum = data.found.spectrum
         self.circle.show_values(spectrum.values, spectrum.converged)
@@ -158,7 +159,7 @@ class StabilityView(View):
         """Go back to empty."""
         self.data = None
         self.side.setVisible(False)
-        self.circle.show_empty(NOT_YET)
+        self.circle.show_empty(empty_text(NOT_YET, LACKS))
 
     def reset_view(self) -> None:
         """Show the whole circle again."""

@@ -38,6 +38,7 @@ from loopscope.core.experiments.probe.results import Outcome, Probe
 from loopscope.core.interventions.applied import AppliedInterventions
 from loopscope.core.interventions.base import Source
 from loopscope.core.measures.intervals import two_way_mean
+from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.model.float64 import float64
 
 Report = Callable[[float], None]
@@ -133,7 +134,9 @@ class _Runs:
             if r in self.kept or r == n:
                 states[r] = recurrent.state
             if readout:
-                top = model.readout(recurrent.state)[:, -answers.shape[1] :].argmax(-1)
+                logits = model.readout(recurrent.state)[:, -answers.shape[1] :]
+                # NaN answers nothing, though `argmax` names a token.
+                top = logits.argmax(-1).where(logits.isfinite().all(-1), NO_ANSWER)
                 own.append(_share(top == answers))
                 donor.append(_share(top == answers.roll(1, 0)))
         return states, np.array(own), np.array(donor)

@@ -12,6 +12,7 @@ from torch import Tensor
 from loopscope.core.arrays import I64
 from loopscope.core.experiments.hops import HopsBatch, make_batch
 from loopscope.core.experiments.passes import Change, pass_states
+from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.model.looped_model import LoopedModel
 
 # Of every prompt that a study draws; not one of training or of `evaluate_hops`.
@@ -51,8 +52,12 @@ class Subject:
         return [first, *rest]
 
     def answers(self, state: Tensor, n_letters: int) -> I64:
-        """Tokens read out at the queries, the last ``n_letters`` positions, ``[B, n]``."""
-        top = self.model.readout(state)[:, -n_letters:].argmax(-1)
+        """Tokens read out at the queries, the last ``n_letters`` positions, ``[B, n]``.
+
+        `NO_ANSWER` where the readout is not finite.
+        """
+        logits = self.model.readout(state)[:, -n_letters:]
+        top = logits.argmax(-1).where(logits.isfinite().all(-1), NO_ANSWER)
         return np.asarray(top.cpu().numpy())
 
     def all_answers(self, states: Sequence[Tensor], n_letters: int) -> I64:

@@ -112,20 +112,20 @@ def _with_branch(data: Data, second_run: SecondRun) -> Data:
 
 @lru_cache(maxsize=8)
 def _looped(
-    arch: Architecture, n_keys: int, start: str
+    arch: Architecture, n_tokens: int, start: str
 ) -> tuple[tuple[Node, ...], tuple[Edge, ...]]:
-    graph = looped_graph(arch, n_keys, start)
+    graph = looped_graph(arch, n_tokens, start)
     return nodes_of(graph), edges_of(graph)
 
 
-def _totals(arch: Architecture, copies: int, n_keys: int) -> Totals:
+def _totals(arch: Architecture, copies: int, n_tokens: int) -> Totals:
     """Sums of the unrolled graph, without building its thousands of nodes at each step."""
     return Totals(
         arch.unique_depth,
         arch.effective_depth(copies),
         arch.n_parameters,
         arch.effective_parameters(copies),
-        arch.flops_per_token(copies, n_keys),
+        arch.flops_per_token(copies, n_tokens),
     )
 
 

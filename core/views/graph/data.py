@@ -219,7 +219,7 @@ class Contrast:
         return self.pairing.place(selection.recurrence, selection.layer)
 
     def back(self, changes: dict[str, object], selection: Selection) -> dict[str, object]:
-        """Turn a click in the run beside into changes of the first run's cursor."""
+        """Turn a place of the second run into changes of the first run's cursor."""
         recurrence, layer = self.place(selection)
         there = Selection(recurrence, layer)
         return selection_back(changes, selection, there, self.pairing)

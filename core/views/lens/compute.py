@@ -28,11 +28,12 @@ from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.answers_data import Shade
-from loopscope.core.views.base import Request, Table, ViewDefinition
+from loopscope.core.views.base import Lack, Request, Table, ViewDefinition
 from loopscope.core.views.lens.data import READINGS, Data, Order, Reading
 from loopscope.core.views.lens.token import LABEL, Target, choose
 
-NOT_YET = f"Nothing has been read. Press “{LABEL}”."
+NOT_YET = "Nothing has been read."
+LACKS = Lack("measurement", LABEL)
 Kind = TypeVar("Kind", bound=np.generic)
 Quantity = Literal["top", "entropy", "divergence", "chance", "rank"]
 FORMULAS: dict[str, Formula] = {
@@ -117,7 +118,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     reading = None if readings is None else readings.of(options.lens)
     missing = "" if reading is not None else NOT_YET
     if missing and readings is not None:
-        missing = f"Nothing has been read with the {options.lens} lens. Press “{LABEL}”."
+        missing = f"Nothing has been read with the {options.lens} lens."
+    lacks = LACKS if missing else None
     reading = reading or _nothing(recording)
     places = shown_places(len(reading.ids), marks, MOST_PLACES)
     order = np.arange(len(places))
@@ -132,6 +134,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
 
     chosen = choose(recording, selection, options.target, options.token, reading, tokens)
     if options.quantity in ("chance", "rank"):
+        lacks = lacks or (LACKS if chosen.read_again else None)
         missing = missing or chosen.missing
     chance, rank, top = cut(chosen.chances), cut(chosen.ranks), cut(reading.top)
     shaded = {
@@ -179,6 +182,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         layer_names=arch.layer_names,
         n_recurrences=len(reading.ids),
         missing=missing,
+        lacks=lacks,
     )
     return data if missing else replace(data, statement=_statement(data, reading, recording))
 

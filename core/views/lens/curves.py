@@ -16,9 +16,12 @@ from loopscope.core.measures.base import Measure, Measured
 from loopscope.core.measures.lens import CHANCE, DIVERGENCE, ENTROPY, READ, Lens
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.run.recording import Recording
+from loopscope.core.views.base import Lack
 from loopscope.core.views.lens.data import READINGS, Reading
 from loopscope.core.views.lens.token import LABEL
 
+# What these curves lack, in whichever view shows them.
+LACKS = Lack("measurement", LABEL, "Lens over depth")
 Values = Callable[[Reading], F64]
 
 
@@ -75,7 +78,7 @@ def _curve(lens: Lens, key: str) -> Measure:
     def missing(recording: Recording) -> str:
         if _reading(recording, lens) is not None:
             return ""
-        return f"The {lens} lens has not read this run: press “{LABEL}” in Lens over depth."
+        return f"The {lens} lens has not read this run."
 
     words = Formula(f"{lens} lens: {name}", f"{formula}, p = {READ[lens]}", unit, source)
     return Measure(f"{lens}_{key}", words, ("layer", "token"), rows, missing=missing)

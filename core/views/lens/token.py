@@ -24,6 +24,7 @@ class Chosen:
     """The token of each shown row (-1 for none), its name in words, and what was read of it.
 
     chances, ranks : float32 ``[R, L, T]``.  missing : why there is none, or "".
+    read_again : whether reading the run again would give its numbers.
     """
 
     ids: Ids
@@ -31,6 +32,7 @@ class Chosen:
     chances: F32
     ranks: F32
     missing: str = ""
+    read_again: bool = False
 
 
 def choose(
@@ -48,18 +50,19 @@ def choose(
     if target == "cursor":
         at_cursor = (min(selection.token, recording.n_tokens - 1),)
         wanted: int | None = int(reading.final(at_cursor)[0])
-        why = "The last readout at the cursor's token is not finite."
+        why, read_again = "The last readout at the cursor's token is not finite.", False
         if wanted != NO_ANSWER:
-            why = f"The cursor's final answer was not kept. Press “{LABEL}” to read it."
+            why, read_again = "The cursor's final answer was not kept.", True
     else:
         wanted = find_token(text, reading.kept.tolist(), recording.label)
-        why = "Write the token in the settings of this view."
+        why, read_again = "No token is written in the settings of this view.", False
         if text:
-            why = f"'{text}' is not among the tokens that were kept. Press “{LABEL}” to read it."
+            why, read_again = f"'{text}' is not among the tokens that were kept.", True
     at = np.flatnonzero(reading.kept == wanted)
     if wanted is None or not at.size:
         none = np.full(reading.entropy.shape, np.nan, np.float32)
-        return Chosen(np.full(len(tokens), NO_ANSWER), "the chosen token", none, none, why)
+        ids = np.full(len(tokens), NO_ANSWER)
+        return Chosen(ids, "the chosen token", none, none, why, read_again)
     name = f"'{visible(recording.label(wanted))}'"
     i = int(at[0])
     ids = np.full(len(tokens), wanted)

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.selection import Selection
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.views.answers.readout_canvas import ReadoutCanvas
@@ -44,7 +45,7 @@ class AnswersView(View):
             return
         if data.missing:
             self.data = None
-            self.canvas.show_empty(data.missing)
+            self.canvas.show_empty(empty_text(data.missing, data.lacks))
             return
         self.data = data
         self._row_of = {token: row for row, token in enumerate(data.tokens)}

@@ -8,7 +8,8 @@ from PySide6.QtWidgets import QWidget
 
 from loopscope.core.measures.lens import CHANCE, DIVERGENCE, ENTROPY, FINAL_SINCE, RANK, TOP
 from loopscope.core.measures.readout import NO_ANSWER
-from loopscope.core.views.lens.compute import NOT_YET, Options
+from loopscope.core.views.lens.compute import LACKS, NOT_YET, Options
+from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.views.answers.answers_view import AnswersView
 
 
@@ -16,7 +17,7 @@ class LensView(AnswersView):
     """Rows are tokens, columns places along effective depth."""
 
     # The cursor's final answer may be the chosen token.
-    EMPTY: ClassVar[str] = NOT_YET
+    EMPTY: ClassVar[str] = empty_text(NOT_YET, LACKS)
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)

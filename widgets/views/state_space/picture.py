@@ -10,6 +10,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QPen
 
+from loopscope.core.labels import at_position
 from loopscope.core.views.state_space.data import (
     CLOSED_BELOW,
     Data,
@@ -147,7 +148,8 @@ class Picture:
             return entries, scale, (str(data.recurrences[0]), str(data.newest))
         tokens = zip(data.tokens, data.labels, strict=True)
         entries += [
-            Entry("o", token_colour(i), f"{t} {label}") for i, (t, label) in enumerate(tokens)
+            Entry("o", token_colour(i), at_position(t, label))
+            for i, (t, label) in enumerate(tokens)
         ]
         return entries, [], ("", "")
 

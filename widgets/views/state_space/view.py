@@ -18,7 +18,7 @@ from loopscope.widgets.palette import LIGHT, Theme
 from loopscope.widgets.views.state_space.canvas import TrajectoryCanvas
 from loopscope.widgets.views.state_space.legend import Legend
 from loopscope.widgets.views.state_space.overlays import Hit
-from loopscope.widgets.views.state_space.writing import Writing
+from loopscope.widgets.views.state_space.text_overlay import TextOverlay
 
 DEGREES_PER_PIXEL = 0.5
 EMPTY = "Press Space to run a recurrence"
@@ -50,7 +50,7 @@ class StateSpaceView(View):
         self.refit_button.clicked.connect(self.refit)
         self.canvas = TrajectoryCanvas()
         self.legend = Legend()
-        self.writing = Writing(self)
+        self.text_overlay = TextOverlay(self.canvas, self)
         bar = QHBoxLayout()
         bar.setContentsMargins(6, 0, 2, 0)
         bar.addWidget(self.status, 1)
@@ -71,7 +71,7 @@ class StateSpaceView(View):
         self.canvas.turned.connect(self._on_canvas_turned)
         self.canvas.turn_ended.connect(self._on_canvas_turn_ended)
         self.canvas.box.sigRangeChangedManually.connect(self._on_box_moved)
-        self.canvas.box.sigRangeChanged.connect(self.writing.update)
+        self.canvas.box.sigRangeChanged.connect(self.text_overlay.update)
 
     # ---- what the app calls ----
     def set_options(self, options: Options) -> None:
@@ -164,7 +164,7 @@ class StateSpaceView(View):
         there = {**here, **{k: v for k, v in self.hover.items() if k in here}}
         pointed = any(k in self.hover for k in here)
         self.canvas.show_marks(here, there if pointed else None)
-        self.writing.update()
+        self.text_overlay.update()
 
     def _here(self) -> dict[str, int]:
         return {name: getattr(self.selection, name) for name in ("recurrence", "layer", "token")}
@@ -183,7 +183,7 @@ class StateSpaceView(View):
         entries, scale, ends = picture.legend() if picture else ([], [], ("", ""))
         self.legend.set_content([*(overlays.entries() if overlays else []), *entries], scale, ends)
         self._fit_words()
-        self.writing.update()
+        self.text_overlay.update()
 
     def _fit_words(self) -> None:
         """Shorten what does not fit."""
@@ -205,17 +205,13 @@ class StateSpaceView(View):
             return EMPTY
         return data.statement
 
-    def fits(self, text: str, room: int) -> bool:
-        """Whether ``text`` is at most ``room`` pixels wide."""
-        return self.fontMetrics().horizontalAdvance(text) <= room
-
     def resizeEvent(self, ev: QResizeEvent) -> None:
         """Fit the words to the new size."""
         super().resizeEvent(ev)
         self._fit_words()
 
     def _on_canvas_resized(self) -> None:
-        self.writing.setGeometry(self.canvas.viewport().geometry())
+        self.text_overlay.setGeometry(self.canvas.viewport().geometry())
         self._fit_words()
 
     # ---- mouse ----

@@ -1,8 +1,8 @@
-"""What is written over the state-space plot: the empty text, the 3-D axes, the cursor's token."""
+"""The text over the state-space plot: why it is empty, the 3-D axes, the cursor's token."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
@@ -10,17 +10,31 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
 from loopscope.core.measures.projection import turn
+from loopscope.core.selection import Selection
 from loopscope.core.views.state_space.compute import Data
-
-if TYPE_CHECKING:
-    from loopscope.widgets.views.state_space.view import StateSpaceView
+from loopscope.widgets.palette import Theme
 
 
-class Writing(QWidget):
-    """What is written over the canvas: the empty text, the 3-D axes, the cursor's token."""
+class Plotted(Protocol):
+    """What is read of the view at each painting; ``angle`` is azimuth and elevation, degrees."""
 
-    def __init__(self, view: StateSpaceView) -> None:
-        super().__init__(view.canvas)
+    data: Data | None
+    theme: Theme
+    angle: tuple[float, float]
+    selection: Selection
+
+    def empty_words(self) -> str:
+        """Return why there is nothing to see."""
+
+    def cursor_pixel(self) -> QPointF | None:
+        """Return where the cursor's point is drawn, or None."""
+
+
+class TextOverlay(QWidget):
+    """Lies over ``canvas`` and lets the mouse through; writes what ``view`` calls for."""
+
+    def __init__(self, canvas: QWidget, view: Plotted) -> None:
+        super().__init__(canvas)
         self.view = view
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
 
@@ -51,7 +65,7 @@ class Writing(QWidget):
             box = QRectF(at[0] - 30, at[1] - 8, 60, 16)
             painter.drawText(box, Qt.AlignmentFlag.AlignCenter, axis.name)
         words = "   ".join(axis.short for axis in data.axes) + " of variance"
-        if not self.view.fits(words, self.width() - 12):
+        if self.fontMetrics().horizontalAdvance(words) > self.width() - 12:
             words = "  ".join(axis.short for axis in data.axes)
         painter.drawText(QPointF(6, self.fontMetrics().ascent() + 3), words)
 

@@ -1,0 +1,204 @@
+"""Start the window as the command line says, on a screen or off it."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loopscope.app.cli.terminal import interventions_of, loop_of
+from loopscope.app.window.system import check_qt, handle_qt_messages, has_display, on_termination
+from loopscope.core.checkpoint.folder import looped_checkpoint, open_checkpoint
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.prompts.prompt_set import read_prompts
+from loopscope.core.run.requests import check_recurrences
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+    from loopscope.app.window.settings import Settings
+    from loopscope.app.window.window import Window
+
+DEFAULT_MODEL = "bundled:looped"
+DEMO_RECURRENCES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the window is shown: to somebody, or in a script for its pictures.
+
+    demo : without a display and without a picture asked for, a picture and the figures are written.
+    leave : the process ends when the run is done.
+    """
+
+    on_screen: bool
+    screenshot: Path | None
+    leave: bool
+
+    @property
+    def demo(self) -> bool:
+        """Whether the pictures of the demo are written."""
+        return not self.on_screen and self.screenshot is None and not self.leave
+
+    @property
+    def scripted(self) -> bool:
+        """Whether nobody works in the window: nothing is remembered of it."""
+        return self.demo or self.leave
+
+    @property
+    def pictured(self) -> bool:
+        """Whether the run is awaited and a picture may be taken."""
+        return self.scripted or self.screenshot is not None
+
+
+def run_desktop(options: Namespace) -> int:
+    """Open the window as the command line says; returns the exit code.
+
+    Raises `LoopscopeError` for what cannot be opened or run, before a window is there.
+    """
+    check_qt()
+    from loopscope.app.cli import pictures
+
+    plan = Plan(has_display(), pictures.screenshot_path(options.screenshot), options.exit)
+    _check_view(options, plan)
+    _check_inputs(options, plan)
+    if not plan.on_screen:
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    if plan.demo:
+        pictures.make_demo_folder()
+    ready = handle_qt_messages(quiet=plan.scripted)
+    window = make_window(options, remember=not plan.scripted)
+    ready()
+    if not plan.pictured:
+        window.when_painted(
+            lambda: open_first(window, options, options.recurrences, scripted=False)
+        )
+        window.show()
+        return run_events(window)
+    recurrences = _wanted_recurrences(options, plan)
+    open_first(window, options, recurrences, scripted=True)
+    window.show()
+    try:
+        pictures.take_pictures(window, options, recurrences, plan.screenshot, demo=plan.demo)
+    finally:
+        if plan.scripted:
+            window.close()
+    return 0 if plan.scripted else run_events(window)
+
+
+def run_events(window: Window) -> int:
+    """Serve the window until it is closed; returns the exit code."""
+    codes = [0]
+
+    def end(code: int) -> None:
+        codes.append(code)
+        window.close()
+
+    on_termination(end)
+    _application().exec()
+    return codes[-1]
+
+
+def _check_view(options: Namespace, plan: Plan) -> None:
+    """Refuse what would have no effect: settings without a view, a view without a picture."""
+    pictured = plan.pictured or not plan.on_screen
+    given = {"--set": options.set, "--measure": options.measure is not None}
+    for name in (name for name, there in given.items() if there):
+        if not options.view:
+            raise LoopscopeError(f"{name} needs --view KEY, the view that it is about")
+        if not pictured:
+            raise LoopscopeError(f"{name} is for --screenshot or --exit; here the view has a form")
+    if options.view and not pictured:
+        raise LoopscopeError("--view is for --screenshot or --exit; here the menu View has all")
+
+
+def _check_inputs(options: Namespace, plan: Plan) -> None:
+    """Tell a bad file, path or span before a window opens."""
+    if options.recurrences is not None:
+        check_recurrences(options.recurrences)
+    interventions_of(options)
+    if options.prompts is not None:
+        read_prompts(options.prompts)
+    if options.path is not None or plan.scripted:
+        checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
+        if (loop := loop_of(options)) is not None:
+            looped_checkpoint(checkpoint, *loop)
+
+
+def _wanted_recurrences(options: Namespace, plan: Plan) -> int:
+    if options.recurrences is not None:
+        return int(options.recurrences)
+    if plan.demo:
+        return DEMO_RECURRENCES
+    checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
+    return checkpoint.architecture.trained_recurrences
+
+
+def make_window(options: Namespace, *, remember: bool) -> Window:
+    """Make the application and its window; nothing heavy is imported before the first paint."""
+    from PySide6.QtWidgets import QApplication
+
+    from loopscope.app.bench.bench import Bench
+    from loopscope.app.window.settings import Settings
+    from loopscope.app.window.window import Window
+    from loopscope.widgets.palette import THEMES
+
+    app = QApplication.instance() or QApplication(["loopscope"])
+    assert isinstance(app, QApplication)
+    app.setApplicationName("loopscope")
+    app.setApplicationDisplayName("Loopscope")
+    settings = Settings.load() if remember else Settings()
+    if options.size:
+        settings.size, settings.geometry = list(options.size), ""
+    theme = THEMES[_theme_name(options.theme, settings, app)]
+    return Window(Bench(), settings, theme, remember=remember)
+
+
+def _theme_name(chosen: str | None, settings: Settings, app: QApplication) -> str:
+    """The colours asked for, those of the last time, or those of the system."""
+    from PySide6.QtCore import Qt
+
+    if chosen is not None:
+        return chosen
+    if settings.theme != "system":
+        return settings.theme
+    dark = app.styleHints().colorScheme() == Qt.ColorScheme.Dark
+    return "dark" if dark else "light"
+
+
+def open_first(
+    window: Window, options: Namespace, recurrences: int | None, *, scripted: bool
+) -> None:
+    """Open what the command line names, or what was open the last time if it is still there."""
+    from loopscope.app.window.opening import FirstRun
+    from loopscope.app.window.settings import is_there
+
+    prompt = options.prompt if options.token_ids is None else "#" + options.token_ids
+    if scripted or options.seed:
+        window.settings.seed = options.seed
+    if options.prompts is not None:
+        window.prompt_files.open(options.prompts)
+    else:
+        window.prompt_files.restore()
+    path = options.path or window.settings.checkpoint
+    if options.path is None and not is_there(path):
+        window.say(f"{path} is not there any more; the bundled model is open instead")
+        path = DEFAULT_MODEL
+    window.opening.open(
+        path,
+        FirstRun(prompt, recurrences, interventions_of(options) or None),
+        device=options.device if options.device != "auto" else None,
+        dtype=options.dtype if options.dtype != "float32" else None,
+        loop=loop_of(options),
+        family=options.family,
+    )
+
+
+def _application() -> QApplication:
+    from PySide6.QtWidgets import QApplication
+
+    app = QApplication.instance()
+    assert isinstance(app, QApplication)
+    return app

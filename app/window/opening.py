@@ -1,0 +1,172 @@
+"""Opening a checkpoint: what is loaded, and the run that is begun on it when it is there."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+
+from loopscope.app.bench.bench import Bench
+from loopscope.app.window.settings import Settings, absolute
+from loopscope.core.checkpoint.request import LoadRequest, Loop
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.interventions.base import Intervention
+from loopscope.core.interventions.registry import from_json
+from loopscope.core.run.requests import RunRequest
+
+if TYPE_CHECKING:
+    from loopscope.core.checkpoint.loading import Loaded
+
+HOPS_PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
+TEXT_PROMPT = "The square root of 16 is"
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRun:
+    """The run to begin on a model when it is loaded; None leaves it to what was remembered.
+
+    interventions : those of the last time by default, if the prompt is that of the last time too.
+    """
+
+    prompt: str | None = None
+    recurrences: int | None = None
+    interventions: tuple[Intervention, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest(LoadRequest):
+    """A checkpoint to load, with the run to begin on it; it comes back as ``Loaded.request``."""
+
+    first_run: FirstRun = FirstRun()
+
+
+class Opening(QObject):
+    """Opens checkpoints in one bench and begins the first run on each.
+
+    Signals
+    -------
+    requested(str, str)
+        The device and the dtype that were asked for.
+    """
+
+    requested = Signal(str, str)
+
+    def __init__(self, bench: Bench, settings: Settings, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._bench, self._settings = bench, settings
+
+    def open(
+        self,
+        path: str,
+        first_run: FirstRun | None = None,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        loop: Loop | None = None,
+        family: str = "",
+    ) -> None:
+        """Load ``path``, on the device and in the dtype of the last time where None is given."""
+        settings = self._settings
+        settings.device, settings.dtype = device or settings.device, dtype or settings.dtype
+        self.requested.emit(settings.device, settings.dtype)
+        self._bench.open(
+            OpenRequest(
+                absolute(path),
+                settings.device,
+                settings.dtype,
+                loop,
+                family,
+                first_run or FirstRun(),
+            )
+        )
+
+    def change_device(self, device: str, dtype: str) -> None:
+        """Load the model in use again and run the same, without interventions."""
+        session = self._bench.session
+        loaded, request, recording = session.status.loaded, session.request, session.recording
+        if request is not None:
+            settings = self._settings
+            settings.seed, settings.start = request.seed, request.start
+            settings.start_scale = request.start_scale
+        prompt = None if request is None else request.prompt
+        recurrences = None if recording is None else recording.n_recurrences
+        loop = None if loaded is None else loaded.request.loop
+        family = "" if loaded is None else loaded.request.family
+        run = FirstRun(prompt, recurrences)
+        path = self._settings.checkpoint
+        self.open(path, run, device=device, dtype=dtype, loop=loop, family=family)
+
+    def reloop(self, first: int, last: int, damping: float, recurrences: int) -> None:
+        """Loop another span of the deep model in use and run the prompt again."""
+        loaded, run = self._bench.session.status.loaded, self._bench.session.request
+        if loaded is None:
+            return
+        prompt = None if run is None else run.prompt
+        asked, loop = loaded.request, (first, last, damping)
+        self._bench.reloop(
+            OpenRequest(
+                asked.path, asked.device, asked.dtype, loop, asked.family,
+                FirstRun(prompt, recurrences),
+            )
+        )  # fmt: skip
+
+    def begin(self, loaded: Loaded) -> RunRequest:
+        """Begin the first run on a model that was just loaded; returns what is run.
+
+        The checkpoint is remembered. A start state chosen for one checkpoint says nothing about
+        another: that begins as it was trained to.
+        """
+        asked, settings = loaded.request, self._settings
+        first_run = asked.first_run if isinstance(asked, OpenRequest) else FirstRun()
+        same = settings.checkpoint == asked.path
+        settings.remember_checkpoint(asked.path)
+        arch = loaded.architecture
+        recurrences = first_run.recurrences
+        if recurrences is None:
+            recurrences = min(settings.recurrences, 2 * arch.trained_recurrences)
+        request = RunRequest(
+            first_run.prompt or settings.prompts.get(asked.path) or first_prompt(loaded),
+            seed=settings.seed,
+            recurrences=recurrences,
+            interventions=self._interventions(first_run, same),
+        )
+        if same:
+            request = replace(request, start_scale=settings.start_scale)
+        if same and settings.start in starts_of(loaded):
+            request = replace(request, start=settings.start)
+        self._bench.begin(request)
+        return request
+
+    def _interventions(self, first_run: FirstRun, same: bool) -> tuple[Intervention, ...]:
+        """Those asked for, or those of the last time; what cannot be read is left out."""
+        saved, self._settings.interventions = self._settings.interventions, []
+        if first_run.interventions is None and first_run.prompt is None and same:
+            with contextlib.suppress(LoopscopeError):
+                return from_json(saved)
+        return first_run.interventions or ()
+
+
+def starts_of(loaded: Loaded) -> tuple[str, ...]:
+    """The start states that can be chosen for a model."""
+    own = loaded.architecture.initial_state
+    return (own,) if own in ("embedding", "learned") else ("zeros", "random")
+
+
+def first_prompt(loaded: Loaded) -> str:
+    """A prompt for a model that none is remembered for."""
+    arch = loaded.architecture
+    if loaded.tokenizer.problem:
+        return "#" + ",".join(str(i % arch.vocab_size) for i in range(1, 9))
+    prompt = HOPS_PROMPT if arch.task == "hops" else TEXT_PROMPT
+    if arch.masked and (mask := loaded.tokenizer.mask_token):
+        prompt += f" {mask}."
+    return prompt
+
+
+def first_token(loaded: Loaded, labels: tuple[str, ...]) -> int:
+    """The token whose answer a reader waits for: the last masked one, else the last."""
+    mask = loaded.tokenizer.mask_token
+    masked = [i for i, label in enumerate(labels) if mask and label == mask]
+    return masked[-1] if masked else len(labels) - 1

@@ -1,0 +1,279 @@
+"""The docks that hold views: made when they are first shown, filled, captioned, arranged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from PySide6.QtCore import QByteArray, QObject, Signal
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
+
+from loopscope.app.bench.bench import Bench
+from loopscope.app.view_spec import ViewSpec
+from loopscope.app.views import BY_KEY, VIEW_SPECS
+from loopscope.app.window.layout import PRESETS, Layout
+from loopscope.app.window.settings import Settings, remembered_options
+from loopscope.widgets.kit.frame import ViewFrame
+from loopscope.widgets.palette import Theme
+
+
+class ViewDocks(QObject):
+    """The docks of one main window; ``docks`` and ``frames`` are by the key of the view.
+
+    A dock's view is made when the dock is first seen. While docks are arranged nothing is made:
+    Qt's `restoreState` does not bear a dock that changes under it.
+
+    ``current`` is the view last clicked.
+
+    Signals
+    -------
+    export_requested(str), command_requested(str)
+        A view's key; a command's name.
+    step_requested()
+        The button of an empty view.
+    """
+
+    export_requested = Signal(str)
+    command_requested = Signal(str)
+    step_requested = Signal()
+
+    def __init__(self, window: QMainWindow, bench: Bench, settings: Settings, theme: Theme) -> None:
+        super().__init__(window)
+        self._window, self._bench, self._settings, self._theme = window, bench, settings, theme
+        self.docks: dict[str, QDockWidget] = {}
+        self.frames: dict[str, ViewFrame] = {}
+        self.layout = Layout(window, self.docks)
+        self.current = "state_space"
+        self._empty = False
+        self._arranging = 0
+        self._seen: set[str] = set()
+        for spec in VIEW_SPECS:
+            self._make(spec)
+        for key in PRESETS["Step"]:
+            self.fill(key)
+        bench.analysis.data_shown.connect(self._on_data_shown)
+        bench.analysis.second_shown.connect(self._caption)
+        bench.analysis.failed.connect(lambda key, text: self.frames[key].set_error(text))
+        bench.analysis.lagged.connect(lambda key, r: self.frames[key].set_lag(r))
+        bench.measuring.progressed.connect(self._on_measuring_progressed)
+
+    # ---- making ----
+    def _make(self, spec: ViewSpec[Any, Any]) -> None:
+        dock = QDockWidget(spec.title, self._window)
+        dock.toggleViewAction().setStatusTip(f"Show {spec.shows}")
+        self.add(spec.key, dock)
+        dock.visibilityChanged.connect(lambda seen: self._on_visibility(spec.key, seen))
+
+    def add(self, key: str, dock: QDockWidget) -> None:
+        """Arrange another dock along with those of views."""
+        dock.setObjectName(key)
+        self.docks[key] = dock
+        # What is asked for comes to the front of its tabs.
+        dock.toggleViewAction().triggered.connect(lambda on: dock.raise_() if on else None)
+
+    def _on_visibility(self, key: str, seen: bool) -> None:
+        """Make the view of a dock that is seen now.
+
+        Qt calls a dock behind other tabs visible, which this signal does not; but for the signal a
+        dock that floats at negative coordinates, on a screen at the left, is not visible either.
+        """
+        dock = self.docks[key]
+        seen = seen or (dock.isFloating() and dock.isVisible())
+        (self._seen.add if seen else self._seen.discard)(key)
+        if seen and not self._arranging:
+            self.fill(key)
+            self.show_second_run()
+
+    def fill(self, key: str) -> None:
+        """Make a dock's view, once."""
+        if key in self.frames:
+            return
+        spec, dock = BY_KEY[key], self.docks[key]
+        saved = self._settings.options.get(key, {})
+        display = self._bench.analysis.add(spec, remembered_options(spec.options(), saved))
+        display.view.set_theme(self._theme)
+        frame = ViewFrame(spec.title, display.view)
+        # Noted before the dock takes it: a floating dock is shown anew with its title bar.
+        self.frames[key] = frame
+        frame.set_theme(self._theme)
+        frame.set_request(spec.request)
+        frame.set_options(display.options)
+        self._connect(key, frame)
+        display.view.options_changed.connect(frame.set_options)
+        display.view.command_requested.connect(self.command_requested)
+        frame.set_empty(self._empty)
+        dock.setTitleBarWidget(frame.title_bar)
+        dock.setWidget(frame)
+
+    def _connect(self, key: str, frame: ViewFrame) -> None:
+        frame.measure_requested.connect(lambda: self._bench.measuring.measure(key))
+        frame.measure_cancelled.connect(lambda: self._bench.measuring.cancel(key))
+        frame.options_changed.connect(lambda options: self._on_options_chosen(key, options))
+        frame.export_requested.connect(lambda: self.export_requested.emit(key))
+        frame.maximise_toggled.connect(lambda _: self.maximise(key))
+        frame.close_requested.connect(self.docks[key].close)
+        frame.step_requested.connect(self.step_requested)
+
+    def _on_options_chosen(self, key: str, options: Any) -> None:
+        self.current = key
+        self._bench.analysis.set_options(key, options)
+
+    def actions(self) -> list[QAction]:
+        """The actions that show and hide each dock."""
+        return [dock.toggleViewAction() for dock in self.docks.values()]
+
+    # ---- arranging ----
+    @contextmanager
+    def _arranged(self) -> Iterator[None]:
+        """Fill what is seen, and draw the second run, when all docks are where they belong."""
+        self._arranging += 1
+        try:
+            yield
+        finally:
+            self._arranging -= 1
+        if not self._arranging:
+            for key in list(self._seen):
+                self.fill(key)
+            self.show_second_run()
+
+    def apply(self, preset: str) -> None:
+        """Arrange the docks as a preset says."""
+        with self._arranged():
+            self.layout.apply(preset)
+        self._show_maximised()
+
+    def restore(self, state: str) -> None:
+        """Arrange the docks as Qt's ``state``, hexadecimal, says; damaged, it changes nothing."""
+        with self._arranged():
+            self._window.restoreState(QByteArray.fromHex(state.encode()))
+
+    def maximise(self, key: str) -> None:
+        """Show one view alone, or all of them again."""
+        self.current = key
+        self.fill(key)
+        with self._arranged():
+            self.layout.toggle_maximised(key)
+        self._show_maximised()
+
+    def unmaximise(self) -> None:
+        """Show all views again."""
+        with self._arranged():
+            self.layout.restore()
+        self._show_maximised()
+
+    def _show_maximised(self) -> None:
+        for key, frame in self.frames.items():
+            frame.set_maximised(key == self.layout.maximised)
+
+    def show(self, key: str) -> None:
+        """Bring a view to the front of its tabs."""
+        self.fill(key)
+        self.docks[key].show()
+        self.docks[key].raise_()
+
+    def measure(self, key: str) -> None:
+        """Make a view's measurement, whether the view has been shown or not."""
+        self.fill(key)
+        self._bench.measuring.measure(key)
+
+    def set_options(self, key: str, options: Any) -> None:
+        """Give a view other options; its settings show them."""
+        self._bench.analysis.set_options(key, options)
+        self.frames[key].set_options(options)
+
+    def reset(self) -> None:
+        """Show everything in each view."""
+        for display in self._bench.displays.values():
+            display.view.reset_view()
+
+    def show_joint_pca(self) -> None:
+        """Draw the state space as arXiv 2604.11791 does: the final token, layers jointly."""
+        from loopscope.core.views.state_space.data import joint_pca
+
+        key, recording = "state_space", self._bench.session.recording
+        self.show(key)
+        self.set_options(key, joint_pca(self._bench.displays[key].options))
+        if recording is not None:
+            last = recording.n_tokens - 1
+            self._bench.session.select({"token": last, "tokens": (last,)})
+
+    def note_focus(self, widget: QWidget | None) -> None:
+        """Take the view that ``widget`` is in for the current one."""
+        while widget is not None:
+            if isinstance(widget, QDockWidget):
+                if widget.objectName() in BY_KEY:
+                    self.current = widget.objectName()
+                return
+            widget = widget.parentWidget()
+
+    # ---- what is shown ----
+    def set_theme(self, theme: Theme) -> None:
+        """Take the theme's colours."""
+        self._theme = theme
+        for frame in self.frames.values():
+            frame.set_theme(theme)
+
+    def show_empty(self, empty: bool) -> None:
+        """Offer the button that runs a recurrence while nothing has been run."""
+        if empty != self._empty:
+            self._empty = empty
+            for frame in self.frames.values():
+                frame.set_empty(empty)
+
+    def _on_data_shown(self, key: str) -> None:
+        data = self._bench.displays[key].data
+        if data is not None:
+            self.frames[key].set_error(None)
+            self.frames[key].set_data(data)
+
+    def _on_measuring_progressed(self, key: str, share: float | None) -> None:
+        self.frames[key].measuring.show_progress(share)
+
+    def show_why_not(self) -> None:
+        """Say in each view in sight why its measurement cannot be made."""
+        for key, frame in self.frames.items():
+            if frame.measuring.isVisible():
+                frame.measuring.set_why(self._bench.measuring.why_not(key))
+
+    # ---- the second run ----
+    def show_second_run(self) -> None:
+        """Draw each visible view a second time while there is a second run, or no longer."""
+        for key in self.frames:
+            self._show_second(key)
+            self._caption(key)
+        self.show_why_not()
+
+    def _show_second(self, key: str) -> None:
+        analysis, display, frame = self._bench.analysis, self._bench.displays[key], self.frames[key]
+        second, shown = self._bench.session.second, self._bench.session.run
+        twice = (
+            second is not None
+            and shown is not None
+            and display.spec.drawn_twice(shown.stepper.recording, second.stepper.recording)
+        )
+        if not twice and display.second is not None:
+            frame.show_beside(None)
+            analysis.drop_second(display)
+        elif twice and display.second is None and display.view.isVisible():
+            frame.show_beside(analysis.draw_second(display).view)
+
+    def _caption(self, key: str) -> None:
+        """Name the two runs over the two drawings of a view."""
+        display, session = self._bench.displays[key], self._bench.session
+        if session.second is None or session.run is None:
+            self.frames[key].set_captions("", "")
+            return
+        if display.second is None:
+            one, other, both = session.run.name, session.second.name, display.view.BOTH
+            on_one = both is not None and display.spec.compute_second is not None
+            text = f"● {one}: {both[0]}   ○ {other}: {both[1]}" if both and on_one else ""
+            self.frames[key].set_captions(text, "")
+            return
+        data = display.second.data
+        statement = f": {data.statement}" if data is not None else ""
+        # The marks are those of the list of runs.
+        self.frames[key].set_captions(
+            f"● {session.run.name}", f"○ {session.second.name}{statement}"
+        )

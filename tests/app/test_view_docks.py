@@ -1,0 +1,179 @@
+"""The docks of views: any arrangement is saved and restored, and views are made when seen."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from loopscope.app.bench.bench import Bench
+from loopscope.app.views import VIEW_SPECS
+from loopscope.app.window.layout import PRESETS
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.window import Window
+from loopscope.widgets.palette import LIGHT
+
+KEYS = [spec.key for spec in VIEW_SPECS]
+AREAS = [
+    Qt.DockWidgetArea.LeftDockWidgetArea,
+    Qt.DockWidgetArea.RightDockWidgetArea,
+    Qt.DockWidgetArea.TopDockWidgetArea,
+    Qt.DockWidgetArea.BottomDockWidgetArea,
+]
+
+Make = Callable[..., Window]
+
+
+@pytest.fixture
+def make(qtbot: QtBot) -> Iterator[Make]:
+    made: list[Window] = []
+
+    def make(settings: Settings | None = None) -> Window:
+        window = Window(Bench(), settings or Settings(), LIGHT, remember=False)
+        made.append(window)
+        window.show()
+        turn()
+        return window
+
+    yield make
+    for window in made:
+        window.close()
+        window.deleteLater()
+    turn()
+
+
+def turn() -> None:
+    """Let the event loop do what there is to do."""
+    for _ in range(5):
+        QApplication.processEvents()
+
+
+def arrangement(window: Window) -> dict[str, tuple[bool, bool]]:
+    """Which docks are open, and which of them float."""
+    docks = window.views.docks
+    return {key: (not dock.isHidden(), dock.isFloating()) for key, dock in docks.items()}
+
+
+def again(make: Make, window: Window) -> Window:
+    """Close a window and open another one with what it left."""
+    window.remember()
+    window.close()
+    turn()
+    return make(window.settings)
+
+
+def check(window: Window) -> None:
+    """Every dock that is seen holds its view, under its own title bar."""
+    for key in KEYS:
+        dock, frame = window.views.docks[key], window.views.frames.get(key)
+        if not dock.visibleRegion().isEmpty():
+            assert frame is not None
+            assert dock.widget() is frame
+            assert dock.titleBarWidget() is frame.title_bar
+
+
+def test_a_view_that_was_dragged_out_floats_again(make: Make) -> None:
+    window = make()
+    window.views.show("depth")
+    window.views.docks["depth"].setFloating(True)
+    turn()
+    other = again(make, window)
+    assert other.views.docks["depth"].isFloating()
+    assert other.views.docks["depth"].isVisible()
+    check(other)
+    # And once more: it was each later start that failed.
+    check(again(make, other))
+
+
+def disarrange(window: Window, chance: random.Random) -> None:
+    """Do something to the docks that a hand with a mouse could do."""
+    docks = window.views.docks
+    one, other = (docks[key] for key in chance.sample(sorted(docks), 2))
+    act = chance.choice(["show", "hide", "float", "tab", "split", "area", "preset", "maximise"])
+    if act == "show":
+        one.show()
+        one.raise_()
+    elif act == "hide":
+        one.hide()
+    elif act == "float":
+        one.show()
+        one.setFloating(not one.isFloating())
+    elif act == "tab":
+        window.tabifyDockWidget(one, other)
+    elif act == "split":
+        window.splitDockWidget(one, other, chance.choice(list(Qt.Orientation)))
+    elif act == "area":
+        window.addDockWidget(chance.choice(AREAS), one)
+    elif act == "preset":
+        window.views.apply(chance.choice(list(PRESETS)))
+    else:
+        window.views.maximise(chance.choice(KEYS))
+        turn()
+        window.views.unmaximise()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_any_arrangement_is_restored(make: Make, seed: int) -> None:
+    chance = random.Random(seed)
+    window = make()
+    for _ in range(12):
+        disarrange(window, chance)
+        turn()
+        check(window)
+    before = arrangement(window)
+    other = again(make, window)
+    assert arrangement(other) == before
+    check(other)
+
+
+def test_a_maximised_view_floats_or_not_and_all_come_back(make: Make) -> None:
+    window = make()
+    window.views.show("similarity")
+    window.views.docks["similarity"].setFloating(True)
+    turn()
+    before = arrangement(window)
+    for key in ("similarity", "heads", "probe"):
+        window.views.maximise(key)
+        turn()
+        assert [k for k, (there, _) in arrangement(window).items() if there] == [key]
+        check(window)
+        window.views.unmaximise()
+        turn()
+        assert arrangement(window) == before
+
+
+def test_closing_a_maximised_view_remembers_all_of_them(make: Make) -> None:
+    window = make()
+    before = arrangement(window)
+    window.views.maximise("heads")
+    turn()
+    assert arrangement(again(make, window)) == before
+
+
+@pytest.mark.parametrize("text", ["00", "ff" * 500, "000000ff00000000fd0000000100000000"])
+def test_a_damaged_layout_changes_nothing(make: Make, text: str) -> None:
+    before = arrangement(make())
+    assert arrangement(make(Settings(layout=text, geometry=text))) == before
+
+
+def test_a_view_is_made_when_it_is_first_seen(make: Make) -> None:
+    window = make()
+    assert set(window.views.frames) == set(PRESETS["Step"])
+    window.views.docks["lens"].toggleViewAction().trigger()
+    turn()
+    assert set(window.views.frames) == {*PRESETS["Step"], "lens"}
+
+
+def test_the_view_that_has_the_focus_is_the_current_one(make: Make) -> None:
+    window = make()
+    window.views.note_focus(window.views.frames["heads"].view)
+    assert window.views.current == "heads"
+    window.views.note_focus(window.bars.prompt.line)
+    assert window.views.current == "heads"
+    window.views.note_focus(window.tree.panel)  # no view
+    assert window.views.current == "heads"
