@@ -74,7 +74,7 @@ def load(
 
 def load_model(
     request: LoadRequest,
-    report: Report = lambda share, what: None,
+    report: Report = lambda share, doing: None,
     cancelled: Callable[[], bool] = lambda: False,
     make_room: Callable[[], None] = lambda: None,
 ) -> Loaded:
@@ -98,7 +98,7 @@ def load_checkpoint(
     checkpoint: Checkpoint,
     choice: DeviceChoice,
     dtype: str = "float32",
-    report: Report = lambda share, what: None,
+    report: Report = lambda share, doing: None,
     cancelled: Callable[[], bool] = lambda: False,
     make_room: Callable[[], None] = lambda: None,
 ) -> Loaded:
