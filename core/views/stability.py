@@ -7,13 +7,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from loopscope.core.arrays import F32
+from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
+from loopscope.core.labels import visible
 from loopscope.core.measures.fixed_points import CYCLE, RESIDUAL, FixedPoints, Q, cycle_distances
 from loopscope.core.measures.settling import fitted_rate, relative_floor
-from loopscope.core.measures.stability import EIGEN_RESIDUAL, EIGENVALUE, LYAPUNOV, Spectrum
+from loopscope.core.measures.stability import (
+    EIGEN_RESIDUAL,
+    EIGENVALUE,
+    LYAPUNOV,
+    TOKEN_SPECTRUM,
+    Spectrum,
+    TokenSpectrum,
+)
 from loopscope.core.options import setting
 from loopscope.core.results import ResultKey
 from loopscope.core.run.recording import Recording
@@ -74,8 +81,11 @@ class Stability:
 
     spectrum : at ``recurrence``.  points : of the search.
     cycles : float32 ``[P, L, T, d]``, the state after each layer at each of them.
-    radii, margins : float64 ``[P]``, spectral radius at each fixed point and the largest residual
-        of its eigenpairs; NaN at a slow point.  lyapunov : nats per recurrence along the run.
+    radii, margins : float64 ``[P]``, spectral radius at each fixed point and how far it may be off:
+        of the blocks' eigenvalues where they were taken, else the largest residual of Arnoldi's
+        pairs, which bounds nothing where J is not normal; NaN at a slow point.
+    lyapunov : float64 ``[n]``, nats per recurrence along the run, of n start vectors.
+    tokens : exact spectrum at ``recurrence``, or None: of a bidirectional model, or one too large.
     rate : fitted to the run.  recurrence : where the spectrum was taken.  n_recurrences : how far
         the run had gone.
     n_random, warm_up : starts that were random, and recurrences that were run on them first.
@@ -84,14 +94,20 @@ class Stability:
     spectrum: Spectrum
     points: FixedPoints
     cycles: F32
-    radii: npt.NDArray[np.float64]
-    margins: npt.NDArray[np.float64]
-    lyapunov: float
+    radii: F64
+    margins: F64
+    lyapunov: F64
     rate: float
     recurrence: int
     n_recurrences: int
     n_random: int = 0
     warm_up: int = 0
+    tokens: TokenSpectrum | None = None
+
+    @property
+    def radius(self) -> float:
+        """Spectral radius at ``recurrence``: exact where there is one, else Arnoldi's estimate."""
+        return self.spectrum.radius if self.tokens is None else self.tokens.radius
 
     @property
     def shown_point(self) -> int:
@@ -115,7 +131,7 @@ class Data(ViewData):
 
     found: Stability | None
     kinds: tuple[Kind, ...] = ()
-    distances: npt.NDArray[np.float64] | None = None
+    distances: F64 | None = None
     layer_names: tuple[str, ...] = ()
     missing: str = ""
 
@@ -152,7 +168,7 @@ REQUEST = Request(
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Put the finding into words; it was measured on request."""
     found = recording.result(STABILITY)
-    formulas = (EIGENVALUE, EIGEN_RESIDUAL, RATE, LYAPUNOV, Q, RESIDUAL, CYCLE)
+    formulas = (TOKEN_SPECTRUM, EIGENVALUE, EIGEN_RESIDUAL, RATE, LYAPUNOV, Q, RESIDUAL, CYCLE)
     if found is None:
         why = why_not(recording) or NOT_YET
         lacks = LACKS if why == NOT_YET else None
@@ -182,13 +198,14 @@ def _kind(fixed: bool, radius: float, margin: float) -> Kind:
 def _statement(
     found: Stability,
     kinds: tuple[Kind, ...],
-    distances: npt.NDArray[np.float64],
+    distances: F64,
     recording: Recording,
 ) -> str:
     """Say the radius, whether the run agrees, and what was found."""
-    radius, rate = found.spectrum.radius, found.rate
+    radius, rate = found.radius, found.rate
     text = f"Spectral radius {radius:.3g} at recurrence {found.recurrence}"
-    if not found.spectrum.converged.all():
+    text += _how_sure(found, recording)
+    if found.tokens is None and not found.spectrum.converged.all():
         loose = int((~found.spectrum.converged).sum())
         text += f" ({loose} of {len(found.spectrum.values)} pairs above residual "
         text += f"{found.spectrum.tolerance:g})"
@@ -209,6 +226,7 @@ def _statement(
     if found.n_random and found.warm_up:
         text += f" ({found.n_random} random, run for {found.warm_up} recurrences first)"
     text += _cycle_said(distances[found.shown_point])
+    text += _lyapunov_said(found.lyapunov)
     if recording.info.interventions:
         text += "; of one recurrence uncut: what was cut into this run is not in the map"
     if recording.n_recurrences > found.n_recurrences:
@@ -216,7 +234,26 @@ def _statement(
     return text
 
 
-def _cycle_said(distances: npt.NDArray[np.float64]) -> str:
+def _lyapunov_said(exponents: F64) -> str:
+    known = exponents[np.isfinite(exponents)]
+    if not len(known):
+        return ""
+    spread = f" ({known.min():.3g} to {known.max():.3g} over {len(known)} start vectors)"
+    return f"; Lyapunov exponent {known.mean():.3g}{spread}"
+
+
+def _how_sure(found: Stability, recording: Recording) -> str:
+    """Of which token the radius is and how far rounding may move it, or that it is an estimate."""
+    if found.tokens is None:
+        return " (an estimate: no residual bounds it where the Jacobian is not normal)"
+    token = int(np.abs(found.tokens.values).max(1).argmax())
+    label = visible(recording.info.token_labels[token])
+    error = found.tokens.error
+    doubt = f", ± {error:.1g} by rounding" if error > 0.01 * found.radius else ""
+    return f" (of token {token} {label}{doubt})"
+
+
+def _cycle_said(distances: F64) -> str:
     """How far apart the layers' points are."""
     apart = distances[np.tril_indices(len(distances), -1)]
     apart = apart[np.isfinite(apart)]
@@ -231,7 +268,7 @@ def table(data: Data) -> Table:
     """One row for each eigenpair, each point, and each pair of layers at each point."""
     columns = (
         "what", "index", "real", "imaginary", "modulus", "residual", "q", "found by", "kind",
-        "layer", "other layer", "relative distance",
+        "layer", "other layer", "relative distance", "exponent [nats per recurrence]",
     )  # fmt: skip
     return Table(columns, _rows(data))
 
@@ -240,10 +277,14 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
     found = data.found
     if found is None or data.distances is None:
         return
-    s, none = found.spectrum, ("", "", "")
+    s, none = found.spectrum, ("", "", "", "")
     for i, (value, residual) in enumerate(zip(s.values, s.residuals, strict=True)):
         parts = (float(value.real), float(value.imag), float(abs(value)), float(residual))
         yield "eigenvalue", i, *parts, "", "", "", *none
+    if found.tokens is not None:
+        for (t, _), value in np.ndenumerate(found.tokens.values):
+            exact = float(value.real), float(value.imag), float(abs(value))
+            yield "eigenvalue of a token", t, *exact, "", "", "", "", *none
     p = found.points
     for i, kind in enumerate(data.kinds):
         measured = (float(found.radii[i]), float(p.residual[i]), float(p.q[i]))
@@ -251,8 +292,9 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
     for i, kind in enumerate(data.kinds):
         for a, b in zip(*np.tril_indices(len(data.layer_names), -1), strict=True):
             apart = (int(b), int(a), float(data.distances[i, a, b]))
-            yield "points of the cycle", i, "", "", "", "", "", "", kind, *apart
-    yield "Lyapunov exponent", "", "", "", found.lyapunov, "", "", "", "", *none
+            yield "points of the cycle", i, "", "", "", "", "", "", kind, *apart, ""
+    for i, exponent in enumerate(found.lyapunov.tolist()):
+        yield "Lyapunov exponent", i, *("",) * 10, exponent
     yield "fitted rate", "", "", "", found.rate, "", "", "", "", *none
 
 
