@@ -49,6 +49,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
                "n_layers_in_prelude": 2, "n_layers_in_recurrent_block": 2, "n_layers_in_coda": 2,
                "mean_recurrence": 4, "mean_backprop_depth": 2, "prelude_norm": True,
                "qk_norm": True, "logit_softcap": 15.0, "tie_embeddings": True},
+    "trm": {"model_type": "trm", "vocab_size": 96, "hidden_size": 48, "num_heads": 4, "H_cycles": 2,
+            "L_cycles": 2, "L_layers": 2, "halt_max_steps": 2, "expansion": 4, "seq_len": 60,
+            "num_puzzle_identifiers": 3, "puzzle_emb_ndim": 48, "puzzle_emb_len": 2,
+            "pos_encodings": "rope"},
     "nanoloop": NANO | {"model_type": "nanoloop", "n_prelude": 1, "n_block": 2, "n_coda": 1,
                         "n_loop": 4},
     "nanochat_recursive": NANOCHAT | {"model_type": "nanochat_recursive"},
@@ -100,6 +104,8 @@ def random_tensors(
         whole = 1 + 0.1 * whole if is_norm else whole * (1.5 / shape[-1] ** 0.5)
         if source.how == "transpose":
             whole = whole.T
+        if source.rows is not None and source.rows[2] > len(whole):  # the file's tensor has more
+            whole = torch.cat([whole, torch.randn(source.rows[2] - len(whole), *shape[1:])])
         sizes = [len(whole)]
         if len(source.names) == 3:
             layer = arch.layer

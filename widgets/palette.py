@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 # Okabe & Ito, reordered so that neighbours differ in lightness; the cursor's orange is left out.
 OKABE_ITO: tuple[str, ...] = (
     "#0072B2",
@@ -81,3 +83,13 @@ THEMES = {"light": LIGHT, "dark": DARK}
 def token_colour(index: int) -> str:
     """Colour of the ``index``-th shown token or run; repeats after eight (then line styles)."""
     return OKABE_ITO[index % len(OKABE_ITO)]
+
+
+def black_is_legible(rgb: np.ndarray) -> np.ndarray:
+    """Whether black is more legible than white on colours ``[..., 3]``, 0..1.
+
+    Contrast as WCAG 2.1 defines it, ``(L1 + 0.05) / (L2 + 0.05)`` of relative luminances.
+    """
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
+    return np.asarray((luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05))

@@ -35,7 +35,13 @@ def run_inspect(options: Namespace) -> None:
 
     checkpoint = open_checkpoint(options.path, options.family)
     arch = checkpoint.architecture
-    tokenizer = PromptTokenizer(checkpoint.tokenizer_file, arch.vocab_size, arch.max_positions)
+    tokenizer = PromptTokenizer(
+        checkpoint.tokenizer_file,
+        arch.vocab_size,
+        arch.max_positions,
+        arch.prefix,
+        arch.prefix_rows,
+    )
     values = card(checkpoint, tokenizer.problem)
     print(json.dumps(values, indent=2) if options.json else card_text(values))
 
@@ -299,6 +305,19 @@ def _formats(text: str) -> tuple[str, ...]:
     if not formats:
         raise LoopscopeError(f"--format is empty; it takes {', '.join(known)}")
     return formats
+
+
+def run_convert(options: Namespace) -> None:
+    """Make a checkpoint folder and print its card."""
+    from loopscope.core.convert.convert import Source, convert
+    from loopscope.core.run.card import card, card_text
+
+    config, roles, tokenizer = (
+        None if given is None else Path(given)
+        for given in (options.config, options.map, options.tokenizer)
+    )
+    source = Source(Path(options.source), config, roles, tokenizer)
+    print(card_text(card(convert(source, Path(options.output)))))
 
 
 def run_doctor(options: Namespace) -> None:

@@ -150,9 +150,8 @@ class Opening(QObject):
 
 def starts_of(loaded: Loaded) -> tuple[str, ...]:
     """The start states that can be chosen for a model."""
-    return (
-        ("embedding",) if loaded.architecture.initial_state == "embedding" else ("zeros", "random")
-    )
+    own = loaded.architecture.initial_state
+    return (own,) if own in ("embedding", "learned") else ("zeros", "random")
 
 
 def first_prompt(loaded: Loaded) -> str:

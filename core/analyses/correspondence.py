@@ -1,4 +1,4 @@
-"""Compare the model shown with the one beside, over a prompt set."""
+"""Compare the model of the run with that of the second run, over a prompt set."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _places(loaded: Loaded, recurrences: int) -> Places:
 def _prompts(
     recording: Recording, one: Loaded, other: Loaded, options: Options
 ) -> tuple[tuple[list[Prompt], list[Prompt]], str]:
-    """The prompts as each model reads them, and what they are."""
+    """The prompts as each model reads them, and a description of them."""
     n = int(options.prompts)
     given = recording.shared.prompts
     if given is not None:
@@ -118,7 +118,7 @@ def _prompts(
         pair = [[m.tokenizer.encode(text) for text in texts] for m in (one, other)]
     except LoopscopeError as error:
         raise LoopscopeError(
-            f"the model beside cannot read the prompts of the task hops ({error}); open a prompt "
+            f"the second model cannot read the prompts of the task hops ({error}); open a prompt "
             "file for both"
         ) from None
     return (pair[0], pair[1]), "generated prompts, 1 to 6 hops"

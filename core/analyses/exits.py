@@ -17,10 +17,10 @@ from loopscope.core.views.exits import Options
 def run(
     stepper: Stepper, selection: Selection, options: Options, job: Job[ExitsOverPrompts]
 ) -> ExitsOverPrompts:
-    """Run every prompt to the end and keep what the rules look at.
+    """Run every prompt to the end and keep the signals of the exit rules.
 
-    Where the file gives answers only their places are looked at: it is there that it matters what
-    a model had said. Prompts without an answer are left out then.
+    Where the file gives answers, only the positions of the answers are kept; prompts without an
+    answer are left out then.
     """
     loaded, prompts = stepper.loaded, stepper.loaded.shared.prompts_in_use()
     how = HowRun.like(stepper.recording)
@@ -31,8 +31,8 @@ def run(
     signals: list[Signals] = []
     runs = run_each(loaded, [asked[i].prompt for i in rows], how, capture, job.report)
     for i, recording in zip(rows, runs, strict=True):
-        found = signals_of(recording)
-        signals.append(found.of(asked[i].positions) if only_answers else found)
+        whole = signals_of(recording)
+        signals.append(whole.of(asked[i].positions) if only_answers else whole)
     return ExitsOverPrompts.of(
         signals,
         prompts=prompts,

@@ -34,7 +34,7 @@ MOST_CHANCES = 1 << 23
 
 @torch.inference_mode()
 def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Readings]) -> Readings:
-    """Read with the lens of the options; what the other lens read before is handed on."""
+    """Read with the lens of the options; an earlier reading of the other lens is kept."""
     recording: Recording = stepper.recording
     written = _written(options, recording)
     reading = read_run(
@@ -55,7 +55,7 @@ def read_run(
 ) -> Reading:
     """Read every place of a run with one lens.
 
-    ``report`` is told the share done. ``written`` and the final answer at the cursor ``selection``
+    ``report`` is given the share done. ``written`` and the final answer at the cursor ``selection``
     come first among the tokens whose probability is kept everywhere.
     """
     tokens = torch.tensor([recording.info.token_ids], device=loaded.device.device)
@@ -191,9 +191,9 @@ class _Rows:
             name: np.empty((n, *width), np.float32) for name, width in widths.items()
         }
 
-    def put(self, first: int, found: tuple[Tensor, ...]) -> None:
-        """Put what `read` found of the rows from ``first`` on."""
-        ids, *numbers = found
+    def put(self, first: int, reading: tuple[Tensor, ...]) -> None:
+        """Put what `read` returned for the rows from ``first`` on."""
+        ids, *numbers = reading
         self.ids[first : first + len(ids)] = ids.cpu().numpy()
         for into, values in zip(self.numbers.values(), numbers, strict=True):
             into[first : first + len(ids)] = values.float().cpu().numpy()
@@ -219,28 +219,30 @@ def _written(options: Options, recording: Recording) -> int | None:
     if options.target != "written" or not options.token:
         return None
     vocabulary = range(recording.info.architecture.vocab_size)
-    found = find_token(options.token, vocabulary, recording.label)
-    if found is None:
+    token = find_token(options.token, vocabulary, recording.label)
+    if token is None:
         raise LoopscopeError(f"no token of this model is written '{options.token}'")
-    return found
+    return token
 
 
 def _kept(
     recording: Recording, selection: Selection, final: list[int], written: int | None, n_rows: int
 ) -> list[int]:
-    """Tokens whose probability and rank are kept everywhere, the likeliest to be asked for first.
+    """Tokens whose probability and rank are kept everywhere, the likeliest to be wanted first.
 
     The written one, the final answer at the cursor and the other final answers, the prompt's own
     tokens, and the rest of a vocabulary that is small.
     """
+    vocabulary = recording.info.architecture.vocab_size
 
     def wanted() -> Iterator[int]:
         if written is not None:
             yield written
         yield final[min(selection.token, len(final) - 1)]
         yield from final
-        yield from recording.info.token_ids
-        yield from range(recording.info.architecture.vocab_size)
+        # Positions that a model puts before the prompt are no answers.
+        yield from (token for token in recording.info.token_ids if token < vocabulary)
+        yield from range(vocabulary)
 
     most = max(1, min(MOST_KEPT, MOST_CHANCES // n_rows))
     kept: dict[int, None] = {}

@@ -56,7 +56,7 @@ def _other_prompt(stepper: Stepper, text: str) -> Stepper:
     same: dict[str, Start] = {"zeros": "zeros", "random": "random"}
     start = same.get(info.start, "default")
     other = Stepper(loaded, Capture(patterns=False, writes=False, readout=False))
-    # With the same cuts; their places must exist in a prompt of as many tokens.
+    # With the same interventions; their places must exist in a prompt of as many tokens.
     other.begin(
         prompt, seed=info.seed, start=start, start_scale=info.start_scale,
         interventions=info.interventions,
@@ -71,8 +71,8 @@ def _short(text: str) -> str:
 def _run(stepper: Stepper, start: F32, n: int, job: Job[Paths], done: float, share: float) -> F32:
     """States of one run from ``start``, ``[n + 1, T, d]``; the stepper's own run is not touched.
 
-    What was cut into the stepper's run after its start is cut into this one too: paths are compared
-    by where they start alone.
+    The interventions that act in the stepper's run after its start act in this one too: the paths
+    differ by where they start alone.
     """
     info = stepper.recording.info
     other = Stepper(stepper.loaded, least_for(info.interventions))

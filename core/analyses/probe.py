@@ -1,4 +1,4 @@
-"""Probe the model: the same batch of prompts under every cut."""
+"""Probe the model: the same batch of prompts under every intervention."""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Stabi
     for i, point in enumerate(points.points):
         if points.is_fixed[i]:
             share = part(0.9 + 0.1 * i / len(radii), 0.9 + 0.1 * (i + 1) / len(radii))
-            found = leading_eigenvalues(f.product(point), n, 2, report=share)
-            radii[i], margins[i] = found.radius, found.residuals.max()
+            pair = leading_eigenvalues(f.product(point), n, 2, report=share)
+            radii[i], margins[i] = pair.radius, pair.residuals.max()
     return Stability(
         spectrum=spectrum,
         points=points,

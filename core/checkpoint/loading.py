@@ -74,7 +74,7 @@ def load(
 
 def load_model(
     request: LoadRequest,
-    report: Report = lambda share, what: None,
+    report: Report = lambda share, doing: None,
     cancelled: Callable[[], bool] = lambda: False,
     make_room: Callable[[], None] = lambda: None,
 ) -> Loaded:
@@ -98,13 +98,19 @@ def load_checkpoint(
     checkpoint: Checkpoint,
     choice: DeviceChoice,
     dtype: str = "float32",
-    report: Report = lambda share, what: None,
+    report: Report = lambda share, doing: None,
     cancelled: Callable[[], bool] = lambda: False,
     make_room: Callable[[], None] = lambda: None,
 ) -> Loaded:
     """Load a checkpoint that has been opened; see `load_model`."""
     torch_dtype, arch = choose_dtype(dtype), checkpoint.architecture
-    tokenizer = PromptTokenizer(checkpoint.tokenizer_file, arch.vocab_size, arch.max_positions)
+    tokenizer = PromptTokenizer(
+        checkpoint.tokenizer_file,
+        arch.vocab_size,
+        arch.max_positions,
+        arch.prefix,
+        arch.prefix_rows,
+    )
     _check_room(arch, choice, torch_dtype, make_room)
     try:
         weights = read_weights(checkpoint, choice.device, torch_dtype, report, cancelled)

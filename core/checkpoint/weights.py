@@ -74,7 +74,7 @@ def read_weights(
     checkpoint: Checkpoint,
     device: torch.device,
     dtype: torch.dtype,
-    report: Report = lambda share, what: None,
+    report: Report = lambda share, doing: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> dict[str, Tensor]:
     """Read every parameter of the checkpoint's architecture, in ``dtype`` on ``device``.

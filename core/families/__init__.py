@@ -15,6 +15,7 @@ from loopscope.core.families import (
     nanogpt,
     native,
     parcae,
+    trm,
 )
 from loopscope.core.families.family import Config, Family
 
@@ -35,6 +36,7 @@ FAMILIES: tuple[Family, ...] = (
     nanochat.LOOPED,
     lds.FAMILY,
     parcae.FAMILY,
+    trm.FAMILY,
     nanogpt.LOOPFORMER,
 )
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from loopscope.core.arrays import F64, Floats
 from loopscope.core.formula import Formula
@@ -37,6 +38,7 @@ _NOTHING_LEFT = 1e-12
 class PlaceMeasure(PatternMeasure):
     """One way to compare two places."""
 
+    @override
     def bound(self, n_tokens: int) -> float:
         """The value of two places that have nothing in common."""
         return math.sqrt(2 * n_tokens) if self.is_distance else 0.0

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -62,6 +63,7 @@ class XIELU(nn.Module):
         self.beta = nn.Parameter(torch.tensor(0.5))
         self.eps = nn.Parameter(torch.tensor(-1e-6))
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """``a x^2 + b x`` above 0, ``(exp(min(x, eps)) - 1 - x) c + b x`` below."""
         above = F.softplus(self.alpha_p) * x * x

@@ -196,7 +196,9 @@ class Architecture:
 
     With ``inner_cycles`` the loop is nested (HRM-Text): a recurrence is one H cycle, in which the
     fast stack runs ``inner_cycles`` times, ``z_L = close(fast(z_L + z_H))``, and then the slow one
-    once, ``z_H = close(slow(z_H + z_L))``. ``s`` is ``z_H``; the two stacks are equally deep.
+    once, ``z_H = close(slow(z_H + z_L))``. ``s`` is ``z_H``; the two stacks are equally deep. With
+    injection "add" the passes of the fast state are given ``e`` as well (TRM, whose one stack
+    serves both).
 
     With ``untied_passes`` the loop is untied: the block is applied once and consists of that many
     passes ``s <- close_p(layers_p(inject_p(s, e)))``, each with layers, injection and norm of its
@@ -215,6 +217,12 @@ class Architecture:
         ``exp(-dt exp(a)) s + dt B e`` with ``dt = softplus(c)``, entry by entry.
     adapter_bias
         The adapter of "concat" has a bias.
+    prefix, prefix_rows, prefix_width
+        Positions put before every prompt, which are read from a table of their own with a row of
+        ``prefix_width`` numbers for each of ``prefix_rows`` puzzles (TRM); ids from ``vocab_size``
+        on are these positions, those of puzzle 0 first.
+    scaled_positions
+        The learned positions are scaled as the embeddings are.
     skip_first_injection
         Recurrence 1 begins at the state itself (retrofitted recurrence, "skip-adapter").
     embed_norm, prelude_norm
@@ -233,10 +241,11 @@ class Architecture:
         Logits are ``cap tanh(logits / cap)``; 0 leaves them as they are.
     initial_state, start_std
         "zeros", "normal", "truncated" (normal with standard deviation ``start_std``, cut at three
-        of them) or "embedding" (``s_0 = e``).
+        of them), "embedding" (``s_0 = e``) or "learned" (one vector for all tokens).
     exit_gate, exit_reads
-        A gate that gives each recurrence a hazard: ``sigmoid(w s_r + b)`` of the "state" (Ouro), or
-        the same of the LayerNorm of the "change" that the block made before its gate (LoopUS).
+        A gate that gives each recurrence a hazard: ``sigmoid(w s_r + b)`` of the "state" (Ouro), of
+        the state of the "first" position for all (TRM), or of the LayerNorm of the "change" that
+        the block made before its gate (LoopUS).
     exit_threshold, exit_rule
         Where the model leaves: when its exit "distribution", or one "hazard", has reached the
         threshold; at 1 it never does before the end.
@@ -283,10 +292,10 @@ class Architecture:
     closing_norm: bool = True
     pre_coda_norm: bool = False
     final_norm: bool = True
-    initial_state: Literal["zeros", "normal", "truncated", "embedding"] = "zeros"
+    initial_state: Literal["zeros", "normal", "truncated", "embedding", "learned"] = "zeros"
     start_std: float = 1.0
     exit_gate: bool = False
-    exit_reads: Literal["state", "change"] = "state"
+    exit_reads: Literal["state", "first", "change"] = "state"
     exit_threshold: float = 1.0
     exit_rule: ExitRule = "distribution"
     tied_head: bool = False
@@ -294,6 +303,10 @@ class Architecture:
     untied_passes: int = 0
     embed_width: int = 0
     token_types: int = 0
+    prefix: int = 0
+    prefix_rows: int = 0
+    prefix_width: int = 0
+    scaled_positions: bool = False
     embed_norm: bool = False
     prelude_norm: bool = False
     loop_norm_kind: NormKind | None = None
@@ -364,6 +377,11 @@ class Architecture:
             return f"P{cycle + 1}.{inner}"
         return f"L{cycle + 1}.{inner}" if cycle < self.inner_cycles else f"H.{inner}"
 
+    def takes_input(self, layer: int) -> bool:
+        """Whether ``e`` enters the pass that begins with ``layer`` of the block."""
+        slow = self.inner_cycles and layer >= self.inner_cycles * self.n_stack
+        return self.injection != "none" and not slow and layer % max(self.n_stack, 1) == 0
+
     @property
     def layer_names(self) -> tuple[str, ...]:
         """`layer_name` of every layer of a recurrence."""
@@ -380,7 +398,7 @@ class Architecture:
             return f"deep, {self.n_block} layers run once"
         if self.untied_passes:
             return f"untied loop, {self.untied_passes} passes × {self.n_stack} layers"
-        if self.block_weights:
+        if self.block_weights and not self.inner_cycles:
             return f"block of {self.n_block} layers with {self.n_unique_block} sets of weights"
         if not self.inner_cycles:
             return f"{self.n_block}-layer block"
@@ -472,9 +490,10 @@ class Architecture:
         parts = self.parameters()
         run = map(self.weights_of_layer, range(self.n_block))
         block = sum(self.shape_of("block", i).n_parameters for i in run)
-        once = parts["injection"] + parts["block"] + parts["closing norm"]
+        gate = parts["closing gate"]
+        once = parts["injection"] + parts["block"] + parts["closing norm"] + gate
         norms = self.n_passes if self.inner_cycles else 1  # an untied loop's are counted already
-        each = parts["injection"] + block + norms * parts["closing norm"]
+        each = parts["injection"] + block + norms * parts["closing norm"] + gate
         skipped = parts["injection"] if self.skip_first_injection and n_recurrences else 0
         return self.n_parameters - once + n_recurrences * each - skipped
 
@@ -506,16 +525,18 @@ PART_OF = {
     "token_types": "embedding",
     "embed_norm": "embedding",
     "embed_proj": "embedding",
+    "prefix": "embedding",
+    "state_start": "start",
     "fast_start": "start",
     "prelude_layers": "prelude",
     "time_embed": "embedding",
     "step_embed": "embedding",
     "adapter": "injection",
     "block": "block",
-    "prelude_norm": "prelude",
+    "prelude_norm": "prelude norm",
     "closing_norm": "closing norm",
-    "closing_gate": "closing norm",
-    "coda_proj": "coda",
+    "closing_gate": "closing gate",
+    "coda_proj": "coda projection",
     "coda_layers": "coda",
     "final_norm": "final norm",
     "head_dense": "head",
@@ -546,6 +567,8 @@ def parameter_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
 def _embedding_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
     d, width = arch.d_model, arch.d_embed
     shapes: dict[str, tuple[int, ...]] = {"embed.weight": (arch.vocab_size, width)}
+    if arch.prefix:
+        shapes["prefix.weight"] = (arch.prefix_rows, arch.prefix_width)
     if arch.learned_positions:
         shapes["positions.weight"] = (arch.max_positions, width)
     if arch.token_types:
@@ -576,6 +599,8 @@ def _loop_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
         rank = arch.closing_gate
         shapes |= {"closing_gate.down.weight": (rank, d), "closing_gate.up.weight": (d, rank)}
         shapes |= {"closing_gate.up.bias": (d,), "closing_gate.decay": (d,)}
+    if arch.initial_state == "learned":
+        shapes["state_start"] = (d,)
     if arch.inner_cycles:
         shapes["fast_start"] = (d,)
     for name in ("time_embed", "step_embed") if arch.layer.modulated else ():

@@ -241,12 +241,16 @@ def _nested_passes(arch: Architecture, n_tokens: int) -> list[Node]:
         slow = i == arch.inner_cycles
         first, last = i * arch.n_stack, (i + 1) * arch.n_stack - 1
         terms = "z_H + z_L" if slow else "z_L + z_H"
+        terms += " + e" if arch.takes_input(first) else ""
         nodes.append(
             Node(f"sum.{i}", f"sum.{i}", "injection", "injection", terms, step=first,
                  shape=f"{arch.d_model}", formula=f"x = {terms}")
         )  # fmt: skip
         nodes += layers[first : last + 1]
-        norm = _norm("closing norm", arch, f"{'z_H' if slow else 'z_L'} ← norm(x)")
+        state = "z_H" if slow else "z_L"
+        norm = _norm("closing norm", arch, f"{state} ← norm(x)")
+        if not arch.closing_norm:
+            norm = replace(norm, label=state, formula=f"{state} ← x")
         key = "closing norm" if slow else f"closing norm.{i}"
         nodes.append(replace(norm, id=key, key=key, step=last))
     return nodes
@@ -333,6 +337,7 @@ def _start_formula(start: str) -> str:
         "zeros": "s₀ = 0",
         "embedding": "s₀ = e",
         "given": "s₀ given",
+        "learned": "s₀ learned, one vector for all tokens",
     }.get(start, "s₀ ~ N(0, σ²)")
 
 
@@ -443,7 +448,8 @@ def _injected(arch: Architecture, prompt: str, repeated: list[Node]) -> list[Edg
     """``e`` into every injection of one recurrence: one, or one for each untied pass."""
     if arch.injection == "none":
         return []
-    return [Edge(prompt, n.id, "injection") for n in repeated if n.kind == "injection"]
+    into = [n for n in repeated if n.kind == "injection" and arch.takes_input(n.step)]
+    return [Edge(prompt, n.id, "injection") for n in into]
 
 
 def _held(arch: Architecture, repeated: list[Node]) -> list[Node]:

@@ -10,6 +10,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from loopscope.core.model.architecture import TIME_WAVES, Architecture
 
@@ -20,6 +21,7 @@ class Adapter(nn.Linear):
     def __init__(self, d: int, bias: bool) -> None:
         super().__init__(2 * d, d, bias=bias)
 
+    @override
     def forward(self, state: Tensor, e: Tensor) -> Tensor:  # type: ignore[override]
         """``s`` and ``e``, each ``[B, T, d]``, to what enters the block."""
         return super().forward(torch.cat([state, e], dim=-1))
@@ -38,6 +40,7 @@ class DiagonalInjection(nn.Module):
         self.decay = nn.Parameter(torch.zeros(d))
         self.step = nn.Parameter(torch.zeros(d))
 
+    @override
     def forward(self, state: Tensor, e: Tensor) -> Tensor:
         """``s`` and ``e``, each ``[B, T, d]``, to what enters the block."""
         dt = F.softplus(self.step)
@@ -47,6 +50,7 @@ class DiagonalInjection(nn.Module):
 class Sum(nn.Module):
     """Input injection "add": ``s + e``."""
 
+    @override
     def forward(self, state: Tensor, e: Tensor) -> Tensor:
         """``s`` and ``e``, each ``[B, T, d]``, to what enters the block."""
         return state + e
@@ -64,6 +68,7 @@ class ClosingGate(nn.Module):
         self.up = nn.Linear(rank, d)
         self.decay = nn.Parameter(torch.zeros(d))
 
+    @override
     def forward(self, output: Tensor, state: Tensor) -> Tensor:
         """The block's output and the state it began with, ``[B, T, d]``, to the next state."""
         delta = F.softplus(self.up(self.down(output - state)))

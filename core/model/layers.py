@@ -21,6 +21,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from loopscope.core.model.activations import make_activation
 from loopscope.core.model.architecture import LayerShape
@@ -250,6 +251,7 @@ class DecoderLayer(nn.Module):
         written: Tensor = self.mlp_down(hidden)
         return written
 
+    @override
     def forward(
         self,
         x: Tensor,

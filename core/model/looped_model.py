@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from loopscope.core.model.activations import make_activation
 from loopscope.core.model.architecture import Architecture, Stack
@@ -69,6 +71,8 @@ class LoopedModel(nn.Module):
 
     def _make_embedding(self, arch: Architecture) -> None:
         d, kind, eps = arch.d_model, arch.norm_kind, arch.norm_eps
+        if arch.prefix:
+            self.prefix = nn.Embedding(arch.prefix_rows, arch.prefix_width)
         if arch.learned_positions:
             self.positions = nn.Embedding(arch.max_positions, arch.d_embed)
         if arch.token_types:
@@ -90,12 +94,14 @@ class LoopedModel(nn.Module):
             passes = range(arch.untied_passes)
             return nn.ModuleList(make() for _ in passes) if passes else make()
 
-        if arch.injection != "none":
+        if arch.injection != "none" and not arch.inner_cycles:
             self.adapter = each_pass(lambda: make_injection(arch))
         if arch.closing_norm:
             self.closing_norm = each_pass(lambda: make_norm(kind, d, eps))
         if arch.closing_gate:
             self.closing_gate = ClosingGate(d, arch.closing_gate)
+        if arch.initial_state == "learned":
+            self.state_start = nn.Parameter(torch.zeros(d))
         if arch.inner_cycles:
             self.fast_start = nn.Parameter(torch.zeros(d))
 
@@ -160,9 +166,12 @@ class LoopedModel(nn.Module):
 
     def prelude(self, tokens: Tensor) -> Tensor:
         """Injected input ``e``: int64 ``[B, T]`` to ``[B, T, d]``."""
-        x: Tensor = self.embed(tokens) * self.arch.embedding_scale
+        x, scale = self._looked_up(tokens), self.arch.embedding_scale
         if self.arch.learned_positions:
-            x = x + self.positions.weight[: x.shape[1]]
+            positions = self.positions.weight[: x.shape[1]]
+            x = (x + positions) * scale if self.arch.scaled_positions else x * scale + positions
+        else:
+            x = x * scale
         if self.arch.token_types:
             x = x + self.token_types.weight[0]
         if self.arch.embed_norm:
@@ -174,10 +183,21 @@ class LoopedModel(nn.Module):
             x = layer(x, self.rope(x), context=context).state
         return self.prelude_norm(x) if self.arch.prelude_norm else x
 
+    def _looked_up(self, tokens: Tensor) -> Tensor:
+        """The embedding's rows, and those of the prefix for ids beyond the vocabulary."""
+        if not self.arch.prefix:
+            rows: Tensor = self.embed(tokens)
+            return rows
+        spare = self.arch.prefix * self.arch.d_embed - self.arch.prefix_width
+        prefix = F.pad(self.prefix.weight, (0, spare)).reshape(-1, self.arch.d_embed)
+        return F.embedding(tokens, torch.cat([self.embed.weight, prefix]))
+
     def initial_state(self, e: Tensor, noise: Tensor | None = None) -> Tensor:
-        """``s_0``, ``[B, T, d]``: ``noise`` if given, ``e`` without injection, else zeros."""
+        """``s_0``, ``[B, T, d]``: ``noise`` if given, else the model's own, zeros if drawn."""
         if noise is not None:
             return noise.to(e)
+        if self.arch.initial_state == "learned":
+            return self.state_start.to(e).expand_as(e)
         return e if self.arch.initial_state == "embedding" else torch.zeros_like(e)
 
     def begin(self, state: Tensor) -> RecurrentState:
@@ -196,7 +216,8 @@ class LoopedModel(nn.Module):
         if layer % self._stack_depth:
             return x
         if recurrent.fast is not None:
-            return recurrent.state + recurrent.fast
+            total = recurrent.state + recurrent.fast
+            return total + e if self.arch.takes_input(layer) else total
         state = recurrent.state
         if first and self.arch.skip_first_injection:
             return state
@@ -263,6 +284,8 @@ class LoopedModel(nn.Module):
         if self.arch.exit_reads == "change":
             assert recurrent.change is not None
             read = self.exit_norm(recurrent.change)
+        elif self.arch.exit_reads == "first":
+            read = read[:, :1].expand_as(read)
         return torch.sigmoid(self.exit_gate(read)[..., 0])
 
     def coda(self, state: Tensor) -> Tensor:
@@ -293,6 +316,7 @@ class LoopedModel(nn.Module):
             recurrent = self.close_layer(x, recurrent, layer)
         return recurrent
 
+    @override
     def forward(self, tokens: Tensor, n_recurrences: int) -> Tensor:
         """Plain forward: logits ``[B, T, V]`` after ``n_recurrences`` from the default start."""
         model, e = self.bound(tokens), self.prelude(tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 
 def wide(x: Tensor) -> Tensor:
@@ -20,6 +21,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(d))
         self.eps = eps
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Normalise over the last axis; ``[..., d] -> [..., d]``."""
         if x.dtype in (torch.float32, torch.float64):
@@ -35,6 +37,7 @@ class BareNorm(nn.Module):
         super().__init__()
         self.eps = eps
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Normalise over the last axis; ``[..., d] -> [..., d]``."""
         return F.rms_norm(wide(x), (x.shape[-1],), None, self.eps).to(x.dtype)
@@ -49,6 +52,7 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(d))
         self.eps = eps
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Normalise over the last axis; ``[..., d] -> [..., d]``."""
         weight, bias = wide(self.weight), wide(self.bias)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from typing_extensions import override
 
 from loopscope.core.arrays import F64
 
@@ -46,6 +47,7 @@ class Linear(Scaling):
     kind: str = "linear"
     factor: float = 1.0
 
+    @override
     def frequencies(self, theta: float, dims: int, n_positions: int) -> F64:
         """See `Scaling.frequencies`."""
         return Scaling().frequencies(theta, dims, n_positions) / self.factor
@@ -62,6 +64,7 @@ class Dynamic(Scaling):
     factor: float = 1.0
     original_positions: int = 2048
 
+    @override
     def frequencies(self, theta: float, dims: int, n_positions: int) -> F64:
         """See `Scaling.frequencies`."""
         n = max(n_positions, self.original_positions)
@@ -69,6 +72,7 @@ class Dynamic(Scaling):
         base = theta * stretch ** (dims / (dims - 2))
         return Scaling().frequencies(base, dims, n_positions)
 
+    @override
     def reach(self, positions: int) -> int:
         """How long a prompt may be: that is what the factor says."""
         return max(positions, int(positions * self.factor))
@@ -90,6 +94,7 @@ class Yarn(Scaling):
     beta_slow: float = 1.0
     truncate: bool = True
 
+    @override
     def frequencies(self, theta: float, dims: int, n_positions: int) -> F64:
         """See `Scaling.frequencies`."""
         plain = Scaling().frequencies(theta, dims, n_positions)
@@ -131,6 +136,7 @@ class LongRope(Scaling):
     long_factors: tuple[float, ...] = ()
     original_positions: int = 2048
 
+    @override
     def frequencies(self, theta: float, dims: int, n_positions: int) -> F64:
         """See `Scaling.frequencies`."""
         long = n_positions > self.original_positions
@@ -154,6 +160,7 @@ class Llama3(Scaling):
     high_freq_factor: float = 4.0
     original_positions: int = 8192
 
+    @override
     def frequencies(self, theta: float, dims: int, n_positions: int) -> F64:
         """See `Scaling.frequencies`."""
         plain = Scaling().frequencies(theta, dims, n_positions)
@@ -175,6 +182,7 @@ class Proportional(Scaling):
     factor: float = 1.0
     share: float = 1.0
 
+    @override
     def frequencies(self, theta: float, dims: int, n_positions: int) -> F64:
         """See `Scaling.frequencies`."""
         plain = Scaling().frequencies(theta, dims, n_positions)

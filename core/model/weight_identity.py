@@ -15,13 +15,15 @@ import math
 import torch
 from torch import Tensor
 
-from loopscope.core.model.architecture import PART_OF, parameter_shapes
+from loopscope.core.model.architecture import PART_OF, STACKS, parameter_shapes
 from loopscope.core.model.looped_model import LoopedModel
 
 # Sets of up to this many entries are hashed whole; of larger ones this many of each tensor.
 WHOLE, SAMPLES = 1 << 20, 1 << 14
 SAMPLED = "sampled:"
 _PIECE = 1 << 20
+# What a model may have several of.
+NUMBERED = (*STACKS, "adapter", "closing_norm")
 
 
 def weight_identity(model: LoopedModel) -> dict[str, str]:
@@ -50,7 +52,7 @@ def _sets(model: LoopedModel) -> dict[str, list[Tensor]]:
     for name in parameter_shapes(model.arch):
         first, *rest = name.split(".")
         # A layer of a stack, or what one pass of an untied loop has of its own.
-        numbered = bool(rest) and rest[0].isdigit()
+        numbered = first in NUMBERED and rest[0].isdigit()
         key = f"{PART_OF[first]}.{rest[0]}" if numbered else PART_OF[first]
         sets.setdefault(key, []).append(parameters[name].detach())
     return sets

@@ -39,12 +39,23 @@ class PromptTokenizer:
         Ids run from 0 to ``vocab_size - 1``.
     max_positions
         The longest prompt the model has positions for.
+    prefix, prefix_rows
+        Positions put before every prompt that does not begin with such, and how many puzzles have
+        them; their ids follow on the vocabulary's (see `Architecture`).
 
     A file that is no tokenizer leaves token ids; ``problem`` says why.
     """
 
-    def __init__(self, file: Path | None, vocab_size: int, max_positions: int) -> None:
+    def __init__(
+        self,
+        file: Path | None,
+        vocab_size: int,
+        max_positions: int,
+        prefix: int = 0,
+        prefix_rows: int = 0,
+    ) -> None:
         self.vocab_size, self.max_positions = vocab_size, max_positions
+        self._prefix, self._n_ids = prefix, vocab_size + prefix * prefix_rows
         self._tokenizer: Any = None
         self._spelling, self._added = "", frozenset[int]()
         self._unknown: int | None = None
@@ -81,6 +92,8 @@ class PromptTokenizer:
 
     def _label(self, token_id: int) -> str:
         """Readable text of one token; its number when there is no tokenizer."""
+        if token_id >= self.vocab_size and self._prefix:
+            return "puzzle {}·{}".format(*divmod(token_id - self.vocab_size, self._prefix))
         if self._tokenizer is None:
             return str(token_id)
         text = self._tokenizer.id_to_token(token_id)
@@ -163,15 +176,17 @@ class PromptTokenizer:
 
     def _in_range(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
         for token_id in token_ids:
-            if not 0 <= token_id < self.vocab_size:
+            if not 0 <= token_id < self._n_ids:
                 raise PromptError(
-                    f"token id {token_id} is out of range; ids run from 0 to {self.vocab_size - 1}"
+                    f"token id {token_id} is out of range; ids run from 0 to {self._n_ids - 1}"
                 )
         if not token_ids:
             raise PromptError("there are no token ids")
         return token_ids
 
     def _checked(self, text: str, token_ids: tuple[int, ...]) -> Prompt:
+        if token_ids[0] < self.vocab_size:
+            token_ids = (*range(self.vocab_size, self.vocab_size + self._prefix), *token_ids)
         if len(token_ids) > self.max_positions:
             raise PromptError(
                 f"the prompt has {len(token_ids)} tokens; "

@@ -113,6 +113,8 @@ def _unavailable(checkpoint: Checkpoint, tokenizer_problem: str) -> list[str]:
         missing.append("two-way attention over an instruction (prefix_lm): prompts are causal")
     if arch.initial_state == "embedding":
         missing.append("random start states: s_0 is the embedded prompt")
+    if arch.initial_state == "learned":
+        missing.append("random start states: s_0 is a learned vector")
     return missing
 
 

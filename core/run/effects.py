@@ -19,14 +19,14 @@ EFFECT = Formula(
 def effect(recording: Recording, index: int) -> float | None:
     """Largest relative change that an intervention made so far; None before it has acted.
 
-    NaN when it made, or met, what is not finite.
+    NaN when the state before or after it is not finite.
     """
-    found = [change for (i, _), change in recording.effects.items() if i == index]
-    return math.nan if any(map(math.isnan, found)) else max(found, default=None)
+    changes = [change for (i, _), change in recording.effects.items() if i == index]
+    return math.nan if any(map(math.isnan, changes)) else max(changes, default=None)
 
 
 def effect_words(recording: Recording, index: int) -> str:
-    """What it did in words: how much, nothing, or that the run has not come to it."""
+    """Describe what it did: how much, nothing, or that the run has not come to it."""
     change = effect(recording, index)
     if change is None:
         first = recording.info.interventions[index].recurrence
@@ -56,8 +56,8 @@ def effect_short(recording: Recording) -> str:
 def idle(recording: Recording) -> list[str]:
     """One line for each intervention that has changed nothing in this run."""
     lines = []
-    for i, cut in enumerate(recording.info.interventions):
+    for i, intervention in enumerate(recording.info.interventions):
         if not effect(recording, i):
             name = recording.info.architecture.layer_name
-            lines.append(f"{cut.describe(name)}: {effect_words(recording, i)}")
+            lines.append(f"{intervention.describe(name)}: {effect_words(recording, i)}")
     return lines

@@ -18,7 +18,7 @@ Report = Callable[[float], None]
 
 
 class Float32Twin:
-    """The same checkpoint in float32, stepped beside a run; what it has stepped is kept.
+    """The same checkpoint in float32, stepped along with a run; what it has stepped is kept.
 
     Raises `LoopscopeError` when ``loaded`` is float32 itself or the twin does not fit.
     """
@@ -28,7 +28,7 @@ class Float32Twin:
             raise LoopscopeError("this run is in float32: there is nothing to compare it with")
         self.of = loaded
         self._twin = load_checkpoint(
-            loaded.checkpoint, loaded.device, "float32", lambda share, what: report(share)
+            loaded.checkpoint, loaded.device, "float32", lambda share, doing: report(share)
         )
         self._recording: Recording | None = None
         self._stepper = Stepper(self._twin)
@@ -36,9 +36,9 @@ class Float32Twin:
     def error(self, recording: Recording, report: Report = lambda share: None) -> F32:
         """Relative error of every state of ``recording``, float32 ``[R, T]``, from recurrence 1.
 
-        The twin runs the same tokens from the run's own ``s_0``, with the same cuts:
-        ``||s_r - exact|| / ||exact||``; NaN where the float32 state is zero. Asked again, it steps
-        only what was run since.
+        The twin runs the same tokens from the run's own ``s_0``, with the same interventions:
+        ``||s_r - exact|| / ||exact||``; NaN where the float32 state is zero. A later call for the
+        same run steps only the recurrences since. Raises `LoopscopeError` before the first.
         """
         states = recording.states
         n, info = len(states) - 1, recording.info

@@ -1,4 +1,4 @@
-"""An array that one thread appends to while others read what is there."""
+"""An array that one thread appends to while others read its rows."""
 
 from __future__ import annotations
 

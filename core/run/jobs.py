@@ -32,7 +32,7 @@ class Job(Generic[T]):
     """One piece of work, as it is seen from inside (`report`) and from outside (`cancel`).
 
     name : in words, for the progress bar.  progress : 0 to 1.  future : its result.
-    second_run : the second run when it was asked for, for what compares two; else None.
+    second_run : the second run as the job was made, for a job that compares two; else None.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Job(Generic[T]):
         self.keep_going()
 
     def keep_going(self) -> None:
-        """Give way to what is more urgent; raises `Cancelled` when nobody wants the rest."""
+        """Give way to what is more urgent. Raises `Cancelled` once the job is cancelled."""
         self._give_way()
         if self._cancelled.is_set():
             raise Cancelled(f"{self.name}: cancelled")
@@ -136,7 +136,7 @@ class Jobs:
         return job
 
     def cancel_all(self) -> None:
-        """Give up what is under way and what waits."""
+        """Cancel the job under way and those that wait."""
         for job in self._unfinished():
             job.cancel()
 

@@ -23,7 +23,7 @@ PACES: dict[Pace, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """How the run beside (``other``) follows the one that is stepped (``one``)."""
+    """How the second run (``other``) follows the run that is stepped (``one``)."""
 
     one: Architecture
     other: Architecture

@@ -133,13 +133,13 @@ class Recording:
         n_layers, heads = arch.n_block, arch.layer.n_heads
         self._layers_done = 0
         self._recurrences = 0
-        # Unembedding rows that the state-space view asked for, float32 [d] by token id.
+        # Unembedding rows that were read for the state-space view, float32 [d] by token id.
         self.readout_directions: dict[int, F32] = {}
         # Relative error against float32, float32 [R', T], once it was measured.
         self.float32_error: F32 | None = None
         # Relative change that interventions made, by their index and recurrence; see `applied`.
         self.effects: dict[tuple[int, int], float] = {}
-        # Digest of each set of weights, by its key in the graph; empty where no model was asked.
+        # Digest of each set of weights, by its key in the graph; empty without a model.
         self.weight_identity: dict[str, str] = {}
         # Of measurements of this run that take long.
         self.results = Results()
@@ -384,7 +384,7 @@ class Recording:
         )
 
 
-def _given(array: F32 | None, what: str) -> F32:
+def _given(array: F32 | None, name: str) -> F32:
     if array is None:
-        raise ValueError(f"{what} is captured by this recording and must be given")
+        raise ValueError(f"{name} is captured by this recording and must be given")
     return array

@@ -1,4 +1,4 @@
-"""What the runner has been asked and has not begun yet: models, runs and calls."""
+"""Requests that the runner has not begun yet: models, runs and calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Call:
     future: Future[Any]
 
     def answer(self, loaded: Loaded, stepper: Stepper | None) -> None:
-        """Call it; whatever goes wrong belongs to whoever asked."""
+        """Call it; its future gets the result or the error."""
         if self.future.set_running_or_notify_cancel():
             try:
                 self.future.set_result(self.function(loaded, stepper))
@@ -36,7 +36,7 @@ Request = LoadRequest | RunRequest | Call
 
 
 class RequestQueue:
-    """What the runner has been asked and has not begun yet.
+    """Requests that the runner has not begun yet.
 
     Of several models, or several runs, only the last is wanted. A model comes before a run and a
     run before calls; runs and calls wait until there is a model.
@@ -62,7 +62,7 @@ class RequestQueue:
         return self._model is not None or ready
 
     def take(self, has_model: bool) -> Request | None:
-        """Take what is to be done next, one thing: what is taken with it would be lost."""
+        """Take the next request alone: others taken with it would be lost if it failed."""
         model, self._model = self._model, None
         if model is not None or not has_model:
             return model

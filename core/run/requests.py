@@ -1,4 +1,4 @@
-"""What may be asked of a run: how it begins, and how many recurrences make sense."""
+"""How a run begins, and how many recurrences it may have."""
 
 from __future__ import annotations
 

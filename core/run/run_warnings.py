@@ -51,7 +51,7 @@ def run_warnings(recording: Recording) -> list[str]:
 class WarningsOverRuns:
     """Warnings over several runs of one model with the same interventions; `see` each as it ends.
 
-    States that overflow are told of any run, with their number; an intervention that changes
+    Overflow is said of any run, with the number of runs; an intervention that changes
     nothing only where it does so in all runs.
     """
 

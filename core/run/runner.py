@@ -63,10 +63,10 @@ class Runner:
         self._worker = Worker("loopscope-runner", self._import_torch, self._next_work, self._failed)
         self._lock = self._worker.lock
 
-    # ---- what anyone may look at; none of it waits ----
+    # ---- for any thread to read; none of it waits ----
     @property
     def status(self) -> Status:
-        """The latest status: everything that is shown of one moment."""
+        """The latest status, of one moment."""
         return self._status
 
     @property
@@ -86,24 +86,24 @@ class Runner:
 
     @property
     def second_run(self) -> Stepper | None:
-        """The run beside it, None without one."""
+        """The second run, None without one."""
         return self._status.second_run
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way or asked for."""
+        """Whether nothing is under way and no request waits."""
         with self._lock:
             status = self._status
             at_rest = status.state in (RunnerState.EMPTY, RunnerState.READY, RunnerState.CLOSED)
-            asked = self._queue.waiting(status.loaded is not None) or self._next_step() is not None
-            return at_rest and not self._worker.busy and not asked
+            waits = self._queue.waiting(status.loaded is not None) or self._next_step() is not None
+            return at_rest and not self._worker.busy and not waits
 
     @property
     def stepping(self) -> bool:
         """Whether a recurrence is being made now, not only waited for at the pace of play."""
         return self._status.state is RunnerState.STEPPING and not self._worker.resting
 
-    # ---- what anyone may ask; none of it waits ----
+    # ---- for any thread to request; none of it waits ----
     def open(self, request: LoadRequest) -> None:
         """Load a checkpoint; the running model stays until the new one is there.
 
@@ -122,7 +122,7 @@ class Runner:
         return self.call(lambda loaded, stepper: self._load(request, lambda: None))
 
     def set_second_run(self, stepper: Stepper | None, pairing: Pairing | None = None) -> None:
-        """Put a run beside the first, stepped along as ``pairing`` says; None takes it away."""
+        """Set the second run, stepped along as ``pairing`` says; None takes it away."""
         with self._lock:
             self._stepping.pair(pairing)
             self._show(second_run=stepper)
@@ -134,7 +134,7 @@ class Runner:
             self._cancel_loading = True
 
     def begin(self, request: RunRequest) -> None:
-        """Begin a run; of several asked for in a row only the last is begun.
+        """Begin a run; of several requests in a row only the last is begun.
 
         Raises `LoopscopeError` for more recurrences than can be run.
         """
@@ -162,7 +162,7 @@ class Runner:
     def play(self, rate: float = math.inf, until: Until | None = None) -> None:
         """Step on until stopped, at most ``rate`` recurrences a second.
 
-        ``until`` is asked after each recurrence and ends it by returning the reason.
+        ``until`` is called after each recurrence and ends playing by returning the reason.
         """
         self._step_on(lambda: self._stepping.play(rate, until))
 
@@ -237,7 +237,7 @@ class Runner:
         torch.set_num_threads(self._threads or max(1, (os.cpu_count() or 2) - 1))
 
     def _failed(self, error: BaseException) -> None:
-        """Say what nobody caught; a worker that could not begin is closed."""
+        """Show an error that nothing caught; a worker that could not begin is closed."""
         with self._lock:
             if self._worker.closing:
                 self._queue.cancel()
@@ -249,7 +249,7 @@ class Runner:
         return self._stepping.next(self._status.recording, self._status.second_recording)
 
     def _next_work(self) -> Work | Rest | None:
-        """What to do now, under the lock: what was asked first, then the next layer."""
+        """The next piece of work, under the lock: requests first, then the next layer."""
         status = self._status
         request = self._queue.take(status.loaded is not None)
         if isinstance(request, LoadRequest):
@@ -273,8 +273,8 @@ class Runner:
             loaded = self._load(request, self._make_room)
         except Cancelled as error:
             self._set(notice=str(error))
-        except BaseException as error:  # whatever it is, it is shown
-            self._set(error=_told(error, f"loading {request.path}"), error_about="checkpoint")
+        except BaseException as error:  # of any kind: it is shown
+            self._set(error=_described(error, f"loading {request.path}"), error_about="checkpoint")
         else:
             self._replace_model(loaded, notice=loaded.warning, error=None)
 
@@ -293,7 +293,7 @@ class Runner:
         return load_model(request, report, lambda: self._cancel_loading, make_room)
 
     def _make_room(self) -> None:
-        """The next model does not fit beside this one: let this one go."""
+        """Release this model: the next one does not fit into memory with it."""
         self._replace_model(None)
 
     def _replace_model(self, loaded: Loaded | None, **changes: Any) -> None:
@@ -304,7 +304,7 @@ class Runner:
                 self._stepping.pair(None)
             self._show(loaded=loaded, stepper=None, request=None, second_run=second_run, **changes)
         if old is not None:
-            # Runs to go back to may still hold it; they cannot be gone back to any more.
+            # Earlier runs may still hold it; none of them can be resumed any more.
             old.release()
 
     def _begin(self, request: RunRequest, loaded: Loaded) -> None:
@@ -319,8 +319,8 @@ class Runner:
                 start_scale=request.start_scale,
                 interventions=request.interventions,
             )
-        except BaseException as error:  # whatever it is, it is shown
-            self._set(error=_told(error, "beginning the run"), error_about="prompt")
+        except BaseException as error:  # of any kind: it is shown
+            self._set(error=_described(error, "beginning the run"), error_about="prompt")
             return
         with self._lock:
             self._stepping.begin(request.recurrences * recording.n_layers)
@@ -335,15 +335,15 @@ class Runner:
             stepper.step_layer()
         except MemoryBudgetReached as full:
             self._end_stepping(notice=f"paused: {full}")
-        except BaseException as error:  # whatever it is, it is shown
-            self._end_stepping(error=_told(error, "running a layer"), error_about="run")
+        except BaseException as error:  # of any kind: it is shown
+            self._end_stepping(error=_described(error, "running a layer"), error_about="run")
         else:
             self._count_step(stepper)
 
     def _count_step(self, stepper: Stepper) -> None:
         with self._lock:
             if self._status.stepper is not stepper:
-                return  # another run is shown meanwhile, with layers of its own to run
+                return  # another run has been set meanwhile, with layers of its own to run
             question = self._stepping.stepped(stepper.recording)
         reason = None if question is None else question(stepper.recording)
         if question is not None and reason:
@@ -355,11 +355,11 @@ class Runner:
         self._set(state=RunnerState.STEPPING)
         try:
             second_run.step_layer()
-        except BaseException as error:  # whatever it is, it is shown
+        except BaseException as error:  # of any kind: it is shown
             with self._lock:
                 self._stepping.leave_second_run()
-                told = _told(error, "running a layer")
-                self._set(notice=f"the second run stopped: {told}")
+                reason = _described(error, "running a layer")
+                self._set(notice=f"the second run stopped: {reason}")
 
     def _end_stepping(self, **changes: Any) -> None:
         with self._lock:
@@ -367,7 +367,7 @@ class Runner:
             self._set(**changes)
 
 
-def _told(error: BaseException, doing: str) -> str:
-    """The error on one line; with what was being done where it is not even an `Exception`."""
+def _described(error: BaseException, doing: str) -> str:
+    """The error on one line; with the work under way where it is no `Exception`."""
     line = one_line(error)
     return line if isinstance(error, Exception) else f"{doing}: {line}"

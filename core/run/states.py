@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from loopscope.core.arrays import F32, I64
 
-# Kept answers of each readout; the rest of the distribution is asked of the stepper.
+# Kept answers of each readout; `Stepper.readout` gives the whole distribution.
 TOP_K = 5
 
 
@@ -48,7 +48,7 @@ class IterationState:
     step_size : float32 ``[T]``, ``||s_r - s_{r-1}||``.
     relative_step : float32 ``[T]``, ``||s_r - s_{r-1}|| / ||s_r||`` (arXiv 2502.05171).
     coda_lens, logit_lens : answers of ``head(coda(s_r))`` and of ``head(norm(s_r))``, or None.
-    hazard : float32 ``[T]``, what an exit gate gives this recurrence, or None without one.
+    hazard : float32 ``[T]``, of the exit gate after this recurrence, or None without a gate.
     """
 
     recurrence: int

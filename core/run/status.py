@@ -29,13 +29,13 @@ class RunnerState(Enum):
 class Status:
     """One moment of the runner: whoever needs several of these reads `Runner.status` once.
 
-    progress : share of the loading that is done, 0 to 1.  doing : what is loaded, in words.
+    progress : share of the loading that is done, 0 to 1.  doing : the work under way, in words.
     error : why the last request failed, one line; None when it did not.
     error_about : "checkpoint", "prompt" or "run".
     notice : why stepping ended by itself (settled, memory budget), or a warning of the loading.
     loaded : the model in use, None before the first is loaded.
     stepper : the run in use, of ``loaded``.
-    request : what ``stepper`` was begun with; None without a run, or for one gone back to.
+    request : that ``stepper`` was begun with; None without a run, or for a resumed one.
     second_run : the run that is stepped along, of any model.
     serial : rises with every change of these four.
     """

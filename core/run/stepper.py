@@ -53,10 +53,10 @@ class Stepper:
         self._recording: Recording | None = None
         self._e: Tensor
         self._x: Tensor
-        self._carry: RecurrentState
+        self._recurrent: RecurrentState
         # The loaded model, bound to the prompt once a run has begun.
         self.model = loaded.model
-        self._acting = AppliedInterventions(loaded.model)
+        self._applied = AppliedInterventions(loaded.model)
         # Of the last readout, to measure the next one's change.
         self._logits: Tensor | None = None
 
@@ -98,12 +98,16 @@ class Stepper:
         initial_state
             ``[T, d]`` or ``[1, T, d]``, used in place of ``start``.
         interventions
-            Cuts that are made as the run comes to them; raises `LoopscopeError` for one whose
-            place does not exist here.
+            Each acts when the run comes to its place.
+
+        Raises `LoopscopeError` for an intervention whose place does not exist here and for an
+        initial state of another shape or with values that are not finite.
         """
         loaded, arch = self.loaded, self.loaded.architecture
         device = loaded.device.device
-        self._recording = None  # a cut may ask for a state of this run, not of the one before
+        self._recording = (
+            None  # an intervention may take a state of this run, not of the one before
+        )
         tokens = torch.tensor([prompt.token_ids], device=device)
         self.model = loaded.model.bound(tokens)
         self._e = self.model.prelude(tokens)
@@ -120,11 +124,11 @@ class Stepper:
             if arch.initial_state == "truncated":
                 torch.nn.init.trunc_normal_(noise, 0, 1, -3, 3, generator=generator)
             noise = noise * (arch.start_std * start_scale)
-        for cut in interventions:
-            cut.check(arch, len(prompt.token_ids))
-        self._act(interventions)
-        self._x = self._acting.start(self.model.initial_state(self._e, noise))
-        self._carry = self.model.begin(self._x)
+        for intervention in interventions:
+            intervention.check(arch, len(prompt.token_ids))
+        self._apply(interventions)
+        self._x = self._applied.start(self.model.initial_state(self._e, noise))
+        self._recurrent = self.model.begin(self._x)
         self._logits = None
         info = RunInfo(
             checkpoint=loaded.checkpoint.name,
@@ -145,19 +149,19 @@ class Stepper:
         self._recording = Recording(
             info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget_bytes
         )
-        self._recording.effects = self._acting.effects
+        self._recording.effects = self._applied.effects
         self._recording.shared = loaded.shared
         self._recording.weight_identity = loaded.weight_identity
         return self._recording
 
-    def _act(self, interventions: tuple[Intervention, ...]) -> None:
-        self._acting = AppliedInterventions(
+    def _apply(self, interventions: tuple[Intervention, ...]) -> None:
+        self._applied = AppliedInterventions(
             self.model, interventions, self._source_state, self._own_pattern
         )
 
     @torch.inference_mode()
     def branch(self, interventions: tuple[Intervention, ...]) -> Stepper:
-        """Return a run that is this one up to where ``interventions`` first act, and cut there.
+        """Return a run that is this one up to where ``interventions`` first act.
 
         They come after those that this run has. Nothing before that place is computed again, and
         what follows is bit for bit what `begin` with the same interventions would give (on a
@@ -166,15 +170,15 @@ class Stepper:
         """
         recording, n_layers = self.recording, self.recording.n_layers
         info = recording.info
-        for cut in interventions:
-            cut.check(info.architecture, recording.n_tokens)
+        for intervention in interventions:
+            intervention.check(info.architecture, recording.n_tokens)
         every = (*info.interventions, *interventions)
         other = Stepper(self.loaded, self.capture, self.budget_bytes)
         other._e, other.model = self._e, self.model
-        at = min((cut.starts_at(n_layers) for cut in interventions), default=recording.layers_done)
-        at = min(at, recording.layers_done)
+        starts = (own.starts_at(n_layers) for own in interventions)
+        at = min([*starts, recording.layers_done])
         other._recording = recording.prefix(max(at, 0), replace(info, interventions=every))
-        other._act(every)
+        other._apply(every)
         done = len(info.interventions)
         if at < 0:
             # What acted on the initial state before is in it; the new ones come on top.
@@ -185,12 +189,12 @@ class Stepper:
                 self.loaded.tokenizer.label, self.budget_bytes,
             )  # fmt: skip
             other._recording.shared = recording.shared
-            other._acting.effects = {(i + done, r): v for (i, r), v in fresh.effects.items()}
-        # What earlier cuts did before this place they did in this run too.
+            other._applied.effects = {(i + done, r): v for (i, r), v in fresh.effects.items()}
+        # What earlier interventions did before this place they did in this run too.
         for (i, r), change in recording.effects.items():
             if every[i].done_before(r, n_layers) < max(at, 0):
-                other._acting.effects[i, r] = change
-        other._recording.effects = other._acting.effects
+                other._applied.effects[i, r] = change
+        other._recording.effects = other._applied.effects
         other._recording.weight_identity = self.loaded.weight_identity
         other._restore()
         return other
@@ -202,7 +206,7 @@ class Stepper:
         complete, layer = divmod(done, n_layers)
         state = self._tensor(recording.states[complete])
         self._x = self._tensor(recording.layer(complete + 1, layer - 1).state) if layer else state
-        self._carry = model.begin(state)
+        self._recurrent = model.begin(state)
         # The fast state of a nested loop is what its last finished pass put out, normed; the state
         # of an untied one that of the recurrence under way.
         first = 0 if arch.inner_cycles else complete * n_layers
@@ -210,7 +214,7 @@ class Stepper:
         if passes:
             r, at = divmod(passes[-1], n_layers)
             x = self._tensor(recording.layer(r + 1, at).state)
-            self._carry = model.close_layer(x, self._carry, at)
+            self._recurrent = model.close_layer(x, self._recurrent, at)
         self._logits = None
         if complete and self.capture.readout:
             self._logits = model.readout(state)
@@ -255,26 +259,26 @@ class Stepper:
         )
         for _ in range(source.recurrence):
             other.step()
-        found = other.recording
+        recorded = other.recording
         if source.layer == END:
-            return other._tensor(found.states[source.recurrence])
-        return other._tensor(found.layer(source.recurrence, source.layer).state)
+            return other._tensor(recorded.states[source.recurrence])
+        return other._tensor(recorded.layer(source.recurrence, source.layer).state)
 
     @staticmethod
     def _is_own(source: Source, recording: Recording) -> bool:
-        """Whether a source is a place of this very run that has been run, before its next cut."""
-        info, cuts = recording.info, recording.info.interventions
+        """Whether a source is a place that this run has run, before its next intervention."""
+        info, own = recording.info, recording.info.interventions
         same = (source.token_ids, source.seed, source.start_scale) == (
             info.token_ids, info.seed, info.start_scale,
         )  # fmt: skip
         if not same or _resolved(source.start, info.architecture) != info.start:
             return False
         shared = len(source.interventions)
-        if cuts[:shared] != source.interventions or source.recurrence > recording.n_recurrences:
+        if own[:shared] != source.interventions or source.recurrence > recording.n_recurrences:
             return False
         n = recording.n_layers
         place = (source.recurrence - 1) * n + (n - 1 if source.layer == END else source.layer)
-        return all(place < cut.starts_at(n) for cut in cuts[shared:])
+        return all(place < later.starts_at(n) for later in own[shared:])
 
     @torch.inference_mode()
     def step_layer(self) -> LayerState:
@@ -282,8 +286,8 @@ class Stepper:
         recording, model = self.recording, self.model
         recurrence, layer = divmod(recording.layers_done, recording.n_layers)
         recording.reserve()
-        out, recurrent = self._acting.step(
-            self._x, self._carry, self._e, recurrence + 1, layer, self.capture.patterns,
+        out, recurrent = self._applied.step(
+            self._x, self._recurrent, self._e, recurrence + 1, layer, self.capture.patterns,
             self.capture.writes,
         )  # fmt: skip
         step = LayerState(
@@ -303,7 +307,7 @@ class Stepper:
                 hazard = _numpy(model.hazard(recurrent))
         # Everything that can fail is done: from here the run and its recording move together.
         recording.append_layer(step)
-        self._x, self._carry = out.state, recurrent
+        self._x, self._recurrent = out.state, recurrent
         if state is not None:
             self._logits = logits
             recording.append_end(_numpy(state), coda, logit, hazard, spread)
@@ -337,17 +341,17 @@ class Stepper:
 
 
 def _resolved(start: str, arch: Architecture) -> str:
-    """How a run of this model starts: "zeros", "random" or "embedding"."""
-    if arch.initial_state == "embedding":
-        return "embedding"
+    """How a run of this model starts: "zeros", "random", "embedding" or "learned"."""
+    if arch.initial_state in ("embedding", "learned"):
+        return arch.initial_state
     if start == "default":
         return "random" if arch.initial_state in ("normal", "truncated") else "zeros"
     return start
 
 
-def least_for(cuts: tuple[Intervention, ...]) -> Capture:
-    """Return the least capture that a run with these cuts needs: a frozen head's own patterns."""
-    frozen = any(isinstance(cut, FreezeHead) for cut in cuts)
+def least_for(interventions: tuple[Intervention, ...]) -> Capture:
+    """Return the least capture that a run needs: with a frozen head, the run's own patterns."""
+    frozen = any(isinstance(own, FreezeHead) for own in interventions)
     return Capture(patterns=frozen, writes=False, readout=False)
 
 

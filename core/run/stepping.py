@@ -1,7 +1,7 @@
 """What to step next: a plain object without a thread; its clock is given to it.
 
-The runner asks it between two layers. What it is told (`advance`, `play`, `stop`) counts from the
-next layer on.
+The runner consults it between two layers. `advance`, `play` and `stop` take effect at the next
+layer.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Stepping:
         self._pairing: Pairing | None = None
         self._second_follows = True
 
-    # ---- what is asked ----
+    # ---- requests ----
     def begin(self, layers: int = 0) -> None:
         """Step ``layers`` layers of a run that has just begun, and no more."""
         self._layers_left, self._until, self._period = layers, None, 0.0
@@ -87,10 +87,10 @@ class Stepping:
         self._pairing, self._second_follows = pairing, True
 
     def leave_second_run(self) -> None:
-        """Step the second run no more, until something is asked again."""
+        """Step the second run no more, until the next request."""
         self._second_follows = False
 
-    # ---- what is next ----
+    # ---- the next step ----
     def next(self, run: Recording | None, second_run: Recording | None) -> Step | Rest | None:
         """Whose layer to run now, how long to wait for it, or None when nothing is wanted."""
         if run is None:
@@ -109,7 +109,7 @@ class Stepping:
         target = self._pairing.layers(run.layers_done)
         return target is not None and second_run.layers_done < target
 
-    # ---- what is done ----
+    # ---- steps that were made ----
     def starts(self, run: Recording) -> None:
         """A layer of the run is about to be run."""
         if run.layers_done % run.n_layers == 0:
@@ -118,7 +118,7 @@ class Stepping:
     def stepped(self, run: Recording) -> Until | None:
         """Count a layer of the run; where it ends a recurrence, return the question to ask of it.
 
-        A question may take its time, so it is asked without a lock; the answer goes to `end_by`.
+        A question may take long, so it is asked without a lock; the answer goes to `end_by`.
         """
         if self._layers_left > 0:
             self._layers_left -= 1
@@ -133,7 +133,7 @@ class Stepping:
         return question
 
     def end_by(self, question: Until) -> bool:
-        """End stepping since ``question`` had a reason; False when more was asked meanwhile."""
+        """End stepping since ``question`` had a reason; False after another request meanwhile."""
         if self._question is not question:
             return False
         self.end()

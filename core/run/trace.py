@@ -35,7 +35,8 @@ def trace(
 
     ``input_ids`` int64 [1, T]; ``initial_state`` [1, T, d]; ``layer_states`` [R, L, T, d], after
     each layer in the order the layers run; ``attention`` [R, L, H, T, T]; ``logits`` [R, T, V],
-    read out after each recurrence. All float32 but the ids.
+    read out after each recurrence. All float32 but the ids. Positions that the model puts before a
+    prompt are in the states and patterns; ids and logits are the prompt's own.
     """
     check_recurrences(n_recurrences)
     stepper = Stepper(loaded, Capture(writes=False, readout=False), budget_bytes=64 << 30)
@@ -48,14 +49,14 @@ def trace(
         logits.append(stepper.readout())
         report((r + 1) / n_recurrences)
     seen(recording)
-    patterns = recording.patterns
+    patterns, prefix = recording.patterns, loaded.architecture.prefix
     assert patterns is not None
     return {
-        "input_ids": np.array([prompt.token_ids], dtype=np.int64),
+        "input_ids": np.array([prompt.token_ids[prefix:]], dtype=np.int64),
         "initial_state": recording.states[:1],
         "layer_states": recording.layer_states,
         "attention": patterns,
-        "logits": np.stack(logits),
+        "logits": np.stack(logits)[:, prefix:],
     }
 
 

@@ -25,9 +25,9 @@ class Worker:
     next_work
         What to do now, how long to rest, or None for nothing. Called under ``lock``, in the thread.
     failed
-        Told what ``prepare`` or a piece of work raised, in the thread.
+        Called in the thread with what ``prepare`` or a piece of work raised.
 
-    ``lock`` guards what ``next_work`` looks at: whoever changes that holds it, then calls `wake`.
+    ``lock`` guards what ``next_work`` reads: hold it to change that, then call `wake`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Worker:
 
     @property
     def resting(self) -> bool:
-        """Whether there is work whose time has not come."""
+        """Whether it waits for the time of its next piece of work."""
         return self._resting
 
     @property
@@ -64,7 +64,7 @@ class Worker:
                 self._thread.start()
 
     def wake(self) -> None:
-        """Look again at what there is to do."""
+        """Ask for the next piece of work again."""
         with self.lock:
             self.lock.notify_all()
 

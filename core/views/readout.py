@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from typing_extensions import override
 
 from loopscope.core.arrays import F64, Bools
 from loopscope.core.formula import Formula
@@ -75,6 +76,7 @@ class Data(AnswerMap):
     missing: str = ""
 
     @property
+    @override
     def lens_label(self) -> str:
         """The lens in words, and which token it is asked for."""
         return LENS_LABELS[self.lens] + (": the token at its place" if self.masked else "")
@@ -84,6 +86,7 @@ class Data(AnswerMap):
         """Where the shown probability comes from."""
         return PROBABILITY[self.lens]
 
+    @override
     def notes(self, row: int, column: int) -> tuple[str, ...]:
         """Since when the answer is the same, and where the gate exits."""
         since = f"unchanged since r = {self.unchanged_since[row]}"

@@ -94,6 +94,34 @@ def test_loopus_closes_each_loop_by_its_gate_and_scores_the_change() -> None:
     np.testing.assert_allclose(recording.hazards[:, -1], score, atol=1e-5)
 
 
+def test_trms_two_states_and_its_halting_score_equal_the_recorded_reference() -> None:
+    truth = np.load(REFERENCE / "trm" / "expected.npz")
+    loaded = load(str(REFERENCE / "trm"), "cpu")
+    stepper, cycles = Stepper(loaded), 2  # H cycles in one published step
+    puzzle, n = int(truth["puzzle_identifiers"][0]), loaded.architecture.vocab_size
+    ids = tuple(truth["input_ids"][0].tolist())
+    assert loaded.tokenizer.from_ids(ids).token_ids == (n, n + 1, *ids)  # none is said: puzzle 0
+    prompt = loaded.tokenizer.from_ids((n + 2 * puzzle, n + 2 * puzzle + 1, *ids))
+    assert prompt.labels[:3] == (f"puzzle {puzzle}·0", f"puzzle {puzzle}·1", str(ids[0]))
+    recording = stepper.begin(prompt)
+    np.testing.assert_allclose(stepper.injected[0].numpy(), truth["input_embeddings"], atol=1e-4)
+    for _ in range(len(truth["layer_states"])):
+        stepper.step()
+    states = recording.layer_states
+    np.testing.assert_allclose(states, truth["layer_states"], atol=1e-4)
+    np.testing.assert_allclose(recording.patterns, truth["attention"], atol=1e-4)
+    ends = slice(cycles, None, cycles)
+    np.testing.assert_allclose(recording.states[ends], truth["iteration_states"], atol=1e-4)
+    fast = states[cycles - 1 :: cycles, -loaded.architecture.n_stack - 1]
+    np.testing.assert_allclose(fast, truth["fast_states"], atol=1e-4)
+    halt = 1 / (1 + np.exp(-truth["q_logits"][:, 0].astype(float)))
+    hazards = recording.hazards[cycles - 1 :: cycles]
+    np.testing.assert_allclose(hazards, np.repeat(halt[:, None], hazards.shape[1], 1), atol=1e-5)
+    arrays = trace(loaded, prompt, 4)
+    np.testing.assert_allclose(arrays["logits"][cycles - 1 :: cycles], truth["logits"], atol=1e-4)
+    np.testing.assert_array_equal(arrays["input_ids"], truth["input_ids"])
+
+
 CASES = {
     "llama": ("Llama", LLAMA | {"num_key_value_heads": 2}),
     "llama tied, head_dim, biases": (

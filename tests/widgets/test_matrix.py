@@ -14,10 +14,10 @@ from pytestqt.qtbot import QtBot
 from loopscope.widgets.kit.theme import colour_map, sample_map
 from loopscope.widgets.palette import DARK, LIGHT
 from loopscope.widgets.plots.cell_images import coloured, draw_cells, image_of, one_colour
-from loopscope.widgets.plots.log_ticks import nice_step
 from loopscope.widgets.plots.matrix import Matrix
 from loopscope.widgets.plots.matrix_layout import Bar, Content, Marks, bar_ticks
 from loopscope.widgets.plots.painted_grid import NOWHERE, GridLayout
+from loopscope.widgets.plots.ticks import nice_step
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 

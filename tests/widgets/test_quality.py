@@ -45,6 +45,8 @@ def data_of(recurrences: int = R, **options: object) -> Data:
     right = (rng.random((n, recurrences)) < np.linspace(0.2, 1, recurrences)).astype(float)
     nll, tokens = rng.gamma(2, 1, (n, recurrences)), np.full(n, 2.0)
     recording = synthetic_recording(recurrences=2)
+    arch = replace(recording.info.architecture, task="hops")
+    recording.info = replace(recording.info, architecture=arch)
     recording.shared.prompts = prompts
     quality = Quality(
         prompts, HowRun(recurrences), "in place", "space", "answers", right, nll, tokens,

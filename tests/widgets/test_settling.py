@@ -21,7 +21,7 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.settling import Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
 from loopscope.widgets.plots.axes import WholeAxis
-from loopscope.widgets.plots.log_ticks import log_ticks
+from loopscope.widgets.plots.ticks import log_ticks
 from loopscope.widgets.views.settling import SettlingView
 
 LEFT = Qt.MouseButton.LeftButton

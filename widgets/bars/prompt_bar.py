@@ -29,6 +29,7 @@ START_TIPS = {
     "zeros": "s₀ = 0",
     "random": "s₀ is normal noise of the seed, times the scale",
     "embedding": "s₀ is the embedded prompt: this model has no other start",
+    "learned": "s₀ is one learned vector for all tokens: this model has no other start",
 }
 
 

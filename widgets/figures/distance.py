@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from loopscope.core.labels import at_position
 from loopscope.core.views.distance import Data
-from loopscope.widgets.figures.readout import fit, recurrence_ticks
+from loopscope.widgets.figures.readout import fit
 from loopscope.widgets.figures.style import Page, colour_map
 from loopscope.widgets.palette import DISTANCE_MAP
-from loopscope.widgets.plots.log_ticks import log_ticks
+from loopscope.widgets.plots.ticks import count_ticks, log_ticks
 
 # No taller than a printed page, in inches.
 _TALLEST = 8.8
@@ -66,7 +66,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
 def _ticks(first: int, n: int) -> list[int]:
     """Whole recurrences, thinned to round ones; 0 is the initial state."""
     last = first + n - 1
-    ticks = recurrence_ticks(last) if last >= 1 else []
+    ticks = count_ticks(last) if last >= 1 else []
     return [0, *ticks] if first == 0 and len(ticks) == last else [
         *([0] if first == 0 else []), *(t for t in ticks if t > 1 or first == 1)
     ]  # fmt: skip

@@ -14,8 +14,6 @@ from loopscope.core.views.graph.data import Data
 # Heights relative to that of a layer.
 _HEIGHTS = {"embedding": 0.85, "injection": 0.85, "norm": 0.75, "head": 0.85}
 _BRANCH, _GAP, _TURN = 0.85, 0.5, 0.45
-_SHORT = {"embedding": "embed", "closing norm": "norm", "final norm": "norm", "adapter": "cat"}
-
 
 Parts = tuple[list[tuple[Node, bool]], list[tuple[Node, bool]], list[tuple[Node, bool]]]
 
@@ -152,11 +150,6 @@ class Layout:
         width = box.w - 2 * inset
         attention = Box(box.x + inset, top, width, h - inset / 2)
         return attention, Box(box.x + inset, top + h, width, h - inset / 2)
-
-
-def short_label(node: Node) -> str:
-    """A label for a narrow box."""
-    return _SHORT.get(node.label, node.label).replace("prelude ", "pre ")
 
 
 def looped_parts(data: Data) -> Parts:

@@ -14,9 +14,10 @@ from matplotlib.textpath import TextPath
 from loopscope.core.model.graph import Node
 from loopscope.core.views.graph.cuts import CutMark, Site
 from loopscope.core.views.graph.data import BRANCHES, Data
-from loopscope.widgets.figures.graph_layout import Box, Layout, Row, short_label
+from loopscope.widgets.figures.graph_layout import Box, Layout, Row
 from loopscope.widgets.figures.graph_slots import Slot
 from loopscope.widgets.views.graph.colours import weights_colour
+from loopscope.widgets.views.graph.short_labels import short_label
 
 INK, GREY, PALE = "#1C1C1E", "#6A6A70", "#B5B5B2"
 
@@ -107,7 +108,7 @@ class Sheet:
     def fitted(self, node: Node, room: float) -> tuple[str, float]:
         """A label and the size at which it fits; not smaller than three quarters."""
         long = "cat[s, e] → adapter" if node.kind == "injection" else node.label
-        for label in dict.fromkeys((long, node.label, short_label(node))):
+        for label in dict.fromkeys((long, node.label, short_label(node.label))):
             width = text_width(label, self.size)
             if width <= room:
                 return label, self.size

@@ -10,8 +10,8 @@ from loopscope.core.views.lens.data import Data
 from loopscope.widgets.figures.matrix import empty, every, font_size
 from loopscope.widgets.figures.readout import draw_answer_map
 from loopscope.widgets.figures.style import Page
-from loopscope.widgets.plots.log_ticks import log_ticks
 from loopscope.widgets.plots.matrix_steps import head_steps, labelled
+from loopscope.widgets.plots.ticks import log_ticks
 
 # Inches of a group of columns that has a line after it.
 _LEAST_GROUP = 0.08

@@ -17,7 +17,8 @@ from loopscope.core.views.answers_data import AnswerMap
 from loopscope.core.views.readout import Data
 from loopscope.widgets.figures.matrix import empty
 from loopscope.widgets.figures.style import Page, colour_map
-from loopscope.widgets.palette import DISTANCE_MAP, SIMILARITY_MAP
+from loopscope.widgets.palette import DISTANCE_MAP, SIMILARITY_MAP, black_is_legible
+from loopscope.widgets.plots.ticks import count_ticks
 
 # No taller than a printed page, in inches.
 _TALLEST = 8.8
@@ -31,7 +32,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
         empty(figure, data.missing)
         return
     ax, _ = draw_answer_map(data, figure, page, Normalize(0, 1))
-    ax.set_xticks(recurrence_ticks(data.n_columns))
+    ax.set_xticks(count_ticks(data.n_columns))
     below = ";\nfoot of a cell: its exit probability" if data.has_exits else ""
     ax.set_xlabel(f"recurrence r  (bar: the answer flips{below})")
 
@@ -78,12 +79,6 @@ def draw_answer_map(
     return ax, bar
 
 
-def recurrence_ticks(n: int) -> list[int]:
-    """Recurrence 1 and multiples of a round step."""
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 1000) if n / s <= 16)
-    return list(range(1, n + 1)) if step == 1 else [1, *range(step, n + 1, step)]
-
-
 def _write_answers(ax: Axes, data: AnswerMap, cell_width: float, size: float, colours: str) -> None:
     """Every cell's answer where it fits, else one text for each run of one answer."""
     widest = max(_width(data.text(a), size) for a in data.texts)
@@ -126,13 +121,11 @@ def _draw_exits(ax: Axes, data: AnswerMap) -> None:
 
 
 def _ink(level: float, colours: str) -> str:
-    """Black on the bright half of the map, white on the dark one, by luminance."""
+    """Black or white, whichever is more legible on the shade of a level; NaN has none."""
     if level != level:
         return _INK
     rgb = np.array(colour_map(colours)(level)[:3])
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    luminance = float(linear @ np.array([0.2126, 0.7152, 0.0722]))
-    return _INK if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
+    return _INK if black_is_legible(rgb) else "white"
 
 
 @cache

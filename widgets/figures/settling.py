@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from loopscope.core.views.settling_data import Classes, Data, rate_text, short_number
-from loopscope.widgets.figures.readout import recurrence_ticks
 from loopscope.widgets.figures.style import Page, log_axis
 from loopscope.widgets.palette import LIGHT, token_colour
+from loopscope.widgets.plots.ticks import count_ticks
 
 # As many names at the curves' ends as can be read.
 MOST_NAMES = 8
@@ -35,7 +35,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     _limit(ax, data)
     _name_unsettled(ax, data)
     first, last = int(data.recurrences[0]), int(data.recurrences[-1])
-    ax.set_xticks([r for r in recurrence_ticks(last) if r >= first])
+    ax.set_xticks([r for r in count_ticks(last) if r >= first])
     ax.set_xlabel(f"recurrence r ({data.sampled})")
     unit = "" if data.measure == "relative" else f" [{data.formula.unit}]"
     ax.set_ylabel(data.axis_label + unit)

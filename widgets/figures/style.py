@@ -12,7 +12,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.ticker import Formatter, Locator, LogLocator, MaxNLocator, NullFormatter
 
 from loopscope.widgets.palette import DIVERGING
-from loopscope.widgets.plots.log_ticks import decade_text, log_ticks
+from loopscope.widgets.plots.ticks import decade_text, log_ticks
 
 # Width in inches: one and two columns of a two-column paper (88 and 180 mm), a 16:9 slide.
 WIDTHS = {"one column": 88 / 25.4, "two columns": 180 / 25.4, "slide": 254 / 25.4}

@@ -10,10 +10,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetricsF
 from PySide6.QtWidgets import QGraphicsSceneResizeEvent
 
-from loopscope.widgets.plots.log_ticks import decade_text, log_ticks
 from loopscope.widgets.plots.text import upright
-
-WHOLE_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+from loopscope.widgets.plots.ticks import decade_text, log_ticks, whole_step
 
 
 class TitledAxis(pg.AxisItem):
@@ -90,7 +88,7 @@ class WholeAxis(TitledAxis):
         """Place as many whole numbers as fit."""
         span = max(maxVal - minVal, 1e-9)
         room = max(size / 30, 2)
-        step = next((s for s in WHOLE_STEPS if span / s <= room), WHOLE_STEPS[-1])
+        step = whole_step(span / room)
         first, last = math.ceil(max(minVal, 0.0)), math.floor(maxVal)
         values = [float(v) for v in range(first, last + 1) if v % step == 0 and v > 0]
         if step > 1 and first <= 1 <= last:

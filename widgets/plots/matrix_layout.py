@@ -11,9 +11,9 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QFontMetricsF
 
 from loopscope.widgets.palette import SIMILARITY_MAP
-from loopscope.widgets.plots.log_ticks import nice_step
 from loopscope.widgets.plots.matrix_steps import STEPS
 from loopscope.widgets.plots.painted_grid import GridLayout
+from loopscope.widgets.plots.ticks import nice_step
 
 # Rows of a matrix that scrolls are never thinner than this, so that one odd row stays visible.
 MIN_ROW = 4.0

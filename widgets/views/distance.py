@@ -11,9 +11,9 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.distance import Data, Options
 from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.palette import DISTANCE_MAP
-from loopscope.widgets.plots.log_ticks import log_ticks
 from loopscope.widgets.plots.matrix_layout import Bar, Content, Marks
 from loopscope.widgets.plots.matrix_view import MatrixView, value_text
+from loopscope.widgets.plots.ticks import log_ticks
 
 
 class DistanceView(MatrixView):

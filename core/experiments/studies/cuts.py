@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from loopscope.core.arrays import F64
 from loopscope.core.experiments.hops import HopsBatch
@@ -55,10 +56,12 @@ class GraphCut(Change):
         """Whether pass ``p`` is changed."""
         return self.first <= p <= self.last
 
+    @override
     def injected(self, e: Tensor, p: int) -> Tensor:
         """Zeros where the injection is cut."""
         return torch.zeros_like(e) if self.acts(p) and not self.injection else e
 
+    @override
     def run(self, model: LoopedModel, x: Tensor, p: int, layer: int) -> Tensor:
         """Run the layer that stands in this one's place, or none."""
         if not self.acts(p):
@@ -161,6 +164,7 @@ class WeightNoise(Change):
     anew: bool
     _kept: dict[tuple[int, int], DecoderLayer] = field(default_factory=dict)
 
+    @override
     def run(self, model: LoopedModel, x: Tensor, p: int, layer: int) -> Tensor:
         """Run the layer with its noisy weights."""
         index, draw = model.arch.weights_of_layer(layer), p if self.anew else 0

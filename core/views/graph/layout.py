@@ -214,7 +214,9 @@ class Layout:
 
         ``start`` is where the rail begins when the prelude (``before``) is out of sight.
         """
-        targets = [b for c in columns for b in c if b.node.kind == "injection"]
+        takes = self.data.architecture.takes_input
+        into = (b for c in columns for b in c if b.node.kind == "injection")
+        targets = [b for b in into if takes(b.node.step)]
         if not self.injected or not targets:
             return []
         wires = []

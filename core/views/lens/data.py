@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from loopscope.core.arrays import F32, F64, Bools
 from loopscope.core.formula import Formula
@@ -113,43 +114,51 @@ class Data(AnswerMap):
     missing: str = ""
 
     @property
+    @override
     def values(self) -> F64:
         """What is shaded."""
         return self.shown
 
     @property
+    @override
     def shade(self) -> Shade:
         """What the shade means."""
         return self.scale
 
     @property
+    @override
     def lens_label(self) -> str:
         """The lens in words, and which token it is asked for."""
         return f"{self.lens} lens" + (": the token at its place" if self.masked else "")
 
     @property
+    @override
     def marked(self) -> Bools:
         """Where the answer becomes the final one."""
         return self.mark
 
     @property
+    @override
     def mark_label(self) -> str:
         """What the bar means."""
         return "final from here"
 
     @property
+    @override
     def column_labels(self) -> tuple[str, ...]:
         """``recurrence:layer`` of each column."""
         labels = self.places.labels
         return tuple(labels[i] for i in self.order)
 
     @property
+    @override
     def column_title(self) -> str:
         """What the columns are."""
         way = "along effective depth" if self.by == "depth" else "layer by layer"
         return f"recurrence:layer, {way}"
 
     @property
+    @override
     def first_number(self) -> int:
         """Number of the first column that makes thinned labels round recurrences."""
         if self.places.step > 1:
@@ -157,15 +166,18 @@ class Data(AnswerMap):
         return self.group if self.by == "depth" else 1
 
     @property
+    @override
     def group(self) -> int:
         """Columns that belong together: layers of a recurrence, or recurrences of a layer."""
         layers = self.places.n_layers
         return layers if self.by == "depth" else len(self.places.recurrences)
 
+    @override
     def place_text(self, row: int, column: int) -> str:
         """A cell in a few words; columns count from 1."""
         return f"{self.column_labels[column - 1]}, token {self.tokens[row]} '{self.labels[row]}'"
 
+    @override
     def notes(self, row: int, column: int) -> tuple[str, ...]:
         """Entropy, divergence and the chosen token, one line each."""
         at = column - 1, row

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from loopscope.core.arrays import F64
 from loopscope.core.measures import projection
@@ -143,6 +144,7 @@ class Data(ViewData):
     overlays: tuple[Overlay, ...] = ()
 
     @property
+    @override
     def directions_to_read(self) -> tuple[int, ...]:
         """Token ids of the axes that cannot be drawn yet."""
         return self.missing_directions

@@ -9,7 +9,7 @@ from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.views.answers_data import AnswerMap
 from loopscope.widgets.kit.theme import sample_map
-from loopscope.widgets.palette import DISTANCE_MAP, SIMILARITY_MAP, Theme
+from loopscope.widgets.palette import DISTANCE_MAP, SIMILARITY_MAP, Theme, black_is_legible
 from loopscope.widgets.plots.matrix_steps import LEAST_GROUP, labelled
 from loopscope.widgets.views.answers.readout_layout import PAD, Layout, widest_number
 from loopscope.widgets.views.answers.readout_side import LEFT, RIGHT, At, Elider, Fonts
@@ -25,14 +25,8 @@ MAPS = {"similarity": SIMILARITY_MAP, "distance": DISTANCE_MAP}
 
 
 def dark_text(levels: np.ndarray, colours: str = SIMILARITY_MAP) -> np.ndarray:
-    """Whether black is more legible than white on the shade of each level.
-
-    Contrast as WCAG 2.1 defines it, ``(L1 + 0.05) / (L2 + 0.05)`` of relative luminances.
-    """
-    rgb = sample_map(colours, np.nan_to_num(levels))[..., :3] / 255.0
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
-    return np.asarray((luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05))
+    """Whether black is more legible than white on the shade of each level."""
+    return black_is_legible(sample_map(colours, np.nan_to_num(levels))[..., :3] / 255.0)
 
 
 def draw_answers(

@@ -13,6 +13,7 @@ from loopscope.core.views.graph.data import Data
 from loopscope.core.views.graph.layout import BOX, Box, Wire
 from loopscope.core.views.graph.picture import loop_picture
 from loopscope.widgets.palette import Theme
+from loopscope.widgets.plots.ticks import whole_step
 from loopscope.widgets.views.graph.geometry import (
     GAPS,
     LINE,
@@ -183,7 +184,7 @@ class BandPainter:
         first, last = geometry.in_sight(strip)
         at, (column, row) = geometry.origin(i, False), geometry.scale(False)
         y = at.y() + (strip.layout.height + 0.05) * row
-        every = _nice(NUMBER_ROOM / (column * strip.wide))
+        every = whole_step(NUMBER_ROOM / (column * strip.wide))
         self.painter.setFont(self._small())
         self.painter.setPen(QColor(self.theme.muted))
         middle = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop
@@ -264,16 +265,6 @@ def _has_left(geometry: Geometry) -> bool:
 
 def _once(data: Data) -> str:
     return count(data.architecture.flops_per_token(1, data.n_tokens))
-
-
-def _nice(least: float) -> int:
-    """The smallest of 1, 2, 5, 10, 20, … that is not below ``least``."""
-    step = 1
-    while True:
-        for times in (1, 2, 5):
-            if times * step >= least:
-                return times * step
-        step *= 10
 
 
 class _clip:

@@ -14,15 +14,9 @@ from loopscope.core.views.graph.data import Data
 from loopscope.core.views.graph.layout import Box, Wire
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.views.graph.colours import weights_colour
+from loopscope.widgets.views.graph.short_labels import short_label
 
 # Labels for narrow boxes.
-SHORT = {
-    "embedding": "embed",
-    "closing norm": "norm",
-    "final norm": "norm",
-    "z_L + z_H": "⊕",
-    "z_H + z_L": "⊕",
-}
 FADED = 0.35
 
 
@@ -63,7 +57,7 @@ def add_arrow(path: QPainterPath, start: QPointF, end: QPointF, size: float) -> 
 def fitted_label(label: str, metrics: QFontMetricsF, room: float) -> str:
     """A label cut to ``room`` pixels; a known short form comes before an ellipsis."""
     if metrics.horizontalAdvance(label) > room - 4:
-        label = SHORT.get(label, label).replace("prelude ", "pre ")
+        label = short_label(label)
         if metrics.horizontalAdvance(label) > room:
             label = label.removeprefix("layer ")
     cut = metrics.elidedText(label, Qt.TextElideMode.ElideRight, room)

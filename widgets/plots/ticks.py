@@ -13,6 +13,17 @@ def nice_step(least: float) -> float:
     return next(m * power for m in (1, 2, 5, 10) if m * power >= least * 0.999)
 
 
+def whole_step(least: float) -> int:
+    """Return the smallest of 1, 2, 5, 10, 20, ... that is not below ``least``."""
+    return round(nice_step(max(least, 1.0)))
+
+
+def count_ticks(n: int, most: int = 16) -> list[int]:
+    """Return 1 and the multiples of a round step up to ``n``, about ``most`` in all."""
+    step = whole_step(n / most)
+    return list(range(1, n + 1)) if step == 1 else [1, *range(step, n + 1, step)]
+
+
 def decade_text(value: float, powers: bool) -> str:
     """Text of a tick: 10⁻³ where ticks are decades, else plain digits."""
     exponent = round(math.log10(value))
