@@ -86,7 +86,7 @@ MUTANTS = (
     Mutant("the truncated normal is cut at two deviations", "core/run/*.py",
            r"trunc_normal_\(noise, 0, 1, -3, 3,", "trunc_normal_(noise, 0, 1, -2, 2,", ("tests/core/test_stepper.py",)),
     Mutant("the effect shown is the last, not the largest", "core/run/effects.py",
-           r"max\(found, default=None\)", "(found[-1] if found else None)", ("tests/core/test_interventions.py",)),
+           r"max\(changes, default=None\)", "(changes[-1] if changes else None)", ("tests/core/test_interventions.py",)),
     Mutant("a job waits two seconds at each report", "core/run/jobs.py",
            r"MOST_WAIT, LOOK = 0\.1,", "MOST_WAIT, LOOK = 2.0,", ("tests/core/test_jobs.py",)),
     # measures
