@@ -100,7 +100,7 @@ def test_why_nothing_was_measured_is_said() -> None:
         in stability.compute(fresh, Selection(), stability.Options()).missing
     )
     ready = stability.compute(synthetic_recording(), Selection(), stability.Options())
-    assert stability.LABEL in ready.missing
+    assert (ready.missing, ready.lacks) == (stability.NOT_YET, stability.LACKS)
     assert list(stability.table(ready).rows) == []
     assert stability.REQUEST.missing(fresh)
     assert not stability.REQUEST.missing(synthetic_recording())
