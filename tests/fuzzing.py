@@ -1,7 +1,10 @@
-"""How many examples a fuzzer tries: 1,000 in the gate, as many as ``LOOPSCOPE_FUZZ`` says else."""
+"""How many examples a fuzzer tries: few in the gate, as many as ``LOOPSCOPE_FUZZ`` says else."""
 
 from __future__ import annotations
 
 import os
 
-EXAMPLES = int(os.environ.get("LOOPSCOPE_FUZZ", "1000"))
+_ASKED = os.environ.get("LOOPSCOPE_FUZZ", "")
+EXAMPLES = int(_ASKED or "1000")
+# Of the command line, each of which may run a model.
+ARGUMENT_LISTS = int(_ASKED or "300")

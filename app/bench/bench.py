@@ -192,9 +192,9 @@ class Bench(QObject):
     def _pull_run(self, status: Status, left_at: Selection) -> None:
         """Another run is shown than in the last frame, in which the cursor was ``left_at``."""
         self._layers_seen = -1
-        if status.recording is not None:
+        if status.stepper is not None:
             self.collector.spare_libraries()
-            status.recording.shared.prompts = self.session.prompt_set
+            status.stepper.recording.shared.prompts = self.session.prompt_set
             self.runs.register(status.stepper, status.request, left_at)
 
     def _pull_job(self) -> None:

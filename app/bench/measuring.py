@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
@@ -13,6 +13,9 @@ from loopscope.app.bench.session import Session
 from loopscope.core.run.jobs import Job
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Request
+
+if TYPE_CHECKING:
+    from loopscope.core.run.stepper import Stepper
 
 
 class Measuring(QObject):
@@ -80,11 +83,11 @@ class Measuring(QObject):
         display.job = self._background.start_job(name, work, done)
         self.progressed.emit(spec.key, 0.0)
 
-    def _runs_for(self, request: Request) -> list[tuple[Any, Selection]]:
+    def _runs_for(self, request: Request) -> list[tuple[Stepper, Selection]]:
         """Steppers to measure, with their cursors: of what is of one run, both that are shown."""
         session = self._session
-        runs: list[tuple[Any, Selection]] = [(session.status.stepper, session.selection)]
-        second, there = session.second, session.second_run
+        stepper, second, there = session.status.stepper, session.second, session.second_run
+        runs = [] if stepper is None else [(stepper, session.selection)]
         of_each = request.scope == "run" and not request.second_run
         if of_each and second is not None and there is not None:
             runs += [] if request.missing(there.recording) else [(second.stepper, there.selection)]

@@ -1,6 +1,6 @@
 """The runs of a session: a tree of branches, and what can be undone.
 
-A run that begins anew is a root; a run that was cut off another is its branch. The tree holds
+A run that begins anew is a root; one that branched from another is its branch. The tree holds
 steppers, so every run can be shown, stepped and branched again; nothing in it is computed twice.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from loopscope.core.interventions.base import Source
 from loopscope.core.labels import printable
@@ -16,6 +16,9 @@ from loopscope.core.run.effects import effect_short, effect_words
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.selection import Selection
+
+if TYPE_CHECKING:
+    from loopscope.core.run.stepper import Stepper
 
 # Runs that are kept, and the memory they may hold together; named ones are never dropped.
 KEPT_RUNS = 24
@@ -32,7 +35,7 @@ class Run:
     """
 
     id: int
-    stepper: Any
+    stepper: Stepper
     request: RunRequest
     parent: Run | None = None
     name: str = ""
@@ -67,27 +70,23 @@ class Run:
     @property
     def description(self) -> str:
         """What sets it apart from its parent, or how it was begun."""
-        info = self.stepper.recording.info
+        info, parts = self.stepper.recording.info, []
+        inherited = 0
         if self.parent is None:
-            text = printable(info.prompt) + (
-                f", seed {info.seed}" if info.start == "random" else ""
-            )
-            cuts = info.interventions
+            seed = f", seed {info.seed}" if info.start == "random" else ""
+            parts.append(printable(info.prompt) + seed)
         else:
-            text, before = "", len(self.parent.stepper.recording.info.interventions)
-            cuts = info.interventions[before:]
+            inherited = len(self.parent.stepper.recording.info.interventions)
         name = info.architecture.layer_name
-        words = "; ".join(cut.describe(name) for cut in cuts)
-        return "; ".join(part for part in (text, words) if part)
+        parts += [made.describe(name) for made in info.interventions[inherited:]]
+        return "; ".join(parts)
 
     @property
     def effect(self) -> tuple[str, str]:
-        """What its last cut did, short and in words."""
+        """What its last intervention did, in short and in a sentence; empty without one."""
         recording = self.stepper.recording
-        cuts = recording.info.interventions
-        if not cuts or (self.parent is None and not cuts):
-            return "", ""
-        return effect_short(recording), effect_words(recording, len(cuts) - 1)
+        last = len(recording.info.interventions) - 1
+        return ("", "") if last < 0 else (effect_short(recording), effect_words(recording, last))
 
 
 def begun_as(recording: Recording) -> tuple[object, ...]:
@@ -121,12 +120,12 @@ class RunTree:
         """The run with this id, None when there is none."""
         return next((run for run in self.runs if run.id == run_id), None)
 
-    def of(self, stepper: Any) -> Run | None:
+    def of(self, stepper: Stepper) -> Run | None:
         """The run that this stepper is."""
         return next((run for run in self.runs if run.stepper is stepper), None)
 
-    def add(self, stepper: Any, request: RunRequest, parent: Run | None = None) -> Run:
-        """Take a run in; it gets a name of its own."""
+    def add(self, stepper: Stepper, request: RunRequest, parent: Run | None = None) -> Run:
+        """Add a run, which gets a name of its own."""
         if parent is None:
             self._roots += 1
             name = f"run {self._roots}"
@@ -143,27 +142,27 @@ class RunTree:
         return [run, *self._walk(run)]
 
     def remove(self, run: Run) -> list[tuple[int, Run]]:
-        """Take a run and its branches out; returns what `restore` puts back."""
-        gone = set(self.branch_of(run))
-        taken = [(i, r) for i, r in enumerate(self.runs) if r in gone]
-        self.runs = [r for r in self.runs if r not in gone]
-        return taken
+        """Remove a run and its branches; return them with their places, for `restore`."""
+        branch = set(self.branch_of(run))
+        removed = [(i, r) for i, r in enumerate(self.runs) if r in branch]
+        self.runs = [r for r in self.runs if r not in branch]
+        return removed
 
-    def restore(self, taken: list[tuple[int, Run]]) -> None:
-        """Put back what `remove` took out, where it was."""
-        for i, run in taken:
+    def restore(self, removed: list[tuple[int, Run]]) -> None:
+        """Put back what `remove` removed, where it was."""
+        for i, run in removed:
             self.runs.insert(min(i, len(self.runs)), run)
 
-    def forget(self) -> None:
-        """Drop everything: the model that could run it has gone."""
+    def clear(self) -> None:
+        """Drop all runs: the model that could run it has gone."""
         self.runs.clear()
 
-    def forget_surplus(self, kept: list[Run]) -> list[Run]:
-        """Drop the oldest unnamed leaves beyond what may be kept; returns them.
+    def drop_surplus(self, needed: list[Run]) -> list[Run]:
+        """Drop the oldest unnamed leaves beyond `KEPT_RUNS` and `KEPT_BYTES`; return them.
 
-        ``kept`` are never dropped: the runs shown, their ancestors and what undo may need at once.
+        Those ``needed``, such as the runs shown, stay with their ancestors.
         """
-        safe = {r for run in kept for r in self._line(run)}
+        safe = {r for run in needed for r in self._with_ancestors(run)}
         dropped = []
         while self._is_too_much():
             leaves = [
@@ -181,7 +180,7 @@ class RunTree:
         return len(self.runs) > KEPT_RUNS or held > KEPT_BYTES
 
     @staticmethod
-    def _line(run: Run | None) -> Iterator[Run]:
+    def _with_ancestors(run: Run | None) -> Iterator[Run]:
         while run is not None:
             yield run
             run = run.parent

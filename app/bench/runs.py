@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING
 
 from loopscope.app.bench.run_tree import Change, History, Run, RunTree
 from loopscope.app.bench.second_runs import SecondRuns, Wait
@@ -13,6 +13,9 @@ from loopscope.core.interventions.base import Intervention
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.runner import Runner
 from loopscope.core.selection import Selection
+
+if TYPE_CHECKING:
+    from loopscope.core.run.stepper import Stepper
 
 
 class Runs:
@@ -40,7 +43,7 @@ class Runs:
         self.tree, self.history = RunTree(), History()
 
     # ---- what the runner shows ----
-    def register(self, stepper: Any, request: RunRequest | None, left_at: Selection) -> None:
+    def register(self, stepper: Stepper, request: RunRequest | None, left_at: Selection) -> None:
         """The runner shows this run now; one that is new begins a tree of its own.
 
         ``request`` is what a new one was begun with, ``left_at`` where the cursor was in the run
@@ -56,7 +59,7 @@ class Runs:
         self._second_runs.run_shown(run)
         session.runs_changed.emit()
 
-    def _add_root(self, stepper: Any, request: RunRequest, left_at: Selection) -> Run:
+    def _add_root(self, stepper: Stepper, request: RunRequest, left_at: Selection) -> Run:
         before, second = self._session.run, self._session.second
         if before is not None:
             before.cursor = left_at
@@ -72,7 +75,7 @@ class Runs:
 
     def forget(self) -> None:
         """Drop all runs; they belong to a model that is no longer loaded."""
-        self.tree.forget()
+        self.tree.clear()
         self.history.clear()
         self._session.run = None
         self._second_runs.forget()
@@ -108,7 +111,7 @@ class Runs:
             return
         stepper, layers = parent.stepper, parent.stepper.recording.layers_done
 
-        def done(future: Future[Any]) -> None:
+        def done(future: Future[Stepper]) -> None:
             if future.cancelled() or parent not in self.tree.runs:
                 return  # its model has gone meanwhile
             if (error := future.exception()) is not None:
@@ -118,7 +121,7 @@ class Runs:
 
         self._wait(self._runner.call(lambda loaded, _: stepper.branch(interventions)), done)
 
-    def _add_branch(self, stepper: Any, parent: Run, layers: int) -> None:
+    def _add_branch(self, stepper: Stepper, parent: Run, layers: int) -> None:
         branch = self.tree.add(stepper, parent.request, parent)
         branch.cursor = self._session.selection
         self._drop_surplus(branch)
@@ -232,7 +235,7 @@ class Runs:
     def _drop_surplus(self, newest: Run) -> None:
         second = self._session.second
         shown = (newest, self._session.run, None if second is None else second.run)
-        dropped = self.tree.forget_surplus([run for run in shown if run is not None])
+        dropped = self.tree.drop_surplus([run for run in shown if run is not None])
         if dropped:
             names = ", ".join(run.name for run in dropped)
             self._session.message.emit(f"{names} removed to save memory; runs with a name are kept")

@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loopscope.app.bench.run_tree import Run
 from loopscope.app.bench.session import Second, Session
 from loopscope.core.run.pairing import PACES, Pace
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.runner import Runner
+
+if TYPE_CHECKING:
+    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.stepper import Stepper
 
 Wait = Callable[[Future[Any], Callable[[Future[Any]], None]], None]
 
@@ -27,7 +31,7 @@ class SecondModel:
     begun_as : of the run shown that it was last begun for.  why_not : why it has no run, or "".
     """
 
-    loaded: Any
+    loaded: Loaded
     name: str
     begun_as: tuple[object, ...] = ()
     why_not: str = ""
@@ -55,7 +59,7 @@ class SecondRuns:
             self.pair()
         self._session.runs_changed.emit()
 
-    def show_model(self, loaded: Any, name: str) -> None:
+    def show_model(self, loaded: Loaded, name: str) -> None:
         """Run the prompt on another model as the second run, this prompt and every later one."""
         self.model = SecondModel(loaded, name)
         self.follow_prompt()
@@ -141,13 +145,13 @@ class SecondRuns:
             self._remove()
         request, begun_as = run.request, model.begun_as
 
-        def begun(future: Future[Any]) -> None:
+        def begun(future: Future[Stepper]) -> None:
             if self.model is model and model.begun_as == begun_as and not future.cancelled():
                 self._model_began(model, future)
 
         self._wait(self._runner.call(lambda *_: _begin_on(model.loaded, request)), begun)
 
-    def _model_began(self, model: SecondModel, future: Future[Any]) -> None:
+    def _model_began(self, model: SecondModel, future: Future[Stepper]) -> None:
         error = future.exception()
         if error is not None:
             model.why_not = str(error)
@@ -162,7 +166,7 @@ class SecondRuns:
         self._runner.set_second_run(None)
 
 
-def _begin_on(loaded: Any, request: RunRequest) -> Any:
+def _begin_on(loaded: Loaded, request: RunRequest) -> Stepper:
     """Begin the prompt of a request on another model (the worker's thread)."""
     from loopscope.core.run.stepper import Stepper
 

@@ -7,7 +7,7 @@ runner, so that model, run and recording are always of one moment.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
@@ -21,6 +21,9 @@ from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
 from loopscope.core.views.second_run import SecondRun
 
+if TYPE_CHECKING:
+    from loopscope.core.run.stepper import Stepper
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Second:
@@ -30,7 +33,7 @@ class Second:
     run : its place in the tree; None for a run of another model.
     """
 
-    stepper: Any
+    stepper: Stepper
     name: str
     run: Run | None = None
 

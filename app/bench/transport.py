@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from loopscope.app.bench.session import Session
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.runner import Runner
 from loopscope.core.run.stepping import Until
 
@@ -28,8 +29,9 @@ class Transport:
     # ---- stepping ----
     def step_recurrence(self) -> None:
         """Run to the end of the current recurrence and follow it."""
-        run = self._session.recording
-        self.advance(1 if run is None else run.n_layers - run.layers_done % run.n_layers)
+        run = self._run_to_step()
+        if run is not None:
+            self._runner.advance(run.n_layers - run.layers_done % run.n_layers)
 
     def step_layer(self) -> None:
         """Run one layer and follow it."""
@@ -37,11 +39,17 @@ class Transport:
 
     def advance(self, layers: int) -> None:
         """Run ``layers`` more layers of the block and follow them."""
-        if self._session.recording is None:
+        if self._run_to_step() is not None:
+            self._runner.advance(layers)
+
+    def _run_to_step(self) -> Recording | None:
+        """The run, which is followed and no longer played; a message where there is none."""
+        run = self._session.recording
+        if run is None:
             self._session.message.emit("There is no run to step yet")
-            return
-        self.playing, self._session.cursor.following = False, True
-        self._runner.advance(layers)
+        else:
+            self.playing, self._session.cursor.following = False, True
+        return run
 
     def stop(self) -> None:
         """Stop stepping or loading."""

@@ -307,6 +307,19 @@ def _formats(text: str) -> tuple[str, ...]:
     return formats
 
 
+def run_convert(options: Namespace) -> None:
+    """Make a checkpoint folder and print its card."""
+    from loopscope.core.convert.convert import Source, convert
+    from loopscope.core.run.card import card, card_text
+
+    config, roles, tokenizer = (
+        None if given is None else Path(given)
+        for given in (options.config, options.map, options.tokenizer)
+    )
+    source = Source(Path(options.source), config, roles, tokenizer)
+    print(card_text(card(convert(source, Path(options.output)))))
+
+
 def run_doctor(options: Namespace) -> None:
     """Check install, devices and desktop."""
     from loopscope.app.cli.doctor import run_doctor as doctor

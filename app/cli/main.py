@@ -16,7 +16,7 @@ from loopscope.core.version import package_version
 
 COMMANDS = (
     "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "quality", "reproduce",
-    "twins", "probe", "doctor",
+    "twins", "probe", "convert", "doctor",
 )  # fmt: skip
 DEFAULT_MODEL = "bundled:looped"
 
@@ -165,6 +165,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     cut.add_argument("--late", type=numbers.small, default=0, help="and late: after 3/5 of all")
     _running(cut, recurrences=None, seed=False)
+
+    made = commands.add_parser(
+        "convert", help="make a checkpoint folder of pickled weights or a model of your own"
+    )
+    made.add_argument("source", help="a folder, or a file: .bin, .pt, .pth, .ckpt, .safetensors")
+    made.add_argument("-o", "--output", required=True, metavar="FOLDER")
+    made.add_argument("--config", metavar="FILE.json", help="of a family, for a file of weights")
+    made.add_argument("--map", metavar="FILE.toml", help="roles of your own model's tensors")
+    made.add_argument("--tokenizer", metavar="FILE.json", help="the tokenizer.json to put beside")
 
     doctor = commands.add_parser(
         "doctor", help="check install, devices and desktop, and say what to do"

@@ -96,7 +96,7 @@ def test_over_a_prompt_file_every_mean_can_be_opened_to_its_prompts(tmp_path, ca
     assert main(arguments) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["n_prompts"], document["recurrences"]) == (3, 4)
-    assert "2000 resamples, seed 0" in document["interval"]
+    assert "4,000 resamples, seed 0" in document["interval"]
     step = document["measures"]["layer_relative_step"]
     assert step["axes"] == ["recurrence", "layer"]
     assert step["within_a_prompt"] == "median over tokens"

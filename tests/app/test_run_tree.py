@@ -73,16 +73,16 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_oldest_are_dropped_beyond_the_number_kept(few: None) -> None:
     tree = RunTree()
     runs = [add(tree) for _ in range(5)]
-    assert tree.forget_surplus([runs[4]]) == runs[:2]
+    assert tree.drop_surplus([runs[4]]) == runs[:2]
     assert tree.runs == runs[2:]
-    assert tree.forget_surplus([runs[4]]) == []
+    assert tree.drop_surplus([runs[4]]) == []
 
 
 def test_a_named_run_is_never_dropped(few: None) -> None:
     tree = RunTree()
     runs = [add(tree) for _ in range(5)]
     runs[0].named = runs[2].named = True
-    assert tree.forget_surplus([]) == [runs[1], runs[3]]
+    assert tree.drop_surplus([]) == [runs[1], runs[3]]
     assert tree.runs == [runs[0], runs[2], runs[4]]
 
 
@@ -90,7 +90,7 @@ def test_named_runs_alone_may_be_more_than_are_kept(few: None) -> None:
     tree = RunTree()
     for _ in range(5):
         add(tree, nbytes=100).named = True
-    assert tree.forget_surplus([]) == []
+    assert tree.drop_surplus([]) == []
     assert len(tree) == 5
 
 
@@ -101,14 +101,14 @@ def test_runs_shown_their_parents_and_parents_of_branches_stay(few: None) -> Non
     shown = add(tree, middle)
     other = add(tree)
     leaf = add(tree, other)
-    assert tree.forget_surplus([shown]) == [leaf, other]  # a parent goes after its branch
+    assert tree.drop_surplus([shown]) == [leaf, other]  # a parent goes after its branch
     assert tree.runs == [root, middle, shown]
 
 
 def test_memory_is_counted_as_well_as_runs(few: None) -> None:
     tree = RunTree()
     large, small = add(tree, nbytes=90), add(tree, nbytes=20)
-    assert tree.forget_surplus([small]) == [large]
+    assert tree.drop_surplus([small]) == [large]
     assert tree.runs == [small]
 
 

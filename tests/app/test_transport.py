@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ from recordings import synthetic_recording
 
 from loopscope.app.bench.session import Session
 from loopscope.app.bench.transport import Transport
+from loopscope.app.window.actions import COMMANDS
 from loopscope.core.run.status import Status
 
 
@@ -84,3 +86,15 @@ def test_playing_takes_the_rate_and_the_question_of_the_moment(desk) -> None:
         ("play", 2.0, until), ("play", 8.0, until), ("play", 8.0, None), ("stop",),
     ]  # fmt: skip
     assert not desk.transport.playing
+
+
+def test_space_reaches_the_runner_in_three_hops(desk) -> None:
+    show(desk)
+    (space,) = (command for command in COMMANDS if command.keys == "Space")
+    hops: list[str] = []
+    desk.runner.advance = lambda layers: hops.extend(
+        frame.name for frame in traceback.extract_stack()
+    )
+    space.run(SimpleNamespace(bench=desk))
+    here = hops.index("test_space_reaches_the_runner_in_three_hops")
+    assert hops[here + 1 :] == ["<lambda>", "step_recurrence", "<lambda>"]  # the last is `advance`

@@ -116,6 +116,14 @@ def test_rate_leaves_out_rounding_noise() -> None:
     assert fitted_rate(steps) > 0.95, "without the floor the noise is what is fitted"
 
 
+@pytest.mark.parametrize(("floors", "counts"), [(31.0, False), (33.0, True)])
+def test_a_rate_is_fitted_to_steps_above_32_rounding_floors(floors: float, counts: bool) -> None:
+    floor = 1e-6
+    steps = np.array([1.0, 0.5, 0.25, 0.125, floors * floor])
+    fit = np.polyfit(range(5), np.log(steps), 1)[0] if counts else np.log(0.5)
+    assert fitted_rate(steps, floor, 5) == pytest.approx(np.exp(fit))
+
+
 @pytest.mark.parametrize("steps", [[], [1.0, 0.5], [0.0] * 9, [np.nan] * 9])
 def test_no_rate_without_three_points(steps: list[float]) -> None:
     assert math.isnan(fitted_rate(np.array(steps)))

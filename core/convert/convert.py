@@ -1,0 +1,139 @@
+"""`loopscope convert`: a source that is no checkpoint folder, to a folder that is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from loopscope.core.checkpoint.folder import Checkpoint, open_checkpoint
+from loopscope.core.convert.roles import by_role, read_map
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.families.native import config_of
+from loopscope.core.files import check_regular, make_folder, read_bytes, reason, shortened
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+MOST_JSON = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is to be converted.
+
+    path : a folder with config.json and pickled weights, or a file of weights.
+    config : the config.json of a supported family, of a file of weights.
+    roles : the TOML map of a model of one's own.
+    tokenizer : the tokenizer.json that goes with it.
+    """
+
+    path: Path
+    config: Path | None = None
+    roles: Path | None = None
+    tokenizer: Path | None = None
+
+
+def convert(source: Source, folder: Path) -> Checkpoint:
+    """Write ``folder`` and return it, opened: what is missing or left over is told by then.
+
+    Raises `LoopscopeError`; then ``folder`` is not there.
+    """
+    if os.path.lexists(folder):
+        raise LoopscopeError(f"{shortened(folder)} is there already; choose another folder")
+    make_folder(folder.absolute().parent)
+    with tempfile.TemporaryDirectory(prefix=".loopscope-", dir=folder.absolute().parent) as made:
+        work = Path(made) / "checkpoint"
+        work.mkdir()
+        try:
+            _write(source, work)
+            open_checkpoint(str(work))
+        except (OSError, SafetensorError) as error:
+            raise LoopscopeError(f"cannot write {shortened(folder)}: {reason(error)}") from None
+        except LoopscopeError as error:
+            raise type(error)(str(error).replace(str(work), str(source.path))) from None
+        os.replace(work, folder)
+    return open_checkpoint(str(folder))
+
+
+def _write(source: Source, work: Path) -> None:
+    if source.path.is_dir():
+        _from_folder(source, work)
+    elif source.path.suffix.lower() in (*PICKLES, ".safetensors"):
+        check_regular(source.path)
+        _from_file(source, work)
+    else:
+        known = ", ".join((*PICKLES, ".safetensors"))
+        raise LoopscopeError(
+            f"{shortened(source.path)}: cannot be converted; a folder or a file that ends in "
+            f"{known} can"
+        )
+    if source.tokenizer is not None:
+        _copy(source.tokenizer, work / "tokenizer.json")
+
+
+def _from_folder(source: Source, work: Path) -> None:
+    """Config and tokenizer as they are, and the pickled weights as safetensors."""
+    pickles = sorted(p for p in source.path.iterdir() if p.suffix.lower() in PICKLES)
+    # Beside the weights a trainer keeps its arguments and its optimiser's state.
+    named = [p for p in pickles if p.name.startswith("pytorch_model")]
+    if not pickles:
+        raise LoopscopeError(f"{source.path}: has no weights that end in {', '.join(PICKLES)}")
+    if not named and len(pickles) > 1:
+        raise LoopscopeError(f"{source.path}: has several files of weights; name one of them")
+    _copy(source.config or source.path / "config.json", work / "config.json")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        if (source.path / name).is_file():
+            _copy(source.path / name, work / name)
+    unpickled(named or pickles, work / "model.safetensors")
+
+
+def _from_file(source: Source, work: Path) -> None:
+    """A file of weights: of a supported family with its config, or of a model of one's own."""
+    if (source.config is None) == (source.roles is None):
+        raise LoopscopeError(
+            "a file of weights needs either --config with the config.json of a supported family, "
+            "or --map with the roles of its tensors (docs/convert.md)"
+        )
+    weights = work / "model.safetensors"
+    if source.path.suffix.lower() == ".safetensors":
+        shutil.copyfile(source.path, weights)
+    else:
+        unpickled([source.path], weights)
+    if source.config is not None:
+        _copy(source.config, work / "config.json")
+        return
+    assert source.roles is not None
+    roles = read_map(source.roles)
+    tensors = load_file(weights)
+    save_file(by_role(roles, tensors), weights, metadata={"format": "pt"})
+    config = json.dumps(config_of(roles.architecture), indent=2) + "\n"
+    (work / "config.json").write_text(config, encoding="utf-8")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.write_bytes(read_bytes(source, MOST_JSON))
+
+
+def unpickled(sources: list[Path], target: Path) -> None:
+    """Write the tensors of pickled files into one safetensors file, in a process of its own.
+
+    Raises `LoopscopeError` for files that hold anything but weights.
+    """
+    for path in sources:
+        check_regular(path)
+    # -P: nothing is imported from the folder that the user happens to be in.
+    command = [sys.executable, "-P", "-m", "loopscope.core.convert.unpickle"]
+    done = subprocess.run(
+        [*command, *(str(path.absolute()) for path in sources), str(target)],
+        capture_output=True, text=True, errors="replace", check=False,
+    )  # fmt: skip
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
+        raise LoopscopeError(f"{shortened(sources[0])}: cannot be read as weights: {lines[-1]}")
