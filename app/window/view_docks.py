@@ -254,10 +254,10 @@ class ViewDocks(QObject):
             and display.spec.drawn_twice(shown.stepper.recording, second.stepper.recording)
         )
         if not twice and display.second is not None:
-            frame.show_beside(None)
+            frame.show_second_run(None)
             analysis.drop_second(display)
         elif twice and display.second is None and display.view.isVisible():
-            frame.show_beside(analysis.draw_second(display).view)
+            frame.show_second_run(analysis.draw_second(display).view)
 
     def _caption(self, key: str) -> None:
         """Name the two runs over the two drawings of a view."""
