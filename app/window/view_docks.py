@@ -18,6 +18,9 @@ from loopscope.app.window.settings import Settings, remembered_options
 from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.palette import Theme
 
+# Pixels that a view may be pressed to: a small screen has to hold three of them and all the bars.
+LEAST_HEIGHT = 64
+
 
 class ViewDocks(QObject):
     """The docks of one main window; ``docks`` and ``frames`` are by the key of the view.
@@ -97,6 +100,7 @@ class ViewDocks(QObject):
         frame = ViewFrame(spec.title, display.view)
         # Noted before the dock takes it: a floating dock is shown anew with its title bar.
         self.frames[key] = frame
+        frame.setMinimumHeight(LEAST_HEIGHT)
         frame.set_theme(self._theme)
         frame.set_request(spec.request)
         frame.set_options(display.options)
