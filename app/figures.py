@@ -1,7 +1,7 @@
 """Write the figures of a run: what the window's export and `loopscope figures` share. No Qt.
 
-While another run stands beside, what is written is what is drawn: a view that draws both runs on
-its axes is written with both, one that is drawn twice is written twice, the second time to
+With a second run, what is written is what is drawn: a view that draws both runs on its axes is
+written with both, one that is drawn twice is written twice, the second time to
 ``KEY-beside.*``. Every such file names both runs.
 """
 
@@ -23,8 +23,8 @@ from loopscope.widgets.kit.export_choice import ExportChoice
 if TYPE_CHECKING:
     from loopscope.widgets.figures.export import ExportItem, ExportReport
 
-# What is added to the name of a file that holds the run beside alone.
-BESIDE = "-beside"
+# What is added to the name of a file that holds the second run alone.
+SECOND_SUFFIX = "-beside"
 
 
 def drawable(recording: Recording, second_run: SecondRun | None = None) -> tuple[ViewSpec, ...]:
@@ -33,9 +33,10 @@ def drawable(recording: Recording, second_run: SecondRun | None = None) -> tuple
     With a run ``second_run``, also those that were measured of that run alone.
     """
     return tuple(
-        p
-        for p in VIEW_SPECS
-        if _has(p, recording) or (second_run is not None and _second(p, recording, second_run))
+        spec
+        for spec in VIEW_SPECS
+        if _has(spec, recording)
+        or (second_run is not None and _has_second_drawing(spec, recording, second_run))
     )
 
 
@@ -44,27 +45,29 @@ def _has(spec: ViewSpec, recording: Recording) -> bool:
     return request is None or request.live or recording.result(request.result) is not None
 
 
-def _second(spec: ViewSpec, recording: Recording, second_run: SecondRun) -> bool:
-    """Whether the run beside has a drawing of its own, with something in it."""
+def _has_second_drawing(spec: ViewSpec, recording: Recording, second_run: SecondRun) -> bool:
+    """Whether the second run has a drawing of its own, with something in it."""
     there = second_run.recording
     return spec.drawn_twice(recording, there) and there.layers_done > 0 and _has(spec, there)
 
 
-def words_beside(recording: Recording, specs: tuple[ViewSpec, ...], second_run: SecondRun) -> str:
-    """Say what of the run beside goes into which files; "" for nothing."""
-    both = [p for p in specs if p.draws_both(recording, second_run.recording)]
-    twice = [p for p in specs if _second(p, recording, second_run)]
+def describe_second_run(
+    recording: Recording, specs: tuple[ViewSpec, ...], second_run: SecondRun
+) -> str:
+    """Say what of the second run goes into which files; "" for nothing."""
+    both = [spec for spec in specs if spec.draws_both(recording, second_run.recording)]
+    twice = [spec for spec in specs if _has_second_drawing(spec, recording, second_run)]
     parts = []
     if both:
         parts.append(f"{_named(both, 'draws', 'draw')} both runs")
     if twice:
-        files = f"{twice[0].key}{BESIDE}.*" if len(twice) == 1 else f"NAME{BESIDE}.*"
+        files = f"{twice[0].key}{SECOND_SUFFIX}.*" if len(twice) == 1 else f"NAME{SECOND_SUFFIX}.*"
         parts.append(f"the second drawing goes to {files}")
     return f"Beside stands {second_run.name}: {'; '.join(parts)}." if parts else ""
 
 
 def _named(specs: list[ViewSpec], one: str, more: str) -> str:
-    names = [f"“{p.title}”" for p in specs]
+    names = [f"“{spec.title}”" for spec in specs]
     if len(names) == 1:
         return f"{names[0]} {one}"
     return f"{', '.join(names[:-1])} and {names[-1]} {more}"
@@ -82,7 +85,7 @@ def write_figures(
 ) -> ExportReport:
     """Compute and write the figures of ``specs``; runs on any thread, imports matplotlib.
 
-    ``second_run`` is the run beside, which is written as it is drawn.
+    ``second_run`` is written as it is drawn.
     """
     from loopscope.widgets.figures.export import export_all
     from loopscope.widgets.figures.style import Page
@@ -121,7 +124,7 @@ def _items(
     ) -> ExportItem:
         key, title, at = spec.key, spec.title, selection
         if of_second is not None:
-            key, title, at = key + BESIDE, f"{title}, {of_second.name}", of_second.selection
+            key, title, at = key + SECOND_SUFFIX, f"{title}, {of_second.name}", of_second.selection
         return ExportItem(
             key, title, spec.draw, spec.table, data, spec.exports, provenance, at.recurrence
         )
@@ -136,12 +139,12 @@ def _items(
         yield item(data, _provenance_of_two(recording, selection, second_run, "both runs"))
     elif _has(spec, recording) or not twice:
         data = spec.compute(recording, selection, options)
-        # What is of the model is of no run beside it.
+        # What is of the model is of no run.
         two = (
             _provenance_of_two(recording, selection, second_run, "the run shown") if twice else None
         )
         yield item(data, two)
-    if _second(spec, recording, second_run):
+    if _has_second_drawing(spec, recording, second_run):
         yield item(
             spec.compute(there, second_run.selection, options),
             _provenance_of_two(recording, selection, second_run, "the run beside"),

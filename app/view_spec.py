@@ -118,7 +118,7 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
 
     @property
     def exports(self) -> Mapping[str, WriteText[DataT]]:
-        """Text formats beside CSV that the view can be written in, by suffix."""
+        """Text formats besides CSV that the view can be written in, by suffix."""
         return self.definition().exports
 
     @property

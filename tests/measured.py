@@ -65,7 +65,7 @@ class Desk:
     def compute(self, spec: ViewSpec, selection: Selection, options: Any) -> Any:
         """Return what the view shows, after reading what it says it lacks, as the bench does."""
         data = spec.compute(self.recording, selection, options)
-        if tokens := getattr(data, "missing_directions", ()):
+        if tokens := getattr(data, "directions_to_read", ()):
             read = {token: self.stepper.readout_direction(token) for token in tokens}
             self.recording.readout_directions.update(read)
             data = spec.compute(self.recording, selection, options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from loopscope.core.model.architecture import Architecture, LayerShape
@@ -89,12 +91,13 @@ def synthetic_recording(
     return recording
 
 
-def recording_of(states: np.ndarray) -> Recording:
+def recording_of(states: np.ndarray, dtype: str = "float32") -> Recording:
     """A run of a one-layer block that went through ``states``, ``[R + 1, T, d]``."""
     like = synthetic_recording(
         recurrences=0, n_block=1, tokens=states.shape[1], d=states.shape[2], heads=1
     )
-    recording = Recording(like.info, states[0].astype(np.float32), Capture(False, False, False))
+    info = replace(like.info, dtype=dtype)
+    recording = Recording(info, states[0].astype(np.float32), Capture(False, False, False))
     for i, state in enumerate(states[1:].astype(np.float32), start=1):
         recording.append_layer(LayerState(i, 0, state))
         recording.append_end(state, None, None)

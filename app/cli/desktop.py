@@ -72,10 +72,7 @@ def run_desktop(options: Namespace) -> int:
     window = make_window(options, remember=not plan.scripted)
     ready()
     if not plan.pictured:
-        window.when_painted(
-            lambda: open_first(window, options, options.recurrences, scripted=False)
-        )
-        window.show()
+        _show(window, options)
         return run_events(window)
     recurrences = _wanted_recurrences(options, plan)
     open_first(window, options, recurrences, scripted=True)
@@ -86,6 +83,20 @@ def run_desktop(options: Namespace) -> int:
         if plan.scripted:
             window.close()
     return 0 if plan.scripted else run_events(window)
+
+
+def _show(window: Window, options: Namespace) -> None:
+    """Show the window on a screen, which may be small; a size that is asked for is not touched."""
+
+    def painted() -> None:
+        if not options.size:
+            window.fit_into_screen()  # again, with what its frame takes
+        open_first(window, options, options.recurrences, scripted=False)
+
+    if not options.size:
+        window.fit_into_screen()
+    window.when_painted(painted)
+    window.show()
 
 
 def run_events(window: Window) -> int:

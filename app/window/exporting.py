@@ -12,7 +12,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.figures import BESIDE, drawable, words_beside, write_figures
+from loopscope.app.figures import SECOND_SUFFIX, describe_second_run, drawable, write_figures
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY
 from loopscope.app.window.settings import Settings, absolute
@@ -68,9 +68,9 @@ class Exporter:
         def tell() -> None:
             run, second_run = self._bench.session.recording, self._bench.session.second_run
             if run is None or second_run is None:
-                dialog.show_beside("")
+                dialog.show_second_run("")
             else:
-                dialog.show_beside(words_beside(run, specs, second_run))
+                dialog.show_second_run(describe_second_run(run, specs, second_run))
 
         changed = self._bench.session.runs_changed
         changed.connect(tell)
@@ -132,7 +132,7 @@ def result_text(future: Future[Any], folder: str) -> tuple[str, bool]:
     if len(names) < 80:
         return f"Wrote {names} to {folder}{note}", False
     text = f"Wrote {len(report.written)} files to {folder}"
-    second_run = sum(path.stem.endswith(BESIDE) for path in report.written)
+    second_run = sum(path.stem.endswith(SECOND_SUFFIX) for path in report.written)
     if second_run:
-        text += f"; the {second_run} called NAME{BESIDE} are of the run beside"
+        text += f"; the {second_run} called NAME{SECOND_SUFFIX} are of the run beside"
     return text + note, False

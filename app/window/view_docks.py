@@ -18,6 +18,9 @@ from loopscope.app.window.settings import Settings, remembered_options
 from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.palette import Theme
 
+# Pixels that a view may be pressed to: a small screen has to hold three of them and all the bars.
+LEAST_HEIGHT = 64
+
 
 class ViewDocks(QObject):
     """The docks of one main window; ``docks`` and ``frames`` are by the key of the view.
@@ -97,6 +100,7 @@ class ViewDocks(QObject):
         frame = ViewFrame(spec.title, display.view)
         # Noted before the dock takes it: a floating dock is shown anew with its title bar.
         self.frames[key] = frame
+        frame.setMinimumHeight(LEAST_HEIGHT)
         frame.set_theme(self._theme)
         frame.set_request(spec.request)
         frame.set_options(display.options)
@@ -254,10 +258,10 @@ class ViewDocks(QObject):
             and display.spec.drawn_twice(shown.stepper.recording, second.stepper.recording)
         )
         if not twice and display.second is not None:
-            frame.show_beside(None)
+            frame.show_second_run(None)
             analysis.drop_second(display)
         elif twice and display.second is None and display.view.isVisible():
-            frame.show_beside(analysis.draw_second(display).view)
+            frame.show_second_run(analysis.draw_second(display).view)
 
     def _caption(self, key: str) -> None:
         """Name the two runs over the two drawings of a view."""

@@ -13,7 +13,7 @@ from PySide6.QtGui import (
     QGuiApplication,
     QPaintEvent,
 )
-from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMainWindow, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMainWindow, QStyle, QWidget
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.actions import Targets, lift_text_keys, make_actions, show_states
@@ -34,6 +34,7 @@ from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
 from loopscope.widgets.kit.theme import apply_theme
 from loopscope.widgets.palette import THEMES, Theme
 
+TITLE_BAR = QStyle.PixelMetric.PM_TitleBarHeight
 # Milliseconds that a sentence stays in the status line.
 SENTENCE_MS = 10_000
 
@@ -102,6 +103,23 @@ class Window(QMainWindow):
         self.opening.requested.connect(bars.header.set_wish)
         self.running.loop_requested.connect(self.opening.reloop)
         _application().focusChanged.connect(self._on_focus_changed)
+
+    # ---- the screen ----
+    def fit_into_screen(self) -> None:
+        """Be no larger than the screen, frame included, and wholly on it.
+
+        What the frame takes is not known before the window is shown; a title bar is counted then.
+        """
+        room, frame = self.screen().availableGeometry(), self.frameGeometry()
+        across = frame.width() - self.width()
+        down = max(frame.height() - self.height(), self.style().pixelMetric(TITLE_BAR))
+        width, height = room.width() - across, room.height() - down
+        self.resize(min(self.width(), width), min(self.height(), height))
+        frame = self.frameGeometry()
+        if not room.contains(frame):
+            right = max(room.left(), min(frame.left(), room.right() + 1 - frame.width()))
+            lower = max(room.top(), min(frame.top(), room.bottom() + 1 - frame.height()))
+            self.move(right, lower)
 
     # ---- the first paint ----
     def when_painted(self, work: Callable[[], None]) -> None:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-import numpy.typing as npt
 
-from loopscope.core.arrays import F64, Bools, Floats
+from loopscope.core.arrays import F64, I64, Bools, Floats
 from loopscope.core.measures.settling import NOISE_FLOORS, fitted_rates, relative_floor
 from loopscope.core.run.steps import distance, ratio, state_norm, step_size
 
@@ -19,7 +18,7 @@ from loopscope.core.run.steps import distance, ratio, state_norm, step_size
 SHRINKING, GROWING = 0.99, 1.01
 # Net displacement over path length above which small steps are a walk and not a jitter.
 STRAIGHT = 0.7
-MAX_PERIOD = 16
+MAX_PERIOD = 64
 # Recurrences that a fall is given to arrive before it is called slow.
 PATIENCE = 64
 # A state that moves by this share of its norm at each recurrence is not drifting slowly.
@@ -35,6 +34,7 @@ class SettlingClass(Enum):
     ORBIT = "orbit"
     DIVERGED = "diverged"
     TOO_FEW_STEPS = "not enough steps"
+    UNRESOLVED = "below resolution"
 
 
 # Classes that a state which comes back after some steps could be taken for.
@@ -50,6 +50,8 @@ class Settling:
     relative_step : the last ``||s_r - s_{r-1}|| / ||s_r||``; NaN without one.
     tolerance, window : what was asked: steps below ``tolerance`` in ``window`` recurrences running.
     rate : fitted factor by which the relative step shrinks each recurrence (see `fitted_rates`).
+    distance_left : relative distance to where the last steps lead, see `distances_left`; NaN
+        without a step.
     n_steps : recurrences that were looked at.
     """
 
@@ -59,6 +61,7 @@ class Settling:
     tolerance: float
     window: int
     rate: float
+    distance_left: float
     n_steps: int
 
     def words(self) -> str:
@@ -68,7 +71,9 @@ class Settling:
     @property
     def restless(self) -> bool:
         """Whether it is known not to settle."""
-        return self.kind not in (SettlingClass.CONVERGED, SettlingClass.TOO_FEW_STEPS)
+        return self.kind not in (
+            SettlingClass.CONVERGED, SettlingClass.TOO_FEW_STEPS, SettlingClass.UNRESOLVED
+        )  # fmt: skip
 
 
 def settling_class(
@@ -84,19 +89,24 @@ def settling_class(
 
     1. *diverged*: the last state holds NaN or infinity.
     2. *not enough steps*: fewer than ``k`` recurrences.
-    3. *settled*: relative step < tolerance in each of the last ``k`` recurrences. Except that
-       small steps above the rounding noise which add up (net displacement over the last ``W``
-       steps more than `STRAIGHT` of their path, the steps shrinking by less than 1 % a
-       recurrence) are a *slow drift*: a slow point is not a fixed point.
+    3. *settled*: relative step < tolerance in each of the last ``k`` recurrences, and so is the
+       distance left to where the steps lead (`distances_left`): small steps alone may go on for
+       long. *Below resolution* where that distance cannot be told, because the steps are within the
+       rounding noise of the dtype, which could hide it. A *slow drift* where steps above the noise
+       add up (net displacement over the last ``W`` steps more than `STRAIGHT` of their path, the
+       steps shrinking by less than 1 % a recurrence): a slow point is not a fixed point.
     4. *diverged*: over the last ``W`` steps the norm grew by 1 % or more at every recurrence and
        the step size grew by 1 % or more a recurrence.
     5. *orbit of period p*, the least ``p >= 2``: ``||s_r - s_{r-p}|| / ||s_r||`` < tolerance for
-       the last ``max(k, p)`` recurrences, while the relative step is not and the steps shrink by
-       less than 1 % a recurrence (a spiral that closes in is not an orbit).
+       the last ``max(k, p)`` recurrences, while some relative step is not and the path of a round
+       shrinks by less than 1 % a recurrence (a spiral that closes in is not an orbit). *Not enough
+       steps* where the last ``k`` states have been ``p`` recurrences before, and a whole round more
+       has not been run.
     6. *not enough steps*: fewer than ``W`` recurrences, or steps that shrink fast enough (over
-       the later half of the run) to reach the tolerance within as many recurrences as were run,
-       or `PATIENCE` if that is more.
+       the later half of the run) for step and distance left to reach the tolerance within as many
+       recurrences as were run, or `PATIENCE` if that is more.
     7. *wandering*: the median relative step over the last ``W`` recurrences is `WANDERS` or more.
+       There may be an orbit of more than ``max_period`` recurrences, or half of those run.
     8. *slow drift*: everything else.
 
     Parameters
@@ -146,20 +156,68 @@ def classes_of(
     relative = ratio(steps, norms[1:])
     floor = relative_floor(dtype)
     rates = fitted_rates(relative, floor, max(2 * window, 6))
-    kinds = _kinds(tail, steps, norms, tolerance, window, floor)
-    periods = _periods(tail, steps, norms, tolerance, window, max_period)
+    left = distances_left(tail, steps, norms, window, floor)
+    kinds = _kinds(tail, steps, norms, left, tolerance, window, floor)
+    periods, unfinished = _periods(tail, steps, norms, tolerance, window, max_period)
     found = []
     for t in range(n_tokens):
         kind, period = kinds[t], None
         if periods[t] and kind in UNSETTLED:
             kind, period = SettlingClass.ORBIT, int(periods[t])
+        elif unfinished[t] and kind in UNSETTLED:
+            kind = SettlingClass.TOO_FEW_STEPS
         last = float(relative[-1, t]) if n_steps else float("nan")
-        found.append(Settling(kind, period, last, tolerance, window, float(rates[t]), n_steps))
+        far = float(ratio(left[t : t + 1], norms[-1, t : t + 1])[0])
+        rate = float(rates[t])
+        found.append(Settling(kind, period, last, tolerance, window, rate, far, n_steps))
     return tuple(found)
 
 
+def distances_left(tail: Floats, steps: F64, norms: F64, window: int, floor: float) -> F64:
+    """How far each state is from where its last steps lead, in units of the state, ``[T]``.
+
+    Steps that shrink by ``ρ`` and turn by an angle of cosine ``c`` at each recurrence add up to
+    ``step · ρ / √(1 − 2 ρ c + ρ²)``: along a line ``step · ρ / (1 − ρ)``, half a step where they
+    jump to and fro. ``ρ`` and the mean cosine are of the last ``max(2 window, 6)`` steps. Within
+    the rounding noise (`NOISE_FLOORS`) neither is known: there the step counts as ``floor`` at
+    least, straight on and with the rate that it had above the noise, or `SHRINKING` where that was
+    not seen. The step itself where fewer than three steps tell no rate; NaN without a step.
+
+    Parameters
+    ----------
+    tail, steps, norms, window
+        As in `classes_of`.
+    floor
+        `relative_floor` of the dtype.
+    """
+    span = max(2 * window, 6)
+    if not len(steps):
+        return np.full(steps.shape[1], np.nan)
+    step = np.maximum(steps[-1], floor * norms[-1])
+    clear = ratio(steps, norms[1:]) > NOISE_FLOORS * floor
+    rates = np.minimum(fitted_rates(steps[-span:], 0.0, span), 1.0)
+    seen = np.where(clear.sum(0) >= 3, fitted_rates(np.where(clear, steps, np.nan), 0.0, span), 1)
+    noisy = ~clear[-1]
+    rates = np.where(noisy, np.minimum(seen, SHRINKING), rates)
+    cosines = np.where(noisy, 1.0, _mean_cosine(tail[-span - 1 :]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left = step * rates / np.sqrt(np.maximum(1 - 2 * rates * cosines + rates**2, 0.0))
+    return np.where(np.isnan(rates), step, np.where(step == 0, 0.0, left))
+
+
+def _mean_cosine(path: Floats) -> F64:
+    """Mean cosine of successive steps of a path ``[n, T, d]``; 1 where there are none."""
+    moves = np.diff(np.asarray(path, dtype=np.float64), axis=0)
+    sizes = state_norm(moves)
+    dots = np.einsum("...d,...d->...", moves[1:], moves[:-1])
+    cosines = ratio(dots, sizes[1:] * sizes[:-1])
+    known = ~np.isnan(cosines)
+    total = np.where(known, cosines, 0.0).sum(0)
+    return np.where(known.any(0), np.clip(total / np.maximum(known.sum(0), 1), -1, 1), 1.0)
+
+
 def _kinds(
-    tail: Floats, steps: F64, norms: F64, tolerance: float, window: int, floor: float
+    tail: Floats, steps: F64, norms: F64, left: F64, tolerance: float, window: int, floor: float
 ) -> list[SettlingClass]:
     """All rules of `settling_class` but the orbit's, for each token."""
     n, span = len(steps), max(2 * window, 6)
@@ -171,7 +229,8 @@ def _kinds(
         kinds[wanders] = SettlingClass.WANDERING
         # Over half of the run, so that a few unsteady steps do not pass for a fall.
         rates = fitted_rates(steps, 0.0, max(span, n // 2))
-        arrives = _steps_to_reach(tolerance * norms[-1], steps[-1], rates) <= max(n, PATIENCE)
+        ahead = np.fmax(steps[-1], left)
+        arrives = _steps_to_reach(tolerance * norms[-1], ahead, rates) <= max(n, PATIENCE)
         kinds[arrives] = SettlingClass.TOO_FEW_STEPS
         # Rates of the step itself: the relative step of a straight walk falls too, its norm grows.
         growth = (norms[-span:] >= GROWING * norms[-span - 1 : -1]).all(0)
@@ -179,10 +238,13 @@ def _kinds(
     else:
         kinds[:] = SettlingClass.TOO_FEW_STEPS
     if n >= window:
-        settled = ((steps < tolerance * norms[1:]) | (steps == 0))[-window:].all(0)
+        small = ((steps < tolerance * norms[1:]) | (steps == 0))[-window:].all(0)
+        settled = small & (left <= tolerance * norms[-1])
+        noisy = steps[-1] <= NOISE_FLOORS * floor * norms[-1]
         drifts = _walks_on(tail, steps[-span:], NOISE_FLOORS * floor * norms[-1])
+        kinds[small & noisy] = SettlingClass.UNRESOLVED
         kinds[settled] = SettlingClass.CONVERGED
-        kinds[settled & drifts] = SettlingClass.SLOW_DRIFT
+        kinds[small & drifts] = SettlingClass.SLOW_DRIFT
     kinds[~np.isfinite(norms[-1])] = SettlingClass.DIVERGED
     return list(kinds)
 
@@ -213,22 +275,32 @@ def _steps_to_reach(tolerance: F64, step: F64, rate: F64) -> F64:
 
 def _periods(
     tail: Floats, steps: F64, norms: F64, tolerance: float, window: int, max_period: int
-) -> npt.NDArray[np.int64]:
-    """Least period of each token's orbit by the rule of `settling_class`, 0 for none, ``[T]``."""
+) -> tuple[I64, Bools]:
+    """Orbits by the rule of `settling_class`.
+
+    Returns
+    -------
+    Least period of each token's orbit, 0 for none, int64 ``[T]``, and whether there is a period of
+    which too few recurrences were run to tell, bool ``[T]``.
+    """
     n_steps, n_tokens = steps.shape
-    periods = np.zeros(n_tokens, np.int64)
-    for p in range(2, max_period + 1):
+    periods, unfinished = np.zeros(n_tokens, np.int64), np.zeros(n_tokens, np.bool_)
+    recent = max(window, max_period)
+    moving = (steps[-recent:] >= tolerance * norms[1:][-recent:]).any(0) & np.isfinite(norms[-1])
+    for p in range(2, min(max_period, n_steps - window) + 1):
         span = max(window, p)
-        if n_steps < span + p:
-            break
-        open_ = np.flatnonzero((periods == 0) & np.isfinite(norms[-1]))
-        if not len(open_):
-            break
-        moves = (steps[-span:, open_] >= tolerance * norms[-span:, open_]).any(0)
+        open_ = np.flatnonzero((periods == 0) & moving)
+        # Most periods are ruled out by the last state alone.
+        near = distance(tail[-1, open_], tail[-1 - p, open_]) < tolerance * norms[-1, open_]
+        open_ = open_[near]
+        shown = min(span, n_steps - p)
+        moves = (steps[-span:, open_] >= tolerance * norms[-span:][:, open_]).any(0)
         open_ = open_[moves]
-        back = distance(tail[-span:, open_], tail[-span - p : -p, open_])
-        returns = (back < tolerance * norms[-span:, open_]).all(0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            change = np.log(steps[-span:, open_] / steps[-span - p : -p, open_]).mean(0) / p
-        periods[open_[returns & (change > np.log(SHRINKING))]] = p
-    return periods
+        back = distance(tail[-shown:, open_], tail[-shown - p : -p, open_])
+        open_ = open_[(back < tolerance * norms[-shown:, open_]).all(0)]
+        if shown < span:
+            unfinished[open_] = True
+            continue
+        rounds = steps[-span:, open_].sum(0), steps[-span - p : -p, open_].sum(0)
+        periods[open_[rounds[0] > SHRINKING**p * rounds[1]]] = p
+    return periods, unfinished

@@ -67,6 +67,9 @@ def card(checkpoint: Checkpoint, tokenizer_problem: str = "") -> dict[str, Any]:
         "d_head": arch.layer.d_head,
         "vocabulary": arch.vocab_size,
         "positions": arch.max_positions,
+        "rotary": None if arch.layer.rope.pairs == "none" else arch.layer.rope.scaling.kind,
+        "learned_positions": arch.learned_positions,
+        "windows": list(windows_of(arch)),
         "injection": arch.injection,
         "closing_norm": arch.closing_norm,
         "initial_state": arch.initial_state,
@@ -169,6 +172,7 @@ def card_text(values: dict[str, Any]) -> str:
                 else ""
             ),
         ),
+        ("positions", _positions(values)),
         (
             "parameters",
             f"{count(values['parameters'])} unique, "
@@ -200,6 +204,25 @@ def card_text(values: dict[str, Any]) -> str:
         *(("unavailable", line) for line in values["unavailable"]),
     ]
     return "\n".join(f"{key:<12} {value}" for key, value in rows)
+
+
+def windows_of(arch: Architecture) -> tuple[int, ...]:
+    """Window of each layer with weights of its own, 0 for none; empty where none has one."""
+    shapes = arch.layer_shapes or (arch.layer,) * arch.unique_depth
+    windows = tuple(shape.window for shape in shapes)
+    return windows if any(windows) else ()
+
+
+def _positions(values: dict[str, Any]) -> str:
+    """How long a prompt may be, how positions are told and what a layer sees of them."""
+    rotary, windows = values["rotary"], values["windows"]
+    kind = f"rotary ({rotary})" if rotary else None
+    kind = kind or ("learned" if values["learned_positions"] else "not told to the layers")
+    said = f"{values['positions']}, {kind}"
+    for window in sorted({*windows} - {0}):
+        n = windows.count(window)
+        said += f", window {window} on {n} of {len(windows)} layers"
+    return said
 
 
 def _free(values: dict[str, Any]) -> str:

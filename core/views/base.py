@@ -140,7 +140,7 @@ class ViewDefinition(Generic[OptionsT, DataT]):
     compute_second : makes the data of two runs on the same axes; None where each run is drawn
         by itself.
     on_one_axis : for which two runs ``compute_second`` may be called.
-    exports : text formats beside CSV, by suffix.
+    exports : text formats besides CSV, by suffix.
     stop_reason : says of a run why playing may end now, or None while it goes on; of the view that
         judges whether a run has settled, None for all others.
     """

@@ -1,4 +1,4 @@
-"""What a view is given of the run beside the one that is shown."""
+"""What a view is given of the second run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from loopscope.core.selection import Selection
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SecondRun:
-    """The run beside: a branch, another prompt or seed, or another model.
+    """The second run: a branch, another prompt or seed, or another model.
 
-    A view whose module has ``compute_second(recording, beside, selection, options) -> Data`` draws
+    A view whose definition has ``compute_second(recording, second_run, selection, options)`` draws
     both runs on one pair of axes; any other view is shown twice, the second time for this run.
 
-    recording : of the run beside.  name : what the user calls it.
+    recording : of the second run.  name : what the user calls it.
     pairing : which of its places goes with which of the first run's.
     selection : the cursor in this run.
     """
@@ -45,10 +45,10 @@ class SecondRun:
 def second_selection(
     selection: Selection, pairing: Pairing, there: Recording, own: Selection | None = None
 ) -> Selection:
-    """Return the cursor in the run beside that goes with ``selection``.
+    """Return the cursor in the second run that goes with ``selection``.
 
     Tokens are matched by position and kept within the other prompt, heads within the other model.
-    ``own`` is the cursor that the run beside has when each goes at its own pace.
+    ``own`` is the cursor that the second run has when each goes at its own pace.
     """
     recurrence, layer = pairing.place(selection.recurrence, selection.layer)
     if pairing.pace == "own" and own is not None:

@@ -21,7 +21,13 @@ from loopscope.core.measures.limiting_behaviour import (
 )
 from loopscope.core.measures.precision import FLOAT32_ERROR
 from loopscope.core.measures.settling import fitted_rate, fitted_rates, is_settled, relative_floor
-from loopscope.core.measures.settling_classes import Settling, classes_of, tail_length
+from loopscope.core.measures.settling_classes import (
+    MAX_PERIOD,
+    Settling,
+    SettlingClass,
+    classes_of,
+    tail_length,
+)
 from loopscope.core.measures.settling_rows import (
     LAYER_STEP_SIZE,
     STATE_NORM,
@@ -61,14 +67,26 @@ MOST_LAYERS = 6
 
 
 def stop_reason(recording: Recording, options: Options) -> str | None:
-    """Why playing may end: every token has settled as the options say; None while it has not."""
+    """Why playing may end: every token has settled as the options say; None while it has not.
+
+    A token whose steps are within the rounding noise will not be seen to settle: it ends too.
+    """
     tolerance, window = options.tolerance, int(options.window)
     if not is_settled(relative_step(recording.states[-window - 1 :]), tolerance, window):
         return None
-    return (
-        f"settled at recurrence {recording.n_recurrences}: every token's relative step "
-        f"was below {tolerance:g} for {window} recurrences"
-    )
+    found = _Measured(recording, tuple(range(recording.n_tokens)))
+    ends = recording.states[max(found.n + 1 - tail_length(window), 0) : found.n + 1]
+    judged = classes_of(ends, found.steps, found.norms, tolerance, window, recording.info.dtype)
+    rest = {s.kind for s in judged} - {SettlingClass.CONVERGED}
+    if rest - {SettlingClass.UNRESOLVED}:
+        return None
+    small = f"every token's relative step was below {tolerance:g} for {window} recurrences"
+    if rest:
+        return (
+            f"stopped at recurrence {recording.n_recurrences}: {small}, and whether it goes on is "
+            f"below what {recording.info.dtype} resolves"
+        )
+    return f"settled at recurrence {recording.n_recurrences}: {small} and so is what is left"
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
@@ -253,12 +271,25 @@ def _statement(data: Data) -> str:
     else:
         parts = [f"{who} end{'s' if n == 1 else ''} in a fixed point by {data.judged}"]
     if counts:
-        parts.append(", ".join(f"{count} {word}" for word, count in counts.most_common()))
+        parts.append(", ".join(f"{n} {w}{_note(w, data)}" for w, n in counts.most_common()))
     if (layers := _layers_said(data, done)) != "":
         parts.append(layers)
     if rate_text(data.rate):
         parts.append(f"median {rate_text(data.rate)}")
     return "; ".join(parts)
+
+
+def _note(word: str, data: Data) -> str:
+    """What a class does not rule out."""
+    if word == SettlingClass.WANDERING.value:
+        longest = min(MAX_PERIOD, len(data.recurrences) // 2)
+        return f" (no orbit of a period up to {longest})" if longest > 1 else ""
+    if word == SettlingClass.UNRESOLVED.value:
+        hint = "" if data.dtype == "float32" else "; in float32 it can be told"
+        return (
+            f" (steps within the rounding of {data.dtype}, which could hide a slow approach{hint})"
+        )
+    return ""
 
 
 def _layers_said(data: Data, done: int) -> str:
@@ -285,7 +316,7 @@ def table(data: Data) -> Table:
         return Table(columns, _layer_rows(data))
     columns = (
         "recurrence", "token index", "token", value, "class", "period [recurrences]",
-        "rate [per recurrence]", "judged by",
+        "rate [per recurrence]", "distance left [1]", "judged by",
         *(f"class after {place.where}" for place in data.classes[1:]), *shares,
     )  # fmt: skip
     return Table(columns, _token_rows(data))
@@ -316,10 +347,15 @@ def _token_rows(data: Data) -> Iterator[tuple[object, ...]]:
     for i, r in enumerate(data.recurrences.tolist()):
         for c, (token, text) in enumerate(zip(data.tokens, data.token_texts, strict=True)):
             s = data.settling[c]
-            kind = (s.kind.value, period_of(s), float(data.token_rates[c]), data.judged)
+            kind = (s.kind.value, period_of(s), float(data.token_rates[c]), left_of(s), data.judged)
             yield r, token, text, float(data.values[i, c]), *kind, *by_layer[c], *none
-        kind = ("", "", data.rate, data.judged)
+        kind = ("", "", data.rate, "", data.judged)
         yield r, "median", "", float(data.median[i]), *kind, *("",) * len(layers), *shares
+
+
+def left_of(judged: Judged) -> float | str:
+    """Relative distance to where the last steps lead, or "" by other rules."""
+    return judged.distance_left if isinstance(judged, Settling) else ""
 
 
 def period_of(judged: Judged) -> float | str:

@@ -177,3 +177,19 @@ def test_the_view_that_has_the_focus_is_the_current_one(make: Make) -> None:
     assert window.views.current == "heads"
     window.views.note_focus(window.tree.panel)  # no view
     assert window.views.current == "heads"
+
+
+def test_a_small_screen_holds_the_whole_window(make: Make) -> None:
+    window = make(Settings(size=[2560, 1600]))
+    room = window.screen().availableGeometry()
+    assert not room.contains(window.frameGeometry())
+    window.move(room.right() - 100, room.bottom() - 100)
+    window.fit_into_screen()
+    turn()
+    assert room.contains(window.frameGeometry())
+    # 1366 x 768 at a scale of 1.5 are 911 x 512, less the title bar.
+    least = window.minimumSizeHint()
+    assert least.width() <= 911
+    assert least.height() <= 512 - 20
+    for bar in (window.bars.transport, window.statusBar()):
+        assert room.contains(bar.mapToGlobal(bar.rect().bottomLeft()))

@@ -18,7 +18,7 @@ from loopscope.core.experiments.reproduction import correlate, separation, study
 from loopscope.core.experiments.small_models import is_trained, train
 from loopscope.core.experiments.study import Study
 from loopscope.core.experiments.twins import TWINS
-from loopscope.core.measures.intervals import bootstrap_mean, wilson_interval
+from loopscope.core.measures.intervals import bootstrap_mean, wilson_interval, wilson_share
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.stepper import Stepper
 
@@ -38,7 +38,8 @@ def test_the_bundled_model_settles_into_a_cycle(bundled: Study) -> None:
     assert bundled.n_layers == 2
     assert len(bundled.relative_step) == bundled.recurrences == 24
     assert bundled.relative_step[-1] < 1e-5
-    assert bundled.settled == 1.0
+    # One token of 81 still creeps: 6e-4 a step, three times the tolerance from its limit.
+    assert bundled.settled == pytest.approx(80 / 81)
     assert bundled.separation > 0.3
     assert max(bundled.radius) < 1
     assert bundled.accuracy[-1] > 0.98
@@ -66,7 +67,8 @@ def test_means_over_prompts_have_the_intervals_of_the_prompts(bundled: Study) ->
     assert bundled.separation_interval == (
         pytest.approx(ends.low[0], rel=1e-5), pytest.approx(ends.high[0], rel=1e-5),
     )  # fmt: skip
-    assert bundled.settled_interval == wilson_interval(3, 3)  # all settle in all three
+    of_prompts = wilson_share(np.array([[26 / 27], [1.0], [1.0]]))
+    assert bundled.settled_interval == (of_prompts.low[0], of_prompts.high[0])
     assert bundled.accuracy_interval[-1] == pytest.approx(
         wilson_interval(bundled.accuracy[-1] * 40, 40)
     )
@@ -154,8 +156,8 @@ def test_a_model_that_does_not_settle_is_not_said_to(bundled: Study) -> None:
     groups = [(VARIANTS[0], [replace(bundled, name="base")])]
     first = page_text(wild, groups, bundled, bundled_cycle()).split("##")[1]
     assert "Does not hold here" in first
-    low = wilson_interval(3, 3)[0]
-    assert f"20.0% ({low:.1%}–100.0%) of tokens are settled" in first
+    low, high = wild.settled_interval
+    assert f"20.0% ({low:.1%}–{high:.1%}) of tokens are settled" in first
 
 
 def test_the_cycle_is_the_papers_joint_pca_of_the_final_token() -> None:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from recordings import recording_of, relative_steps, synthetic_recording
 
 from loopscope.core.measures.base import NO_RUN
@@ -25,6 +26,7 @@ from loopscope.core.views.settling import (
     Options,
     compute,
     short_number,
+    stop_reason,
     table,
 )
 
@@ -222,7 +224,7 @@ def test_rounding_noise_at_rest_has_settled() -> None:
 
 def test_a_fall_that_will_arrive_soon_is_not_called_a_drift() -> None:
     assert kind(contraction(0.9, 12)) is SettlingClass.TOO_FEW_STEPS
-    assert kind(contraction(0.98, 300), tolerance=1e-6) is SettlingClass.TOO_FEW_STEPS
+    assert kind(contraction(0.98, 400), tolerance=1e-6) is SettlingClass.TOO_FEW_STEPS
     assert kind(contraction(0.995, 40), tolerance=1e-4) is SettlingClass.SLOW_DRIFT
 
 
@@ -241,6 +243,107 @@ def test_each_token_has_its_own_class() -> None:
     together = np.stack([contraction(0.6), rotation(5), 1.2**r * np.ones(3)], 1)
     found = [s.kind for s in settling_class(together)]
     assert found == [SettlingClass.CONVERGED, SettlingClass.ORBIT, SettlingClass.DIVERGED]
+
+
+@pytest.mark.parametrize("rate", [0.9, 0.97, 0.985])
+def test_small_steps_far_from_their_limit_are_not_settled(rate: float) -> None:
+    """``s_r = x + rate^r y``: the true distance to the limit is known."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 16))
+    states = x + 0.7 * rate ** np.arange(400)[:, None] * y
+    far = np.linalg.norm(states - x, axis=1) / np.linalg.norm(states, axis=1)
+    step = relative_step(states[:, None])[:, 0]
+    n = int(np.flatnonzero(step < 1e-2)[0]) + 4  # small enough three times running
+    (found,) = settling_class(states[: n + 1])
+    assert found.relative_step < 1e-2 < far[n]
+    assert found.kind is not SettlingClass.CONVERGED
+    assert found.distance_left == pytest.approx(far[n], rel=1e-6)
+    until = int(np.flatnonzero(far <= 1e-2)[0])
+    assert kind(states[:until]) is SettlingClass.TOO_FEW_STEPS
+    assert kind(states[: until + 2]) is SettlingClass.CONVERGED
+
+
+@pytest.mark.parametrize("period", [2, 5, 40])
+def test_the_distance_left_of_a_spiral_is_that_to_its_centre(period: int) -> None:
+    states = rotation(period, rate=0.9, n=60)
+    (found,) = settling_class(states)
+    true = np.linalg.norm(states[-1] - [1, 1, 2]) / np.linalg.norm(states[-1])
+    assert found.distance_left == pytest.approx(true, rel=1e-3)
+
+
+def in_dtype(dtype: str, rate: float, n: int = 400) -> np.ndarray:
+    """A contraction whose state is rounded to ``dtype`` at every recurrence."""
+    kind_ = getattr(torch, dtype)
+    generator = torch.Generator().manual_seed(0)
+    x, s = (torch.randn(64, generator=generator).to(kind_) for _ in range(2))
+    states = [s.float().numpy()]
+    for _ in range(n):
+        s = (x.float() + rate * (s.float() - x.float())).to(kind_)
+        states.append(s.float().numpy())
+    return np.array(states)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_what_rounding_could_hide_is_a_class_of_its_own(dtype: str) -> None:
+    """Rounding stops the state short of its limit: its steps are 0, whatever is left."""
+    states = in_dtype(dtype, 0.985)
+    (half,) = settling_class(states, dtype=dtype)
+    assert half.relative_step < 1e-2
+    limit = torch.randn(64, generator=torch.Generator().manual_seed(0)).numpy()
+    left = np.linalg.norm(states[-1] - limit) / np.linalg.norm(limit)
+    assert left > 1e-2  # it stands still more than the tolerance away
+    assert half.kind is SettlingClass.UNRESOLVED
+    (exact,) = settling_class(in_dtype("float32", 0.985), dtype="float32")
+    assert exact.kind in (SettlingClass.CONVERGED, SettlingClass.TOO_FEW_STEPS)
+    data = compute(recording_of(states[:, None], dtype), Selection(), Options())
+    assert f"1 below resolution (steps within the rounding of {dtype}" in data.statement
+    assert "in float32 it can be told" in data.statement
+    assert not data.unsettled()
+
+
+def test_a_fast_fall_into_the_rounding_of_half_precision_has_settled() -> None:
+    assert kind(in_dtype("bfloat16", 0.5, 40), dtype="bfloat16") is SettlingClass.CONVERGED
+
+
+def test_equal_neighbours_do_not_hide_an_orbit() -> None:
+    round_ = np.array([[1.0, 2.0], [1.0, 2.0], [-3.0, 1.0]])
+    (found,) = settling_class(np.tile(round_, (8, 1)))
+    assert (found.kind, found.period) == (SettlingClass.ORBIT, 3)
+
+
+@pytest.mark.parametrize("period", [17, 24, 40, 64])
+def test_long_orbits(period: int) -> None:
+    rng = np.random.default_rng(3)
+    round_ = rng.normal(size=(period, 8))
+    (found,) = settling_class(np.tile(round_, (4, 1)))
+    assert (found.kind, found.period) == (SettlingClass.ORBIT, period)
+    (early,) = settling_class(np.tile(round_, (4, 1))[: period + 5])
+    assert early.kind is SettlingClass.TOO_FEW_STEPS
+
+
+def test_a_round_that_is_not_over_is_not_enough_steps() -> None:
+    round_ = np.random.default_rng(4).normal(size=(6, 5))
+    start = np.random.default_rng(5).normal(size=(1, 5))
+    states = np.concatenate([start, np.tile(round_, (4, 1))])
+    assert kind(states[:12]) is SettlingClass.TOO_FEW_STEPS  # 11 recurrences, period 6
+    assert kind(states[:14]) is SettlingClass.ORBIT
+    wild = np.random.default_rng(6).normal(size=(140, 5))
+    assert kind(wild) is SettlingClass.WANDERING
+    data = compute(recording_of(wild[:, None]), Selection(), Options())
+    assert "1 wandering (no orbit of a period up to 64)" in data.statement
+    data = compute(recording_of(wild[:41, None]), Selection(), Options())
+    assert "(no orbit of a period up to 20)" in data.statement
+
+
+def test_playing_does_not_stop_far_from_the_limit() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 16))
+    states = x + 0.7 * 0.985 ** np.arange(700)[:, None] * y
+    assert stop_reason(recording_of(states[:60, None]), Options()) is None
+    assert "so is what is left" in str(stop_reason(recording_of(states[:400, None]), Options()))
+    slow = in_dtype("bfloat16", 0.985)
+    said = stop_reason(recording_of(slow[:, None], "bfloat16"), Options())
+    assert "below what bfloat16 resolves" in str(said)
 
 
 def test_is_settled() -> None:
@@ -402,7 +505,8 @@ def test_the_last_state_counts_after_a_layer_too() -> None:
 def test_the_window_and_the_tolerance_change_the_classes() -> None:
     recording = recording_of(contraction(0.7, 20)[:, None])
     step = float(relative_step(recording.states)[-1, 0])
-    for tolerance, word in ((1.1 * step, "settled"), (0.9 * step, "not enough steps")):
+    left = step * 0.7 / 0.3  # what the steps to come add up to
+    for tolerance, word in ((1.1 * left, "settled"), (0.9 * left, "not enough steps")):
         data = compute(recording, Selection(), Options(tolerance=tolerance, window=1))
         assert data.classes[0].words() == (word,)
 

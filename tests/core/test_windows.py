@@ -16,6 +16,7 @@ from loopscope.core.checkpoint.folder import open_checkpoint
 from loopscope.core.errors import CheckpointError
 from loopscope.core.model.graph import totals, unrolled_graph
 from loopscope.core.model.layers import hidden_keys
+from loopscope.core.run.card import card, card_text
 
 IDS = (5, 17, 3, 3, 60, 41, 8, 17, 2, 30, 31, 32)
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 24,
@@ -51,6 +52,11 @@ def test_windows_are_those_of_the_family(case: str, tmp_path: Path) -> None:
         rewrite(tmp_path, SMALL | changes)
     arch = assert_same(tmp_path, IDS).architecture
     assert tuple(arch.shape_of("block", i).window for i in range(3)) == windows
+    values = card(open_checkpoint(str(tmp_path)))
+    assert tuple(values["windows"]) == (windows if any(windows) else ())
+    for window in {*windows} - {0}:
+        n = windows.count(window)
+        assert f"64, rotary (default), window {window} on {n} of 3 layers" in card_text(values)
     assert arch.max_positions == 64
 
 

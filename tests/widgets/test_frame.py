@@ -270,7 +270,7 @@ def test_the_view_of_the_run_beside_stands_in_the_same_frame(frame: ViewFrame) -
     assert not frame.captions[0].isVisible()  # alone it needs no name
     frame.resize(600, 400)
     other = Bare(Options())
-    frame.show_beside(other)
+    frame.show_second_run(other)
     frame.set_captions("● run 1", "○ run 2: 3 of 5 tokens have settled")
     QApplication.processEvents()
     assert frame.panes.count() == 2
@@ -282,12 +282,12 @@ def test_the_view_of_the_run_beside_stands_in_the_same_frame(frame: ViewFrame) -
     frame.resize(300, 600)
     QApplication.processEvents()
     assert frame.panes.orientation() == Qt.Orientation.Vertical
-    frame.show_beside(other)  # the same again changes nothing
+    frame.show_second_run(other)  # the same again changes nothing
     assert frame.panes.count() == 2
-    frame.show_beside(None)
+    frame.show_second_run(None)
     assert frame.panes.count() == 1
     assert not frame.captions[0].isVisible()
     another = Bare(Options())
-    frame.show_beside(another)
+    frame.show_second_run(another)
     frame.set_captions("● run 1", "○ run 3")
     assert frame.captions[1].isVisible()

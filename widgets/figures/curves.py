@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -34,7 +35,7 @@ def draw_curves(data: Curves, figure: Figure, page: Page) -> None:
     if data.missing or not data.curves:
         empty(figure, data.missing or "There is nothing to draw.")
         return
-    figure.set_figheight(page.width * (0.66 if page.preset == "one column" else 0.5))
+    figure.set_figheight(curves_height(page))
     ax = figure.add_subplot()
     draw_on(ax, data)
     entries = _entries(ax)
@@ -44,11 +45,21 @@ def draw_curves(data: Curves, figure: Figure, page: Page) -> None:
         columns = max(1, min(3, room // (max(len(name) for _, name in entries) + 6)))
         columns = min(columns, len(entries))
         rows = -(-len(entries) // columns)
-        figure.legend(
-            *zip(*entries, strict=True), loc="outside upper left", ncols=columns,
-            frameon=False, alignment="left", borderaxespad=0.2,
-        )  # fmt: skip
+        legend_above(figure, *zip(*entries, strict=True), columns=columns)
         figure.set_figheight(figure.get_figheight() + 0.11 * rows)
+
+
+def curves_height(page: Page) -> float:
+    """Height in inches of a plot of curves, without its legend."""
+    return page.width * (0.66 if page.preset == "one column" else 0.5)
+
+
+def legend_above(figure: Figure, *entries: Any, columns: int, **options: Any) -> None:
+    """Put a legend above the plot, where no curve is: of ``entries``, or all that has a name."""
+    figure.legend(
+        *entries, loc="outside upper left", ncols=columns, frameon=False, alignment="left",
+        borderaxespad=0.2, **options,
+    )  # fmt: skip
 
 
 def draw_on(ax: Axes, data: Curves) -> None:

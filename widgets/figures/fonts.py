@@ -36,18 +36,18 @@ def make_printable(figure: Figure) -> set[str]:
 def families_for(characters: set[str], family: str) -> tuple[list[str], set[str]]:
     """Return ``family`` and the fewest fonts that have what it lacks, and what none of them has."""
     missing = characters - characters_of(findfont(FontProperties(family=[family])))
-    families, known = [family], set(missing)
+    families = [family]
     while missing:
-        name, found = max(
+        name, held = max(
             ((entry.name, _held(entry.fname, missing)) for entry in _regular_fonts()),
             key=lambda font: len(font[1]),
             default=("", set()),
         )
-        if not found:
+        if not held:
             break
         families.append(name)
-        missing -= found
-    return families, missing & known
+        missing -= held
+    return families, missing
 
 
 def set_families(figure: Figure, families: list[str]) -> None:

@@ -158,14 +158,14 @@ class Sheet:
         return tuple(c for c in self.data.cuts if c.at(site, recurrence))
 
     def cut(self, x: float, y: float, cuts: tuple[CutMark, ...]) -> None:
-        """A cut: a cross on a disc, or on a square where only the run beside has it."""
+        """A cut: a cross on a disc, or on a square where only the second run has it."""
         if not cuts:
             return
-        second_run = all(c.run for c in cuts)
+        of_second_run = all(c.run for c in cuts)
         r = 0.38 * self.size
-        fill, stroke = ("white", INK) if second_run else (INK, "white")
+        fill, stroke = ("white", INK) if of_second_run else (INK, "white")
         corner = (x - r, y - r)
-        frame = Rectangle(corner, 2 * r, 2 * r) if second_run else Circle((x, y), r)
+        frame = Rectangle(corner, 2 * r, 2 * r) if of_second_run else Circle((x, y), r)
         frame.set(facecolor=fill, edgecolor=INK, linewidth=0.6, zorder=5)
         self.ax.add_patch(frame)
         d = 0.45 * r

@@ -47,11 +47,11 @@ def choose_slots(
 
 def _with_gaps(shown: set[int], n: int) -> list[Slot]:
     """Drawn columns with what is between them; a single one between is drawn as well."""
-    found: list[Slot] = []
+    slots: list[Slot] = []
     for r in (*sorted(shown), n + 1):
-        before = found[-1].last if found else 0
+        before = slots[-1].last if slots else 0
         if r - before - 1:
-            found.append(Slot(before + 1, r - 1))
+            slots.append(Slot(before + 1, r - 1))
         if r <= n:
-            found.append(Slot(r, r))
-    return found
+            slots.append(Slot(r, r))
+    return slots

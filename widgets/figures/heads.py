@@ -46,8 +46,8 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     shown = min(page.recurrence, n)
     wide = page.preset != "one column" and data.show_statistics and shown >= 1
     if wide:
-        ax, second_run = figure.subplots(1, 2, width_ratios=(2, 1))
-        _draw_statistics(data, second_run, page, step, shown)
+        ax, side = figure.subplots(1, 2, width_ratios=(2, 1))
+        _draw_statistics(data, side, page, step, shown)
     else:
         ax = figure.add_subplot()
     image = measured(ax, values, data.measure, data.far)
@@ -67,10 +67,10 @@ def _draw_groups(data: Data, ax: Axes) -> None:
         return
     for first, _, _ in groups[1:]:
         ax.axhline(first - 0.5, color="white", lw=1.2)
-    second_run = ax.secondary_yaxis("right")
-    second_run.set_yticks([(a + b) / 2 for a, b, _ in groups], [name for _, _, name in groups])
-    second_run.tick_params(length=0)
-    second_run.spines[:].set_visible(False)
+    names = ax.secondary_yaxis("right")
+    names.set_yticks([(a + b) / 2 for a, b, _ in groups], [name for _, _, name in groups])
+    names.tick_params(length=0)
+    names.spines[:].set_visible(False)
 
 
 def _draw_statistics(data: Data, ax: Axes, page: Page, step: int, recurrence: int) -> None:

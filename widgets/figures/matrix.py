@@ -41,10 +41,10 @@ def measured(ax: Axes, values: np.ndarray, measure: PatternMeasure, far: float) 
     return image
 
 
-def measure_label(measure: PatternMeasure, what: str = "") -> str:
-    """Measure, ``what`` is compared, unit, and which end means the same."""
+def measure_label(measure: PatternMeasure, reference: str = "") -> str:
+    """Measure, what it is compared to, unit, and which end means the same."""
     unit = "nats, " if measure.key == "jensen_shannon" else ""
-    return f"{measure.label}{what} ({unit}{measure.identical:g} = same)"
+    return f"{measure.label}{reference} ({unit}{measure.identical:g} = same)"
 
 
 def cells(ax: Axes, values: np.ndarray, name: str, low: float, high: float) -> AxesImage:

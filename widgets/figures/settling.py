@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from loopscope.core.views.settling_data import Classes, Data, rate_text, short_number
+from loopscope.widgets.figures.curves import curves_height, legend_above
+from loopscope.widgets.figures.matrix import empty
 from loopscope.widgets.figures.style import Page, log_axis
 from loopscope.widgets.palette import LIGHT, token_colour
 from loopscope.widgets.plots.ticks import count_ticks
@@ -20,13 +22,11 @@ MOST_NAMES = 8
 def draw(data: Data, figure: Figure, page: Page) -> None:
     """Draw step sizes on a log axis with tolerance, trained count and who does not settle."""
     figure.set_layout_engine("constrained")
-    ax = figure.add_subplot()
     if data.missing:
-        figure.set_figheight(0.6)
-        ax.set_axis_off()
-        ax.text(0.5, 0.5, data.missing, ha="center", va="center", wrap=True)
+        empty(figure, data.missing)
         return
-    figure.set_figheight(page.width * (0.66 if page.preset == "one column" else 0.5))
+    figure.set_figheight(curves_height(page))
+    ax = figure.add_subplot()
     x = data.recurrences
     marker = "." if len(x) == 1 else None
     log_axis(ax)
@@ -44,10 +44,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     title = _title(data) + (
         "\nwith each layer's rate per recurrence and tokens" if data.per_layer else ""
     )
-    figure.legend(
-        loc="outside upper left", ncols=2, frameon=False, title=title, title_fontsize=size,
-        alignment="left", borderaxespad=0.2,
-    )  # fmt: skip
+    legend_above(figure, columns=2, title=title, title_fontsize=size)
 
 
 def _draw_curves(ax: Axes, data: Data, marker: str | None) -> None:

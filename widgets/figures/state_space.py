@@ -113,7 +113,7 @@ def _draw_ends(ax: Axes, data: Data, place: np.ndarray, width: float) -> None:
             )  # fmt: skip
 
 
-def _second_run(data: Data) -> Iterator[tuple[Overlay, np.ndarray, Look]]:
+def _overlays(data: Data) -> Iterator[tuple[Overlay, np.ndarray, Look]]:
     """Overlays with where they are seen and how they look."""
     for overlay in data.overlays:
         at = seen(data, overlay.points, data.options.azimuth, data.options.elevation)
@@ -122,7 +122,7 @@ def _second_run(data: Data) -> Iterator[tuple[Overlay, np.ndarray, Look]]:
 
 def _draw_paths(ax: Axes, data: Data, width: float) -> None:
     """Runs from other starts behind the run itself, the run beside over it."""
-    for overlay, at, style in _second_run(data):
+    for overlay, at, style in _overlays(data):
         if overlay.kind == "path":
             dashes, order = ((0, (1, 1.2)), 3) if style.dashed else ("-", 1)
             ax.add_collection(
@@ -136,7 +136,7 @@ def _draw_paths(ax: Axes, data: Data, width: float) -> None:
 
 def _draw_beside(ax: Axes, data: Data, width: float) -> None:
     """Fixed and slow points, and modes, in front of the run."""
-    for overlay, at, style in _second_run(data):
+    for overlay, at, style in _overlays(data):
         if overlay.kind == "segment":
             dashes = (0, (1, 1.2)) if style.dashed else "-"
             ax.add_collection(
@@ -170,7 +170,7 @@ def _draw_cycles(ax: Axes, data: Data, place: np.ndarray, width: float) -> None:
 def _frame(ax: Axes, data: Data, place: np.ndarray) -> None:
     finite = place[np.isfinite(place).all(-1)]
     # Matplotlib leaves collections out of the range at times.
-    for _, at, _ in _second_run(data):
+    for _, at, _ in _overlays(data):
         ax.update_datalim(at[np.isfinite(at).all(-1)])
     ax.autoscale_view()
     if np.ptp(finite, axis=0).max() == 0:

@@ -39,7 +39,7 @@ PRESETS = {
 class ExportDialog(QDialog):
     """A window that stays open while the bench goes on; emits `chosen` on Export.
 
-    ``extra`` are the formats beside the usual ones that what is exported can be written in.
+    ``extra`` are formats, besides the usual ones, that what is exported can be written in.
     """
 
     chosen = Signal(object)
@@ -140,8 +140,8 @@ class ExportDialog(QDialog):
         else:
             self.close()
 
-    def show_beside(self, text: str) -> None:
-        """Say what of the run beside is written and where; "" for nothing."""
+    def show_second_run(self, text: str) -> None:
+        """Say what of the second run is written and where; "" for nothing."""
         self.second_run.setText(text)
         self.second_run.setVisible(bool(text))
 

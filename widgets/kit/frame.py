@@ -75,7 +75,7 @@ class ViewFrame(QWidget):
         self.measuring.button.clicked.connect(self.measure_requested)
         self.measuring.cancel.clicked.connect(self.measure_cancelled)
         box.addWidget(self.measuring)
-        # The view, and beside it the same view of the run that stands beside.
+        # The view, and with a second run the same view of that.
         self.captions = [ElidedLabel(), ElidedLabel()]
         self.panes = QSplitter(Qt.Orientation.Horizontal)
         self.panes.setChildrenCollapsible(False)
@@ -99,8 +99,8 @@ class ViewFrame(QWidget):
         column.addWidget(view, 1)
         return pane
 
-    def show_beside(self, view: View | None) -> None:
-        """Show the view a second time, for the run beside; None takes that away."""
+    def show_second_run(self, view: View | None) -> None:
+        """Show the view a second time, for the second run; None takes that away."""
         if view is self.second_run:
             return
         gone = self.panes.widget(1)

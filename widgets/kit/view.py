@@ -37,7 +37,7 @@ class View(QWidget):
 
     # Whether the view is empty until a recurrence has been run: its frame offers to run one.
     NEEDS_RUN: ClassVar[bool] = True
-    # How the run shown and the one beside are told apart where both are drawn on the same axes.
+    # How two runs are told apart where both are drawn on the same axes: the first, the second.
     BOTH: ClassVar[tuple[str, str] | None] = None
 
     select_requested = Signal(dict)

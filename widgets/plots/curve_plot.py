@@ -56,8 +56,8 @@ class CurvePlot(ClickPlot):
             self._make_axes(data)
         self.data = data
         self.getPlotItem().setVisible(True)
-        self._xs = [shown(c.x, data.log_x) for c in data.curves]
-        self._ys = [shown(c.y, data.log_y) for c in data.curves]
+        self._xs = [plotted(c.x, data.log_x) for c in data.curves]
+        self._ys = [plotted(c.y, data.log_y) for c in data.curves]
         for item in self._items:
             self.getPlotItem().removeItem(item)
         self._items = []
@@ -80,11 +80,11 @@ class CurvePlot(ClickPlot):
         # Several bands over each other would hide the curves.
         alpha = 50 if len(banded) <= FEW_BANDS else 24
         for c in banded[:MOST_BANDS]:
-            ends = [shown(v, data.log_y) for v in (c.low, c.high) if v is not None]
+            ends = [plotted(v, data.log_y) for v in (c.low, c.high) if v is not None]
             known = np.isfinite(ends[0]) & np.isfinite(ends[1])
             if not known.any():
                 continue
-            x = shown(c.x, data.log_x)[known]
+            x = plotted(c.x, data.log_x)[known]
             low, high = (pg.PlotCurveItem(x, v[known]) for v in ends)
             colour = QColor(colour_of(c, self.theme))
             colour.setAlpha(alpha)
@@ -138,7 +138,7 @@ class CurvePlot(ClickPlot):
             return
         self.zoomed = False
         ends = [v for c in self.data.curves for v in (c.low, c.high) if v is not None]
-        ys = [*self._ys, *(shown(v, self.data.log_y) for v in ends)]
+        ys = [*self._ys, *(plotted(v, self.data.log_y) for v in ends)]
         low, high = _range(ys)
         left, right = self.data.x_shown or _range(self._xs)
         pad = max(0.06 * (high - low), 0.04 if self.data.log_y else 1e-3 * max(abs(high), 1e-9))
@@ -186,14 +186,14 @@ class CurvePlot(ClickPlot):
         if self.data is None or not view.sceneBoundingRect().contains(pixel):
             return -1, -1
         rect, ((x0, x1), (y0, y1)) = view.sceneBoundingRect(), view.viewRange()
-        best, found = REACH**2, (-1, -1)
+        best, place = REACH**2, (-1, -1)
         for i, (x, y) in enumerate(zip(self._xs, self._ys, strict=True)):
             dx = rect.left() + (x - x0) / (x1 - x0) * rect.width() - pixel.x()
             dy = rect.bottom() - (y - y0) / (y1 - y0) * rect.height() - pixel.y()
             off = np.where(np.isfinite(y) & np.isfinite(x), dx * dx + dy * dy, np.inf)
             if len(off) and off.min() < best:
-                best, found = float(off.min()), (i, int(off.argmin()))
-        return found
+                best, place = float(off.min()), (i, int(off.argmin()))
+        return place
 
 
 def colour_of(curve: Curve, theme: Theme) -> str:
@@ -210,7 +210,7 @@ def colour_of(curve: Curve, theme: Theme) -> str:
     return on_ground(token_colour(curve.index), theme).name()
 
 
-def shown(values: np.ndarray, log: bool) -> np.ndarray:
+def plotted(values: np.ndarray, log: bool) -> np.ndarray:
     """What is plotted: the values, or log10 of those above 0; NaN where there is none."""
     values = log10(values) if log else np.asarray(values, dtype=float)
     return np.where(np.isfinite(values), values, np.nan)

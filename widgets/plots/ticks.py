@@ -50,9 +50,9 @@ def log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
         step = next(s for s in range(1, 1000) if (last - first) // s + 1 <= most)
         # Whole multiples, so that ticks stay where they are while the range grows.
         start = -(-first // step) * step
-        found = [10.0**e for e in range(start, last + 1, step)]
-        if len(found) > 1:
-            return [(v, decade_text(v, True)) for v in found]
+        decades = [10.0**e for e in range(start, last + 1, step)]
+        if len(decades) > 1:
+            return [(v, decade_text(v, True)) for v in decades]
     values = [m * 10.0**e for e in range(first - 1, last + 1) for m in (1, 2, 5)]
     values = [v for v in values if low * (1 - 1e-9) <= v <= high * (1 + 1e-9)]
     if len(values) < 2:

@@ -169,9 +169,9 @@ class CorrespondenceView(MatrixView):
 def _title(data: Data) -> str:
     found = data.found
     assert found is not None
-    what = f"{data.measure.label}, {found.one} against {found.other}"
+    title = f"{data.measure.label}, {found.one} against {found.other}"
     if data.what == "heads":
-        what = f"Heads at recurrence {data.recurrence}: {data.measure.label.lower()}"
+        title = f"Heads at recurrence {data.recurrence}: {data.measure.label.lower()}"
     marks = ["bright = alike"]
     if data.hatched:
         marks.append("hatched or pale = no more alike than on other prompts")
@@ -179,7 +179,7 @@ def _title(data: Data) -> str:
         marks.append("dot = closest")
     elif data.path:
         marks.append("line = best alignment")
-    return f"{what}; {', '.join(marks)}"
+    return f"{title}; {', '.join(marks)}"
 
 
 def _bar(data: Data) -> Bar:

@@ -130,8 +130,8 @@ class SettlingView(View):
         where, changes = self.data.classes[place], {}
         if where.layer >= 0:
             changes["layer"] = where.layer
-        if found := self._tokens_of(place, column):
-            changes["token"] = self.data.tokens[found[0]]
+        if members := self._tokens_of(place, column):
+            changes["token"] = self.data.tokens[members[0]]
         if changes:
             self.select_requested.emit(changes)
 
@@ -139,9 +139,9 @@ class SettlingView(View):
         if self.data is None or place < 0:
             self.message.emit("")
             return
-        found = self._tokens_of(place, column)
-        named = ", ".join(self._token_name(i) for i in found[:MOST_NAMED]) or "no token"
-        more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+        members = self._tokens_of(place, column)
+        named = ", ".join(self._token_name(i) for i in members[:MOST_NAMED]) or "no token"
+        more = f" and {len(members) - MOST_NAMED} more" if len(members) > MOST_NAMED else ""
         where, formula = self.data.classes[place].where, self.data.class_formula
         self.message.emit(
             f"{self.data.class_words()[column]}, {where}: {named}{more} · {self.data.judged} · "

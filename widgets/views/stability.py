@@ -32,8 +32,8 @@ class UnitCircle(ClickPlot):
         turn = np.linspace(0, 2 * np.pi, 181)
         self.circle = pg.PlotCurveItem(np.cos(turn), np.sin(turn), antialias=True)
         self.axes_lines = [pg.InfiniteLine(angle=a) for a in (0, 90)]
-        self.found, self.loose = pg.ScatterPlotItem(size=10), pg.ScatterPlotItem(size=10)
-        for item in (*self.axes_lines, self.circle, self.loose, self.found):
+        self.converged, self.loose = pg.ScatterPlotItem(size=10), pg.ScatterPlotItem(size=10)
+        for item in (*self.axes_lines, self.circle, self.loose, self.converged):
             plot.addItem(item, ignoreBounds=True)
         self.marks.put_cursor(None)
         self.marks.put_hover(None)
@@ -49,7 +49,7 @@ class UnitCircle(ClickPlot):
         """Draw eigenvalues; those whose residual is too large are hollow."""
         self.data = values
         self.getPlotItem().setVisible(True)
-        for item, which in ((self.found, converged), (self.loose, ~converged)):
+        for item, which in ((self.converged, converged), (self.loose, ~converged)):
             item.setData(values.real[which], values.imag[which])
         self.show_all()
         self.viewport().update()
@@ -65,8 +65,8 @@ class UnitCircle(ClickPlot):
         self.circle.setPen(pg.mkPen(theme.muted, width=1))
         for line in self.axes_lines:
             line.setPen(pg.mkPen(theme.line))
-        self.found.setBrush(pg.mkBrush(OKABE_ITO[0] if not theme.dark else OKABE_ITO[1]))
-        self.found.setPen(pg.mkPen(theme.panel))
+        self.converged.setBrush(pg.mkBrush(OKABE_ITO[0] if not theme.dark else OKABE_ITO[1]))
+        self.converged.setPen(pg.mkPen(theme.panel))
         self.loose.setBrush(pg.mkBrush(None))
         self.loose.setPen(pg.mkPen(theme.text))
 
@@ -166,11 +166,11 @@ class StabilityView(View):
         self.circle.show_all()
 
     def _on_pointed(self, index: int, _: int) -> None:
-        found = None if self.data is None else self.data.found
-        if found is None or index < 0:
+        result = None if self.data is None else self.data.found
+        if result is None or index < 0:
             self.message.emit("")
             return
-        value, residual = found.spectrum.values[index], found.spectrum.residuals[index]
+        value, residual = result.spectrum.values[index], result.spectrum.residuals[index]
         period = (
             f", one turn in {2 * np.pi / abs(np.angle(value)):.3g} recurrences"
             if value.imag
@@ -180,5 +180,5 @@ class StabilityView(View):
         self.message.emit(
             f"λ = {value.real:.4g} {'+' if value.imag >= 0 else '−'} {abs(value.imag):.4g} i, "
             f"modulus {abs(value):.4g}{period}, residual {residual:.1e} · recurrence "
-            f"{found.recurrence} · {f.formula} · {f.source}"
+            f"{result.recurrence} · {f.formula} · {f.source}"
         )

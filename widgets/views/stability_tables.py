@@ -59,15 +59,15 @@ class NumberTable(QTableWidget):
 
 def point_rows(data: Data) -> list[tuple[str, ...]]:
     """One row for each place where the search ended."""
-    found = data.found
-    assert found is not None
-    p = found.points
+    result = data.found
+    assert result is not None
+    p = result.points
     return [
         (
             kind + (" (run's end)" if i == p.from_end else ""),
             f"{p.residual[i]:.2e}",
             f"{p.q[i]:.2e}",
-            f"{found.radii[i]:.3f}" if np.isfinite(found.radii[i]) else "–",
+            f"{result.radii[i]:.3f}" if np.isfinite(result.radii[i]) else "–",
             f"{p.found_by[i]} of {p.n_starts}",
         )
         for i, kind in enumerate(data.kinds)

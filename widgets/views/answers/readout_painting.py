@@ -227,16 +227,16 @@ def draw_legend(
 
     painter.setPen(QColor(theme.text))
     painter.drawText(legend, LEFT, lens)
-    flip, what = data.mark_label, data.shade.label
+    flip, measure = data.mark_label, data.shade.label
     low, high = data.shade.ends
-    total = wide(what) + wide(low) + wide(high) + ramp + 16
+    total = wide(measure) + wide(low) + wide(high) + ramp + 16
     if x - left >= total + wide(flip) + 26:
         put(flip, theme.muted)
         _draw_flip(painter, x - 3, legend.top() + 1, legend.height() - 2, theme, False)
         x -= 22
     elif x - left < total:
         short = data.shade.short
-        what, total = short, total - wide(what) + wide(short)
+        measure, total = short, total - wide(measure) + wide(short)
         if x - left < total:
             return
     if data.has_exits and x - left >= total + wide("exit probability") + 30:
@@ -251,7 +251,7 @@ def draw_legend(
     x -= ramp + 4
     put(low, theme.muted)
     x -= 2
-    put(what, theme.muted)
+    put(measure, theme.muted)
 
 
 def draw_marks(

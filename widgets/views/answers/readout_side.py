@@ -68,10 +68,10 @@ def draw_side(
         painter.drawText(QRectF(side.left(), y, side.width(), line), LEFT, short)
 
     if row is None or column is None:
-        what = "The initial state is not read out" if column is None else "Token not shown"
+        missing = "The initial state is not read out" if column is None else "Token not shown"
         painter.setFont(text_font)
         painter.setPen(QColor(theme.muted))
-        painter.drawText(side, Qt.TextFlag.TextWordWrap, what)
+        painter.drawText(side, Qt.TextFlag.TextWordWrap, missing)
         return
     y = side.top()
     write(y, data.place_text(row, column), theme.text)

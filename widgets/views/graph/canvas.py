@@ -89,9 +89,9 @@ class GraphCanvas(View):
         """Column of what a search stands at, which is not folded; 0 for none."""
         if not 0 <= self.match < len(self.matches) or self.pixels.picture is None:
             return 0
-        found = self.matches.found[self.match]
-        layout = self.pixels.picture.layouts[found.model]
-        return layout.column_number(found.recurrence or 0, found.node.layer or 0)
+        match = self.matches.found[self.match]
+        layout = self.pixels.picture.layouts[match.model]
+        return layout.column_number(match.recurrence or 0, match.node.layer or 0)
 
     # ---- scrolling and zooming ----
     def _place_bars(self) -> None:
@@ -217,8 +217,8 @@ class GraphCanvas(View):
 
     def _faded(self, band: int, box: Box) -> bool:
         """Whether a search is on that does not find a box."""
-        found = self.matches
-        return bool(found.found) and not found.has(band, box.node, box.recurrence, box.times)
+        matches = self.matches
+        return bool(matches.found) and not matches.has(band, box.node, box.recurrence, box.times)
 
     def _picture_key(self) -> tuple[object, ...]:
         """Everything that the picture without cursor and pointer depends on, but for scrolling."""

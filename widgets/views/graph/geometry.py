@@ -221,11 +221,11 @@ class Geometry:
     def marks(self, band: int) -> list[tuple[QPointF, Mark]]:
         """Marks of cuts in sight, those of the loop first; among stripes one for alike columns."""
         at = self.bands[band]
-        found = []
+        marks = []
         if at.loop is not None:
-            found += [(self.mark_at(m, band, True), m) for m in loop_picture(at.loop)[2]]
+            marks += [(self.mark_at(m, band, True), m) for m in loop_picture(at.loop)[2]]
         if not at.strip.data.cuts:
-            return found
+            return marks
         first, last = self.in_sight(at.strip)
         columns: list[tuple[int, float]] = [(i, 0.0) for i in range(first, last + 1)]
         if self.stripes:
@@ -238,8 +238,8 @@ class Geometry:
             for mark in at.strip.marks(i):
                 place = self.mark_at(mark, band, False) + QPointF(shift, 0)
                 if strip.left() <= place.x() <= strip.right():
-                    found.append((place, mark))
-        return found
+                    marks.append((place, mark))
+        return marks
 
     # ---- following ----
     def keep(self, selection: Selection, also: int = 0) -> None:

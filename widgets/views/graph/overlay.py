@@ -58,14 +58,14 @@ class Overlay:
             for in_loop in (True, False):
                 seen = self._seen(i, in_loop)
                 if hue is not None:
-                    found = [(b, r) for b, r in seen if hues.get(b.node.weights) == hue]
+                    alike = [(b, r) for b, r in seen if hues.get(b.node.weights) == hue]
                     if not in_loop and not self.geometry.stripes:
-                        self._links(i, hue, [r for _, r in found])
+                        self._links(i, hue, [r for _, r in alike])
                 elif i < len(pointed):
-                    found = [(b, r) for b, r in seen if _is_pointed(b, pointed[i], in_loop)]
+                    alike = [(b, r) for b, r in seen if _is_pointed(b, pointed[i], in_loop)]
                 else:
-                    found = []
-                self._outline([r for _, r in found], pen, in_loop)
+                    alike = []
+                self._outline([r for _, r in alike], pen, in_loop)
 
     def matches(self, matches: Matches, current: Found | None) -> None:
         """All that a search found in sight, the current one with a heavier outline."""
@@ -74,11 +74,11 @@ class Overlay:
             loop = [r for b, r in self._seen(i, True) if matches.has(i, b.node, None)]
             self._outline(loop, thin, in_loop=True)
             if self.geometry.stripes:
-                found = self._runs(i, matches)
+                rects = self._runs(i, matches)
             else:
                 seen = self._seen(i, False)
-                found = [r for b, r in seen if matches.has(i, b.node, b.recurrence, b.times)]
-            self._outline(found, thin, in_loop=False)
+                rects = [r for b, r in seen if matches.has(i, b.node, b.recurrence, b.times)]
+            self._outline(rects, thin, in_loop=False)
         if current is not None:
             self._outline([self.rect_of_match(current)], thick, in_loop=False)
 
@@ -92,11 +92,11 @@ class Overlay:
     def _runs(self, band: int, matches: Matches) -> list[QRectF]:
         """Matches among stripes: neighbours that were all found are one outline."""
         nodes = self._data(band).node_by_key
-        found = []
+        runs = []
         for key, first, last in matches.runs(band):
             ends = [self.rect_of_match(Found(band, nodes[key], r or None)) for r in (first, last)]
-            found.append(ends[0].united(ends[1]))
-        return found
+            runs.append(ends[0].united(ends[1]))
+        return runs
 
     # ---- pieces ----
     def _data(self, band: int) -> Data:
@@ -114,12 +114,12 @@ class Overlay:
             boxes = [b for c in range(first, last + 1) for b in strip.boxes(c)]
             return geometry.rects_of([b for b in boxes if b.branch is None], band)
         x, column = geometry.origin(band, False).x(), geometry.column
-        found = []
+        seen = []
         for stretch in strip.stretches(first, last):
             left, right = x + stretch.left * column, x + stretch.right * column
             for box, rect in geometry.rects_of(stretch.boxes, band):
-                found.append((box, QRectF(left, rect.top(), right - left, rect.height())))
-        return found
+                seen.append((box, QRectF(left, rect.top(), right - left, rect.height())))
+        return seen
 
     def _outline(self, rects: list[QRectF], pen: QPen, in_loop: bool) -> None:
         if not rects:

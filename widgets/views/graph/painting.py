@@ -249,17 +249,17 @@ class Brush:
         self.painter.setPen(QPen(QColor(self.theme.panel), 1.5))
         self.painter.drawEllipse(QPointF(rect.right() - 1, rect.top() + 1), 4.5, 4.5)
 
-    def cut(self, place: QPointF, size: float, second_run: bool) -> None:
-        """A cut: a cross on a disc, or on a square where only the run beside has it."""
+    def cut(self, place: QPointF, size: float, of_second_run: bool) -> None:
+        """A cut: a cross on a disc, or on a square where only the second run has it."""
         painter = self.painter
-        painter.setBrush(QColor(self.theme.panel if second_run else self.theme.text))
-        painter.setPen(QPen(QColor(self.theme.text if second_run else self.theme.panel), 1.5))
+        painter.setBrush(QColor(self.theme.panel if of_second_run else self.theme.text))
+        painter.setPen(QPen(QColor(self.theme.text if of_second_run else self.theme.panel), 1.5))
         frame = QRectF(place.x() - size, place.y() - size, 2 * size, 2 * size)
-        if second_run:
+        if of_second_run:
             painter.drawRect(frame)
         else:
             painter.drawEllipse(frame)
-        painter.setPen(QPen(QColor(self.theme.text if second_run else self.theme.panel), 1.6))
+        painter.setPen(QPen(QColor(self.theme.text if of_second_run else self.theme.panel), 1.6))
         reach = 0.45 * size
         painter.drawLines(
             [
