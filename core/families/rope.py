@@ -85,6 +85,8 @@ def _check(config: Config, rope: Rope, d_head: int, positions: int) -> None:
         for n_positions in (1, rope.scaling.reach(positions)):
             try:
                 found = rope.frequencies(d_head, n_positions)
+                if isinstance(rope.scaling, LongRope) and not found.size:
+                    raise ValueError("its lists of factors are empty")
             except (ValueError, ArithmeticError, TypeError) as error:
                 raise config.error("rope_scaling", f"gives no frequencies: {error}") from None
             if not np.isfinite(found).all():
@@ -157,7 +159,7 @@ def _attention(params: Config, usual: float) -> float:
 
 def _numbers(params: Config, key: str) -> tuple[float, ...]:
     values = params.values.get(key)
-    if not isinstance(values, list) or not values:
+    if not isinstance(values, list):
         raise params.error(key, "expected a list of numbers")
     return tuple(Config({key: value}, params.path).number(key) for value in values)
 

@@ -102,6 +102,12 @@ def test_gpt_neox_rotates_odd_widths_too(width: float) -> None:
         same(config | ({"rope_parameters": params} if params else {}))
 
 
+def test_a_head_of_which_nothing_turns_needs_no_factors() -> None:
+    lists = {"short_factor": [], "long_factor": [], "partial_rotary_factor": 0.05}
+    rope = read(PLAIN | {"model_type": "gpt_neox", "rope_parameters": LONG | lists}).layer.rope
+    assert rope.pairs == "none"
+
+
 def test_what_gpt_neox_reads_of_its_rotary_keys() -> None:
     neox = PLAIN | {"model_type": "gpt_neox"}
     for changes in (
@@ -154,6 +160,7 @@ def test_dynamic_scaling_says_how_long_a_prompt_may_be() -> None:
         (LONG | {"short_factor": [1.0, 2.0]}, "gives no frequencies"),
         (LONG | {"long_factor": "8"}, "'long_factor': expected a list of numbers"),
         (LONG | {"original_max_position_embeddings": 1}, "1 has no logarithm"),
+        (LONG | {"short_factor": []}, "gives no frequencies"),
         ({"rope_type": "linear", "factor": 2.0, "partial_rotary_factor": 0.5},
          "a share of 0.5 does not fit a head of 16: 8 are rotated"),
         ({"rope_type": "yarn", "factor": 2.0, "partial_rotary_factor": -1}, "above 0"),
