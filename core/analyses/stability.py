@@ -12,6 +12,7 @@ from loopscope.core.arrays import F32
 from loopscope.core.dynamics.fixed_point_search import search
 from loopscope.core.dynamics.recurrence_map import RecurrenceMap
 from loopscope.core.measures.stability import (
+    Stability,
     leading_eigenvalues,
     lyapunov_exponents,
     token_spectrum,
@@ -19,7 +20,7 @@ from loopscope.core.measures.stability import (
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.views.stability import Options, Stability, whole_rate
+from loopscope.core.views.stability import Options, whole_rate
 
 # Numbers of a state up to which the exact spectrum is taken: as many products with the Jacobian.
 MOST_COLUMNS = 8192

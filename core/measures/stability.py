@@ -13,8 +13,10 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.arrays import C128, F64
+from loopscope.core.arrays import C128, F32, F64
 from loopscope.core.formula import Formula
+from loopscope.core.measures.fixed_points import FixedPoints
+from loopscope.core.results import ResultKey
 
 Product = Callable[[F64], F64]
 
@@ -276,3 +278,46 @@ def lyapunov_exponent(
             break
         v = w / size
     return float(np.mean(logs)) if logs else float("nan")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stability:
+    """Spectrum, fixed points and Lyapunov exponent of a run.
+
+    spectrum : at ``recurrence``.  points : of the search.
+    cycles : float32 ``[P, L, T, d]``, the state after each layer at each of them.
+    radii, margins : float64 ``[P]``, spectral radius at each fixed point and how far it may be off:
+        of the blocks' eigenvalues where they were taken, else the largest residual of Arnoldi's
+        pairs, which bounds nothing where J is not normal; NaN at a slow point.
+    lyapunov : float64 ``[n]``, nats per recurrence along the run, of n start vectors.
+    tokens : exact spectrum at ``recurrence``, or None: of a bidirectional model, or one too large.
+    rate : fitted to the run.  recurrence : where the spectrum was taken.  n_recurrences : how far
+        the run had gone.
+    n_random, warm_up : starts that were random, and recurrences that were run on them first.
+    """
+
+    spectrum: Spectrum
+    points: FixedPoints
+    cycles: F32
+    radii: F64
+    margins: F64
+    lyapunov: F64
+    rate: float
+    recurrence: int
+    n_recurrences: int
+    n_random: int = 0
+    warm_up: int = 0
+    tokens: TokenSpectrum | None = None
+
+    @property
+    def radius(self) -> float:
+        """Spectral radius at ``recurrence``: exact where there is one, else Arnoldi's estimate."""
+        return self.spectrum.radius if self.tokens is None else self.tokens.radius
+
+    @property
+    def shown_point(self) -> int:
+        """The point that stands for the run: where its end leads to, else the best one."""
+        return self.points.from_end if self.points.from_end >= 0 else 0
+
+
+STABILITY = ResultKey("stability", Stability)

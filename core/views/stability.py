@@ -8,21 +8,20 @@ from typing import Literal
 
 import numpy as np
 
-from loopscope.core.arrays import F32, F64
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
-from loopscope.core.measures.fixed_points import CYCLE, RESIDUAL, FixedPoints, Q, cycle_distances
+from loopscope.core.measures.fixed_points import CYCLE, RESIDUAL, Q, cycle_distances
 from loopscope.core.measures.settling import fitted_rate, relative_floor
 from loopscope.core.measures.stability import (
     EIGEN_RESIDUAL,
     EIGENVALUE,
     LYAPUNOV,
+    STABILITY,
     TOKEN_SPECTRUM,
-    Spectrum,
-    TokenSpectrum,
+    Stability,
 )
 from loopscope.core.options import setting
-from loopscope.core.results import ResultKey
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.steps import ratio, state_norm, step_size
 from loopscope.core.selection import Selection
@@ -73,49 +72,6 @@ class Options:
         low=0,
         high=1000,
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stability:
-    """What was found.
-
-    spectrum : at ``recurrence``.  points : of the search.
-    cycles : float32 ``[P, L, T, d]``, the state after each layer at each of them.
-    radii, margins : float64 ``[P]``, spectral radius at each fixed point and how far it may be off:
-        of the blocks' eigenvalues where they were taken, else the largest residual of Arnoldi's
-        pairs, which bounds nothing where J is not normal; NaN at a slow point.
-    lyapunov : float64 ``[n]``, nats per recurrence along the run, of n start vectors.
-    tokens : exact spectrum at ``recurrence``, or None: of a bidirectional model, or one too large.
-    rate : fitted to the run.  recurrence : where the spectrum was taken.  n_recurrences : how far
-        the run had gone.
-    n_random, warm_up : starts that were random, and recurrences that were run on them first.
-    """
-
-    spectrum: Spectrum
-    points: FixedPoints
-    cycles: F32
-    radii: F64
-    margins: F64
-    lyapunov: F64
-    rate: float
-    recurrence: int
-    n_recurrences: int
-    n_random: int = 0
-    warm_up: int = 0
-    tokens: TokenSpectrum | None = None
-
-    @property
-    def radius(self) -> float:
-        """Spectral radius at ``recurrence``: exact where there is one, else Arnoldi's estimate."""
-        return self.spectrum.radius if self.tokens is None else self.tokens.radius
-
-    @property
-    def shown_point(self) -> int:
-        """The point that stands for the run: where its end leads to, else the best one."""
-        return self.points.from_end if self.points.from_end >= 0 else 0
-
-
-STABILITY = ResultKey("stability", Stability)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
