@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
+# Silent unless somebody listens: the window does.
+LOG = logging.getLogger("loopscope")
+LOG.addHandler(logging.NullHandler())
+
 
 class LoopscopeError(Exception):
     """Base of everything that the user can cause and can read; the message is one line."""
@@ -26,6 +32,12 @@ def is_out_of_memory(error: BaseException) -> bool:
         said = str(error).lower()
         return any(p in said for p in ("allocate memory", "out of memory", "not enough memory"))
     return isinstance(error, MemoryError)
+
+
+def log_unforeseen(doing: str, error: BaseException) -> None:
+    """Log an error of our own making, with its traceback; one that is the user's to mend is not."""
+    if not isinstance(error, LoopscopeError | OSError) and not is_out_of_memory(error):
+        LOG.error(doing, exc_info=error)
 
 
 class CheckpointError(LoopscopeError):

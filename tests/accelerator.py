@@ -120,13 +120,14 @@ def _wrap(x: Any) -> Any:
 @contextmanager
 def accelerator() -> Iterator[torch.device]:
     """Give a device of `KIND`, which torch has within."""
-    _register()
+    register()
     with _FromNumbers(), _Factories():
         yield torch.device(KIND, 0)
 
 
 @cache
-def _register() -> None:
+def register() -> None:
+    """Tell torch of the device, once, and before anything was differentiated."""
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
     _setup_privateuseone_for_python_backend(KIND)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,42 @@ def test_every_path_that_is_named_is_there(page: Path) -> None:
         # KEY stands for any name, `mine` for the reader's own.
         known = re.split(r"KEY|\bmine\b", path)[0]
         assert list(ROOT.glob(known.rstrip("/"))), path
+
+
+def functions_of(file: Path) -> set[str]:
+    """Names of the functions of a module, and of the methods of its classes as ``Class.method``."""
+    found = set()
+    for node in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            methods = (m for m in node.body if isinstance(m, ast.FunctionDef))
+            found |= {f"{node.name}.{method.name}" for method in methods}
+    return found
+
+
+def test_the_way_from_the_key_to_the_pixel_is_that_of_the_code() -> None:
+    design = (ROOT / "docs" / "design.md").read_text()
+    steps = re.findall(r"^((?:app|core|widgets)/[\w/]+\.py) +([\w.]+)  ", design, flags=re.M)
+    assert len(steps) > 15
+    for path, name in steps:
+        assert name in functions_of(ROOT / path), f"{path} {name}"
+
+
+@pytest.mark.parametrize("package", ["app", "widgets", "core"])
+def test_the_rooms_stand_in_the_order_that_is_checked(package: str) -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = (
+        contract["layers"]
+        for contract in contracts["contracts"]
+        if contract.get("containers") == [f"loopscope.{package}"]
+    )
+    rooms = [room for layer in layers for room in layer.split(" | ") if room != "__main__"]
+    page = (ROOT / "docs" / "design.md").read_text()
+    drawn = re.search(rf"^{package} {{2,}}(.*?)(?:\n\n|```)", page, flags=re.M | re.S)
+    assert drawn is not None
+    heads = (re.split(r" {3,}", line.strip())[0] for line in drawn[1].splitlines())
+    assert [room for head in heads for room in re.findall(r"\w+", head)] == rooms
 
 
 def test_every_view_has_its_page_and_its_row() -> None:

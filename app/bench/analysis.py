@@ -18,6 +18,7 @@ from loopscope.app.bench.cursor import Changes
 from loopscope.app.bench.displays import Computation, Display, Drawing, Subject, Version
 from loopscope.app.bench.session import Session
 from loopscope.app.view_spec import ViewSpec
+from loopscope.core.errors import log_unforeseen
 from loopscope.core.run.runner import Runner
 from loopscope.core.run.worker import yield_to_the_screen
 from loopscope.core.views.base import ViewData
@@ -200,6 +201,7 @@ class Analysis(QObject):
         subject = self._subject(display, drawing)
         if error is not None:
             drawing.error = f"{type(error).__name__}: {error}"
+            log_unforeseen(f"computing the view {display.spec.title}", error)
             self.failed.emit(display.spec.key, drawing.error)
         elif subject is None or computation.version.run.run() is not subject.run:
             drawing.shown = None  # of a run that is no longer shown

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from loopscope.core.errors import Cancelled
+from loopscope.core.errors import Cancelled, log_unforeseen
 from loopscope.core.run.jobs import Job, Jobs
 
 
@@ -45,6 +45,7 @@ class Background:
                 self._say(f"{name}: cancelled")
             elif error is not None:
                 self._say(f"{name}: {error}")
+                log_unforeseen(name, error)
             else:
                 done(future.result())
 

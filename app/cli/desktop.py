@@ -101,6 +101,10 @@ def _show(window: Window, options: Namespace) -> None:
 
 def run_events(window: Window) -> int:
     """Serve the window until it is closed; returns the exit code."""
+    from loopscope.app.window.error_reports import ErrorReports
+
+    reports = ErrorReports(window.provenance, parent=window)
+    reports.reported.connect(window.show_error)
     codes = [0]
 
     def end(code: int) -> None:
@@ -108,7 +112,11 @@ def run_events(window: Window) -> int:
         window.close()
 
     on_termination(end)
-    _application().exec()
+    reports.install()
+    try:
+        _application().exec()
+    finally:
+        reports.remove()
     return codes[-1]
 
 

@@ -160,10 +160,19 @@ def make_actions(parent: QWidget, to: Targets) -> dict[str, QAction]:
         action.setCheckable(command.checkable)
         if command.keys:
             action.setShortcuts(QKeySequence.listFromString(command.keys))
-        action.triggered.connect(lambda _=False, run=command.run: run(to))
+        action.triggered.connect(lambda _=False, command=command: _run(command, to))
         parent.addAction(action)
         actions[command.name] = action
     return actions
+
+
+def _run(command: Command, to: Targets) -> None:
+    """Run a command; an error that it raises says of which."""
+    try:
+        command.run(to)
+    except Exception as error:
+        error.add_note(f"the command “{command.text}”")
+        raise
 
 
 def lift_text_keys(actions: dict[str, QAction], typing: bool) -> None:

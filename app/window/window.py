@@ -30,6 +30,7 @@ from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
 from loopscope.widgets.kit.command_palette import CommandPalette
+from loopscope.widgets.kit.error_panel import ErrorPanel
 from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
 from loopscope.widgets.kit.theme import apply_theme
 from loopscope.widgets.palette import THEMES, Theme
@@ -82,6 +83,7 @@ class Window(QMainWindow):
         actions = [*self.commands.values(), *others]
         self.palette_popup = CommandPalette(actions, self)
         self.shortcuts_page = ShortcutsPage(actions, self)
+        self.error_panel = ErrorPanel(self)
         self.set_theme(theme)
         self._restore()
         self._connect()
@@ -183,6 +185,18 @@ class Window(QMainWindow):
     def _on_focus_changed(self, old: QWidget | None, new: QWidget | None) -> None:
         lift_text_keys(self.commands, typing=isinstance(new, QLineEdit))
         self.views.note_focus(new)
+
+    def provenance(self) -> dict[str, str]:
+        """What is shown, in words, for the report of an error."""
+        recording = self.bench.session.recording
+        if recording is None:
+            return {}
+        return recording.info.provenance() | {"recurrences": str(recording.n_recurrences)}
+
+    def show_error(self, line: str, report: str, file: str) -> None:
+        """Show an error that nothing caught, with its report, in a window of its own."""
+        self.say(line)
+        self.error_panel.add(line, report, file)
 
     # ---- commands of the window itself ----
     def ask_for_checkpoint(self) -> None:

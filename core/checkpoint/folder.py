@@ -14,6 +14,7 @@ from os.path import lexists
 from pathlib import Path
 from typing import Any
 
+from loopscope.core.checkpoint.foreign import refuse_foreign, refuse_quantised
 from loopscope.core.checkpoint.headers import TensorInfo, read_header
 from loopscope.core.checkpoint.places import resolve
 from loopscope.core.checkpoint.shapes import check_tensors
@@ -68,8 +69,10 @@ def open_checkpoint(path: str, as_family: str = "") -> Checkpoint:
     is the name of the family that the folder is read as, whatever it says of itself.
     """
     folder, name = resolve(path)
+    refuse_foreign(folder)
     config = Config(_read_json(folder / "config.json"), folder / "config.json")
     tensors = _read_tensors(folder)
+    refuse_quantised(folder, config.values, tensors)
     family, how, notes = _family_of(config, frozenset(tensors), as_family)
     arch = family.architecture(config)
     _refuse_oversized(config, arch, tensors)
@@ -158,6 +161,7 @@ def _read_tensors(folder: Path) -> dict[str, TensorInfo]:
         )
         if pickles:
             problem += f"; {pickles[0]} is a pickle, which could run anything and is never loaded"
+            problem += f"; `loopscope convert {folder} -o FOLDER` makes a folder of it"
         raise CheckpointError(f"{folder} is not a checkpoint folder: {problem}")
     weight_map = _read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loopscope.core.checkpoint.foreign import NARROW, WAY_OUT
 from loopscope.core.errors import CheckpointError
 from loopscope.core.files import check_regular, reason, unique_keys
 
@@ -80,7 +81,8 @@ def _tensor_info(name: str, entry: Any, path: Path, data: int, size: int) -> Ten
     shape: Any = entry.get("shape")
     offsets: Any = entry.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
-        raise wrong(f"dtype {str(dtype)[:20]!r} is not supported")
+        way_out = f"; {WAY_OUT}" if str(dtype).startswith(NARROW) else ""
+        raise wrong(f"dtype {str(dtype)[:20]!r} is not supported{way_out}")
     if not (_are_sizes(shape) and _are_sizes(offsets)):
         raise wrong("shape or data_offsets is not a list of sizes")
     if len(offsets) != 2 or len(shape) > 8:

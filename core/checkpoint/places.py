@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from loopscope.core.checkpoint.foreign import advice
 from loopscope.core.errors import CheckpointError, LoopscopeError
 from loopscope.core.files import read_text, reason, shortened
 
@@ -38,7 +39,7 @@ def resolve(path: str) -> tuple[Path, str]:
             problem = "is a file, not a folder" if folder.exists() else "does not exist"
             raise CheckpointError(
                 f"{shortened(folder)} {problem}; a checkpoint is a folder with config.json and "
-                "model.safetensors"
+                f"model.safetensors{advice(folder) if folder.exists() else ''}"
             )
         if (folder / SNAPSHOTS).is_dir() and not (folder / "config.json").exists():
             folder = _snapshot(folder)

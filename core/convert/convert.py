@@ -21,6 +21,7 @@ from loopscope.core.families.native import config_of
 from loopscope.core.files import check_regular, make_folder, read_bytes, reason, shortened
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+GGUF = ".gguf"
 MOST_JSON = 256 << 20
 
 
@@ -65,11 +66,13 @@ def convert(source: Source, folder: Path) -> Checkpoint:
 def _write(source: Source, work: Path) -> None:
     if source.path.is_dir():
         _from_folder(source, work)
+    elif source.path.suffix.lower() == GGUF:
+        _in_child("gguf_file", [source.path], work)
     elif source.path.suffix.lower() in (*PICKLES, ".safetensors"):
         check_regular(source.path)
         _from_file(source, work)
     else:
-        known = ", ".join((*PICKLES, ".safetensors"))
+        known = ", ".join((GGUF, *PICKLES, ".safetensors"))
         raise LoopscopeError(
             f"{shortened(source.path)}: cannot be converted; a folder or a file that ends in "
             f"{known} can"
@@ -126,14 +129,19 @@ def unpickled(sources: list[Path], target: Path) -> None:
 
     Raises `LoopscopeError` for files that hold anything but weights.
     """
+    _in_child("unpickle", sources, target)
+
+
+def _in_child(module: str, sources: list[Path], target: Path) -> None:
+    """Run a module of this room on files of a stranger; raises `LoopscopeError` with its line."""
     for path in sources:
         check_regular(path)
     # -P: nothing is imported from the folder that the user happens to be in.
-    command = [sys.executable, "-P", "-m", "loopscope.core.convert.unpickle"]
+    command = [sys.executable, "-P", "-m", f"loopscope.core.convert.{module}"]
     done = subprocess.run(
         [*command, *(str(path.absolute()) for path in sources), str(target)],
         capture_output=True, text=True, errors="replace", check=False,
     )  # fmt: skip
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
-        raise LoopscopeError(f"{shortened(sources[0])}: cannot be read as weights: {lines[-1]}")
+        raise LoopscopeError(f"{shortened(sources[0])}: cannot be converted: {lines[-1]}")

@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from loopscope.core.checkpoint.request import LoadRequest
-from loopscope.core.errors import Cancelled, one_line
+from loopscope.core.errors import Cancelled, log_unforeseen, one_line
 from loopscope.core.run.recording import Capture, MemoryBudgetReached, Recording
 from loopscope.core.run.request_queue import Call, RequestQueue
 from loopscope.core.run.requests import RunRequest, check_recurrences
@@ -243,7 +243,7 @@ class Runner:
                 self._queue.cancel()
                 self._set(state=RunnerState.CLOSED)
             self._stepping.end()
-            self._set(error=one_line(error), error_about="checkpoint")
+            self._set(error=_described(error, "serving the model"), error_about="checkpoint")
 
     def _next_step(self) -> Step | Rest | None:
         return self._stepping.next(self._status.recording, self._status.second_recording)
@@ -368,6 +368,10 @@ class Runner:
 
 
 def _described(error: BaseException, doing: str) -> str:
-    """The error on one line; with the work under way where it is no `Exception`."""
+    """The error on one line; with the work under way where it is no `Exception`.
+
+    One that nobody foresaw is logged as well.
+    """
+    log_unforeseen(doing, error)
     line = one_line(error)
     return line if isinstance(error, Exception) else f"{doing}: {line}"

@@ -321,3 +321,63 @@ def test_counts_and_sizes_have_three_digits() -> None:
     assert [size(n) for n in (12, 2048, 841_728, 3 << 30)] == [
         "12 B", "2.00 KiB", "822 KiB", "3.00 GiB",
     ]  # fmt: skip
+
+
+# ---- what else lies on disks ----
+def with_tensor(folder: Path, name: str, dtype: str = "F32") -> None:
+    def add(header: dict[str, dict[str, object]]) -> None:
+        header[name] = {"dtype": dtype, "shape": [0], "data_offsets": [0, 0]}
+
+    edit_header(folder, add)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "said"),
+    [
+        (
+            "l.q_proj.qweight",
+            {"quant_method": "gptq", "bits": 4},
+            "quantised .gptq; tensor 'l.q_proj",
+        ),
+        ("l.q_proj.qweight", {"quant_method": "awq"}, "quantised .awq"),
+        ("l.q_proj.qweight", None, "quantised .GPTQ or AWQ"),
+        ("l.weight.absmax", {"quant_method": "bitsandbytes"}, "quantised .bitsandbytes"),
+        ("l.SCB", None, "bitsandbytes, 8 bits"),
+        ("l.weight_scale_inv", {"quant_method": "fp8"}, "quantised .fp8"),
+        ("l.weight_packed", [3], "compressed-tensors"),
+    ],
+)
+def test_quantised_weights_are_refused_with_the_way_out(
+    folder: Path, name: str, config: object, said: str
+) -> None:
+    with_tensor(folder, name)
+    edit_config(folder, quantization_config=config or {})
+    with pytest.raises(CheckpointError, match=f"{said}.*dequantise it first"):
+        open_checkpoint(str(folder))
+
+
+def test_weights_that_were_dequantised_open_whatever_the_config_still_says(folder: Path) -> None:
+    edit_config(folder, quantization_config={"quant_method": "gptq"})
+    assert open_checkpoint(str(folder)).name == "m"
+
+
+def test_fp8_is_refused_with_the_way_out(folder: Path) -> None:
+    with_tensor(folder, "l.weight", "F8_E4M3")
+    with pytest.raises(CheckpointError, match="'F8_E4M3' is not supported; .* dequantise it first"):
+        open_checkpoint(str(folder))
+
+
+def test_adapters_and_other_formats_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"an adapter \(LoRA\), .* merge_and_unload"):
+        open_checkpoint(str(tmp_path))
+    (tmp_path / "adapter_config.json").unlink()
+    (tmp_path / "a.gguf").write_text("")
+    way_out = r"`loopscope convert .*a.gguf -o FOLDER` makes one"
+    for path in (tmp_path, tmp_path / "a.gguf"):
+        with pytest.raises(CheckpointError, match=way_out):
+            open_checkpoint(str(path))
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_text("")
+    with pytest.raises(CheckpointError, match="a pickle, .*; `loopscope convert .* -o FOLDER`"):
+        open_checkpoint(str(tmp_path))

@@ -158,10 +158,10 @@ def test_nothing_of_a_pickle_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     for content in (pickle.dumps(Evil()), b"", b"PK\x03\x04" + b"\0" * 90):
         file.write_bytes(content)
-        with pytest.raises(LoopscopeError, match="w.pt: cannot be read as weights: .+"):
+        with pytest.raises(LoopscopeError, match="w.pt: cannot be converted: .+"):
             convert(Source(file, config=config), tmp_path / "new")
     torch.save({"state_dict": {"a": Evil()}}, file)
-    with pytest.raises(LoopscopeError, match="cannot be read as weights"):
+    with pytest.raises(LoopscopeError, match="cannot be converted"):
         convert(Source(file, config=config), tmp_path / "new")
     assert not (tmp_path / "evil").exists()
     assert not (tmp_path / "new").exists()

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QWheelEvent
+from PySide6.QtGui import QColor, QFontMetricsF, QWheelEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
@@ -23,6 +23,7 @@ from loopscope.widgets.palette import DARK, LIGHT
 from loopscope.widgets.plots.axes import WholeAxis
 from loopscope.widgets.plots.ticks import log_ticks
 from loopscope.widgets.views.settling import SettlingView
+from loopscope.widgets.views.settling_words import shortened
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -356,3 +357,15 @@ def test_whole_axis_counts_from_1(qtbot: QtBot) -> None:
     assert few == [1, 2, 3, 4, 5]
     ((_, many),) = axis.tickValues(-3, 204, 400)
     assert many == [1, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200]
+
+
+def test_a_label_gives_up_words_before_its_number(qtbot: QtBot) -> None:
+    metrics = QFontMetricsF(QApplication.font())
+    whole, text = metrics.horizontalAdvance, "median ×0.379 per recurrence"
+    assert shortened(text, metrics, whole(text)) == text
+    assert shortened(text, metrics, whole(text) - 1) == "median ×0.379"
+    assert shortened(text, metrics, whole("median ×0.379")) == "median ×0.379"
+    assert shortened(text, metrics, whole("×0.379")) == "×0.379"
+    token = shortened("10 a: orbit of period 5", metrics, whole("10 a: orbit"))
+    assert token.startswith("10 a: or")
+    assert shortened(text, metrics, 20).endswith("…")

@@ -156,7 +156,9 @@ def _at_right(place: Place, text: str, top: float, colour: str) -> Label:
 
 def shortened(text: str, metrics: QFontMetricsF, room: float) -> str:
     """Cut words, not the number: "median ×0.7 per recurrence" gives up its words first."""
-    for short in (text, text.removesuffix(" per recurrence"), text.split(" ", 1)[-1]):
+    brief = text.removesuffix(" per recurrence")
+    bare = brief.split(" ", 1)[-1] if text[:1].isalpha() else brief
+    for short in (text, brief, bare):
         if metrics.horizontalAdvance(short) <= room:
             return short
     return metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)

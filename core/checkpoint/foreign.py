@@ -1,0 +1,70 @@
+"""What else lies on disks: quantised weights, adapters, other formats; why not, and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from loopscope.core.errors import CheckpointError
+from loopscope.core.files import shortened
+
+# Files of weights that `loopscope convert` reads.
+CONVERTED = (".gguf", ".bin", ".pt", ".pth", ".ckpt")
+ADAPTER = "adapter_config.json"
+# How each way of quantising ends the names of its tensors.
+QUANTISED = {
+    ".qweight": "GPTQ or AWQ",
+    ".weight_packed": "compressed-tensors",
+    ".SCB": "bitsandbytes, 8 bits",
+    ".absmax": "bitsandbytes, 4 bits",
+    ".weight_scale_inv": "FP8",
+    ".weight_scale": "FP8",
+}
+# What dtypes of quantised weights begin with, in safetensors' spelling.
+NARROW = ("F8", "F6", "F4")
+WAY_OUT = (
+    "Loopscope reads float32, bfloat16 and float16: open the model that this was made from, or "
+    "dequantise it first (docs/convert.md)"
+)
+
+
+def advice(path: Path) -> str:
+    """What to do with a file that is no checkpoint folder, to go after what is wrong; or ""."""
+    if path.suffix.lower() in CONVERTED:
+        return f"; `loopscope convert {shortened(path)} -o FOLDER` makes one of it"
+    return ""
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise `CheckpointError` for a folder that holds something else than a model.
+
+    An adapter without its model, or weights in one file of another format.
+    """
+    if (folder / "config.json").exists():
+        return
+    if (folder / ADAPTER).exists():
+        raise CheckpointError(
+            f"{folder} holds an adapter (LoRA), not a model: merge it into its base model with "
+            "PEFT's merge_and_unload() and save_pretrained(FOLDER), and open that"
+        )
+    for path in sorted(folder.glob("*.gguf")):
+        raise CheckpointError(
+            f"{folder} is not a checkpoint folder: config.json is missing{advice(path)}"
+        )
+
+
+def refuse_quantised(folder: Path, config: dict[str, Any], names: Iterable[str]) -> None:
+    """Raise `CheckpointError` for weights that only their quantiser can read.
+
+    A config that speaks of quantisation beside float weights is none: they were dequantised.
+    """
+    said = config.get("quantization_config")
+    method = said.get("quant_method") if isinstance(said, dict) else None
+    for name in names:
+        way = next((way for end, way in QUANTISED.items() if name.endswith(end)), None)
+        if way is not None:
+            way = method if isinstance(method, str) else way
+            raise CheckpointError(
+                f"{folder}: the weights are quantised ({way[:40]}; tensor '{name}'); {WAY_OUT}"
+            )
