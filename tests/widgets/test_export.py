@@ -14,10 +14,14 @@ from PIL import Image
 from pypdf import PdfReader
 from recordings import synthetic_recording
 
+from loopscope.app.figures import write_figures
 from loopscope.app.views import BY_KEY, VIEW_SPECS
+from loopscope.core.run.pairing import Pairing
 from loopscope.core.selection import Selection
+from loopscope.core.views.second_run import SecondRun
 from loopscope.widgets.figures.export import ExportError, ExportItem, export, export_all
 from loopscope.widgets.figures.style import WIDTHS, Page
+from loopscope.widgets.kit.export_choice import ExportChoice
 
 pytestmark = pytest.mark.slow
 
@@ -170,3 +174,16 @@ def test_a_view_is_written_in_formats_of_its_own_and_only_that_view(tmp_path: Pa
     assert report.failures == ("nothing that is exported can be written as '.dot'",)
     with pytest.raises(ExportError, match="use .pdf, .svg, .png, .csv$"):
         export(items[1], tmp_path / "x.dot", page=Page(), dpi=72, provenance=PROVENANCE)
+
+
+def test_each_run_is_drawn_at_its_own_cursor(tmp_path: Path) -> None:
+    recording = synthetic_recording(recurrences=6)
+    architecture = recording.info.architecture
+    pairing = Pairing(architecture, architecture, "own")
+    second_run = SecondRun(recording, "run 2", pairing, Selection(recurrence=2))
+    choice = ExportChoice(("svg",), folder=str(tmp_path))
+    write_figures(
+        recording, Selection(recurrence=4), (BY_KEY["pattern"],), {}, choice, second_run=second_run
+    )
+    assert "head 0.0 at recurrence 4" in (tmp_path / "pattern.svg").read_text()
+    assert "head 0.0 at recurrence 2" in (tmp_path / "pattern-beside.svg").read_text()

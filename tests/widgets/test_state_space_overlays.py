@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,6 +81,18 @@ def test_a_path_tells_its_start_and_takes_its_recurrence(make) -> None:
     assert desk.point_at(at).startswith("token 0 'a', the run from another start, random, seed 1")
     desk.qtbot.mouseClick(desk.view.canvas.viewport(), Qt.MouseButton.LeftButton, pos=at)
     assert desk.picked == [{"token": 0, "recurrence": 3}]
+
+
+def test_another_run_that_has_not_stepped_yet_draws_nothing(make) -> None:
+    """Branched where no layer has run: a path without a station."""
+    desk = make(Options(show_points=False, modes=0))
+    path = next(o for o in desk.data.overlays if o.kind == "path")
+    none = np.zeros(0, np.int64)
+    empty = replace(path, points=path.points[:, :0], recurrences=none, layers=none)
+    desk.view.show_data(replace(desk.data, overlays=(empty,)))
+    QApplication.processEvents()
+    assert desk.view.canvas.overlay_lines.lines == []
+    assert desk.view.canvas.overlays.marks() == []
 
 
 def test_a_segment_is_found_along_its_length(make) -> None:

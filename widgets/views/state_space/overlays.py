@@ -98,7 +98,8 @@ class OverlayPicture:
             style = look(overlay, self.theme)
             colour = on_ground(style.colour, self.theme)
             if overlay.kind == "path":
-                out += self._stamp(place[:, -1], "o", 6, colour, None)
+                end = place[:, -1:].reshape(-1, 2)  # none before the first layer has run
+                out += self._stamp(end, "o", 6, colour, None)
                 continue
             for station, layer in enumerate(overlay.layers):
                 marker = style.marker
