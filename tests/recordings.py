@@ -142,9 +142,8 @@ def with_results(recording: Recording) -> Recording:
     other start.
     """
     from loopscope.core.measures.fixed_points import FixedPoints
-    from loopscope.core.measures.stability import Spectrum
-    from loopscope.core.views.paths import PATHS, Paths
-    from loopscope.core.views.stability import STABILITY, Stability
+    from loopscope.core.measures.path_independence import PATHS, Paths
+    from loopscope.core.measures.stability import STABILITY, Spectrum, Stability
 
     rng = np.random.default_rng(7)
     states, n = recording.states, recording.states[0].size

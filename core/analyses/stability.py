@@ -11,11 +11,11 @@ from torch import Tensor
 from loopscope.core.arrays import F32
 from loopscope.core.dynamics.fixed_point_search import search
 from loopscope.core.dynamics.recurrence_map import RecurrenceMap
-from loopscope.core.measures.stability import leading_eigenvalues, lyapunov_exponent
+from loopscope.core.measures.stability import Stability, leading_eigenvalues, lyapunov_exponent
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.views.stability import Options, Stability, whole_rate
+from loopscope.core.views.stability import Options, whole_rate
 
 
 def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Stability]) -> Stability:

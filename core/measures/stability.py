@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.arrays import C128, F64
+from loopscope.core.arrays import C128, F32, F64
 from loopscope.core.formula import Formula
+from loopscope.core.measures.fixed_points import FixedPoints
+from loopscope.core.results import ResultKey
 
 Product = Callable[[F64], F64]
 
@@ -184,3 +186,37 @@ def lyapunov_exponent(
             break
         v = w / size
     return float(np.mean(logs)) if logs else float("nan")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stability:
+    """Spectrum, fixed points and Lyapunov exponent of a run.
+
+    spectrum : at ``recurrence``.  points : of the search.
+    cycles : float32 ``[P, L, T, d]``, the state after each layer at each of them.
+    radii, margins : float64 ``[P]``, spectral radius at each fixed point and the largest residual
+        of its eigenpairs; NaN at a slow point.  lyapunov : nats per recurrence along the run.
+    rate : fitted to the run.  recurrence : where the spectrum was taken.  n_recurrences : how far
+        the run had gone.
+    n_random, warm_up : starts that were random, and recurrences that were run on them first.
+    """
+
+    spectrum: Spectrum
+    points: FixedPoints
+    cycles: F32
+    radii: F64
+    margins: F64
+    lyapunov: float
+    rate: float
+    recurrence: int
+    n_recurrences: int
+    n_random: int = 0
+    warm_up: int = 0
+
+    @property
+    def shown_point(self) -> int:
+        """The point that stands for the run: where its end leads to, else the best one."""
+        return self.points.from_end if self.points.from_end >= 0 else 0
+
+
+STABILITY = ResultKey("stability", Stability)

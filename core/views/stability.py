@@ -9,13 +9,17 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.arrays import F32
 from loopscope.core.formula import Formula
-from loopscope.core.measures.fixed_points import CYCLE, RESIDUAL, FixedPoints, Q, cycle_distances
+from loopscope.core.measures.fixed_points import CYCLE, RESIDUAL, Q, cycle_distances
 from loopscope.core.measures.settling import fitted_rate, relative_floor
-from loopscope.core.measures.stability import EIGEN_RESIDUAL, EIGENVALUE, LYAPUNOV, Spectrum
+from loopscope.core.measures.stability import (
+    EIGEN_RESIDUAL,
+    EIGENVALUE,
+    LYAPUNOV,
+    STABILITY,
+    Stability,
+)
 from loopscope.core.options import setting
-from loopscope.core.results import ResultKey
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.steps import ratio, state_norm, step_size
 from loopscope.core.selection import Selection
@@ -66,40 +70,6 @@ class Options:
         low=0,
         high=1000,
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stability:
-    """What was found.
-
-    spectrum : at ``recurrence``.  points : of the search.
-    cycles : float32 ``[P, L, T, d]``, the state after each layer at each of them.
-    radii, margins : float64 ``[P]``, spectral radius at each fixed point and the largest residual
-        of its eigenpairs; NaN at a slow point.  lyapunov : nats per recurrence along the run.
-    rate : fitted to the run.  recurrence : where the spectrum was taken.  n_recurrences : how far
-        the run had gone.
-    n_random, warm_up : starts that were random, and recurrences that were run on them first.
-    """
-
-    spectrum: Spectrum
-    points: FixedPoints
-    cycles: F32
-    radii: npt.NDArray[np.float64]
-    margins: npt.NDArray[np.float64]
-    lyapunov: float
-    rate: float
-    recurrence: int
-    n_recurrences: int
-    n_random: int = 0
-    warm_up: int = 0
-
-    @property
-    def shown_point(self) -> int:
-        """The point that stands for the run: where its end leads to, else the best one."""
-        return self.points.from_end if self.points.from_end >= 0 else 0
-
-
-STABILITY = ResultKey("stability", Stability)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,12 +17,12 @@ from loopscope.core.errors import Cancelled, LoopscopeError
 from loopscope.core.interventions.base import END, FOREVER
 from loopscope.core.interventions.layers import FreezeHead, ScaleWrite
 from loopscope.core.interventions.states import Noise
+from loopscope.core.measures.path_independence import PATHS
+from loopscope.core.measures.stability import STABILITY
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views import paths, stability
-from loopscope.core.views.paths import PATHS
-from loopscope.core.views.stability import STABILITY
 
 pytestmark = pytest.mark.slow
 
