@@ -187,10 +187,8 @@ class TreeCommands(QObject):
         except LoopscopeError as error:
             self._say(str(error))
             return
-        self._say(
         n = len(interventions)
         self._say(f"Saved {n} intervention{'s' * (n != 1)} to {path}")
-        )
 
     def ask_for_interventions(self) -> None:
         """Choose a file of interventions and make them into this run."""
