@@ -17,15 +17,6 @@ from loopscope.core.experiments.twin_results import Kind
 from loopscope.core.model.architecture import Architecture, LayerShape, Task
 from loopscope.core.model.rope import Rope
 
-# What each is, in the words of the pages.
-MODEL_KINDS: dict[ModelKind, str] = {
-    "looped": "one block, run again and again",
-    "untied": "the looped model unrolled, every pass with weights of its own",
-    "deep": "as many layers with weights of their own, no injection, no norm between passes",
-    "deep-narrow": "the deep one, narrow enough to have the looped model's parameters",
-    "shallow": "the looped model with a single pass",
-    "shallow-wide": "a single pass, wide enough to take the looped model's FLOPs",
-}
 # Length of prompts at which FLOPs are matched: tokens attend to 27 keys, as many as an 8-letter
 # prompt of the task hops has.
 MATCHED_TOKENS = 53
