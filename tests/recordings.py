@@ -169,7 +169,7 @@ def with_results(recording: Recording) -> Recording:
         cycles=np.stack([recording.layer_states[i] for i in (-1, 0, 1)]),
         radii=np.array([0.67, 1.4, np.nan]),
         margins=np.array([1e-6, 1e-6, np.nan]),
-        lyapunov=-0.4,
+        lyapunov=np.array([-0.4, -0.38]),
         rate=0.7,
         recurrence=recording.n_recurrences,
         n_recurrences=recording.n_recurrences,
