@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
+from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.training_plan import ModelKind
 from loopscope.core.experiments.twin_results import Kind
@@ -115,6 +116,7 @@ def _resized(arch: Architecture, size: Callable[[Architecture], int], wanted: in
 
     The MLP takes what the width leaves; of all widths the one whose MLP is nearest to `MLP_RATIO`
     times as wide is taken, a head less than four counting as a tenth in the logarithm of that.
+    Raises `LoopscopeError` where no width will do.
     """
     sizes = []
     for heads in (4, 3, 2):
@@ -125,6 +127,11 @@ def _resized(arch: Architecture, size: Callable[[Architecture], int], wanted: in
                 break
             off = abs(math.log(d_mlp / (MLP_RATIO * d_model))) + 0.1 * (4 - heads)
             sizes.append((off, d_model, heads, d_mlp))
+    if not sizes:
+        raise LoopscopeError(
+            f"no width makes a model that is compared with one of width {arch.d_model}; "
+            "choose a wider one"
+        )
     _, d_model, heads, d_mlp = min(sizes)
     return _with_widths(arch, d_model, heads, d_mlp)
 
