@@ -153,10 +153,10 @@ def _items(
 
 
 def _provenance(recording: Recording, selection: Selection) -> dict[str, str]:
-    found = recording.info.provenance() | {"recurrence": str(selection.recurrence)}
+    provenance = recording.info.provenance() | {"recurrence": str(selection.recurrence)}
     if recording.shared.prompts is not None:
-        found["prompt file"] = recording.shared.prompts.name
-    return found
+        provenance["prompt file"] = recording.shared.prompts.name
+    return provenance
 
 
 def _provenance_of_two(

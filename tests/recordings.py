@@ -142,9 +142,8 @@ def with_results(recording: Recording) -> Recording:
     other start.
     """
     from loopscope.core.measures.fixed_points import FixedPoints
-    from loopscope.core.measures.stability import Spectrum
-    from loopscope.core.views.paths import PATHS, Paths
-    from loopscope.core.views.stability import STABILITY, Stability
+    from loopscope.core.measures.path_independence import PATHS, Paths
+    from loopscope.core.measures.stability import STABILITY, Spectrum, Stability
 
     rng = np.random.default_rng(7)
     states, n = recording.states, recording.states[0].size
@@ -170,7 +169,7 @@ def with_results(recording: Recording) -> Recording:
         cycles=np.stack([recording.layer_states[i] for i in (-1, 0, 1)]),
         radii=np.array([0.67, 1.4, np.nan]),
         margins=np.array([1e-6, 1e-6, np.nan]),
-        lyapunov=-0.4,
+        lyapunov=np.array([-0.4, -0.38]),
         rate=0.7,
         recurrence=recording.n_recurrences,
         n_recurrences=recording.n_recurrences,

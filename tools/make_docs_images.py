@@ -131,6 +131,7 @@ def shoot_contrast(name: str) -> None:
     window.bench.session.select({"recurrence": 4, "layer": 1})
     save(window, name)
     window.close()
+    window.deleteLater()
 
 
 def choose(window: Window, key: str, **settings: object) -> None:
@@ -151,6 +152,7 @@ def shoot_correspondence(name: str, **settings: object) -> None:
     measured(window, "correspondence")
     save(window, name)
     window.close()
+    window.deleteLater()
 
 
 def shoot_probe(name: str) -> None:
@@ -163,6 +165,7 @@ def shoot_probe(name: str) -> None:
         choose(window, "probe", picture=picture)
         save(window, name if picture == "sizes" else f"{name}-{picture}")
     window.close()
+    window.deleteLater()
 
 
 def shoot_runs(name: str) -> None:
@@ -187,6 +190,7 @@ def shoot_runs(name: str) -> None:
     window.bench.session.select({"recurrence": 4})
     save(window, name)
     window.close()
+    window.deleteLater()
 
 
 def pictures() -> dict[str, Callable[[], None]]:

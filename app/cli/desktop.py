@@ -82,6 +82,7 @@ def run_desktop(options: Namespace) -> int:
     finally:
         if plan.scripted:
             window.close()
+            window.deleteLater()
     return 0 if plan.scripted else run_events(window)
 
 

@@ -137,7 +137,11 @@ def desktop() -> Iterator[Check]:
     if not on_screen:
         environment["QT_QPA_PLATFORM"] = "offscreen"
     done = subprocess.run(
-        [sys.executable, "-c", ASK_QT], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-P", "-c", ASK_QT],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     try:
         answer = json.loads(done.stdout.strip().splitlines()[-1])

@@ -41,7 +41,9 @@ def train_missing(
         while waiting or running:
             while waiting and len(running) < jobs:
                 model, seed = waiting.pop(0)
-                command = [sys.executable, "-m", "loopscope.app.cli.train_small", table, model.key]
+                # -P: nothing is imported from the folder that the user happens to be in.
+                command = [sys.executable, "-P", "-m", "loopscope.app.cli.train_small"]
+                command += [table, model.key]
                 running.append(subprocess.Popen([*command, str(seed), str(root)]))
             time.sleep(1)
             for process in [p for p in running if p.poll() is not None]:

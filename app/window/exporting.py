@@ -52,17 +52,17 @@ class Exporter:
             assert request is not None
             self._say(f"There is nothing to export yet: press “{request.label}” in the view")
             return None
-        what = "all views" if key is None else BY_KEY[key].title
+        subject = "all views" if key is None else BY_KEY[key].title
         extra = tuple(name for spec in specs for name in spec.exports)
-        dialog = ExportDialog(what, self._last_choice(), self._parent, extra)
+        dialog = ExportDialog(subject, self._last_choice(), self._parent, extra)
         dialog.set_theme(self._theme)
         dialog.chosen.connect(lambda choice: self._start(dialog, specs, choice))
-        self._tell_of_beside(dialog, specs)
+        self._name_second_run(dialog, specs)
         dialog.show()
         self.dialog = dialog
         return dialog
 
-    def _tell_of_beside(self, dialog: ExportDialog, specs: tuple[ViewSpec[Any, Any], ...]) -> None:
+    def _name_second_run(self, dialog: ExportDialog, specs: tuple[ViewSpec[Any, Any], ...]) -> None:
         """Say in the dialog what of the run beside will be written, for as long as it is open."""
 
         def tell() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDockWidget, QMainWindow
 
-# Preset: rows of columns of stacked (tabbed) views. The rest is hidden but can be shown again.
+# Each preset and the views it shows. The rest is hidden but can be shown again.
 PRESETS: dict[str, tuple[str, ...]] = {
     "Step": (
         "state_space", "settling", "distance", "heads", "graph", "readout", "pattern", "head_map",
@@ -28,6 +30,16 @@ class Layout:
         self.maximised: str | None = None
         self._before: bytes = b""
         self._sizes: list[tuple[list[QDockWidget], list[int], Qt.Orientation]] = []
+        self._arrange: dict[str, Callable[[dict[str, QDockWidget]], None]] = {
+            "Step": self._step,
+            "State space": self._state_space,
+            "Heads": self._heads,
+            "Looped against deep": self._looped_against_deep,
+            "Runs and cuts": self._runs_and_cuts,
+            "Measures": self._measures,
+            "Prompt set": self._prompt_set,
+            "Figures": self._figures,
+        }
 
     def apply(self, preset: str = "Step") -> None:
         """Arrange the docks as ``preset`` says."""
@@ -38,7 +50,7 @@ class Layout:
             dock.setFloating(False)
         docks = {key: self.docks[key] for key in keys}
         self._sizes = []
-        getattr(self, "_" + preset.lower().replace(" ", "_"))(docks)
+        self._arrange[preset](docks)
         for dock in docks.values():
             dock.show()
         for key, dock in self.docks.items():
@@ -54,7 +66,7 @@ class Layout:
     def _start(self, dock: QDockWidget) -> None:
         self.window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock)
 
-    def _second_run(self, left: QDockWidget, right: QDockWidget) -> None:
+    def _right_of(self, left: QDockWidget, right: QDockWidget) -> None:
         self.window.splitDockWidget(left, right, Qt.Orientation.Horizontal)
 
     def _below(self, top: QDockWidget, bottom: QDockWidget) -> None:
@@ -62,10 +74,10 @@ class Layout:
 
     def _step(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["state_space"])
-        self._second_run(d["state_space"], d["graph"])
+        self._right_of(d["state_space"], d["graph"])
         self._below(d["state_space"], d["settling"])
         self._below(d["settling"], d["heads"])
-        self._second_run(d["settling"], d["distance"])
+        self._right_of(d["settling"], d["distance"])
         self._below(d["graph"], d["readout"])
         self._below(d["readout"], d["pattern"])
         self.window.tabifyDockWidget(d["pattern"], d["head_map"])
@@ -78,21 +90,21 @@ class Layout:
 
     def _state_space(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["state_space"])
-        self._second_run(d["state_space"], d["settling"])
+        self._right_of(d["state_space"], d["settling"])
         self._below(d["settling"], d["distance"])
         width = self.window.width()
         self._resize([d["state_space"], d["settling"]], [width * 66 // 100, width // 3], "h")
 
     def _heads(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["heads"])
-        self._second_run(d["heads"], d["pattern"])
+        self._right_of(d["heads"], d["pattern"])
         self._below(d["pattern"], d["head_map"])
         self._resize([d["heads"], d["pattern"]], [self.window.width() // 2] * 2, "h")
 
     def _looped_against_deep(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["graph"])
         self._below(d["graph"], d["correspondence"])
-        self._second_run(d["correspondence"], d["depth"])
+        self._right_of(d["correspondence"], d["depth"])
         width, height = self.window.width(), self.window.height()
         self._resize([d["correspondence"], d["depth"]], [width * 62 // 100, width * 38 // 100], "h")
         # The graph is wide and low: what a tall window has more goes to the matrix.
@@ -101,9 +113,9 @@ class Layout:
 
     def _runs_and_cuts(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["runs"])
-        self._second_run(d["runs"], d["state_space"])
+        self._right_of(d["runs"], d["state_space"])
         self._below(d["state_space"], d["readout"])
-        self._second_run(d["readout"], d["settling"])
+        self._right_of(d["readout"], d["settling"])
         width, height = self.window.width(), self.window.height()
         tree = min(max(width * 29 // 100, 340), 460)
         self._resize([d["runs"], d["state_space"]], [tree, width - tree], "h")
@@ -113,7 +125,7 @@ class Layout:
 
     def _measures(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["depth"])
-        self._second_run(d["depth"], d["settling"])
+        self._right_of(d["depth"], d["settling"])
         self._below(d["depth"], d["stability"])
         self._below(d["settling"], d["paths"])
         width = self.window.width()
@@ -121,7 +133,7 @@ class Layout:
 
     def _prompt_set(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["quality"])
-        self._second_run(d["quality"], d["prompts"])
+        self._right_of(d["quality"], d["prompts"])
         self._below(d["quality"], d["exits"])
         self._below(d["prompts"], d["readout"])
         width, height = self.window.width(), self.window.height()
@@ -131,7 +143,7 @@ class Layout:
 
     def _figures(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["state_space"])
-        self._second_run(d["state_space"], d["graph"])
+        self._right_of(d["state_space"], d["graph"])
         self._below(d["state_space"], d["settling"])
         self._below(d["graph"], d["heads"])
 

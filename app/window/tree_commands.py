@@ -27,7 +27,7 @@ from loopscope.widgets.runs.run_list import RunRow
 from loopscope.widgets.runs.runs_panel import RunsPanel
 
 RUNS, TITLE = "runs", "Runs and cuts"
-CUTS = "Interventions (*.json);;All files (*)"
+FILTER = "Interventions (*.json);;All files (*)"
 
 
 class TreeCommands(QObject):
@@ -111,8 +111,8 @@ class TreeCommands(QObject):
             return "There is no run yet."
         n = len(self._runs.tree)
         text = f"{n} run{'s' * (n != 1)}; {current.name} is shown"
-        cuts = len(current.stepper.recording.info.interventions)
-        text += f", cut {cuts} time{'s' * (cuts != 1)}" if cuts else ""
+        done = len(current.stepper.recording.info.interventions)
+        text += f", cut {done} time{'s' * (done != 1)}" if done else ""
         if second is not None:
             text += f"; beside it {second.name}, {PACES[self._session.pace]}"
         elif (model := self._bench.second_runs.model) is not None and model.why_not:
@@ -166,46 +166,47 @@ class TreeCommands(QObject):
             self._say("This run is shown alone already")
         self._bench.second_runs.show(None)
 
-    def ask_to_save_cuts(self) -> None:
+    def ask_to_save_interventions(self) -> None:
         """Save the interventions of the run shown."""
         recording = self._session.recording
-        cuts = () if recording is None else recording.info.interventions
-        if not cuts:
+        interventions = () if recording is None else recording.info.interventions
+        if not interventions:
             self._say("This run has no interventions to save")
             return
         path, _ = QFileDialog.getSaveFileName(
-            self._parent, "Save interventions", "interventions.json", CUTS
+            self._parent, "Save interventions", "interventions.json", FILTER
         )
         if path:
-            self.save_cuts(Path(path), cuts)
+            self.save_interventions(Path(path), interventions)
 
-    def save_cuts(self, path: Path, cuts: tuple[Intervention, ...]) -> None:
+    def save_interventions(self, path: Path, interventions: tuple[Intervention, ...]) -> None:
         """Write interventions to a file; says how it ended."""
         path = path if path.suffix else path.with_suffix(".json")
         try:
-            write_text(path, json.dumps(as_json(cuts), indent=1) + "\n")
+            write_text(path, json.dumps(as_json(interventions), indent=1) + "\n")
         except LoopscopeError as error:
             self._say(str(error))
             return
-        self._say(f"Saved {len(cuts)} intervention{'s' * (len(cuts) != 1)} to {path}")
+        n = len(interventions)
+        self._say(f"Saved {n} intervention{'s' * (n != 1)} to {path}")
 
-    def ask_for_cuts(self) -> None:
+    def ask_for_interventions(self) -> None:
         """Choose a file of interventions and make them into this run."""
-        path, _ = QFileDialog.getOpenFileName(self._parent, "Replay interventions", "", CUTS)
+        path, _ = QFileDialog.getOpenFileName(self._parent, "Replay interventions", "", FILTER)
         if path:
-            self.replay_cuts(Path(path))
+            self.replay_interventions(Path(path))
 
-    def replay_cuts(self, path: Path) -> None:
+    def replay_interventions(self, path: Path) -> None:
         """Make the interventions of a file into the run shown, as a branch of it."""
         try:
-            cuts = load_interventions(path)
+            interventions = load_interventions(path)
         except LoopscopeError as error:
             self._say(str(error))
             return
-        if not cuts:
+        if not interventions:
             self._say(f"{path} holds no interventions; nothing was cut")
             return
-        self._runs.branch(cuts)
+        self._runs.branch(interventions)
 
     def ask_for_second_model(self) -> None:
         """Choose a second checkpoint."""

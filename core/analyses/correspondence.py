@@ -10,7 +10,11 @@ import numpy as np
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.hops import make_batch, text_of
-from loopscope.core.measures.correspondence import Correspondence, correspondence
+from loopscope.core.measures.correspondence import (
+    Correspondence,
+    ModelCorrespondence,
+    correspondence,
+)
 from loopscope.core.measures.places import Places
 from loopscope.core.over_prompts.measuring import encoded
 from loopscope.core.over_prompts.pair_states import PairStates, pair_states
@@ -19,13 +23,15 @@ from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.views.correspondence import STATE_KEYS, Found, Options
+from loopscope.core.views.correspondence import STATE_KEYS, Options
 
 # Hop counts of generated prompts.
 HOPS = (1, 2, 3, 4, 5, 6)
 
 
-def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Found]) -> Found:
+def run(
+    stepper: Stepper, selection: Selection, options: Options, job: Job[ModelCorrespondence]
+) -> ModelCorrespondence:
     """Run the prompts through both models and compare them."""
     if job.second_run is None:
         raise LoopscopeError("two models are compared: there is no second run")
@@ -38,7 +44,7 @@ def compare(
     second_run: Stepper,
     options: Options,
     report: Callable[[float], None] = lambda share: None,
-) -> Found:
+) -> ModelCorrespondence:
     """What `run` does; the second run says how far the other model is run."""
     other = second_run.loaded
     prompts, words = _prompts(recording, one, other, options)
@@ -68,7 +74,7 @@ def compare(
         )  # fmt: skip
     a, b = one.architecture, other.architecture
     places, places_other = _places(one, r_one), _places(other, r_other)
-    return Found(
+    return ModelCorrespondence(
         one=one.checkpoint.name,
         other=other.checkpoint.name,
         places=places,

@@ -12,7 +12,7 @@ from torch import Tensor
 from loopscope.core.arrays import F32
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.measures.lens import Lens
+from loopscope.core.measures.lens import READINGS, Lens, Reading, Readings
 from loopscope.core.model.float64 import float64, near_float64
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.run.jobs import Job
@@ -21,7 +21,6 @@ from loopscope.core.run.states import TOP_K
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.lens.compute import Options
-from loopscope.core.views.lens.data import READINGS, Reading, Readings
 from loopscope.core.views.lens.token import find_token
 
 # Of one batch of the head: about a tenth of a second on one core, and 8 MB of logits.

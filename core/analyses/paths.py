@@ -8,12 +8,13 @@ from loopscope.core.arrays import F32
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import after_start
 from loopscope.core.labels import printable
+from loopscope.core.measures.path_independence import Paths
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.stepper import Start, Stepper, least_for
 from loopscope.core.selection import Selection
-from loopscope.core.views.paths import OTHER_PROMPT, Options, Paths
+from loopscope.core.views.paths import OTHER_PROMPT, Options
 
 
 def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Paths]) -> Paths:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from loopscope.core.analyses.lens import read_run
+from loopscope.core.measures.lens import READINGS, Readings
 from loopscope.core.measures.over_prompts import PROMPT_MEASURES, HowRun, PromptMeasures
 from loopscope.core.over_prompts.measuring import measure_over
 from loopscope.core.run.jobs import Job
@@ -11,7 +12,6 @@ from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.depth import OFFERED
 from loopscope.core.views.lens.curves import LENS_OF
-from loopscope.core.views.lens.data import READINGS, Readings
 from loopscope.core.views.prompts import Options
 
 

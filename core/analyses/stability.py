@@ -11,11 +11,19 @@ from torch import Tensor
 from loopscope.core.arrays import F32
 from loopscope.core.dynamics.fixed_point_search import search
 from loopscope.core.dynamics.recurrence_map import RecurrenceMap
-from loopscope.core.measures.stability import leading_eigenvalues, lyapunov_exponent
+from loopscope.core.measures.stability import (
+    Stability,
+    leading_eigenvalues,
+    lyapunov_exponents,
+    token_spectrum,
+)
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.views.stability import Options, Stability, whole_rate
+from loopscope.core.views.stability import Options, whole_rate
+
+# Numbers of a state up to which the exact spectrum is taken: as many products with the Jacobian.
+MOST_COLUMNS = 8192
 
 
 def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Stability]) -> Stability:
@@ -29,9 +37,12 @@ def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Stabi
         return lambda share: job.report(start + (end - start) * share)
 
     k = int(options.n_values)
-    spectrum = leading_eigenvalues(f.product(states[at]), n, k, report=part(0, 0.3))
+    spectrum = leading_eigenvalues(f.product(states[at]), n, k, report=part(0, 0.2))
+    # By token only where causal attention makes the Jacobian block triangular.
+    exact = f.model.arch.layer.causal and n <= MOST_COLUMNS
+    tokens = token_spectrum(f.token_blocks(states[at], part(0.2, 0.3))) if exact else None
     products = [f.product(state) for state in states[:n_done]]
-    lyapunov = lyapunov_exponent(products, n, skip=n_done // 2, report=part(0.3, 0.4))
+    lyapunov = lyapunov_exponents(products, n, skip=n_done // 2, report=part(0.3, 0.4))
     starts = _starts(f, states, options, part(0.4, 0.4))
     points = search(
         f, starts, tolerance=options.tolerance, radius=options.radius, report=part(0.4, 0.9)
@@ -43,6 +54,10 @@ def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Stabi
     for i, point in enumerate(points.points):
         if points.is_fixed[i]:
             share = part(0.9 + 0.1 * i / len(radii), 0.9 + 0.1 * (i + 1) / len(radii))
+            if exact:
+                here = token_spectrum(f.token_blocks(point, share))
+                radii[i], margins[i] = here.radius, here.error
+                continue
             pair = leading_eigenvalues(f.product(point), n, 2, report=share)
             radii[i], margins[i] = pair.radius, pair.residuals.max()
     return Stability(
@@ -57,6 +72,7 @@ def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Stabi
         n_recurrences=n_done,
         n_random=len(starts) - _n_along(len(states), options),
         warm_up=int(options.warm_up),
+        tokens=tokens,
     )
 
 

@@ -6,7 +6,7 @@ them, so a fixed point is one of the whole ``T x d`` state. States are flattened
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -18,6 +18,10 @@ from loopscope.core.run.stepper import Stepper
 
 # ``[B, n] -> [B, n]``; anything differentiable can stand in for a model.
 Map = Callable[[Tensor], Tensor]
+
+
+# Unit vectors that are pushed through the map in one pass.
+AT_ONCE = 64
 
 
 class RecurrenceMap:
@@ -76,6 +80,27 @@ class RecurrenceMap:
     def flat(self, state: object) -> Tensor:
         """A recorded state ``[T, d]`` as ``[1, n]`` on the model's device."""
         return torch.tensor(state, dtype=torch.float32).reshape(1, -1).to(self.e.device)
+
+    def token_blocks(
+        self, state: object, report: Callable[[float], None] = lambda share: None
+    ) -> Iterator[F64]:
+        """``∂F_t/∂s_t`` at a recorded state ``[T, d]`` for each token, float64 ``[d, d]``.
+
+        ``T d`` products with unit vectors, at most `AT_ONCE` of them a pass; ``report`` is told
+        the share done and may raise to cancel.
+        """
+        s, (n_tokens, d) = self.flat(state), self.shape
+        for t in range(n_tokens):
+            block = np.empty((d, d))
+            for first in range(0, d, AT_ONCE):
+                rows = range(first, min(first + AT_ONCE, d))
+                unit = torch.zeros(len(rows), *self.shape)
+                unit[:, t, first : first + len(rows)] = torch.eye(len(rows))
+                unit = unit.reshape(len(rows), -1).to(s.device)
+                images = jvp(self, s.repeat(len(rows), 1), unit)[1].view(-1, n_tokens, d)[:, t]
+                block[:, rows] = images.cpu().double().numpy().T
+                report((t + rows.stop / d) / n_tokens)
+            yield block
 
     def product(self, state: object) -> Callable[[F64], F64]:
         """``v -> J v`` at a recorded state ``[T, d]``, float64 outside, float32 within."""

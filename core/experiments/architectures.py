@@ -11,21 +11,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
+from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.training_plan import ModelKind
 from loopscope.core.experiments.twin_results import Kind
 from loopscope.core.model.architecture import Architecture, LayerShape, Task
 from loopscope.core.model.rope import Rope
 
-# What each is, in the words of the pages.
-MODEL_KINDS: dict[ModelKind, str] = {
-    "looped": "one block, run again and again",
-    "untied": "the looped model unrolled, every pass with weights of its own",
-    "deep": "as many layers with weights of their own, no injection, no norm between passes",
-    "deep-narrow": "the deep one, narrow enough to have the looped model's parameters",
-    "shallow": "the looped model with a single pass",
-    "shallow-wide": "a single pass, wide enough to take the looped model's FLOPs",
-}
 # Length of prompts at which FLOPs are matched: tokens attend to 27 keys, as many as an 8-letter
 # prompt of the task hops has.
 MATCHED_TOKENS = 53
@@ -124,6 +116,7 @@ def _resized(arch: Architecture, size: Callable[[Architecture], int], wanted: in
 
     The MLP takes what the width leaves; of all widths the one whose MLP is nearest to `MLP_RATIO`
     times as wide is taken, a head less than four counting as a tenth in the logarithm of that.
+    Raises `LoopscopeError` where no width will do.
     """
     sizes = []
     for heads in (4, 3, 2):
@@ -134,6 +127,11 @@ def _resized(arch: Architecture, size: Callable[[Architecture], int], wanted: in
                 break
             off = abs(math.log(d_mlp / (MLP_RATIO * d_model))) + 0.1 * (4 - heads)
             sizes.append((off, d_model, heads, d_mlp))
+    if not sizes:
+        raise LoopscopeError(
+            f"no width makes a model that is compared with one of width {arch.d_model}; "
+            "choose a wider one"
+        )
     _, d_model, heads, d_mlp = min(sizes)
     return _with_widths(arch, d_model, heads, d_mlp)
 

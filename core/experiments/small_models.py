@@ -97,5 +97,8 @@ def learnt_at(model: SmallModel, seed: int, root: Path) -> int | None:
     if not (folder / STATE_FILE).exists():
         return None
     state = read_state(folder)
-    learnt: list[int] = state["progress"]["learnt"]
-    return learnt[-1] if len(learnt) == state["plan"]["data"]["max_hops"] else None
+    try:
+        learnt: list[int] = state["progress"]["learnt"]
+        return int(learnt[-1]) if len(learnt) == state["plan"]["data"]["max_hops"] else None
+    except (IndexError, KeyError, TypeError, ValueError):
+        raise LoopscopeError(f"{folder / STATE_FILE} is not a training state") from None

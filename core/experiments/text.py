@@ -102,10 +102,12 @@ class TextTask:
         assert isinstance(plan.data, TextData)
         self.plan, self.data = plan, plan.data
         self.tokens = corpus.training
-        if len(self.tokens) <= plan.data.context:
-            raise LoopscopeError(
-                f"the corpus has {len(self.tokens)} tokens; one sequence takes {plan.data.context}"
-            )
+        n = plan.data.context
+        for part, tokens in (("corpus", corpus.training), ("held-out part", corpus.held_out)):
+            if len(tokens) <= n:
+                raise LoopscopeError(
+                    f"the {part} has {len(tokens)} tokens; one sequence takes {n} and the next"
+                )
 
     def batch(self, curriculum: Curriculum) -> TrainingBatch:
         """Return the batch of the next step."""

@@ -9,13 +9,15 @@ which the prompts of one model are permuted, and by the best monotone alignment.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from loopscope.core.arrays import F64, I64, Floats
 from loopscope.core.formula import Formula
+from loopscope.core.measures.places import Places
 from loopscope.core.measures.similarity import cka_of, cosine_matrix, holds_grams, kernels
+from loopscope.core.results import ResultKey
 
 ALIGNMENT = Formula(
     "best monotone alignment",
@@ -209,3 +211,32 @@ def head_distance(a: Floats, b: Floats) -> F64:
     squares = np.square(p).sum(1)[:, None] + np.square(q).sum(1)[None] - 2 * p @ q.T
     # Rounding of the three terms, which are at most 2 T together, may leave less than nothing.
     return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelCorrespondence:
+    """Every place of one model compared with every place of another.
+
+    one, other : names of the two models.  places, places_other : theirs, along effective depth.
+    depths, depths_other : int64 ``[N]``, ``[M]``: effective depth, prelude included.
+    n_prompts, n_tokens : compared over; prompts : what they are, in words.
+    states : by measure; a measure that cannot be taken is missing, `why` says why.
+    heads, heads_null : float64 ``[N, H, M, H']`` distances, and of permuted prompts; or None.
+    """
+
+    one: str
+    other: str
+    places: Places
+    places_other: Places
+    depths: I64
+    depths_other: I64
+    n_prompts: int
+    n_tokens: int
+    prompts: str
+    states: dict[str, Correspondence]
+    why: dict[str, str] = field(default_factory=dict)
+    heads: F64 | None = None
+    heads_null: F64 | None = None
+
+
+CORRESPONDENCE = ResultKey("correspondence", ModelCorrespondence, "model")

@@ -41,7 +41,6 @@ _BLOCK = 1 << 22
 # A resample whose standard error is this share of the sample's own has no spread to speak of, and
 # the share of such resamples above which their quantiles mean nothing.
 _NO_SPREAD, _MOST_WITHOUT = 0.05, 0.01
-ONE_PROMPT = "One prompt has no interval: its mean over prompts is its own value."
 MEAN_METHOD = (
     f"95 % bootstrap-t over prompts (Efron & Tibshirani 1993), {N_RESAMPLES:,} resamples, seed "
     f"{BOOTSTRAP_SEED}; Student's t where over 1 % of the resamples have no spread"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from loopscope.core.arrays import F32
 from loopscope.core.formula import Formula
 from loopscope.core.measures.readout import NO_ANSWER, Ids
+from loopscope.core.results import ResultKey
 
 Lens = Literal["coda", "logit"]
 
@@ -69,3 +72,57 @@ def final_since(answers: Ids, final: Ids) -> Ids:
     other = (answers != final) | (final == NO_ANSWER)
     since_the_end = np.where(other.any(0), other[::-1].argmax(0), n) if n else np.zeros(len(final))
     return np.asarray(n - since_the_end, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What one lens read after every layer of ``R`` recurrences, at every token.
+
+    ids : int64, probabilities : float32, ``[R, L, T, k]``, most probable first.
+    entropy, divergence : float32 ``[R, L, T]``, nats; the divergence is from the last readout.
+    kept : int64 ``[C]``, the tokens whose chances are kept.
+    chances, ranks : float32 ``[R, L, T, C]``, probability and rank (1 = top) of each of them.
+    final_chances, final_ranks : float32 ``[R, L, T]``, of each token's own final answer.
+
+    NaN where the readout is not finite.
+    """
+
+    ids: Ids
+    probabilities: F32
+    entropy: F32
+    divergence: F32
+    kept: Ids
+    chances: F32
+    ranks: F32
+    final_chances: F32
+    final_ranks: F32
+
+    @property
+    def top(self) -> Ids:
+        """Top answers, int64 ``[R, L, T]``; `NO_ANSWER` where the readout is not finite."""
+        return np.where(np.isfinite(self.probabilities[..., 0]), self.ids[..., 0], NO_ANSWER)
+
+    def final(self, tokens: tuple[int, ...]) -> Ids:
+        """Top answers of the last readout, int64 ``[n]``; `NO_ANSWER` for none."""
+        if not len(self.ids):
+            return np.full(len(tokens), NO_ANSWER)
+        return self.top[-1, -1, list(tokens)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Readings:
+    """What each lens read of a run, None where it has not read."""
+
+    coda: Reading | None = None
+    logit: Reading | None = None
+
+    def of(self, lens: Lens) -> Reading | None:
+        """Return what one lens read."""
+        return self.coda if lens == "coda" else self.logit
+
+    def put(self, lens: Lens, reading: Reading) -> Readings:
+        """Return these with another reading of one lens."""
+        return replace(self, coda=reading) if lens == "coda" else replace(self, logit=reading)
+
+
+READINGS = ResultKey("lens", Readings)

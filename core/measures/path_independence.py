@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from loopscope.core.arrays import F64, Floats
+from loopscope.core.arrays import F32, F64, Floats
 from loopscope.core.formula import Formula
+from loopscope.core.results import ResultKey
 
 SPREAD = Formula(
     "spread",
@@ -47,3 +50,14 @@ def spread(states: Floats) -> F64:
                 apart = np.linalg.norm(x[a] - x[b], axis=-1)
                 total += apart / (0.5 * (norms[a] + norms[b]))
     return np.where(np.isfinite(total), total / (n * (n - 1) / 2), np.nan)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Paths:
+    """Runs of one prompt from ``n`` starts: float32 ``[n, R + 1, T, d]``, and their names."""
+
+    states: F32
+    names: tuple[str, ...]
+
+
+PATHS = ResultKey("paths", Paths)

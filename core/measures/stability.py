@@ -6,14 +6,17 @@ needs only products ``J v``, which forward derivatives give exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.arrays import C128, F64
+from loopscope.core.arrays import C128, F32, F64
 from loopscope.core.formula import Formula
+from loopscope.core.measures.fixed_points import FixedPoints
+from loopscope.core.results import ResultKey
 
 Product = Callable[[F64], F64]
 
@@ -26,9 +29,15 @@ EIGENVALUE = Formula(
 EIGEN_RESIDUAL = Formula(
     "residual", "‖J v − λ v‖ / ‖v‖, recomputed for each pair", "per recurrence", "Saad 2011"
 )
+TOKEN_SPECTRUM = Formula(
+    "spectral radius",
+    "max_t max |eigenvalues of ∂s_{r+1,t}/∂s_{r,t}|: causal J is block triangular in tokens t",
+    "per recurrence",
+    "Loopscope; bound on the rounding's effect κ ε ‖J_t‖, Bauer & Fike 1960, Golub & Van Loan 7.2",
+)
 LYAPUNOV = Formula(
     "Lyapunov exponent",
-    "mean of log ‖J_r v‖ / ‖v‖ along the run, v carried on",
+    "mean of log ‖J_r v‖ / ‖v‖ along the run, v carried on; mean over random v and their range",
     "nats per recurrence",
     "largest exponent, Benettin 1980",
 )
@@ -58,6 +67,69 @@ class Spectrum:
     def converged(self) -> npt.NDArray[np.bool_]:
         """Which pairs reached the tolerance."""
         return np.asarray(self.residuals <= self.tolerance)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenSpectrum:
+    """All eigenvalues of a block triangular Jacobian, those of its ``T`` diagonal blocks.
+
+    values : complex128 ``[T, d]``, of each token the largest modulus first.
+    errors : float64 ``[T, d]``, bound to first order on what the rounding of the blocks' entries
+        does to each, ``κ ε ‖J_t‖``; infinite where a block has not d eigenvectors.
+    """
+
+    values: C128
+    errors: F64
+
+    @property
+    def radius(self) -> float:
+        """Spectral radius, the largest modulus of any token."""
+        return float(np.abs(self.values).max())
+
+    @property
+    def error(self) -> float:
+        """The bound at the eigenvalue that is the spectral radius."""
+        return float(self.errors.flat[np.abs(self.values).argmax()])
+
+
+# Relative rounding of a float32 derivative through the layers of a block.
+DERIVATIVE_ROUNDING = 1e-6
+
+
+def token_spectrum(blocks: Iterable[F64], rounding: float = DERIVATIVE_ROUNDING) -> TokenSpectrum:
+    """Eigenvalues of the diagonal blocks ``∂F_t/∂s_t`` of a causal model's Jacobian.
+
+    A causal model's ``J`` is block triangular in the tokens, so that its spectrum is that of the
+    blocks together, however far from normal ``J`` is. An iteration on ``J`` sees the tokens'
+    coupling instead, and its residual bounds nothing there.
+
+    Parameters
+    ----------
+    blocks
+        float64 ``[d, d]`` of each token in order.
+    rounding
+        ``ε``, relative error of a block's entries.
+    """
+    values, errors = [], []
+    for block in blocks:
+        if not np.isfinite(block).all():
+            values.append(np.full(len(block), np.nan + 0j))
+            errors.append(np.full(len(block), np.nan))
+            continue
+        found, right = np.linalg.eig(block)
+        order = np.argsort(-np.abs(found), kind="stable")
+        values.append(found[order])
+        errors.append(_conditions(right)[order] * rounding * float(np.linalg.norm(block, 2)))
+    return TokenSpectrum(np.array(values, np.complex128), np.array(errors))
+
+
+def _conditions(right: C128) -> F64:
+    """Condition ``‖x‖ ‖y‖ / |y* x|`` of each eigenvalue, from its eigenvectors ``x`` in columns."""
+    try:
+        left = np.linalg.inv(right)
+    except np.linalg.LinAlgError:
+        return np.full(len(right), np.inf)
+    return np.asarray(np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=0))
 
 
 def leading_eigenvalues(
@@ -143,6 +215,28 @@ def _residual(product: Product, value: complex, vector: C128) -> float:
     return float(np.linalg.norm(image - value * vector))
 
 
+def lyapunov_exponents(
+    products: Sequence[Product],
+    n: int,
+    *,
+    skip: int = 0,
+    starts: int = 4,
+    report: Callable[[float], None] = lambda share: None,
+) -> F64:
+    """`lyapunov_exponent` of several start vectors, float64 ``[starts]``.
+
+    On a path of finite length they differ: none has turned wholly to the direction that grows most.
+    """
+
+    def told(share: float, i: int = 0) -> None:
+        report((i + share) / starts)
+
+    return np.array([
+        lyapunov_exponent(products, n, skip=skip, seed=i, report=partial(told, i=i))
+        for i in range(starts)
+    ])  # fmt: skip
+
+
 def lyapunov_exponent(
     products: Sequence[Product],
     n: int,
@@ -184,3 +278,46 @@ def lyapunov_exponent(
             break
         v = w / size
     return float(np.mean(logs)) if logs else float("nan")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stability:
+    """Spectrum, fixed points and Lyapunov exponent of a run.
+
+    spectrum : at ``recurrence``.  points : of the search.
+    cycles : float32 ``[P, L, T, d]``, the state after each layer at each of them.
+    radii, margins : float64 ``[P]``, spectral radius at each fixed point and how far it may be off:
+        of the blocks' eigenvalues where they were taken, else the largest residual of Arnoldi's
+        pairs, which bounds nothing where J is not normal; NaN at a slow point.
+    lyapunov : float64 ``[n]``, nats per recurrence along the run, of n start vectors.
+    tokens : exact spectrum at ``recurrence``, or None: of a bidirectional model, or one too large.
+    rate : fitted to the run.  recurrence : where the spectrum was taken.  n_recurrences : how far
+        the run had gone.
+    n_random, warm_up : starts that were random, and recurrences that were run on them first.
+    """
+
+    spectrum: Spectrum
+    points: FixedPoints
+    cycles: F32
+    radii: F64
+    margins: F64
+    lyapunov: F64
+    rate: float
+    recurrence: int
+    n_recurrences: int
+    n_random: int = 0
+    warm_up: int = 0
+    tokens: TokenSpectrum | None = None
+
+    @property
+    def radius(self) -> float:
+        """Spectral radius at ``recurrence``: exact where there is one, else Arnoldi's estimate."""
+        return self.spectrum.radius if self.tokens is None else self.tokens.radius
+
+    @property
+    def shown_point(self) -> int:
+        """The point that stands for the run: where its end leads to, else the best one."""
+        return self.points.from_end if self.points.from_end >= 0 else 0
+
+
+STABILITY = ResultKey("stability", Stability)

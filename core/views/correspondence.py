@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,14 +15,15 @@ from loopscope.core.measures.correspondence import (
     ALIGNED,
     ALIGNMENT,
     BASELINE,
+    CORRESPONDENCE,
     HEAD_BASELINE,
     HEAD_DISTANCE,
     Correspondence,
+    ModelCorrespondence,
 )
 from loopscope.core.measures.places import Places
 from loopscope.core.measures.similarity import PLACE_MEASURES, PlaceMeasure
 from loopscope.core.options import setting
-from loopscope.core.results import ResultKey
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
@@ -96,35 +97,6 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """What was compared.
-
-    one, other : names of the two models.  places, places_other : theirs, along effective depth.
-    depths, depths_other : int64 ``[N]``, ``[M]``: effective depth, prelude included.
-    n_prompts, n_tokens : compared over; prompts : what they are, in words.
-    states : by measure; a measure that cannot be taken is missing, `why` says why.
-    heads, heads_null : float64 ``[N, H, M, H']`` distances, and of permuted prompts; or None.
-    """
-
-    one: str
-    other: str
-    places: Places
-    places_other: Places
-    depths: npt.NDArray[np.int64]
-    depths_other: npt.NDArray[np.int64]
-    n_prompts: int
-    n_tokens: int
-    prompts: str
-    states: dict[str, Correspondence]
-    why: dict[str, str] = field(default_factory=dict)
-    heads: F64 | None = None
-    heads_null: F64 | None = None
-
-
-CORRESPONDENCE = ResultKey("correspondence", Found, "model")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Data(ViewData):
     """The matrix. Rows are of the model shown, columns of the one beside.
 
@@ -151,7 +123,7 @@ class Data(ViewData):
     columns: tuple[str, ...]
     row_group: int
     column_group: int
-    found: Found | None
+    found: ModelCorrespondence | None
     what: str = "states"
     recurrence: int = 0
     missing: str = ""
@@ -290,7 +262,7 @@ def compute_second(
     return replace(data, pairing=second_run.pairing, statement=said)
 
 
-def _empty(text: str, found: Found | None = None, lacks: Lack | None = None) -> Data:
+def _empty(text: str, found: ModelCorrespondence | None = None, lacks: Lack | None = None) -> Data:
     nothing = np.zeros((0, 0))
     measure = PLACE_MEASURES["cka_debiased"]
     return Data(
@@ -316,7 +288,7 @@ def _group(places: Places) -> int:
     return places.n_layers if len(places.recurrences) > 1 else 0
 
 
-def _heads(found: Found, selection: Selection, options: Options) -> Data:
+def _heads(found: ModelCorrespondence, selection: Selection, options: Options) -> Data:
     """Heads of the cursor's recurrence against every head of the other model."""
     if found.heads is None:
         return _empty("Heads were not compared.", found)
@@ -372,7 +344,7 @@ def _partners(values: F64, level: F64 | None) -> tuple[int, ...]:
     return tuple(int(j) if ok else -1 for j, ok in zip(near.argmin(1), has, strict=True))
 
 
-def _statement(found: Found, result: Correspondence, measure: PlaceMeasure) -> str:
+def _statement(found: ModelCorrespondence, result: Correspondence, measure: PlaceMeasure) -> str:
     """Say how alike the two are, against the baseline, and whether equal depth goes together."""
     name = measure.label.lower().replace("cka", "CKA")
     over = f"{found.n_tokens:,} tokens of {found.n_prompts} {found.prompts}"
@@ -401,7 +373,7 @@ def _depths(apart: npt.NDArray[np.int64]) -> str:
 
 
 def _heads_said(
-    found: Found, values: F64, best: tuple[int, ...], rows: tuple[str, ...],
+    found: ModelCorrespondence, values: F64, best: tuple[int, ...], rows: tuple[str, ...],
     columns: tuple[str, ...], recurrence: int,
 ) -> str:  # fmt: skip
     """Name the closest pair and how many heads have a partner (``best``: () without a baseline)."""

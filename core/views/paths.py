@@ -7,12 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from loopscope.core.arrays import F32, F64
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.labels import at_position, visible
-from loopscope.core.measures.path_independence import FROM_RUN, SPREAD, spread
+from loopscope.core.measures.path_independence import FROM_RUN, PATHS, SPREAD, Paths, spread
 from loopscope.core.options import setting
-from loopscope.core.results import ResultKey
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Lack, Request, Table, ViewDefinition
@@ -48,17 +47,6 @@ class Options:
         "The spread between all starts for each token, or each start's distance to the run",
         labels={"token": "spread of each token", "start": "distance of each start to the run"},
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Paths:
-    """What was run: float32 ``[n, R + 1, T, d]`` and a name for each start."""
-
-    states: F32
-    names: tuple[str, ...]
-
-
-PATHS = ResultKey("paths", Paths)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,15 +7,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from loopscope.core.arrays import F32
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
-from loopscope.core.measures.fixed_points import CYCLE, RESIDUAL, FixedPoints, Q, cycle_distances
+from loopscope.core.labels import visible
+from loopscope.core.measures.fixed_points import CYCLE, RESIDUAL, Q, cycle_distances
 from loopscope.core.measures.settling import fitted_rate, relative_floor
-from loopscope.core.measures.stability import EIGEN_RESIDUAL, EIGENVALUE, LYAPUNOV, Spectrum
+from loopscope.core.measures.stability import (
+    EIGEN_RESIDUAL,
+    EIGENVALUE,
+    LYAPUNOV,
+    STABILITY,
+    TOKEN_SPECTRUM,
+    Stability,
+)
 from loopscope.core.options import setting
-from loopscope.core.results import ResultKey
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.steps import ratio, state_norm, step_size
 from loopscope.core.selection import Selection
@@ -69,40 +75,6 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stability:
-    """What was found.
-
-    spectrum : at ``recurrence``.  points : of the search.
-    cycles : float32 ``[P, L, T, d]``, the state after each layer at each of them.
-    radii, margins : float64 ``[P]``, spectral radius at each fixed point and the largest residual
-        of its eigenpairs; NaN at a slow point.  lyapunov : nats per recurrence along the run.
-    rate : fitted to the run.  recurrence : where the spectrum was taken.  n_recurrences : how far
-        the run had gone.
-    n_random, warm_up : starts that were random, and recurrences that were run on them first.
-    """
-
-    spectrum: Spectrum
-    points: FixedPoints
-    cycles: F32
-    radii: npt.NDArray[np.float64]
-    margins: npt.NDArray[np.float64]
-    lyapunov: float
-    rate: float
-    recurrence: int
-    n_recurrences: int
-    n_random: int = 0
-    warm_up: int = 0
-
-    @property
-    def shown_point(self) -> int:
-        """The point that stands for the run: where its end leads to, else the best one."""
-        return self.points.from_end if self.points.from_end >= 0 else 0
-
-
-STABILITY = ResultKey("stability", Stability)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Data(ViewData):
     """The finding, or why there is none.
 
@@ -115,7 +87,7 @@ class Data(ViewData):
 
     found: Stability | None
     kinds: tuple[Kind, ...] = ()
-    distances: npt.NDArray[np.float64] | None = None
+    distances: F64 | None = None
     layer_names: tuple[str, ...] = ()
     missing: str = ""
 
@@ -152,7 +124,7 @@ REQUEST = Request(
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Put the finding into words; it was measured on request."""
     found = recording.result(STABILITY)
-    formulas = (EIGENVALUE, EIGEN_RESIDUAL, RATE, LYAPUNOV, Q, RESIDUAL, CYCLE)
+    formulas = (TOKEN_SPECTRUM, EIGENVALUE, EIGEN_RESIDUAL, RATE, LYAPUNOV, Q, RESIDUAL, CYCLE)
     if found is None:
         why = why_not(recording) or NOT_YET
         lacks = LACKS if why == NOT_YET else None
@@ -182,13 +154,14 @@ def _kind(fixed: bool, radius: float, margin: float) -> Kind:
 def _statement(
     found: Stability,
     kinds: tuple[Kind, ...],
-    distances: npt.NDArray[np.float64],
+    distances: F64,
     recording: Recording,
 ) -> str:
     """Say the radius, whether the run agrees, and what was found."""
-    radius, rate = found.spectrum.radius, found.rate
+    radius, rate = found.radius, found.rate
     text = f"Spectral radius {radius:.3g} at recurrence {found.recurrence}"
-    if not found.spectrum.converged.all():
+    text += _how_sure(found, recording)
+    if found.tokens is None and not found.spectrum.converged.all():
         loose = int((~found.spectrum.converged).sum())
         text += f" ({loose} of {len(found.spectrum.values)} pairs above residual "
         text += f"{found.spectrum.tolerance:g})"
@@ -209,6 +182,7 @@ def _statement(
     if found.n_random and found.warm_up:
         text += f" ({found.n_random} random, run for {found.warm_up} recurrences first)"
     text += _cycle_said(distances[found.shown_point])
+    text += _lyapunov_said(found.lyapunov)
     if recording.info.interventions:
         text += "; of one recurrence uncut: what was cut into this run is not in the map"
     if recording.n_recurrences > found.n_recurrences:
@@ -216,7 +190,26 @@ def _statement(
     return text
 
 
-def _cycle_said(distances: npt.NDArray[np.float64]) -> str:
+def _lyapunov_said(exponents: F64) -> str:
+    known = exponents[np.isfinite(exponents)]
+    if not len(known):
+        return ""
+    spread = f" ({known.min():.3g} to {known.max():.3g} over {len(known)} start vectors)"
+    return f"; Lyapunov exponent {known.mean():.3g}{spread}"
+
+
+def _how_sure(found: Stability, recording: Recording) -> str:
+    """Of which token the radius is and how far rounding may move it, or that it is an estimate."""
+    if found.tokens is None:
+        return " (an estimate: no residual bounds it where the Jacobian is not normal)"
+    token = int(np.abs(found.tokens.values).max(1).argmax())
+    label = visible(recording.info.token_labels[token])
+    error = found.tokens.error
+    doubt = f", ± {error:.1g} by rounding" if error > 0.01 * found.radius else ""
+    return f" (of token {token} {label}{doubt})"
+
+
+def _cycle_said(distances: F64) -> str:
     """How far apart the layers' points are."""
     apart = distances[np.tril_indices(len(distances), -1)]
     apart = apart[np.isfinite(apart)]
@@ -231,7 +224,7 @@ def table(data: Data) -> Table:
     """One row for each eigenpair, each point, and each pair of layers at each point."""
     columns = (
         "what", "index", "real", "imaginary", "modulus", "residual", "q", "found by", "kind",
-        "layer", "other layer", "relative distance",
+        "layer", "other layer", "relative distance", "exponent [nats per recurrence]",
     )  # fmt: skip
     return Table(columns, _rows(data))
 
@@ -240,10 +233,14 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
     found = data.found
     if found is None or data.distances is None:
         return
-    s, none = found.spectrum, ("", "", "")
+    s, none = found.spectrum, ("", "", "", "")
     for i, (value, residual) in enumerate(zip(s.values, s.residuals, strict=True)):
         parts = (float(value.real), float(value.imag), float(abs(value)), float(residual))
         yield "eigenvalue", i, *parts, "", "", "", *none
+    if found.tokens is not None:
+        for (t, _), value in np.ndenumerate(found.tokens.values):
+            exact = float(value.real), float(value.imag), float(abs(value))
+            yield "eigenvalue of a token", t, *exact, "", "", "", "", *none
     p = found.points
     for i, kind in enumerate(data.kinds):
         measured = (float(found.radii[i]), float(p.residual[i]), float(p.q[i]))
@@ -251,8 +248,9 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
     for i, kind in enumerate(data.kinds):
         for a, b in zip(*np.tril_indices(len(data.layer_names), -1), strict=True):
             apart = (int(b), int(a), float(data.distances[i, a, b]))
-            yield "points of the cycle", i, "", "", "", "", "", "", kind, *apart
-    yield "Lyapunov exponent", "", "", "", found.lyapunov, "", "", "", "", *none
+            yield "points of the cycle", i, "", "", "", "", "", "", kind, *apart, ""
+    for i, exponent in enumerate(found.lyapunov.tolist()):
+        yield "Lyapunov exponent", i, *("",) * 10, exponent
     yield "fitted rate", "", "", "", found.rate, "", "", "", "", *none
 
 

@@ -46,6 +46,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         ((*TRAIN, "-o", "m", "--threads", "99999"), "--threads: 99999 is not between 1 and 256"),
         ((*TRAIN[:4], "-o", "m", "--d-model", "100000000"), "is not between 1 and 65,536"),
         ((*TRAIN[:4], "-o", "m", "--d-model", "65536"), "not enough memory: training"),
+        (("train", "hops", "-o", "m", "--d-model", "8", "--model", "deep-narrow", "--hops", "9"),
+         "no width makes a model that is compared with one of width 8"),
         ((*TRAIN, "-o", "m", "--learning-rate", "nan"), "nan is not above 0 and at most 10"),
         ((*TRAIN, "-o", "m", "--block", "1000000000"), "is not between 1 and 1,000"),
         (("train", "text", "-o", "m", "--vocabulary", "99999"), "not between 257 and 65,536"),

@@ -110,7 +110,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     Path("prompts.jsonl").write_text('{"prompt": "ab ba ? 1 : a b", "answer": "ba"}\n')
     Path("cuts.json").write_text('[{"kind": "noise", "recurrence": 1, "last": 1, "size": 0.5}]')
     Path("deep.json").write_text("[" * 5000)
-    Path("corpus.txt").write_text("a line of the corpus with words in it\n" * 60)
+    Path("corpus.txt").write_text("a line of the corpus with words in it\n" * 400)
     np.save("state.npy", np.zeros((3, 16), np.float32))
     Path("bad.npy").write_bytes(Path("state.npy").read_bytes()[:-7])
     Path("bad.pt").write_bytes(b"no pickle")

@@ -12,9 +12,9 @@ from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
-from loopscope.core.views.lens.data import READINGS
-from loopscope.core.views.paths import PATHS
-from loopscope.core.views.stability import STABILITY
+from loopscope.core.measures.lens import READINGS
+from loopscope.core.measures.path_independence import PATHS
+from loopscope.core.measures.stability import STABILITY
 from loopscope.widgets.palette import LIGHT
 
 pytestmark = pytest.mark.slow

@@ -257,27 +257,27 @@ def test_interventions_are_saved_and_replayed_exactly(
     path = tmp_path / "cuts.json"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a: (str(path), ""))
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: (str(path), ""))
-    window.tree.ask_to_save_cuts()
+    window.tree.ask_to_save_interventions()
     assert "no interventions to save" in window.statusBar().currentMessage()
     parent = window.bench.session.run
     branch(qtbot, window, size=0.3, seed=7)
     made = window.bench.session.recording
-    window.tree.ask_to_save_cuts()
+    window.tree.ask_to_save_interventions()
     assert json.loads(path.read_text())[0]["kind"] == "noise"
     window.bench.runs.show(parent)
     wait(qtbot, window)
-    window.tree.ask_for_cuts()
+    window.tree.ask_for_interventions()
     qtbot.waitUntil(lambda: len(window.bench.runs.tree) == 3, timeout=20_000)
     wait(qtbot, window, 8)
     assert window.bench.session.recording is not made
     np.testing.assert_array_equal(window.bench.session.recording.layer_states, made.layer_states)
     path.write_text('[{"kind": "noise", "layer": 9}]')
-    window.tree.ask_for_cuts()
+    window.tree.ask_for_interventions()
     said = []
     window.bench.session.message.connect(said.append)
     qtbot.waitUntil(lambda: any("there is no layer 9" in text for text in said), timeout=20_000)
     path.write_text("[]x")
-    window.tree.ask_for_cuts()
+    window.tree.ask_for_interventions()
     assert "cannot be read as JSON" in window.statusBar().currentMessage()
 
 

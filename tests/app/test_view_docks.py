@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable, Iterator
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -193,3 +194,28 @@ def test_a_small_screen_holds_the_whole_window(make: Make) -> None:
     assert least.height() <= 512 - 20
     for bar in (window.bars.transport, window.statusBar()):
         assert room.contains(bar.mapToGlobal(bar.rect().bottomLeft()))
+
+
+def test_a_window_that_is_deleted_leaves_no_widget(qtbot: QtBot) -> None:
+    """No menu, label or popup is without a parent, whichever views were made."""
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    before = set(map(id, QApplication.topLevelWidgets()))
+    window = Window(Bench(), Settings(), LIGHT, remember=False)
+    window.show()
+    for key in KEYS:
+        window.views.fill(key)
+    turn()
+    window.views.maximise("heads")
+    window.palette_popup.open()
+    window.show_shortcuts()
+    window.error_panel.add("an error", "its report", "")
+    turn()
+    window.close()
+    window.deleteLater()
+    del window
+    for _ in range(3):
+        turn()
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        gc.collect()
+    left = [w for w in QApplication.topLevelWidgets() if id(w) not in before]
+    assert [type(widget).__name__ for widget in left] == []

@@ -281,6 +281,168 @@ class RetrofitOlmo(Raven):
     form = "olmo"
 
 
+class Nanbeige(Model):
+    """Llama layers, all of them again and again; a norm after each loop, or only before the head."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        super().__init__(seed)
+        d, n = self.d, self.rng.randint(1, 3)
+        self.layers, self.loops = n, self.rng.randint(1, 4)
+        self.raw = self.rng.random() < 0.5
+        self.add("model.embed_tokens.weight", VOCABULARY, d)
+        self.add("model.norm.weight", d)
+        if not self.tied:
+            self.add("lm_head.weight", VOCABULARY, d)
+        for i in range(n):
+            at = f"model.layers.{i}"
+            for name, heads in (("q", self.heads), ("k", self.kv), ("v", self.kv)):
+                self.add(f"{at}.self_attn.{name}_proj.weight", heads * self.hd, d)
+            self.add(f"{at}.self_attn.o_proj.weight", d, d)
+            for name in ("gate", "up"):
+                self.add(f"{at}.mlp.{name}_proj.weight", self.d_mlp, d)
+            self.add(f"{at}.mlp.down_proj.weight", d, self.d_mlp)
+            self.add(f"{at}.input_layernorm.weight", d)
+            self.add(f"{at}.post_attention_layernorm.weight", d)
+        self.save(folder, {
+            "model_type": "nanbeige", "vocab_size": VOCABULARY, "hidden_size": d,
+            "num_attention_heads": self.heads, "num_key_value_heads": self.kv, "head_dim": self.hd,
+            "intermediate_size": self.d_mlp, "num_hidden_layers": n, "num_loops": self.loops,
+            "rms_norm_eps": self.eps, "rope_theta": self.theta, "max_position_embeddings": 32,
+            "tie_word_embeddings": self.tied, "skip_loop_final_norm": self.raw,
+        })  # fmt: skip
+
+    def logits(self) -> F64:
+        h = self.tensors["model.embed_tokens.weight"][list(self.ids)]
+        for _ in range(self.loops):
+            for i in range(self.layers):
+                h = self.layer(f"model.layers.{i}", h)
+            h = h if self.raw else self.norm("model.norm", h)
+        h = self.norm("model.norm", h) if self.raw else h
+        return self.linear("model.embed_tokens" if self.tied else "lm_head", h)
+
+    def layer(self, at: str, h: F64) -> F64:
+        x = self.norm(f"{at}.input_layernorm", h)
+        q, k, v = (
+            self.split(self.linear(f"{at}.self_attn.{name}_proj", x), heads)
+            for name, heads in (("q", self.heads), ("k", self.kv), ("v", self.kv))
+        )
+        q, k = (turned(z, self.theta, neighbours=False) for z in (q, k))
+        mixed, pattern = attend(q, k, v)
+        self.patterns.append(pattern)
+        h = h + self.linear(f"{at}.self_attn.o_proj", mixed)
+        x = self.norm(f"{at}.post_attention_layernorm", h)
+        gate, up = (self.linear(f"{at}.mlp.{name}_proj", x) for name in ("gate", "up"))
+        return h + self.linear(f"{at}.mlp.down_proj", silu(gate) * up)
+
+
+class Nano(Model):
+    """Layers of nanoGPT: learned positions, RMSNorm without an epsilon, exact GELU, a tied head."""
+
+    norms = ("norm_1", "norm_2")
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.kv, self.eps, self.d_mlp = self.heads, 2.0**-23, 4 * self.d
+        self.biased = self.rng.random() < 0.5
+
+    def add_linear(self, name: str, out: int, into: int) -> None:
+        self.add(f"{name}.weight", out, into)
+        if self.biased:
+            self.add(f"{name}.bias", out)
+
+    def add_layer(self, at: str) -> None:
+        d = self.d
+        self.add_linear(f"{at}.attn.c_attn", 3 * d, d)
+        self.add_linear(f"{at}.attn.c_proj", d, d)
+        self.add_linear(f"{at}.mlp.c_fc", 4 * d, d)
+        self.add_linear(f"{at}.mlp.c_proj", d, 4 * d)
+        for name in self.norms:
+            self.add(f"{at}.{name}.weight", d)
+
+    def linear(self, name: str, x: F64) -> F64:
+        return super().linear(name, x) + self.tensors.get(f"{name}.bias", 0.0)
+
+    def layer(self, at: str, x: F64) -> F64:
+        before, after = self.norms
+        z = self.linear(f"{at}.attn.c_attn", self.norm(f"{at}.{before}", x))
+        mixed, pattern = attend(*(self.split(part, self.heads) for part in np.split(z, 3, -1)))
+        self.patterns.append(pattern)
+        x = x + self.linear(f"{at}.attn.c_proj", mixed)
+        hidden = gelu(self.linear(f"{at}.mlp.c_fc", self.norm(f"{at}.{after}", x)))
+        return x + self.linear(f"{at}.mlp.c_proj", hidden)
+
+    def embedded(self) -> F64:
+        wte, wpe = self.tensors["transformer.wte.weight"], self.tensors["transformer.wpe.weight"]
+        return wte[list(self.ids)] + wpe[: len(self.ids)]
+
+    def settings(self) -> dict[str, Any]:
+        return {"vocab_size": VOCABULARY, "block_size": 32, "n_embd": self.d, "n_head": self.heads,
+                "bias": self.biased}  # fmt: skip
+
+
+class BaseLoop(Nano):
+    """All layers again and again on the raw state, from the embedding on."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        super().__init__(seed)
+        self.layers, self.loops = self.rng.randint(1, 3), self.rng.randint(1, 4)
+        self.add("transformer.wte.weight", VOCABULARY, self.d)
+        self.add("transformer.wpe.weight", 32, self.d)
+        self.add("transformer.norm_f.weight", self.d)
+        for i in range(self.layers):
+            self.add_layer(f"transformer.h.blocks.{i}")
+        self.save(folder, self.settings() | {
+            "model_type": "base_loop", "n_layer": self.layers, "num_loops": self.loops,
+        })  # fmt: skip
+
+    def logits(self) -> F64:
+        x = self.embedded()
+        for _ in range(self.loops):
+            for i in range(self.layers):
+                x = self.layer(f"transformer.h.blocks.{i}", x)
+        return super().linear("transformer.wte", self.norm("transformer.norm_f", x))
+
+
+class NanoLoop(Nano):
+    """Prelude, block and coda; the block reads inject(cat[e, s]), its output is normed."""
+
+    norms = ("ln_1", "ln_2")
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        super().__init__(seed)
+        rng, d = self.rng, self.d
+        self.sizes = (rng.randint(0, 2), rng.randint(1, 3), rng.randint(0, 2))
+        self.loops = rng.randint(1, 4)
+        self.add("transformer.wte.weight", VOCABULARY, d)
+        self.add("transformer.wpe.weight", 32, d)
+        self.add("transformer.ln_f.weight", d)
+        self.add("norm_recur.weight", d)
+        self.add_linear("inject", d, 2 * d)
+        for stack, n in zip(("prelude", "recur", "coda"), self.sizes, strict=True):
+            for i in range(n):
+                self.add_layer(f"transformer.{stack}.{i}")
+        self.save(folder, self.settings() | {
+            "model_type": "nanoloop", "n_prelude": self.sizes[0], "n_block": self.sizes[1],
+            "n_coda": self.sizes[2], "n_loop": self.loops, "input_injection": "inject",
+        })  # fmt: skip
+
+    def logits(self) -> F64:
+        e = self.embedded()
+        for i in range(self.sizes[0]):
+            e = self.layer(f"transformer.prelude.{i}", e)
+        self.patterns, s = [], e
+        for _ in range(self.loops):
+            s = self.linear("inject", np.concatenate([e, s], -1))
+            for i in range(self.sizes[1]):
+                s = self.layer(f"transformer.recur.{i}", s)
+            s = self.norm("norm_recur", s)
+        kept = list(self.patterns)
+        for i in range(self.sizes[2]):
+            s = self.layer(f"transformer.coda.{i}", s)
+        self.patterns = kept
+        return super().linear("transformer.wte", self.norm("transformer.ln_f", s))
+
+
 class Native(Model):
     """Loopscope's own: pre-norm layers with a plain GELU MLP, a norm after each recurrence."""
 
@@ -354,6 +516,9 @@ FAMILIES = {
     "huginn": Raven,
     "retrofit llama": RetrofitLlama,
     "retrofit olmo": RetrofitOlmo,
+    "nanbeige": Nanbeige,
+    "base_loop": BaseLoop,
+    "nanoloop": NanoLoop,
     "native": Native,
 }
 

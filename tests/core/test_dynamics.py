@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,12 @@ from loopscope.core.dynamics.recurrence_map import RecurrenceMap, jvp
 from loopscope.core.errors import Cancelled, LoopscopeError
 from loopscope.core.measures.fixed_points import cycle_distances
 from loopscope.core.measures.path_independence import spread
-from loopscope.core.measures.stability import leading_eigenvalues, lyapunov_exponent
+from loopscope.core.measures.stability import (
+    leading_eigenvalues,
+    lyapunov_exponent,
+    lyapunov_exponents,
+    token_spectrum,
+)
 from loopscope.core.run.stepper import Stepper
 
 
@@ -84,7 +90,68 @@ def test_small_and_invariant_spaces_end_early() -> None:
     assert one.values.tolist() == pytest.approx([-2.0])
 
 
+# ---- the spectrum by token ----
+def test_a_radius_that_coupling_hides_from_arnoldi_is_exact_by_token() -> None:
+    """Twenty tokens of eigenvalue 0.9, each fed by half of the one before: a Jordan block."""
+    a = np.kron(0.9 * np.eye(20) + 0.5 * np.eye(20, k=-1), np.eye(3))
+    misled = leading_eigenvalues(lambda v: a @ v, 60, 4, seed=1)
+    exact = token_spectrum(a[3 * t : 3 * t + 3, 3 * t : 3 * t + 3] for t in range(20))
+    assert exact.radius == pytest.approx(0.9, abs=1e-12)
+    assert exact.error < 1e-5
+    assert abs(misled.radius - 0.9) > 0.05
+    assert misled.residuals.max() < 1e-2  # and nothing says so
+
+
+def test_the_rounding_of_an_eigenvalue_is_bounded() -> None:
+    """Against the eigenvalues of blocks that are off by as much as is said."""
+    rng = np.random.default_rng(0)
+    block = np.triu(rng.normal(size=(6, 6)), 1) + np.diag([0.9, 0.7, 0.5, 0.3, 0.2, 0.1])
+    found = token_spectrum([block], rounding=1e-9)
+    for _ in range(50):
+        noise = rng.normal(size=(6, 6))
+        moved = block + noise / np.linalg.norm(noise, 2) * np.linalg.norm(block, 2) * 1e-9
+        values = np.sort(np.abs(np.linalg.eigvals(moved)))[::-1]
+        assert (np.abs(values - np.abs(found.values[0])) <= 1.01 * found.errors[0]).all()
+    defective = token_spectrum([np.array([[0.9, 1.0], [0.0, 0.9]])])
+    assert defective.error > 1e3  # nothing is known of it to first order
+
+
+@pytest.mark.parametrize("injection", ["add", "concat"])
+def test_token_blocks_are_the_diagonal_of_the_whole_jacobian(
+    injection: str, tmp_path: Path
+) -> None:
+    """Against reverse derivatives of the whole map; the blocks above the diagonal are 0."""
+    arch = tiny_architecture(injection=injection)
+    loaded = load(str(tiny_checkpoint(tmp_path / "m", arch)), "cpu")
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.encode("ab ba ? 1 : a"))
+    stepper.step()
+    f, state = RecurrenceMap(stepper), recording.states[1]
+    t, d = state.shape
+    whole = torch.autograd.functional.jacobian(lambda s: f(s)[0], f.flat(state))[:, 0]
+    whole = whole.double().numpy().reshape(t, d, t, d)
+    shares: list[float] = []
+    blocks = list(f.token_blocks(state, shares.append))
+    for i in range(t):
+        np.testing.assert_allclose(blocks[i], whole[i, :, i], atol=2e-5)
+        assert not whole[i, :, i + 1 :].any()
+    assert shares[-1] == 1
+    exact = np.sort(np.abs(token_spectrum(blocks).values.ravel()))[::-1]
+    full = np.sort(np.abs(np.linalg.eigvals(whole.reshape(t * d, t * d))))[::-1]
+    np.testing.assert_allclose(exact[:5], full[:5], rtol=1e-2)
+
+
 # ---- Lyapunov ----
+def test_the_exponents_of_several_starts_show_their_spread() -> None:
+    a = matrix_with([0.8 + 0j, 0.79 + 0j], 20)
+    short = lyapunov_exponents([lambda v: a @ v] * 6, 20, starts=5)
+    alone = [lyapunov_exponent([lambda v: a @ v] * 6, 20, seed=i) for i in range(5)]
+    assert short.tolist() == alone
+    assert np.ptp(short) > 0.01
+    long = lyapunov_exponents([lambda v: a @ v] * 3000, 20, skip=1500)
+    assert long == pytest.approx(math.log(0.8), abs=1e-6)
+
+
 def test_the_logistic_map_at_four_has_exponent_ln_two() -> None:
     x, products = 0.2345, []
     for _ in range(60000):

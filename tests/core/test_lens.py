@@ -14,7 +14,7 @@ from scipy.stats import entropy as scipy_entropy
 from loopscope.core.analyses import lens as request
 from loopscope.core.checkpoint.loading import load, relooped
 from loopscope.core.errors import Cancelled, LoopscopeError
-from loopscope.core.measures.lens import final_since
+from loopscope.core.measures.lens import READINGS, Reading, Readings, final_since
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.stepper import Stepper
@@ -22,7 +22,7 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.answers_data import Shade
 from loopscope.core.views.lens import compute as lens
 from loopscope.core.views.lens.compute import LACKS, NOT_YET, Options, compute, table
-from loopscope.core.views.lens.data import READINGS, Data, Reading, Readings
+from loopscope.core.views.lens.data import Data
 from loopscope.core.views.lens.token import find_token
 
 LENSES = ("coda", "logit")

@@ -9,6 +9,7 @@ from scipy.special import rel_entr, softmax
 
 from loopscope.core.analyses import lens as request
 from loopscope.core.checkpoint.loading import load
+from loopscope.core.measures.lens import READINGS
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.stepper import Stepper
@@ -16,7 +17,6 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.depth import Options, compute, compute_second
 from loopscope.core.views.lens.compute import Options as LensOptions
 from loopscope.core.views.lens.curves import LENS_CURVES
-from loopscope.core.views.lens.data import READINGS
 from loopscope.core.views.second_run import SecondRun
 from loopscope.widgets.kit.empty_text import empty_text
 

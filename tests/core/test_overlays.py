@@ -9,13 +9,13 @@ import pytest
 from recordings import synthetic_recording, with_results
 
 from loopscope.core.interventions.states import Zero
+from loopscope.core.measures.path_independence import PATHS
 from loopscope.core.measures.projection import Basis
+from loopscope.core.measures.stability import STABILITY
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.paths import PATHS
 from loopscope.core.views.second_run import SecondRun
-from loopscope.core.views.stability import STABILITY
 from loopscope.core.views.state_space import compute as state_space
 from loopscope.core.views.state_space import overlays
 from loopscope.core.views.state_space.compute import (

@@ -17,6 +17,7 @@ from loopscope.core.interventions.states import Noise
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.intervals import bootstrap_mean
 from loopscope.core.measures.over_prompts import PROMPT_MEASURES, HowRun, PromptMeasures
+from loopscope.core.measures.path_independence import PATHS, Paths
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.over_prompts.measuring import least_capture, measure_over
 from loopscope.core.over_prompts.quality import quality_over
@@ -24,7 +25,6 @@ from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.results import Results
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.stepper import Stepper
-from loopscope.core.views.paths import PATHS, Paths
 
 pytestmark = pytest.mark.slow
 

@@ -17,12 +17,12 @@ from loopscope.core.errors import Cancelled, LoopscopeError
 from loopscope.core.interventions.base import END, FOREVER
 from loopscope.core.interventions.layers import FreezeHead, ScaleWrite
 from loopscope.core.interventions.states import Noise
+from loopscope.core.measures.path_independence import PATHS
+from loopscope.core.measures.stability import STABILITY
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views import paths, stability
-from loopscope.core.views.paths import PATHS
-from loopscope.core.views.stability import STABILITY
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +37,10 @@ def stepper() -> Stepper:
     return stepper
 
 
+def recording_shape(stepper: Stepper) -> tuple[int, ...]:
+    return stepper.recording.states[0].shape
+
+
 def job() -> Job:
     return Job("test")
 
@@ -48,13 +52,18 @@ def test_stability_of_the_bundled_model(stepper: Stepper) -> None:
     data = stability.compute(stepper.recording, Selection(), options)
     assert found.recurrence == 16
     # The run closes in about as fast as the spectral radius says.
-    assert found.spectrum.radius == pytest.approx(found.rate, rel=0.25)
-    assert found.lyapunov == pytest.approx(np.log(found.spectrum.radius), abs=0.35)
+    assert found.radius == pytest.approx(found.rate, rel=0.25)
+    assert found.lyapunov == pytest.approx(np.log(found.radius), abs=0.35)
+    assert found.tokens is not None
+    assert found.tokens.values.shape == recording_shape(stepper)
     assert data.kinds[found.points.from_end] == "stable"
-    assert f"{found.spectrum.radius:.3g} at recurrence 16" in data.statement
+    assert f"Spectral radius {found.radius:.3g} at recurrence 16 (of token" in data.statement
+    assert "over 4 start vectors" in data.statement
     rows = list(stability.table(data).rows)
     # One pair of layers at each point.
-    assert len(rows) == len(found.spectrum.values) + 2 * len(data.kinds) + 2
+    others = found.tokens.values.size + len(found.lyapunov) + 1
+    assert len(rows) == len(found.spectrum.values) + 2 * len(data.kinds) + others
+    assert [row[-1] for row in rows if row[0] == "Lyapunov exponent"] == found.lyapunov.tolist()
     assert all(len(row) == len(stability.table(data).columns) for row in rows)
 
 
@@ -71,7 +80,7 @@ def test_the_points_of_the_cycle_are_the_ends_of_the_runs_layers(stepper: Steppe
     assert data.distances[end, 0, 1] == pytest.approx(apart, rel=1e-3)
     assert f"the 2 points of its cycle are {apart:.3g} of their norm apart" in data.statement
     rows = [row for row in stability.table(data).rows if row[0] == "points of the cycle"]
-    assert rows[end][-3:] == (0, 1, data.distances[end, 0, 1])
+    assert rows[end][-4:-1] == (0, 1, data.distances[end, 0, 1])
 
 
 def test_random_starts_are_run_before_they_are_searched_from(stepper: Stepper) -> None:

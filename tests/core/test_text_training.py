@@ -200,3 +200,14 @@ def test_a_gloss_becomes_a_line_of_its_words() -> None:
     assert tool.line_of(noun) == 'loop, closed path: a way back; "a | b"'
     assert tool.line_of(adjective) == "looped: run again"
     assert tool.line_of("  1 This software and database | is being provided") is None
+
+
+def test_a_corpus_of_which_too_little_is_held_out_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The loss on no sequence at all would be no number."""
+    (tmp_path / "short").write_text("a line of the corpus with words in it\n" * 60)
+    arguments = ["--corpus", str(tmp_path / "short"), "--vocabulary", "257", "--steps", "1"]
+    assert main(["train", "text", "-o", str(tmp_path / "m"), *arguments]) == 2
+    assert "the held-out part has" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()

@@ -491,6 +491,30 @@ def test_no_code_of_the_project_unpickles_anything_else() -> None:
         assert "pickle.load" not in text, file
 
 
+def test_child_processes_import_nothing_from_the_current_folder() -> None:
+    """A `torch.py` in the folder that the user happens to be in would be run in place of torch."""
+    root = Path(__file__).parents[2]
+    for file in (f for folder in ("core", "app", "widgets") for f in (root / folder).rglob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        assert text.count("[sys.executable,") == text.count('[sys.executable, "-P",'), file
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"progress": {"learnt": 3}}, {"progress": {"learnt": [1]}, "plan": {"data": 7}}]
+)
+def test_a_training_state_without_its_parts_is_one_line(
+    tmp_path: Path, state: dict[str, object]
+) -> None:
+    from loopscope.core.experiments.small_models import folder_of, learnt_at
+    from loopscope.core.experiments.twins import TWINS
+
+    folder = folder_of(TWINS[0], 0, tmp_path)
+    folder.mkdir()
+    torch.save(state, folder / STATE_FILE)
+    with pytest.raises(LoopscopeError, match="is not a training state"):
+        learnt_at(TWINS[0], 0, tmp_path)
+
+
 # ---- the command ----
 TINY = ["--steps", "2", "--d-model", "16", "--hops", "2", "--batch", "4"]
 LONGEST = {"walker": 2, "halting": 8, "settling": 28, "slack": 5, "fixed": 2, "anytime": 20}

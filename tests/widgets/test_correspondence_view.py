@@ -16,7 +16,12 @@ from recordings import architecture, synthetic_recording
 
 from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.interventions.states import Zero
-from loopscope.core.measures.correspondence import Correspondence, monotone_alignment
+from loopscope.core.measures.correspondence import (
+    CORRESPONDENCE,
+    Correspondence,
+    ModelCorrespondence,
+    monotone_alignment,
+)
 from loopscope.core.measures.places import Places
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.pairing import Pairing
@@ -24,14 +29,12 @@ from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import SECOND_MODEL
 from loopscope.core.views.correspondence import (
-    CORRESPONDENCE,
     LABEL,
     LACKS,
     NO_MODEL,
     NO_PROMPTS,
     NOT_YET,
     Data,
-    Found,
     Options,
     compute,
     compute_second,
@@ -50,7 +53,7 @@ DEEP = replace(twin_architecture("deep", R, d_model=16), n_block=M)
 AT = Selection(recurrence=2, layer=1, head=1)
 
 
-def found_of(other: str = "deep") -> Found:
+def found_of(other: str = "deep") -> ModelCorrespondence:
     """Six places against four layers: row i is most like column i // 2 and beats only there."""
     rng = np.random.default_rng(0)
     values = 0.3 + 0.05 * rng.random((R * L, M))
@@ -63,14 +66,14 @@ def found_of(other: str = "deep") -> Found:
     heads[3, 1, 2, 0] = 0.5  # head 1.1 at recurrence 2 does what head 0 of layer 2 does
     null = np.full(heads.shape, 1.5)
     marks, deep = tuple("01"), tuple(map(str, range(M)))
-    return Found(
+    return ModelCorrespondence(
         "looped", other, Places((1, 2, 3), marks), Places((1,), deep), np.arange(1, 7),
         np.arange(1, 5), 8, 64, "prompts", {"cka_debiased": states, "cosine": cosine},
         {"cka": "CKA was not taken."}, heads, null,
     )  # fmt: skip
 
 
-def recording(found: Found | None) -> Recording:
+def recording(found: ModelCorrespondence | None) -> Recording:
     made = synthetic_recording(recurrences=R)
     made.shared.prompts = PromptSet("p.txt", "p.txt", ())
     if found is not None:

@@ -15,10 +15,11 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
+from loopscope.core.measures.lens import READINGS, Reading, Readings
 from loopscope.core.options import settings_of
 from loopscope.core.selection import Selection
 from loopscope.core.views.lens.compute import NOT_YET, Options, compute
-from loopscope.core.views.lens.data import READINGS, Data, Reading, Readings
+from loopscope.core.views.lens.data import Data
 from loopscope.widgets.figures.lens import draw
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.kit.settings_form import SettingsForm

@@ -12,10 +12,10 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording, with_results
 
+from loopscope.core.measures.path_independence import PATHS
+from loopscope.core.measures.stability import STABILITY
 from loopscope.core.run.recording import Capture
 from loopscope.core.selection import Selection
-from loopscope.core.views.paths import PATHS
-from loopscope.core.views.stability import STABILITY
 from loopscope.core.views.state_space.compute import Options, compute
 from loopscope.widgets.palette import DARK, LIGHT, token_colour
 from loopscope.widgets.views.state_space.view import StateSpaceView

@@ -27,12 +27,12 @@ def score(pattern: str, text: str) -> float | None:
     pattern, text = pattern.lower().replace(" ", ""), text.lower()
     at, cost = -1, 0.0
     for letter in pattern:
-        found = text.find(letter, at + 1)
-        if found < 0:
+        next_at = text.find(letter, at + 1)
+        if next_at < 0:
             return None
-        begins_word = found == 0 or not text[found - 1].isalnum()
-        cost += 0 if found == at + 1 or begins_word else 1 + 0.05 * (found - at)
-        at = found
+        begins_word = next_at == 0 or not text[next_at - 1].isalnum()
+        cost += 0 if next_at == at + 1 or begins_word else 1 + 0.05 * (next_at - at)
+        at = next_at
     return cost + 0.01 * len(text)
 
 

@@ -55,10 +55,10 @@ def on_ground(colour: str, theme: Theme) -> QColor:
 
     As little as is needed: lighter still, the two blues of the eight would look alike.
     """
-    shown = QColor(colour)
-    if theme.dark and shown.lightness() < SEEN:
-        return shown.lighter(round(100 * SEEN / max(shown.lightness(), 1)))
-    return shown
+    seen = QColor(colour)
+    if theme.dark and seen.lightness() < SEEN:
+        return seen.lighter(round(100 * SEEN / max(seen.lightness(), 1)))
+    return seen
 
 
 def number_font(size: int = 0) -> QFont:

@@ -18,8 +18,10 @@ from loopscope.core.measures.lens import (
     ENTROPY,
     FINAL_SINCE,
     RANK,
+    READINGS,
     TOP,
     Lens,
+    Reading,
     final_since,
 )
 from loopscope.core.measures.places import shown_places
@@ -29,7 +31,7 @@ from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.answers_data import Shade
 from loopscope.core.views.base import Lack, Request, Table, ViewDefinition
-from loopscope.core.views.lens.data import READINGS, Data, Order, Reading
+from loopscope.core.views.lens.data import Data, Order
 from loopscope.core.views.lens.token import LABEL, Target, choose
 
 NOT_YET = "Nothing has been read."

@@ -13,11 +13,10 @@ import numpy as np
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.measures.base import Measure, Measured
-from loopscope.core.measures.lens import CHANCE, DIVERGENCE, ENTROPY, READ, Lens
+from loopscope.core.measures.lens import CHANCE, DIVERGENCE, ENTROPY, READ, READINGS, Lens, Reading
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.run.recording import Recording
 from loopscope.core.views.base import Lack
-from loopscope.core.views.lens.data import READINGS, Reading
 from loopscope.core.views.lens.token import LABEL
 
 # What these curves lack, in whichever view shows them.

@@ -10,10 +10,10 @@ import numpy as np
 
 from loopscope.core.arrays import F32
 from loopscope.core.labels import visible
+from loopscope.core.measures.lens import Reading
 from loopscope.core.measures.readout import NO_ANSWER, Ids
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
-from loopscope.core.views.lens.data import Reading
 
 LABEL = "Read out every layer"
 Target = Literal["cursor", "own", "written"]

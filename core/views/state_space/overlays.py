@@ -17,11 +17,11 @@ import numpy.typing as npt
 from loopscope.core.arrays import F64
 from loopscope.core.labels import visible
 from loopscope.core.measures.fixed_points import RESIDUAL
-from loopscope.core.measures.stability import EIGENVALUE
+from loopscope.core.measures.path_independence import PATHS
+from loopscope.core.measures.stability import EIGENVALUE, STABILITY
 from loopscope.core.run.recording import Recording
-from loopscope.core.views.paths import PATHS
 from loopscope.core.views.second_run import SecondRun
-from loopscope.core.views.stability import STABILITY, kinds_of
+from loopscope.core.views.stability import kinds_of
 from loopscope.core.views.state_space.data import Options
 from loopscope.core.views.state_space.overlay import Overlay, Role
 from loopscope.core.views.state_space.places import stations
