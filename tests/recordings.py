@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from loopscope.core.model.architecture import Architecture, LayerShape
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.model.rope import Rope
 from loopscope.core.run.recording import Capture, Recording, RunInfo
 from loopscope.core.run.states import LayerState, TopAnswers

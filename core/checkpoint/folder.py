@@ -24,7 +24,8 @@ from loopscope.core.families import FAMILIES, recognise
 from loopscope.core.families.family import Config, Family, Source
 from loopscope.core.families.foreign import foreign
 from loopscope.core.files import read_bytes, reason, unique_keys
-from loopscope.core.model.architecture import Architecture, renamed_by_loop, with_loop
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.loop_span import renamed_by_loop, with_loop
 
 MAX_JSON = 64 << 20
 LOOPED = " looped "  # between a deep checkpoint's name and the span of it that is looped

@@ -19,7 +19,8 @@ from loopscope.core.checkpoint.request import LoadRequest, Loop
 from loopscope.core.checkpoint.weights import Report, read_weights
 from loopscope.core.errors import Cancelled, LoopscopeError, is_out_of_memory
 from loopscope.core.labels import size
-from loopscope.core.model.architecture import Architecture, renamed_by_loop, with_loop
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.loop_span import renamed_by_loop, with_loop
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.model.weight_identity import weight_identity
 from loopscope.core.prompts.shared import Shared

@@ -15,7 +15,8 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.training_plan import ModelKind
 from loopscope.core.experiments.twin_results import Kind
-from loopscope.core.model.architecture import Architecture, LayerShape, Task
+from loopscope.core.model.architecture import Architecture, Task
+from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.model.rope import Rope
 
 # Length of prompts at which FLOPs are matched: tokens attend to 27 keys, as many as an 8-letter

@@ -15,12 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopscope.core.families.family import MOST_LAYERS, Config, Family, Source, read_activation
-from loopscope.core.model.architecture import (
-    Architecture,
-    LayerShape,
-    NormSlot,
-    parameter_shapes,
-)
+from loopscope.core.model.architecture import Architecture, parameter_shapes
+from loopscope.core.model.layer_shape import LayerShape, NormSlot
 from loopscope.core.model.rope import Rope
 
 MODEL_TYPE = "albert"

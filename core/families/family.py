@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from loopscope.core.errors import CheckpointError
-from loopscope.core.model.architecture import ACTIVATION_NAMES, Architecture
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.layer_shape import ACTIVATION_NAMES
 
 # Sizes above these are a damaged or hostile config, not a model; refusing them early keeps us from
 # allocating what the file claims.

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from loopscope.core.families.family import MOST_LAYERS, Config, Family, Source, read_activation
 from loopscope.core.families.mapping import mapped, prefix_of
-from loopscope.core.model.architecture import PRE_NORM, Architecture, LayerShape
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.layer_shape import PRE_NORM, LayerShape
 from loopscope.core.model.rope import Rope
 
 DEFAULTS: Mapping[str, Any] = {

@@ -12,7 +12,8 @@ from typing import Any
 from loopscope.core.families.family import MOST_LAYERS, Config, Family, Source, read_activation
 from loopscope.core.families.mapping import mapped, prefix_of
 from loopscope.core.families.rope import read_rope
-from loopscope.core.model.architecture import PRE_NORM, Architecture, LayerShape
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.layer_shape import PRE_NORM, LayerShape
 
 DEFAULTS: Mapping[str, Any] = {
     "vocab_size": 50432, "hidden_size": 6144, "num_hidden_layers": 44, "num_attention_heads": 64,

@@ -16,12 +16,8 @@ from typing import Any
 from loopscope.core.families.family import Config, Family, Source, read_activation
 from loopscope.core.families.mapping import prefix_of
 from loopscope.core.families.rope import read_rope
-from loopscope.core.model.architecture import (
-    PRE_NORM,
-    Architecture,
-    LayerShape,
-    parameter_shapes,
-)
+from loopscope.core.model.architecture import Architecture, parameter_shapes
+from loopscope.core.model.layer_shape import PRE_NORM, LayerShape
 
 MODEL_TYPE = "hrm_text"
 # A config that claims more is damaged; each cycle is a whole pass to lay out and to draw.

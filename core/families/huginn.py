@@ -14,13 +14,8 @@ from typing import Literal
 
 from loopscope.core.families.family import Config, Family, Source
 from loopscope.core.families.rope import read_rope
-from loopscope.core.model.architecture import (
-    PRE_NORM,
-    Architecture,
-    LayerShape,
-    NormSlot,
-    parameter_shapes,
-)
+from loopscope.core.model.architecture import Architecture, parameter_shapes
+from loopscope.core.model.layer_shape import PRE_NORM, LayerShape, NormSlot
 from loopscope.core.model.rope import Rope
 
 Form = Literal["huginn", "llama", "olmo"]

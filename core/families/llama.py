@@ -3,7 +3,7 @@
 Sources: the `transformers` implementations of each ``model_type``; Ouro: arXiv 2510.25741,
 ByteDance/Ouro-1.4B. A deep decoder is a recurrent block applied once: its layers are the block,
 ``s_0`` is the embedding, there is no prelude, coda or injection; any span of its layers can be
-looped (`loopscope.core.model.architecture.with_loop`). Ouro runs its whole stack
+looped (`loopscope.core.model.loop_span.with_loop`). Ouro runs its whole stack
 ``total_ut_steps`` times, with ``model.norm`` after every recurrence, whose output is fed back.
 """
 
@@ -16,7 +16,8 @@ from typing import Any, Literal
 from loopscope.core.families.family import MOST_LAYERS, Config, Family, Source, read_activation
 from loopscope.core.families.mapping import mapped, prefix_of
 from loopscope.core.families.rope import read_rope
-from loopscope.core.model.architecture import Architecture, LayerShape, NormSlot
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.layer_shape import LayerShape, NormSlot
 
 OURO_NORMS: dict[NormSlot, str] = {
     "attn_in": "input_layernorm",

@@ -19,13 +19,8 @@ from dataclasses import replace
 
 from loopscope.core.families.family import MOST_LAYERS, Arrangement, Config, Family, Source
 from loopscope.core.families.nanogpt import NO_EPS
-from loopscope.core.model.architecture import (
-    PRE_NORM,
-    Architecture,
-    LayerShape,
-    NormSlot,
-    parameter_shapes,
-)
+from loopscope.core.model.architecture import Architecture, parameter_shapes
+from loopscope.core.model.layer_shape import PRE_NORM, LayerShape, NormSlot
 from loopscope.core.model.rope import Rope
 
 SANDWICH: dict[NormSlot, str] = {

@@ -22,12 +22,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from loopscope.core.families.family import Config, Family, Source
-from loopscope.core.model.architecture import (
-    PRE_NORM,
-    Architecture,
-    LayerShape,
-    parameter_shapes,
-)
+from loopscope.core.model.architecture import Architecture, parameter_shapes
+from loopscope.core.model.layer_shape import PRE_NORM, LayerShape
 from loopscope.core.model.rope import Rope
 
 # What torch's RMSNorm takes where no epsilon is given: finfo(float32).eps.

@@ -22,7 +22,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from loopscope.core.families.family import Config, Family, Source
-from loopscope.core.model.architecture import Architecture, LayerShape, Task, parameter_shapes
+from loopscope.core.model.architecture import Architecture, Task, parameter_shapes
+from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.model.rope import Rope
 
 MODEL_TYPE = "loopscope_looped"

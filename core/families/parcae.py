@@ -18,13 +18,8 @@ from typing import Literal
 
 from loopscope.core.families.family import Config, Family, Source
 from loopscope.core.families.nanogpt import NO_EPS
-from loopscope.core.model.architecture import (
-    PRE_NORM,
-    STACKS,
-    Architecture,
-    LayerShape,
-    parameter_shapes,
-)
+from loopscope.core.model.architecture import STACKS, Architecture, parameter_shapes
+from loopscope.core.model.layer_shape import PRE_NORM, LayerShape
 from loopscope.core.model.rope import Rope
 
 CLASS = "ParcaeConfig"

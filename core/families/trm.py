@@ -16,12 +16,8 @@ from __future__ import annotations
 import math
 
 from loopscope.core.families.family import Config, Family, Source
-from loopscope.core.model.architecture import (
-    Architecture,
-    LayerShape,
-    NormSlot,
-    parameter_shapes,
-)
+from loopscope.core.model.architecture import Architecture, parameter_shapes
+from loopscope.core.model.layer_shape import LayerShape, NormSlot
 from loopscope.core.model.rope import Rope
 
 MODEL_TYPE = "trm"

@@ -23,7 +23,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from loopscope.core.model.architecture import Architecture, LayerShape, norm_shapes
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.layer_shape import LayerShape, norm_shapes
 
 if TYPE_CHECKING:
     import networkx as nx

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from loopscope.core.model.activations import make_activation
-from loopscope.core.model.architecture import LayerShape
+from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.model.norms import BareNorm, RMSNorm, make_norm, wide
 from loopscope.core.model.rope import Rope
 

@@ -14,7 +14,7 @@ from models import tiny_architecture, tiny_checkpoint
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.states import Noise
-from loopscope.core.model.architecture import LayerShape
+from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.run.stepper import Stepper
 
 PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"

@@ -18,7 +18,7 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
-from loopscope.core.model.architecture import LayerShape
+from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.runner import Runner
 from loopscope.widgets.palette import LIGHT

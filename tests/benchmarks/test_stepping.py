@@ -12,7 +12,7 @@ import torch
 from models import tiny_architecture, tiny_checkpoint
 
 from loopscope.core.checkpoint.loading import load
-from loopscope.core.model.architecture import LayerShape
+from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.stepper import Stepper

@@ -12,7 +12,7 @@ from models import tiny_architecture, tiny_checkpoint
 
 from loopscope.core.analyses.stability import run as measure_stability
 from loopscope.core.checkpoint.request import LoadRequest
-from loopscope.core.model.architecture import LayerShape
+from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.run.jobs import Job, Jobs
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.runner import Runner

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
-from loopscope.core.model.architecture import ACTIVATION_NAMES
+from loopscope.core.model.layer_shape import ACTIVATION_NAMES
 
 Head = Literal["as saved", "a copy", "different", "alone"]
 Generation = Literal["v5", "v4", "both"]

@@ -11,7 +11,7 @@ from conformance.comparing import assert_same
 from conformance.published import quiet, save
 
 from loopscope.core.model.activations import FUNCTIONS
-from loopscope.core.model.architecture import ACTIVATION_NAMES, ACTIVATION_PARAMETERS
+from loopscope.core.model.layer_shape import ACTIVATION_NAMES, ACTIVATION_PARAMETERS
 
 IDS = (5, 17, 3, 3, 60, 41)
 SMALL = {"vocab_size": 96, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 12,

@@ -26,7 +26,7 @@ from loopscope.core.checkpoint.headers import read_header
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import CheckpointError
 from loopscope.core.families.family import Config
-from loopscope.core.model.architecture import LayerShape
+from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.run.trace import trace
 
 pytestmark = pytest.mark.slow

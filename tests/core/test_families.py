@@ -18,8 +18,8 @@ from models import tiny_architecture
 from loopscope.core.checkpoint.folder import open_checkpoint
 from loopscope.core.checkpoint.loading import load, relooped
 from loopscope.core.errors import CheckpointError, LoopscopeError
-from loopscope.core.model.architecture import with_loop
 from loopscope.core.model.graph import totals, unrolled_graph
+from loopscope.core.model.loop_span import with_loop
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.run.trace import trace
 from loopscope.core.selection import Selection

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from loopscope.core.experiments.architectures import twin_architecture
-from loopscope.core.model.architecture import with_loop
+from loopscope.core.model.loop_span import with_loop
 from loopscope.core.run.pairing import Pairing
 
 LOOPED, DEEP = twin_architecture("looped", 6), twin_architecture("deep", 6)
