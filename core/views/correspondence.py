@@ -1,4 +1,4 @@
-"""Correspondence: which layer of the model beside does the work of which place of this one."""
+"""Correspondence: which layer of the second model does the work of which place of this one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ LACKS = Lack("measurement", LABEL)
 class Options:
     """Settings of the correspondence matrix."""
 
-    what: Literal["states", "heads"] = setting(
+    compared: Literal["states", "heads"] = setting(
         "states",
         "Compare",
         "States of every place, or the heads of the cursor's recurrence with every head beside",
@@ -98,24 +98,24 @@ class Options:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Data(ViewData):
-    """The matrix. Rows are of the model shown, columns of the one beside.
+    """The matrix. Rows are of the model shown, columns of the second one.
 
-    values : float64 ``[n, m]`` in the unit of `measure`; shown : the same with what does not beat
+    values : float64 ``[n, m]`` in the unit of `measure`; drawn : the same with what does not beat
         the baseline left out, if that is asked for.
     measure : how they are measured.  far, near : the values drawn darkest and brightest.
     level : float64 ``[n, m]``: what each value has to beat, of permuted prompts; None without them.
     hatched : whether what does not beat it is hatched.
     best : for heads, the closest column of each row; -1 where other prompts bring it as close.
-    pairing : how the run beside goes with the one shown; None when none stands there.
+    pairing : how the second run goes with the one shown; None without a second run.
     path : column of each row of the best alignment; empty for heads or when not asked for.
     rows, columns : labels.  row_group, column_group : labels that belong together.
-    found : everything, or None.
-    what : "states" or "heads".  recurrence : whose heads.
+    comparison : the result of the measurement, or None.
+    compared : "states" or "heads".  recurrence : that of the heads.
     missing : what is missing when there is nothing to show, or "".
     """
 
     values: F64
-    shown: F64
+    drawn: F64
     measure: PlaceMeasure
     far: float
     path: tuple[int, ...]
@@ -123,8 +123,8 @@ class Data(ViewData):
     columns: tuple[str, ...]
     row_group: int
     column_group: int
-    found: ModelCorrespondence | None
-    what: str = "states"
+    comparison: ModelCorrespondence | None
+    compared: str = "states"
     recurrence: int = 0
     missing: str = ""
     near: float = 1.0
@@ -137,8 +137,8 @@ class Data(ViewData):
     def brightness(self) -> F64:
         """What is shown as 0 (`far`) to 1 (`near`)."""
         span = (self.near - self.far) or 1.0
-        level: F64 = np.clip((self.shown - self.far) / span, 0, 1)
-        return np.where(np.isfinite(self.shown), level, np.nan)
+        level: F64 = np.clip((self.drawn - self.far) / span, 0, 1)
+        return np.where(np.isfinite(self.drawn), level, np.nan)
 
     @property
     def beats(self) -> npt.NDArray[np.bool_]:
@@ -151,39 +151,39 @@ class Data(ViewData):
         return ~self.beats & np.isfinite(self.values) if self.hatched else None
 
     def column(self, recurrence: int, layer: int) -> int | None:
-        """Column of where the run beside stands when this one is at a place, or None."""
-        if self.pairing is None or self.pairing.pace == "own" or self.what != "states":
+        """Column of the place that goes with one of this run; None where the pairing gives none."""
+        if self.pairing is None or self.pairing.pace == "own" or self.compared != "states":
             return None
-        assert self.found is not None
-        return self.found.places_other.index(*self.pairing.place(recurrence, layer))
+        assert self.comparison is not None
+        return self.comparison.places_other.index(*self.pairing.place(recurrence, layer))
 
     def place_of_column(self, column: int) -> dict[str, int]:
         """Fields of the cursor for a column: the place that goes with it by the pairing."""
         if self.pairing is None:
             return {}
-        there = self.place_beside(column)
+        there = self.second_place(column)
         recurrence, layer = self.pairing.back(there["recurrence"], there["layer"])
         return {"recurrence": recurrence, "layer": layer} if recurrence else {"recurrence": 0}
 
     def place(self, row: int) -> dict[str, int]:
         """Fields of the cursor at a row."""
-        found = self.found
-        if found is None:
+        comparison = self.comparison
+        if comparison is None:
             return {}
-        if self.what == "states":
-            return found.places.at(row)
-        layer, head = divmod(row, len(self.rows) // found.places.n_layers)
+        if self.compared == "states":
+            return comparison.places.at(row)
+        layer, head = divmod(row, len(self.rows) // comparison.places.n_layers)
         return {"recurrence": self.recurrence, "layer": layer, "head": head}
 
-    def place_beside(self, column: int) -> dict[str, int]:
-        """The place of the model beside at a column."""
-        found = self.found
-        if found is None:
+    def second_place(self, column: int) -> dict[str, int]:
+        """Recurrence, layer and, for heads, head of the second model at a column."""
+        comparison = self.comparison
+        if comparison is None:
             return {}
-        if self.what == "states":
-            return found.places_other.at(column)
-        place, head = divmod(column, len(self.columns) // len(found.places_other))
-        return found.places_other.at(place) | {"head": head}
+        if self.compared == "states":
+            return comparison.places_other.at(column)
+        place, head = divmod(column, len(self.columns) // len(comparison.places_other))
+        return comparison.places_other.at(place) | {"head": head}
 
 
 def why_not(recording: Recording) -> str:
@@ -207,67 +207,71 @@ REQUEST = Request(
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
-    """Arrange what was found as asked."""
-    found = recording.result(CORRESPONDENCE)
-    if found is None:
+    """Arrange the result for one measure of states, or for the heads of one recurrence."""
+    comparison = recording.result(CORRESPONDENCE)
+    if comparison is None:
         why = why_not(recording)
         lacks = SECOND_MODEL if not why else PROMPTS if why == NO_PROMPTS else None
         return _empty(why or ALONE, lacks=lacks)
-    if options.what == "heads":
-        return _heads(found, selection, options)
+    if options.compared == "heads":
+        return _heads(comparison, selection, options)
     measure = PLACE_MEASURES[options.measure]
-    result = found.states.get(options.measure)
+    result = comparison.states.get(options.measure)
     if result is None:
-        return _empty(found.why.get(options.measure, "This measure was not taken."), found)
+        return _empty(
+            comparison.why.get(options.measure, "This measure was not taken."), comparison
+        )
     level = None
     if np.isfinite(result.level).any():
         level = np.broadcast_to(result.level, result.values.shape)
-    shown = result.values
+    drawn = result.values
     if options.above:
-        shown = np.where(_beats(shown, level, measure), shown, np.nan)
+        drawn = np.where(_beats(drawn, level, measure), drawn, np.nan)
     return Data(
-        statement=_statement(found, result, measure),
+        statement=_statement(comparison, result, measure),
         formulas=(measure.formula, ALIGNMENT, ALIGNED, BASELINE),
         values=result.values,
-        shown=shown,
+        drawn=drawn,
         measure=measure,
         far=min(0.0, float(np.nanmin(result.values)) if np.isfinite(result.values).any() else 0.0),
         near=measure.identical,
         level=level,
         hatched=options.hatch and level is not None,
         path=tuple(result.path.tolist()) if options.path else (),
-        rows=_labels(found.places),
-        columns=_labels(found.places_other),
-        row_group=_group(found.places),
-        column_group=_group(found.places_other),
-        found=found,
+        rows=_labels(comparison.places),
+        columns=_labels(comparison.places_other),
+        row_group=_group(comparison.places),
+        column_group=_group(comparison.places_other),
+        comparison=comparison,
     )
 
 
 def compute_second(
     recording: Recording, second_run: SecondRun, selection: Selection, options: Options
 ) -> Data:
-    """The same, while another run stands beside: its cursor is marked as well."""
+    """The same with a second run, the cursor of which is marked as well."""
     data = compute(recording, selection, options)
     if data.lacks == SECOND_MODEL:
         return replace(data, statement=NOT_YET, missing=NOT_YET, lacks=LACKS)
-    if data.found is None or data.missing:
+    if data.comparison is None or data.missing:
         return data
     there = second_run.recording.info.checkpoint
-    if there != data.found.other:
-        text = f"Compared with {data.found.other}, not with {there}: compare again. "
+    if there != data.comparison.other:
+        text = f"Compared with {data.comparison.other}, not with {there}: compare again. "
         return replace(data, statement=text + data.statement)
     cut = recording.info.interventions or second_run.recording.info.interventions
-    said = f"{data.statement}; of the models uncut" if cut else data.statement
-    return replace(data, pairing=second_run.pairing, statement=said)
+    statement = f"{data.statement}; of the models uncut" if cut else data.statement
+    return replace(data, pairing=second_run.pairing, statement=statement)
 
 
-def _empty(text: str, found: ModelCorrespondence | None = None, lacks: Lack | None = None) -> Data:
+def _empty(
+    text: str, comparison: ModelCorrespondence | None = None, lacks: Lack | None = None
+) -> Data:
     nothing = np.zeros((0, 0))
     measure = PLACE_MEASURES["cka_debiased"]
     return Data(
         text, (measure.formula, ALIGNMENT, ALIGNED, BASELINE), nothing, nothing, measure, 0.0, (),
-        (), (), 0, 0, found, missing=text, lacks=lacks,
+        (), (), 0, 0, comparison, missing=text, lacks=lacks,
     )  # fmt: skip
 
 
@@ -288,30 +292,36 @@ def _group(places: Places) -> int:
     return places.n_layers if len(places.recurrences) > 1 else 0
 
 
-def _heads(found: ModelCorrespondence, selection: Selection, options: Options) -> Data:
+def _heads(comparison: ModelCorrespondence, selection: Selection, options: Options) -> Data:
     """Heads of the cursor's recurrence against every head of the other model."""
-    if found.heads is None:
-        return _empty("Heads were not compared.", found)
+    if comparison.heads is None:
+        return _empty("Heads were not compared.", comparison)
     # Of one pair of heads: the measure of places is a mean over heads.
     measure = replace(PLACE_MEASURES["attention"], label="Head distance", formula=HEAD_DISTANCE)
-    shown_r = [r for r in found.places.recurrences if r <= max(selection.recurrence, 1)]
-    r = shown_r[-1] if shown_r else found.places.recurrences[0]
-    layers, h, h_other = found.places.n_layers, found.heads.shape[1], found.heads.shape[3]
-    first = found.places.recurrences.index(r) * layers
-    values = found.heads[first : first + layers].reshape(layers * h, -1)
-    rows = tuple(f"{mark}.{i}" for mark in found.places.marks for i in range(h))
-    columns = tuple(f"{at}.{i}" for at in _labels(found.places_other) for i in range(h_other))
+    shown_r = [r for r in comparison.places.recurrences if r <= max(selection.recurrence, 1)]
+    r = shown_r[-1] if shown_r else comparison.places.recurrences[0]
+    layers, h, h_other = (
+        comparison.places.n_layers,
+        comparison.heads.shape[1],
+        comparison.heads.shape[3],
+    )
+    first = comparison.places.recurrences.index(r) * layers
+    values = comparison.heads[first : first + layers].reshape(layers * h, -1)
+    rows = tuple(f"{mark}.{i}" for mark in comparison.places.marks for i in range(h))
+    columns = tuple(f"{at}.{i}" for at in _labels(comparison.places_other) for i in range(h_other))
     level = None
-    if found.heads_null is not None and np.isfinite(found.heads_null).any():
-        level = CLOSER * found.heads_null[first : first + layers].reshape(layers * h, -1)
+    if comparison.heads_null is not None and np.isfinite(comparison.heads_null).any():
+        level = CLOSER * comparison.heads_null[first : first + layers].reshape(layers * h, -1)
     beats = _beats(values, level, measure)
     known = np.isfinite(values).any()
     best = _partners(values, level)
     return Data(
-        statement=_heads_said(found, values, best if level is not None else (), rows, columns, r),
+        statement=_heads_statement(
+            comparison, values, best if level is not None else (), rows, columns, r
+        ),
         formulas=(HEAD_DISTANCE, HEAD_BASELINE),
         values=values,
-        shown=np.where(beats, values, np.nan) if options.above else values,
+        drawn=np.where(beats, values, np.nan) if options.above else values,
         measure=measure,
         far=float(np.nanmax(values)) if known else 1.0,
         # The closest is drawn brightest: no two heads of two models are the same.
@@ -324,8 +334,8 @@ def _heads(found: ModelCorrespondence, selection: Selection, options: Options) -
         columns=columns,
         row_group=h,
         column_group=h_other,
-        found=found,
-        what="heads",
+        comparison=comparison,
+        compared="heads",
         recurrence=r,
     )
 
@@ -344,18 +354,21 @@ def _partners(values: F64, level: F64 | None) -> tuple[int, ...]:
     return tuple(int(j) if ok else -1 for j, ok in zip(near.argmin(1), has, strict=True))
 
 
-def _statement(found: ModelCorrespondence, result: Correspondence, measure: PlaceMeasure) -> str:
+def _statement(
+    comparison: ModelCorrespondence, result: Correspondence, measure: PlaceMeasure
+) -> str:
     """Say how alike the two are, against the baseline, and whether equal depth goes together."""
     name = measure.label.lower().replace("cka", "CKA")
-    over = f"{found.n_tokens:,} tokens of {found.n_prompts} {found.prompts}"
-    text = f"{found.one} against {found.other}: aligned {name} {result.aligned:.3g} over {over}"
+    over = f"{comparison.n_tokens:,} tokens of {comparison.n_prompts} {comparison.prompts}"
+    pair = f"{comparison.one} against {comparison.other}"
+    text = f"{pair}: aligned {name} {result.aligned:.3g} over {over}"
     if len(result.baseline):
         high = float(np.percentile(result.baseline, 95))
         beats = "above" if result.above else "not above"
         text += f", {beats} permuted prompts ({high:.3g})"
     else:
         text += "; one prompt has no baseline"
-    apart = found.depths_other[result.path] - found.depths
+    apart = comparison.depths_other[result.path] - comparison.depths
     text += f"; best alignment {_depths(apart)}"
     return text
 
@@ -372,8 +385,8 @@ def _depths(apart: npt.NDArray[np.int64]) -> str:
     )
 
 
-def _heads_said(
-    found: ModelCorrespondence, values: F64, best: tuple[int, ...], rows: tuple[str, ...],
+def _heads_statement(
+    comparison: ModelCorrespondence, values: F64, best: tuple[int, ...], rows: tuple[str, ...],
     columns: tuple[str, ...], recurrence: int,
 ) -> str:  # fmt: skip
     """Name the closest pair and how many heads have a partner (``best``: () without a baseline)."""
@@ -381,8 +394,8 @@ def _heads_said(
         return "The attention patterns are not finite, so no two heads can be compared."
     row, column = np.unravel_index(int(np.nanargmin(values)), values.shape)
     text = (
-        f"Heads of {found.one} at recurrence {recurrence} against {found.other}: closest head "
-        f"{rows[row]} and {columns[column]}, distance {values[row, column]:.3g}"
+        f"Heads of {comparison.one} at recurrence {recurrence} against {comparison.other}: closest "
+        f"head {rows[row]} and {columns[column]}, distance {values[row, column]:.3g}"
     )
     if best:
         n = sum(j >= 0 for j in best)
@@ -395,7 +408,7 @@ def _heads_said(
 
 def table(data: Data) -> Table:
     """One row for each pair."""
-    f, of_heads = data.measure.formula, data.what == "heads"
+    f, of_heads = data.measure.formula, data.compared == "heads"
     columns = (
         "recurrence", "layer", "head", "recurrence beside", "layer beside", "head beside",
         f"{f.name} [{f.unit}]", "closest" if of_heads else "aligned",
@@ -406,8 +419,8 @@ def table(data: Data) -> Table:
 
 def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
     for i, j in np.ndindex(data.values.shape):
-        own, second_run = data.place(i), data.place_beside(j)
-        partner = data.path if data.what == "states" else data.best
+        own, second_run = data.place(i), data.second_place(j)
+        partner = data.path if data.compared == "states" else data.best
         yield (
             own["recurrence"], own["layer"], own.get("head", ""),
             second_run["recurrence"], second_run["layer"], second_run.get("head", ""),

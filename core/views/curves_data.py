@@ -27,7 +27,7 @@ class Curve:
     places : the same for each point, ``n`` of them, or () when `place` is all there is.
     dashed : for what is not a measurement of this run (a null value, a bound), or for the second
         of two that share a colour.
-    dotted : for the run beside, where both are drawn on one pair of axes.
+    dotted : for the second run, where both are drawn on one pair of axes.
     notes : what each point is, in words, ``n`` of them, or () when name and x say it.
     """
 
@@ -97,23 +97,23 @@ def _rows(data: Curves, intervals: bool) -> Iterator[tuple[object, ...]]:
             yield c.name, int(at) if at.is_integer() else at, float(c.y[i]), *ends
 
 
-def beside_each_other(
-    one: Curves, other: Curves, name: str, back: Callable[[dict[str, int]], dict[str, int]]
+def curves_of_two(
+    first: Curves, second: Curves, name: str, back: Callable[[dict[str, int]], dict[str, int]]
 ) -> tuple[Curve, ...]:
     """Curves of both runs on one pair of axes.
 
-    Those of the run beside are called ``name`` and dotted; where each run has the one curve they
-    get a colour each. ``back`` turns a place of the run beside into one of the first run.
+    Those of the second run are called ``name`` and dotted; where each run has the one curve they
+    get a colour each. ``back`` turns a place of the second run into one of the first.
     """
-    alone = all(c.role in ("only", "reference") for c in (*one.curves, *other.curves))
-    first = [
+    alone = all(c.role in ("only", "reference") for c in (*first.curves, *second.curves))
+    own = [
         replace(c, role="token", index=0, count=2, name=c.name or "this run")
         if alone and c.role == "only"
         else c
-        for c in one.curves
+        for c in first.curves
     ]
-    second = []
-    for c in other.curves:
+    others = []
+    for c in second.curves:
         if c.role == "reference":
             continue  # what is no measurement of either run
         moved = replace(
@@ -123,7 +123,7 @@ def beside_each_other(
             places=tuple(back(place) for place in c.places),
         )
         if alone:
-            second.append(replace(moved, role="token", index=1, count=2))
+            others.append(replace(moved, role="token", index=1, count=2))
         else:
-            second.append(replace(moved, dotted=True))
-    return (*first, *second)
+            others.append(replace(moved, dotted=True))
+    return (*own, *others)

@@ -16,7 +16,7 @@ from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import RECURRENCE, Lack, Table, ViewDefinition
-from loopscope.core.views.curves_data import Curve, Curves, beside_each_other, curves_table
+from loopscope.core.views.curves_data import Curve, Curves, curves_of_two, curves_table
 from loopscope.core.views.lens.curves import LACKS, LENS_CURVES, read_curve
 from loopscope.core.views.second_run import SecondRun
 
@@ -76,50 +76,52 @@ class Data(Curves):
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Measure the run so far and arrange it as asked."""
-    what = OFFERED[options.measure]
-    read = read_curve if what.key in LENS_CURVES else measure
-    found = _of_tokens(read(recording, what), selection, recording)
-    has_layers = "layer" in what.axes
+    quantity = OFFERED[options.measure]
+    read = read_curve if quantity.key in LENS_CURVES else measure
+    measured = _of_tokens(read(recording, quantity), selection, recording)
+    has_layers = "layer" in quantity.axes
     grouping: Grouping = options.grouping if has_layers else "layer"
-    middle = found.by_depth() if not found.missing else np.zeros((0, 0))
-    low, high = _quartiles(found) if options.band and not found.missing else (None, None)
+    middle = measured.by_depth() if not measured.missing else np.zeros((0, 0))
+    low, high = _quartiles(measured) if options.band and not measured.missing else (None, None)
     names = recording.info.architecture.layer_names
     prelude = recording.info.architecture.n_prelude
     curves = _curves(
-        grouping, middle, low, high, names if has_layers else (what.formula.name,), prelude
+        grouping, middle, low, high, names if has_layers else (quantity.formula.name,), prelude
     )
-    missing, lacks = found.missing, _lack(found, recording)
+    missing, lacks = measured.missing, _lack(measured, recording)
     if not missing and not np.isfinite(middle).any():
-        missing = f"{what.formula.name.capitalize()} is not a finite number anywhere in this run."
-    if what.null is not None and not missing and recording.info.architecture.layer.causal:
-        curves += (_null(what, recording.n_tokens, curves),)
+        missing = (
+            f"{quantity.formula.name.capitalize()} is not a finite number anywhere in this run."
+        )
+    if quantity.null is not None and not missing and recording.info.architecture.layer.causal:
+        curves += (_null(quantity, recording.n_tokens, curves),)
     repeat = repeat_correlation(middle) if has_layers and not missing else None
     data = Data(
         statement=missing,
-        formulas=(what.formula, *((REPEAT,) if repeat else ())),
+        formulas=(quantity.formula, *((REPEAT,) if repeat else ())),
         curves=() if missing else curves,
         x_label=_x_label(grouping),
-        y_label=axis_label(what),
-        formula=what.formula,
-        log_y=what.log,
+        y_label=axis_label(quantity),
+        formula=quantity.formula,
+        log_y=quantity.log,
         cursor={"layer": "recurrence", "recurrence": "layer", "depth": ""}[grouping],
         missing=missing,
         lacks=lacks,
-        measured=what.key,
+        measured=quantity.key,
         grouping=grouping,
         repeat=repeat,
     )
-    return data if missing else replace(data, statement=_statement(data, what, middle, options))
+    return data if missing else replace(data, statement=_statement(data, quantity, middle, options))
 
 
-def _lack(found: Measured, recording: Recording) -> Lack | None:
+def _lack(measured: Measured, recording: Recording) -> Lack | None:
     """What would give the measure a value; None where nothing would, or it has one."""
-    if not found.missing:
+    if not measured.missing:
         return None
-    if found.measure.key in LENS_CURVES:
+    if measured.measure.key in LENS_CURVES:
         return LACKS
-    n, what = recording.n_recurrences, found.measure
-    too_short = n < 1 or (n < what.first and not what.missing(recording))
+    n, quantity = recording.n_recurrences, measured.measure
+    too_short = n < 1 or (n < quantity.first and not quantity.missing(recording))
     return RECURRENCE if too_short else None
 
 
@@ -127,30 +129,33 @@ def compute_second(
     recording: Recording, second_run: SecondRun, selection: Selection, options: Options
 ) -> Data:
     """Both runs on one pair of axes; along effective depth two models stand level."""
-    one = compute(recording, selection, options)
-    other = compute(second_run.recording, second_run.selection, options)
-    if one.missing or other.missing:
-        why = other.missing if not one.missing else ""
-        text = f"{one.statement}; beside, {second_run.name}: {why}" if why else one.statement
-        return replace(one, statement=text)
-    both = beside_each_other(one, other, second_run.name, second_run.place_back)
-    return replace(
-        one, curves=both, statement=f"{one.statement}; beside, {second_run.name}: {other.statement}"
-    )
+    first = compute(recording, selection, options)
+    second = compute(second_run.recording, second_run.selection, options)
+    if first.missing or second.missing:
+        why = second.missing if not first.missing else ""
+        text = f"{first.statement}; beside, {second_run.name}: {why}" if why else first.statement
+        return replace(first, statement=text)
+    curves = curves_of_two(first, second, second_run.name, second_run.place_back)
+    text = f"{first.statement}; beside, {second_run.name}: {second.statement}"
+    return replace(first, curves=curves, statement=text)
 
 
-def _of_tokens(found: Measured, selection: Selection, recording: Recording) -> Measured:
+def _of_tokens(measured: Measured, selection: Selection, recording: Recording) -> Measured:
     """Only the shown tokens, where there is an axis of them."""
-    shown = selection.shown_tokens(recording.n_tokens)
-    if found.missing or "token" not in found.measure.axes or len(shown) == recording.n_tokens:
-        return found
-    axis = 1 + found.measure.axes.index("token")
-    return Measured(found.measure, np.take(found.values, list(shown), axis=axis))
+    tokens = selection.shown_tokens(recording.n_tokens)
+    if (
+        measured.missing
+        or "token" not in measured.measure.axes
+        or len(tokens) == recording.n_tokens
+    ):
+        return measured
+    axis = 1 + measured.measure.axes.index("token")
+    return Measured(measured.measure, np.take(measured.values, list(tokens), axis=axis))
 
 
-def _quartiles(found: Measured) -> tuple[F64 | None, F64 | None]:
+def _quartiles(measured: Measured) -> tuple[F64 | None, F64 | None]:
     """Quartiles 1 and 3 over tokens or heads, ``[R, L]``; None where a point is one value."""
-    values = found.values if "layer" in found.measure.axes else found.values[:, None]
+    values = measured.values if "layer" in measured.measure.axes else measured.values[:, None]
     axes = tuple(range(2, values.ndim))
     if not axes or np.prod(values.shape[2:]) < 2:
         return None, None
@@ -198,12 +203,12 @@ def _curves(
     return (Curve("", x, y.ravel(), low.ravel(), high.ravel(), places=places),)
 
 
-def _null(what: Measure, n_tokens: int, curves: tuple[Curve, ...]) -> Curve:
+def _null(quantity: Measure, n_tokens: int, curves: tuple[Curve, ...]) -> Curve:
     """The value of uniform causal attention, across the whole axis."""
-    assert what.null is not None
+    assert quantity.null is not None
     xs = np.concatenate([c.x for c in curves])
     ends = np.array([xs.min(), xs.max()]) if len(xs) else np.zeros(2)
-    value = np.full(2, what.null(n_tokens))
+    value = np.full(2, quantity.null(n_tokens))
     return Curve("uniform causal attention", ends, value, role="reference", dashed=True)
 
 
@@ -215,22 +220,22 @@ def _x_label(grouping: Grouping) -> str:
     }[grouping]
 
 
-def axis_label(what: Measure) -> str:
+def axis_label(quantity: Measure) -> str:
     """Measure, unit and what a point averages, for the vertical axis."""
     over = {"token": "tokens", "head": "heads"}
-    axes = [over[a] for a in what.axes if a in over]
-    unit = what.formula.unit.split(",")[0]
-    shown = "" if unit in ("1", "0..1") else f" [{unit}]"
-    average = f", {what.average} over {' and '.join(axes)}" if axes else ""
-    return f"{what.formula.name}{shown}{average}"
+    axes = [over[a] for a in quantity.axes if a in over]
+    unit = quantity.formula.unit.split(",")[0]
+    unit_text = "" if unit in ("1", "0..1") else f" [{unit}]"
+    average = f", {quantity.average} over {' and '.join(axes)}" if axes else ""
+    return f"{quantity.formula.name}{unit_text}{average}"
 
 
-def _statement(data: Data, what: Measure, middle: F64, options: Options) -> str:
+def _statement(data: Data, quantity: Measure, middle: F64, options: Options) -> str:
     """Say where the measure started and ended, and whether its curve repeats."""
-    ends = averaged(middle, (1,), what.average)
+    ends = averaged(middle, (1,), quantity.average)
     known = np.flatnonzero(np.isfinite(ends))
     first, last = int(known[0]), int(known[-1])
-    name = what.formula.name[0].upper() + what.formula.name[1:]
+    name = quantity.formula.name[0].upper() + quantity.formula.name[1:]
     text = f"{name}: {ends[first]:.3g} at recurrence {first + 1}"
     if last > first:
         text += f", {ends[last]:.3g} at {last + 1}"

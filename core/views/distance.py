@@ -108,9 +108,9 @@ class Data(ViewData):
         A distance of exactly 0 (the state has stopped changing) has level 0, infinity level 1.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
-            shown = np.log(self.distances / self.low)
+            logarithms = np.log(self.distances / self.low)
             span = np.log(self.high / self.low)
-            level = shown / span if span > 0 else np.where(self.distances > 0, 1.0, 0.0)
+            level = logarithms / span if span > 0 else np.where(self.distances > 0, 1.0, 0.0)
         level = np.where(self.distances == 0, 0.0, level)
         return np.where(np.isnan(self.distances), np.nan, np.clip(level, 0, 1))
 
@@ -177,9 +177,9 @@ def _scale(distances: F64, floor: float) -> tuple[float, float]:
 
 def _statement(data: Data) -> str:
     """Say how far the states have come, and who is farthest."""
-    what = "Relative distance" if data.distance == "relative" else "Distance"
+    label = "Relative distance" if data.distance == "relative" else "Distance"
     of = "" if data.layer == ENDS else f" of {data.layer_name}"
-    text = f"{what}{of} to the state after recurrence {data.last}"
+    text = f"{label}{of} to the state after recurrence {data.last}"
     finite = np.where(np.isfinite(data.distances), data.distances, np.nan)
     if not np.isfinite(finite[:, [0, -1]]).any(0).all():
         return f"{text} is not a finite number for any token shown"

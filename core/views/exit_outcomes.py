@@ -19,7 +19,8 @@ class Outcome:
     """One rule on the tokens of the run.
 
     at : int64 ``[T]``, exit recurrence.  stopped : bool ``[T]``, False where the rule never held.
-    said : text of the answer there.  agrees : float64 ``[T]``, 1 where the full run says the same.
+    answers : text of the answer there.
+    agrees : float64 ``[T]``, 1 where the full run says the same.
     missing : why the rule cannot be computed, or "" (then the arrays are empty).
     """
 
@@ -27,7 +28,7 @@ class Outcome:
     threshold: float
     at: I64
     stopped: Bools
-    said: tuple[str, ...]
+    answers: tuple[str, ...]
     agrees: F64
     missing: str = ""
 
@@ -41,23 +42,23 @@ def outcomes_of(
     run: Signals, threshold_of: Callable[[Rule, float], float], gate: float, recording: Recording
 ) -> tuple[Outcome, ...]:
     """Stop this run's tokens by every rule."""
-    found = []
+    outcomes = []
     for rule in RULES:
         threshold = threshold_of(rule, gate)
         if run.missing.get(rule.key) == "":
             continue
         if rule.key in run.missing:
             none = np.zeros(0)
-            found.append(
+            outcomes.append(
                 Outcome(rule, threshold, none.astype(np.int64), none.astype(bool), (), none,
                         run.missing[rule.key])
             )  # fmt: skip
             continue
         at, stopped = exit_at(still_running(rule, run.values[rule.key], threshold))
         columns = np.arange(len(at))
-        said = texts_of(run.answers[at - 1, columns], recording)
-        found.append(Outcome(rule, threshold, at, stopped, said, run.same[at - 1, columns]))
-    return tuple(found)
+        answers = texts_of(run.answers[at - 1, columns], recording)
+        outcomes.append(Outcome(rule, threshold, at, stopped, answers, run.same[at - 1, columns]))
+    return tuple(outcomes)
 
 
 def texts_of(ids: I64, recording: Recording) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ class Data(PromptCurves):
     n_run : recurrences of the run in the bench.
     tokens, labels : of the run shown.  full : the full run's answers.  outcomes : of every rule.
     rules, thresholds : of each curve, and of each of its points.
-    found : the simulation over the prompt set, or None.
+    result : the simulation over the prompt set, or None.
     """
 
     over: Over = "run"
@@ -91,7 +91,7 @@ class Data(PromptCurves):
     outcomes: tuple[Outcome, ...] = ()
     rules: tuple[Rule, ...] = ()
     thresholds: tuple[F64, ...] = ()
-    found: ExitsOverPrompts | None = None
+    result: ExitsOverPrompts | None = None
 
 
 REQUEST = Request(
@@ -107,10 +107,10 @@ REQUEST = Request(
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Simulate the exits of this run, and draw them or those over the prompt set."""
     prompts = recording.shared.prompts
-    found = recording.result(EXITS_OVER_PROMPTS)
-    if found is not None and prompts is not None and found.prompts != prompts:
-        found = None
-    over: Over = "prompts" if found is not None else "run"
+    result = recording.result(EXITS_OVER_PROMPTS)
+    if result is not None and prompts is not None and result.prompts != prompts:
+        result = None
+    over: Over = "prompts" if result is not None else "run"
     if options.over != "auto":
         over = options.over
     tokens = selection.shown_tokens(recording.n_tokens)
@@ -124,8 +124,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     if over == "run":
         n, missing = n_run, _why_no_run(recording)
         signals = () if run is None else (run,)
-    elif found is not None:
-        n, missing, signals = found.how.recurrences, "", found.signals
+    elif result is not None:
+        n, missing, signals = result.how.recurrences, "", result.signals
     else:
         n, (lacks, missing) = 0, lack(recording)
         if not missing:
@@ -134,11 +134,12 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
             missing = f"Exits have not been simulated over {prompts.name}."
     missing = missing or _why_no_curve(signals, n)
     lacks = RECURRENCE if missing == TOO_FEW else lacks
-    shown = found if over == "prompts" else None
-    curves, rules, thresholds = _curves(() if missing else signals, shown, options, gate)
-    uncut = of_uncut(recording, shown.how) if shown is not None else ""
+    drawn = result if over == "prompts" else None
+    curves, rules, thresholds = _curves(() if missing else signals, drawn, options, gate)
+    uncut = of_uncut(recording, drawn.how) if drawn is not None else ""
     return Data(
-        statement=missing or _statement(curves, rules, thresholds, n, over, signals, found) + uncut,
+        statement=missing
+        or _statement(curves, rules, thresholds, n, over, signals, result) + uncut,
         formulas=(AGREEMENT, USED, *(rule.formula for rule in RULES)),
         curves=curves,
         x_label=f"mean recurrences used (the full run: {n})",
@@ -148,7 +149,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         missing=missing,
         marks=_marks(signals) if not missing else (),
         x_shown=_near_the_loss(curves),
-        rows=None if found is None else _prompt_rows(found, options, gate, recording),
+        rows=None if result is None else _prompt_rows(result, options, gate, recording),
         lacks=lacks,
         bundled=takes_bundled(recording),
         over=over,
@@ -160,7 +161,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         outcomes=outcomes,
         rules=rules,
         thresholds=thresholds,
-        found=found,
+        result=result,
     )
 
 
@@ -182,7 +183,7 @@ def _why_no_curve(signals: tuple[Signals, ...], n: int) -> str:
 
 
 def _curves(
-    signals: tuple[Signals, ...], found: ExitsOverPrompts | None, options: Options, gate: float
+    signals: tuple[Signals, ...], result: ExitsOverPrompts | None, options: Options, gate: float
 ) -> tuple[tuple[Curve, ...], tuple[Rule, ...], tuple[F64, ...]]:
     """For each rule its sweep and, as a curve of one point, the threshold chosen."""
     curves: list[Curve] = []
@@ -194,8 +195,8 @@ def _curves(
         chosen = options.threshold(rule, gate)
         sweeps = (
             (swept(rule, signals, rule.thresholds), swept(rule, signals, np.array([chosen])))
-            if found is None
-            else (found.sweeps[rule.key], found.at(rule, chosen))
+            if result is None
+            else (result.sweeps[rule.key], result.at(rule, chosen))
         )
         for j, sweep in enumerate(sweeps):
             x, y = sweep.mean_used.value, sweep.agreement.value
@@ -241,14 +242,14 @@ def _marks(signals: tuple[Signals, ...]) -> tuple[tuple[float, str], ...]:
 
 def _statement(
     curves: tuple[Curve, ...], rules: tuple[Rule, ...], thresholds: tuple[F64, ...], n: int,
-    over: Over, signals: tuple[Signals, ...], found: ExitsOverPrompts | None,
+    over: Over, signals: tuple[Signals, ...], result: ExitsOverPrompts | None,
 ) -> str:  # fmt: skip
     """Say for each rule at its threshold what it uses and how much it agrees."""
     count = sum(int(np.isfinite(s.same).all(0).sum()) for s in signals)
     where = "1 token" if count == 1 else f"{count} tokens"
-    if over == "prompts" and found is not None:
-        where = f"{count} {'answer tokens' if found.only_answers else 'tokens'} of "
-        where += found.prompts.name
+    if over == "prompts" and result is not None:
+        where = f"{count} {'answer tokens' if result.only_answers else 'tokens'} of "
+        where += result.prompts.name
     parts = [
         f"{rule.name} {rule.sign[0]} {at[0]:g} uses {c.x[0]:.3g} (agrees {100 * c.y[0]:.3g} %)"
         for c, rule, at in zip(curves, rules, thresholds, strict=True)
@@ -258,24 +259,24 @@ def _statement(
 
 
 def _prompt_rows(
-    found: ExitsOverPrompts, options: Options, gate: float, recording: Recording
+    result: ExitsOverPrompts, options: Options, gate: float, recording: Recording
 ) -> PromptRows:
     """Recurrences used and agreement of every prompt, two columns for each rule."""
     columns = []
-    p = len(found.prompts)
+    p = len(result.prompts)
     for rule in RULES:
-        if rule.key not in found.sweeps:
+        if rule.key not in result.sweeps:
             continue
         threshold = options.threshold(rule, gate)
-        one, used, agree = found.at(rule, threshold), np.full(p, np.nan), np.full(p, np.nan)
-        n, rows = np.where(one.n > 0, one.n, np.nan), list(found.rows)
+        one, used, agree = result.at(rule, threshold), np.full(p, np.nan), np.full(p, np.nan)
+        n, rows = np.where(one.n > 0, one.n, np.nan), list(result.rows)
         used[rows], agree[rows] = one.used[:, 0] / n, one.agree[:, 0] / n
         name = f"{rule.name} {rule.sign[0]} {threshold:g}"
         columns.append(Column(f"{rule.short} r", f"{name}: {USED.text()}", used))
         columns.append(Column(f"{rule.short} =", f"{name}: {AGREEMENT.text()}", agree))
-    current = index_of(recording.info.prompt, found.opens)
+    current = index_of(recording.info.prompt, result.opens)
     return PromptRows(
-        found.prompts, found.how, tuple(columns), found.opens, found.left_out, current
+        result.prompts, result.how, tuple(columns), result.opens, result.left_out, current
     )
 
 
@@ -293,14 +294,14 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
         for i in range(len(c.x)):
             known = c.low is not None and c.high is not None
             ends = (float(c.low[i]), float(c.high[i])) if known else ("", "")  # type: ignore[index]
-            said = INTERVALS if known else ""
+            intervals = INTERVALS if known else ""
             yield (rule.name, float(at[i]), "", "all", float(c.x[i]), float(c.y[i]), *ends, "", "",
-                   said)  # fmt: skip
+                   intervals)  # fmt: skip
     if data.over == "run":
         for outcome in data.outcomes:
             for i, at in enumerate(outcome.at):
                 yield (outcome.rule.name, outcome.threshold, data.tokens[i], data.labels[i],
-                       int(at), float(outcome.agrees[i]), "", "", outcome.said[i], data.full[i],
+                       int(at), float(outcome.agrees[i]), "", "", outcome.answers[i], data.full[i],
                        "")  # fmt: skip
     elif data.rows is not None:
         names = [c.help.split(":")[0] for c in data.rows.columns[::2]]

@@ -89,18 +89,18 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     return data if missing else replace(data, statement=_statement(data))
 
 
-def _rows(recording: Recording, what: Measure, n: int) -> F64:
+def _rows(recording: Recording, quantity: Measure, n: int) -> F64:
     """Rows of a measure by head, ``[n, L, H]``; NaN where it has none."""
-    values = measure(recording, what).values[:n]
+    values = measure(recording, quantity).values[:n]
     arch = recording.info.architecture
     missing = len(values) < n or values.ndim != 3 or not n
     return np.full((n, arch.n_block, arch.layer.n_heads), np.nan) if missing else values
 
 
 def _statistics(recording: Recording, n: int) -> HeadStatistics:
-    found = {key: _rows(recording, what, n) for key, what in STATISTIC_ROWS.items()}
-    missing = NO_REPEAT if n and np.isnan(found["induction"]).all() else ""
-    return HeadStatistics(**found, induction_missing=missing)
+    rows = {key: _rows(recording, quantity, n) for key, quantity in STATISTIC_ROWS.items()}
+    missing = NO_REPEAT if n and np.isnan(rows["induction"]).all() else ""
+    return HeadStatistics(**rows, induction_missing=missing)
 
 
 def _groups(recording: Recording, statistics: HeadStatistics, options: Options) -> Groups:
@@ -118,9 +118,13 @@ def _groups(recording: Recording, statistics: HeadStatistics, options: Options) 
 
 def _stability(recording: Recording, changes: F64, options: Options) -> Stability:
     """Say since when heads and layers are calm, from changes ``[R, L, H]``."""
-    found = measure(recording, LAYER_RELATIVE_STEP)
+    layer_steps = measure(recording, LAYER_RELATIVE_STEP)
     n, n_layers, n_heads = changes.shape
-    steps = np.full((n, n_layers), np.nan) if len(found.values) < n or n < 2 else found.by_depth()
+    steps = (
+        np.full((n, n_layers), np.nan)
+        if len(layer_steps.values) < n or n < 2
+        else layer_steps.by_depth()
+    )
     since = stable_since(changes, options.tolerance)
     layer_since = stable_since(steps[:n], options.step_tolerance)
     floor = relative_floor(recording.info.dtype)

@@ -79,26 +79,26 @@ REQUEST = Request(
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Measure how far apart the paths are at each recurrence."""
-    found = recording.result(PATHS)
-    if found is None:
+    result = recording.result(PATHS)
+    if result is None:
         return _empty(NOT_YET)
     tokens = selection.shown_tokens(recording.n_tokens)
-    states = found.states[:, :, list(tokens)]
+    states = result.states[:, :, list(tokens)]
     apart = np.stack([spread(states[:, r]) for r in range(states.shape[1])])
     from_run = np.stack([_median(spread(states[[0, i]])) for i in range(len(states))])
     by_start = options.curves == "start"
     formula = FROM_RUN if by_start else SPREAD
     labels = [visible(recording.info.token_labels[t]) for t in tokens]
     return Data(
-        statement=_statement(found, apart[-1], from_run[:, -1], tokens, labels, recording),
+        statement=_statement(result, apart[-1], from_run[:, -1], tokens, labels, recording),
         formulas=(SPREAD, FROM_RUN),
-        curves=_of_starts(found, from_run) if by_start else _of_tokens(apart, tokens, labels),
+        curves=_of_starts(result, from_run) if by_start else _of_tokens(apart, tokens, labels),
         x_label="recurrence r",
         y_label="distance to the run, median over tokens" if by_start else "spread between starts",
         formula=formula,
         log_y=True,
         cursor="recurrence",
-        names=found.names,
+        names=result.names,
         end=apart[-1],
         from_run=from_run[:, -1],
     )
@@ -117,13 +117,13 @@ def _of_tokens(apart: F64, tokens: tuple[int, ...], labels: list[str]) -> tuple[
     return tuple(curves)
 
 
-def _of_starts(found: Paths, from_run: F64) -> tuple[Curve, ...]:
+def _of_starts(result: Paths, from_run: F64) -> tuple[Curve, ...]:
     """A curve for each other start, from distances ``[starts, R + 1]``."""
     x = np.arange(float(from_run.shape[1]))
     return tuple(
-        Curve(name, x, from_run[i], role="token", index=i - 1, count=len(found.names) - 1,
+        Curve(name, x, from_run[i], role="token", index=i - 1, count=len(result.names) - 1,
               places=tuple({"recurrence": int(r)} for r in x))
-        for i, name in enumerate(found.names)
+        for i, name in enumerate(result.names)
         if i
     )  # fmt: skip
 
@@ -142,11 +142,11 @@ def _empty(text: str) -> Data:
 
 
 def _statement(
-    found: Paths, end: F64, from_run: F64, tokens: tuple[int, ...], labels: list[str],
+    result: Paths, end: F64, from_run: F64, tokens: tuple[int, ...], labels: list[str],
     recording: Recording,
 ) -> str:  # fmt: skip
     """Say how far apart the ends are and who is farthest."""
-    n, last = f"{len(found.names)} starts ({_listed(found.names)})", found.states.shape[1] - 1
+    n, last = f"{len(result.names)} starts ({_listed(result.names)})", result.states.shape[1] - 1
     if not np.isfinite(end).any():
         return f"The ends of {n} cannot be compared: their states are not finite or all 0."
     text = f"After recurrence {last} the ends of {n} are {np.nanmedian(end):.3g} apart"
@@ -155,7 +155,7 @@ def _statement(
         text += (
             f" (median over tokens); farthest: token {tokens[far]} '{labels[far]}', {end[far]:.3g}"
         )
-    for name, away in zip(found.names, from_run, strict=True):
+    for name, away in zip(result.names, from_run, strict=True):
         if name.startswith(OTHER_PROMPT):
             text += f"; from {name} it ends {away:.3g} from the run"
     if recording.n_recurrences > last:

@@ -50,10 +50,10 @@ class Data(ViewData):
 
     def title(self, recurrence: int) -> str:
         """Say which pattern is shown when the cursor is at ``recurrence``."""
-        shown = self.shown_recurrence(recurrence)
+        drawn = self.shown_recurrence(recurrence)
         if recurrence < 1:
-            return f"Recurrence 0 has no pattern (dimmed: {self.name} at {shown})"
-        return f"Head {self.name} at recurrence {shown}"
+            return f"Recurrence 0 has no pattern (dimmed: {self.name} at {drawn})"
+        return f"Head {self.name} at recurrence {drawn}"
 
     def shown_recurrence(self, recurrence: int) -> int:
         """Return the recurrence whose pattern stands for ``recurrence``: 1 to R."""

@@ -82,7 +82,7 @@ class Options:
 class Data(Curves):
     """The picture asked for, and everything that was found."""
 
-    found: Probe | None = None
+    result: Probe | None = None
     picture: Picture = "sizes"
 
 
@@ -119,27 +119,27 @@ REQUEST = Request(
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Draw what was found as asked."""
-    found = recording.result(PROBE)
+    result = recording.result(PROBE)
     formulas = (LOST, DISPLACEMENT, RECOVERY, ACCURACY)
-    if found is None:
+    if result is None:
         text = why_not(recording) or _too_few(recording, options) or NOT_YET
         lacks = LACKS if text == NOT_YET else None
         return Data(text, formulas, (), "", LOST.name, LOST, missing=text, lacks=lacks)
-    return picture(found, options.picture, options.cut)
+    return picture(result, options.picture, options.cut)
 
 
-def picture(found: Probe, which: Picture, cut: Cut = "both") -> Data:
+def picture(result: Probe, which: Picture, cut: Cut = "both") -> Data:
     """One of the pictures of a probe; ``cut`` says which cuts the recovery is of."""
     recovery = which == "recovery"
     marks: tuple[tuple[float, str], ...] = ()
     if recovery:
-        curves, x_label, formula = _recovery(found, cut)
-        at = dict.fromkeys(_cut_at(found, cut))
+        curves, x_label, formula = _recovery(result, cut)
+        at = dict.fromkeys(_cut_at(result, cut))
         marks = tuple((float(r), f"cut after {r}") for r in at)
     else:
-        curves, x_label, formula = (_sizes if which == "sizes" else _displacement)(found)
+        curves, x_label, formula = (_sizes if which == "sizes" else _displacement)(result)
     return Data(
-        statement=statement(found),
+        statement=statement(result),
         formulas=(LOST, DISPLACEMENT, RECOVERY, ACCURACY),
         curves=curves,
         x_label=x_label,
@@ -149,28 +149,28 @@ def picture(found: Probe, which: Picture, cut: Cut = "both") -> Data:
         whole_x=recovery,
         log_x=not recovery,
         marks=marks,
-        found=found,
+        result=result,
         picture=which,
     )
 
 
-def _sizes(found: Probe) -> tuple[tuple[Curve, ...], str, Formula]:
+def _sizes(result: Probe) -> tuple[tuple[Curve, ...], str, Formula]:
     """A curve for each cut that has a size of its own."""
     curves: list[Curve] = []
-    for group in found.groups:
-        outcomes = [o for o in found.of(group) if np.isfinite(o.condition.size)]
+    for group in result.groups:
+        outcomes = [o for o in result.of(group) if np.isfinite(o.condition.size)]
         if len(outcomes) > 1:
             xs = [o.condition.size for o in outcomes]
             curves.append(_curve(outcomes, xs, group, len(curves)))
     return tuple(curves), "relative size (noise over norm; share of recurrences)", LOST
 
 
-def _displacement(found: Probe) -> tuple[tuple[Curve, ...], str, Formula]:
+def _displacement(result: Probe) -> tuple[tuple[Curve, ...], str, Formula]:
     """Every cut on one axis, coloured by what it cuts."""
     curves = []
-    for group in found.groups:
+    for group in result.groups:
         # A cut that could be made on no prompt has no place on this axis.
-        made = [o for o in found.of(group) if np.isfinite(o.moved)]
+        made = [o for o in result.of(group) if np.isfinite(o.moved)]
         if not made:
             continue
         outcomes = sorted(made, key=lambda o: o.moved)
@@ -191,8 +191,8 @@ def _curve(outcomes: list[Outcome], xs: list[float], name: str, index: int) -> C
     )  # fmt: skip
 
 
-def _cut_at(found: Probe, cut: Cut) -> tuple[int, ...]:
-    return {"early": (found.mid,), "late": (found.late,), "both": (found.mid, found.late)}[cut]
+def _cut_at(result: Probe, cut: Cut) -> tuple[int, ...]:
+    return {"early": (result.mid,), "late": (result.late,), "both": (result.mid, result.late)}[cut]
 
 
 def _without_place(name: str, recurrence: int) -> str:
@@ -202,28 +202,28 @@ def _without_place(name: str, recurrence: int) -> str:
     return name
 
 
-def _recovery(found: Probe, cut: Cut) -> tuple[tuple[Curve, ...], str, Formula]:
+def _recovery(result: Probe, cut: Cut) -> tuple[tuple[Curve, ...], str, Formula]:
     """Accuracy by recurrence of the uncut runs, and of each that was cut once from there on.
 
     Until it is cut a run is an uncut one: nothing is drawn, least of all where only some of the
     prompts were cut, which are not as hard as all of them.
     """
-    r = np.arange(1.0, found.recurrences + 1)
-    curves = [Curve("uncut", r, found.baseline.mean(1))]
-    at = _cut_at(found, cut)
-    shown = [o for o in found.outcomes if _is_shown(o) and o.condition.recurrence in at]
+    r = np.arange(1.0, result.recurrences + 1)
+    curves = [Curve("uncut", r, result.baseline.mean(1))]
+    at = _cut_at(result, cut)
+    outcomes = [o for o in result.outcomes if _is_shown(o) and o.condition.recurrence in at]
     kinds: dict[str, int] = {}
-    for o in shown:
+    for o in outcomes:
         c, n = o.condition, int(o.scored.sum())
         kind = _without_place(c.name, c.recurrence)
         name = f"{kind}, after {c.recurrence}" if cut == "both" else kind
         # One colour for a cut wherever it is made; the late one of two is dashed.
         colour = COLOURS[kinds.setdefault(kind, len(kinds)) % len(COLOURS)]
-        late = cut == "both" and c.recurrence == found.late != found.mid
-        some = f" ({n} of {found.n_prompts} prompts)" if n < found.n_prompts else ""
+        late = cut == "both" and c.recurrence == result.late != result.mid
+        some = f" ({n} of {result.n_prompts} prompts)" if n < result.n_prompts else ""
         after = slice(c.recurrence - 1, None)
         own = Curve(
-            name + some, r[after], found.accuracy(o)[after], role="token", index=colour, count=8,
+            name + some, r[after], result.accuracy(o)[after], role="token", index=colour, count=8,
             dashed=late,
         )  # fmt: skip
         curves.append(own)
@@ -231,9 +231,9 @@ def _recovery(found: Probe, cut: Cut) -> tuple[tuple[Curve, ...], str, Formula]:
             answers = np.asarray(o.donor.mean((0, 2)))[after]
             words = f"{name}: the other prompt's answers"
             curves.append(replace(own, name=words, y=answers, dashed=False, dotted=True))
-    if np.isfinite(found.chance):
-        level = np.full(2, found.chance)
-        ends = np.array([1.0, found.recurrences])
+    if np.isfinite(result.chance):
+        level = np.full(2, result.chance)
+        ends = np.array([1.0, result.recurrences])
         curves.append(Curve("guessing", ends, level, role="reference", dashed=True))
     return tuple(curves), "recurrence r", ACCURACY
 
@@ -245,18 +245,18 @@ def _is_shown(outcome: Outcome) -> bool:
     return single or (c.group.startswith("noise on the state") and c.size >= 1)
 
 
-def statement(found: Probe) -> str:
+def statement(result: Probe) -> str:
     """Say of each of the three which cut moved the state farthest without loss, and the worst."""
-    parts = [f"{found.n_prompts} prompts of {found.task}"]
+    parts = [f"{result.n_prompts} prompts of {result.task}"]
     for lives in LIVES:
-        kept = _largest_kept(found, lives)
+        kept = _largest_kept(result, lives)
         parts.append(f"{lives}: {kept}")
     return "; ".join(parts)
 
 
-def _largest_kept(found: Probe, lives: Lives) -> str:
+def _largest_kept(result: Probe, lives: Lives) -> str:
     outcomes = [
-        o for o in found.outcomes if o.condition.lives == lives and np.isfinite(o.lost.mean)
+        o for o in result.outcomes if o.condition.lives == lives and np.isfinite(o.lost.mean)
     ]
     if not outcomes:
         return "not cut"
@@ -276,13 +276,13 @@ def table(data: Data) -> Table:
             "lives in", "cut", "size", "unit of size", "first at recurrence", "lasting", "draws",
             "displacement [relative]", "accuracy lost", "low", "high", "recovers in [recurrences]",
         ),
-        _rows(data.found),
+        _rows(data.result),
     )  # fmt: skip
 
 
-def _rows(found: Probe | None) -> Iterator[tuple[object, ...]]:
-    for o in () if found is None else found.outcomes:
-        c, lost, back = o.condition, o.lost, found.recovery(o)  # type: ignore[union-attr]
+def _rows(result: Probe | None) -> Iterator[tuple[object, ...]]:
+    for o in () if result is None else result.outcomes:
+        c, lost, back = o.condition, o.lost, result.recovery(o)  # type: ignore[union-attr]
         yield (
             c.lives, c.name, c.size if np.isfinite(c.size) else "", c.unit, c.recurrence,
             int(c.lasting), len(o.scores), o.moved, lost.mean, lost.low,

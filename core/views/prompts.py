@@ -54,10 +54,10 @@ class Options:
 class Data(PromptCurves):
     """Mean by recurrence, a curve for each layer where the measure has one.
 
-    found : what is drawn, or None.
+    result : what is drawn, or None.
     """
 
-    found: OverPrompts | None = None
+    result: OverPrompts | None = None
 
 
 REQUEST = Request(
@@ -71,54 +71,54 @@ REQUEST = Request(
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Draw what was measured over the prompt set in use."""
-    what = OFFERED[options.measure]
+    quantity = OFFERED[options.measure]
     measured = recording.result(PROMPT_MEASURES)
-    found = None if measured is None else measured.of(what.key)
+    result = None if measured is None else measured.of(quantity.key)
     prompts = recording.shared.prompts
     lacks, missing = lack(recording)
-    if found is None or (prompts is not None and found.prompts != prompts):
+    if result is None or (prompts is not None and result.prompts != prompts):
         if not missing:
             assert prompts is not None
-            lacks, name = Lack("measurement", LABEL), what.formula.name
+            lacks, name = Lack("measurement", LABEL), quantity.formula.name
             missing = (
                 f"{name[0].upper()}{name[1:]} has not been measured over {prompts.name} "
                 f"({len(prompts)} prompts)."
             )
         return Data(
-            missing, (what.formula, MEAN), (), "recurrence r", what.formula.name, what.formula,
-            missing=missing, lacks=lacks, bundled=takes_bundled(recording),
+            missing, (quantity.formula, MEAN), (), "recurrence r", quantity.formula.name,
+            quantity.formula, missing=missing, lacks=lacks, bundled=takes_bundled(recording),
         )  # fmt: skip
-    nothing = found.why_nothing()
-    texts = tuple(item.text for item in found.prompts.items)
+    nothing = result.why_nothing()
+    texts = tuple(item.text for item in result.prompts.items)
     rows = PromptRows(
-        found.prompts,
-        found.how,
-        (Column(what.formula.name, what.formula.text(), _by_place(found)),),
+        result.prompts,
+        result.how,
+        (Column(quantity.formula.name, quantity.formula.text(), _by_place(result)),),
         texts,
-        found.missing,
+        result.missing,
         index_of(recording.info.prompt, texts),
     )
     return Data(
-        statement=nothing or _statement(found) + of_uncut(recording, found.how),
-        formulas=(what.formula, MEAN),
-        curves=() if nothing else _curves(found, recording, options.band),
+        statement=nothing or _statement(result) + of_uncut(recording, result.how),
+        formulas=(quantity.formula, MEAN),
+        curves=() if nothing else _curves(result, recording, options.band),
         x_label="recurrence r",
-        y_label=f"{axis_label(what)}, mean over {_prompts(len(found.prompts))}",
-        formula=what.formula,
-        log_y=what.log,
+        y_label=f"{axis_label(quantity)}, mean over {_prompts(len(result.prompts))}",
+        formula=quantity.formula,
+        log_y=quantity.log,
         cursor="recurrence",
         missing=nothing,
         rows=rows,
-        found=found,
+        result=result,
     )
 
 
-def _by_place(found: OverPrompts) -> np.ndarray:
-    return found.values if found.has_layers else found.values[..., 0]
+def _by_place(result: OverPrompts) -> np.ndarray:
+    return result.values if result.has_layers else result.values[..., 0]
 
 
-def _curves(found: OverPrompts, recording: Recording, band: bool) -> tuple[Curve, ...]:
-    mean = found.mean
+def _curves(result: OverPrompts, recording: Recording, band: bool) -> tuple[Curve, ...]:
+    mean = result.mean
     r = np.arange(1.0, len(mean.value) + 1)
     layers = mean.value.shape[1]
     # One prompt has no interval to draw.
@@ -126,10 +126,10 @@ def _curves(found: OverPrompts, recording: Recording, band: bool) -> tuple[Curve
     names = recording.info.architecture.layer_names
     return tuple(
         Curve(
-            names[i] if found.has_layers else "",
+            names[i] if result.has_layers else "",
             r, mean.value[:, i],
             mean.low[:, i] if ends else None, mean.high[:, i] if ends else None,
-            role="layer" if found.has_layers else "only", index=i, count=layers,
+            role="layer" if result.has_layers else "only", index=i, count=layers,
             place={"layer": i} if layers > 1 else {},
             places=tuple({"recurrence": int(at)} for at in r),
         )
@@ -141,30 +141,30 @@ def _prompts(n: int) -> str:
     return "1 prompt" if n == 1 else f"{n} prompts"
 
 
-def _statement(found: OverPrompts) -> str:
+def _statement(result: OverPrompts) -> str:
     """Say the mean with its interval at the first and the last recurrence that have one."""
-    mean, name = found.mean, found.measure.formula.name
+    mean, name = result.mean, result.measure.formula.name
     known = np.flatnonzero(np.isfinite(mean.value).any(1))
-    text = f"{name[0].upper()}{name[1:]}, mean over {_prompts(len(found.prompts))} of "
-    text += f"{found.prompts.name}: "
+    text = f"{name[0].upper()}{name[1:]}, mean over {_prompts(len(result.prompts))} of "
+    text += f"{result.prompts.name}: "
     ends = dict.fromkeys([int(known[0]), int(known[-1])])
-    text += ", ".join(f"{_said(found, r)} at recurrence {r + 1}" for r in ends)
-    if len(found.prompts) == 1:
+    text += ", ".join(f"{_mean_text(result, r)} at recurrence {r + 1}" for r in ends)
+    if len(result.prompts) == 1:
         return f"{text}; one prompt has no interval"
     least = int(mean.n[known].min())
-    if least < len(found.prompts):
-        text += f"; {least} of {len(found.prompts)} prompts have a number"
+    if least < len(result.prompts):
+        text += f"; {least} of {len(result.prompts)} prompts have a number"
     return text
 
 
-def _said(found: OverPrompts, r: int) -> str:
-    value, low, high = (x[r] for x in (found.mean.value, found.mean.low, found.mean.high))
+def _mean_text(result: OverPrompts, r: int) -> str:
+    value, low, high = (x[r] for x in (result.mean.value, result.mean.low, result.mean.high))
     if len(value) == 1:
-        ends = f" (95 % {low[0]:.3g} to {high[0]:.3g}, n = {found.mean.n[r, 0]})"
+        ends = f" (95 % {low[0]:.3g} to {high[0]:.3g}, n = {result.mean.n[r, 0]})"
         interval = ends if np.isfinite(low[0]) else ""
         return f"{value[0]:.3g}{interval}"
-    shown = value[np.isfinite(value)]
-    return f"{shown.min():.3g} to {shown.max():.3g} over {len(value)} layers"
+    finite = value[np.isfinite(value)]
+    return f"{finite.min():.3g} to {finite.max():.3g} over {len(value)} layers"
 
 
 def table(data: Data) -> Table:
@@ -174,17 +174,17 @@ def table(data: Data) -> Table:
 
 
 def _rows(data: Data) -> Iterator[tuple[object, ...]]:
-    found = data.found
-    if found is None:
+    result = data.result
+    if result is None:
         return
-    mean = found.mean
+    mean = result.mean
     for r, i in np.ndindex(mean.value.shape):
         ends = float(mean.low[r, i]), float(mean.high[r, i])
-        layer = i if found.has_layers else ""
+        layer = i if result.has_layers else ""
         yield "", "mean", r + 1, layer, float(mean.value[r, i]), *ends, int(mean.n[r, i])
     if data.rows is not None:
         for line, text, r, i, value in prompt_rows(data.rows):
-            yield line, text, r, i if found.has_layers else "", value, "", "", ""
+            yield line, text, r, i if result.has_layers else "", value, "", "", ""
 
 
 VIEW = ViewDefinition(Options, compute, table, request=REQUEST)

@@ -73,10 +73,10 @@ class Options:
 class Data(PromptCurves):
     """The curve by recurrence with its interval.
 
-    found : what was measured, or None.  metric : which of the two is drawn.
+    result : what was measured, or None.  metric : which of the two is drawn.
     """
 
-    found: Quality | None = None
+    result: Quality | None = None
     metric: Metric = "accuracy"
 
 
@@ -98,15 +98,15 @@ def wanted_convention(recording: Recording, options: Options) -> Convention:
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Draw what was found over the prompt set in use."""
     convention = wanted_convention(recording, options)
-    found = recording.result(QUALITY)
+    result = recording.result(QUALITY)
     lacks, missing = lack(recording)
     prompts = recording.shared.prompts
-    stale = found is not None and (
-        (prompts is not None and found.prompts != prompts)
-        or found.convention != convention
-        or (convention == "next" and found.joining != options.joining)
+    stale = result is not None and (
+        (prompts is not None and result.prompts != prompts)
+        or result.convention != convention
+        or (convention == "next" and result.joining != options.joining)
     )
-    if found is None or stale:
+    if result is None or stale:
         if not missing:
             assert prompts is not None
             lacks = Lack("measurement", LABEL)
@@ -117,20 +117,20 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
             missing, formulas, (), "recurrence r", "accuracy", formulas[0], missing=missing,
             lacks=lacks, bundled=takes_bundled(recording),
         )  # fmt: skip
-    metric: Metric = "accuracy" if found.scored == "answers" else "perplexity"
+    metric: Metric = "accuracy" if result.scored == "answers" else "perplexity"
     if options.metric != "auto":
         metric = options.metric
-    return _data(found, metric, recording)
+    return _data(result, metric, recording)
 
 
-def _data(found: Quality, metric: Metric, recording: Recording) -> Data:
-    formula, estimate = found.formula(metric), _estimate(found, metric)
-    missing = found.why_no_accuracy if metric == "accuracy" else found.why_nothing
+def _data(result: Quality, metric: Metric, recording: Recording) -> Data:
+    formula, estimate = result.formula(metric), _estimate(result, metric)
+    missing = result.why_no_accuracy if metric == "accuracy" else result.why_nothing
     trained = recording.info.architecture.trained_recurrences
     marks = ((float(trained), f"trained R = {trained}"),) if trained <= len(estimate.value) else ()
     return Data(
-        statement=missing or _statement(found, metric, trained) + of_uncut(recording, found.how),
-        formulas=(formula, *(found.formula(m) for m in METRICS if m != metric)),
+        statement=missing or _statement(result, metric, trained) + of_uncut(recording, result.how),
+        formulas=(formula, *(result.formula(m) for m in METRICS if m != metric)),
         curves=() if missing else (_curve(estimate),),
         x_label="recurrences R",
         y_label=f"{formula.name}, {_prompts(int(estimate.n.max(initial=0)))}",
@@ -140,20 +140,20 @@ def _data(found: Quality, metric: Metric, recording: Recording) -> Data:
         missing=missing,
         marks=marks,
         rows=PromptRows(
-            found.prompts,
-            found.how,
-            (Column(_heading(metric), formula.text(), found.of_prompts(metric)),),
-            found.opens,
-            found.missing,
-            index_of(recording.info.prompt, found.opens),
+            result.prompts,
+            result.how,
+            (Column(_heading(metric), formula.text(), result.of_prompts(metric)),),
+            result.opens,
+            result.missing,
+            index_of(recording.info.prompt, result.opens),
         ),
-        found=found,
+        result=result,
         metric=metric,
     )
 
 
-def _estimate(found: Quality, metric: Metric) -> Estimate:
-    return found.accuracy if metric == "accuracy" else found.perplexity
+def _estimate(result: Quality, metric: Metric) -> Estimate:
+    return result.accuracy if metric == "accuracy" else result.perplexity
 
 
 def _heading(metric: Metric) -> str:
@@ -173,14 +173,14 @@ def _prompts(n: int) -> str:
     return "1 prompt" if n == 1 else f"{n} prompts"
 
 
-def _statement(found: Quality, metric: Metric, trained: int) -> str:
+def _statement(result: Quality, metric: Metric, trained: int) -> str:
     """Say the best and the last value with intervals, over how many prompts and how asked."""
-    estimate = _estimate(found, metric)
+    estimate = _estimate(result, metric)
     value, n = estimate.value, int(estimate.n.max())
-    name = found.formula(metric).name
-    text = f"{name[0].upper()}{name[1:]} over {_prompts(n)} of {found.prompts.name}"
-    if found.scored == "answers":
-        text += f" ({IN_WORDS[found.convention]})"
+    name = result.formula(metric).name
+    text = f"{name[0].upper()}{name[1:]} over {_prompts(n)} of {result.prompts.name}"
+    if result.scored == "answers":
+        text += f" ({IN_WORDS[result.convention]})"
     best = int(np.nanargmax(value) if metric == "accuracy" else np.nanargmin(value))
     last = len(value) - 1
     text += f": {_said(estimate, last)} at R = {last + 1}"
@@ -190,16 +190,16 @@ def _statement(found: Quality, metric: Metric, trained: int) -> str:
         text += f", first reached at R = {best + 1}"
     if trained <= last and trained - 1 not in (best, last):
         text += f"; {value[trained - 1]:.3g} at the trained {trained}"
-    left = len(found.prompts) - int((found.tokens > 0).sum())
+    left = len(result.prompts) - int((result.tokens > 0).sum())
     if left:
-        text += f"; {left} of {len(found.prompts)} prompts have nothing to score"
-    text += _diverged(found, metric)
+        text += f"; {left} of {len(result.prompts)} prompts have nothing to score"
+    text += _diverged(result, metric)
     return text + ("; one prompt has no interval" if n == 1 else "")
 
 
-def _diverged(found: Quality, metric: Metric) -> str:
+def _diverged(result: Quality, metric: Metric) -> str:
     """How many prompts have no finite readout at the last recurrence, and how they count."""
-    n, scored = int(found.diverged[-1]), int((found.tokens > 0).sum())
+    n, scored = int(result.diverged[-1]), int((result.tokens > 0).sum())
     if not n:
         return ""
     counted = "counts as wrong" if metric == "accuracy" else "left out"
@@ -219,15 +219,15 @@ def table(data: Data) -> Table:
 
 
 def _rows(data: Data) -> Iterator[tuple[object, ...]]:
-    found = data.found
-    if found is None:
+    result = data.result
+    if result is None:
         return
     for metric in METRICS:
-        estimate = _estimate(found, metric)
+        estimate = _estimate(result, metric)
         for r, value in enumerate(estimate.value):
             if np.isfinite(value):
                 numbers = float(value), float(estimate.low[r]), float(estimate.high[r])
-                counts = int(estimate.n[r]), int(found.diverged[r])
+                counts = int(estimate.n[r]), int(result.diverged[r])
                 yield "", "all", metric, r + 1, *numbers, *counts
     if data.rows is not None:
         for line, text, recurrence, _, value in prompt_rows(data.rows):

@@ -74,9 +74,11 @@ def stop_reason(recording: Recording, options: Options) -> str | None:
     tolerance, window = options.tolerance, int(options.window)
     if not is_settled(relative_step(recording.states[-window - 1 :]), tolerance, window):
         return None
-    found = _Measured(recording, tuple(range(recording.n_tokens)))
-    ends = recording.states[max(found.n + 1 - tail_length(window), 0) : found.n + 1]
-    judged = classes_of(ends, found.steps, found.norms, tolerance, window, recording.info.dtype)
+    measured = _Measured(recording, tuple(range(recording.n_tokens)))
+    ends = recording.states[max(measured.n + 1 - tail_length(window), 0) : measured.n + 1]
+    judged = classes_of(
+        ends, measured.steps, measured.norms, tolerance, window, recording.info.dtype
+    )
     rest = {s.kind for s in judged} - {SettlingClass.CONVERGED}
     if rest - {SettlingClass.UNRESOLVED}:
         return None
@@ -93,17 +95,17 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     """Measure the steps of the shown tokens and class each token."""
     info = recording.info
     tokens = selection.shown_tokens(recording.n_tokens)
-    found = _Measured(recording, tokens)
+    measured = _Measured(recording, tokens)
     relative = options.measure == "relative"
-    relative_steps = ratio(found.steps, found.norms[1:])
-    values = relative_steps if relative else found.steps
-    norms, median = found.norms[1:], _median(values)
+    relative_steps = ratio(measured.steps, measured.norms[1:])
+    values = relative_steps if relative else measured.steps
+    norms, median = measured.norms[1:], _median(values)
     layer_rates: tuple[float, ...] = ()
-    recurrences = np.arange(1, len(found.norms))
+    recurrences = np.arange(1, len(measured.norms))
     missing = "" if len(recurrences) else NO_RUN
     floor, points = relative_floor(info.dtype), _points(options)
     if options.per_layer:
-        values, norms, layer_rates = _layer_curves(found, options, floor)
+        values, norms, layer_rates = _layer_curves(measured, options, floor)
         recurrences, median = recurrences[1:], np.zeros(0)
         missing = missing or ("" if len(recurrences) else ONE_PER_LAYER)
     scale = np.ones(len(values)) if relative else _median(norms)
@@ -117,8 +119,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         layer_rates=layer_rates,
         token_rates=fitted_rates(relative_steps, floor, points),
         last_step=relative_steps[-1] if len(relative_steps) else np.full(len(tokens), np.nan),
-        classes=_classes(recording, found, options),
-        judged=_judged(found.n, options),
+        classes=_classes(recording, measured, options),
+        judged=_judged(measured.n, options),
         tolerance_line=options.tolerance * scale,
         floor_line=floor * scale,
         error_line=_error_line(recording, tokens, len(values), options) * scale,
@@ -148,23 +150,23 @@ class _Measured:
     """
 
     def __init__(self, recording: Recording, tokens: tuple[int, ...]) -> None:
-        shown, n_layers = list(tokens), recording.n_layers
+        columns, n_layers = list(tokens), recording.n_layers
         kept = [measure(recording, m).values
                 for m in (STEP_SIZE, STATE_NORM, LAYER_STEP_SIZE, RESIDUAL_NORM)]  # fmt: skip
         # The writer may have gone on between two of them.
         self.n = n = min(len(kept[0]), len(kept[1]), len(kept[3]))
         self.tokens = tokens
-        start = state_norm(recording.states[:1, shown])
-        self.steps = kept[0][:n, shown] if n else np.zeros((0, len(shown)))
-        self.norms = np.concatenate([start, kept[1][:n, shown]]) if n else start
-        none = np.zeros((0, n_layers, len(shown)))
-        self.layer_steps = kept[2][1:n][:, :, shown] if n > 1 else none
-        self.layer_norms = kept[3][:n][:, :, shown] if n else none
+        start = state_norm(recording.states[:1, columns])
+        self.steps = kept[0][:n, columns] if n else np.zeros((0, len(columns)))
+        self.norms = np.concatenate([start, kept[1][:n, columns]]) if n else start
+        none = np.zeros((0, n_layers, len(columns)))
+        self.layer_steps = kept[2][1:n][:, :, columns] if n > 1 else none
+        self.layer_norms = kept[3][:n][:, :, columns] if n else none
 
 
-def _classes(recording: Recording, found: _Measured, options: Options) -> tuple[Classes, ...]:
+def _classes(recording: Recording, measured: _Measured, options: Options) -> tuple[Classes, ...]:
     """Class the shown tokens at the end of a recurrence and after each layer."""
-    shown, n = list(found.tokens), found.n
+    tokens, n = list(measured.tokens), measured.n
     names = recording.info.architecture.layer_names
     if options.rules == "loopscope":
         size = tail_length(options.window)
@@ -174,15 +176,17 @@ def _classes(recording: Recording, found: _Measured, options: Options) -> tuple[
         # As in the paper, the initial state is no recurrence.
         ends = recording.states[max(n + 1 - options.last, 1) : n + 1]
         layers = recording.layer_states[max(n - options.last, 0) : n]
-    if len(shown) < recording.n_tokens:
-        ends, layers = ends[:, shown], layers[:, :, shown]
+    if len(tokens) < recording.n_tokens:
+        ends, layers = ends[:, tokens], layers[:, :, tokens]
     dtype = recording.info.dtype
-    of = [Classes("recurrence end", -1, _judge(ends, found.steps, found.norms, options, dtype))]
+    of = [
+        Classes("recurrence end", -1, _judge(ends, measured.steps, measured.norms, options, dtype))
+    ]
     if n:
-        t = len(shown)
+        t = len(tokens)
         columns = len(names) * t
         flat = layers.reshape(len(layers), columns, layers.shape[-1])
-        steps, norms = found.layer_steps.reshape(n - 1, columns), found.layer_norms
+        steps, norms = measured.layer_steps.reshape(n - 1, columns), measured.layer_norms
         judged = _judge(flat, steps, norms.reshape(n, columns), options, dtype)
         of += [Classes(name, i, judged[i * t : (i + 1) * t]) for i, name in enumerate(names)]
     return tuple(of)
@@ -229,10 +233,10 @@ def _error_line(recording: Recording, tokens: tuple[int, ...], n: int, options: 
 
 
 def _layer_curves(
-    found: _Measured, options: Options, floor: float
+    measured: _Measured, options: Options, floor: float
 ) -> tuple[F64, F64, tuple[float, ...]]:
     """Median step over the tokens ``[R - 1, L]``, norms ``[R - 1, L T]`` and each layer's rate."""
-    steps, norms = found.layer_steps, found.layer_norms[1:]
+    steps, norms = measured.layer_steps, measured.layer_norms[1:]
     relative = _median(ratio(steps, norms))
     rates = tuple(fitted_rates(relative, floor, _points(options)).tolist())
     values = relative if options.measure == "relative" else _median(steps)

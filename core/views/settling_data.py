@@ -250,9 +250,9 @@ class Data(ViewData):
 
     def unsettled(self) -> list[int]:
         """Shown tokens known not to settle (drift, orbit, divergence), the farthest first."""
-        found = [i for i, s in enumerate(self.settling) if s.restless]
+        curves = [i for i, s in enumerate(self.settling) if s.restless]
         steps = np.where(np.isfinite(self.last_step), self.last_step, np.inf)
-        return sorted(found, key=lambda i: -steps[i])
+        return sorted(curves, key=lambda i: -steps[i])
 
     def class_words(self) -> tuple[str, ...]:
         """Every class that some token has somewhere, the most frequent first."""

@@ -115,7 +115,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     else:
         values = similarity_map(recording, options.measure, tokens, places)
     n_tokens = recording.n_tokens if options.measure == "attention" else len(tokens)
-    found = cycle(values, places.n_layers, measure.is_distance)
+    repetition = cycle(values, places.n_layers, measure.is_distance)
     if not missing and not np.isfinite(values).any():
         missing = f"No two places can be compared: {_absent(options.measure)}."
     order = np.arange(len(places))
@@ -123,7 +123,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         order = order.reshape(-1, places.n_layers).T.ravel()
     return Data(
         statement=missing
-        or _statement(recording, values, measure, found, places, n_tokens, options.measure),
+        or _statement(recording, values, measure, repetition, places, n_tokens, options.measure),
         formulas=(measure.formula, CONTRAST),
         values=values,
         places=places,
@@ -132,7 +132,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         far=measure.bound(n_tokens)
         if options.scale == "bound"
         else measure.least_alike(values, n_tokens),
-        cycle=found,
+        cycle=repetition,
         layer_names=recording.info.architecture.layer_names,
         by=options.order,
         missing=missing,
@@ -152,7 +152,7 @@ def _absent(key: Key) -> str:
 
 
 def _statement(
-    recording: Recording, values: F64, measure: PlaceMeasure, found: Cycle, places: Places,
+    recording: Recording, values: F64, measure: PlaceMeasure, repetition: Cycle, places: Places,
     n_tokens: int, key: Key,
 ) -> str:  # fmt: skip
     """Say whether the cycle shows, with its numbers."""
@@ -160,7 +160,7 @@ def _statement(
     if recording.info.architecture.deep and len(places.recurrences) == 1:
         text = f"A deep model, run once: {_next(values):.3g} between a layer and the next ({over})"
     else:
-        text = f"{_cycle_said(found, measure, n_tokens)} ({over})"
+        text = f"{_cycle_statement(repetition, measure, n_tokens)} ({over})"
     if places.step > 1:
         text += f"; {places.said()}"
     bad = ~np.isfinite(np.diagonal(values))
@@ -177,33 +177,33 @@ def _tokens(n: int) -> str:
 
 def _next(values: F64) -> float:
     """Mean over places that follow one another; NaN without any."""
-    second_run = np.diagonal(values, 1)
-    second_run = second_run[np.isfinite(second_run)]
-    return float(second_run.mean()) if second_run.size else float("nan")
+    neighbours = np.diagonal(values, 1)
+    neighbours = neighbours[np.isfinite(neighbours)]
+    return float(neighbours.mean()) if neighbours.size else float("nan")
 
 
-def _cycle_said(found: Cycle, measure: PlaceMeasure, n_tokens: int) -> str:
+def _cycle_statement(repetition: Cycle, measure: PlaceMeasure, n_tokens: int) -> str:
     """Say whether the cycle shows, then the numbers."""
-    layers = len(found.by_layer)
-    if found.missing and np.isfinite(found.same):
-        return f"{found.missing}; {found.same:.3g} between recurrences"
-    if found.missing:
-        return found.missing
-    if not np.isfinite(found.contrast):
+    layers = len(repetition.by_layer)
+    if repetition.missing and np.isfinite(repetition.same):
+        return f"{repetition.missing}; {repetition.same:.3g} between recurrences"
+    if repetition.missing:
+        return repetition.missing
+    if not np.isfinite(repetition.contrast):
         return "Too few places have a number to see a cycle"
     span = abs(measure.identical - measure.bound(n_tokens))
     least = LEAST_CONTRAST * span
-    if abs(measure.identical - found.different) < least:
+    if abs(measure.identical - repetition.different) < least:
         text = "All layers are alike: no cycle can be told"
-    elif found.contrast < least or 2 * found.own <= layers:
-        text = f"No cycle shows ({found.own} of {layers} layers are most like themselves)"
-    elif found.own == layers:
+    elif repetition.contrast < least or 2 * repetition.own <= layers:
+        text = f"No cycle shows ({repetition.own} of {layers} layers are most like themselves)"
+    elif repetition.own == layers:
         text = "The cycle shows"
     else:
-        text = f"The cycle shows in {found.own} of {layers} layers"
+        text = f"The cycle shows in {repetition.own} of {layers} layers"
     return (
-        f"{text}: equal layers of different recurrences {found.same:.3g}, different layers "
-        f"{found.different:.3g}, contrast {found.contrast:.3g}"
+        f"{text}: equal layers of different recurrences {repetition.same:.3g}, different layers "
+        f"{repetition.different:.3g}, contrast {repetition.contrast:.3g}"
     )
 
 

@@ -85,7 +85,7 @@ class Data(ViewData):
     layer_names : of the layers.
     """
 
-    found: Stability | None
+    result: Stability | None
     kinds: tuple[Kind, ...] = ()
     distances: F64 | None = None
     layer_names: tuple[str, ...] = ()
@@ -123,22 +123,22 @@ REQUEST = Request(
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Put the finding into words; it was measured on request."""
-    found = recording.result(STABILITY)
+    result = recording.result(STABILITY)
     formulas = (TOKEN_SPECTRUM, EIGENVALUE, EIGEN_RESIDUAL, RATE, LYAPUNOV, Q, RESIDUAL, CYCLE)
-    if found is None:
+    if result is None:
         why = why_not(recording) or NOT_YET
         lacks = LACKS if why == NOT_YET else None
         return Data(why, formulas, None, missing=why, lacks=lacks)
-    kinds = kinds_of(found)
-    distances = np.stack([cycle_distances(cycle) for cycle in found.cycles])
-    statement = _statement(found, kinds, distances, recording)
+    kinds = kinds_of(result)
+    distances = np.stack([cycle_distances(cycle) for cycle in result.cycles])
+    statement = _statement(result, kinds, distances, recording)
     names = recording.info.architecture.layer_names
-    return Data(statement, formulas, found, kinds, distances, names)
+    return Data(statement, formulas, result, kinds, distances, names)
 
 
-def kinds_of(found: Stability) -> tuple[Kind, ...]:
+def kinds_of(result: Stability) -> tuple[Kind, ...]:
     """What each point found is."""
-    of = zip(found.points.is_fixed, found.radii, found.margins, strict=True)
+    of = zip(result.points.is_fixed, result.radii, result.margins, strict=True)
     return tuple(_kind(*point) for point in of)
 
 
@@ -152,41 +152,41 @@ def _kind(fixed: bool, radius: float, margin: float) -> Kind:
 
 
 def _statement(
-    found: Stability,
+    result: Stability,
     kinds: tuple[Kind, ...],
     distances: F64,
     recording: Recording,
 ) -> str:
     """Say the radius, whether the run agrees, and what was found."""
-    radius, rate = found.radius, found.rate
-    text = f"Spectral radius {radius:.3g} at recurrence {found.recurrence}"
-    text += _how_sure(found, recording)
-    if found.tokens is None and not found.spectrum.converged.all():
-        loose = int((~found.spectrum.converged).sum())
-        text += f" ({loose} of {len(found.spectrum.values)} pairs above residual "
-        text += f"{found.spectrum.tolerance:g})"
+    radius, rate = result.radius, result.rate
+    text = f"Spectral radius {radius:.3g} at recurrence {result.recurrence}"
+    text += _how_sure(result, recording)
+    if result.tokens is None and not result.spectrum.converged.all():
+        loose = int((~result.spectrum.converged).sum())
+        text += f" ({loose} of {len(result.spectrum.values)} pairs above residual "
+        text += f"{result.spectrum.tolerance:g})"
     if np.isfinite(rate):
         agree = abs(rate - radius) <= AGREES * max(radius, 1e-12)
         text += f", {'and' if agree else 'but'} the run shrinks by ×{rate:.3g} per recurrence"
     fixed = [k for k in kinds if k != "slow point"]
     slow = len(kinds) - len(fixed)
     if not fixed:
-        text += f"; no fixed point at tolerance {found.points.tolerance:g}"
+        text += f"; no fixed point at tolerance {result.points.tolerance:g}"
     else:
         stable = fixed.count("stable")
         noun = "fixed point" if len(fixed) == 1 else "fixed points"
         text += f"; {len(fixed)} {noun}, {stable} stable"
     if slow:
         text += f", {slow} slow point{'s' if slow > 1 else ''}"
-    text += f" from {found.points.n_starts} starts"
-    if found.n_random and found.warm_up:
-        text += f" ({found.n_random} random, run for {found.warm_up} recurrences first)"
-    text += _cycle_said(distances[found.shown_point])
-    text += _lyapunov_said(found.lyapunov)
+    text += f" from {result.points.n_starts} starts"
+    if result.n_random and result.warm_up:
+        text += f" ({result.n_random} random, run for {result.warm_up} recurrences first)"
+    text += _cycle_said(distances[result.shown_point])
+    text += _lyapunov_said(result.lyapunov)
     if recording.info.interventions:
         text += "; of one recurrence uncut: what was cut into this run is not in the map"
-    if recording.n_recurrences > found.n_recurrences:
-        text += f"; measured at {found.n_recurrences} of {recording.n_recurrences} recurrences"
+    if recording.n_recurrences > result.n_recurrences:
+        text += f"; measured at {result.n_recurrences} of {recording.n_recurrences} recurrences"
     return text
 
 
@@ -198,14 +198,14 @@ def _lyapunov_said(exponents: F64) -> str:
     return f"; Lyapunov exponent {known.mean():.3g}{spread}"
 
 
-def _how_sure(found: Stability, recording: Recording) -> str:
+def _how_sure(result: Stability, recording: Recording) -> str:
     """Of which token the radius is and how far rounding may move it, or that it is an estimate."""
-    if found.tokens is None:
+    if result.tokens is None:
         return " (an estimate: no residual bounds it where the Jacobian is not normal)"
-    token = int(np.abs(found.tokens.values).max(1).argmax())
+    token = int(np.abs(result.tokens.values).max(1).argmax())
     label = visible(recording.info.token_labels[token])
-    error = found.tokens.error
-    doubt = f", ± {error:.1g} by rounding" if error > 0.01 * found.radius else ""
+    error = result.tokens.error
+    doubt = f", ± {error:.1g} by rounding" if error > 0.01 * result.radius else ""
     return f" (of token {token} {label}{doubt})"
 
 
@@ -230,28 +230,28 @@ def table(data: Data) -> Table:
 
 
 def _rows(data: Data) -> Iterator[tuple[object, ...]]:
-    found = data.found
-    if found is None or data.distances is None:
+    result = data.result
+    if result is None or data.distances is None:
         return
-    s, none = found.spectrum, ("", "", "", "")
+    s, none = result.spectrum, ("", "", "", "")
     for i, (value, residual) in enumerate(zip(s.values, s.residuals, strict=True)):
         parts = (float(value.real), float(value.imag), float(abs(value)), float(residual))
         yield "eigenvalue", i, *parts, "", "", "", *none
-    if found.tokens is not None:
-        for (t, _), value in np.ndenumerate(found.tokens.values):
+    if result.tokens is not None:
+        for (t, _), value in np.ndenumerate(result.tokens.values):
             exact = float(value.real), float(value.imag), float(abs(value))
             yield "eigenvalue of a token", t, *exact, "", "", "", "", *none
-    p = found.points
+    p = result.points
     for i, kind in enumerate(data.kinds):
-        measured = (float(found.radii[i]), float(p.residual[i]), float(p.q[i]))
+        measured = (float(result.radii[i]), float(p.residual[i]), float(p.q[i]))
         yield "point", i, "", "", *measured, int(p.found_by[i]), kind, *none
     for i, kind in enumerate(data.kinds):
         for a, b in zip(*np.tril_indices(len(data.layer_names), -1), strict=True):
             apart = (int(b), int(a), float(data.distances[i, a, b]))
             yield "points of the cycle", i, "", "", "", "", "", "", kind, *apart, ""
-    for i, exponent in enumerate(found.lyapunov.tolist()):
+    for i, exponent in enumerate(result.lyapunov.tolist()):
         yield "Lyapunov exponent", i, *("",) * 10, exponent
-    yield "fitted rate", "", "", "", found.rate, "", "", "", "", *none
+    yield "fitted rate", "", "", "", result.rate, "", "", "", "", *none
 
 
 VIEW = ViewDefinition(Options, compute, table, request=REQUEST)

@@ -253,11 +253,11 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     label = QPoint(int(where.column(5).center().x()), int(where.column_labels.center().y()))
     qtbot.mouseClick(view.matrix, Left, pos=label)
     assert bench.session.second_run.selection.layer == 5
-    what = frame.quick.controls["what"]
-    what.setFocus()
-    QTest.keyClick(what, Key.Key_Down)
+    control = frame.quick.controls["compared"]
+    control.setFocus()
+    QTest.keyClick(control, Key.Key_Down)
     wait(qtbot, window)
-    assert bench.displays["correspondence"].data.what == "heads"
+    assert bench.displays["correspondence"].data.compared == "heads"
     # Another prompt is run on both.
     bench.restart(prompt=OTHER)
     qtbot.waitUntil(

@@ -170,7 +170,7 @@ def test_the_outcomes_are_those_of_stopping_there(stepper: Stepper) -> None:
         # Running only so far and reading out says the same.
         short = stepped(stepper.loaded, recording.info.prompt, first)
         said = int(short.readout()[token].argmax())
-        assert outcome.said[i] == recording.label(said)
+        assert outcome.answers[i] == recording.label(said)
         assert outcome.agrees[i] == (said == coda.ids[-1, token, 0])
     assert outcome.name == "relative step < 0.5"
     assert data.outcomes[1].name == "acceleration < 0.01 twice"
@@ -285,7 +285,7 @@ def test_without_answers_every_token_is(stepper: Stepper) -> None:
     prompts = PromptSet("p", "p", (Item("ab ba ? 1 : a", None, 1), Item("xy yx", None, 2)))
     data = simulated(stepper, prompts)
     assert "12 tokens of p" in data.statement
-    assert not data.found.only_answers
+    assert not data.result.only_answers
 
 
 def test_another_prompt_set_has_to_be_simulated_again(stepper: Stepper) -> None:

@@ -230,7 +230,7 @@ def test_summary_and_table_have_both_models() -> None:
 
 
 def words(data: Data, text: str) -> list[str]:
-    return [f"{f.model} {f.words}" for f in find(data, text).found]
+    return [f"{f.model} {f.description}" for f in find(data, text).nodes]
 
 
 def test_search_by_label_part_weights_and_recurrence() -> None:
@@ -248,7 +248,7 @@ def test_search_by_label_part_weights_and_recurrence() -> None:
     assert words(data, "cafe01 r 1") == ["0 layer 1 at recurrence 1"]
     assert words(data, "r 13") == words(data, "nothing") == words(data, "  ") == []
     norms = find(data, "norm")
-    assert [f.words for f in norms.found][-1] == "final norm"
+    assert [f.description for f in norms.nodes][-1] == "final norm"
     assert norms.has(0, data.node_by_key["closing norm"], 3)
     assert norms.has(0, data.node_by_key["closing norm"], 3, 5)
     assert not norms.has(0, data.node_by_key["block.0"], 3)
@@ -259,7 +259,7 @@ def test_search_finds_whole_numbers_and_both_models() -> None:
     data = contrast(run(LOOPED, 6), run(BLOCK_ONLY, 1))
     assert words(data, "layer 1 r 1") == ["0 layer 1 at recurrence 1", "1 layer 1 at recurrence 1"]
     assert len(find(data, "layer 12")) == 1
-    twelve = find(data, "layer 12").found[0]
+    twelve = find(data, "layer 12").nodes[0]
     strip = strips(data)[1]
     index = strip.index_of_node(twelve.node, twelve.recurrence)
     assert any(b.node.key == "block.12" for b in strip.boxes(index))

@@ -28,7 +28,7 @@ from loopscope.core.views.state_space.data import joint_pca
 from loopscope.core.views.state_space.overlay import Overlay
 from loopscope.core.views.state_space.overlays import (
     MODE_LENGTH,
-    Shown,
+    OverlayContext,
     Source,
     overlays_of,
 )
@@ -167,12 +167,12 @@ def test_a_new_source_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
     recording = synthetic_recording(capture=BARE)
     states = [recording.states[:4] + 1]
 
-    def branch(recording: Recording, shown: Shown) -> list[Overlay]:
-        path = states[0][:, list(shown.tokens)].transpose(1, 0, 2).astype(float)
+    def branch(recording: Recording, context: OverlayContext) -> list[Overlay]:
+        path = states[0][:, list(context.tokens)].transpose(1, 0, 2).astype(float)
         n = path.shape[1]
         return [
             Overlay("branch", "path", "run", path, np.arange(n), np.full(n, -1),
-                    tuple(f"token {t} of the branch" for t in shown.tokens), index=2)
+                    tuple(f"token {t} of the branch" for t in context.tokens), index=2)
         ]  # fmt: skip
 
     source = Source(branch, lambda recording: ("branch", len(states[0])))
@@ -200,7 +200,7 @@ def test_overlays_of_asks_each_source_once(monkeypatch: pytest.MonkeyPatch) -> N
     recording, asked = run(), []
     source = Source(lambda r, s: asked.append(s) or [], lambda r: None)
     monkeypatch.setattr(overlays, "SOURCES", (source,))
-    shown = Shown((0,), Options(), 1.0)
+    shown = OverlayContext((0,), Options(), 1.0)
     for _ in range(3):
         assert overlays_of(recording, shown, np.zeros(16), np.eye(2, 16)) == ()
     assert len(asked) == 1

@@ -240,7 +240,7 @@ def test_the_view_shows_accuracy_where_there_are_answers() -> None:
     again = view.compute(stepper.recording, Selection(), view.Options(metric="perplexity"))
     assert again.log_y
     assert again.formula.name == "perplexity of the answers"
-    np.testing.assert_array_equal(again.curves[0].y, data.found.perplexity.value)
+    np.testing.assert_array_equal(again.curves[0].y, data.result.perplexity.value)
     rows = list(view.table(again).rows)
     assert len(rows) == 24 * 2 + 24 * 3
     assert rows[0][:4] == ("", "all", "accuracy", 1)

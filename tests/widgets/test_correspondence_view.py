@@ -232,7 +232,7 @@ def test_hovering_says_the_value_and_whether_it_means_something(qtbot: QtBot) ->
 
 
 def test_heads_name_their_partner(qtbot: QtBot) -> None:
-    data = data_of(Options(what="heads"))
+    data = data_of(Options(compared="heads"))
     assert data.rows == ("0.0", "0.1", "1.0", "1.1")
     assert data.columns[:3] == ("0.0", "0.1", "1.0")
     assert data.best == (-1, -1, -1, 4)
@@ -331,12 +331,12 @@ def drawn(data: Data) -> Figure:
     return figure
 
 
-@pytest.mark.parametrize("what", ["states", "heads"])
-def test_the_page_hatches_and_marks_as_the_screen_does(what: str) -> None:
-    data = data_of(Options(what=what))  # type: ignore[arg-type]
+@pytest.mark.parametrize("compared", ["states", "heads"])
+def test_the_page_hatches_and_marks_as_the_screen_does(compared: str) -> None:
+    data = data_of(Options(compared=compared))  # type: ignore[arg-type]
     ax = drawn(data).axes[0]
     assert len(ax.patches) > 0
-    assert ax.get_xlabel() == ("deep: layer" if what == "states" else "deep: layer.head")
+    assert ax.get_xlabel() == ("deep: layer" if compared == "states" else "deep: layer.head")
     assert len(drawn(replace(data, hatched=False)).axes[0].patches) == 0
 
 
@@ -344,7 +344,7 @@ def test_the_table_has_the_baseline_of_each_column() -> None:
     rows = [dict(zip(table(data_of()).columns, row, strict=True)) for row in table(data_of()).rows]
     assert len(rows) == R * L * M
     assert {row["baseline (95th percentile)"] for row in rows} == {0.5, 0.9}
-    heads = table(data_of(Options(what="heads")))
+    heads = table(data_of(Options(compared="heads")))
     rows = [dict(zip(heads.columns, row, strict=True)) for row in heads.rows]
     assert {row["to beat (0.95 × on other prompts)"] for row in rows} == {0.95 * 1.5}
     assert sum(row["closest"] for row in rows) == 1

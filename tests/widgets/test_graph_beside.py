@@ -342,7 +342,7 @@ def test_ctrl_f_finds_and_enter_goes_on(qtbot: QtBot) -> None:
     QTest.keyClick(bar.text, Qt.Key.Key_Return)
     QTest.keyClick(bar.text, Qt.Key.Key_Escape)
     assert not bar.isVisible()
-    assert not desk.view.matches.found
+    assert not desk.view.matches.nodes
     assert desk.view.hasFocus()
 
 
@@ -378,7 +378,7 @@ def test_the_search_finds_in_both_models(qtbot: QtBot) -> None:
     desk.view.search.open()
     desk.view.search.text.setText("layer 11")
     desk.view.search.stepped.emit(1)
-    found = desk.view.matches.found
+    found = desk.view.matches.nodes
     assert [(f.model, f.node.key) for f in found] == [(1, "block.11")]
     assert desk.near(desk.at("block.11", 1, band=1), desk.view.theme.text)
 

@@ -87,7 +87,7 @@ def test_the_list_shows_the_numbers_at_the_cursor(view) -> None:
     view.show_selection(Selection(recurrence=5, layer=1), {})
     header = view.prompt_list.model_of_rows.headerData(FIRST, Qt.Orientation.Horizontal)
     assert header == "relative step of layer l, r = 5"
-    assert cell(view, 0, FIRST) == f"{data.found.values[0, 4, 1]:.3g}"
+    assert cell(view, 0, FIRST) == f"{data.result.values[0, 4, 1]:.3g}"
     assert cell(view, 1, FIRST) == "–"
     assert cell(view, 1, FIRST, Qt.ItemDataRole.ToolTipRole) == "Why it is not there."
     assert cell(view, 0, PROMPT) == "prompt number 0⏎line two"
@@ -100,7 +100,7 @@ def test_sorting_puts_what_has_no_number_last_and_clicks_follow_it(view, qtbot) 
     data = data_of()
     view.show_data(data)
     view.show_selection(Selection(recurrence=4), {})
-    values = data.found.values[:, 3, 0]
+    values = data.result.values[:, 3, 0]
     for way in (Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder):
         view.prompt_list.sortByColumn(FIRST, way)
         order = view.prompt_list.model_of_rows.order
@@ -113,7 +113,7 @@ def test_sorting_puts_what_has_no_number_last_and_clicks_follow_it(view, qtbot) 
         qtbot.mouseClick(view.prompt_list.viewport(), Left, pos=spot)
     assert got.args[0]["prompt"].startswith(f"prompt number {np.nanargmax(values)}")
     view.show_selection(Selection(recurrence=8), {})  # sorted anew at the new place
-    assert view.prompt_list.model_of_rows.order[0] == np.nanargmax(data.found.values[:, 7, 0])
+    assert view.prompt_list.model_of_rows.order[0] == np.nanargmax(data.result.values[:, 7, 0])
     view.prompt_list.sortByColumn(PROMPT, Qt.SortOrder.DescendingOrder)
     assert view.prompt_list.model_of_rows.order.tolist() == [5, 4, 3, 2, 1, 0]
 
@@ -129,7 +129,7 @@ def test_pointing_at_a_prompt_tells_its_number(view, qtbot) -> None:
     qtbot.mouseMove(table.viewport(), QPoint(2, 2))
     qtbot.mouseMove(table.viewport(), spot)
     qtbot.waitUntil(lambda: bool(said) and "line 13 of p.txt" in said[-1], timeout=2000)
-    assert f"relative step, r = 2: {data.found.values[3, 1, 0]:.3g}" in said[-1]
+    assert f"relative step, r = 2: {data.result.values[3, 1, 0]:.3g}" in said[-1]
 
 
 def test_a_click_on_the_curve_moves_the_cursor(view, qtbot) -> None:

@@ -77,7 +77,7 @@ def test_a_click_on_the_curve_moves_the_cursor_and_the_list(view, qtbot) -> None
     assert got.args[0] == {"recurrence": 7}
     view.show_selection(Selection(recurrence=7), {})
     shown = [float(view.prompt_list.model_of_rows.number(i, FIRST)) for i in range(5)]
-    assert shown == data.found.right[:, 6].tolist()
+    assert shown == data.result.right[:, 6].tolist()
 
 
 def marks(view: PromptCurvesView) -> list[pg.InfiniteLine]:

@@ -26,7 +26,7 @@ from loopscope.widgets.plots.matrix_steps import head_steps
 def draw(data: Data, figure: Figure, page: Page) -> None:
     """Draw the matrix with the best monotone alignment on it."""
     figure.set_layout_engine("constrained")
-    if data.missing or data.found is None:
+    if data.missing or data.comparison is None:
         empty(figure, data.missing)
         return
     n, m = data.values.shape
@@ -37,8 +37,8 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     figure.set_figheight(height + around)
     ax = figure.add_subplot()
     name = SIMILARITY_MAP + ("_r" if data.measure.is_distance else "")
-    image = cells(ax, data.shown, name, min(data.far, data.near), max(data.far, data.near))
-    if np.isnan(data.shown).any():
+    image = cells(ax, data.drawn, name, min(data.far, data.near), max(data.far, data.near))
+    if np.isnan(data.drawn).any():
         hatch_absent(ax)
     bar = bar_above(ax, image, measure_label(data.measure))
     if data.level is not None and np.isfinite(data.level).any():
@@ -62,14 +62,14 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
             [j + 1 for _, j in closest], [i for i, _ in closest], "o", ms=3, mfc="white",
             mec="black", mew=0.6,
         )  # fmt: skip
-    suffix = ".head" if data.what == "heads" else ""
+    suffix = ".head" if data.compared == "heads" else ""
     one, other = (
         f"{'recurrence:' if len(places.recurrences) > 1 else ''}layer"
-        for places in (data.found.places, data.found.places_other)
+        for places in (data.comparison.places, data.comparison.places_other)
     )
     place = f"layer{suffix}, recurrence {data.recurrence}" if suffix else one
-    ax.set_xlabel(f"{data.found.other}: {other}{suffix}")
-    ax.set_ylabel(f"{data.found.one}: {place}")
+    ax.set_xlabel(f"{data.comparison.other}: {other}{suffix}")
+    ax.set_ylabel(f"{data.comparison.one}: {place}")
 
 
 def _hatch(ax: Axes, weak: np.ndarray) -> None:

@@ -14,7 +14,7 @@ from loopscope.widgets.palette import LIGHT, OKABE_ITO
 def draw(data: Data, figure: Figure, page: Page) -> None:
     """Draw the eigenvalues about the unit circle; hollow ones have too large a residual."""
     figure.set_layout_engine("constrained")
-    if data.found is None:
+    if data.result is None:
         empty(figure, data.missing)
         return
     side = min(page.width, 4.2)
@@ -22,12 +22,12 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     ax = figure.add_subplot()
     turn = np.linspace(0, 2 * np.pi, 181)
     ax.plot(np.cos(turn), np.sin(turn), color=LIGHT.muted, lw=0.7, label="modulus 1")
-    values, sure = data.found.spectrum.values, data.found.spectrum.converged
+    values, sure = data.result.spectrum.values, data.result.spectrum.converged
     ax.plot(values.real[sure], values.imag[sure], "o", ms=4, color=OKABE_ITO[0], label="eigenvalue")
     if (~sure).any():
         ax.plot(
             values.real[~sure], values.imag[~sure], "o", ms=4, mfc="none", color=LIGHT.text,
-            label=f"residual above {data.found.spectrum.tolerance:g}",
+            label=f"residual above {data.result.spectrum.tolerance:g}",
         )  # fmt: skip
     ax.axhline(0, color=LIGHT.line, lw=0.5, zorder=0)
     ax.axvline(0, color=LIGHT.line, lw=0.5, zorder=0)

@@ -62,18 +62,18 @@ class CorrespondenceView(MatrixView):
         if data.missing:
             self.matrix.show_empty(empty_text(data.missing, data.lacks))
             return
-        found = data.found
-        assert found is not None
-        heads = data.what == "heads"
+        comparison = data.comparison
+        assert comparison is not None
+        heads = data.compared == "heads"
         suffix = ".head" if heads else ""
-        loops = len(found.places.recurrences) > 1 and not heads
-        loops_other = len(found.places_other.recurrences) > 1
+        loops = len(comparison.places.recurrences) > 1 and not heads
+        loops_other = len(comparison.places_other.recurrences) > 1
         content = Content(
             n_rows=len(data.rows),
             n_columns=len(data.columns),
             title=_title(data),
-            row_title=f"{found.one}: {'recurrence:' if loops else ''}layer{suffix}",
-            column_title=f"{found.other}: {'recurrence:' if loops_other else ''}layer{suffix}",
+            row_title=f"{comparison.one}: {'recurrence:' if loops else ''}layer{suffix}",
+            column_title=f"{comparison.other}: {'recurrence:' if loops_other else ''}layer{suffix}",
             row_labels=data.rows,
             column_labels=data.columns,
             bar=_bar(data),
@@ -105,12 +105,12 @@ class CorrespondenceView(MatrixView):
 
     def _row(self, recurrence: int | None, layer: int | None, head: int) -> int | None:
         data: Data = self.data
-        if recurrence is None or layer is None or data.found is None:
+        if recurrence is None or layer is None or data.comparison is None:
             return None
-        if data.what == "heads":
+        if data.compared == "heads":
             row = layer * data.row_group + head
             return row if row < len(data.rows) and head < data.row_group else None
-        return data.found.places.index(recurrence, layer)
+        return data.comparison.places.index(recurrence, layer)
 
     def _on_clicked(self, region: str, row: int, column: int) -> None:
         if self.data is None or self.data.missing:
@@ -141,13 +141,13 @@ class CorrespondenceView(MatrixView):
             return self._partner(row)
         if region == "bar" and data.level is not None:
             low, high = (float(end(data.level)) for end in (np.nanmin, np.nanmax))
-            baseline = HEAD_BASELINE if data.what == "heads" else BASELINE
+            baseline = HEAD_BASELINE if data.compared == "heads" else BASELINE
             return f"Other prompts reach {low:.3g} to {high:.3g} · {baseline.text()}"
         return f.text() if region == "bar" else ""
 
     def _cell_text(self, row: int, column: int) -> str:
         data = self.data
-        where = f"{data.found.one} {data.rows[row]} against {data.found.other} "
+        where = f"{data.comparison.one} {data.rows[row]} against {data.comparison.other} "
         where += data.columns[column]
         if data.level is not None and np.isfinite(data.level[row, column]):
             beats = "beats" if data.beats[row, column] else "does not beat"
@@ -159,18 +159,20 @@ class CorrespondenceView(MatrixView):
         data, column = self.data, self.data.best[row]
         head = f"Head {data.rows[row]} at recurrence {data.recurrence}"
         if column < 0:
-            return f"{head} is no closer to any head of {data.found.other} than other prompts are"
+            return (
+                f"{head} is no closer to any head of {data.comparison.other} than other prompts are"
+            )
         return (
-            f"{head} is closest to head {data.columns[column]} of {data.found.other}, distance "
-            f"{data.values[row, column]:.3g} · {data.measure.formula.text()}"
+            f"{head} is closest to head {data.columns[column]} of {data.comparison.other}, "
+            f"distance {data.values[row, column]:.3g} · {data.measure.formula.text()}"
         )
 
 
 def _title(data: Data) -> str:
-    found = data.found
-    assert found is not None
-    title = f"{data.measure.label}, {found.one} against {found.other}"
-    if data.what == "heads":
+    comparison = data.comparison
+    assert comparison is not None
+    title = f"{data.measure.label}, {comparison.one} against {comparison.other}"
+    if data.compared == "heads":
         title = f"Heads at recurrence {data.recurrence}: {data.measure.label.lower()}"
     marks = ["bright = alike"]
     if data.hatched:

@@ -75,7 +75,7 @@ class TokenModel(QAbstractTableModel):
         differs = outcome.agrees[row] == 0
         if role == Role.DisplayRole:
             at = f"{outcome.at[row]}" if outcome.stopped[row] else "never"
-            return f"{at}  {outcome.said[row]}{f' ≠ {shown.full[row]}' if differs else ''}"
+            return f"{at}  {outcome.answers[row]}{f' ≠ {shown.full[row]}' if differs else ''}"
         if role == Role.ForegroundRole and not differs:
             return QColor(self.theme.muted if not outcome.stopped[row] else self.theme.text)
         if role == Role.ForegroundRole:
@@ -95,7 +95,7 @@ class TokenModel(QAbstractTableModel):
             return f"{text}; its readout is not finite"
         same = "as" if outcome.agrees[row] else f"where the full run says '{shown.full[row]}'"
         ending = "the full run does" if outcome.agrees[row] else ""
-        return f"{text}: '{outcome.said[row]}', {same} {ending}".rstrip()
+        return f"{text}: '{outcome.answers[row]}', {same} {ending}".rstrip()
 
 
 # Of a column, pixels.

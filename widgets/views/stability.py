@@ -119,14 +119,14 @@ class StabilityView(View):
     def show_data(self, data: Data) -> None:
         """Draw the spectrum and list the points."""
         self.data = data
-        if data.found is None:
+        if data.result is None:
             self.side.setVisible(False)
             self.circle.show_empty(empty_text(data.missing, data.lacks))
             return
-        spectrum = data.found.spectrum
+        spectrum = data.result.spectrum
         self.circle.show_values(spectrum.values, spectrum.converged)
         self.points.show_rows(HEADS, point_rows(data))
-        self.points.selectRow(data.found.shown_point)
+        self.points.selectRow(data.result.shown_point)
         self._on_point_chosen()
         self.side.setVisible(True)
 
@@ -166,7 +166,7 @@ class StabilityView(View):
         self.circle.show_all()
 
     def _on_pointed(self, index: int, _: int) -> None:
-        result = None if self.data is None else self.data.found
+        result = None if self.data is None else self.data.result
         if result is None or index < 0:
             self.message.emit("")
             return

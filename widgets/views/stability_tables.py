@@ -59,7 +59,7 @@ class NumberTable(QTableWidget):
 
 def point_rows(data: Data) -> list[tuple[str, ...]]:
     """One row for each place where the search ended."""
-    result = data.found
+    result = data.result
     assert result is not None
     p = result.points
     return [

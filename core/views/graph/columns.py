@@ -79,37 +79,37 @@ def columns(
         return Columns.of(Column(r, r) for r in range(1, n + 1))
     edges = sorted({1, n + 1, *(b for b in breaks if 1 < b <= n)})
     stretches = list(zip(edges, (e - 1 for e in edges[1:]), strict=False))
-    shown = sorted({r for r in kept if 1 <= r <= n})
+    kept_shown = sorted({r for r in kept if 1 <= r <= n})
     best: list[Column] = []
     for margin in (1,) if fold == "always" else range(1, room // 2 + 1):
-        found = _folded(stretches, shown, margin)
-        if best and len(found) > room:
+        folded = _folded(stretches, kept_shown, margin)
+        if best and len(folded) > room:
             break
-        best = found
-    return Columns.of(best or _folded(stretches, shown, 1))
+        best = folded
+    return Columns.of(best or _folded(stretches, kept_shown, 1))
 
 
-def _folded(stretches: list[tuple[int, int]], shown: list[int], margin: int) -> list[Column]:
+def _folded(stretches: list[tuple[int, int]], kept: list[int], margin: int) -> list[Column]:
     """Fold the middle of each stretch, but for ``margin`` columns at both its ends."""
-    found: list[Column] = []
+    columns: list[Column] = []
 
     def hide(first: int, last: int) -> None:
         if last - first + 1 >= LEAST_FOLDED:
-            found.append(Column(first, last))
+            columns.append(Column(first, last))
         else:
-            found.extend(Column(r, r) for r in range(first, last + 1))
+            columns.extend(Column(r, r) for r in range(first, last + 1))
 
     for first, last in stretches:
         begin, end = first + margin, last - margin
         if end - begin + 1 < LEAST_FOLDED:
-            found.extend(Column(r, r) for r in range(first, last + 1))
+            columns.extend(Column(r, r) for r in range(first, last + 1))
             continue
-        found.extend(Column(r, r) for r in range(first, begin))
-        for r in shown:
+        columns.extend(Column(r, r) for r in range(first, begin))
+        for r in kept:
             if begin <= r <= end:
                 hide(begin, r - 1)
-                found.append(Column(r, r))
+                columns.append(Column(r, r))
                 begin = r + 1
         hide(begin, end)
-        found.extend(Column(r, r) for r in range(end + 1, last + 1))
-    return found
+        columns.extend(Column(r, r) for r in range(end + 1, last + 1))
+    return columns

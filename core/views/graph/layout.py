@@ -119,10 +119,10 @@ class Layout:
     def breaks(self) -> set[int]:
         """Recurrences that do not look like the one before."""
         data = self.data
-        found = {data.n_complete + 1, data.n_complete + 2, data.n_copies + 1}
+        recurrences = {data.n_complete + 1, data.n_complete + 2, data.n_copies + 1}
         if data.architecture.skip_first_injection:
-            found.add(2)
-        return found.union(*(cut.breaks() for cut in data.cuts))
+            recurrences.add(2)
+        return recurrences.union(*(cut.breaks() for cut in data.cuts))
 
     def _column_height(self, nodes: list[Node]) -> float:
         return sum(row_height(self.data.is_expanded(n)) for n in nodes)

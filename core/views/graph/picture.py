@@ -136,18 +136,18 @@ class Strip:
 
     def wires(self, first: int, last: int) -> list[Wire]:
         """Wires of the columns ``first`` to ``last`` and between them."""
-        found = [wire for i in range(first, last + 1) for wire in self._wires_of(i, i < last)]
+        wires = [wire for i in range(first, last + 1) for wire in self._wires_of(i, i < last)]
         columns = [self.boxes(i) for i in range(first, min(last + 1, self.last) + 1)]
         before = self.boxes(0) if first == 0 else None
         # The rail leads on to columns that are out of sight.
-        return found + self.layout.rail(before, columns, self.x(first) - 1)
+        return wires + self.layout.rail(before, columns, self.x(first) - 1)
 
     def _wires_of(self, i: int, on: bool) -> list[Wire]:
         """Wires down a column and, where it goes ``on``, to the next."""
         if (i, on) not in self._wires:
             boxes = self.boxes(i)
-            found = self.layout.down(boxes)
-            self._wires[i, on] = found + (self.layout.joins(boxes, self.boxes(i + 1)) if on else [])
+            wires = self.layout.down(boxes)
+            self._wires[i, on] = wires + (self.layout.joins(boxes, self.boxes(i + 1)) if on else [])
         return self._wires[i, on]
 
     def marks(self, i: int) -> list[Mark]:

@@ -13,7 +13,7 @@ _RECURRENCE = re.compile(r"\b(?:r|recurrence)\s*=?\s*(\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Match:
     """One node: of the first model (0) or the one beside (1), at a recurrence if it repeats."""
 
     model: int
@@ -21,8 +21,8 @@ class Found:
     recurrence: int | None
 
     @property
-    def words(self) -> str:
-        """What it is, in words."""
+    def description(self) -> str:
+        """Its label and, where it repeats, its recurrence."""
         at = "" if self.recurrence is None else f" at recurrence {self.recurrence}"
         return f"{self.node.label}{at}"
 
@@ -30,17 +30,17 @@ class Found:
 class Matches:
     """What a search found, in the order the nodes run."""
 
-    def __init__(self, found: list[Found]) -> None:
-        self.found = found
+    def __init__(self, matches: list[Match]) -> None:
+        self.nodes = matches
         self._at: dict[tuple[int, str], list[int]] = {}
-        for match in found:
+        for match in matches:
             self._at.setdefault((match.model, match.node.key), []).append(match.recurrence or 0)
 
     def __len__(self) -> int:
-        return len(self.found)
+        return len(self.nodes)
 
     def has(self, model: int, node: Node, recurrence: int | None, times: int = 1) -> bool:
-        """Whether a copy was found, or one of the ``times`` it stands for; None: any copy."""
+        """Whether a copy is among them, or one of the ``times`` it stands for; None: any copy."""
         at = self._at.get((model, node.key), [])
         if recurrence is None:
             return bool(at)
@@ -48,7 +48,7 @@ class Matches:
         return i < len(at) and at[i] < recurrence + times
 
     def runs(self, model: int) -> list[tuple[str, int, int]]:
-        """Key, first and last recurrence of neighbours that were all found; 0 without any."""
+        """Key, first and last recurrence of neighbours that all match; 0 without any."""
         runs: list[tuple[str, int, int]] = []
         for (of, key), at in self._at.items():
             if of != model:
@@ -79,15 +79,15 @@ def find(data: Data, text: str) -> Matches:
     return Matches([f for i, of in enumerate(models) for f in _in(i, of, words, wanted)])
 
 
-def _in(model: int, data: Data, words: str, wanted: int | None) -> list[Found]:
+def _in(model: int, data: Data, words: str, wanted: int | None) -> list[Match]:
     nodes = [n for n in data.nodes if _matches(data, n, words)]
     repeated = [n for n in nodes if n.part in REPEATED]
     first = nodes.index(repeated[0]) if repeated else len(nodes)
-    once = [Found(model, n, None) for n in nodes if n.part not in REPEATED and wanted is None]
+    once = [Match(model, n, None) for n in nodes if n.part not in REPEATED and wanted is None]
     before = [f for f in once if nodes.index(f.node) < first]
     recurrences = range(1, data.n_copies + 1) if wanted is None else (wanted,)
     copies = [
-        Found(model, n, r)
+        Match(model, n, r)
         for r in recurrences
         for n in repeated
         if 1 <= r <= data.n_copies and runs_at(data.architecture, n, r)

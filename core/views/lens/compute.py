@@ -167,7 +167,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         places=places,
         order=order,
         by=options.order,
-        shown=values,
+        shaded=values,
         scale=_shade(options.quantity, values, chosen.name),
         formula=FORMULAS.get(options.quantity, TOP[options.lens]),
         mark=_marks(top, final, segments),
@@ -221,11 +221,11 @@ def _marks(top: Ids, final: Ids, segments: int) -> Bools:
 def _final_since(reading: Reading, tokens: tuple[int, ...]) -> tuple[Ids, Ids]:
     """From which place, and from which recurrence end, the final answer stays; 0 for never."""
     top, final = reading.top[..., list(tokens)], reading.final(tokens)
-    found = []
+    since_of = []
     for answers in (top.reshape(-1, len(tokens)), top[:, -1]):
         since = final_since(answers, final)
-        found.append(np.where(since < len(answers), since + 1, 0))
-    return found[0], found[1]
+        since_of.append(np.where(since < len(answers), since + 1, 0))
+    return since_of[0], since_of[1]
 
 
 # ---- shade and words ----

@@ -32,20 +32,20 @@ def _agreement(reading: Reading) -> F64:
 
 
 _KINDS: dict[str, tuple[str, str, str, str, Values]] = {
-    "entropy": ("entropy", "H(p)", "nats", ENTROPY.source, lambda found: _wide(found.entropy)),
+    "entropy": ("entropy", "H(p)", "nats", ENTROPY.source, lambda reading: _wide(reading.entropy)),
     "divergence": (
         "KL to the last",
         DIVERGENCE.formula.split(",")[0],
         "nats",
         DIVERGENCE.source,
-        lambda found: _wide(found.divergence),
+        lambda reading: _wide(reading.divergence),
     ),
     "final_chance": (
         "probability of the final answer",
         "p[top answer of the last readout]",
         "probability",
         CHANCE.source,
-        lambda found: _wide(found.final_chances),
+        lambda reading: _wide(reading.final_chances),
     ),
     "final_share": (
         "share of final answers",
@@ -91,8 +91,8 @@ LENS_CURVES: dict[str, Measure] = {
 }
 
 
-def read_curve(recording: Recording, what: Measure) -> Measured:
+def read_curve(recording: Recording, curve: Measure) -> Measured:
     """Everything that a lens has read of a run, for one of `LENS_CURVES`."""
-    if why := what.missing(recording):
-        return Measured(what, np.zeros((0, 0, 0)), why)
-    return Measured(what, what.rows(recording, 1, recording.n_recurrences))
+    if why := curve.missing(recording):
+        return Measured(curve, np.zeros((0, 0, 0)), why)
+    return Measured(curve, curve.rows(recording, 1, recording.n_recurrences))

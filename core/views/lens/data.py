@@ -24,7 +24,7 @@ class Data(AnswerMap):
     """Answers by place along effective depth: column 1 is the first one drawn. ``N`` places.
 
     places : the places.  order : int64 ``[N]``, the place of each column.  by : "depth" or "layer".
-    shown, scale : float64 ``[N, n]``, the quantity that is shaded, and what its shade means.
+    shaded, scale : float64 ``[N, n]``, the quantity that is shaded, and what its shade means.
     formula : of that quantity.
     mark : bool ``[N, n]``, where the answer becomes the final one.
     entropy, divergence, chance, rank : float32 ``[N, n]``, of every cell.
@@ -40,7 +40,7 @@ class Data(AnswerMap):
     places: Places
     order: npt.NDArray[np.intp]
     by: Order
-    shown: F64
+    shaded: F64
     scale: Shade
     formula: Formula
     mark: Bools
@@ -62,7 +62,7 @@ class Data(AnswerMap):
     @override
     def values(self) -> F64:
         """What is shaded."""
-        return self.shown
+        return self.shaded
 
     @property
     @override

@@ -18,7 +18,7 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.second_run import SecondRun
 from loopscope.core.views.state_space.data import Axis, Data, Options
-from loopscope.core.views.state_space.overlays import Shown, overlays_of, run_beside
+from loopscope.core.views.state_space.overlays import OverlayContext, overlays_of, second_path
 from loopscope.core.views.state_space.places import stations
 from loopscope.core.views.state_space.words import count, statement, token_name
 
@@ -82,10 +82,10 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     complete = int(recurrences[-1]) if len(recurrences) else 0
     if options.states == "layers":
         complete = len(recurrences) // n_layers
-    shown = states[:, list(tokens)].transpose(1, 0, 2)
+    trajectories = states[:, list(tokens)].transpose(1, 0, 2)
     run = run_identity(recording)
-    finite = np.isfinite(shown).all(-1)
-    points = shown[finite]
+    finite = np.isfinite(trajectories).all(-1)
+    points = trajectories[finite]
     basis, locked, missing = _basis(recording, options, run, states, tokens, complete)
     names, rows = _axes(recording, options, basis)
     shares = projection.variance_shares(points, rows)
@@ -109,7 +109,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         basis=basis,
         locked=locked,
         run=run,
-        closing=_closing(shown, complete, n_layers, options),
+        closing=_closing(trajectories, complete, n_layers, options),
         n_recurrences=complete,
         n_layers=n_layers,
         layer_names=recording.info.architecture.layer_names,
@@ -119,8 +119,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     )
     if basis is not None and points.size:
         spread = float(np.sqrt(points.var(0, dtype=np.float64).sum()))
-        shown_now = Shown(tokens, options, spread)
-        data = replace(data, overlays=overlays_of(recording, shown_now, basis.mean, rows))
+        context = OverlayContext(tokens, options, spread)
+        data = replace(data, overlays=overlays_of(recording, context, basis.mean, rows))
     return replace(data, statement=statement(data, recording))
 
 
@@ -132,12 +132,12 @@ def on_one_axis(recording: Recording, other: Recording) -> bool:
 def compute_second(
     recording: Recording, second_run: SecondRun, selection: Selection, options: Options
 ) -> Data:
-    """Project the run beside, of the same weights, on the axes of the one that is shown."""
+    """Project the second run, of the same weights, on the axes of the one that is shown."""
     data = compute(recording, selection, options)
     if data.basis is None or data.empty:
         return data
     _, rows = _axes(recording, options, data.basis)
-    path = run_beside(recording, second_run, data.tokens, data.by_layer)
+    path = second_path(recording, second_run, data.tokens, data.by_layer)
     overlays = (*data.overlays, path.projected(data.basis.mean, rows))
     data = replace(data, overlays=overlays)
     return replace(data, statement=statement(data, recording))
@@ -177,9 +177,9 @@ def _basis(
         options.fit_on, count(len(tokens), "token")
     )
     kind = "every layer" if options.states == "layers" else "the ends"
-    said = f"{kind} of {count(complete, 'recurrence')}, {which}"
+    fitted_on = f"{kind} of {count(complete, 'recurrence')}, {which}"
     return (
-        _if_any(states, replace(basis, fitted_on=said, run=run, n_recurrences=complete)),
+        _if_any(states, replace(basis, fitted_on=fitted_on, run=run, n_recurrences=complete)),
         False,
         (),
     )
@@ -208,14 +208,14 @@ def _axes(
     return names, np.zeros((len(names), d)) if basis is None else basis.components
 
 
-def _closing(shown: F32, complete: int, n_layers: int, options: Options) -> F64:
+def _closing(trajectories: F32, complete: int, n_layers: int, options: Options) -> F64:
     """Relative distance of the last cycle from the one before, ``[N]``."""
     size = n_layers if options.states == "layers" else 1
     first = (complete - 1) * size if options.states == "layers" else complete
     if complete < 2:
-        return np.full(len(shown), np.nan)
-    last = shown[:, first : first + size].astype(np.float64)
-    before = shown[:, first - size : first].astype(np.float64)
+        return np.full(len(trajectories), np.nan)
+    last = trajectories[:, first : first + size].astype(np.float64)
+    before = trajectories[:, first - size : first].astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = np.linalg.norm(last - before, axis=-1) / np.linalg.norm(last, axis=-1)
     return np.asarray(gap.max(-1))

@@ -32,8 +32,8 @@ MODE_LENGTH = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What a source is told: the tokens shown, the settings, and how far the points spread.
+class OverlayContext:
+    """What overlays are made from: the tokens shown, the settings, and how far the points spread.
 
     spread : RMS distance of the run's shown states from their mean, state units.
     """
@@ -43,24 +43,24 @@ class Shown:
     spread: float
 
 
-def found_points(recording: Recording, shown: Shown) -> list[Overlay]:
+def found_points(recording: Recording, context: OverlayContext) -> list[Overlay]:
     """Fixed and slow points of a search; with every layer shown, the points of their cycles."""
-    found = recording.result(STABILITY)
-    if found is None or not shown.options.show_points:
+    stability = recording.result(STABILITY)
+    if stability is None or not context.options.show_points:
         return []
-    tokens, out = list(shown.tokens), []
-    by_layer = shown.options.states == "layers"
-    for i, kind in enumerate(kinds_of(found)):
-        points = found.cycles[i] if by_layer else found.points.points[i].reshape(
+    tokens, out = list(context.tokens), []
+    by_layer = context.options.states == "layers"
+    for i, kind in enumerate(kinds_of(stability)):
+        points = stability.cycles[i] if by_layer else stability.points.points[i].reshape(
             1, recording.n_tokens, -1
         )  # fmt: skip
-        radius = found.radii[i]
+        radius = stability.radii[i]
         about = (
             f"{kind}{'' if kind == 'slow point' else ' fixed point'} {i + 1}, relative residual "
-            f"{found.points.residual[i]:.1e}"
+            f"{stability.points.residual[i]:.1e}"
             + (f", spectral radius {radius:.3g}" if np.isfinite(radius) else "")
-            + (", where the run's end leads" if i == found.points.from_end else "")
-            + f", found from {found.points.found_by[i]} of {found.points.n_starts} starts"
+            + (", where the run's end leads" if i == stability.points.from_end else "")
+            + f", found from {stability.points.found_by[i]} of {stability.points.n_starts} starts"
         )
         n = len(points)
         out.append(
@@ -71,32 +71,32 @@ def found_points(recording: Recording, shown: Shown) -> list[Overlay]:
                 points=points[:, tokens].transpose(1, 0, 2).astype(np.float64),
                 recurrences=np.full(n, -1),
                 layers=np.arange(n) if by_layer else np.full(n, -1),
-                tooltips=_tooltips(recording, shown, about, RESIDUAL.text()),
+                tooltips=_tooltips(recording, context, about, RESIDUAL.text()),
             )
         )
     return out
 
 
-def modes(recording: Recording, shown: Shown) -> list[Overlay]:
+def modes(recording: Recording, context: OverlayContext) -> list[Overlay]:
     """Leading eigenvectors of the Jacobian at the state they were taken at, a segment a token.
 
     They are directions of the state at the end of a recurrence, so only these are drawn with them.
     """
-    found = recording.result(STABILITY)
-    wanted = int(shown.options.modes)
-    if found is None or not wanted or shown.options.states == "layers":
+    stability = recording.result(STABILITY)
+    wanted = int(context.options.modes)
+    if stability is None or not wanted or context.options.states == "layers":
         return []
-    tokens, out = list(shown.tokens), []
-    at = recording.states[found.recurrence][tokens].astype(np.float64)
+    tokens, out = list(context.tokens), []
+    at = recording.states[stability.recurrence][tokens].astype(np.float64)
     # Of a complex pair one stands for both.
-    leading = [i for i, value in enumerate(found.spectrum.values) if value.imag >= 0][:wanted]
+    leading = [i for i, value in enumerate(stability.spectrum.values) if value.imag >= 0][:wanted]
     for rank, i in enumerate(leading, start=1):
-        value, residual = found.spectrum.values[i], found.spectrum.residuals[i]
-        vector = found.spectrum.vectors[i].reshape(recording.n_tokens, -1)
+        value, residual = stability.spectrum.values[i], stability.spectrum.residuals[i]
+        vector = stability.spectrum.vectors[i].reshape(recording.n_tokens, -1)
         largest = float(np.linalg.norm(vector, axis=1).max())
         turns = 2 * np.pi / abs(np.angle(value)) if value.imag else np.inf
         about = (
-            f"mode {rank} of the Jacobian at recurrence {found.recurrence}: modulus "
+            f"mode {rank} of the Jacobian at recurrence {stability.recurrence}: modulus "
             f"{abs(value):.3g}, phase {np.degrees(np.angle(value)):.3g}°"
             + (f", one turn in {turns:.3g} recurrences" if np.isfinite(turns) else "")
             + f", residual {residual:.1e}; the longest is ± {MODE_LENGTH:g} × the RMS distance of "
@@ -106,17 +106,17 @@ def modes(recording: Recording, shown: Shown) -> list[Overlay]:
         if value.imag:
             parts.append(("mode, imaginary", vector.imag))
         for role, part in parts:
-            half = part[tokens] * (MODE_LENGTH * shown.spread / max(largest, 1e-300))
+            half = part[tokens] * (MODE_LENGTH * context.spread / max(largest, 1e-300))
             out.append(
                 Overlay(
                     name=f"mode {rank}, |λ| {abs(value):.2g}",
                     kind="segment",
                     role=role,
                     points=np.stack([at - half, at + half], axis=1),
-                    recurrences=np.full(2, found.recurrence),
+                    recurrences=np.full(2, stability.recurrence),
                     layers=np.full(2, -1),
                     tooltips=_tooltips(
-                        recording, shown, about.replace(":", f" ({_part(role, value)}):", 1),
+                        recording, context, about.replace(":", f" ({_part(role, value)}):", 1),
                         EIGENVALUE.text(),
                     ),
                 )
@@ -130,42 +130,42 @@ def _part(role: str, value: complex) -> str:
     return "imaginary part" if role.endswith("imaginary") else "real part"
 
 
-def other_starts(recording: Recording, shown: Shown) -> list[Overlay]:
+def other_starts(recording: Recording, context: OverlayContext) -> list[Overlay]:
     """Runs of the same prompt from other start states; their layers were not kept."""
-    found = recording.result(PATHS)
-    on = shown.options.show_starts and shown.options.states == "ends"
-    if found is None or not on:
+    paths = recording.result(PATHS)
+    on = context.options.show_starts and context.options.states == "ends"
+    if paths is None or not on:
         return []
-    n = found.states.shape[1]
+    n = paths.states.shape[1]
     return [
         Overlay(
             name=name,
             kind="path",
             role="run",
-            points=found.states[i][:, list(shown.tokens)].transpose(1, 0, 2).astype(np.float64),
+            points=paths.states[i][:, list(context.tokens)].transpose(1, 0, 2).astype(np.float64),
             recurrences=np.arange(n),
             layers=np.full(n, -1),
-            tooltips=_tooltips(recording, shown, f"the run from another start, {name}", ""),
+            tooltips=_tooltips(recording, context, f"the run from another start, {name}", ""),
             index=i - 1,
         )
-        for i, name in enumerate(found.names)
+        for i, name in enumerate(paths.names)
         if i  # the first is the run itself
     ]
 
 
-def run_beside(
+def second_path(
     recording: Recording, second_run: SecondRun, tokens: tuple[int, ...], by_layer: bool
 ) -> Overlay:
-    """Return the run beside, from where its states are no longer bit for bit those of this run.
+    """Return the second run, from where its states are no longer bit for bit those of this run.
 
-    Tokens are matched by position: a token that the other prompt does not have is not drawn.
+    Tokens are matched by position: a token that the second prompt does not have is not drawn.
     """
-    other = second_run.recording
-    states, recurrences, layers = stations(other, by_layer)
+    second = second_run.recording
+    states, recurrences, layers = stations(second, by_layer)
     own = stations(recording, by_layer)[0]
-    there = [t for t in tokens if t < other.n_tokens]
+    there = [t for t in tokens if t < second.n_tokens]
     shared = 0
-    if recording.n_tokens == other.n_tokens:
+    if recording.n_tokens == second.n_tokens:
         common = min(len(own), len(states))
         differs = np.flatnonzero((own[:common] != states[:common]).any((1, 2)))
         shared = int(differs[0]) if len(differs) else common
@@ -177,7 +177,7 @@ def run_beside(
         for r, i in zip(recurrences, layers, strict=True)
     ]
     same = f", as this run in its first {shared} states" if shared > 1 else ""
-    labels = [visible(other.info.token_labels[t]) for t in there]
+    labels = [visible(second.info.token_labels[t]) for t in there]
     return Overlay(
         name=second_run.name,
         kind="path",
@@ -193,12 +193,14 @@ def run_beside(
     )
 
 
-def _tooltips(recording: Recording, shown: Shown, about: str, formula: str) -> tuple[str, ...]:
+def _tooltips(
+    recording: Recording, context: OverlayContext, about: str, formula: str
+) -> tuple[str, ...]:
     """One text for each shown token."""
     after = f"   {formula}" if formula else ""
     return tuple(
         f"token {t} '{visible(recording.info.token_labels[t])}', {about}{after}"
-        for t in shown.tokens
+        for t in context.tokens
     )
 
 
@@ -211,7 +213,7 @@ class Source:
         a run and its length), the projected picture is kept.
     """
 
-    draw: Callable[[Recording, Shown], list[Overlay]]
+    draw: Callable[[Recording, OverlayContext], list[Overlay]]
     reads: Callable[[Recording], object]
 
 
@@ -225,7 +227,7 @@ SOURCES: tuple[Source, ...] = (
 @dataclass(frozen=True, slots=True, eq=False)
 class _Kept:
     read: object
-    shown: Shown
+    context: OverlayContext
     frame: F64
     overlays: tuple[Overlay, ...]
 
@@ -234,20 +236,25 @@ _kept: WeakKeyDictionary[Recording, dict[Source, _Kept]] = WeakKeyDictionary()
 
 
 def overlays_of(
-    recording: Recording, shown: Shown, mean: F64, axes: F64
+    recording: Recording, context: OverlayContext, mean: F64, axes: F64
 ) -> tuple[Overlay, ...]:  # fmt: skip
     """Everything there is to draw beside this run, projected on ``axes`` ``[k, d]``."""
-    plain = replace(shown.options, basis=None, azimuth=0.0, elevation=0.0)
+    plain = replace(context.options, basis=None, azimuth=0.0, elevation=0.0)
     # Two digits of the spread are enough for the length of a mode, and stay while a run settles.
-    shown = Shown(shown.tokens, plain, float(f"{shown.spread:.2g}"))
+    context = OverlayContext(context.tokens, plain, float(f"{context.spread:.2g}"))
     frame, kept = np.vstack([mean, axes]), _kept.setdefault(recording, {})
     out: list[Overlay] = []
     for source in SOURCES:
         read, last = source.reads(recording), kept.get(source)
         same = last is not None and (last.read is read or _equal_tuples(last.read, read))
-        if last is None or not same or last.shown != shown or not np.array_equal(last.frame, frame):
-            drawn = source.draw(recording, shown)
-            last = _Kept(read, shown, frame, tuple(o.projected(mean, axes) for o in drawn))
+        if (
+            last is None
+            or not same
+            or last.context != context
+            or not np.array_equal(last.frame, frame)
+        ):
+            drawn = source.draw(recording, context)
+            last = _Kept(read, context, frame, tuple(o.projected(mean, axes) for o in drawn))
             kept[source] = last
         out += last.overlays
     return tuple(out)

@@ -18,9 +18,9 @@ def token_name(recording: Recording, token_id: int) -> str:
     return f"'{visible(recording.label(token_id))}'" if known else str(token_id)
 
 
-def count(n: int, what: str) -> str:
+def count(n: int, noun: str) -> str:
     """Such as "1 token" and "2 tokens"."""
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def statement(data: Data, recording: Recording) -> str:
@@ -28,17 +28,17 @@ def statement(data: Data, recording: Recording) -> str:
     if data.missing_directions:
         return _missing(data.missing_directions, recording)
     if data.basis is None:
-        what = "layer" if data.by_layer else "recurrence"
-        return f"No {what} has been run yet: the trajectories start with the first."
+        drawn = "layer" if data.by_layer else "recurrence"
+        return f"No {drawn} has been run yet: the trajectories start with the first."
     if data.empty:
         return f"None of the {data.n_left_out} states is finite: there is nothing to draw."
     tokens = count(len(data.tokens), "token")
     if data.by_layer:
         span = f"recurrences 1 to {data.newest}" if data.newest > 1 else "recurrence 1"
-        what = f"{tokens} after each of {count(data.n_layers, 'layer')}, {span}"
+        drawn = f"{tokens} after each of {count(data.n_layers, 'layer')}, {span}"
     else:
-        what = f"{tokens} at the ends of recurrences 0 to {data.newest}"
-    parts = [what, _axes_said(data)]
+        drawn = f"{tokens} at the ends of recurrences 0 to {data.newest}"
+    parts = [drawn, _axes_said(data)]
     gap = _median(data.closing)
     if gap is not None:
         repeats = "the last cycle repeats" if data.by_layer else "the last state is"
@@ -74,16 +74,16 @@ def _axes_said(data: Data) -> str:
         return f"{names} ({angle:.0f}° apart{plane})"
     # A component chosen for two axes holds its share once.
     share = 100 * sum({axis.name: axis.share for axis in data.axes}.values())
-    said = f"{names} hold {share:.1f} % of the variance shown"
+    text = f"{names} hold {share:.1f} % of the variance shown"
     if data.basis is None or data.options.axes != "pca":
         flat = data.options.dimensions == "3-D"
-        return said + (" (a pair has no third axis: drawn in 2-D)" if flat else "")
+        return text + (" (a pair has no third axis: drawn in 2-D)" if flat else "")
     if data.locked:
         other = "" if data.basis.run == data.run else " of an earlier run"
-        return f"{said}, axes locked as fitted on {data.basis.fitted_on}{other}"
+        return f"{text}, axes locked as fitted on {data.basis.fitted_on}{other}"
     if data.provisional:
-        return f"{said}, axes provisional until {LOCK_AFTER} recurrences"
-    return f"{said}, axes fitted now"
+        return f"{text}, axes provisional until {LOCK_AFTER} recurrences"
+    return f"{text}, axes fitted now"
 
 
 def _missing(ids: tuple[int, ...], recording: Recording) -> str:

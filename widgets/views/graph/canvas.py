@@ -89,7 +89,7 @@ class GraphCanvas(View):
         """Column of what a search stands at, which is not folded; 0 for none."""
         if not 0 <= self.match < len(self.matches) or self.pixels.picture is None:
             return 0
-        match = self.matches.found[self.match]
+        match = self.matches.nodes[self.match]
         layout = self.pixels.picture.layouts[match.model]
         return layout.column_number(match.recurrence or 0, match.node.layer or 0)
 
@@ -204,8 +204,8 @@ class GraphCanvas(View):
 
             layer.show(painter, self, key, paint)
         overlay = Overlay(painter, self.pixels, self.theme, places)
-        if self.matches.found:
-            match = self.matches.found[self.match] if self.match >= 0 else None
+        if self.matches.nodes:
+            match = self.matches.nodes[self.match] if self.match >= 0 else None
             overlay.matches(self.matches, match)
         overlay.hover(self.hovered, self._pointed())
         overlay.cursor()
@@ -218,7 +218,7 @@ class GraphCanvas(View):
     def _faded(self, band: int, box: Box) -> bool:
         """Whether a search is on that does not find a box."""
         matches = self.matches
-        return bool(matches.found) and not matches.has(band, box.node, box.recurrence, box.times)
+        return bool(matches.nodes) and not matches.has(band, box.node, box.recurrence, box.times)
 
     def _picture_key(self) -> tuple[object, ...]:
         """Everything that the picture without cursor and pointer depends on, but for scrolling."""

@@ -7,7 +7,7 @@ from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen
 
 from loopscope.core.views.graph.data import Data
 from loopscope.core.views.graph.layout import Box
-from loopscope.core.views.graph.search import Found, Matches
+from loopscope.core.views.graph.search import Match, Matches
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.views.graph.geometry import Geometry, Hit
 
@@ -67,7 +67,7 @@ class Overlay:
                     alike = []
                 self._outline([r for _, r in alike], pen, in_loop)
 
-    def matches(self, matches: Matches, current: Found | None) -> None:
+    def matches(self, matches: Matches, current: Match | None) -> None:
         """All that a search found in sight, the current one with a heavier outline."""
         thin, thick = (QPen(QColor(self.theme.text), width) for width in (1.5, 4))
         for i in range(len(self.geometry.bands)):
@@ -82,7 +82,7 @@ class Overlay:
         if current is not None:
             self._outline([self.rect_of_match(current)], thick, in_loop=False)
 
-    def rect_of_match(self, match: Found) -> QRectF:
+    def rect_of_match(self, match: Match) -> QRectF:
         """Where a match is drawn in its strip."""
         strip = self.geometry.bands[match.model].strip
         boxes = strip.boxes(strip.index_of_node(match.node, match.recurrence))
@@ -94,7 +94,7 @@ class Overlay:
         nodes = self._data(band).node_by_key
         runs = []
         for key, first, last in matches.runs(band):
-            ends = [self.rect_of_match(Found(band, nodes[key], r or None)) for r in (first, last)]
+            ends = [self.rect_of_match(Match(band, nodes[key], r or None)) for r in (first, last)]
             runs.append(ends[0].united(ends[1]))
         return runs
 

@@ -211,13 +211,13 @@ class GraphView(GraphCanvas):
             return
         self.match = (self.match + by) % n if self.match >= 0 else 0 if by > 0 else n - 1
         self.search.say(self.match, n)
-        match = self.matches.found[self.match]
+        match = self.matches.nodes[self.match]
         self.unfold()
         strip = self.pixels.bands[match.model].strip
         i = strip.index_of_node(match.node, match.recurrence)
         boxes = [b for b in strip.boxes(i) if b.node.key == match.node.key]
         self.scroll_to(match.model, i, boxes[0] if boxes else None)
-        self.message.emit(f"{self.match + 1:,} of {n:,}: {match.words}")
+        self.message.emit(f"{self.match + 1:,} of {n:,}: {match.description}")
         self.update()
 
     def _on_search_closed(self) -> None:
