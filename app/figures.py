@@ -63,7 +63,7 @@ def describe_second_run(
     if twice:
         files = f"{twice[0].key}{SECOND_SUFFIX}.*" if len(twice) == 1 else f"NAME{SECOND_SUFFIX}.*"
         parts.append(f"the second drawing goes to {files}")
-    return f"Beside stands {second_run.name}: {'; '.join(parts)}." if parts else ""
+    return f"The second run is {second_run.name}: {'; '.join(parts)}." if parts else ""
 
 
 def _named(specs: list[ViewSpec], one: str, more: str) -> str:
@@ -147,7 +147,7 @@ def _items(
     if _has_second_drawing(spec, recording, second_run):
         yield item(
             spec.compute(there, second_run.selection, options),
-            _provenance_of_two(recording, selection, second_run, "the run beside"),
+            _provenance_of_two(recording, selection, second_run, "the second run"),
             second_run,
         )
 
@@ -167,7 +167,7 @@ def _provenance_of_two(
     shown = none | _provenance(recording, selection)
     other = none | _provenance(second_run.recording, second_run.selection)
     first, second, word = shown, other, "beside"
-    if drawn == "the run beside":
+    if drawn == "the second run":
         first, second, word = other, shown, "shown"
-    about = {"drawn": drawn, "run beside": f"{second_run.name}, {PACES[second_run.pairing.pace]}"}
+    about = {"drawn": drawn, "second run": f"{second_run.name}, {PACES[second_run.pairing.pace]}"}
     return first | about | {f"{word} {k}": v for k, v in second.items() if k != "loopscope"}

@@ -261,8 +261,7 @@ def _running(
     parser.add_argument(
         "--damping",
         type=numbers.fraction(0, 10),
-        default=1.0,
-        help="of --loop: above 0, 1 is plain repetition",
+        help="of --loop: above 0, 1 is plain repetition and the default",
     )
 
 

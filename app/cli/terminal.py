@@ -27,8 +27,15 @@ def load_request(args: Namespace) -> LoadRequest:
 
 
 def loop_of(options: Namespace) -> Loop | None:
-    """Return (first, last, damping) of ``--loop``, or None."""
-    return None if options.loop is None else (*options.loop, options.damping)
+    """Return (first, last, damping) of ``--loop``, or None.
+
+    Raises `LoopscopeError` where ``--damping`` is given without it.
+    """
+    if options.loop is None:
+        if options.damping is not None:
+            raise LoopscopeError("--damping is of a looped span: give --loop A:B with it")
+        return None
+    return (*options.loop, 1.0 if options.damping is None else options.damping)
 
 
 def warn(loaded: Loaded) -> None:

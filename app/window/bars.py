@@ -177,10 +177,10 @@ class Bars(QObject):
         second, model = self._bench.session.second, self._bench.second_runs.model
         text = why = ""
         if second is not None:
-            text = f"○ beside: {second.name}"
+            text = f"○ second run: {second.name}"
         elif model is not None:
             why, name = model.why_not, model.name
-            text = f"{name} cannot run this prompt" if why else f"○ beside: {name} …"
+            text = f"{name} cannot run this prompt" if why else f"○ second run: {name} …"
         self.second_run.setText(text)
         self.second_run.setToolTip(plain_tip(why))
 

@@ -63,7 +63,7 @@ class Exporter:
         return dialog
 
     def _name_second_run(self, dialog: ExportDialog, specs: tuple[ViewSpec[Any, Any], ...]) -> None:
-        """Say in the dialog what of the run beside will be written, for as long as it is open."""
+        """Say in the dialog what of the second run will be written, for as long as it is open."""
 
         def tell() -> None:
             run, second_run = self._bench.session.recording, self._bench.session.second_run
@@ -134,5 +134,5 @@ def result_text(future: Future[Any], folder: str) -> tuple[str, bool]:
     text = f"Wrote {len(report.written)} files to {folder}"
     second_run = sum(path.stem.endswith(SECOND_SUFFIX) for path in report.written)
     if second_run:
-        text += f"; the {second_run} called NAME{SECOND_SUFFIX} are of the run beside"
+        text += f"; the {second_run} called NAME{SECOND_SUFFIX} are of the second run"
     return text + note, False

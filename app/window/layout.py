@@ -92,14 +92,16 @@ class Layout:
         self._start(d["state_space"])
         self._right_of(d["state_space"], d["settling"])
         self._below(d["settling"], d["distance"])
-        width = self.window.width()
+        width, height = self.window.width(), self.window.height()
         self._resize([d["state_space"], d["settling"]], [width * 66 // 100, width // 3], "h")
+        self._resize([d["settling"], d["distance"]], [height // 2] * 2, "v")
 
     def _heads(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["heads"])
         self._right_of(d["heads"], d["pattern"])
         self._below(d["pattern"], d["head_map"])
         self._resize([d["heads"], d["pattern"]], [self.window.width() // 2] * 2, "h")
+        self._resize([d["pattern"], d["head_map"]], [self.window.height() // 2] * 2, "v")
 
     def _looped_against_deep(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["graph"])
@@ -128,8 +130,10 @@ class Layout:
         self._right_of(d["depth"], d["settling"])
         self._below(d["depth"], d["stability"])
         self._below(d["settling"], d["paths"])
-        width = self.window.width()
+        width, height = self.window.width(), self.window.height()
         self._resize([d["depth"], d["settling"]], [width * 62 // 100, width * 38 // 100], "h")
+        for column in (("depth", "stability"), ("settling", "paths")):
+            self._resize([d[key] for key in column], [height // 2] * 2, "v")
 
     def _prompt_set(self, d: dict[str, QDockWidget]) -> None:
         self._start(d["quality"])
@@ -146,6 +150,10 @@ class Layout:
         self._right_of(d["state_space"], d["graph"])
         self._below(d["state_space"], d["settling"])
         self._below(d["graph"], d["heads"])
+        width, height = self.window.width(), self.window.height()
+        self._resize([d["state_space"], d["graph"]], [width // 2] * 2, "h")
+        for column in (("state_space", "settling"), ("graph", "heads")):
+            self._resize([d[key] for key in column], [height // 2] * 2, "v")
 
     def _resize(self, docks: list[QDockWidget], sizes: list[int], way: str) -> None:
         orientation = Qt.Orientation.Horizontal if way == "h" else Qt.Orientation.Vertical

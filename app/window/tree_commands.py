@@ -72,14 +72,14 @@ class TreeCommands(QObject):
         self.title_bar.set_theme(theme)
 
     def make_pace_menu(self, menu: QMenu) -> None:
-        """Add how the run beside follows to a menu."""
-        paces = menu.addMenu("Run beside goes")
+        """Add how the second run follows to a menu."""
+        paces = menu.addMenu("Second run goes")
         group = QActionGroup(self._parent)
         for pace, words in PACES.items():
             action: QAction = paces.addAction(words[0].upper() + words[1:])
             action.setCheckable(True)
             action.setChecked(pace == self._session.pace)
-            action.setStatusTip(f"The cursor and the steps of the run beside follow {words}")
+            action.setStatusTip(f"The cursor and the steps of the second run follow {words}")
             action.triggered.connect(lambda _=False, p=pace: self._set_pace(p))
             group.addAction(action)
 
@@ -89,7 +89,7 @@ class TreeCommands(QObject):
 
     # ---- what is shown ----
     def refresh(self) -> None:
-        """List the runs anew and say what stands beside."""
+        """List the runs anew and say what the second run is."""
         runs = list(self._runs.tree)
         rows = []
         for run in runs:
@@ -114,9 +114,9 @@ class TreeCommands(QObject):
         done = len(current.stepper.recording.info.interventions)
         text += f", cut {done} time{'s' * (done != 1)}" if done else ""
         if second is not None:
-            text += f"; beside it {second.name}, {PACES[self._session.pace]}"
+            text += f"; the second run is {second.name}, {PACES[self._session.pace]}"
         elif (model := self._bench.second_runs.model) is not None and model.why_not:
-            text += f"; {model.name} does not stand beside: {model.why_not}"
+            text += f"; {model.name} is not the second run: {model.why_not}"
         return text
 
     def follow_run(self) -> None:
@@ -151,17 +151,17 @@ class TreeCommands(QObject):
             self._say(f"Cannot branch here. {self.panel.form.words.text()}")
 
     def swap(self) -> None:
-        """Show the run beside, and put the one shown beside it."""
+        """Show the second run, and make the one shown the second."""
         second = self._session.second
         if second is None:
-            self._say("No run stands beside; put one there in Runs and cuts")
+            self._say("There is no second run; put one beside in Runs and cuts")
         elif second.run is None:
-            self._say("The run beside is of another model: open that one to step it by itself")
+            self._say("The second run is of another model: open that one to step it by itself")
         else:
             self._runs.show(second.run)
 
     def show_alone(self) -> None:
-        """Take away the run beside."""
+        """Take away the second run."""
         if self._session.second is None and self._bench.second_runs.model is None:
             self._say("This run is shown alone already")
         self._bench.second_runs.show(None)

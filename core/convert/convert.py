@@ -87,7 +87,11 @@ def _from_folder(source: Source, work: Path) -> None:
     # Beside the weights a trainer keeps its arguments and its optimiser's state.
     named = [p for p in pickles if p.name.startswith("pytorch_model")]
     if not pickles:
-        raise LoopscopeError(f"{source.path}: has no weights that end in {', '.join(PICKLES)}")
+        safe = any(p.suffix.lower() == ".safetensors" for p in source.path.iterdir())
+        advice = "; it has .safetensors: open it as it is, or name that file" if safe else ""
+        raise LoopscopeError(
+            f"{source.path} has no weights that end in {', '.join(PICKLES)}{advice}"
+        )
     if not named and len(pickles) > 1:
         raise LoopscopeError(f"{source.path}: has several files of weights; name one of them")
     _copy(source.config or source.path / "config.json", work / "config.json")

@@ -133,10 +133,10 @@ def compute_second(
     second = compute(second_run.recording, second_run.selection, options)
     if first.missing or second.missing:
         why = second.missing if not first.missing else ""
-        text = f"{first.statement}; beside, {second_run.name}: {why}" if why else first.statement
+        text = f"{first.statement}; second run, {second_run.name}: {why}" if why else first.statement
         return replace(first, statement=text)
     curves = curves_of_two(first, second, second_run.name, second_run.place_back)
-    text = f"{first.statement}; beside, {second_run.name}: {second.statement}"
+    text = f"{first.statement}; second run, {second_run.name}: {second.statement}"
     return replace(first, curves=curves, statement=text)
 
 

@@ -54,6 +54,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         (("figures", "F", *PROMPT, "-o", "d", "--dpi", "1000000"), "is not between 10 and 2,400"),
         (("trace", "F", *PROMPT, "-o", "t.npz", "--loop", "²:3"), "is not a span of layers"),
         (("trace", "F", *PROMPT, "-o", "t.npz", "--damping", "nan"), "nan is not above 0"),
+        (("trace", "F", *PROMPT, "-o", "t.npz", "--damping", "0.5"), "give --loop A:B with it"),
     ],
 )  # fmt: skip
 def test_numbers_out_of_bounds_are_told_at_once(

@@ -93,7 +93,7 @@ def test_both_runs_on_one_pair_of_axes_are_exported(window, qtbot: QtBot, tmp_pa
     assert json.loads(head["beside interventions"]) == []
     for key in ("checkpoint", "prompt", "seed", "recurrence"):
         assert head[f"beside {key}"] == head[key]
-    assert head["run beside"] == "run 1, by effective depth"
+    assert head["second run"] == "run 1, by effective depth"
     with Image.open(tmp_path / "depth.png") as picture:
         described = picture.info["Description"]
     assert "beside checkpoint: bundled:looped" in described
@@ -109,7 +109,7 @@ def test_a_view_that_is_drawn_twice_is_exported_twice(window, qtbot, tmp_path: P
     head, rows = read(tmp_path / "distance.csv")
     there, other = read(tmp_path / "distance-beside.csv")
     assert rows != other
-    assert (head["drawn"], there["drawn"]) == ("the run shown", "the run beside")
+    assert (head["drawn"], there["drawn"]) == ("the run shown", "the second run")
     assert json.loads(head["interventions"])
     assert head["interventions"] == there["shown interventions"]
     assert json.loads(there["interventions"]) == json.loads(head["beside interventions"]) == []
@@ -131,7 +131,7 @@ def test_all_views_of_two_models(window, qtbot: QtBot, tmp_path: Path) -> None:
     said = export(qtbot, window, None, tmp_path, "csv", "png", "graphml", "dot")
     assert "“Computation graph” and “Measures over depth” draw both runs" in said
     assert "NAME-beside.*" in said
-    assert "called NAME-beside are of the run beside" in said
+    assert "called NAME-beside are of the second run" in said
     names = {p.name for p in tmp_path.iterdir()}
     for key in ("readout", "settling", "state_space", "heads", "pattern", "similarity"):
         assert {f"{key}.csv", f"{key}-beside.csv", f"{key}-beside.png"} <= names

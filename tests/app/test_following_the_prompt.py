@@ -111,13 +111,13 @@ def test_a_prompt_that_the_other_model_cannot_read_takes_it_away_and_says_so(
     assert "positions" in window.bench.second_runs.model.why_not
     assert window.bars.second_run.text() == "short cannot run this prompt"
     assert window.bars.second_run.toolTip() == window.bench.second_runs.model.why_not
-    assert "short does not stand beside" in window.tree.title_bar.statement.whole()
+    assert "short is not the second run" in window.tree.title_bar.statement.whole()
     assert any("short cannot run this prompt" in text for text in said)
     window.bench.runs.undo()  # brings both back
     settle(qtbot, window)
     assert window.bench.session.recording.info.prompt == PROMPT
     assert window.bench.session.second.stepper.recording.info.prompt == PROMPT
-    assert window.bars.second_run.text() == "○ beside: short"
+    assert window.bars.second_run.text() == "○ second run: short"
 
 
 def test_a_model_that_is_opened_beside_is_run_on_the_prompt_that_is_shown_by_then(

@@ -113,7 +113,7 @@ def test_a_branch_is_cut_at_the_cursor_and_drawn_beside_its_parent(window, qtbot
     assert [(r.name, r.parent is None) for r in rows] == [("run 1", True), ("branch 1", False)]
     assert "noise of 0.5" in rows[1].what
     assert float(rows[1].effect) > 0
-    assert "beside: run 1" in window.bars.second_run.text()
+    assert "second run: run 1" in window.bars.second_run.text()
 
 
 def test_one_cursor_and_one_transport_drive_both(window, qtbot) -> None:
@@ -424,4 +424,4 @@ def test_the_bundled_deep_twin_is_put_beside_by_its_command(window, qtbot) -> No
     second = window.bench.session.second
     assert second.name == "bundled:deep"
     assert second.stepper.recording.info.prompt == PROMPT
-    assert window.bars.second_run.text() == "○ beside: bundled:deep"
+    assert window.bars.second_run.text() == "○ second run: bundled:deep"

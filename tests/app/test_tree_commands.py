@@ -76,7 +76,7 @@ def branch(qtbot, window: Window, at: int, size: float = 0.5) -> None:
 
 
 def paces(window: Window) -> dict[str, QAction]:
-    menu = next(m for m in window.findChildren(QMenu) if m.title() == "Run beside goes")
+    menu = next(m for m in window.findChildren(QMenu) if m.title() == "Second run goes")
     return {action.text(): action for action in menu.actions()}
 
 
@@ -117,7 +117,7 @@ def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
     for name in ("swap", "alone"):
         assert not window.commands[name].isEnabled()
     window.tree.swap()
-    assert "No run stands beside" in said(window)
+    assert "There is no second run" in said(window)
     window.tree.show_alone()
     assert "shown alone already" in said(window)
     # What cannot be cut is said where the key was pressed as well as in the form.
@@ -133,7 +133,7 @@ def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
     qtbot.waitUntil(lambda: len(runs.tree) == 2, timeout=20_000)
     wait(qtbot, window, 4)
     cut = window.bench.session.recording
-    assert window.bars.second_run.text() == "○ beside: run 1"
+    assert window.bars.second_run.text() == "○ second run: run 1"
     captions = [c.whole() for c in window.views.frames["readout"].captions]
     assert captions[0] == "● branch 1"
     assert captions[1].startswith("○ run 1")
@@ -232,7 +232,7 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     qtbot.mouseClick(view.empty_actions.buttons["open_beside"], Left)
     qtbot.waitUntil(lambda: bench.session.second is not None, timeout=30_000)
     wait(qtbot, window)
-    assert window.bars.second_run.text().startswith("○ beside: ")
+    assert window.bars.second_run.text().startswith("○ second run: ")
     assert frame.measuring.button.isEnabled()
     assert not view.empty_actions.isVisible()
     options = replace(bench.displays["correspondence"].options, prompts=6, permutations=3)

@@ -162,6 +162,21 @@ def test_a_damaged_layout_changes_nothing(make: Make, text: str) -> None:
     assert arrangement(make(Settings(layout=text, geometry=text))) == before
 
 
+@pytest.mark.slow
+def test_every_preset_leaves_room_for_each_view_that_it_shows(make: Make) -> None:
+    """After any other preset; Qt keeps the sizes of before where none are said."""
+    window = make(Settings(size=[1366, 768]))
+    for first in PRESETS:
+        for preset in PRESETS:
+            window.views.apply(first)
+            turn()
+            window.views.apply(preset)
+            turn()
+            docks = {key: window.views.docks[key] for key in PRESETS[preset]}
+            heights = {k: d.height() for k, d in docks.items() if not d.visibleRegion().isEmpty()}
+            assert min(heights.values()) > 130, (first, preset, heights)
+
+
 def test_a_view_is_made_when_it_is_first_seen(make: Make) -> None:
     window = make()
     assert set(window.views.frames) == set(PRESETS["Step"])

@@ -183,6 +183,9 @@ def test_what_cannot_be_converted_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
     with pytest.raises(LoopscopeError, match="w.safetensors"):
         convert(Source(tmp_path / "w.safetensors", tmp_path / "config.json"), tmp_path / "new")
+    (tmp_path / "w.safetensors").rename(tmp_path / "empty" / "model.safetensors")
+    with pytest.raises(LoopscopeError, match="has no weights .*: open it as it is"):
+        convert(Source(tmp_path / "empty"), tmp_path / "new")
 
 
 def test_names_without_their_wrappers() -> None:

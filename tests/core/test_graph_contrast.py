@@ -90,7 +90,7 @@ def test_the_statement_has_the_numbers_that_tell_them_apart() -> None:
     data = contrast(run(LOOPED, 6), run(DEEP, 1))
     words = data.statement
     assert words.startswith(
-        "4 sets of weights run as 14 layers; beside: 14 sets of weights run as 14 layers; "
+        "4 sets of weights run as 14 layers; second run: 14 sets of weights run as 14 layers; "
     )
     n = 16 * 16 * 4 + 2 * 16 * 64 + 2 * 16  # a layer of width 16
     outer = 2 * 39 * 16 + 16

@@ -31,7 +31,7 @@ def test_each_run_keeps_its_own_numbers() -> None:
     assert both.curves[0].x.tolist() == both.curves[1].x.tolist() == list(range(2, 14))
     assert [c.name for c in both.curves] == ["this run", "other"]
     assert [(c.role, c.index) for c in both.curves] == [("token", 0), ("token", 1)]
-    assert "beside, other: Matrix entropy" in both.statement
+    assert "second run, other: Matrix entropy" in both.statement
 
 
 def test_layers_of_the_run_beside_are_dotted_and_a_reference_is_drawn_once() -> None:
@@ -58,7 +58,7 @@ def test_a_run_beside_without_the_number_says_why() -> None:
     options = Options("layer_relative_step", "layer")
     both = compute_second(ONE, pair(ONE, short), Selection(), options)
     assert len(both.curves) == 2
-    assert "beside, other: Relative step of layer l needs 2 recurrences" in both.statement
+    assert "second run, other: Relative step of layer l needs 2 recurrences" in both.statement
     none = compute_second(short, pair(short, ONE), Selection(), options)
     assert none.missing
 

@@ -18,7 +18,7 @@ from loopscope.widgets.plots.matrix_view import MatrixView, value_text
 
 CLICK = (
     "A click sets the cursor to the row's place, on a column's label to the place that goes with "
-    "it; the run beside follows at its pace"
+    "it; the second run follows at its pace"
 )
 # The window's command behind each button, and what is lacking when it is offered.
 EMPTY_ACTIONS = {
@@ -26,7 +26,7 @@ EMPTY_ACTIONS = {
     "open_beside": ("model", "Open another model beside…"),
     "open_prompts": ("prompts", "Open a prompt file…"),
 }
-UNPAIRED = "The model of the columns does not stand beside any more; put it there again"
+UNPAIRED = "The model of the columns is not beside any more; put it there again"
 
 
 class CorrespondenceView(MatrixView):
@@ -87,7 +87,7 @@ class CorrespondenceView(MatrixView):
         self.show_selection(self.selection, {})
 
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
-        """Mark the row of the cursor, and the column where the run beside stands."""
+        """Mark the row of the cursor, and the column where the second run stands."""
         self.selection = selection
         if self.data is None or self.data.missing:
             return

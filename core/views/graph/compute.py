@@ -220,7 +220,7 @@ def _contrast_statement(one: Data, other: Data) -> str:
         flops = "same FLOPs"
     elif count(a.flops) == count(b.flops):
         flops = f"both about {count(a.flops)} FLOPs per token"
-    return f"{_sets(one)}; beside: {_sets(other)}; {parameters}, {flops}."
+    return f"{_sets(one)}; second run: {_sets(other)}; {parameters}, {flops}."
 
 
 def table(data: Data) -> Table:
