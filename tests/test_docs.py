@@ -131,3 +131,14 @@ def test_the_readme_names_what_the_tests_install() -> None:
     row = re.search(r"^\| tests only: ([^|]+) \|", README, flags=re.M)
     assert row is not None
     assert sorted(re.findall(r'"([\w-]+)', extra[1])) == sorted(row[1].split(", "))
+
+
+def test_every_fault_on_the_page_has_its_test() -> None:
+    page = (ROOT / "docs" / "faults.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", page))
+    files = (ROOT / "tests").rglob("test_*.py")
+    there = {
+        name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.M)
+    }
+    assert len(named) > 20
+    assert named <= there, named - there

@@ -43,7 +43,7 @@ MOST_RECENT, MOST_HISTORY = 10, 50
 MOST_BYTES = 16 << 20
 # JSON has no infinity: a speed from here on is "as fast as it goes".
 FASTEST = 1e9
-STARTS = ("default", "zeros", "random", "embedding", "given")
+STARTS = ("default", "zeros", "random", "embedding", "learned", "given")
 
 
 @dataclass(slots=True)
