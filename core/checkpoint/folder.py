@@ -71,8 +71,9 @@ def open_checkpoint(path: str, as_family: str = "") -> Checkpoint:
     """
     folder, name = resolve(path)
     refuse_foreign(folder)
-    config = Config(_read_json(folder / "config.json"), folder / "config.json")
+    values = _read_json(folder / "config.json")
     tensors = _read_tensors(folder)
+    config = Config(values, folder / "config.json", frozenset(tensors))
     refuse_quantised(folder, config.values, tensors)
     family, how, notes = _family_of(config, frozenset(tensors), as_family)
     arch = family.architecture(config)

@@ -98,7 +98,7 @@ def _base_loop(config: Config) -> Architecture:
 
 
 def _base_loop_tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
-    prefix = "gpt." if "gpt.transformer.wte.weight" in names else ""
+    prefix = _prefix(names)
     named = {
         "embed": f"{prefix}transformer.wte",
         "positions": f"{prefix}transformer.wpe",
@@ -107,6 +107,12 @@ def _base_loop_tensors(arch: Architecture, names: frozenset[str]) -> dict[str, S
     }
     inside = INSIDE | {"norms.attn_in": "norm_1", "norms.mlp_in": "norm_2"}
     return nano_tensors(arch, named, {"block": f"{prefix}transformer.h.blocks"}, inside)
+
+
+def _prefix(names: frozenset[str]) -> str:
+    """What stands before the names of the file: nothing, or the wrapper's ``gpt.``."""
+    positions = "transformer.wpe.weight"
+    return next((n.removesuffix(positions) for n in names if n.endswith(positions)), "")
 
 
 def nano_tensors(
@@ -150,7 +156,7 @@ def _loopformer(config: Config) -> Architecture:
 
 
 def _loopformer_tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
-    prefix = "gpt." if "gpt.transformer.wte.weight" in names else ""
+    prefix = _prefix(names)
     named = {
         "embed": f"{prefix}transformer.wte",
         "positions": f"{prefix}transformer.wpe",
