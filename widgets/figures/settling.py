@@ -116,7 +116,7 @@ def _name_unsettled(ax: Axes, data: Data) -> None:
     for c in named:
         known = data.values[np.isfinite(data.values[:, c]) & (data.values[:, c] > 0), c]
         at = (np.log10(known[-1]) - low) / (high - low) if known.size else 1.0
-        wanted.append((float(at), f"{data.curve_name(c)}: {data.settling[c].words()}"))
+        wanted.append((float(at), f"{data.curve_name(c)}: {data.settling[c].describe()}"))
     wanted.sort(reverse=True)
     if len(named) < len(loud):
         wanted.append((-1.0, f"and {len(loud) - len(named)} more"))
