@@ -133,7 +133,8 @@ def compute_second(
     second = compute(second_run.recording, second_run.selection, options)
     if first.missing or second.missing:
         why = second.missing if not first.missing else ""
-        text = f"{first.statement}; second run, {second_run.name}: {why}" if why else first.statement
+        part = f"; second run, {second_run.name}: {why}" if why else ""
+        text = first.statement + part
         return replace(first, statement=text)
     curves = curves_of_two(first, second, second_run.name, second_run.place_back)
     text = f"{first.statement}; second run, {second_run.name}: {second.statement}"
