@@ -22,7 +22,7 @@ def make_menus(
     recent: QMenu,
 ) -> list[QAction]:
     """Fill the menu bar; returns the actions that are no commands: presets and views."""
-    menus = {name: window.menuBar().addMenu(name) for name in MENUS}
+    menus = {name: window.menuBar().addMenu(f"&{name}") for name in MENUS}
     for command in COMMANDS:
         menus[command.menu].addAction(actions[command.name])
     menus["File"].insertMenu(actions["open_bundled"], recent)

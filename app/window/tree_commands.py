@@ -147,7 +147,9 @@ class TreeCommands(QObject):
             self.dock.show()
             self.dock.raise_()
             self._say("Choose what to cut, then Ctrl+B again")
-        elif not self.panel.form.branch():
+        elif self.panel.form.branch():
+            self._say("")
+        else:
             self._say(f"Cannot branch here. {self.panel.form.words.text()}")
 
     def swap(self) -> None:

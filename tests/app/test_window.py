@@ -11,12 +11,13 @@ import pytest
 from models import tiny_architecture, tiny_checkpoint
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 from recordings import relative_steps
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.views import VIEW_SPECS
+from loopscope.app.window.actions import MENUS
 from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
@@ -364,6 +365,16 @@ def test_readout_directions_are_read_from_the_model(make, qtbot: QtBot) -> None:
     assert not display.data.missing_directions
     truth = window.bench.runner.loaded.model.unembed.weight[13].numpy()
     np.testing.assert_array_equal(window.bench.session.recording.readout_directions[13], truth)
+
+
+def test_every_menu_opens_by_alt_and_its_letter(make, qtbot: QtBot) -> None:
+    window = make()
+    for key, title in zip("FERVH", MENUS, strict=True):
+        qtbot.keyClick(window, getattr(Key, f"Key_{key}"), Mod.AltModifier)
+        menu = QApplication.activePopupWidget()
+        assert isinstance(menu, QMenu)
+        assert menu.title().replace("&", "") == title
+        menu.close()
 
 
 def test_exporting_nothing_says_so(make) -> None:

@@ -157,6 +157,19 @@ def test_words_state_rate_tolerance_and_trained_count(qtbot: QtBot) -> None:
     assert desk.view.plot.getPlotItem().getAxis("left").labelText == "relative step ∥Δs∥/∥s∥"
 
 
+def test_the_trained_count_is_named_only_where_its_name_fits(qtbot: QtBot) -> None:
+    desk = Desk(qtbot, synthetic_recording(recurrences=14, rate=0.7))
+    seen = set()
+    for width in range(90, 420, 10):
+        desk.view.resize(width, 200)
+        desk.words()
+        area = desk.view.plot.getViewBox().sceneBoundingRect()
+        names = [label.rect for label in desk.view.plot.labels if label.text.startswith("trained")]
+        assert all(area.left() <= rect.left() and rect.right() <= area.right() for rect in names)
+        seen.add(len(names))
+    assert seen == {0, 1}
+
+
 def test_rounding_floor_only_when_in_range(qtbot: QtBot) -> None:
     short = Desk(qtbot, synthetic_recording(recurrences=12))
     assert not len(points(short.view.plot.floor)[0])

@@ -95,7 +95,10 @@ def _line_names(place: Place) -> Iterable[Label]:
 
 
 def _trained_name(place: Place) -> Label | None:
-    """The name of the trained count, beside its line at the foot of the plot."""
+    """The name of the trained count, beside its line at the foot of the plot.
+
+    None where the line is not in sight, or neither side of it has room for the name.
+    """
     data, area, line = place.data, place.area, place.metrics.height()
     x = place.pixel_of(data.trained, 0.0).x()
     if not (data.trained > 0 and area.left() < x < area.right()):
@@ -103,6 +106,8 @@ def _trained_name(place: Place) -> Label | None:
     text = f"trained R = {data.trained}"
     wide = place.metrics.horizontalAdvance(text) + 4
     right = x + 3 + wide < area.right()
+    if not right and x - 3 - wide < area.left():
+        return None
     rect = QRectF(x + 3 if right else x - 3 - wide, area.bottom() - line - 2, wide, line)
     return Label(text, rect, LEFT if right else RIGHT, place.theme.muted)
 
