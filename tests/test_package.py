@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import loopscope
 from loopscope.core import errors
 from loopscope.core.checkpoint.loading import load
 
 ROOT = Path(__file__).parents[1]
+# The modules of distributions that are not called as these.
+MODULES = {"pyside6-essentials": ("PySide6",)}
 HEAVY = """
 import sys, loopscope
 heavy = {"torch", "PySide6", "pyqtgraph", "matplotlib", "networkx", "numpy"}
@@ -43,6 +48,30 @@ def test_its_names_are_those_of_core() -> None:
 def test_an_error_is_caught_by_its_public_name(tmp_path: Path) -> None:
     with pytest.raises(loopscope.CheckpointError, match="config.json is missing"):
         loopscope.load(str(tmp_path))
+
+
+def test_what_the_sources_import_is_installed_without_the_tests() -> None:
+    """Every import of the shipped folders is of the standard library or of a dependency."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = {"gguf"}  # said by `convert` where it is missing
+    required = {Requirement(line).name for line in project["dependencies"]}
+    modules = {m for name in required for m in MODULES.get(name, (name,))}
+    imported: dict[str, str] = {}
+    for folder in ("core", "app", "widgets", "package"):
+        for path in (ROOT / folder).rglob("*.py"):
+            imported |= {name: str(path) for name in _imports(ast.parse(path.read_text("utf-8")))}
+    others = set(imported) - set(sys.stdlib_module_names) - {"loopscope"} - optional
+    assert others - modules == set(), {name: imported[name] for name in others - modules}
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
 
 
 def test_a_clone_and_the_wheel_hold_the_same_parts() -> None:

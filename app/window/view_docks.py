@@ -52,6 +52,7 @@ class ViewDocks(QObject):
         self._empty = False
         self._arranging = 0
         self._seen: set[str] = set()
+        self._behind: set[str] = set()
         for spec in VIEW_SPECS:
             self._make(spec)
         for key in PRESETS["Step"]:
@@ -73,8 +74,22 @@ class ViewDocks(QObject):
         """Arrange another dock along with those of views."""
         dock.setObjectName(key)
         self.docks[key] = dock
-        # What is asked for comes to the front of its tabs.
-        dock.toggleViewAction().triggered.connect(lambda on: dock.raise_() if on else None)
+        dock.visibilityChanged.connect(lambda seen: self._note_behind(key, seen))
+        dock.toggleViewAction().triggered.connect(lambda on: self._on_toggled(key, on))
+
+    def _note_behind(self, key: str, seen: bool) -> None:
+        """Note that a dock is behind other tabs: it is not seen, and not hidden either."""
+        dock = self.docks[key]
+        if seen:
+            self._behind.discard(key)
+        elif not dock.isHidden() and not dock.isFloating():
+            self._behind.add(key)
+
+    def _on_toggled(self, key: str, on: bool) -> None:
+        """Bring a dock to the front of its tabs; one that was behind them is not hidden."""
+        if on or key in self._behind:
+            self.docks[key].show()
+            self.docks[key].raise_()
 
     def _on_visibility(self, key: str, seen: bool) -> None:
         """Make the view of a dock that is seen now.
@@ -251,11 +266,11 @@ class ViewDocks(QObject):
 
     def _show_second(self, key: str) -> None:
         analysis, display, frame = self._bench.analysis, self._bench.displays[key], self.frames[key]
-        second, shown = self._bench.session.second, self._bench.session.run
+        second, run = self._bench.session.second, self._bench.session.run
         twice = (
             second is not None
-            and shown is not None
-            and display.spec.drawn_twice(shown.stepper.recording, second.stepper.recording)
+            and run is not None
+            and display.spec.drawn_twice(run.stepper.recording, second.stepper.recording)
         )
         if not twice and display.second is not None:
             frame.show_second_run(None)

@@ -216,6 +216,7 @@ class Window(QMainWindow):
         """Show all commands with their keys."""
         self.shortcuts_page.show()
         self.shortcuts_page.raise_()
+        self.shortcuts_page.activateWindow()
 
     def switch_theme(self) -> None:
         """Change between the dark and the light colours."""

@@ -15,11 +15,17 @@ from dataclasses import replace
 from typing import Any
 
 from loopscope.core.families.family import Config, Family, Source
-from loopscope.core.families.llama import LLAMA_NORMS, STYLES, Style, llama_architecture
+from loopscope.core.families.llama import (
+    LLAMA_NORMS,
+    OLMO_NORMS,
+    STYLES,
+    Style,
+    llama_architecture,
+)
 from loopscope.core.model.architecture import Architecture, parameter_shapes
 
 MODEL_TYPE = "lds"
-BASES = ("qwen3", "llama", "qwen2", "mistral")
+BASES = ("qwen3", "llama", "qwen2", "mistral", "olmo2")
 STACKS = {
     "prelude_layers": ("encoder.layers",),
     "block": ("reasoning.layers", "plateau.layers"),
@@ -52,7 +58,14 @@ def _base(config: Config) -> tuple[Config, Style]:
             "base_config_dict",
             f"model_type '{base.model_type[:30]}' is not one of {', '.join(BASES)}",
         )
-    values: dict[str, Any] = {**base.values, "tie_word_embeddings": False}
+    if base.values.get("use_sliding_window"):
+        raise config.error(
+            "base_config_dict", "its windows are applied or not, by the version of transformers"
+        )
+    # Mistral's window never reaches the layers of the published code.
+    values: dict[str, Any] = {
+        **base.values, "tie_word_embeddings": False, "sliding_window": None,
+    }  # fmt: skip
     return Config(values, config.path), STYLES[base.model_type]
 
 
@@ -79,8 +92,8 @@ def _architecture(config: Config) -> Architecture:
     rest = [i for i in range(n) if i not in encoder and i not in decoder]
     block = _indices(config, "reasoning_layer_indices", n)
     block = rest if block is None else block
-    if not block or len({*encoder, *block, *decoder}) < len(encoder) + len(block) + len(decoder):
-        raise config.error("reasoning_layer_indices", "the three blocks overlap, or one is empty")
+    if not block or set(encoder) & set(decoder):
+        raise config.error("reasoning_layer_indices", "no layer is left, or the others overlap")
     strategy = config.choice("halting_strategy", ("threshold", "cdf", "convergence"))
     shapes = arch.layer_shapes and tuple(arch.layer_shapes[i] for i in (*encoder, *block, *decoder))
     return replace(
@@ -107,7 +120,7 @@ def _tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
         "mlp_down": ("mlp.down_proj",),
         "q_norm": ("self_attn.q_norm",),
         "k_norm": ("self_attn.k_norm",),
-        **{f"norms.{slot}": (theirs,) for slot, theirs in LLAMA_NORMS.items()},
+        **{f"norms.{slot}": (theirs,) for slot, theirs in (LLAMA_NORMS | OLMO_NORMS).items()},
     }
     # Older files call the looped block a plateau.
     older = "plateau.gate.A_log" in names

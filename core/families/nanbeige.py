@@ -32,9 +32,14 @@ REFUSED = (
 )
 
 
+def _off(value: object) -> bool:
+    """Whether a switch is off; an index of 0 is a layer, and not off."""
+    return value is None or value is False or value == []
+
+
 def _architecture(config: Config) -> Architecture:
     for key in REFUSED:
-        if config.values.get(key):
+        if not _off(config.values.get(key)):
             raise config.error(
                 key, "changes what a loop computes in a way no published code states"
             )

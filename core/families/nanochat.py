@@ -88,7 +88,7 @@ def _architecture(config: Config, *, sandwich: bool) -> Architecture:
         n_prelude=config.size("n_prelude", 2, least=0),
         n_block=config.size("n_recur_block", 4),
         n_coda=config.size("n_coda", 2, least=0),
-        trained_recurrences=max(1, round(config.number("train_recur_mean", 4.0))),
+        trained_recurrences=max(1, int(config.number("train_recur_mean", 4.0))),
         max_positions=config.size("sequence_len", 2048),
         norm_eps=layer.norm_eps,
         injection="none" if injection == "passthrough" else "concat",
@@ -96,9 +96,16 @@ def _architecture(config: Config, *, sandwich: bool) -> Architecture:
         embed_norm=True,
         initial_state="normal" if random else "embedding",
         start_std=layer.d_model**-0.5 if random else 1.0,
-        logit_cap=config.number("logit_softcap", 15.0),
+        logit_cap=_logit_cap(config),
         layer_shapes=_windowed(config, layer) if sandwich else (),
     )
+
+
+def _logit_cap(config: Config) -> float:
+    """15, or what ``logit_softcap`` says; null and 0 leave the logits as they are."""
+    if config.values.get("logit_softcap", 15.0) is None:
+        return 0.0
+    return config.zero_number("logit_softcap", 15.0)
 
 
 def _windowed(config: Config, layer: LayerShape) -> tuple[LayerShape, ...]:

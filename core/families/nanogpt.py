@@ -31,6 +31,14 @@ NO_EPS = 2.0**-23
 # Layers that a published Base-Loop or LoopFormer runs in all: its loops are this over its layers.
 PUBLISHED_DEPTH = 24
 LOOP_KEYS = ("num_loops", "n_loops", "n_loop", "max_loops")
+# Names of keys, and what the published loader reads where they are missing or null.
+OTHER_NAMES = {
+    "block_size": ("n_positions", "max_position_embeddings"),
+    "n_layer": ("num_hidden_layers",),
+    "n_head": ("num_attention_heads",),
+    "n_embd": ("hidden_size",),
+    "intermediate_dim": ("n_inner",),
+}
 INJECTIONS = ("inject", "inject_random", "passthrough")
 INSIDE = {
     "qkv": "attn.c_attn",
@@ -77,7 +85,18 @@ def loops_of(config: Config) -> int:
 
 
 # ---- Base-Loop ----
+def _named_as_published(config: Config) -> Config:
+    """The config under one set of names: the published loader takes these others as well."""
+    values = dict(config.values)
+    for name, others in OTHER_NAMES.items():
+        for other in others:
+            if values.get(name) is None and values.get(other) is not None:
+                values[name] = values[other]
+    return Config(values, config.path, config.tensors)
+
+
 def _base_loop(config: Config) -> Architecture:
+    config = _named_as_published(config)
     layer = nano_layer(config, config.opt_size("intermediate_dim") or 4 * config.size("n_embd"))
     return Architecture(
         family="base_loop",
@@ -98,7 +117,7 @@ def _base_loop(config: Config) -> Architecture:
 
 
 def _base_loop_tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
-    prefix = "gpt." if "gpt.transformer.wte.weight" in names else ""
+    prefix = _prefix(names)
     named = {
         "embed": f"{prefix}transformer.wte",
         "positions": f"{prefix}transformer.wpe",
@@ -107,6 +126,12 @@ def _base_loop_tensors(arch: Architecture, names: frozenset[str]) -> dict[str, S
     }
     inside = INSIDE | {"norms.attn_in": "norm_1", "norms.mlp_in": "norm_2"}
     return nano_tensors(arch, named, {"block": f"{prefix}transformer.h.blocks"}, inside)
+
+
+def _prefix(names: frozenset[str]) -> str:
+    """What stands before the names of the file: nothing, or the wrapper's ``gpt.``."""
+    positions = "transformer.wpe.weight"
+    return next((n.removesuffix(positions) for n in names if n.endswith(positions)), "")
 
 
 def nano_tensors(
@@ -150,7 +175,7 @@ def _loopformer(config: Config) -> Architecture:
 
 
 def _loopformer_tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
-    prefix = "gpt." if "gpt.transformer.wte.weight" in names else ""
+    prefix = _prefix(names)
     named = {
         "embed": f"{prefix}transformer.wte",
         "positions": f"{prefix}transformer.wpe",

@@ -16,11 +16,11 @@ import math
 from dataclasses import replace
 from typing import Literal
 
-from loopscope.core.families.family import Config, Family, Source
+from loopscope.core.families.family import MOST_LAYERS, Config, Family, Source
 from loopscope.core.families.nanogpt import NO_EPS
 from loopscope.core.model.architecture import STACKS, Architecture, parameter_shapes
 from loopscope.core.model.layer_shape import PRE_NORM, LayerShape
-from loopscope.core.model.rope import Rope
+from loopscope.core.model.rope import Linear, Rope, Scaling
 
 CLASS = "ParcaeConfig"
 PREFIX = {"prelude_layers": "prelude", "block": "core_block", "coda_layers": "coda"}
@@ -33,6 +33,7 @@ NAMED = {
     "embed.weight": "transformer.wte.weight",
     "prelude_norm.weight": "transformer.ln_prelude.weight",
     "coda_proj.weight": "transformer.C.weight",
+    "coda_proj.bias": "transformer.C.bias",
     "final_norm.weight": "transformer.ln_f.weight",
     "unembed.weight": "lm_head.weight",
 }
@@ -54,9 +55,15 @@ INSIDE = {
     "value_gate.weight": ("attn.ve_gate.weight",),
     "qk_bias": ("attn.qk_bias",),
 }
+# How ``s_0`` is drawn, by ``state_init``.
+STARTS: dict[str, Literal["truncated", "zeros", "normal"]] = {
+    "like-init": "truncated",
+    "zero": "zeros",
+    "normal": "normal",
+    "embed": "normal",
+}
 # Switches that change what is computed, and the only value that is published and stated.
 ONLY: dict[str, object] = {
-    "clip_qkv": None,
     "center_attention": False,
     "debias_attention": False,
     "use_abacus": False,
@@ -69,79 +76,111 @@ ONLY: dict[str, object] = {
 
 
 def _layer(config: Config) -> LayerShape:
+    """The layers of prelude and coda."""
     d, heads = config.size("n_embd"), config.size("num_attention_heads")
     kv = config.opt_size("num_key_value_heads") or heads
     if d % heads or heads % kv or (d // heads) % 2:
         raise config.error("num_attention_heads", f"{d} is not divisible by {heads} heads of {kv}")
+    if config.flag("qk_bias", False) and kv != heads:
+        raise config.error("qk_bias", f"has {heads} heads and the keys {kv}: nothing fits them")
     bias = {"qkv", "attn_proj", "mlp"} if config.flag("bias", False) else set()
-    rope = config.section("rope_settings") or Config({}, config.path)
-    if rope.values.get("rope_condense_ratio", 1) != 1:
-        raise config.error("rope_settings", "only a rope_condense_ratio of 1 is known")
-    pairs: Literal["neighbour", "none"] = "neighbour" if rope.flag("use_rope", True) else "none"
     return LayerShape(
         d_model=d,
         n_heads=heads,
         n_kv_heads=kv,
         d_head=d // heads,
-        d_mlp=config.size("intermediate_size"),
+        d_mlp=config.opt_size("intermediate_size") or 4 * d,
         norms=PRE_NORM,
         norm_eps=config.number("norm_eps", 1e-5),
         activation="half_relu2",
         gated=False,
-        rope=Rope(theta=rope.number("rope_base", 50000.0), pairs=pairs),
+        rope=_rope(config),
         qk_norm="bare" if config.flag("qk_norm", False) else "none",
         qk_eps=NO_EPS,
         qk_bias=config.flag("qk_bias", False),
+        qkv_clip=_number_or_off(config, "clip_qkv"),
         bias=frozenset(bias),
     )
+
+
+def _rope(config: Config) -> Rope:
+    settings = config.section("rope_settings") or Config({}, config.path)
+    condensed = settings.number("rope_condense_ratio", 1)
+    return Rope(
+        theta=settings.number("rope_base", 50000.0),
+        pairs="neighbour" if settings.flag("use_rope", True) else "none",
+        scaling=Scaling() if condensed == 1 else Linear(factor=condensed),
+    )
+
+
+def _number_or_off(config: Config, key: str) -> float:
+    """A number of 0 or more; 0, which turns it off, where the key is missing or null."""
+    return 0.0 if config.values.get(key) is None else config.zero_number(key, 0.0)
+
+
+def _block_layer(config: Config, layer: LayerShape) -> LayerShape:
+    """The layers of the block, which have an MLP of their own width and no grouped heads."""
+    heads = config.opt_size("recurrent_num_attention_heads") or layer.n_heads
+    if heads != layer.n_heads:
+        raise config.error("recurrent_num_attention_heads", f"only {layer.n_heads}, as elsewhere")
+    width = config.opt_size("recurrent_intermediation_embedding_dimension") or layer.d_mlp
+    return replace(layer, n_kv_heads=heads, d_mlp=width)
+
+
+def _vocabulary(config: Config) -> int:
+    """Rows of the embedding: ``vocab_size`` up to a multiple, where no number is given."""
+    multiple = config.size("padding_multiple", 1)
+    padded = config.opt_size("padded_vocab_size")
+    return padded or -(-config.size("vocab_size") // multiple) * multiple
 
 
 def _architecture(config: Config) -> Architecture:
     for key, only in ONLY.items():
         if config.values.get(key, only) != only:
             raise config.error(key, f"only {only!r} is known of this family")
-    layer = _layer(config)
-    if config.values.get("recurrent_embedding_dimension", layer.d_model) != layer.d_model:
-        raise config.error("recurrent_embedding_dimension", f"only {layer.d_model}, as n_embd")
+    outer = _layer(config)
+    layer, d = _block_layer(config, outer), outer.d_model
+    if config.values.get("recurrent_embedding_dimension", d) != d:
+        raise config.error("recurrent_embedding_dimension", f"only {d}, as n_embd")
     injection = INJECTIONS[config.choice("injection_type", tuple(INJECTIONS))]
-    start = config.choice("state_init", ("like-init", "zero"))
+    start = config.choice("state_init", tuple(STARTS))
+    stds = {"like-init": math.sqrt(2 / (5 * d)), "embed": d**-0.5}
     arch = Architecture(
         family="parcae",
-        vocab_size=config.size("padded_vocab_size", config.values.get("vocab_size")),
+        vocab_size=_vocabulary(config),
         layer=layer,
-        n_prelude=config.size("n_layers_in_prelude", least=0),
-        n_block=config.size("n_layers_in_recurrent_block"),
-        n_coda=config.size("n_layers_in_coda", least=0),
+        n_prelude=config.size("n_layers_in_prelude", least=0, most=MOST_LAYERS),
+        n_block=config.size("n_layers_in_recurrent_block", most=MOST_LAYERS),
+        n_coda=config.size("n_layers_in_coda", least=0, most=MOST_LAYERS),
         trained_recurrences=config.size("mean_recurrence"),
         max_positions=config.size("block_size"),
         norm_eps=layer.norm_eps,
         injection=injection,
+        adapter_bias=injection == "concat" and config.flag("bias", False),
         closing_norm=False,
         prelude_norm=config.flag("prelude_norm", False),
         coda_proj=True,
-        logit_cap=config.zero_number("logit_softcap", 0.0)
-        if config.values.get("logit_softcap") is not None
-        else 0.0,
-        initial_state="truncated" if start == "like-init" else "zeros",
-        start_std=math.sqrt(2 / (5 * layer.d_model)),
+        coda_bias=config.flag("bias", False),
+        logit_cap=_number_or_off(config, "logit_softcap"),
+        initial_state=STARTS[start],
+        start_std=stds.get(start, 1.0),
         tied_head=config.flag("tie_embeddings", True),
     )
-    return replace(arch, layer_shapes=_value_embedded(config, arch))
+    return replace(arch, layer_shapes=_layers(config, arch, outer))
 
 
-def _value_embedded(config: Config, arch: Architecture) -> tuple[LayerShape, ...]:
+def _layers(config: Config, arch: Architecture, outer: LayerShape) -> tuple[LayerShape, ...]:
     """Each layer, with value embeddings where it has both a table and a gate.
 
     The file says where; without one, the published rule: the table of layer i of all n exists where
     ``i`` and ``n - 1`` are both even or both odd, the gate where the same holds of the layer's
     number and of the layers of the block times ``mean_backprop_depth``, the coda counted from
-    behind ``mean_recurrence`` copies of the block.
+    behind ``mean_recurrence`` copies of the block. Tables are as wide as the prelude's keys.
     """
     n = arch.unique_depth
-    depth = arch.n_block * config.size("mean_backprop_depth", 1)
+    depth = arch.n_block * config.size("mean_backprop_depth", 8)
     coda = arch.n_prelude + arch.n_block
     later = arch.n_block * (arch.trained_recurrences - 1)
-    wide = replace(arch.layer, value_rows=arch.vocab_size)
     shapes = []
     for i in range(n):
         stack, index = _place(arch, i)
@@ -150,8 +189,13 @@ def _value_embedded(config: Config, arch: Architecture) -> tuple[LayerShape, ...
         if not config.tensors:
             number = i + later if i >= coda else i
             there = i % 2 == (n - 1) % 2 and number % 2 == (depth - 1) % 2
-        shapes.append(wide if there else arch.layer)
-    return tuple(shapes) if wide in shapes else ()
+        shape = arch.layer if stack == PREFIX["block"] else outer
+        if there and shape.n_kv_heads != outer.n_kv_heads:
+            raise config.error(
+                "num_key_value_heads", f"layer {index} of the block has a table of other heads"
+            )
+        shapes.append(replace(shape, value_rows=arch.vocab_size) if there else shape)
+    return () if all(shape == arch.layer for shape in shapes) else tuple(shapes)
 
 
 def _place(arch: Architecture, i: int) -> tuple[str, int]:

@@ -53,6 +53,8 @@ def _architecture(config: Config) -> Architecture:
         raise config.error("L_cycles", f"{n_block} layers in one H cycle are too many")
     width = config.size("puzzle_emb_ndim", 0, least=0)
     prefix = config.size("puzzle_emb_len", 16, least=0) or -(-width // d)
+    if width > prefix * d:
+        raise config.error("puzzle_emb_len", f"{prefix} positions are too few for {width} numbers")
     learned = positions == "learned"
     return Architecture(
         family=MODEL_TYPE,

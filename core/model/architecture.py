@@ -72,8 +72,8 @@ class Architecture:
     closing_gate
         Width of LoopUS' gate that closes a recurrence, 0 for none: ``s <- a u + (1 - a) s`` with
         ``a = exp(-exp(a_log) softplus(W_2 W_1 (u - s) + b))`` for the block's output ``u``.
-    coda_proj
-        A matrix between the loop and the coda (Parcae's C).
+    coda_proj, coda_bias
+        A matrix between the loop and the coda (Parcae's C), and whether it has a bias.
     logit_cap
         Logits are ``cap tanh(logits / cap)``; 0 leaves them as they are.
     initial_state, start_std
@@ -149,6 +149,7 @@ class Architecture:
     loop_norm_kind: NormKind | None = None
     closing_gate: int = 0
     coda_proj: bool = False
+    coda_bias: bool = False
     logit_cap: float = 0.0
     head_transform: bool = False
     damping: float = 1.0
@@ -449,6 +450,8 @@ def _loop_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
 def _head_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
     d, width = arch.d_model, arch.d_embed
     shapes: dict[str, tuple[int, ...]] = {"coda_proj.weight": (d, d)} if arch.coda_proj else {}
+    if arch.coda_bias:
+        shapes["coda_proj.bias"] = (d,)
     if arch.final_norm:
         shapes |= norm_shapes("final_norm", d, arch.norm_kind)
     if arch.exit_gate:

@@ -228,9 +228,10 @@ def _coda_proj(arch: Architecture) -> list[Node]:
     if not arch.coda_proj:
         return []
     d, key = arch.d_model, "coda projection"
+    parameters = d * d + (d if arch.coda_bias else 0)
     return [
-        Node(key, key, "norm", "coda", key, weights=key, parameters=d * d, flops=2 * d * d,
-             shape=f"{d} × {d}", formula="x = C s")
+        Node(key, key, "norm", "coda", key, weights=key, parameters=parameters, flops=2 * d * d,
+             shape=f"{d} × {d}", formula="x = C s + b" if arch.coda_bias else "x = C s")
     ]  # fmt: skip
 
 

@@ -47,6 +47,9 @@ class LayerShape:
         The epsilon of a "bare" one.
     qk_bias
         Huginn's bias on queries and keys before rotation, ``[2, 1, H, d_head]``.
+    qkv_clip
+        Queries, keys and values are cut at plus and minus this, before their biases (Parcae); 0 for
+        none.
     attn_gate
         What the heads mixed is multiplied by ``sigmoid(gate(x))``, entry by entry (HRM-Text).
     parallel
@@ -79,6 +82,7 @@ class LayerShape:
     qk_norm: Literal["none", "head", "full", "bare"] = "none"
     qk_eps: float = 1e-6
     qk_bias: bool = False
+    qkv_clip: float = 0.0
     attn_gate: bool = False
     parallel: bool = False
     bias: frozenset[str] = field(default_factory=frozenset)

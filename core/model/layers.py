@@ -197,6 +197,8 @@ class DecoderLayer(nn.Module):
             v = v + self._embedded_values(x, context)
         if s.qk_norm == "head":
             q, k = self.q_norm(q), self.k_norm(k)
+        if s.qkv_clip:
+            q, k, v = (z.clamp(-s.qkv_clip, s.qkv_clip) for z in (q, k, v))
         if s.qk_bias:
             q, k = q + self.qk_bias[0], k + self.qk_bias[1]
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)

@@ -108,7 +108,7 @@ class LoopedModel(nn.Module):
     def _make_head(self, arch: Architecture) -> None:
         d, kind, eps = arch.d_model, arch.norm_kind, arch.norm_eps
         if arch.coda_proj:
-            self.coda_proj = nn.Linear(d, d, bias=False)
+            self.coda_proj = nn.Linear(d, d, bias=arch.coda_bias)
         if arch.final_norm:
             self.final_norm = make_norm(kind, d, eps)
         if arch.head_transform:

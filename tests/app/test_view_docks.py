@@ -170,6 +170,24 @@ def test_a_view_is_made_when_it_is_first_seen(make: Make) -> None:
     assert set(window.views.frames) == {*PRESETS["Step"], "lens"}
 
 
+def test_a_view_behind_other_tabs_comes_to_the_front_when_it_is_asked_for(make: Make) -> None:
+    window = make()
+    docks = window.views.docks
+    front, back = docks["pattern"], docks["head_map"]
+    front.raise_()
+    turn()
+    assert back.visibleRegion().isEmpty()
+    back.toggleViewAction().trigger()
+    turn()
+    assert not back.isHidden()
+    assert not back.visibleRegion().isEmpty()
+    assert back.toggleViewAction().isChecked()
+    back.toggleViewAction().trigger()  # in front: hidden
+    turn()
+    assert back.isHidden()
+    assert not front.visibleRegion().isEmpty()
+
+
 def test_the_view_that_has_the_focus_is_the_current_one(make: Make) -> None:
     window = make()
     window.views.note_focus(window.views.frames["heads"].view)

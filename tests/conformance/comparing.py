@@ -36,22 +36,23 @@ def differs_in_float64(
 
     ``start`` is ``s_0``, ``[T, d]``, where it is not the model's own.
     """
-    model = loaded.model.double()
-    e = model.prelude(torch.tensor([ids]))
+    tokens, prefix = torch.tensor([ids]), loaded.architecture.prefix
+    model = loaded.model.double().bound(tokens)
+    e = model.prelude(tokens)
     noise = None if start is None else torch.from_numpy(start)[None]
     recurrent = model.begin(model.initial_state(e, noise))
     fused, patterns = recurrent, []
     for r in range(loaded.architecture.trained_recurrences):
-        fused = model.recur(fused, e, first=r == 0)
+        fused = model.recur(fused, e, first=r == 0, recurrence=r + 1)
         x = recurrent.state
         for layer in range(loaded.architecture.n_block):
             x = model.open_layer(x, recurrent, e, layer, r == 0)
-            out = model.run_layer(x, layer, want_pattern=True)
+            out = model.run_layer(x, layer, want_pattern=True, recurrence=r + 1)
             x = out.state
             patterns.append(out.pattern[0].numpy())
             recurrent = model.close_layer(x, recurrent, layer)
     logits = {"logits": recurrent, "fused logits": fused}
-    read = {name: model.readout(state.state)[0].numpy() for name, state in logits.items()}
+    read = {name: model.readout(state.state)[0, prefix:].numpy() for name, state in logits.items()}
     return _differ(truth, np.stack(patterns), read)
 
 

@@ -521,8 +521,3 @@ FAMILIES = {
     "nanoloop": NanoLoop,
     "native": Native,
 }
-
-
-def make(family: str, seed: int, folder: Path) -> Model:
-    """Make a random model of a family and write it to a folder."""
-    return FAMILIES[family](seed, folder)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from conformance import plain
+from conformance import looped, plain
 from conformance.comparing import differs, differs_in_float64, lost_in_rounding
 from conformance.published import Truth, compute, rewrite, save
 from conformance.space import PLAIN, Case, draw
@@ -28,6 +28,8 @@ TIED = {
     "albert": ("predictions.decoder.weight", "albert.embeddings.word_embeddings.weight"),
 }
 LLAMA = ("lm_head.weight", "model.embed_tokens.weight")
+# Families that are written out here.
+WRITTEN: dict[str, Callable[[int, Path], plain.Model]] = {**plain.FAMILIES, **looped.FAMILIES}
 # One case in so many is of a family that `transformers` does not have.
 PLAIN_EACH = 5
 
@@ -48,7 +50,7 @@ class Result:
 def run(seed: int) -> Result:
     """Run the case of a seed."""
     if seed % PLAIN_EACH == 0:
-        return _run_plain(PLAIN[seed // PLAIN_EACH % len(PLAIN)], seed)
+        return run_plain(PLAIN[seed // PLAIN_EACH % len(PLAIN)], seed)
     case = draw(seed)
     with tempfile.TemporaryDirectory(prefix="loopscope-conformance-") as name:
         folder = Path(name) / "model"
@@ -93,10 +95,11 @@ def _change(case: Case, folder: Path) -> None:
     save_file(tensors, file, {"format": "pt"})
 
 
-def _run_plain(family: str, seed: int) -> Result:
+def run_plain(family: str, seed: int) -> Result:
+    """Run a case of a family that is written out here."""
     with tempfile.TemporaryDirectory(prefix="loopscope-conformance-") as name:
         folder = Path(name) / "model"
-        model = plain.make(family, seed, folder)
+        model = WRITTEN[family](seed, folder)
         truth = model.truth()
         return _compared(
             family, seed, folder,

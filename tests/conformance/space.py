@@ -24,7 +24,7 @@ PUBLISHED = (
     "hrm_text",
 )
 PLAIN = ("ouro", "huginn", "retrofit llama", "retrofit olmo", "nanbeige", "base_loop", "nanoloop",
-         "native")  # fmt: skip
+         "native", "loopformer", "nanochat_recursive", "looped_nanochat", "parcae", "lds", "trm")  # fmt: skip
 SHAPES = ((1, 1), (2, 1), (2, 2), (3, 1), (4, 1), (4, 2), (4, 4), (6, 3))  # heads, key/value heads
 
 

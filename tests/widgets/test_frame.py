@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction
+from PySide6.QtGui import QAction, QColor
 from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -62,6 +62,21 @@ def test_the_title_bar_says_what_is_shown_and_elides(frame: ViewFrame) -> None:
     assert label.toolTip().split() == statement.split()
     assert label.text().endswith("…")
     assert label.whole() == statement
+
+
+def test_the_caption_of_the_second_run_elides_within_its_margins(frame: ViewFrame) -> None:
+    frame.resize(500, 300)
+    colours = []
+    for _ in range(2):  # the second time in the place of the first
+        frame.show_second_run(Bare(Options()))
+        frame.set_captions("branch 1", "run 1: 27 of 27 tokens have settled at tolerance 1e-2" * 3)
+        QApplication.processEvents()
+        caption = frame.captions[1]
+        assert caption.text().endswith("…")
+        room = caption.contentsRect().width()
+        assert caption.fontMetrics().horizontalAdvance(caption.text()) <= room
+        colours.append(caption.palette().color(caption.palette().ColorRole.WindowText).name())
+    assert colours == [QColor(LIGHT.muted).name()] * 2
 
 
 def test_a_view_that_lags_says_of_which_recurrence_it_is(frame: ViewFrame) -> None:
@@ -147,6 +162,9 @@ def test_the_fuzzy_score_prefers_word_beginnings() -> None:
     assert score("zz", "Step one layer") is None
     assert score("sol", "Step one layer") < score("sol", "Show absolute")
     assert score("exp", "Export this view") < score("exp", "Next place")
+    twin = "Put the bundled deep twin beside"
+    for words in ("twin", "deep twin", "twin deep"):
+        assert score(words, twin) < (score(words, "Copy a picture of the window") or 0), words
 
 
 @pytest.fixture
@@ -192,6 +210,9 @@ def test_the_shortcuts_page_lists_and_searches(actions: list[QAction], qtbot: Qt
     assert rows[0].text(0) == "Shift+Space"
     qtbot.keyClicks(page.search, "layer")
     assert [row.isHidden() for row in rows] == [False, True, True]
+    page.show()
+    qtbot.keyClick(page.search, Key.Key_Escape)
+    assert page.isHidden()
     QApplication.processEvents()
 
 

@@ -176,6 +176,8 @@ def test_many_tokens_scroll_and_the_cursor_comes_into_sight(qtbot: QtBot) -> Non
     assert desk.picked[-1]["token"] == 60
     assert abs(desk.picked[-1]["recurrence"] - 150) <= 1
     assert desk.canvas.layout_.cells.contains(QPointF(desk.canvas.cell_centre(60, 150)))
+    desk.canvas.resize(desk.canvas.width(), desk.canvas.height() - 40)
+    assert desk.canvas.layout_.cells.contains(QPointF(desk.canvas.cell_centre(60, 150)))
     desk.view.show_selection(Selection(150, 0, 0, 0), {})
     desk.view.reset_view()
     assert desk.canvas.scroll_bar.value() == 0

@@ -22,9 +22,14 @@ def score(pattern: str, text: str) -> float | None:
     """How well ``pattern`` fits ``text``: None when its letters are not all there in order.
 
     Smaller is better: gaps between matched letters and a late first letter cost; letters that
-    begin a word do not.
+    begin a word do not. A text that has every word of ``pattern`` at the beginning of one of its
+    own comes before any other.
     """
-    pattern, text = pattern.lower().replace(" ", ""), text.lower()
+    pattern, text = pattern.lower(), text.lower()
+    begun = all(f" {word}" in f" {text}" for word in pattern.split())
+    if begun:
+        return 0.01 * len(text) - 10
+    pattern = pattern.replace(" ", "")
     at, cost = -1, 0.0
     for letter in pattern:
         next_at = text.find(letter, at + 1)

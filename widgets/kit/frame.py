@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from loopscope.core.formula import Formula
 from loopscope.core.options import settings_of
@@ -103,11 +103,12 @@ class ViewFrame(QWidget):
         """Show the view a second time, for the second run; None takes that away."""
         if view is self.second_run:
             return
-        gone = self.panes.widget(1)
-        if gone is not None:
-            gone.setParent(None)
-            gone.deleteLater()
+        pane = self.panes.widget(1)
+        if pane is not None:
+            pane.setParent(None)
+            pane.deleteLater()
             self.captions[1] = ElidedLabel()
+            self._mute(self.captions[1])
         self.second_run = view
         if view is not None:
             self.panes.addWidget(self._pane(self.captions[1], view))
@@ -202,10 +203,13 @@ class ViewFrame(QWidget):
         palette.setColor(palette.ColorRole.WindowText, theme.warning)
         self.error.setPalette(palette)
         for label in (*self.captions, self.measuring.why):
-            palette = label.palette()
-            palette.setColor(palette.ColorRole.WindowText, theme.muted)
-            label.setPalette(palette)
+            self._mute(label)
         self._dress()
+
+    def _mute(self, label: QLabel) -> None:
+        palette = label.palette()
+        palette.setColor(palette.ColorRole.WindowText, self.theme.muted)
+        label.setPalette(palette)
 
     def _dress(self) -> None:
         name = "restore" if self._maximised else "maximise"

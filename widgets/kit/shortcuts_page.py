@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import (
+    QDialog,
     QHeaderView,
     QLineEdit,
     QTreeWidget,
@@ -16,11 +16,11 @@ from PySide6.QtWidgets import (
 from loopscope.widgets.palette import Theme
 
 
-class ShortcutsPage(QWidget):
-    """A table of commands, keys and what they do, with a search line."""
+class ShortcutsPage(QDialog):
+    """A table of commands, keys and what they do, with a search line. Escape closes it."""
 
     def __init__(self, actions: list[QAction], parent: QWidget) -> None:
-        super().__init__(parent, Qt.WindowType.Window)
+        super().__init__(parent)
         self.setWindowTitle("Keyboard shortcuts")
         self.resize(760, 640)
         self._actions = actions

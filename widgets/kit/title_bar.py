@@ -39,7 +39,7 @@ class ElidedLabel(PlainLabel):
 
     def _elide(self) -> None:
         cut = self.fontMetrics().elidedText(
-            self._whole, Qt.TextElideMode.ElideRight, max(self.width() - 2, 0)
+            self._whole, Qt.TextElideMode.ElideRight, max(self.contentsRect().width() - 2, 0)
         )
         cut = "" if self.width() < self._least else cut
         if cut != self.text():

@@ -173,6 +173,13 @@ class PaintedGrid(QWidget, Generic[L]):
         if self.cursor_row is not None:
             self.reveal_row(self.cursor_row)
 
+    def _has_cursor_in_sight(self) -> bool:
+        where, row = self.layout_, self.cursor_row
+        if where is None or row is None:
+            return False
+        rect, cells = where.row(row), where.cells
+        return rect.top() >= cells.top() - 1 and rect.bottom() <= cells.bottom() + 1
+
     # ---- where things are ----
     @property
     def where(self) -> L:
@@ -219,8 +226,11 @@ class PaintedGrid(QWidget, Generic[L]):
         self.follow_cursor()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Place everything again."""
+        """Place everything again; the cursor's row stays in sight when it was."""
+        in_sight = self._has_cursor_in_sight()
         self.lay_out_again()
+        if in_sight:
+            self.follow_cursor()
 
     def changeEvent(self, event: QEvent) -> None:
         """Take a new font."""
