@@ -29,8 +29,8 @@ def one_line(error: BaseException) -> str:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: of Python, numpy or torch, on any device."""
     if isinstance(error, RuntimeError):  # torch's, whose own class is one of them
-        said = str(error).lower()
-        return any(p in said for p in ("allocate memory", "out of memory", "not enough memory"))
+        message = str(error).lower()
+        return any(p in message for p in ("allocate memory", "out of memory", "not enough memory"))
     return isinstance(error, MemoryError)
 
 

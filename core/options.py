@@ -51,7 +51,7 @@ def setting(
 def settings_of(options: Any) -> list[Setting]:
     """List the settings of an ``Options`` class or instance, in the order they are declared."""
     hints = get_type_hints(options if isinstance(options, type) else type(options))
-    found = []
+    settings = []
     for f in dataclasses.fields(options):
         if "label" not in f.metadata:
             continue
@@ -69,7 +69,7 @@ def settings_of(options: Any) -> list[Setting]:
         choices = (
             tuple((a, meta["labels"].get(a, str(a))) for a in args) if kind == "choice" else ()
         )
-        found.append(
+        settings.append(
             Setting(
                 f.name,
                 meta["label"],
@@ -81,4 +81,4 @@ def settings_of(options: Any) -> list[Setting]:
                 meta["at_hand"],
             )
         )
-    return found
+    return settings

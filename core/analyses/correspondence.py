@@ -40,18 +40,18 @@ def run(
 
 def compare(
     recording: Recording,
-    one: Loaded,
+    first: Loaded,
     second_run: Stepper,
     options: Options,
     report: Callable[[float], None] = lambda share: None,
 ) -> ModelCorrespondence:
     """What `run` does; the second run says how far the other model is run."""
-    other = second_run.loaded
-    prompts, words = _prompts(recording, one, other, options)
+    second = second_run.loaded
+    prompts, words = _prompts(recording, first, second, options)
     r_one = recording.n_recurrences
-    r_other = 1 if other.architecture.runs_once else max(second_run.recording.n_recurrences, 1)
+    r_other = 1 if second.architecture.runs_once else max(second_run.recording.n_recurrences, 1)
     pair = pair_states(
-        one, other, prompts, (r_one, r_other), seed=options.seed,
+        first, second, prompts, (r_one, r_other), seed=options.seed,
         report=lambda share: report(0.7 * share),
     )  # fmt: skip
     states: dict[str, Correspondence] = {}
@@ -61,32 +61,32 @@ def compare(
         def part(share: float, i: int = i) -> None:
             report(0.7 + 0.3 * (i + share) / len(STATE_KEYS))
 
-        if key == "cosine" and pair.one.shape[-1] != pair.other.shape[-1]:
+        if key == "cosine" and pair.first.shape[-1] != pair.second.shape[-1]:
             why[key] = (
-                f"A cosine needs states of one width; these have {pair.one.shape[-1]} and "
-                f"{pair.other.shape[-1]}."
+                f"A cosine needs states of one width; these have {pair.first.shape[-1]} and "
+                f"{pair.second.shape[-1]}."
             )
             continue
         states[key] = correspondence(
-            list(pair.one), list(pair.other), measure=key, n_prompts=len(prompts[0]),
+            list(pair.first), list(pair.second), measure=key, n_prompts=len(prompts[0]),
             positions=pair.positions, permutations=int(options.permutations), seed=options.seed,
             report=part,
         )  # fmt: skip
-    a, b = one.architecture, other.architecture
-    places, places_other = _places(one, r_one), _places(other, r_other)
+    a, b = first.architecture, second.architecture
+    places, second_places = _places(first, r_one), _places(second, r_other)
     return ModelCorrespondence(
-        one=one.checkpoint.name,
-        other=other.checkpoint.name,
+        first=first.checkpoint.name,
+        second=second.checkpoint.name,
         places=places,
-        places_other=places_other,
+        second_places=second_places,
         depths=np.array(places.depths) + a.n_prelude,
-        depths_other=np.array(places_other.depths) + b.n_prelude,
+        second_depths=np.array(second_places.depths) + b.n_prelude,
         n_prompts=len(prompts[0]),
-        n_tokens=pair.one.shape[1],
+        n_tokens=pair.first.shape[1],
         prompts=words,
         states=states,
         why=why,
-        **_by_head(pair, len(places), len(places_other)),
+        **_by_head(pair, len(places), len(second_places)),
     )
 
 
@@ -107,21 +107,21 @@ def _places(loaded: Loaded, recurrences: int) -> Places:
 
 
 def _prompts(
-    recording: Recording, one: Loaded, other: Loaded, options: Options
+    recording: Recording, first: Loaded, second: Loaded, options: Options
 ) -> tuple[tuple[list[Prompt], list[Prompt]], str]:
     """The prompts as each model reads them, and a description of them."""
     n = int(options.prompts)
     given = recording.shared.prompts
     if given is not None:
         kept = type(given)(given.path, given.name, given.items[:n])
-        return (encoded(one.tokenizer, kept), encoded(other.tokenizer, kept)), (
+        return (encoded(first.tokenizer, kept), encoded(second.tokenizer, kept)), (
             f"prompts of {given.name}"
         )
     counts = np.array([HOPS[i % len(HOPS)] for i in range(n)])
     batch = make_batch(np.random.default_rng(options.seed), counts)
     texts = [text_of(row) for row in batch.tokens]
     try:
-        pair = [[m.tokenizer.encode(text) for text in texts] for m in (one, other)]
+        pair = [[m.tokenizer.encode(text) for text in texts] for m in (first, second)]
     except LoopscopeError as error:
         raise LoopscopeError(
             f"the second model cannot read the prompts of the task hops ({error}); open a prompt "

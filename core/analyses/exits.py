@@ -24,21 +24,21 @@ def run(
     """
     loaded, prompts = stepper.loaded, stepper.loaded.shared.prompts_in_use()
     how = HowRun.like(stepper.recording)
-    asked = asked_of(loaded, prompts)
+    questions = asked_of(loaded, prompts)
     only_answers = prompts.has_answers
-    rows = [i for i, a in enumerate(asked) if a.positions or not only_answers]
+    rows = [i for i, a in enumerate(questions) if a.positions or not only_answers]
     capture = Capture(patterns=False, writes=False)
     signals: list[Signals] = []
-    runs = run_each(loaded, [asked[i].prompt for i in rows], how, capture, job.report)
+    runs = run_each(loaded, [questions[i].prompt for i in rows], how, capture, job.report)
     for i, recording in zip(rows, runs, strict=True):
         whole = signals_of(recording)
-        signals.append(whole.of(asked[i].positions) if only_answers else whole)
+        signals.append(whole.of(questions[i].positions) if only_answers else whole)
     return ExitsOverPrompts.of(
         signals,
         prompts=prompts,
         how=how,
         rows=tuple(rows),
         only_answers=only_answers,
-        opens=tuple(a.opens for a in asked),
-        left_out=tuple(a.missing if only_answers else "" for a in asked),
+        opens=tuple(a.opens for a in questions),
+        left_out=tuple(a.missing if only_answers else "" for a in questions),
     )

@@ -91,24 +91,24 @@ def _family_of(
     config: Config, tensors: frozenset[str], wish: str
 ) -> tuple[Family, str, tuple[str, ...]]:
     """The family, how it was recognised, and what is to be said of that; refuses foreign code."""
-    found = recognise(config, tensors)
+    recognised = recognise(config, tensors)
     if wish:
         known = {family.name: family for family in FAMILIES}
         if wish not in known:
             raise CheckpointError(f"there is no family '{wish}'; there are {', '.join(known)}")
         family = known[wish]
-        same = found is not None and found[0] is family
+        same = recognised is not None and recognised[0] is family
         problem = foreign(config, family) if same else f"model_type '{config.model_type}'"
-        how = "asked for" if problem else (found[1] if found else "")
+        how = "asked for" if problem else (recognised[1] if recognised else "")
         note = f"read as {family.title} because that was asked for: {problem}"
         return family, how, (note,) if problem else ()
-    if found is None:
+    if recognised is None:
         known_titles = ", ".join(family.title for family in FAMILIES)
         raise CheckpointError(
             f"{config.path}: model_type '{config.model_type}' is not supported; "
             f"supported: {known_titles} (docs/adding-a-family.md says how to add one)"
         )
-    family, how = found
+    family, how = recognised
     if problem := foreign(config, family):
         raise CheckpointError(
             f"{config.path}: {problem}; it may compute something else than {family.title}, "
@@ -187,15 +187,15 @@ def _inside(folder: Path, file_name: str, index: Path) -> Path:
     Where a link leads is up to whoever made the link: shards are linked into other places by the
     Hugging Face cache and by hand. Only the index is the stranger's.
     """
-    said = file_name[:80]
+    shard = file_name[:80]
     parts = file_name.replace("\\", "/").split("/")
     if ".." in parts or "" in parts or ":" in parts[0]:
-        raise CheckpointError(f"{index}: shard '{said}' is outside the folder")
+        raise CheckpointError(f"{index}: shard '{shard}' is outside the folder")
     path = folder / file_name
     try:
         missing = not path.exists()
     except (OSError, ValueError) as error:  # a name too long, or one with a zero byte
-        raise CheckpointError(f"{index}: shard '{said}': {reason(error)}") from None
+        raise CheckpointError(f"{index}: shard '{shard}': {reason(error)}") from None
     if missing:
-        raise CheckpointError(f"{index}: shard '{said}' is missing")
+        raise CheckpointError(f"{index}: shard '{shard}' is missing")
     return path

@@ -59,8 +59,8 @@ def refuse_quantised(folder: Path, config: dict[str, Any], names: Iterable[str])
 
     A config that speaks of quantisation beside float weights is none: they were dequantised.
     """
-    said = config.get("quantization_config")
-    method = said.get("quant_method") if isinstance(said, dict) else None
+    quantization = config.get("quantization_config")
+    method = quantization.get("quant_method") if isinstance(quantization, dict) else None
     for name in names:
         way = next((way for end, way in QUANTISED.items() if name.endswith(end)), None)
         if way is not None:

@@ -47,26 +47,26 @@ def study(
     """Run ``n_prompts`` fresh prompts of ``hops`` hops and measure them all alike."""
     rng = np.random.default_rng(7_000_003)
     batch = make_batch(rng, np.full(n_prompts, hops), n_letters=n_letters)
-    found: list[dict[str, Any]] = []
+    prompts: list[dict[str, Any]] = []
     for i, tokens in enumerate(batch.tokens):
-        found.append(_one(loaded, tuple(tokens.tolist()), recurrences, i < N_SPECTRA))
+        prompts.append(_one(loaded, tuple(tokens.tolist()), recurrences, i < N_SPECTRA))
         report(0.8 * (i + 1) / n_prompts)
     evaluation = evaluate_hops(
         loaded, hops=(hops,), recurrences=recurrences, n_examples=n_examples, n_letters=n_letters
     )
     report(1.0)
     every = {
-        key: np.array([f[key] for f in found])
+        key: np.array([f[key] for f in prompts])
         for key in ("step", "heads", "layers", "separation", "settled")
     }
     mean = {key: every[key].mean(0) for key in ("step", "heads", "layers")}
-    stages = {key: np.mean([f["stages"][key] for f in found], axis=0) for key in STAGES}
+    stages = {key: np.mean([f["stages"][key] for f in prompts], axis=0) for key in STAGES}
     repeats = {}
     for key, curves in stages.items():
         repeat = repeat_correlation(curves)
         if not repeat.missing:
             repeats[key] = (repeat.consecutive, repeat.with_last)
-    counts = Counter(kind for f in found for kind in f["classes"])
+    counts = Counter(kind for f in prompts for kind in f["classes"])
     total = counts.total()
     r, n = correlate(mean["layers"], mean["heads"], relative_floor(loaded.dtype))
     cells = [evaluation.cell(hops, i + 1) for i in range(recurrences)]
@@ -83,7 +83,7 @@ def study(
         separation=float(every["separation"].mean()),
         settled=counts["settled"] / total,
         classes={kind: count / total for kind, count in sorted(counts.items())},
-        radius=[f["radius"] for f in found if "radius" in f],
+        radius=[f["radius"] for f in prompts if "radius" in f],
         repeats=repeats,
         stages={key: curves.tolist() for key, curves in stages.items()},
         n_examples=n_examples,
@@ -98,9 +98,9 @@ def study(
     )  # fmt: skip
 
 
-def intervals(found: Estimate) -> list[Interval]:
+def intervals(estimate: Estimate) -> list[Interval]:
     """The ends of an estimate ``[n]``, entry by entry."""
-    return list(zip(found.low.tolist(), found.high.tolist(), strict=True))
+    return list(zip(estimate.low.tolist(), estimate.high.tolist(), strict=True))
 
 
 def _one(loaded: Loaded, ids: tuple[int, ...], n: int, spectrum: bool) -> dict[str, Any]:

@@ -187,8 +187,8 @@ class Training:
     def _loss(self, batch: TrainingBatch) -> tuple[Tensor, float]:
         """Cross-entropy where the plan asks for it, and the share of right final answers."""
         n_passes = min(batch.n_recurrences, self.plan.passes or batch.n_recurrences)
-        asked = 2 if self.plan.target == "anytime" else 1
-        ends = list(self._pass_states(batch.tokens, n_passes))[-asked:]
+        n_losses = 2 if self.plan.target == "anytime" else 1
+        ends = list(self._pass_states(batch.tokens, n_passes))[-n_losses:]
         targets = [self._target(batch, r) for r in range(n_passes - len(ends) + 1, n_passes + 1)]
         logits = self.model.readout(torch.cat(ends))[:, -targets[-1].shape[1] :]
         loss = F.cross_entropy(logits.flatten(0, 1), torch.cat(targets).flatten())

@@ -28,8 +28,8 @@ def foreign(config: Config, family: Family) -> str:
     """Why the folder may compute something else than its family; empty where nothing says so."""
     if not family.classes:
         return ""
-    said = _other_class(config, family)
-    return said if said or family.own_code else _own_code(config) or _loop_key(config)
+    refusal = _other_class(config, family)
+    return refusal if refusal or family.own_code else _own_code(config) or _loop_key(config)
 
 
 def _other_class(config: Config, family: Family) -> str:
@@ -53,6 +53,6 @@ def _loop_key(config: Config) -> str:
     for key, value in config.values.items():
         loops = value not in (None, False, 0, 1, "", [], {})
         if loops and LOOP_WORDS & set(re.split(r"[^a-z]+", key.lower())):
-            said = f"key '{key[:60]}': {str(value)[:30]}"
-            return said + " is no setting of a model whose layers run once"
+            entry = f"key '{key[:60]}': {str(value)[:30]}"
+            return entry + " is no setting of a model whose layers run once"
     return ""

@@ -47,8 +47,8 @@ def read_rope(
     """
     params = _parameters(config)
     base = params.number("rope_theta", config.values.get(theta_key, theta))
-    said = params.values.get("partial_rotary_factor", config.values.get(share_key))
-    share = share if said is None else _share(config, share_key, said)
+    given = params.values.get("partial_rotary_factor", config.values.get(share_key))
+    share = share if given is None else _share(config, share_key, given)
     kind = params.values.get("rope_type", params.values.get("type", "default"))
     scaling = _scaling(kind, config, params, positions, share)
     if isinstance(scaling, Proportional) or (whole_head and scaling == Scaling()):
@@ -84,12 +84,12 @@ def _check(config: Config, rope: Rope, d_head: int, positions: int) -> None:
     with np.errstate(all="ignore"):
         for n_positions in (1, rope.scaling.reach(positions)):
             try:
-                found = rope.frequencies(d_head, n_positions)
-                if isinstance(rope.scaling, LongRope) and not found.size:
+                frequencies = rope.frequencies(d_head, n_positions)
+                if isinstance(rope.scaling, LongRope) and not frequencies.size:
                     raise ValueError("its lists of factors are empty")
             except (ValueError, ArithmeticError, TypeError) as error:
                 raise config.error("rope_scaling", f"gives no frequencies: {error}") from None
-            if not np.isfinite(found).all():
+            if not np.isfinite(frequencies).all():
                 raise config.error("rope_scaling", "gives frequencies that are not finite")
 
 

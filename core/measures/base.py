@@ -117,25 +117,25 @@ _kept: WeakKeyDictionary[Recording, dict[str, F64]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def measure(recording: Recording, what: Measure) -> Measured:
+def measure(recording: Recording, quantity: Measure) -> Measured:
     """Measure every recurrence run so far; rows that were measured before are not again."""
     n = recording.n_recurrences
-    why = (NO_RUN if n < 1 else "") or what.missing(recording)
-    if not why and n < what.first:
+    why = (NO_RUN if n < 1 else "") or quantity.missing(recording)
+    if not why and n < quantity.first:
         why = (
-            f"{what.formula.name.capitalize()} needs {what.first} recurrences; "
+            f"{quantity.formula.name.capitalize()} needs {quantity.first} recurrences; "
             f"{n} {'has' if n == 1 else 'have'} been run."
         )
     if why:
-        return Measured(what, np.zeros((0, *(0 for _ in what.axes))), why)
+        return Measured(quantity, np.zeros((0, *(0 for _ in quantity.axes))), why)
     with _lock:
         kept = _kept.setdefault(recording, {})
-        done = kept.get(what.key)
+        done = kept.get(quantity.key)
     start = 0 if done is None else len(done)
     if start < n:
-        fresh = np.asarray(what.rows(recording, start + 1, n), dtype=np.float64)
+        fresh = np.asarray(quantity.rows(recording, start + 1, n), dtype=np.float64)
         done = fresh if done is None else np.concatenate([done, fresh])
         with _lock:
-            kept[what.key] = done
+            kept[quantity.key] = done
     assert done is not None
-    return Measured(what, done[:n])
+    return Measured(quantity, done[:n])

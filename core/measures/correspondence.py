@@ -217,19 +217,20 @@ def head_distance(a: Floats, b: Floats) -> F64:
 class ModelCorrespondence:
     """Every place of one model compared with every place of another.
 
-    one, other : names of the two models.  places, places_other : theirs, along effective depth.
-    depths, depths_other : int64 ``[N]``, ``[M]``: effective depth, prelude included.
+    first, second : names of the two models.
+    places, second_places : theirs, along effective depth.
+    depths, second_depths : int64 ``[N]``, ``[M]``: effective depth, prelude included.
     n_prompts, n_tokens : compared over; prompts : what they are, in words.
     states : by measure; a measure that cannot be taken is missing, `why` says why.
     heads, heads_null : float64 ``[N, H, M, H']`` distances, and of permuted prompts; or None.
     """
 
-    one: str
-    other: str
+    first: str
+    second: str
     places: Places
-    places_other: Places
+    second_places: Places
     depths: I64
-    depths_other: I64
+    second_depths: I64
     n_prompts: int
     n_tokens: int
     prompts: str

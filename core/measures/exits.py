@@ -249,12 +249,12 @@ def signals_of(recording: Recording) -> Signals:
         if rule.gate not in (None, read):
             missing[rule.key] = ""
             continue
-        found = measure(recording, MEASURES[rule.measure])
-        if found.missing:
-            missing[rule.key] = found.missing
+        measured = measure(recording, MEASURES[rule.measure])
+        if measured.missing:
+            missing[rule.key] = measured.missing
         else:
             # The recording may have gone on since its answers were taken.
-            values[rule.key] = found.values[: len(top)]
+            values[rule.key] = measured.values[: len(top)]
     return Signals(values, missing, agrees(top), top)
 
 

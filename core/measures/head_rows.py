@@ -38,9 +38,11 @@ def statistics_of(recording: Recording, first: int, last: int) -> HeadStatistics
     patterns = recording.patterns
     assert patterns is not None
     causal = recording.info.architecture.layer.causal
-    found = head_statistics(patterns[first - 1 : last], recording.info.token_ids, causal=causal)
-    _last[recording] = (first, last, found)
-    return found
+    statistics = head_statistics(
+        patterns[first - 1 : last], recording.info.token_ids, causal=causal
+    )
+    _last[recording] = (first, last, statistics)
+    return statistics
 
 
 def _statistic(name: str) -> Callable[[Recording, int, int], F64]:

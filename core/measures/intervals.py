@@ -97,20 +97,20 @@ def bootstrap_ratio(
     five prompts, few different values) ``t*`` is Student's quantile. No width where all prompts
     have one ratio.
     """
-    value, se, found = _linearised(numerator, denominator)
+    value, se, parts = _linearised(numerator, denominator)
     low, high = (np.full(value.shape, np.nan) for _ in range(2))
     # Entries that the same prompts have a number for are resampled together.
-    masks, group = np.unique(found.known, axis=1, return_inverse=True)
+    masks, group = np.unique(parts.known, axis=1, return_inverse=True)
     for i, mask in enumerate(masks.T):
         if mask.sum() < 2:
             continue
         columns = np.flatnonzero(group.ravel() == i)
         part = np.ix_(mask, columns)
-        below = found.denominator[part]
-        quantiles = _quantiles(found.rest[part], below, se[columns], n_resamples, seed)
+        below = parts.denominator[part]
+        quantiles = _quantiles(parts.rest[part], below, se[columns], n_resamples, seed)
         low[columns] = value[columns] - quantiles[1] * se[columns]
         high[columns] = value[columns] - quantiles[0] * se[columns]
-    return _estimate(numerator.shape[1:], value, low, high, found.known)
+    return _estimate(numerator.shape[1:], value, low, high, parts.known)
 
 
 def wilson_share(part: F64, whole: F64 | None = None) -> Estimate:
@@ -122,16 +122,16 @@ def wilson_share(part: F64, whole: F64 | None = None) -> Estimate:
     answers is more than one unit and less than that many. Where all prompts are alike they are the
     units of the plain interval.
     """
-    value, se, found = _linearised(part, np.ones(part.shape) if whole is None else whole)
+    value, se, parts = _linearised(part, np.ones(part.shape) if whole is None else whole)
     low, high = (np.full(value.shape, np.nan) for _ in range(2))
-    n = found.known.sum(0)
+    n = parts.known.sum(0)
     for i in np.flatnonzero(n > 1):
         p = min(max(float(value[i]), 0.0), 1.0)
         units, quantile = float(n[i]), Z_95
         if se[i] > 0:
             units, quantile = p * (1 - p) / se[i] ** 2, _t_95(int(n[i]) - 1)
         low[i], high[i] = wilson_interval(p * units, units, quantile)
-    return _estimate(part.shape[1:], value, low, high, found.known)
+    return _estimate(part.shape[1:], value, low, high, parts.known)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

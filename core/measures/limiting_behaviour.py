@@ -49,7 +49,7 @@ class Limit:
     slope: float
     n: int
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """The class in words, such as "orbit of period 5"."""
         about = f" of period {1 / self.frequency:.3g}" if self.kind is Behaviour.ORBIT else ""
         return self.kind.value + about
@@ -107,11 +107,11 @@ def limiting_behaviour(series: F64, tau: float = 0.05, rho: float = 0.9) -> tupl
     strongest = spectrum.argmax(0) + 1
     amplitude = 4 * spectrum.max(0) / n
     near = (s >= 1 - tau).sum(0, dtype=np.int64)
-    found = []
+    limits = []
     for t in range(n_tokens):
         kind = Behaviour.UNKNOWN
         if not finite[t]:
-            found.append(_nothing(Behaviour.NOT_FINITE, n))
+            limits.append(_nothing(Behaviour.NOT_FINITE, n))
             continue
         if near[t] >= rho * n:
             kind = Behaviour.FIXED_POINT
@@ -120,8 +120,8 @@ def limiting_behaviour(series: F64, tau: float = 0.05, rho: float = 0.9) -> tupl
         elif slope[t] > tau / n:
             kind = Behaviour.SLIDER
         share, frequency = float(near[t]) / n, float(strongest[t]) / n
-        found.append(Limit(kind, share, frequency, float(amplitude[t]), float(slope[t]), n))
-    return tuple(found)
+        limits.append(Limit(kind, share, frequency, float(amplitude[t]), float(slope[t]), n))
+    return tuple(limits)
 
 
 def _nothing(kind: Behaviour, n: int) -> Limit:

@@ -105,9 +105,9 @@ class OverPrompts:
         f = self.measure.formula
 
         def plain(values: F64) -> Any:
-            shown = values if self.has_layers else values[..., 0]
-            known = shown.astype(object)
-            known[~np.isfinite(shown)] = None
+            squeezed = values if self.has_layers else values[..., 0]
+            known = squeezed.astype(object)
+            known[~np.isfinite(squeezed)] = None
             return known.tolist()
 
         n = self.mean.n if self.has_layers else self.mean.n[..., 0]

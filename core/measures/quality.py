@@ -121,13 +121,13 @@ class Quality:
     def as_json(self) -> dict[str, Any]:
         """Formulas, curves with intervals and every prompt's values; NaN is null."""
 
-        def estimate(metric: Metric, found: Estimate, why: str) -> dict[str, Any]:
+        def estimate(metric: Metric, interval: Estimate, why: str) -> dict[str, Any]:
             f = self.formula(metric)
             return {
                 "name": f.name, "formula": f.formula, "unit": f.unit, "source": f.source,
                 "missing": why or None,
-                "value": _plain(found.value), "low": _plain(found.low),
-                "high": _plain(found.high), "n_prompts": found.n.tolist(),
+                "value": _plain(interval.value), "low": _plain(interval.low),
+                "high": _plain(interval.high), "n_prompts": interval.n.tolist(),
             }  # fmt: skip
 
         return {
@@ -157,8 +157,8 @@ QUALITY = ResultKey("quality", Quality, "model")
 
 def perplexity_of(nll: F64, tokens: F64) -> Estimate:
     """``exp(Σ nll / Σ tokens)`` over prompts, ``[P, R]`` and ``[P]``, with its interval."""
-    found = bootstrap_ratio(nll, tokens[:, None])
-    return Estimate(np.exp(found.value), np.exp(found.low), np.exp(found.high), found.n)
+    log = bootstrap_ratio(nll, tokens[:, None])
+    return Estimate(np.exp(log.value), np.exp(log.low), np.exp(log.high), log.n)
 
 
 def _plain(values: F64) -> list[float | None]:

@@ -64,7 +64,7 @@ class Settling:
     distance_left: float
     n_steps: int
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """The class in words, such as "orbit of period 5"."""
         return self.kind.value + (f" of period {self.period}" if self.period else "")
 
@@ -159,7 +159,7 @@ def classes_of(
     left = distances_left(tail, steps, norms, window, floor)
     kinds = _kinds(tail, steps, norms, left, tolerance, window, floor)
     periods, unfinished = _periods(tail, steps, norms, tolerance, window, max_period)
-    found = []
+    classes = []
     for t in range(n_tokens):
         kind, period = kinds[t], None
         if periods[t] and kind in UNSETTLED:
@@ -169,8 +169,8 @@ def classes_of(
         last = float(relative[-1, t]) if n_steps else float("nan")
         far = float(ratio(left[t : t + 1], norms[-1, t : t + 1])[0])
         rate = float(rates[t])
-        found.append(Settling(kind, period, last, tolerance, window, rate, far, n_steps))
-    return tuple(found)
+        classes.append(Settling(kind, period, last, tolerance, window, rate, far, n_steps))
+    return tuple(classes)
 
 
 def distances_left(tail: Floats, steps: F64, norms: F64, window: int, floor: float) -> F64:
@@ -293,12 +293,12 @@ def _periods(
         # Most periods are ruled out by the last state alone.
         near = distance(tail[-1, open_], tail[-1 - p, open_]) < tolerance * norms[-1, open_]
         open_ = open_[near]
-        shown = min(span, n_steps - p)
+        compared = min(span, n_steps - p)
         moves = (steps[-span:, open_] >= tolerance * norms[-span:][:, open_]).any(0)
         open_ = open_[moves]
-        back = distance(tail[-shown:, open_], tail[-shown - p : -p, open_])
-        open_ = open_[(back < tolerance * norms[-shown:, open_]).all(0)]
-        if shown < span:
+        back = distance(tail[-compared:, open_], tail[-compared - p : -p, open_])
+        open_ = open_[(back < tolerance * norms[-compared:, open_]).all(0)]
+        if compared < span:
             unfinished[open_] = True
             continue
         rounds = steps[-span:, open_].sum(0), steps[-span - p : -p, open_].sum(0)

@@ -317,18 +317,18 @@ def cycle(values: F64, n_layers: int, is_distance: bool = False) -> Cycle:
     by_layer = _mean(apart.transpose(1, 3, 0, 2).reshape(n_layers, n_layers, -1))
     none = float("nan")
     equal = np.eye(n_layers, dtype=bool)
-    found = Cycle(
+    repetition = Cycle(
         _mean_of(apart, equal[None, :, None]), _mean_of(apart, ~equal[None, :, None]), none,
         by_layer,
     )  # fmt: skip
     if n < 2:
-        return replace(found, missing="A second recurrence is needed to see a cycle")
+        return replace(repetition, missing="A second recurrence is needed to see a cycle")
     if n_layers < 2:
-        return replace(found, missing="The block has one layer: there is no cycle to see")
+        return replace(repetition, missing="The block has one layer: there is no cycle to see")
     sign = -1.0 if is_distance else 1.0
     rivals = np.where(equal, -np.inf, sign * by_layer)
     own = int((sign * np.diagonal(by_layer) > rivals.max(1)).sum())
-    return replace(found, contrast=sign * (found.same - found.different), own=own)
+    return replace(repetition, contrast=sign * (repetition.same - repetition.different), own=own)
 
 
 def _mean_of(apart: F64, which: npt.NDArray[np.bool_]) -> float:

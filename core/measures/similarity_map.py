@@ -103,11 +103,12 @@ def _grown(
     recording: Recording, kind: str, tokens: tuple[int, ...], places: Places, before: _Kept | None
 ) -> _Kept:
     """Keep what is still shown and compare what is new with everything."""
-    shown = places.recurrences
-    old = [] if before is None else [i for i, r in enumerate(before.recurrences) if r in shown]
-    if before is None or tuple(before.recurrences[i] for i in old) != shown[: len(old)]:
+    recurrences = places.recurrences
+    known_before = () if before is None else before.recurrences
+    old = [i for i, r in enumerate(known_before) if r in recurrences]
+    if before is None or tuple(before.recurrences[i] for i in old) != recurrences[: len(old)]:
         before, old = None, []
-    if before is not None and before.recurrences == shown:
+    if before is not None and before.recurrences == recurrences:
         return before
     n = places.n_layers
     index = np.array([i * n + layer for i in old for layer in range(n)], dtype=np.intp)
@@ -118,27 +119,27 @@ def _grown(
         values[:known, :known] = before.values[np.ix_(index, index)]
         kept = None if before.kernels is None else before.kernels.take(index)
     if known < len(places):
-        rows, kept = _rows(recording, kind, tokens, shown, known, kept)
+        rows, kept = _rows(recording, kind, tokens, recurrences, known, kept)
         # A matrix product is symmetric only up to rounding.
         rows[:, known:] = (rows[:, known:] + rows[:, known:].T) / 2
         values[known:], values[:, known:] = rows, rows.T
-    return _Kept(shown, values, kept)
+    return _Kept(recurrences, values, kept)
 
 
 def _rows(
     recording: Recording,
     kind: str,
     tokens: tuple[int, ...],
-    shown: tuple[int, ...],
+    recurrences: tuple[int, ...],
     known: int,
     kept: Kernels | None,
 ) -> tuple[F64, Kernels | None]:
     """Compare the places from ``known`` on with all of them; kernels of all, for CKA."""
     if kind == "attention":
-        patterns = _patterns(recording, shown)
+        patterns = _patterns(recording, recurrences)
         causal = recording.info.architecture.layer.causal
         return attention_distances(patterns[known:], patterns, causal), None
-    states = _states(recording, shown, tokens)
+    states = _states(recording, recurrences, tokens)
     if kind == "cosine":
         return cosine_matrix(states[known:], states), None
     new = kernels(states[known:])

@@ -116,9 +116,9 @@ def token_spectrum(blocks: Iterable[F64], rounding: float = DERIVATIVE_ROUNDING)
             values.append(np.full(len(block), np.nan + 0j))
             errors.append(np.full(len(block), np.nan))
             continue
-        found, right = np.linalg.eig(block)
-        order = np.argsort(-np.abs(found), kind="stable")
-        values.append(found[order])
+        eigenvalues, right = np.linalg.eig(block)
+        order = np.argsort(-np.abs(eigenvalues), kind="stable")
+        values.append(eigenvalues[order])
         errors.append(_conditions(right)[order] * rounding * float(np.linalg.norm(block, 2)))
     return TokenSpectrum(np.array(values, np.complex128), np.array(errors))
 

@@ -144,9 +144,9 @@ def _shares(recording: Recording, first: int, last: int) -> F64:
     kept = _last.get(recording)
     if kept is not None and kept[:2] == (first, last):
         return kept[2]
-    found = spectrum_shares(_layers(recording, first, last))
-    _last[recording] = (first, last, found)
-    return found
+    shares = spectrum_shares(_layers(recording, first, last))
+    _last[recording] = (first, last, shares)
+    return shares
 
 
 def _sink_rate(recording: Recording, first: int, last: int) -> F64:

@@ -28,13 +28,13 @@ def at_line(prompts: PromptSet, item: Item, error: LoopscopeError) -> PromptErro
 
 def encoded(tokenizer: PromptTokenizer, prompts: PromptSet) -> list[Prompt]:
     """Tokenise every prompt; an error names the file and the line."""
-    found = []
+    token_ids = []
     for item in prompts.items:
         try:
-            found.append(tokenizer.encode(item.text))
+            token_ids.append(tokenizer.encode(item.text))
         except PromptError as error:
             raise at_line(prompts, item, error) from None
-    return found
+    return token_ids
 
 
 def check_cuts(
@@ -101,10 +101,10 @@ def measure_over(
     for i, recording in enumerate(run_each(loaded, tokens, how, capture, report)):
         prepare(recording)
         for m in measures:
-            found = measure(recording, m)
-            missing[m.key].append(found.missing)
-            if not found.missing:
-                values[m.key][i] = found.by_depth()
+            measured = measure(recording, m)
+            missing[m.key].append(measured.missing)
+            if not measured.missing:
+                values[m.key][i] = measured.by_depth()
         seen(recording)
     return {m.key: OverPrompts.of(m, prompts, how, values[m.key], missing[m.key]) for m in measures}
 

@@ -33,16 +33,16 @@ LEAST_ALIKE = 16
 class PairStates:
     """What two models did on the same prompts.
 
-    one, other : float32 ``[N, P m, d]`` each, ``N`` (``M``) places along effective depth, ``m``
+    first, second : float32 ``[N, P m, d]`` each, ``N`` (``M``) places along effective depth, ``m``
         tokens of each of ``P`` prompts, one prompt after the other.
     positions : int64 ``[P, m]``, which tokens of each prompt these are.
     heads : float64 ``[N H, M H']``, mean over prompts of `head_distance`; None if not wanted.
-    heads_null : the same with each prompt of the one against the prompt before it of the other,
-        where both have the same length; None without any such pair.
+    heads_null : the same with each prompt of the first model against the prompt before it of the
+        second, where both have the same length; None without any such pair.
     """
 
-    one: F32
-    other: F32
+    first: F32
+    second: F32
     positions: npt.NDArray[np.int64]
     heads: F64 | None
     heads_null: F64 | None
@@ -82,8 +82,8 @@ def same_tokens(a: Sequence[Prompt], b: Sequence[Prompt]) -> None:
 
 
 def pair_states(
-    one: Loaded,
-    other: Loaded,
+    first: Loaded,
+    second: Loaded,
     prompts: tuple[Sequence[Prompt], Sequence[Prompt]],
     recurrences: tuple[int, int],
     *,
@@ -106,8 +106,9 @@ def pair_states(
     """
     same_tokens(*prompts)
     lengths = [len(p.token_ids) for p in prompts[0]]
-    places = max(n * m.architecture.n_block for n, m in zip(recurrences, (one, other), strict=True))
-    width = max(one.architecture.d_model, other.architecture.d_model)
+    models = (first, second)
+    places = max(n * m.architecture.n_block for n, m in zip(recurrences, models, strict=True))
+    width = max(m.architecture.d_model for m in models)
     positions = chosen_positions(lengths, most_tokens(places, width), seed)
     states: tuple[list[F32], list[F32]] = ([], [])
     total: F64 | None = None
@@ -115,20 +116,20 @@ def pair_states(
     n_null = 0
     before: F32 | None = None
     for i, chosen in enumerate(positions):
-        found = []
-        for side, model in enumerate((one, other)):
+        patterns = []
+        for side, model in enumerate(models):
             recording = _run(model, prompts[side][i], recurrences[side], heads)
             flat = recording.layer_states.reshape(-1, *recording.layer_states.shape[2:])
             states[side].append(flat[:, chosen].copy())
-            found.append(_flat_patterns(recording))
+            patterns.append(_flat_patterns(recording))
         if heads:
-            distance = head_distance(found[0], found[1])
+            distance = head_distance(patterns[0], patterns[1])
             total = distance if total is None else total + distance
-            if before is not None and before.shape[-1] == found[0].shape[-1]:
-                apart = head_distance(found[0], before)
+            if before is not None and before.shape[-1] == patterns[0].shape[-1]:
+                apart = head_distance(patterns[0], before)
                 null = apart if null is None else null + apart
                 n_null += 1
-            before = found[1]
+            before = patterns[1]
         report((i + 1) / len(positions))
     return PairStates(
         np.concatenate(states[0], axis=1),
@@ -149,7 +150,7 @@ def _run(loaded: Loaded, prompt: Prompt, n: int, patterns: bool) -> Recording:
 
 def _flat_patterns(recording: Recording) -> F32:
     """Patterns of every place, ``[N H, T, T]``; empty when they were not kept."""
-    found = recording.patterns
-    if found is None:
+    patterns = recording.patterns
+    if patterns is None:
         return np.zeros((0, 1, 1), np.float32)
-    return found.reshape(-1, *found.shape[3:])
+    return patterns.reshape(-1, *patterns.shape[3:])

@@ -40,15 +40,15 @@ def asked_of(
     """
     arch = loaded.architecture
     convention = convention or convention_of(arch)
-    found = []
+    questions = []
     for item in prompts.items:
         try:
-            found.append(
+            questions.append(
                 ask(loaded.tokenizer, item, arch, convention, joining, answers=prompts.has_answers)
             )
         except PromptError as error:
             raise at_line(prompts, item, error) from None
-    return found
+    return questions
 
 
 @torch.inference_mode()
@@ -75,15 +75,15 @@ def quality_over(
     check_cuts(loaded, prompts, scored, how)
     shape = len(every), how.recurrences
     right, nll = np.full(shape, np.nan), np.full(shape, np.nan)
-    for i, asked in enumerate(every):
+    for i, question in enumerate(every):
         report(i / len(every))
-        for r, (says, surprise) in enumerate(_readouts(loaded, asked, how, seen)):
+        for r, (says, surprise) in enumerate(_readouts(loaded, question, how, seen)):
             nll[i, r] = surprise.sum()
             if prompts.has_answers:
                 # In place each position is a question of its own; what follows is right as a whole.
                 right[i, r] = says.mean() if convention == "in place" else says.all()
             report((i + (r + 1) / how.recurrences) / len(every))
-    tokens = np.array([float(len(asked.targets)) for asked in every])
+    tokens = np.array([float(len(question.targets)) for question in every])
     return Quality(
         prompts,
         how,
@@ -93,30 +93,30 @@ def quality_over(
         right,
         nll,
         tokens,
-        tuple(asked.opens for asked in every),
-        tuple(asked.missing for asked in every),
+        tuple(question.opens for question in every),
+        tuple(question.missing for question in every),
         wilson_share(right),
         perplexity_of(nll, tokens),
     )
 
 
 def _readouts(
-    loaded: Loaded, asked: Asked, how: HowRun, seen: Seen
+    loaded: Loaded, question: Asked, how: HowRun, seen: Seen
 ) -> Iterator[tuple[npt.NDArray[np.bool_], F64]]:
     """After each recurrence: whether each target is the top answer, and its ``−log p`` in nats."""
-    if not asked.positions:
+    if not question.positions:
         return
     stepper = Stepper(loaded, least_for(how.interventions))
     begun = stepper.begin(
-        asked.prompt,
+        question.prompt,
         seed=how.seed,
         start=how.start,
         start_scale=how.start_scale,
         interventions=how.interventions,
     )
     model, e = stepper.model, stepper.injected
-    positions = torch.tensor(asked.positions, device=e.device)
-    targets = torch.tensor(asked.targets)
+    positions = torch.tensor(question.positions, device=e.device)
+    targets = torch.tensor(question.targets)
     recurrent = model.begin(torch.from_numpy(begun.states[0].copy())[None].to(e))
     for r in range(how.recurrences):
         if how.interventions:

@@ -55,8 +55,8 @@ class PromptSet:
 def bundled_prompts() -> list[str]:
     """Names of the prompt files that ship with Loopscope."""
     root = files("loopscope.resources") / "prompts"
-    found = (Path(entry.name) for entry in root.iterdir()) if root.is_dir() else iter(())
-    return sorted(path.stem for path in found if path.suffix == ".jsonl")
+    paths = (Path(entry.name) for entry in root.iterdir()) if root.is_dir() else iter(())
+    return sorted(path.stem for path in paths if path.suffix == ".jsonl")
 
 
 def read_prompts(path: str) -> PromptSet:

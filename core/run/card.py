@@ -218,11 +218,11 @@ def _positions(values: dict[str, Any]) -> str:
     rotary, windows = values["rotary"], values["windows"]
     kind = f"rotary ({rotary})" if rotary else None
     kind = kind or ("learned" if values["learned_positions"] else "not told to the layers")
-    said = f"{values['positions']}, {kind}"
+    text = f"{values['positions']}, {kind}"
     for window in sorted({*windows} - {0}):
         n = windows.count(window)
-        said += f", window {window} on {n} of {len(windows)} layers"
-    return said
+        text += f", window {window} on {n} of {len(windows)} layers"
+    return text
 
 
 def _free(values: dict[str, Any]) -> str:
@@ -232,8 +232,8 @@ def _free(values: dict[str, Any]) -> str:
         return "the system does not say how much main memory is free"
     capture = values["capture_bytes_64_tokens"]
     fits = [k for k, v in values["weights_bytes"].items() if v + capture <= free]
-    said = f"on cpu {', '.join(fits)} fit" if fits else "on cpu no dtype fits"
-    return f"{size(free)} of main memory: {said}; a GPU is asked when the model is loaded"
+    fitting = f"on cpu {', '.join(fits)} fit" if fits else "on cpu no dtype fits"
+    return f"{size(free)} of main memory: {fitting}; a GPU is asked when the model is loaded"
 
 
 def _plain(value: Any) -> Any:

@@ -61,8 +61,8 @@ def compare_runs(model: Loaded, reference: Loaded, prompt: str) -> DeviceCompari
     return DeviceComparison(model.dtype, differences, 1000 * seconds / RECURRENCES, answers)
 
 
-def _difference(found: np.ndarray, expected: np.ndarray) -> float:
-    if not np.isfinite(found).all():
+def _difference(computed: np.ndarray, expected: np.ndarray) -> float:
+    if not np.isfinite(computed).all():
         return float("nan")
-    apart = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+    apart = np.abs(computed.astype(np.float64) - expected.astype(np.float64))
     return float(apart.max() / np.abs(expected).max())

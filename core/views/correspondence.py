@@ -155,7 +155,7 @@ class Data(ViewData):
         if self.pairing is None or self.pairing.pace == "own" or self.compared != "states":
             return None
         assert self.comparison is not None
-        return self.comparison.places_other.index(*self.pairing.place(recurrence, layer))
+        return self.comparison.second_places.index(*self.pairing.place(recurrence, layer))
 
     def place_of_column(self, column: int) -> dict[str, int]:
         """Fields of the cursor for a column: the place that goes with it by the pairing."""
@@ -181,9 +181,9 @@ class Data(ViewData):
         if comparison is None:
             return {}
         if self.compared == "states":
-            return comparison.places_other.at(column)
-        place, head = divmod(column, len(self.columns) // len(comparison.places_other))
-        return comparison.places_other.at(place) | {"head": head}
+            return comparison.second_places.at(column)
+        place, head = divmod(column, len(self.columns) // len(comparison.second_places))
+        return comparison.second_places.at(place) | {"head": head}
 
 
 def why_not(recording: Recording) -> str:
@@ -239,9 +239,9 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         hatched=options.hatch and level is not None,
         path=tuple(result.path.tolist()) if options.path else (),
         rows=_labels(comparison.places),
-        columns=_labels(comparison.places_other),
+        columns=_labels(comparison.second_places),
         row_group=_group(comparison.places),
-        column_group=_group(comparison.places_other),
+        column_group=_group(comparison.second_places),
         comparison=comparison,
     )
 
@@ -256,8 +256,8 @@ def compute_second(
     if data.comparison is None or data.missing:
         return data
     there = second_run.recording.info.checkpoint
-    if there != data.comparison.other:
-        text = f"Compared with {data.comparison.other}, not with {there}: compare again. "
+    if there != data.comparison.second:
+        text = f"Compared with {data.comparison.second}, not with {there}: compare again. "
         return replace(data, statement=text + data.statement)
     cut = recording.info.interventions or second_run.recording.info.interventions
     statement = f"{data.statement}; of the models uncut" if cut else data.statement
@@ -308,7 +308,7 @@ def _heads(comparison: ModelCorrespondence, selection: Selection, options: Optio
     first = comparison.places.recurrences.index(r) * layers
     values = comparison.heads[first : first + layers].reshape(layers * h, -1)
     rows = tuple(f"{mark}.{i}" for mark in comparison.places.marks for i in range(h))
-    columns = tuple(f"{at}.{i}" for at in _labels(comparison.places_other) for i in range(h_other))
+    columns = tuple(f"{at}.{i}" for at in _labels(comparison.second_places) for i in range(h_other))
     level = None
     if comparison.heads_null is not None and np.isfinite(comparison.heads_null).any():
         level = CLOSER * comparison.heads_null[first : first + layers].reshape(layers * h, -1)
@@ -360,7 +360,7 @@ def _statement(
     """Say how alike the two are, against the baseline, and whether equal depth goes together."""
     name = measure.label.lower().replace("cka", "CKA")
     over = f"{comparison.n_tokens:,} tokens of {comparison.n_prompts} {comparison.prompts}"
-    pair = f"{comparison.one} against {comparison.other}"
+    pair = f"{comparison.first} against {comparison.second}"
     text = f"{pair}: aligned {name} {result.aligned:.3g} over {over}"
     if len(result.baseline):
         high = float(np.percentile(result.baseline, 95))
@@ -368,7 +368,7 @@ def _statement(
         text += f", {beats} permuted prompts ({high:.3g})"
     else:
         text += "; one prompt has no baseline"
-    apart = comparison.depths_other[result.path] - comparison.depths
+    apart = comparison.second_depths[result.path] - comparison.depths
     text += f"; best alignment {_depths(apart)}"
     return text
 
@@ -394,8 +394,8 @@ def _heads_statement(
         return "The attention patterns are not finite, so no two heads can be compared."
     row, column = np.unravel_index(int(np.nanargmin(values)), values.shape)
     text = (
-        f"Heads of {comparison.one} at recurrence {recurrence} against {comparison.other}: closest "
-        f"head {rows[row]} and {columns[column]}, distance {values[row, column]:.3g}"
+        f"Heads of {comparison.first} at recurrence {recurrence} against {comparison.second}: "
+        f"closest head {rows[row]} and {columns[column]}, distance {values[row, column]:.3g}"
     )
     if best:
         n = sum(j >= 0 for j in best)

@@ -267,7 +267,7 @@ def _sampled(per_layer: bool, arch: Architecture) -> str:
 def _statement(data: Data) -> str:
     """Say how many tokens have settled, by which rules, what the others do, and how fast."""
     n, ours = len(data.tokens), data.options.rules == "loopscope"
-    counts = Counter(s.words() for s in data.settling)
+    counts = Counter(s.describe() for s in data.settling)
     done = counts.pop("settled" if ours else "fixed point", 0)
     who = f"{done} of {n} token" if n == 1 else f"{done} of {n} tokens ({100 * done / n:.3g} %)"
     if ours:
@@ -347,7 +347,7 @@ def _layer_rows(data: Data) -> Iterator[tuple[object, ...]]:
 def _token_rows(data: Data) -> Iterator[tuple[object, ...]]:
     layers, words = data.classes[1:], data.class_words()
     shares, none = _shares(data, data.classes[0]), ("",) * len(words)
-    by_layer = [tuple(place.of[c].words() for place in layers) for c in range(len(data.tokens))]
+    by_layer = [tuple(place.of[c].describe() for place in layers) for c in range(len(data.tokens))]
     for i, r in enumerate(data.recurrences.tolist()):
         for c, (token, text) in enumerate(zip(data.tokens, data.token_texts, strict=True)):
             s = data.settling[c]
@@ -392,7 +392,7 @@ def _rules_json(data: Data) -> dict[str, Any]:
             {
                 "where": place.where,
                 "share": {word: n / len(place.of) for word, n in place.counts().items()},
-                "classes": [judged.words() for judged in place.of],
+                "classes": [judged.describe() for judged in place.of],
             }
             for place in data.classes
         ],

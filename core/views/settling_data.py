@@ -130,7 +130,7 @@ class Judged(Protocol):
     def restless(self) -> bool:
         """Whether it is known not to settle."""
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """The class in words, such as "orbit of period 5"."""
 
 
@@ -145,13 +145,13 @@ class Classes:
     layer: int
     of: tuple[Judged, ...]
 
-    def words(self) -> tuple[str, ...]:
-        """Each token's class, without the period of an orbit."""
+    def labels(self) -> tuple[str, ...]:
+        """Each token's class in a word, without the period of an orbit."""
         return tuple(str(j.kind.value) for j in self.of)
 
     def counts(self) -> dict[str, int]:
         """Tokens in each class, the most frequent first."""
-        return dict(Counter(self.words()).most_common())
+        return dict(Counter(self.labels()).most_common())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

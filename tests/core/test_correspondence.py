@@ -107,10 +107,10 @@ def test_a_deep_model_made_of_copies_is_the_loop_itself(tmp_path: Path) -> None:
         assert torch.equal(looped.model(tokens, R), deep.model(tokens, 1))
     prompts = prompts_of(looped)
     pair = pair_states(looped, deep, (prompts, prompts), (R, 1))
-    np.testing.assert_allclose(pair.one, pair.other, atol=1e-5)
+    np.testing.assert_allclose(pair.first, pair.second, atol=1e-5)
     for measure in ("cka", "cka_debiased", "cosine"):
         found = correspondence(
-            list(pair.one), list(pair.other), measure=measure, n_prompts=len(prompts)
+            list(pair.first), list(pair.second), measure=measure, n_prompts=len(prompts)
         )
         np.testing.assert_allclose(np.diagonal(found.values), 1.0, atol=1e-5)
         assert found.path.tolist() == list(range(R * L))
@@ -194,8 +194,8 @@ def test_pairs_of_prompts_of_different_lengths(tmp_path: Path) -> None:
     texts = ["ab ba ? 1 : a b", "ab bc ca ? 2 : a b c", "cd dc ? 1 : c d"]
     prompts = [one.tokenizer.encode(text) for text in texts]
     pair = pair_states(one, other, (prompts, prompts), (2, 3))
-    assert pair.one.shape == (4, 3 * 9, 16)  # as many tokens of each as the shortest has
-    assert pair.other.shape == (6, 3 * 9, 16)
+    assert pair.first.shape == (4, 3 * 9, 16)  # as many tokens of each as the shortest has
+    assert pair.second.shape == (6, 3 * 9, 16)
     by_hand = []
     for prompt in prompts:
         sides = []
@@ -295,6 +295,6 @@ def test_progress_reaches_the_end_and_heads_can_be_left_out(tmp_path: Path) -> N
     assert shares == [1 / 3, 2 / 3, 1.0]
     assert found.heads is None
     assert found.heads_null is None
-    assert found.one.shape == (4, 3 * 18, 16)
+    assert found.first.shape == (4, 3 * 18, 16)
     assert most_tokens(4, 16) == 1024
     assert most_tokens(10_000, 5280) == 64

@@ -75,7 +75,7 @@ def test_the_amplitude_of_a_sine_is_its_own() -> None:
     (found,) = limiting_behaviour(s[:, None])
     assert (found.kind, found.frequency) == (Behaviour.ORBIT, 16 / N)
     assert found.amplitude == pytest.approx(0.1, rel=0.02)
-    assert found.words() == "orbit of period 8"
+    assert found.describe() == "orbit of period 8"
 
 
 @pytest.mark.parametrize(("n_near", "kind"), [(116, "fixed point"), (115, "unknown")])

@@ -154,7 +154,7 @@ def test_settled_needs_the_whole_window() -> None:
 def test_rotation_is_an_orbit(period: int) -> None:
     (found,) = settling_class(rotation(period))
     assert (found.kind, found.period) == (SettlingClass.ORBIT, period)
-    assert found.words() == f"orbit of period {period}"
+    assert found.describe() == f"orbit of period {period}"
 
 
 def test_orbit_needs_a_round_that_repeats() -> None:
@@ -462,7 +462,7 @@ def two_layers(n: int = R) -> Recording:
 
 def test_each_layer_has_its_own_classes() -> None:
     data = compute(two_layers(), Selection(), Options())
-    assert [(p.where, p.layer, p.words()) for p in data.classes] == [
+    assert [(p.where, p.layer, p.labels()) for p in data.classes] == [
         ("recurrence end", -1, ("settled", "orbit")),
         ("layer 0", 0, ("settled", "settled")),
         ("layer 1", 1, ("settled", "orbit")),
@@ -471,7 +471,7 @@ def test_each_layer_has_its_own_classes() -> None:
     assert "1 of 2 tokens (50 %) have settled" in data.statement
     assert "after each layer 2, 1" in data.statement
     one = compute(two_layers(), Selection(tokens=(1,)), Options())
-    assert [p.words() for p in one.classes] == [("orbit",), ("settled",), ("orbit",)]
+    assert [p.labels() for p in one.classes] == [("orbit",), ("settled",), ("orbit",)]
 
 
 def test_classes_of_cached_rows_are_those_of_the_states() -> None:
@@ -482,7 +482,7 @@ def test_classes_of_cached_rows_are_those_of_the_states() -> None:
         assert data.settling == settling_class(short.states)
         for layer in range(2):
             assert data.classes[1 + layer].of == settling_class(short.layer_states[:, layer])
-    assert compute(recording, Selection(), Options(window=40)).classes[1].words() == (
+    assert compute(recording, Selection(), Options(window=40)).classes[1].labels() == (
         "not enough steps", "not enough steps",
     )  # fmt: skip
 
@@ -498,7 +498,7 @@ def test_the_last_state_counts_after_a_layer_too() -> None:
             recording.append_layer(LayerState(i, 1, path[i]))
             recording.append_end(path[i], None, None)
         first = compute(recording, Selection(), Options()).classes[1]
-        assert (first.words() == ("orbit",)) != thrown
+        assert (first.labels() == ("orbit",)) != thrown
         assert first.of == settling_class(recording.layer_states[:, 0])
 
 
@@ -508,13 +508,13 @@ def test_the_window_and_the_tolerance_change_the_classes() -> None:
     left = step * 0.7 / 0.3  # what the steps to come add up to
     for tolerance, word in ((1.1 * left, "settled"), (0.9 * left, "not enough steps")):
         data = compute(recording, Selection(), Options(tolerance=tolerance, window=1))
-        assert data.classes[0].words() == (word,)
+        assert data.classes[0].labels() == (word,)
 
 
 @pytest.mark.parametrize("rules", ["cosine", "distance"])
 def test_algorithm_1_beside_our_own_classes(rules: str) -> None:
     data = compute(two_layers(60), Selection(), Options(rules=rules))
-    assert [p.words() for p in data.classes] == [
+    assert [p.labels() for p in data.classes] == [
         ("fixed point", "orbit"), ("fixed point", "fixed point"), ("fixed point", "orbit"),
     ]  # fmt: skip
     assert data.statement.startswith(
@@ -529,7 +529,7 @@ def test_algorithm_1_beside_our_own_classes(rules: str) -> None:
     assert fewer.settling[0].n == 19
     assert "last 20 recurrences" in fewer.judged
     loose = compute(two_layers(60), Selection(), Options(rules=rules, tau=1.0, rho=0.1))
-    assert loose.classes[0].words() == ("fixed point", "fixed point")
+    assert loose.classes[0].labels() == ("fixed point", "fixed point")
     enough = compute(two_layers(140), Selection(), Options(rules=rules))
     assert enough.settling[0].n == 127
     assert "the paper uses" not in enough.judged
@@ -541,7 +541,7 @@ def test_too_few_recurrences_say_so_in_every_place(n: int, rules: str) -> None:
     data = compute(two_layers(n), Selection(), Options(rules=rules))
     assert len(data.classes) == (3 if n else 1)
     if n < 3 or rules != "loopscope":
-        assert {w for p in data.classes for w in p.words()} == {"not enough steps"}
+        assert {w for p in data.classes for w in p.labels()} == {"not enough steps"}
         assert not data.unsettled()
 
 

@@ -131,7 +131,7 @@ def test_curves_break_where_there_is_no_number(qtbot: QtBot) -> None:
 
 
 def test_unsettled_tokens_are_drawn_and_named(desk: Desk) -> None:
-    assert [desk.data.settling[c].words() for c in (2, 3)] == ["orbit of period 5", "diverged"]
+    assert [desk.data.settling[c].describe() for c in (2, 3)] == ["orbit of period 5", "diverged"]
     x, _ = points(desk.view.plot.loud)
     assert len(x) == 60
     words = desk.words()

@@ -231,9 +231,9 @@ class TokenChips(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         metrics = QFontMetricsF(self.font())
-        shown = self.selection.shown_tokens(len(self.labels))
+        tokens = self.selection.shown_tokens(len(self.labels))
         # Colours tell tokens apart only as far as there are colours.
-        few = shown if len(shown) <= len(OKABE_ITO) else ()
+        few = tokens if len(tokens) <= len(OKABE_ITO) else ()
         rank = {token: i for i, token in enumerate(few)}
         for i, label in enumerate(self.labels):
             rect = self.chip(i)
@@ -241,23 +241,23 @@ class TokenChips(QWidget):
                 text = metrics.elidedText(
                     visible(label), Qt.TextElideMode.ElideMiddle, rect.width() - 2 * PAD + 1
                 )
-                self._draw_chip(painter, rect, text, i, i in shown, rank.get(i))
+                self._draw_chip(painter, rect, text, i, i in tokens, rank.get(i))
         for side in (-1, 1):
             x = 1.0 if side < 0 else self.width() - 1.0
             if self._arrow_at(QPointF(x, 5)) == side:
                 self._draw_arrow(painter, side)
 
     def _draw_chip(
-        self, painter: QPainter, rect: QRectF, text: str, i: int, shown: bool, rank: int | None
+        self, painter: QPainter, rect: QRectF, text: str, i: int, selected: bool, rank: int | None
     ) -> None:
         theme = self.theme
         painter.setOpacity(0.4 if self.dimmed else 1.0)
-        filled = theme.hover if i == self.hovered else theme.button if shown else theme.window
+        filled = theme.hover if i == self.hovered else theme.button if selected else theme.window
         painter.setPen(QPen(QColor(theme.line), 1))
         painter.setBrush(QColor(filled))
         rect = rect.adjusted(0.5, 0.5, -0.5, -0.5)
         painter.drawRoundedRect(rect, 4, 4)
-        painter.setPen(QColor(theme.text if shown else theme.muted))
+        painter.setPen(QColor(theme.text if selected else theme.muted))
         painter.drawText(rect.adjusted(0, -1, 0, -1), Qt.AlignmentFlag.AlignCenter, text)
         if rank is not None:
             stripe = QRectF(rect.left() + 4, rect.bottom() - 4, rect.width() - 8, 2.5)

@@ -65,11 +65,11 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     suffix = ".head" if data.compared == "heads" else ""
     one, other = (
         f"{'recurrence:' if len(places.recurrences) > 1 else ''}layer"
-        for places in (data.comparison.places, data.comparison.places_other)
+        for places in (data.comparison.places, data.comparison.second_places)
     )
     place = f"layer{suffix}, recurrence {data.recurrence}" if suffix else one
-    ax.set_xlabel(f"{data.comparison.other}: {other}{suffix}")
-    ax.set_ylabel(f"{data.comparison.one}: {place}")
+    ax.set_xlabel(f"{data.comparison.second}: {other}{suffix}")
+    ax.set_ylabel(f"{data.comparison.first}: {place}")
 
 
 def _hatch(ax: Axes, weak: np.ndarray) -> None:

@@ -103,10 +103,10 @@ class ViewFrame(QWidget):
         """Show the view a second time, for the second run; None takes that away."""
         if view is self.second_run:
             return
-        gone = self.panes.widget(1)
-        if gone is not None:
-            gone.setParent(None)
-            gone.deleteLater()
+        pane = self.panes.widget(1)
+        if pane is not None:
+            pane.setParent(None)
+            pane.deleteLater()
             self.captions[1] = ElidedLabel()
             self._mute(self.captions[1])
         self.second_run = view

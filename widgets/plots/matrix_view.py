@@ -69,7 +69,7 @@ def measure_bar(measure: PatternMeasure, far: float) -> Bar:
 
 def value_text(formula: Formula, value: float, where: str) -> str:
     """One line for the status bar: the value, where it is, its unit and its formula."""
-    shown = f"{value:.3g}" if value == value else "none"
+    number = f"{value:.3g}" if value == value else "none"
     return (
-        f"{formula.name} {shown} [{formula.unit}] · {where} · {formula.formula} · {formula.source}"
+        f"{formula.name} {number} [{formula.unit}] · {where} · {formula.formula} · {formula.source}"
     )

@@ -67,13 +67,13 @@ class CorrespondenceView(MatrixView):
         heads = data.compared == "heads"
         suffix = ".head" if heads else ""
         loops = len(comparison.places.recurrences) > 1 and not heads
-        loops_other = len(comparison.places_other.recurrences) > 1
+        second_loop = "recurrence:" if len(comparison.second_places.recurrences) > 1 else ""
         content = Content(
             n_rows=len(data.rows),
             n_columns=len(data.columns),
             title=_title(data),
-            row_title=f"{comparison.one}: {'recurrence:' if loops else ''}layer{suffix}",
-            column_title=f"{comparison.other}: {'recurrence:' if loops_other else ''}layer{suffix}",
+            row_title=f"{comparison.first}: {'recurrence:' if loops else ''}layer{suffix}",
+            column_title=f"{comparison.second}: {second_loop}layer{suffix}",
             row_labels=data.rows,
             column_labels=data.columns,
             bar=_bar(data),
@@ -147,7 +147,7 @@ class CorrespondenceView(MatrixView):
 
     def _cell_text(self, row: int, column: int) -> str:
         data = self.data
-        where = f"{data.comparison.one} {data.rows[row]} against {data.comparison.other} "
+        where = f"{data.comparison.first} {data.rows[row]} against {data.comparison.second} "
         where += data.columns[column]
         if data.level is not None and np.isfinite(data.level[row, column]):
             beats = "beats" if data.beats[row, column] else "does not beat"
@@ -160,10 +160,11 @@ class CorrespondenceView(MatrixView):
         head = f"Head {data.rows[row]} at recurrence {data.recurrence}"
         if column < 0:
             return (
-                f"{head} is no closer to any head of {data.comparison.other} than other prompts are"
+                f"{head} is no closer to any head of {data.comparison.second} than other prompts "
+                "are"
             )
         return (
-            f"{head} is closest to head {data.columns[column]} of {data.comparison.other}, "
+            f"{head} is closest to head {data.columns[column]} of {data.comparison.second}, "
             f"distance {data.values[row, column]:.3g} · {data.measure.formula.text()}"
         )
 
@@ -171,7 +172,7 @@ class CorrespondenceView(MatrixView):
 def _title(data: Data) -> str:
     comparison = data.comparison
     assert comparison is not None
-    title = f"{data.measure.label}, {comparison.one} against {comparison.other}"
+    title = f"{data.measure.label}, {comparison.first} against {comparison.second}"
     if data.compared == "heads":
         title = f"Heads at recurrence {data.recurrence}: {data.measure.label.lower()}"
     marks = ["bright = alike"]

@@ -39,8 +39,8 @@ class TokenModel(QAbstractTableModel):
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         """Tokens."""
-        shown = self.data_shown
-        return 0 if parent.isValid() or shown is None or not shown.full else len(shown.tokens)
+        data = self.data_shown
+        return 0 if parent.isValid() or data is None or not data.full else len(data.tokens)
 
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         """Rules and the full run."""
@@ -48,11 +48,11 @@ class TokenModel(QAbstractTableModel):
 
     def headerData(self, section: int, way: Qt.Orientation, role: int = Role.DisplayRole) -> Any:
         """Rules above, tokens at the left."""
-        shown = self.data_shown
-        if shown is None or role not in (Role.DisplayRole, Role.ToolTipRole):
+        data = self.data_shown
+        if data is None or role not in (Role.DisplayRole, Role.ToolTipRole):
             return None
         if way == Qt.Orientation.Vertical:
-            return at_position(shown.tokens[section], shown.labels[section])
+            return at_position(data.tokens[section], data.labels[section])
         if section < len(self.outcomes):
             outcome = self.outcomes[section]
             formula = plain_tip(outcome.rule.formula.text())
@@ -61,8 +61,8 @@ class TokenModel(QAbstractTableModel):
 
     def data(self, index: Index, role: int = Role.DisplayRole) -> Any:
         """Where a token stops and what it says there; "≠" where the full run says otherwise."""
-        shown = self.data_shown
-        if shown is None or not index.isValid():
+        data = self.data_shown
+        if data is None or not index.isValid():
             return None
         row, column = index.row(), index.column()
         if role == Role.TextAlignmentRole:
@@ -70,30 +70,30 @@ class TokenModel(QAbstractTableModel):
         if role == Role.FontRole:
             return number_font()
         if column == len(self.outcomes):
-            return shown.full[row] if role == Role.DisplayRole else None
+            return data.full[row] if role == Role.DisplayRole else None
         outcome = self.outcomes[column]
         differs = outcome.agrees[row] == 0
         if role == Role.DisplayRole:
             at = f"{outcome.at[row]}" if outcome.stopped[row] else "never"
-            return f"{at}  {outcome.answers[row]}{f' ≠ {shown.full[row]}' if differs else ''}"
+            return f"{at}  {outcome.answers[row]}{f' ≠ {data.full[row]}' if differs else ''}"
         if role == Role.ForegroundRole and not differs:
             return QColor(self.theme.muted if not outcome.stopped[row] else self.theme.text)
         if role == Role.ForegroundRole:
             return QColor(self.theme.warning)
-        return plain_tip(self.words(row, column)) if role == Role.ToolTipRole else None
+        return plain_tip(self.describe(row, column)) if role == Role.ToolTipRole else None
 
-    def words(self, row: int, column: int) -> str:
+    def describe(self, row: int, column: int) -> str:
         """One cell in a sentence."""
-        shown, outcome = self.data_shown, self.outcomes[column]
-        assert shown is not None
-        token = f"token {shown.tokens[row]} '{shown.labels[row]}'"
+        data, outcome = self.data_shown, self.outcomes[column]
+        assert data is not None
+        token = f"token {data.tokens[row]} '{data.labels[row]}'"
         if outcome.stopped[row]:
             text = f"{outcome.name} stops {token} at recurrence {outcome.at[row]}"
         else:
             text = f"{outcome.name} never stops {token} in {outcome.at[row]} recurrences"
         if not np.isfinite(outcome.agrees[row]):
             return f"{text}; its readout is not finite"
-        same = "as" if outcome.agrees[row] else f"where the full run says '{shown.full[row]}'"
+        same = "as" if outcome.agrees[row] else f"where the full run says '{data.full[row]}'"
         ending = "the full run does" if outcome.agrees[row] else ""
         return f"{text}: '{outcome.answers[row]}', {same} {ending}".rstrip()
 

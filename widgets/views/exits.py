@@ -117,7 +117,7 @@ class ExitsView(PromptCurvesView):
         outcome, data = model.outcomes[column], model.data_shown
         assert data is not None
         self.hover_changed.emit({"token": data.tokens[row], "recurrence": int(outcome.at[row])})
-        self.message.emit(f"{model.words(row, column)} · {outcome.rule.formula.source}")
+        self.message.emit(f"{model.describe(row, column)} · {outcome.rule.formula.source}")
 
     def text(self, curve: int, point: int) -> str:
         """One line: the threshold, what it saves and how much it agrees."""

@@ -182,10 +182,10 @@ class HeadsView(MatrixView):
         place = self._head(row)
         since, layer = self.data.since_text(**place), place["layer"]
         settled = int(self.data.stability.layer_since[layer])
-        said = f"since recurrence {settled}" if settled else "not yet"
+        since_text = f"since recurrence {settled}" if settled else "not yet"
         return (
             f"head {self.data.row_labels[row]} stable since {since}, change below "
-            f"{options.tolerance:g} · its layer settled {said}, step below "
+            f"{options.tolerance:g} · its layer settled {since_text}, step below "
             f"{options.step_tolerance:g} · {f.formula} · {f.source}"
         )
 

@@ -52,10 +52,10 @@ class PatternView(MatrixView):
         if data is None or data.missing:
             return
         # Recurrence 0 has no pattern: the first one stands in for it, dimmed.
-        shown = data.shown_recurrence(selection.recurrence)
-        if self._shown != shown:
-            self._shown = shown
-            matrix.set_levels(data.patterns[shown - 1], self._outside)
+        recurrence = data.shown_recurrence(selection.recurrence)
+        if self._shown != recurrence:
+            self._shown = recurrence
+            matrix.set_levels(data.patterns[recurrence - 1], self._outside)
         marks = Marks(
             cursor_row=selection.token if selection.token < len(data.labels) else None,
             hover_row=hover.get("token"),
@@ -96,6 +96,6 @@ class PatternView(MatrixView):
         r = data.shown_recurrence(self.selection.recurrence)
         value = float(data.patterns[r - 1, row, column])
         where = f"head {data.name}, recurrence {r}"
-        shown = "not finite" if value != value else f"{value:.3g}"
+        number = "not finite" if value != value else f"{value:.3g}"
         text = value_text(ATTENTION, value, where).partition("] ")[2]
-        return f"A[query {row} '{query}', key {column} '{key}'] = {shown} (probability) {text}"
+        return f"A[query {row} '{query}', key {column} '{key}'] = {number} (probability) {text}"

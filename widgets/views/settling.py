@@ -152,7 +152,7 @@ class SettlingView(View):
         """Shown tokens that a cell counts."""
         assert self.data is not None
         word = self.data.class_words()[column]
-        return [i for i, own in enumerate(self.data.classes[place].words()) if own == word]
+        return [i for i, own in enumerate(self.data.classes[place].labels()) if own == word]
 
     def _token_name(self, i: int) -> str:
         assert self.data is not None
@@ -179,8 +179,8 @@ class SettlingView(View):
         rate = rate_text(data.token_rates[curve])
         return (
             f"{formula.name} {_number(data.values[row, curve])} · recurrence {r}, token "
-            f"{self._token_name(curve)}: {s.words()} by {data.judged}{', ' + rate if rate else ''} "
-            f"· {source}"
+            f"{self._token_name(curve)}: {s.describe()} by {data.judged}"
+            f"{', ' + rate if rate else ''} · {source}"
         )
 
 

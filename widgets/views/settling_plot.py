@@ -122,9 +122,9 @@ class SettlingPlot(ClickPlot):
         if self.data is None:
             return
         self.zoomed = False
-        shown = np.concatenate([self.log_values.ravel(), log10(self.data.tolerance_line)])
-        shown = shown[np.isfinite(shown)]
-        low, high = (shown.min(), shown.max()) if len(shown) else (-2.0, 0.0)
+        values = np.concatenate([self.log_values.ravel(), log10(self.data.tolerance_line)])
+        values = values[np.isfinite(values)]
+        low, high = (values.min(), values.max()) if len(values) else (-2.0, 0.0)
         floor = log10(self.data.floor_line)
         if np.isfinite(floor).any():
             # Steps of rounding noise fall off the bottom.

@@ -132,7 +132,7 @@ def _curve_names(place: Place) -> Iterable[Label]:
         bottom = top + line
         if bottom > area.bottom():
             return
-        text = f"{data.curve_name(curve)}: {data.settling[curve].words()}"
+        text = f"{data.curve_name(curve)}: {data.settling[curve].describe()}"
         yield _at_right(place, text, top, place.theme.warning)
     if len(named) < len(unsettled) and bottom + line < area.bottom():
         text = f"and {len(unsettled) - len(named)} more that do not settle"

@@ -99,8 +99,8 @@ class Probe:
 
     def of(self, group: str) -> list[Outcome]:
         """Outcomes of one curve, the smallest dose first."""
-        found = [o for o in self.outcomes if o.condition.group == group]
-        return sorted(found, key=lambda o: o.condition.size)
+        outcomes = [o for o in self.outcomes if o.condition.group == group]
+        return sorted(outcomes, key=lambda o: o.condition.size)
 
     @property
     def groups(self) -> list[str]:

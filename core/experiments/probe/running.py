@@ -183,7 +183,7 @@ def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda shar
     runs = _begin(loaded, batch, plan, todo, progress)
     longer = runs.run(2 * plan.recurrences)[1]
     progress.add(2)
-    found = []
+    outcomes = []
     for condition in todo:
         scores, donors, moved = [], [], []
         for cuts in condition.draws:
@@ -197,7 +197,7 @@ def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda shar
         after = np.stack(scores)
         donor_scores = np.stack(donors) if condition.donor else None
         lost = two_way_mean(longer[plan.recurrences - 1] - after[:, -1])
-        found.append(Outcome(condition, after, donor_scores, np.stack(moved), lost))
+        outcomes.append(Outcome(condition, after, donor_scores, np.stack(moved), lost))
     return Probe(
         checkpoint=loaded.checkpoint.name,
         weights_hash=loaded.weights_hash,
@@ -209,7 +209,7 @@ def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda shar
         chance=batch.chance,
         baseline=longer[: plan.recurrences],
         longer=longer,
-        outcomes=tuple(found),
+        outcomes=tuple(outcomes),
     )
 
 

@@ -90,9 +90,9 @@ def interchange(
     for r in range(1, passes + 1):
         state = torch.where(replaced[..., None], others[r], own[r])
         end = subject.states(tokens, passes - r, start=state, done=r)[-1]
-        said = subject.answers(end, n_letters)
-        exchanged.append(_share(said == donor.answers, chosen))
-        kept.append(_share(said == batch.answers, chosen))
+        answers = subject.answers(end, n_letters)
+        exchanged.append(_share(answers == donor.answers, chosen))
+        kept.append(_share(answers == batch.answers, chosen))
     return Interchange(np.array(exchanged), np.array(kept))
 
 

@@ -64,6 +64,6 @@ def read(fit: Tensor, test: Tensor, fit_letters: Sequence[I64], test_letters: Se
     for letters, truth in zip(fit_letters, test_letters, strict=True):
         known = np.unique(letters)
         targets = (letters.reshape(-1, 1) == known).astype(np.float64)
-        found = known[(xt @ np.linalg.solve(gram, x.T @ targets)).argmax(1)]
-        scores.append((found == truth.reshape(-1)).mean())
+        predicted = known[(xt @ np.linalg.solve(gram, x.T @ targets)).argmax(1)]
+        scores.append((predicted == truth.reshape(-1)).mean())
     return np.array(scores)

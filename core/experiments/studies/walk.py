@@ -80,11 +80,11 @@ def walk(
         for first in range(0, n, batch_size):
             rows = slice(first, first + batch_size)
             states = subject.states(tokens[rows], passes)
-            said = subject.all_answers(states[1:], n_letters)
-            right.append((said == batch.answers[rows]).mean(-1))
+            answers = subject.all_answers(states[1:], n_letters)
+            right.append((answers == batch.answers[rows]).mean(-1))
             sizes.append(_relative_steps(states))
             if k == max(hops):
-                share = (said[:, None] == pointers[None, :, rows]).mean((-1, -2))
+                share = (answers[:, None] == pointers[None, :, rows]).mean((-1, -2))
                 read += share * len(tokens[rows]) / n
             report((i + min(first + batch_size, n) / n) / len(hops))
         accuracy.append(np.concatenate(right, axis=1).mean(1))
@@ -109,15 +109,15 @@ def far_hops(
     at: Sequence[int] = LONG,
     n: int = 400,
     n_letters: int = 8,
-    asked: int = 6,
+    asked_hops: int = 6,
     seed: int = STUDY_SEED,
 ) -> F64:
     """Share of queries at which hop r is read out after pass r, for every r of ``at``.
 
-    The prompts ask for ``asked`` hops; a model that walks on whatever is asked reads hop r. A deep
-    or untied model repeats its last pass.
+    The prompts ask for ``asked_hops`` hops; a model that walks on whatever is asked reads hop r.
+    A deep or untied model repeats its last pass.
     """
-    batch = prompts(n, asked, n_letters=n_letters, seed=seed)
+    batch = prompts(n, asked_hops, n_letters=n_letters, seed=seed)
     pointers = long_walk(batch, max(at))
     states = subject.states(tokens_of(batch), max(at))
     return np.array([(subject.answers(states[r], n_letters) == pointers[r]).mean() for r in at])
@@ -134,9 +134,9 @@ def periods(
     """
     batch = prompts(n, 6, n_letters=n_letters)
     states = float64(torch.stack(subject.states(tokens_of(batch), passes))[:, :, -n_letters:])
-    found = np.zeros(states.shape[1:3], np.int64)
+    periods = np.zeros(states.shape[1:3], np.int64)
     for m in range(passes // 2, 0, -1):
         tail, before = states[-m:], states[-2 * m : -m]
         near = (tail - before).norm(dim=-1) <= within * tail.norm(dim=-1)
-        found[near.all(0).cpu().numpy()] = m
-    return found
+        periods[near.all(0).cpu().numpy()] = m
+    return periods

@@ -53,8 +53,8 @@ class LensView(AnswersView):
         if data.chosen[row] != NO_ANSWER:
             chosen = data.text(int(data.chosen[row]))
             text += f" · '{chosen}': p {data.chance[at]:.3g}, rank {data.rank[at]:.0f}"
-        shown = {f.name for f in (ENTROPY, DIVERGENCE, CHANCE, RANK)}
-        formula = data.formula if data.formula.name in shown else TOP[data.lens]
+        numbers = {f.name for f in (ENTROPY, DIVERGENCE, CHANCE, RANK)}
+        formula = data.formula if data.formula.name in numbers else TOP[data.lens]
         return f"{text} · {formula.formula} · {formula.source}"
 
     def _row_text(self, row: int) -> str:

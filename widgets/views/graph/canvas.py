@@ -108,13 +108,13 @@ class GraphCanvas(View):
             pixels.lay_out()
         strip = pixels.strip
         over = max(0, round(pixels.whole_width - strip.width()))
-        for bar, most, shown, step in (
+        for bar, most, visible, step in (
             (self.bar, over, strip.width(), pixels.column),
             (self.side_bar, below, page, pixels.row),
         ):
             bar.setVisible(most > 0)
             bar.setRange(0, most)
-            bar.setPageStep(max(round(shown), 1))
+            bar.setPageStep(max(round(visible), 1))
             bar.setSingleStep(max(round(step), 1))
         self.bar.setGeometry(round(strip.left()), self.height() - high, round(strip.width()), high)
         self.side_bar.setGeometry(self.width() - wide, 0, wide, round(page))
