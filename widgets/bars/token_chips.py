@@ -16,6 +16,7 @@ from PySide6.QtGui import (
     QWheelEvent,
 )
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+from typing_extensions import override
 
 from loopscope.core.labels import visible
 from loopscope.core.selection import Selection
@@ -59,10 +60,12 @@ class TokenChips(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
 
+    @override
     def sizeHint(self) -> QSize:  # Qt's name
         """Wide enough for all; the layout may give less."""
         return QSize(int(self._total), HEIGHT)
 
+    @override
     def minimumSizeHint(self) -> QSize:  # Qt's name
         """Never a reason to widen the window."""
         return QSize(60, HEIGHT)
@@ -145,6 +148,7 @@ class TokenChips(QWidget):
         self.updateGeometry()
 
     # ---- events ----
+    @override
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Select, add, remove or take a range."""
         if event.button() != Qt.MouseButton.LeftButton:
@@ -174,14 +178,16 @@ class TokenChips(QWidget):
             chosen = set()
         self.select_requested.emit({"token": token, "tokens": tuple(sorted(chosen))})
 
+    @override
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Tell which token is pointed at."""
         self._point_at(self.token_at(event.position()))
 
+    @override
     def leaveEvent(self, event: QEvent) -> None:
-        """Nothing is pointed at."""
         self._point_at(None)
 
+    @override
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Scroll sideways."""
         if self._total <= self.width():
@@ -190,16 +196,18 @@ class TokenChips(QWidget):
         delta = event.angleDelta()
         self.scroll_to(self.offset - (delta.x() or delta.y()) / 2)
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the cursor's token in sight."""
         self.scroll_to(self.offset)
         self.reveal(self.selection.token)
 
+    @override
     def changeEvent(self, event: QEvent) -> None:
-        """Take a new font."""
         if event.type() == QEvent.Type.FontChange:
             self._measure()
 
+    @override
     def event(self, event: QEvent) -> bool:
         """Answer tooltips with the token under the pointer."""
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
@@ -226,6 +234,7 @@ class TokenChips(QWidget):
             self.hover_changed.emit({} if token is None else {"token": token})
 
     # ---- drawing ----
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
         """Chips in sight, then the arrows."""
         painter = QPainter(self)

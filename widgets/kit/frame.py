@@ -7,6 +7,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QLabel, QPushButton, QSplitter, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from loopscope.core.formula import Formula
 from loopscope.core.options import settings_of
@@ -174,6 +175,7 @@ class ViewFrame(QWidget):
         self.step_button.setVisible(empty and self.view.NEEDS_RUN)
         self._place_button()
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the button under the words in the middle, two drawings the better way round."""
         super().resizeEvent(event)

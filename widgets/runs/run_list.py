@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from typing_extensions import override
 
 from loopscope.core.run.effects import EFFECT as EFFECT_FORMULA
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
@@ -62,6 +63,7 @@ class _Tree(QTreeWidget):
     show_pressed = Signal()
     rename_pressed = Signal()
 
+    @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Take the keys that act on a run; the rest is Qt's."""
         editing = self.state() == QAbstractItemView.State.EditingState
@@ -179,6 +181,7 @@ class RunList(QWidget):
         self._fit_names()
         self._dress()
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Give names their share of the new width."""
         super().resizeEvent(event)

@@ -8,6 +8,7 @@ import numpy as np
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from typing_extensions import override
 
 from loopscope.core.labels import at_position
 from loopscope.core.views.exit_outcomes import Outcome
@@ -37,15 +38,18 @@ class TokenModel(QAbstractTableModel):
         self.outcomes = () if data is None else tuple(o for o in data.outcomes if not o.missing)
         self.endResetModel()
 
+    @override
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         """Tokens."""
         data = self.data_shown
         return 0 if parent.isValid() or data is None or not data.full else len(data.tokens)
 
+    @override
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         """Rules and the full run."""
         return len(self.outcomes) + 1 if self.rowCount() else 0
 
+    @override
     def headerData(self, section: int, way: Qt.Orientation, role: int = Role.DisplayRole) -> Any:
         """Rules above, tokens at the left."""
         data = self.data_shown
@@ -59,6 +63,7 @@ class TokenModel(QAbstractTableModel):
             return outcome.rule.name if role == Role.DisplayRole else formula
         return "full run" if role == Role.DisplayRole else "The answer after the last recurrence"
 
+    @override
     def data(self, index: Index, role: int = Role.DisplayRole) -> Any:
         """Where a token stops and what it says there; "≠" where the full run says otherwise."""
         data = self.data_shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.pattern import ATTENTION, Data, Options
@@ -21,6 +22,7 @@ class PatternView(MatrixView):
         self._outside = np.zeros((0, 0), bool)
         self._shown = -1
 
+    @override
     def show_data(self, data: Data) -> None:
         """Draw labels; the pattern itself follows the cursor."""
         before, self.data = self.data, data
@@ -45,6 +47,7 @@ class PatternView(MatrixView):
             self.matrix.show_content(content, np.zeros((n, n)), self._outside)
         self.show_selection(self.selection, {})
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Show the pattern of the cursor's recurrence and outline its token's row."""
         self.selection = selection
@@ -64,6 +67,7 @@ class PatternView(MatrixView):
         )
         matrix.show_marks(marks)
 
+    @override
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours; the blank cells take the panel's."""
         super().set_theme(theme)
@@ -71,12 +75,14 @@ class PatternView(MatrixView):
             self._shown = -1
             self.show_selection(self.selection, {})
 
+    @override
     def _on_clicked(self, region: str, row: int, column: int) -> None:
         if region in ("cell", "row"):
             self.select_requested.emit({"token": row})
         elif region == "column":
             self.select_requested.emit({"token": column})
 
+    @override
     def _on_pointed(self, region: str, row: int, column: int) -> None:
         if self.data is None or self.data.missing:
             return

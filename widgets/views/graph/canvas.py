@@ -12,6 +12,7 @@ from PySide6.QtGui import (
     QResizeEvent,
 )
 from PySide6.QtWidgets import QScrollBar, QWidget
+from typing_extensions import override
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.graph.data import Data, Options
@@ -49,6 +50,7 @@ class GraphCanvas(View):
         self._still, self._strips = Layer(), Layer()
 
     # ---- what the app says ----
+    @override
     def show_data(self, data: Data) -> None:
         """Draw ``data``."""
         self.data, self.hovered = data, None
@@ -56,6 +58,7 @@ class GraphCanvas(View):
         self._place_bars()
         self.update()
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Move the cursor's outline; the strips follow its recurrence."""
         copies = -1 if self.data is None else self.data.n_copies
@@ -66,11 +69,12 @@ class GraphCanvas(View):
             self._follow()
         self.update()
 
+    @override
     def set_theme(self, theme: Theme) -> None:
-        """Take the theme's colours."""
         self.theme = theme
         self.update()
 
+    @override
     def clear(self) -> None:
         """There is no run."""
         self.data = None
@@ -79,6 +83,7 @@ class GraphCanvas(View):
             bar.hide()
         self.update()
 
+    @override
     def reset_view(self) -> None:
         """Go back to the usual size and to the cursor's recurrence."""
         self.set_zoom(1.0)
@@ -173,6 +178,7 @@ class GraphCanvas(View):
         self.bar.setValue(round(column * pixels.column - (at - strip.left())))
         self.update()
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the bars at the edges."""
         super().resizeEvent(event)
@@ -181,6 +187,7 @@ class GraphCanvas(View):
         self._follow()
 
     # ---- painting ----
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint the pictures, or what would fill them."""
         painter = QPainter(self)
