@@ -164,10 +164,10 @@ def _provenance_of_two(
 ) -> dict[str, str]:
     """Both runs: first the one whose numbers they are, then the other under its own names."""
     none = {"interventions": "[]"}
-    shown = none | _provenance(recording, selection)
-    other = none | _provenance(second_run.recording, second_run.selection)
-    first, second, word = shown, other, "beside"
+    own = none | _provenance(recording, selection)
+    of_second = none | _provenance(second_run.recording, second_run.selection)
+    first, second, word = own, of_second, "beside"
     if drawn == "the second run":
-        first, second, word = other, shown, "shown"
+        first, second, word = of_second, own, "shown"
     about = {"drawn": drawn, "second run": f"{second_run.name}, {PACES[second_run.pairing.pace]}"}
     return first | about | {f"{word} {k}": v for k, v in second.items() if k != "loopscope"}

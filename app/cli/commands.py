@@ -122,11 +122,11 @@ def _measure(spec: ViewSpec, stepper: Stepper, selection: Selection) -> None:
         return
     job: Job[object] = Job(spec.title)
     try:
-        found = spec.measure(stepper, selection, spec.options(), job)
+        result = spec.measure(stepper, selection, spec.options(), job)
     except LoopscopeError as error:  # the other views can be drawn all the same
         print(f"loopscope: {spec.title}: {error}", file=sys.stderr)
         return
-    stepper.recording.keep(spec.request.result, found)
+    stepper.recording.keep(spec.request.result, result)
 
 
 def run_train(options: Namespace) -> None:
@@ -172,8 +172,8 @@ def run_measure(options: Namespace) -> None:
     from loopscope.core.views import settling, settling_data
 
     if options.list:
-        for key, what in MEASURES.items():
-            print(f"{key:28s}{what.formula.text()}")
+        for key, quantity in MEASURES.items():
+            print(f"{key:28s}{quantity.formula.text()}")
         print(f"{CLASSES:28s}{settling_data.CLASS.text()}")
         return
     if options.path is None or options.recurrences is None:
@@ -181,8 +181,8 @@ def run_measure(options: Namespace) -> None:
     if options.prompt is None and options.token_ids is None and options.prompts is None:
         raise LoopscopeError("measure needs --prompt, --token-ids or --prompts")
     keys = [*MEASURES, CLASSES] if options.measures == "all" else options.measures.split(",")
-    asked = [key.strip() for key in keys]
-    chosen = [find(key) for key in asked if key != CLASSES]
+    names = [key.strip() for key in keys]
+    chosen = [find(key) for key in names if key != CLASSES]
     check_recurrences(options.recurrences)
     output = _output_file(options.output, ".json") if options.output else None
     if options.prompts is not None:
@@ -191,9 +191,9 @@ def run_measure(options: Namespace) -> None:
         write_json(measured(options, chosen), output)
         return
     recording = _run(options).recording
-    found = {what.key: measure(recording, what).as_json() for what in chosen}
-    document: dict[str, object] = {"run": recording.info.provenance(), "measures": found}
-    if CLASSES in asked:
+    results = {quantity.key: measure(recording, quantity).as_json() for quantity in chosen}
+    document: dict[str, object] = {"run": recording.info.provenance(), "measures": results}
+    if CLASSES in names:
         # A verdict on the whole run, not a number at each recurrence.
         document[CLASSES] = settling.as_json(recording)
     write_json(document, output)
@@ -221,8 +221,8 @@ def run_reproduce(options: Namespace) -> None:
         train_missing("ablations", folder / "models", options.jobs, seeds, bar.show)
     torch.set_num_threads(1)
     with _Bar("measuring") as bar:
-        found = measure_all(folder / "models", seeds, options.prompts, bar.show)
-    print(write_page(found, bundled_cycle(), folder))
+        studies = measure_all(folder / "models", seeds, options.prompts, bar.show)
+    print(write_page(studies, bundled_cycle(), folder))
 
 
 def run_twins(options: Namespace) -> None:
@@ -263,8 +263,8 @@ def run_probe(options: Namespace) -> None:
     )  # fmt: skip
     hops = tuple(range(1, options.hops + 1))
     with _Bar("cutting") as bar:
-        found = probe(loaded, hops, options.prompts, plan, bar.show)
-    print(write_page(found, folder))
+        result = probe(loaded, hops, options.prompts, plan, bar.show)
+    print(write_page(result, folder))
 
 
 def _load(options: Namespace) -> tuple[Loaded, Prompt]:

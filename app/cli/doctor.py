@@ -47,7 +47,7 @@ class Check:
 
     name: str
     state: str
-    found: str
+    finding: str
     advice: str = ""
 
 
@@ -68,7 +68,7 @@ def run_doctor(options: Namespace) -> None:
 def line(check: Check) -> str:
     """Return a check as text; what to do stands on a line of its own."""
     mark = {"good": "ok  ", "note": "note", "bad": "BAD "}[check.state]
-    text = f"{mark}  {check.name}: {check.found}"
+    text = f"{mark}  {check.name}: {check.finding}"
     return f"{text}\n      -> {check.advice}" if check.advice else text
 
 
@@ -98,7 +98,7 @@ def packages() -> Iterator[Check]:
             "pip install . in that folder",
         )  # fmt: skip
         return
-    found = []
+    versions = []
     for need in wanted:
         if need.marker is not None and not need.marker.evaluate({"extra": ""}):
             continue
@@ -108,13 +108,13 @@ def packages() -> Iterator[Check]:
             yield Check(need.name, "bad", "not installed", f"pip install '{need}'")
             continue
         if need.specifier.contains(there, prereleases=True):
-            found.append(f"{need.name} {there}")
+            versions.append(f"{need.name} {there}")
         else:
             yield Check(
                 need.name, "bad", f"{there}, but Loopscope needs {need.specifier}",
                 f"pip install '{need}'",
             )  # fmt: skip
-    yield Check("packages", "good", ", ".join(found))
+    yield Check("packages", "good", ", ".join(versions))
 
 
 def settings_folder() -> Check:
@@ -146,8 +146,10 @@ def desktop() -> Iterator[Check]:
     try:
         answer = json.loads(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
-        said = [text.strip() for text in done.stderr.splitlines() if text.strip()]
-        library = next((text for text in said if ".so" in text), said[-1] if said else "no word")
+        messages = [text.strip() for text in done.stderr.splitlines() if text.strip()]
+        library = next(
+            (text for text in messages if ".so" in text), messages[-1] if messages else "no word"
+        )
         yield Check(
             "Qt", "bad", f"it does not start: {library}",
             f"on Debian: apt install {PACKAGES}; commands without a window work meanwhile",

@@ -9,6 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from typing_extensions import override
+
 from loopscope.app.cli import numbers
 from loopscope.core.errors import LoopscopeError, is_out_of_memory
 from loopscope.core.experiments.training_plan import MODEL_NAMES, RECIPES
@@ -24,6 +26,7 @@ DEFAULT_MODEL = "bundled:looped"
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as every other error of the command."""
 
+    @override
     def error(self, message: str) -> None:  # type: ignore[override]
         raise LoopscopeError(f"{message} (see: {self.prog} --help)")
 

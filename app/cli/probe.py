@@ -46,44 +46,48 @@ def run_probe(
     return probe(loaded, hops_batch(loaded, n_prompts, hops), plan, report)
 
 
-def write_page(found: Probe, folder: Path) -> Path:
+def write_page(result: Probe, folder: Path) -> Path:
     """Write numbers, pictures and the page into ``folder``."""
     from loopscope.widgets.figures.probe_summary import recovery_figure, summary_figure
 
     figures = {
-        "probe-lost": summary_figure(_picture(found, "sizes"), _picture(found, "displacement")),
+        "probe-lost": summary_figure(_picture(result, "sizes"), _picture(result, "displacement")),
         "probe-recovery": recovery_figure(
-            [(f"cut after recurrence {r}", _recovery_at(found, r)) for r in (found.mid, found.late)]
+            [
+                (f"cut after recurrence {r}", _recovery_at(result, r))
+                for r in (result.mid, result.late)
+            ]
         ),
     }
     save_figures(figures, make_folder(folder / "images"))
-    found.write(folder / RESULTS)
+    result.write(folder / RESULTS)
     page = folder / PAGE
-    write_text(page, page_text(found))
+    write_text(page, page_text(result))
     return page
 
 
-def _picture(found: Probe, which: view.Picture) -> Curves:
-    return view.picture(found, which)
+def _picture(result: Probe, which: view.Picture) -> Curves:
+    return view.picture(result, which)
 
 
-def _recovery_at(found: Probe, recurrence: int) -> Curves:
+def _recovery_at(result: Probe, recurrence: int) -> Curves:
     """Only the cuts made after one recurrence."""
-    return view.picture(found, "recovery", "early" if recurrence == found.mid else "late")
+    return view.picture(result, "recovery", "early" if recurrence == result.mid else "late")
 
 
-def page_text(found: Probe) -> str:
+def page_text(result: Probe) -> str:
     """What was cut, what was lost, and what that does and does not show."""
-    uncut, longer = found.baseline[-1].mean(), found.longer[-1].mean()
+    uncut, longer = result.baseline[-1].mean(), result.longer[-1].mean()
     lines = [
-        f"# Where does it live? The probe of {found.checkpoint}",
+        f"# Where does it live? The probe of {result.checkpoint}",
         "",
-        f"Made by `loopscope probe {found.checkpoint} --task hops -o DIR`: {found.n_prompts} fresh "
-        f"prompts ({found.task}), runs of {found.recurrences} recurrences, the trajectory cut "
-        f"after recurrence {found.mid}, while answers are still found, and after {found.late}, "
-        f"when they have been. Uncut accuracy {uncut:.3f} after {found.recurrences} "
-        f"recurrences, {longer:.3f} after {2 * found.recurrences}; guessing {found.chance:.3f}. "
-        f"Intervals (95 %) are over {found.n_prompts} prompts and {_draws(found)} draws of what "
+        f"Made by `loopscope probe {result.checkpoint} --task hops -o DIR`: {result.n_prompts} "
+        f"fresh prompts ({result.task}), runs of {result.recurrences} recurrences, the trajectory "
+        f"cut after recurrence {result.mid}, while answers are still found, and after "
+        f"{result.late}, "
+        f"when they have been. Uncut accuracy {uncut:.3f} after {result.recurrences} "
+        f"recurrences, {longer:.3f} after {2 * result.recurrences}; guessing {result.chance:.3f}. "
+        f"Intervals (95 %) are over {result.n_prompts} prompts and {_draws(result)} draws of what "
         "is random (Satterthwaite), of one model: they say nothing about other trainings.",
         "",
         "![Accuracy lost by each cut](images/probe-lost.png)",
@@ -96,21 +100,21 @@ def page_text(found: Probe) -> str:
         "",
     ]
     for lives in view.LIVES:
-        outcomes = [o for o in found.outcomes if o.condition.lives == lives]
+        outcomes = [o for o in result.outcomes if o.condition.lives == lives]
         lines += [f"## {lives.capitalize()}", "", SHOWS[lives], ""]
         if lives == "graph":
             lasting = [o for o in outcomes if o.condition.lasting]
             brief = [o for o in outcomes if not o.condition.lasting]
-            lines += [*_rows(found, lasting), "", "For a while, for comparison:", ""]
+            lines += [*_rows(result, lasting), "", "For a while, for comparison:", ""]
             outcomes = brief
-        lines += [*_rows(found, outcomes), ""]
+        lines += [*_rows(result, outcomes), ""]
     lines += [
         "## Fewer and more recurrences",
         "",
-        "| R | " + " | ".join(str(r) for r in _some(found)) + " |",
-        "|---" * (1 + len(_some(found))) + "|",
+        "| R | " + " | ".join(str(r) for r in _some(result)) + " |",
+        "|---" * (1 + len(_some(result))) + "|",
         "| accuracy | "
-        + " | ".join(f"{found.longer[r - 1].mean():.3f}" for r in _some(found))
+        + " | ".join(f"{result.longer[r - 1].mean():.3f}" for r in _some(result))
         + " |",
         "",
         "“Recovers in k” means: from k recurrences after the last cut one on, accuracy is within "
@@ -120,24 +124,24 @@ def page_text(found: Probe) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _draws(found: Probe) -> int:
+def _draws(result: Probe) -> int:
     """Draws of what is random."""
-    return max((len(o.condition.draws) for o in found.outcomes), default=0)
+    return max((len(o.condition.draws) for o in result.outcomes), default=0)
 
 
-def _some(found: Probe) -> list[int]:
+def _some(result: Probe) -> list[int]:
     """Recurrences worth a column."""
-    n = len(found.longer)
+    n = len(result.longer)
     return [r for r in (1, 2, 3, 4, 5, 6, 8, 12, 16, 20, 24, 32, 40, 64) if r <= n]
 
 
-def _rows(found: Probe, outcomes: list[Outcome]) -> list[str]:
+def _rows(result: Probe, outcomes: list[Outcome]) -> list[str]:
     rows = [
         "| cut | displacement | accuracy lost (95 % interval) | prompts × draws | recovers in |",
         "|---|---|---|---|---|",
     ]
     for o in outcomes:
-        back = found.recovery(o)
+        back = result.recovery(o)
         words = "–" if np.isnan(back) else "never in this run" if np.isinf(back) else f"{back:.0f}"
         rows.append(
             f"| {o.condition.name} | {o.moved:.2g} | {o.lost.mean:.3f} "

@@ -35,10 +35,10 @@ def measured(options: Namespace, measures: list[Measure]) -> dict[str, Any]:
     prompts, loaded = _opened(options)
     warnings = WarningsOverRuns()
     with Bar("prompts") as bar:
-        found = measure_over(loaded, prompts, measures, how, bar.show, warnings.see)
+        results = measure_over(loaded, prompts, measures, how, bar.show, warnings.see)
     warn_lines(warnings.lines())
     return about(loaded, prompts, how) | {
-        "measures": {key: one.as_json() for key, one in found.items()}
+        "measures": {key: one.as_json() for key, one in results.items()}
     }
 
 
@@ -59,33 +59,35 @@ def quality(options: Namespace) -> None:
     convention = conventions[options.answers]
     warnings = WarningsOverRuns()
     with Bar("prompts") as bar:
-        found = quality_over(loaded, prompts, how, convention, options.join, bar.show, warnings.see)
-    diverged = not_finite_line(found, loaded.dtype)
+        result = quality_over(
+            loaded, prompts, how, convention, options.join, bar.show, warnings.see
+        )
+    diverged = not_finite_line(result, loaded.dtype)
     warn_lines([*([diverged] if diverged else []), *warnings.idle_lines()])
     if output is not None or options.json:
-        write_json(about(loaded, prompts, how) | found.as_json(), output)
+        write_json(about(loaded, prompts, how) | result.as_json(), output)
     else:
-        print(quality_table(found))
+        print(quality_table(result))
 
 
-def quality_table(found: Quality) -> str:
+def quality_table(result: Quality) -> str:
     """Write both curves as an aligned text table, a row for each recurrence."""
     columns = []
-    if not found.why_no_accuracy:
-        columns.append((found.formula("accuracy"), found.accuracy))
-    if not found.why_nothing:
-        columns.append((found.formula("perplexity"), found.perplexity))
-    notes = dict.fromkeys(why for why in (found.why_no_accuracy, found.why_nothing) if why)
+    if not result.why_no_accuracy:
+        columns.append((result.formula("accuracy"), result.accuracy))
+    if not result.why_nothing:
+        columns.append((result.formula("perplexity"), result.perplexity))
+    notes = dict.fromkeys(why for why in (result.why_no_accuracy, result.why_nothing) if why)
     lines = []
     if columns:
         lines.append("R     " + "".join(f.name.ljust(34) for f, _ in columns).rstrip())
-        for r in range(found.how.recurrences):
+        for r in range(result.how.recurrences):
             cells = (_cell(e.value[r], e.low[r], e.high[r]).ljust(34) for _, e in columns)
             lines.append(f"{r + 1:<6d}{''.join(cells)}".rstrip())
         n = int(columns[0][1].n.max())
         lines += [f"{f.name} = {f.formula}; {f.source}" for f, _ in columns]
-        asked = f", answers {found.convention}" if found.scored == "answers" else ""
-        lines.append(f"{n} of {len(found.prompts)} prompts of {found.prompts.name}{asked}")
+        answers = f", answers {result.convention}" if result.scored == "answers" else ""
+        lines.append(f"{n} of {len(result.prompts)} prompts of {result.prompts.name}{answers}")
         lines += ["one prompt has no interval"] if n == 1 else []
     return "\n".join([*lines, *notes])
 

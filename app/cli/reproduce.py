@@ -50,7 +50,7 @@ RESULTS = "results.json"
 
 def measure_all(root: Path, seeds: Sequence[int], n_prompts: int, report: Report) -> list[Study]:
     """Measure the bundled model and every ablation to four times its trained recurrences."""
-    found = []
+    studies = []
     bundled = load("bundled:looped", "cpu")
     trained = bundled.architecture.trained_recurrences
     todo: list[tuple[str, int, SmallModel | None]] = [("bundled:looped", 0, None)]
@@ -62,14 +62,14 @@ def measure_all(root: Path, seeds: Sequence[int], n_prompts: int, report: Report
         def tell(share: float, i: int = i, name: str = name) -> None:
             report((i + share) / len(todo), f"measuring {name}")
 
-        found.append(
+        studies.append(
             study(
                 loaded, seed=seed, name=name, hops=3 if variant is None else 2,
                 n_letters=8 if variant is None else 6, recurrences=TRAINED_TIMES * times,
                 n_prompts=n_prompts, report=tell,
             )
         )  # fmt: skip
-    return found
+    return studies
 
 
 def bundled_cycle() -> Data:
@@ -78,11 +78,11 @@ def bundled_cycle() -> Data:
     return final_token_cycle(bundled, bundled.architecture.trained_recurrences)
 
 
-def write_page(found: list[Study], cycle: Data, folder: Path) -> Path:
+def write_page(all_studies: list[Study], cycle: Data, folder: Path) -> Path:
     """Write the figures, the numbers and the page into ``folder``."""
     from loopscope.widgets.figures import reproduction as draw
 
-    bundled, rest = found[0], found[1:]
+    bundled, rest = all_studies[0], all_studies[1:]
     groups = [(v, [s for s in rest if s.name == v.key]) for v in VARIANTS]
     groups = [(v, studies) for v, studies in groups if studies]
     deepest = max(rest, key=lambda s: (s.n_layers, -s.seed))
@@ -94,7 +94,7 @@ def write_page(found: list[Study], cycle: Data, folder: Path) -> Path:
     }
     drawn = {f"reproduce-{name}": figure for name, figure in figures.items() if figure is not None}
     save_figures(drawn, make_folder(folder / "images"))
-    text = json.dumps([s.as_json() for s in found], indent=1)
+    text = json.dumps([s.as_json() for s in all_studies], indent=1)
     write_text(folder / RESULTS, text + "\n")
     page = folder / "does-a-small-loop.md"
     write_text(page, page_text(bundled, groups, deepest, cycle))

@@ -94,24 +94,24 @@ def save_figures(figures: Mapping[str, Figure], folder: Path) -> None:
 class Bar:
     """A progress bar on standard error; silent when that is not a terminal."""
 
-    def __init__(self, what: str) -> None:
-        self.what, self.shown = what, -1
+    def __init__(self, title: str) -> None:
+        self.title, self.tick = title, -1
 
     def __enter__(self) -> Bar:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self.shown >= 0:
+        if self.tick >= 0:
             print(file=sys.stderr)
 
     def show(self, share: float, note: str = "") -> None:
         """Draw the bar at ``share``, 0 to 1."""
         tick = int(share * 1000)
-        if tick == self.shown or not sys.stderr.isatty():
+        if tick == self.tick or not sys.stderr.isatty():
             return
-        self.shown = tick
+        self.tick = tick
         full = int(share * 30)
         bar = "█" * full + "·" * (30 - full)
         print(
-            f"\r{self.what} {bar} {share:6.1%}  {note}\x1b[K", end="", file=sys.stderr, flush=True
+            f"\r{self.title} {bar} {share:6.1%}  {note}\x1b[K", end="", file=sys.stderr, flush=True
         )

@@ -179,8 +179,8 @@ def _start(args: Namespace, recipe: str, arch: Architecture) -> Start | None:
     from loopscope.core.checkpoint.loading import load
 
     loaded = load(args.start, "cpu")
-    found = replace(loaded.architecture, trained_recurrences=arch.trained_recurrences)
-    if found != arch:
+    architecture = replace(loaded.architecture, trained_recurrences=arch.trained_recurrences)
+    if architecture != arch:
         raise LoopscopeError(
             f"{args.start} has another architecture than the model that is to be trained"
         )

@@ -205,18 +205,18 @@ def _verdict_words(v: Verdict) -> str:
 
 def _seed_words(small: dict[Kind, list[TwinResult]]) -> list[str]:
     seeds = sorted({r.seed for results in small.values() for r in results})
-    found = []
+    verdicts = []
     for seed in seeds:
         three = {k: r for k in KINDS for r in small.get(k, ()) if r.seed == seed}
         if len(three) == len(KINDS):
-            found.append((seed, verdict(three)))
-    if not found:
+            verdicts.append((seed, verdict(three)))
+    if not verdicts:
         return ["Not all three are there for any seed.", ""]
-    lines = [f"- seed {seed}: {_verdict_words(v)}" for seed, v in found]
-    held, near = (sum(getattr(v, part) for _, v in found) for part in ("holds", "near"))
-    lines += ["", f"**Both halves are met in {held} of {len(found)} seeds.**", ""]
-    if held < len(found):
-        lines += [_why_not(small, len(found), near), ""]
+    lines = [f"- seed {seed}: {_verdict_words(v)}" for seed, v in verdicts]
+    held, near = (sum(getattr(v, part) for _, v in verdicts) for part in ("holds", "near"))
+    lines += ["", f"**Both halves are met in {held} of {len(verdicts)} seeds.**", ""]
+    if held < len(verdicts):
+        lines += [_why_not(small, len(verdicts), near), ""]
     return lines
 
 

@@ -15,6 +15,7 @@ from types import TracebackType
 import PySide6
 from platformdirs import user_log_dir
 from PySide6.QtCore import QObject, Signal
+from typing_extensions import override
 
 from loopscope.core.errors import LOG, one_line
 from loopscope.core.version import package_version
@@ -122,6 +123,7 @@ class _Handler(logging.Handler):
         super().__init__(logging.ERROR)
         self._report = report
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
         """Report the error of a record."""
         if record.exc_info and record.exc_info[1] is not None:

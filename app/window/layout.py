@@ -162,9 +162,9 @@ class Layout:
     def toggle_maximised(self, key: str) -> None:
         """Show one view alone, or all that were there before."""
         if self.maximised is not None:
-            shown = self.maximised
+            maximised = self.maximised
             self.restore()
-            if key == shown:
+            if key == maximised:
                 return
         self._before = bytes(self.window.saveState().data())
         self.maximised = key

@@ -26,8 +26,8 @@ def make_menus(
     for command in COMMANDS:
         menus[command.menu].addAction(actions[command.name])
     menus["File"].insertMenu(actions["open_bundled"], recent)
-    shown = menus["View"].addMenu("Views")
-    shown.addActions(views.actions())
+    views_menu = menus["View"].addMenu("Views")
+    views_menu.addActions(views.actions())
     tree.make_pace_menu(menus["Run"])
     presets = preset_actions(window, views.apply)
     menus["View"].addMenu("Presets").addActions(presets)

@@ -104,10 +104,10 @@ class Opening(QObject):
         if loaded is None:
             return
         prompt = None if run is None else run.prompt
-        asked, loop = loaded.request, (first, last, damping)
+        request, loop = loaded.request, (first, last, damping)
         self._bench.reloop(
             OpenRequest(
-                asked.path, asked.device, asked.dtype, loop, asked.family,
+                request.path, request.device, request.dtype, loop, request.family,
                 FirstRun(prompt, recurrences),
             )
         )  # fmt: skip
@@ -118,16 +118,16 @@ class Opening(QObject):
         The checkpoint is remembered. A start state chosen for one checkpoint says nothing about
         another: that begins as it was trained to.
         """
-        asked, settings = loaded.request, self._settings
-        first_run = asked.first_run if isinstance(asked, OpenRequest) else FirstRun()
-        same = settings.checkpoint == asked.path
-        settings.remember_checkpoint(asked.path)
+        load_request, settings = loaded.request, self._settings
+        first_run = load_request.first_run if isinstance(load_request, OpenRequest) else FirstRun()
+        same = settings.checkpoint == load_request.path
+        settings.remember_checkpoint(load_request.path)
         arch = loaded.architecture
         recurrences = first_run.recurrences
         if recurrences is None:
             recurrences = min(settings.recurrences, 2 * arch.trained_recurrences)
         request = RunRequest(
-            first_run.prompt or settings.prompts.get(asked.path) or first_prompt(loaded),
+            first_run.prompt or settings.prompts.get(load_request.path) or first_prompt(loaded),
             seed=settings.seed,
             recurrences=recurrences,
             interventions=self._interventions(first_run, same),

@@ -98,9 +98,9 @@ class TreeCommands(QObject):
             n = run.stepper.recording.n_recurrences
             rows.append(RunRow(run.id, parent, run.name, run.description, n, short, words))
         second = self._session.second
-        shown = -1 if self._session.run is None else self._session.run.id
+        shown_run = -1 if self._session.run is None else self._session.run.id
         second_run = -1 if second is None or second.run is None else second.run.id
-        self.panel.list.show_runs(rows, shown, second_run)
+        self.panel.list.show_runs(rows, shown_run, second_run)
         self.panel.form.show_sources([(run.id, run.name) for run in runs])
         self.title_bar.statement.set_whole(self._statement())
 

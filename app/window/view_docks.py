@@ -266,11 +266,11 @@ class ViewDocks(QObject):
 
     def _show_second(self, key: str) -> None:
         analysis, display, frame = self._bench.analysis, self._bench.displays[key], self.frames[key]
-        second, shown = self._bench.session.second, self._bench.session.run
+        second, run = self._bench.session.second, self._bench.session.run
         twice = (
             second is not None
-            and shown is not None
-            and display.spec.drawn_twice(shown.stepper.recording, second.stepper.recording)
+            and run is not None
+            and display.spec.drawn_twice(run.stepper.recording, second.stepper.recording)
         )
         if not twice and display.second is not None:
             frame.show_second_run(None)

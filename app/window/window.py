@@ -14,6 +14,7 @@ from PySide6.QtGui import (
     QPaintEvent,
 )
 from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMainWindow, QStyle, QWidget
+from typing_extensions import override
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.actions import Targets, lift_text_keys, make_actions, show_states
@@ -128,6 +129,7 @@ class Window(QMainWindow):
         """Do ``work`` once, after the first paint: nothing may delay the window's appearance."""
         self._after_paint = work
 
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
         """Start what waits for the first paint."""
         super().paintEvent(event)
@@ -236,11 +238,13 @@ class Window(QMainWindow):
         self.shortcuts_page.set_theme(theme)
 
     # ---- dropping a folder ----
+    @override
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept one local folder or prompt file."""
         if self._dropped(event.mimeData().urls()):
             event.acceptProposedAction()
 
+    @override
     def dropEvent(self, event: QDropEvent) -> None:
         """Open the dropped folder or prompt file."""
         path = self._dropped(event.mimeData().urls())
@@ -289,6 +293,7 @@ class Window(QMainWindow):
             settings.remember_options(key, display.options)
         settings.save()
 
+    @override
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember everything, stop the worker; safe in mid-run."""
         if self._remember:

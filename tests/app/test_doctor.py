@@ -40,7 +40,7 @@ def test_a_device_that_computes_something_else_is_bad(
     monkeypatch.setattr("loopscope.core.checkpoint.loading.load", off)
     check = doctor._device_check("cpu float32", "cpu", "float32", bundled)
     assert check.state == "bad"
-    assert "more than float32 explains" in check.found
+    assert "more than float32 explains" in check.finding
     assert "do not trust" in check.advice
 
 
@@ -61,7 +61,7 @@ def test_a_device_that_overflows_or_fails_is_bad(
 
     monkeypatch.setattr("loopscope.core.checkpoint.loading.load", failing)
     check = doctor._device_check("cuda float32", "cuda", "float32", bundled)
-    assert (check.state, "no kernel image" in check.found) == ("bad", True)
+    assert (check.state, "no kernel image" in check.finding) == ("bad", True)
     assert "--device cpu" in check.advice
 
 
@@ -93,9 +93,9 @@ def test_packages_that_are_missing_or_too_old_say_how_to_mend_it(
     )
     checks = {check.name: check for check in doctor.packages()}
     assert checks["torch"].state == checks["h5py"].state == "bad"
-    assert "needs >=2.10" in checks["torch"].found
+    assert "needs >=2.10" in checks["torch"].finding
     assert checks["h5py"].advice == "pip install 'h5py>=3'"
-    assert checks["packages"].found == "numpy 2.4.6"
+    assert checks["packages"].finding == "numpy 2.4.6"
     assert "gguf" not in checks
 
 
@@ -104,7 +104,7 @@ def test_qt_that_cannot_start_names_the_library(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(doctor, "ASK_QT", f"raise SystemExit({message!r})")
     (check,) = doctor.desktop()
     assert check.state == "bad"
-    assert "libEGL.so.1" in check.found
+    assert "libEGL.so.1" in check.finding
     assert "libegl1" in check.advice
 
 

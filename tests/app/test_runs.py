@@ -111,7 +111,7 @@ def test_a_branch_is_cut_at_the_cursor_and_drawn_beside_its_parent(window, qtbot
     assert window.views.frames["readout"].captions[1].whole().startswith("○ run 1: ")
     rows = window.tree.panel.list.rows
     assert [(r.name, r.parent is None) for r in rows] == [("run 1", True), ("branch 1", False)]
-    assert "noise of 0.5" in rows[1].what
+    assert "noise of 0.5" in rows[1].description
     assert float(rows[1].effect) > 0
     assert "second run: run 1" in window.bars.second_run.text()
 
@@ -303,7 +303,7 @@ def test_a_lasting_cut(window, qtbot) -> None:
     assert window.bench.session.recording.info.interventions == (
         Zero(recurrence=5, last=FOREVER, layer=0),
     )
-    assert "at recurrence 5 and on" in window.tree.panel.list.rows[1].what
+    assert "at recurrence 5 and on" in window.tree.panel.list.rows[1].description
 
 
 def test_a_deep_model_beside_goes_by_effective_depth(window, qtbot, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def rows(qtbot: QtBot) -> Listening:
     holder.resize(500, 320)
     holder.show()
     rows.set_theme(LIGHT)
-    rows.show_runs(ROWS, shown=2, second_run=1)
+    rows.show_runs(ROWS, shown_run=2, second_run=1)
     rows.holder = holder  # else it would be collected
     return rows
 
@@ -79,10 +79,10 @@ def test_what_cannot_be_done_is_off_and_its_tooltip_says_why(rows: Listening, qt
     assert "F2" in rows.rename_button.toolTip()
     rows.choose(qtbot, 3)
     assert "Enter" in rows.show_button.toolTip()
-    rows.show_runs(ROWS[:1], shown=1, second_run=-1)
+    rows.show_runs(ROWS[:1], shown_run=1, second_run=-1)
     assert not rows.delete_button.isEnabled()
     assert "only run" in rows.delete_button.toolTip()
-    rows.show_runs((), shown=-1, second_run=-1)
+    rows.show_runs((), shown_run=-1, second_run=-1)
     assert not any(button.isEnabled() for button in rows.buttons)
     assert rows.chosen == -1
 
@@ -172,28 +172,28 @@ def test_marks_states_and_effects_are_seen(rows: Listening) -> None:
 def test_a_run_that_comes_to_be_shown_is_the_chosen_one(rows: Listening, qtbot: QtBot) -> None:
     assert rows.chosen == 2
     rows.choose(qtbot, 4)
-    rows.show_runs(ROWS, shown=2, second_run=1)  # a refresh leaves the choice alone
+    rows.show_runs(ROWS, shown_run=2, second_run=1)  # a refresh leaves the choice alone
     assert rows.chosen == 4
     more = (*ROWS, RunRow(5, 4, "branch 3", "noise", 4))
-    rows.show_runs(more, shown=5, second_run=4)
+    rows.show_runs(more, shown_run=5, second_run=4)
     assert rows.chosen == 5
-    rows.show_runs(ROWS, shown=4, second_run=-1)
+    rows.show_runs(ROWS, shown_run=4, second_run=-1)
     assert rows.chosen == 4
     assert len(rows.items) == 4
 
 
 def test_without_a_branch_it_says_how_to_make_one(rows: Listening) -> None:
     assert not rows.hint.isVisible()
-    rows.show_runs(ROWS[:1], shown=1, second_run=-1)
+    rows.show_runs(ROWS[:1], shown_run=1, second_run=-1)
     assert rows.hint.isVisible()
     assert "Ctrl+B" in rows.hint.text()
-    rows.show_runs((), shown=-1, second_run=-1)
+    rows.show_runs((), shown_run=-1, second_run=-1)
     assert "no run yet" in rows.hint.text()
 
 
 def test_a_long_name_leaves_room_for_what_is_different(rows: Listening) -> None:
     long = RunRow(1, None, "a name that goes on and on " * 6, "ab bc ca", 8)
-    rows.show_runs((long,), shown=1, second_run=-1)
+    rows.show_runs((long,), shown_run=1, second_run=-1)
     for width in (500, 300):
         rows.resize(width, 320)
         QApplication.processEvents()

@@ -78,10 +78,10 @@ class Header(QWidget):
 
     def show_device(self, text: str, why: str, memory: str) -> None:
         """Say where the model runs, in which dtype, why, and what it takes."""
-        shown = (text, why, memory, self._wish, self._dtype)
-        if shown == self._shown:  # asked with every change of status
+        device = (text, why, memory, self._wish, self._dtype)
+        if device == self._shown:  # asked with every change of status
             return
-        self._shown = shown
+        self._shown = device
         parts = [part for part in (text, memory) if part]
         self.device.setText("  ·  ".join(parts) or "device")
         self.device.setToolTip(plain_tip(f"{why}\nClick to choose another device or dtype"))
@@ -103,8 +103,8 @@ class Header(QWidget):
         """Take what the user has asked for; the menu shows it checked."""
         self._wish, self._dtype = device, dtype
 
-    def _choose(self, what: str, name: str) -> None:
-        if what == "Device":
+    def _choose(self, menu: str, name: str) -> None:
+        if menu == "Device":
             self.device_chosen.emit(name, self._dtype)
         else:
             self.device_chosen.emit(self._wish, name)

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from typing_extensions import override
 
 from loopscope.core.selection import Selection
 from loopscope.widgets.bars.prompt_line import Notice, PromptLine
@@ -253,6 +254,7 @@ class PromptBar(QWidget):
             self._leave()
         self.select_requested.emit(changes)
 
+    @override
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Enter and Escape in a number leave it, Escape without taking what was typed.
 
@@ -271,6 +273,7 @@ class PromptBar(QWidget):
                 return True
         return False
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Elide the notice anew."""
         self.notice.fit()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QLineEdit, QSizePolicy, QWidget
+from typing_extensions import override
 
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 
@@ -35,6 +36,7 @@ class PromptLine(QLineEdit):
         """Begin at the newest prompt again on the next Up."""
         self._walk = None
 
+    @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Up and Down walk the history, Enter submits, Escape leaves."""
         key = Qt.Key(event.key())

@@ -14,6 +14,7 @@ from PySide6.QtGui import (
     QWheelEvent,
 )
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+from typing_extensions import override
 
 from loopscope.widgets.kit.theme import number_font
 from loopscope.widgets.palette import LIGHT, Theme
@@ -48,10 +49,12 @@ class ScrubBar(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFixedHeight(34)
 
+    @override
     def minimumSizeHint(self) -> QSize:  # Qt's name
         """Wide enough for the trained mark's text."""
         return QSize(110, 34)
 
+    @override
     def sizeHint(self) -> QSize:  # Qt's name
         """As wide as there is room."""
         return QSize(400, 34)
@@ -84,12 +87,14 @@ class ScrubBar(QWidget):
         return max(0, min(round(share * self.end), self.latest))
 
     # ---- events ----
+    @override
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Go there."""
         if event.button() == Qt.MouseButton.LeftButton:
             self._dragging, self._asked = True, None
             self._ask(self.recurrence_at(event.position().x()))
 
+    @override
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Go along while dragging."""
         self._pointed = event.position().x()
@@ -97,22 +102,25 @@ class ScrubBar(QWidget):
             self._ask(self.recurrence_at(self._pointed))
         self.update()
 
+    @override
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """Stay."""
         if event.button() == Qt.MouseButton.LeftButton:
             self._dragging = False
 
+    @override
     def leaveEvent(self, event: QEvent) -> None:
-        """Nothing is pointed at."""
         self._pointed = None
         self.update()
 
+    @override
     def wheelEvent(self, event: QWheelEvent) -> None:
         """One recurrence a notch."""
         steps = (event.angleDelta().y() > 0) - (event.angleDelta().y() < 0)
         self._asked = None
         self._ask(max(0, min(self.cursor_at + steps, self.latest)))
 
+    @override
     def event(self, event: QEvent) -> bool:
         """Answer tooltips with the place under the pointer."""
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
@@ -135,6 +143,7 @@ class ScrubBar(QWidget):
             self.scrub_requested.emit(recurrence)
 
     # ---- drawing ----
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
         """Groove, ticks, the trained mark, the place pointed at and the handle."""
         painter = QPainter(self)

@@ -16,6 +16,7 @@ from PySide6.QtGui import (
     QWheelEvent,
 )
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+from typing_extensions import override
 
 from loopscope.core.labels import visible
 from loopscope.core.selection import Selection
@@ -59,10 +60,12 @@ class TokenChips(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
 
+    @override
     def sizeHint(self) -> QSize:  # Qt's name
         """Wide enough for all; the layout may give less."""
         return QSize(int(self._total), HEIGHT)
 
+    @override
     def minimumSizeHint(self) -> QSize:  # Qt's name
         """Never a reason to widen the window."""
         return QSize(60, HEIGHT)
@@ -145,6 +148,7 @@ class TokenChips(QWidget):
         self.updateGeometry()
 
     # ---- events ----
+    @override
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Select, add, remove or take a range."""
         if event.button() != Qt.MouseButton.LeftButton:
@@ -174,14 +178,16 @@ class TokenChips(QWidget):
             chosen = set()
         self.select_requested.emit({"token": token, "tokens": tuple(sorted(chosen))})
 
+    @override
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Tell which token is pointed at."""
         self._point_at(self.token_at(event.position()))
 
+    @override
     def leaveEvent(self, event: QEvent) -> None:
-        """Nothing is pointed at."""
         self._point_at(None)
 
+    @override
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Scroll sideways."""
         if self._total <= self.width():
@@ -190,16 +196,18 @@ class TokenChips(QWidget):
         delta = event.angleDelta()
         self.scroll_to(self.offset - (delta.x() or delta.y()) / 2)
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the cursor's token in sight."""
         self.scroll_to(self.offset)
         self.reveal(self.selection.token)
 
+    @override
     def changeEvent(self, event: QEvent) -> None:
-        """Take a new font."""
         if event.type() == QEvent.Type.FontChange:
             self._measure()
 
+    @override
     def event(self, event: QEvent) -> bool:
         """Answer tooltips with the token under the pointer."""
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
@@ -226,14 +234,15 @@ class TokenChips(QWidget):
             self.hover_changed.emit({} if token is None else {"token": token})
 
     # ---- drawing ----
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
         """Chips in sight, then the arrows."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         metrics = QFontMetricsF(self.font())
-        shown = self.selection.shown_tokens(len(self.labels))
+        tokens = self.selection.shown_tokens(len(self.labels))
         # Colours tell tokens apart only as far as there are colours.
-        few = shown if len(shown) <= len(OKABE_ITO) else ()
+        few = tokens if len(tokens) <= len(OKABE_ITO) else ()
         rank = {token: i for i, token in enumerate(few)}
         for i, label in enumerate(self.labels):
             rect = self.chip(i)
@@ -241,23 +250,23 @@ class TokenChips(QWidget):
                 text = metrics.elidedText(
                     visible(label), Qt.TextElideMode.ElideMiddle, rect.width() - 2 * PAD + 1
                 )
-                self._draw_chip(painter, rect, text, i, i in shown, rank.get(i))
+                self._draw_chip(painter, rect, text, i, i in tokens, rank.get(i))
         for side in (-1, 1):
             x = 1.0 if side < 0 else self.width() - 1.0
             if self._arrow_at(QPointF(x, 5)) == side:
                 self._draw_arrow(painter, side)
 
     def _draw_chip(
-        self, painter: QPainter, rect: QRectF, text: str, i: int, shown: bool, rank: int | None
+        self, painter: QPainter, rect: QRectF, text: str, i: int, selected: bool, rank: int | None
     ) -> None:
         theme = self.theme
         painter.setOpacity(0.4 if self.dimmed else 1.0)
-        filled = theme.hover if i == self.hovered else theme.button if shown else theme.window
+        filled = theme.hover if i == self.hovered else theme.button if selected else theme.window
         painter.setPen(QPen(QColor(theme.line), 1))
         painter.setBrush(QColor(filled))
         rect = rect.adjusted(0.5, 0.5, -0.5, -0.5)
         painter.drawRoundedRect(rect, 4, 4)
-        painter.setPen(QColor(theme.text if shown else theme.muted))
+        painter.setPen(QColor(theme.text if selected else theme.muted))
         painter.drawText(rect.adjusted(0, -1, 0, -1), Qt.AlignmentFlag.AlignCenter, text)
         if rank is not None:
             stripe = QRectF(rect.left() + 4, rect.bottom() - 4, rect.width() - 8, 2.5)

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QToolButton,
     QWidget,
 )
+from typing_extensions import override
 
 from loopscope.widgets.bars.scrub_bar import ScrubBar
 from loopscope.widgets.bars.transport_counter import Counter
@@ -284,6 +285,7 @@ class TransportBar(QWidget):
         if self.speed.itemText(last) != fastest:
             self.speed.setItemText(last, fastest)
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Fit the words."""
         self._fit()

@@ -7,6 +7,7 @@ import math
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
+from typing_extensions import override
 
 from loopscope.widgets.kit.theme import number_font
 from loopscope.widgets.palette import LIGHT, Theme
@@ -38,12 +39,14 @@ class Counter(QWidget):
                 self.updateGeometry()
             self.update()
 
+    @override
     def sizeHint(self) -> QSize:  # Qt's name
         """Room for the text, and for the layers under way so that it never jumps."""
         font = number_font()
         wide = QFontMetricsF(font).horizontalAdvance("0" * max(len(self.text), 11))
         return QSize(math.ceil(wide) + 6, 34)
 
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
         """One line, or two with layers under way."""
         painter = QPainter(self)

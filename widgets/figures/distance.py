@@ -38,9 +38,9 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     if low == high:
         low, high = low / 1.5, high * 1.5
     # A distance of exactly 0 is as near as the scale goes; only NaN is left blank.
-    shown = np.ma.masked_invalid(np.where(data.distances < low, low, data.distances))
+    distances = np.ma.masked_invalid(np.where(data.distances < low, low, data.distances))
     image = ax.imshow(
-        shown, cmap=colour_map(DISTANCE_MAP), norm=LogNorm(low, high), aspect="auto",
+        distances, cmap=colour_map(DISTANCE_MAP), norm=LogNorm(low, high), aspect="auto",
         interpolation="none", extent=(data.first - 0.5, data.first + n - 0.5, n_rows - 0.5, -0.5),
     )  # fmt: skip
     labels = [

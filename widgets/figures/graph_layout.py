@@ -154,10 +154,10 @@ class Layout:
 
 def looped_parts(data: Data) -> Parts:
     """Rows of a loop and its unrolling, and which of them are opened."""
-    shown = [(x, data.is_expanded(x)) for x in data.nodes if x.kind != "start"]
-    repeated = [at for at in shown if at[0].part in REPEATED]
-    first = shown.index(repeated[0])
-    return shown[:first], repeated, shown[first + len(repeated) :]
+    nodes = [(x, data.is_expanded(x)) for x in data.nodes if x.kind != "start"]
+    repeated = [at for at in nodes if at[0].part in REPEATED]
+    first = nodes.index(repeated[0])
+    return nodes[:first], repeated, nodes[first + len(repeated) :]
 
 
 def lay_out(parts: Parts, width: float, height: float, sizes: Sizes, n: int) -> Layout:
@@ -165,9 +165,9 @@ def lay_out(parts: Parts, width: float, height: float, sizes: Sizes, n: int) -> 
 
     ``parts`` are three lists of nodes, each with whether it is opened.
     """
-    shown = [at for part in parts for at in part]
-    units = [_HEIGHTS.get(x.kind, 1.0) + (2 * _BRANCH if o else 0) for x, o in shown]
-    gaps = _GAP * (len(shown) - 1) + _TURN
+    nodes = [at for part in parts for at in part]
+    units = [_HEIGHTS.get(x.kind, 1.0) + (2 * _BRANCH if o else 0) for x, o in nodes]
+    gaps = _GAP * (len(nodes) - 1) + _TURN
     # The recurrences' numbers stand between the bus of e and the block.
     unit = (height - sizes.numbers) / (sum(units) + gaps)
     unit = min(max(unit, sizes.unit[0]), sizes.unit[1])

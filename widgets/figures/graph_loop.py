@@ -86,9 +86,9 @@ class LoopSheet(Sheet):
             self.line((fast.right, fast.cy), (turn, fast.cy), (turn, sy + 0.3 * side.h),
                       (side.right, sy + 0.3 * side.h))  # fmt: skip
         self.start(sx, sy)
-        shown = data.now[0] if data.now else 0
+        recurrence = data.now[0] if data.now else 0
         for row in where.rows:
-            self.node(row, where.looped_box(row), shown)
+            self.node(row, where.looped_box(row), recurrence)
 
     @staticmethod
     def entry_box(row: Row, box: Box) -> Box:

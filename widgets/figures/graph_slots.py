@@ -38,17 +38,17 @@ def choose_slots(
     folded = columns(n, breaks, "auto", room, kept).columns
     if len(folded) <= most:
         return [Slot(c.first, c.last) for c in folded]
-    shown: set[int] = set()
+    recurrences: set[int] = set()
     for r in (*kept, *range(2, n + 1)):
-        if len(_with_gaps(shown | {r}, n)) <= most:
-            shown.add(r)
-    return _with_gaps(shown, n)
+        if len(_with_gaps(recurrences | {r}, n)) <= most:
+            recurrences.add(r)
+    return _with_gaps(recurrences, n)
 
 
-def _with_gaps(shown: set[int], n: int) -> list[Slot]:
+def _with_gaps(recurrences: set[int], n: int) -> list[Slot]:
     """Drawn columns with what is between them; a single one between is drawn as well."""
     slots: list[Slot] = []
-    for r in (*sorted(shown), n + 1):
+    for r in (*sorted(recurrences), n + 1):
         before = slots[-1].last if slots else 0
         if r - before - 1:
             slots.append(Slot(before + 1, r - 1))

@@ -43,11 +43,11 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     height = max(min(n_rows * 1.9 * line + around, TALLEST), 20 * line)
     figure.set_figheight(height)
     step = every(n_rows, height - around, 1.25 * line, head_steps(data.values.shape[2]))
-    shown = min(page.recurrence, n)
-    wide = page.preset != "one column" and data.show_statistics and shown >= 1
+    recurrence = min(page.recurrence, n)
+    wide = page.preset != "one column" and data.show_statistics and recurrence >= 1
     if wide:
         ax, side = figure.subplots(1, 2, width_ratios=(2, 1))
-        _draw_statistics(data, side, page, step, shown)
+        _draw_statistics(data, side, page, step, recurrence)
     else:
         ax = figure.add_subplot()
     image = measured(ax, values, data.measure, data.far)

@@ -27,7 +27,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
         return
     n, size = len(data.labels), font_size(page)
     line, width = size / 72, figure.get_figwidth()
-    shown = data.shown_recurrence(page.recurrence)
+    recurrence = data.shown_recurrence(page.recurrence)
     longest = 0.2 * width * 72
     labels = [fit(text, size, longest) for text in data.labels]
     # What is left of the width beside the labels, the axis title and the bar.
@@ -36,7 +36,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     figure.set_figheight(side + min(taken, longest / 72) + 6 * line)
     ax = figure.add_subplot()
     outside = np.triu(np.full((n, n), data.causal), 1)
-    values = np.where(outside, np.nan, data.patterns[shown - 1].astype(np.float64))
+    values = np.where(outside, np.nan, data.patterns[recurrence - 1].astype(np.float64))
     image = cells(ax, values, SIMILARITY_MAP, 0, 1)
     ax.set_aspect("equal")
     bar_beside(ax, image, "attention (probability)")
@@ -47,5 +47,5 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     ax.set_yticks(list(at), labels[::step])
     ax.set_xlabel("key token")
     ax.set_ylabel("query token")
-    title = f"head {data.name} at recurrence {shown}"
+    title = f"head {data.name} at recurrence {recurrence}"
     ax.set_title(title, loc="left", fontsize=page.rc["font.size"])

@@ -48,21 +48,21 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
 
 
 def _draw_curves(ax: Axes, data: Data, marker: str | None) -> None:
-    x, shown = data.recurrences, np.where(data.values > 0, data.values, np.nan)
+    x, values = data.recurrences, np.where(data.values > 0, data.values, np.nan)
     loud = set() if data.per_layer else set(data.unsettled())
-    quiet = next((c for c in range(shown.shape[1]) if c not in loud), -1)
-    for c in range(shown.shape[1]):
+    quiet = next((c for c in range(values.shape[1]) if c not in loud), -1)
+    for c in range(values.shape[1]):
         if data.per_layer:
             rate = data.layer_rates[c]
             name = data.curve_name(c) + (f", ×{rate:.3g}" if np.isfinite(rate) else "")
             name += f", {_count(data, data.classes[1 + c])}"
-            ax.plot(x, shown[:, c], color=token_colour(c), marker=marker, label=name)
+            ax.plot(x, values[:, c], color=token_colour(c), marker=marker, label=name)
             continue
         style: dict[str, Any] = {"lw": 1.3, "color": LIGHT.warning} if c in loud else {
             "lw": 0.6, "alpha": 0.8, "color": token_colour(c)
         }  # fmt: skip
-        label = "one token each" if c == quiet and shown.shape[1] > 1 else None
-        ax.plot(x, shown[:, c], marker=marker, label=label, **style)
+        label = "one token each" if c == quiet and values.shape[1] > 1 else None
+        ax.plot(x, values[:, c], marker=marker, label=label, **style)
     if not data.per_layer:
         median = np.where(data.median > 0, data.median, np.nan)
         label = ", ".join(filter(None, ["median", rate_text(data.rate)]))
@@ -78,8 +78,8 @@ def _draw_lines(ax: Axes, data: Data) -> None:
                         for v in (data.tolerance_line, data.floor_line))  # fmt: skip
     label = f"tolerance {short_number(data.tolerance)}"
     ax.plot(x, tolerance, color=LIGHT.text, lw=0.7, ls="--", label=label)
-    shown = data.values[data.values > 0]
-    if shown.size and np.nanmax(floor) > np.nanmin(shown):
+    positive = data.values[data.values > 0]
+    if positive.size and np.nanmax(floor) > np.nanmin(positive):
         ax.plot(x, floor, color=LIGHT.muted, lw=0.6, label=f"{data.dtype} rounding")
     if np.isfinite(data.error_line).any():
         error = np.where(data.error_line > 0, data.error_line, np.nan)
@@ -92,10 +92,10 @@ def _draw_lines(ax: Axes, data: Data) -> None:
 
 def _limit(ax: Axes, data: Data) -> None:
     """Fit the axes to the curves and the tolerance, whatever else is drawn."""
-    shown = np.concatenate([data.values.ravel(), data.tolerance_line])
-    shown = shown[np.isfinite(shown) & (shown > 0)]
-    if shown.size:
-        low, high = float(shown.min()), float(shown.max())
+    values = np.concatenate([data.values.ravel(), data.tolerance_line])
+    values = values[np.isfinite(values) & (values > 0)]
+    if values.size:
+        low, high = float(values.min()), float(values.max())
         # Steps of rounding noise fall off the bottom.
         low = max(low, min(float(np.nanmin(data.floor_line)) / 3, high))
         pad = max((high / low) ** 0.06, 1.2)

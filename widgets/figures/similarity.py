@@ -36,9 +36,9 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     ax.set_aspect("equal")
     first = 0 if data.places.step > 1 else group if data.by == "depth" else 1
     at = labelled(n, every(n, side, 1.3 * line, head_steps(group)), True, first)
-    shown = [labels[i] for i in at]
-    ax.set_xticks([i + 1 for i in at], shown, rotation=90)
-    ax.set_yticks(at, shown)
+    tick_labels = [labels[i] for i in at]
+    ax.set_xticks([i + 1 for i in at], tick_labels, rotation=90)
+    ax.set_yticks(at, tick_labels)
     if group * side / n >= _LEAST_GROUP:
         between = range(group, n, group)
         ax.hlines([i - 0.5 for i in between], 0.5, n + 0.5, colors="white", linewidths=0.4)

@@ -245,13 +245,13 @@ def _legend_size(page: Page) -> float:
 def _handles(data: Data) -> list[Line2D]:
     handles = _shape_handles(data)
     if data.options.colour == "token":
-        shown = list(zip(data.tokens, data.labels, strict=True))
+        tokens = list(zip(data.tokens, data.labels, strict=True))
         handles += [
             _handle("o", at_position(t, _short(label)), token_colour(i))
-            for i, (t, label) in enumerate(shown[:_FEW])
+            for i, (t, label) in enumerate(tokens[:_FEW])
         ]
-        if len(shown) > _FEW:
-            handles.append(Line2D([], [], linestyle="none", label=f"+ {len(shown) - _FEW} more"))
+        if len(tokens) > _FEW:
+            handles.append(Line2D([], [], linestyle="none", label=f"+ {len(tokens) - _FEW} more"))
     return [*_beside_handles(data), *handles]
 
 

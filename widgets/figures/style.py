@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.ticker import Formatter, Locator, LogLocator, MaxNLocator, NullFormatter
+from typing_extensions import override
 
 from loopscope.widgets.palette import DIVERGING
 from loopscope.widgets.plots.ticks import decade_text, log_ticks
@@ -90,11 +91,13 @@ class RoundLocator(Locator):
     def __init__(self, most: int) -> None:
         self.most = most
 
+    @override
     def __call__(self) -> list[float]:
         """Place ticks on what is shown."""
         assert self.axis is not None
         return self.tick_values(*sorted(self.axis.get_view_interval()))
 
+    @override
     def tick_values(self, vmin: float, vmax: float) -> list[float]:
         """Place ticks between two values."""
         return [value for value, _ in log_ticks(vmin, vmax, self.most)]
@@ -106,11 +109,13 @@ class RoundFormatter(Formatter):
     def __init__(self) -> None:
         self.powers = False
 
+    @override
     def set_locs(self, locs: list[float]) -> None:
         """Take all ticks: whether they are decades, two or more of them."""
         exponents = [math.log10(v) for v in locs if v > 0]
         self.powers = len(exponents) > 1 and all(abs(e - round(e)) < 1e-9 for e in exponents)
 
+    @override
     def __call__(self, x: float, pos: int | None = None) -> str:
         """Text of one tick."""
         return decade_text(x, self.powers) if x > 0 else ""

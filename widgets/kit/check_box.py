@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QEvent
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QApplication, QCheckBox, QWidget
+from typing_extensions import override
 
 # The style draws the outline of the box in the window's colour, made darker by 1.4.
 DARKER = 140
@@ -18,6 +19,7 @@ class CheckBox(QCheckBox):
         self._setting = False
         self._outline()
 
+    @override
     def changeEvent(self, event: QEvent) -> None:
         """Follow the theme."""
         super().changeEvent(event)

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from typing_extensions import override
 
 from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.palette import Theme
@@ -112,6 +113,7 @@ class CommandPalette(QFrame):
         self.hide()
         self.all_actions[item.data(0, Qt.ItemDataRole.UserRole)].trigger()
 
+    @override
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Up, Down, Page keys in the filter line move in the list."""
         if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:

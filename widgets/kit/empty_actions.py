@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from typing_extensions import override
 
 # Below the middle, where the words of an empty view stand.
 BELOW = 28
@@ -41,6 +42,7 @@ class EmptyActions(QWidget):
         self.setVisible(bool(commands))
         self._place()
 
+    @override
     def eventFilter(self, view: QObject, event: QEvent) -> bool:
         """Follow the size of the view."""
         if event.type() == QEvent.Type.Resize:

@@ -46,12 +46,12 @@ class ExportDialog(QDialog):
     cancel_requested = Signal()
 
     def __init__(
-        self, what: str, choice: ExportChoice, parent: QWidget | None = None,
+        self, title: str, choice: ExportChoice, parent: QWidget | None = None,
         extra: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setWindowTitle(f"Export {what}")
+        self.setWindowTitle(f"Export {title}")
         self.setLocale(POINT)
         self.boxes: dict[str, CheckBox] = {}
         formats = QHBoxLayout()

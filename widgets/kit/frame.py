@@ -7,6 +7,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QLabel, QPushButton, QSplitter, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from loopscope.core.formula import Formula
 from loopscope.core.options import settings_of
@@ -103,10 +104,10 @@ class ViewFrame(QWidget):
         """Show the view a second time, for the second run; None takes that away."""
         if view is self.second_run:
             return
-        gone = self.panes.widget(1)
-        if gone is not None:
-            gone.setParent(None)
-            gone.deleteLater()
+        pane = self.panes.widget(1)
+        if pane is not None:
+            pane.setParent(None)
+            pane.deleteLater()
             self.captions[1] = ElidedLabel()
             self._mute(self.captions[1])
         self.second_run = view
@@ -174,6 +175,7 @@ class ViewFrame(QWidget):
         self.step_button.setVisible(empty and self.view.NEEDS_RUN)
         self._place_button()
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the button under the words in the middle, two drawings the better way round."""
         super().resizeEvent(event)

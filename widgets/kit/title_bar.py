@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
+from typing_extensions import override
 
 from loopscope.widgets.kit.icons import themed_icon
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
@@ -32,6 +33,7 @@ class ElidedLabel(PlainLabel):
         """Return the text as it was given."""
         return self._whole
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Cut again at the new width."""
         super().resizeEvent(event)
@@ -85,10 +87,12 @@ class TitleBar(QWidget):
         palette.setColor(palette.ColorRole.WindowText, theme.muted)
         self.statement.setPalette(palette)
 
+    @override
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Leave dragging to the dock."""
         event.ignore()
 
+    @override
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Maximise or restore; the dock would float."""
         self.double_clicked.emit()

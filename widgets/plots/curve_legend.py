@@ -16,6 +16,7 @@ from PySide6.QtGui import (
     QResizeEvent,
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
+from typing_extensions import override
 
 from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.kit.theme import sample_map
@@ -75,19 +76,22 @@ class CurveLegend(QWidget):
         # How many are in use depends on the width, too.
         self.updateGeometry()
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Take as many rows as the new width asks for."""
         super().resizeEvent(event)
         if event.size().width() != event.oldSize().width():
             self.updateGeometry()
 
+    @override
     def sizeHint(self) -> QSize:  # Qt's name
         """As tall as the rows in use."""
         rows = 1 + max((row for _, _, row in self.placed()[0]), default=0)
         return QSize(120, int(rows * self._line() + 4))
 
+    @override
     def minimumSizeHint(self) -> QSize:  # Qt's name
-        """The same: it never shrinks below its rows."""
+        """Never smaller than its rows."""
         return self.sizeHint()
 
     def _line(self) -> float:
@@ -111,6 +115,7 @@ class CurveLegend(QWidget):
             x += wide + GAP
         return out, 0
 
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the swatches and names."""
         painter = QPainter(self)

@@ -7,6 +7,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.core.views.curves_data import Curve, Curves
 from loopscope.widgets.kit.theme import on_ground, sample_map
@@ -165,6 +166,7 @@ class CurvePlot(ClickPlot):
         if 0 <= index < len(c.x):
             self.marks.put_dot(float(self._xs[curve][index]), float(self._ys[curve][index]))
 
+    @override
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours; curves without a colour of their own are drawn again."""
         again = theme is not self.theme and self.data is not None
@@ -173,6 +175,7 @@ class CurvePlot(ClickPlot):
             self.show_data(self.data)
 
     # ---- where things are ----
+    @override
     def pixel_of(self, x: float, y: float) -> QPointF:
         """Pixel of a place in the data's own coordinates."""
         log_x, log_y = (False, False) if self.data is None else (self.data.log_x, self.data.log_y)
@@ -180,6 +183,7 @@ class CurvePlot(ClickPlot):
             float(np.log10(x)) if log_x else x, float(np.log10(y)) if log_y else y
         )
 
+    @override
     def place_at(self, pixel: QPointF) -> tuple[int, int]:
         """Curve and point nearest to a pixel; -1, -1 when none is near."""
         view = self.getViewBox()

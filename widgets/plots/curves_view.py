@@ -8,6 +8,7 @@ import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
+from typing_extensions import override
 
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.selection import Selection
@@ -63,13 +64,14 @@ class CurvesView(View):
         self.plot.pointed.connect(self._on_pointed)
         self.clear()
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Leave most of a low view to the curves."""
         super().resizeEvent(event)
         self.legend.give_room(self.height())
 
+    @override
     def show_data(self, data: Curves) -> None:
-        """Draw the curves."""
         if data is self.data:
             return
         if data.missing or not data.curves:
@@ -93,6 +95,7 @@ class CurvesView(View):
         # One entry for each name: many faint curves may share one.
         return tuple(dict.fromkeys(entries))
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Move the line to the cursor and put the accent on its curve."""
         self.selection = selection
@@ -119,8 +122,8 @@ class CurvesView(View):
                 return i, int(at[0]) if len(at) else -1
         return None
 
+    @override
     def set_theme(self, theme: Theme) -> None:
-        """Take the theme's colours and redraw."""
         self.theme = theme
         self.plot.set_theme(theme)
         self.legend.set_theme(theme)
@@ -128,15 +131,15 @@ class CurvesView(View):
             self.legend.show_entries(self._entries(self.data))
         self.show_selection(self.selection, {})
 
+    @override
     def clear(self) -> None:
-        """Go back to empty."""
         self.data = None
         self.plot.zoomed = False
         self.legend.show_entries(())
         self.plot.show_empty(self.empty_text)
 
+    @override
     def reset_view(self) -> None:
-        """Show all curves again."""
         self.plot.show_all()
 
     def _place(self, curve: int, point: int) -> dict[str, int]:

@@ -6,6 +6,7 @@ import numpy as np
 from PySide6.QtCore import QPoint, QPointF
 from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.widgets.plots.cell_images import coloured, draw_cells, image_of
 from loopscope.widgets.plots.matrix_labels import (
@@ -51,8 +52,8 @@ class Matrix(PaintedGrid[Layout]):
         self.set_levels(levels, outside)
         self.lay_out_again()
 
+    @override
     def show_empty(self, text: str) -> None:
-        """Show only ``text``."""
         self.content = None
         super().show_empty(text)
 
@@ -74,8 +75,8 @@ class Matrix(PaintedGrid[Layout]):
         self.update()
 
     @property
+    @override
     def cursor_row(self) -> int | None:
-        """The row that the cursor stands in."""
         return self.marks.cursor_row
 
     # ---- where things are ----
@@ -89,13 +90,14 @@ class Matrix(PaintedGrid[Layout]):
         x = self.where.side[column].center().x()
         return QPointF(x, self.where.row(row).center().y()).toPoint()
 
+    @override
     def make_layout(self, offset: float) -> Layout | None:
-        """Place everything at the present size."""
         if self.content is None:
             return None
         metrics = QFontMetricsF(self.label_font())
         return lay_out(self.content, self.width(), self.height(), metrics, offset)
 
+    @override
     def place_in(self, where: Layout, point: QPointF) -> Place:
         """Region, row and column under a pixel."""
         assert self.content is not None
@@ -121,6 +123,7 @@ class Matrix(PaintedGrid[Layout]):
             self.content, where, self.marks, self.theme, float(self.width()), float(self.height())
         )
 
+    @override
     def paint_back(self, painter: QPainter, where: Layout) -> None:
         """Draw the hatching of absent cells, the axis titles and the colour bar."""
         sheet = self._sheet(where)
@@ -128,6 +131,7 @@ class Matrix(PaintedGrid[Layout]):
         draw_axis_titles(painter, sheet)
         draw_bar(painter, sheet)
 
+    @override
     def paint_front(self, painter: QPainter, where: Layout) -> None:
         """Draw labels, colours, numbers and marks."""
         sheet = self._sheet(where)

@@ -142,12 +142,12 @@ def draw_labels(painter: QPainter, sheet: Sheet) -> None:
 
 
 def _with_cursor(
-    shown: list[int], cursor: int | None, cell: float, needed: Callable[[int], float]
+    labelled: list[int], cursor: int | None, cell: float, needed: Callable[[int], float]
 ) -> list[int]:
     """Return which are labelled: the cursor's as well, and none that would touch it."""
     if cursor is None:
-        return shown
-    far = [i for i in shown if i != cursor and abs(i - cursor) * cell >= needed(i)]
+        return labelled
+    far = [i for i in labelled if i != cursor and abs(i - cursor) * cell >= needed(i)]
     return [*far, cursor]
 
 

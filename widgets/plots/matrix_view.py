@@ -6,6 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QVBoxLayout, QWidget
+from typing_extensions import override
 
 from loopscope.core.formula import Formula
 from loopscope.core.measures.base import NO_RUN
@@ -38,16 +39,17 @@ class MatrixView(View):
         self.matrix.pointed.connect(self._on_pointed)
         self.matrix.show_empty(empty_text(NO_RUN, RECURRENCE))
 
+    @override
     def set_theme(self, theme: Theme) -> None:
-        """Take the theme's colours and redraw."""
         self.theme = theme
         self.matrix.set_theme(theme)
 
+    @override
     def clear(self) -> None:
-        """Go back to empty."""
         self.data = None
         self.matrix.show_empty(empty_text(NO_RUN, RECURRENCE))
 
+    @override
     def reset_view(self) -> None:
         """Scroll back to the cursor's row, or to the top."""
         self.matrix.scroll_to_top()
@@ -69,7 +71,7 @@ def measure_bar(measure: PatternMeasure, far: float) -> Bar:
 
 def value_text(formula: Formula, value: float, where: str) -> str:
     """One line for the status bar: the value, where it is, its unit and its formula."""
-    shown = f"{value:.3g}" if value == value else "none"
+    number = f"{value:.3g}" if value == value else "none"
     return (
-        f"{formula.name} {shown} [{formula.unit}] · {where} · {formula.formula} · {formula.source}"
+        f"{formula.name} {number} [{formula.unit}] · {where} · {formula.formula} · {formula.source}"
     )

@@ -23,6 +23,7 @@ from PySide6.QtGui import (
     QWheelEvent,
 )
 from PySide6.QtWidgets import QScrollBar, QSizePolicy, QWidget
+from typing_extensions import override
 
 from loopscope.widgets.palette import LIGHT, Theme
 from loopscope.widgets.plots.text import CENTRE
@@ -134,6 +135,7 @@ class PaintedGrid(QWidget, Generic[L]):
         return None
 
     # ---- what is shown ----
+    @override
     def minimumSizeHint(self) -> QSize:
         """Small enough for a narrow dock."""
         return QSize(160, 110)
@@ -197,10 +199,11 @@ class PaintedGrid(QWidget, Generic[L]):
         return NOWHERE if self.layout_ is None else self.place_in(self.layout_, point)
 
     # ---- events ----
+    @override
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Tell what is pointed at."""
         self._point_at(self.place_at(event.position()))
 
+    @override
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Tell what is clicked."""
         place = self.place_at(event.position())
@@ -209,10 +212,11 @@ class PaintedGrid(QWidget, Generic[L]):
         # The view behind takes the focus.
         event.ignore()
 
+    @override
     def leaveEvent(self, event: QEvent) -> None:
-        """Nothing is pointed at."""
         self._point_at(NOWHERE)
 
+    @override
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Scroll rows that do not fit."""
         if self.layout_ is None or not self.layout_.hidden:
@@ -221,10 +225,12 @@ class PaintedGrid(QWidget, Generic[L]):
         self.scroll_bar.setValue(self.scroll_bar.value() - event.angleDelta().y() // 2)
         self._point_at(self.place_at(event.position()))
 
+    @override
     def showEvent(self, event: QShowEvent) -> None:
         """Bring the cursor's row into sight."""
         self.follow_cursor()
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Place everything again; the cursor's row stays in sight when it was."""
         in_sight = self._has_cursor_in_sight()
@@ -232,8 +238,8 @@ class PaintedGrid(QWidget, Generic[L]):
         if in_sight:
             self.follow_cursor()
 
+    @override
     def changeEvent(self, event: QEvent) -> None:
-        """Take a new font."""
         if event.type() == QEvent.Type.FontChange:
             self.lay_out_again()
 
@@ -270,6 +276,7 @@ class PaintedGrid(QWidget, Generic[L]):
             int(cells.right()) + 2, int(cells.top()), 10, int(cells.height())
         )
 
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw what stays from the pixmap, then what lies over it; or why there is nothing."""
         painter = QPainter(self)

@@ -203,10 +203,10 @@ class CutForm(QWidget):
     def _made_source(self, layer: int) -> Source:
         run = self.source.currentData()
         r = self.source_recurrence.value()
-        found = None if run is None else self.make_source(int(run), r, END if r == 0 else layer)
-        if found is None:
+        source = None if run is None else self.make_source(int(run), r, END if r == 0 else layer)
+        if source is None:
             raise LoopscopeError("that run has no state there; choose another run or recurrence")
-        return found
+        return source
 
     # ---- the form ----
     def _show_kind(self) -> None:

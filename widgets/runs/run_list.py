@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from typing_extensions import override
 
 from loopscope.core.run.effects import EFFECT as EFFECT_FORMULA
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
@@ -41,7 +42,7 @@ class RunRow:
     """One run as it is listed.
 
     id, parent : of the run and of the one it branched from, None for none.
-    name : what the user calls it.  what : what sets it apart, in words.
+    name : what the user calls it.  description : what sets it apart, in words.
     recurrences : complete ones.
     effect, effect_words : what its last cut did, short and in words; "" without any.
     """
@@ -49,7 +50,7 @@ class RunRow:
     id: int
     parent: int | None
     name: str
-    what: str
+    description: str
     recurrences: int
     effect: str = ""
     effect_words: str = ""
@@ -62,6 +63,7 @@ class _Tree(QTreeWidget):
     show_pressed = Signal()
     rename_pressed = Signal()
 
+    @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Take the keys that act on a run; the rest is Qt's."""
         editing = self.state() == QAbstractItemView.State.EditingState
@@ -98,7 +100,7 @@ class RunList(QWidget):
         super().__init__(parent)
         self.theme: Theme = LIGHT
         self.rows: tuple[RunRow, ...] = ()
-        self.shown = self.second_run = -1
+        self.shown_run = self.second_run = -1
         self.items: dict[int, QTreeWidgetItem] = {}
         self.tree = _Tree()
         self.tree.setHeaderLabels(list(HEADS))
@@ -149,7 +151,7 @@ class RunList(QWidget):
         self._dress()
 
     # ---- what is listed ----
-    def show_runs(self, rows: Sequence[RunRow], shown: int, second_run: int) -> None:
+    def show_runs(self, rows: Sequence[RunRow], shown_run: int, second_run: int) -> None:
         """List ``rows``, parents before their branches; ids of the run shown and the one beside.
 
         -1 stands for none.
@@ -157,8 +159,8 @@ class RunList(QWidget):
         rows = tuple(rows)
         same = [(r.id, r.parent) for r in rows] == [(r.id, r.parent) for r in self.rows]
         # Another run that comes to be shown, such as a new branch, is the one to act on.
-        chosen = shown if shown != self.shown else self.chosen
-        self.rows, self.shown, self.second_run = rows, shown, second_run
+        chosen = shown_run if shown_run != self.shown_run else self.chosen
+        self.rows, self.shown_run, self.second_run = rows, shown_run, second_run
         self.tree.blockSignals(True)
         if not same:
             self.tree.clear()
@@ -172,13 +174,14 @@ class RunList(QWidget):
                 self.items[row.id] = item
         for row in rows:
             self._fill(self.items[row.id], row)
-        wanted = self.items.get(chosen if chosen in self.items else shown)
+        wanted = self.items.get(chosen if chosen in self.items else shown_run)
         if wanted is not None and wanted is not self.tree.currentItem():
             self.tree.setCurrentItem(wanted)
         self.tree.blockSignals(False)
         self._fit_names()
         self._dress()
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Give names their share of the new width."""
         super().resizeEvent(event)
@@ -190,18 +193,18 @@ class RunList(QWidget):
         self.tree.setColumnWidth(NAME, max(60, min(wanted, most)))
 
     def _fill(self, item: QTreeWidgetItem, row: RunRow) -> None:
-        mark = "● " if row.id == self.shown else "○ " if row.id == self.second_run else ""
-        texts = (mark + row.name, row.what, str(row.recurrences), row.effect)
+        mark = "● " if row.id == self.shown_run else "○ " if row.id == self.second_run else ""
+        texts = (mark + row.name, row.description, str(row.recurrences), row.effect)
         for column, text in enumerate(texts):
             if item.text(column) != text:
                 item.setText(column, text)
-        state = {self.shown: "shown", self.second_run: "beside"}.get(row.id, "")
-        tip = f"{row.name}{f' ({state})' if state else ''}: {row.what}"
+        state = {self.shown_run: "shown", self.second_run: "beside"}.get(row.id, "")
+        tip = f"{row.name}{f' ({state})' if state else ''}: {row.description}"
         tip += f"\n{row.effect_words}" if row.effect_words else ""
         for column in range(len(HEADS)):
             item.setToolTip(column, plain_tip(tip))
         font = item.font(NAME)
-        font.setBold(row.id == self.shown)
+        font.setBold(row.id == self.shown_run)
         item.setFont(NAME, font)
         idle = row.effect_words.startswith("did nothing")
         colour = QColor(self.theme.warning if idle else self.theme.text)
@@ -237,7 +240,7 @@ class RunList(QWidget):
     def _dress(self) -> None:
         """Say what the buttons would do to the chosen run."""
         chosen = self.chosen
-        there, shown, only = chosen >= 0, chosen == self.shown, len(self.rows) < 2
+        there, is_shown, only = chosen >= 0, chosen == self.shown_run, len(self.rows) < 2
         away = there and chosen == self.second_run
         self.beside_button.setText("Show alone" if away else "Put beside")
         already = "This run is shown already; choose another one" if there else "There is no run"
@@ -253,7 +256,7 @@ class RunList(QWidget):
             button.setEnabled(there)
             button.setToolTip(plain_tip(tip))
         for button in (self.show_button, self.beside_button):
-            if not there or shown:
+            if not there or is_shown:
                 button.setEnabled(False)
                 button.setToolTip(plain_tip(already))
         if only:
@@ -267,7 +270,7 @@ class RunList(QWidget):
 
     # ---- what the user does ----
     def _show(self) -> None:
-        if self.chosen == self.shown:
+        if self.chosen == self.shown_run:
             self.message.emit("This run is shown already")
         elif self.chosen >= 0:
             self.show_requested.emit(self.chosen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.runs.cut_form import CutForm
@@ -29,6 +30,7 @@ class RunsPanel(QWidget):
         box.setContentsMargins(0, 0, 0, 0)
         box.addWidget(self.splitter)
 
+    @override
     def resizeEvent(self, event: object) -> None:
         """Stand the two above each other in a narrow dock."""
         narrow = self.width() < 560

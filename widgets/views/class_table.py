@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import QPointF, QRectF, QSize
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter
 from PySide6.QtWidgets import QSizePolicy, QWidget
+from typing_extensions import override
 
 from loopscope.core.views.settling_data import Data, share_text
 from loopscope.widgets.kit.theme import number_font
@@ -31,13 +32,14 @@ class Layout(GridLayout):
     names: tuple[float, float]
     columns: tuple[tuple[float, float], ...]
 
+    @override
     def column(self, column: int, n: int = 1) -> QRectF:
         """The rectangle of one column's texts."""
         left, width = self.columns[column]
         return QRectF(left, self.cells.top(), width, self.cells.height())
 
+    @override
     def column_at(self, x: float, n_columns: int) -> int:
-        """The column at a pixel, or -1."""
         inside = (left - GAP / 2 <= x < left + width + GAP / 2 for left, width in self.columns)
         return next((i for i, there in enumerate(inside) if there), -1)
 
@@ -84,14 +86,17 @@ class ClassTable(PaintedGrid[Layout]):
     def _rows(self) -> int:
         return 0 if self.data is None else min(len(self.data.classes), MOST_ROWS)
 
+    @override
     def sizeHint(self) -> QSize:
         """As tall as its header and rows."""
         return QSize(200, int((1 + self._rows()) * self._line() + 2 * TOP))
 
+    @override
     def minimumSizeHint(self) -> QSize:
-        """The same: it never shrinks below its rows."""
+        """Never lower than its rows."""
         return QSize(80, self.sizeHint().height())
 
+    @override
     def make_layout(self, offset: float) -> Layout | None:
         """Place names and classes; they are cut where there is no room."""
         if self.data is None:
@@ -119,6 +124,7 @@ class ClassTable(PaintedGrid[Layout]):
             columns=tuple(zip(lefts, widths, strict=True)),
         )
 
+    @override
     def place_in(self, where: Layout, point: QPointF) -> Place:
         """Place and class under a pixel."""
         assert self.data is not None
@@ -130,6 +136,7 @@ class ClassTable(PaintedGrid[Layout]):
         return number_font(max(7, self.font().pointSize() - 1))
 
     # ---- drawing ----
+    @override
     def paint_front(self, painter: QPainter, where: Layout) -> None:
         """Draw the classes' names, then a line for each place in sight."""
         assert self.data is not None

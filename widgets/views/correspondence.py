@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.core.measures.correspondence import ALIGNMENT, BASELINE, HEAD_BASELINE
 from loopscope.core.selection import Selection
@@ -41,8 +42,8 @@ class CorrespondenceView(MatrixView):
         self.empty_actions.command_requested.connect(self.command_requested)
         self.clear()
 
+    @override
     def clear(self) -> None:
-        """Go back to empty."""
         super().clear()
         self.matrix.show_empty(empty_text(ALONE, SECOND_MODEL))
         self._offer(None)
@@ -53,6 +54,7 @@ class CorrespondenceView(MatrixView):
             [command for command, (lacking, _) in EMPTY_ACTIONS.items() if lacking == kind]
         )
 
+    @override
     def show_data(self, data: Data) -> None:
         """Draw the matrix and the alignment."""
         if data is self.data:
@@ -86,6 +88,7 @@ class CorrespondenceView(MatrixView):
         self.matrix.show_content(content, data.brightness)
         self.show_selection(self.selection, {})
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Mark the row of the cursor, and the column where the second run stands."""
         self.selection = selection
@@ -112,6 +115,7 @@ class CorrespondenceView(MatrixView):
             return row if row < len(data.rows) and head < data.row_group else None
         return data.comparison.places.index(recurrence, layer)
 
+    @override
     def _on_clicked(self, region: str, row: int, column: int) -> None:
         if self.data is None or self.data.missing:
             return
@@ -124,6 +128,7 @@ class CorrespondenceView(MatrixView):
             else:
                 self.message.emit(UNPAIRED)
 
+    @override
     def _on_pointed(self, region: str, row: int, column: int) -> None:
         data = self.data
         if data is None or data.missing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.core.labels import at_position
 from loopscope.core.selection import Selection
@@ -23,8 +24,8 @@ class DistanceView(MatrixView):
         super().__init__(options or Options(), parent)
         self._row_of: dict[int, int] = {}
 
+    @override
     def show_data(self, data: Data) -> None:
-        """Draw the map."""
         if data is self.data:
             return
         if data.missing:
@@ -51,6 +52,7 @@ class DistanceView(MatrixView):
         self.matrix.show_content(content, data.levels())
         self.show_selection(self.selection, {})
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Outline the cursor's cell and the one pointed at."""
         self.selection = selection
@@ -76,10 +78,12 @@ class DistanceView(MatrixView):
             place["token"] = self.data.tokens[row]
         return place
 
+    @override
     def _on_clicked(self, region: str, row: int, column: int) -> None:
         if place := self._place(row, column):
             self.select_requested.emit(place)
 
+    @override
     def _on_pointed(self, region: str, row: int, column: int) -> None:
         self.hover_changed.emit(self._place(row, column))
         data, text = self.data, ""

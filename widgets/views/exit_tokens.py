@@ -8,6 +8,7 @@ import numpy as np
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from typing_extensions import override
 
 from loopscope.core.labels import at_position
 from loopscope.core.views.exit_outcomes import Outcome
@@ -37,32 +38,36 @@ class TokenModel(QAbstractTableModel):
         self.outcomes = () if data is None else tuple(o for o in data.outcomes if not o.missing)
         self.endResetModel()
 
+    @override
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         """Tokens."""
-        shown = self.data_shown
-        return 0 if parent.isValid() or shown is None or not shown.full else len(shown.tokens)
+        data = self.data_shown
+        return 0 if parent.isValid() or data is None or not data.full else len(data.tokens)
 
+    @override
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         """Rules and the full run."""
         return len(self.outcomes) + 1 if self.rowCount() else 0
 
+    @override
     def headerData(self, section: int, way: Qt.Orientation, role: int = Role.DisplayRole) -> Any:
         """Rules above, tokens at the left."""
-        shown = self.data_shown
-        if shown is None or role not in (Role.DisplayRole, Role.ToolTipRole):
+        data = self.data_shown
+        if data is None or role not in (Role.DisplayRole, Role.ToolTipRole):
             return None
         if way == Qt.Orientation.Vertical:
-            return at_position(shown.tokens[section], shown.labels[section])
+            return at_position(data.tokens[section], data.labels[section])
         if section < len(self.outcomes):
             outcome = self.outcomes[section]
             formula = plain_tip(outcome.rule.formula.text())
             return outcome.rule.name if role == Role.DisplayRole else formula
         return "full run" if role == Role.DisplayRole else "The answer after the last recurrence"
 
+    @override
     def data(self, index: Index, role: int = Role.DisplayRole) -> Any:
         """Where a token stops and what it says there; "≠" where the full run says otherwise."""
-        shown = self.data_shown
-        if shown is None or not index.isValid():
+        data = self.data_shown
+        if data is None or not index.isValid():
             return None
         row, column = index.row(), index.column()
         if role == Role.TextAlignmentRole:
@@ -70,30 +75,30 @@ class TokenModel(QAbstractTableModel):
         if role == Role.FontRole:
             return number_font()
         if column == len(self.outcomes):
-            return shown.full[row] if role == Role.DisplayRole else None
+            return data.full[row] if role == Role.DisplayRole else None
         outcome = self.outcomes[column]
         differs = outcome.agrees[row] == 0
         if role == Role.DisplayRole:
             at = f"{outcome.at[row]}" if outcome.stopped[row] else "never"
-            return f"{at}  {outcome.answers[row]}{f' ≠ {shown.full[row]}' if differs else ''}"
+            return f"{at}  {outcome.answers[row]}{f' ≠ {data.full[row]}' if differs else ''}"
         if role == Role.ForegroundRole and not differs:
             return QColor(self.theme.muted if not outcome.stopped[row] else self.theme.text)
         if role == Role.ForegroundRole:
             return QColor(self.theme.warning)
-        return plain_tip(self.words(row, column)) if role == Role.ToolTipRole else None
+        return plain_tip(self.describe(row, column)) if role == Role.ToolTipRole else None
 
-    def words(self, row: int, column: int) -> str:
+    def describe(self, row: int, column: int) -> str:
         """One cell in a sentence."""
-        shown, outcome = self.data_shown, self.outcomes[column]
-        assert shown is not None
-        token = f"token {shown.tokens[row]} '{shown.labels[row]}'"
+        data, outcome = self.data_shown, self.outcomes[column]
+        assert data is not None
+        token = f"token {data.tokens[row]} '{data.labels[row]}'"
         if outcome.stopped[row]:
             text = f"{outcome.name} stops {token} at recurrence {outcome.at[row]}"
         else:
             text = f"{outcome.name} never stops {token} in {outcome.at[row]} recurrences"
         if not np.isfinite(outcome.agrees[row]):
             return f"{text}; its readout is not finite"
-        same = "as" if outcome.agrees[row] else f"where the full run says '{shown.full[row]}'"
+        same = "as" if outcome.agrees[row] else f"where the full run says '{data.full[row]}'"
         ending = "the full run does" if outcome.agrees[row] else ""
         return f"{text}: '{outcome.answers[row]}', {same} {ending}".rstrip()
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QStackedWidget, QTabBar, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from loopscope.core.measures.exits import USED
 from loopscope.core.views.curves_data import Curves
@@ -31,6 +32,7 @@ class ExitsView(PromptCurvesView):
         super().__init__(options or Options(), parent)
         self.set_theme(self.theme)
 
+    @override
     def _make_side(self, prompt_list: PromptList) -> QWidget:
         """Two tables, one for each of what the curves can be over."""
         self.token_table = ExitTokens(self)
@@ -61,9 +63,11 @@ class ExitsView(PromptCurvesView):
         self.token_table.pointed.connect(self._on_cell_pointed)
         return side
 
+    @override
     def _needs_side(self, data: PromptCurves) -> bool:
         return True  # with the tabs one can go back
 
+    @override
     def show_data(self, data: Curves) -> None:
         """Draw the curves and list what they are over."""
         assert isinstance(data, Data)
@@ -77,8 +81,8 @@ class ExitsView(PromptCurvesView):
         self.missing_rules.setText("\n".join(why))
         self.missing_rules.setVisible(bool(why))
 
+    @override
     def set_theme(self, theme: Theme) -> None:
-        """Take the theme's colours and redraw."""
         super().set_theme(theme)
         if self.token_table is not None:
             self.token_table.set_theme(theme)
@@ -86,8 +90,8 @@ class ExitsView(PromptCurvesView):
             palette.setColor(palette.ColorRole.WindowText, theme.muted)
             self.missing_rules.setPalette(palette)
 
+    @override
     def clear(self) -> None:
-        """Go back to empty."""
         super().clear()
         if self.token_table is not None:
             self.token_table.show_data(None)
@@ -96,6 +100,7 @@ class ExitsView(PromptCurvesView):
         if index >= 0:
             self.options_changed.emit(replace(self.options, over=TABS[index]))
 
+    @override
     def _on_clicked(self, curve: int, point: int) -> None:
         """Take the threshold of a point for its rule; the gate's is the model's own."""
         data = self.data
@@ -117,8 +122,9 @@ class ExitsView(PromptCurvesView):
         outcome, data = model.outcomes[column], model.data_shown
         assert data is not None
         self.hover_changed.emit({"token": data.tokens[row], "recurrence": int(outcome.at[row])})
-        self.message.emit(f"{model.words(row, column)} · {outcome.rule.formula.source}")
+        self.message.emit(f"{model.describe(row, column)} · {outcome.rule.formula.source}")
 
+    @override
     def text(self, curve: int, point: int) -> str:
         """One line: the threshold, what it saves and how much it agrees."""
         data = self.data

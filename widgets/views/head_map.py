@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.head_map import Data, Options
@@ -17,8 +18,8 @@ class HeadMapView(MatrixView):
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
 
+    @override
     def show_data(self, data: Data) -> None:
-        """Draw the map."""
         self.data = data
         if data.missing:
             self.matrix.show_empty(empty_text(data.missing, data.lacks))
@@ -40,6 +41,7 @@ class HeadMapView(MatrixView):
         self.matrix.show_content(content, data.measure.brightness(data.values, data.far))
         self.show_selection(self.selection, {})
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Put the cross on the cursor's recurrence."""
         self.selection = selection
@@ -51,11 +53,13 @@ class HeadMapView(MatrixView):
             Marks(cursor_row=at, cursor_column=at, cross=True, hover_column=pointed)
         )
 
+    @override
     def _on_clicked(self, region: str, row: int, column: int) -> None:
         index = column if region in ("cell", "column") else row if region == "row" else -1
         if index >= 0:
             self.select_requested.emit({"recurrence": index + 1})
 
+    @override
     def _on_pointed(self, region: str, row: int, column: int) -> None:
         if self.data is None or self.data.missing:
             return

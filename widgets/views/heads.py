@@ -6,6 +6,7 @@ import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.core.measures.head_groups import GROUP
 from loopscope.core.measures.head_stability import RANKS, STABLE_SINCE, WITH_SETTLING
@@ -40,6 +41,7 @@ class HeadsView(MatrixView):
         self._row_of = np.zeros(0, np.int64)
         self._side_recurrence = -1
 
+    @override
     def show_data(self, data: Data) -> None:
         """Draw the matrix."""
         self.data, self._side_recurrence = data, -1
@@ -68,6 +70,7 @@ class HeadsView(MatrixView):
         self.matrix.show_content(content, levels)
         self.show_selection(self.selection, {})
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Outline the selected head and recurrence, and pick its statistics."""
         self.selection = selection
@@ -85,6 +88,7 @@ class HeadsView(MatrixView):
         )
         self.matrix.show_marks(marks)
 
+    @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Up and Down go to the head above and below."""
         steps = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}
@@ -127,6 +131,7 @@ class HeadsView(MatrixView):
         layer, head = divmod(int(self.data.order[row]), self.data.values.shape[2])
         return {"layer": layer, "head": head}
 
+    @override
     def _on_clicked(self, region: str, row: int, column: int) -> None:
         if region == "cell":
             self.select_requested.emit({**self._head(row), "recurrence": column + 1})
@@ -135,6 +140,7 @@ class HeadsView(MatrixView):
         elif region == "column":
             self.select_requested.emit({"recurrence": column + 1})
 
+    @override
     def _on_pointed(self, region: str, row: int, column: int) -> None:
         if self.data is None or self.data.missing:
             return
@@ -182,10 +188,10 @@ class HeadsView(MatrixView):
         place = self._head(row)
         since, layer = self.data.since_text(**place), place["layer"]
         settled = int(self.data.stability.layer_since[layer])
-        said = f"since recurrence {settled}" if settled else "not yet"
+        since_text = f"since recurrence {settled}" if settled else "not yet"
         return (
             f"head {self.data.row_labels[row]} stable since {since}, change below "
-            f"{options.tolerance:g} · its layer settled {said}, step below "
+            f"{options.tolerance:g} · its layer settled {since_text}, step below "
             f"{options.step_tolerance:g} · {f.formula} · {f.source}"
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.pattern import ATTENTION, Data, Options
@@ -21,6 +22,7 @@ class PatternView(MatrixView):
         self._outside = np.zeros((0, 0), bool)
         self._shown = -1
 
+    @override
     def show_data(self, data: Data) -> None:
         """Draw labels; the pattern itself follows the cursor."""
         before, self.data = self.data, data
@@ -45,6 +47,7 @@ class PatternView(MatrixView):
             self.matrix.show_content(content, np.zeros((n, n)), self._outside)
         self.show_selection(self.selection, {})
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Show the pattern of the cursor's recurrence and outline its token's row."""
         self.selection = selection
@@ -52,10 +55,10 @@ class PatternView(MatrixView):
         if data is None or data.missing:
             return
         # Recurrence 0 has no pattern: the first one stands in for it, dimmed.
-        shown = data.shown_recurrence(selection.recurrence)
-        if self._shown != shown:
-            self._shown = shown
-            matrix.set_levels(data.patterns[shown - 1], self._outside)
+        recurrence = data.shown_recurrence(selection.recurrence)
+        if self._shown != recurrence:
+            self._shown = recurrence
+            matrix.set_levels(data.patterns[recurrence - 1], self._outside)
         marks = Marks(
             cursor_row=selection.token if selection.token < len(data.labels) else None,
             hover_row=hover.get("token"),
@@ -64,6 +67,7 @@ class PatternView(MatrixView):
         )
         matrix.show_marks(marks)
 
+    @override
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours; the blank cells take the panel's."""
         super().set_theme(theme)
@@ -71,12 +75,14 @@ class PatternView(MatrixView):
             self._shown = -1
             self.show_selection(self.selection, {})
 
+    @override
     def _on_clicked(self, region: str, row: int, column: int) -> None:
         if region in ("cell", "row"):
             self.select_requested.emit({"token": row})
         elif region == "column":
             self.select_requested.emit({"token": column})
 
+    @override
     def _on_pointed(self, region: str, row: int, column: int) -> None:
         if self.data is None or self.data.missing:
             return
@@ -96,6 +102,6 @@ class PatternView(MatrixView):
         r = data.shown_recurrence(self.selection.recurrence)
         value = float(data.patterns[r - 1, row, column])
         where = f"head {data.name}, recurrence {r}"
-        shown = "not finite" if value != value else f"{value:.3g}"
+        number = "not finite" if value != value else f"{value:.3g}"
         text = value_text(ATTENTION, value, where).partition("] ")[2]
-        return f"A[query {row} '{query}', key {column} '{key}'] = {shown} (probability) {text}"
+        return f"A[query {row} '{query}', key {column} '{key}'] = {number} (probability) {text}"

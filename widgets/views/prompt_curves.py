@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSplitter, QWidget
+from typing_extensions import override
 
 from loopscope.core.labels import printable
 from loopscope.core.selection import Selection
@@ -61,6 +62,7 @@ class PromptCurvesView(CurvesView):
     def _needs_side(self, data: PromptCurves) -> bool:
         return data.rows is not None
 
+    @override
     def show_data(self, data: Curves) -> None:
         """Draw the means and list the prompts, or offer what would fill the view."""
         assert isinstance(data, PromptCurves)
@@ -80,14 +82,15 @@ class PromptCurvesView(CurvesView):
             offered.remove("bundled_prompts")
         self.empty_actions.show_only(offered)
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Move the line, and list the numbers at the cursor."""
         super().show_selection(selection, hover)
         if self.prompt_list is not None:
             self.prompt_list.model_of_rows.show_place(selection.recurrence, selection.layer)
 
+    @override
     def clear(self) -> None:
-        """Go back to empty."""
         super().clear()
         self.rows = None
         if self.prompt_list is not None:

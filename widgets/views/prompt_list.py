@@ -8,6 +8,7 @@ import numpy as np
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtGui import QFont, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from typing_extensions import override
 
 from loopscope.core.labels import printable
 from loopscope.core.views.prompt_curves import PromptRows
@@ -77,14 +78,17 @@ class PromptModel(QAbstractTableModel):
         self.order = np.argsort(sign * key, kind="stable")
 
     # ---- what Qt asks ----
+    @override
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         """Prompts."""
         return 0 if parent.isValid() else len(self.order)
 
+    @override
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         """Line, prompt and the numbers."""
         return FIRST + len(self.values)
 
+    @override
     def headerData(self, section: int, way: Qt.Orientation, role: int = Role.DisplayRole) -> Any:
         """Names of the columns, and what they are in words."""
         if way != Qt.Orientation.Horizontal or self.rows is None:
@@ -101,6 +105,7 @@ class PromptModel(QAbstractTableModel):
             return int(RIGHT)
         return plain_tip(tips[section]) if role == Role.ToolTipRole else None
 
+    @override
     def data(self, index: Index, role: int = Role.DisplayRole) -> Any:
         """Text, alignment, font and tooltip of one cell."""
         rows, column = self.rows, index.column()
@@ -137,6 +142,7 @@ class PromptModel(QAbstractTableModel):
         own = "\nthis is the run in the bench" if at == rows.current else ""
         return f"{item.text[:IN_TIP]}{answer}{own}"
 
+    @override
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column."""
         self.layoutAboutToBeChanged.emit()
@@ -190,6 +196,7 @@ class PromptList(QTableView):
         self.verticalScrollBar().setValue(at)
         self._share_width()
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Give the prompts what the numbers leave."""
         super().resizeEvent(event)

@@ -6,6 +6,7 @@ import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
+from typing_extensions import override
 
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.selection import Selection
@@ -46,8 +47,8 @@ class SettlingView(View):
         self.set_theme(self.theme)
         self.clear()
 
+    @override
     def show_data(self, data: Data) -> None:
-        """Draw the curves."""
         if data is self.data:
             return
         if data.missing:
@@ -69,11 +70,13 @@ class SettlingView(View):
         wanted = self.data is not None and self.data.options.counts
         self.table.setVisible(wanted and self.height() >= LEAST_HEIGHT)
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Show or hide the table."""
         super().resizeEvent(event)
         self._fit_table()
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Move the line to the cursor's recurrence and emphasise its token."""
         self.selection = selection
@@ -84,22 +87,22 @@ class SettlingView(View):
         self.plot.mark_cursor(selection.recurrence, self._curve_of.get(here))
         self.plot.mark_hover(hover.get("recurrence"), self._curve_of.get(there))
 
+    @override
     def set_theme(self, theme: Theme) -> None:
-        """Take the theme's colours and redraw."""
         self.theme = theme
         self.plot.set_theme(theme)
         self.table.set_theme(theme)
         self.show_selection(self.selection, {})
 
+    @override
     def clear(self) -> None:
-        """Go back to empty."""
         self.data, self._curve_of = None, {}
         self.plot.zoomed = False
         self.plot.show_empty(empty_text(NO_RUN, RECURRENCE))
         self._fit_table()
 
+    @override
     def reset_view(self) -> None:
-        """Show all curves again."""
         self.plot.show_all()
 
     def _place(self, row: int, curve: int) -> dict[str, int]:

@@ -7,6 +7,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.core.views.settling import Data
 from loopscope.widgets.kit.theme import on_ground
@@ -122,9 +123,9 @@ class SettlingPlot(ClickPlot):
         if self.data is None:
             return
         self.zoomed = False
-        shown = np.concatenate([self.log_values.ravel(), log10(self.data.tolerance_line)])
-        shown = shown[np.isfinite(shown)]
-        low, high = (shown.min(), shown.max()) if len(shown) else (-2.0, 0.0)
+        values = np.concatenate([self.log_values.ravel(), log10(self.data.tolerance_line)])
+        values = values[np.isfinite(values)]
+        low, high = (values.min(), values.max()) if len(values) else (-2.0, 0.0)
         floor = log10(self.data.floor_line)
         if np.isfinite(floor).any():
             # Steps of rounding noise fall off the bottom.
@@ -176,8 +177,8 @@ class SettlingPlot(ClickPlot):
         return on_ground(token_colour(curve), self.theme)
 
     # ---- colours ----
+    @override
     def set_theme(self, theme: Theme) -> None:
-        """Take the theme's colours."""
         super().set_theme(theme)
         self._style()
         self._forget_labels()
@@ -201,6 +202,7 @@ class SettlingPlot(ClickPlot):
         self.trained.setPen(pg.mkPen(theme.muted, width=1, style=dot))
 
     # ---- where things are ----
+    @override
     def place_at(self, point: QPointF) -> tuple[int, int]:
         """Row and curve under a pixel; curve -1 when none is near, -1, -1 outside."""
         view = self.getViewBox()
@@ -257,6 +259,7 @@ class SettlingPlot(ClickPlot):
         font.setBold(bold)
         return font
 
+    @override
     def drawForeground(self, painter: QPainter, rect: QRectF) -> None:
         """Draw the words over the plot."""
         super().drawForeground(painter, rect)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.core.measures.similarity import CONTRAST
 from loopscope.core.selection import Selection
@@ -24,8 +25,8 @@ class SimilarityView(MatrixView):
         self._row_of: dict[int, int] = {}
         self.matrix.setToolTip(plain_tip(CLICK))
 
+    @override
     def show_data(self, data: Data) -> None:
-        """Draw the map."""
         self.data = data
         if data.missing:
             self.matrix.show_empty(empty_text(data.missing, data.lacks))
@@ -56,6 +57,7 @@ class SimilarityView(MatrixView):
         self.matrix.show_content(content, data.measure.brightness(data.drawn(), data.far))
         self.show_selection(self.selection, {})
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Put the cross on the cursor's recurrence and layer."""
         self.selection = selection
@@ -76,10 +78,12 @@ class SimilarityView(MatrixView):
         index = column if region in ("cell", "column") else row if region == "row" else -1
         return self.data.places.at(int(self.data.order[index])) if index >= 0 else {}
 
+    @override
     def _on_clicked(self, region: str, row: int, column: int) -> None:
         if place := self._place(region, row, column):
             self.select_requested.emit(place)
 
+    @override
     def _on_pointed(self, region: str, row: int, column: int) -> None:
         if self.data is None or self.data.missing:
             return

@@ -7,6 +7,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from loopscope.core.measures.fixed_points import CYCLE
 from loopscope.core.measures.stability import EIGENVALUE
@@ -59,8 +60,8 @@ class UnitCircle(ClickPlot):
         reach = 1.12 * max(1.0, float(np.abs(self.values).max()) if len(self.values) else 1.0)
         self.getViewBox().setRange(QRectF(-reach, -reach, 2 * reach, 2 * reach), padding=0)
 
+    @override
     def set_theme(self, theme: Theme) -> None:
-        """Take the theme's colours."""
         super().set_theme(theme)
         self.circle.setPen(pg.mkPen(theme.muted, width=1))
         for line in self.axes_lines:
@@ -70,6 +71,7 @@ class UnitCircle(ClickPlot):
         self.loose.setBrush(pg.mkBrush(None))
         self.loose.setPen(pg.mkPen(theme.text))
 
+    @override
     def place_at(self, point: QPointF) -> tuple[int, int]:
         """The eigenvalue nearest to a pixel; -1, -1 for none."""
         best, nearest = REACH, -1
@@ -116,6 +118,7 @@ class StabilityView(View):
         self.set_theme(self.theme)
         self.clear()
 
+    @override
     def show_data(self, data: Data) -> None:
         """Draw the spectrum and list the points."""
         self.data = data
@@ -146,21 +149,23 @@ class StabilityView(View):
         self.about.setToolTip(plain_tip(CYCLE.text()))
         self.cycle.show_rows(*cycle_rows(data, point))
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """The spectrum belongs to a recurrence of its own: no mark moves."""
         self.selection = selection
 
+    @override
     def set_theme(self, theme: Theme) -> None:
-        """Take the theme's colours and redraw."""
         self.theme = theme
         self.circle.set_theme(theme)
 
+    @override
     def clear(self) -> None:
-        """Go back to empty."""
         self.data = None
         self.side.setVisible(False)
         self.circle.show_empty(empty_text(NOT_YET, LACKS))
 
+    @override
     def reset_view(self) -> None:
         """Show the whole circle again."""
         self.circle.show_all()

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
+from typing_extensions import override
 
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.selection import Selection
@@ -39,6 +40,7 @@ class AnswersView(View):
         self.canvas.pointed.connect(self._on_pointed)
         self.clear()
 
+    @override
     def show_data(self, data: Any) -> None:
         """Draw the answers."""
         if data is self.data:
@@ -52,6 +54,7 @@ class AnswersView(View):
         self.canvas.show_data(data)
         self.show_selection(self.selection, {})
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Outline the cursor's cell and mark what is pointed at."""
         self.selection = selection
@@ -62,21 +65,23 @@ class AnswersView(View):
         cursor = self._row_of.get(selection.token), self._column(at)
         self.canvas.show_marks(cursor, (row, self._column(hover)))
 
+    @override
     def set_theme(self, theme: Theme) -> None:
-        """Take the theme's colours and redraw."""
         self.theme = theme
         self.canvas.set_theme(theme)
 
+    @override
     def clear(self) -> None:
-        """Go back to empty."""
         self.data = None
         self.canvas.show_empty(self.EMPTY)
 
+    @override
     def reset_view(self) -> None:
         """Scroll back to the cursor's row, or to the top."""
         self.canvas.scroll_to_top()
         self.canvas.follow_cursor()
 
+    @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Up and Down go to the token above and below."""
         step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}.get(Qt.Key(event.key()))

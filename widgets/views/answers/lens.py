@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.core.measures.lens import CHANCE, DIVERGENCE, ENTROPY, FINAL_SINCE, RANK, TOP
 from loopscope.core.measures.readout import NO_ANSWER
@@ -22,16 +23,19 @@ class LensView(AnswersView):
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
 
+    @override
     def _column(self, place: dict[str, int]) -> int | None:
         if self.data is None:
             return None
         index = self.data.places.index(place.get("recurrence"), place.get("layer"))
         return None if index is None else self.data.order.tolist().index(index) + 1
 
+    @override
     def _column_place(self, column: int) -> dict[str, int]:
         place: dict[str, int] = self.data.places.at(int(self.data.order[column - 1]))
         return place
 
+    @override
     def _text(self, region: str, row: int, column: int) -> str:
         data, (cursor_row, cursor_column) = self.data, self.canvas.cursor_cell
         if region == "side" and cursor_row is not None and cursor_column is not None:
@@ -53,8 +57,8 @@ class LensView(AnswersView):
         if data.chosen[row] != NO_ANSWER:
             chosen = data.text(int(data.chosen[row]))
             text += f" · '{chosen}': p {data.chance[at]:.3g}, rank {data.rank[at]:.0f}"
-        shown = {f.name for f in (ENTROPY, DIVERGENCE, CHANCE, RANK)}
-        formula = data.formula if data.formula.name in shown else TOP[data.lens]
+        numbers = {f.name for f in (ENTROPY, DIVERGENCE, CHANCE, RANK)}
+        formula = data.formula if data.formula.name in numbers else TOP[data.lens]
         return f"{text} · {formula.formula} · {formula.source}"
 
     def _row_text(self, row: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.exit_gate import EXIT, HAZARD
@@ -23,14 +24,17 @@ class ReadoutView(AnswersView):
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
 
+    @override
     def _column(self, place: dict[str, int]) -> int | None:
         recurrence = place.get("recurrence", 0)
         n = 0 if self.data is None else self.data.n_columns
         return recurrence if 1 <= recurrence <= n else None
 
+    @override
     def _column_place(self, column: int) -> dict[str, int]:
         return {"recurrence": column}
 
+    @override
     def _text(self, region: str, row: int, column: int) -> str:
         data = self.data
         formula = f"{data.formula.formula} [{data.formula.unit}] · {data.formula.source}"
@@ -57,6 +61,7 @@ class ReadoutView(AnswersView):
             )
         return f"Recurrence {column}, {self._name(row)}: {answers} · p = {formula}"
 
+    @override
     def _answers(self, row: int, column: int) -> str:
         """The kept answers, and the flip."""
         text, i = super()._answers(row, column), column - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QPoint, QPointF
 from PySide6.QtGui import QFont, QFontMetricsF, QImage, QPainter
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.core.views.answers_data import AnswerMap
 from loopscope.widgets.kit.theme import number_font
@@ -49,8 +50,8 @@ class ReadoutCanvas(PaintedGrid[Layout]):
         self._shades = image_of(coloured(levels, MAPS[data.shade.colours]))
         self.lay_out_again()
 
+    @override
     def show_empty(self, text: str) -> None:
-        """Show only ``text``."""
         self.data = None
         super().show_empty(text)
 
@@ -62,24 +63,25 @@ class ReadoutCanvas(PaintedGrid[Layout]):
         self.update()
 
     @property
+    @override
     def cursor_row(self) -> int | None:
-        """The row that the cursor stands in."""
         return self.cursor_cell[0]
 
     # ---- where things are ----
+    @override
     def cell_centre(self, row: int, column: int) -> QPoint:
         """Pixel in the middle of a cell; columns count from 1."""
         return super().cell_centre(row, column - 1)
 
+    @override
     def make_layout(self, offset: float) -> Layout | None:
-        """Place everything at the present size."""
         if self.data is None:
             return None
         text, number = (QFontMetricsF(font) for font in self.fonts)
         return lay_out(self.data, self.width(), self.height(), text, number, offset)
 
+    @override
     def place_in(self, where: Layout, point: QPointF) -> Place:
-        """Return what is under a pixel."""
         assert self.data is not None
         row = where.row_at(point.y(), len(self.data.tokens))
         column = where.column_at(point.x(), self.data.n_columns)
@@ -102,6 +104,7 @@ class ReadoutCanvas(PaintedGrid[Layout]):
         number.setPointSizeF(max(6.5, text.pointSizeF() - 1))
         return text, number
 
+    @override
     def paint_back(self, painter: QPainter, where: Layout) -> None:
         """Draw shades, answers and flip marks."""
         data, theme, fonts = self.data, self.theme, self.fonts
@@ -113,6 +116,7 @@ class ReadoutCanvas(PaintedGrid[Layout]):
         draw_exits(painter, data, where, theme)
         draw_flips(painter, data, where, theme)
 
+    @override
     def paint_front(self, painter: QPainter, where: Layout) -> None:
         """Draw labels, marks and the bars of the cursor's cell."""
         data, theme, fonts = self.data, self.theme, self.fonts

@@ -193,9 +193,9 @@ def _draw_columns(
     """Thinned labels; the cursor's is always there and those it would touch give way."""
     labels, wide = data.column_labels, QFontMetricsF(font).horizontalAdvance("0")
     painter.setPen(QColor(theme.text))
-    shown = labelled(len(labels), where.column_stride, True, data.first_number) or [0]
+    columns = labelled(len(labels), where.column_stride, True, data.first_number) or [0]
     at = cursor - 1 if cursor else -1
-    for i in {*shown, *([at] if at >= 0 else [])}:
+    for i in {*columns, *([at] if at >= 0 else [])}:
         apart = abs(i - at) * where.column_width if at >= 0 else np.inf
         if i != at and apart < wide * (len(labels[i]) + 1.6):
             continue

@@ -12,6 +12,7 @@ from PySide6.QtGui import (
     QResizeEvent,
 )
 from PySide6.QtWidgets import QScrollBar, QWidget
+from typing_extensions import override
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.graph.data import Data, Options
@@ -49,6 +50,7 @@ class GraphCanvas(View):
         self._still, self._strips = Layer(), Layer()
 
     # ---- what the app says ----
+    @override
     def show_data(self, data: Data) -> None:
         """Draw ``data``."""
         self.data, self.hovered = data, None
@@ -56,6 +58,7 @@ class GraphCanvas(View):
         self._place_bars()
         self.update()
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Move the cursor's outline; the strips follow its recurrence."""
         copies = -1 if self.data is None else self.data.n_copies
@@ -66,11 +69,12 @@ class GraphCanvas(View):
             self._follow()
         self.update()
 
+    @override
     def set_theme(self, theme: Theme) -> None:
-        """Take the theme's colours."""
         self.theme = theme
         self.update()
 
+    @override
     def clear(self) -> None:
         """There is no run."""
         self.data = None
@@ -79,6 +83,7 @@ class GraphCanvas(View):
             bar.hide()
         self.update()
 
+    @override
     def reset_view(self) -> None:
         """Go back to the usual size and to the cursor's recurrence."""
         self.set_zoom(1.0)
@@ -108,13 +113,13 @@ class GraphCanvas(View):
             pixels.lay_out()
         strip = pixels.strip
         over = max(0, round(pixels.whole_width - strip.width()))
-        for bar, most, shown, step in (
+        for bar, most, visible, step in (
             (self.bar, over, strip.width(), pixels.column),
             (self.side_bar, below, page, pixels.row),
         ):
             bar.setVisible(most > 0)
             bar.setRange(0, most)
-            bar.setPageStep(max(round(shown), 1))
+            bar.setPageStep(max(round(visible), 1))
             bar.setSingleStep(max(round(step), 1))
         self.bar.setGeometry(round(strip.left()), self.height() - high, round(strip.width()), high)
         self.side_bar.setGeometry(self.width() - wide, 0, wide, round(page))
@@ -173,6 +178,7 @@ class GraphCanvas(View):
         self.bar.setValue(round(column * pixels.column - (at - strip.left())))
         self.update()
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the bars at the edges."""
         super().resizeEvent(event)
@@ -181,6 +187,7 @@ class GraphCanvas(View):
         self._follow()
 
     # ---- painting ----
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint the pictures, or what would fill them."""
         painter = QPainter(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QToolButton, QWidget
+from typing_extensions import override
 
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 
@@ -69,6 +70,7 @@ class SearchBar(QFrame):
         else:
             self.count.setText(f"{current + 1:,} of {n:,}")
 
+    @override
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Enter, Shift+Enter and Esc in the field."""
         if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):

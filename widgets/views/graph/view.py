@@ -12,6 +12,7 @@ from typing import ClassVar
 from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.core.views.graph.cuts import cuts_at
 from loopscope.core.views.graph.data import Data, Options
@@ -39,6 +40,7 @@ class GraphView(GraphCanvas):
         self.search.stepped.connect(self._on_search_stepped)
         self.search.closed.connect(self._on_search_closed)
 
+    @override
     def show_data(self, data: Data) -> None:
         """Draw ``data``; a search that is open is made again."""
         super().show_data(data)
@@ -46,6 +48,7 @@ class GraphView(GraphCanvas):
             self._search(self.search.text.text(), self.match)
 
     # ---- pointing ----
+    @override
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Light up every copy of the weights under the pointer, and say what they are."""
         hit = self.pixels.hit(event.position())
@@ -59,6 +62,7 @@ class GraphView(GraphCanvas):
             self.update()
             self.hover_changed.emit({} if hit is None else self._place_of(hit))
 
+    @override
     def leaveEvent(self, event: QEvent) -> None:
         """Put the lights out."""
         self.hovered = None
@@ -103,6 +107,7 @@ class GraphView(GraphCanvas):
         return changes
 
     # ---- clicking ----
+    @override
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """A click moves the cursor there; in a fold, to one of its recurrences."""
         hit = self.pixels.hit(event.position())
@@ -134,6 +139,7 @@ class GraphView(GraphCanvas):
         share = (position.x() - rect.left()) / max(rect.width(), 1)
         return box.recurrence + min(max(int(share * box.times), 0), box.times - 1)
 
+    @override
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Unfold a fold, open or close a layer; beside the boxes, fold again."""
         hit, picture = self.pixels.hit(event.position()), self.pixels.picture
@@ -157,6 +163,7 @@ class GraphView(GraphCanvas):
         self.options_changed.emit(options)
 
     # ---- keys and wheel ----
+    @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Up and Down move the layer, + - 0 zoom, F folds, / searches; the rest is the window's."""
         key, text = Qt.Key(event.key()), event.text()
@@ -180,6 +187,7 @@ class GraphView(GraphCanvas):
         else:
             super().keyPressEvent(event)
 
+    @override
     def wheelEvent(self, event: QWheelEvent) -> None:
         """The wheel scrolls a tall picture, with Shift or where all fits sideways; Ctrl zooms."""
         delta = event.angleDelta()

@@ -63,10 +63,10 @@ class TrajectoryCanvas(Canvas):
         self.show_axes(not data.is_3d and not data.empty)
         self.box.setAspectLocked(data.is_3d or data.options.equal_scale)
 
-    def show_axes(self, shown: bool) -> None:
+    def show_axes(self, visible: bool) -> None:
         """Show or hide the axes."""
         for side in ("left", "bottom"):
-            self.plot.showAxis(side, shown)
+            self.plot.showAxis(side, visible)
 
     def set_titles(self, data: Data) -> None:
         """Name the axes, as long as there is room for."""
@@ -100,8 +100,8 @@ class TrajectoryCanvas(Canvas):
     def draw_token(self, token: int) -> None:
         """Draw the trajectory of the cursor's token wider."""
         picture = self.picture
-        shown = picture is not None and token in picture.data.tokens
-        self.cursor_lines.set_lines(picture.cursor_lines(token) if picture and shown else [])
+        drawn = picture is not None and token in picture.data.tokens
+        self.cursor_lines.set_lines(picture.cursor_lines(token) if picture and drawn else [])
 
     def show_marks(self, cursor: Place, hover: Place | None) -> None:
         """Put a ring on the cursor's point and on the one pointed at."""

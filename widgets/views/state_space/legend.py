@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QBrush, QColor, QLinearGradient, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.widgets.palette import LIGHT, Theme
 from loopscope.widgets.views.state_space.items import shape
@@ -43,6 +44,7 @@ class Legend(QWidget):
         self.updateGeometry()
         self.update()
 
+    @override
     def sizeHint(self) -> QSize:
         """Wide enough for the texts, up to a bound."""
         metrics = self.fontMetrics()
@@ -64,6 +66,7 @@ class Legend(QWidget):
             return 0
         return self.fontMetrics().height() + min(max(self.height() // 3, 40), 110) + 14
 
+    @override
     def paintEvent(self, ev: QPaintEvent) -> None:
         """Draw the colour scale, then the entries that fit."""
         painter = QPainter(self)

@@ -8,6 +8,7 @@ import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from loopscope.core.measures.projection import turn
 from loopscope.core.selection import Selection
@@ -38,6 +39,7 @@ class TextOverlay(QWidget):
         self.view = view
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
 
+    @override
     def paintEvent(self, ev: QPaintEvent) -> None:
         """Write what the present data call for."""
         painter = QPainter(self)

@@ -8,6 +8,7 @@ import numpy as np
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space.compute import Data, Options
@@ -74,6 +75,7 @@ class StateSpaceView(View):
         self.canvas.box.sigRangeChanged.connect(self.text_overlay.update)
 
     # ---- what the app calls ----
+    @override
     def set_options(self, options: Options) -> None:
         """Take new options; a new angle shows at once, the rest with the next data."""
         super().set_options(options)
@@ -82,6 +84,7 @@ class StateSpaceView(View):
             self.angle = angle
             self._redraw()
 
+    @override
     def show_data(self, data: Data) -> None:
         """Draw ``data``; locks the basis once it was fitted on enough recurrences."""
         before, self.data = self.data, data
@@ -91,6 +94,7 @@ class StateSpaceView(View):
         self._update_words()
         self._lock(data)
 
+    @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
         """Move the marks; the cursor's token is drawn wider."""
         moved = selection.token != self.selection.token
@@ -99,8 +103,8 @@ class StateSpaceView(View):
             self.canvas.draw_token(selection.token)
         self._draw_marks()
 
+    @override
     def set_theme(self, theme: Theme) -> None:
-        """Take the theme's colours and redraw."""
         self.theme = self.legend.theme = theme
         self.canvas.set_theme(theme)
         palette = self.palette()
@@ -112,6 +116,7 @@ class StateSpaceView(View):
         self._redraw()
         self._update_words()
 
+    @override
     def clear(self) -> None:
         """Show the way to the first recurrence."""
         self.data = None
@@ -119,6 +124,7 @@ class StateSpaceView(View):
         self._redraw()
         self._update_words()
 
+    @override
     def reset_view(self) -> None:
         """Show everything, from the first angle, on axes fitted to what there is now."""
         self._auto = True
@@ -205,6 +211,7 @@ class StateSpaceView(View):
             return EMPTY
         return data.statement
 
+    @override
     def resizeEvent(self, ev: QResizeEvent) -> None:
         """Fit the words to the new size."""
         super().resizeEvent(ev)
