@@ -7,8 +7,9 @@ import random
 from collections.abc import Callable, Iterator
 
 import pytest
+import shiboken6
 from PySide6.QtCore import QEvent, Qt
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from loopscope.app.bench.bench import Bench
@@ -214,10 +215,15 @@ def test_a_small_screen_holds_the_whole_window(make: Make) -> None:
         assert room.contains(bar.mapToGlobal(bar.rect().bottomLeft()))
 
 
+def pointer(widget: QWidget) -> int:
+    """What a widget is known by: Python makes another object for it each time it is asked."""
+    return int(shiboken6.getCppPointer(widget)[0])
+
+
 def test_a_window_that_is_deleted_leaves_no_widget(qtbot: QtBot) -> None:
     """No menu, label or popup is without a parent, whichever views were made."""
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-    before = set(map(id, QApplication.topLevelWidgets()))
+    before = set(map(pointer, QApplication.topLevelWidgets()))
     window = Window(Bench(), Settings(), LIGHT, remember=False)
     window.show()
     for key in KEYS:
@@ -235,5 +241,5 @@ def test_a_window_that_is_deleted_leaves_no_widget(qtbot: QtBot) -> None:
         turn()
         QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         gc.collect()
-    left = [w for w in QApplication.topLevelWidgets() if id(w) not in before]
+    left = [w for w in QApplication.topLevelWidgets() if pointer(w) not in before]
     assert [type(widget).__name__ for widget in left] == []
