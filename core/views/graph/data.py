@@ -1,4 +1,4 @@
-"""What the computation graph's view shows: sizes, copies, norms, cuts, and the run beside."""
+"""What the computation graph's view shows: sizes, copies, norms, cuts, and the second run."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ class Data(ViewData):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contrast:
-    """The run of another model beside the first.
+    """The second run, of another model.
 
     name : what the user calls it.  data : what its pictures show.
     pairing : which of its places goes with which of the first run's.
@@ -213,7 +213,7 @@ class Contrast:
     selection: Selection
 
     def place(self, selection: Selection) -> tuple[int, int]:
-        """(recurrence, layer) of the run beside that the first run's cursor lights up."""
+        """(recurrence, layer) of the second run that the first run's cursor lights up."""
         if self.pairing.pace == "own":
             return self.selection.recurrence, self.selection.layer
         return self.pairing.place(selection.recurrence, selection.layer)

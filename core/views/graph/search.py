@@ -14,7 +14,7 @@ _RECURRENCE = re.compile(r"\b(?:r|recurrence)\s*=?\s*(\d+)\b")
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One node: of the first model (0) or the one beside (1), at a recurrence if it repeats."""
+    """One node: of the first model (0) or the second (1), at a recurrence if it repeats."""
 
     model: int
     node: Node

@@ -25,7 +25,7 @@ class Look:
 def look(overlay: Overlay, theme: Theme) -> Look:
     """Fixed points are diamonds, slow points crosses, modes segments.
 
-    Runs from other starts are thin paths, the run beside a dotted one.
+    Runs from other starts are thin paths, the second run a dotted one.
     """
     role = overlay.role
     if role == "run":
