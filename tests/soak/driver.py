@@ -129,6 +129,7 @@ class Driver:
         self.watchdog = Watchdog(trouble)
         self.watchdog.start()
         self.counts: dict[str, int] = {}
+        self.started = time.monotonic()
         self.window: Any = None
         self.windows = 0
         # (deed, how often out of the sum)
@@ -225,7 +226,7 @@ class Driver:
         """Print how it goes."""
         gc.collect()
         line = {
-            "minutes": round(time.monotonic() / 60, 1),
+            "minutes": round((time.monotonic() - self.started) / 60, 1),
             "rss_mb": round(memory() / 1e6, 1),
             "deeds": sum(self.counts.values()),
             "windows": self.windows,
