@@ -1,4 +1,7 @@
-"""Every kind of intervention: one line each. Files, form and command line follow from it."""
+"""Every kind of intervention: one line each. Files, form and command line follow from it.
+
+Those of other packages come after ours.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import read_bytes, reason
 from loopscope.core.interventions import layers, states
 from loopscope.core.interventions.base import Intervention, Source
+from loopscope.core.plugins import INTERVENTION, Registry
 
-_ALL: tuple[type[Intervention], ...] = (
+OURS: tuple[type[Intervention], ...] = (
     states.Noise,
     states.Zero,
     states.Mean,
@@ -26,8 +30,23 @@ _ALL: tuple[type[Intervention], ...] = (
     layers.BorrowLayer,
     layers.PerturbWeights,
 )
-KINDS: dict[str, type[Intervention]] = {kind.kind: kind for kind in _ALL}
 MOST_IN_A_FILE, MOST_BYTES = 1000, 16 << 20
+
+
+def _checked(value: object) -> type[Intervention]:
+    """Return what another package brings as a kind; raises where it is none."""
+    if not (isinstance(value, type) and issubclass(value, Intervention)):
+        raise LoopscopeError("expected a class made from Intervention")
+    own = value()
+    fields = {name: plain for name, plain in _plain(own).items() if name != "kind"}
+    if not (value.title and value.help and value.formula.name):
+        raise LoopscopeError("it lacks a title, a help or a formula")
+    if _fields(value, fields, "written to a file and read back") != own:
+        raise LoopscopeError("it is not the same when it is written to a file and read back")
+    return value
+
+
+KINDS = Registry(INTERVENTION, OURS, lambda kind: kind.kind, _checked)
 
 
 def as_json(interventions: tuple[Intervention, ...]) -> list[dict[str, Any]]:
