@@ -149,7 +149,7 @@ def test_a_measure_with_an_unknown_axis_and_a_kind_that_no_file_holds_are_refuse
     class Odd(Zero):
         given: frozenset[int] = frozenset({1})
 
-    with pytest.raises(LoopscopeError, match="written to a file and read back, 'given': frozen"):
+    with pytest.raises(TypeError, match="read back, 'given': no value of frozenset"):
         KINDS._checked(Odd)
 
 
