@@ -18,6 +18,7 @@ from loopscope.core.measures.heads import (
     MeasureKey,
     compare,
     head_statistics,
+    joined,
 )
 from loopscope.core.run.recording import Recording
 
@@ -27,7 +28,7 @@ _last: WeakKeyDictionary[Recording, tuple[int, int, HeadStatistics]] = WeakKeyDi
 
 def needs_patterns(recording: Recording) -> str:
     """Why there are no patterns, or ""."""
-    return NO_PATTERNS if recording.patterns is None else ""
+    return "" if recording.capture.patterns else NO_PATTERNS
 
 
 def statistics_of(recording: Recording, first: int, last: int) -> HeadStatistics:
@@ -35,11 +36,10 @@ def statistics_of(recording: Recording, first: int, last: int) -> HeadStatistics
     kept = _last.get(recording)
     if kept is not None and kept[:2] == (first, last):
         return kept[2]
-    patterns = recording.patterns
-    assert patterns is not None
-    causal = recording.info.architecture.layer.causal
-    statistics = head_statistics(
-        patterns[first - 1 : last], recording.info.token_ids, causal=causal
+    causal, ids = recording.info.architecture.layer.causal, recording.info.token_ids
+    statistics = joined(
+        head_statistics(recording.patterns_of(a, b), ids, causal=causal)
+        for a, b in recording.pattern_parts(first, last)
     )
     _last[recording] = (first, last, statistics)
     return statistics
@@ -57,14 +57,11 @@ def _change(key: MeasureKey) -> Callable[[Recording, int, int], F64]:
     """How far each pattern is from the same head's at the recurrence before."""
 
     def rows(recording: Recording, first: int, last: int) -> F64:
-        patterns = recording.patterns
-        assert patterns is not None
-        low = max(first, 2)
-        out = np.full((last - first + 1, *patterns.shape[1:3]), np.nan)
-        if low <= last:
-            causal = recording.info.architecture.layer.causal
-            here, before = patterns[low - 1 : last], patterns[low - 2 : last - 1]
-            out[low - first :] = compare(here, before, key, causal=causal)
+        layer = recording.info.architecture.layer
+        out = np.full((last - first + 1, recording.n_layers, layer.n_heads), np.nan)
+        for a, b in recording.pattern_parts(max(first, 2), last):
+            here, before = recording.patterns_of(a, b), recording.patterns_of(a - 1, b - 1)
+            out[a - first : b + 1 - first] = compare(here, before, key, causal=layer.causal)
         return out
 
     return rows

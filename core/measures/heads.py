@@ -15,8 +15,8 @@ are compared without a float64 copy of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -226,6 +226,14 @@ class HeadStatistics:
     own: F64
     induction: F64
     induction_missing: str = ""
+
+
+def joined(parts: Iterable[HeadStatistics]) -> HeadStatistics:
+    """Statistics of patterns that were measured in parts, one after another on the first axis."""
+    every = list(parts)
+    names = [f.name for f in fields(HeadStatistics) if f.name != "induction_missing"]
+    arrays = {name: np.concatenate([getattr(part, name) for part in every]) for name in names}
+    return HeadStatistics(**arrays, induction_missing=every[0].induction_missing)
 
 
 STATISTICS: dict[str, Formula] = {

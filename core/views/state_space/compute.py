@@ -68,7 +68,7 @@ def run_identity(recording: Recording) -> str:
 
     A branch has the name of the run it was cut off, and so keeps the axes that were locked there.
     """
-    start = np.ascontiguousarray(recording.states[0])
+    start = np.ascontiguousarray(recording.state(0))
     digest = hashlib.sha256(repr(replace(recording.info, interventions=())).encode())
     digest.update(start.tobytes())
     return digest.hexdigest()[:16]
