@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import VIEW_SPECS
-from loopscope.core.run.pairing import PACES
+from loopscope.core.run.pairing import STEP_PAIRINGS
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
@@ -169,5 +169,8 @@ def _provenance_of_two(
     first, second, word = own, of_second, "beside"
     if drawn == "the second run":
         first, second, word = of_second, own, "shown"
-    about = {"drawn": drawn, "second run": f"{second_run.name}, {PACES[second_run.pairing.pace]}"}
+    about = {
+        "drawn": drawn,
+        "second run": f"{second_run.name}, {STEP_PAIRINGS[second_run.pairing.step_pairing]}",
+    }
     return first | about | {f"{word} {k}": v for k, v in second.items() if k != "loopscope"}

@@ -152,7 +152,7 @@ class Data(ViewData):
 
     def column(self, recurrence: int, layer: int) -> int | None:
         """Column of the place that goes with one of this run; None where the pairing gives none."""
-        if self.pairing is None or self.pairing.pace == "own" or self.compared != "states":
+        if self.pairing is None or self.pairing.step_pairing == "own" or self.compared != "states":
             return None
         assert self.comparison is not None
         return self.comparison.second_places.index(*self.pairing.place(recurrence, layer))

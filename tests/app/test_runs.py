@@ -323,7 +323,7 @@ def test_a_deep_model_beside_goes_by_effective_depth(window, qtbot, tmp_path: Pa
         5,
         0,
     )
-    window.bench.second_runs.set_pace("own")
+    window.bench.second_runs.set_step_pairing("own")
     window.bench.session.select_in_second({"layer": 2})
     assert (window.bench.session.selection.recurrence, window.bench.session.selection.layer) == (
         5,

@@ -144,7 +144,7 @@ def test_one_cursor_and_clicks_back_through_the_pairing() -> None:
     assert turned.contrast.back({"recurrence": 2, "layer": 1}, Selection(1, 0)) == {
         "recurrence": 1, "layer": 4,
     }  # fmt: skip
-    own = contrast(run(LOOPED, 6), run(DEEP, 1), selection, pace="own")
+    own = contrast(run(LOOPED, 6), run(DEEP, 1), selection, step_pairing="own")
     assert own.contrast.back({"layer": 8, "recurrence": 1}, selection) == {}
 
 

@@ -81,10 +81,10 @@ def recording(found: ModelCorrespondence | None) -> Recording:
     return made
 
 
-def second_run(pace: str = "depth", checkpoint: str = "deep") -> SecondRun:
+def second_run(step_pairing: str = "depth", checkpoint: str = "deep") -> SecondRun:
     there = synthetic_recording(recurrences=1, n_block=M)
     there.info = replace(there.info, checkpoint=checkpoint)
-    pairing = Pairing(architecture(), replace(DEEP, n_prelude=1), pace)  # type: ignore[arg-type]
+    pairing = Pairing(architecture(), replace(DEEP, n_prelude=1), step_pairing)  # type: ignore[arg-type]
     return SecondRun(there, checkpoint, pairing, Selection())
 
 
@@ -156,7 +156,7 @@ def test_the_cursor_is_marked_in_both_models(qtbot: QtBot) -> None:
     view.show_selection(Selection(recurrence=1, layer=0), {"recurrence": 3, "layer": 1})
     assert (view.matrix.cursor_row, view.matrix.marks.cursor_column) == (0, 0)
     assert view.matrix.marks.hover_row == 5
-    view.show_data(data_of(pace="own"))  # its cursor is its own then
+    view.show_data(data_of(step_pairing="own"))  # its cursor is its own then
     assert view.matrix.marks.cursor_column is None
 
 

@@ -65,7 +65,7 @@ def test_a_click_beyond_what_the_first_run_has_run_says_so(qtbot: QtBot) -> None
 
 
 def test_at_their_own_pace_a_click_beside_moves_nothing(qtbot: QtBot) -> None:
-    desk = second_run(qtbot, Selection(2, 0), pace="own")
+    desk = second_run(qtbot, Selection(2, 0), step_pairing="own")
     qtbot.mouseClick(desk.view, LEFT, pos=desk.at("block.7", 1, band=1))
     assert not desk.picked
     assert "own pace" in desk.said[-1]
