@@ -170,13 +170,14 @@ def build_parser() -> argparse.ArgumentParser:
     _running(cut, recurrences=None, seed=False)
 
     made = commands.add_parser(
-        "convert", help="make a checkpoint folder of GGUF, pickled weights, a model of your own"
+        "convert", help="make a checkpoint folder of GGUF, pickles, FP8, LoRA, a model of your own"
     )
     made.add_argument("source", help="a folder, or a file: .gguf, .bin, .pt, .pth, .safetensors")
     made.add_argument("-o", "--output", required=True, metavar="FOLDER")
     made.add_argument("--config", metavar="FILE.json", help="of a family, for a file of weights")
     made.add_argument("--map", metavar="FILE.toml", help="roles of your own model's tensors")
     made.add_argument("--tokenizer", metavar="FILE.json", help="the tokenizer.json to put beside")
+    made.add_argument("--base", metavar="FOLDER", help="the model that a LoRA adapter changes")
 
     doctor = commands.add_parser(
         "doctor", help="check install, devices and desktop, and say what to do"

@@ -45,7 +45,7 @@ class Measure:
     missing : why this run has no number at all, or "".
     log : whether it is read on a log axis.
     average : how tokens, heads or prompts are put together.
-    null : value of uniform causal attention over ``T`` tokens, or None where that means nothing.
+    null : value of a layer's `heads.even_attention`, ``[T, T]``, or None where that means nothing.
     """
 
     key: str
@@ -56,7 +56,7 @@ class Measure:
     missing: Callable[[Recording], str] = no_reason
     log: bool = False
     average: Literal["mean", "median"] = "mean"
-    null: Callable[[int], float] | None = None
+    null: Callable[[F64], float] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
