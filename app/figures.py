@@ -166,7 +166,7 @@ def _provenance_of_two(
     none = {"interventions": "[]"}
     own = none | _provenance(recording, selection)
     of_second = none | _provenance(second_run.recording, second_run.selection)
-    first, second, word = own, of_second, "beside"
+    first, second, word = own, of_second, "second run"
     if drawn == "the second run":
         first, second, word = of_second, own, "shown"
     about = {

@@ -37,5 +37,5 @@ def contrast(
 ) -> Data:  # fmt: skip
     selection = selection or Selection(1)
     pairing = Pairing(one.info.architecture, other.info.architecture, step_pairing)  # type: ignore[arg-type]
-    second_run = SecondRun(other, "beside", pairing, second_selection(selection, pairing, other))
+    second_run = SecondRun(other, "run 2", pairing, second_selection(selection, pairing, other))
     return compute_second(one, second_run, selection, options or Options())

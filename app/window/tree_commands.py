@@ -44,7 +44,7 @@ class TreeCommands(QObject):
         self.panel.form.make_source = self._source
         rows, form = self.panel.list, self.panel.form
         rows.show_requested.connect(lambda i: self._with(i, self._runs.show))
-        rows.beside_requested.connect(self._put_beside)
+        rows.second_run_requested.connect(self._set_second_run)
         rows.delete_requested.connect(lambda i: self._with(i, self._runs.delete))
         rows.message.connect(say)
         rows.renamed.connect(
@@ -135,7 +135,7 @@ class TreeCommands(QObject):
         if run is not None:
             act(run)
 
-    def _put_beside(self, run_id: int) -> None:
+    def _set_second_run(self, run_id: int) -> None:
         self._bench.second_runs.show(None if run_id < 0 else self._runs.tree.find(run_id))
 
     def _source(self, run_id: int, recurrence: int, layer: int) -> Source | None:

@@ -229,7 +229,7 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     frame, view = window.views.frames["correspondence"], bench.displays["correspondence"].view
     assert not frame.measuring.button.isEnabled()
     assert "There is no second model" in frame.measuring.button.toolTip()
-    qtbot.mouseClick(view.empty_actions.buttons["open_beside"], Left)
+    qtbot.mouseClick(view.empty_actions.buttons["open_second_model"], Left)
     qtbot.waitUntil(lambda: bench.session.second is not None, timeout=30_000)
     wait(qtbot, window)
     assert window.bars.second_run.text().startswith("○ second run: ")

@@ -250,7 +250,7 @@ def test_heads_name_their_partner(qtbot: QtBot) -> None:
     said = point_at(view, qtbot, view.matrix.row_label_centre(0))
     assert "no closer to any head of deep than other prompts are" in said
     assert (
-        "1 of 4 have a head beside that is at least 5 % closer than any is on other prompts"
+        "1 of 4 have a head in the second run that is at least 5 % closer than any is on other prompts"
         in data.statement
     )
 
@@ -275,11 +275,11 @@ def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
     assert NO_MODEL in alone.missing
     view = shown(qtbot, alone)
     assert not view.empty_actions.buttons["open_prompts"].isVisible()
-    for command in ("deep_beside", "open_beside"):
+    for command in ("open_deep_twin", "open_second_model"):
         button = view.empty_actions.buttons[command]
         qtbot.mouseClick(button, LEFT)
         assert view.commands[-1] == command
-    assert view.commands == ["deep_beside", "open_beside"]
+    assert view.commands == ["open_deep_twin", "open_second_model"]
     assert view.rect().contains(view.empty_actions.geometry())
     pair = compute_second(recording(None), second_run(), AT, Options())
     assert (pair.missing, pair.lacks) == (NOT_YET, LACKS)
@@ -299,7 +299,7 @@ def test_a_model_of_another_task_needs_a_prompt_file(qtbot: QtBot) -> None:
     assert view.matrix.empty_text.startswith(NO_PROMPTS)
     qtbot.mouseClick(view.empty_actions.buttons["open_prompts"], LEFT)
     assert view.commands == ["open_prompts"]
-    assert not view.empty_actions.buttons["deep_beside"].isVisible()
+    assert not view.empty_actions.buttons["open_deep_twin"].isVisible()
 
 
 def test_before_a_recurrence_it_asks_for_one() -> None:
