@@ -2,7 +2,7 @@
 
 With a second run, what is written is what is drawn: a view that draws both runs on its axes is
 written with both, one that is drawn twice is written twice, the second time to
-``KEY-beside.*``. Every such file names both runs.
+``KEY-second.*``. Every such file names both runs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from loopscope.widgets.figures.export import ExportItem, ExportReport
 
 # What is added to the name of a file that holds the second run alone.
-SECOND_SUFFIX = "-beside"
+SECOND_SUFFIX = "-second"
 
 
 def drawable(recording: Recording, second_run: SecondRun | None = None) -> tuple[ViewSpec, ...]:

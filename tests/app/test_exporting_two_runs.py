@@ -103,11 +103,11 @@ def test_both_runs_on_one_pair_of_axes_are_exported(window, qtbot: QtBot, tmp_pa
 def test_a_view_that_is_drawn_twice_is_exported_twice(window, qtbot, tmp_path: Path) -> None:
     branched(qtbot, window)
     said = export(qtbot, window, "distance", tmp_path, "csv", "pdf")
-    assert "distance-beside.*" in said
-    names = ["distance-beside.csv", "distance-beside.pdf", "distance.csv", "distance.pdf"]
+    assert "distance-second.*" in said
+    names = ["distance-second.csv", "distance-second.pdf", "distance.csv", "distance.pdf"]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
     head, rows = read(tmp_path / "distance.csv")
-    there, other = read(tmp_path / "distance-beside.csv")
+    there, other = read(tmp_path / "distance-second.csv")
     assert rows != other
     assert (head["drawn"], there["drawn"]) == ("the run shown", "the second run")
     assert json.loads(head["interventions"])
@@ -130,14 +130,14 @@ def test_all_views_of_two_models(window, qtbot: QtBot, tmp_path: Path) -> None:
     settle(qtbot, window, 5)
     said = export(qtbot, window, None, tmp_path, "csv", "png", "graphml", "dot")
     assert "“Computation graph” and “Measures over depth” draw both runs" in said
-    assert "NAME-beside.*" in said
-    assert "called NAME-beside are of the second run" in said
+    assert "NAME-second.*" in said
+    assert "called NAME-second are of the second run" in said
     names = {p.name for p in tmp_path.iterdir()}
     for key in ("readout", "settling", "state_space", "heads", "pattern", "similarity"):
-        assert {f"{key}.csv", f"{key}-beside.csv", f"{key}-beside.png"} <= names
-        head, _ = read(tmp_path / f"{key}-beside.csv")
+        assert {f"{key}.csv", f"{key}-second.csv", f"{key}-second.png"} <= names
+        head, _ = read(tmp_path / f"{key}-second.csv")
         assert (head["checkpoint"], head["shown checkpoint"]) == ("bundled:deep", "bundled:looped")
-    assert not {"graph-beside.csv", "depth-beside.csv", "quality-beside.csv"} & names
+    assert not {"graph-second.csv", "depth-second.csv", "quality-second.csv"} & names
     head, rows = read(tmp_path / "graph.csv")
     assert {row["model"] for row in rows} == {"bundled:looped", "bundled:deep"}
     assert head["weights sha256"] != head["second run weights sha256"]
