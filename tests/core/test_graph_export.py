@@ -157,7 +157,7 @@ def test_every_node_says_which_of_two_models_it_is_of_though_they_are_called_ali
     assert "digest" not in nodes["1.unrolled.block.1@1"]
     assert "digest" not in nodes["2.deep.block.0@1"]
     models = [row[0] for row in table(data).rows]
-    assert set(models) == {"run 2 (1)", "beside (2)"}
+    assert set(models) == {"run 2 (1)", "run 2 (2)"}
 
 
 def test_graphml_carries_provenance_types_and_cuts() -> None:
