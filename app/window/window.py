@@ -24,6 +24,7 @@ from loopscope.app.window.menus import RecentMenu, make_menus
 from loopscope.app.window.opening import Opening, first_token, starts_of
 from loopscope.app.window.prompt_files import PromptFiles, is_prompt_file
 from loopscope.app.window.run_commands import RunCommands
+from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.settings import BUNDLED, Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
@@ -77,7 +78,7 @@ class Window(QMainWindow):
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
         targets = Targets(
             self, bench, self.bars, self.views, self.opening, self.exporter,
-            self.prompt_files, self.running, self.tree,
+            self.prompt_files, self.running, self.tree, Scripts(bench, self.say),
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.opening.open, self)
