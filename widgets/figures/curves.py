@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from loopscope.core.views.curves_data import Curve, Curves
 from loopscope.widgets.figures.matrix import empty
@@ -38,7 +39,7 @@ def draw_curves(data: Curves, figure: Figure, page: Page) -> None:
     figure.set_figheight(curves_height(page))
     ax = figure.add_subplot()
     draw_on(ax, data)
-    entries = _entries(ax)
+    entries = _entries(ax, marked=bool(data.marks))
     if entries:
         # As many columns as the longest name leaves room for.
         room = NARROW if page.preset == "one column" else 2 * NARROW
@@ -78,12 +79,11 @@ def draw_on(ax: Axes, data: Curves) -> None:
         label = "" if scale and c.role == "recurrence" else c.name
         _draw(ax, c, data.log_y, "_nolegend_" if label in named or not label else label, alpha)
         named.add(label)
+    if data.bands and banded:
+        ax.fill_between([], [], [], color=LIGHT.muted, alpha=0.3, lw=0, label=data.bands)
     for at, name in data.marks:
-        ax.axvline(at, color=LIGHT.muted, ls=":", lw=0.8)
-        ax.text(
-            at, 0.03, name + " ", transform=ax.get_xaxis_transform(), color=LIGHT.muted,
-            size="x-small", rotation=90, ha="right", va="bottom",
-        )  # fmt: skip
+        # Named in the legend: beside its line the name would cross the curves.
+        ax.axvline(at, color=LIGHT.muted, ls=":", lw=0.8, label=name)
     if data.x_shown is not None and data.x_shown[1] > data.x_shown[0]:
         room = 0.02 * (data.x_shown[1] - data.x_shown[0])
         ax.set_xlim(data.x_shown[0] - room, data.x_shown[1] + room)
@@ -126,11 +126,11 @@ def paper_colour(c: Curve) -> str | tuple[float, float, float, float]:
     return token_colour(c.index)
 
 
-def _entries(ax: Axes) -> list[tuple[Artist, str]]:
+def _entries(ax: Axes, marked: bool) -> list[tuple[Artist, str]]:
     """Handles and names, as many as there is room for; the rest is counted."""
     handles, names = ax.get_legend_handles_labels()
     entries = list(zip(handles, names, strict=True))
-    if len(entries) <= 1:
+    if len(entries) == 1 and isinstance(entries[0][0], Line2D) and not marked:
         return []
     if len(entries) > MOST_ENTRIES:
         more = f"and {len(entries) - MOST_ENTRIES + 1} more"
