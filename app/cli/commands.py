@@ -325,3 +325,10 @@ def run_doctor(options: Namespace) -> None:
     from loopscope.app.cli.doctor import run_doctor as doctor
 
     doctor(options)
+
+
+def run_plugins(options: Namespace) -> None:
+    """Print what other packages add."""
+    from loopscope.app.cli.plugins import run_plugins as plugins
+
+    plugins(options)

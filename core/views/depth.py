@@ -22,7 +22,7 @@ from loopscope.core.views.curves_data import Curve, Curves, curves_of_two, curve
 from loopscope.core.views.lens.curves import LACKS, LENS_CURVES, read_curve
 from loopscope.core.views.second_run import SecondRun
 
-OFFERED = MEASURES | LENS_CURVES
+OFFERED = {**MEASURES, **LENS_CURVES}
 if TYPE_CHECKING:
     Key = str
 else:
