@@ -75,12 +75,14 @@ def draw_on(ax: Axes, data: Curves) -> None:
     # Several bands over each other would hide the curves.
     banded = sum(c.low is not None for c in data.curves)
     alpha = 0.18 if banded <= FEW_BANDS else 0.08
+    first = next((c for c in data.curves if c.low is not None), None)
     for c in data.curves:
+        band = data.bands if c is first and data.bands else "_nolegend_"
         label = "" if scale and c.role == "recurrence" else c.name
-        _draw(ax, c, data.log_y, "_nolegend_" if label in named or not label else label, alpha)
+        _draw(
+            ax, c, data.log_y, "_nolegend_" if label in named or not label else label, alpha, band
+        )
         named.add(label)
-    if data.bands and banded:
-        ax.fill_between([], [], [], color=LIGHT.muted, alpha=0.3, lw=0, label=data.bands)
     for at, name in data.marks:
         # Named in the legend: beside its line the name would cross the curves.
         ax.axvline(at, color=LIGHT.muted, ls=":", lw=0.8, label=name)
@@ -100,7 +102,7 @@ def draw_on(ax: Axes, data: Curves) -> None:
         bar.outline.set_visible(False)
 
 
-def _draw(ax: Axes, c: Curve, log: bool, label: str, alpha: float) -> None:
+def _draw(ax: Axes, c: Curve, log: bool, label: str, alpha: float, band: str) -> None:
     y = np.where(c.y > 0, c.y, np.nan) if log else c.y
     colour = paper_colour(c)
     faint = c.role == "token" and c.count > len(OKABE_ITO)
@@ -111,7 +113,7 @@ def _draw(ax: Axes, c: Curve, log: bool, label: str, alpha: float) -> None:
         ms=9 if len(c.x) == 1 else 3,
     )  # fmt: skip
     if c.low is not None and c.high is not None:
-        ax.fill_between(c.x, c.low, c.high, color=colour, alpha=alpha, lw=0)
+        ax.fill_between(c.x, c.low, c.high, color=colour, alpha=alpha, lw=0, label=band)
 
 
 def paper_colour(c: Curve) -> str | tuple[float, float, float, float]:
