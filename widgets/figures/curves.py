@@ -75,9 +75,9 @@ def draw_on(ax: Axes, data: Curves) -> None:
     # Several bands over each other would hide the curves.
     banded = sum(c.low is not None for c in data.curves)
     alpha = 0.18 if banded <= FEW_BANDS else 0.08
-    first = next((c for c in data.curves if c.low is not None), None)
+    lead = next((c for c in data.curves if c.low is not None), None)
     for c in data.curves:
-        band = data.bands if c is first and data.bands else "_nolegend_"
+        band = data.bands if c is lead and data.bands else "_nolegend_"
         label = "" if scale and c.role == "recurrence" else c.name
         _draw(
             ax, c, data.log_y, "_nolegend_" if label in named or not label else label, alpha, band
