@@ -65,9 +65,9 @@ def run_install_desktop(options: Namespace) -> None:
         else:
             continue
         print(f"{'removed' if options.uninstall else 'wrote'} {path}")
-    for program, folder in REFRESH:
-        if shutil.which(program) and (home / folder).is_dir():
-            subprocess.run([program, str(home / folder)], capture_output=True, check=False)
+    for tool, folder in REFRESH:
+        if shutil.which(tool) and (home / folder).is_dir():
+            subprocess.run([tool, str(home / folder)], capture_output=True, check=False)
 
 
 def data_home() -> Path:
