@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import stat
 from collections import Counter
@@ -96,7 +95,7 @@ def written(
         target = Path(os.path.realpath(path))  # a link stays a link
         if os.path.lexists(target):
             check_regular(path, error)
-        part = target.with_name(f".{secrets.token_hex(6)}{target.suffix[:20]}")
+        part = target.with_name(f".{os.urandom(6).hex()}{target.suffix[:20]}")
         yield part
         if target.exists():
             shutil.copymode(target, part)

@@ -321,11 +321,11 @@ def run_convert(options: Namespace) -> None:
     from loopscope.core.convert.convert import Source, convert
     from loopscope.core.run.card import card, card_text
 
-    config, roles, tokenizer = (
+    config, roles, tokenizer, base = (
         None if given is None else Path(given)
-        for given in (options.config, options.map, options.tokenizer)
+        for given in (options.config, options.map, options.tokenizer, options.base)
     )
-    source = Source(Path(options.source), config, roles, tokenizer)
+    source = Source(Path(options.source), config, roles, tokenizer, base)
     print(card_text(card(convert(source, Path(options.output)))))
 
 
@@ -334,3 +334,10 @@ def run_doctor(options: Namespace) -> None:
     from loopscope.app.cli.doctor import run_doctor as doctor
 
     doctor(options)
+
+
+def run_plugins(options: Namespace) -> None:
+    """Print what other packages add."""
+    from loopscope.app.cli.plugins import run_plugins as plugins
+
+    plugins(options)

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 
 from loopscope.app.cli.terminal import interventions_of, loop_of
 from loopscope.app.window.system import check_qt, handle_qt_messages, has_display, on_termination
-from loopscope.core.checkpoint.folder import looped_checkpoint, open_checkpoint
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.prompts.prompt_set import read_prompts
 from loopscope.core.run.requests import check_recurrences
 
 if TYPE_CHECKING:
@@ -136,6 +134,9 @@ def _check_view(options: Namespace, plan: Plan) -> None:
 
 def _check_inputs(options: Namespace, plan: Plan) -> None:
     """Tell a bad file, path or span before a window opens."""
+    from loopscope.core.checkpoint.folder import looped_checkpoint, open_checkpoint
+    from loopscope.core.prompts.prompt_set import read_prompts
+
     if options.recurrences is not None:
         check_recurrences(options.recurrences)
     interventions_of(options)
@@ -152,6 +153,8 @@ def _wanted_recurrences(options: Namespace, plan: Plan) -> int:
         return int(options.recurrences)
     if plan.demo:
         return DEMO_RECURRENCES
+    from loopscope.core.checkpoint.folder import open_checkpoint
+
     checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
     return checkpoint.architecture.trained_recurrences
 

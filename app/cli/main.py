@@ -14,11 +14,12 @@ from typing_extensions import override
 from loopscope.app.cli import numbers
 from loopscope.core.errors import LoopscopeError, is_out_of_memory
 from loopscope.core.experiments.training_plan import MODEL_NAMES, RECIPES
+from loopscope.core.plugins import left_out
 from loopscope.core.version import package_version
 
 COMMANDS = (
     "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "quality", "reproduce",
-    "twins", "probe", "convert", "doctor", "report",
+    "twins", "probe", "convert", "doctor", "plugins", "report",
 )  # fmt: skip
 DEFAULT_MODEL = "bundled:looped"
 
@@ -177,18 +178,22 @@ def build_parser() -> argparse.ArgumentParser:
     _running(cut, recurrences=None, seed=False)
 
     made = commands.add_parser(
-        "convert", help="make a checkpoint folder of GGUF, pickled weights, a model of your own"
+        "convert", help="make a checkpoint folder of GGUF, pickles, FP8, LoRA, a model of your own"
     )
     made.add_argument("source", help="a folder, or a file: .gguf, .bin, .pt, .pth, .safetensors")
     made.add_argument("-o", "--output", required=True, metavar="FOLDER")
     made.add_argument("--config", metavar="FILE.json", help="of a family, for a file of weights")
     made.add_argument("--map", metavar="FILE.toml", help="roles of your own model's tensors")
     made.add_argument("--tokenizer", metavar="FILE.json", help="the tokenizer.json to put beside")
+    made.add_argument("--base", metavar="FOLDER", help="the model that a LoRA adapter changes")
 
     doctor = commands.add_parser(
         "doctor", help="check install, devices and desktop, and say what to do"
     )
     doctor.add_argument("--json", action="store_true", help="print JSON")
+
+    plugins = commands.add_parser("plugins", help="list what other packages add, and its state")
+    plugins.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -340,8 +345,18 @@ def _run(arguments: Sequence[str]) -> int:
         return run_desktop(options)
     from loopscope.app.cli import commands
 
-    getattr(commands, f"run_{options.command}")(options)
+    try:
+        getattr(commands, f"run_{options.command}")(options)
+    finally:
+        if options.command != "plugins":
+            _tell_what_is_left_out()
     return 0
+
+
+def _tell_what_is_left_out() -> None:
+    """Name the plug-ins that could not be used where the command asked for their kind."""
+    for plugin in left_out():
+        print(f"loopscope: {plugin.text()}", file=sys.stderr)
 
 
 def _discard_output() -> None:

@@ -84,6 +84,7 @@ class Layout:
         d["pattern"].raise_()
         width, height = self.window.width(), self.window.height()
         self._resize([d["state_space"], d["graph"]], [width * 53 // 100, width * 47 // 100], "h")
+        self._resize([d["settling"], d["distance"]], [width * 22 // 100, width * 31 // 100], "h")
         tall = [height * 38 // 100, height * 28 // 100, height * 34 // 100]
         self._resize([d["state_space"], d["settling"], d["heads"]], tall, "v")
         self._resize([d["graph"], d["readout"], d["pattern"]], tall, "v")

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 from loopscope.app.bench.bench import Bench
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY, VIEW_SPECS
-from loopscope.app.window.layout import PRESETS, Layout
+from loopscope.app.window.layout import Layout
 from loopscope.app.window.settings import Settings, remembered_options
 from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.palette import Theme
@@ -55,8 +55,6 @@ class ViewDocks(QObject):
         self._behind: set[str] = set()
         for spec in VIEW_SPECS:
             self._make(spec)
-        for key in PRESETS["Step"]:
-            self.fill(key)
         bench.analysis.data_shown.connect(self._on_data_shown)
         bench.analysis.second_shown.connect(self._caption)
         bench.analysis.failed.connect(lambda key, text: self.frames[key].set_error(text))

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loopscope.core.checkpoint.folder import Checkpoint
 from loopscope.core.labels import count, size, visible
 from loopscope.core.measures.precision import error_line
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 
 if TYPE_CHECKING:
+    from loopscope.core.checkpoint.folder import Checkpoint
     from loopscope.core.checkpoint.loading import Loaded
 
 

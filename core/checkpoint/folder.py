@@ -71,10 +71,10 @@ def open_checkpoint(path: str, as_family: str = "") -> Checkpoint:
     """
     folder, name = resolve(path)
     refuse_foreign(folder)
-    values = _read_json(folder / "config.json")
-    tensors = _read_tensors(folder)
+    values = read_json(folder / "config.json")
+    tensors = read_tensors(folder)
     config = Config(values, folder / "config.json", frozenset(tensors))
-    refuse_quantised(folder, config.values, tensors)
+    refuse_quantised(folder, config.values, {n: t.dtype for n, t in tensors.items()})
     family, how, notes = _family_of(config, frozenset(tensors), as_family)
     arch = family.architecture(config)
     _refuse_oversized(config, arch, tensors)
@@ -138,7 +138,8 @@ def _refuse_oversized(config: Config, arch: Architecture, tensors: dict[str, Ten
         )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a checkpoint folder; raises `CheckpointError`."""
     if not lexists(path):
         raise CheckpointError(f"{path.parent} is not a checkpoint folder: {path.name} is missing")
     raw = read_bytes(path, MAX_JSON, CheckpointError)
@@ -151,7 +152,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _read_tensors(folder: Path) -> dict[str, TensorInfo]:
+def read_tensors(folder: Path) -> dict[str, TensorInfo]:
+    """Read every header of a folder's safetensors files; raises `CheckpointError`."""
     index = folder / "model.safetensors.index.json"
     single = folder / "model.safetensors"
     if lexists(single):
@@ -165,7 +167,7 @@ def _read_tensors(folder: Path) -> dict[str, TensorInfo]:
             problem += f"; {pickles[0]} is a pickle, which could run anything and is never loaded"
             problem += f"; `loopscope convert {folder} -o FOLDER` makes a folder of it"
         raise CheckpointError(f"{folder} is not a checkpoint folder: {problem}")
-    weight_map = _read_json(index).get("weight_map")
+    weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index}: key 'weight_map' is missing or empty")
     tensors: dict[str, TensorInfo] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -37,10 +38,18 @@ def statistics_of(recording: Recording, first: int, last: int) -> HeadStatistics
         return kept[2]
     patterns = recording.patterns
     assert patterns is not None
-    causal = recording.info.architecture.layer.causal
-    statistics = head_statistics(
-        patterns[first - 1 : last], recording.info.token_ids, causal=causal
-    )
+    arch, ids = recording.info.architecture, recording.info.token_ids
+    rows, windows, causal = patterns[first - 1 : last], arch.windows, arch.layer.causal
+    if len(set(windows)) == 1:
+        statistics = head_statistics(rows, ids, causal=causal, window=windows[0])
+    else:
+        by_layer = [
+            head_statistics(rows[:, i], ids, causal=causal, window=window)
+            for i, window in enumerate(windows)
+        ]
+        names = (f.name for f in fields(HeadStatistics) if f.name != "induction_missing")
+        stacked = {name: np.stack([getattr(s, name) for s in by_layer], 1) for name in names}
+        statistics = HeadStatistics(**stacked, induction_missing=by_layer[0].induction_missing)
     _last[recording] = (first, last, statistics)
     return statistics
 
@@ -70,14 +79,22 @@ def _change(key: MeasureKey) -> Callable[[Recording, int, int], F64]:
     return rows
 
 
-def uniform_entropy(n_tokens: int) -> float:
-    """Entropy of uniform causal attention: mean over rows ``i`` of ``log(i + 1)``, nats."""
-    return float(np.mean(np.log(np.arange(1, n_tokens + 1))))
+def pattern_entropy(pattern: F64) -> float:
+    """Entropy of one pattern ``[T, T]``, mean over its rows, nats."""
+    return -float((pattern * np.log(np.where(pattern > 0, pattern, 1.0))).sum(-1).mean())
 
 
-def uniform_sink(n_tokens: int) -> float:
-    """Sink mass of uniform causal attention: mean over rows ``i`` of ``1 / (i + 1)``."""
-    return float(np.mean(1 / np.arange(1, n_tokens + 1)))
+def _sink(pattern: F64) -> float:
+    return float(pattern[:, 0].mean())
+
+
+def _own(pattern: F64) -> float:
+    return float(pattern.diagonal().mean())
+
+
+def _fully_mixed(even: F64) -> float:
+    """Normalised entropy of even attention: 1 where some query has two keys."""
+    return 1.0 if even.min(initial=1.0, where=even > 0) < 1 else math.nan
 
 
 def _needs_repeats(recording: Recording) -> str:
@@ -98,11 +115,11 @@ def _changed(key: MeasureKey, name: str) -> Measure:
 
 
 # fmt: off
-ENTROPY = Measure("entropy", STATISTICS["entropy"], ("layer", "head"), _statistic("entropy"), missing=needs_patterns, null=uniform_entropy)
-NORMALISED_ENTROPY = Measure("normalised_entropy", STATISTICS["normalised_entropy"], ("layer", "head"), _statistic("normalised_entropy"), missing=needs_patterns, null=lambda t: 1.0 if t > 1 else math.nan)
-SINK = Measure("sink", STATISTICS["sink"], ("layer", "head"), _statistic("sink"), missing=needs_patterns, null=uniform_sink)
+ENTROPY = Measure("entropy", STATISTICS["entropy"], ("layer", "head"), _statistic("entropy"), missing=needs_patterns, null=pattern_entropy)
+NORMALISED_ENTROPY = Measure("normalised_entropy", STATISTICS["normalised_entropy"], ("layer", "head"), _statistic("normalised_entropy"), missing=needs_patterns, null=_fully_mixed)
+SINK = Measure("sink", STATISTICS["sink"], ("layer", "head"), _statistic("sink"), missing=needs_patterns, null=_sink)
 PREVIOUS = Measure("previous", STATISTICS["previous"], ("layer", "head"), _statistic("previous"), missing=needs_patterns)
-OWN = Measure("own", STATISTICS["own"], ("layer", "head"), _statistic("own"), missing=needs_patterns, null=uniform_sink)
+OWN = Measure("own", STATISTICS["own"], ("layer", "head"), _statistic("own"), missing=needs_patterns, null=_own)
 INDUCTION = Measure("induction", STATISTICS["induction"], ("layer", "head"), _statistic("induction"), missing=_needs_repeats)
 HEAD_CHANGE = _changed("frobenius", "head_change")
 HEAD_COSINE = _changed("cosine", "head_cosine")

@@ -95,8 +95,10 @@ def settling_class(
        rounding noise of the dtype, which could hide it. A *slow drift* where steps above the noise
        add up (net displacement over the last ``W`` steps more than `STRAIGHT` of their path, the
        steps shrinking by less than 1 % a recurrence): a slow point is not a fixed point.
-    4. *diverged*: over the last ``W`` steps the norm grew by 1 % or more at every recurrence and
-       the step size grew by 1 % or more a recurrence.
+    4. *diverged*: the norm grew by 1 % or more at each of the last ``W`` recurrences, and over them
+       as over the later half of the run the step grew by 1 % or more a recurrence while the
+       relative step did not shrink by 1 %. Where that falls, as with writes of a bounded size, the
+       state grows by sums and not by factors: a drift or a wandering.
     5. *orbit of period p*, the least ``p >= 2``: ``||s_r - s_{r-p}|| / ||s_r||`` < tolerance for
        the last ``max(k, p)`` recurrences, while some relative step is not and the path of a round
        shrinks by less than 1 % a recurrence (a spiral that closes in is not an orbit). *Not enough
@@ -227,14 +229,17 @@ def _kinds(
         with np.errstate(divide="ignore", invalid="ignore"):
             wanders = _median(steps[-span:] / norms[-span:]) >= WANDERS
         kinds[wanders] = SettlingClass.WANDERING
-        # Over half of the run, so that a few unsteady steps do not pass for a fall.
-        rates = fitted_rates(steps, 0.0, max(span, n // 2))
+        # Over half of the run, so that a few unsteady steps pass neither for a fall nor for growth.
+        half = max(span, n // 2)
+        rates = fitted_rates(steps, 0.0, half)
         ahead = np.fmax(steps[-1], left)
         arrives = _steps_to_reach(tolerance * norms[-1], ahead, rates) <= max(n, PATIENCE)
         kinds[arrives] = SettlingClass.TOO_FEW_STEPS
-        # Rates of the step itself: the relative step of a straight walk falls too, its norm grows.
-        growth = (norms[-span:] >= GROWING * norms[-span - 1 : -1]).all(0)
-        kinds[growth & (fitted_rates(steps, 0.0, span) >= GROWING)] = SettlingClass.DIVERGED
+        grows = (norms[-span:] >= GROWING * norms[-span - 1 : -1]).all(0)
+        for length in (span, half):
+            grows &= fitted_rates(steps, 0.0, length) >= GROWING
+            grows &= fitted_rates(ratio(steps, norms[1:]), 0.0, length) > SHRINKING
+        kinds[grows] = SettlingClass.DIVERGED
     else:
         kinds[:] = SettlingClass.TOO_FEW_STEPS
     if n >= window:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from loopscope.core.checkpoint.folder import Checkpoint
 from loopscope.core.checkpoint.memory import host_free_bytes
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import read_text
@@ -14,6 +13,9 @@ from loopscope.core.labels import count, size
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.run.growing_array import rows_allocated
 from loopscope.core.run.states import TOP_K
+
+if TYPE_CHECKING:
+    from loopscope.core.checkpoint.folder import Checkpoint
 
 MOST_CONFIG_BYTES = 64 << 20
 DTYPE_SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}

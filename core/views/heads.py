@@ -27,6 +27,7 @@ from loopscope.core.measures.heads import (
     HeadStatistics,
     PatternMeasure,
     compare,
+    even_attention,
     head_statistics,
 )
 from loopscope.core.measures.settling import relative_floor
@@ -109,11 +110,15 @@ def _groups(recording: Recording, statistics: HeadStatistics, options: Options) 
     n_heads = arch.n_block * arch.layer.n_heads
     kept = [getattr(statistics, key) for key in FEATURES]
     features = np.stack([s.reshape(len(s), n_heads) for s in kept], -1)
-    even = np.tri(t) if arch.layer.causal else np.ones((t, t))
-    even /= even.sum(-1, keepdims=True)
-    null = head_statistics(even[None], recording.info.token_ids, causal=arch.layer.causal)
-    uniform = np.array([getattr(null, key)[0] for key in FEATURES])
-    return group_heads(features, uniform, int(options.groups))
+    uniform = [_of_even(t, arch.layer.causal, w, recording.info.token_ids) for w in arch.windows]
+    return group_heads(features, np.repeat(uniform, arch.layer.n_heads, 0), int(options.groups))
+
+
+def _of_even(n_tokens: int, causal: bool, window: int, token_ids: tuple[int, ...]) -> F64:
+    """`FEATURES` of `even_attention`, ``[5]``."""
+    even = even_attention(n_tokens, causal=causal, window=window)
+    null = head_statistics(even[None], token_ids, causal=causal, window=window)
+    return np.array([getattr(null, key)[0] for key in FEATURES])
 
 
 def _stability(recording: Recording, changes: F64, options: Options) -> Stability:

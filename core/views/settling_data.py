@@ -45,7 +45,8 @@ RATE = Formula(
 CLASS = Formula(
     "settling class",
     "settled: relative step < tolerance k times running; orbit: ‖s_r − s_{r−p}‖ is small while "
-    "the step is not; diverged: norm and step grow, or NaN; wandering: relative step ≥ 0.1 goes on",
+    "the step is not; diverged: norm and step grow and the relative step does not fall, or NaN; "
+    "wandering: relative step ≥ 0.1 goes on",
     "class",
     "Loopscope; kinds after " + _CYCLE,
 )

@@ -180,10 +180,11 @@ def test_every_preset_leaves_room_for_each_view_that_it_shows(make: Make) -> Non
 
 def test_a_view_is_made_when_it_is_first_seen(make: Make) -> None:
     window = make()
-    assert set(window.views.frames) == set(PRESETS["Step"])
+    first = set(PRESETS["Step"]) - {"head_map"}  # which is behind another tab
+    assert set(window.views.frames) == first
     window.views.docks["lens"].toggleViewAction().trigger()
     turn()
-    assert set(window.views.frames) == {*PRESETS["Step"], "lens"}
+    assert set(window.views.frames) == {*first, "lens"}
 
 
 def test_a_view_behind_other_tabs_comes_to_the_front_when_it_is_asked_for(make: Make) -> None:

@@ -193,6 +193,24 @@ def test_expansion_diverges(growth: float) -> None:
     assert kind(np.array([1.0, 2.0]) * growth**r) is SettlingClass.DIVERGED
 
 
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0])
+def test_growth_by_sums_at_a_falling_relative_step_never_diverges(power: float) -> None:
+    # ‖s_r‖ = (10 + r)^p: the relative step falls as p / (10 + r), however the step itself grows.
+    norms = (10 + np.arange(81.0)) ** power
+    states = np.array([0.6, 0.8]) * norms[:, None]
+    for n in range(6, 81):
+        assert kind(states[: n + 1]) is not SettlingClass.DIVERGED, n
+
+
+def test_a_burst_in_a_long_drift_does_not_diverge_and_a_late_explosion_does() -> None:
+    sizes = np.r_[np.full(40, 25.0), 25 * 1.02 ** np.arange(8.0)]
+    norms = 150 + np.cumsum(sizes)
+    drift = np.array([0.6, 0.8]) * norms[:, None]
+    assert kind(drift) is SettlingClass.SLOW_DRIFT
+    late = np.r_[np.full(40, 1.0), 1.0 + 0.01 * 1.5 ** np.arange(20.0)]
+    assert kind(np.array([0.6, 0.8]) * late[:, None]) is SettlingClass.DIVERGED
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_nan_and_infinity_diverge(bad: float) -> None:
     states = contraction(0.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -68,6 +67,8 @@ def run_identity(recording: Recording) -> str:
 
     A branch has the name of the run it was cut off, and so keeps the axes that were locked there.
     """
+    import hashlib  # brings OpenSSL, which the first paint does without
+
     start = np.ascontiguousarray(recording.states[0])
     digest = hashlib.sha256(repr(replace(recording.info, interventions=())).encode())
     digest.update(start.tobytes())
