@@ -14,8 +14,8 @@ from PySide6.QtWidgets import QWidget
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.exporting import Exporter
-from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.opening import Opening
+from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, PromptFiles
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.tree_commands import TreeCommands

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.report.content import Shown
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.run.recording import Recording
 
 FILTER = "Web page (*.html)"
@@ -47,7 +48,8 @@ class PageExport:
             runs.append(Shown(second.name, second.recording))
         elif second is not None:
             left_out = f"; {second.name} has no recurrence yet and is left out"
-        command = command_of(recording, path)
+        loaded = self._bench.session.status.loaded
+        command = command_of(recording, path, LoadRequest("") if loaded is None else loaded.request)
         self._say(f"Writing {path.name} …")
 
         def work() -> Path:
@@ -68,10 +70,18 @@ def proposed_name(recording: Recording) -> str:
     return f"{name}-{recording.n_recurrences}.html"
 
 
-def command_of(recording: Recording, path: Path) -> str:
-    """The command that makes the page of this run again; interventions need a file of their own."""
+def command_of(recording: Recording, path: Path, request: LoadRequest) -> str:
+    """The command that makes the page of this run again.
+
+    It names the model, not where it lies here; interventions need a file of their own.
+    """
     info = recording.info
     words = ["loopscope", "report", info.checkpoint]
+    if request.loop is not None:
+        first, end, damping = request.loop
+        words += ["--loop", f"{first}:{end}", "--damping", f"{damping:g}"]
+    if request.family:
+        words += ["--as", request.family]
     words += ["--token-ids", ",".join(map(str, info.token_ids)), "--seed", str(info.seed)]
     words += ["--recurrences", str(recording.n_recurrences), "--dtype", info.dtype]
     if info.interventions:

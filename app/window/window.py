@@ -20,9 +20,9 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.window.actions import Targets, lift_text_keys, make_actions, show_states
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.exporting import Exporter
-from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.menus import RecentMenu, make_menus
 from loopscope.app.window.opening import Opening, first_token, starts_of
+from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import PromptFiles, is_prompt_file
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.settings import BUNDLED, Settings

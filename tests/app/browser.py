@@ -10,7 +10,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-PROGRAM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
+PROGRAM = next(
+    (p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))),
+    None,
+)
 
 
 class Browser:
@@ -36,14 +39,23 @@ class Browser:
         self._buffer, self._number = b"", 0
         self.requests: list[str] = []
         self.faults: list[str] = []
-        target = next(t for t in self._call("Target.getTargets")["targetInfos"] if t["type"] == "page")
-        self._session = self._call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
+        target = next(
+            t for t in self._call("Target.getTargets")["targetInfos"] if t["type"] == "page"
+        )
+        self._session = self._call(
+            "Target.attachToTarget", targetId=target["targetId"], flatten=True
+        )["sessionId"]
         for domain in ("Network", "Runtime", "Log", "Page"):
             self.call(f"{domain}.enable")
         if dark:
-            self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+            self.call(
+                "Emulation.setEmulatedMedia",
+                features=[{"name": "prefers-color-scheme", "value": "dark"}],
+            )
         self.call("Page.navigate", url=page.as_uri())
-        self.value("new Promise((done) => { const look = () => document.body?.dataset.ready ? done(true) : setTimeout(look, 50); look(); })")
+        self.value(
+            "new Promise((done) => { const look = () => document.body?.dataset.ready ? done(true) : setTimeout(look, 50); look(); })"
+        )
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """One command of the page."""
@@ -52,7 +64,9 @@ class Browser:
     def _call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
         self._number += 1
         number = self._number
-        message = {"id": number, "method": method, "params": params} | ({"sessionId": session} if session else {})
+        message = {"id": number, "method": method, "params": params} | (
+            {"sessionId": session} if session else {}
+        )
         os.write(self._ours, json.dumps(message).encode() + b"\0")
         while True:
             answer = self._read()
@@ -83,7 +97,9 @@ class Browser:
 
     def value(self, script: str) -> Any:
         """What ``script`` gives in the page; it waits for a promise."""
-        answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        answer = self.call(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 

@@ -69,9 +69,9 @@ def test_the_page_is_of_the_run_shown_and_its_command_makes_it_again(
     (run,) = once["runs"]
     assert run["provenance"] == bench.session.recording.info.provenance()
     # The command on the page, run elsewhere, gives the same numbers.
-    monkeypatch.chdir(tmp_path / "m")
+    monkeypatch.chdir(tmp_path)
     assert main(shlex.split(once["command"])[1:]) == 0
-    (again,) = parts(tmp_path / "m" / "page.html")["runs"]
+    (again,) = parts(page)["runs"]
     for key in ("settling", "heads_change", "patterns", "readout", "state_space"):
         assert again[key] == run[key], key
 
@@ -84,3 +84,18 @@ def test_a_bad_place_is_said(qtbot, window: Window, tmp_path: Path) -> None:
 
     PageExport(bench, window.say, window).write(tmp_path / "no" / "page.html")
     qtbot.waitUntil(lambda: said(window).startswith("cannot write"), timeout=60_000)
+
+
+def test_the_command_names_span_and_family() -> None:
+    from loopscope.app.window.page_export import command_of
+    from loopscope.core.checkpoint.loading import load_model
+    from loopscope.core.checkpoint.request import LoadRequest
+    from loopscope.core.run.stepper import Stepper
+
+    loaded = load_model(LoadRequest("bundled:deep", "cpu", loop=(3, 6, 0.5)))
+    stepper = Stepper(loaded)
+    stepper.begin(loaded.tokenizer.encode(PROMPT))
+    stepper.step()
+    command = command_of(stepper.recording, Path("a b.html"), loaded.request)
+    assert "--loop 3:6 --damping 0.5" in command
+    assert shlex.split(command)[-1] == "a b.html"

@@ -71,12 +71,16 @@ def test_numbers_are_those_of_the_run(recording: Recording) -> None:
     assert page["patterns"]["recurrences"] == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose(kept[5], heads, atol=0.5 / 255 + 1e-6)
     change = np.linalg.norm(patterns[5] - patterns[4], axis=(-1, -2)).ravel()
-    np.testing.assert_allclose(unpack(page["heads_change"]["values"])[5], change, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        unpack(page["heads_change"]["values"])[5], change, rtol=1e-4, atol=1e-6
+    )
     answers = recording.answers("coda")
     assert answers is not None
     said = page["readout"]["texts"][page["readout"]["answers"][5][-1][0]]
     assert said == recording.label(int(answers.ids[5, -1, 0]))
-    np.testing.assert_array_equal(unpack(page["readout"]["probabilities"])[5], answers.probabilities[5, :, :5])
+    np.testing.assert_array_equal(
+        unpack(page["readout"]["probabilities"])[5], answers.probabilities[5, :, :5]
+    )
     assert page["provenance"] == recording.info.provenance()
     # Distances in the state space, and the share of them that three components keep.
     points = unpack(page["state_space"]["points"])
@@ -96,7 +100,9 @@ def test_what_does_not_fit_is_left_out_and_said(recording: Recording) -> None:
     assert unpack(page["patterns"]["values"]).size == 3 * one
 
 
-@pytest.mark.parametrize(("n", "room"), [(1, 1), (64, 1), (64, 2), (64, 13), (64, 63), (64, 64), (500, 100)])
+@pytest.mark.parametrize(
+    ("n", "room"), [(1, 1), (64, 1), (64, 2), (64, 13), (64, 63), (64, 64), (500, 100)]
+)
 def test_as_many_recurrences_are_kept_as_fit(n: int, room: int) -> None:
     kept = recurrences_that_fit(n, 10, 10 * room + 9)
     assert len(kept) == min(n, room)
@@ -106,17 +112,35 @@ def test_as_many_recurrences_are_kept_as_fit(n: int, room: int) -> None:
 
 
 def test_a_probability_is_rounded_to_the_nearest_step() -> None:
-    assert as_bytes(np.array([0, 1, 0.5, 1 / 255, np.nan], np.float32)).tolist() == [0, 255, 128, 1, 0]
+    assert as_bytes(np.array([0, 1, 0.5, 1 / 255, np.nan], np.float32)).tolist() == [
+        0,
+        255,
+        128,
+        1,
+        0,
+    ]
 
 
 def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "run.html"
-    asked = ["report", "bundled:looped", "--prompt", PROMPT, "--recurrences", "3", "--beside", "bundled:deep"]
+    asked = [
+        "report",
+        "bundled:looped",
+        "--prompt",
+        PROMPT,
+        "--recurrences",
+        "3",
+        "--beside",
+        "bundled:deep",
+    ]
     assert main([*asked, "-o", str(path)]) == 0
     assert capsys.readouterr().out == f"{path}\n"
     page = parts(path)
     # What is not looped runs as it is, once.
-    assert [(run["name"], run["recurrences"]) for run in page["runs"]] == [("bundled:looped", 3), ("bundled:deep", 1)]
+    assert [(run["name"], run["recurrences"]) for run in page["runs"]] == [
+        ("bundled:looped", 3),
+        ("bundled:deep", 1),
+    ]
     assert path.stat().st_size < 8 << 20
 
 
@@ -145,7 +169,9 @@ def test_a_browser_draws_it_and_asks_nothing(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     # A name that would be markup or end the script, were it read as such.
     hostile = "</script><img src=http://127.0.0.1:9/x onerror=alert(1)>"
-    write_page([Shown(hostile, run(4)), Shown("deep", run(1, "bundled:deep"))], page, "loopscope report")
+    write_page(
+        [Shown(hostile, run(4)), Shown("deep", run(1, "bundled:deep"))], page, "loopscope report"
+    )
     browser = Browser(page, tmp_path / "profile")
     try:
         assert browser.value("document.querySelector('h1').textContent") == f"{hostile} and deep"
@@ -165,11 +191,20 @@ def test_a_browser_draws_it_and_asks_nothing(tmp_path: Path) -> None:
         for key in ("dot", "pattern", "answer", "kept"):
             assert end[key] != first[key], key
         browser.value(f"({move.format(r=0)})()")
-        assert "r = 0 is the start" in browser.value("document.querySelector('.answers td').textContent")
+        assert "r = 0 is the start" in browser.value(
+            "document.querySelector('.answers td').textContent"
+        )
         # A token is chosen by its chip; the others fade.
         browser.value("document.querySelector('.tokens button').click()")
-        assert browser.value(f"new Set(Array.from({plots}[1].data.slice(0, 3), (d) => d.opacity)).size") == 2
+        assert (
+            browser.value(
+                f"new Set(Array.from({plots}[1].data.slice(0, 3), (d) => d.opacity)).size"
+            )
+            == 2
+        )
         assert browser.faults == []
-        assert [url for url in browser.requests if not url.startswith(("file:", "blob:", "data:"))] == []
+        assert [
+            url for url in browser.requests if not url.startswith(("file:", "blob:", "data:"))
+        ] == []
     finally:
         browser.close()
