@@ -289,6 +289,7 @@ class Window(QMainWindow):
         settings.geometry = bytes(self.saveGeometry().toHex().data()).decode()
         settings.layout = bytes(self.saveState().toHex().data()).decode()
         settings.remember_speed(bench.transport.rate)
+        settings.pace = bench.session.pace
         recording, request = bench.session.recording, bench.session.request
         if recording is not None and request is not None:
             settings.remember_run(request, recording)
