@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import fields
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,8 +16,10 @@ from loopscope.core.measures.heads import (
     STATISTICS,
     HeadStatistics,
     MeasureKey,
+    Patterns,
     compare,
     head_statistics,
+    joined,
 )
 from loopscope.core.run.recording import Recording
 
@@ -28,7 +29,7 @@ _last: WeakKeyDictionary[Recording, tuple[int, int, HeadStatistics]] = WeakKeyDi
 
 def needs_patterns(recording: Recording) -> str:
     """Why there are no patterns, or ""."""
-    return NO_PATTERNS if recording.patterns is None else ""
+    return "" if recording.capture.patterns else NO_PATTERNS
 
 
 def statistics_of(recording: Recording, first: int, last: int) -> HeadStatistics:
@@ -36,22 +37,23 @@ def statistics_of(recording: Recording, first: int, last: int) -> HeadStatistics
     kept = _last.get(recording)
     if kept is not None and kept[:2] == (first, last):
         return kept[2]
-    patterns = recording.patterns
-    assert patterns is not None
-    arch, ids = recording.info.architecture, recording.info.token_ids
-    rows, windows, causal = patterns[first - 1 : last], arch.windows, arch.layer.causal
-    if len(set(windows)) == 1:
-        statistics = head_statistics(rows, ids, causal=causal, window=windows[0])
-    else:
-        by_layer = [
-            head_statistics(rows[:, i], ids, causal=causal, window=window)
-            for i, window in enumerate(windows)
-        ]
-        names = (f.name for f in fields(HeadStatistics) if f.name != "induction_missing")
-        stacked = {name: np.stack([getattr(s, name) for s in by_layer], 1) for name in names}
-        statistics = HeadStatistics(**stacked, induction_missing=by_layer[0].induction_missing)
+    parts = recording.pattern_parts(first, last)
+    statistics = joined([_by_layer(recording, recording.patterns_of(a, b)) for a, b in parts], 0)
     _last[recording] = (first, last, statistics)
     return statistics
+
+
+def _by_layer(recording: Recording, rows: Patterns) -> HeadStatistics:
+    """`head_statistics` of patterns ``[rows, L, H, T, T]``, of each layer by its own window."""
+    arch, ids = recording.info.architecture, recording.info.token_ids
+    windows, causal = arch.windows, arch.layer.causal
+    if len(set(windows)) == 1:
+        return head_statistics(rows, ids, causal=causal, window=windows[0])
+    by_layer = [
+        head_statistics(rows[:, i], ids, causal=causal, window=window)
+        for i, window in enumerate(windows)
+    ]
+    return joined(by_layer, 1, new=True)
 
 
 def _statistic(name: str) -> Callable[[Recording, int, int], F64]:
@@ -66,14 +68,11 @@ def _change(key: MeasureKey) -> Callable[[Recording, int, int], F64]:
     """How far each pattern is from the same head's at the recurrence before."""
 
     def rows(recording: Recording, first: int, last: int) -> F64:
-        patterns = recording.patterns
-        assert patterns is not None
-        low = max(first, 2)
-        out = np.full((last - first + 1, *patterns.shape[1:3]), np.nan)
-        if low <= last:
-            causal = recording.info.architecture.layer.causal
-            here, before = patterns[low - 1 : last], patterns[low - 2 : last - 1]
-            out[low - first :] = compare(here, before, key, causal=causal)
+        layer = recording.info.architecture.layer
+        out = np.full((last - first + 1, recording.n_layers, layer.n_heads), np.nan)
+        for a, b in recording.pattern_parts(max(first, 2), last):
+            here, before = recording.patterns_of(a, b), recording.patterns_of(a - 1, b - 1)
+            out[a - first : b + 1 - first] = compare(here, before, key, causal=layer.causal)
         return out
 
     return rows

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -226,6 +226,14 @@ class HeadStatistics:
     own: F64
     induction: F64
     induction_missing: str = ""
+
+
+def joined(parts: Sequence[HeadStatistics], axis: int, *, new: bool = False) -> HeadStatistics:
+    """Statistics of patterns that were measured in parts, along an axis or a ``new`` one."""
+    names = [f.name for f in fields(HeadStatistics) if f.name != "induction_missing"]
+    join = np.stack if new else np.concatenate
+    arrays = {name: join([getattr(part, name) for part in parts], axis) for name in names}
+    return HeadStatistics(**arrays, induction_missing=parts[0].induction_missing)
 
 
 STATISTICS: dict[str, Formula] = {

@@ -127,7 +127,7 @@ def repeat_correlation(by_depth: F64) -> Repeat:
 
 
 def _layers(recording: Recording, first: int, last: int) -> Floats:
-    return recording.layer_states[first - 1 : last]
+    return recording.layer_states_of(first, last)
 
 
 # The shares of the rows last asked for: three measures share one decomposition.
@@ -149,8 +149,8 @@ def _sink_rate(recording: Recording, first: int, last: int) -> F64:
 
 
 def _columns(recording: Recording, first: int, last: int) -> F64:
-    assert recording.patterns is not None
-    return column_concentration(recording.patterns[first - 1 : last])
+    parts = recording.pattern_parts(first, last)
+    return np.concatenate([column_concentration(recording.patterns_of(a, b)) for a, b in parts])
 
 
 # fmt: off

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from recordings import synthetic_recording
+from recordings import synthetic_recording, writable
 from scipy.spatial.distance import jensenshannon
 
 from loopscope.core.measures import heads as measures
@@ -242,9 +242,7 @@ def test_nothing_to_show_says_why() -> None:
 
 def test_patterns_that_are_not_finite_are_counted() -> None:
     recording = synthetic_recording(recurrences=4)
-    rows = recording.patterns.copy()
-    rows[2, 1, 0] = np.nan
-    recording._rows.patterns._buffer[: 4 * 2] = rows.reshape(-1, *rows.shape[2:])
+    writable(recording.layer(3, 1).pattern)[0] = np.nan
     data = compute(recording, Selection(), Options(order="consistency"))
     assert np.isnan(data.values[2:, 1, 0]).all()
     assert np.isfinite(data.values[1:, 0]).all()

@@ -87,7 +87,7 @@ def modes(recording: Recording, context: OverlayContext) -> list[Overlay]:
     if stability is None or not wanted or context.options.states == "layers":
         return []
     tokens, out = list(context.tokens), []
-    at = recording.states[stability.recurrence][tokens].astype(np.float64)
+    at = recording.state(stability.recurrence)[tokens].astype(np.float64)
     # Of a complex pair one stands for both.
     leading = [i for i, value in enumerate(stability.spectrum.values) if value.imag >= 0][:wanted]
     for rank, i in enumerate(leading, start=1):
