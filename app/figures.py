@@ -2,7 +2,7 @@
 
 With a second run, what is written is what is drawn: a view that draws both runs on its axes is
 written with both, one that is drawn twice is written twice, the second time to
-``KEY-beside.*``. Every such file names both runs.
+``KEY-second.*``. Every such file names both runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import VIEW_SPECS
-from loopscope.core.run.pairing import PACES
+from loopscope.core.run.pairing import STEP_PAIRINGS
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from loopscope.widgets.figures.export import ExportItem, ExportReport
 
 # What is added to the name of a file that holds the second run alone.
-SECOND_SUFFIX = "-beside"
+SECOND_SUFFIX = "-second"
 
 
 def drawable(recording: Recording, second_run: SecondRun | None = None) -> tuple[ViewSpec, ...]:
@@ -170,8 +170,11 @@ def _provenance_of_two(
     none = {"interventions": "[]"}
     own = none | provenance_of(recording, selection)
     of_second = none | provenance_of(second_run.recording, second_run.selection)
-    first, second, word = own, of_second, "beside"
+    first, second, word = own, of_second, "second run"
     if drawn == "the second run":
         first, second, word = of_second, own, "shown"
-    about = {"drawn": drawn, "second run": f"{second_run.name}, {PACES[second_run.pairing.pace]}"}
+    about = {
+        "drawn": drawn,
+        "second run": f"{second_run.name}, {STEP_PAIRINGS[second_run.pairing.step_pairing]}",
+    }
     return first | about | {f"{word} {k}": v for k, v in second.items() if k != "loopscope"}

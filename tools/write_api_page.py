@@ -18,8 +18,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "api.md"
 HEAD = """# The Python interface
 
 What `import loopscope` gives, written from the docstrings by `tools/write_api_page.py`;
-[From Python](notebook.md) shows it in use. Importing it loads neither torch nor Qt. What is not on this page
-may change from one version to the next.
+[From Python](notebook.md) shows it in use. Importing it loads neither torch nor Qt. What is not on
+this page may change from one version to the next.
 """
 
 

@@ -76,7 +76,7 @@ def _show(bench: Bench, saved: SavedSession, rebuild: Rebuild) -> None:
     session, transport = bench.session, bench.transport
     transport.rate = math.inf if saved.speed >= FASTEST else saved.speed
     transport.stop_at_settling = saved.stop_at_settling
-    session.pace = saved.pace
+    session.step_pairing = saved.step_pairing
     runs = bench.runs.adopt(
         [(run, _request(run), rebuild.made[run.id]) for run in saved.runs if run.id in rebuild.made]
     )

@@ -10,7 +10,7 @@ from loopscope.app.bench.run_tree import Change, History, Run, RunTree
 from loopscope.app.bench.second_runs import SecondRuns, Wait
 from loopscope.app.bench.session import Session
 from loopscope.core.interventions.base import Intervention
-from loopscope.core.run.pairing import PACES, Pace
+from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.runner import Runner
 from loopscope.core.selection import Selection
@@ -164,16 +164,16 @@ class Runs:
     def _put(self, run: Run | None) -> None:
         self._second_runs.show(run if run in self.tree.runs else None)
 
-    def set_pace(self, pace: Pace) -> None:
+    def set_step_pairing(self, step_pairing: StepPairing) -> None:
         """How the second run follows the one shown."""
-        before = self._session.pace
-        self._second_runs.set_pace(pace)
-        if pace != before:
+        before = self._session.step_pairing
+        self._second_runs.set_step_pairing(step_pairing)
+        if step_pairing != before:
             self.history.note(
                 Change(
-                    f"second run {PACES[pace]}",
-                    lambda: self._second_runs.set_pace(before),
-                    lambda: self._second_runs.set_pace(pace),
+                    f"second run {STEP_PAIRINGS[step_pairing]}",
+                    lambda: self._second_runs.set_step_pairing(before),
+                    lambda: self._second_runs.set_step_pairing(step_pairing),
                 )
             )
             self._session.runs_changed.emit()

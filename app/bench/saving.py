@@ -36,7 +36,7 @@ def saved_session(bench: Bench) -> SavedSession | None:
         runs=tuple(_run(run, session.run, session.selection) for run in bench.runs.tree),
         shown=None if session.run is None else session.run.id,
         second=None if second is None or second.run is None else second.run.id,
-        pace=session.pace,
+        step_pairing=session.step_pairing,
         cursor=SavedCursor(
             place=session.selection, in_second=cursor.in_second, following=cursor.following
         ),

@@ -30,7 +30,7 @@ from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import from_json
 from loopscope.core.run.float32_twin import Float32Twin
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.pairing import PACES, Pace, Pairing
+from loopscope.core.run.pairing import STEP_PAIRINGS, Pairing, StepPairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import check_recurrences
 from loopscope.core.run.run_warnings import overflow
@@ -231,7 +231,7 @@ class Run:
         *,
         second: Run | None = None,
         at: Mapping[str, Any] | None = None,
-        pace: Pace = "depth",
+        step_pairing: StepPairing = "depth",
         second_at: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> RunView:
@@ -246,7 +246,7 @@ class Run:
         at
             The cursor: "recurrence" (0 is the initial state), "layer", "head" and "token" (from
             0), "tokens" (those selected; all by default). By default the last recurrence and token.
-        pace, second_at
+        step_pairing, second_at
             How the second run's cursor follows: "depth", "recurrence" or "own", and where it is.
         options
             Settings of the view (docs/settings.md), by their names in its ``Options``.
@@ -256,17 +256,21 @@ class Run:
         """
         spec = find_view(name)
         selection = selection_of(self.recording, at or {})
-        beside = None
+        second_run = None
         if second is not None:
-            if pace not in PACES:
-                raise LoopscopeError(f"there is no pace '{pace}'; there are {', '.join(PACES)}")
+            if step_pairing not in STEP_PAIRINGS:
+                raise LoopscopeError(
+                    f"there is no step pairing '{step_pairing}'; there are {', '.join(STEP_PAIRINGS)}"
+                )
             there = second.recording
-            pairing = Pairing(self.recording.info.architecture, there.info.architecture, pace)
+            pairing = Pairing(
+                self.recording.info.architecture, there.info.architecture, step_pairing
+            )
             own = selection_of(there, second_at or {})
             cursor = second_selection(selection, pairing, there, own)
-            beside = SecondRun(there, second.name, pairing, cursor)
+            second_run = SecondRun(there, second.name, pairing, cursor)
         return view_of(
-            spec, self.recording, selection, options_of(spec, options), beside,
+            spec, self.recording, selection, options_of(spec, options), second_run,
             self.stepper.readout_direction,
         )  # fmt: skip
 

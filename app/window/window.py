@@ -289,7 +289,7 @@ class Window(QMainWindow):
         settings.geometry = bytes(self.saveGeometry().toHex().data()).decode()
         settings.layout = bytes(self.saveState().toHex().data()).decode()
         settings.remember_speed(bench.transport.rate)
-        settings.pace = bench.session.pace
+        settings.step_pairing = bench.session.step_pairing
         recording, request = bench.session.recording, bench.session.request
         if recording is not None and request is not None:
             settings.remember_run(request, recording)

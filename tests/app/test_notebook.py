@@ -237,7 +237,10 @@ ERRORS: dict[str, tuple[Any, str]] = {
     "place": (lambda run: run.view("depth", at={"token": 12}), "token 12 is not among 0 to 11"),
     "field": (lambda run: run.view("depth", at={"place": 1}), "there is no 'place'"),
     "page": (lambda run: run.figure("depth", page="wide"), "page='wide': expected 'one column'"),
-    "pace": (lambda run: run.view("depth", second=run, pace="slow"), "there is no pace 'slow'"),
+    "step_pairing": (
+        lambda run: run.view("depth", second=run, step_pairing="slow"),
+        "there is no step pairing 'slow'",
+    ),
     "second": (lambda run: run.analyse("correspondence"), "second model"),
     "cut": (lambda run: run.branch({"kind": "nose"}), "there is no intervention 'nose'"),
     "cut's place": (lambda run: run.branch(NOISE | {"tokens": [99]}), "99"),

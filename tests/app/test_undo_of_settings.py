@@ -117,11 +117,11 @@ def test_the_second_run_and_its_pace_are_taken_back(window, qtbot) -> None:
     session, root = window.bench.session, next(iter(window.bench.runs.tree))
     press(window, "alone")
     assert session.second is None
-    paces = window.tree._paces
+    paces = window.tree._step_pairings
     paces["own"].trigger()
-    assert session.pace == "own"
+    assert session.step_pairing == "own"
     assert undo(window) == "second run each at its own pace"
-    assert session.pace == "depth"
+    assert session.step_pairing == "depth"
     assert paces["depth"].isChecked()
     assert undo(window) == "show alone"
     assert session.second.run is root

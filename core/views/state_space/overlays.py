@@ -181,7 +181,7 @@ def second_path(
     return Overlay(
         name=second_run.name,
         kind="path",
-        role="beside",
+        role="second run",
         points=points,
         recurrences=np.array([place["recurrence"] for place in places], dtype=np.int64),
         layers=np.array([place.get("layer", -1) for place in places], dtype=np.int64),
