@@ -259,9 +259,9 @@ class Run:
         second_run = None
         if second is not None:
             if step_pairing not in STEP_PAIRINGS:
-                known = ", ".join(STEP_PAIRINGS)
                 raise LoopscopeError(
-                    f"there is no step pairing '{step_pairing}'; there are {known}"
+                    f"there is no step pairing '{step_pairing}'; "
+                    f"there are {', '.join(STEP_PAIRINGS)}"
                 )
             there = second.recording
             pairing = Pairing(

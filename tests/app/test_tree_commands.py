@@ -169,6 +169,7 @@ def test_the_pace_is_chosen_in_the_menu_said_and_remembered(window, qtbot) -> No
     actions["Each at its own pace"].trigger()
     wait(qtbot, window)
     assert window.bench.session.second_run.pairing.step_pairing == "own"
+    window.remember()
     again = Window(Bench(), window.settings, LIGHT, remember=False)
     assert again.bench.session.step_pairing == "own"
     assert pairings(again)["Each at its own pace"].isChecked()

@@ -129,7 +129,7 @@ def test_the_second_run_and_its_pace_are_taken_back(window, qtbot) -> None:
     window.views.apply("Runs and cuts")
     wait(qtbot, window)
     rows.tree.setCurrentItem(rows.items[root.id])
-    qtbot.mouseClick(rows.beside_button, Left)  # shown alone
+    qtbot.mouseClick(rows.second_run_button, Left)  # shown alone
     assert session.second is None
     assert undo(window) == "show alone"
     assert session.second.run is root
