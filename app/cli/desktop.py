@@ -145,7 +145,7 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
     if options.path is not None or plan.scripted:
         checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
         if (loop := loop_of(options)) is not None:
-            looped_checkpoint(checkpoint, *loop)
+            looped_checkpoint(checkpoint, loop)
 
 
 def _wanted_recurrences(options: Namespace, plan: Plan) -> int:
