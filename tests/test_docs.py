@@ -96,10 +96,11 @@ def test_every_view_has_its_page_and_its_row() -> None:
         assert (ROOT / "docs" / f"{spec.key}.md").is_file(), spec.key
 
 
-def test_the_page_of_settings_is_that_of_the_forms() -> None:
-    script = ROOT / "tools" / "write_settings_page.py"
+@pytest.mark.parametrize("name", ["settings", "api"])
+def test_a_page_that_is_written_by_a_script_is_current(name: str) -> None:
+    script = ROOT / "tools" / f"write_{name}_page.py"
     written = runpy.run_path(str(script))["page"]()
-    assert (ROOT / "docs" / "settings.md").read_text() == written, f"run {script.name}"
+    assert (ROOT / "docs" / f"{name}.md").read_text() == written, f"run {script.name}"
 
 
 def test_the_numbers_of_the_readme_follow_the_registries() -> None:

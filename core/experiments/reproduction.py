@@ -116,7 +116,7 @@ def _one(loaded: Loaded, ids: tuple[int, ...], n: int, spectrum: bool) -> dict[s
         "heads": measure(recording, MEASURES["head_change"]).by_depth(),
         "stages": {key: measure(recording, MEASURES[key]).by_depth() for key in STAGES},
         "classes": [s.kind.value for s in kinds],
-        "settled": float(np.mean([s.kind is SettlingClass.CONVERGED for s in kinds])),
+        "settled": float(np.mean([s.kind is SettlingClass.SETTLED for s in kinds])),
         "separation": separation(recording),
     }
     if spectrum:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from loopscope.core.checkpoint.request import Loop
 from loopscope.core.interventions.base import LARGEST_SEED, Intervention
-from loopscope.core.run.pairing import Pace
+from loopscope.core.run.pairing import StepPairing
 from loopscope.core.selection import Selection
 
 MOST_RUNS = 200
@@ -123,7 +123,7 @@ class SavedSession:
     runs: tuple[SavedRun, ...] = ()
     shown: int | None = None
     second: int | None = None
-    pace: Pace = "depth"
+    step_pairing: StepPairing = "depth"
     cursor: SavedCursor = field(default_factory=SavedCursor)
     speed: float = 4.0
     stop_at_settling: bool = False

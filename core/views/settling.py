@@ -79,7 +79,7 @@ def stop_reason(recording: Recording, options: Options) -> str | None:
     judged = classes_of(
         ends, measured.steps, measured.norms, tolerance, window, recording.info.dtype
     )
-    rest = {s.kind for s in judged} - {SettlingClass.CONVERGED}
+    rest = {s.kind for s in judged} - {SettlingClass.SETTLED}
     if rest - {SettlingClass.UNRESOLVED}:
         return None
     small = f"every token's relative step was below {tolerance:g} for {window} recurrences"

@@ -128,7 +128,7 @@ class Judged(Protocol):
         """The class; its value is the word."""
 
     @property
-    def restless(self) -> bool:
+    def unsettled(self) -> bool:
         """Whether it is known not to settle."""
 
     def describe(self) -> str:
@@ -251,7 +251,7 @@ class Data(ViewData):
 
     def unsettled(self) -> list[int]:
         """Shown tokens known not to settle (drift, orbit, divergence), the farthest first."""
-        curves = [i for i, s in enumerate(self.settling) if s.restless]
+        curves = [i for i, s in enumerate(self.settling) if s.unsettled]
         steps = np.where(np.isfinite(self.last_step), self.last_step, np.inf)
         return sorted(curves, key=lambda i: -steps[i])
 

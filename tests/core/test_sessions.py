@@ -69,7 +69,7 @@ def session() -> SavedSession:
         runs=runs,
         shown=4,
         second=3,
-        pace="own",
+        step_pairing="own",
         cursor=SavedCursor(place=Selection(2), in_second=Selection(1, 1), following=False),
         speed=1e9,
         stop_at_settling=True,
@@ -106,7 +106,7 @@ def test_arrays_of_a_projection_basis_are_kept_to_the_last_bit() -> None:
         ({"format": "png"}, "is no session of Loopscope"),
         ({"version": 2}, "is of version 2 of the format; this Loopscope reads version 1"),
         ({"version": True}, "is of version True"),
-        ({"pace": "fast"}, "'pace': 'fast' is not one of depth, recurrence, own"),
+        ({"step_pairing": "fast"}, "'step_pairing': 'fast' is not one of depth, recurrence, own"),
         ({"colour": 1}, "there is no 'colour'"),
         ({"shown": 77}, "'shown': there is no run 77"),
         ({"shown": None}, "none of the runs is shown"),
@@ -224,7 +224,7 @@ def test_paths_move_along_with_the_file_and_are_looked_for(tmp_path: Path) -> No
     model.mkdir(parents=True)
     file.parent.mkdir()
     assert portable("bundled:looped", file) == "bundled:looped"
-    assert portable(str(model), None) == str(model)
+    assert portable("m/here", file) == "m/here"
     path = portable(str(model), file)
     assert path == "../models/m"
     assert found(path, str(model), file) == str(model)
