@@ -112,7 +112,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("export_page", "Export a page…", "", "File", "Write the runs shown as one page that any browser opens, without a network", lambda to: to.page_export.ask()),
     Command("screenshot", "Copy a picture of the window", "Ctrl+Shift+C", "File", "Put a picture of the whole window on the clipboard", lambda to: to.window.copy_picture()),
     Command("quit", "Quit", "Ctrl+Q", "File", "Close the bench; everything is remembered", lambda to: to.window.close()),
-    Command("undo", "Undo", "Ctrl+Z; Alt+Left", "Edit", "Take back the last run, branch, name or deletion; nothing is computed again", lambda to: to.bench.runs.undo()),
+    Command("undo", "Undo", "Ctrl+Z; Alt+Left", "Edit", "Take back the last run, branch, name, deletion or setting of a view; nothing is run again", lambda to: to.bench.runs.undo()),
     Command("redo", "Redo", "Ctrl+Shift+Z; Alt+Right", "Edit", "Make the last undone change again", lambda to: to.bench.runs.redo()),
     Command("prompt", "Edit the prompt", "Ctrl+L", "Edit", "Put the keyboard into the prompt line", lambda to: to.bars.prompt.edit()),
     Command("all_tokens", "Show all tokens", "Ctrl+A", "Edit", "Let every token drive the views", lambda to: to.bench.session.select({"tokens": ()})),

@@ -290,6 +290,7 @@ class Window(QMainWindow):
         settings.geometry = bytes(self.saveGeometry().toHex().data()).decode()
         settings.layout = bytes(self.saveState().toHex().data()).decode()
         settings.remember_speed(bench.transport.rate)
+        settings.step_pairing = bench.session.step_pairing
         recording, request = bench.session.recording, bench.session.request
         if recording is not None and request is not None:
             settings.remember_run(request, recording)
