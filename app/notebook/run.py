@@ -259,8 +259,10 @@ class Run:
         second_run = None
         if second is not None:
             if step_pairing not in STEP_PAIRINGS:
-                known = ", ".join(STEP_PAIRINGS)
-                raise LoopscopeError(f"there is no step pairing '{step_pairing}'; {known}")
+                raise LoopscopeError(
+                    f"there is no step pairing '{step_pairing}'; "
+                    f"there are {', '.join(STEP_PAIRINGS)}"
+                )
             there = second.recording
             pairing = Pairing(
                 self.recording.info.architecture, there.info.architecture, step_pairing

@@ -112,6 +112,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         measured=quantity.key,
         grouping=grouping,
         repeat=repeat,
+        bands=_middle_half(measured) if any(c.low is not None for c in curves) else "",
     )
     return data if missing else replace(data, statement=_statement(data, quantity, middle, options))
 
@@ -168,6 +169,13 @@ def _quartiles(measured: Measured) -> tuple[F64 | None, F64 | None]:
     ends = np.nanpercentile(filled, [25, 75], axis=axes)
     low, high = (np.where(known, end, np.nan) for end in ends)
     return low, high
+
+
+def _middle_half(measured: Measured) -> str:
+    """What a band is: the quartiles over tokens or heads, and how many they are of."""
+    sizes = zip(measured.measure.axes, measured.values.shape[1:], strict=True)
+    over = " and ".join(f"{n} {axis}s" for axis, n in sizes if axis != "layer")
+    return f"middle half of {over}"
 
 
 def _curves(
