@@ -19,6 +19,8 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("MPLBACKEND", "agg")
 # The models of the tests are tiny: threads that wait for each other only cost time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What else is installed here adds nothing; tests of plug-ins switch them on.
+os.environ["LOOPSCOPE_PLUGINS"] = "off"
 sys.path.insert(0, str(Path(__file__).parent))
 # Another checkout of Loopscope that the environment was installed from is not what is tested.
 _OWN = Path(__file__).resolve().parents[1] / ".dev"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopscope.app.cli.terminal import Bar as _Bar
-from loopscope.app.cli.terminal import interventions_of, load_request, warn_lines, write_json
+from loopscope.app.cli.terminal import interventions_of, load_request, warn_lines, width, write_json
 from loopscope.app.cli.terminal import output_file as _output_file
 from loopscope.app.cli.terminal import warn as _warn
 from loopscope.core.errors import LoopscopeError
@@ -161,7 +161,7 @@ def run_evaluate(options: Namespace) -> None:
     if options.json:
         write_json(evaluation.as_json(), None)
     else:
-        print(table(evaluation))
+        print(table(evaluation, width()))
 
 
 def run_measure(options: Namespace) -> None:
@@ -325,3 +325,10 @@ def run_doctor(options: Namespace) -> None:
     from loopscope.app.cli.doctor import run_doctor as doctor
 
     doctor(options)
+
+
+def run_plugins(options: Namespace) -> None:
+    """Print what other packages add."""
+    from loopscope.app.cli.plugins import run_plugins as plugins
+
+    plugins(options)

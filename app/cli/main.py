@@ -14,11 +14,12 @@ from typing_extensions import override
 from loopscope.app.cli import numbers
 from loopscope.core.errors import LoopscopeError, is_out_of_memory
 from loopscope.core.experiments.training_plan import MODEL_NAMES, RECIPES
+from loopscope.core.plugins import left_out
 from loopscope.core.version import package_version
 
 COMMANDS = (
     "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "quality", "reproduce",
-    "twins", "probe", "convert", "doctor",
+    "twins", "probe", "convert", "doctor", "plugins",
 )  # fmt: skip
 DEFAULT_MODEL = "bundled:looped"
 
@@ -183,6 +184,9 @@ def build_parser() -> argparse.ArgumentParser:
         "doctor", help="check install, devices and desktop, and say what to do"
     )
     doctor.add_argument("--json", action="store_true", help="print JSON")
+
+    plugins = commands.add_parser("plugins", help="list what other packages add, and its state")
+    plugins.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -334,8 +338,18 @@ def _run(arguments: Sequence[str]) -> int:
         return run_desktop(options)
     from loopscope.app.cli import commands
 
-    getattr(commands, f"run_{options.command}")(options)
+    try:
+        getattr(commands, f"run_{options.command}")(options)
+    finally:
+        if options.command != "plugins":
+            _tell_what_is_left_out()
     return 0
+
+
+def _tell_what_is_left_out() -> None:
+    """Name the plug-ins that could not be used where the command asked for their kind."""
+    for plugin in left_out():
+        print(f"loopscope: {plugin.text()}", file=sys.stderr)
 
 
 def _discard_output() -> None:

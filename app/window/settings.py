@@ -32,7 +32,7 @@ from loopscope.core.errors import one_line
 from loopscope.core.interventions.base import MOST_RECURRENCES
 from loopscope.core.interventions.registry import as_json
 from loopscope.core.options import Setting, settings_of
-from loopscope.core.run.pairing import PACES
+from loopscope.core.run.pairing import STEP_PAIRINGS
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 
@@ -72,7 +72,7 @@ class Settings:
     device: Annotated[str, one_of("auto", "cpu", "cuda", "mps")] = "auto"
     dtype: Annotated[str, one_of("float32", "bfloat16", "float16")] = "float32"
     speed: Annotated[float, between(0.01, FASTEST)] = 4.0
-    pace: Annotated[str, one_of(*PACES)] = "depth"
+    step_pairing: Annotated[str, one_of(*STEP_PAIRINGS)] = "depth"
     options: Annotated[dict[str, dict[str, Any]], is_options] = field(default_factory=dict)
     export: Annotated[dict[str, Any], is_export] = field(default_factory=dict)
     problem: str = ""

@@ -37,7 +37,7 @@ GOOD = {
     "device": "cpu",
     "dtype": "bfloat16",
     "speed": 8,
-    "pace": "own",
+    "step_pairing": "own",
     "options": {"settling": {"tolerance": 0.01}},
     "export": {"formats": ["pdf"], "preset": "slide", "dpi": 300, "folder": "/out"},
 }
@@ -101,7 +101,7 @@ def test_a_value_that_does_not_suit_its_key_falls_back_alone(tmp_path: Path, key
         ("device", "tpu"),
         ("dtype", "int8"),
         ("speed", 0),
-        ("pace", "fast"),
+        ("step_pairing", "fast"),
         ("options", {"state_space": 5}),
         ("export", {"dpi": 10**9}),
         ("export", {"surprise": 1}),

@@ -11,7 +11,7 @@ from models import tiny_architecture, tiny_checkpoint
 
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.experiments.evaluation import evaluate_hops, table
+from loopscope.core.experiments.evaluation import Cell, Evaluation, evaluate_hops, table
 from loopscope.core.experiments.hops import VOCABULARY, chance_level, make_batch, text_of
 from loopscope.core.measures.intervals import wilson_interval
 
@@ -78,6 +78,25 @@ def test_evaluation_agrees_with_a_plain_forward(tmp_path: Path) -> None:
         right += float((logits.argmax(-1).numpy() == batch.answers).mean(1).sum())
     assert evaluation.cell(2, 3).accuracy == pytest.approx(right / 40)
     assert "hops" in table(evaluation)
+
+
+def test_a_wide_table_goes_on_in_further_blocks_and_loses_no_cell() -> None:
+    cells = tuple(
+        Cell(k, r, r / 100 + k / 1000, 0.0, 1.0, 0.125, 10.0**-r)
+        for k in (1, 2) for r in range(1, 21)
+    )  # fmt: skip
+    evaluation = Evaluation("m", 32, 8, 0, cells)
+    whole = table(evaluation)
+    assert max(map(len, whole.splitlines())) > 400
+    narrow = table(evaluation, 80)
+    assert max(map(len, narrow.splitlines())) <= 80
+    for c in cells:
+        assert f" {c.accuracy:.3f} 0.000-1.000" in narrow
+    # Each block repeats its heads, so that a figure is read without scrolling back.
+    assert [line.split()[2] for line in narrow.splitlines() if line.startswith("hops")] == [
+        "R=1", "R=4", "R=7", "R=10", "R=13", "R=16", "R=19",
+    ]  # fmt: skip
+    assert table(evaluation, 5).count("hops  chance") == 20
 
 
 def test_the_task_refuses_a_model_of_another_vocabulary(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from checkpoints import CONFIGS, write_checkpoint
 from models import tiny_architecture, tiny_checkpoint
-from recordings import synthetic_recording
+from recordings import synthetic_recording, writable
 from scipy.special import rel_entr, softmax
 from scipy.stats import entropy as scipy_entropy
 
@@ -360,8 +360,7 @@ def test_states_that_are_not_finite_are_read_as_none(tmp_path) -> None:
     stepper.begin(loaded.tokenizer.encode("ab ? 1 : a"))
     stepper.step()
     stepper.step()
-    broken = stepper.recording._rows.layers._buffer
-    broken[0, 2] = np.nan  # recurrence 1, layer 0, token 2
+    writable(stepper.recording.layer(1, 0).state)[2] = np.nan
     for which in LENSES:
         reading = reading_of(stepper, Options(lens=which))
         assert np.isnan(reading.entropy[0, 0, 2])

@@ -87,7 +87,7 @@ def modes(recording: Recording, context: OverlayContext) -> list[Overlay]:
     if stability is None or not wanted or context.options.states == "layers":
         return []
     tokens, out = list(context.tokens), []
-    at = recording.states[stability.recurrence][tokens].astype(np.float64)
+    at = recording.state(stability.recurrence)[tokens].astype(np.float64)
     # Of a complex pair one stands for both.
     leading = [i for i, value in enumerate(stability.spectrum.values) if value.imag >= 0][:wanted]
     for rank, i in enumerate(leading, start=1):
@@ -181,7 +181,7 @@ def second_path(
     return Overlay(
         name=second_run.name,
         kind="path",
-        role="beside",
+        role="second run",
         points=points,
         recurrences=np.array([place["recurrence"] for place in places], dtype=np.int64),
         layers=np.array([place.get("layer", -1) for place in places], dtype=np.int64),

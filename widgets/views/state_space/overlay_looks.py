@@ -30,7 +30,7 @@ def look(overlay: Overlay, theme: Theme) -> Look:
     role = overlay.role
     if role == "run":
         return Look(token_colour(overlay.index))
-    if role == "beside":
+    if role == "second run":
         return Look(theme.text, dashed=True, wide=len(overlay.points) <= FEW)
     if overlay.kind == "segment":
         few = len(overlay.points) <= FEW
