@@ -29,6 +29,7 @@ sys.path[:] = [p for p in sys.path if Path(p).name != ".dev" or Path(p).resolve(
 # No test reads or writes the settings of whoever runs it, nor those of a process beside this one.
 _HOME = tempfile.TemporaryDirectory(prefix="loopscope-tests-")
 os.environ["XDG_CONFIG_HOME"] = _HOME.name
+os.environ["XDG_DATA_HOME"] = f"{_HOME.name}/share"
 
 # The same examples each time, and no clock: a busy machine fails nothing. `.ci/full` looks further.
 hypothesis.settings.register_profile("gate", deadline=None, derandomize=True)

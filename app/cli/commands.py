@@ -332,3 +332,10 @@ def run_plugins(options: Namespace) -> None:
     from loopscope.app.cli.plugins import run_plugins as plugins
 
     plugins(options)
+
+
+def run_install_desktop(options: Namespace) -> None:
+    """Add menu entry, icon and file types to the desktop, or remove them."""
+    from loopscope.app.cli.desktop_entry import run_install_desktop as install
+
+    install(options)

@@ -7,7 +7,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from typing_extensions import override
 
@@ -20,6 +20,7 @@ from loopscope.core.version import package_version
 COMMANDS = (
     "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "quality", "reproduce",
     "twins", "probe", "convert", "doctor", "plugins",
+    "install-desktop",
 )  # fmt: skip
 DEFAULT_MODEL = "bundled:looped"
 
@@ -187,6 +188,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     plugins = commands.add_parser("plugins", help="list what other packages add, and its state")
     plugins.add_argument("--json", action="store_true", help="print JSON")
+
+    menu = commands.add_parser(
+        "install-desktop", help="add menu entry, icon and file types to the desktop (Linux)"
+    )
+    menu.add_argument("--uninstall", action="store_true", help="remove them again")
+    menu.add_argument("--force", action="store_true", help="also where another file has the name")
     return parser
 
 
@@ -280,8 +287,17 @@ def _family(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0 when done, 2 on bad use or bad input, 130 on Ctrl-C."""
+def print_error(text: str) -> None:
+    """Print an error in one line."""
+    with contextlib.suppress(OSError):
+        print(f"loopscope: error: {LoopscopeError(text)}", file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None, tell: Callable[[str], None] = print_error) -> int:
+    """Run the command; returns 0 when done, 2 on bad use or bad input, 130 on Ctrl-C.
+
+    ``tell`` is given the error that ends it.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # `loopscope --prompt x` and `loopscope folder` are `loopscope open ...`.
     if not arguments or (
@@ -303,8 +319,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (LoopscopeError, OSError, MemoryError, RuntimeError) as error:
         if (problem := _problem(error)) is None:
             raise
-        with contextlib.suppress(OSError):
-            print(f"loopscope: error: {LoopscopeError(problem)}", file=sys.stderr)
+        tell(problem)
         return 2
 
 
@@ -339,7 +354,7 @@ def _run(arguments: Sequence[str]) -> int:
     from loopscope.app.cli import commands
 
     try:
-        getattr(commands, f"run_{options.command}")(options)
+        getattr(commands, f"run_{options.command.replace('-', '_')}")(options)
     finally:
         if options.command != "plugins":
             _tell_what_is_left_out()

@@ -260,7 +260,8 @@ class Run:
         if second is not None:
             if step_pairing not in STEP_PAIRINGS:
                 raise LoopscopeError(
-                    f"there is no step pairing '{step_pairing}'; there are {', '.join(STEP_PAIRINGS)}"
+                    f"there is no step pairing '{step_pairing}'; "
+                    f"there are {', '.join(STEP_PAIRINGS)}"
                 )
             there = second.recording
             pairing = Pairing(

@@ -17,6 +17,7 @@ from typing import Any
 from loopscope.core.checkpoint.foreign import refuse_foreign, refuse_quantised
 from loopscope.core.checkpoint.headers import TensorInfo, read_header
 from loopscope.core.checkpoint.places import resolve
+from loopscope.core.checkpoint.request import Loop
 from loopscope.core.checkpoint.shapes import check_tensors
 from loopscope.core.checkpoint.ties import settle_ties
 from loopscope.core.errors import CheckpointError, ForeignError
@@ -124,8 +125,12 @@ def _family_of(
     return family, how, ()
 
 
-def looped_checkpoint(checkpoint: Checkpoint, first: int, last: int, damping: float) -> Checkpoint:
-    """Return a deep checkpoint with layers ``first`` to ``last - 1`` as its recurrent block."""
+def looped_checkpoint(checkpoint: Checkpoint, loop: Loop) -> Checkpoint:
+    """Return a deep checkpoint with the layers that ``loop`` names as its recurrent block.
+
+    Raises what `loop_span.with_loop` does.
+    """
+    first, last, damping = loop
     arch = with_loop(checkpoint.architecture, first, last, damping)
     # Not asked of the family: what a file calls its layers does not change with what is looped.
     names = renamed_by_loop(checkpoint.architecture, arch)

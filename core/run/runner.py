@@ -201,7 +201,7 @@ class Runner:
             from loopscope.core.checkpoint.loading import relooped
 
             span = request.loop or (0, loaded.architecture.unique_depth, 1.0)
-            looped = replace(relooped(loaded, *span), request=request)
+            looped = replace(relooped(loaded, span), request=request)
             with self._lock:
                 self._stepping.end()
                 self._show(loaded=looped, stepper=None, request=None, notice=None, error=None)

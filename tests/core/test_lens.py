@@ -193,7 +193,7 @@ def test_heads_without_a_norm_are_given_one(tmp_path) -> None:
 
 
 def test_a_damped_loop_is_read_at_its_damped_end(tmp_path) -> None:
-    loaded = relooped(load(str(write_checkpoint(tmp_path / "m", "llama")), "cpu"), 0, 3, 0.4)
+    loaded = relooped(load(str(write_checkpoint(tmp_path / "m", "llama")), "cpu"), (0, 3, 0.4))
     stepper = Stepper(loaded)
     stepper.begin(loaded.tokenizer.from_ids((5, 17, 3, 60)))
     for _ in range(3):
