@@ -26,7 +26,8 @@ from loopscope.core.run.request_queue import Call, RequestQueue
 from loopscope.core.run.requests import RunRequest, check_recurrences
 from loopscope.core.run.status import RunnerState, Status
 from loopscope.core.run.stepping import Rest, Step, Stepping, Until
-from loopscope.core.run.worker import Work, Worker, yield_to_the_screen
+from loopscope.core.run.worker import Work, Worker
+from loopscope.core.system import yield_to_the_screen
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
