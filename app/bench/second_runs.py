@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopscope.app.bench.run_tree import Run
 from loopscope.app.bench.session import Second, Session
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.runner import Runner
@@ -64,6 +65,19 @@ class SecondRuns:
         self.model = SecondModel(loaded, name)
         self.follow_prompt()
         self._session.runs_changed.emit()
+
+    def open_model(self, request: LoadRequest) -> None:
+        """Load another model, then show it as the second run."""
+
+        def loaded(future: Future[Loaded]) -> None:
+            if future.cancelled():
+                self._session.message.emit(f"{request.path} was not opened: cancelled")
+            elif (error := future.exception()) is not None:
+                self._session.message.emit(str(error))
+            else:
+                self.show_model(future.result(), future.result().checkpoint.name)
+
+        self._wait(self._runner.open_second_model(request), loaded)
 
     def set_step_pairing(self, step_pairing: StepPairing) -> None:
         """How the second run follows the one shown."""

@@ -52,6 +52,8 @@ class Session(QObject):
         The model, the run or what the runner does is another.
     run_changed()
         Another run is shown, or none.
+    settings_changed(str)
+        The user changed settings of the view with this key, or took a change of them back.
     runs_changed()
         The tree of runs, a name, the run shown, the second run or its step pairing is another.
     progressed()
@@ -65,6 +67,7 @@ class Session(QObject):
     status_changed = Signal(object)
     run_changed = Signal()
     runs_changed = Signal()
+    settings_changed = Signal(str)
     progressed = Signal()
     selection_changed = Signal(object, dict)
     message = Signal(str)

@@ -99,6 +99,15 @@ def run_figures(options: Namespace) -> None:
         raise LoopscopeError("; ".join(report.failures))
 
 
+def run_report(options: Namespace) -> None:
+    """Run a prompt and write it as a page."""
+    from loopscope.app.cli.report import run_report as report
+    from loopscope.core.run.requests import check_recurrences
+
+    check_recurrences(options.recurrences)
+    report(options, lambda asked: _run(asked).recording)
+
+
 def _measured(keys: list[str] | None) -> tuple[ViewSpec, ...]:
     """Views whose measurement is asked for: none, those named, or all that take one."""
     from loopscope.app.views import BY_KEY, VIEW_SPECS

@@ -19,7 +19,7 @@ from loopscope.core.version import package_version
 
 COMMANDS = (
     "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "quality", "reproduce",
-    "twins", "probe", "convert", "doctor", "plugins",
+    "twins", "probe", "convert", "doctor", "plugins", "report",
     "install-desktop",
 )  # fmt: skip
 DEFAULT_MODEL = "bundled:looped"
@@ -97,6 +97,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="make the measurements that take long as well: of these views, or of all",
     )  # fmt: skip
     figures.add_argument("--dpi", type=numbers.whole(10, 2400), default=300, help="of PNG files")
+
+    report = commands.add_parser("report", help="write a run as one page for any browser")
+    report.add_argument("path")
+    _prompt(report, required=True)
+    _running(report, recurrences=-1)
+    report.add_argument("--beside", metavar="PATH", help="a second model, run on the same prompt")
+    report.add_argument("-o", "--output", required=True, metavar="PAGE.html")
 
     _train(commands.add_parser("train", help="train a small model; resumes when killed"))
 

@@ -15,6 +15,7 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.opening import Opening
+from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, PromptFiles
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.tree_commands import TreeCommands
@@ -58,6 +59,7 @@ class Targets:
     views: ViewDocks
     opening: Opening
     exporter: Exporter
+    page_export: PageExport
     prompt_files: PromptFiles
     running: RunCommands
     tree: TreeCommands
@@ -107,9 +109,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("card", "Checkpoint card", "Ctrl+I", "File", "Sizes, dtype, memory and what is unavailable", lambda to: to.bars.header.show_card()),
     Command("export_view", "Export this view…", "Ctrl+E", "File", "Export the view last clicked as PDF, SVG, PNG or CSV", lambda to: to.exporter.ask(to.views.layout.maximised or to.views.current)),
     Command("export_all", "Export all views…", "Ctrl+Shift+E", "File", "Export every view to one folder", lambda to: to.exporter.ask(None)),
+    Command("export_page", "Export a page…", "", "File", "Write the runs shown as one page that any browser opens, without a network", lambda to: to.page_export.ask()),
     Command("screenshot", "Copy a picture of the window", "Ctrl+Shift+C", "File", "Put a picture of the whole window on the clipboard", lambda to: to.window.copy_picture()),
     Command("quit", "Quit", "Ctrl+Q", "File", "Close the bench; everything is remembered", lambda to: to.window.close()),
-    Command("undo", "Undo", "Ctrl+Z; Alt+Left", "Edit", "Take back the last run, branch, name or deletion; nothing is computed again", lambda to: to.bench.runs.undo()),
+    Command("undo", "Undo", "Ctrl+Z; Alt+Left", "Edit", "Take back the last run, branch, name, deletion or setting of a view; nothing is run again", lambda to: to.bench.runs.undo()),
     Command("redo", "Redo", "Ctrl+Shift+Z; Alt+Right", "Edit", "Make the last undone change again", lambda to: to.bench.runs.redo()),
     Command("prompt", "Edit the prompt", "Ctrl+L", "Edit", "Put the keyboard into the prompt line", lambda to: to.bars.prompt.edit()),
     Command("all_tokens", "Show all tokens", "Ctrl+A", "Edit", "Let every token drive the views", lambda to: to.bench.session.select({"tokens": ()})),

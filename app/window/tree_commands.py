@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup
@@ -52,6 +50,7 @@ class TreeCommands(QObject):
         )
         form.branch_requested.connect(lambda intervention: self._runs.branch((intervention,)))
         self._session.step_pairing = next(p for p in STEP_PAIRINGS if p == settings.step_pairing)
+        self._step_pairings: dict[StepPairing, QAction] = {}
         self._session.runs_changed.connect(self.refresh)
         self.dock = self._make_dock()
 
@@ -80,12 +79,9 @@ class TreeCommands(QObject):
             action.setCheckable(True)
             action.setChecked(pairing == self._session.step_pairing)
             action.setStatusTip(f"The cursor and the steps of the second run follow {words}")
-            action.triggered.connect(lambda _=False, p=pairing: self._set_step_pairing(p))
+            action.triggered.connect(lambda _=False, p=pairing: self._runs.set_step_pairing(p))
             group.addAction(action)
-
-    def _set_step_pairing(self, step_pairing: StepPairing) -> None:
-        self._settings.step_pairing = step_pairing
-        self._bench.second_runs.set_step_pairing(step_pairing)
+            self._step_pairings[pairing] = action
 
     # ---- what is shown ----
     def refresh(self) -> None:
@@ -103,6 +99,8 @@ class TreeCommands(QObject):
         self.panel.list.show_runs(rows, shown_run, second_run)
         self.panel.form.show_sources([(run.id, run.name) for run in runs])
         self.title_bar.statement.set_whole(self._statement())
+        if self._step_pairings:
+            self._step_pairings[self._session.step_pairing].setChecked(True)
 
     def _statement(self) -> str:
         """Say how many runs there are and what is shown."""
@@ -136,7 +134,7 @@ class TreeCommands(QObject):
             act(run)
 
     def _set_second_run(self, run_id: int) -> None:
-        self._bench.second_runs.show(None if run_id < 0 else self._runs.tree.find(run_id))
+        self._runs.put_second(None if run_id < 0 else self._runs.tree.find(run_id))
 
     def _source(self, run_id: int, recurrence: int, layer: int) -> Source | None:
         run = self._runs.tree.find(run_id)
@@ -168,7 +166,7 @@ class TreeCommands(QObject):
         """Take away the second run."""
         if self._session.second is None and self._bench.second_runs.model is None:
             self._say("This run is shown alone already")
-        self._bench.second_runs.show(None)
+        self._runs.put_second(None)
 
     def ask_to_save_interventions(self) -> None:
         """Save the interventions of the run shown."""
@@ -223,16 +221,5 @@ class TreeCommands(QObject):
         if self._session.request is None:
             self._say("Open a first checkpoint before a second one")
             return
-        settings, runner = self._settings, self._bench.runner
-
-        def loaded(future: Future[Any]) -> None:
-            if future.cancelled():
-                self._say(f"{path} was not opened: cancelled")
-            elif (error := future.exception()) is not None:
-                self._say(f"{error}")
-            else:
-                model = future.result()
-                self._bench.second_runs.show_model(model, model.checkpoint.name)
-
-        request = LoadRequest(path, settings.device, settings.dtype)
-        self._bench.background.wait(runner.open_second_model(request), loaded)
+        settings = self._settings
+        self._bench.second_runs.open_model(LoadRequest(path, settings.device, settings.dtype))

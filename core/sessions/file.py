@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from loopscope.core.errors import LoopscopeError
@@ -31,7 +32,17 @@ def session_name(path: Path) -> str:
 
 
 def write_session(path: Path, session: SavedSession) -> None:
-    """Write a session; the file is complete or as it was. Raises `LoopscopeError`."""
+    """Write a session, whose paths are absolute; the file is complete or as it was.
+
+    Raises `LoopscopeError`.
+    """
+    second = session.second_model
+    session = replace(
+        session,
+        model=_portable_model(session.model, path),
+        second_model=None if second is None else _portable_model(second, path),
+        prompt_file=portable(session.prompt_file, path),
+    )
     head = {"format": FORMAT, "version": VERSION, "written_by": f"Loopscope {package_version()}"}
     write_text(path, json.dumps(head | plain(session), indent=1) + "\n")
 
@@ -55,17 +66,22 @@ def read_session(path: Path) -> SavedSession:
 
 
 # ---- places ----
-def portable(path: str, file: Path | None) -> str:
-    """Return ``path`` relative to the folder of ``file``, where there is a way from there to it.
+def portable(path: str, file: Path) -> str:
+    """Return an absolute ``path`` relative to the folder of ``file``, where there is a way.
 
-    ``bundled:NAME`` and "" stay; so does every path without a file.
+    ``bundled:NAME``, "" and a path that is relative already stay as they are.
     """
-    if not path or path.startswith(BUNDLED) or file is None:
+    if not os.path.isabs(path):
         return path
     try:
-        return Path(os.path.relpath(path, file.parent)).as_posix()
+        return Path(os.path.relpath(path, file.absolute().parent)).as_posix()
     except ValueError:  # on another drive
         return path
+
+
+def _portable_model(model: SavedModel, file: Path) -> SavedModel:
+    absolute = model.path if os.path.isabs(model.path) else model.absolute
+    return replace(model, path=portable(model.path, file), absolute=absolute)
 
 
 def found(path: str, absolute: str, file: Path) -> str | None:
@@ -76,15 +92,35 @@ def found(path: str, absolute: str, file: Path) -> str | None:
     """
     if not path or path.startswith(BUNDLED):
         return path
-    tries = (path, absolute, Path(path).name)
-    for text in tries:
+    for text in (path, absolute, Path(path).name):
         if text and not text.startswith(("//", "\\\\")):
-            place = os.path.normpath(file.parent / text)
+            place = os.path.normpath(file.absolute().parent / text)
             if os.path.exists(place):
                 return place
     return None
 
 
-def model_found(model: SavedModel, file: Path) -> str | None:
-    """Return the folder of a saved model, or None where it is not found."""
-    return found(model.path, model.absolute, file)
+def located(session: SavedSession, file: Path) -> SavedSession:
+    """Return a session that was read from ``file`` with every path where it is now.
+
+    What is not found has the path at which it was looked for first (`is_missing`).
+    """
+
+    def place(path: str, absolute: str) -> str:
+        return found(path, absolute, file) or os.path.normpath(file.absolute().parent / path)
+
+    def model(saved: SavedModel) -> SavedModel:
+        return replace(saved, path=place(saved.path, saved.absolute))
+
+    second, prompts = session.second_model, session.prompt_file
+    return replace(
+        session,
+        model=model(session.model),
+        second_model=None if second is None else model(second),
+        prompt_file=prompts and place(prompts, ""),
+    )
+
+
+def is_missing(path: str) -> bool:
+    """Whether what a path of a `located` session names was not found."""
+    return bool(path) and not path.startswith(BUNDLED) and not os.path.exists(path)

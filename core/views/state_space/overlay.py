@@ -12,7 +12,8 @@ Kind = Literal["points", "path", "segment"]
 # How it looks: a fixed point (filled, hollow, muted), a slow point (cross), the real and the
 # imaginary part of a mode, a run from another start, the second run.
 Role = Literal[
-    "stable", "unstable", "marginal", "slow point", "mode", "mode, imaginary", "run", "second run"
+    "stable", "unstable", "marginal", "slow point", "below resolution", "mode", "mode, imaginary",
+    "run", "second run",
 ]  # fmt: skip
 
 

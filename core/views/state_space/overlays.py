@@ -21,7 +21,7 @@ from loopscope.core.measures.path_independence import PATHS
 from loopscope.core.measures.stability import EIGENVALUE, STABILITY
 from loopscope.core.run.recording import Recording
 from loopscope.core.views.second_run import SecondRun
-from loopscope.core.views.stability import kinds_of
+from loopscope.core.views.stability import FIXED, kinds_of
 from loopscope.core.views.state_space.data import Options
 from loopscope.core.views.state_space.overlay import Overlay, Role
 from loopscope.core.views.state_space.places import stations
@@ -50,13 +50,13 @@ def found_points(recording: Recording, context: OverlayContext) -> list[Overlay]
         return []
     tokens, out = list(context.tokens), []
     by_layer = context.options.states == "layers"
-    for i, kind in enumerate(kinds_of(stability)):
+    for i, kind in enumerate(kinds_of(stability, recording.info.dtype)):
         points = stability.cycles[i] if by_layer else stability.points.points[i].reshape(
             1, recording.n_tokens, -1
         )  # fmt: skip
         radius = stability.radii[i]
         about = (
-            f"{kind}{'' if kind == 'slow point' else ' fixed point'} {i + 1}, relative residual "
+            f"{kind}{'' if kind not in FIXED else ' fixed point'} {i + 1}, relative residual "
             f"{stability.points.residual[i]:.1e}"
             + (f", spectral radius {radius:.3g}" if np.isfinite(radius) else "")
             + (", where the run's end leads" if i == stability.points.from_end else "")
@@ -65,7 +65,11 @@ def found_points(recording: Recording, context: OverlayContext) -> list[Overlay]
         n = len(points)
         out.append(
             Overlay(
-                name=kind if kind == "slow point" else f"{kind} point",
+                name=kind
+                if kind == "slow point"
+                else f"point {kind}"
+                if kind not in FIXED
+                else f"{kind} point",
                 kind="points",
                 role=kind,
                 points=points[:, tokens].transpose(1, 0, 2).astype(np.float64),

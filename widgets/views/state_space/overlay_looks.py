@@ -35,7 +35,7 @@ def look(overlay: Overlay, theme: Theme) -> Look:
     if overlay.kind == "segment":
         few = len(overlay.points) <= FEW
         return Look(theme.text, dashed=role == "mode, imaginary", wide=few)
-    if role == "slow point":
+    if role in ("slow point", "below resolution"):
         return Look(theme.muted, "x")
     if role == "marginal":
         return Look(theme.muted, "D")
