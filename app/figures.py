@@ -2,7 +2,7 @@
 
 With a second run, what is written is what is drawn: a view that draws both runs on its axes is
 written with both, one that is drawn twice is written twice, the second time to
-``KEY-beside.*``. Every such file names both runs.
+``KEY-second.*``. Every such file names both runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import VIEW_SPECS
-from loopscope.core.run.pairing import PACES
+from loopscope.core.run.pairing import STEP_PAIRINGS
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from loopscope.widgets.figures.export import ExportItem, ExportReport
 
 # What is added to the name of a file that holds the second run alone.
-SECOND_SUFFIX = "-beside"
+SECOND_SUFFIX = "-second"
 
 
 def drawable(recording: Recording, second_run: SecondRun | None = None) -> tuple[ViewSpec, ...]:
@@ -35,12 +35,13 @@ def drawable(recording: Recording, second_run: SecondRun | None = None) -> tuple
     return tuple(
         spec
         for spec in VIEW_SPECS
-        if _has(spec, recording)
+        if has_something(spec, recording)
         or (second_run is not None and _has_second_drawing(spec, recording, second_run))
     )
 
 
-def _has(spec: ViewSpec, recording: Recording) -> bool:
+def has_something(spec: ViewSpec, recording: Recording) -> bool:
+    """Whether a view has something to draw of a run."""
     request = spec.request
     return request is None or request.live or recording.result(request.result) is not None
 
@@ -48,7 +49,9 @@ def _has(spec: ViewSpec, recording: Recording) -> bool:
 def _has_second_drawing(spec: ViewSpec, recording: Recording, second_run: SecondRun) -> bool:
     """Whether the second run has a drawing of its own, with something in it."""
     there = second_run.recording
-    return spec.drawn_twice(recording, there) and there.layers_done > 0 and _has(spec, there)
+    return (
+        spec.drawn_twice(recording, there) and there.layers_done > 0 and has_something(spec, there)
+    )
 
 
 def describe_second_run(
@@ -93,7 +96,7 @@ def write_figures(
     items = [
         item
         for spec in specs
-        for item in _items(spec, recording, selection, options.get(spec.key), second_run)
+        for item in items_of(spec, recording, selection, options.get(spec.key), second_run)
     ]
     return export_all(
         items,
@@ -101,13 +104,13 @@ def write_figures(
         choice.formats,
         page=Page(choice.preset),
         dpi=choice.dpi,
-        provenance=_provenance(recording, selection),
+        provenance=provenance_of(recording, selection),
         progress=lambda *step: progress(step),
         cancelled=cancelled,
     )
 
 
-def _items(
+def items_of(
     spec: ViewSpec,
     recording: Recording,
     selection: Selection,
@@ -137,7 +140,7 @@ def _items(
     if spec.compute_second is not None and spec.draws_both(recording, there):
         data = spec.compute_second(recording, second_run, selection, options)
         yield item(data, _provenance_of_two(recording, selection, second_run, "both runs"))
-    elif _has(spec, recording) or not twice:
+    elif has_something(spec, recording) or not twice:
         data = spec.compute(recording, selection, options)
         # What is of the model is of no run.
         two = (
@@ -152,7 +155,8 @@ def _items(
         )
 
 
-def _provenance(recording: Recording, selection: Selection) -> dict[str, str]:
+def provenance_of(recording: Recording, selection: Selection) -> dict[str, str]:
+    """What was run and where the cursor is, for a file's metadata."""
     provenance = recording.info.provenance() | {"recurrence": str(selection.recurrence)}
     if recording.shared.prompts is not None:
         provenance["prompt file"] = recording.shared.prompts.name
@@ -164,10 +168,13 @@ def _provenance_of_two(
 ) -> dict[str, str]:
     """Both runs: first the one whose numbers they are, then the other under its own names."""
     none = {"interventions": "[]"}
-    own = none | _provenance(recording, selection)
-    of_second = none | _provenance(second_run.recording, second_run.selection)
-    first, second, word = own, of_second, "beside"
+    own = none | provenance_of(recording, selection)
+    of_second = none | provenance_of(second_run.recording, second_run.selection)
+    first, second, word = own, of_second, "second run"
     if drawn == "the second run":
         first, second, word = of_second, own, "shown"
-    about = {"drawn": drawn, "second run": f"{second_run.name}, {PACES[second_run.pairing.pace]}"}
+    about = {
+        "drawn": drawn,
+        "second run": f"{second_run.name}, {STEP_PAIRINGS[second_run.pairing.step_pairing]}",
+    }
     return first | about | {f"{word} {k}": v for k, v in second.items() if k != "loopscope"}

@@ -1,15 +1,18 @@
 """The views of the bench, each in one place. Menus, docks, exports and tests follow from it.
 
-A view is a `ViewSpec` here and its name in `VIEW_SPECS`, in the order of the menu.
+A view is a `ViewSpec` here and its name in `OURS`, in the order of the menu. Those of other
+packages come after ours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from loopscope.app.view_spec import Analyse, Draw, ViewSpec
+from loopscope.core.plugins import VIEW, Registry, fits
 
 if TYPE_CHECKING:
     from loopscope.core.views import (
@@ -539,7 +542,7 @@ class Quality(ViewSpec["quality.Options", "quality.Data"]):
         return run
 
 
-VIEW_SPECS: tuple[ViewSpec, ...] = (
+OURS: tuple[ViewSpec, ...] = (
     StateSpace(),
     Settling(),
     Distance(),
@@ -559,4 +562,17 @@ VIEW_SPECS: tuple[ViewSpec, ...] = (
     Exits(),
     Quality(),
 )
-BY_KEY = {spec.key: spec for spec in VIEW_SPECS}
+
+
+def _checked(value: object) -> ViewSpec:
+    """Return what another package brings as a view; raises where it is none."""
+    from loopscope.core.views.base import ViewDefinition
+
+    spec: ViewSpec = fits(value, ViewSpec)  # type: ignore[type-abstract]
+    fits(spec.definition(), ViewDefinition)
+    spec.options()
+    return spec
+
+
+BY_KEY: Registry[ViewSpec] = Registry(VIEW, OURS, lambda spec: spec.key, _checked)
+VIEW_SPECS: Collection[ViewSpec] = BY_KEY.values()

@@ -48,6 +48,17 @@ def setting(
     )
 
 
+def fitted() -> Any:
+    """Make a field of an ``Options`` dataclass that the view fits to its data; None at first."""
+    return dataclasses.field(default=None, metadata={"fitted": True})
+
+
+def is_fitted(options: Any, name: str) -> bool:
+    """Whether a field holds what the view fitted; let go of by the user, it holds None."""
+    (metadata,) = (f.metadata for f in dataclasses.fields(options) if f.name == name)
+    return "fitted" in metadata and getattr(options, name) is not None
+
+
 def settings_of(options: Any) -> list[Setting]:
     """List the settings of an ``Options`` class or instance, in the order they are declared."""
     hints = get_type_hints(options if isinstance(options, type) else type(options))

@@ -19,6 +19,8 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("MPLBACKEND", "agg")
 # The models of the tests are tiny: threads that wait for each other only cost time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What else is installed here adds nothing; tests of plug-ins switch them on.
+os.environ["LOOPSCOPE_PLUGINS"] = "off"
 sys.path.insert(0, str(Path(__file__).parent))
 # Another checkout of Loopscope that the environment was installed from is not what is tested.
 _OWN = Path(__file__).resolve().parents[1] / ".dev"
@@ -27,6 +29,7 @@ sys.path[:] = [p for p in sys.path if Path(p).name != ".dev" or Path(p).resolve(
 # No test reads or writes the settings of whoever runs it, nor those of a process beside this one.
 _HOME = tempfile.TemporaryDirectory(prefix="loopscope-tests-")
 os.environ["XDG_CONFIG_HOME"] = _HOME.name
+os.environ["XDG_DATA_HOME"] = f"{_HOME.name}/share"
 
 # The same examples each time, and no clock: a busy machine fails nothing. `.ci/full` looks further.
 hypothesis.settings.register_profile("gate", deadline=None, derandomize=True)

@@ -33,9 +33,9 @@ def run(arch: Architecture, recurrences: int, **identity: str) -> Recording:
 
 def contrast(
     one: Recording, other: Recording, selection: Selection | None = None,
-    options: Options | None = None, pace: str = "depth",
+    options: Options | None = None, step_pairing: str = "depth",
 ) -> Data:  # fmt: skip
     selection = selection or Selection(1)
-    pairing = Pairing(one.info.architecture, other.info.architecture, pace)  # type: ignore[arg-type]
-    second_run = SecondRun(other, "beside", pairing, second_selection(selection, pairing, other))
+    pairing = Pairing(one.info.architecture, other.info.architecture, step_pairing)  # type: ignore[arg-type]
+    second_run = SecondRun(other, "run 2", pairing, second_selection(selection, pairing, other))
     return compute_second(one, second_run, selection, options or Options())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import replace
 
 import numpy as np
@@ -182,3 +183,11 @@ def with_results(recording: Recording) -> Recording:
     starts = ("the run (zeros)", "random, seed 1")
     recording.keep(PATHS, Paths(np.stack([states, other.astype(np.float32)]), starts))
     return recording
+
+
+def writable(kept: np.ndarray) -> np.ndarray:
+    """What a recording holds, open to be broken: recorded rows cannot be written to."""
+    address, _ = kept.__array_interface__["data"]
+    size = kept.nbytes
+    memory = (ctypes.c_char * size).from_address(address)
+    return np.frombuffer(memory, kept.dtype).reshape(kept.shape)

@@ -96,10 +96,11 @@ def test_every_view_has_its_page_and_its_row() -> None:
         assert (ROOT / "docs" / f"{spec.key}.md").is_file(), spec.key
 
 
-def test_the_page_of_settings_is_that_of_the_forms() -> None:
-    script = ROOT / "tools" / "write_settings_page.py"
+@pytest.mark.parametrize("name", ["settings", "api"])
+def test_a_page_that_is_written_by_a_script_is_current(name: str) -> None:
+    script = ROOT / "tools" / f"write_{name}_page.py"
     written = runpy.run_path(str(script))["page"]()
-    assert (ROOT / "docs" / "settings.md").read_text() == written, f"run {script.name}"
+    assert (ROOT / "docs" / f"{name}.md").read_text() == written, f"run {script.name}"
 
 
 def test_the_numbers_of_the_readme_follow_the_registries() -> None:
@@ -142,3 +143,36 @@ def test_every_fault_on_the_page_has_its_test() -> None:
     }
     assert len(named) > 20
     assert named <= there, named - there
+
+
+def test_the_pages_show_the_files_of_the_example_package() -> None:
+    package = ROOT / "examples" / "loopscope-example"
+    shown = re.findall(
+        r"^```(?:toml|python)\n(.*?)^```",
+        (ROOT / "docs" / "plugins.md").read_text(),
+        flags=re.M | re.S,
+    )
+    files = [
+        "pyproject.toml",
+        *(f"loopscope_example/{name}.py" for name in ("measure", "intervention", "view")),
+    ]
+    assert shown == [(package / file).read_text() for file in files]
+    family = (package / "loopscope_example" / "family.py").read_text().partition("\n\n")[2]
+    page = (ROOT / "docs" / "adding-a-family.md").read_text()
+    assert "\n".join("   " + line if line else "" for line in family.splitlines()) in page
+
+
+def test_the_stable_names_of_plug_ins_are_there_and_enough() -> None:
+    import importlib
+
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    rows = re.findall(r"^\| `(loopscope[\w.]*)` \| (`.*) \|$", page, flags=re.M)
+    stable = {module: set(re.findall(r"`(\w+)`", names)) for module, names in rows if "." in module}
+    stable = {m: names for m, names in stable.items() if m.count(".") > 1}
+    assert len(stable) > 12
+    for module, names in stable.items():
+        assert all(hasattr(importlib.import_module(module), name) for name in names), module
+    for file in (ROOT / "examples").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("loopscope."):
+                assert {alias.name for alias in node.names} <= stable[node.module], file.name

@@ -13,8 +13,8 @@ import pytest
 from packaging.requirements import Requirement
 
 import loopscope
+from loopscope.app.notebook.model import load
 from loopscope.core import errors
-from loopscope.core.checkpoint.loading import load
 
 ROOT = Path(__file__).parents[1]
 # The modules of distributions that are not called as these.
@@ -34,7 +34,21 @@ def test_importing_it_loads_nothing_heavy_until_asked() -> None:
     assert done.stdout.strip() == "[] load True"
 
 
-def test_its_names_are_those_of_core() -> None:
+def test_a_figure_is_drawn_without_qt() -> None:
+    """A notebook's kernel on a server has neither a display nor Qt's libraries."""
+    script = (
+        "import sys, loopscope; run = loopscope.load('bundled:looped', 'cpu').run('#1,2,3', 2);"
+        "run.figure('settling')._repr_png_(); run.analyse('paths', random_starts=2);"
+        "names = {'PySide6', 'pyqtgraph', 'matplotlib.pyplot'}; print(sorted(names & set(sys.modules)))"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT / ".dev")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_its_names_are_those_of_the_rooms() -> None:
     assert loopscope.load is load
     assert loopscope.LoopscopeError is errors.LoopscopeError
     assert loopscope.__version__ == loopscope.core.version.package_version()
@@ -55,7 +69,7 @@ def test_what_the_sources_import_is_installed_without_the_tests() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    optional = {"gguf"}  # said by `convert` where it is missing
+    optional = {"gguf", "xarray"}  # said where they are missing
     required = {Requirement(line).name for line in project["dependencies"]}
     modules = {m for name in required for m in MODULES.get(name, (name,))}
     imported: dict[str, str] = {}

@@ -110,7 +110,7 @@ def wait(window: Window, done: Callable[[], bool] = lambda: True) -> None:
             raise TimeoutError("the picture was not ready in time")
 
 
-def deep_beside(window: Window) -> None:
+def open_deep_twin(window: Window) -> None:
     """Put the bundled deep model beside the run."""
     window.tree.open_second_model("bundled:deep")
     wait(window, lambda: window.bench.session.second is not None)
@@ -126,7 +126,7 @@ def save(window: Window, name: str) -> None:
 def shoot_contrast(name: str) -> None:
     """Save the graph of the bundled model beside that of its deep twin."""
     window = opened(6, "1100x620")
-    deep_beside(window)
+    open_deep_twin(window)
     window.views.maximise("graph")
     window.bench.session.select({"recurrence": 4, "layer": 1})
     save(window, name)
@@ -146,7 +146,7 @@ def choose(window: Window, key: str, **settings: object) -> None:
 def shoot_correspondence(name: str, **settings: object) -> None:
     """Save the correspondence of the bundled model and its deep twin."""
     window = opened(6, SIZE)
-    deep_beside(window)
+    open_deep_twin(window)
     window.views.maximise("correspondence")
     choose(window, "correspondence", **settings)
     measured(window, "correspondence")

@@ -45,6 +45,8 @@ class Analysis(QObject):
 
     Signals
     -------
+    options_set(str, object)
+        A view, by its key, has other options; those that it had.
     data_shown(str), second_shown(str)
         A view, by its key, shows other data: its drawing of the run shown, or of the second run.
     failed(str, str)
@@ -53,6 +55,7 @@ class Analysis(QObject):
         A view lags behind the run: the recurrence that it shows; None when it has caught up.
     """
 
+    options_set = Signal(str, object)
     data_shown = Signal(str)
     second_shown = Signal(str)
     failed = Signal(str, str)
@@ -124,9 +127,10 @@ class Analysis(QObject):
         """Take new options for a view; it is computed again."""
         display = self.displays[key]
         if options is not display.options:
-            display.options = options
+            before, display.options = display.options, options
             for drawing in display.drawings:
                 drawing.view.set_options(options)
+            self.options_set.emit(key, before)
 
     def options_of(self, spec: ViewSpec[Any, Any]) -> Any:
         """The options of a view, its defaults where it has not been made."""

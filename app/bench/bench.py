@@ -32,6 +32,7 @@ from loopscope.app.bench.runs import Runs
 from loopscope.app.bench.second_runs import SecondRuns
 from loopscope.app.bench.session import Session
 from loopscope.app.bench.transport import Transport
+from loopscope.app.bench.view_changes import ViewChanges
 from loopscope.app.views import VIEW_SPECS
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.prompts.prompt_set import PromptSet
@@ -67,6 +68,7 @@ class Bench(QObject):
         self.analysis = Analysis(
             self.session, self.runner, lambda changes: self.restart(**changes), self
         )
+        self.view_changes = ViewChanges(self.analysis, self.session, self.runs.history)
         self.measuring = Measuring(self.session, self.analysis, self.background, self)
         self.comparison = Comparison(self.session, self.background, lambda: self.runner.idle)
         self.collector = Collector()

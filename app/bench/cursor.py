@@ -97,7 +97,7 @@ class Cursor:
 
     def select_in_second(self, changes: Changes, second: SecondRun, run: Recording | None) -> bool:
         """A click in a view of the second run: it moves the cursor, or its own at its own pace."""
-        if second.pairing.pace == "own":
+        if second.pairing.step_pairing == "own":
             own = {k: v for k, v in changes.items() if k in ("recurrence", "layer")}
             self.in_second = replace(second.selection, **own)
         return self.select(

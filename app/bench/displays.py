@@ -40,7 +40,7 @@ class Version:
 
     fields : of the cursor, as far as the view computes with them.
     measured : rises with every measurement.
-    second : the second run's version, name, pace and fields, where both runs are drawn.
+    second : the second run's version, name, step pairing and fields, where both runs are drawn.
     """
 
     run: RunVersion
@@ -148,7 +148,7 @@ class Subject:
         second: tuple[Any, ...] = ()
         if self.both is not None:
             both = self.both
-            second = (RunVersion.of(both.recording), both.name, both.pairing.pace)
+            second = (RunVersion.of(both.recording), both.name, both.pairing.step_pairing)
             second += fields(both.selection)
         return Version(
             RunVersion.of(self.run), display.options, measured, fields(self.selection), second

@@ -101,7 +101,7 @@ class RunTree:
     def __init__(self) -> None:
         self.runs: list[Run] = []
         self._next = 1
-        self._roots = self._branches = 0
+        self._named = {"run": 0, "branch": 0}
 
     def __iter__(self) -> Iterator[Run]:
         """Runs, each before its branches."""
@@ -126,12 +126,13 @@ class RunTree:
 
     def add(self, stepper: Stepper, request: RunRequest, parent: Run | None = None) -> Run:
         """Add a run, which gets a name of its own."""
-        if parent is None:
-            self._roots += 1
-            name = f"run {self._roots}"
-        else:
-            self._branches += 1
-            name = f"branch {self._branches}"
+        kind = "run" if parent is None else "branch"
+        names = {run.name for run in self.runs}
+        while True:  # runs of a session have names of their own
+            self._named[kind] += 1
+            name = f"{kind} {self._named[kind]}"
+            if name not in names:
+                break
         run = Run(self._next, stepper, request, parent, name)
         self._next += 1
         self.runs.append(run)
@@ -188,11 +189,15 @@ class RunTree:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Change:
-    """Something that can be undone: what it is called, and both ways."""
+    """Something that can be undone: what it is called, and both ways.
+
+    of_runs : whether it goes with the runs, when their model does.
+    """
 
     text: str
     undo: Callable[[], object]
     redo: Callable[[], object]
+    of_runs: bool = True
 
 
 class History:
@@ -226,7 +231,7 @@ class History:
         change.redo()
         return change
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self.done.clear()
-        self.undone.clear()
+    def forget_runs(self) -> None:
+        """Forget what was done to runs, which have gone."""
+        self.done = [change for change in self.done if not change.of_runs]
+        self.undone = [change for change in self.undone if not change.of_runs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,11 @@ from loopscope.app.bench.run_tree import Change, History, Run, RunTree
 from loopscope.app.bench.second_runs import SecondRuns, Wait
 from loopscope.app.bench.session import Session
 from loopscope.core.interventions.base import Intervention
+from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.runner import Runner
 from loopscope.core.selection import Selection
+from loopscope.core.sessions.saved import SavedRun
 
 if TYPE_CHECKING:
     from loopscope.core.run.stepper import Stepper
@@ -73,10 +75,23 @@ class Runs:
         self._second_runs.begin_again()
         return run
 
+    def adopt(self, made: Sequence[tuple[SavedRun, RunRequest, Stepper]]) -> dict[int, Run]:
+        """Take runs of a session, each after its parent, into the tree; by their ids there.
+
+        ``RunRequest`` is how a root was begun.
+        """
+        runs: dict[int, Run] = {}
+        for saved, request, stepper in made:
+            parent = None if saved.parent is None else runs[saved.parent]
+            run = self.tree.add(stepper, request if parent is None else parent.request, parent)
+            run.name, run.named, run.cursor = saved.name, saved.named, saved.cursor
+            runs[saved.id] = run
+        return runs
+
     def forget(self) -> None:
         """Drop all runs; they belong to a model that is no longer loaded."""
         self.tree.clear()
-        self.history.clear()
+        self.history.forget_runs()
         self._session.run = None
         self._second_runs.forget()
         self._session.runs_changed.emit()
@@ -133,6 +148,35 @@ class Runs:
     def _show_branch(self, branch: Run, parent: Run) -> None:
         self.show(branch)
         self._second_runs.show(parent)
+
+    # ---- the second run ----
+    def put_second(self, run: Run | None) -> None:
+        """Make ``run`` the second run, or show the first one alone; among runs it can be undone."""
+        before, model = self._session.second, self._second_runs.model
+        self._second_runs.show(run)
+        old = None if before is None else before.run
+        if model is not None or run is old or run is self._session.run:
+            return  # another model is not kept for the sake of undo
+        text = "show alone" if run is None else f"{run.name} as second run"
+        self.history.note(Change(text, lambda: self._put(old), lambda: self._put(run)))
+        self._session.runs_changed.emit()
+
+    def _put(self, run: Run | None) -> None:
+        self._second_runs.show(run if run in self.tree.runs else None)
+
+    def set_step_pairing(self, step_pairing: StepPairing) -> None:
+        """How the second run follows the one shown."""
+        before = self._session.step_pairing
+        self._second_runs.set_step_pairing(step_pairing)
+        if step_pairing != before:
+            self.history.note(
+                Change(
+                    f"second run {STEP_PAIRINGS[step_pairing]}",
+                    lambda: self._second_runs.set_step_pairing(before),
+                    lambda: self._second_runs.set_step_pairing(step_pairing),
+                )
+            )
+            self._session.runs_changed.emit()
 
     # ---- names and deleting ----
     def rename(self, run: Run, name: str) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from loopscope.app.bench.run_tree import Run
 from loopscope.app.bench.session import Second, Session
-from loopscope.core.run.pairing import PACES, Pace
+from loopscope.core.checkpoint.request import LoadRequest
+from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.runner import Runner
 
@@ -65,11 +66,26 @@ class SecondRuns:
         self.follow_prompt()
         self._session.runs_changed.emit()
 
-    def set_pace(self, pace: Pace) -> None:
+    def open_model(self, request: LoadRequest) -> None:
+        """Load another model, then show it as the second run."""
+
+        def loaded(future: Future[Loaded]) -> None:
+            if future.cancelled():
+                self._session.message.emit(f"{request.path} was not opened: cancelled")
+            elif (error := future.exception()) is not None:
+                self._session.message.emit(str(error))
+            else:
+                self.show_model(future.result(), future.result().checkpoint.name)
+
+        self._wait(self._runner.open_second_model(request), loaded)
+
+    def set_step_pairing(self, step_pairing: StepPairing) -> None:
         """How the second run follows the one shown."""
-        self._session.pace = pace
+        self._session.step_pairing = step_pairing
         if self._session.second is None:
-            self._session.message.emit(f"There is no second run yet; one will go {PACES[pace]}")
+            self._session.message.emit(
+                f"There is no second run yet; one will go {STEP_PAIRINGS[step_pairing]}"
+            )
         self.pair()
         self._session.runs_changed.emit()
 

@@ -14,7 +14,7 @@ from PySide6.QtCore import QObject, Signal
 from loopscope.app.bench.cursor import Changes, Cursor
 from loopscope.app.bench.run_tree import Run
 from loopscope.core.prompts.prompt_set import PromptSet
-from loopscope.core.run.pairing import Pace, Pairing
+from loopscope.core.run.pairing import Pairing, StepPairing
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
@@ -43,7 +43,7 @@ class Session(QObject):
 
     status : the runner's, as of the last frame.  run : the run of the tree that is shown.
     request : the run begun last, or that of the run gone back to; None without a run.
-    second : the second run.  pace : how it follows the run shown.
+    second : the second run.  step_pairing : how it follows the run shown.
     prompt_set : of the views over a prompt set.
 
     Signals
@@ -52,8 +52,10 @@ class Session(QObject):
         The model, the run or what the runner does is another.
     run_changed()
         Another run is shown, or none.
+    settings_changed(str)
+        The user changed settings of the view with this key, or took a change of them back.
     runs_changed()
-        The tree of runs, a name, the run shown, the second run or its pace is another.
+        The tree of runs, a name, the run shown, the second run or its step pairing is another.
     progressed()
         The run has come further, or something else changed that controls show.
     selection_changed(Selection, dict)
@@ -65,6 +67,7 @@ class Session(QObject):
     status_changed = Signal(object)
     run_changed = Signal()
     runs_changed = Signal()
+    settings_changed = Signal(str)
     progressed = Signal()
     selection_changed = Signal(object, dict)
     message = Signal(str)
@@ -76,7 +79,7 @@ class Session(QObject):
         self.request: RunRequest | None = None
         self.cursor = Cursor()
         self.second: Second | None = None
-        self.pace: Pace = "depth"
+        self.step_pairing: StepPairing = "depth"
         self.prompt_set: PromptSet | None = None
 
     def update(self, status: Status) -> None:
@@ -154,7 +157,7 @@ class Session(QObject):
         if self.recording is None or self.second is None:
             return None
         there = self.second.stepper.recording
-        return Pairing(self.recording.info.architecture, there.info.architecture, self.pace)
+        return Pairing(self.recording.info.architecture, there.info.architecture, self.step_pairing)
 
     @property
     def second_run(self) -> SecondRun | None:

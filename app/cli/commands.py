@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopscope.app.cli.terminal import Bar as _Bar
-from loopscope.app.cli.terminal import interventions_of, load_request, warn_lines, write_json
+from loopscope.app.cli.terminal import interventions_of, load_request, warn_lines, width, write_json
 from loopscope.app.cli.terminal import output_file as _output_file
 from loopscope.app.cli.terminal import warn as _warn
 from loopscope.core.errors import LoopscopeError
@@ -99,6 +99,15 @@ def run_figures(options: Namespace) -> None:
         raise LoopscopeError("; ".join(report.failures))
 
 
+def run_report(options: Namespace) -> None:
+    """Run a prompt and write it as a page."""
+    from loopscope.app.cli.report import run_report as report
+    from loopscope.core.run.requests import check_recurrences
+
+    check_recurrences(options.recurrences)
+    report(options, lambda asked: _run(asked).recording)
+
+
 def _measured(keys: list[str] | None) -> tuple[ViewSpec, ...]:
     """Views whose measurement is asked for: none, those named, or all that take one."""
     from loopscope.app.views import BY_KEY, VIEW_SPECS
@@ -165,7 +174,7 @@ def run_evaluate(options: Namespace) -> None:
     if options.json:
         write_json(evaluation.as_json(), None)
     else:
-        print(table(evaluation))
+        print(table(evaluation, width()))
 
 
 def run_measure(options: Namespace) -> None:
@@ -316,11 +325,11 @@ def run_convert(options: Namespace) -> None:
     from loopscope.core.convert.convert import Source, convert
     from loopscope.core.run.card import card, card_text
 
-    config, roles, tokenizer = (
+    config, roles, tokenizer, base = (
         None if given is None else Path(given)
-        for given in (options.config, options.map, options.tokenizer)
+        for given in (options.config, options.map, options.tokenizer, options.base)
     )
-    source = Source(Path(options.source), config, roles, tokenizer)
+    source = Source(Path(options.source), config, roles, tokenizer, base)
     print(card_text(card(convert(source, Path(options.output)))))
 
 
@@ -329,3 +338,17 @@ def run_doctor(options: Namespace) -> None:
     from loopscope.app.cli.doctor import run_doctor as doctor
 
     doctor(options)
+
+
+def run_plugins(options: Namespace) -> None:
+    """Print what other packages add."""
+    from loopscope.app.cli.plugins import run_plugins as plugins
+
+    plugins(options)
+
+
+def run_install_desktop(options: Namespace) -> None:
+    """Add menu entry, icon and file types to the desktop, or remove them."""
+    from loopscope.app.cli.desktop_entry import run_install_desktop as install
+
+    install(options)

@@ -145,7 +145,7 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
     if options.path is not None or plan.scripted:
         checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
         if (loop := loop_of(options)) is not None:
-            looped_checkpoint(checkpoint, *loop)
+            looped_checkpoint(checkpoint, loop)
 
 
 def _wanted_recurrences(options: Namespace, plan: Plan) -> int:
@@ -164,6 +164,7 @@ def make_window(options: Namespace, *, remember: bool) -> Window:
     from PySide6.QtWidgets import QApplication
 
     from loopscope.app.bench.bench import Bench
+    from loopscope.app.window.icon import app_icon
     from loopscope.app.window.settings import Settings
     from loopscope.app.window.window import Window
     from loopscope.widgets.palette import THEMES
@@ -172,6 +173,8 @@ def make_window(options: Namespace, *, remember: bool) -> Window:
     assert isinstance(app, QApplication)
     app.setApplicationName("loopscope")
     app.setApplicationDisplayName("Loopscope")
+    app.setDesktopFileName("loopscope")  # by which Wayland finds the icon
+    app.setWindowIcon(app_icon())
     settings = Settings.load() if remember else Settings()
     if options.size:
         settings.size, settings.geometry = list(options.size), ""

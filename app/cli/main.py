@@ -7,18 +7,20 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from typing_extensions import override
 
 from loopscope.app.cli import numbers
 from loopscope.core.errors import LoopscopeError, is_out_of_memory
 from loopscope.core.experiments.training_plan import MODEL_NAMES, RECIPES
+from loopscope.core.plugins import left_out
 from loopscope.core.version import package_version
 
 COMMANDS = (
     "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "quality", "reproduce",
-    "twins", "probe", "convert", "doctor",
+    "twins", "probe", "convert", "doctor", "plugins", "report",
+    "install-desktop",
 )  # fmt: skip
 DEFAULT_MODEL = "bundled:looped"
 
@@ -95,6 +97,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="make the measurements that take long as well: of these views, or of all",
     )  # fmt: skip
     figures.add_argument("--dpi", type=numbers.whole(10, 2400), default=300, help="of PNG files")
+
+    report = commands.add_parser("report", help="write a run as one page for any browser")
+    report.add_argument("path")
+    _prompt(report, required=True)
+    _running(report, recurrences=-1)
+    report.add_argument("--beside", metavar="PATH", help="a second model, run on the same prompt")
+    report.add_argument("-o", "--output", required=True, metavar="PAGE.html")
 
     _train(commands.add_parser("train", help="train a small model; resumes when killed"))
 
@@ -174,18 +183,28 @@ def build_parser() -> argparse.ArgumentParser:
     _running(cut, recurrences=None, seed=False)
 
     made = commands.add_parser(
-        "convert", help="make a checkpoint folder of GGUF, pickled weights, a model of your own"
+        "convert", help="make a checkpoint folder of GGUF, pickles, FP8, LoRA, a model of your own"
     )
     made.add_argument("source", help="a folder, or a file: .gguf, .bin, .pt, .pth, .safetensors")
     made.add_argument("-o", "--output", required=True, metavar="FOLDER")
     made.add_argument("--config", metavar="FILE.json", help="of a family, for a file of weights")
     made.add_argument("--map", metavar="FILE.toml", help="roles of your own model's tensors")
     made.add_argument("--tokenizer", metavar="FILE.json", help="the tokenizer.json to put beside")
+    made.add_argument("--base", metavar="FOLDER", help="the model that a LoRA adapter changes")
 
     doctor = commands.add_parser(
         "doctor", help="check install, devices and desktop, and say what to do"
     )
     doctor.add_argument("--json", action="store_true", help="print JSON")
+
+    plugins = commands.add_parser("plugins", help="list what other packages add, and its state")
+    plugins.add_argument("--json", action="store_true", help="print JSON")
+
+    menu = commands.add_parser(
+        "install-desktop", help="add menu entry, icon and file types to the desktop (Linux)"
+    )
+    menu.add_argument("--uninstall", action="store_true", help="remove them again")
+    menu.add_argument("--force", action="store_true", help="also where another file has the name")
     return parser
 
 
@@ -279,8 +298,17 @@ def _family(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0 when done, 2 on bad use or bad input, 130 on Ctrl-C."""
+def print_error(text: str) -> None:
+    """Print an error in one line."""
+    with contextlib.suppress(OSError):
+        print(f"loopscope: error: {LoopscopeError(text)}", file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None, tell: Callable[[str], None] = print_error) -> int:
+    """Run the command; returns 0 when done, 2 on bad use or bad input, 130 on Ctrl-C.
+
+    ``tell`` is given the error that ends it.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # `loopscope --prompt x` and `loopscope folder` are `loopscope open ...`.
     if not arguments or (
@@ -302,8 +330,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (LoopscopeError, OSError, MemoryError, RuntimeError) as error:
         if (problem := _problem(error)) is None:
             raise
-        with contextlib.suppress(OSError):
-            print(f"loopscope: error: {LoopscopeError(problem)}", file=sys.stderr)
+        tell(problem)
         return 2
 
 
@@ -337,8 +364,18 @@ def _run(arguments: Sequence[str]) -> int:
         return run_desktop(options)
     from loopscope.app.cli import commands
 
-    getattr(commands, f"run_{options.command}")(options)
+    try:
+        getattr(commands, f"run_{options.command.replace('-', '_')}")(options)
+    finally:
+        if options.command != "plugins":
+            _tell_what_is_left_out()
     return 0
+
+
+def _tell_what_is_left_out() -> None:
+    """Name the plug-ins that could not be used where the command asked for their kind."""
+    for plugin in left_out():
+        print(f"loopscope: {plugin.text()}", file=sys.stderr)
 
 
 def _discard_output() -> None:

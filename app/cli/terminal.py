@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
@@ -36,6 +37,11 @@ def loop_of(options: Namespace) -> Loop | None:
             raise LoopscopeError("--damping is of a looped span: give --loop A:B with it")
         return None
     return (*options.loop, 1.0 if options.damping is None else options.damping)
+
+
+def width() -> int | None:
+    """Columns of the terminal that standard output goes to; None where it goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def warn(loaded: Loaded) -> None:

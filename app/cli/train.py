@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopscope.app.cli.terminal import Bar
+from loopscope.app.cli.terminal import Bar, width
 from loopscope.core.checkpoint.memory import host_free_bytes
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.hops import VOCABULARY
@@ -226,7 +226,7 @@ def _evaluated(folder: Path, training: Training, corpus: Corpus | None) -> str:
             n_letters=plan.data.n_letters,
             per_pass=per_pass,
         )
-        return table(evaluation)
+        return table(evaluation, width())
     from loopscope.core.experiments.text import held_out_loss
 
     assert isinstance(plan.data, TextData)

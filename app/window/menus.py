@@ -28,7 +28,7 @@ def make_menus(
     menus["File"].insertMenu(actions["open_bundled"], recent)
     views_menu = menus["View"].addMenu("Views")
     views_menu.addActions(views.actions())
-    tree.make_pace_menu(menus["Run"])
+    tree.make_step_pairing_menu(menus["Run"])
     presets = preset_actions(window, views.apply)
     menus["View"].addMenu("Presets").addActions(presets)
     return [*presets, *views.actions()]

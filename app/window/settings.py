@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -31,8 +29,8 @@ from loopscope.app.window.settings_checks import (
 from loopscope.core.errors import one_line
 from loopscope.core.interventions.base import MOST_RECURRENCES
 from loopscope.core.interventions.registry import as_json
-from loopscope.core.options import Setting, settings_of
-from loopscope.core.run.pairing import PACES
+from loopscope.core.options import settings_of
+from loopscope.core.run.pairing import STEP_PAIRINGS
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 
@@ -72,7 +70,7 @@ class Settings:
     device: Annotated[str, one_of("auto", "cpu", "cuda", "mps")] = "auto"
     dtype: Annotated[str, one_of("float32", "bfloat16", "float16")] = "float32"
     speed: Annotated[float, between(0.01, FASTEST)] = 4.0
-    pace: Annotated[str, one_of(*PACES)] = "depth"
+    step_pairing: Annotated[str, one_of(*STEP_PAIRINGS)] = "depth"
     options: Annotated[dict[str, dict[str, Any]], is_options] = field(default_factory=dict)
     export: Annotated[dict[str, Any], is_export] = field(default_factory=dict)
     problem: str = ""
@@ -181,25 +179,6 @@ def _set_aside(file: Path) -> str:
     except OSError:
         return "the rest of it is used"
     return f"the rest of it is used, and it is kept as {DAMAGED}"
-
-
-def remembered_options(options: Any, saved: Mapping[str, object]) -> Any:
-    """Return a view's ``options`` with the settings of the last time that suit it."""
-    values = {
-        s.name: saved[s.name]
-        for s in settings_of(options)
-        if s.name in saved and _suits(s, getattr(options, s.name), saved[s.name])
-    }
-    return dataclasses.replace(options, **values)
-
-
-def _suits(setting: Setting, default: object, value: object) -> bool:
-    """Whether a saved value may be given to this setting: its type, choices and range."""
-    if setting.kind == "choice":
-        return any(type(value) is type(choice) and value == choice for choice, _ in setting.choices)
-    if setting.kind == "number":
-        return between(setting.low, setting.high, whole=isinstance(default, int))(value)
-    return type(value) is type(default)
 
 
 def absolute(path: str) -> str:

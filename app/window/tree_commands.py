@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup
@@ -20,7 +18,7 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import write_text
 from loopscope.core.interventions.base import Intervention, Source
 from loopscope.core.interventions.registry import as_json, load_interventions
-from loopscope.core.run.pairing import PACES, Pace
+from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
 from loopscope.widgets.kit.title_bar import TitleBar
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.runs.run_list import RunRow
@@ -31,7 +29,7 @@ FILTER = "Interventions (*.json);;All files (*)"
 
 
 class TreeCommands(QObject):
-    """The runs of one window: its dock, its menu of paces, its commands."""
+    """The runs of one window: its dock, its menu of step pairings, its commands."""
 
     def __init__(
         self, bench: Bench, settings: Settings, say: Callable[[str], None], parent: QWidget
@@ -44,14 +42,15 @@ class TreeCommands(QObject):
         self.panel.form.make_source = self._source
         rows, form = self.panel.list, self.panel.form
         rows.show_requested.connect(lambda i: self._with(i, self._runs.show))
-        rows.beside_requested.connect(self._put_beside)
+        rows.second_run_requested.connect(self._set_second_run)
         rows.delete_requested.connect(lambda i: self._with(i, self._runs.delete))
         rows.message.connect(say)
         rows.renamed.connect(
             lambda i, name: self._with(i, lambda run: self._runs.rename(run, name))
         )
         form.branch_requested.connect(lambda intervention: self._runs.branch((intervention,)))
-        self._session.pace = next(pace for pace in PACES if pace == settings.pace)
+        self._session.step_pairing = next(p for p in STEP_PAIRINGS if p == settings.step_pairing)
+        self._step_pairings: dict[StepPairing, QAction] = {}
         self._session.runs_changed.connect(self.refresh)
         self.dock = self._make_dock()
 
@@ -71,21 +70,18 @@ class TreeCommands(QObject):
         self.panel.set_theme(theme)
         self.title_bar.set_theme(theme)
 
-    def make_pace_menu(self, menu: QMenu) -> None:
+    def make_step_pairing_menu(self, menu: QMenu) -> None:
         """Add how the second run follows to a menu."""
-        paces = menu.addMenu("Second run goes")
+        submenu = menu.addMenu("Second run goes")
         group = QActionGroup(self._parent)
-        for pace, words in PACES.items():
-            action: QAction = paces.addAction(words[0].upper() + words[1:])
+        for pairing, words in STEP_PAIRINGS.items():
+            action: QAction = submenu.addAction(words[0].upper() + words[1:])
             action.setCheckable(True)
-            action.setChecked(pace == self._session.pace)
+            action.setChecked(pairing == self._session.step_pairing)
             action.setStatusTip(f"The cursor and the steps of the second run follow {words}")
-            action.triggered.connect(lambda _=False, p=pace: self._set_pace(p))
+            action.triggered.connect(lambda _=False, p=pairing: self._runs.set_step_pairing(p))
             group.addAction(action)
-
-    def _set_pace(self, pace: Pace) -> None:
-        self._settings.pace = pace
-        self._bench.second_runs.set_pace(pace)
+            self._step_pairings[pairing] = action
 
     # ---- what is shown ----
     def refresh(self) -> None:
@@ -103,6 +99,8 @@ class TreeCommands(QObject):
         self.panel.list.show_runs(rows, shown_run, second_run)
         self.panel.form.show_sources([(run.id, run.name) for run in runs])
         self.title_bar.statement.set_whole(self._statement())
+        if self._step_pairings:
+            self._step_pairings[self._session.step_pairing].setChecked(True)
 
     def _statement(self) -> str:
         """Say how many runs there are and what is shown."""
@@ -114,7 +112,9 @@ class TreeCommands(QObject):
         done = len(current.stepper.recording.info.interventions)
         text += f", cut {done} time{'s' * (done != 1)}" if done else ""
         if second is not None:
-            text += f"; the second run is {second.name}, {PACES[self._session.pace]}"
+            text += (
+                f"; the second run is {second.name}, {STEP_PAIRINGS[self._session.step_pairing]}"
+            )
         elif (model := self._bench.second_runs.model) is not None and model.why_not:
             text += f"; {model.name} is not the second run: {model.why_not}"
         return text
@@ -133,8 +133,8 @@ class TreeCommands(QObject):
         if run is not None:
             act(run)
 
-    def _put_beside(self, run_id: int) -> None:
-        self._bench.second_runs.show(None if run_id < 0 else self._runs.tree.find(run_id))
+    def _set_second_run(self, run_id: int) -> None:
+        self._runs.put_second(None if run_id < 0 else self._runs.tree.find(run_id))
 
     def _source(self, run_id: int, recurrence: int, layer: int) -> Source | None:
         run = self._runs.tree.find(run_id)
@@ -166,7 +166,7 @@ class TreeCommands(QObject):
         """Take away the second run."""
         if self._session.second is None and self._bench.second_runs.model is None:
             self._say("This run is shown alone already")
-        self._bench.second_runs.show(None)
+        self._runs.put_second(None)
 
     def ask_to_save_interventions(self) -> None:
         """Save the interventions of the run shown."""
@@ -221,16 +221,5 @@ class TreeCommands(QObject):
         if self._session.request is None:
             self._say("Open a first checkpoint before a second one")
             return
-        settings, runner = self._settings, self._bench.runner
-
-        def loaded(future: Future[Any]) -> None:
-            if future.cancelled():
-                self._say(f"{path} was not opened: cancelled")
-            elif (error := future.exception()) is not None:
-                self._say(f"{error}")
-            else:
-                model = future.result()
-                self._bench.second_runs.show_model(model, model.checkpoint.name)
-
-        request = LoadRequest(path, settings.device, settings.dtype)
-        self._bench.background.wait(runner.open_second_model(request), loaded)
+        settings = self._settings
+        self._bench.second_runs.open_model(LoadRequest(path, settings.device, settings.dtype))

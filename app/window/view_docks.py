@@ -14,7 +14,8 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.layout import Layout
-from loopscope.app.window.settings import Settings, remembered_options
+from loopscope.app.window.settings import Settings
+from loopscope.core.sessions.view_settings import read_settings
 from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.palette import Theme
 
@@ -55,6 +56,7 @@ class ViewDocks(QObject):
         self._behind: set[str] = set()
         for spec in VIEW_SPECS:
             self._make(spec)
+        bench.analysis.options_set.connect(self._on_options_set)
         bench.analysis.data_shown.connect(self._on_data_shown)
         bench.analysis.second_shown.connect(self._caption)
         bench.analysis.failed.connect(lambda key, text: self.frames[key].set_error(text))
@@ -108,7 +110,7 @@ class ViewDocks(QObject):
             return
         spec, dock = BY_KEY[key], self.docks[key]
         saved = self._settings.options.get(key, {})
-        display = self._bench.analysis.add(spec, remembered_options(spec.options(), saved))
+        display = self._bench.analysis.add(spec, read_settings(spec.options(), saved)[0])
         display.view.set_theme(self._theme)
         frame = ViewFrame(spec.title, display.view)
         # Noted before the dock takes it: a floating dock is shown anew with its title bar.
@@ -118,7 +120,6 @@ class ViewDocks(QObject):
         frame.set_request(spec.request)
         frame.set_options(display.options)
         self._connect(key, frame)
-        display.view.options_changed.connect(frame.set_options)
         display.view.command_requested.connect(self.command_requested)
         frame.set_empty(self._empty)
         dock.setTitleBarWidget(frame.title_bar)
@@ -136,6 +137,9 @@ class ViewDocks(QObject):
     def _on_options_chosen(self, key: str, options: Any) -> None:
         self.current = key
         self._bench.analysis.set_options(key, options)
+
+    def _on_options_set(self, key: str) -> None:
+        self.frames[key].set_options(self._bench.displays[key].options)
 
     def actions(self) -> list[QAction]:
         """The actions that show and hide each dock."""
@@ -198,7 +202,6 @@ class ViewDocks(QObject):
     def set_options(self, key: str, options: Any) -> None:
         """Give a view other options; its settings show them."""
         self._bench.analysis.set_options(key, options)
-        self.frames[key].set_options(options)
 
     def reset(self) -> None:
         """Show everything in each view."""

@@ -22,11 +22,13 @@ from loopscope.app.window.bars import Bars
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.menus import RecentMenu, make_menus
 from loopscope.app.window.opening import Opening, first_token, starts_of
+from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import PromptFiles, is_prompt_file
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.settings import BUNDLED, Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
+from loopscope.core.plugins import left_out, summary
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
@@ -76,7 +78,7 @@ class Window(QMainWindow):
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
         targets = Targets(
             self, bench, self.bars, self.views, self.opening, self.exporter,
-            self.prompt_files, self.running, self.tree,
+            PageExport(bench, self.say, self), self.prompt_files, self.running, self.tree,
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.opening.open, self)
@@ -89,6 +91,8 @@ class Window(QMainWindow):
         self._restore()
         self._connect()
         self.show_progress()
+        if left_out():
+            self.say(summary())
 
     def _connect(self) -> None:
         bench, views, bars = self.bench, self.views, self.bars
@@ -286,6 +290,7 @@ class Window(QMainWindow):
         settings.geometry = bytes(self.saveGeometry().toHex().data()).decode()
         settings.layout = bytes(self.saveState().toHex().data()).decode()
         settings.remember_speed(bench.transport.rate)
+        settings.step_pairing = bench.session.step_pairing
         recording, request = bench.session.recording, bench.session.request
         if recording is not None and request is not None:
             settings.remember_run(request, recording)

@@ -110,13 +110,12 @@ def _states(model: LoopedModel, recording: Recording, lens: Lens, first: int, co
     """
     arch, weight = model.arch, model.unembed.weight
     n = recording.n_layers
-    layers, ends = recording.layer_states, recording.states
     chosen = []
     for place in range(first, first + count):
         r, layer = divmod(place, n)
         end = layer == n - 1
-        state = torch.from_numpy((ends[r + 1] if end else layers[r, layer]).copy())
-        state = state.to(weight.device, weight.dtype)
+        kept = recording.state(r + 1) if end else recording.layer(r + 1, layer).state
+        state = torch.from_numpy(kept.copy()).to(weight.device, weight.dtype)
         if not end and arch.closing_norm and (lens == "coda" or not arch.final_norm):
             state = model.norm_after(state, layer)
         chosen.append(state)

@@ -35,7 +35,7 @@ def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Paths
     share = 1 / (len(starts) + 2 * (other is not None))
     if other is not None:
         # The same start state as this run had, then as many recurrences.
-        end = _run(other, other.recording.states[0], n, job, 0.0, share)[-1]
+        end = _run(other, other.recording.state(0), n, job, 0.0, share)[-1]
         starts.append(end)
         names.append(f"{OTHER_PROMPT}'{_short(printable(options.prompt))}'")
     done = share * (other is not None)

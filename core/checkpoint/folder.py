@@ -17,6 +17,7 @@ from typing import Any
 from loopscope.core.checkpoint.foreign import refuse_foreign, refuse_quantised
 from loopscope.core.checkpoint.headers import TensorInfo, read_header
 from loopscope.core.checkpoint.places import resolve
+from loopscope.core.checkpoint.request import Loop
 from loopscope.core.checkpoint.shapes import check_tensors
 from loopscope.core.checkpoint.ties import settle_ties
 from loopscope.core.errors import CheckpointError
@@ -71,10 +72,10 @@ def open_checkpoint(path: str, as_family: str = "") -> Checkpoint:
     """
     folder, name = resolve(path)
     refuse_foreign(folder)
-    values = _read_json(folder / "config.json")
-    tensors = _read_tensors(folder)
+    values = read_json(folder / "config.json")
+    tensors = read_tensors(folder)
     config = Config(values, folder / "config.json", frozenset(tensors))
-    refuse_quantised(folder, config.values, tensors)
+    refuse_quantised(folder, config.values, {n: t.dtype for n, t in tensors.items()})
     family, how, notes = _family_of(config, frozenset(tensors), as_family)
     arch = family.architecture(config)
     _refuse_oversized(config, arch, tensors)
@@ -117,8 +118,12 @@ def _family_of(
     return family, how, ()
 
 
-def looped_checkpoint(checkpoint: Checkpoint, first: int, last: int, damping: float) -> Checkpoint:
-    """Return a deep checkpoint with layers ``first`` to ``last - 1`` as its recurrent block."""
+def looped_checkpoint(checkpoint: Checkpoint, loop: Loop) -> Checkpoint:
+    """Return a deep checkpoint with the layers that ``loop`` names as its recurrent block.
+
+    Raises what `loop_span.with_loop` does.
+    """
+    first, last, damping = loop
     arch = with_loop(checkpoint.architecture, first, last, damping)
     # Not asked of the family: what a file calls its layers does not change with what is looped.
     names = renamed_by_loop(checkpoint.architecture, arch)
@@ -138,7 +143,8 @@ def _refuse_oversized(config: Config, arch: Architecture, tensors: dict[str, Ten
         )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a checkpoint folder; raises `CheckpointError`."""
     if not lexists(path):
         raise CheckpointError(f"{path.parent} is not a checkpoint folder: {path.name} is missing")
     raw = read_bytes(path, MAX_JSON, CheckpointError)
@@ -151,7 +157,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _read_tensors(folder: Path) -> dict[str, TensorInfo]:
+def read_tensors(folder: Path) -> dict[str, TensorInfo]:
+    """Read every header of a folder's safetensors files; raises `CheckpointError`."""
     index = folder / "model.safetensors.index.json"
     single = folder / "model.safetensors"
     if lexists(single):
@@ -165,7 +172,7 @@ def _read_tensors(folder: Path) -> dict[str, TensorInfo]:
             problem += f"; {pickles[0]} is a pickle, which could run anything and is never loaded"
             problem += f"; `loopscope convert {folder} -o FOLDER` makes a folder of it"
         raise CheckpointError(f"{folder} is not a checkpoint folder: {problem}")
-    weight_map = _read_json(index).get("weight_map")
+    weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index}: key 'weight_map' is missing or empty")
     tensors: dict[str, TensorInfo] = {}

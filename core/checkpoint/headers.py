@@ -17,8 +17,9 @@ from loopscope.core.checkpoint.foreign import NARROW, WAY_OUT
 from loopscope.core.errors import CheckpointError
 from loopscope.core.files import check_regular, reason, unique_keys
 
-# Bytes an element takes, for the dtypes that weights come in.
-DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
+# Bytes an element takes, for the dtypes that weights come in; those of 8 bits only `convert` reads.
+DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1,
+               "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1}  # fmt: skip
 FLOATS = ("F64", "F32", "F16", "BF16")
 MAX_HEADER = 100 << 20
 

@@ -20,7 +20,7 @@ from loopscope.core.checkpoint.weights import Report, read_weights
 from loopscope.core.errors import Cancelled, LoopscopeError, is_out_of_memory
 from loopscope.core.labels import size
 from loopscope.core.model.architecture import Architecture
-from loopscope.core.model.loop_span import renamed_by_loop, with_loop
+from loopscope.core.model.loop_span import renamed_by_loop
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.model.weight_identity import weight_identity
 from loopscope.core.prompts.shared import Shared
@@ -90,7 +90,7 @@ def load_model(
     choose_dtype(request.dtype)
     checkpoint = open_checkpoint(request.path, request.family)
     if request.loop is not None:
-        checkpoint = looped_checkpoint(checkpoint, *request.loop)
+        checkpoint = looped_checkpoint(checkpoint, request.loop)
     loaded = load_checkpoint(checkpoint, choice, request.dtype, report, cancelled, make_room)
     return replace(loaded, request=request)
 
@@ -145,16 +145,16 @@ def _assembled(arch: Architecture, weights: dict[str, torch.Tensor]) -> LoopedMo
     return model.requires_grad_(False).eval()
 
 
-def relooped(loaded: Loaded, first: int, last: int, damping: float) -> Loaded:
+def relooped(loaded: Loaded, loop: Loop) -> Loaded:
     """Loop another span of the same deep model; the weights are shared, nothing is read again.
 
-    The whole depth with damping 1 is the deep model itself.
+    The whole depth with damping 1 is the deep model itself. Raises what `looped_checkpoint` does.
     """
     old = loaded.architecture
-    arch = with_loop(old, first, last, damping)
+    checkpoint = looped_checkpoint(loaded.checkpoint, loop)
+    arch = checkpoint.architecture
     names = renamed_by_loop(old, arch)
     weights = {names.get(name, name): t for name, t in loaded.model.state_dict().items()}
-    checkpoint = looped_checkpoint(loaded.checkpoint, first, last, damping)
     # Another loop is another model: nothing that was found of the old one holds for it.
     model = _assembled(arch, weights)
     identity = weight_identity(model)

@@ -15,6 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from loopscope.core.checkpoint.folder import Checkpoint, open_checkpoint
+from loopscope.core.checkpoint.foreign import has_safetensors, is_adapter
+from loopscope.core.checkpoint.places import resolve
+from loopscope.core.convert.rewritten import ADAPTER_WEIGHTS, write_dequantised, write_merged
 from loopscope.core.convert.roles import by_role, read_map
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.families.native import config_of
@@ -33,12 +36,14 @@ class Source:
     config : the config.json of a supported family, of a file of weights.
     roles : the TOML map of a model of one's own.
     tokenizer : the tokenizer.json that goes with it.
+    base : the folder of the model that an adapter (LoRA) changes.
     """
 
     path: Path
     config: Path | None = None
     roles: Path | None = None
     tokenizer: Path | None = None
+    base: Path | None = None
 
 
 def convert(source: Source, folder: Path) -> Checkpoint:
@@ -64,6 +69,9 @@ def convert(source: Source, folder: Path) -> Checkpoint:
 
 
 def _write(source: Source, work: Path) -> None:
+    if not os.path.lexists(source.path):
+        raise LoopscopeError(f"{shortened(source.path)} does not exist")
+    _refuse_unused(source)
     if source.path.is_dir():
         _from_folder(source, work)
     elif source.path.suffix.lower() == GGUF:
@@ -81,24 +89,60 @@ def _write(source: Source, work: Path) -> None:
         _copy(source.tokenizer, work / "tokenizer.json")
 
 
+def _refuse_unused(source: Source) -> None:
+    """Refuse what is given and says nothing of a source of this kind."""
+    folder, gguf = source.path.is_dir(), source.path.suffix.lower() == GGUF
+    if source.base is not None and not (folder and is_adapter(source.path)):
+        raise LoopscopeError(f"--base is for a folder with an adapter, {source.path} has none")
+    if source.roles is not None and (folder or gguf):
+        raise LoopscopeError("--map is for a file of weights (.pt, .bin, .safetensors)")
+    if source.config is not None and gguf:
+        raise LoopscopeError("--config is not for a GGUF file, which says itself what it is")
+
+
 def _from_folder(source: Source, work: Path) -> None:
-    """Config and tokenizer as they are, and the pickled weights as safetensors."""
+    """Config and tokenizer as they are, and the weights as floating point in safetensors."""
+    if is_adapter(source.path):
+        _from_adapter(source, work)
+        return
+    if has_safetensors(source.path):
+        config = source.config or source.path / "config.json"
+        write_dequantised(source.path, config, work)
+        _copy_tokenizer(source.path, work)
+        return
     pickles = sorted(p for p in source.path.iterdir() if p.suffix.lower() in PICKLES)
     # Beside the weights a trainer keeps its arguments and its optimiser's state.
     named = [p for p in pickles if p.name.startswith("pytorch_model")]
     if not pickles:
-        safe = any(p.suffix.lower() == ".safetensors" for p in source.path.iterdir())
-        advice = "; it has .safetensors: open it as it is, or name that file" if safe else ""
+        gguf = sorted(source.path.glob(f"*{GGUF}"))
         raise LoopscopeError(
-            f"{source.path} has no weights that end in {', '.join(PICKLES)}{advice}"
+            f"{shortened(source.path)} has no weights that end in {', '.join(PICKLES)}"
+            + (f"; name the file {gguf[0].name}" if gguf else "")
         )
     if not named and len(pickles) > 1:
         raise LoopscopeError(f"{source.path}: has several files of weights; name one of them")
     _copy(source.config or source.path / "config.json", work / "config.json")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        if (source.path / name).is_file():
-            _copy(source.path / name, work / name)
+    _copy_tokenizer(source.path, work)
     unpickled(named or pickles, work / "model.safetensors")
+
+
+def _from_adapter(source: Source, work: Path) -> None:
+    """The base model with a LoRA adapter in it, and the adapter's tokenizer if it has one."""
+    weights = source.path / ADAPTER_WEIGHTS
+    pickle = weights.with_suffix(".bin")
+    if not weights.exists() and pickle.exists():
+        weights = work.parent / ADAPTER_WEIGHTS
+        unpickled([pickle], weights)
+    write_merged(source.path, weights, source.base, work)
+    assert source.base is not None
+    _copy_tokenizer(resolve(str(source.base))[0], work)
+    _copy_tokenizer(source.path, work)
+
+
+def _copy_tokenizer(folder: Path, work: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            _copy(folder / name, work / name)
 
 
 def _from_file(source: Source, work: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save_file
 
+from loopscope.core.convert.gguf_rope import TENSORS, rope_scaling
 from loopscope.core.convert.gguf_tokenizer import tokenizer_of
 
 F32 = npt.NDArray[np.float32]
@@ -35,18 +36,16 @@ INSIDE = {
     "ffn_down": "mlp.down_proj",
 }  # fmt: skip
 # Keys that change what is computed and are not read: with them the numbers would be wrong.
-REFUSED = (
-    "rope.scaling.type",
-    "attention.sliding_window",
-    "expert_count",
-    "rope.dimension_sections",
-)
+REFUSED = ("attention.sliding_window", "expert_count", "rope.dimension_sections")
 
 
-def config_of(fields: dict[str, Any], tensors: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+def config_of(
+    fields: dict[str, Any], tensors: dict[str, tuple[int, ...]], divisors: dict[str, list[float]]
+) -> dict[str, Any]:
     """Return the config.json; raises ValueError for what is not supported or missing.
 
-    ``fields`` are the file's keys and values, ``tensors`` its tensors' shapes, rows first.
+    ``fields`` are the file's keys and values, ``tensors`` its tensors' shapes, rows first,
+    ``divisors`` the values of those of `gguf_rope.TENSORS` that are there.
     """
     name = fields.get("general.architecture")
     if name not in MODEL_TYPES:
@@ -55,8 +54,6 @@ def config_of(fields: dict[str, Any], tensors: dict[str, tuple[int, ...]]) -> di
     for key in REFUSED:
         if fields.get(f"{name}.{key}") not in (None, 0, "none"):
             raise ValueError(f"its key '{name}.{key}' is not read")
-    if "rope_freqs.weight" in tensors:
-        raise ValueError("it scales its rotary frequencies (rope_freqs.weight), which is not read")
 
     def number(key: str, default: Any = None) -> Any:
         value = fields.get(f"{name}.{key}", default)
@@ -68,6 +65,7 @@ def config_of(fields: dict[str, Any], tensors: dict[str, tuple[int, ...]]) -> di
     d_head = number("attention.key_length", width // heads)
     if number("rope.dimension_count", d_head) != d_head:
         raise ValueError("it rotates a part of each head, which is not read")
+    scaling = rope_scaling(fields, name, divisors)
     return {
         "model_type": MODEL_TYPES[name],
         "vocab_size": tensors["token_embd.weight"][0],
@@ -83,7 +81,7 @@ def config_of(fields: dict[str, Any], tensors: dict[str, tuple[int, ...]]) -> di
         "hidden_act": "silu",
         "tie_word_embeddings": "output.weight" not in tensors,
         "attention_bias": name == "llama" and "blk.0.attn_q.bias" in tensors,
-    }
+    } | ({"rope_scaling": scaling} if scaling else {})
 
 
 def published_name(name: str) -> str:
@@ -108,6 +106,8 @@ def weights_of(reader: Any, config: dict[str, Any]) -> dict[str, F32]:
 
     weights = {}
     for tensor in reader.tensors:
+        if tensor.name in TENSORS:
+            continue
         values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
         rows: F32 = np.ascontiguousarray(values.reshape(tuple(map(int, tensor.shape))[::-1]))
         if config["model_type"] == "llama" and ".attn_q." in tensor.name:
@@ -130,7 +130,9 @@ def main() -> None:
     shapes = {t.name: tuple(map(int, t.shape))[::-1] for t in reader.tensors}
     if "token_embd.weight" not in shapes:
         raise ValueError("its tensor 'token_embd.weight' is missing")
-    config = config_of(fields, shapes)
+    divisors = {t.name: t.data.astype(float).ravel().tolist()
+                for t in reader.tensors if t.name in TENSORS}  # fmt: skip
+    config = config_of(fields, shapes, divisors)
     save_file(weights_of(reader, config), folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     if (tokenizer := tokenizer_of(fields)) is not None:

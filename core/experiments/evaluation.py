@@ -128,20 +128,34 @@ def evaluate_hops(
     return Evaluation(loaded.checkpoint.name, n_examples, n_letters, seed, tuple(cells))
 
 
-def table(evaluation: Evaluation) -> str:
-    """Write an evaluation as an aligned text table: a row per hop count, a column per R."""
-    rs = sorted({c.recurrence for c in evaluation.cells})
-    lines = ["hops  chance  " + "".join(f"R={r:<19d}" for r in rs)]
-    for k in sorted({c.hops for c in evaluation.cells}):
-        row = [evaluation.cell(k, r) for r in rs]
-        figures = "".join(f"{c.accuracy:.3f} {c.low:.3f}-{c.high:.3f}".ljust(21) for c in row)
-        lines.append(f"{k:<6d}{row[0].chance:<8.3f}{figures}")
-    steps = [
-        np.median([c.relative_step for c in evaluation.cells if c.recurrence == r]) for r in rs
-    ]
-    lines.append("median relative step  " + " ".join(f"{s:.1e}" for s in steps))
+# Characters of a row before its figures, and of the figures of one recurrence.
+_ROW_HEAD, _CELL = 14, 21
+
+
+def table(evaluation: Evaluation, width: int | None = None) -> str:
+    """Write an evaluation as an aligned text table: a row per hop count, a column per R.
+
+    ``width`` : columns of the terminal: what has no room goes on in a further block; None for one.
+    """
+    every = sorted({c.recurrence for c in evaluation.cells})
+    n = len(every) if width is None else max(1, (width - _ROW_HEAD + 2) // _CELL)
+    lines = []
+    for rs in (every[i : i + n] for i in range(0, len(every), n)):
+        head = "hops".ljust(6) + "chance".ljust(_ROW_HEAD - 6)
+        lines.append(head + "".join(f"R={r}".ljust(_CELL) for r in rs))
+        for k in sorted({c.hops for c in evaluation.cells}):
+            row = [evaluation.cell(k, r) for r in rs]
+            figures = (f"{c.accuracy:.3f} {c.low:.3f}-{c.high:.3f}" for c in row)
+            head = f"{k:<6d}{row[0].chance:.3f}".ljust(_ROW_HEAD)
+            lines.append(head + "".join(f.ljust(_CELL) for f in figures))
+        steps = (
+            np.median([c.relative_step for c in evaluation.cells if c.recurrence == r]) for r in rs
+        )
+        lines.append("step".ljust(_ROW_HEAD) + "".join(f"{s:.1e}".ljust(_CELL) for s in steps))
+        lines.append("")
+    lines[-1:] = ["step: median relative step of a recurrence"]
     lines.append(
         f"{evaluation.n_examples} examples a hop count, seed {evaluation.seed}; "
-        "95 % Wilson intervals over examples"
+        f"95 % Wilson intervals over these {evaluation.n_examples} examples"
     )
-    return "\n".join(lines)
+    return "\n".join(line.rstrip() for line in lines)

@@ -116,12 +116,12 @@ def _one(loaded: Loaded, ids: tuple[int, ...], n: int, spectrum: bool) -> dict[s
         "heads": measure(recording, MEASURES["head_change"]).by_depth(),
         "stages": {key: measure(recording, MEASURES[key]).by_depth() for key in STAGES},
         "classes": [s.kind.value for s in kinds],
-        "settled": float(np.mean([s.kind is SettlingClass.CONVERGED for s in kinds])),
+        "settled": float(np.mean([s.kind is SettlingClass.SETTLED for s in kinds])),
         "separation": separation(recording),
     }
     if spectrum:
-        product = RecurrenceMap(stepper).product(recording.states[-1])
-        size = recording.states[-1].size
+        product = RecurrenceMap(stepper).product(recording.state(n))
+        size = recording.state(n).size
         result["radius"] = leading_eigenvalues(product, size, 2, tolerance=1e-2, most=60).radius
     return result
 
@@ -131,7 +131,8 @@ def separation(recording: Recording) -> float:
 
     0: every layer of the cycle ends in one point and none does anything; NaN with one layer.
     """
-    ends = recording.layer_states[-1].astype(np.float64)
+    last = recording.n_recurrences
+    ends = recording.layer_states_of(last, last)[0].astype(np.float64)
     pairs = [(i, j) for i in range(len(ends)) for j in range(i)]
     if not pairs:
         return float("nan")

@@ -1,6 +1,11 @@
-"""Checkpoint families: one file each, registered in one line of `FAMILIES`."""
+"""Checkpoint families: one file each, registered in one line of `OURS`.
+
+Those of other packages come after ours, and so get no folder that one of ours recognises.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from loopscope.core.families import (
     albert,
@@ -18,8 +23,9 @@ from loopscope.core.families import (
     trm,
 )
 from loopscope.core.families.family import Config, Family
+from loopscope.core.plugins import FAMILY, Registry, fits
 
-FAMILIES: tuple[Family, ...] = (
+OURS: tuple[Family, ...] = (
     native.FAMILY,
     huginn.HUGINN,
     huginn.RETROFIT_LLAMA,
@@ -39,6 +45,9 @@ FAMILIES: tuple[Family, ...] = (
     trm.FAMILY,
     nanogpt.LOOPFORMER,
 )
+FAMILIES: Collection[Family] = Registry(
+    FAMILY, OURS, lambda family: family.name, lambda value: fits(value, Family)
+).values()
 
 
 def recognise(config: Config, tensors: frozenset[str]) -> tuple[Family, str] | None:

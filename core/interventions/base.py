@@ -32,7 +32,7 @@ STARTS = ("default", "zeros", "random", "embedding")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervention:
-    """One intervention. Subclasses say what is done; each is a line in `registry.KINDS`.
+    """One intervention. Subclasses say what is done; each is a line in `registry.OURS`.
 
     recurrence, last : it acts at recurrences ``recurrence`` to ``last``; `FOREVER` (-1) for a
         last one without end. Recurrence 0 is the initial state.

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from loopscope.core.arrays import F64
+from loopscope.core.errors import LoopscopeError
 from loopscope.core.formula import Formula
 from loopscope.core.run.recording import Recording
 
@@ -45,7 +46,7 @@ class Measure:
     missing : why this run has no number at all, or "".
     log : whether it is read on a log axis.
     average : how tokens, heads or prompts are put together.
-    null : value of uniform causal attention over ``T`` tokens, or None where that means nothing.
+    null : value of a layer's `heads.even_attention`, ``[T, T]``, or None where that means nothing.
     """
 
     key: str
@@ -56,7 +57,7 @@ class Measure:
     missing: Callable[[Recording], str] = no_reason
     log: bool = False
     average: Literal["mean", "median"] = "mean"
-    null: Callable[[int], float] | None = None
+    null: Callable[[F64], float] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,6 +135,12 @@ def measure(recording: Recording, quantity: Measure) -> Measured:
     start = 0 if done is None else len(done)
     if start < n:
         fresh = np.asarray(quantity.rows(recording, start + 1, n), dtype=np.float64)
+        if fresh.ndim != 1 + len(quantity.axes) or len(fresh) != n - start:
+            axes = ", ".join((f"{n - start} recurrences", *quantity.axes))
+            raise LoopscopeError(
+                f"the measure '{quantity.key}' gave an array of shape {list(fresh.shape)}, "
+                f"expected [{axes}]"
+            )
         done = fresh if done is None else np.concatenate([done, fresh])
         with _lock:
             kept[quantity.key] = done

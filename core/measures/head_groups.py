@@ -53,12 +53,13 @@ def group_heads(features: F64, uniform: F64, n_groups: int) -> Groups:
         float64 ``[R, N, 5]``, in the order of `FEATURES`. A statistic that is NaN for
         every head does not exist for this prompt and is left out.
     uniform
-        float64 ``[5]``, the same of uniform attention.
+        float64 ``[N, 5]``, the same of the even attention of each head's layer; or ``[5]``.
     n_groups
         As many, or one for each head when there are fewer. Heads whose patterns are not finite are
         one more group.
     """
     n = features.shape[1]
+    uniform = np.broadcast_to(uniform, features.shape[1:])
     exists = np.asarray(np.isfinite(features).any((0, 1)))
     kept = features[:, :, exists]
     finite = np.asarray(np.isfinite(kept).all((0, 2))) if kept.size else np.zeros(n, bool)
@@ -71,7 +72,9 @@ def group_heads(features: F64, uniform: F64, n_groups: int) -> Groups:
         exists[:] = False
     order = list(dict.fromkeys(of.tolist()))
     names = tuple(
-        "not finite" if g < 0 else _name(features[:, of == g].mean((0, 1)), uniform, exists)
+        "not finite"
+        if g < 0
+        else _name(features[:, of == g].mean((0, 1)), uniform[of == g].mean(0), exists)
         for g in order
     )
     return Groups(np.array([order.index(g) for g in of.tolist()], np.int64), names)

@@ -16,8 +16,10 @@ from loopscope.core.measures.heads import (
     STATISTICS,
     HeadStatistics,
     MeasureKey,
+    Patterns,
     compare,
     head_statistics,
+    joined,
 )
 from loopscope.core.run.recording import Recording
 
@@ -27,7 +29,7 @@ _last: WeakKeyDictionary[Recording, tuple[int, int, HeadStatistics]] = WeakKeyDi
 
 def needs_patterns(recording: Recording) -> str:
     """Why there are no patterns, or ""."""
-    return NO_PATTERNS if recording.patterns is None else ""
+    return "" if recording.capture.patterns else NO_PATTERNS
 
 
 def statistics_of(recording: Recording, first: int, last: int) -> HeadStatistics:
@@ -35,14 +37,23 @@ def statistics_of(recording: Recording, first: int, last: int) -> HeadStatistics
     kept = _last.get(recording)
     if kept is not None and kept[:2] == (first, last):
         return kept[2]
-    patterns = recording.patterns
-    assert patterns is not None
-    causal = recording.info.architecture.layer.causal
-    statistics = head_statistics(
-        patterns[first - 1 : last], recording.info.token_ids, causal=causal
-    )
+    parts = recording.pattern_parts(first, last)
+    statistics = joined([_by_layer(recording, recording.patterns_of(a, b)) for a, b in parts], 0)
     _last[recording] = (first, last, statistics)
     return statistics
+
+
+def _by_layer(recording: Recording, rows: Patterns) -> HeadStatistics:
+    """`head_statistics` of patterns ``[rows, L, H, T, T]``, of each layer by its own window."""
+    arch, ids = recording.info.architecture, recording.info.token_ids
+    windows, causal = arch.windows, arch.layer.causal
+    if len(set(windows)) == 1:
+        return head_statistics(rows, ids, causal=causal, window=windows[0])
+    by_layer = [
+        head_statistics(rows[:, i], ids, causal=causal, window=window)
+        for i, window in enumerate(windows)
+    ]
+    return joined(by_layer, 1, new=True)
 
 
 def _statistic(name: str) -> Callable[[Recording, int, int], F64]:
@@ -57,27 +68,32 @@ def _change(key: MeasureKey) -> Callable[[Recording, int, int], F64]:
     """How far each pattern is from the same head's at the recurrence before."""
 
     def rows(recording: Recording, first: int, last: int) -> F64:
-        patterns = recording.patterns
-        assert patterns is not None
-        low = max(first, 2)
-        out = np.full((last - first + 1, *patterns.shape[1:3]), np.nan)
-        if low <= last:
-            causal = recording.info.architecture.layer.causal
-            here, before = patterns[low - 1 : last], patterns[low - 2 : last - 1]
-            out[low - first :] = compare(here, before, key, causal=causal)
+        layer = recording.info.architecture.layer
+        out = np.full((last - first + 1, recording.n_layers, layer.n_heads), np.nan)
+        for a, b in recording.pattern_parts(max(first, 2), last):
+            here, before = recording.patterns_of(a, b), recording.patterns_of(a - 1, b - 1)
+            out[a - first : b + 1 - first] = compare(here, before, key, causal=layer.causal)
         return out
 
     return rows
 
 
-def uniform_entropy(n_tokens: int) -> float:
-    """Entropy of uniform causal attention: mean over rows ``i`` of ``log(i + 1)``, nats."""
-    return float(np.mean(np.log(np.arange(1, n_tokens + 1))))
+def pattern_entropy(pattern: F64) -> float:
+    """Entropy of one pattern ``[T, T]``, mean over its rows, nats."""
+    return -float((pattern * np.log(np.where(pattern > 0, pattern, 1.0))).sum(-1).mean())
 
 
-def uniform_sink(n_tokens: int) -> float:
-    """Sink mass of uniform causal attention: mean over rows ``i`` of ``1 / (i + 1)``."""
-    return float(np.mean(1 / np.arange(1, n_tokens + 1)))
+def _sink(pattern: F64) -> float:
+    return float(pattern[:, 0].mean())
+
+
+def _own(pattern: F64) -> float:
+    return float(pattern.diagonal().mean())
+
+
+def _fully_mixed(even: F64) -> float:
+    """Normalised entropy of even attention: 1 where some query has two keys."""
+    return 1.0 if even.min(initial=1.0, where=even > 0) < 1 else math.nan
 
 
 def _needs_repeats(recording: Recording) -> str:
@@ -98,11 +114,11 @@ def _changed(key: MeasureKey, name: str) -> Measure:
 
 
 # fmt: off
-ENTROPY = Measure("entropy", STATISTICS["entropy"], ("layer", "head"), _statistic("entropy"), missing=needs_patterns, null=uniform_entropy)
-NORMALISED_ENTROPY = Measure("normalised_entropy", STATISTICS["normalised_entropy"], ("layer", "head"), _statistic("normalised_entropy"), missing=needs_patterns, null=lambda t: 1.0 if t > 1 else math.nan)
-SINK = Measure("sink", STATISTICS["sink"], ("layer", "head"), _statistic("sink"), missing=needs_patterns, null=uniform_sink)
+ENTROPY = Measure("entropy", STATISTICS["entropy"], ("layer", "head"), _statistic("entropy"), missing=needs_patterns, null=pattern_entropy)
+NORMALISED_ENTROPY = Measure("normalised_entropy", STATISTICS["normalised_entropy"], ("layer", "head"), _statistic("normalised_entropy"), missing=needs_patterns, null=_fully_mixed)
+SINK = Measure("sink", STATISTICS["sink"], ("layer", "head"), _statistic("sink"), missing=needs_patterns, null=_sink)
 PREVIOUS = Measure("previous", STATISTICS["previous"], ("layer", "head"), _statistic("previous"), missing=needs_patterns)
-OWN = Measure("own", STATISTICS["own"], ("layer", "head"), _statistic("own"), missing=needs_patterns, null=uniform_sink)
+OWN = Measure("own", STATISTICS["own"], ("layer", "head"), _statistic("own"), missing=needs_patterns, null=_own)
 INDUCTION = Measure("induction", STATISTICS["induction"], ("layer", "head"), _statistic("induction"), missing=_needs_repeats)
 HEAD_CHANGE = _changed("frobenius", "head_change")
 HEAD_COSINE = _changed("cosine", "head_cosine")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -228,6 +228,14 @@ class HeadStatistics:
     induction_missing: str = ""
 
 
+def joined(parts: Sequence[HeadStatistics], axis: int, *, new: bool = False) -> HeadStatistics:
+    """Statistics of patterns that were measured in parts, along an axis or a ``new`` one."""
+    names = [f.name for f in fields(HeadStatistics) if f.name != "induction_missing"]
+    join = np.stack if new else np.concatenate
+    arrays = {name: join([getattr(part, name) for part in parts], axis) for name in names}
+    return HeadStatistics(**arrays, induction_missing=parts[0].induction_missing)
+
+
 STATISTICS: dict[str, Formula] = {
     "entropy": Formula(
         "entropy",
@@ -237,7 +245,8 @@ STATISTICS: dict[str, Formula] = {
     ),
     "normalised_entropy": Formula(
         "normalised entropy",
-        "mean over rows i ≥ 1 of H(A_i) / log(i + 1); bidirectional: all rows, / log T",
+        "mean over rows i ≥ 1 of H(A_i) / log n_i, n_i the keys that i may attend to (i + 1, or "
+        "the window); bidirectional: all rows",
         "0..1",
         "arXiv 2510.06477",
     ),
@@ -257,10 +266,23 @@ STATISTICS: dict[str, Formula] = {
 }
 
 
+def even_attention(n_tokens: int, *, causal: bool = True, window: int = 0) -> F64:
+    """The pattern ``[T, T]`` that attends alike to every key it may, float64.
+
+    ``window`` keys at most, the query and those before it (where bidirectional also after it); 0
+    for all.
+    """
+    back = np.subtract.outer(np.arange(n_tokens), np.arange(n_tokens))
+    seen = (np.abs(back) < (window or n_tokens)) & ((back >= 0) | (not causal))
+    return np.asarray(seen / seen.sum(-1, keepdims=True))
+
+
 def head_statistics(
-    patterns: Patterns, token_ids: Sequence[int], *, causal: bool = True
+    patterns: Patterns, token_ids: Sequence[int], *, causal: bool = True, window: int = 0
 ) -> HeadStatistics:
     """Measure patterns ``[..., T, T]`` of a prompt of ``T`` tokens; see `STATISTICS`.
+
+    ``causal`` and ``window`` say which keys a query may attend to, as in `even_attention`.
 
     The induction score sums the attention to the token after each earlier occurrence of the same
     token. An occurrence directly before is left out: the token after it is the query itself.
@@ -268,7 +290,7 @@ def head_statistics(
     *lead, n_tokens, _ = patterns.shape
     kept = _entries(n_tokens, causal)
     i, j = np.divmod(kept, n_tokens)
-    length = np.where(i > 0, i + 1.0, np.e) if causal else np.full(len(i), float(n_tokens))
+    length = 1 / even_attention(n_tokens, causal=causal, window=window).max(-1)[i]
     after = _after_earlier(token_ids)
     n_repeats = int(after.any(-1).sum())
     counted = _counted_rows(n_tokens, causal)
@@ -284,7 +306,9 @@ def head_statistics(
         out[part, :4] = x @ linear
         out[part, 4:] = (x * np.log(np.maximum(x, np.finfo(np.float64).tiny))) @ -by_row
     if n_tokens == 1:
-        out[:, [1, 5]] = np.nan
+        out[:, 1] = np.nan
+    if n_tokens == 1 or window == 1:
+        out[:, 5] = np.nan
     if not n_repeats:
         out[:, 3] = np.nan
     sink, previous, own, induction, entropy, normalised = out.T.reshape(6, *lead)

@@ -53,6 +53,15 @@ TWO_WAY_METHOD = (
     "95 % interval over prompts and draws: mean squares of the two-way table, Student's t with "
     "Satterthwaite's degrees of freedom; Wilson's width where all are alike"
 )
+# The same in the few words that a legend has room for.
+MEAN_KIND, SHARE_KIND, TWO_WAY_KIND = (
+    "95 % bootstrap-t", "95 % Wilson", "95 % over prompts and draws",
+)  # fmt: skip
+
+
+def with_n(kind: str, n: int) -> str:
+    """Say an interval in a few words: level, kind and how many prompts it rests on."""
+    return f"{kind}, n = {n} prompt{'' if n == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

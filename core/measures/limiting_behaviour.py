@@ -36,14 +36,15 @@ class Limit:
     """A token's limiting behaviour and the evidence for it.
 
     kind : the class.
-    near : share of the series at 1 - tau or above.  frequency : of its strongest oscillation about
-        a straight line, cycles per recurrence.  amplitude : of that oscillation.  slope : of the
-        line, per recurrence. All NaN where there was nothing to look at.
+    share_near : share of the series at 1 - tau or above.
+    frequency : of its strongest oscillation about a straight line, cycles per recurrence.
+    amplitude : of that oscillation.  slope : of the line, per recurrence. All NaN where there was
+        nothing to look at.
     n : values of the series.
     """
 
     kind: Behaviour
-    near: float
+    share_near: float
     frequency: float
     amplitude: float
     slope: float
@@ -55,7 +56,7 @@ class Limit:
         return self.kind.value + about
 
     @property
-    def restless(self) -> bool:
+    def unsettled(self) -> bool:
         """Whether it is known not to settle."""
         return self.kind not in (Behaviour.FIXED_POINT, Behaviour.TOO_FEW_STEPS)
 

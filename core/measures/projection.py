@@ -43,6 +43,14 @@ class Basis:
     run: str = ""
     n_recurrences: int = 0
 
+    def misused(self) -> str:
+        """What of its shapes does not go together, or ""; a file may hold anything."""
+        k, d = self.components.shape if self.components.ndim == 2 else (0, 0)
+        fits = self.components.ndim == 2 and self.mean.shape == (d,)
+        if fits and self.explained_variance.shape == (k,):
+            return ""
+        return "'components': mean, components and variances are not of one shape"
+
     @property
     def width(self) -> int:
         """``d``, the width of the states that it applies to."""

@@ -1,12 +1,18 @@
-"""Every live measure: one line each. Views, the command line and the notebook follow from it."""
+"""Every live measure: one line each. Views, the command line and the notebook follow from it.
+
+Those of other packages come after ours.
+"""
 
 from __future__ import annotations
 
+from typing import get_args
+
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.measures import head_rows, readout_rows, settling_rows, stages
-from loopscope.core.measures.base import Measure
+from loopscope.core.measures.base import Axis, Measure
+from loopscope.core.plugins import MEASURE, Registry, fits
 
-_ALL: tuple[Measure, ...] = (
+OURS: tuple[Measure, ...] = (
     settling_rows.RELATIVE_STEP,
     settling_rows.STEP_SIZE,
     settling_rows.STEP_ANGLE,
@@ -40,7 +46,17 @@ _ALL: tuple[Measure, ...] = (
     readout_rows.TOP_PROBABILITY,
     readout_rows.EXIT_HAZARD,
 )
-MEASURES: dict[str, Measure] = {m.key: m for m in _ALL}
+
+
+def _checked(value: object) -> Measure:
+    """Return what another package brings as a measure; raises where it is none."""
+    measure = fits(value, Measure)
+    if unknown := set(measure.axes) - set(get_args(Axis)):
+        raise LoopscopeError(f"there is no axis '{min(unknown)}'; {', '.join(get_args(Axis))}")
+    return measure
+
+
+MEASURES = Registry(MEASURE, OURS, lambda measure: measure.key, _checked)
 
 
 def find(key: str) -> Measure:

@@ -17,18 +17,18 @@ from loopscope.core.run.steps import distance, ratio, state_norm, step_size
 # Steps that change by less than 1 % a recurrence neither shrink nor grow.
 SHRINKING, GROWING = 0.99, 1.01
 # Net displacement over path length above which small steps are a walk and not a jitter.
-STRAIGHT = 0.7
+LEAST_STRAIGHTNESS = 0.7
 MAX_PERIOD = 64
 # Recurrences that a fall is given to arrive before it is called slow.
 PATIENCE = 64
 # A state that moves by this share of its norm at each recurrence is not drifting slowly.
-WANDERS = 0.1
+WANDERING_STEP = 0.1
 
 
 class SettlingClass(Enum):
     """What a token's trajectory does; the value is the word that is shown."""
 
-    CONVERGED = "settled"
+    SETTLED = "settled"
     SLOW_DRIFT = "slow drift"
     WANDERING = "wandering"
     ORBIT = "orbit"
@@ -38,7 +38,7 @@ class SettlingClass(Enum):
 
 
 # Classes that a state which comes back after some steps could be taken for.
-UNSETTLED = (SettlingClass.SLOW_DRIFT, SettlingClass.WANDERING, SettlingClass.TOO_FEW_STEPS)
+POSSIBLE_ORBITS = (SettlingClass.SLOW_DRIFT, SettlingClass.WANDERING, SettlingClass.TOO_FEW_STEPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,10 @@ class Settling:
         return self.kind.value + (f" of period {self.period}" if self.period else "")
 
     @property
-    def restless(self) -> bool:
+    def unsettled(self) -> bool:
         """Whether it is known not to settle."""
         return self.kind not in (
-            SettlingClass.CONVERGED, SettlingClass.TOO_FEW_STEPS, SettlingClass.UNRESOLVED
+            SettlingClass.SETTLED, SettlingClass.TOO_FEW_STEPS, SettlingClass.UNRESOLVED
         )  # fmt: skip
 
 
@@ -91,12 +91,14 @@ def settling_class(
     2. *not enough steps*: fewer than ``k`` recurrences.
     3. *settled*: relative step < tolerance in each of the last ``k`` recurrences, and so is the
        distance left to where the steps lead (`distances_left`): small steps alone may go on for
-       long. *Below resolution* where that distance cannot be told, because the steps are within the
+       long. *Below resolution* where that distance is not known, because the steps are within the
        rounding noise of the dtype, which could hide it. A *slow drift* where steps above the noise
-       add up (net displacement over the last ``W`` steps more than `STRAIGHT` of their path, the
-       steps shrinking by less than 1 % a recurrence): a slow point is not a fixed point.
-    4. *diverged*: over the last ``W`` steps the norm grew by 1 % or more at every recurrence and
-       the step size grew by 1 % or more a recurrence.
+       add up (net displacement over the last ``W`` steps more than `LEAST_STRAIGHTNESS` of their
+       path, the steps shrinking by less than 1 % a recurrence): a slow point is not a fixed point.
+    4. *diverged*: the norm grew by 1 % or more at each of the last ``W`` recurrences, and over them
+       as over the later half of the run the step grew by 1 % or more a recurrence while the
+       relative step did not shrink by 1 %. Where that falls, as with writes of a bounded size, the
+       state grows by sums and not by factors: a drift or a wandering.
     5. *orbit of period p*, the least ``p >= 2``: ``||s_r - s_{r-p}|| / ||s_r||`` < tolerance for
        the last ``max(k, p)`` recurrences, while some relative step is not and the path of a round
        shrinks by less than 1 % a recurrence (a spiral that closes in is not an orbit). *Not enough
@@ -105,8 +107,8 @@ def settling_class(
     6. *not enough steps*: fewer than ``W`` recurrences, or steps that shrink fast enough (over
        the later half of the run) for step and distance left to reach the tolerance within as many
        recurrences as were run, or `PATIENCE` if that is more.
-    7. *wandering*: the median relative step over the last ``W`` recurrences is `WANDERS` or more.
-       There may be an orbit of more than ``max_period`` recurrences, or half of those run.
+    7. *wandering*: the median relative step over the last ``W`` recurrences is `WANDERING_STEP` or
+       more. There may be an orbit of more than ``max_period`` recurrences, or half of those run.
     8. *slow drift*: everything else.
 
     Parameters
@@ -162,9 +164,9 @@ def classes_of(
     classes = []
     for t in range(n_tokens):
         kind, period = kinds[t], None
-        if periods[t] and kind in UNSETTLED:
+        if periods[t] and kind in POSSIBLE_ORBITS:
             kind, period = SettlingClass.ORBIT, int(periods[t])
-        elif unfinished[t] and kind in UNSETTLED:
+        elif unfinished[t] and kind in POSSIBLE_ORBITS:
             kind = SettlingClass.TOO_FEW_STEPS
         last = float(relative[-1, t]) if n_steps else float("nan")
         far = float(ratio(left[t : t + 1], norms[-1, t : t + 1])[0])
@@ -225,16 +227,19 @@ def _kinds(
     kinds = np.full(steps.shape[1], SettlingClass.SLOW_DRIFT, object)
     if n >= span:
         with np.errstate(divide="ignore", invalid="ignore"):
-            wanders = _median(steps[-span:] / norms[-span:]) >= WANDERS
+            wanders = _median(steps[-span:] / norms[-span:]) >= WANDERING_STEP
         kinds[wanders] = SettlingClass.WANDERING
-        # Over half of the run, so that a few unsteady steps do not pass for a fall.
-        rates = fitted_rates(steps, 0.0, max(span, n // 2))
+        # Over half of the run, so that a few unsteady steps pass neither for a fall nor for growth.
+        half = max(span, n // 2)
+        rates = fitted_rates(steps, 0.0, half)
         ahead = np.fmax(steps[-1], left)
         arrives = _steps_to_reach(tolerance * norms[-1], ahead, rates) <= max(n, PATIENCE)
         kinds[arrives] = SettlingClass.TOO_FEW_STEPS
-        # Rates of the step itself: the relative step of a straight walk falls too, its norm grows.
-        growth = (norms[-span:] >= GROWING * norms[-span - 1 : -1]).all(0)
-        kinds[growth & (fitted_rates(steps, 0.0, span) >= GROWING)] = SettlingClass.DIVERGED
+        grows = (norms[-span:] >= GROWING * norms[-span - 1 : -1]).all(0)
+        for length in (span, half):
+            grows &= fitted_rates(steps, 0.0, length) >= GROWING
+            grows &= fitted_rates(ratio(steps, norms[1:]), 0.0, length) > SHRINKING
+        kinds[grows] = SettlingClass.DIVERGED
     else:
         kinds[:] = SettlingClass.TOO_FEW_STEPS
     if n >= window:
@@ -243,7 +248,7 @@ def _kinds(
         noisy = steps[-1] <= NOISE_FLOORS * floor * norms[-1]
         drifts = _walks_on(tail, steps[-span:], NOISE_FLOORS * floor * norms[-1])
         kinds[small & noisy] = SettlingClass.UNRESOLVED
-        kinds[settled] = SettlingClass.CONVERGED
+        kinds[settled] = SettlingClass.SETTLED
         kinds[small & drifts] = SettlingClass.SLOW_DRIFT
     kinds[~np.isfinite(norms[-1])] = SettlingClass.DIVERGED
     return list(kinds)
@@ -262,7 +267,7 @@ def _walks_on(tail: Floats, steps: F64, noise: F64) -> Bools:
     with np.errstate(divide="ignore", invalid="ignore"):
         straightness = distance(tail[-1], tail[-1 - len(steps)]) / steps.sum(0)
         keeps = fitted_rates(steps, 0.0, len(steps)) > SHRINKING
-        return np.asarray((steps.min(0) > noise) & (straightness > STRAIGHT) & keeps)
+        return np.asarray((steps.min(0) > noise) & (straightness > LEAST_STRAIGHTNESS) & keeps)
 
 
 def _steps_to_reach(tolerance: F64, step: F64, rate: F64) -> F64:

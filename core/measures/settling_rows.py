@@ -58,25 +58,26 @@ def _relative_acceleration(states: Floats) -> F64:
     return ratio(acceleration(states), state_norm(states[2:]))
 
 
-def _rows(path: Floats, start: int, first: int, last: int, of: OfPath, before: int) -> F64:
+def _rows(
+    path: Callable[[int, int], Floats], start: int, first: int, last: int, of: OfPath, before: int
+) -> F64:
     """Rows ``first .. last`` of a measure that looks ``before`` recurrences back.
 
-    ``path`` holds recurrence ``start`` in row 0; rows without enough before them are NaN.
+    ``path`` gives recurrences, from ``start`` on; rows without enough before them are NaN.
     """
-    low = max(first - before, start)
-    values = of(path[low - start : last + 1 - start])
-    absent = np.full((last - first + 1 - len(values), *path.shape[1:-1]), np.nan)
+    values = of(states := path(max(first - before, start), last))
+    absent = np.full((last - first + 1 - len(values), *states.shape[1:-1]), np.nan)
     return np.concatenate([absent, values])
 
 
 def of_ends(of: OfPath, before: int) -> Callable[[Recording, int, int], F64]:
     """``rows`` of a measure of the states at the ends of recurrences; ``s_0`` counts."""
-    return lambda run, first, last: _rows(run.states, 0, first, last, of, before)
+    return lambda run, first, last: _rows(run.states_of, 0, first, last, of, before)
 
 
 def of_layers(of: OfPath, before: int) -> Callable[[Recording, int, int], F64]:
     """``rows`` of a measure of the states after each layer, the same layer compared."""
-    return lambda run, first, last: _rows(run.layer_states, 1, first, last, of, before)
+    return lambda run, first, last: _rows(run.layer_states_of, 1, first, last, of, before)
 
 
 # fmt: off

@@ -54,7 +54,7 @@ _lock = threading.Lock()
 def missing_reason(recording: Recording, key: Key, tokens: tuple[int, ...]) -> str:
     """Why the map of a run does not exist, or ""."""
     if key == "attention":
-        return NO_PATTERNS if recording.patterns is None else ""
+        return "" if recording.capture.patterns else NO_PATTERNS
     least = LEAST_TOKENS[key]
     if len(tokens) >= least:
         return ""
@@ -65,7 +65,7 @@ def missing_reason(recording: Recording, key: Key, tokens: tuple[int, ...]) -> s
 
 def places_of(recording: Recording, key: Key, tokens: tuple[int, ...]) -> Places:
     """The places whose map stays quick and small: every one, or every k-th recurrence."""
-    arch, t, d = recording.info.architecture, len(tokens), recording.states.shape[-1]
+    arch, t, d = recording.info.architecture, len(tokens), recording.state(0).shape[-1]
     most = float(MOST_PLACES)
     if key == "attention":
         entries = arch.layer.n_heads * recording.n_tokens**2 / 2
@@ -150,13 +150,11 @@ def _rows(
 def _states(
     recording: Recording, recurrences: tuple[int, ...], tokens: tuple[int, ...]
 ) -> list[Floats]:
-    x = recording.layer_states
     every = len(tokens) == recording.n_tokens
     picked = slice(None) if every else list(tokens)
-    return [x[r - 1, layer][picked] for r in recurrences for layer in range(x.shape[1])]
+    places = np.ndindex(len(recurrences), recording.n_layers)
+    return [recording.layer(recurrences[i], layer).state[picked] for i, layer in places]
 
 
 def _patterns(recording: Recording, recurrences: tuple[int, ...]) -> list[Patterns]:
-    kept = recording.patterns
-    assert kept is not None
-    return [kept[r - 1, layer] for r in recurrences for layer in range(kept.shape[1])]
+    return [layer for r in recurrences for layer in recording.patterns_of(r, r)[0]]

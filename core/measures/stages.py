@@ -90,12 +90,6 @@ def column_concentration(patterns: Patterns) -> F64:
     return np.asarray(1 + (columns * logs).sum(-1) / np.log(t))
 
 
-def uniform_concentration(n_tokens: int) -> float:
-    """`column_concentration` of uniform causal attention over ``n_tokens``."""
-    causal = np.tril(np.ones((n_tokens, n_tokens)))
-    return float(column_concentration(causal / causal.sum(-1, keepdims=True)))
-
-
 @dataclass(frozen=True, slots=True)
 class Repeat:
     """How alike the recurrences' curves over the layers are.
@@ -133,7 +127,7 @@ def repeat_correlation(by_depth: F64) -> Repeat:
 
 
 def _layers(recording: Recording, first: int, last: int) -> Floats:
-    return recording.layer_states[first - 1 : last]
+    return recording.layer_states_of(first, last)
 
 
 # The shares of the rows last asked for: three measures share one decomposition.
@@ -155,8 +149,8 @@ def _sink_rate(recording: Recording, first: int, last: int) -> F64:
 
 
 def _columns(recording: Recording, first: int, last: int) -> F64:
-    assert recording.patterns is not None
-    return column_concentration(recording.patterns[first - 1 : last])
+    parts = recording.pattern_parts(first, last)
+    return np.concatenate([column_concentration(recording.patterns_of(a, b)) for a, b in parts])
 
 
 # fmt: off
@@ -164,7 +158,7 @@ MATRIX_ENTROPY = Measure("matrix_entropy", Formula("matrix entropy", "−Σ p_j 
 MATRIX_ENTROPY_NORMALISED = Measure("matrix_entropy_normalised", Formula("normalised matrix entropy", "−Σ p_j log p_j / log min(T, d)", "0..1", _STAGES), ("layer",), lambda run, a, b: _entropy(_shares(run, a, b), normalised=True), missing=lambda run: "One token has no normalised matrix entropy." if run.n_tokens < 2 else "")
 ANISOTROPY = Measure("anisotropy", Formula("anisotropy", "p_1 = σ_1² / Σ σ² of x[r,l]", "0..1", _CYCLE), ("layer",), lambda run, a, b: _shares(run, a, b)[..., 0].copy())
 SINK_RATE = Measure("sink_rate", Formula("sink rate", f"share of heads with (1/T) Σ_i A_i0 ≥ {SINK_THRESHOLD}", "0..1", _STAGES), ("layer",), _sink_rate, missing=needs_patterns)
-COLUMN_CONCENTRATION = Measure("column_concentration", Formula("ColSum concentration", "1 + (1/log T) Σ_j ĉ_j log ĉ_j, ĉ_j = (1/T) Σ_i A_ij", "0..1, 0 = all tokens alike", _CYCLE), ("layer", "head"), _columns, missing=lambda run: needs_patterns(run) or ("One token has no ColSum concentration." if run.n_tokens < 2 else ""), null=uniform_concentration)
+COLUMN_CONCENTRATION = Measure("column_concentration", Formula("ColSum concentration", "1 + (1/log T) Σ_j ĉ_j log ĉ_j, ĉ_j = (1/T) Σ_i A_ij", "0..1, 0 = all tokens alike", _CYCLE), ("layer", "head"), _columns, missing=lambda run: needs_patterns(run) or ("One token has no ColSum concentration." if run.n_tokens < 2 else ""), null=lambda even: float(column_concentration(even)))
 FIRST_TOKEN_NORM = Measure("first_token_norm", Formula("first-token norm", "‖x[r,l]‖ at token 0", "state units", _STAGES), ("layer",), lambda run, a, b: state_norm(_layers(run, a, b)[:, :, 0]))
 RESIDUAL_NORM = Measure("residual_norm", Formula("residual norm", "‖x[r,l]‖", "state units", _CYCLE), ("layer", "token"), lambda run, a, b: state_norm(_layers(run, a, b)), average="median")
 # fmt: on

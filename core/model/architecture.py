@@ -166,6 +166,12 @@ class Architecture:
         return self.layer_shapes[first.get(stack, self.n_prelude + self.n_unique_block) + index]
 
     @property
+    def windows(self) -> tuple[int, ...]:
+        """`LayerShape.window` of each layer of a recurrence, 0 for all keys."""
+        weights = map(self.weights_of_layer, range(self.n_block))
+        return tuple(self.shape_of("block", i).window for i in weights)
+
+    @property
     def d_model(self) -> int:
         """Width of the residual stream."""
         return self.layer.d_model

@@ -117,7 +117,7 @@ def _readouts(
     model, e = stepper.model, stepper.injected
     positions = torch.tensor(question.positions, device=e.device)
     targets = torch.tensor(question.targets)
-    recurrent = model.begin(torch.from_numpy(begun.states[0].copy())[None].to(e))
+    recurrent = model.begin(torch.from_numpy(begun.state(0).copy())[None].to(e))
     for r in range(how.recurrences):
         if how.interventions:
             stepper.step()

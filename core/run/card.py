@@ -11,7 +11,6 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import read_text
 from loopscope.core.labels import count, size
 from loopscope.core.model.architecture import Architecture
-from loopscope.core.run.growing_array import rows_allocated
 from loopscope.core.run.states import TOP_K
 
 if TYPE_CHECKING:
@@ -31,18 +30,14 @@ def _row_bytes(arch: Architecture, n_tokens: int) -> tuple[int, int, int]:
 
 
 def capture_bytes(checkpoint: Checkpoint, n_tokens: int, n_recurrences: int) -> int:
-    """Bytes that a recording of everything allocates, as its arrays grow by doubling."""
+    """Bytes of a recording of everything."""
     return recording_bytes(checkpoint.architecture, n_tokens, n_recurrences)
 
 
 def recording_bytes(arch: Architecture, n_tokens: int, n_recurrences: int) -> int:
     """`capture_bytes` of an architecture."""
     layer, answers, state = _row_bytes(arch, n_tokens)
-    return (
-        rows_allocated(n_recurrences * arch.n_block) * layer
-        + rows_allocated(n_recurrences) * answers
-        + rows_allocated(n_recurrences + 1) * state
-    )
+    return n_recurrences * (arch.n_block * layer + answers) + (n_recurrences + 1) * state
 
 
 def card(checkpoint: Checkpoint, tokenizer_problem: str = "") -> dict[str, Any]:

@@ -40,22 +40,24 @@ class Float32Twin:
         ``||s_r - exact|| / ||exact||``; NaN where the float32 state is zero. A later call for the
         same run steps only the recurrences since. Raises `LoopscopeError` before the first.
         """
-        states = recording.states
-        n, info = len(states) - 1, recording.info
+        n, info = recording.n_recurrences, recording.info
         if not n:
             raise LoopscopeError("no recurrence has been run")
         if recording is not self._recording:
             prompt = Prompt(info.prompt, info.token_ids, info.token_labels)
             self._stepper = Stepper(self._twin, least_for(info.interventions))
             self._stepper.begin(
-                prompt, initial_state=states[0], interventions=after_start(info.interventions)
+                prompt,
+                initial_state=recording.state(0),
+                interventions=after_start(info.interventions),
             )
             self._recording = recording
         for r in range(self._stepper.recording.n_recurrences, n):
             self._stepper.step()
             report((r + 1) / n)
-        exact = self._stepper.recording.states[1 : n + 1]
-        return np.stack([_relative(s, x) for s, x in zip(states[1 : n + 1], exact, strict=True)])
+        exact = self._stepper.recording
+        rows = (_relative(recording.state(r), exact.state(r)) for r in range(1, n + 1))
+        return np.stack(list(rows))
 
     def release(self) -> None:
         """Give the twin's memory back."""

@@ -13,8 +13,8 @@ from typing import Literal
 
 from loopscope.core.model.architecture import Architecture
 
-Pace = Literal["depth", "recurrence", "own"]
-PACES: dict[Pace, str] = {
+StepPairing = Literal["depth", "recurrence", "own"]
+STEP_PAIRINGS: dict[StepPairing, str] = {
     "depth": "by effective depth",
     "recurrence": "recurrence by recurrence",
     "own": "each at its own pace",
@@ -23,39 +23,42 @@ PACES: dict[Pace, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """How the second run (``other``) follows the run that is stepped (``one``)."""
+    """How the second run follows the one shown, which is the one that is stepped.
 
-    one: Architecture
-    other: Architecture
-    pace: Pace = "depth"
+    shown, second : architectures of the two runs.
+    """
+
+    shown: Architecture
+    second: Architecture
+    step_pairing: StepPairing = "depth"
 
     @property
     def most(self) -> float:
-        """Layers of the block that the other can run: a deep model runs once."""
-        return self.other.n_block if self.other.runs_once else float("inf")
+        """Layers of the block that the second can run: a deep model runs once."""
+        return self.second.n_block if self.second.runs_once else float("inf")
 
     def layers(self, done: int) -> int | None:
-        """Layers of the other's block that are run when ``done`` of this one's are.
+        """Layers of the second's block that are run when ``done`` of the shown one's are.
 
         None when each goes at its own pace.
         """
-        if self.pace == "own":
+        if self.step_pairing == "own":
             return None
-        return self._clip(self._at(done, self.one, self.other))
+        return self._clip(self._at(done, self.shown, self.second))
 
     def place(self, recurrence: int, layer: int) -> tuple[int, int]:
-        """Return the other's (recurrence, layer) for one of the first run's; 0 starts both."""
-        return self._place(recurrence, layer, self.one, self.other)
+        """Return the second run's (recurrence, layer) for one of the shown run's; 0 starts both."""
+        return self._place(recurrence, layer, self.shown, self.second)
 
     def back(self, recurrence: int, layer: int) -> tuple[int, int]:
-        """Return the first run's (recurrence, layer) for one of the other's."""
-        return self._place(recurrence, layer, self.other, self.one)
+        """Return the shown run's (recurrence, layer) for one of the second's."""
+        return self._place(recurrence, layer, self.second, self.shown)
 
     def _clip(self, layers: float) -> int:
         return int(max(0, min(layers, self.most)))
 
     def _at(self, done: int, a: Architecture, b: Architecture) -> int:
-        if self.pace == "recurrence" or self.pace == "own":
+        if self.step_pairing == "recurrence" or self.step_pairing == "own":
             whole, part = divmod(done, a.n_block)
             return whole * b.n_block + part * b.n_block // a.n_block
         return done + a.n_prelude - b.n_prelude
@@ -65,7 +68,7 @@ class Pairing:
     ) -> tuple[int, int]:
         if recurrence <= 0:
             return 0, 0
-        if self.pace == "depth":
+        if self.step_pairing == "depth":
             done = self._at((recurrence - 1) * a.n_block + layer + 1, a, b)
         else:
             # The layer at the same share of the recurrence; the last one goes with the last.

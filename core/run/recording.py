@@ -5,13 +5,15 @@ tokens are numbered from 0. Axis names: ``R`` complete recurrences, ``L`` layers
 block, ``T`` pos, ``d`` d_model, ``H`` heads, ``k`` kept answers.
 
 A reader takes the count first and then the rows below it; rows once appended never change, so
-no lock is needed and a view may keep an array for as long as it likes.
+no lock is needed and a view may keep an array for as long as it likes. Rows lie in blocks that
+never move (`Rows`): ask for the recurrences that are wanted (`states_of`, `layer_states_of`,
+`patterns_of`), as the whole of a long run is put together of its blocks.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -24,11 +26,14 @@ from loopscope.core.interventions.registry import as_json
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.prompts.shared import Shared
 from loopscope.core.results import ResultKey, Results
-from loopscope.core.run.growing_array import GrowingArray
+from loopscope.core.run.rows import Picked, Rows
 from loopscope.core.run.states import TOP_K, IterationState, LayerState, TopAnswers
 from loopscope.core.run.steps import ratio, state_norm, step_size
 
 T = TypeVar("T")
+
+# Patterns that a measure reads at once, at most where a recurrence has fewer.
+PART_BYTES = 1 << 25
 
 
 class MemoryBudgetReached(LoopscopeError):
@@ -89,16 +94,16 @@ class RunInfo:
 
 
 @dataclass(slots=True)
-class _Series:
-    """The growing arrays of a recording; None where nothing is captured."""
+class Series:
+    """The rows of a recording; None where nothing is captured."""
 
-    state: GrowingArray
-    layers: GrowingArray
-    patterns: GrowingArray | None
-    writes: GrowingArray | None
-    hazards: GrowingArray | None
-    spread: GrowingArray | None
-    answers: dict[str, tuple[GrowingArray, GrowingArray]] = field(default_factory=dict)
+    state: Rows
+    layers: Rows
+    patterns: Rows | None
+    writes: Rows | None
+    hazards: Rows | None
+    spread: Rows | None
+    answers: dict[str, tuple[Rows, Rows]] = field(default_factory=dict)
 
 
 class Recording:
@@ -145,22 +150,24 @@ class Recording:
         self.results = Results()
         # What this run shares with the other runs of its model.
         self.shared = Shared()
-        self._rows = _Series(
-            state=GrowingArray((t, d), np.float32),
-            layers=GrowingArray((t, d), np.float32),
-            patterns=GrowingArray((heads, t, t), np.float32) if capture.patterns else None,
-            writes=GrowingArray((t, 2), np.float32) if capture.writes else None,
-            hazards=GrowingArray((t,), np.float32) if capture.readout and arch.exit_gate else None,
-            spread=GrowingArray((t, 2), np.float32) if capture.readout else None,
+        self._rows = Series(
+            state=Rows((t, d), np.float32),
+            layers=Rows((t, d), np.float32),
+            patterns=Rows((heads, t, t), np.float32) if capture.patterns else None,
+            writes=Rows((t, 2), np.float32) if capture.writes else None,
+            hazards=Rows((t,), np.float32) if capture.readout and arch.exit_gate else None,
+            spread=Rows((t, 2), np.float32) if capture.readout else None,
         )
         if capture.readout:
             k = min(TOP_K, arch.vocab_size)
             self._rows.answers = {
-                lens: (GrowingArray((t, k), np.int64), GrowingArray((t, k), np.float32))
+                lens: (Rows((t, k), np.int64), Rows((t, k), np.float32))
                 for lens in ("coda", "logit")
             }
         self._n_layers = n_layers
         self._rows.state.append(initial)
+        # What a layer adds at most, the last of a recurrence.
+        self._layer_bytes = sum(rows.row_bytes for rows in self._all_rows())
 
     def prefix(self, layers: int, info: RunInfo) -> Recording:
         """Return a recording of ``info`` that begins with the first ``layers`` layers of this one.
@@ -169,22 +176,16 @@ class Recording:
         """
         if not 0 <= layers <= self._layers_done:
             raise ValueError(f"cannot take {layers} of {self._layers_done} layers")
-        begun = Recording(info, self.states[0], self.capture, self.label, self.budget_bytes)
+        begun = Recording(info, self.state(0), self.capture, self.label, self.budget_bytes)
         complete = layers // self._n_layers
         own, other = begun._rows, self._rows
-        for mine, theirs, n in (
-            (own.state, other.state, complete + 1),
-            (own.layers, other.layers, layers),
-            (own.patterns, other.patterns, layers),
-            (own.writes, other.writes, layers),
-            (own.hazards, other.hazards, complete),
-            (own.spread, other.spread, complete),
-        ):
-            if mine is not None and theirs is not None:
-                mine.copy_from(theirs, n)
-        for lens, pair in own.answers.items():
-            for mine, theirs in zip(pair, other.answers[lens], strict=True):
-                mine.copy_from(theirs, complete)
+        own.state, own.layers = other.state.begun(complete + 1), other.layers.begun(layers)
+        own.patterns, own.writes = _begun(other.patterns, layers), _begun(other.writes, layers)
+        own.hazards, own.spread = _begun(other.hazards, complete), _begun(other.spread, complete)
+        own.answers = {
+            lens: (ids.begun(complete), probabilities.begun(complete))
+            for lens, (ids, probabilities) in other.answers.items()
+        }
         begun._layers_done, begun._recurrences = layers, complete
         begun.readout_directions = dict(self.readout_directions)
         begun.shared = self.shared
@@ -224,10 +225,10 @@ class Recording:
 
     @property
     def nbytes(self) -> int:
-        """Bytes allocated by the recording."""
+        """Bytes of the rows appended here; a shared prefix counts where it was run."""
         return sum(rows.nbytes for rows in self._all_rows())
 
-    def _all_rows(self) -> list[GrowingArray]:
+    def _all_rows(self) -> list[Rows]:
         s = self._rows
         kept = [s.state, s.layers, s.patterns, s.writes, s.hazards, s.spread]
         kept += [rows for pair in s.answers.values() for rows in pair]
@@ -236,9 +237,7 @@ class Recording:
     # ---- writing (the worker only) ----
     def reserve(self) -> None:
         """Raise `MemoryBudgetReached` when the next layer would not fit the budget."""
-        growth = sum(rows.nbytes_next for rows in self._all_rows())
-        # An array that grows is replaced by one twice as large: half of that is new.
-        if growth and self.nbytes + growth // 2 > self.budget_bytes:
+        if self.nbytes + self._layer_bytes > self.budget_bytes:
             raise MemoryBudgetReached(
                 f"the next recurrence would take the recording beyond its memory budget of "
                 f"{self.budget_bytes / 2**30:.3g} GiB; it holds {self.nbytes / 2**30:.3g} GiB "
@@ -295,33 +294,73 @@ class Recording:
     @property
     def states(self) -> F32:
         """``s_0 ... s_R``, float32 ``[R + 1, T, d]``."""
-        return self._rows.state.rows(self._recurrences + 1)
+        return self._rows.state.first(self._recurrences + 1)
+
+    def state(self, recurrence: int) -> F32:
+        """``s_r``, float32 ``[T, d]``; 0 is the initial state."""
+        return self._rows.state[recurrence]
+
+    def states_of(self, first: int, last: int) -> F32:
+        """``s_first ... s_last``, both included, float32 ``[n, T, d]``."""
+        return self._rows.state.rows(first, last + 1)
 
     @property
     def layer_states(self) -> F32:
         """``x[r, l]`` of complete recurrences, float32 ``[R, L, T, d]``."""
         return self._by_layer(self._rows.layers)
 
+    def layer_states_of(self, first: int, last: int) -> F32:
+        """``x[r, l]`` of recurrences ``first ... last``, both included, ``[n, L, T, d]``."""
+        return self._between(self._rows.layers, first, last)
+
     @property
     def patterns(self) -> F32 | None:
-        """Attention probabilities, float32 ``[R, L, H, T, T]`` (query, key), or None."""
+        """Attention probabilities, float32 ``[R, L, H, T, T]`` (query, key), or None.
+
+        Where they are large this is a copy of all of them: `patterns_of` gives those wanted.
+        """
         return None if self._rows.patterns is None else self._by_layer(self._rows.patterns)
+
+    def patterns_of(self, first: int, last: int) -> F32:
+        """Patterns of recurrences ``first ... last``, both included, ``[n, L, H, T, T]``.
+
+        Raises `LoopscopeError` where the run keeps none.
+        """
+        if self._rows.patterns is None:
+            raise LoopscopeError("this run keeps no attention patterns")
+        return self._between(self._rows.patterns, first, last)
+
+    def head_patterns(self, layer: int, head: int) -> Sequence[F32]:
+        """The patterns ``[T, T]`` of one head, by recurrence; none where none are kept."""
+        rows = self._rows.patterns
+        places = range(layer, self._recurrences * self._n_layers, self._n_layers)
+        return () if rows is None else Picked(rows, places, head)
+
+    def pattern_parts(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """Cut recurrences ``first ... last`` so that the patterns of a part take little memory."""
+        rows = self._rows.patterns
+        size = 1 if rows is None else max(1, PART_BYTES // (rows.row_bytes * self._n_layers))
+        for start in range(first, last + 1, size):
+            yield start, min(start + size - 1, last)
 
     @property
     def writes(self) -> F32 | None:
         """Norms of what attention and the MLP wrote, float32 ``[R, L, T, 2]``, or None."""
         return None if self._rows.writes is None else self._by_layer(self._rows.writes)
 
-    def _by_layer(self, rows: GrowingArray) -> F32:
-        n = self._recurrences
-        flat: F32 = rows.rows(n * self._n_layers)
-        return flat.reshape(n, self._n_layers, *flat.shape[1:])
+    def _by_layer(self, rows: Rows) -> F32:
+        flat: F32 = rows.first(self._recurrences * self._n_layers)
+        return flat.reshape(-1, self._n_layers, *rows.shape)
+
+    def _between(self, rows: Rows, first: int, last: int) -> F32:
+        flat: F32 = rows.rows((first - 1) * self._n_layers, last * self._n_layers)
+        return flat.reshape(-1, self._n_layers, *rows.shape)
 
     @property
     def hazards(self) -> F32 | None:
         """Hazards of the exit gate, float32 ``[R, T]``, or None without a gate."""
         rows = self._rows.hazards
-        return None if rows is None else rows.rows(self._recurrences)
+        return None if rows is None else rows.first(self._recurrences)
 
     @property
     def coda_entropy(self) -> F32 | None:
@@ -335,7 +374,7 @@ class Recording:
 
     def _spread(self, which: int) -> F32 | None:
         rows = self._rows.spread
-        return None if rows is None else rows.rows(self._recurrences)[..., which]
+        return None if rows is None else rows.first(self._recurrences)[..., which]
 
     def answers(self, lens: str) -> TopAnswers | None:
         """Answers of ``lens`` ("coda" or "logit") by recurrence, ``[R, T, k]``, or None."""
@@ -343,7 +382,7 @@ class Recording:
             return None
         ids, probabilities = self._rows.answers[lens]
         n = self._recurrences
-        return TopAnswers(ids.rows(n), probabilities.rows(n))
+        return TopAnswers(ids.first(n), probabilities.first(n))
 
     def layer(self, recurrence: int, layer: int) -> LayerState:
         """The state at (recurrence, layer), the recurrence under way included."""
@@ -354,9 +393,9 @@ class Recording:
         return LayerState(
             recurrence,
             layer,
-            rows.layers.rows(i + 1)[i],
-            None if rows.patterns is None else rows.patterns.rows(i + 1)[i],
-            None if rows.writes is None else rows.writes.rows(i + 1)[i],
+            rows.layers[i],
+            None if rows.patterns is None else rows.patterns[i],
+            None if rows.writes is None else rows.writes[i],
         )
 
     def __getitem__(self, recurrence: int) -> IterationState:
@@ -364,24 +403,33 @@ class Recording:
         if not 1 <= recurrence <= self._recurrences:
             raise IndexError(f"recurrence {recurrence} is not among 1 to {self._recurrences}")
         i = recurrence - 1
-        step = step_size(self.states[i : recurrence + 1])[0]
-        relative = ratio(step, state_norm(self.states[recurrence]))
-        answers = [self.answers(lens) for lens in ("coda", "logit")]
-        coda, logit = (
-            None if a is None else TopAnswers(a.ids[i], a.probabilities[i]) for a in answers
-        )
+        before, state = self.states_of(i, recurrence)
+        step = step_size(np.stack([before, state]))[0]
+        relative = ratio(step, state_norm(state))
+        coda, logit = (self._answers_of(lens, i) for lens in ("coda", "logit"))
+        writes, hazards = self._rows.writes, self._rows.hazards
         return IterationState(
             recurrence,
-            self.states[recurrence],
-            self.layer_states[i],
-            None if self.patterns is None else self.patterns[i],
-            None if self.writes is None else self.writes[i],
+            state,
+            self.layer_states_of(recurrence, recurrence)[0],
+            None if self._rows.patterns is None else self.patterns_of(recurrence, recurrence)[0],
+            None if writes is None else self._between(writes, recurrence, recurrence)[0],
             step.astype(np.float32),
             relative.astype(np.float32),
             coda,
             logit,
-            None if self.hazards is None else self.hazards[i],
+            None if hazards is None else hazards[i],
         )
+
+    def _answers_of(self, lens: str, i: int) -> TopAnswers | None:
+        if lens not in self._rows.answers:
+            return None
+        ids, probabilities = self._rows.answers[lens]
+        return TopAnswers(ids[i], probabilities[i])
+
+
+def _begun(rows: Rows | None, n: int) -> Rows | None:
+    return None if rows is None else rows.begun(n)
 
 
 def _given(array: F32 | None, name: str) -> F32:

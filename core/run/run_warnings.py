@@ -20,12 +20,13 @@ def first_not_finite(recording: Recording) -> tuple[int, int | None] | None:
 
     The layer is None for the initial state, which is recurrence 0.
     """
-    if not np.isfinite(recording.states[0]).all():
+    if not np.isfinite(recording.state(0)).all():
         return 0, None
-    for r, layers in enumerate(recording.layer_states, start=1):
+    for r in range(1, recording.n_recurrences + 1):
+        layers = recording.layer_states_of(r, r)[0]
         if not np.isfinite(layers).all():
             return r, int(np.flatnonzero(~np.isfinite(layers).all((1, 2)))[0])
-        if not np.isfinite(recording.states[r]).all():  # closing the recurrence overflows
+        if not np.isfinite(recording.state(r)).all():  # closing the recurrence overflows
             return r, recording.n_layers - 1
     return None
 

@@ -201,7 +201,7 @@ class Runner:
             from loopscope.core.checkpoint.loading import relooped
 
             span = request.loop or (0, loaded.architecture.unique_depth, 1.0)
-            looped = replace(relooped(loaded, *span), request=request)
+            looped = replace(relooped(loaded, span), request=request)
             with self._lock:
                 self._stepping.end()
                 self._show(loaded=looped, stepper=None, request=None, notice=None, error=None)
@@ -308,23 +308,28 @@ class Runner:
             old.release()
 
     def _begin(self, request: RunRequest, loaded: Loaded) -> None:
-        from loopscope.core.run.stepper import Stepper
-
         try:
-            stepper = Stepper(loaded, self._capture, self._budget_bytes)
-            recording = stepper.begin(
-                loaded.tokenizer.encode(request.prompt),
-                seed=request.seed,
-                start=request.start,  # type: ignore[arg-type]
-                start_scale=request.start_scale,
-                interventions=request.interventions,
-            )
+            stepper = self.begun(request, loaded)
         except BaseException as error:  # of any kind: it is shown
             self._set(error=_described(error, "beginning the run"), error_about="prompt")
             return
         with self._lock:
-            self._stepping.begin(request.recurrences * recording.n_layers)
+            self._stepping.begin(request.recurrences * stepper.recording.n_layers)
             self._show(stepper=stepper, request=request, error=None, notice=None)
+
+    def begun(self, request: RunRequest, loaded: Loaded) -> Stepper:
+        """Begin a run on a model without showing it, in whatever thread calls."""
+        from loopscope.core.run.stepper import Stepper
+
+        stepper = Stepper(loaded, self._capture, self._budget_bytes)
+        stepper.begin(
+            loaded.tokenizer.encode(request.prompt),
+            seed=request.seed,
+            start=request.start,  # type: ignore[arg-type]
+            start_scale=request.start_scale,
+            interventions=request.interventions,
+        )
+        return stepper
 
     def _step(self, stepper: Stepper) -> None:
         """Run one layer of the run."""

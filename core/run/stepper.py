@@ -183,7 +183,7 @@ class Stepper:
         if at < 0:
             # What acted on the initial state before is in it; the new ones come on top.
             fresh = AppliedInterventions(self.model, interventions, other._source_state)
-            state = fresh.start(torch.from_numpy(recording.states[0].copy())[None].to(self._e))
+            state = fresh.start(torch.from_numpy(recording.state(0).copy())[None].to(self._e))
             other._recording = Recording(
                 replace(info, interventions=every), _numpy(state), self.capture,
                 self.loaded.tokenizer.label, self.budget_bytes,
@@ -204,7 +204,7 @@ class Stepper:
         recording, model, arch = self.recording, self.model, self.loaded.architecture
         n_layers, done = recording.n_layers, recording.layers_done
         complete, layer = divmod(done, n_layers)
-        state = self._tensor(recording.states[complete])
+        state = self._tensor(recording.state(complete))
         self._x = self._tensor(recording.layer(complete + 1, layer - 1).state) if layer else state
         self._recurrent = model.begin(state)
         # The fast state of a nested loop is what its last finished pass put out, normed; the state
@@ -245,7 +245,7 @@ class Stepper:
         recording = self._recording
         if recording is not None and self._is_own(source, recording):
             if source.layer == END:
-                return self._tensor(recording.states[source.recurrence])
+                return self._tensor(recording.state(source.recurrence))
             return self._tensor(recording.layer(source.recurrence, source.layer).state)
         # With the same attention kernel as this run: the same state to the last bit.
         capture = Capture(patterns=self.capture.patterns, writes=False, readout=False)
@@ -261,7 +261,7 @@ class Stepper:
             other.step()
         recorded = other.recording
         if source.layer == END:
-            return other._tensor(recorded.states[source.recurrence])
+            return other._tensor(recorded.state(source.recurrence))
         return other._tensor(recorded.layer(source.recurrence, source.layer).state)
 
     @staticmethod
@@ -324,11 +324,11 @@ class Stepper:
     @torch.inference_mode()
     def readout(self, recurrence: int | None = None) -> F32:
         """Logits ``[T, V]`` read out after ``recurrence`` (default: the last complete one)."""
-        states = self.recording.states
-        r = len(states) - 1 if recurrence is None else recurrence
-        if not 0 <= r < len(states):
-            raise LoopscopeError(f"recurrence {r} has not been run; 0 to {len(states) - 1} have")
-        return _numpy(self.model.readout(torch.from_numpy(states[r].copy())[None].to(self._e)))
+        done = self.recording.n_recurrences
+        r = done if recurrence is None else recurrence
+        if not 0 <= r <= done:
+            raise LoopscopeError(f"recurrence {r} has not been run; 0 to {done} have")
+        return _numpy(self.model.readout(self._tensor(self.recording.state(r))))
 
     def readout_direction(self, token_id: int) -> F32:
         """The unembedding row of a token, ``[d]``: the direction that raises its logit."""

@@ -62,7 +62,7 @@ class Options:
     compared: Literal["states", "heads"] = setting(
         "states",
         "Compare",
-        "States of every place, or the heads of the cursor's recurrence with every head beside",
+        "States of every place, or heads of the cursor's recurrence with all of the second run",
         labels={"states": "states at every place", "heads": "heads of the cursor's recurrence"},
         at_hand=True,
     )
@@ -152,7 +152,7 @@ class Data(ViewData):
 
     def column(self, recurrence: int, layer: int) -> int | None:
         """Column of the place that goes with one of this run; None where the pairing gives none."""
-        if self.pairing is None or self.pairing.pace == "own" or self.compared != "states":
+        if self.pairing is None or self.pairing.step_pairing == "own" or self.compared != "states":
             return None
         assert self.comparison is not None
         return self.comparison.second_places.index(*self.pairing.place(recurrence, layer))
@@ -400,7 +400,7 @@ def _heads_statement(
     if best:
         n = sum(j >= 0 for j in best)
         text += (
-            f"; {n} of {len(rows)} have a head beside that is at least "
+            f"; {n} of {len(rows)} have a head in the second run that is at least "
             f"{100 * (1 - CLOSER):.0f} % closer than any is on other prompts"
         )
     return text
@@ -410,7 +410,7 @@ def table(data: Data) -> Table:
     """One row for each pair."""
     f, of_heads = data.measure.formula, data.compared == "heads"
     columns = (
-        "recurrence", "layer", "head", "recurrence beside", "layer beside", "head beside",
+        "recurrence", "layer", "head", "second recurrence", "second layer", "second head",
         f"{f.name} [{f.unit}]", "closest" if of_heads else "aligned",
         f"to beat ({CLOSER:g} × on other prompts)" if of_heads else "baseline (95th percentile)",
     )  # fmt: skip

@@ -62,6 +62,7 @@ class Curves(ViewData):
     whole_x : whether the horizontal axis counts.
     missing : what is missing when there is nothing to show, or "".
     marks : places on the horizontal axis with their names, drawn as thin upright lines.
+    bands : what the bands are: level, kind and of how many; "" where no curve has one.
     x_shown : the part of the horizontal axis that is shown at first, or None for all of it.
     """
 
@@ -76,13 +77,14 @@ class Curves(ViewData):
     log_x: bool = False
     marks: tuple[tuple[float, str], ...] = ()
     x_shown: tuple[float, float] | None = None
+    bands: str = ""
 
 
 def curves_table(data: Curves, *, x: str, curve: str = "curve") -> Table:
     """One row for each point: curve, ``x``, value and, where there are any, its interval."""
     value = f"{data.formula.name} [{data.formula.unit}]"
     intervals = any(c.low is not None for c in data.curves)
-    columns = (curve, x, value, *(("low", "high") if intervals else ()))
+    columns = (curve, x, value, *(("low", "high", "interval") if intervals else ()))
     return Table(columns, _rows(data, intervals))
 
 
@@ -93,6 +95,7 @@ def _rows(data: Curves, intervals: bool) -> Iterator[tuple[object, ...]]:
             if intervals:
                 known = c.low is not None and c.high is not None
                 ends = (float(c.low[i]), float(c.high[i])) if known else ("", "")  # type: ignore[index]
+                ends = (*ends, data.bands if known else "")
             at = float(c.x[i])
             yield c.name, int(at) if at.is_integer() else at, float(c.y[i]), *ends
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.measures.base import Measure, Measured, averaged, measure
+from loopscope.core.measures.heads import even_attention
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stages import Repeat, repeat_correlation
 from loopscope.core.options import setting
@@ -20,7 +22,7 @@ from loopscope.core.views.curves_data import Curve, Curves, curves_of_two, curve
 from loopscope.core.views.lens.curves import LACKS, LENS_CURVES, read_curve
 from loopscope.core.views.second_run import SecondRun
 
-OFFERED = MEASURES | LENS_CURVES
+OFFERED = {**MEASURES, **LENS_CURVES}
 if TYPE_CHECKING:
     Key = str
 else:
@@ -93,8 +95,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         missing = (
             f"{quantity.formula.name.capitalize()} is not a finite number anywhere in this run."
         )
-    if quantity.null is not None and not missing and recording.info.architecture.layer.causal:
-        curves += (_null(quantity, recording.n_tokens, curves),)
+    if quantity.null is not None and not missing:
+        curves += _nulls(quantity.null, recording, grouping, curves)
     repeat = repeat_correlation(middle) if has_layers and not missing else None
     data = Data(
         statement=missing,
@@ -110,6 +112,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         measured=quantity.key,
         grouping=grouping,
         repeat=repeat,
+        bands=_middle_half(measured) if any(c.low is not None for c in curves) else "",
     )
     return data if missing else replace(data, statement=_statement(data, quantity, middle, options))
 
@@ -168,6 +171,13 @@ def _quartiles(measured: Measured) -> tuple[F64 | None, F64 | None]:
     return low, high
 
 
+def _middle_half(measured: Measured) -> str:
+    """What a band is: the quartiles over tokens or heads, and how many they are of."""
+    sizes = zip(measured.measure.axes, measured.values.shape[1:], strict=True)
+    over = " and ".join(f"{n} {axis}s" for axis, n in sizes if axis != "layer")
+    return f"middle half of {over}"
+
+
 def _curves(
     grouping: Grouping, y: F64, low: F64 | None, high: F64 | None, names: tuple[str, ...],
     prelude: int,
@@ -204,13 +214,24 @@ def _curves(
     return (Curve("", x, y.ravel(), low.ravel(), high.ravel(), places=places),)
 
 
-def _null(quantity: Measure, n_tokens: int, curves: tuple[Curve, ...]) -> Curve:
-    """The value of uniform causal attention, across the whole axis."""
-    assert quantity.null is not None
-    xs = np.concatenate([c.x for c in curves])
-    ends = np.array([xs.min(), xs.max()]) if len(xs) else np.zeros(2)
-    value = np.full(2, quantity.null(n_tokens))
-    return Curve("uniform causal attention", ends, value, role="reference", dashed=True)
+def _nulls(
+    null: Callable[[F64], float], recording: Recording, grouping: Grouping,
+    curves: tuple[Curve, ...],
+) -> tuple[Curve, ...]:  # fmt: skip
+    """The values of even attention: one line for each window, or one through the layers."""
+    arch, t = recording.info.architecture, recording.n_tokens
+    causal, windows = arch.layer.causal, tuple(w if w < t else 0 for w in arch.windows)
+    value = {w: null(even_attention(t, causal=causal, window=w)) for w in windows}
+    name = "uniform causal attention" if causal else "uniform attention"
+    if len(value) == 1 or grouping == "layer":
+        xs = np.concatenate([c.x for c in curves])
+        ends = np.array([xs.min(), xs.max()]) if len(xs) else np.zeros(2)
+        lines = [(name + (f", window {w}" if w else ""), ends, np.full(2, y))
+                 for w, y in value.items()]  # fmt: skip
+    else:
+        x = curves[0].x
+        lines = [(f"{name}, by window", x, np.resize([value[w] for w in windows], len(x)))]
+    return tuple(Curve(*line, role="reference", dashed=True) for line in lines)
 
 
 def _x_label(grouping: Grouping) -> str:

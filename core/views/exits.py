@@ -21,7 +21,7 @@ from loopscope.core.measures.exits import (
     signals_of,
 )
 from loopscope.core.measures.exits_over_prompts import EXITS_OVER_PROMPTS, ExitsOverPrompts, swept
-from loopscope.core.measures.intervals import MEAN_METHOD, SHARE_METHOD
+from loopscope.core.measures.intervals import MEAN_METHOD, SHARE_KIND, SHARE_METHOD, with_n
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
@@ -75,7 +75,8 @@ class Options:
 class Data(PromptCurves):
     """Agreement against recurrences used, a curve for each rule, its threshold marked.
 
-    over : what the curves are over.  n_recurrences : of the full run that they are over.
+    over : what the curves are over.  n_prompts : with an answer, that the intervals rest on; 0 for
+        one run.  n_recurrences : of the full run that they are over.
     n_run : recurrences of the run in the bench.
     tokens, labels : of the run shown.  full : the full run's answers.  outcomes : of every rule.
     rules, thresholds : of each curve, and of each of its points.
@@ -83,6 +84,7 @@ class Data(PromptCurves):
     """
 
     over: Over = "run"
+    n_prompts: int = 0
     n_recurrences: int = 0
     n_run: int = 0
     tokens: tuple[int, ...] = ()
@@ -135,6 +137,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     missing = missing or _why_no_curve(signals, n)
     lacks = RECURRENCE if missing == TOO_FEW else lacks
     drawn = result if over == "prompts" else None
+    n_prompts = sum(bool(np.isfinite(s.same).all(0).any()) for s in signals)
     curves, rules, thresholds = _curves(() if missing else signals, drawn, options, gate)
     uncut = of_uncut(recording, drawn.how) if drawn is not None else ""
     return Data(
@@ -149,10 +152,12 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         missing=missing,
         marks=_marks(signals) if not missing else (),
         x_shown=_near_the_loss(curves),
+        bands=with_n(SHARE_KIND, n_prompts) if any(c.low is not None for c in curves) else "",
         rows=None if result is None else _prompt_rows(result, options, gate, recording),
         lacks=lacks,
         bundled=takes_bundled(recording),
         over=over,
+        n_prompts=n_prompts if over == "prompts" else 0,
         n_recurrences=n,
         n_run=n_run,
         tokens=tokens,
@@ -202,7 +207,7 @@ def _curves(
             x, y = sweep.mean_used.value, sweep.agreement.value
             # Many thresholds stop alike: one point for each place is enough.
             kept = np.r_[True, (np.diff(x) != 0) | (np.diff(y) != 0)]
-            ends = np.isfinite(sweep.agreement.low).any() and j == 0
+            ends = np.isfinite(sweep.agreement.low).any()
             curves.append(
                 Curve(
                     f"{rule.name} {rule.sign}" if j == 0 else "", x[kept], y[kept],
@@ -250,12 +255,20 @@ def _statement(
     if over == "prompts" and result is not None:
         where = f"{count} {'answer tokens' if result.only_answers else 'tokens'} of "
         where += result.prompts.name
+    prompts = sum(bool(np.isfinite(s.same).all(0).any()) for s in signals)
     parts = [
-        f"{rule.name} {rule.sign[0]} {at[0]:g} uses {c.x[0]:.3g} (agrees {100 * c.y[0]:.3g} %)"
+        f"{rule.name} {rule.sign[0]} {at[0]:g} uses {c.x[0]:.3g} (agrees {100 * c.y[0]:.3g} %"
+        f"{_interval_said(c, prompts)})"
         for c, rule, at in zip(curves, rules, thresholds, strict=True)
         if not c.name
     ]
     return f"Of {n} recurrences, {where}: {', '.join(parts)}"
+
+
+def _interval_said(c: Curve, n: int) -> str:
+    if c.low is None or c.high is None:
+        return ""
+    return f", 95 % {100 * c.low[0]:.3g} to {100 * c.high[0]:.3g}, n = {n}"
 
 
 def _prompt_rows(
@@ -284,7 +297,7 @@ def table(data: Data) -> Table:
     """Every point of the curves, then every token of the run or every prompt of the set."""
     columns = (
         "rule", "threshold", "line or token", "text", "recurrences used", "agreement",
-        "agreement low", "agreement high", "said", "full run said", "intervals",
+        "agreement low", "agreement high", "prompts", "said", "full run said", "intervals",
     )  # fmt: skip
     return Table(columns, _rows(data))
 
@@ -295,19 +308,19 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
             known = c.low is not None and c.high is not None
             ends = (float(c.low[i]), float(c.high[i])) if known else ("", "")  # type: ignore[index]
             intervals = INTERVALS if known else ""
-            yield (rule.name, float(at[i]), "", "all", float(c.x[i]), float(c.y[i]), *ends, "", "",
-                   intervals)  # fmt: skip
+            yield (rule.name, float(at[i]), "", "all", float(c.x[i]), float(c.y[i]), *ends,
+                   data.n_prompts or "", "", "", intervals)  # fmt: skip
     if data.over == "run":
         for outcome in data.outcomes:
             for i, at in enumerate(outcome.at):
                 yield (outcome.rule.name, outcome.threshold, data.tokens[i], data.labels[i],
-                       int(at), float(outcome.agrees[i]), "", "", outcome.answers[i], data.full[i],
-                       "")  # fmt: skip
+                       int(at), float(outcome.agrees[i]), "", "", "", outcome.answers[i],
+                       data.full[i], "")  # fmt: skip
     elif data.rows is not None:
         names = [c.help.split(":")[0] for c in data.rows.columns[::2]]
         for line, text, _, _, *values in prompt_rows(data.rows):
             for name, used, agree in zip(names, values[::2], values[1::2], strict=True):
-                yield name, "", line, text, used, agree, "", "", "", "", ""
+                yield name, "", line, text, used, agree, "", "", "", "", "", ""
 
 
 VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}), request=REQUEST)

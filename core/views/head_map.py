@@ -20,7 +20,7 @@ from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import RECURRENCE, Table, ViewData, ViewDefinition
-from loopscope.core.views.heads import patterns_of
+from loopscope.core.views.heads import without_patterns
 from loopscope.core.views.heads_data import SCALE_LABELS, Scale
 from loopscope.core.views.pattern import clamp_head
 
@@ -57,13 +57,13 @@ class Data(ViewData):
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Compare the selected head's patterns with one another."""
-    patterns, missing = patterns_of(recording)
-    layer, head = clamp_head(selection, patterns)
-    name = recording.info.architecture.head_name(layer, head)
+    missing, arch = without_patterns(recording), recording.info.architecture
+    layer, head = clamp_head(selection, arch)
+    name = arch.head_name(layer, head)
     measure = MEASURES[options.measure]
-    causal = recording.info.architecture.layer.causal
-    values = compare_all(patterns[:, layer, head], options.measure, causal=causal)
     t = recording.n_tokens
+    kept = np.reshape(list(recording.head_patterns(layer, head)), (-1, t, t))
+    values = compare_all(kept, options.measure, causal=arch.layer.causal)
     far = measure.bound(t) if options.scale == "bound" else measure.least_alike(values, t)
     return Data(
         statement=missing or _statement(values, measure, name),

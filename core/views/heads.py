@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.arrays import F32, F64
+from loopscope.core.arrays import F64
 from loopscope.core.measures.base import NO_PATTERNS, NO_RUN, Measure, measure
 from loopscope.core.measures.head_groups import FEATURES, GROUP, Groups, group_heads
 from loopscope.core.measures.head_rows import CHANGES, STATISTIC_ROWS
@@ -27,6 +27,7 @@ from loopscope.core.measures.heads import (
     HeadStatistics,
     PatternMeasure,
     compare,
+    even_attention,
     head_statistics,
 )
 from loopscope.core.measures.settling import relative_floor
@@ -45,25 +46,22 @@ from loopscope.core.views.heads_data import (
 __all__ = ["VIEW", "NO_PATTERNS", "Data", "Options", "compute", "table"]
 
 
-def patterns_of(recording: Recording) -> tuple[F32, str]:
-    """Patterns ``[R, L, H, T, T]``, and what is missing when there are none."""
-    arch, t = recording.info.architecture, recording.n_tokens
-    patterns = recording.patterns
-    if patterns is None:
-        empty = np.zeros((0, recording.n_layers, arch.layer.n_heads, t, t), np.float32)
-        return empty, NO_PATTERNS
-    return patterns, "" if len(patterns) else NO_RUN
+def without_patterns(recording: Recording) -> str:
+    """Why there is no pattern to show, or ""."""
+    if not recording.capture.patterns:
+        return NO_PATTERNS
+    return "" if recording.n_recurrences else NO_RUN
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Compare every head's pattern with the reference and measure each pattern."""
-    patterns, missing = patterns_of(recording)
-    arch, n = recording.info.architecture, len(patterns)
+    missing = without_patterns(recording)
+    arch, n = recording.info.architecture, 0 if missing else recording.n_recurrences
     names = tuple(arch.head_name(*at) for at in np.ndindex(arch.n_block, arch.layer.n_heads))
     how = MEASURES[options.measure]
     # Rows that are kept as recurrences arrive: going on costs the new ones.
     changes = _rows(recording, CHANGES[options.measure], n)
-    values, reference, words = _against_reference(patterns, changes, options, arch.layer.causal)
+    values, reference, words = _against_reference(recording, changes, options)
     consistency = _mean_where(values, (reference != np.arange(1, n + 1)) & (reference > 0))
     statistics = _statistics(recording, n)
     groups = _groups(recording, statistics, options)
@@ -109,11 +107,15 @@ def _groups(recording: Recording, statistics: HeadStatistics, options: Options) 
     n_heads = arch.n_block * arch.layer.n_heads
     kept = [getattr(statistics, key) for key in FEATURES]
     features = np.stack([s.reshape(len(s), n_heads) for s in kept], -1)
-    even = np.tri(t) if arch.layer.causal else np.ones((t, t))
-    even /= even.sum(-1, keepdims=True)
-    null = head_statistics(even[None], recording.info.token_ids, causal=arch.layer.causal)
-    uniform = np.array([getattr(null, key)[0] for key in FEATURES])
-    return group_heads(features, uniform, int(options.groups))
+    uniform = [_of_even(t, arch.layer.causal, w, recording.info.token_ids) for w in arch.windows]
+    return group_heads(features, np.repeat(uniform, arch.layer.n_heads, 0), int(options.groups))
+
+
+def _of_even(n_tokens: int, causal: bool, window: int, token_ids: tuple[int, ...]) -> F64:
+    """`FEATURES` of `even_attention`, ``[5]``."""
+    even = even_attention(n_tokens, causal=causal, window=window)
+    null = head_statistics(even[None], token_ids, causal=causal, window=window)
+    return np.array([getattr(null, key)[0] for key in FEATURES])
 
 
 def _stability(recording: Recording, changes: F64, options: Options) -> Stability:
@@ -134,18 +136,22 @@ def _stability(recording: Recording, changes: F64, options: Options) -> Stabilit
 
 
 def _against_reference(
-    patterns: F32, changes: F64, options: Options, causal: bool
+    recording: Recording, changes: F64, options: Options
 ) -> tuple[F64, Index, str]:
     """Values ``[R, L, H]``, the reference of each recurrence, and the reference in words."""
-    n = len(patterns)
+    n = len(changes)
     if options.reference == "previous":
         return changes, np.arange(n), "the previous recurrence"
     chosen = n if options.reference == "last" else int(options.recurrence)
     words = "the last recurrence" if options.reference == "last" else f"recurrence {chosen}"
     if not 1 <= chosen <= n:
-        return np.full(patterns.shape[:3], np.nan), np.zeros(n, np.int64), words
-    values = compare(patterns, patterns[chosen - 1 : chosen], options.measure, causal=causal)
-    return values, np.full(n, chosen), words
+        return np.full(changes.shape, np.nan), np.zeros(n, np.int64), words
+    one, causal = recording.patterns_of(chosen, chosen), recording.info.architecture.layer.causal
+    parts = recording.pattern_parts(1, n)
+    values = [
+        compare(recording.patterns_of(a, b), one, options.measure, causal=causal) for a, b in parts
+    ]
+    return np.concatenate(values), np.full(n, chosen), words
 
 
 def _mean_where(values: F64, counted: npt.NDArray[np.bool_]) -> F64:

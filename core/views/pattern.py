@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,11 @@ from loopscope.core.arrays import F32
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.measures.base import NO_RUN
+from loopscope.core.model.architecture import Architecture
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import RECURRENCE, Table, ViewData, ViewDefinition
-from loopscope.core.views.heads import patterns_of
+from loopscope.core.views.heads import without_patterns
 
 ATTENTION = Formula(
     "attention A[query, key]",
@@ -33,13 +34,13 @@ class Options:
 class Data(ViewData):
     """The patterns of one head.
 
-    patterns : float32 ``[R, T, T]`` (query, key), probabilities; a view on the recording.
+    patterns : by recurrence float32 ``[T, T]`` (query, key), probabilities, out of the recording.
     layer, head : which head.  labels, token_texts : readable and exact text of each token.
     causal : entries above the diagonal cannot be other than 0.
     missing : what is missing when there is nothing to show, or "".
     """
 
-    patterns: F32
+    patterns: Sequence[F32]
     layer: int
     head: int
     name: str
@@ -62,10 +63,10 @@ class Data(ViewData):
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Take the selected head's patterns out of the recording."""
-    patterns, missing = patterns_of(recording)
-    layer, head = clamp_head(selection, patterns)
-    name = recording.info.architecture.head_name(layer, head)
-    kept = patterns[:, layer, head]
+    missing, arch = without_patterns(recording), recording.info.architecture
+    layer, head = clamp_head(selection, arch)
+    name = arch.head_name(layer, head)
+    kept = recording.head_patterns(layer, head)
     return Data(
         statement=missing or _statement(kept, name),
         formulas=(ATTENTION,),
@@ -75,25 +76,24 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         name=name,
         labels=tuple(map(visible, recording.info.token_labels)),
         token_texts=recording.info.token_labels,
-        causal=recording.info.architecture.layer.causal,
+        causal=arch.layer.causal,
         missing=missing,
         lacks=RECURRENCE if missing == NO_RUN else None,
     )
 
 
-def _statement(patterns: F32, name: str) -> str:
+def _statement(patterns: Sequence[F32], name: str) -> str:
     """Say what there is to scrub through, and from where on it is broken."""
-    bad = np.flatnonzero(~np.isfinite(patterns).all((1, 2))) + 1
-    if bad.size:
-        return f"Attention of head {name} is not finite at recurrence {bad[0]}."
+    for r, pattern in enumerate(patterns, start=1):
+        if not np.isfinite(pattern).all():
+            return f"Attention of head {name} is not finite at recurrence {r}."
     n = len(patterns)
     return f"Attention of head {name} in {n} recurrence{'s' * (n > 1)}: each row sums to 1."
 
 
-def clamp_head(selection: Selection, patterns: F32) -> tuple[int, int]:
-    """Return the selected (layer, head), moved inside ``[R, L, H, T, T]``."""
-    _, n_layers, n_heads, *_ = patterns.shape
-    return min(selection.layer, n_layers - 1), min(selection.head, n_heads - 1)
+def clamp_head(selection: Selection, arch: Architecture) -> tuple[int, int]:
+    """Return the selected (layer, head), moved to one that the recurrent block has."""
+    return min(selection.layer, arch.n_block - 1), min(selection.head, arch.layer.n_heads - 1)
 
 
 def table(data: Data) -> Table:

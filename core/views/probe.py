@@ -20,6 +20,7 @@ from loopscope.core.experiments.probe.results import (
     Probe,
 )
 from loopscope.core.formula import Formula
+from loopscope.core.measures.intervals import TWO_WAY_KIND, with_n
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
@@ -149,6 +150,7 @@ def picture(result: Probe, which: Picture, cut: Cut = "both") -> Data:
         whole_x=recovery,
         log_x=not recovery,
         marks=marks,
+        bands="" if which == "recovery" else with_n(TWO_WAY_KIND, result.n_prompts),
         result=result,
         picture=which,
     )
@@ -274,7 +276,8 @@ def table(data: Data) -> Table:
     return Table(
         (
             "lives in", "cut", "size", "unit of size", "first at recurrence", "lasting", "draws",
-            "displacement [relative]", "accuracy lost", "low", "high", "recovers in [recurrences]",
+            "displacement [relative]", "accuracy lost", "low", "high", "prompts", "interval",
+            "recovers in [recurrences]",
         ),
         _rows(data.result),
     )  # fmt: skip
@@ -286,7 +289,8 @@ def _rows(result: Probe | None) -> Iterator[tuple[object, ...]]:
         yield (
             c.lives, c.name, c.size if np.isfinite(c.size) else "", c.unit, c.recurrence,
             int(c.lasting), len(o.scores), o.moved, lost.mean, lost.low,
-            lost.high, "never" if np.isinf(back) else "" if np.isnan(back) else int(back),
+            lost.high, lost.n_prompts, TWO_WAY_KIND if np.isfinite(lost.low) else "",
+            "never" if np.isinf(back) else "" if np.isnan(back) else int(back),
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loopscope.core.formula import Formula
-from loopscope.core.measures.intervals import MEAN_METHOD
+from loopscope.core.measures.intervals import MEAN_KIND, MEAN_METHOD, with_n
 from loopscope.core.measures.over_prompts import PROMPT_MEASURES, OverPrompts
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
@@ -108,9 +108,16 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         log_y=quantity.log,
         cursor="recurrence",
         missing=nothing,
+        bands=_interval(result) if options.band else "",
         rows=rows,
         result=result,
     )
+
+
+def _interval(result: OverPrompts) -> str:
+    mean = result.mean
+    known = bool(np.isfinite(mean.low).any())
+    return with_n(MEAN_KIND, int(mean.n.max(initial=0))) if known else ""
 
 
 def _by_place(result: OverPrompts) -> np.ndarray:
@@ -169,7 +176,17 @@ def _mean_text(result: OverPrompts, r: int) -> str:
 
 def table(data: Data) -> Table:
     """The means with their intervals, then every prompt's values."""
-    columns = ("line", "prompt", "recurrence", "layer", "value", "low", "high", "prompts")
+    columns = (
+        "line",
+        "prompt",
+        "recurrence",
+        "layer",
+        "value",
+        "low",
+        "high",
+        "prompts",
+        "interval",
+    )
     return Table(columns, _rows(data))
 
 
@@ -181,10 +198,19 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
     for r, i in np.ndindex(mean.value.shape):
         ends = float(mean.low[r, i]), float(mean.high[r, i])
         layer = i if result.has_layers else ""
-        yield "", "mean", r + 1, layer, float(mean.value[r, i]), *ends, int(mean.n[r, i])
+        yield (
+            "",
+            "mean",
+            r + 1,
+            layer,
+            float(mean.value[r, i]),
+            *ends,
+            int(mean.n[r, i]),
+            _interval(result),
+        )
     if data.rows is not None:
         for line, text, r, i, value in prompt_rows(data.rows):
-            yield line, text, r, i if result.has_layers else "", value, "", "", ""
+            yield line, text, r, i if result.has_layers else "", value, "", "", "", ""
 
 
 VIEW = ViewDefinition(Options, compute, table, request=REQUEST)

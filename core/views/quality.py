@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from loopscope.core.measures.intervals import Estimate
+from loopscope.core.measures.intervals import MEAN_KIND, SHARE_KIND, Estimate, with_n
 from loopscope.core.measures.quality import ACCURACY, PERPLEXITY, QUALITY, Metric, Quality
 from loopscope.core.options import setting
 from loopscope.core.prompts.answers import Convention, Joining, convention_of
@@ -139,6 +139,7 @@ def _data(result: Quality, metric: Metric, recording: Recording) -> Data:
         cursor="recurrence",
         missing=missing,
         marks=marks,
+        bands=_interval(estimate, metric),
         rows=PromptRows(
             result.prompts,
             result.how,
@@ -167,6 +168,12 @@ def _curve(estimate: Estimate) -> Curve:
         "", r, estimate.value, estimate.low if ends else None, estimate.high if ends else None,
         places=tuple({"recurrence": int(at)} for at in r),
     )  # fmt: skip
+
+
+def _interval(estimate: Estimate, metric: Metric) -> str:
+    kind = SHARE_KIND if metric == "accuracy" else MEAN_KIND
+    known = bool(np.isfinite(estimate.low).any())
+    return with_n(kind, int(estimate.n.max(initial=0))) if known else ""
 
 
 def _prompts(n: int) -> str:
@@ -214,7 +221,10 @@ def _said(estimate: Estimate, r: int) -> str:
 
 def table(data: Data) -> Table:
     """Both curves with their intervals, then the drawn one of every prompt."""
-    columns = ("line", "prompt", "quality", "R", "value", "low", "high", "prompts", "not finite")
+    columns = (
+        "line", "prompt", "quality", "R", "value", "low", "high", "prompts", "not finite",
+        "interval",
+    )  # fmt: skip
     return Table(columns, _rows(data))
 
 
@@ -228,10 +238,10 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
             if np.isfinite(value):
                 numbers = float(value), float(estimate.low[r]), float(estimate.high[r])
                 counts = int(estimate.n[r]), int(result.diverged[r])
-                yield "", "all", metric, r + 1, *numbers, *counts
+                yield "", "all", metric, r + 1, *numbers, *counts, _interval(estimate, metric)
     if data.rows is not None:
         for line, text, recurrence, _, value in prompt_rows(data.rows):
-            yield line, text, data.metric, recurrence, value, "", "", "", ""
+            yield line, text, data.metric, recurrence, value, "", "", "", "", ""
 
 
 VIEW = ViewDefinition(Options, compute, table, request=REQUEST)

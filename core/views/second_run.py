@@ -51,7 +51,7 @@ def second_selection(
     ``own`` is the cursor that the second run has when each goes at its own pace.
     """
     recurrence, layer = pairing.place(selection.recurrence, selection.layer)
-    if pairing.pace == "own" and own is not None:
+    if pairing.step_pairing == "own" and own is not None:
         recurrence, layer = own.recurrence, own.layer
     last = there.n_tokens - 1
     return replace(
@@ -73,7 +73,7 @@ def selection_back(
     moves: recurrence and layer are left out.
     """
     back = {k: v for k, v in changes.items() if k not in ("recurrence", "layer")}
-    if pairing.pace == "own" or not {"recurrence", "layer"} & set(changes):
+    if pairing.step_pairing == "own" or not {"recurrence", "layer"} & set(changes):
         return back
     recurrence = int(changes.get("recurrence", there.recurrence))
     layer = int(changes.get("layer", there.layer))

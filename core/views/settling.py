@@ -71,15 +71,15 @@ def stop_reason(recording: Recording, options: Options) -> str | None:
 
     A token whose steps are within the rounding noise will not be seen to settle: it ends too.
     """
-    tolerance, window = options.tolerance, int(options.window)
-    if not is_settled(relative_step(recording.states[-window - 1 :]), tolerance, window):
+    tolerance, window, n = options.tolerance, int(options.window), recording.n_recurrences
+    if not is_settled(relative_step(recording.states_of(max(n - window, 0), n)), tolerance, window):
         return None
     measured = _Measured(recording, tuple(range(recording.n_tokens)))
-    ends = recording.states[max(measured.n + 1 - tail_length(window), 0) : measured.n + 1]
+    ends = recording.states_of(max(measured.n + 1 - tail_length(window), 0), measured.n)
     judged = classes_of(
         ends, measured.steps, measured.norms, tolerance, window, recording.info.dtype
     )
-    rest = {s.kind for s in judged} - {SettlingClass.CONVERGED}
+    rest = {s.kind for s in judged} - {SettlingClass.SETTLED}
     if rest - {SettlingClass.UNRESOLVED}:
         return None
     small = f"every token's relative step was below {tolerance:g} for {window} recurrences"
@@ -156,7 +156,7 @@ class _Measured:
         # The writer may have gone on between two of them.
         self.n = n = min(len(kept[0]), len(kept[1]), len(kept[3]))
         self.tokens = tokens
-        start = state_norm(recording.states[:1, columns])
+        start = state_norm(recording.state(0)[None, columns])
         self.steps = kept[0][:n, columns] if n else np.zeros((0, len(columns)))
         self.norms = np.concatenate([start, kept[1][:n, columns]]) if n else start
         none = np.zeros((0, n_layers, len(columns)))
@@ -170,12 +170,12 @@ def _classes(recording: Recording, measured: _Measured, options: Options) -> tup
     names = recording.info.architecture.layer_names
     if options.rules == "loopscope":
         size = tail_length(options.window)
-        ends = recording.states[max(n + 1 - size, 0) : n + 1]
-        layers = recording.layer_states[max(n - size, 0) : n]
+        ends = recording.states_of(max(n + 1 - size, 0), n)
+        layers = recording.layer_states_of(max(n - size, 0) + 1, n)
     else:
         # As in the paper, the initial state is no recurrence.
-        ends = recording.states[max(n + 1 - options.last, 1) : n + 1]
-        layers = recording.layer_states[max(n - options.last, 0) : n]
+        ends = recording.states_of(max(n + 1 - options.last, 1), n)
+        layers = recording.layer_states_of(max(n - options.last, 0) + 1, n)
     if len(tokens) < recording.n_tokens:
         ends, layers = ends[:, tokens], layers[:, :, tokens]
     dtype = recording.info.dtype

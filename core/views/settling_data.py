@@ -45,7 +45,8 @@ RATE = Formula(
 CLASS = Formula(
     "settling class",
     "settled: relative step < tolerance k times running; orbit: ‖s_r − s_{r−p}‖ is small while "
-    "the step is not; diverged: norm and step grow, or NaN; wandering: relative step ≥ 0.1 goes on",
+    "the step is not; diverged: norm and step grow and the relative step does not fall, or NaN; "
+    "wandering: relative step ≥ 0.1 goes on",
     "class",
     "Loopscope; kinds after " + _CYCLE,
 )
@@ -127,7 +128,7 @@ class Judged(Protocol):
         """The class; its value is the word."""
 
     @property
-    def restless(self) -> bool:
+    def unsettled(self) -> bool:
         """Whether it is known not to settle."""
 
     def describe(self) -> str:
@@ -250,7 +251,7 @@ class Data(ViewData):
 
     def unsettled(self) -> list[int]:
         """Shown tokens known not to settle (drift, orbit, divergence), the farthest first."""
-        curves = [i for i, s in enumerate(self.settling) if s.restless]
+        curves = [i for i, s in enumerate(self.settling) if s.unsettled]
         steps = np.where(np.isfinite(self.last_step), self.last_step, np.inf)
         return sorted(curves, key=lambda i: -steps[i])
 

@@ -166,8 +166,8 @@ def _statement(
     bad = ~np.isfinite(np.diagonal(values))
     if bad.any():
         text += f"; {bad.sum()} of {len(bad)} places have no number: {_absent(key)}"
-    elif key == "cka" and n_tokens < recording.states.shape[-1]:
-        text += f"; with {recording.states.shape[-1]} dimensions plain CKA reads high"
+    elif key == "cka" and n_tokens < recording.state(0).shape[-1]:
+        text += f"; with {recording.state(0).shape[-1]} dimensions plain CKA reads high"
     return text
 
 

@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from loopscope.core.arrays import F64
+from loopscope.core.arrays import C128, F64, I64, Bools
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.measures.fixed_points import CYCLE, RESIDUAL, Q, cycle_distances
-from loopscope.core.measures.settling import fitted_rate, relative_floor
+from loopscope.core.measures.settling import NOISE_FLOORS, fitted_rate, relative_floor
 from loopscope.core.measures.stability import (
     EIGEN_RESIDUAL,
     EIGENVALUE,
@@ -40,7 +40,9 @@ RATE = Formula(
     "Loopscope; agrees with the spectral radius within 10 %",
 )
 At = Literal["cursor", "end"]
-Kind = Literal["stable", "unstable", "marginal", "slow point"]
+Kind = Literal["stable", "unstable", "marginal", "slow point", "below resolution"]
+# Kinds of what is a fixed point at the tolerance.
+FIXED: tuple[Kind, ...] = ("stable", "unstable", "marginal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +77,52 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Eigenvalues:
+    """The eigenvalues that are drawn: every one where they are known exactly, else estimates.
+
+    values : complex128 ``[n]``.  tokens : int64 ``[n]``, whose each is, -1 of an estimate's.
+    doubt : float64 ``[n]``, how far rounding may move each; of an estimate its residual, which
+        bounds nothing.  sure : bool ``[n]``, whether that is within the tolerance.
+    exact : whether they are.  said : in words what they are.
+    """
+
+    values: C128
+    tokens: I64
+    doubt: F64
+    sure: Bools
+    exact: bool
+    said: str
+
+
+def eigenvalues_of(result: Stability) -> Eigenvalues:
+    """What is known best of the spectrum."""
+    tokens, estimate = result.tokens, result.spectrum
+    if tokens is None:
+        n = len(estimate.values)
+        said = f"{n} leading eigenvalues, estimates: no residual bounds them"
+        return Eigenvalues(estimate.values, np.full(n, -1), estimate.residuals,
+                           estimate.converged, False, said)  # fmt: skip
+    t, d = tokens.values.shape
+    doubt = tokens.errors.ravel()
+    said = f"all {t * d:,} eigenvalues, exact: {d} of each of {t} token{'s' if t > 1 else ''}"
+    return Eigenvalues(tokens.values.ravel(), np.repeat(np.arange(t), d), doubt,
+                       np.asarray(doubt <= estimate.tolerance), True, said)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Data(ViewData):
     """The finding, or why there is none.
 
-    values : complex128 ``[k]``, eigenvalues.  residuals : float64 ``[k]``.
-    kinds : for each found point "stable", "unstable", "marginal" (too near to 1 to tell) or
-        "slow point".
+    eigenvalues : that are drawn.  token_labels : of all tokens.
+    kinds : for each found point "stable", "unstable", "marginal" (too near to 1 to tell), "slow
+        point", or "below resolution": its residual is above the tolerance and within rounding.
     distances : float64 ``[P, L, L]``, between the points of each one's cycle.
     layer_names : of the layers.
     """
 
     result: Stability | None
+    eigenvalues: Eigenvalues | None = None
+    token_labels: tuple[str, ...] = ()
     kinds: tuple[Kind, ...] = ()
     distances: F64 | None = None
     layer_names: tuple[str, ...] = ()
@@ -129,23 +166,31 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         why = why_not(recording) or NOT_YET
         lacks = LACKS if why == NOT_YET else None
         return Data(why, formulas, None, missing=why, lacks=lacks)
-    kinds = kinds_of(result)
+    kinds = kinds_of(result, recording.info.dtype)
     distances = np.stack([cycle_distances(cycle) for cycle in result.cycles])
     statement = _statement(result, kinds, distances, recording)
     names = recording.info.architecture.layer_names
-    return Data(statement, formulas, result, kinds, distances, names)
+    labels = tuple(map(visible, recording.info.token_labels))
+    return Data(
+        statement, formulas, result, eigenvalues_of(result), labels, kinds, distances, names
+    )
 
 
-def kinds_of(result: Stability) -> tuple[Kind, ...]:
-    """What each point found is."""
-    of = zip(result.points.is_fixed, result.radii, result.margins, strict=True)
+def kinds_of(result: Stability, dtype: str) -> tuple[Kind, ...]:
+    """What each point found is, by a run in ``dtype``."""
+    points = result.points
+    noise = points.residual <= NOISE_FLOORS * relative_floor(dtype)
+    of = zip(points.is_fixed, noise, result.radii, result.margins, strict=True)
     return tuple(_kind(*point) for point in of)
 
 
-def _kind(fixed: bool, radius: float, margin: float) -> Kind:
-    """Stable or not, where the residual leaves no doubt."""
+def _kind(fixed: bool, noise: bool, radius: float, margin: float) -> Kind:
+    """Stable or not, where the residual leaves no doubt.
+
+    ``noise`` : whether the residual is within the rounding of the dtype.
+    """
     if not fixed:
-        return "slow point"
+        return "below resolution" if noise else "slow point"
     if abs(radius - 1) <= margin:
         return "marginal"
     return "stable" if radius < 1 else "unstable"
@@ -168,8 +213,8 @@ def _statement(
     if np.isfinite(rate):
         agree = abs(rate - radius) <= AGREES * max(radius, 1e-12)
         text += f", {'and' if agree else 'but'} the run shrinks by ×{rate:.3g} per recurrence"
-    fixed = [k for k in kinds if k != "slow point"]
-    slow = len(kinds) - len(fixed)
+    fixed = [k for k in kinds if k in FIXED]
+    slow, noise = kinds.count("slow point"), kinds.count("below resolution")
     if not fixed:
         text += f"; no fixed point at tolerance {result.points.tolerance:g}"
     else:
@@ -178,6 +223,8 @@ def _statement(
         text += f"; {len(fixed)} {noun}, {stable} stable"
     if slow:
         text += f", {slow} slow point{'s' if slow > 1 else ''}"
+    if noise:
+        text += f", {noise} below what {recording.info.dtype} resolves"
     text += f" from {result.points.n_starts} starts"
     if result.n_random and result.warm_up:
         text += f" ({result.n_random} random, run for {result.warm_up} recurrences first)"
@@ -206,7 +253,7 @@ def _how_sure(result: Stability, recording: Recording) -> str:
     label = visible(recording.info.token_labels[token])
     error = result.tokens.error
     doubt = f", ± {error:.1g} by rounding" if error > 0.01 * result.radius else ""
-    return f" (of token {token} {label}{doubt})"
+    return f" (exact, of token {token} {label}{doubt})"
 
 
 def _cycle_said(distances: F64) -> str:
@@ -223,7 +270,8 @@ def _cycle_said(distances: F64) -> str:
 def table(data: Data) -> Table:
     """One row for each eigenpair, each point, and each pair of layers at each point."""
     columns = (
-        "what", "index", "real", "imaginary", "modulus", "residual", "q", "found by", "kind",
+        "what", "index", "real", "imaginary", "modulus", "residual", "known",
+        "± by rounding", "q", "found by", "kind",
         "layer", "other layer", "relative distance", "exponent [nats per recurrence]",
     )  # fmt: skip
     return Table(columns, _rows(data))
@@ -236,22 +284,24 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
     s, none = result.spectrum, ("", "", "", "")
     for i, (value, residual) in enumerate(zip(s.values, s.residuals, strict=True)):
         parts = (float(value.real), float(value.imag), float(abs(value)), float(residual))
-        yield "eigenvalue", i, *parts, "", "", "", *none
+        yield "eigenvalue", i, *parts, "estimate", "", "", "", "", *none
     if result.tokens is not None:
-        for (t, _), value in np.ndenumerate(result.tokens.values):
+        for (t, i), value in np.ndenumerate(result.tokens.values):
             exact = float(value.real), float(value.imag), float(abs(value))
-            yield "eigenvalue of a token", t, *exact, "", "", "", "", *none
+            error = float(result.tokens.errors[t, i])
+            yield "eigenvalue of a token", t, *exact, "", "exact", error, "", "", "", *none
     p = result.points
     for i, kind in enumerate(data.kinds):
-        measured = (float(result.radii[i]), float(p.residual[i]), float(p.q[i]))
+        known = "" if not p.is_fixed[i] else "estimate" if result.tokens is None else "exact"
+        measured = (float(result.radii[i]), float(p.residual[i]), known, "", float(p.q[i]))
         yield "point", i, "", "", *measured, int(p.found_by[i]), kind, *none
     for i, kind in enumerate(data.kinds):
         for a, b in zip(*np.tril_indices(len(data.layer_names), -1), strict=True):
             apart = (int(b), int(a), float(data.distances[i, a, b]))
-            yield "points of the cycle", i, "", "", "", "", "", "", kind, *apart, ""
+            yield "points of the cycle", i, "", "", "", "", "", "", "", "", kind, *apart, ""
     for i, exponent in enumerate(result.lyapunov.tolist()):
-        yield "Lyapunov exponent", i, *("",) * 10, exponent
-    yield "fitted rate", "", "", "", result.rate, "", "", "", "", *none
+        yield "Lyapunov exponent", i, *("",) * 12, exponent
+    yield "fitted rate", "", "", "", result.rate, "", "", "", "", "", "", *none
 
 
 VIEW = ViewDefinition(Options, compute, table, request=REQUEST)

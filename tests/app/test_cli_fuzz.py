@@ -34,8 +34,8 @@ LONG = (
 )
 # Left out, these take their time: nearly always given.
 SHORTENING = ("format", "examples", "steps", "measures")
-# Looks at the machine, not at what it is given.
-LEFT_OUT = {"doctor"}
+# Looks at the machine, not at what it is given; writes where no argument says.
+LEFT_OUT = {"doctor", "install-desktop"}
 NASTY = (
     "", " ", "-", "--", "-1", "0", "1e999", "nan", "-inf", "1_0", "0x10", "²", "\u0663", "9" * 400,
     "1" * 5000, "x" * 5000, "../..", "~", "~nobody-at-all", "/", "/dev/null", "/dev/full", "pipe",

@@ -90,29 +90,29 @@ def test_both_runs_on_one_pair_of_axes_are_exported(window, qtbot: QtBot, tmp_pa
     assert {"layer 0", "run 1: layer 0"} <= curves
     assert head["drawn"] == "both runs"
     assert json.loads(head["interventions"])[0]["kind"] == "noise"
-    assert json.loads(head["beside interventions"]) == []
+    assert json.loads(head["second run interventions"]) == []
     for key in ("checkpoint", "prompt", "seed", "recurrence"):
-        assert head[f"beside {key}"] == head[key]
+        assert head[f"second run {key}"] == head[key]
     assert head["second run"] == "run 1, by effective depth"
     with Image.open(tmp_path / "depth.png") as picture:
         described = picture.info["Description"]
-    assert "beside checkpoint: bundled:looped" in described
-    assert "beside prompt" in (tmp_path / "depth.svg").read_text()
+    assert "second run checkpoint: bundled:looped" in described
+    assert "second run prompt" in (tmp_path / "depth.svg").read_text()
 
 
 def test_a_view_that_is_drawn_twice_is_exported_twice(window, qtbot, tmp_path: Path) -> None:
     branched(qtbot, window)
     said = export(qtbot, window, "distance", tmp_path, "csv", "pdf")
-    assert "distance-beside.*" in said
-    names = ["distance-beside.csv", "distance-beside.pdf", "distance.csv", "distance.pdf"]
+    assert "distance-second.*" in said
+    names = ["distance-second.csv", "distance-second.pdf", "distance.csv", "distance.pdf"]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
     head, rows = read(tmp_path / "distance.csv")
-    there, other = read(tmp_path / "distance-beside.csv")
+    there, other = read(tmp_path / "distance-second.csv")
     assert rows != other
     assert (head["drawn"], there["drawn"]) == ("the run shown", "the second run")
     assert json.loads(head["interventions"])
     assert head["interventions"] == there["shown interventions"]
-    assert json.loads(there["interventions"]) == json.loads(head["beside interventions"]) == []
+    assert json.loads(there["interventions"]) == json.loads(head["second run interventions"]) == []
     assert there["view"] == "Distance to the end, run 1"
     # Alone again, there is nothing beside to write.
     window.bench.second_runs.show(None)
@@ -121,7 +121,7 @@ def test_a_view_that_is_drawn_twice_is_exported_twice(window, qtbot, tmp_path: P
     assert [p.name for p in alone.iterdir()] == ["distance.csv"]
     head, again = read(alone / "distance.csv")
     assert again == rows
-    assert not any("beside" in key for key in head)
+    assert not any("second run " in key for key in head)
 
 
 def test_all_views_of_two_models(window, qtbot: QtBot, tmp_path: Path) -> None:
@@ -130,22 +130,22 @@ def test_all_views_of_two_models(window, qtbot: QtBot, tmp_path: Path) -> None:
     settle(qtbot, window, 5)
     said = export(qtbot, window, None, tmp_path, "csv", "png", "graphml", "dot")
     assert "“Computation graph” and “Measures over depth” draw both runs" in said
-    assert "NAME-beside.*" in said
-    assert "called NAME-beside are of the second run" in said
+    assert "NAME-second.*" in said
+    assert "called NAME-second are of the second run" in said
     names = {p.name for p in tmp_path.iterdir()}
     for key in ("readout", "settling", "state_space", "heads", "pattern", "similarity"):
-        assert {f"{key}.csv", f"{key}-beside.csv", f"{key}-beside.png"} <= names
-        head, _ = read(tmp_path / f"{key}-beside.csv")
+        assert {f"{key}.csv", f"{key}-second.csv", f"{key}-second.png"} <= names
+        head, _ = read(tmp_path / f"{key}-second.csv")
         assert (head["checkpoint"], head["shown checkpoint"]) == ("bundled:deep", "bundled:looped")
-    assert not {"graph-beside.csv", "depth-beside.csv", "quality-beside.csv"} & names
+    assert not {"graph-second.csv", "depth-second.csv", "quality-second.csv"} & names
     head, rows = read(tmp_path / "graph.csv")
     assert {row["model"] for row in rows} == {"bundled:looped", "bundled:deep"}
-    assert head["weights sha256"] != head["beside weights sha256"]
+    assert head["weights sha256"] != head["second run weights sha256"]
     graph = nx.read_graphml(tmp_path / "graph.graphml")
-    assert graph.graph["beside checkpoint"] == "bundled:deep"
-    assert graph.graph["beside prompt"] == PROMPT
+    assert graph.graph["second run checkpoint"] == "bundled:deep"
+    assert graph.graph["second run prompt"] == PROMPT
     of = {v["model"]: v["checkpoint_sha256"] for _, v in graph.nodes(data=True)}
-    shas = (head["weights sha256"], head["beside weights sha256"])
+    shas = (head["weights sha256"], head["second run weights sha256"])
     assert of == dict(zip(("bundled:looped", "bundled:deep"), shas, strict=True))
     assert all(v["digest"] for _, v in graph.nodes(data=True) if v.get("weights"))
-    assert "// beside checkpoint: bundled:deep" in (tmp_path / "graph.dot").read_text()
+    assert "// second run checkpoint: bundled:deep" in (tmp_path / "graph.dot").read_text()

@@ -152,13 +152,13 @@ def test_swap_alone_and_show(window, qtbot) -> None:
     qtbot.mouseClick(rows.show_button, Left)
     wait(qtbot, window)
     assert window.bench.session.recording is cut
-    qtbot.mouseClick(rows.beside_button, Left)  # the run shown cannot stand beside itself
+    qtbot.mouseClick(rows.second_run_button, Left)  # the run shown cannot stand beside itself
     assert window.bench.session.second is None
     rows.tree.setCurrentItem(rows.items[rows.rows[0].id])
-    qtbot.mouseClick(rows.beside_button, Left)
+    qtbot.mouseClick(rows.second_run_button, Left)
     wait(qtbot, window)
     assert window.bench.session.second.run.stepper.recording is parent
-    assert rows.beside_button.text() == "Show alone"
+    assert rows.second_run_button.text() == "Show alone"
 
 
 def test_undo_and_redo_of_branches_names_and_deletions(window, qtbot) -> None:
@@ -323,7 +323,7 @@ def test_a_deep_model_beside_goes_by_effective_depth(window, qtbot, tmp_path: Pa
         5,
         0,
     )
-    window.bench.second_runs.set_pace("own")
+    window.bench.second_runs.set_step_pairing("own")
     window.bench.session.select_in_second({"layer": 2})
     assert (window.bench.session.selection.recurrence, window.bench.session.selection.layer) == (
         5,
@@ -418,7 +418,7 @@ def test_a_window_is_opened_with_interventions_from_a_file(tmp_path: Path, monke
 
 
 def test_the_bundled_deep_twin_is_put_beside_by_its_command(window, qtbot) -> None:
-    window.commands["deep_beside"].trigger()
+    window.commands["open_deep_twin"].trigger()
     qtbot.waitUntil(lambda: window.bench.session.second is not None, timeout=30_000)
     wait(qtbot, window)
     second = window.bench.session.second

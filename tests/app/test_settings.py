@@ -15,8 +15,8 @@ from loopscope.app.window.settings import (
     Settings,
     absolute,
     is_there,
-    remembered_options,
 )
+from loopscope.core.sessions.view_settings import read_settings
 from loopscope.core.views.settling import Options
 
 GOOD = {
@@ -37,7 +37,7 @@ GOOD = {
     "device": "cpu",
     "dtype": "bfloat16",
     "speed": 8,
-    "pace": "own",
+    "step_pairing": "own",
     "options": {"settling": {"tolerance": 0.01}},
     "export": {"formats": ["pdf"], "preset": "slide", "dpi": 300, "folder": "/out"},
 }
@@ -101,7 +101,7 @@ def test_a_value_that_does_not_suit_its_key_falls_back_alone(tmp_path: Path, key
         ("device", "tpu"),
         ("dtype", "int8"),
         ("speed", 0),
-        ("pace", "fast"),
+        ("step_pairing", "fast"),
         ("options", {"state_space": 5}),
         ("export", {"dpi": 10**9}),
         ("export", {"surprise": 1}),
@@ -178,7 +178,7 @@ def test_a_saved_setting_of_a_view_is_held_to_its_type_and_range(
     saved: dict[str, object], fits: bool
 ) -> None:
     options = Options()
-    again = remembered_options(options, saved)
+    again = read_settings(options, saved)[0]
     if fits:
         ((name, value),) = saved.items()
         assert getattr(again, name) == value != getattr(options, name)
@@ -190,9 +190,9 @@ def test_a_choice_is_one_of_its_choices() -> None:
     from loopscope.core.views.state_space.data import Options as StateSpace
 
     options = StateSpace()
-    assert remembered_options(options, {"axes": "readout"}).axes == "readout"
+    assert read_settings(options, {"axes": "readout"})[0].axes == "readout"
     for value in ("nowhere", 5, None, ["readout"]):
-        assert remembered_options(options, {"axes": value}) == options
+        assert read_settings(options, {"axes": value}) == (options, ["axes"])
 
 
 def test_paths_are_remembered_so_that_another_start_finds_them(

@@ -75,7 +75,7 @@ def branch(qtbot, window: Window, at: int, size: float = 0.5) -> None:
     wait(qtbot, window, 4)
 
 
-def paces(window: Window) -> dict[str, QAction]:
+def pairings(window: Window) -> dict[str, QAction]:
     menu = next(m for m in window.findChildren(QMenu) if m.title() == "Second run goes")
     return {action.text(): action for action in menu.actions()}
 
@@ -156,20 +156,23 @@ def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
 
 
 def test_the_pace_is_chosen_in_the_menu_said_and_remembered(window, qtbot) -> None:
-    actions = paces(window)
+    actions = pairings(window)
     assert [a.isChecked() for a in actions.values()] == [True, False, False]
     actions["Recurrence by recurrence"].trigger()
     assert "There is no second run yet" in said(window)
     assert "recurrence by recurrence" in said(window)
-    assert window.bench.session.pace == window.settings.pace == "recurrence"
+    assert window.bench.session.step_pairing == "recurrence"
+    window.remember()
+    assert window.settings.step_pairing == "recurrence"
     branch(qtbot, window, 2)
     assert "recurrence by recurrence" in window.tree.title_bar.statement.whole()
     actions["Each at its own pace"].trigger()
     wait(qtbot, window)
-    assert window.bench.session.second_run.pairing.pace == "own"
+    assert window.bench.session.second_run.pairing.step_pairing == "own"
+    window.remember()
     again = Window(Bench(), window.settings, LIGHT, remember=False)
-    assert again.bench.session.pace == "own"
-    assert paces(again)["Each at its own pace"].isChecked()
+    assert again.bench.session.step_pairing == "own"
+    assert pairings(again)["Each at its own pace"].isChecked()
     again.close()
     again.deleteLater()
 
@@ -229,7 +232,7 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     frame, view = window.views.frames["correspondence"], bench.displays["correspondence"].view
     assert not frame.measuring.button.isEnabled()
     assert "There is no second model" in frame.measuring.button.toolTip()
-    qtbot.mouseClick(view.empty_actions.buttons["open_beside"], Left)
+    qtbot.mouseClick(view.empty_actions.buttons["open_second_model"], Left)
     qtbot.waitUntil(lambda: bench.session.second is not None, timeout=30_000)
     wait(qtbot, window)
     assert window.bars.second_run.text().startswith("○ second run: ")

@@ -343,7 +343,6 @@ def with_tensor(folder: Path, name: str, dtype: str = "F32") -> None:
         ("l.q_proj.qweight", None, "quantised .GPTQ or AWQ"),
         ("l.weight.absmax", {"quant_method": "bitsandbytes"}, "quantised .bitsandbytes"),
         ("l.SCB", None, "bitsandbytes, 8 bits"),
-        ("l.weight_scale_inv", {"quant_method": "fp8"}, "quantised .fp8"),
         ("l.weight_packed", [3], "compressed-tensors"),
     ],
 )
@@ -363,13 +362,22 @@ def test_weights_that_were_dequantised_open_whatever_the_config_still_says(folde
 
 def test_fp8_is_refused_with_the_way_out(folder: Path) -> None:
     with_tensor(folder, "l.weight", "F8_E4M3")
-    with pytest.raises(CheckpointError, match="'F8_E4M3' is not supported; .* dequantise it first"):
+    with pytest.raises(CheckpointError, match="F8_E4M3; .*loopscope convert .* dequantises"):
+        open_checkpoint(str(folder))
+    with_tensor(folder, "l.weight", "F4")
+    with pytest.raises(CheckpointError, match="'F4' is not supported; .* dequantise it first"):
+        open_checkpoint(str(folder))
+
+
+def test_scales_are_refused_with_the_way_out(folder: Path) -> None:
+    with_tensor(folder, "l.weight_scale_inv")
+    with pytest.raises(CheckpointError, match="FP8; tensor 'l.weight_scale_inv'.*dequantises them"):
         open_checkpoint(str(folder))
 
 
 def test_adapters_and_other_formats_are_refused_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"an adapter \(LoRA\), .* merge_and_unload"):
+    with pytest.raises(CheckpointError, match=r"an adapter \(LoRA\), .*--base FOLDER"):
         open_checkpoint(str(tmp_path))
     (tmp_path / "adapter_config.json").unlink()
     (tmp_path / "a.gguf").write_text("")

@@ -273,7 +273,7 @@ def test_heads_that_attend_alike_on_any_prompt_count_for_nothing(tmp_path: Path)
     )  # fmt: skip
     recording.keep(CORRESPONDENCE, found)
     data = compute(recording, Selection(recurrence=1), Options(compared="heads", above=True))
-    assert "; 1 of 4 have a head beside that is at least 5 % closer" in data.statement
+    assert "; 1 of 4 have a head in the second run that is at least 5 % closer" in data.statement
     assert np.argwhere(np.isfinite(data.drawn)).tolist() == [[2, 0]]
     assert data.measure.formula is HEAD_DISTANCE  # not the mean over heads of two places
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from recordings import synthetic_recording
 
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.options import settings_of
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.depth import Options, compute, table
 from loopscope.core.views.lens.curves import LENS_CURVES
@@ -68,6 +70,37 @@ def test_the_null_line_is_uniform_causal_attention() -> None:
     null = data.curves[-1]
     assert (null.role, null.dashed) == ("reference", True)
     assert null.y == pytest.approx(np.mean(np.log(np.arange(1, 8))))
+
+
+def windowed(recording: Recording, *windows: int, causal: bool = True) -> Recording:
+    """The same run as if of layers with sliding windows."""
+    arch = recording.info.architecture
+    layer = replace(arch.layer, causal=causal)
+    shapes = tuple(replace(layer, window=w) for w in (0, *windows, 0))
+    arch = replace(arch, layer=layer, layer_shapes=shapes)
+    recording.info = replace(recording.info, architecture=arch)
+    return recording
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_null_lines_keep_to_each_layers_window(causal: bool) -> None:
+    recording = windowed(synthetic_recording(recurrences=4, tokens=7), 3, 0, causal=causal)
+    # By hand, of the tokens that a token at i may see in a window of 3 and without one.
+    counts = {
+        True: ([1, 2, 3, 3, 3, 3, 3], [1, 2, 3, 4, 5, 6, 7]),
+        False: ([3, 4, 5, 5, 5, 4, 3], [7] * 7),
+    }[causal]
+    entropies = [np.mean(np.log(n)) for n in counts]
+    firsts = [sum(1 / n for i, n in enumerate(c) if i < (3, 7)[k]) / 7
+              for k, c in enumerate(counts)]  # fmt: skip
+    for measure, wanted in (("entropy", entropies), ("sink", firsts)):
+        data = compute(recording, Selection(), Options(measure=measure))
+        assert [c.y[0] for c in data.curves[-2:]] == pytest.approx(wanted)
+        assert "window 3" in data.curves[-2].name
+        data = compute(recording, Selection(), Options(measure=measure, grouping="recurrence"))
+        assert data.curves[-1].y == pytest.approx(wanted)
+    data = compute(recording, Selection(), Options(measure="normalised_entropy"))
+    assert [c.y[0] for c in data.curves if c.role == "reference"] == [1, 1]
 
 
 def test_the_statement_says_whether_curves_repeat() -> None:

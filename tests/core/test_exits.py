@@ -266,6 +266,11 @@ def test_over_a_prompt_set_only_the_answers_are_looked_at(stepper: Stepper) -> N
     assert (sweep.low <= sweep.y).all()
     assert (sweep.y <= sweep.high).all()
     assert (sweep.low < sweep.high).any()
+    # Level, kind and n stand with every interval: on the screen, in the file, on the page.
+    assert (data.n_prompts, data.bands) == (6, "95 % Wilson, n = 6 prompts")
+    assert f"95 % {100 * chosen.low[0]:.3g} to {100 * chosen.high[0]:.3g}, n = 6)" in data.statement
+    rows = [dict(zip(view.table(data).columns, r, strict=True)) for r in view.table(data).rows]
+    assert {r["prompts"] for r in rows if r["agreement low"] != ""} == {6}
     assert data.rows.missing[6] == "The file gives no answer for this prompt."
     np.testing.assert_allclose(data.rows.columns[0].at(1, 0)[:6], used / 8)
     assert np.isnan(data.rows.columns[0].at(1, 0)[6])

@@ -407,12 +407,12 @@ def test_any_span_of_a_native_deep_model_can_be_looped(span: tuple[int, int]) ->
     deep = load("bundled:deep", "cpu")
     prompt = deep.tokenizer.from_ids(range(1, 13))
     logits = trace(deep, prompt, 1)["logits"]
-    for looped in (load("bundled:deep", "cpu", loop=(*span, 1.0)), relooped(deep, *span, 1.0)):
+    for looped in (load("bundled:deep", "cpu", loop=(*span, 1.0)), relooped(deep, (*span, 1.0))):
         arch = looped.architecture
         assert (arch.n_prelude, arch.n_prelude + arch.n_block) == span
         np.testing.assert_allclose(trace(looped, prompt, 1)["logits"], logits, atol=1e-5)
         # Back to the layers as they were read, through the names of the span.
-        again = relooped(looped, 1, 13, 1.0)
+        again = relooped(looped, (1, 13, 1.0))
         np.testing.assert_allclose(trace(again, prompt, 1)["logits"], logits, atol=1e-5)
 
 
@@ -432,7 +432,7 @@ def test_looping_another_span_of_what_is_loaded_equals_loading_it_so(tmp_path: P
     loaded = load(str(tmp_path), "cpu")
     memory = {p.data_ptr() for p in loaded.model.parameters()}
     for span in ((1, 4, 0.5), (0, 2, 1.0), (3, 5, 0.25), (0, 5, 1.0)):
-        loaded = relooped(loaded, *span)
+        loaded = relooped(loaded, span)
         fresh = load(str(tmp_path), "cpu", loop=span)
         assert loaded.checkpoint.name == fresh.checkpoint.name
         assert loaded.architecture == fresh.architecture

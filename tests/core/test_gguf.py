@@ -14,6 +14,7 @@ gguf = pytest.importorskip("gguf")
 from loopscope.core.checkpoint.loading import load  # noqa: E402
 from loopscope.core.convert.convert import Source, convert  # noqa: E402
 from loopscope.core.convert.gguf_file import config_of, in_halves, published_name  # noqa: E402
+from loopscope.core.convert.gguf_rope import rope_scaling  # noqa: E402
 from loopscope.core.convert.gguf_tokenizer import tokenizer_of  # noqa: E402
 from loopscope.core.errors import LoopscopeError  # noqa: E402
 from loopscope.core.run.stepper import Stepper  # noqa: E402
@@ -29,7 +30,7 @@ def this_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT / ".dev"))
 
 
-def published(arch: str) -> torch.nn.Module:
+def published(arch: str, **rope: Any) -> torch.nn.Module:
     """A random model of transformers, in float32."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -37,7 +38,7 @@ def published(arch: str) -> torch.nn.Module:
         arch, vocab_size=VOCABULARY, hidden_size=D, intermediate_size=MLP, num_hidden_layers=LAYERS,
         num_attention_heads=HEADS, num_key_value_heads=KV, head_dim=D // HEADS, rms_norm_eps=1e-5,
         max_position_embeddings=64, tie_word_embeddings=False,
-        rope_parameters={"rope_type": "default", "rope_theta": 5000.0},
+        rope_parameters={"rope_type": "default", "rope_theta": 5000.0} | rope,
     )  # fmt: skip
     torch.manual_seed(0)
     model: torch.nn.Module = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
@@ -56,7 +57,11 @@ def in_pairs(rows: np.ndarray, heads: int) -> np.ndarray:
 
 
 def write(
-    path: Path, model: torch.nn.Module, arch: str, keys: dict[str, Any] | None = None
+    path: Path,
+    model: torch.nn.Module,
+    arch: str,
+    keys: dict[str, Any] | None = None,
+    divisors: dict[str, Any] | None = None,
 ) -> Path:
     """Write a model, its matrices in Q8_0; the model's weights become what the file holds."""
     writer = gguf.GGUFWriter(path, arch)
@@ -69,7 +74,10 @@ def write(
     writer.add_rope_freq_base(5000.0)
     writer.add_layer_norm_rms_eps(1e-5)
     for key, value in (keys or {}).items():
-        (writer.add_string if isinstance(value, str) else writer.add_uint32)(key, value)
+        kinds: dict[type, Any] = {str: writer.add_string, float: writer.add_float32}
+        kinds.get(type(value), writer.add_uint32)(key, value)
+    for name, values in (divisors or {}).items():
+        writer.add_tensor(name, np.array(values, dtype=np.float32))
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, LAYERS)
     if arch.startswith("qwen"):
         names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[arch.upper()], LAYERS)
@@ -115,7 +123,9 @@ def test_logits_are_those_of_transformers(tmp_path: Path, arch: str) -> None:
     ("arch", "keys", "message"),
     [
         ("mamba", {}, "architecture 'mamba' is not read; llama, qwen2, qwen3 are"),
-        ("llama", {"llama.rope.scaling.type": "yarn"}, "'llama.rope.scaling.type' is not read"),
+        ("llama", {"llama.rope.scaling.type": "su"}, "'llama.rope.scaling.type' is 'su', not read"),
+        ("llama", {"llama.rope.scaling.type": "yarn"}, "'llama.rope.scaling.factor' is missing"),
+        ("llama", {"llama.rope.scaling.type": "longrope"}, "are not both there"),
         ("llama", {"llama.rope.dimension_count": 8}, "rotates a part of each head"),
         ("llama", None, "cannot be converted"),
     ],
@@ -132,6 +142,69 @@ def test_what_would_give_other_numbers_is_refused(
     assert not (tmp_path / "new").exists()
 
 
+SHORT, LONG = [1.0 + 0.25 * i for i in range(8)], [2.0 + 0.5 * i for i in range(8)]
+ORIGINAL = {"original_max_position_embeddings": 16}
+# Keys of the file, its divisors, and what transformers is given for the same.
+STRETCHED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "linear": ({"type": "linear", "factor": 2.5}, {}, {"rope_type": "linear", "factor": 2.5}),
+    "yarn": (
+        {"type": "yarn", "factor": 4.0, "original_context_length": 16, "yarn_beta_fast": 2.5},
+        {},
+        {"rope_type": "yarn", "factor": 4.0, "beta_fast": 2.5} | ORIGINAL,
+    ),
+    "longrope": (
+        {"type": "longrope", "original_context_length": 16, "attn_factor": 1.2},
+        {"rope_factors_short.weight": SHORT, "rope_factors_long.weight": LONG},
+        {"rope_type": "longrope", "short_factor": SHORT, "long_factor": LONG, "factor": 4.0}
+        | {"attention_factor": 1.2} | ORIGINAL,
+    ),
+    # Llama 3's rule lies in the file as what it divides by, which the test takes from the model.
+    "llama3": (
+        {},
+        {"rope_freqs.weight": []},
+        {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+        | ORIGINAL,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", STRETCHED)
+def test_a_stretched_rotary_embedding_is_that_of_transformers(tmp_path: Path, kind: str) -> None:
+    keys, divisors, rope = STRETCHED[kind]
+    reference = published("llama", **rope)
+    if kind == "llama3":
+        plain = 5000.0 ** -(torch.arange(0, 16, 2) / 16)
+        inv_freq: Any = reference.get_submodule("model.rotary_emb").inv_freq
+        divisors = {"rope_freqs.weight": (plain / inv_freq).tolist()}
+    keys = {f"llama.rope.scaling.{key}": value for key, value in keys.items()}
+    file = write(tmp_path / "m.gguf", reference, "llama", keys, divisors)
+    convert(Source(file), tmp_path / "new")
+    loaded = load(str(tmp_path / "new"), "cpu")
+    for length in (12, 40):  # within the length it was first trained to, and beyond
+        ids = [(7 * i + 3) % VOCABULARY for i in range(length)]
+        with torch.inference_mode():
+            truth = reference(torch.tensor([ids])).logits[0]
+        stepper = Stepper(loaded)
+        stepper.begin(loaded.tokenizer.from_ids(tuple(ids)))
+        stepper.step()
+        found = torch.from_numpy(stepper.readout(1))
+        torch.testing.assert_close(found, truth, atol=1e-4, rtol=1e-4)
+
+
+def test_what_no_config_can_say_of_a_rotary_embedding_is_refused() -> None:
+    keys = {"llama.context_length": 64, "llama.rope.scaling.type": "yarn",
+            "llama.rope.scaling.factor": 2.0}  # fmt: skip
+    with pytest.raises(ValueError, match="scales its rotary frequencies twice"):
+        rope_scaling(keys, "llama", {"rope_freqs.weight": SHORT})
+    with pytest.raises(ValueError, match="yarn_ext_factor' is not read"):
+        rope_scaling(keys | {"llama.rope.scaling.yarn_ext_factor": 0.5}, "llama", {})
+    with pytest.raises(ValueError, match="are not both there"):
+        rope_scaling({"llama.context_length": 64}, "llama", {"rope_factors_long.weight": LONG})
+    old = {"llama.rope.scale_linear": 2.0}
+    assert rope_scaling(old, "llama", {}) == {"rope_type": "linear", "factor": 2.0}
+
+
 def test_rows_in_pairs_are_put_in_halves() -> None:
     """Row 2 j + h of a head there is row j + h d/2 here."""
     rows = np.arange(12, dtype=np.float32)[:, None]  # two heads of six
@@ -145,9 +218,7 @@ def test_names_and_keys() -> None:
             published_name(name)
     fields = {"general.architecture": "llama"}
     with pytest.raises(ValueError, match=r"'llama.attention.head_count' is missing"):
-        config_of(fields, {"token_embd.weight": (9, 8)})
-    with pytest.raises(ValueError, match="rope_freqs"):
-        config_of(fields, {"token_embd.weight": (9, 8), "rope_freqs.weight": (4,)})
+        config_of(fields, {"token_embd.weight": (9, 8)}, {})
 
 
 def byte_level(pre: str, **more: Any) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def test_one_cursor_and_clicks_back_through_the_pairing() -> None:
     assert turned.contrast.back({"recurrence": 2, "layer": 1}, Selection(1, 0)) == {
         "recurrence": 1, "layer": 4,
     }  # fmt: skip
-    own = contrast(run(LOOPED, 6), run(DEEP, 1), selection, pace="own")
+    own = contrast(run(LOOPED, 6), run(DEEP, 1), selection, step_pairing="own")
     assert own.contrast.back({"layer": 8, "recurrence": 1}, selection) == {}
 
 
@@ -156,8 +156,8 @@ def test_a_branch_is_one_graph_with_the_cuts_of_both() -> None:
     data = contrast(base, branch)
     assert data.contrast is None
     assert (data.n_copies, data.n_complete) == (6, 4)
-    assert [(c.cut, c.run) for c in data.cuts] == [(cut, "beside")]
-    assert data.statement.endswith("Cuts: none here, 1 in beside.")
+    assert [(c.cut, c.run) for c in data.cuts] == [(cut, "run 2")]
+    assert data.statement.endswith("Cuts: none here, 1 in run 2.")
     assert data.totals.effective_depth == 14
     # Two layers of another model's width are not a branch.
     assert contrast(base, run(DEEP, 1)).contrast is not None
@@ -217,14 +217,14 @@ def test_deep_models_alone_fill_a_square() -> None:
 def test_summary_and_table_have_both_models() -> None:
     data = contrast(run(LOOPED, 6), run(DEEP, 1))
     rows = summary(data)
-    assert [r.name for r in rows] == ["looped, one pass", "unrolled × 6", "beside"]
+    assert [r.name for r in rows] == ["looped, one pass", "unrolled × 6", "run 2"]
     assert [r.unique_depth for r in rows] == [4, 4, 14]
     assert [r.effective_depth for r in rows] == [4, 14, 14]
     assert rows[2].parameters == DEEP.n_parameters
     numbers = table(data)
     lines = list(numbers.rows)
     assert numbers.columns[0] == "model"
-    for name, arch, r in (("native", LOOPED, 6), ("beside", DEEP, 1)):
+    for name, arch, r in (("native", LOOPED, 6), ("run 2", DEEP, 1)):
         own = [line for line in lines if line[0] == name]
         assert sum(line[8] for line in own) == arch.flops_per_token(r, 5)
 

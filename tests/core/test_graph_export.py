@@ -121,7 +121,7 @@ def test_both_models_read_back_with_the_right_totals(read: str) -> None:
     assert {int(v[layer]) for v in copies} == {1}
     assert [int(v["depth"]) for v in copies] == [2, 4, 6, 8, 10, 12]
     assert "recurrence" not in nodes["1.loop.block.1"]
-    assert {v["model"] for n, v in nodes.items() if n.startswith("2.")} == {"beside"}
+    assert {v["model"] for n, v in nodes.items() if n.startswith("2.")} == {"run 2"}
     kinds = {
         graph: {k for a, _, k in edges if a.startswith(graph)} for graph in ("1.l", "1.u", "2.")
     }
@@ -137,7 +137,7 @@ def test_every_node_says_which_of_two_models_it_is_of_though_they_are_called_ali
     read: str,
 ) -> None:
     one, other = run(LOOPED, 2, **{"block.0": "aa11"}), run(DEEP, 1)
-    one.info = replace(one.info, checkpoint="beside")
+    one.info = replace(one.info, checkpoint="run 2")
     data = contrast(one, other)
     if read == "graphml":
         nodes, shape = dict(read_graphml(data).nodes(data=True)), "shape"
@@ -147,7 +147,7 @@ def test_every_node_says_which_of_two_models_it_is_of_though_they_are_called_ali
     assert hashes["1"] != hashes["2"]
     for name, values in nodes.items():
         index = name.split(".")[0]
-        assert values["model"] == f"beside ({index})"
+        assert values["model"] == f"run 2 ({index})"
         assert str(values["model_index"]) == index
         assert values["checkpoint_sha256"] == hashes[index]
         assert values[shape]
@@ -157,7 +157,7 @@ def test_every_node_says_which_of_two_models_it_is_of_though_they_are_called_ali
     assert "digest" not in nodes["1.unrolled.block.1@1"]
     assert "digest" not in nodes["2.deep.block.0@1"]
     models = [row[0] for row in table(data).rows]
-    assert set(models) == {"beside (1)", "beside (2)"}
+    assert set(models) == {"run 2 (1)", "run 2 (2)"}
 
 
 def test_graphml_carries_provenance_types_and_cuts() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from recordings import synthetic_recording
+from recordings import synthetic_recording, writable
 from scipy.spatial.distance import jensenshannon
 
 from loopscope.core.measures import heads as measures
@@ -143,6 +144,39 @@ def test_uniform_causal_attention_has_the_known_null_values(
     assert s.normalised_entropy[0] == pytest.approx(1)
 
 
+def test_normalised_entropy_in_a_window_is_of_the_keys_it_lets_see() -> None:
+    rng = np.random.default_rng(3)
+    t, window = 9, 4
+    pattern = np.zeros((t, t))
+    shares = []
+    for i in range(t):
+        keys = list(range(max(0, i - window + 1), i + 1))
+        row = rng.dirichlet(np.ones(len(keys)))
+        pattern[i, keys] = row
+        if len(keys) > 1:
+            shares.append(-(row * np.log(row)).sum() / np.log(len(keys)))
+    s = head_statistics(pattern[None], list(range(t)), window=window)
+    assert s.normalised_entropy[0] == pytest.approx(np.mean(shares))
+    whole = head_statistics(pattern[None], list(range(t)))
+    assert whole.normalised_entropy[0] < s.normalised_entropy[0] - 0.1
+
+
+def test_a_head_that_attends_evenly_in_its_window_is_broad() -> None:
+    # Without the window it would pass for a previous-token and self head.
+    recording = synthetic_recording(recurrences=3, tokens=12)
+    arch = recording.info.architecture
+    near = [[1 / min(i + 1, 3) if 0 <= i - j < 3 else 0.0 for j in range(12)] for i in range(12)]
+    patterns = recording.patterns
+    assert patterns is not None
+    patterns.flags.writeable = True
+    patterns[:] = np.array(near, np.float32)
+    shapes = tuple(replace(arch.layer, window=3) for _ in range(4))
+    recording.info = replace(recording.info, architecture=replace(arch, layer_shapes=shapes))
+    data = compute(recording, Selection(), Options(groups=1))
+    assert data.groups.names == ("broad",)
+    assert data.statistics.normalised_entropy == pytest.approx(1.0, abs=1e-6)
+
+
 # ---- the view's data ----
 
 
@@ -208,9 +242,7 @@ def test_nothing_to_show_says_why() -> None:
 
 def test_patterns_that_are_not_finite_are_counted() -> None:
     recording = synthetic_recording(recurrences=4)
-    rows = recording.patterns.copy()
-    rows[2, 1, 0] = np.nan
-    recording._rows.patterns._buffer[: 4 * 2] = rows.reshape(-1, *rows.shape[2:])
+    writable(recording.layer(3, 1).pattern)[0] = np.nan
     data = compute(recording, Selection(), Options(order="consistency"))
     assert np.isnan(data.values[2:, 1, 0]).all()
     assert np.isfinite(data.values[1:, 0]).all()

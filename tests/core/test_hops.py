@@ -12,7 +12,7 @@ from models import tiny_architecture, tiny_checkpoint
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.architectures import comparison_architecture
-from loopscope.core.experiments.evaluation import evaluate_hops, table
+from loopscope.core.experiments.evaluation import Cell, Evaluation, evaluate_hops, table
 from loopscope.core.experiments.hops import VOCABULARY, chance_level, make_batch, text_of
 from loopscope.core.experiments.studies.subject import Subject
 from loopscope.core.experiments.studies.walk import far_hops, periods, walk
@@ -92,6 +92,25 @@ def test_the_last_pass_of_a_deep_model_is_read_out_as_the_model_itself(tmp_path:
     for k in (1, 2):
         assert found.cell(k, 3).accuracy == whole.cell(k, 1).accuracy
     assert len({found.cell(1, r).accuracy for r in (1, 2, 3)}) > 1
+
+
+def test_a_wide_table_goes_on_in_further_blocks_and_loses_no_cell() -> None:
+    cells = tuple(
+        Cell(k, r, r / 100 + k / 1000, 0.0, 1.0, 0.125, 10.0**-r)
+        for k in (1, 2) for r in range(1, 21)
+    )  # fmt: skip
+    evaluation = Evaluation("m", 32, 8, 0, cells)
+    whole = table(evaluation)
+    assert max(map(len, whole.splitlines())) > 400
+    narrow = table(evaluation, 80)
+    assert max(map(len, narrow.splitlines())) <= 80
+    for c in cells:
+        assert f" {c.accuracy:.3f} 0.000-1.000" in narrow
+    # Each block repeats its heads, so that a figure is read without scrolling back.
+    assert [line.split()[2] for line in narrow.splitlines() if line.startswith("hops")] == [
+        "R=1", "R=4", "R=7", "R=10", "R=13", "R=16", "R=19",
+    ]  # fmt: skip
+    assert table(evaluation, 5).count("hops  chance") == 20
 
 
 def test_the_task_refuses_a_model_of_another_vocabulary(tmp_path: Path) -> None:

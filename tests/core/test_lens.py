@@ -7,7 +7,7 @@ import pytest
 import torch
 from checkpoints import CONFIGS, write_checkpoint
 from models import tiny_architecture, tiny_checkpoint
-from recordings import synthetic_recording
+from recordings import synthetic_recording, writable
 from scipy.special import rel_entr, softmax
 from scipy.stats import entropy as scipy_entropy
 
@@ -193,7 +193,7 @@ def test_heads_without_a_norm_are_given_one(tmp_path) -> None:
 
 
 def test_a_damped_loop_is_read_at_its_damped_end(tmp_path) -> None:
-    loaded = relooped(load(str(write_checkpoint(tmp_path / "m", "llama")), "cpu"), 0, 3, 0.4)
+    loaded = relooped(load(str(write_checkpoint(tmp_path / "m", "llama")), "cpu"), (0, 3, 0.4))
     stepper = Stepper(loaded)
     stepper.begin(loaded.tokenizer.from_ids((5, 17, 3, 60)))
     for _ in range(3):
@@ -360,8 +360,7 @@ def test_states_that_are_not_finite_are_read_as_none(tmp_path) -> None:
     stepper.begin(loaded.tokenizer.encode("ab ? 1 : a"))
     stepper.step()
     stepper.step()
-    broken = stepper.recording._rows.layers._buffer
-    broken[0, 2] = np.nan  # recurrence 1, layer 0, token 2
+    writable(stepper.recording.layer(1, 0).state)[2] = np.nan
     for which in LENSES:
         reading = reading_of(stepper, Options(lens=which))
         assert np.isnan(reading.entropy[0, 0, 2])

@@ -85,7 +85,7 @@ def test_a_fixed_point_needs_the_share_rho(n_near: int, kind: str) -> None:
     s[n_near:] = 0.9499
     (found,) = limiting_behaviour(s[:, None])
     assert found.kind.value == kind
-    assert found.near == n_near / N
+    assert found.share_near == n_near / N
 
 
 def test_one_turn_over_the_whole_series_is_no_orbit() -> None:
@@ -106,7 +106,7 @@ def test_too_few_and_broken_series_say_so() -> None:
     short = limiting_behaviour(np.ones((LEAST_RECURRENCES - 2, 2)))
     assert [f.kind for f in short] == [Behaviour.TOO_FEW_STEPS] * 2
     assert math.isnan(short[0].slope)
-    assert not short[0].restless
+    assert not short[0].unsettled
     s = np.ones((N, 2))
     s[3, 1] = np.nan
     assert [f.kind for f in limiting_behaviour(s)] == [Behaviour.FIXED_POINT, Behaviour.NOT_FINITE]

@@ -18,15 +18,16 @@ from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.measures.base import Measured, averaged, measure
 from loopscope.core.measures.exits import BY_KEY, exits_at
-from loopscope.core.measures.head_rows import uniform_entropy, uniform_sink
+from loopscope.core.measures.head_rows import ENTROPY, SINK
+from loopscope.core.measures.heads import even_attention
 from loopscope.core.measures.registry import MEASURES, find
 from loopscope.core.measures.settling_rows import acceleration, cosine_to_previous, step_angle
 from loopscope.core.measures.stages import (
+    COLUMN_CONCENTRATION,
     anisotropy,
     column_concentration,
     matrix_entropy,
     repeat_correlation,
-    uniform_concentration,
 )
 from loopscope.core.run import readout
 from loopscope.core.run.readout import entropy_and_change
@@ -133,9 +134,9 @@ def test_shapes_follow_the_axes() -> None:
 def test_null_values_are_the_source_papers(
     t: int, concentration: float, mixing: float, sink: float
 ) -> None:
-    assert uniform_concentration(t) == pytest.approx(concentration, abs=6e-5)
-    assert uniform_entropy(t) == pytest.approx(mixing, abs=6e-4)
-    assert uniform_sink(t) == pytest.approx(sink, abs=6e-5)
+    null = {m: m.null for m in (COLUMN_CONCENTRATION, ENTROPY, SINK)}
+    values = [f(even_attention(t)) for f in null.values() if f is not None]
+    assert values == pytest.approx([concentration, mixing, sink], abs=6e-4)
 
 
 @pytest.mark.parametrize("shape", [(6, 20), (20, 6), (1, 4)])

@@ -251,7 +251,7 @@ def test_a_branch_is_projected_on_the_axes_of_the_run_from_where_it_parts(states
     alone = compute(parent, EVERY, options)
     data = compute_second(parent, second_run(parent, branch), EVERY, options)
     np.testing.assert_array_equal(data.points, alone.points)
-    (path,) = [o for o in data.overlays if o.role == "beside"]
+    (path,) = [o for o in data.overlays if o.role == "second run"]
     if states == "ends":
         by_station, shared = branch.states, 6  # r = 0 to 5
     else:
@@ -270,7 +270,7 @@ def test_a_run_of_another_prompt_is_drawn_whole_and_only_where_it_has_tokens() -
     parent = synthetic_recording(capture=BARE)
     short = synthetic_recording(capture=BARE, tokens=3, seed=4, recurrences=7)
     data = compute_second(parent, second_run(parent, short), Selection(tokens=(1, 4)), Options())
-    (path,) = [o for o in data.overlays if o.role == "beside"]
+    (path,) = [o for o in data.overlays if o.role == "second run"]
     assert path.points.shape == (2, 8, 2)
     for r in range(8):
         np.testing.assert_allclose(path.points[0, r], by_hand(data, short.states[r])[1], atol=1e-6)

@@ -44,9 +44,9 @@ def test_recurrence_by_recurrence_the_ends_go_together() -> None:
     assert [pair.back(3, layer) for layer in (0, 1, 2, 3)] == [(3, 0), (3, 0), (3, 1), (3, 1)]
 
 
-@pytest.mark.parametrize("pace", ["depth", "recurrence"])
-def test_two_runs_of_one_model_are_at_the_same_place(pace: str) -> None:
-    pair = Pairing(LOOPED, LOOPED, pace)  # type: ignore[arg-type]
+@pytest.mark.parametrize("step_pairing", ["depth", "recurrence"])
+def test_two_runs_of_one_model_are_at_the_same_place(step_pairing: str) -> None:
+    pair = Pairing(LOOPED, LOOPED, step_pairing)  # type: ignore[arg-type]
     for done in range(9):
         assert pair.layers(done) == done
     for r, layer in ((1, 0), (1, 1), (5, 0), (5, 1)):

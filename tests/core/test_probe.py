@@ -208,7 +208,7 @@ def test_what_cannot_be_probed_says_why(tmp_path: Path, loaded: Loaded, batch: B
 
 def test_a_looped_span_of_a_deep_model_is_a_loop(tmp_path: Path) -> None:
     deep = load(str(tiny_checkpoint(tmp_path / "d", twin_architecture("deep", 2, d_model=16))))
-    span = relooped(deep, 1, 3, 0.5)
+    span = relooped(deep, (1, 3, 0.5))
     found = probe(span, hops_batch(span, 2, (1,)), PLAN)
     with torch.inference_mode():
         batch = hops_batch(span, 2, (1,))
@@ -229,7 +229,7 @@ def test_a_block_without_injection_has_no_injection_to_cut(tmp_path: Path) -> No
 def test_too_few_recurrences_are_refused_with_what_to_do(tmp_path: Path) -> None:
     deep = load(str(tiny_checkpoint(tmp_path / "d", twin_architecture("deep", 2, d_model=16))))
     shallow = load(str(tiny_checkpoint(tmp_path / "s", tiny_architecture(trained_recurrences=1))))
-    for loaded in (shallow, relooped(deep, 1, 3, 0.5), relooped(deep, 1, 3, 1.0)):
+    for loaded in (shallow, relooped(deep, (1, 3, 0.5)), relooped(deep, (1, 3, 1.0))):
         batch = hops_batch(loaded, 2, (1,))
         for n in (0, 2):
             with pytest.raises(LoopscopeError, match="at least 3 recurrences .* --recurrences"):

@@ -148,7 +148,7 @@ def test_the_table_has_the_means_and_every_prompt(stepper: Stepper) -> None:
     assert all(len(row) == len(table.columns) for row in rows)
     means = [row for row in rows if row[1] == "mean"]
     assert means[-1][4] == pytest.approx(data.curves[1].y[-1])
-    assert means[-1][-1] == 3
+    assert means[-1][-2:] == (3, "95 % bootstrap-t, n = 3 prompts")
     own = [row[4] for row in rows if row[:4] == (2, TEXTS[1], 5, 1)]
     assert own == [pytest.approx(data.result.values[1, 4, 1])]
     assert MEASURES["layer_relative_step"].formula in data.formulas

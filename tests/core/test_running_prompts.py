@@ -114,7 +114,7 @@ def test_runs_of_one_model_share_its_results_and_another_loop_does_not(tmp_path:
     assert two.result(PATHS) is None
     assert len(two.shared.results) == 1
     assert len(two.results) == 0
-    assert len(relooped(loaded, 1, 2, 0.5).shared.results) == 0
+    assert len(relooped(loaded, (1, 2, 0.5)).shared.results) == 0
 
 
 def test_a_result_is_of_the_class_that_its_key_says() -> None:

@@ -12,8 +12,8 @@ from loopscope.core.views.depth import Data, Options, compute, compute_second
 from loopscope.core.views.second_run import SecondRun, second_selection, selection_back
 
 
-def pair(one: Recording, other: Recording, pace: str = "depth") -> SecondRun:
-    pairing = Pairing(one.info.architecture, other.info.architecture, pace)  # type: ignore[arg-type]
+def pair(one: Recording, other: Recording, step_pairing: str = "depth") -> SecondRun:
+    pairing = Pairing(one.info.architecture, other.info.architecture, step_pairing)  # type: ignore[arg-type]
     return SecondRun(other, "other", pairing, second_selection(Selection(3, 1), pairing, other))
 
 

@@ -134,7 +134,7 @@ def test_no_rate_without_three_points(steps: list[float]) -> None:
 # ---- classes ----
 def test_contraction_settles_with_its_evidence() -> None:
     (found,) = settling_class(contraction(0.7), 1e-2, 3)
-    assert found.kind is SettlingClass.CONVERGED
+    assert found.kind is SettlingClass.SETTLED
     assert found.period is None
     assert found.rate == pytest.approx(0.7, abs=0.005)
     assert (found.tolerance, found.window, found.n_steps) == (1e-2, 3, R)
@@ -146,8 +146,8 @@ def test_settled_needs_the_whole_window() -> None:
     s = contraction(0.5)
     below = np.flatnonzero(relative_step(s[:, None])[:, 0] < 1e-2)[0]
     for window in (1, 3, 5):
-        assert kind(s[: below + 1 + window], window=window) is SettlingClass.CONVERGED
-        assert kind(s[: below + window], window=window) is not SettlingClass.CONVERGED
+        assert kind(s[: below + 1 + window], window=window) is SettlingClass.SETTLED
+        assert kind(s[: below + window], window=window) is not SettlingClass.SETTLED
 
 
 @pytest.mark.parametrize("period", [2, 3, 5, 7])
@@ -166,8 +166,8 @@ def test_orbit_needs_a_round_that_repeats() -> None:
 def test_spiral_that_closes_in_is_never_an_orbit_nor_a_drift() -> None:
     for n in range(12, 120):
         found = kind(rotation(5, rate=0.93, n=n))
-        assert found in (SettlingClass.TOO_FEW_STEPS, SettlingClass.CONVERGED), n
-    assert found is SettlingClass.CONVERGED
+        assert found in (SettlingClass.TOO_FEW_STEPS, SettlingClass.SETTLED), n
+    assert found is SettlingClass.SETTLED
 
 
 @pytest.mark.parametrize(("a", "period"), [(3.2, 2), (3.5, 4), (3.55, 8)])
@@ -177,7 +177,7 @@ def test_logistic_map(a: float, period: int) -> None:
 
 
 def test_logistic_map_below_3_settles_and_chaos_does_not() -> None:
-    assert kind(logistic(2.8, 200)) is SettlingClass.CONVERGED
+    assert kind(logistic(2.8, 200)) is SettlingClass.SETTLED
     assert kind(logistic(3.9, 200), tolerance=1e-4) is SettlingClass.WANDERING
 
 
@@ -191,6 +191,24 @@ def test_states_drawn_anew_each_time_wander_and_do_not_drift() -> None:
 @pytest.mark.parametrize("growth", [1.05, 1.5, 3.0])
 def test_expansion_diverges(growth: float) -> None:
     assert kind(np.array([1.0, 2.0]) * growth**r) is SettlingClass.DIVERGED
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0])
+def test_growth_by_sums_at_a_falling_relative_step_never_diverges(power: float) -> None:
+    # ‖s_r‖ = (10 + r)^p: the relative step falls as p / (10 + r), however the step itself grows.
+    norms = (10 + np.arange(81.0)) ** power
+    states = np.array([0.6, 0.8]) * norms[:, None]
+    for n in range(6, 81):
+        assert kind(states[: n + 1]) is not SettlingClass.DIVERGED, n
+
+
+def test_a_burst_in_a_long_drift_does_not_diverge_and_a_late_explosion_does() -> None:
+    sizes = np.r_[np.full(40, 25.0), 25 * 1.02 ** np.arange(8.0)]
+    norms = 150 + np.cumsum(sizes)
+    drift = np.array([0.6, 0.8]) * norms[:, None]
+    assert kind(drift) is SettlingClass.SLOW_DRIFT
+    late = np.r_[np.full(40, 1.0), 1.0 + 0.01 * 1.5 ** np.arange(20.0)]
+    assert kind(np.array([0.6, 0.8]) * late[:, None]) is SettlingClass.DIVERGED
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -213,13 +231,13 @@ def test_random_walk_is_slow_drift() -> None:
 
 def test_jitter_around_a_point_below_the_tolerance_has_settled() -> None:
     rng = np.random.default_rng(0)
-    assert kind(5 + 1e-3 * rng.normal(size=(60, 8))) is SettlingClass.CONVERGED
+    assert kind(5 + 1e-3 * rng.normal(size=(60, 8))) is SettlingClass.SETTLED
 
 
 def test_rounding_noise_at_rest_has_settled() -> None:
     states = contraction(0.5, 200).astype(np.float32)
     states[150:, 0] += np.float32(2.4e-7) * np.arange(51, dtype=np.float32)
-    assert kind(states) is SettlingClass.CONVERGED
+    assert kind(states) is SettlingClass.SETTLED
 
 
 def test_a_fall_that_will_arrive_soon_is_not_called_a_drift() -> None:
@@ -236,13 +254,13 @@ def test_fewer_recurrences_than_the_window(n: int) -> None:
 
 
 def test_states_that_are_zero_throughout_have_settled() -> None:
-    assert kind(np.zeros((9, 3))) is SettlingClass.CONVERGED
+    assert kind(np.zeros((9, 3))) is SettlingClass.SETTLED
 
 
 def test_each_token_has_its_own_class() -> None:
     together = np.stack([contraction(0.6), rotation(5), 1.2**r * np.ones(3)], 1)
     found = [s.kind for s in settling_class(together)]
-    assert found == [SettlingClass.CONVERGED, SettlingClass.ORBIT, SettlingClass.DIVERGED]
+    assert found == [SettlingClass.SETTLED, SettlingClass.ORBIT, SettlingClass.DIVERGED]
 
 
 @pytest.mark.parametrize("rate", [0.9, 0.97, 0.985])
@@ -256,11 +274,11 @@ def test_small_steps_far_from_their_limit_are_not_settled(rate: float) -> None:
     n = int(np.flatnonzero(step < 1e-2)[0]) + 4  # small enough three times running
     (found,) = settling_class(states[: n + 1])
     assert found.relative_step < 1e-2 < far[n]
-    assert found.kind is not SettlingClass.CONVERGED
+    assert found.kind is not SettlingClass.SETTLED
     assert found.distance_left == pytest.approx(far[n], rel=1e-6)
     until = int(np.flatnonzero(far <= 1e-2)[0])
     assert kind(states[:until]) is SettlingClass.TOO_FEW_STEPS
-    assert kind(states[: until + 2]) is SettlingClass.CONVERGED
+    assert kind(states[: until + 2]) is SettlingClass.SETTLED
 
 
 @pytest.mark.parametrize("period", [2, 5, 40])
@@ -294,7 +312,7 @@ def test_what_rounding_could_hide_is_a_class_of_its_own(dtype: str) -> None:
     assert left > 1e-2  # it stands still more than the tolerance away
     assert half.kind is SettlingClass.UNRESOLVED
     (exact,) = settling_class(in_dtype("float32", 0.985), dtype="float32")
-    assert exact.kind in (SettlingClass.CONVERGED, SettlingClass.TOO_FEW_STEPS)
+    assert exact.kind in (SettlingClass.SETTLED, SettlingClass.TOO_FEW_STEPS)
     data = compute(recording_of(states[:, None], dtype), Selection(), Options())
     assert f"1 below resolution (steps within the rounding of {dtype}" in data.statement
     assert "in float32 it can be told" in data.statement
@@ -302,7 +320,7 @@ def test_what_rounding_could_hide_is_a_class_of_its_own(dtype: str) -> None:
 
 
 def test_a_fast_fall_into_the_rounding_of_half_precision_has_settled() -> None:
-    assert kind(in_dtype("bfloat16", 0.5, 40), dtype="bfloat16") is SettlingClass.CONVERGED
+    assert kind(in_dtype("bfloat16", 0.5, 40), dtype="bfloat16") is SettlingClass.SETTLED
 
 
 def test_equal_neighbours_do_not_hide_an_orbit() -> None:

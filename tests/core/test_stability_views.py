@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from models import tiny_architecture, tiny_checkpoint
-from recordings import synthetic_recording
+from recordings import synthetic_recording, with_results
 
 from loopscope.core.analyses.paths import _other_prompt
 from loopscope.core.analyses.paths import run as run_paths
@@ -57,7 +59,7 @@ def test_stability_of_the_bundled_model(stepper: Stepper) -> None:
     assert found.tokens is not None
     assert found.tokens.values.shape == recording_shape(stepper)
     assert data.kinds[found.points.from_end] == "stable"
-    assert f"Spectral radius {found.radius:.3g} at recurrence 16 (of token" in data.statement
+    assert f"Spectral radius {found.radius:.3g} at recurrence 16 (exact, of token" in data.statement
     assert "over 4 start vectors" in data.statement
     rows = list(stability.table(data).rows)
     # One pair of layers at each point.
@@ -117,16 +119,47 @@ def test_why_nothing_was_measured_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fixed", "radius", "margin", "kind"),
+    ("residual", "radius", "margin", "kind"),
     [
-        (False, np.nan, np.nan, "slow point"),
-        (True, 0.9, 1e-3, "stable"),
-        (True, 1.1, 1e-3, "unstable"),
-        (True, 0.9995, 1e-3, "marginal"),
+        (0.1, np.nan, np.nan, "slow point"),
+        # 32 rounding floors of float32 are 32 · 2^-23 / √12 = 1.10e-6.
+        (1.15e-6, np.nan, np.nan, "slow point"),
+        (1.05e-6, np.nan, np.nan, "below resolution"),
+        (1e-9, 0.9, 1e-3, "stable"),
+        (1e-9, 1.1, 1e-3, "unstable"),
+        (1e-9, 0.9995, 1e-3, "marginal"),
     ],
 )
-def test_a_point_is_called_stable_only_without_doubt(fixed, radius, margin, kind) -> None:
-    assert stability._kind(fixed, radius, margin) == kind
+def test_a_point_is_called_stable_only_without_doubt(residual, radius, margin, kind) -> None:
+    found = with_results(synthetic_recording()).result(STABILITY)
+    points = replace(found.points, residual=np.full(3, residual), tolerance=1e-8)
+    found = replace(found, points=points, radii=np.full(3, radius), margins=np.full(3, margin))
+    assert stability.kinds_of(found, "float32") == (kind,) * 3
+
+
+def test_the_exact_spectrum_is_drawn_where_it_is_known_and_estimates_are_called_so(stepper) -> None:
+    options = stability.Options(starts=1, n_values=2)
+    found = measure_stability(stepper, Selection(), options, job())
+    stepper.recording.keep(STABILITY, found)
+    shown = stability.compute(stepper.recording, Selection(), options).eigenvalues
+    # The whole Jacobian, formed column by column, has these eigenvalues and no others.
+    f = RecurrenceMap(stepper)
+    state = stepper.recording.states[found.recurrence]
+    product = f.product(state)
+    whole = np.stack([product(e) for e in np.eye(state.size)], 1)
+    assert shown.exact
+    assert len(shown.values) == state.size
+    last = np.argsort(-np.abs(np.linalg.eigvals(whole)))[:5]
+    leading = np.abs(np.linalg.eigvals(whole))[last]
+    assert np.sort(np.abs(shown.values))[::-1][:5] == pytest.approx(leading, rel=1e-2)
+    rows = list(stability.table(stability.compute(stepper.recording, Selection(), options)).rows)
+    assert {r[6] for r in rows if r[0] == "eigenvalue of a token"} == {"exact"}
+    assert {r[6] for r in rows if r[0] == "eigenvalue"} == {"estimate"}
+    stepper.recording.keep(STABILITY, replace(found, tokens=None))
+    data = stability.compute(stepper.recording, Selection(), options)
+    assert not data.eigenvalues.exact
+    assert "an estimate" in data.statement
+    np.testing.assert_array_equal(data.eigenvalues.values, found.spectrum.values)
 
 
 def test_other_starts_end_as_far_apart_as_their_states(stepper: Stepper) -> None:

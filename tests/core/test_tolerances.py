@@ -13,8 +13,8 @@ from models import plain_forward, probabilities
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.run.growing_array import GrowingArray
 from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.rows import Rows
 from loopscope.core.run.states import TOP_K, LayerState, TopAnswers
 from loopscope.core.run.stepper import Stepper
 
@@ -45,13 +45,13 @@ def exact() -> Recording:
     recording = Recording(like.info, like.states[0], Capture(writes=False))
     rows, t = recording._rows, recording.n_tokens
     # Recordings hold float32; here the rounding is what is measured.
-    rows.state = GrowingArray(like.states[0].shape, np.float64)
+    rows.state = Rows(like.states[0].shape, np.float64)
     rows.state.append(like.states[0])
-    rows.layers = GrowingArray(like.states[0].shape, np.float64)
-    rows.patterns = GrowingArray(run["patterns"].shape[2:], np.float64)
-    rows.spread = GrowingArray((t, 2), np.float64)
+    rows.layers = Rows(like.states[0].shape, np.float64)
+    rows.patterns = Rows(run["patterns"].shape[2:], np.float64)
+    rows.spread = Rows((t, 2), np.float64)
     rows.answers = {
-        lens: (GrowingArray((t, TOP_K), np.int64), GrowingArray((t, TOP_K), np.float64))
+        lens: (Rows((t, TOP_K), np.int64), Rows((t, TOP_K), np.float64))
         for lens in ("coda", "logit")
     }
     before = None

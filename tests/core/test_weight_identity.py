@@ -131,7 +131,7 @@ def test_a_run_and_its_branch_carry_the_digests_of_their_model(tmp_path: Path) -
 def test_layers_keep_their_digests_when_another_span_is_looped(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "c", "llama", {"num_hidden_layers": 4})
     whole = load(str(folder), "cpu")
-    span = relooped(whole, 1, 3, 1.0)
+    span = relooped(whole, (1, 3, 1.0))
     names = ("prelude.0", "block.0", "block.1", "coda.0")
     assert [span.weight_identity[n] for n in names] == [
         whole.weight_identity[f"block.{i}"] for i in range(4)

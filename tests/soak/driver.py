@@ -52,7 +52,7 @@ PROMPTS = (
 SIZES = (300, 700, 1280, 1366, 1920, 3000), (200, 500, 768, 800, 1200, 2000)
 # Commands that wait for a person at a dialog of the system, or end the window: they have deeds
 # of their own.
-NOT_AT_RANDOM = {"quit", "open", "open_prompts", "open_beside", "save_cuts", "replay_cuts"}
+NOT_AT_RANDOM = {"quit", "open", "open_prompts", "open_second_model", "save_cuts", "replay_cuts"}
 KEYS = (
     Qt.Key.Key_Space, Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Home, Qt.Key.Key_End,
     Qt.Key.Key_P, Qt.Key.Key_S, Qt.Key.Key_L, Qt.Key.Key_Escape, Qt.Key.Key_Tab, Qt.Key.Key_X,
@@ -399,11 +399,11 @@ class Driver:
         if not runs:
             return
         run, rows = self.random.choice(runs), self.window.tree.panel.list
-        deed = self.random.choice(("show", "show", "beside", "delete", "rename"))
+        deed = self.random.choice(("show", "show", "second run", "delete", "rename"))
         if deed == "show":
             rows.show_requested.emit(run.id)
-        elif deed == "beside":
-            rows.beside_requested.emit(self.random.choice((run.id, -1)))
+        elif deed == "second run":
+            rows.second_run_requested.emit(self.random.choice((run.id, -1)))
         elif deed == "rename":
             rows.renamed.emit(run.id, self.random.choice(("a name", "", "<b>")))
         elif len(runs) > 1:
@@ -454,7 +454,7 @@ class Driver:
 
     def put_a_model_beside(self) -> None:
         """Open a second model."""
-        self.window.commands["deep_beside"].trigger()
+        self.window.commands["open_deep_twin"].trigger()
 
     def press_a_button(self) -> None:
         """Press any button in sight that belongs to a view's frame or the transport."""

@@ -81,10 +81,10 @@ def recording(found: ModelCorrespondence | None) -> Recording:
     return made
 
 
-def second_run(pace: str = "depth", checkpoint: str = "deep") -> SecondRun:
+def second_run(step_pairing: str = "depth", checkpoint: str = "deep") -> SecondRun:
     there = synthetic_recording(recurrences=1, n_block=M)
     there.info = replace(there.info, checkpoint=checkpoint)
-    pairing = Pairing(architecture(), replace(DEEP, n_prelude=1), pace)  # type: ignore[arg-type]
+    pairing = Pairing(architecture(), replace(DEEP, n_prelude=1), step_pairing)  # type: ignore[arg-type]
     return SecondRun(there, checkpoint, pairing, Selection())
 
 
@@ -156,7 +156,7 @@ def test_the_cursor_is_marked_in_both_models(qtbot: QtBot) -> None:
     view.show_selection(Selection(recurrence=1, layer=0), {"recurrence": 3, "layer": 1})
     assert (view.matrix.cursor_row, view.matrix.marks.cursor_column) == (0, 0)
     assert view.matrix.marks.hover_row == 5
-    view.show_data(data_of(pace="own"))  # its cursor is its own then
+    view.show_data(data_of(step_pairing="own"))  # its cursor is its own then
     assert view.matrix.marks.cursor_column is None
 
 
@@ -250,7 +250,7 @@ def test_heads_name_their_partner(qtbot: QtBot) -> None:
     said = point_at(view, qtbot, view.matrix.row_label_centre(0))
     assert "no closer to any head of deep than other prompts are" in said
     assert (
-        "1 of 4 have a head beside that is at least 5 % closer than any is on other prompts"
+        "1 of 4 have a head in the second run that is at least 5 % closer than any is on other prompts"
         in data.statement
     )
 
@@ -275,11 +275,11 @@ def test_without_a_second_model_it_offers_one(qtbot: QtBot) -> None:
     assert NO_MODEL in alone.missing
     view = shown(qtbot, alone)
     assert not view.empty_actions.buttons["open_prompts"].isVisible()
-    for command in ("deep_beside", "open_beside"):
+    for command in ("open_deep_twin", "open_second_model"):
         button = view.empty_actions.buttons[command]
         qtbot.mouseClick(button, LEFT)
         assert view.commands[-1] == command
-    assert view.commands == ["deep_beside", "open_beside"]
+    assert view.commands == ["open_deep_twin", "open_second_model"]
     assert view.rect().contains(view.empty_actions.geometry())
     pair = compute_second(recording(None), second_run(), AT, Options())
     assert (pair.missing, pair.lacks) == (NOT_YET, LACKS)
@@ -299,7 +299,7 @@ def test_a_model_of_another_task_needs_a_prompt_file(qtbot: QtBot) -> None:
     assert view.matrix.empty_text.startswith(NO_PROMPTS)
     qtbot.mouseClick(view.empty_actions.buttons["open_prompts"], LEFT)
     assert view.commands == ["open_prompts"]
-    assert not view.empty_actions.buttons["deep_beside"].isVisible()
+    assert not view.empty_actions.buttons["open_deep_twin"].isVisible()
 
 
 def test_before_a_recurrence_it_asks_for_one() -> None:

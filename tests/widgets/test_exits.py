@@ -201,6 +201,11 @@ def test_on_paper(preset: str, prompts: bool) -> None:
     assert len(lines) == len(data.curves) + len(data.marks)
     np.testing.assert_array_equal(lines[0].get_xdata(), data.curves[0].x)
     assert lines[1].get_markersize() > lines[0].get_markersize()
+    # What stands upright beside a line would cross the curves: its name is in the legend.
+    assert not ax.texts
+    named = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert {name for _, name in data.marks} <= set(named)
+    assert not data.bands or data.bands in named
     box = ax.get_tightbbox()
     assert box.x0 >= -1
     assert box.y0 >= -2

@@ -186,4 +186,4 @@ def test_each_run_is_drawn_at_its_own_cursor(tmp_path: Path) -> None:
         recording, Selection(recurrence=4), (BY_KEY["pattern"],), {}, choice, second_run=second_run
     )
     assert "head 0.0 at recurrence 4" in (tmp_path / "pattern.svg").read_text()
-    assert "head 0.0 at recurrence 2" in (tmp_path / "pattern-beside.svg").read_text()
+    assert "head 0.0 at recurrence 2" in (tmp_path / "pattern-second.svg").read_text()

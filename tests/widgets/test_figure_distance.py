@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from pypdf import PdfReader
-from recordings import synthetic_recording
+from recordings import synthetic_recording, writable
 
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.selection import Selection
@@ -92,8 +92,8 @@ def test_nothing_is_clipped_or_overlaps(preset: str, n: int, tokens: int) -> Non
 
 def test_zero_is_near_and_nan_is_blank() -> None:
     recording = synthetic_recording(recurrences=5, tokens=2)
-    recording._rows.state._buffer[3, 0] = recording.states[5, 0]
-    recording._rows.state._buffer[2, 1, 0] = np.nan
+    writable(recording.state(3))[0] = recording.state(5)[0]
+    writable(recording.state(2))[1, 0] = np.nan
     data = compute(recording, Selection(), Options())
     assert data.distances[0, 3] == 0
     figure, _, _ = drawn(data)

@@ -176,7 +176,7 @@ def test_layers_stand_under_the_recurrence_that_they_go_with(name: str) -> None:
     for r in range(1, 5):
         label = f"layer {2 * (r - 1) + first}"
         assert centres(figure, 1, label) == [copies[r - 1]]
-    assert "14 layers run once · beside" in words(figure)
+    assert "14 layers run once · run 2" in words(figure)
 
 
 def test_sizes_of_both_are_exact_and_what_is_left_out_is_counted() -> None:

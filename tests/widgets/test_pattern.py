@@ -44,9 +44,9 @@ def test_the_cursor_picks_the_recurrence(qtbot: QtBot) -> None:
     data = data_of()
     view = shown(qtbot, data)
     assert view.matrix.marks.title == "Head 1.1 at recurrence 4"
-    assert colour(view, 4, 1) == mapped(data.patterns[3, 4, 1])
+    assert colour(view, 4, 1) == mapped(data.patterns[3][4, 1])
     view.show_selection(Selection(recurrence=1, layer=1, head=1, token=0), {})
-    assert colour(view, 4, 1) == mapped(data.patterns[0, 4, 1])
+    assert colour(view, 4, 1) == mapped(data.patterns[0][4, 1])
     assert view.matrix.marks.title == "Head 1.1 at recurrence 1"
     assert view.matrix.cursor_row == 0
 
@@ -64,7 +64,7 @@ def test_recurrence_zero_is_dimmed_and_says_so(qtbot: QtBot) -> None:
     view.show_selection(Selection(recurrence=0, layer=1, head=1), {})
     assert "Recurrence 0 has no pattern" in view.matrix.marks.title
     assert view.matrix.marks.dimmed
-    assert colour(view, 4, 1) != mapped(data.patterns[0, 4, 1])
+    assert colour(view, 4, 1) != mapped(data.patterns[0][4, 1])
     view.show_selection(AT, {})
     assert not view.matrix.marks.dimmed
 
@@ -88,7 +88,7 @@ def test_hovering_tells_query_key_and_value(qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: bool(messages))
     hover, message = hovers[-1], messages[-1]
     assert hover == {"token": 4}
-    assert f"A[query 4 'e', key 1 'b'] = {data.patterns[3, 4, 1]:.3g}" in message
+    assert f"A[query 4 'e', key 1 'b'] = {data.patterns[3][4, 1]:.3g}" in message
     assert "softmax" in message
     with qtbot.waitSignal(view.message) as later:
         qtbot.mouseMove(view.matrix, view.matrix.cell_centre(1, 4))
@@ -101,12 +101,12 @@ def test_a_new_recurrence_does_not_lay_out_again(qtbot: QtBot) -> None:
     content = view.matrix.content
     other = compute(synthetic_recording(recurrences=6), Selection(layer=0, head=0), Options())
     view.show_data(other)
-    assert colour(view, 4, 1) == mapped(other.patterns[3, 4, 1])
+    assert colour(view, 4, 1) == mapped(other.patterns[3][4, 1])
     longer = data_of(recurrences=7)
     view.show_data(longer)
     assert view.matrix.content is content
     view.show_selection(Selection(recurrence=7, layer=1, head=1), {})
-    assert colour(view, 4, 1) == mapped(longer.patterns[6, 4, 1])
+    assert colour(view, 4, 1) == mapped(longer.patterns[6][4, 1])
 
 
 def test_long_labels_are_upright_and_thinned(qtbot: QtBot) -> None:

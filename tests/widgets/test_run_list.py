@@ -27,7 +27,7 @@ class Listening(RunList):
         super().__init__(parent)
         self.asked: list[tuple[object, ...]] = []
         self.show_requested.connect(lambda i: self.asked.append(("show", i)))
-        self.beside_requested.connect(lambda i: self.asked.append(("beside", i)))
+        self.second_run_requested.connect(lambda i: self.asked.append(("second run", i)))
         self.delete_requested.connect(lambda i: self.asked.append(("delete", i)))
         self.renamed.connect(lambda i, name: self.asked.append(("rename", i, name)))
         self.message.connect(lambda text: self.asked.append(("say", text)))
@@ -59,20 +59,20 @@ def rows(qtbot: QtBot) -> Listening:
 def test_buttons_act_on_the_run_that_was_clicked(rows: Listening, qtbot: QtBot) -> None:
     rows.choose(qtbot, 3)
     qtbot.mouseClick(rows.show_button, LEFT)
-    qtbot.mouseClick(rows.beside_button, LEFT)
+    qtbot.mouseClick(rows.second_run_button, LEFT)
     qtbot.mouseClick(rows.delete_button, LEFT)
-    assert rows.asked == [("show", 3), ("beside", 3), ("delete", 3)]
+    assert rows.asked == [("show", 3), ("second run", 3), ("delete", 3)]
     assert rows.tree.topLevelItemCount() == 2  # nothing is taken away before the app says so
     rows.choose(qtbot, 1)
-    assert rows.beside_button.text() == "Show alone"
-    qtbot.mouseClick(rows.beside_button, LEFT)
-    assert rows.asked[-1] == ("beside", -1)
+    assert rows.second_run_button.text() == "Show alone"
+    qtbot.mouseClick(rows.second_run_button, LEFT)
+    assert rows.asked[-1] == ("second run", -1)
 
 
 def test_what_cannot_be_done_is_off_and_its_tooltip_says_why(rows: Listening, qtbot: QtBot) -> None:
     rows.choose(qtbot, 2)
     assert not rows.show_button.isEnabled()
-    assert not rows.beside_button.isEnabled()
+    assert not rows.second_run_button.isEnabled()
     assert "shown already" in rows.show_button.toolTip()
     assert rows.delete_button.isEnabled()
     assert "Ctrl+Z" in rows.delete_button.toolTip()
@@ -162,7 +162,7 @@ def test_marks_states_and_effects_are_seen(rows: Listening) -> None:
     assert rows.items[2].parent() is rows.items[1]
     assert rows.items[3].parent() is rows.items[2]
     assert "did nothing" in rows.items[3].toolTip(NAME)
-    assert "(beside)" in rows.items[1].toolTip(NAME)
+    assert "(second run)" in rows.items[1].toolTip(NAME)
     for theme in (LIGHT, DARK):
         rows.set_theme(theme)
         assert rows.items[3].foreground(EFFECT).color().name().upper() == theme.warning

@@ -11,7 +11,7 @@ from PySide6.QtCore import QPoint, QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QWheelEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
-from recordings import synthetic_recording
+from recordings import synthetic_recording, writable
 from work import calls
 
 from loopscope.core.measures.base import NO_RUN
@@ -124,8 +124,7 @@ def test_curves_of_one_colour_are_not_joined(qtbot: QtBot) -> None:
 
 def test_curves_break_where_there_is_no_number(qtbot: QtBot) -> None:
     recording = synthetic_recording(recurrences=8, tokens=1)
-    recording.states.flags.writeable = True
-    recording._rows.state._buffer[4, 0, 0] = np.nan
+    writable(recording.state(4))[0, 0] = np.nan
     desk = Desk(qtbot, recording)
     assert desk.view.plot.groups[0].opts["connect"].tolist() == [1, 1, 0, 0, 0, 1, 1, 0]
 

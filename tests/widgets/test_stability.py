@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording, with_results
 
+from loopscope.core.measures.stability import STABILITY, TokenSpectrum
 from loopscope.core.selection import Selection
 from loopscope.core.views.stability import NOT_YET, Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
@@ -63,7 +67,28 @@ def test_pointing_at_an_eigenvalue_tells_it(view: StabilityView, qtbot: QtBot) -
     at = view.circle.getViewBox().mapViewToScene(QPointF(0.6, 0.3)).toPoint()
     qtbot.mouseMove(view.circle.viewport(), at)
     assert said[-1].startswith("λ = 0.6 + 0.3 i, modulus 0.6708, one turn in 13.6 recurrences")
+    assert "an estimate" in said[-1]
     assert "Arnoldi" in said[-1]
+    assert view.said.text().startswith("3 leading eigenvalues, estimates")
+    assert len(view.circle.loose.data) == 3  # hollow
+
+
+def test_exact_eigenvalues_are_filled_and_told_by_token(view: StabilityView, qtbot: QtBot) -> None:
+    recording = with_results(synthetic_recording(tokens=2, d=4))
+    found = recording.result(STABILITY)
+    values = np.array([[0.9, 0.2, 0.1, 0.0], [-0.5, 0.3j, -0.3j, 0.0]])
+    errors = np.full((2, 4), 1e-5)
+    errors[1, 0] = 0.1
+    recording.keep(STABILITY, replace(found, tokens=TokenSpectrum(values + 0j, errors)))
+    view.show_data(compute(recording, Selection(), Options()))
+    QApplication.processEvents()
+    assert view.said.text() == "All 8 eigenvalues, exact: 4 of each of 2 tokens"
+    assert (len(view.circle.converged.data), len(view.circle.loose.data)) == (7, 1)
+    said: list[str] = []
+    view.message.connect(said.append)
+    at = view.circle.getViewBox().mapViewToScene(QPointF(-0.5, 0)).toPoint()
+    qtbot.mouseMove(view.circle.viewport(), at)
+    assert "exact, of token 1 'b', ± 1.0e-01 by rounding" in said[-1]
 
 
 def test_one_layer_has_no_cycle(qtbot: QtBot) -> None:

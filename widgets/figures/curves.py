@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from loopscope.core.views.curves_data import Curve, Curves
 from loopscope.widgets.figures.matrix import empty
@@ -38,7 +39,7 @@ def draw_curves(data: Curves, figure: Figure, page: Page) -> None:
     figure.set_figheight(curves_height(page))
     ax = figure.add_subplot()
     draw_on(ax, data)
-    entries = _entries(ax)
+    entries = _entries(ax, marked=bool(data.marks))
     if entries:
         # As many columns as the longest name leaves room for.
         room = NARROW if page.preset == "one column" else 2 * NARROW
@@ -74,16 +75,17 @@ def draw_on(ax: Axes, data: Curves) -> None:
     # Several bands over each other would hide the curves.
     banded = sum(c.low is not None for c in data.curves)
     alpha = 0.18 if banded <= FEW_BANDS else 0.08
+    lead = next((c for c in data.curves if c.low is not None), None)
     for c in data.curves:
+        band = data.bands if c is lead and data.bands else "_nolegend_"
         label = "" if scale and c.role == "recurrence" else c.name
-        _draw(ax, c, data.log_y, "_nolegend_" if label in named or not label else label, alpha)
+        _draw(
+            ax, c, data.log_y, "_nolegend_" if label in named or not label else label, alpha, band
+        )
         named.add(label)
     for at, name in data.marks:
-        ax.axvline(at, color=LIGHT.muted, ls=":", lw=0.8)
-        ax.text(
-            at, 0.03, name + " ", transform=ax.get_xaxis_transform(), color=LIGHT.muted,
-            size="x-small", rotation=90, ha="right", va="bottom",
-        )  # fmt: skip
+        # Named in the legend: beside its line the name would cross the curves.
+        ax.axvline(at, color=LIGHT.muted, ls=":", lw=0.8, label=name)
     if data.x_shown is not None and data.x_shown[1] > data.x_shown[0]:
         room = 0.02 * (data.x_shown[1] - data.x_shown[0])
         ax.set_xlim(data.x_shown[0] - room, data.x_shown[1] + room)
@@ -100,7 +102,7 @@ def draw_on(ax: Axes, data: Curves) -> None:
         bar.outline.set_visible(False)
 
 
-def _draw(ax: Axes, c: Curve, log: bool, label: str, alpha: float) -> None:
+def _draw(ax: Axes, c: Curve, log: bool, label: str, alpha: float, band: str) -> None:
     y = np.where(c.y > 0, c.y, np.nan) if log else c.y
     colour = paper_colour(c)
     faint = c.role == "token" and c.count > len(OKABE_ITO)
@@ -111,7 +113,7 @@ def _draw(ax: Axes, c: Curve, log: bool, label: str, alpha: float) -> None:
         ms=9 if len(c.x) == 1 else 3,
     )  # fmt: skip
     if c.low is not None and c.high is not None:
-        ax.fill_between(c.x, c.low, c.high, color=colour, alpha=alpha, lw=0)
+        ax.fill_between(c.x, c.low, c.high, color=colour, alpha=alpha, lw=0, label=band)
 
 
 def paper_colour(c: Curve) -> str | tuple[float, float, float, float]:
@@ -126,11 +128,11 @@ def paper_colour(c: Curve) -> str | tuple[float, float, float, float]:
     return token_colour(c.index)
 
 
-def _entries(ax: Axes) -> list[tuple[Artist, str]]:
+def _entries(ax: Axes, marked: bool) -> list[tuple[Artist, str]]:
     """Handles and names, as many as there is room for; the rest is counted."""
     handles, names = ax.get_legend_handles_labels()
     entries = list(zip(handles, names, strict=True))
-    if len(entries) <= 1:
+    if len(entries) == 1 and isinstance(entries[0][0], Line2D) and not marked:
         return []
     if len(entries) > MOST_ENTRIES:
         more = f"and {len(entries) - MOST_ENTRIES + 1} more"

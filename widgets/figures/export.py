@@ -10,17 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from warnings import catch_warnings, filterwarnings
 
 import numpy as np
-from matplotlib import rc_context, rcParams
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.labels import printable
 from loopscope.core.views.base import Table
-from loopscope.widgets.figures.fonts import families_for, make_printable, set_families
+from loopscope.widgets.figures.page_figure import PageFigure
 from loopscope.widgets.figures.style import Page
 
 FORMATS = ("pdf", "svg", "png", "csv")
@@ -129,23 +125,22 @@ def _cell(value: object) -> object:
     return str(value) if isinstance(value, np.generic) else value
 
 
+def draw_figure(item: ExportItem, page: Page) -> PageFigure:
+    """Draw one view; what is returned can be shown and saved."""
+    figure = PageFigure(page)
+    with figure.settings():
+        item.draw(item.data, figure, replace(page, recurrence=item.recurrence))
+        figure.settle_fonts()
+    return figure
+
+
 def _write_figure(
     item: ExportItem, path: Path, suffix: str, page: Page, dpi: int, provenance: dict[str, str]
 ) -> set[str]:
     """Draw and save one figure; returns the characters that no font of the system has."""
-    page = replace(page, recurrence=item.recurrence)
-    with rc_context({**page.rc, "svg.hashsalt": "loopscope"}), catch_warnings():
-        # What cannot be drawn is returned, to be said once, in words.
-        filterwarnings("ignore", r"(?s)Glyph \d+ .*missing from", UserWarning)
-        figure = Figure(figsize=(page.width, page.width * 0.7))
-        FigureCanvasAgg(figure)
-        item.draw(item.data, figure, page)
-        families, missing = families_for(make_printable(figure), str(page.rc["font.family"]))
-        if len(families) > 1:
-            rcParams["font.family"] = families  # of ticks that are made while saving
-            set_families(figure, families)
-        figure.savefig(path, format=suffix, dpi=dpi, metadata=_metadata(item, suffix, provenance))
-    return missing
+    figure = draw_figure(item, page)
+    figure.savefig(path, format=suffix, dpi=dpi, metadata=_metadata(item, suffix, provenance))
+    return figure.missing
 
 
 def _metadata(item: ExportItem, suffix: str, provenance: dict[str, str]) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from loopscope.widgets.palette import LIGHT, OKABE_ITO
 
 
 def draw(data: Data, figure: Figure, page: Page) -> None:
-    """Draw the eigenvalues about the unit circle; hollow ones have too large a residual."""
+    """Draw the eigenvalues about the unit circle; hollow ones are estimates or hardly known."""
     figure.set_layout_engine("constrained")
-    if data.result is None:
+    shown = data.eigenvalues
+    if data.result is None or shown is None:
         empty(figure, data.missing)
         return
     side = min(page.width, 4.2)
@@ -22,13 +23,17 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     ax = figure.add_subplot()
     turn = np.linspace(0, 2 * np.pi, 181)
     ax.plot(np.cos(turn), np.sin(turn), color=LIGHT.muted, lw=0.7, label="modulus 1")
-    values, sure = data.result.spectrum.values, data.result.spectrum.converged
-    ax.plot(values.real[sure], values.imag[sure], "o", ms=4, color=OKABE_ITO[0], label="eigenvalue")
-    if (~sure).any():
-        ax.plot(
-            values.real[~sure], values.imag[~sure], "o", ms=4, mfc="none", color=LIGHT.text,
-            label=f"residual above {data.result.spectrum.tolerance:g}",
-        )  # fmt: skip
+    values, tolerance = shown.values, data.result.spectrum.tolerance
+    name, beyond = ("exact", "± by rounding") if shown.exact else ("estimate", "estimate, residual")
+    size = 4 if len(values) <= 60 else 2
+    for which, colour, label in (
+        (shown.sure, OKABE_ITO[0], name),
+        (~shown.sure, LIGHT.text, f"{beyond} above {tolerance:g}"),
+    ):
+        if which.any():
+            face = colour if shown.exact and which is shown.sure else "none"
+            ax.plot(values.real[which], values.imag[which], "o", ms=size, color=colour, mfc=face,
+                    label=label)  # fmt: skip
     ax.axhline(0, color=LIGHT.line, lw=0.5, zorder=0)
     ax.axvline(0, color=LIGHT.line, lw=0.5, zorder=0)
     ax.set_aspect("equal")

@@ -54,7 +54,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     _draw_paths(ax, data, width)
     for part in strokes(data):
         _draw_stroke(ax, data, place, part, width)
-    _draw_beside(ax, data, width)
+    _draw_second_run(ax, data, width)
     _draw_ends(ax, data, place, width)
     if len(data.tokens) <= _FEW:
         _draw_cycles(ax, data, place, width)
@@ -134,7 +134,7 @@ def _draw_paths(ax: Axes, data: Data, width: float) -> None:
             ax.plot(*at[:, -1].T, "o", color=style.colour, markersize=2.4 * width, zorder=2)
 
 
-def _draw_beside(ax: Axes, data: Data, width: float) -> None:
+def _draw_second_run(ax: Axes, data: Data, width: float) -> None:
     """Fixed and slow points, and modes, in front of the run."""
     for overlay, at, style in _overlays(data):
         if overlay.kind == "segment":
@@ -252,10 +252,10 @@ def _handles(data: Data) -> list[Line2D]:
         ]
         if len(tokens) > _FEW:
             handles.append(Line2D([], [], linestyle="none", label=f"+ {len(tokens) - _FEW} more"))
-    return [*_beside_handles(data), *handles]
+    return [*_second_run_handles(data), *handles]
 
 
-def _beside_handles(data: Data) -> list[Line2D]:
+def _second_run_handles(data: Data) -> list[Line2D]:
     handles = []
     for overlay, name in legend_names(data.overlays):
         style, label = look(overlay, LIGHT), _short(name)

@@ -35,7 +35,10 @@ SHARE = 0.45
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name with its line: a colour, or "" for the scale of recurrences."""
+    """One name with its line: a colour, or "" for the scale of recurrences.
+
+    line : how it is drawn; "band" for what a shaded band is.
+    """
 
     name: str
     colour: str
@@ -138,6 +141,11 @@ class CurveLegend(QWidget):
             painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter, f"and {more} more")
 
     def _swatch(self, painter: QPainter, entry: Entry, x: float, y: float) -> None:
+        if entry.line == "band":
+            colour = QColor(entry.colour)
+            colour.setAlpha(90)
+            painter.fillRect(QRectF(x, y - 4, SWATCH, 8), colour)
+            return
         if entry.colour:
             pen = QPen(QColor(entry.colour), 2)
             pen.setStyle(LINES[entry.line])

@@ -92,6 +92,8 @@ class CurvesView(View):
                     entries.append(Entry(f"{c.name} to {recurrences[-1].name}", ""))
             elif c.name and (c.role != "only" or len(data.curves) > 1):
                 entries.append(Entry(c.name, colour_of(c, self.theme), c.line))
+        if data.bands:
+            entries.append(Entry(data.bands, self.theme.muted, "band"))
         # One entry for each name: many faint curves may share one.
         return tuple(dict.fromkeys(entries))
 

@@ -84,14 +84,14 @@ class RunList(QWidget):
     -------
     show_requested(int), delete_requested(int), renamed(int, str)
         The run's id.
-    beside_requested(int)
-        The run to put beside the one shown; -1 to show that one alone.
+    second_run_requested(int)
+        The run to be the second one; -1 to show the first alone.
     message(str)
         Why nothing was done.
     """
 
     show_requested = Signal(int)
-    beside_requested = Signal(int)
+    second_run_requested = Signal(int)
     delete_requested = Signal(int)
     renamed = Signal(int, str)
     message = Signal(str)
@@ -118,7 +118,7 @@ class RunList(QWidget):
         header.setSectionResizeMode(LENGTH, QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(EFFECT, QHeaderView.ResizeMode.ResizeToContents)
         self.show_button = QPushButton("Show")
-        self.beside_button = QPushButton("Put beside")
+        self.second_run_button = QPushButton("Put beside")
         self.rename_button = QPushButton("Rename")
         self.delete_button = QPushButton("Delete")
         buttons = QHBoxLayout()
@@ -138,7 +138,7 @@ class RunList(QWidget):
         box.addWidget(self.hint)
         box.addLayout(buttons)
         self.show_button.clicked.connect(self._show)
-        self.beside_button.clicked.connect(self._second_run)
+        self.second_run_button.clicked.connect(self._second_run)
         self.rename_button.clicked.connect(self._rename)
         self.delete_button.clicked.connect(self._delete)
         self.tree.itemDoubleClicked.connect(lambda item, column: self._show())
@@ -198,7 +198,7 @@ class RunList(QWidget):
         for column, text in enumerate(texts):
             if item.text(column) != text:
                 item.setText(column, text)
-        state = {self.shown_run: "shown", self.second_run: "beside"}.get(row.id, "")
+        state = {self.shown_run: "shown", self.second_run: "second run"}.get(row.id, "")
         tip = f"{row.name}{f' ({state})' if state else ''}: {row.description}"
         tip += f"\n{row.effect_words}" if row.effect_words else ""
         for column in range(len(HEADS)):
@@ -221,7 +221,7 @@ class RunList(QWidget):
     @property
     def buttons(self) -> tuple[QPushButton, ...]:
         """What can be done with the chosen run, in the order of the row and of the menu."""
-        return self.show_button, self.beside_button, self.rename_button, self.delete_button
+        return self.show_button, self.second_run_button, self.rename_button, self.delete_button
 
     @property
     def chosen(self) -> int:
@@ -242,20 +242,20 @@ class RunList(QWidget):
         chosen = self.chosen
         there, is_shown, only = chosen >= 0, chosen == self.shown_run, len(self.rows) < 2
         away = there and chosen == self.second_run
-        self.beside_button.setText("Show alone" if away else "Put beside")
+        self.second_run_button.setText("Show alone" if away else "Put beside")
         already = "This run is shown already; choose another one" if there else "There is no run"
         alone = "Draw the run shown alone (Shift+X)"
         second_run = "Draw this run beside the one shown, in every view (X swaps the two)"
         tips = {
             self.show_button: "Make this the run that is shown and stepped (Enter, double-click)",
-            self.beside_button: alone if away else second_run,
+            self.second_run_button: alone if away else second_run,
             self.rename_button: "Give this run a name (F2); runs with a name are kept",
             self.delete_button: "Delete this run and its branches (Delete); Ctrl+Z undoes it",
         }
         for button, tip in tips.items():
             button.setEnabled(there)
             button.setToolTip(plain_tip(tip))
-        for button in (self.show_button, self.beside_button):
+        for button in (self.show_button, self.second_run_button):
             if not there or is_shown:
                 button.setEnabled(False)
                 button.setToolTip(plain_tip(already))
@@ -276,7 +276,7 @@ class RunList(QWidget):
             self.show_requested.emit(self.chosen)
 
     def _second_run(self) -> None:
-        self.beside_requested.emit(-1 if self.chosen == self.second_run else self.chosen)
+        self.second_run_requested.emit(-1 if self.chosen == self.second_run else self.chosen)
 
     def _rename(self) -> None:
         item = self.tree.currentItem()

@@ -23,8 +23,8 @@ CLICK = (
 )
 # The window's command behind each button, and what is lacking when it is offered.
 EMPTY_ACTIONS = {
-    "deep_beside": ("model", "Put the bundled deep twin beside"),
-    "open_beside": ("model", "Open another model beside…"),
+    "open_deep_twin": ("model", "Put the bundled deep twin beside"),
+    "open_second_model": ("model", "Open another model beside…"),
     "open_prompts": ("prompts", "Open a prompt file…"),
 }
 UNPAIRED = "The model of the columns is not beside any more; put it there again"

@@ -132,7 +132,8 @@ class ExitsView(PromptCurvesView):
         c, rule, at = data.curves[curve], data.rules[curve], data.thresholds[curve][point]
         interval = ""
         if c.low is not None and c.high is not None:
-            interval = f" (95 % {c.low[point]:.1%} to {c.high[point]:.1%})"
+            ends = f"{c.low[point]:.1%} to {c.high[point]:.1%}"
+            interval = f" ({ends}, {data.bands})"
         used = float(c.x[point])
         return (
             f"{rule.name} {rule.sign[0]} {at:.3g}: agrees {c.y[point]:.1%}{interval}, uses "

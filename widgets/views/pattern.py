@@ -100,7 +100,7 @@ class PatternView(MatrixView):
         if data.causal and column > row:
             return f"Query {row} '{query}' cannot attend to key {column} '{key}', which is later."
         r = data.shown_recurrence(self.selection.recurrence)
-        value = float(data.patterns[r - 1, row, column])
+        value = float(data.patterns[r - 1][row, column])
         where = f"head {data.name}, recurrence {r}"
         number = "not finite" if value != value else f"{value:.3g}"
         text = value_text(ATTENTION, value, where).partition("] ")[2]

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from loopscope.core.measures.fixed_points import CYCLE
-from loopscope.core.measures.stability import EIGENVALUE
+from loopscope.core.measures.stability import EIGENVALUE, TOKEN_SPECTRUM
 from loopscope.core.selection import Selection
 from loopscope.core.views.stability import LACKS, NOT_YET, Data, Options
 from loopscope.widgets.kit.empty_text import empty_text
@@ -21,6 +21,8 @@ from loopscope.widgets.plots.click_plot import NOWHERE, ClickPlot
 from loopscope.widgets.views.stability_tables import HEADS, NumberTable, cycle_rows, point_rows
 
 REACH = 14.0
+# Eigenvalues up to which each is drawn large.
+FEW = 60
 
 
 class UnitCircle(ClickPlot):
@@ -46,12 +48,13 @@ class UnitCircle(ClickPlot):
         """The eigenvalues, complex; none while there is nothing to show."""
         return np.zeros(0, complex) if self.data is None else self.data
 
-    def show_values(self, values: np.ndarray, converged: np.ndarray) -> None:
-        """Draw eigenvalues; those whose residual is too large are hollow."""
+    def show_values(self, values: np.ndarray, sure: np.ndarray) -> None:
+        """Draw eigenvalues; those that are estimates, or that rounding may move far, are hollow."""
         self.data = values
         self.getPlotItem().setVisible(True)
-        for item, which in ((self.converged, converged), (self.loose, ~converged)):
-            item.setData(values.real[which], values.imag[which])
+        size = 10 if len(values) <= FEW else 5
+        for item, which in ((self.converged, sure), (self.loose, ~sure)):
+            item.setData(values.real[which], values.imag[which], size=size)
         self.show_all()
         self.viewport().update()
 
@@ -74,12 +77,14 @@ class UnitCircle(ClickPlot):
     @override
     def place_at(self, point: QPointF) -> tuple[int, int]:
         """The eigenvalue nearest to a pixel; -1, -1 for none."""
-        best, nearest = REACH, -1
-        for i, value in enumerate(self.values):
-            away = (self.pixel_of(value.real, value.imag) - point).manhattanLength()
-            if away < best:
-                best, nearest = away, i
-        return (nearest, 0) if nearest >= 0 else NOWHERE
+        if not len(self.values):
+            return NOWHERE
+        at = self.getViewBox().mapSceneToView(point)
+        # Both axes have one scale, so that the nearest in the plane is the nearest on the screen.
+        nearest = int(np.abs(self.values - complex(at.x(), at.y())).argmin())
+        value = self.values[nearest]
+        away = (self.pixel_of(value.real, value.imag) - point).manhattanLength()
+        return (nearest, 0) if away < REACH else NOWHERE
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the whole circle in sight."""
@@ -109,7 +114,14 @@ class StabilityView(View):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
-        row.addWidget(self.circle, 1)
+        self.said = PlainLabel(parent=self)
+        self.said.setContentsMargins(8, 4, 4, 0)
+        self.said.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        left = QVBoxLayout()
+        left.setSpacing(0)
+        left.addWidget(self.said)
+        left.addWidget(self.circle, 1)
+        row.addLayout(left, 1)
         row.addWidget(self.side, 1)
         self.points.itemSelectionChanged.connect(self._on_point_chosen)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -122,12 +134,15 @@ class StabilityView(View):
     def show_data(self, data: Data) -> None:
         """Draw the spectrum and list the points."""
         self.data = data
-        if data.result is None:
+        shown = data.eigenvalues
+        self.said.setVisible(shown is not None)
+        if data.result is None or shown is None:
             self.side.setVisible(False)
             self.circle.show_empty(empty_text(data.missing, data.lacks))
             return
-        spectrum = data.result.spectrum
-        self.circle.show_values(spectrum.values, spectrum.converged)
+        self.said.setText(shown.said[0].upper() + shown.said[1:])
+        self.said.setToolTip(plain_tip((TOKEN_SPECTRUM if shown.exact else EIGENVALUE).text()))
+        self.circle.show_values(shown.values, shown.sure & shown.exact)
         self.points.show_rows(HEADS, point_rows(data))
         self.points.selectRow(data.result.shown_point)
         self._on_point_chosen()
@@ -162,6 +177,7 @@ class StabilityView(View):
     @override
     def clear(self) -> None:
         self.data = None
+        self.said.setVisible(False)
         self.side.setVisible(False)
         self.circle.show_empty(empty_text(NOT_YET, LACKS))
 
@@ -171,19 +187,27 @@ class StabilityView(View):
         self.circle.show_all()
 
     def _on_pointed(self, index: int, _: int) -> None:
-        result = None if self.data is None else self.data.result
-        if result is None or index < 0:
+        data = self.data
+        shown = None if data is None else data.eigenvalues
+        if data is None or data.result is None or shown is None or index < 0:
             self.message.emit("")
             return
-        value, residual = result.spectrum.values[index], result.spectrum.residuals[index]
+        value, doubt = shown.values[index], shown.doubt[index]
         period = (
             f", one turn in {2 * np.pi / abs(np.angle(value)):.3g} recurrences"
             if value.imag
             else ""
         )
-        f = EIGENVALUE
+        if shown.exact:
+            token = int(shown.tokens[index])
+            known = (
+                f"exact, of token {token} '{data.token_labels[token]}', ± {doubt:.1e} by rounding"
+            )
+        else:
+            known = f"an estimate, residual {doubt:.1e}"
+        f = TOKEN_SPECTRUM if shown.exact else EIGENVALUE
         self.message.emit(
             f"λ = {value.real:.4g} {'+' if value.imag >= 0 else '−'} {abs(value.imag):.4g} i, "
-            f"modulus {abs(value):.4g}{period}, residual {residual:.1e} · recurrence "
-            f"{result.recurrence} · {f.formula} · {f.source}"
+            f"modulus {abs(value):.4g}{period}, {known} · recurrence "
+            f"{data.result.recurrence} · {f.formula} · {f.source}"
         )

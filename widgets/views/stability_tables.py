@@ -18,7 +18,8 @@ from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.kit.theme import number_font
 
 HEADS = {
-    "point": "A fixed point at the tolerance, stable or not; a slow point is not fixed",
+    "point": "A fixed point at the tolerance, stable or not; a slow point is not fixed; below "
+    "resolution: its residual is within float32's rounding and still above the tolerance",
     "residual": "Relative residual ‖s − F(s)‖ / ‖s‖, all tokens together",
     "q": "½ ‖s − F(s)‖², squared state units",
     "radius": "Spectral radius of the Jacobian there; not taken at slow points",

@@ -80,7 +80,7 @@ def compute_second(
         return _with_branch(own, second_run)
     there = compute(second_run.recording, second_run.selection, options)
     # Weights that were not at hand are known by their names, which say nothing across models.
-    digests = {k: d if d != k else f"beside: {k}" for k, d in there.digests.items()}
+    digests = {k: d if d != k else f"second run: {k}" for k, d in there.digests.items()}
     there = replace(there, digests=digests)
     scale = max(_scale(own.norms), _scale(there.norms))
     hues = _hues(own, there)

@@ -214,7 +214,7 @@ class Contrast:
 
     def place(self, selection: Selection) -> tuple[int, int]:
         """(recurrence, layer) of the second run that the first run's cursor lights up."""
-        if self.pairing.pace == "own":
+        if self.pairing.step_pairing == "own":
             return self.selection.recurrence, self.selection.layer
         return self.pairing.place(selection.recurrence, selection.layer)
 

@@ -69,7 +69,7 @@ def run_identity(recording: Recording) -> str:
     """
     import hashlib  # brings OpenSSL, which the first paint does without
 
-    start = np.ascontiguousarray(recording.states[0])
+    start = np.ascontiguousarray(recording.state(0))
     digest = hashlib.sha256(repr(replace(recording.info, interventions=())).encode())
     digest.update(start.tobytes())
     return digest.hexdigest()[:16]

@@ -12,7 +12,7 @@ from typing_extensions import override
 from loopscope.core.arrays import F64
 from loopscope.core.measures import projection
 from loopscope.core.measures.projection import MAX_COMPONENTS, Basis
-from loopscope.core.options import setting
+from loopscope.core.options import fitted, setting
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.state_space.overlay import Overlay
 
@@ -82,7 +82,7 @@ class Options:
     show_starts: bool = setting(
         True, "Other starts", "The same prompt from other start states, once these were run"
     )
-    basis: Basis | None = None
+    basis: Basis | None = fitted()
     azimuth: float = -60.0
     elevation: float = 25.0
 

@@ -10,9 +10,10 @@ from loopscope.core.measures import projection
 
 Kind = Literal["points", "path", "segment"]
 # How it looks: a fixed point (filled, hollow, muted), a slow point (cross), the real and the
-# imaginary part of a mode, a run from another start, the run that stands beside.
+# imaginary part of a mode, a run from another start, the second run.
 Role = Literal[
-    "stable", "unstable", "marginal", "slow point", "mode", "mode, imaginary", "run", "beside"
+    "stable", "unstable", "marginal", "slow point", "below resolution", "mode", "mode, imaginary",
+    "run", "second run",
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from loopscope.core.measures.path_independence import PATHS
 from loopscope.core.measures.stability import EIGENVALUE, STABILITY
 from loopscope.core.run.recording import Recording
 from loopscope.core.views.second_run import SecondRun
-from loopscope.core.views.stability import kinds_of
+from loopscope.core.views.stability import FIXED, kinds_of
 from loopscope.core.views.state_space.data import Options
 from loopscope.core.views.state_space.overlay import Overlay, Role
 from loopscope.core.views.state_space.places import stations
@@ -50,13 +50,13 @@ def found_points(recording: Recording, context: OverlayContext) -> list[Overlay]
         return []
     tokens, out = list(context.tokens), []
     by_layer = context.options.states == "layers"
-    for i, kind in enumerate(kinds_of(stability)):
+    for i, kind in enumerate(kinds_of(stability, recording.info.dtype)):
         points = stability.cycles[i] if by_layer else stability.points.points[i].reshape(
             1, recording.n_tokens, -1
         )  # fmt: skip
         radius = stability.radii[i]
         about = (
-            f"{kind}{'' if kind == 'slow point' else ' fixed point'} {i + 1}, relative residual "
+            f"{kind}{'' if kind not in FIXED else ' fixed point'} {i + 1}, relative residual "
             f"{stability.points.residual[i]:.1e}"
             + (f", spectral radius {radius:.3g}" if np.isfinite(radius) else "")
             + (", where the run's end leads" if i == stability.points.from_end else "")
@@ -65,7 +65,11 @@ def found_points(recording: Recording, context: OverlayContext) -> list[Overlay]
         n = len(points)
         out.append(
             Overlay(
-                name=kind if kind == "slow point" else f"{kind} point",
+                name=kind
+                if kind == "slow point"
+                else f"point {kind}"
+                if kind not in FIXED
+                else f"{kind} point",
                 kind="points",
                 role=kind,
                 points=points[:, tokens].transpose(1, 0, 2).astype(np.float64),
@@ -87,7 +91,7 @@ def modes(recording: Recording, context: OverlayContext) -> list[Overlay]:
     if stability is None or not wanted or context.options.states == "layers":
         return []
     tokens, out = list(context.tokens), []
-    at = recording.states[stability.recurrence][tokens].astype(np.float64)
+    at = recording.state(stability.recurrence)[tokens].astype(np.float64)
     # Of a complex pair one stands for both.
     leading = [i for i, value in enumerate(stability.spectrum.values) if value.imag >= 0][:wanted]
     for rank, i in enumerate(leading, start=1):
@@ -181,7 +185,7 @@ def second_path(
     return Overlay(
         name=second_run.name,
         kind="path",
-        role="beside",
+        role="second run",
         points=points,
         recurrences=np.array([place["recurrence"] for place in places], dtype=np.int64),
         layers=np.array([place.get("layer", -1) for place in places], dtype=np.int64),

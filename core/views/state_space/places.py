@@ -16,7 +16,7 @@ def stations(recording: Recording, by_layer: bool) -> tuple[F32, I64, I64]:
     n_layers = recording.n_layers
     done = recording.layers_done  # read first: the worker may append meanwhile
     if by_layer:
-        whole = recording.layer_states
+        whole = recording.layer_states  # the path is drawn whole
         flat = whole.reshape(-1, *whole.shape[2:])[:done]
         rest = [recording.layer(i // n_layers + 1, i % n_layers) for i in range(len(flat), done)]
         if rest:

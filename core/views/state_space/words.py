@@ -59,9 +59,9 @@ def _overlays_said(data: Data) -> str:
     names = Counter(
         {"segment": "mode", "path": "other start"}.get(overlay.kind, overlay.name)
         for overlay in data.overlays
-        if overlay.role not in ("mode, imaginary", "beside")
+        if overlay.role not in ("mode, imaginary", "second run")
     )
-    besides = [overlay.name for overlay in data.overlays if overlay.role == "beside"]
+    besides = [overlay.name for overlay in data.overlays if overlay.role == "second run"]
     return ", ".join([*(count(n, name) for name, n in names.items()), *besides])
 
 

@@ -36,8 +36,8 @@ def words_of(data: Data, box: Box, recurrence: int, name: str = "") -> str:
     parts += [node.shape, node.formula]
     if node.parameters:
         weights = f"weights {node.weights}"
-        digest = data.digests.get(node.weights, node.weights)
-        if digest != node.weights:
+        digest = data.digest(node.weights)
+        if digest is not None:
             weights += f" ({digest.removeprefix('sampled:')[:8]})"
         flops = f", {count(node.flops)} FLOPs/token" if node.flops else ""
         parts.append(f"{weights}, {count(node.parameters)} params{flops}")

@@ -30,12 +30,12 @@ def look(overlay: Overlay, theme: Theme) -> Look:
     role = overlay.role
     if role == "run":
         return Look(token_colour(overlay.index))
-    if role == "beside":
+    if role == "second run":
         return Look(theme.text, dashed=True, wide=len(overlay.points) <= FEW)
     if overlay.kind == "segment":
         few = len(overlay.points) <= FEW
         return Look(theme.text, dashed=role == "mode, imaginary", wide=few)
-    if role == "slow point":
+    if role in ("slow point", "below resolution"):
         return Look(theme.muted, "x")
     if role == "marginal":
         return Look(theme.muted, "D")

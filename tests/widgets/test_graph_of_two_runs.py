@@ -65,7 +65,7 @@ def test_a_click_beyond_what_the_first_run_has_run_says_so(qtbot: QtBot) -> None
 
 
 def test_at_their_own_pace_a_click_beside_moves_nothing(qtbot: QtBot) -> None:
-    desk = second_run(qtbot, Selection(2, 0), pace="own")
+    desk = second_run(qtbot, Selection(2, 0), step_pairing="own")
     qtbot.mouseClick(desk.view, LEFT, pos=desk.at("block.7", 1, band=1))
     assert not desk.picked
     assert "own pace" in desk.said[-1]
@@ -75,7 +75,8 @@ def test_hovering_names_the_run_and_lights_the_place_in_the_others(qtbot: QtBot)
     desk = second_run(qtbot, Selection(1, 0))
     qtbot.mouseMove(desk.view, desk.at("block.7", 1, band=1))
     assert desk.hovered[-1] == {"recurrence": 4, "layer": 1}
-    assert desk.said[-1].startswith("beside: layer 7")
+    assert desk.said[-1].startswith("run 2: layer 7")
+    assert "weights block.7," in desk.said[-1]  # no digest of values that were not at hand
     before = desk.view.grab().toImage()
     qtbot.mouseMove(desk.view, QPoint(2, 2))
     desk.view.show_selection(Selection(1, 0), {"recurrence": 4, "layer": 1})
@@ -307,7 +308,7 @@ def test_a_branch_beside_has_marks_of_its_own_form(qtbot: QtBot) -> None:
     assert len(desk.view.pixels.bands) == 1
     place = desk.view.pixels.marks(0)[-1][0].toPoint()
     qtbot.mouseMove(desk.view, place)
-    assert desk.view.toolTip().startswith("in beside: noise of 0.1")
+    assert desk.view.toolTip().startswith("in run 2: noise of 0.1")
 
 
 # ---- search ----

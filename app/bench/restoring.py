@@ -1,0 +1,114 @@
+"""A saved session shown again: its runs are made anew as a job, then everything stands as it did.
+
+Nothing waits: the runs are made in the jobs' thread, with progress and Cancel, and taken up in a
+frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loopscope.app.bench.bench import Bench
+from loopscope.app.views import BY_KEY
+from loopscope.core.checkpoint.request import LoadRequest
+from loopscope.core.errors import log_unforeseen, one_line
+from loopscope.core.run.requests import RunRequest
+from loopscope.core.sessions.file import is_missing
+from loopscope.core.sessions.rebuild import Rebuild
+from loopscope.core.sessions.saved import FASTEST, SavedModel, SavedRun, SavedSession
+from loopscope.core.sessions.view_settings import read_settings
+
+if TYPE_CHECKING:
+    from loopscope.core.checkpoint.loading import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """How it ended. whole : everything is as it was.  problems : what is not, a line each."""
+
+    whole: bool
+    problems: tuple[str, ...]
+
+
+def restore_runs(
+    bench: Bench, loaded: Loaded, saved: SavedSession, done: Callable[[Restored], None]
+) -> None:
+    """Make the runs of a session again on its model and show them; ``done`` is told in a frame.
+
+    Cancelled, the runs made so far are shown, or the prompt without a recurrence.
+    """
+    rebuild = Rebuild(
+        saved.runs,
+        loaded.architecture.n_block,
+        lambda run: bench.runner.begun(_request(run), loaded),
+    )
+
+    def finished(future: Future[None]) -> None:
+        if bench.runner.loaded is not loaded:
+            return  # another model was opened meanwhile
+        error = None if future.cancelled() else future.exception()
+        problems = list(rebuild.problems)
+        if error is not None:
+            problems.append(one_line(error))
+            log_unforeseen("making the runs of a session again", error)
+        elif future.cancelled():
+            problems.append("opening the session was cancelled")
+        _show(bench, saved, rebuild)
+        done(Restored(not problems, tuple(problems)))
+
+    job = bench.jobs.submit("making the runs of the session again", rebuild.run)
+    bench.background.wait(job.future, finished)
+
+
+def _request(run: SavedRun) -> RunRequest:
+    """How a root of the tree is begun."""
+    return RunRequest(
+        run.prompt, run.seed, run.start, run.start_scale, interventions=run.interventions
+    )
+
+
+def _show(bench: Bench, saved: SavedSession, rebuild: Rebuild) -> None:
+    """Show the runs that were made, the cursor, the second run and the pace of play."""
+    session, transport = bench.session, bench.transport
+    transport.rate = math.inf if saved.speed >= FASTEST else saved.speed
+    transport.stop_at_settling = saved.stop_at_settling
+    session.step_pairing = saved.step_pairing
+    runs = bench.runs.adopt(
+        [(run, _request(run), rebuild.made[run.id]) for run in saved.runs if run.id in rebuild.made]
+    )
+    shown = runs.get(-1 if saved.shown is None else saved.shown) or next(iter(runs.values()), None)
+    if shown is None:
+        if saved.runs:
+            bench.begin(_request(saved.runs[0]))
+        return
+    session.cursor.in_second = saved.cursor.in_second
+    bench.runs.show(shown)
+    session.return_to(saved.cursor.place)
+    session.set_following(saved.cursor.following)
+    if saved.second in runs:
+        bench.second_runs.show(runs[saved.second])
+
+
+def restore_views(bench: Bench, saved: SavedSession) -> tuple[dict[str, Any], list[str]]:
+    """Return each view's settings by its key, and those of the file that suit no view."""
+    options, left_out = {}, []
+    for key, values in saved.views.items():
+        if key not in BY_KEY:
+            left_out.append(key[:40])
+            continue
+        options[key], other = read_settings(BY_KEY[key].options(), values)
+        left_out += [f"{key}: {name[:40]}" for name in other]
+    return options, left_out
+
+
+def restore_second_model(bench: Bench, model: SavedModel) -> None:
+    """Load the model of the second run, which then runs the prompt that is shown."""
+    if is_missing(model.path):
+        bench.session.message.emit(f"{model.path} is not there; the second run is left out")
+        return
+    request = LoadRequest(model.path, model.device, model.dtype, model.loop, model.family)
+    bench.second_runs.open_model(request)

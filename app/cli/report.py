@@ -1,0 +1,38 @@
+"""``loopscope report``: a run, or two, as one page for any browser."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import replace
+
+from loopscope.app.cli.terminal import output_file
+from loopscope.app.report.content import Shown
+from loopscope.app.report.page import write_page
+from loopscope.core.checkpoint.folder import open_checkpoint
+from loopscope.core.run.recording import Recording
+
+
+def run_report(options: Namespace, record: Callable[[Namespace], Recording]) -> None:
+    """Run the prompt, and the second model's where there is one, and write the page.
+
+    ``record`` makes the run that a namespace asks for. Raises `LoopscopeError` for what cannot be
+    run or written.
+    """
+    path = output_file(options.output, ".html")
+    runs = [Shown(options.path, record(options))]
+    if options.beside is not None:
+        runs.append(Shown(options.beside, record(_beside(options))))
+    if len({run.name for run in runs}) < len(runs):
+        runs = [replace(run, name=f"{run.name} ({i})") for i, run in enumerate(runs, 1)]
+    write_page(runs, path, f"loopscope {shlex.join(sys.argv[1:])}")
+    print(path)
+
+
+def _beside(options: Namespace) -> Namespace:
+    """What to run of the second model; a model that is not looped is run as it is, once."""
+    once = open_checkpoint(options.beside, options.family).architecture.runs_once
+    asked = {"path": options.beside, "interventions": None, "loop": None, "damping": None}
+    return Namespace(**{**vars(options), **asked, **({"recurrences": 1} if once else {})})

@@ -1,0 +1,4 @@
+"""What `import loopscope` gives a script or a notebook: models, runs, their numbers and figures.
+
+No Qt: a window is a process of its own. ``package/__init__.py`` names what is public.
+"""

@@ -1,0 +1,5 @@
+"""A page that shows a run in any browser. Start reading at `page`.
+
+`content` takes numbers out of the views' data; `packing` makes them small; `page` puts them,
+the drawing library and `resources/report` into one file. No Qt.
+"""

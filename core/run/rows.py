@@ -1,0 +1,139 @@
+"""Rows of one shape in blocks that never move: one thread appends, any number read."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+from weakref import ref
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+Array = npt.NDArray[Any]
+
+# A row of at least this is a block of its own, the array that was given: nothing is copied.
+LARGE_ROW = 1 << 20
+# The first block of small rows; each further one is twice as large, up to the second number.
+SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 16, 1 << 25
+
+
+class Rows:
+    """Rows that only become more and never change; a reader first learns how many there are.
+
+    shape, dtype : of a row.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.row_bytes = math.prod(shape) * self.dtype.itemsize
+        self._blocks: list[Array] = []
+        # The first row of each block; one more than blocks, the last where the next begins.
+        self._starts = [0]
+        self._n = 0
+        self._shared = 0
+        # What was last put together of several blocks, for as long as anyone holds it.
+        self._gathered: ref[Array] | None = None
+
+    def __len__(self) -> int:
+        return self._n
+
+    def append(self, row: Array) -> None:
+        """Append one row. A large one is kept as it is: the caller gives it away."""
+        if row.shape != self.shape:
+            raise ValueError(f"a row of shape {self.shape} is expected, not {row.shape}")
+        if self.row_bytes >= LARGE_ROW:
+            whole = np.ascontiguousarray(row, self.dtype)
+            self._add(whole[None])
+        else:
+            if self._n == self._starts[-1]:
+                self._add(np.empty((self._next_block(), *self.shape), self.dtype))
+            self._blocks[-1][self._n - self._starts[-2]] = row
+        self._n += 1
+
+    def _add(self, block: Array) -> None:
+        # The block first: a reader looks for rows only below a count it has been given.
+        self._blocks.append(block)
+        self._starts.append(self._starts[-1] + len(block))
+
+    def _next_block(self) -> int:
+        least = max(1, SMALLEST_BLOCK // max(self.row_bytes, 1))
+        most = max(1, LARGEST_BLOCK // max(self.row_bytes, 1))
+        return least if not self._blocks else min(2 * max(len(self._blocks[-1]), least // 2), most)
+
+    def rows(self, first: int, last: int) -> Array:
+        """Rows ``first .. last - 1``, which cannot be written to.
+
+        Part of a block where one holds them all, else a copy, put together of several.
+        """
+        if not 0 <= first <= last <= self._n:
+            raise IndexError(f"rows {first} to {last} of {self._n}")
+        at = bisect_right(self._starts, first) - 1
+        parts = []
+        while first < last:
+            start, block = self._starts[at], self._blocks[at]
+            parts.append(block[first - start : last - start])
+            first, at = start + len(block), at + 1
+        if not parts:
+            parts = [np.empty((0, *self.shape), self.dtype)]
+        out = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        out.flags.writeable = False
+        return out
+
+    def first(self, n: int) -> Array:
+        """The first ``n`` rows; several who ask share one copy of them."""
+        kept = None if self._gathered is None else self._gathered()
+        if kept is None or len(kept) < n:
+            kept = self.rows(0, n)
+            self._gathered = ref(kept)
+        return kept[:n]
+
+    def __getitem__(self, i: int) -> Array:
+        row: Array = self.rows(i, i + 1)[0]
+        return row
+
+    def begun(self, n: int) -> Rows:
+        """Return rows that begin with the first ``n`` of these: the same memory, no copy."""
+        if not 0 <= n <= self._n:
+            raise IndexError(f"cannot begin with {n} of {self._n} rows")
+        other = Rows(self.shape, self.dtype)
+        for start, block in zip(self._starts, self._blocks, strict=False):
+            if start < n:
+                # What of the last one lies beyond is the other's to fill.
+                other._add(block[: n - start])
+        other._n = other._shared = n
+        return other
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows that were appended here; shared ones count where they were made."""
+        return (self._n - self._shared) * self.row_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Picked(Sequence[Array]):
+    """Entry ``part`` of some rows, each looked up when it is asked for."""
+
+    rows: Rows
+    places: range
+    part: int
+
+    @override
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, i: int) -> Array: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> Picked: ...
+
+    @override
+    def __getitem__(self, i: int | slice) -> Array | Picked:
+        if isinstance(i, slice):
+            return Picked(self.rows, self.places[i], self.part)
+        one: Array = self.rows[self.places[i]][self.part]
+        return one

@@ -1,0 +1,4 @@
+"""Sessions: what a window shows as one small file, and its runs made again from it.
+
+`saved` says what is in it, `file` reads and writes it, `rebuild` runs it again.
+"""

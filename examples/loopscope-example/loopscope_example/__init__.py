@@ -1,0 +1,1 @@
+"""One family, measure, view and intervention for Loopscope: docs/plugins.md builds them."""
