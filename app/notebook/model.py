@@ -192,8 +192,8 @@ class Model:
         Returns ``values``, float64 ``[P, R, L]`` (each prompt's tokens and heads by the measure's
         own mean or median; ``L`` is 1 for a measure without layers), and ``mean`` over prompts
         with its 95 % interval: ``mean.value``, ``mean.low`` and ``mean.high``, ``[R, L]``, over
-        ``mean.n`` prompts. Raises `PromptError` with the line of a prompt that this model cannot take, before anything is
-        run.
+        ``mean.n`` prompts. Raises `PromptError` with the line of a prompt that this model cannot
+        take, before anything is run.
         """
         chosen = self.loaded.shared.prompts_in_use() if prompts is None else prompt_set(prompts)
         wanted = self.trained_recurrences if recurrences is None else recurrences
