@@ -118,10 +118,10 @@ def _readout(recording: Recording, at: Selection) -> dict[str, Any]:
 
 def _patterns(recording: Recording, most: int) -> tuple[dict[str, Any] | None, list[str]]:
     """Patterns ``[kept, L * H, T, T]`` in bytes with the recurrences kept, and what was thinned."""
-    patterns, n = recording.patterns, recording.n_recurrences
-    if patterns is None or not n:
+    n, t = recording.n_recurrences, recording.n_tokens
+    if not recording.capture.patterns or not n:
         return None, []
-    t, rows = recording.n_tokens, recording.n_layers * patterns.shape[2]
+    rows = recording.n_layers * recording.info.architecture.layer.n_heads
     kept = recurrences_that_fit(n, rows * t * t, most)
     thinned = [f"attention is rounded to 1/{LEVELS}"]
     if len(kept) < n:
@@ -129,7 +129,7 @@ def _patterns(recording: Recording, most: int) -> tuple[dict[str, Any] | None, l
             f"attention patterns are kept of {len(kept)} of {n} recurrences "
             f"({', '.join(map(str, kept))})"
         )
-    stack = np.stack([as_bytes(patterns[r - 1]).reshape(rows, t, t) for r in kept])
+    stack = np.stack([as_bytes(recording.patterns_of(r, r)).reshape(rows, t, t) for r in kept])
     return {"recurrences": kept, "values": packed(stack)}, thinned
 
 

@@ -147,7 +147,7 @@ def stepped(loaded: Loaded, prompt: str, n: int, capture: Capture | None = None)
 
 @pytest.fixture(scope="module")
 def loaded() -> Loaded:
-    return load("bundled:looped", "cpu")
+    return load("bundled:anytime", "cpu")
 
 
 @pytest.fixture
