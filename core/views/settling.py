@@ -62,7 +62,7 @@ __all__ = [
 ]
 
 ONE_PER_LAYER = "A layer's step needs two recurrences."
-# Layers whose settled tokens are told one by one.
+# Layers whose settled tokens are named one by one.
 MOST_LAYERS = 6
 
 
@@ -289,7 +289,7 @@ def _note(word: str, data: Data) -> str:
         longest = min(MAX_PERIOD, len(data.recurrences) // 2)
         return f" (no orbit of a period up to {longest})" if longest > 1 else ""
     if word == SettlingClass.UNRESOLVED.value:
-        hint = "" if data.dtype == "float32" else "; in float32 it can be told"
+        hint = "" if data.dtype == "float32" else "; float32 would show it"
         return (
             f" (steps within the rounding of {data.dtype}, which could hide a slow approach{hint})"
         )
