@@ -18,6 +18,7 @@ from loopscope.core.measures.limiting_behaviour import (
     cosine_series,
     distance_series,
     limiting_behaviour,
+    noise_of,
 )
 from loopscope.core.measures.precision import FLOAT32_ERROR
 from loopscope.core.measures.settling import fitted_rate, fitted_rates, is_settled, relative_floor
@@ -135,6 +136,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         missing=missing,
         lacks=RECURRENCE if missing else None,
     )
+    unresolved = info.dtype != "float32" and SettlingClass.UNRESOLVED.value in data.class_words()
+    data = replace(data, unresolved=unresolved)
     errors = (FLOAT32_ERROR,) if info.dtype != "float32" else ()
     return replace(
         data,
@@ -201,7 +204,7 @@ def _judge(
     if not len(states):
         states = np.zeros((1, *states.shape[1:]), np.float32)
     series = cosine_series(states) if options.rules == "cosine" else distance_series(states)
-    return limiting_behaviour(series, options.tau, options.rho)
+    return limiting_behaviour(series, options.tau, options.rho, noise_of(options.rules, dtype))
 
 
 def _judged(n: int, options: Options) -> str:
