@@ -18,6 +18,7 @@ from loopscope.app.window.opening import Opening
 from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, PromptFiles
 from loopscope.app.window.run_commands import RunCommands
+from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.tree_commands import TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.core.plugins import summary
@@ -63,6 +64,7 @@ class Targets:
     prompt_files: PromptFiles
     running: RunCommands
     tree: TreeCommands
+    scripts: Scripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,13 @@ def clear_marks(to: Targets) -> None:
     to.views.unmaximise()
 
 
+def copy_python(to: Targets) -> None:
+    """Copy the script of the view that is maximised, or was clicked last."""
+    key = to.views.layout.maximised or to.views.current
+    to.views.fill(key)
+    to.scripts.copy(key)
+
+
 def about() -> str:
     """What this is, in one line."""
     return (
@@ -101,6 +110,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("open_bundled", "Open the bundled looped model", "", "File", "Open bundled:looped, which ships with Loopscope and settles", lambda to: to.opening.open("bundled:looped")),
     Command("open_bundled_deep", "Open the bundled deep model", "", "File", "Open bundled:deep: the same task, as many layers as the looped one runs, each with its own weights", lambda to: to.opening.open("bundled:deep")),
     Command("open_bundled_shallow", "Open the bundled shallow model", "", "File", "Open bundled:shallow: the looped model's parameters, one pass", lambda to: to.opening.open("bundled:shallow")),
+    Command("open_bundled_orbit", "Open the bundled model that never stops", "", "File", "Open bundled:orbit: it walks on whatever is asked, and its state comes round with the graph's cycle", lambda to: to.opening.open("bundled:orbit")),
+    Command("open_bundled_anytime", "Open the bundled model that was taught to walk", "", "File", "Open bundled:anytime: an answer was asked for after every recurrence, one hop further each time", lambda to: to.opening.open("bundled:anytime")),
     Command("open_prompts", "Open prompt file…", "Ctrl+Alt+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set", lambda to: to.prompt_files.ask()),
     Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set", lambda to: to.prompt_files.open(BUNDLED_PROMPTS)),
     Command("open_second_model", "Open beside…", "Ctrl+Shift+O", "File", "Open a second checkpoint beside this one, on the same prompt", lambda to: to.tree.ask_for_second_model()),
@@ -138,6 +149,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", lambda to: to.bench.transport.set_following(not to.bench.transport.following), checkable=True),
     Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", lambda to: to.bench.transport.set_stop_at_settling(not to.bench.transport.stop_at_settling), checkable=True),
     Command("maximise", "Maximise the view", "F11", "View", "Show the view last clicked alone, or all of them again", lambda to: to.views.maximise(to.views.current)),
+    Command("copy_python", "Copy as Python", "Ctrl+Alt+C", "View", "Copy a script that makes the present figure of the view last clicked again, with loopscope as a library", copy_python),
     Command("reset_views", "Show everything in each view", "Ctrl+0", "View", "Undo zooming and panning in every view", lambda to: to.views.reset()),
     Command("joint_pca", "Joint PCA of the final token (arXiv 2604.11791)", "", "View", "Draw the final token after every layer and recurrence on the components of exactly these states, as the paper does", lambda to: to.views.show_joint_pca()),
     Command("theme", "Dark or light", "Ctrl+D", "View", "Switch between the dark and the light colours", lambda to: to.window.switch_theme()),

@@ -25,9 +25,11 @@ from loopscope.app.window.opening import Opening, first_token, starts_of
 from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import PromptFiles, is_prompt_file
 from loopscope.app.window.run_commands import RunCommands
+from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.settings import BUNDLED, Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
+from loopscope.app.window.words import model_name
 from loopscope.core.plugins import left_out, summary
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
@@ -39,6 +41,8 @@ from loopscope.widgets.kit.theme import apply_theme
 from loopscope.widgets.palette import THEMES, Theme
 
 TITLE_BAR = QStyle.PixelMetric.PM_TitleBarHeight
+# The preset whose views need least room.
+SMALL = "State space"
 # Milliseconds that a sentence stays in the status line.
 SENTENCE_MS = 10_000
 
@@ -79,6 +83,7 @@ class Window(QMainWindow):
         targets = Targets(
             self, bench, self.bars, self.views, self.opening, self.exporter,
             PageExport(bench, self.say, self), self.prompt_files, self.running, self.tree,
+            Scripts(bench, self.say),
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.opening.open, self)
@@ -104,6 +109,7 @@ class Window(QMainWindow):
         bench.session.runs_changed.connect(self._on_runs_changed)
         bars.transport.reset_requested.connect(self.running.reset)
         bars.header.device_chosen.connect(self.opening.change_device)
+        bars.header.offer_taken.connect(self.opening.take_offer)
         views.export_requested.connect(self.exporter.ask)
         views.step_requested.connect(bench.transport.step_recurrence)
         views.command_requested.connect(lambda name: self.commands[name].trigger())
@@ -116,11 +122,19 @@ class Window(QMainWindow):
         """Be no larger than the screen, frame included, and wholly on it.
 
         What the frame takes is not known before the window is shown; a title bar is counted then.
+        Views that cannot be so small give way to the preset that needs least room.
         """
         room, frame = self.screen().availableGeometry(), self.frameGeometry()
         across = frame.width() - self.width()
         down = max(frame.height() - self.height(), self.style().pixelMetric(TITLE_BAR))
         width, height = room.width() - across, room.height() - down
+        least = self.minimumSizeHint()
+        if least.width() > width or least.height() > height:
+            self.views.apply(SMALL)
+            self.say(f"The views are larger than this screen; preset {SMALL} is shown instead")
+            layout = self.layout()
+            assert layout is not None
+            layout.activate()
         self.resize(min(self.width(), width), min(self.height(), height))
         frame = self.frameGeometry()
         if not room.contains(frame):
@@ -151,7 +165,7 @@ class Window(QMainWindow):
         if loaded is not None and loaded is not self._shown_model:
             self._shown_model = loaded
             self._first_run = self.opening.begin(loaded)
-            self.setWindowTitle(f"{loaded.checkpoint.name} – Loopscope")
+            self.setWindowTitle(f"{model_name(loaded.checkpoint)} – Loopscope")
             self.bars.show_model(loaded, starts_of(loaded), self._first_run.prompt)
         self.bars.show_status(status)
         self.show_progress()
