@@ -116,7 +116,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--hops", type=numbers.small, default=6, help="hop counts 1 to this")
     evaluate.add_argument(
-        "--per-pass", type=numbers.small, metavar="L",
+        "--per-pass",
+        type=numbers.small,
+        metavar="L",
         help="layers of the block that count as a recurrence (2 for bundled:deep)",
     )
     evaluate.add_argument("--seed", type=numbers.seed, default=1_000_003)
