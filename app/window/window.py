@@ -28,6 +28,7 @@ from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.settings import BUNDLED, Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
+from loopscope.app.window.words import model_name
 from loopscope.core.plugins import left_out, summary
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
@@ -104,6 +105,7 @@ class Window(QMainWindow):
         bench.session.runs_changed.connect(self._on_runs_changed)
         bars.transport.reset_requested.connect(self.running.reset)
         bars.header.device_chosen.connect(self.opening.change_device)
+        bars.header.offer_taken.connect(self.opening.take_offer)
         views.export_requested.connect(self.exporter.ask)
         views.step_requested.connect(bench.transport.step_recurrence)
         views.command_requested.connect(lambda name: self.commands[name].trigger())
@@ -151,7 +153,7 @@ class Window(QMainWindow):
         if loaded is not None and loaded is not self._shown_model:
             self._shown_model = loaded
             self._first_run = self.opening.begin(loaded)
-            self.setWindowTitle(f"{loaded.checkpoint.name} – Loopscope")
+            self.setWindowTitle(f"{model_name(loaded.checkpoint)} – Loopscope")
             self.bars.show_model(loaded, starts_of(loaded), self._first_run.prompt)
         self.bars.show_status(status)
         self.show_progress()
