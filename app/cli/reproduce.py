@@ -61,14 +61,14 @@ def measure_all(root: Path, seeds: Sequence[int], n_prompts: int, report: Report
         loaded = bundled if variant is None else load(str(folder_of(variant, seed, root)), "cpu")
         times = trained if variant is None else loaded.architecture.trained_recurrences
 
-        def tell(share: float, i: int = i, name: str = name) -> None:
+        def report_share(share: float, i: int = i, name: str = name) -> None:
             report((i + share) / len(todo), f"measuring {name}")
 
         studies.append(
             study(
                 loaded, seed=seed, name=name, hops=3 if variant is None else 2,
                 n_letters=8 if variant is None else 6, recurrences=TRAINED_TIMES * times,
-                n_prompts=n_prompts, report=tell,
+                n_prompts=n_prompts, report=report_share,
             )
         )  # fmt: skip
     return studies

@@ -68,8 +68,8 @@ def cycle_words(data: Data) -> list[str]:
         f"**Found** (`bundled:anytime`, one prompt, {data.n_recurrences} recurrences, two "
         f"components holding {share:.0%} of the variance): the last cycle of {data.n_layers} "
         f"points differs from the one before by at most {closing:.1e} of the state norm, and its "
-        "neighbouring points are "
-        f"{sides.min():.3g} to {sides.max():.3g} state units apart on the axes drawn "
+        f"neighbouring points are {sides.min():.3g} to {sides.max():.3g} state units apart on the "
+        "axes drawn "
         f"(the farthest state is {spread:.3g} from the mean). "
         + ("It repeats" if holds else "It does not repeat")
         + "; that it has as many points as layers says only that each of them does something.",

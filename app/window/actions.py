@@ -18,6 +18,7 @@ from loopscope.app.window.opening import Opening
 from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, PromptFiles
 from loopscope.app.window.run_commands import RunCommands
+from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.tree_commands import TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.core.plugins import summary
@@ -63,6 +64,7 @@ class Targets:
     prompt_files: PromptFiles
     running: RunCommands
     tree: TreeCommands
+    scripts: Scripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,13 @@ def clear_marks(to: Targets) -> None:
     """Clear the hover marks, and show all views when one is maximised."""
     to.bench.session.set_hover({})
     to.views.unmaximise()
+
+
+def copy_python(to: Targets) -> None:
+    """Copy the script of the view that is maximised, or was clicked last."""
+    key = to.views.layout.maximised or to.views.current
+    to.views.fill(key)
+    to.scripts.copy(key)
 
 
 def about() -> str:
@@ -141,6 +150,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", lambda to: to.bench.transport.set_following(not to.bench.transport.following), checkable=True),
     Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", lambda to: to.bench.transport.set_stop_at_settling(not to.bench.transport.stop_at_settling), checkable=True),
     Command("maximise", "Maximise the view", "F11", "View", "Show the view last clicked alone, or all of them again", lambda to: to.views.maximise(to.views.current)),
+    Command("copy_python", "Copy as Python", "Ctrl+Alt+C", "View", "Copy a script that makes the present figure of the view last clicked again, with loopscope as a library", copy_python),
     Command("reset_views", "Show everything in each view", "Ctrl+0", "View", "Undo zooming and panning in every view", lambda to: to.views.reset()),
     Command("joint_pca", "Joint PCA of the final token (arXiv 2604.11791)", "", "View", "Draw the final token after every layer and recurrence on the components of exactly these states, as the paper does", lambda to: to.views.show_joint_pca()),
     Command("theme", "Dark or light", "Ctrl+D", "View", "Switch between the dark and the light colours", lambda to: to.window.switch_theme()),

@@ -130,6 +130,8 @@ class Recording:
         self.readout_directions: dict[int, F32] = {}
         # Relative error against float32, float32 [R', T], once it was measured.
         self.float32_error: F32 | None = None
+        # The same run in float32, once a verdict was rechecked there.
+        self.float32_run: Recording | None = None
         # Relative change that interventions made, by their index and recurrence; see `applied`.
         self.effects: dict[tuple[int, int], float] = {}
         # Digest of each set of weights, by its key in the graph; empty without a model.
