@@ -41,6 +41,8 @@ from loopscope.widgets.kit.theme import apply_theme
 from loopscope.widgets.palette import THEMES, Theme
 
 TITLE_BAR = QStyle.PixelMetric.PM_TitleBarHeight
+# The preset whose views need least room.
+SMALL = "State space"
 # Milliseconds that a sentence stays in the status line.
 SENTENCE_MS = 10_000
 
@@ -120,11 +122,19 @@ class Window(QMainWindow):
         """Be no larger than the screen, frame included, and wholly on it.
 
         What the frame takes is not known before the window is shown; a title bar is counted then.
+        Views that cannot be so small give way to the preset that needs least room.
         """
         room, frame = self.screen().availableGeometry(), self.frameGeometry()
         across = frame.width() - self.width()
         down = max(frame.height() - self.height(), self.style().pixelMetric(TITLE_BAR))
         width, height = room.width() - across, room.height() - down
+        least = self.minimumSizeHint()
+        if least.width() > width or least.height() > height:
+            self.views.apply(SMALL)
+            self.say(f"The views are larger than this screen; preset {SMALL} is shown instead")
+            layout = self.layout()
+            assert layout is not None
+            layout.activate()
         self.resize(min(self.width(), width), min(self.height(), height))
         frame = self.frameGeometry()
         if not room.contains(frame):

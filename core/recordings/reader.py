@@ -184,7 +184,12 @@ def _put_rows(parts: list[_Part], segment: Segment, source: FileSource) -> None:
     blocks = part.blocks.setdefault(name, [])
     done = first_own(part.head, name, info.architecture.n_block) + sum(map(len, blocks))
     block = FileBlock(source, segment.offset, (n, *shape), np.dtype(dtype or "u1"))
-    if not dtype or line.get("first") != done or block.nbytes != segment.nbytes:
+    first = line.get("first")
+    if not dtype or not isinstance(first, int) or block.nbytes != segment.nbytes:
+        raise LoopscopeError(f"{where}: has rows of no known kind")
+    if first >= 0 and first + n <= done:
+        return  # sealed already, by a process that was killed before it took its segments away
+    if first != done:
         raise LoopscopeError(f"{where}: has rows that do not follow those before")
     blocks.append(block)
 

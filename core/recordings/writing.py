@@ -57,9 +57,7 @@ def save(path: Path, recordings: Sequence[Recording], command: str = "") -> None
 
 def seal(path: Path, recordings: Sequence[Recording], said: About) -> None:
     """`save` with what is said of the file given."""
-    import h5py  # not at start-up
-
-    with written(path, (RuntimeError,)) as part, h5py.File(part, "w") as file:
+    with written(path, (RuntimeError,)) as part, h5_file(part) as file:
         file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
         _put_text(file, "about", as_json(said))
         for i, recording in enumerate(recordings):
@@ -74,6 +72,13 @@ def seal(path: Path, recordings: Sequence[Recording], said: About) -> None:
                     made[a - first : b - first] = rows.rows(a, b)
             for name, array in extras(recording).items():
                 group.create_dataset(name, data=array)
+
+
+def h5_file(path: Path) -> Any:
+    """Begin an HDF5 file."""
+    import h5py  # not at start-up
+
+    return h5py.File(path, "w")
 
 
 def _put_text(group: Any, name: str, values: dict[str, Any]) -> None:
