@@ -20,9 +20,11 @@ PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
-    **{f"resources/checkpoints/{name}/README.md": f"checkpoints/{name}.md"
-       for name in ("looped", "deep", "shallow")},
-}  # fmt: skip
+    **{
+        str(card.relative_to(ROOT)): f"checkpoints/{card.parent.name}.md"
+        for card in sorted(ROOT.glob("resources/checkpoints/*/README.md"))
+    },
+}
 LOGO = "images/logo.svg"
 OTHERS = "More"
 LINK = re.compile(r"(!?)\[((?:[^\]\\]|\\.)*)\]\(([^)\s]+)\)", re.DOTALL)

@@ -140,10 +140,11 @@ def _shares(values: Any) -> tuple[float, ...]:
 def read_results(file: Path) -> list[ArmResult]:
     """Read a JSON list of `ArmResult.as_json`; raises `LoopscopeError` for what is no such file."""
     try:
-        rows = json.loads(read_text(file, MOST_BYTES))
-        return [
-            ArmResult(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
-            for row in rows
-        ]
+        return [_result(row) for row in json.loads(read_text(file, MOST_BYTES))]
     except (ValueError, TypeError, AttributeError) as error:
         raise LoopscopeError(f"{file} holds no results of arms: {error}") from None
+
+
+def _result(row: dict[str, Any]) -> ArmResult:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+    return ArmResult(**values)
