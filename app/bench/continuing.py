@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from loopscope.app.bench.background import Background
 from loopscope.app.bench.session import Session
 from loopscope.core.errors import Cancelled
+from loopscope.core.labels import visible
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.requests import RunRequest
 
@@ -105,6 +106,7 @@ def _continued(
         stopped = True  # what was made so far is kept
     ids = (*info.token_ids, *(token.token_id for token in made))
     rows = tuple(
-        (tokenizer.label(token.token_id), token.recurrences, token.probability) for token in made
+        (visible(tokenizer.label(token.token_id)), token.recurrences, token.probability)
+        for token in made
     )
     return Continued(rows, tokenizer.spelled(ids, info.prompt), stopped)

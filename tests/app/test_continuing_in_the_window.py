@@ -18,6 +18,7 @@ from loopscope.app.window.window import Window
 from loopscope.core.checkpoint.loading import load_model
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.generation.continuing import Plan, continue_text
+from loopscope.core.labels import visible
 from loopscope.widgets.palette import LIGHT
 
 pytestmark = pytest.mark.slow
@@ -79,7 +80,7 @@ def test_the_new_tokens_are_a_run_that_undo_takes_back(
     assert tuple(answers.ids[3, 11:16, 0]) == recording.info.token_ids[12:]
     rows = [[dialog.table.item(i, j).text() for j in range(3)] for i in range(5)]
     assert rows == [
-        [loaded.tokenizer.label(t.token_id), "4", f"{t.probability:.3f}"] for t in expected
+        [visible(loaded.tokenizer.label(t.token_id)), "4", f"{t.probability:.3f}"] for t in expected
     ]
     assert "5 tokens added" in dialog.outcome.text()
     window.commands["undo"].trigger()
