@@ -23,7 +23,8 @@ from loopscope.core.run.card import card, card_text
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.requests import check_recurrences
 from loopscope.core.run.run_warnings import WarningsOverRuns
-from loopscope.core.run.stepper import Start, Stepper
+from loopscope.core.run.start import Start
+from loopscope.core.run.stepper import Stepper
 
 # What a run may keep besides its states.
 KEEP = tuple(field.name for field in fields(Capture))
@@ -162,11 +163,21 @@ class Model:
             initial_state=initial_state,
             interventions=interventions_of(interventions),
         )
-        run = Run(stepper, name)
+        run = Run(stepper.recording, name, stepper)
         wanted = self.trained_recurrences if recurrences is None else recurrences
         if wanted:
             run.step(wanted)
         return run
+
+    def resume(self, run: Run) -> Run:
+        """Give a run of a file its model back: what is returned goes on from its last state.
+
+        On the same device, dtype, version of torch and number of threads it goes on bit for bit
+        as it would have. Raises `LoopscopeError` for a run of other weights.
+        """
+        from loopscope.core.recordings.going_on import resume
+
+        return Run(run.recording, run.name, resume(self.loaded, run.recording))
 
     # ---- prompt sets ----
     @property

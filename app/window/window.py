@@ -30,7 +30,7 @@ from loopscope.app.window.settings import BUNDLED, Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.app.window.words import model_name
-from loopscope.core.plugins import left_out, summary
+from loopscope.core.plugins import left_out
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
@@ -41,6 +41,8 @@ from loopscope.widgets.kit.theme import apply_theme
 from loopscope.widgets.palette import THEMES, Theme
 
 TITLE_BAR = QStyle.PixelMetric.PM_TitleBarHeight
+# The preset whose views need least room.
+SMALL = "State space"
 # Milliseconds that a sentence stays in the status line.
 SENTENCE_MS = 10_000
 
@@ -94,8 +96,7 @@ class Window(QMainWindow):
         self._restore()
         self._connect()
         self.show_progress()
-        if left_out():
-            self.say(summary())
+        self.say("; ".join(plugin.text() for plugin in left_out()))
 
     def _connect(self) -> None:
         bench, views, bars = self.bench, self.views, self.bars
@@ -120,11 +121,19 @@ class Window(QMainWindow):
         """Be no larger than the screen, frame included, and wholly on it.
 
         What the frame takes is not known before the window is shown; a title bar is counted then.
+        Views that cannot be so small give way to the preset that needs least room.
         """
         room, frame = self.screen().availableGeometry(), self.frameGeometry()
         across = frame.width() - self.width()
         down = max(frame.height() - self.height(), self.style().pixelMetric(TITLE_BAR))
         width, height = room.width() - across, room.height() - down
+        least = self.minimumSizeHint()
+        if least.width() > width or least.height() > height:
+            self.views.apply(SMALL)
+            self.say(f"The views are larger than this screen; preset {SMALL} is shown instead")
+            layout = self.layout()
+            assert layout is not None
+            layout.activate()
         self.resize(min(self.width(), width), min(self.height(), height))
         frame = self.frameGeometry()
         if not room.contains(frame):
