@@ -28,7 +28,8 @@ class Measuring(QObject):
     Signals
     -------
     progressed(str, object)
-        The share done, 0 to 1, of the measurement of a view, by its key; None when it has ended.
+        The share done, 0 to 1, of the measurement of a view, by its key; below 0 while it waits for
+        another one, None when it has ended.
     """
 
     progressed = Signal(str, object)
@@ -128,7 +129,9 @@ class Measuring(QObject):
         for key, display in self._analysis.displays.items():
             if display.job is not None:
                 over = display.job.future.done()
-                self.progressed.emit(key, None if over else display.job.progress)
+                waits = display.job is not self._background.jobs.current
+                share = -1.0 if waits else display.job.progress
+                self.progressed.emit(key, None if over else share)
                 display.job = None if over else display.job
 
 

@@ -212,7 +212,7 @@ class ViewFrame(QWidget):
         palette = self.error.palette()
         palette.setColor(palette.ColorRole.WindowText, theme.warning)
         self.error.setPalette(palette)
-        for label in (*self.captions, self.measuring.why):
+        for label in (*self.captions, self.measuring.why, self.measuring.waits):
             self._mute(label)
         self._dress()
 
