@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from PySide6.QtCore import QByteArray, QObject, Signal
+from PySide6.QtCore import QByteArray, QObject, Qt, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY, VIEW_SPECS
+from loopscope.app.window.current_view import CurrentView
 from loopscope.app.window.layout import Layout
 from loopscope.app.window.settings import Settings
 from loopscope.core.sessions.view_settings import read_settings
@@ -29,7 +30,8 @@ class ViewDocks(QObject):
     A dock's view is made when the dock is first seen. While docks are arranged nothing is made:
     Qt's `restoreState` does not bear a dock that changes under it.
 
-    ``current`` is the view last clicked.
+    ``current`` is the key of the view that commands act on, and its title is marked; "" while no
+    view is in sight.
 
     Signals
     -------
@@ -49,7 +51,7 @@ class ViewDocks(QObject):
         self.docks: dict[str, QDockWidget] = {}
         self.frames: dict[str, ViewFrame] = {}
         self.layout = Layout(window, self.docks)
-        self.current = "state_space"
+        self._current = CurrentView(lambda: (k for k in BY_KEY if k in self._seen))
         self._empty = False
         self._arranging = 0
         self._seen: set[str] = set()
@@ -61,6 +63,7 @@ class ViewDocks(QObject):
         bench.analysis.second_shown.connect(self._caption)
         bench.analysis.failed.connect(lambda key, text: self.frames[key].set_error(text))
         bench.analysis.lagged.connect(lambda key, r: self.frames[key].set_lag(r))
+        window.tabifiedDockWidgetActivated.connect(self._on_raised)
         bench.measuring.progressed.connect(self._on_measuring_progressed)
 
     # ---- making ----
@@ -88,8 +91,12 @@ class ViewDocks(QObject):
     def _on_toggled(self, key: str, on: bool) -> None:
         """Bring a dock to the front of its tabs; one that was behind them is not hidden."""
         if on or key in self._behind:
-            self.docks[key].show()
-            self.docks[key].raise_()
+            self.show(key)
+
+    def _on_raised(self, dock: QDockWidget) -> None:
+        """A tab was chosen; while docks are arranged nobody chooses."""
+        if not self._arranging:
+            self.take(dock.objectName())
 
     def _on_visibility(self, key: str, seen: bool) -> None:
         """Make the view of a dock that is seen now.
@@ -100,9 +107,12 @@ class ViewDocks(QObject):
         dock = self.docks[key]
         seen = seen or (dock.isFloating() and dock.isVisible())
         (self._seen.add if seen else self._seen.discard)(key)
-        if seen and not self._arranging:
+        if self._arranging:
+            return
+        if seen:
             self.fill(key)
             self.show_second_run()
+        self._mark_current()
 
     def fill(self, key: str) -> None:
         """Make a dock's view, once."""
@@ -134,9 +144,10 @@ class ViewDocks(QObject):
         frame.maximise_toggled.connect(lambda _: self.maximise(key))
         frame.close_requested.connect(self.docks[key].close)
         frame.step_requested.connect(self.step_requested)
+        frame.title_bar.pressed.connect(lambda: self._on_title_pressed(key))
 
     def _on_options_chosen(self, key: str, options: Any) -> None:
-        self.current = key
+        self.take(key)
         self._bench.analysis.set_options(key, options)
 
     def _on_options_set(self, key: str) -> None:
@@ -159,6 +170,7 @@ class ViewDocks(QObject):
             for key in list(self._seen):
                 self.fill(key)
             self.show_second_run()
+            self._mark_current()
 
     def apply(self, preset: str) -> None:
         """Arrange the docks as a preset says."""
@@ -173,7 +185,7 @@ class ViewDocks(QObject):
 
     def maximise(self, key: str) -> None:
         """Show one view alone, or all of them again."""
-        self.current = key
+        self.take(key)
         self.fill(key)
         with self._arranged():
             self.layout.toggle_maximised(key)
@@ -190,10 +202,12 @@ class ViewDocks(QObject):
             frame.set_maximised(key == self.layout.maximised)
 
     def show(self, key: str) -> None:
-        """Bring a view to the front of its tabs."""
-        self.fill(key)
+        """Bring a view, or another dock, to the front of its tabs; a view becomes current."""
+        if key in BY_KEY:
+            self.fill(key)
         self.docks[key].show()
         self.docks[key].raise_()
+        self.take(key)
 
     def measure(self, key: str) -> None:
         """Make a view's measurement, whether the view has been shown or not."""
@@ -220,12 +234,33 @@ class ViewDocks(QObject):
             last = recording.n_tokens - 1
             self._bench.session.select({"token": last, "tokens": (last,)})
 
+    # ---- the current view ----
+    @property
+    def current(self) -> str:
+        """The key of the view that commands act on; "" while none is in sight."""
+        return self._current.key
+
+    def take(self, key: str) -> None:
+        """Make a view the current one; a dock of something else changes nothing."""
+        if key in BY_KEY:
+            self._current.take(key)
+            self._mark_current()
+
+    def _mark_current(self) -> None:
+        current = self.current
+        for key, frame in self.frames.items():
+            frame.title_bar.set_current(key == current)
+
+    def _on_title_pressed(self, key: str) -> None:
+        """A click on a title moves no cursor, and gives the view the keyboard."""
+        self.take(key)
+        self.frames[key].view.setFocus(Qt.FocusReason.MouseFocusReason)
+
     def note_focus(self, widget: QWidget | None) -> None:
         """Take the view that ``widget`` is in for the current one."""
         while widget is not None:
             if isinstance(widget, QDockWidget):
-                if widget.objectName() in BY_KEY:
-                    self.current = widget.objectName()
+                self.take(widget.objectName())
                 return
             widget = widget.parentWidget()
 
