@@ -116,6 +116,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("open_bundled_deep", "Open the bundled deep model", "", "File", "Open bundled:deep: the same task, as many layers as the looped one runs, each with its own weights", lambda to: to.opening.open("bundled:deep")),
     Command("open_bundled_shallow", "Open the bundled shallow model", "", "File", "Open bundled:shallow: the looped model's parameters, one pass", lambda to: to.opening.open("bundled:shallow")),
     Command("open_bundled_orbit", "Open the bundled model that never stops", "", "File", "Open bundled:orbit: it walks on whatever is asked, and its state comes round with the graph's cycle", lambda to: to.opening.open("bundled:orbit")),
+    Command("open_bundled_creeping", "Open the bundled model that creeps off its answers", "", "File", "Open bundled:creeping: it halts, and loses its answers while the step of most tokens vanishes", lambda to: to.opening.open("bundled:creeping")),
     Command("open_bundled_anytime", "Open the bundled model that was taught to walk", "", "File", "Open bundled:anytime: an answer was asked for after every recurrence, one hop further each time", lambda to: to.opening.open("bundled:anytime")),
     Command("open_prompts", "Open prompt file…", "Ctrl+Alt+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set", lambda to: to.prompt_files.ask()),
     Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set", lambda to: to.prompt_files.open(BUNDLED_PROMPTS)),
