@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from PySide6.QtCore import QByteArray, QObject, Qt, Signal
+from PySide6.QtCore import QByteArray, QObject, QPoint, Qt, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
@@ -37,11 +37,14 @@ class ViewDocks(QObject):
     -------
     export_requested(str), command_requested(str)
         A view's key; a command's name.
+    menu_requested(QPoint)
+        A right click, on the screen, in the view that is now current.
     step_requested()
         The button of an empty view.
     """
 
     export_requested = Signal(str)
+    menu_requested = Signal(QPoint)
     command_requested = Signal(str)
     step_requested = Signal()
 
@@ -119,8 +122,7 @@ class ViewDocks(QObject):
         if key in self.frames:
             return
         spec, dock = BY_KEY[key], self.docks[key]
-        saved = self._settings.options.get(key, {})
-        display = self._bench.analysis.add(spec, read_settings(spec.options(), saved)[0])
+        display = self._bench.analysis.add(spec, self.options(key))
         display.view.set_theme(self._theme)
         frame = ViewFrame(spec.title, display.view)
         # Noted before the dock takes it: a floating dock is shown anew with its title bar.
@@ -145,6 +147,7 @@ class ViewDocks(QObject):
         frame.close_requested.connect(self.docks[key].close)
         frame.step_requested.connect(self.step_requested)
         frame.title_bar.pressed.connect(lambda: self._on_title_pressed(key))
+        frame.menu_requested.connect(lambda at: self._on_menu_requested(key, at))
 
     def _on_options_chosen(self, key: str, options: Any) -> None:
         self.take(key)
@@ -156,6 +159,18 @@ class ViewDocks(QObject):
     def actions(self) -> list[QAction]:
         """The actions that show and hide each dock."""
         return [dock.toggleViewAction() for dock in self.docks.values()]
+
+    def show_actions(self) -> list[QAction]:
+        """New actions that bring each dock into sight; those in sight are ticked."""
+        made = []
+        for key, dock in self.docks.items():
+            action = QAction(dock.windowTitle(), self)
+            action.setStatusTip(dock.toggleViewAction().statusTip())
+            action.setCheckable(True)
+            dock.visibilityChanged.connect(action.setChecked)
+            action.triggered.connect(lambda _=False, key=key: self.show(key))
+            made.append(action)
+        return made
 
     # ---- arranging ----
     @contextmanager
@@ -214,6 +229,18 @@ class ViewDocks(QObject):
         self.fill(key)
         self._bench.measuring.measure(key)
 
+    def options(self, key: str) -> Any:
+        """The options of a view, made or not."""
+        if key in self.frames:
+            return self._bench.displays[key].options
+        spec = BY_KEY[key]
+        return read_settings(spec.options(), self._settings.options.get(key, {}))[0]
+
+    def show_settings(self, key: str) -> None:
+        """Bring a view into sight and open its settings."""
+        self.show(key)
+        self.frames[key].show_settings()
+
     def set_options(self, key: str, options: Any) -> None:
         """Give a view other options; its settings show them."""
         self._bench.analysis.set_options(key, options)
@@ -255,6 +282,10 @@ class ViewDocks(QObject):
         """A click on a title moves no cursor, and gives the view the keyboard."""
         self.take(key)
         self.frames[key].view.setFocus(Qt.FocusReason.MouseFocusReason)
+
+    def _on_menu_requested(self, key: str, at: QPoint) -> None:
+        self.take(key)
+        self.menu_requested.emit(at)
 
     def note_focus(self, widget: QWidget | None) -> None:
         """Take the view that ``widget`` is in for the current one."""

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtCore import QPoint, QSize, Qt, Signal
+from PySide6.QtGui import (
+    QColor,
+    QContextMenuEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
 from typing_extensions import override
 
@@ -58,9 +65,12 @@ class TitleBar(QWidget):
     -------
     pressed(), double_clicked()
         The mouse, beside the buttons.
+    menu_requested(QPoint)
+        A right click, on the screen.
     """
 
     pressed = Signal()
+    menu_requested = Signal(QPoint)
     double_clicked = Signal()
 
     def __init__(self, title: str) -> None:
@@ -121,6 +131,11 @@ class TitleBar(QWidget):
         if event.button() == Qt.MouseButton.LeftButton:
             self.pressed.emit()
         event.ignore()
+
+    @override
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """Tell where a menu is asked for."""
+        self.menu_requested.emit(event.globalPos())
 
     @override
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
