@@ -9,7 +9,6 @@ probe, and the search for fixed points.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +21,13 @@ from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.interventions.applied import AppliedInterventions
 from loopscope.core.interventions.base import END, Intervention, Source
 from loopscope.core.interventions.layers import FreezeHead
-from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.readout import entropy_and_change, top_answers
 from loopscope.core.run.recording import Capture, Recording, RunInfo
+from loopscope.core.run.start import Start, drawn, resolved
 from loopscope.core.run.states import IterationState, LayerState
 from loopscope.core.version import package_version
-
-Start = Literal["default", "zeros", "random"]
 
 
 class Stepper:
@@ -112,18 +109,13 @@ class Stepper:
         self.model = loaded.model.bound(tokens)
         self._e = self.model.prelude(tokens)
         shape = tuple(self._e.shape)
-        how = _resolved(start, arch)
+        how = resolved(start, arch)
         noise: Tensor | None = None
         if initial_state is not None:
             noise = torch.from_numpy(_checked_state(initial_state, shape))
             how = "given"
         elif how == "random":
-            # Drawn on the CPU so that a seed means the same start on every device.
-            generator = torch.Generator().manual_seed(seed)
-            noise = torch.randn(shape, generator=generator)
-            if arch.initial_state == "truncated":
-                torch.nn.init.trunc_normal_(noise, 0, 1, -3, 3, generator=generator)
-            noise = noise * (arch.start_std * start_scale)
+            noise = drawn(arch, shape, seed, start_scale)
         for intervention in interventions:
             intervention.check(arch, len(prompt.token_ids))
         self._apply(interventions)
@@ -287,7 +279,7 @@ class Stepper:
         same = (source.token_ids, source.seed, source.start_scale) == (
             info.token_ids, info.seed, info.start_scale,
         )  # fmt: skip
-        if not same or _resolved(source.start, info.architecture) != info.start:
+        if not same or resolved(source.start, info.architecture) != info.start:
             return False
         shared = len(source.interventions)
         if own[:shared] != source.interventions or source.recurrence > recording.n_recurrences:
@@ -354,15 +346,6 @@ class Stepper:
         if not 0 <= token_id < len(weight):
             raise PromptError(f"token id {token_id} is out of range; 0 to {len(weight) - 1}")
         return _numpy(weight[token_id][None])
-
-
-def _resolved(start: str, arch: Architecture) -> str:
-    """How a run of this model starts: "zeros", "random", "embedding" or "learned"."""
-    if arch.initial_state in ("embedding", "learned"):
-        return arch.initial_state
-    if start == "default":
-        return "random" if arch.initial_state in ("normal", "truncated") else "zeros"
-    return start
 
 
 def least_for(interventions: tuple[Intervention, ...]) -> Capture:
