@@ -43,6 +43,7 @@ def test_links_lead_where_the_pages_are(pages: SimpleNamespace) -> None:
     )
     card, place = "resources/checkpoints/deep/README.md", "checkpoints/deep.md"
     assert pages.moved("[it](../../../docs/runs.md)", card, place) == "[it](../runs.md)"
+    assert pages.moved("[a](b.md) [c](../core/d.py)", "docs/a.md", "a.md") == "[a](b.md) c"
 
 
 def test_lists_are_set_apart_and_indented(pages: SimpleNamespace) -> None:
@@ -63,7 +64,7 @@ def test_a_page_that_is_not_named_is_listed_at_the_end(
         (tmp_path / name).write_text("")
     config = SimpleNamespace(docs_dir=str(tmp_path), nav=[{"Use": ["old.md"]}])
     pages.on_config(config)
-    assert config.nav == [{"Use": ["old.md"]}, {"More": ["new.md"]}]
+    assert config.nav == [{"Use": ["old.md"]}, {"More": sorted([*pages.PAGES.values(), "new.md"])}]
 
 
 @pytest.mark.slow

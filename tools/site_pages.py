@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 # Files of the repository that are pages of the site, and where.
@@ -20,8 +20,8 @@ PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
-    **{f"resources/checkpoints/{name}/README.md": f"checkpoints/{name}.md"
-       for name in ("looped", "deep", "shallow")},
+    **{path.relative_to(ROOT).as_posix(): f"checkpoints/{path.parent.name}.md"
+       for path in sorted(ROOT.glob("resources/checkpoints/*/README.md"))},
 }  # fmt: skip
 LOGO = "images/logo.svg"
 OTHERS = "More"
@@ -31,7 +31,7 @@ LINK = re.compile(r"(!?)\[((?:[^\]\\]|\\.)*)\]\(([^)\s]+)\)", re.DOTALL)
 def on_config(config: MkDocsConfig) -> None:
     """List the pages that `mkdocs.yml` does not name, so that a new page is never left out."""
     named = set(re.findall(r"[\w/-]+\.md", str(config.nav)))
-    there = {path.name for path in Path(config.docs_dir).glob("*.md")}
+    there = {path.name for path in Path(config.docs_dir).glob("*.md")} | set(PAGES.values())
     if config.nav is not None and (others := sorted(there - named)):
         config.nav.append({OTHERS: others})
 
@@ -45,8 +45,11 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     files.append(File.generated(config, LOGO, abs_src_path=str(logo)))
 
 
-def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
-    """Indent what belongs to an entry of a list as this Markdown wants it."""
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Take links out of docs/ to where they lead, and lists as this Markdown wants them."""
+    place = page.file.src_uri
+    if place not in PAGES.values():
+        markdown = moved(markdown, f"docs/{place}", place)
     return indented(markdown)
 
 

@@ -129,6 +129,13 @@ def run_report(options: Namespace) -> None:
     report(options, lambda asked: _run(asked)[1])
 
 
+def run_generate(options: Namespace) -> None:
+    """Continue a text."""
+    from loopscope.app.cli.generate import run_generate as generate
+
+    generate(options)
+
+
 def _measured(keys: list[str] | None) -> tuple[ViewSpec, ...]:
     """Views whose measurement is asked for: none, those named, or all that take one."""
     from loopscope.app.views import BY_KEY, VIEW_SPECS

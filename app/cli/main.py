@@ -19,7 +19,7 @@ from loopscope.core.version import package_version
 
 COMMANDS = (
     "open", "inspect", "run", "trace", "figures", "train", "evaluate", "measure", "quality",
-    "reproduce", "twins", "probe", "convert", "doctor", "plugins", "report",
+    "reproduce", "twins", "probe", "convert", "doctor", "plugins", "report", "generate",
     "install-desktop",
 )  # fmt: skip
 DEFAULT_MODEL = "bundled:looped"
@@ -33,6 +33,15 @@ class _Parser(argparse.ArgumentParser):
         raise LoopscopeError(f"{message} (see: {self.prog} --help)")
 
 
+class _Version(argparse.Action):
+    """Prints the version, which takes 60 ms to find out, when it is asked for."""
+
+    @override
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"loopscope {package_version()}")
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
     parser = _Parser(
@@ -40,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="A desktop lab bench for looped transformers. Without a command it opens the "
         "window on the bundled model.",
     )
-    parser.add_argument("--version", action="version", version=f"loopscope {package_version()}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     window = commands.add_parser("open", help="open the window (the default)")
@@ -121,6 +130,31 @@ def build_parser() -> argparse.ArgumentParser:
     _running(report, recurrences=None)
     report.add_argument("--beside", metavar="PATH", help="a second model, run on the same prompt")
     report.add_argument("-o", "--output", required=True, metavar="PAGE.html")
+
+    generate = commands.add_parser("generate", help="continue a text, token by token")
+    generate.add_argument("path")
+    _prompt(generate, required=True)
+    _running(generate, recurrences=None, seed=False)
+    generate.add_argument(
+        "--seed", type=numbers.seed, default=0, help="of the draws, and of a random start state"
+    )
+    generate.add_argument("--tokens", type=numbers.small, required=True, metavar="N", help="to add")
+    generate.add_argument(
+        "--exit", metavar="RULE", dest="exit_rule",
+        help="when a token leaves the loop: step, kl or gate, with :THRESHOLD; "
+        "--recurrences is then the most it takes",
+    )  # fmt: skip
+    generate.add_argument(
+        "--temperature", type=numbers.fraction(0, 100), help="draw; without it the likeliest"
+    )
+    generate.add_argument(
+        "--chat", action="store_true", help="write the prompt as the model's chat template does"
+    )
+    generate.add_argument(
+        "--ignore-stop", action="store_true", help="go on beyond a token that ends a text"
+    )
+    generate.add_argument("--json", action="store_true", help="print JSON, token by token")
+    generate.add_argument("-o", "--output", metavar="OUT.json", help="write JSON here")
 
     _train(commands.add_parser("train", help="train a small model; resumes when killed"))
 

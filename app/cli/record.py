@@ -32,8 +32,6 @@ from loopscope.core.run.stepper import Stepper
 
 # What --keep names; states are kept always.
 KEEP = ("states", "patterns", "writes", "readouts")
-# A run into a file is bounded by the machine, not by what a window may take.
-MOST_BYTES = 64 << 30
 
 
 def record(options: Namespace) -> Path:
@@ -65,7 +63,7 @@ def record(options: Namespace) -> Path:
     try:
         with Bar("recurrences") as bar:
             for i, prompt in enumerate(prompts):
-                stepper = begun[i] if i < len(begun) else Stepper(loaded, capture, MOST_BYTES)
+                stepper = begun[i] if i < len(begun) else Stepper(loaded, capture)
                 if i >= len(begun):
                     stepper.begin(prompt, seed=options.seed, interventions=interventions)
                     writer.add(stepper.recording)

@@ -30,7 +30,7 @@ from loopscope.app.window.settings import BUNDLED, Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.app.window.words import model_name
-from loopscope.core.plugins import left_out, summary
+from loopscope.core.plugins import left_out
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
@@ -96,8 +96,7 @@ class Window(QMainWindow):
         self._restore()
         self._connect()
         self.show_progress()
-        if left_out():
-            self.say(summary())
+        self.say("; ".join(plugin.text() for plugin in left_out()))
 
     def _connect(self) -> None:
         bench, views, bars = self.bench, self.views, self.bars
