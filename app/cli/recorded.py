@@ -64,8 +64,11 @@ def _check_checkpoint(options: Namespace) -> None:
         raise LoopscopeError(f"--run is for a recording; {options.path} is none")
     given = (getattr(options, name, None) for name in ("prompt", "token_ids"))
     if all(text is None for text in given):
-        raise LoopscopeError(
-            f"{options.command} needs --prompt or --token-ids with a checkpoint, or a recording"
+        asked = (
+            "--prompt, --token-ids or --prompts"
+            if options.command == "measure"
+            else ("--prompt or --token-ids")
         )
+        raise LoopscopeError(f"{options.command} needs {asked} with a checkpoint, or a recording")
     if options.recurrences is None:
         raise LoopscopeError(f"{options.command} needs --recurrences with a checkpoint")
