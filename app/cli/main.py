@@ -33,6 +33,15 @@ class _Parser(argparse.ArgumentParser):
         raise LoopscopeError(f"{message} (see: {self.prog} --help)")
 
 
+class _Version(argparse.Action):
+    """Prints the version, which takes 60 ms to find out, when it is asked for."""
+
+    @override
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"loopscope {package_version()}")
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
     parser = _Parser(
@@ -40,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="A desktop lab bench for looped transformers. Without a command it opens the "
         "window on the bundled model.",
     )
-    parser.add_argument("--version", action="version", version=f"loopscope {package_version()}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     window = commands.add_parser("open", help="open the window (the default)")

@@ -39,7 +39,7 @@ def trace(
     prompt are in the states and patterns; ids and logits are the prompt's own.
     """
     check_recurrences(n_recurrences)
-    stepper = Stepper(loaded, Capture(writes=False, readout=False), budget_bytes=64 << 30)
+    stepper = Stepper(loaded, Capture(writes=False, readout=False))
     recording = stepper.begin(
         prompt, seed=seed, initial_state=initial_state, interventions=interventions
     )
