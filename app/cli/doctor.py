@@ -141,7 +141,8 @@ def settings_folder() -> Check:
 
 def desktop() -> Iterator[Check]:
     """Start Qt as the window does, in a process that may die of it."""
-    from loopscope.app.window.system import PACKAGES, has_display
+    from loopscope.app.display import has_display
+    from loopscope.app.window.system import PACKAGES
 
     on_screen = has_display()
     environment = dict(os.environ)
