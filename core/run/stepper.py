@@ -23,6 +23,7 @@ from loopscope.core.interventions.base import END, Intervention, Source
 from loopscope.core.interventions.layers import FreezeHead
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.run.budget import Budget
 from loopscope.core.run.readout import entropy_and_change, top_answers
 from loopscope.core.run.recording import Capture, Recording, RunInfo
 from loopscope.core.run.start import Start, drawn, resolved
@@ -39,14 +40,14 @@ class Stepper:
         The model.
     capture
         What is kept of each layer besides its state.
-    budget_bytes
-        Memory the recording may take.
+    budget
+        Of the memory that the recording takes; by default one that all share.
     """
 
     def __init__(
-        self, loaded: Loaded, capture: Capture | None = None, budget_bytes: int = 4 << 30
+        self, loaded: Loaded, capture: Capture | None = None, budget: Budget | None = None
     ) -> None:
-        self.loaded, self.capture, self.budget_bytes = loaded, capture or Capture(), budget_bytes
+        self.loaded, self.capture, self.budget = loaded, capture or Capture(), budget
         self._recording: Recording | None = None
         self._e: Tensor
         self._x: Tensor
@@ -139,7 +140,7 @@ class Stepper:
             notes=loaded.checkpoint.notes,
         )
         self._recording = Recording(
-            info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget_bytes
+            info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget
         )
         self._recording.effects = self._applied.effects
         self._recording.shared = loaded.shared
@@ -165,7 +166,7 @@ class Stepper:
         for intervention in interventions:
             intervention.check(info.architecture, recording.n_tokens)
         every = (*info.interventions, *interventions)
-        other = Stepper(self.loaded, self.capture, self.budget_bytes)
+        other = Stepper(self.loaded, self.capture, self.budget)
         other._e, other.model = self._e, self.model
         starts = (own.starts_at(n_layers) for own in interventions)
         at = min([*starts, recording.layers_done])
@@ -178,7 +179,7 @@ class Stepper:
             state = fresh.start(torch.from_numpy(recording.state(0).copy())[None].to(self._e))
             other._recording = Recording(
                 replace(info, interventions=every), _numpy(state), self.capture,
-                self.loaded.tokenizer.label, self.budget_bytes,
+                self.loaded.tokenizer.label, self.budget,
             )  # fmt: skip
             other._recording.shared = recording.shared
             other._applied.effects = {(i + done, r): v for (i, r), v in fresh.effects.items()}
@@ -195,7 +196,7 @@ class Stepper:
     @torch.inference_mode()
     def at_the_end_of(cls, loaded: Loaded, recording: Recording) -> Stepper:
         """Return a stepper that stands where a recording of this model ends and appends to it."""
-        made = cls(loaded, recording.capture, recording.budget_bytes)
+        made = cls(loaded, recording.capture, recording.budget)
         tokens = torch.tensor([recording.info.token_ids], device=loaded.device.device)
         made.model = loaded.model.bound(tokens)
         made._e = made.model.prelude(tokens)
