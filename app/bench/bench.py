@@ -2,7 +2,8 @@
 
 Nothing here waits. A `Pulse` pulls the runner's status 60 times a second, and seldom at rest; each
 visible view has at most one analysis in flight on one analysis thread and asks again with the
-newest run when that is done. So the record is lossless, the picture may skip, and a slow view slows only itself::
+newest run when that is done. So the record is lossless, the picture may skip, and a slow view
+slows only itself::
 
     runner thread                 GUI thread                      analysis thread
     recording.append  --pull-->   frame(): what changed? --submit--> compute(recording, ...)
