@@ -115,6 +115,7 @@ class ViewDocks(QObject):
         if seen:
             self.fill(key)
             self.show_second_run()
+            self._bench.pulse.wake()
         self._mark_current()
 
     def fill(self, key: str) -> None:
@@ -186,6 +187,7 @@ class ViewDocks(QObject):
                 self.fill(key)
             self.show_second_run()
             self._mark_current()
+            self._bench.pulse.wake()
 
     def apply(self, preset: str) -> None:
         """Arrange the docks as a preset says."""
