@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     window = commands.add_parser("open", help="open the window (the default)")
-    window.add_argument("path", nargs="?", help="checkpoint folder, or bundled:NAME")
+    window.add_argument("path", nargs="?", help="checkpoint folder, bundled:NAME or session")
     _prompt(window, required=False)
     _running(window, recurrences=None)
     _prompt_set(window)

@@ -18,6 +18,7 @@ from loopscope.app.window.opening import Opening
 from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, PromptFiles
 from loopscope.app.window.run_commands import RunCommands
+from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.tree_commands import TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.core.plugins import summary
@@ -32,6 +33,9 @@ class CommandWindow(Protocol):
 
     def ask_for_checkpoint(self) -> None:
         """Choose a checkpoint folder and open it."""
+
+    def ask_for_session(self) -> None:
+        """Choose a session and open it, once what is unsaved was asked about."""
 
     def copy_picture(self) -> None:
         """Put a picture of the window on the clipboard."""
@@ -63,6 +67,7 @@ class Targets:
     prompt_files: PromptFiles
     running: RunCommands
     tree: TreeCommands
+    sessions: Sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +106,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("open_bundled", "Open the bundled looped model", "", "File", "Open bundled:looped, which ships with Loopscope and settles", lambda to: to.opening.open("bundled:looped")),
     Command("open_bundled_deep", "Open the bundled deep model", "", "File", "Open bundled:deep: the same task, as many layers as the looped one runs, each with its own weights", lambda to: to.opening.open("bundled:deep")),
     Command("open_bundled_shallow", "Open the bundled shallow model", "", "File", "Open bundled:shallow: the looped model's parameters, one pass", lambda to: to.opening.open("bundled:shallow")),
+    Command("open_session", "Open session…", "Ctrl+Shift+S", "File", "Open a saved session: its runs are made again, and the screen is as it was", lambda to: to.window.ask_for_session()),
     Command("open_prompts", "Open prompt file…", "Ctrl+Alt+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set", lambda to: to.prompt_files.ask()),
     Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set", lambda to: to.prompt_files.open(BUNDLED_PROMPTS)),
     Command("open_second_model", "Open beside…", "Ctrl+Shift+O", "File", "Open a second checkpoint beside this one, on the same prompt", lambda to: to.tree.ask_for_second_model()),
     Command("open_deep_twin", "Put the bundled deep twin beside", "", "File", "Open bundled:deep beside this model: the same depth, separate weights", lambda to: to.tree.open_second_model("bundled:deep")),
+    Command("save_session", "Save session", "Ctrl+S", "File", "Save runs, cursor, views and their places as one small file", lambda to: to.sessions.save()),
+    Command("save_session_as", "Save session as…", "Ctrl+Alt+S", "File", "Save the session to another file", lambda to: to.sessions.save_as()),
     Command("save_cuts", "Save interventions…", "", "File", "Save the interventions of this run as data that can be replayed", lambda to: to.tree.ask_to_save_interventions()),
     Command("card", "Checkpoint card", "Ctrl+I", "File", "Sizes, dtype, memory and what is unavailable", lambda to: to.bars.header.show_card()),
     Command("export_view", "Export this view…", "Ctrl+E", "File", "Export the view last clicked as PDF, SVG, PNG or CSV", lambda to: to.exporter.ask(to.views.layout.maximised or to.views.current)),

@@ -62,6 +62,7 @@ class Settings:
     history: Annotated[list[str], texts(MOST_HISTORY)] = field(default_factory=list)
     recent: Annotated[list[str], texts(MOST_RECENT)] = field(default_factory=list)
     prompt_file: Annotated[str, is_text] = ""
+    session: Annotated[str, is_text] = ""
     seed: Annotated[int, between(0, 2**31 - 1, whole=True)] = 0
     start: Annotated[str, one_of(*STARTS)] = "default"
     start_scale: Annotated[float, between(0, 1000)] = 1.0
@@ -118,6 +119,10 @@ class Settings:
     def remember_checkpoint(self, path: str) -> None:
         """Put ``path`` (from `absolute`) on top of the recent ones."""
         self.checkpoint = path
+        self.remember_recent(path)
+
+    def remember_recent(self, path: str) -> None:
+        """Put a checkpoint or a session on top of the recent ones."""
         self.recent = [path, *(p for p in self.recent if p != path)][:MOST_RECENT]
 
     def remember_prompt(self, prompt: str) -> None:

@@ -16,6 +16,7 @@ from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.layout import Layout
 from loopscope.app.window.settings import Settings
 from loopscope.core.sessions.view_settings import read_settings
+from loopscope.core.typed_json import plain
 from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.palette import Theme
 
@@ -51,6 +52,8 @@ class ViewDocks(QObject):
         self.layout = Layout(window, self.docks)
         self.current = "state_space"
         self._empty = False
+        # Settings of a session for views that were not made yet.
+        self._waiting: dict[str, Any] = {}
         self._arranging = 0
         self._seen: set[str] = set()
         self._behind: set[str] = set()
@@ -109,8 +112,7 @@ class ViewDocks(QObject):
         if key in self.frames:
             return
         spec, dock = BY_KEY[key], self.docks[key]
-        saved = self._settings.options.get(key, {})
-        display = self._bench.analysis.add(spec, read_settings(spec.options(), saved)[0])
+        display = self._bench.analysis.add(spec, self._waiting.pop(key, None) or self._last(spec))
         display.view.set_theme(self._theme)
         frame = ViewFrame(spec.title, display.view)
         # Noted before the dock takes it: a floating dock is shown anew with its title bar.
@@ -124,6 +126,21 @@ class ViewDocks(QObject):
         frame.set_empty(self._empty)
         dock.setTitleBarWidget(frame.title_bar)
         dock.setWidget(frame)
+
+    def _last(self, spec: ViewSpec[Any, Any]) -> Any:
+        """A view's settings of the last time."""
+        return read_settings(spec.options(), self._settings.options.get(spec.key, {}))[0]
+
+    def plain_options(self) -> dict[str, dict[str, Any]]:
+        """The settings of views by their keys as plain values, also of views not made yet."""
+        made = {key: display.options for key, display in self._bench.displays.items()}
+        return self._settings.options | {
+            key: plain(options) for key, options in (self._waiting | made).items()
+        }
+
+    def is_view(self, key: str) -> bool:
+        """Whether there is a view with this key."""
+        return key in BY_KEY
 
     def _connect(self, key: str, frame: ViewFrame) -> None:
         frame.measure_requested.connect(lambda: self._bench.measuring.measure(key))
@@ -170,6 +187,20 @@ class ViewDocks(QObject):
         with self._arranged():
             self._window.restoreState(QByteArray.fromHex(state.encode()))
 
+    def state(self) -> str:
+        """The arrangement of the docks, as `restore` reads it; of a maximised view, all of them."""
+        state = self.layout.before_maximised or self._window.saveState()
+        return bytes(state.toHex().data()).decode()
+
+    def rearrange(self, state: str, maximised: str, current: str) -> None:
+        """Arrange the docks as a session says; keys that are no views are left out."""
+        self.unmaximise()
+        if state:
+            self.restore(state)
+        if maximised in BY_KEY:
+            self.maximise(maximised)
+        self.current = current if current in BY_KEY else self.current
+
     def maximise(self, key: str) -> None:
         """Show one view alone, or all of them again."""
         self.current = key
@@ -201,7 +232,10 @@ class ViewDocks(QObject):
 
     def set_options(self, key: str, options: Any) -> None:
         """Give a view other options; its settings show them."""
-        self._bench.analysis.set_options(key, options)
+        if key in self.frames:
+            self._bench.analysis.set_options(key, options)
+        else:
+            self._waiting[key] = options
 
     def reset(self) -> None:
         """Show everything in each view."""

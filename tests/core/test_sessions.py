@@ -74,6 +74,7 @@ def session() -> SavedSession:
         speed=1e9,
         stop_at_settling=True,
         views={"settling": {"tolerance": 0.01}, "graph": {"expanded": ["block"]}},
+        places={"graph": {"x": 12.0, "zoom": 0.5}},
         measured=("stability",),
         window=SavedWindow(size=(900, 700), layout="00ff", maximised="heads", current="graph"),
     )
