@@ -44,6 +44,17 @@ class CheckpointError(LoopscopeError):
     """A checkpoint folder cannot be used; the message names the file and the key or tensor."""
 
 
+class ForeignError(CheckpointError):
+    """A folder may compute something else than the family it names.
+
+    family : name of the family that it can be read as all the same.
+    """
+
+    def __init__(self, message: str, family: str = "") -> None:
+        super().__init__(message)
+        self.family = family
+
+
 class PromptError(LoopscopeError):
     """A prompt cannot be run on this model; the message says why and what would be accepted."""
 

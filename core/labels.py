@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from string import punctuation
+
 _LINES = {"\n": "⏎", "\r": "␍", "\t": "⇥"}
 
 
@@ -26,8 +28,9 @@ def visible(text: str) -> str:
 
 
 def at_position(position: int, label: str) -> str:
-    """Name a token by its position in the prompt: "3 a", and "3 '75'" where it is a number."""
-    return f"{position} '{label}'" if label[:1].isdigit() else f"{position} {label}"
+    """Name a token by its position: "3 a", and "3 '75'" or "3 '::'" where it is no word."""
+    quoted = label[:1].isdigit() or set(label) <= set(punctuation)
+    return f"{position} '{label}'" if quoted else f"{position} {label}"
 
 
 def count(n: float) -> str:

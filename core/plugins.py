@@ -70,12 +70,6 @@ def left_out() -> tuple[PlugIn, ...]:
     return tuple(plugin for plugin in asked() if plugin.problem)
 
 
-def summary() -> str:
-    """Return everything that was found so far, in one line, what is left out first."""
-    found = sorted(asked(), key=lambda plugin: not plugin.problem)
-    return "; ".join(plugin.text() for plugin in found) or NONE
-
-
 class Registry(Mapping[str, T]):
     """Everything of one kind by its key: our own in their order, then what other packages add.
 

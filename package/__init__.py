@@ -15,13 +15,14 @@ from loopscope.core.errors import Cancelled, CheckpointError, LoopscopeError, Pr
 if TYPE_CHECKING:
     from loopscope.app.notebook.arrays import MeasuredArray
     from loopscope.app.notebook.model import Model, load, measures, views
-    from loopscope.app.notebook.run import Run, intervention
+    from loopscope.app.notebook.run import Run, intervention, open_recording
     from loopscope.app.notebook.run_view import RunView
 
 __version__: str
 __all__ = [
     "Cancelled", "CheckpointError", "LoopscopeError", "MeasuredArray", "Model", "PromptError",
-    "Run", "RunView", "__version__", "intervention", "load", "measures", "views",
+    "Run", "RunView", "__version__", "intervention", "load", "measures", "open_recording",
+    "views",
 ]  # fmt: skip
 
 # What is heavy, by the module of `loopscope.app.notebook` that has it.
@@ -33,6 +34,7 @@ _LATE = {
     "intervention": "run",
     "load": "model",
     "measures": "model",
+    "open_recording": "run",
     "views": "model",
 }
 

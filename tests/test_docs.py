@@ -96,7 +96,7 @@ def test_every_view_has_its_page_and_its_row() -> None:
         assert (ROOT / "docs" / f"{spec.key}.md").is_file(), spec.key
 
 
-@pytest.mark.parametrize("name", ["settings", "api"])
+@pytest.mark.parametrize("name", ["settings", "api", "results"])
 def test_a_page_that_is_written_by_a_script_is_current(name: str) -> None:
     script = ROOT / "tools" / f"write_{name}_page.py"
     written = runpy.run_path(str(script))["page"]()
@@ -134,9 +134,9 @@ def test_the_readme_names_what_the_tests_install() -> None:
     assert sorted(re.findall(r'"([\w-]+)', extra[1])) == sorted(row[1].split(", "))
 
 
-def test_every_fault_on_the_page_has_its_test() -> None:
-    page = (ROOT / "docs" / "faults.md").read_text()
-    named = set(re.findall(r"`(test_\w+)`", page))
+def test_every_test_that_a_page_names_is_there() -> None:
+    pages = [ROOT / "docs" / name for name in ("faults.md", "other-desktops.md")]
+    named = {name for page in pages for name in re.findall(r"`(test_\w+)`", page.read_text())}
     files = (ROOT / "tests").rglob("test_*.py")
     there = {
         name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.M)

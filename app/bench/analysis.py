@@ -20,7 +20,7 @@ from loopscope.app.bench.session import Session
 from loopscope.app.view_spec import ViewSpec
 from loopscope.core.errors import log_unforeseen
 from loopscope.core.run.runner import Runner
-from loopscope.core.run.worker import yield_to_the_screen
+from loopscope.core.system import yield_to_the_screen
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun
 

@@ -42,8 +42,11 @@ class Comparison:
             self._compared = version
             self.measure()
 
-    def measure(self) -> None:
-        """Compare the run shown with float32; progress and Cancel are the job's."""
+    def measure(self, *, recheck: bool = False) -> None:
+        """Compare the run shown with float32; progress and Cancel are the job's.
+
+        ``recheck`` keeps the run in float32, with readouts, for the views to judge it as well.
+        """
         recording, loaded = self._session.recording, self._session.status.loaded
         if recording is None or loaded is None:
             return
@@ -55,17 +58,22 @@ class Comparison:
             if self._twin is None or self._twin.of is not loaded:
                 self.release()
                 self._twin = Float32Twin(loaded, lambda share: job.report(0.5 * share))
-            errors = self._twin.error(recording, lambda share: job.report(0.5 + 0.5 * share))
+            errors = self._twin.error(
+                recording, lambda share: job.report(0.5 + 0.5 * share), readouts=recheck
+            )
+            twin = self._twin.run if recheck else recording.float32_run
             if not small:  # twice the memory is not to be kept for long
                 self.release()
-            return errors
+            return errors, twin
 
         self._background.start_job(
-            "comparing with float32", work, lambda errors: self._show(recording, errors, small)
+            "comparing with float32",
+            work,
+            lambda found: self._show(recording, found[0], found[1], small),
         )
 
-    def _show(self, recording: Recording, errors: Any, small: bool) -> None:
-        recording.float32_error = errors
+    def _show(self, recording: Recording, errors: Any, twin: Recording | None, small: bool) -> None:
+        recording.float32_error, recording.float32_run = errors, twin
         if not small:
             self._session.message.emit(error_line(errors, recording.info.dtype))
         self._session.status_changed.emit(self._session.status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loopscope.app.view_spec import ViewSpec
@@ -25,13 +25,17 @@ class RunVersion:
     layers_done: int
     directions: int
     compared: int
+    rechecked: int
 
     @classmethod
     def of(cls, run: Recording) -> RunVersion:
         """The version that ``run`` has now."""
         errors = run.float32_error
         compared = 0 if errors is None else len(errors)
-        return cls(weakref.ref(run), run.layers_done, len(run.readout_directions), compared)
+        twin = run.float32_run
+        rechecked = 0 if twin is None else twin.n_recurrences
+        directions = len(run.readout_directions)
+        return cls(weakref.ref(run), run.layers_done, directions, compared, rechecked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,4 +165,9 @@ class Subject:
             both: ViewData = spec.compute_second(self.run, self.both, self.selection, options)
             return both
         data: ViewData = spec.compute(self.run, self.selection, options)
-        return data
+        twin = self.run.float32_run
+        if not data.unresolved or twin is None or twin.n_recurrences != self.run.n_recurrences:
+            return data
+        exact: ViewData = spec.compute(twin, self.selection, options)
+        text = f"In float32: {exact.statement}. In {self.run.info.dtype}: {data.statement}"
+        return replace(data, statement=text, unresolved=False)

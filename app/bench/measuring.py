@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from PySide6.QtCore import QObject, Signal
 
@@ -10,7 +11,10 @@ from loopscope.app.bench.analysis import Analysis
 from loopscope.app.bench.background import Background
 from loopscope.app.bench.displays import Display
 from loopscope.app.bench.session import Session
+from loopscope.core.results import Results
+from loopscope.core.run.history import Made, Point
 from loopscope.core.run.jobs import Job
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Request
 
@@ -24,7 +28,8 @@ class Measuring(QObject):
     Signals
     -------
     progressed(str, object)
-        The share done, 0 to 1, of the measurement of a view, by its key; None when it has ended.
+        The share done, 0 to 1, of the measurement of a view, by its key; below 0 while it waits for
+        another one, None when it has ended.
     """
 
     progressed = Signal(str, object)
@@ -38,6 +43,7 @@ class Measuring(QObject):
     ) -> None:
         super().__init__(parent)
         self._session, self._analysis, self._background = session, analysis, background
+        self._made: WeakKeyDictionary[Results, list[Made]] = WeakKeyDictionary()
 
     def why_not(self, key: str) -> str:
         """Why a view's measurement cannot be made now, or ""."""
@@ -74,9 +80,18 @@ class Measuring(QObject):
                 results.append(spec.measure(run, selection, options, job))
             return results
 
+        made = [
+            Made(
+                spec.key, options, selection, Point.of(run),
+                None if second is None else Point.of(second.stepper), _prompts_of(run.recording),
+            )
+            for run, selection in runs
+        ]  # fmt: skip
+
         def done(results: list[object]) -> None:
-            for (run, _), result in zip(runs, results, strict=True):
+            for (run, _), result, how in zip(runs, results, made, strict=True):
                 run.recording.keep(request.result, result)
+                self._made.setdefault(_results_of(request, run.recording), []).append(how)
             self._analysis.recompute()
 
         name = f"{spec.title}: {request.label.lower()}"
@@ -93,6 +108,16 @@ class Measuring(QObject):
             runs += [] if request.missing(there.recording) else [(second.stepper, there.selection)]
         return runs
 
+    def made_of(self, recording: Recording) -> list[Made]:
+        """How each measurement that a run and its model hold was made, the oldest first."""
+        return [
+            made
+            for results in (recording.shared.results, recording.results)
+            for made in self._made.get(results, ())
+            if (spec := self._analysis.displays[made.key].spec).request is not None
+            and results.get(spec.request.result) is not None
+        ]
+
     def cancel(self, key: str) -> None:
         """Give up the measurement of one view."""
         job = self._analysis.displays[key].job
@@ -104,5 +129,17 @@ class Measuring(QObject):
         for key, display in self._analysis.displays.items():
             if display.job is not None:
                 over = display.job.future.done()
-                self.progressed.emit(key, None if over else display.job.progress)
+                waits = display.job is not self._background.jobs.current
+                share = -1.0 if waits else display.job.progress
+                self.progressed.emit(key, None if over else share)
                 display.job = None if over else display.job
+
+
+def _results_of(request: Request, recording: Recording) -> Results:
+    """Where the result of a request is kept."""
+    return recording.shared.results if request.scope == "model" else recording.results
+
+
+def _prompts_of(recording: Recording) -> str:
+    prompts = recording.shared.prompts
+    return "" if prompts is None else prompts.path

@@ -157,6 +157,9 @@ def run_evaluate(options: Namespace) -> None:
         raise LoopscopeError(f"--hops {options.hops}: the task has at most {MAX_HOPS}")
     loaded = load_model(load_request(options))
     _warn(loaded)
+    per_pass, n_block = options.per_pass, loaded.architecture.n_block
+    if per_pass and n_block % per_pass:
+        raise LoopscopeError(f"--per-pass {per_pass} does not divide the block's {n_block} layers")
     with _Bar("evaluating") as bar:
         evaluation = evaluate_hops(
             loaded,
@@ -164,6 +167,7 @@ def run_evaluate(options: Namespace) -> None:
             recurrences=options.recurrences,
             n_examples=options.examples,
             seed=options.seed,
+            per_pass=per_pass or 0,
             report=bar.show,
         )
     warn_lines(evaluation.warnings())

@@ -229,7 +229,8 @@ def open_first(
         device=options.device if options.device != "auto" else None,
         dtype=options.dtype if options.dtype != "float32" else None,
         loop=loop_of(options),
-        family=options.family,
+        # Not asked for, it is read as the last time.
+        family=options.family or None,
     )
 
 

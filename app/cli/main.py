@@ -115,6 +115,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--examples", type=numbers.examples, default=2000, help="for each hop count"
     )
     evaluate.add_argument("--hops", type=numbers.small, default=6, help="hop counts 1 to this")
+    evaluate.add_argument(
+        "--per-pass",
+        type=numbers.small,
+        metavar="L",
+        help="layers of the block that count as a recurrence (2 for bundled:deep)",
+    )
     evaluate.add_argument("--seed", type=numbers.seed, default=1_000_003)
     _running(evaluate, recurrences=16, seed=False)
 

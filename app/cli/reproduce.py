@@ -39,42 +39,44 @@ CORRECTION = (
     "- *Spectral radius.* Of the whole state, on a few prompts, to about 0.01; which token is "
     "unstable it does not say.",
     "",
-    "What holds: in the bundled model and in the two-layer variants with injection the state "
+    "What holds: in `bundled:anytime` and in the two-layer variants with injection the state "
     "settles, to the rounding floor, and keeps its answers; without injection it drifts, in every "
     "seed. That it *walks* is taught. The tests with nulls are described in "
     "[The experiments](experiments.md).",
 )
 TRAINED_TIMES = 4
 RESULTS = "results.json"
+# Its target is that of the ablations.
+MODEL = "bundled:anytime"
 
 
 def measure_all(root: Path, seeds: Sequence[int], n_prompts: int, report: Report) -> list[Study]:
-    """Measure the bundled model and every ablation to four times its trained recurrences."""
+    """Measure `MODEL` and every ablation to four times its trained recurrences."""
     studies = []
-    bundled = load("bundled:looped", "cpu")
+    bundled = load(MODEL, "cpu")
     trained = bundled.architecture.trained_recurrences
-    todo: list[tuple[str, int, SmallModel | None]] = [("bundled:looped", 0, None)]
+    todo: list[tuple[str, int, SmallModel | None]] = [(MODEL, 0, None)]
     todo += [(v.key, s, v) for v in VARIANTS for s in seeds]
     for i, (name, seed, variant) in enumerate(todo):
         loaded = bundled if variant is None else load(str(folder_of(variant, seed, root)), "cpu")
         times = trained if variant is None else loaded.architecture.trained_recurrences
 
-        def tell(share: float, i: int = i, name: str = name) -> None:
+        def report_share(share: float, i: int = i, name: str = name) -> None:
             report((i + share) / len(todo), f"measuring {name}")
 
         studies.append(
             study(
                 loaded, seed=seed, name=name, hops=3 if variant is None else 2,
                 n_letters=8 if variant is None else 6, recurrences=TRAINED_TIMES * times,
-                n_prompts=n_prompts, report=tell,
+                n_prompts=n_prompts, report=report_share,
             )
         )  # fmt: skip
     return studies
 
 
 def bundled_cycle() -> Data:
-    """The final token's cycle in the bundled model, run to its trained recurrences."""
-    bundled = load("bundled:looped", "cpu")
+    """The final token's cycle in `MODEL`, run to its trained recurrences."""
+    bundled = load(MODEL, "cpu")
     return final_token_cycle(bundled, bundled.architecture.trained_recurrences)
 
 
@@ -124,7 +126,7 @@ def page_text(
         "**Expected:** the step of every layer falls to the rounding floor, and the layers' ends "
         "are different points.",
         "",
-        f"**Found** (bundled model, 1 seed, {bundled.n_prompts} prompts, {bundled.hops} hops, run "
+        f"**Found** (`{MODEL}`, 1 seed, {bundled.n_prompts} prompts, {bundled.hops} hops, run "
         f"to {last} = {TRAINED_TIMES} × the trained {trained} recurrences): the median relative "
         f"step of layers 0 to {bundled.n_layers - 1} is {_steps(bundled, 8)} at r = 8, "
         f"{_steps(bundled, trained)} at r = {trained} and {_steps(bundled, last)} at r = {last}. "
@@ -147,7 +149,7 @@ def page_text(
         "less (it must, where the state converges: Proposition 4.2 of the paper).",
         "",
         f"**Found:** Pearson's r of log head change and log relative step over (layer, recurrence) "
-        f"is {bundled.head_settling:.3f} on the bundled model (n = {bundled.head_settling_n}, "
+        f"is {bundled.head_settling:.3f} on `{MODEL}` (n = {bundled.head_settling_n}, "
         f"rounding noise left out); over the ablations, seed by seed:",
         "",
         *_head_table(groups),

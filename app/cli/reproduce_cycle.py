@@ -65,10 +65,11 @@ def cycle_words(data: Data) -> list[str]:
         "every layer of every recurrence (jointly, as in the paper), the state visits one point "
         "for each layer again and again.",
         "",
-        f"**Found** (bundled model, one prompt, {data.n_recurrences} recurrences, two components "
-        f"holding {share:.0%} of the variance): the last cycle of {data.n_layers} points differs "
-        f"from the one before by at most {closing:.1e} of the state norm, and its neighbouring "
-        f"points are {sides.min():.3g} to {sides.max():.3g} state units apart on the axes drawn "
+        f"**Found** (`bundled:anytime`, one prompt, {data.n_recurrences} recurrences, two "
+        f"components holding {share:.0%} of the variance): the last cycle of {data.n_layers} "
+        f"points differs from the one before by at most {closing:.1e} of the state norm, and its "
+        f"neighbouring points are {sides.min():.3g} to {sides.max():.3g} state units apart on the "
+        "axes drawn "
         f"(the farthest state is {spread:.3g} from the mean). "
         + ("It repeats" if holds else "It does not repeat")
         + "; that it has as many points as layers says only that each of them does something.",

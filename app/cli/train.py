@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopscope.app.cli.terminal import Bar, width
-from loopscope.core.checkpoint.memory import host_free_bytes
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.training_plan import (
@@ -20,6 +19,7 @@ from loopscope.core.experiments.training_plan import (
 )
 from loopscope.core.files import make_folder
 from loopscope.core.labels import count, size
+from loopscope.core.system import host_free_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor

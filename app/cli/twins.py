@@ -69,7 +69,7 @@ def evaluate_all(
         loaded = load(f"bundled:{kind}" if ships else str(folder_of(model, seed, root)), "cpu")
         loops = BUNDLED_RECURRENCES if ships else SMALL_RECURRENCES
 
-        def tell(share: float, i: int = i, kind: str = kind) -> None:
+        def report_share(share: float, i: int = i, kind: str = kind) -> None:
             report((i + share) / len(todo), f"evaluating {kind}")
 
         result = twin_result(
@@ -80,7 +80,7 @@ def evaluate_all(
             recurrences=loops if kind == "looped" else 1,
             n_examples=examples,
             n_letters=8 if ships else N_LETTERS,
-            report=tell,
+            report=report_share,
         )
         if ships:
             shipped[kind] = result

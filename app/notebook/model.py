@@ -39,6 +39,7 @@ def load(
     loop: tuple[int, int] | None = None,
     damping: float | None = None,
     family: str = "",
+    weights: str = "",
 ) -> Model:
     """Load the checkpoint at ``path``.
 
@@ -56,6 +57,8 @@ def load(
         ``x ← x + damping (span(x) − x)``; damping 1, the default, is plain repetition.
     family
         Read the folder as this family, whatever it says of its own code.
+    weights
+        SHA-256 that the weights should have; others are loaded with a warning.
 
     Raises `CheckpointError` for a folder that cannot be read, `LoopscopeError` for an unknown
     device or dtype and for too little memory.
@@ -66,6 +69,9 @@ def load(
     loaded = load_model(LoadRequest(path, device, dtype, span, family))
     for line in (*loaded.checkpoint.notes, *([loaded.warning] if loaded.warning else [])):
         warnings.warn(line, RuntimeWarning, stacklevel=2)
+    if weights and weights != loaded.weights_hash:
+        told = f"{path}: has other weights ({loaded.weights_hash[:12]}…) than {weights[:12]}…"
+        warnings.warn(told, RuntimeWarning, stacklevel=2)
     return Model(loaded)
 
 
@@ -156,11 +162,21 @@ class Model:
             initial_state=initial_state,
             interventions=interventions_of(interventions),
         )
-        run = Run(stepper, name)
+        run = Run(stepper.recording, name, stepper)
         wanted = self.trained_recurrences if recurrences is None else recurrences
         if wanted:
             run.step(wanted)
         return run
+
+    def resume(self, run: Run) -> Run:
+        """Give a run of a file its model back: what is returned goes on from its last state.
+
+        On the same device, dtype, version of torch and number of threads it goes on bit for bit
+        as it would have. Raises `LoopscopeError` for a run of other weights.
+        """
+        from loopscope.core.recordings.going_on import resume
+
+        return Run(run.recording, run.name, resume(self.loaded, run.recording))
 
     # ---- prompt sets ----
     @property

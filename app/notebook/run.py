@@ -71,14 +71,17 @@ def _plain(value: Any) -> Any:
 
 
 class Run:
-    """One prompt on one model, as far as it was stepped; `Model.run` makes it.
+    """One prompt on one model, as far as it was stepped.
+
+    `Model.run` makes it; `open_recording` reads it from a file, where it has no model until
+    `Model.resume`.
 
     name : what figures of two runs call it.
-    stepper : what steps it, of ``loopscope.core``, which may change from version to version.
+    recording : all that was kept, of ``loopscope.core``, which may change from version to version.
     """
 
-    def __init__(self, stepper: Stepper, name: str) -> None:
-        self.stepper, self.name = stepper, name
+    def __init__(self, recording: Recording, name: str, stepper: Stepper | None = None) -> None:
+        self.recording, self.name, self._stepper = recording, name, stepper
         self._overflow_said = False
         self._twin: Float32Twin | None = None
 
@@ -91,12 +94,19 @@ class Run:
             f"{recording.n_recurrences} recurrences{cuts}>"
         )
 
-    # ---- what was kept ----
     @property
-    def recording(self) -> Recording:
-        """All that was kept."""
-        return self.stepper.recording
+    def stepper(self) -> Stepper:
+        """What steps it, of ``loopscope.core``, which may change from version to version.
 
+        Raises `LoopscopeError` for a run of a file, which has no model.
+        """
+        if self._stepper is None:
+            raise LoopscopeError(
+                "this run was read from a file and has no model: call model.resume(run) for one"
+            )
+        return self._stepper
+
+    # ---- what was kept ----
     @property
     def recurrences(self) -> int:
         """Complete recurrences, ``R``."""
@@ -172,7 +182,8 @@ class Run:
         before that place is computed again. Raises `LoopscopeError` for a place that does not
         exist.
         """
-        branch = Run(self.stepper.branch(interventions_of(interventions)), "branch")
+        stepper = self.stepper.branch(interventions_of(interventions))
+        branch = Run(stepper.recording, "branch", stepper)
         while run_on and branch.recording.layers_done < self.recording.layers_done:
             branch.step_layer()
         return branch
@@ -272,7 +283,7 @@ class Run:
             second_run = SecondRun(there, second.name, pairing, cursor)
         return view_of(
             spec, self.recording, selection, options_of(spec, options), second_run,
-            self.stepper.readout_direction,
+            lambda token: self.stepper.readout_direction(token),
         )  # fmt: skip
 
     def figure(self, name: str, *, page: str = "two columns", **how: Any) -> PageFigure:
@@ -292,9 +303,35 @@ class Run:
         """
         return arrays_by_hook(self.recording)
 
+    def save(self, path: str | Path, *others: Run) -> None:
+        """Write the run to a recording file (.h5), complete or not there at all.
+
+        ``others``, such as its branches, go into the same file; what runs share is there once.
+        Raises `LoopscopeError` where it cannot be written.
+        """
+        from loopscope.core.recordings.writing import save
+
+        save(Path(path), [run.recording for run in (self, *others)])
+
     def to_npz(self, path: str | Path) -> None:
         """Write the complete recurrences as one ``.npz`` file, complete or not there at all.
 
         docs/notebook.md has its arrays. Raises `LoopscopeError` where it cannot be written.
         """
         save_arrays(Path(path), arrays_of_run(self.recording))
+
+
+def open_recording(path: str | Path) -> tuple[Run, ...]:
+    """Read the runs of a recording file: ``run, *branches = open_recording("run.h5")``.
+
+    Everything but what needs the model can be asked of them; a run goes on after `Model.resume`.
+    Rows stay in the file until they are asked for. Raises `LoopscopeError` for what is no
+    recording.
+    """
+    from loopscope.core.recordings.reader import open_recording as opened
+
+    file = opened(Path(path))
+    for note in file.notes:
+        warnings.warn(f"{path}: {note}", RuntimeWarning, stacklevel=2)
+    names = ("run" if parent is None else "branch" for parent in file.parents)
+    return tuple(Run(run, name) for run, name in zip(file.runs, names, strict=True))

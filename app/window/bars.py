@@ -111,6 +111,11 @@ class Bars(QObject):
         self._show_progress(status)
         loaded, about_prompt = self._bench.session.status.loaded, status.error_about == "prompt"
         self.prompt.show_error(status.error if about_prompt else None)
+        offered = status.error and status.error_about == "checkpoint" and status.offer
+        self.header.show_offer(
+            f"Read as {status.offer.family}" if offered and status.offer else "",
+            "Its own code may compute something else; title, card and exports will say so",
+        )
         if status.error and not about_prompt:
             self.header.show_notice(status.error)
         elif status.notice:

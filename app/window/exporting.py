@@ -65,7 +65,7 @@ class Exporter:
     def _name_second_run(self, dialog: ExportDialog, specs: tuple[ViewSpec[Any, Any], ...]) -> None:
         """Say in the dialog what of the second run will be written, for as long as it is open."""
 
-        def tell() -> None:
+        def describe() -> None:
             run, second_run = self._bench.session.recording, self._bench.session.second_run
             if run is None or second_run is None:
                 dialog.show_second_run("")
@@ -73,9 +73,9 @@ class Exporter:
                 dialog.show_second_run(describe_second_run(run, specs, second_run))
 
         changed = self._bench.session.runs_changed
-        changed.connect(tell)
-        dialog.finished.connect(lambda: changed.disconnect(tell))
-        tell()
+        changed.connect(describe)
+        dialog.finished.connect(lambda: changed.disconnect(describe))
+        describe()
 
     def _last_choice(self) -> ExportChoice:
         saved = dict(self._settings.export)

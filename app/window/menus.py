@@ -60,7 +60,9 @@ class RecentMenu(QMenu):
         self.clear()
         for path in self._settings.recent:
             there = is_there(path)
-            action = self.addAction(path if there else f"{path} (missing)")
+            family = self._settings.families.get(path)
+            name = f"{path} (as {family})" if family else path
+            action = self.addAction(name if there else f"{path} (missing)")
             action.setEnabled(there)
             action.triggered.connect(lambda _=False, path=path: self._open(path))
         if not self._settings.recent:

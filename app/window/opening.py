@@ -13,6 +13,7 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.window.settings import Settings, absolute
 from loopscope.core.checkpoint.request import LoadRequest, Loop
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.families import FAMILIES
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import from_json
 from loopscope.core.run.requests import RunRequest
@@ -84,19 +85,19 @@ class Opening(QObject):
         device: str | None = None,
         dtype: str | None = None,
         loop: Loop | None = None,
-        family: str = "",
+        family: str | None = None,
     ) -> None:
-        """Load ``path``, on the device and in the dtype of the last time where None is given."""
-        settings = self._settings
+        """Load ``path``, on the device, in the dtype and as the family of the last time if None."""
+        settings, path = self._settings, absolute(path)
         settings.device, settings.dtype = device or settings.device, dtype or settings.dtype
         self.requested.emit(settings.device, settings.dtype)
         self._bench.open(
             OpenRequest(
-                absolute(path),
+                path,
                 settings.device,
                 settings.dtype,
                 loop,
-                family,
+                self._remembered_family(path) if family is None else family,
                 first_run or FirstRun(),
             )
         )
@@ -117,8 +118,19 @@ class Opening(QObject):
         if not isinstance(request, OpenRequest) or request.session is None:
             return None
         self._settings.device, self._settings.dtype = request.device, request.dtype
-        self._settings.remember_checkpoint(request.path)
+        family = request.family if loaded.checkpoint.asked_for else ""
+        self._settings.remember_checkpoint(request.path, family)
         return request.session
+
+    def _remembered_family(self, path: str) -> str:
+        family = self._settings.families.get(path, "")
+        return family if family in {known.name for known in FAMILIES} else ""
+
+    def take_offer(self) -> None:
+        """Load the folder that was refused, as the family that it was said to be readable as."""
+        offer = self._bench.session.status.offer
+        if offer is not None:
+            self._bench.open(offer)
 
     def change_device(self, device: str, dtype: str) -> None:
         """Load the model in use again and run the same, without interventions."""
@@ -159,7 +171,8 @@ class Opening(QObject):
         load_request, settings = loaded.request, self._settings
         first_run = load_request.first_run if isinstance(load_request, OpenRequest) else FirstRun()
         same = settings.checkpoint == load_request.path
-        settings.remember_checkpoint(load_request.path)
+        family = load_request.family if loaded.checkpoint.asked_for else ""
+        settings.remember_checkpoint(load_request.path, family)
         arch = loaded.architecture
         recurrences = first_run.recurrences
         if recurrences is None:

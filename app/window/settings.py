@@ -48,6 +48,7 @@ STARTS = ("default", "zeros", "random", "embedding", "learned", "given")
 class Settings:
     """Everything remembered; plain JSON values only.
 
+    families : what a folder was asked to be read as, by its path.
     layout : Qt's dock state, hexadecimal.  options : each view's options by its key.
     interventions : of the run shown last, as `interventions.registry` writes them.
     problem : what was wrong with the file that was read, one line; not remembered.
@@ -61,6 +62,7 @@ class Settings:
     prompts: Annotated[dict[str, str], is_text_by_text] = field(default_factory=dict)
     history: Annotated[list[str], texts(MOST_HISTORY)] = field(default_factory=list)
     recent: Annotated[list[str], texts(MOST_RECENT)] = field(default_factory=list)
+    families: Annotated[dict[str, str], is_text_by_text] = field(default_factory=dict)
     prompt_file: Annotated[str, is_text] = ""
     session: Annotated[str, is_text] = ""
     seed: Annotated[int, between(0, 2**31 - 1, whole=True)] = 0
@@ -116,14 +118,16 @@ class Settings:
             part.write_text(json.dumps(values, indent=1), "utf-8")
             os.replace(part, folder / FILE)
 
-    def remember_checkpoint(self, path: str) -> None:
-        """Put ``path`` (from `absolute`) on top of the recent ones."""
+    def remember_checkpoint(self, path: str, family: str = "") -> None:
+        """Put ``path`` (from `absolute`) on top of the recent ones, read as ``family`` if given."""
         self.checkpoint = path
-        self.remember_recent(path)
+        self.remember_recent(path, family)
 
-    def remember_recent(self, path: str) -> None:
-        """Put a checkpoint or a session on top of the recent ones."""
+    def remember_recent(self, path: str, family: str = "") -> None:
+        """Put a checkpoint, read as ``family`` if given, or a session on top of the recent ones."""
         self.recent = [path, *(p for p in self.recent if p != path)][:MOST_RECENT]
+        families = self.families | {path: family}
+        self.families = {p: families[p] for p in self.recent if families.get(p)}
 
     def remember_prompt(self, prompt: str) -> None:
         """Put ``prompt`` on top of the history and make it its checkpoint's last."""

@@ -145,6 +145,7 @@ class ViewDocks(QObject):
     def _connect(self, key: str, frame: ViewFrame) -> None:
         frame.measure_requested.connect(lambda: self._bench.measuring.measure(key))
         frame.measure_cancelled.connect(lambda: self._bench.measuring.cancel(key))
+        frame.recheck_requested.connect(lambda: self._bench.comparison.measure(recheck=True))
         frame.options_changed.connect(lambda options: self._on_options_chosen(key, options))
         frame.export_requested.connect(lambda: self.export_requested.emit(key))
         frame.maximise_toggled.connect(lambda _: self.maximise(key))

@@ -27,12 +27,14 @@ from loopscope.app.window.opening import Opening, first_token, starts_of
 from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import PromptFiles, is_prompt_file
 from loopscope.app.window.run_commands import RunCommands
+from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.settings import BUNDLED, Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.unsaved import Unsaved
 from loopscope.app.window.view_docks import ViewDocks
-from loopscope.core.plugins import left_out, summary
+from loopscope.app.window.words import model_name
+from loopscope.core.plugins import left_out
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
 
 TITLE_BAR = QStyle.PixelMetric.PM_TitleBarHeight
+# The preset whose views need least room.
+SMALL = "State space"
 # Milliseconds that a sentence stays in the status line.
 SENTENCE_MS = 10_000
 
@@ -106,6 +110,7 @@ class Window(QMainWindow):
             self, bench, self.bars, self.views, self.opening, self.exporter,
             PageExport(bench, self.say, self), self.prompt_files, self.running, self.tree,
             self.sessions,
+            Scripts(bench, self.say),
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.open_path, self)
@@ -118,8 +123,7 @@ class Window(QMainWindow):
         self._restore()
         self._connect()
         self.show_progress()
-        if left_out():
-            self.say(summary())
+        self.say("; ".join(plugin.text() for plugin in left_out()))
 
     def _connect(self) -> None:
         bench, views, bars = self.bench, self.views, self.bars
@@ -131,6 +135,7 @@ class Window(QMainWindow):
         bench.session.runs_changed.connect(self._on_runs_changed)
         bars.transport.reset_requested.connect(self.running.reset)
         bars.header.device_chosen.connect(self.opening.change_device)
+        bars.header.offer_taken.connect(self.opening.take_offer)
         views.export_requested.connect(self.exporter.ask)
         views.step_requested.connect(bench.transport.step_recurrence)
         views.command_requested.connect(lambda name: self.commands[name].trigger())
@@ -154,11 +159,19 @@ class Window(QMainWindow):
         """Be no larger than the screen, frame included, and wholly on it.
 
         What the frame takes is not known before the window is shown; a title bar is counted then.
+        Views that cannot be so small give way to the preset that needs least room.
         """
         room, frame = self.screen().availableGeometry(), self.frameGeometry()
         across = frame.width() - self.width()
         down = max(frame.height() - self.height(), self.style().pixelMetric(TITLE_BAR))
         width, height = room.width() - across, room.height() - down
+        least = self.minimumSizeHint()
+        if least.width() > width or least.height() > height:
+            self.views.apply(SMALL)
+            self.say(f"The views are larger than this screen; preset {SMALL} is shown instead")
+            layout = self.layout()
+            assert layout is not None
+            layout.activate()
         self.resize(min(self.width(), width), min(self.height(), height))
         frame = self.frameGeometry()
         if not room.contains(frame):
@@ -203,7 +216,8 @@ class Window(QMainWindow):
     def _show_title(self) -> None:
         """Name session and model; Qt shows the mark of what is unsaved as the system does."""
         loaded = self.bench.session.status.loaded
-        parts = [self.sessions.name, "" if loaded is None else loaded.checkpoint.name, "Loopscope"]
+        model = "" if loaded is None else model_name(loaded.checkpoint)
+        parts = [self.sessions.name, model, "Loopscope"]
         first, *others = (part.replace("[*]", "[* ]") for part in parts if part)
         title = " – ".join([f"{first}[*]", *others])
         if title != self.windowTitle():

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
 
 
+def model_name(checkpoint: Checkpoint) -> str:
+    """Its name, with the family that it was asked to be read as."""
+    if not checkpoint.asked_for:
+        return checkpoint.name
+    return f"{checkpoint.name} (read as {checkpoint.family.title})"
+
+
 def model_line(checkpoint: Checkpoint) -> str:
     """``bundled:looped · 210 k params · 1 + 2-layer block + 1 · trained to R = 20``."""
     arch = checkpoint.architecture
@@ -23,7 +30,7 @@ def model_line(checkpoint: Checkpoint) -> str:
     around = (
         f"{arch.n_prelude} + {block} + {arch.n_coda}" if arch.n_prelude or arch.n_coda else block
     )
-    parts = [checkpoint.name, f"{count(arch.n_parameters)} params", around]
+    parts = [model_name(checkpoint), f"{count(arch.n_parameters)} params", around]
     if not arch.deep:
         parts.append(f"trained to R = {arch.trained_recurrences}")
     return "  ·  ".join(parts)

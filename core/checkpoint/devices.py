@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from loopscope.core.checkpoint.memory import host_free_bytes
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.system import host_free_bytes
 
 WISHES = ("auto", "cuda", "mps", "cpu")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

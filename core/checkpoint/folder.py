@@ -20,7 +20,7 @@ from loopscope.core.checkpoint.places import resolve
 from loopscope.core.checkpoint.request import Loop
 from loopscope.core.checkpoint.shapes import check_tensors
 from loopscope.core.checkpoint.ties import settle_ties
-from loopscope.core.errors import CheckpointError
+from loopscope.core.errors import CheckpointError, ForeignError
 from loopscope.core.families import FAMILIES, recognise
 from loopscope.core.families.family import Config, Family, Source
 from loopscope.core.families.foreign import foreign
@@ -29,6 +29,7 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.loop_span import renamed_by_loop, with_loop
 
 MAX_JSON = 64 << 20
+ASKED_FOR = "asked for"
 LOOPED = " looped "  # between a deep checkpoint's name and the span of it that is looped
 
 
@@ -49,6 +50,11 @@ class Checkpoint:
     sources: dict[str, Source]
     tokenizer_file: Path | None
     notes: tuple[str, ...] = ()
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether it is read as a family that it may not be, because that was asked for."""
+        return self.recognised_by == ASKED_FOR
 
     @property
     def weight_files(self) -> tuple[Path, ...]:
@@ -100,7 +106,7 @@ def _family_of(
         family = known[wish]
         same = recognised is not None and recognised[0] is family
         problem = foreign(config, family) if same else f"model_type '{config.model_type}'"
-        how = "asked for" if problem else (recognised[1] if recognised else "")
+        how = ASKED_FOR if problem else (recognised[1] if recognised else "")
         note = f"read as {family.title} because that was asked for: {problem}"
         return family, how, (note,) if problem else ()
     if recognised is None:
@@ -111,9 +117,10 @@ def _family_of(
         )
     family, how = recognised
     if problem := foreign(config, family):
-        raise CheckpointError(
+        raise ForeignError(
             f"{config.path}: {problem}; it may compute something else than {family.title}, "
-            f"--as {family.name} reads it as that all the same"
+            f"--as {family.name} reads it as that all the same",
+            family.name,
         )
     return family, how, ()
 

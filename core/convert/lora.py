@@ -107,7 +107,7 @@ def merged(
     for name, tensor in added.items():
         end = next((end for end in PARTS if name.endswith(end)), None)
         if end is None:
-            whole = _named(name.replace(".modules_to_save", ""), base)
+            whole = _named(name.replace(".modules_to_save", "").replace(".base_layer", ""), base)
             changed[whole] = _same_shape(name, tensor.float(), base[whole])
             continue
         module = name.removesuffix(end).removeprefix(PREFIX)

@@ -57,10 +57,12 @@ def search(
     for first in range(0, len(starts), at_once):
         part = starts[first : first + at_once]
 
-        def told(share: float, first: int = first, n: int = len(part)) -> None:
+        def report_part(share: float, first: int = first, n: int = len(part)) -> None:
             report((first + n * share) / len(starts))
 
-        points, taken = minimise_rows(q, part, arrived=arrived, most=max_iterations, report=told)
+        points, taken = minimise_rows(
+            q, part, arrived=arrived, most=max_iterations, report=report_part
+        )
         pairs = zip(points, taken.tolist(), strict=True)
         ends += [_judge(f, s[None], n) for s, n in pairs]
     return _distinct(ends, tolerance, radius)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopscope.core.families.family import MOST_LAYERS, Config, Family, Source, read_activation
+from loopscope.core.families.mapping import prefix_of
 from loopscope.core.model.architecture import Architecture, parameter_shapes
 from loopscope.core.model.layer_shape import LayerShape, NormSlot
 from loopscope.core.model.rope import Rope
@@ -30,7 +31,8 @@ NORMS: dict[NormSlot, str] = {
     "resid_mid": "attention.LayerNorm",
     "resid_post": "full_layer_layer_norm",
 }
-EMBEDDINGS, ENCODER = "albert.embeddings", "albert.encoder"
+# The model's own prefix, which stands before what follows.
+MODEL, EMBEDDINGS, ENCODER = "albert.", "embeddings", "encoder"
 NAMED = {
     "embed": f"{EMBEDDINGS}.word_embeddings",
     "positions": f"{EMBEDDINGS}.position_embeddings",
@@ -117,21 +119,23 @@ def _layers_of_a_group(arch: Architecture, names: frozenset[str]) -> int:
     """How the block's sets of weights are numbered in the file: so many in each group."""
     if not arch.block_weights:
         return arch.n_unique_block
-    group = f"{ENCODER}.albert_layer_groups.0.albert_layers."
+    group = f"{prefix_of(names, MODEL)}{ENCODER}.albert_layer_groups.0.albert_layers."
     return len({name[len(group) :].split(".")[0] for name in names if name.startswith(group)}) or 1
 
 
 def _tensors(arch: Architecture, names: frozenset[str]) -> dict[str, Source]:
     sources = {}
-    inner = _layers_of_a_group(arch, names)
+    inner, prefix = _layers_of_a_group(arch, names), prefix_of(names, MODEL)
     for ours in parameter_shapes(arch):
         place, kind = ours.rsplit(".", 1)
         if place in NAMED:
-            sources[ours] = Source((f"{NAMED[place]}.{kind}",))
+            name = NAMED[place]
+            name = name if name.startswith("predictions") else prefix + name
+            sources[ours] = Source((f"{name}.{kind}",))
         else:
             _, index, module = place.split(".", 2)
             group, inner_index = divmod(int(index), inner)
-            layer = f"{ENCODER}.albert_layer_groups.{group}.albert_layers.{inner_index}"
+            layer = f"{prefix}{ENCODER}.albert_layer_groups.{group}.albert_layers.{inner_index}"
             sources[ours] = Source(tuple(f"{layer}.{name}.{kind}" for name in INSIDE[module]))
     return sources
 
@@ -144,7 +148,7 @@ FAMILY = Family(
     _tensors,
     # The sentence-order head is not used; position_ids are 0, 1...; an untied head has its bias.
     lambda name: (
-        name.startswith(("albert.pooler.", "sop_classifier.", "predictions.bias"))
+        name.startswith(("albert.pooler.", "pooler.", "sop_classifier.", "predictions.bias"))
         or name.endswith("position_ids")
     ),
     classes="Albert",

@@ -20,8 +20,14 @@ CLASSES = (
 # Words of a key that say how often layers run.
 LOOP_WORDS = frozenset({
     "loop", "loops", "looped", "looping", "recur", "recurrence", "recurrences", "recurrent",
-    "recursion", "recursions", "recursive", "ut", "cycle", "cycles",
+    "recursion", "recursions", "recursive", "ut", "cycle", "cycles", "iteration", "iterations",
+    "iters", "repeat", "repeats", "repeated", "unroll", "unrolls", "unrolled", "nloop", "nloops",
+    "nrecur", "ponder",
 })  # fmt: skip
+# A word of a key: what is between its signs, or from a capital letter on (numLoops).
+WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+# Keys of generation that have such a word and were once kept in every config.
+NO_LOOP = ("no_repeat_ngram_size", "encoder_no_repeat_ngram_size")
 
 
 def foreign(config: Config, family: Family) -> str:
@@ -34,6 +40,7 @@ def foreign(config: Config, family: Family) -> str:
 
 def _other_class(config: Config, family: Family) -> str:
     names = config.values.get("architectures")
+    names = [names] if isinstance(names, str) else names
     if not isinstance(names, list) or not names:
         return ""
     if names[0] in [family.classes + ending for ending in CLASSES]:
@@ -52,7 +59,7 @@ def _own_code(config: Config) -> str:
 def _loop_key(config: Config) -> str:
     for key, value in config.values.items():
         loops = value not in (None, False, 0, 1, "", [], {})
-        if loops and LOOP_WORDS & set(re.split(r"[^a-z]+", key.lower())):
+        if loops and key not in NO_LOOP and LOOP_WORDS & {w.lower() for w in WORD.findall(key)}:
             entry = f"key '{key[:60]}': {str(value)[:30]}"
             return entry + " is no setting of a model whose layers run once"
     return ""

@@ -10,7 +10,8 @@ forward pass and is not used here.
 
 The recursive branch norms without weights, the embeddings too, and feeds the block's output back
 as it is. looped_nanochat has weights in its norms, four in a layer, one on the embeddings and one
-that closes a recurrence; some layers attend within a window.
+that closes a recurrence; some layers attend within a window. Its later code trains an exit gate,
+``sigmoid(w s_r + b)``; the file says whether there is one.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ SANDWICH: dict[NormSlot, str] = {
     "mlp_in": "n3",
     "resid_post": "n4",
 }
+# Rotary tables are so many times as long as the sequences of its training.
+POSITIONS = 10
+EXIT_GATE = "exit_gate.proj.weight"
 INJECTIONS = ("inject_init_prelude", "inject_init_random", "passthrough")
 STACKS = {
     "prelude_layers": "transformer.prelude",
@@ -41,6 +45,7 @@ NAMED = {
     "adapter": "inject",
     "closing_norm": "norm_recur",
     "final_norm": "norm_final",
+    "exit_gate": "exit_gate.proj",
     "unembed": "lm_head",
 }
 INSIDE = {
@@ -89,13 +94,14 @@ def _architecture(config: Config, *, sandwich: bool) -> Architecture:
         n_block=config.size("n_recur_block", 4),
         n_coda=config.size("n_coda", 2, least=0),
         trained_recurrences=max(1, int(config.number("train_recur_mean", 4.0))),
-        max_positions=config.size("sequence_len", 2048),
+        max_positions=POSITIONS * config.size("sequence_len", 2048),
         norm_eps=layer.norm_eps,
         injection="none" if injection == "passthrough" else "concat",
         closing_norm=sandwich,
         embed_norm=True,
         initial_state="normal" if random else "embedding",
         start_std=layer.d_model**-0.5 if random else 1.0,
+        exit_gate=sandwich and EXIT_GATE in config.tensors,
         logit_cap=_logit_cap(config),
         layer_shapes=_windowed(config, layer) if sandwich else (),
     )

@@ -138,6 +138,9 @@ def _architecture(config: Config) -> Architecture:
     for key, only in ONLY.items():
         if config.values.get(key, only) != only:
             raise config.error(key, f"only {only!r} is known of this family")
+    # Others may begin with a larger embedding, by a factor that no key says.
+    if not str(config.values.get("init_strategy", "scaled")).startswith("scaled"):
+        raise config.error("init_strategy", "only the scaled ones are known of this family")
     outer = _layer(config)
     layer, d = _block_layer(config, outer), outer.d_model
     if config.values.get("recurrent_embedding_dimension", d) != d:

@@ -19,6 +19,7 @@ from loopscope.core.measures.exit_gate import left_by
 from loopscope.core.measures.intervals import SHARE_METHOD
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.measures.registry import MEASURES
+from loopscope.core.measures.settling import NOISE_FLOORS, relative_floor
 from loopscope.core.model.architecture import ExitRule
 from loopscope.core.run.recording import Recording
 
@@ -222,18 +223,20 @@ class Signals:
     values : by rule float64 ``[R, T]``.  missing : by rule why it cannot be computed, "" of a rule
         by which other families read their gate.
     same : of `agrees`.  answers : int64 ``[R, T]``, top answer of the coda lens.
+    noise : relative step within which rounding could have made it, by the run's dtype.
     """
 
     values: dict[str, F64]
     missing: dict[str, str]
     same: F64
     answers: I64
+    noise: float = 0.0
 
     def of(self, positions: tuple[int, ...]) -> Signals:
         """Only these tokens."""
         at = list(positions)
         values = {key: v[:, at] for key, v in self.values.items()}
-        return Signals(values, self.missing, self.same[:, at], self.answers[:, at])
+        return Signals(values, self.missing, self.same[:, at], self.answers[:, at], self.noise)
 
 
 def signals_of(recording: Recording) -> Signals:
@@ -255,7 +258,22 @@ def signals_of(recording: Recording) -> Signals:
         else:
             # The recording may have gone on since its answers were taken.
             values[rule.key] = measured.values[: len(top)]
-    return Signals(values, missing, agrees(top), top)
+    noise = NOISE_FLOORS * relative_floor(recording.info.dtype)
+    return Signals(values, missing, agrees(top), top, noise)
+
+
+def below_resolution(rule: Rule, signals: Signals, threshold: float) -> Bools:
+    """Whether each token stops where the number that stops it may be rounding, bool ``[T]``.
+
+    Its state moves there by no more than `Signals.noise`. Of a rule that looks at such moves only
+    where the threshold is within the noise too; what a divergence of answers owes to the rounding
+    of the state is not known, whatever its threshold. A gate looks at no change.
+    """
+    if rule.gate is not None or (rule.key != "kl" and threshold > signals.noise):
+        return np.zeros(signals.same.shape[1], np.bool_)
+    at, stopped = exit_at(still_running(rule, signals.values[rule.key], threshold))
+    steps = signals.values["step"][at - 1, np.arange(len(at))]
+    return np.asarray(stopped & (steps <= signals.noise))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

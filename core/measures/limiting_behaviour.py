@@ -13,6 +13,7 @@ from enum import Enum
 import numpy as np
 
 from loopscope.core.arrays import F64, Floats
+from loopscope.core.measures.settling import NOISE_FLOORS, relative_floor
 from loopscope.core.run.steps import distance, ratio, state_norm
 
 # Recurrences that the paper looks at, and the fewest that are judged here: a Hann window spreads
@@ -28,6 +29,7 @@ class Behaviour(Enum):
     SLIDER = "slider"
     UNKNOWN = "unknown"
     NOT_FINITE = "not finite"
+    UNRESOLVED = "below resolution"
     TOO_FEW_STEPS = "not enough steps"
 
 
@@ -58,7 +60,9 @@ class Limit:
     @property
     def unsettled(self) -> bool:
         """Whether it is known not to settle."""
-        return self.kind not in (Behaviour.FIXED_POINT, Behaviour.TOO_FEW_STEPS)
+        return self.kind not in (
+            Behaviour.FIXED_POINT, Behaviour.TOO_FEW_STEPS, Behaviour.UNRESOLVED
+        )  # fmt: skip
 
 
 def cosine_series(states: Floats) -> F64:
@@ -82,7 +86,19 @@ def distance_series(states: Floats) -> F64:
     return 1 - ratio(apart, np.broadcast_to(state_norm(states[-1]), apart.shape))
 
 
-def limiting_behaviour(series: F64, tau: float = 0.05, rho: float = 0.9) -> tuple[Limit, ...]:
+def noise_of(series: str, dtype: str) -> float:
+    """How far rounding alone may move a series ("cosine" or "distance") from 1.
+
+    `NOISE_FLOORS` rounding floors ``x`` as a distance; a turn by as much lowers the cosine by
+    ``x² / 2``.
+    """
+    x = NOISE_FLOORS * relative_floor(dtype)
+    return x * x / 2 if series == "cosine" else x
+
+
+def limiting_behaviour(
+    series: F64, tau: float = 0.05, rho: float = 0.9, noise: float = 0.0
+) -> tuple[Limit, ...]:
     """Class each column of nearness to the end, ``[n, T]``, oldest first, by Algorithm 1.
 
     1. The least-squares line is taken off (its slope is ``a``), a Hann window is laid over the
@@ -92,6 +108,8 @@ def limiting_behaviour(series: F64, tau: float = 0.05, rho: float = 0.9) -> tupl
     3. *orbit* of frequency ``k* / n``: ``A >= tau / 2`` and ``k* >= 2``.
     4. *slider*: ``a > tau / n``. Else *unknown*.
 
+    *Below resolution*, which the paper does not have, where every value is within ``noise`` of 1
+    and ``noise`` is more than what tells the class: ``tau`` of a fixed point, ``tau / 2`` else.
     *Not enough steps* with fewer than `LEAST_RECURRENCES` values, the end counted; *not finite*
     where a value is NaN or infinite.
     """
@@ -120,6 +138,9 @@ def limiting_behaviour(series: F64, tau: float = 0.05, rho: float = 0.9) -> tupl
             kind = Behaviour.ORBIT
         elif slope[t] > tau / n:
             kind = Behaviour.SLIDER
+        told_by = tau if kind is Behaviour.FIXED_POINT else tau / 2
+        if noise > told_by and s[:, t].min() >= 1 - noise:
+            kind = Behaviour.UNRESOLVED
         share, frequency = float(near[t]) / n, float(strongest[t]) / n
         limits.append(Limit(kind, share, frequency, float(amplitude[t]), float(slope[t]), n))
     return tuple(limits)

@@ -228,11 +228,11 @@ def lyapunov_exponents(
     On a path of finite length they differ: none has turned wholly to the direction that grows most.
     """
 
-    def told(share: float, i: int = 0) -> None:
+    def report_one(share: float, i: int = 0) -> None:
         report((i + share) / starts)
 
     return np.array([
-        lyapunov_exponent(products, n, skip=skip, seed=i, report=partial(told, i=i))
+        lyapunov_exponent(products, n, skip=skip, seed=i, report=partial(report_one, i=i))
         for i in range(starts)
     ])  # fmt: skip
 

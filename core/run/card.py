@@ -6,12 +6,12 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from loopscope.core.checkpoint.memory import host_free_bytes
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import read_text
 from loopscope.core.labels import count, size
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.run.states import TOP_K
+from loopscope.core.system import host_free_bytes
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.folder import Checkpoint

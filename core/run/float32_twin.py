@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,19 +34,30 @@ class Float32Twin:
         self._recording: Recording | None = None
         self._stepper = Stepper(self._twin)
 
-    def error(self, recording: Recording, report: Report = lambda share: None) -> F32:
+    @property
+    def run(self) -> Recording:
+        """The run in float32, as far as `error` was asked for."""
+        return self._stepper.recording
+
+    def error(
+        self, recording: Recording, report: Report = lambda share: None, *, readouts: bool = False
+    ) -> F32:
         """Relative error of every state of ``recording``, float32 ``[R, T]``, from recurrence 1.
 
         The twin runs the same tokens from the run's own ``s_0``, with the same interventions:
         ``||s_r - exact|| / ||exact||``; NaN where the float32 state is zero. A later call for the
-        same run steps only the recurrences since. Raises `LoopscopeError` before the first.
+        same run steps only the recurrences since. ``readouts`` keeps them in `run`, too. Raises
+        `LoopscopeError` before the first recurrence.
         """
         n, info = recording.n_recurrences, recording.info
         if not n:
             raise LoopscopeError("no recurrence has been run")
-        if recording is not self._recording:
+        lacks = readouts and not (self._recording and self.run.capture.readout)
+        if recording is not self._recording or lacks:
             prompt = Prompt(info.prompt, info.token_ids, info.token_labels)
-            self._stepper = Stepper(self._twin, least_for(info.interventions))
+            self._stepper = Stepper(
+                self._twin, replace(least_for(info.interventions), readout=readouts)
+            )
             self._stepper.begin(
                 prompt,
                 initial_state=recording.state(0),

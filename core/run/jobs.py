@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from loopscope.core.errors import Cancelled
-from loopscope.core.run.worker import yield_to_the_screen
+from loopscope.core.system import yield_to_the_screen
 
 if TYPE_CHECKING:
     from loopscope.core.run.stepper import Stepper

@@ -13,9 +13,10 @@ never move (`Rows`): ask for the recurrences that are wanted (`states_of`, `laye
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
+from weakref import ref
 
 import numpy as np
 
@@ -34,6 +35,8 @@ T = TypeVar("T")
 
 # Patterns that a measure reads at once, at most where a recurrence has fewer.
 PART_BYTES = 1 << 25
+# What has a row for each layer; all else has one for each recurrence.
+BY_LAYER = ("layer_states", "patterns", "writes")
 
 
 class MemoryBudgetReached(LoopscopeError):
@@ -93,19 +96,6 @@ class RunInfo:
         )
 
 
-@dataclass(slots=True)
-class Series:
-    """The rows of a recording; None where nothing is captured."""
-
-    state: Rows
-    layers: Rows
-    patterns: Rows | None
-    writes: Rows | None
-    hazards: Rows | None
-    spread: Rows | None
-    answers: dict[str, tuple[Rows, Rows]] = field(default_factory=dict)
-
-
 class Recording:
     """One run, as far as it has got.
 
@@ -134,40 +124,33 @@ class Recording:
         self.info, self.capture, self.label = info, capture, label
         self.budget_bytes = budget_bytes
         arch = info.architecture
-        t, d = initial.shape
-        n_layers, heads = arch.n_block, arch.layer.n_heads
         self._layers_done = 0
         self._recurrences = 0
         # Unembedding rows that were read for the state-space view, float32 [d] by token id.
         self.readout_directions: dict[int, F32] = {}
         # Relative error against float32, float32 [R', T], once it was measured.
         self.float32_error: F32 | None = None
+        # The same run in float32, once a verdict was rechecked there.
+        self.float32_run: Recording | None = None
         # Relative change that interventions made, by their index and recurrence; see `applied`.
         self.effects: dict[tuple[int, int], float] = {}
         # Digest of each set of weights, by its key in the graph; empty without a model.
         self.weight_identity: dict[str, str] = {}
+        # The run that this one was cut off, and layers that both share; it is held by others.
+        self._parent: ref[Recording] | None = None
+        self.shared_layers = 0
         # Of measurements of this run that take long.
         self.results = Results()
         # What this run shares with the other runs of its model.
         self.shared = Shared()
-        self._rows = Series(
-            state=Rows((t, d), np.float32),
-            layers=Rows((t, d), np.float32),
-            patterns=Rows((heads, t, t), np.float32) if capture.patterns else None,
-            writes=Rows((t, 2), np.float32) if capture.writes else None,
-            hazards=Rows((t,), np.float32) if capture.readout and arch.exit_gate else None,
-            spread=Rows((t, 2), np.float32) if capture.readout else None,
-        )
-        if capture.readout:
-            k = min(TOP_K, arch.vocab_size)
-            self._rows.answers = {
-                lens: (Rows((t, k), np.int64), Rows((t, k), np.float32))
-                for lens in ("coda", "logit")
-            }
-        self._n_layers = n_layers
-        self._rows.state.append(initial)
+        self._rows = {
+            name: Rows(shape, dtype)
+            for name, (shape, dtype) in kept_rows(arch, initial.shape, capture).items()
+        }
+        self._n_layers = arch.n_block
+        self._rows["states"].append(initial)
         # What a layer adds at most, the last of a recurrence.
-        self._layer_bytes = sum(rows.row_bytes for rows in self._all_rows())
+        self._layer_bytes = sum(rows.row_bytes for rows in self._rows.values())
 
     def prefix(self, layers: int, info: RunInfo) -> Recording:
         """Return a recording of ``info`` that begins with the first ``layers`` layers of this one.
@@ -178,18 +161,53 @@ class Recording:
             raise ValueError(f"cannot take {layers} of {self._layers_done} layers")
         begun = Recording(info, self.state(0), self.capture, self.label, self.budget_bytes)
         complete = layers // self._n_layers
-        own, other = begun._rows, self._rows
-        own.state, own.layers = other.state.begun(complete + 1), other.layers.begun(layers)
-        own.patterns, own.writes = _begun(other.patterns, layers), _begun(other.writes, layers)
-        own.hazards, own.spread = _begun(other.hazards, complete), _begun(other.spread, complete)
-        own.answers = {
-            lens: (ids.begun(complete), probabilities.begun(complete))
-            for lens, (ids, probabilities) in other.answers.items()
+        begun._rows = {
+            name: rows.begun(count_of(name, layers, complete)) for name, rows in self._rows.items()
         }
+        begun._parent, begun.shared_layers = ref(self), layers
         begun._layers_done, begun._recurrences = layers, complete
         begun.readout_directions = dict(self.readout_directions)
         begun.shared = self.shared
         return begun
+
+    @classmethod
+    def of_rows(
+        cls,
+        info: RunInfo,
+        rows: dict[str, Rows],
+        capture: Capture,
+        label: Callable[[int], str] = str,
+        budget_bytes: int = 4 << 30,
+        parent: Recording | None = None,
+        shared_layers: int = 0,
+    ) -> Recording:
+        """Return a recording of rows that are there already, as `kept_rows` names them.
+
+        What lies beyond the last layer that is there in every part is left out.
+        """
+        n_layers = info.architecture.n_block
+        layers = min(len(rows[name]) for name in BY_LAYER if name in rows)
+        ends = [len(own) - (name == "states") for name, own in rows.items() if name not in BY_LAYER]
+        complete = min(*ends, layers // n_layers)
+        layers = min(layers, (complete + 1) * n_layers - 1)
+        made = cls(info, rows["states"][0], capture, label, budget_bytes)
+        made._rows = {
+            name: own.begun(count_of(name, layers, complete)) for name, own in rows.items()
+        }
+        made._layers_done, made._recurrences = layers, complete
+        made._parent = None if parent is None else ref(parent)
+        made.shared_layers = shared_layers
+        return made
+
+    @property
+    def parent(self) -> Recording | None:
+        """The run that this one was cut off and shares its first rows with, while it is held."""
+        return None if self._parent is None else self._parent()
+
+    @property
+    def kept(self) -> Mapping[str, Rows]:
+        """The rows of everything that is kept, by the names of `kept_rows`."""
+        return self._rows
 
     def result(self, key: ResultKey[T]) -> T | None:
         """A result of this run, or of its model, which all its runs share; None for none."""
@@ -226,13 +244,7 @@ class Recording:
     @property
     def nbytes(self) -> int:
         """Bytes of the rows appended here; a shared prefix counts where it was run."""
-        return sum(rows.nbytes for rows in self._all_rows())
-
-    def _all_rows(self) -> list[Rows]:
-        s = self._rows
-        kept = [s.state, s.layers, s.patterns, s.writes, s.hazards, s.spread]
-        kept += [rows for pair in s.answers.values() for rows in pair]
-        return [rows for rows in kept if rows is not None]
+        return sum(rows.nbytes for rows in self._rows.values())
 
     # ---- writing (the worker only) ----
     def reserve(self) -> None:
@@ -253,11 +265,10 @@ class Recording:
                 f"got recurrence {step.recurrence}, layer {step.layer}"
             )
         self.reserve()
-        self._rows.layers.append(step.state)
-        if self._rows.patterns is not None:
-            self._rows.patterns.append(_given(step.pattern, "pattern"))
-        if self._rows.writes is not None:
-            self._rows.writes.append(_given(step.writes, "writes"))
+        self._rows["layer_states"].append(step.state)
+        for name, row in (("patterns", step.pattern), ("writes", step.writes)):
+            if name in self._rows:
+                self._rows[name].append(_given(row, name))
         self._layers_done += 1
 
     def append_end(
@@ -275,43 +286,42 @@ class Recording:
         """
         if self._layers_done != (self._recurrences + 1) * self._n_layers:
             raise ValueError(f"recurrence {self._recurrences + 1} has layers left to run")
-        self._rows.state.append(state)
+        self._rows["states"].append(state)
         for lens, answers in (("coda", coda_lens), ("logit", logit_lens)):
             if self.capture.readout:
                 if answers is None:
                     raise ValueError(f"the {lens} lens is captured and must be given")
-                ids, probabilities = self._rows.answers[lens]
-                ids.append(answers.ids)
-                probabilities.append(answers.probabilities)
-        if self._rows.hazards is not None:
-            self._rows.hazards.append(_given(hazard, "hazard"))
-        if self._rows.spread is not None:
+                self._rows[f"{lens}_ids"].append(answers.ids)
+                self._rows[f"{lens}_probabilities"].append(answers.probabilities)
+        if "hazards" in self._rows:
+            self._rows["hazards"].append(_given(hazard, "hazard"))
+        if "spread" in self._rows:
             unknown = np.full((self.n_tokens, 2), np.nan, np.float32)
-            self._rows.spread.append(unknown if spread is None else spread)
+            self._rows["spread"].append(unknown if spread is None else spread)
         self._recurrences += 1
 
     # ---- reading (anyone) ----
     @property
     def states(self) -> F32:
         """``s_0 ... s_R``, float32 ``[R + 1, T, d]``."""
-        return self._rows.state.first(self._recurrences + 1)
+        return self._rows["states"].first(self._recurrences + 1)
 
     def state(self, recurrence: int) -> F32:
         """``s_r``, float32 ``[T, d]``; 0 is the initial state."""
-        return self._rows.state[recurrence]
+        return self._rows["states"][recurrence]
 
     def states_of(self, first: int, last: int) -> F32:
         """``s_first ... s_last``, both included, float32 ``[n, T, d]``."""
-        return self._rows.state.rows(first, last + 1)
+        return self._rows["states"].rows(first, last + 1)
 
     @property
     def layer_states(self) -> F32:
         """``x[r, l]`` of complete recurrences, float32 ``[R, L, T, d]``."""
-        return self._by_layer(self._rows.layers)
+        return self._by_layer(self._rows["layer_states"])
 
     def layer_states_of(self, first: int, last: int) -> F32:
         """``x[r, l]`` of recurrences ``first ... last``, both included, ``[n, L, T, d]``."""
-        return self._between(self._rows.layers, first, last)
+        return self._between(self._rows["layer_states"], first, last)
 
     @property
     def patterns(self) -> F32 | None:
@@ -319,26 +329,26 @@ class Recording:
 
         Where they are large this is a copy of all of them: `patterns_of` gives those wanted.
         """
-        return None if self._rows.patterns is None else self._by_layer(self._rows.patterns)
+        return self._by_layer(self._rows["patterns"]) if "patterns" in self._rows else None
 
     def patterns_of(self, first: int, last: int) -> F32:
         """Patterns of recurrences ``first ... last``, both included, ``[n, L, H, T, T]``.
 
         Raises `LoopscopeError` where the run keeps none.
         """
-        if self._rows.patterns is None:
+        if "patterns" not in self._rows:
             raise LoopscopeError("this run keeps no attention patterns")
-        return self._between(self._rows.patterns, first, last)
+        return self._between(self._rows["patterns"], first, last)
 
     def head_patterns(self, layer: int, head: int) -> Sequence[F32]:
         """The patterns ``[T, T]`` of one head, by recurrence; none where none are kept."""
-        rows = self._rows.patterns
+        rows = self._rows.get("patterns")
         places = range(layer, self._recurrences * self._n_layers, self._n_layers)
         return () if rows is None else Picked(rows, places, head)
 
     def pattern_parts(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Cut recurrences ``first ... last`` so that the patterns of a part take little memory."""
-        rows = self._rows.patterns
+        rows = self._rows.get("patterns")
         size = 1 if rows is None else max(1, PART_BYTES // (rows.row_bytes * self._n_layers))
         for start in range(first, last + 1, size):
             yield start, min(start + size - 1, last)
@@ -346,7 +356,7 @@ class Recording:
     @property
     def writes(self) -> F32 | None:
         """Norms of what attention and the MLP wrote, float32 ``[R, L, T, 2]``, or None."""
-        return None if self._rows.writes is None else self._by_layer(self._rows.writes)
+        return self._by_layer(self._rows["writes"]) if "writes" in self._rows else None
 
     def _by_layer(self, rows: Rows) -> F32:
         flat: F32 = rows.first(self._recurrences * self._n_layers)
@@ -359,7 +369,7 @@ class Recording:
     @property
     def hazards(self) -> F32 | None:
         """Hazards of the exit gate, float32 ``[R, T]``, or None without a gate."""
-        rows = self._rows.hazards
+        rows = self._rows.get("hazards")
         return None if rows is None else rows.first(self._recurrences)
 
     @property
@@ -373,14 +383,14 @@ class Recording:
         return self._spread(1)
 
     def _spread(self, which: int) -> F32 | None:
-        rows = self._rows.spread
+        rows = self._rows.get("spread")
         return None if rows is None else rows.first(self._recurrences)[..., which]
 
     def answers(self, lens: str) -> TopAnswers | None:
         """Answers of ``lens`` ("coda" or "logit") by recurrence, ``[R, T, k]``, or None."""
-        if lens not in self._rows.answers:
+        if not self.capture.readout:
             return None
-        ids, probabilities = self._rows.answers[lens]
+        ids, probabilities = self._rows[f"{lens}_ids"], self._rows[f"{lens}_probabilities"]
         n = self._recurrences
         return TopAnswers(ids.first(n), probabilities.first(n))
 
@@ -393,9 +403,9 @@ class Recording:
         return LayerState(
             recurrence,
             layer,
-            rows.layers[i],
-            None if rows.patterns is None else rows.patterns[i],
-            None if rows.writes is None else rows.writes[i],
+            rows["layer_states"][i],
+            rows["patterns"][i] if "patterns" in rows else None,
+            rows["writes"][i] if "writes" in rows else None,
         )
 
     def __getitem__(self, recurrence: int) -> IterationState:
@@ -407,29 +417,59 @@ class Recording:
         step = step_size(np.stack([before, state]))[0]
         relative = ratio(step, state_norm(state))
         coda, logit = (self._answers_of(lens, i) for lens in ("coda", "logit"))
-        writes, hazards = self._rows.writes, self._rows.hazards
+        rows, here = self._rows, (recurrence, recurrence)
         return IterationState(
             recurrence,
             state,
-            self.layer_states_of(recurrence, recurrence)[0],
-            None if self._rows.patterns is None else self.patterns_of(recurrence, recurrence)[0],
-            None if writes is None else self._between(writes, recurrence, recurrence)[0],
+            self.layer_states_of(*here)[0],
+            self.patterns_of(*here)[0] if "patterns" in rows else None,
+            self._between(rows["writes"], *here)[0] if "writes" in rows else None,
             step.astype(np.float32),
             relative.astype(np.float32),
             coda,
             logit,
-            None if hazards is None else hazards[i],
+            rows["hazards"][i] if "hazards" in rows else None,
         )
 
     def _answers_of(self, lens: str, i: int) -> TopAnswers | None:
-        if lens not in self._rows.answers:
+        if not self.capture.readout:
             return None
-        ids, probabilities = self._rows.answers[lens]
+        ids, probabilities = self._rows[f"{lens}_ids"], self._rows[f"{lens}_probabilities"]
         return TopAnswers(ids[i], probabilities[i])
 
 
-def _begun(rows: Rows | None, n: int) -> Rows | None:
-    return None if rows is None else rows.begun(n)
+def kept_rows(
+    arch: Architecture, state: tuple[int, ...], capture: Capture
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and dtype of one row of everything that a recording with this capture keeps.
+
+    ``state`` is the shape of a state, ``[T, d]``.
+    A row of `BY_LAYER` for each layer that was run, of "states" for each recurrence and the
+    initial state, of the others for each recurrence.
+    """
+    (t, d), heads = state, arch.layer.n_heads
+    answers = (t, min(TOP_K, arch.vocab_size))
+    kept: dict[str, tuple[tuple[int, ...], str]] = {
+        "states": ((t, d), "<f4"),
+        "layer_states": ((t, d), "<f4"),
+    }
+    if capture.patterns:
+        kept["patterns"] = ((heads, t, t), "<f4")
+    if capture.writes:
+        kept["writes"] = ((t, 2), "<f4")
+    if capture.readout:
+        if arch.exit_gate:
+            kept["hazards"] = ((t,), "<f4")
+        kept["spread"] = ((t, 2), "<f4")
+        for lens in ("coda", "logit"):
+            kept[f"{lens}_ids"] = (answers, "<i8")
+            kept[f"{lens}_probabilities"] = (answers, "<f4")
+    return kept
+
+
+def count_of(name: str, layers: int, complete: int) -> int:
+    """Rows of ``name`` after so many layers and complete recurrences."""
+    return layers if name in BY_LAYER else complete + (name == "states")
 
 
 def _given(array: F32 | None, name: str) -> F32:

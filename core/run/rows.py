@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import overload
 from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-Array = npt.NDArray[Any]
+from loopscope.core.run.file_blocks import Array, FileBlock
+
+Block = Array | FileBlock
 
 # A row of at least this is a block of its own, the array that was given: nothing is copied.
 LARGE_ROW = 1 << 20
@@ -30,11 +32,12 @@ class Rows:
     def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.row_bytes = math.prod(shape) * self.dtype.itemsize
-        self._blocks: list[Array] = []
+        self._blocks: list[Block] = []
         # The first row of each block; one more than blocks, the last where the next begins.
         self._starts = [0]
+        self._filling: Array = np.empty(0)  # the last block, where it has room
         self._n = 0
-        self._shared = 0
+        self._given = 0  # rows that were not appended here
         # What was last put together of several blocks, for as long as anyone holds it.
         self._gathered: ref[Array] | None = None
 
@@ -50,11 +53,12 @@ class Rows:
             self._add(whole[None])
         else:
             if self._n == self._starts[-1]:
-                self._add(np.empty((self._next_block(), *self.shape), self.dtype))
-            self._blocks[-1][self._n - self._starts[-2]] = row
+                self._filling = np.empty((self._next_block(), *self.shape), self.dtype)
+                self._add(self._filling)
+            self._filling[self._n - self._starts[-2]] = row
         self._n += 1
 
-    def _add(self, block: Array) -> None:
+    def _add(self, block: Block) -> None:
         # The block first: a reader looks for rows only below a count it has been given.
         self._blocks.append(block)
         self._starts.append(self._starts[-1] + len(block))
@@ -103,14 +107,22 @@ class Rows:
         for start, block in zip(self._starts, self._blocks, strict=False):
             if start < n:
                 # What of the last one lies beyond is the other's to fill.
-                other._add(block[: n - start])
-        other._n = other._shared = n
+                k = min(n - start, len(block))
+                other._add(block.begun(k) if isinstance(block, FileBlock) else block[:k])
+        other._n = other._given = n
         return other
+
+    def extended(self, blocks: Iterable[Block]) -> Rows:
+        """Add blocks that are there already; returns these rows."""
+        for block in blocks:
+            self._add(block)
+        self._n = self._given = self._starts[-1]
+        return self
 
     @property
     def nbytes(self) -> int:
         """Bytes of the rows that were appended here; shared ones count where they were made."""
-        return (self._n - self._shared) * self.row_bytes
+        return (self._n - self._given) * self.row_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from loopscope.core.checkpoint.request import LoadRequest
-from loopscope.core.errors import Cancelled, log_unforeseen, one_line
+from loopscope.core.errors import Cancelled, ForeignError, log_unforeseen, one_line
 from loopscope.core.run.recording import Capture, MemoryBudgetReached, Recording
 from loopscope.core.run.request_queue import Call, RequestQueue
 from loopscope.core.run.requests import RunRequest, check_recurrences
 from loopscope.core.run.status import RunnerState, Status
 from loopscope.core.run.stepping import Rest, Step, Stepping, Until
-from loopscope.core.run.worker import Work, Worker, yield_to_the_screen
+from loopscope.core.run.worker import Work, Worker
+from loopscope.core.system import yield_to_the_screen
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
@@ -243,7 +244,8 @@ class Runner:
                 self._queue.cancel()
                 self._set(state=RunnerState.CLOSED)
             self._stepping.end()
-            self._set(error=_described(error, "serving the model"), error_about="checkpoint")
+            described = _described(error, "serving the model")
+            self._set(error=described, error_about="checkpoint", offer=None)
 
     def _next_step(self) -> Step | Rest | None:
         return self._stepping.next(self._status.recording, self._status.second_recording)
@@ -274,7 +276,12 @@ class Runner:
         except Cancelled as error:
             self._set(notice=str(error))
         except BaseException as error:  # of any kind: it is shown
-            self._set(error=_described(error, f"loading {request.path}"), error_about="checkpoint")
+            family = error.family if isinstance(error, ForeignError) else ""
+            self._set(
+                error=_described(error, f"loading {request.path}"),
+                error_about="checkpoint",
+                offer=replace(request, family=family) if family else None,
+            )
         else:
             self._replace_model(loaded, notice=loaded.warning, error=None)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 
@@ -32,6 +33,8 @@ class Status:
     progress : share of the loading that is done, 0 to 1.  doing : the work under way, in words.
     error : why the last request failed, one line; None when it did not.
     error_about : "checkpoint", "prompt" or "run".
+    offer : the last request to load, with a family that the folder could be read as, where it was
+        refused because it may be of another.
     notice : why stepping ended by itself (settled, memory budget), or a warning of the loading.
     loaded : the model in use, None before the first is loaded.
     stepper : the run in use, of ``loaded``.
@@ -45,6 +48,7 @@ class Status:
     doing: str = ""
     error: str | None = None
     error_about: str = ""
+    offer: LoadRequest | None = None
     notice: str | None = None
     loaded: Loaded | None = None
     stepper: Stepper | None = None

@@ -199,6 +199,22 @@ class Stepper:
         other._restore()
         return other
 
+    @classmethod
+    @torch.inference_mode()
+    def at_the_end_of(cls, loaded: Loaded, recording: Recording) -> Stepper:
+        """Return a stepper that stands where a recording of this model ends and appends to it."""
+        made = cls(loaded, recording.capture, recording.budget_bytes)
+        tokens = torch.tensor([recording.info.token_ids], device=loaded.device.device)
+        made.model = loaded.model.bound(tokens)
+        made._e = made.model.prelude(tokens)
+        made._recording = recording
+        made._apply(recording.info.interventions)
+        made._applied.effects.update(recording.effects)
+        recording.effects = made._applied.effects
+        recording.shared, recording.label = loaded.shared, loaded.tokenizer.label
+        made._restore()
+        return made
+
     def _restore(self) -> None:
         """Stand where the recording ends, as if all of it had been run by this stepper."""
         recording, model, arch = self.recording, self.model, self.loaded.architecture

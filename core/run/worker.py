@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import threading
 from collections.abc import Callable
 
@@ -103,13 +100,3 @@ class Worker:
                 self.lock.wait(None if work is None else work.seconds)
                 self._resting = False
             return None
-
-
-def yield_to_the_screen(niceness: int = 5) -> None:
-    """Lower the calling thread's priority, so that a busy machine draws first.
-
-    Linux keeps a niceness for each thread; elsewhere this does nothing.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -53,11 +53,14 @@ class ViewData:
     statement : one plain sentence on what the view shows now.
     formulas : the measures shown, each with formula, unit and source.
     lacks : what would fill the view, where that is known; None when there is something to show.
+    unresolved : whether a verdict is below what the run's half precision resolves, so that the same
+        run in float32 may say another.
     """
 
     statement: str
     formulas: tuple[Formula, ...]
     lacks: Lack | None = field(default=None, kw_only=True)
+    unresolved: bool = field(default=False, kw_only=True)
 
     @property
     def directions_to_read(self) -> tuple[int, ...]:

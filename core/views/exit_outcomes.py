@@ -9,7 +9,14 @@ import numpy as np
 
 from loopscope.core.arrays import F64, I64, Bools
 from loopscope.core.labels import visible
-from loopscope.core.measures.exits import RULES, Rule, Signals, exit_at, still_running
+from loopscope.core.measures.exits import (
+    RULES,
+    Rule,
+    Signals,
+    below_resolution,
+    exit_at,
+    still_running,
+)
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.run.recording import Recording
 
@@ -21,6 +28,7 @@ class Outcome:
     at : int64 ``[T]``, exit recurrence.  stopped : bool ``[T]``, False where the rule never held.
     answers : text of the answer there.
     agrees : float64 ``[T]``, 1 where the full run says the same.
+    unresolved : bool ``[T]``, of `below_resolution`.
     missing : why the rule cannot be computed, or "" (then the arrays are empty).
     """
 
@@ -30,6 +38,7 @@ class Outcome:
     stopped: Bools
     answers: tuple[str, ...]
     agrees: F64
+    unresolved: Bools
     missing: str = ""
 
     @property
@@ -51,13 +60,14 @@ def outcomes_of(
             none = np.zeros(0)
             outcomes.append(
                 Outcome(rule, threshold, none.astype(np.int64), none.astype(bool), (), none,
-                        run.missing[rule.key])
+                        none.astype(bool), run.missing[rule.key])
             )  # fmt: skip
             continue
         at, stopped = exit_at(still_running(rule, run.values[rule.key], threshold))
         columns = np.arange(len(at))
         answers = texts_of(run.answers[at - 1, columns], recording)
-        outcomes.append(Outcome(rule, threshold, at, stopped, answers, run.same[at - 1, columns]))
+        same, noise = run.same[at - 1, columns], below_resolution(rule, run, threshold)
+        outcomes.append(Outcome(rule, threshold, at, stopped, answers, same, noise))
     return tuple(outcomes)
 
 

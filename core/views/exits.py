@@ -17,6 +17,7 @@ from loopscope.core.measures.exits import (
     USED,
     Rule,
     Signals,
+    below_resolution,
     final_since,
     signals_of,
 )
@@ -142,7 +143,9 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     uncut = of_uncut(recording, drawn.how) if drawn is not None else ""
     return Data(
         statement=missing
-        or _statement(curves, rules, thresholds, n, over, signals, result) + uncut,
+        or _statement(curves, rules, thresholds, n, over, signals, result)
+        + _unresolved_said(curves, rules, thresholds, signals, recording.info.dtype)
+        + uncut,
         formulas=(AGREEMENT, USED, *(rule.formula for rule in RULES)),
         curves=curves,
         x_label=f"mean recurrences used (the full run: {n})",
@@ -156,6 +159,9 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         rows=None if result is None else _prompt_rows(result, options, gate, recording),
         lacks=lacks,
         bundled=takes_bundled(recording),
+        unresolved=over == "run"
+        and recording.info.dtype != "float32"
+        and any(o.unresolved.any() for o in outcomes),
         over=over,
         n_prompts=n_prompts if over == "prompts" else 0,
         n_recurrences=n,
@@ -265,6 +271,19 @@ def _statement(
     return f"Of {n} recurrences, {where}: {', '.join(parts)}"
 
 
+def _unresolved_said(
+    curves: tuple[Curve, ...], rules: tuple[Rule, ...], thresholds: tuple[F64, ...],
+    signals: tuple[Signals, ...], dtype: str,
+) -> str:  # fmt: skip
+    """How many tokens each rule stops where the number it looks at may be rounding."""
+    parts = []
+    for c, rule, at in zip(curves, rules, thresholds, strict=True):
+        n = 0 if c.name else sum(int(below_resolution(rule, s, at[0]).sum()) for s in signals)
+        if n:
+            parts.append(f"{n} by {rule.name}")
+    return f"; stopped below what {dtype} resolves: {', '.join(parts)}" if parts else ""
+
+
 def _interval_said(c: Curve, n: int) -> str:
     if c.low is None or c.high is None:
         return ""
@@ -298,6 +317,7 @@ def table(data: Data) -> Table:
     columns = (
         "rule", "threshold", "line or token", "text", "recurrences used", "agreement",
         "agreement low", "agreement high", "prompts", "said", "full run said", "intervals",
+        "below resolution",
     )  # fmt: skip
     return Table(columns, _rows(data))
 
@@ -309,18 +329,18 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
             ends = (float(c.low[i]), float(c.high[i])) if known else ("", "")  # type: ignore[index]
             intervals = INTERVALS if known else ""
             yield (rule.name, float(at[i]), "", "all", float(c.x[i]), float(c.y[i]), *ends,
-                   data.n_prompts or "", "", "", intervals)  # fmt: skip
+                   data.n_prompts or "", "", "", intervals, "")  # fmt: skip
     if data.over == "run":
         for outcome in data.outcomes:
             for i, at in enumerate(outcome.at):
                 yield (outcome.rule.name, outcome.threshold, data.tokens[i], data.labels[i],
                        int(at), float(outcome.agrees[i]), "", "", "", outcome.answers[i],
-                       data.full[i], "")  # fmt: skip
+                       data.full[i], "", int(outcome.unresolved[i]))  # fmt: skip
     elif data.rows is not None:
         names = [c.help.split(":")[0] for c in data.rows.columns[::2]]
         for line, text, _, _, *values in prompt_rows(data.rows):
             for name, used, agree in zip(names, values[::2], values[1::2], strict=True):
-                yield name, "", line, text, used, agree, "", "", "", "", "", ""
+                yield name, "", line, text, used, agree, "", "", "", "", "", "", ""
 
 
 VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}), request=REQUEST)

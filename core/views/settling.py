@@ -18,6 +18,7 @@ from loopscope.core.measures.limiting_behaviour import (
     cosine_series,
     distance_series,
     limiting_behaviour,
+    noise_of,
 )
 from loopscope.core.measures.precision import FLOAT32_ERROR
 from loopscope.core.measures.settling import fitted_rate, fitted_rates, is_settled, relative_floor
@@ -62,7 +63,7 @@ __all__ = [
 ]
 
 ONE_PER_LAYER = "A layer's step needs two recurrences."
-# Layers whose settled tokens are told one by one.
+# Layers whose settled tokens are named one by one.
 MOST_LAYERS = 6
 
 
@@ -135,6 +136,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         missing=missing,
         lacks=RECURRENCE if missing else None,
     )
+    unresolved = info.dtype != "float32" and SettlingClass.UNRESOLVED.value in data.class_words()
+    data = replace(data, unresolved=unresolved)
     errors = (FLOAT32_ERROR,) if info.dtype != "float32" else ()
     return replace(
         data,
@@ -201,7 +204,7 @@ def _judge(
     if not len(states):
         states = np.zeros((1, *states.shape[1:]), np.float32)
     series = cosine_series(states) if options.rules == "cosine" else distance_series(states)
-    return limiting_behaviour(series, options.tau, options.rho)
+    return limiting_behaviour(series, options.tau, options.rho, noise_of(options.rules, dtype))
 
 
 def _judged(n: int, options: Options) -> str:
@@ -289,7 +292,7 @@ def _note(word: str, data: Data) -> str:
         longest = min(MAX_PERIOD, len(data.recurrences) // 2)
         return f" (no orbit of a period up to {longest})" if longest > 1 else ""
     if word == SettlingClass.UNRESOLVED.value:
-        hint = "" if data.dtype == "float32" else "; in float32 it can be told"
+        hint = "" if data.dtype == "float32" else "; float32 would show it"
         return (
             f" (steps within the rounding of {data.dtype}, which could hide a slow approach{hint})"
         )

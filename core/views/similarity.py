@@ -194,7 +194,7 @@ def _cycle_statement(repetition: Cycle, measure: PlaceMeasure, n_tokens: int) ->
     span = abs(measure.identical - measure.bound(n_tokens))
     least = LEAST_CONTRAST * span
     if abs(measure.identical - repetition.different) < least:
-        text = "All layers are alike: no cycle can be told"
+        text = "All layers are alike: no cycle is seen"
     elif repetition.contrast < least or 2 * repetition.own <= layers:
         text = f"No cycle shows ({repetition.own} of {layers} layers are most like themselves)"
     elif repetition.own == layers:

@@ -126,6 +126,7 @@ def test_trace_writes_what_a_plain_forward_computes(
         (["frobnicate", "--json"], "unrecognized arguments"),
         (["train"], "the following arguments are required"),
         (["evaluate", "F", "--task", "hops", "--hops", "99"], "at most 9"),
+        (["evaluate", "bundled:deep", "--task", "hops", "--per-pass", "5"], "does not divide the"),
         (["open", "bundled:deep", "--loop", "3:99", "--exit"], "cannot loop layers 3:99"),
         (["open", "F", "--set", "tolerance=1", "--exit"], "--set needs --view"),
         (["open", "F", "--measure", "lens", "--exit"], "--measure needs --view"),

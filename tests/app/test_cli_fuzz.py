@@ -194,4 +194,5 @@ def test_any_arguments_end_in_one_line(bench: Path, capsys: pytest.CaptureFixtur
     assert not failures, f"{len(failures)}: {json.dumps(failures[:5], default=str)[:4000]}"
     # That many lists are refused at once is no test of what lies behind.
     assert done > ARGUMENT_LISTS // 10
-    assert len(words) > ARGUMENT_LISTS // 25
+    # Of which there are only so many.
+    assert len(words) > min(ARGUMENT_LISTS, 1000) // 25

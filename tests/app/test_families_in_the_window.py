@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.views import VIEW_SPECS
+from loopscope.app.window.menus import RecentMenu
 from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
@@ -49,6 +50,37 @@ def opened(qtbot: QtBot, window: Window, path: Path, recurrences: int) -> None:
         )
 
     qtbot.waitUntil(done, timeout=60_000)
+
+
+def test_a_folder_of_other_code_is_offered_to_be_read_and_says_so_from_then_on(
+    window: Window, qtbot: QtBot, tmp_path: Path
+) -> None:
+    path = write_checkpoint(tmp_path / "own", "llama", {"loop_times": 4})
+    window.opening.open(str(path), device="cpu")
+    header, settings = window.bars.header, window.settings
+    qtbot.waitUntil(lambda: header.offer.isVisible(), timeout=60_000)
+    assert header.offer.text() == "Read as llama"
+    assert "own" not in window.windowTitle()
+    QTest.mouseClick(header.offer, Qt.MouseButton.LeftButton)
+    title = "own (read as Llama) – Loopscope"
+    qtbot.waitUntil(lambda: window.windowTitle() == title, timeout=60_000)
+    assert not header.offer.isVisible()
+    assert header.model.text().startswith("own (read as Llama)")
+    assert settings.families == {str(path): "llama"}
+    recent = RecentMenu(settings, window.opening.open, window)
+    recent.aboutToShow.emit()
+    assert [action.text() for action in recent.actions()] == [f"{path} (as llama)"]
+    # From the menu it is opened as it was, without a question.
+    opened(qtbot, window, write_checkpoint(tmp_path / "other", "llama"), 1)
+    assert window.windowTitle() == "other – Loopscope"
+    assert settings.families == {str(path): "llama"}
+    recent.aboutToShow.emit()
+    recent.actions()[1].trigger()
+    qtbot.waitUntil(lambda: window.windowTitle() == title, timeout=60_000)
+    # What is no name of a family is no reason to refuse the folder differently.
+    settings.families[str(path)] = "nothing"
+    window.opening.open(str(path))
+    qtbot.waitUntil(lambda: header.offer.isVisible(), timeout=60_000)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -277,3 +277,28 @@ def test_a_deep_model_is_looped_as_the_command_line_does() -> None:
     assert "looped" in looped.name
     assert np.isfinite(x).all()
     assert "damping" in looped.card()
+
+
+def test_a_run_is_saved_and_read_without_its_model(model: Model, tmp_path: Path) -> None:
+    run = model.run(PROMPT, 4)
+    branch = run.branch(NOISE)
+    run.save(tmp_path / "run.h5", branch)
+    again, other = loopscope.open_recording(tmp_path / "run.h5")
+    assert (again.name, other.name) == ("run", "branch")
+    assert np.array_equal(again.states, run.states)
+    assert np.array_equal(other.patterns, branch.patterns)
+    assert again.provenance == run.provenance
+    for name in ("settling", "readout", "heads"):
+        # NaN is equal to itself here.
+        assert repr(again.view(name).table.rows) == repr(run.view(name).table.rows)
+    assert other.to_dict().keys() == branch.to_dict().keys()
+    for needs_the_model in (again.step, again.logits, lambda: again.branch(NOISE)):
+        with pytest.raises(LoopscopeError, match=r"has no model: call model.resume"):
+            needs_the_model()
+    going_on = model.resume(again)
+    going_on.step(2)
+    assert np.array_equal(going_on.states, model.run(PROMPT, 6).states)
+    with pytest.raises(LoopscopeError, match="other weights"):
+        loopscope.load("bundled:deep", "cpu").resume(again)
+    with pytest.raises(LoopscopeError):
+        loopscope.open_recording(tmp_path / "none.h5")

@@ -237,7 +237,11 @@ def test_all_four_in_the_window(do: Do, folder: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(branch[2], states[2] * np.float32(0.5))
     np.testing.assert_array_equal(branch[:2], states[:2])
     assert found["cut"] == ["state × 0.5 at recurrence 2, end"]
-    assert "view 'spread_curves' of loopscope-example 1.0" in found["said"]
+    assert found["said"] == "; ".join(
+        f"{kind} of loopscope-example 1.0"
+        for kind in ("family 'mine'", "measure 'spread'", "view 'spread_curves'",
+                     "intervention 'scale_state'")
+    )  # fmt: skip
     assert found["family"] == "mine – Loopscope"
 
 

@@ -28,6 +28,7 @@ GOOD = {
     "prompts": {"/models/a": "ab bc ? 2 : a b"},
     "history": ["ab bc ? 2 : a b"],
     "recent": ["/models/a", "bundled:looped"],
+    "families": {"/models/a": "llama"},
     "prompt_file": "/prompts.txt",
     "seed": 7,
     "start": "random",

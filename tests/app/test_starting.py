@@ -144,3 +144,24 @@ def test_no_display_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert system.has_display()
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen:size=10x10")
     assert not system.has_display()
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_other_systems_have_a_display(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(system.sys, "platform", platform)
+    assert system.has_display()
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    assert not system.has_display()
+
+
+def test_a_signal_that_the_system_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    handled: list[int] = []
+    monkeypatch.setattr(system.signal, "signal", lambda number, handler: handled.append(number))
+    system.on_termination(lambda code: None)
+    assert handled == [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    monkeypatch.delattr(system.signal, "SIGHUP")
+    handled.clear()
+    system.on_termination(lambda code: None)
+    assert handled == [signal.SIGINT, signal.SIGTERM]

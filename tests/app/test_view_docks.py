@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import shiboken6
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import QEvent, QRect, Qt
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -229,6 +229,24 @@ def test_a_small_screen_holds_the_whole_window(make: Make) -> None:
     assert least.height() <= 512 - 20
     for bar in (window.bars.transport, window.statusBar()):
         assert room.contains(bar.mapToGlobal(bar.rect().bottomLeft()))
+
+
+def test_on_a_very_small_screen_the_views_give_way(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1366 x 768 at a scale of 2 are 683 x 384."""
+    window = make()
+
+    class Screen:
+        def availableGeometry(self) -> QRect:
+            return QRect(0, 0, 683, 384)
+
+    monkeypatch.setattr(window, "screen", Screen)
+    assert window.minimumSizeHint().height() > 384
+    window.fit_into_screen()
+    turn()
+    assert Screen().availableGeometry().contains(window.frameGeometry())
+    assert "larger than this screen" in window.statusBar().currentMessage()
 
 
 def pointer(widget: QWidget) -> int:

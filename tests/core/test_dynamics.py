@@ -351,8 +351,8 @@ def test_arnoldi_agrees_with_the_dense_jacobian(which: str, stepper: Stepper) ->
     assert found.residuals[:2].max() < 1e-3
 
 
-def test_the_bundled_model_settles_in_a_stable_fixed_point() -> None:
-    loaded = load("bundled:looped", "cpu")
+def test_the_anytime_model_settles_in_a_stable_fixed_point() -> None:
+    loaded = load("bundled:anytime", "cpu")
     stepper = Stepper(loaded)
     stepper.begin(loaded.tokenizer.encode("ab bc ca ? 2 : a b c"))
     for _ in range(30):

@@ -147,7 +147,7 @@ def stepped(loaded: Loaded, prompt: str, n: int, capture: Capture | None = None)
 
 @pytest.fixture(scope="module")
 def loaded() -> Loaded:
-    return load("bundled:looped", "cpu")
+    return load("bundled:anytime", "cpu")
 
 
 @pytest.fixture
@@ -323,3 +323,27 @@ def test_the_bundled_models_exits_make_sense(loaded: Loaded) -> None:
     assert {key: c.y[0] for key, c in chosen.items()} == {"step": 1, "acceleration": 1, "kl": 1}
     assert chosen["kl"].x[0] < chosen["step"].x[0] < chosen["acceleration"].x[0] < 11
     assert data.marks[0][0] == pytest.approx(3.45, abs=0.05)
+
+
+def test_an_exit_below_what_the_dtype_resolves_is_counted_and_said() -> None:
+    loaded = load("bundled:looped", "cpu", "bfloat16")
+    recording = stepped(loaded, "ab bc ca ? 2 : a b c", 12).recording
+    data = view.compute(recording, Selection(), view.Options())
+    # By hand: 32 floors of 2^-7 / √12, and the step at which the KL rule stops each token.
+    noise = 32 * 2**-7 / np.sqrt(12)
+    states = recording.states.astype(np.float64)
+    step = np.linalg.norm(np.diff(states, axis=0), axis=-1) / np.linalg.norm(states[1:], axis=-1)
+    kl = next(o for o in data.outcomes if o.rule.key == "kl")
+    wanted = kl.stopped & (step[kl.at - 1, np.arange(len(kl.at))] <= noise)
+    np.testing.assert_array_equal(kl.unresolved, wanted)
+    assert kl.unresolved.any()
+    assert f"{int(wanted.sum())} by KL" in data.statement
+    assert "stopped below what bfloat16 resolves" in data.statement
+    assert data.unresolved
+    # A threshold above the noise is one that rounding cannot cross.
+    coarse = view.compute(recording, Selection(), view.Options(step=0.3))
+    assert not next(o for o in coarse.outcomes if o.rule.key == "step").unresolved.any()
+    exact = stepped(load("bundled:looped", "cpu"), "ab bc ca ? 2 : a b c", 12).recording
+    in_float32 = view.compute(exact, Selection(), view.Options())
+    assert not in_float32.unresolved
+    assert not any(o.unresolved.any() for o in in_float32.outcomes)

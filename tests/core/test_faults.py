@@ -107,6 +107,7 @@ def test_a_checkpoint_that_changes_while_it_is_open_changes_no_number(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(max(300, 20 * KILLS))
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_a_kill_at_any_moment_leaves_whole_files(tmp_path: Path) -> None:
     """Settings, interventions and arrays: each is the one before or the one after."""

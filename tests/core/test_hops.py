@@ -11,8 +11,11 @@ from models import tiny_architecture, tiny_checkpoint
 
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.experiments.architectures import comparison_architecture
 from loopscope.core.experiments.evaluation import Cell, Evaluation, evaluate_hops, table
 from loopscope.core.experiments.hops import VOCABULARY, chance_level, make_batch, text_of
+from loopscope.core.experiments.studies.subject import Subject
+from loopscope.core.experiments.studies.walk import far_hops, periods, walk
 from loopscope.core.measures.intervals import wilson_interval
 
 
@@ -80,6 +83,17 @@ def test_evaluation_agrees_with_a_plain_forward(tmp_path: Path) -> None:
     assert "hops" in table(evaluation)
 
 
+def test_the_last_pass_of_a_deep_model_is_read_out_as_the_model_itself(tmp_path: Path) -> None:
+    arch = comparison_architecture("deep", tiny_architecture(), 3)
+    loaded = load(str(tiny_checkpoint(tmp_path / "m", arch)), "cpu")
+    options = {"hops": (1, 2), "n_examples": 40, "n_letters": 4, "recurrences": 3}
+    found = evaluate_hops(loaded, **options, per_pass=2)
+    whole = evaluate_hops(loaded, **options | {"recurrences": 1})
+    for k in (1, 2):
+        assert found.cell(k, 3).accuracy == whole.cell(k, 1).accuracy
+    assert len({found.cell(1, r).accuracy for r in (1, 2, 3)}) > 1
+
+
 def test_a_wide_table_goes_on_in_further_blocks_and_loses_no_cell() -> None:
     cells = tuple(
         Cell(k, r, r / 100 + k / 1000, 0.0, 1.0, 0.125, 10.0**-r)
@@ -105,9 +119,9 @@ def test_the_task_refuses_a_model_of_another_vocabulary(tmp_path: Path) -> None:
         evaluate_hops(load(str(folder), "cpu"))
 
 
-def test_the_bundled_model_walks_the_pointer_and_settles() -> None:
+def test_the_anytime_model_walks_the_pointer_and_settles() -> None:
     """The figures of the model card, on fewer examples (300; the card has 2,000)."""
-    loaded = load("bundled:looped", "cpu")
+    loaded = load("bundled:anytime", "cpu")
     result = evaluate_hops(loaded, hops=(1, 2, 3), recurrences=32, n_examples=300, seed=7)
     at = {r: np.mean([result.cell(k, r).accuracy for k in (1, 2, 3)]) for r in (16, 32)}
     assert at[16] >= 0.98
@@ -115,6 +129,32 @@ def test_the_bundled_model_walks_the_pointer_and_settles() -> None:
     assert result.cell(3, 1).accuracy <= 0.45
     assert result.cell(3, 1).accuracy <= result.cell(3, 2).accuracy < result.cell(3, 3).accuracy
     assert max(result.cell(k, 16).relative_step for k in (1, 2, 3)) <= 0.005
+
+
+def test_the_orbit_walks_on_whatever_is_asked_and_comes_round() -> None:
+    """The figures of the model card, on fewer examples (60; the card has 400)."""
+    orbit = Subject(load("bundled:orbit", "cpu").model, 2)
+    found = walk(orbit, hops=(1, 3, 6), passes=14, n=60)
+    assert found.at_k.min() > 0.97
+    assert found.walked.min() > 0.97
+    # It goes on: k hops are answered after k recurrences and a round later, not between.
+    assert found.accuracy[:, 6].max() < 0.05
+    assert found.accuracy[2, 13] > 0.95
+    assert far_hops(orbit, at=(6, 16, 64), n=40).min() > 0.9
+    # 20 graphs of n letters in one cycle: the state comes round after n recurrences.
+    for n in (5, 8):
+        of = periods(orbit, n=5, n_letters=n)
+        assert (of == n).mean() > 0.5, n
+
+
+def test_a_small_step_is_not_an_answer_kept() -> None:
+    """The figures of the card of bundled:creeping, on fewer examples (40; the card has 500)."""
+    loaded = load("bundled:creeping", "cpu")
+    result = evaluate_hops(loaded, hops=(2, 6), recurrences=64, n_examples=40, seed=7)
+    for k in (2, 6):
+        assert min(result.cell(k, r).accuracy for r in range(k, 13)) > 0.97
+        assert result.cell(k, 64).accuracy < 0.4
+        assert result.cell(k, 64).relative_step < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -134,11 +174,13 @@ def test_the_bundled_twins_are_what_their_cards_say(
         assert low <= result.cell(hops, 1).accuracy <= high, hops
 
 
-def test_the_bundled_three_are_of_one_task_and_small() -> None:
-    looped, deep, shallow = (load(f"bundled:{k}", "cpu") for k in ("looped", "deep", "shallow"))
+def test_the_bundled_models_are_of_one_task_and_small() -> None:
+    names = ("looped", "deep", "shallow", "anytime", "orbit", "creeping")
+    looped, deep, shallow, *others = models = [load(f"bundled:{name}", "cpu") for name in names]
+    assert {m.architecture.n_parameters for m in others} == {looped.architecture.n_parameters}
     assert shallow.architecture.n_parameters == looped.architecture.n_parameters
     assert deep.architecture.effective_depth(1) == looped.architecture.effective_depth(6)
-    folders = [model.checkpoint.path for model in (looped, deep, shallow)]
+    folders = [model.checkpoint.path for model in models]
     assert len({(folder / "tokenizer.json").read_bytes() for folder in folders}) == 1
     for folder in folders:
         assert sum(f.stat().st_size for f in folder.iterdir()) <= 4 * 1024**2

@@ -14,6 +14,7 @@ from loopscope.core.measures.limiting_behaviour import (
     cosine_series,
     distance_series,
     limiting_behaviour,
+    noise_of,
 )
 
 N = 128
@@ -176,3 +177,21 @@ def test_noise_is_unknown() -> None:
     # In many dimensions states drawn anew are all at right angles to the last.
     noise = rng.normal(size=(N, 4, 40000))
     assert {f.kind for f in limiting_behaviour(cosine_series(noise))} == {Behaviour.UNKNOWN}
+
+
+def test_what_moves_within_the_rounding_of_the_dtype_is_below_resolution() -> None:
+    # By hand: bfloat16 has 7 mantissa bits, 2^-7 / √12 · 32 = 0.0722; float16 10, 0.0090.
+    assert noise_of("distance", "bfloat16") == pytest.approx(0.07217, abs=1e-5)
+    assert noise_of("cosine", "float16") == pytest.approx(0.00902**2 / 2, rel=1e-2)
+    r = np.arange(64)
+    still, orbit = np.full(64, 0.96), 0.96 + 0.03 * np.sin(2 * np.pi * r / 8)
+    far = 0.8 + 0.1 * np.sin(2 * np.pi * r / 8)
+    columns = np.stack([still, orbit, far], 1)
+
+    def kinds(dtype: str) -> list[Behaviour]:
+        return [f.kind for f in limiting_behaviour(columns, noise=noise_of("distance", dtype))]
+
+    unresolved = Behaviour.UNRESOLVED
+    assert kinds("bfloat16") == [unresolved, unresolved, Behaviour.ORBIT]
+    assert kinds("float32") == [Behaviour.FIXED_POINT, Behaviour.ORBIT, Behaviour.ORBIT]
+    assert not limiting_behaviour(columns, noise=0.08)[0].unsettled

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from checkpoints import CONFIGS, architecture_of, write_checkpoint
 from safetensors.torch import load_file, save_file
 
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import CheckpointError
 from loopscope.core.model.architecture import Architecture
+from loopscope.core.run.stepper import Stepper
 
 
 def read(name: str, **changes: Any) -> Architecture:
@@ -48,6 +50,30 @@ def test_nanochats_mean_is_a_whole_number_and_its_cap_can_be_off() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["nanochat_recursive", "looped_nanochat"])
+def test_nanochat_reads_ten_times_the_length_of_its_training(name: str) -> None:
+    """As its code does, whose rotary tables are that long."""
+    assert read(name, sequence_len=24).max_positions == 240
+
+
+def test_an_exit_gate_of_looped_nanochat_reads_the_normed_state(tmp_path: Path) -> None:
+    file = write_checkpoint(tmp_path / "m", "looped_nanochat") / "model.safetensors"
+    tensors, d = load_file(file), int(CONFIGS["looped_nanochat"]["n_embd"])
+    assert not load(str(tmp_path / "m"), "cpu").architecture.exit_gate
+    gate = {"exit_gate.proj.weight": torch.randn(1, d), "exit_gate.proj.bias": torch.randn(1)}
+    save_file(tensors | gate, file)
+    loaded = load(str(tmp_path / "m"), "cpu")
+    stepper = Stepper(loaded)
+    stepper.begin(loaded.tokenizer.from_ids((1, 2, 3)))
+    for _ in range(2):
+        stepper.step()
+    states = torch.from_numpy(stepper.recording.states[1:].copy()).double()
+    weight, bias = (gate[f"exit_gate.proj.{kind}"].double() for kind in ("weight", "bias"))
+    truth = torch.sigmoid((states @ weight[0]) + bias)
+    found = torch.from_numpy(stepper.recording.hazards.copy())
+    torch.testing.assert_close(found.double(), truth, atol=1e-5, rtol=1e-5)
+
+
 def test_the_middle_of_loopus_may_repeat_layers_of_the_ends() -> None:
     arch = read("lds", reasoning_layer_indices=[1, 2, 3, 4])
     assert (arch.n_prelude, arch.n_block, arch.n_coda) == (2, 4, 1)
@@ -75,6 +101,7 @@ REFUSED = [
     ("trm", {"mlp_t": True}, "mlp_t"),
     ("trm", {"puzzle_emb_ndim": 97}, "too few"),
     ("nanochat_recursive", {"inject_mode": "sum"}, "inject_mode"),
+    ("parcae", {"init_strategy": "takase"}, "init_strategy"),
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from loopscope.core.interventions.registry import KINDS
 from loopscope.core.interventions.states import Zero
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.settling_rows import STATE_NORM
-from loopscope.core.plugins import MEASURE, SWITCH, PlugIn, Registry, asked, fits, left_out, summary
+from loopscope.core.plugins import MEASURE, SWITCH, PlugIn, Registry, asked, fits, left_out
 
 ROOT = Path(__file__).parents[2]
 Install = Callable[..., None]
@@ -77,7 +77,7 @@ def test_what_a_package_names_comes_after_our_own(install: Install) -> None:
     assert len(registry.values()) == 3
     (found,) = asked()
     assert found == PlugIn(MEASURE, "new", "extra_words:new", "extra-words", "1.0")
-    assert summary() == "measure 'new' of extra-words 1.0"
+    assert found.text() == "measure 'new' of extra-words 1.0"
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_what_does_not_fit_is_left_out_with_its_reason(
     install("good", WORD + "fine = Word('fine')", fine="fine")
     assert list(words("old")) == ["old", "fine"]
     assert problems() == {name: why, "fine": ""}
-    assert [plugin.name for plugin in left_out()] == [name]
-    assert summary().startswith(f"measure '{name}' of bad 1.0 is left out: {why}; measure 'fine'")
+    (bad,) = left_out()
+    assert bad.text() == f"measure '{name}' of bad 1.0 is left out: {why}"
 
 
 def test_of_two_packages_the_first_by_name_has_it(install: Install) -> None:
@@ -122,7 +122,6 @@ def test_switched_off_nothing_is_looked_for(
     monkeypatch.setenv(SWITCH, "off")
     assert list(words("old")) == ["old"]
     assert asked() == ()
-    assert summary() == "No other package adds anything"
 
 
 def test_a_plug_in_that_asks_while_it_is_loaded_sees_the_rest(install: Install) -> None:
@@ -157,8 +156,8 @@ def test_without_plug_ins_the_registries_cost_no_import() -> None:
     """`importlib.metadata` takes a tenth of the time to the first window."""
     code = (
         "import sys\n"
-        "from loopscope.app.cli.plugins import ask_all\n"
-        "ask_all()\n"
+        "from loopscope.app.plugins import every\n"
+        "every()\n"
         "print('importlib.metadata' in sys.modules, 'torch' in sys.modules)\n"
     )
     done = subprocess.run(

@@ -35,7 +35,7 @@ PLAN = Plan(recurrences=8, mid=2, late=5, draws=2, sizes=(0.1, 1.0))
 
 @pytest.fixture(scope="module")
 def loaded() -> Loaded:
-    return load("bundled:looped", "cpu")
+    return load("bundled:anytime", "cpu")
 
 
 @pytest.fixture(scope="module")

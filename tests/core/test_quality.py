@@ -110,7 +110,7 @@ def test_nothing_is_run_twice(tiny: Loaded, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.slow
 def test_the_bundled_model_answers_k_hops_from_recurrence_k_on() -> None:
-    loaded = load("bundled:looped", "cpu")
+    loaded = load("bundled:anytime", "cpu")
     prompts = read_prompts("bundled:hops")
     found = quality_over(loaded, prompts, HowRun(8))
     hops = np.array([int(item.text.split("? ")[1].split(" ")[0]) for item in prompts.items])
@@ -225,7 +225,7 @@ def scored(stepper: Stepper, prompts: PromptSet, **options: object) -> view.Data
 
 
 def test_the_view_shows_accuracy_where_there_are_answers() -> None:
-    stepper = stepped(load("bundled:looped", "cpu"), 3)
+    stepper = stepped(load("bundled:anytime", "cpu"), 3)
     pairs = [("ab ba ? 1 : a b", "b a"), ("ab bc ca ? 2 : a b c", "c a b"), ("ab ba ? 1 : b", None)]
     data = scored(stepper, prompts_of(*pairs), recurrences=24)
     assert data.metric == "accuracy"
@@ -249,7 +249,7 @@ def test_the_view_shows_accuracy_where_there_are_answers() -> None:
 
 
 def test_other_answers_than_were_asked_for_are_not_shown() -> None:
-    stepper = stepped(load("bundled:looped", "cpu"))
+    stepper = stepped(load("bundled:anytime", "cpu"))
     scored(stepper, prompts_of(("ab ba ? 1 : a", "b")))
     data = view.compute(stepper.recording, Selection(), view.Options(answers="next"))
     assert "has not been scored with answers as next tokens" in data.missing
@@ -257,7 +257,7 @@ def test_other_answers_than_were_asked_for_are_not_shown() -> None:
 
 
 def test_the_view_says_what_cannot_be_had() -> None:
-    stepper = stepped(load("bundled:looped", "cpu"))
+    stepper = stepped(load("bundled:anytime", "cpu"))
     data = scored(stepper, prompts_of(("ab ba ? 1 : a", None)))
     assert data.missing == ANSWERS_IN_PLACE
     data = scored(stepper, prompts_of(("ab ba ? 1 : a", None)), answers="next", metric="accuracy")

@@ -136,7 +136,7 @@ def test_special_characters_can_be_seen(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
-def test_a_position_and_a_number_are_told_apart() -> None:
-    assert [at_position(22, text) for text in ("75", "a", "␣7", "7b")] == [
-        "22 '75'", "22 a", "22 ␣7", "22 '7b'",
+def test_a_position_and_a_number_or_a_sign_are_told_apart() -> None:
+    assert [at_position(22, text) for text in ("75", "a", "␣7", "7b", "::", "⏎", "$x$")] == [
+        "22 '75'", "22 a", "22 ␣7", "22 '7b'", "22 '::'", "22 ⏎", "22 $x$",
     ]  # fmt: skip

@@ -27,9 +27,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def bundled() -> Study:
-    loaded = load("bundled:looped", "cpu")
+    loaded = load("bundled:anytime", "cpu")
     return study(
-        loaded, seed=0, name="bundled:looped", hops=3, n_letters=8, recurrences=24, n_prompts=3,
+        loaded, seed=0, name="bundled:anytime", hops=3, n_letters=8, recurrences=24, n_prompts=3,
         n_examples=40,
     )  # fmt: skip
 
@@ -49,7 +49,7 @@ def test_the_bundled_model_settles_into_a_cycle(bundled: Study) -> None:
 
 def test_means_over_prompts_have_the_intervals_of_the_prompts(bundled: Study) -> None:
     """The same prompts run here, their own means resampled."""
-    loaded = load("bundled:looped", "cpu")
+    loaded = load("bundled:anytime", "cpu")
     batch = make_batch(np.random.default_rng(7_000_003), np.full(3, 3), n_letters=8)
     steps, apart = [], []
     for tokens in batch.tokens:
@@ -162,7 +162,7 @@ def test_a_model_that_does_not_settle_is_not_said_to(bundled: Study) -> None:
 
 def test_the_cycle_is_the_papers_joint_pca_of_the_final_token() -> None:
     data = bundled_cycle()
-    loaded = load("bundled:looped", "cpu")
+    loaded = load("bundled:anytime", "cpu")
     # Attention is rounded otherwise when patterns are kept, and the last step is rounding.
     stepper = Stepper(loaded, Capture(patterns=False))
     recording = stepper.begin(loaded.tokenizer.encode(PROMPT))

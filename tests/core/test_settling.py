@@ -315,7 +315,7 @@ def test_what_rounding_could_hide_is_a_class_of_its_own(dtype: str) -> None:
     assert exact.kind in (SettlingClass.SETTLED, SettlingClass.TOO_FEW_STEPS)
     data = compute(recording_of(states[:, None], dtype), Selection(), Options())
     assert f"1 below resolution (steps within the rounding of {dtype}" in data.statement
-    assert "in float32 it can be told" in data.statement
+    assert "float32 would show it" in data.statement
     assert not data.unsettled()
 
 

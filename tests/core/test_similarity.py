@@ -223,7 +223,7 @@ def test_layers_that_end_at_one_point_are_not_called_a_cycle() -> None:
     layers = np.ones((6, 3, 4, 8)) + 1e-4 * rng.normal(size=(3, 4, 8))
     data = compute(recording_of_layers(layers), Selection(), Options(measure="cosine"))
     assert 0 < data.cycle.contrast < 1e-6
-    assert data.statement.startswith("All layers are alike: no cycle can be told: ")
+    assert data.statement.startswith("All layers are alike: no cycle is seen: ")
 
 
 def test_a_run_without_a_cycle_says_so() -> None:

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def stepper() -> Stepper:
-    loaded = load("bundled:looped", "cpu")
+    loaded = load("bundled:anytime", "cpu")
     stepper = Stepper(loaded)
     stepper.begin(loaded.tokenizer.encode("ab bc ca ? 2 : a b c"))
     for _ in range(16):
@@ -272,7 +272,7 @@ def test_the_starts_are_listed_as_curves_of_their_distance_to_the_run(stepper: S
 
 
 def test_the_other_prompt_begins_as_this_run_did() -> None:
-    loaded = load("bundled:looped", "cpu")
+    loaded = load("bundled:anytime", "cpu")
     stepper = Stepper(loaded)
     stepper.begin(loaded.tokenizer.encode("ab ? 1 : a"), seed=5, start="random", start_scale=2.0)
     stepper.step()

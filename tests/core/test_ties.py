@@ -98,7 +98,7 @@ def test_an_untied_head_that_is_missing_is_refused(name: str, tmp_path: Path) ->
         open_checkpoint(str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen3", "gpt_neox", "gpt2", "hrm_text"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_file_without_the_models_prefix_is_read(name: str, tmp_path: Path) -> None:
     config, _, embedding = FAMILIES[name]
     save(config, tmp_path)

@@ -45,15 +45,14 @@ def exact() -> Recording:
     recording = Recording(like.info, like.states[0], Capture(writes=False))
     rows, t = recording._rows, recording.n_tokens
     # Recordings hold float32; here the rounding is what is measured.
-    rows.state = Rows(like.states[0].shape, np.float64)
-    rows.state.append(like.states[0])
-    rows.layers = Rows(like.states[0].shape, np.float64)
-    rows.patterns = Rows(run["patterns"].shape[2:], np.float64)
-    rows.spread = Rows((t, 2), np.float64)
-    rows.answers = {
-        lens: (Rows((t, TOP_K), np.int64), Rows((t, TOP_K), np.float64))
-        for lens in ("coda", "logit")
-    }
+    rows["states"] = Rows(like.states[0].shape, np.float64)
+    rows["states"].append(like.states[0])
+    rows["layer_states"] = Rows(like.states[0].shape, np.float64)
+    rows["patterns"] = Rows(run["patterns"].shape[2:], np.float64)
+    rows["spread"] = Rows((t, 2), np.float64)
+    for lens in ("coda", "logit"):
+        rows[f"{lens}_ids"] = Rows((t, TOP_K), np.int64)
+        rows[f"{lens}_probabilities"] = Rows((t, TOP_K), np.float64)
     before = None
     for r in range(RECURRENCES):
         for layer in range(recording.n_layers):

@@ -285,6 +285,19 @@ def test_a_measurement_that_cannot_be_made_says_why(frame: ViewFrame, qtbot: QtB
     assert not row.button.isEnabled()  # it is being made
 
 
+def test_a_measurement_that_waits_for_another_says_so(frame: ViewFrame) -> None:
+    row = frame.measuring
+    row.show_progress(-1.0)
+    assert not row.waits.isHidden()
+    assert row.bar.isHidden()
+    assert not row.cancel.isHidden()
+    assert not row.button.isEnabled()
+    assert row.waits.whole() == "waits until the measurement under way is done"
+    row.show_progress(0.0)
+    assert row.waits.isHidden()
+    assert not row.bar.isHidden()
+
+
 def test_the_view_of_the_run_beside_stands_in_the_same_frame(frame: ViewFrame) -> None:
     assert frame.panes.count() == 1
     frame.set_captions("● run 1", "○ run 2")

@@ -30,6 +30,7 @@ class Header(QWidget):
     device_chosen = Signal(str, str)
     cancel_requested = Signal()
     open_requested = Signal()
+    offer_taken = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -42,6 +43,9 @@ class Header(QWidget):
         self.model.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.notice = PlainLabel()
         self.notice.setVisible(False)
+        self.offer = QPushButton()
+        self.offer.setVisible(False)
+        self.offer.clicked.connect(self.offer_taken)
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
         self.progress.setFixedWidth(160)
@@ -62,7 +66,7 @@ class Header(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(10, 4, 6, 0)
         row.addWidget(self.model, 1)
-        for widget in (self.notice, self.doing, self.progress, self.cancel):
+        for widget in (self.notice, self.offer, self.doing, self.progress, self.cancel):
             row.addWidget(widget)
         row.addWidget(self.device)
         row.addWidget(self.card)
@@ -127,6 +131,12 @@ class Header(QWidget):
             "" if not text else f"⚠ {text}" if len(text) < 70 else f"⚠ {text[:67]}…"
         )
         self.notice.setToolTip(plain_tip(text or ""))
+
+    def show_offer(self, text: str, why: str = "") -> None:
+        """Show a button for what can be done about the notice; none for an empty text."""
+        self.offer.setVisible(bool(text))
+        self.offer.setText(text)
+        self.offer.setToolTip(plain_tip(why))
 
     def show_card(self) -> None:
         """Open the card below its button."""

@@ -31,7 +31,7 @@ class ViewFrame(QWidget):
     options_changed(object)
         The user changed a setting.
     export_requested(), maximise_toggled(bool), close_requested(), step_requested()
-    measure_requested(), measure_cancelled()
+    measure_requested(), measure_cancelled(), recheck_requested()
         The buttons.
     """
 
@@ -42,6 +42,7 @@ class ViewFrame(QWidget):
     step_requested = Signal()
     measure_requested = Signal()
     measure_cancelled = Signal()
+    recheck_requested = Signal()
 
     def __init__(self, title: str, view: View, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -76,6 +77,12 @@ class ViewFrame(QWidget):
         self.measuring.button.clicked.connect(self.measure_requested)
         self.measuring.cancel.clicked.connect(self.measure_cancelled)
         box.addWidget(self.measuring)
+        self.recheck = QPushButton("Recheck in float32", self)
+        self.recheck.setToolTip("Run the same in float32 and say the verdict there")
+        self.recheck.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.recheck.setVisible(False)
+        self.recheck.clicked.connect(self.recheck_requested)
+        box.addWidget(self.recheck, 0, Qt.AlignmentFlag.AlignLeft)
         # The view, and with a second run the same view of that.
         self.captions = [ElidedLabel(), ElidedLabel()]
         self.panes = QSplitter(Qt.Orientation.Horizontal)
@@ -153,6 +160,7 @@ class ViewFrame(QWidget):
         """Take the statement and the formulas of what is shown."""
         self._statement, self._formulas = data.statement, data.formulas
         self._show_statement()
+        self.recheck.setVisible(data.unresolved)
         self.title_bar.buttons["help"].setEnabled(bool(data.formulas))
 
     def set_lag(self, recurrence: int | None) -> None:
@@ -204,7 +212,7 @@ class ViewFrame(QWidget):
         palette = self.error.palette()
         palette.setColor(palette.ColorRole.WindowText, theme.warning)
         self.error.setPalette(palette)
-        for label in (*self.captions, self.measuring.why):
+        for label in (*self.captions, self.measuring.why, self.measuring.waits):
             self._mute(label)
         self._dress()
 

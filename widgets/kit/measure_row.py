@@ -28,7 +28,10 @@ class MeasureRow(QWidget):
         self.row = QHBoxLayout(self)
         self.row.setContentsMargins(8, 3, 8, 3)
         self.row.addWidget(self.button)
+        self.waits = ElidedLabel(least=100)
+        self.waits.set_whole("waits until the measurement under way is done")
         self.row.addWidget(self.bar, 1)
+        self.row.addWidget(self.waits, 1)
         self.row.addWidget(self.cancel)
         self.row.addWidget(self.why, 1)
         self.show_progress(None)
@@ -46,11 +49,13 @@ class MeasureRow(QWidget):
         self.button.setEnabled(not why and not self._under_way)
 
     def show_progress(self, share: float | None) -> None:
-        """Show how much is done, 0 to 1; None when nothing is under way."""
+        """Show how much is done, 0 to 1; below 0 while it waits, None when nothing is under way."""
         self._under_way = under_way = share is not None
         self.button.setEnabled(not under_way and not self.why.whole())
-        self.bar.setVisible(under_way)
+        waits = share is not None and share < 0
+        self.waits.setVisible(waits)
+        self.bar.setVisible(under_way and not waits)
         self.cancel.setVisible(under_way)
         self.why.setVisible(not under_way)
-        if share is not None:
+        if share is not None and not waits:
             self.bar.setValue(round(1000 * share))

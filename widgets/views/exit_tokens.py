@@ -94,6 +94,8 @@ class TokenModel(QAbstractTableModel):
         token = f"token {data.tokens[row]} '{data.labels[row]}'"
         if outcome.stopped[row]:
             text = f"{outcome.name} stops {token} at recurrence {outcome.at[row]}"
+            if outcome.unresolved[row]:
+                text += ", where its state moves no more than rounding may move it"
         else:
             text = f"{outcome.name} never stops {token} in {outcome.at[row]} recurrences"
         if not np.isfinite(outcome.agrees[row]):

@@ -30,6 +30,9 @@ FAINT = 180
 class SettlingPlot(ClickPlot):
     """Draws the curves; knows pixels but not what a click means.
 
+    No `CurvePlot`: the tokens of a long prompt are one item for each colour, not one a curve, and
+    lines of tolerance and floor cross the whole axis.
+
     Signals
     -------
     clicked(int, int), pointed(int, int)

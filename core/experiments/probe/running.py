@@ -12,7 +12,6 @@ from torch import Tensor
 from loopscope.core.arrays import F64
 from loopscope.core.checkpoint.devices import free_bytes
 from loopscope.core.checkpoint.loading import Loaded
-from loopscope.core.checkpoint.memory import host_free_bytes
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.hops import VOCABULARY, chance_level, make_batch
 from loopscope.core.experiments.probe.conditions import (
@@ -40,6 +39,7 @@ from loopscope.core.interventions.base import Source
 from loopscope.core.measures.intervals import two_way_mean
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.model.float64 import float64
+from loopscope.core.system import host_free_bytes
 
 Report = Callable[[float], None]
 # Random starts that are tried to find a prompt another way to its right end.

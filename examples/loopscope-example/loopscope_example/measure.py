@@ -20,7 +20,7 @@ def spread(states: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def rows(recording: Recording, first: int, last: int) -> NDArray[np.float64]:
     """Recurrences ``first .. last`` of a run, ``[last - first + 1, T]``."""
-    return spread(recording.states[first : last + 1])
+    return spread(recording.states_of(first, last))
 
 
 SPREAD = Measure(

@@ -60,7 +60,7 @@ TINY = Subject(random_model(seed=3), 2)
 
 @pytest.fixture(scope="module")
 def bundled() -> Subject:
-    return Subject(load("bundled:looped", "cpu").model, 2)
+    return Subject(load("bundled:anytime", "cpu").model, 2)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_interchange_gives_the_figures_of_an_independent_study(
 
 
 def test_erasing_is_harmless_and_overwriting_is_not(bundled: Subject) -> None:
-    """As the bundled model's probe says: from zero it walks again, from another state it does not."""
+    """As the probe of this model says: from zero it walks again, from another state it does not."""
     erased = overwriting(bundled, "zero", after=3, passes=6, n=60)
     assert erased[4].mean() < 0.01 < 0.99 < erased[5].mean()
     other = overwriting(bundled, "other prompt", after=3, passes=12, n=40)
@@ -255,7 +255,7 @@ def test_a_cut_made_once_is_followed_in_three_ways(bundled: Subject) -> None:
     np.testing.assert_array_equal(once.uncut, answered(bundled, batch, 12))
     # The clean run's state brings everything back: a check, no finding.
     np.testing.assert_array_equal(clean[1:], once.uncut[1:])
-    # The zero state is the bundled model's start: it walks as from the beginning.
+    # The zero state is the model's start: it walks as from the beginning.
     np.testing.assert_array_equal(zero[1:], once.uncut[:-1])
     # As it is, most is lost for good (0.59 in an independent count).
     assert 0.45 < once.uncut[-1].mean() - bare[-1].mean() < 0.75

@@ -1,0 +1,45 @@
+"""Who writes a file: one process at a time; the system lets go of it when that one ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import BinaryIO
+
+# The byte that is locked on Windows, where a lock keeps others from reading: far beyond the end.
+_BYTE = 1 << 40
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: BinaryIO) -> None:
+        here = file.tell()
+        file.seek(_BYTE)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        finally:
+            file.seek(here)
+else:
+    import fcntl
+
+    def _lock(file: BinaryIO) -> None:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def locked(file: BinaryIO) -> bool:
+    """Lock an open file for as long as it is open; False where another process holds it."""
+    try:
+        _lock(file)
+    except OSError:
+        return False
+    return True
+
+
+def remove_held(file: BinaryIO, path: str | os.PathLike[str]) -> None:
+    """Delete a file that is locked here and close it: in this order where the system lets us."""
+    if sys.platform == "win32":
+        file.close()
+        os.unlink(path)
+    else:
+        os.unlink(path)
+        file.close()

@@ -1,0 +1,232 @@
+"""Recordings into one HDF5 file: all at once, or sealed from what was kept while they ran.
+
+While a run is made its new rows are appended as segments (`segments`) by a thread of its own,
+which only reads the recording: stepping does not wait for the disk. Closing seals them into an
+HDF5 file that appears whole; until then the segments are all that a killed process leaves, and
+all that is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.files import reason, shortened, written
+from loopscope.core.recordings.schema import FORMAT, VERSION, About, Head, as_json, head_of
+from loopscope.core.recordings.segments import SegmentWriter, segments_of
+from loopscope.core.run.recording import Recording, count_of
+from loopscope.core.run.rows import Rows
+
+# Seconds that what was made may wait before it is written.
+INTERVAL = 0.5
+# Bytes of rows that are put together at a time.
+_PART = 1 << 25
+
+
+def about(recordings: Sequence[Recording], command: str) -> About:
+    """What is said of the whole file."""
+    torch = sys.modules.get("torch")
+    pieces: tuple[str, ...] = ()
+    if recordings and recordings[0].label is not str:
+        size = recordings[0].info.architecture.vocab_size
+        pieces = tuple(recordings[0].label(i) for i in range(size))
+    return About(
+        command,
+        "" if torch is None else str(torch.__version__),
+        0 if torch is None else int(torch.get_num_threads()),
+        pieces,
+    )
+
+
+def save(path: Path, recordings: Sequence[Recording], command: str = "") -> None:
+    """Write recordings into a file that is complete or not there at all.
+
+    A branch comes after the run that it was cut off: then the rows they share are written once.
+    Raises `LoopscopeError` where the system refuses.
+    """
+    seal(path, recordings, about(recordings, command))
+
+
+def seal(path: Path, recordings: Sequence[Recording], said: About) -> None:
+    """`save` with what is said of the file given."""
+    with written(path, (RuntimeError,)) as part, h5_file(part) as file:
+        file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+        _put_text(file, "about", as_json(said))
+        for i, recording in enumerate(recordings):
+            group = file.create_group(f"runs/{i}")
+            head = head_of(recording, parent_of(recording, recordings[:i]))
+            _put_text(group, "head", as_json(head))
+            for name, rows in recording.kept.items():
+                first = first_own(head, name, recording.n_layers)
+                n = count_of(name, recording.layers_done, recording.n_recurrences)
+                made = group.create_dataset(name, (n - first, *rows.shape), rows.dtype.str)
+                for a, b in parts(rows, first, n):
+                    made[a - first : b - first] = rows.rows(a, b)
+            for name, array in extras(recording).items():
+                group.create_dataset(name, data=array)
+
+
+def h5_file(path: Path) -> Any:
+    """Begin an HDF5 file."""
+    import h5py  # not at start-up
+
+    return h5py.File(path, "w")
+
+
+def _put_text(group: Any, name: str, values: dict[str, Any]) -> None:
+    raw = np.frombuffer(json.dumps(values).encode(), np.uint8)
+    group.create_dataset(name, data=raw)
+
+
+def extras(recording: Recording) -> dict[str, Any]:
+    """Arrays that are no rows: unembedding rows that were read, the error against float32."""
+    kept: dict[str, Any] = {}
+    directions = dict(recording.readout_directions)
+    if directions:
+        kept["direction_ids"] = np.array(list(directions), "<i8")
+        kept["directions"] = np.stack(list(directions.values())).astype("<f4")
+    if recording.float32_error is not None:
+        kept["float32_error"] = np.asarray(recording.float32_error, "<f4")
+    return kept
+
+
+def parent_of(recording: Recording, before: Sequence[Recording]) -> int | None:
+    """The index of the run that a recording was cut off, where that is among those before."""
+    parent = recording.parent
+    return next((i for i, other in enumerate(before) if other is parent), None)
+
+
+def first_own(head: Head, name: str, n_layers: int) -> int:
+    """The first row of ``name`` that a run does not share with its parent."""
+    if head.parent is None:
+        return 0
+    return count_of(name, head.shared_layers, head.shared_layers // n_layers)
+
+
+def parts(rows: Rows, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Cut rows ``first .. last - 1`` into parts that take little memory."""
+    size = max(1, _PART // max(rows.row_bytes, 1))
+    for a in range(first, last, size):
+        yield a, min(a + size, last)
+
+
+@dataclass(slots=True)
+class _Tracked:
+    """A recording that is being written; of each kind of row how many are."""
+
+    recording: Recording
+    head: Head
+    done: dict[str, int] = field(default_factory=dict)
+    said: dict[str, Any] = field(default_factory=dict)
+
+
+class RecordingWriter:
+    """Writes recordings to ``path`` while they are made; `close` seals the file.
+
+    ``begun`` are recordings that ``path`` holds already, which go on. Raises `LoopscopeError`
+    where the file is being written by someone else, or the system refuses.
+    """
+
+    def __init__(self, path: Path, command: str = "", begun: Sequence[Recording] = ()) -> None:
+        self.path, self._command = path, command
+        # Why nothing more is written, or "": the run itself goes on.
+        self.problem = ""
+        self._guard = threading.Lock()
+        self._wake = threading.Event()
+        self._closing = False
+        self._about: About | None = None
+        self._runs: list[_Tracked] = []
+        try:
+            self._segments = SegmentWriter(segments_of(path))
+            self._segments.append({"begins": "again" if begun else "new"})
+        except FileExistsError:
+            raise LoopscopeError(
+                f"{shortened(path)}: is being recorded elsewhere, or was left unfinished: open it "
+                f"first, or delete {segments_of(path).name}"
+            ) from None
+        except OSError as problem:
+            raise LoopscopeError(f"cannot write {shortened(path)}: {reason(problem)}") from None
+        for recording in begun:
+            self.add(recording)
+            self._runs[-1].done = {name: len(rows) for name, rows in recording.kept.items()}
+        self._thread = threading.Thread(target=self._serve, name="recording", daemon=True)
+        self._thread.start()
+
+    def add(self, recording: Recording) -> None:
+        """Write this one as well, and all that is appended to it; a branch after its parent."""
+        with self._guard:
+            before = [tracked.recording for tracked in self._runs]
+            head = head_of(recording, parent_of(recording, before))
+            self._runs.append(_Tracked(recording, head))
+        self._wake.set()
+
+    def flush(self) -> None:
+        """Write all that has been made so far."""
+        with self._guard:
+            if not self.problem:
+                try:
+                    self._write_new()
+                except OSError as problem:
+                    self.problem = (
+                        f"recording to {shortened(self.path)} has ended: {reason(problem)}; the "
+                        "run goes on"
+                    )
+
+    def close(self) -> None:
+        """Write the rest and seal the file; the segments then go.
+
+        Raises `LoopscopeError` where the file cannot be written: what the segments hold is there
+        at the next opening.
+        """
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+        self.flush()
+        runs = [tracked.recording for tracked in self._runs]
+        try:
+            seal(self.path, runs, self._about or about(runs, self._command))
+        except LoopscopeError:
+            self._segments.close()
+            raise
+        self._segments.remove()
+
+    def _serve(self) -> None:
+        while not self._closing:
+            self._wake.wait(INTERVAL)
+            self._wake.clear()
+            self.flush()
+            if not self._closing:
+                # What is made between two looks is written together.
+                threading.Event().wait(INTERVAL / 2)
+
+    def _write_new(self) -> None:
+        if self._about is None and self._runs:
+            self._about = about([self._runs[0].recording], self._command)
+            self._segments.append({"about": as_json(self._about)})
+        for i, tracked in enumerate(self._runs):
+            self._write_run(i, tracked)
+
+    def _write_run(self, i: int, tracked: _Tracked) -> None:
+        recording = tracked.recording
+        # The counts first: rows below them are there and never change.
+        complete, layers = recording.n_recurrences, recording.layers_done
+        said = as_json(head_of(recording, tracked.head.parent))
+        if said != tracked.said:
+            self._segments.append({"run": i, "head": said})
+            tracked.said = said
+        for name, rows in recording.kept.items():
+            first = tracked.done.get(name, first_own(tracked.head, name, recording.n_layers))
+            last = count_of(name, layers, complete)
+            for a, b in parts(rows, first, last):
+                block = np.ascontiguousarray(rows.rows(a, b))
+                line = {"run": i, "rows": name, "first": a, "n": b - a}
+                self._segments.append(line, block.reshape(-1).view(np.uint8).data)
+                tracked.done[name] = b

@@ -1,0 +1,210 @@
+"""Copy as Python: every script draws from what the window shows, number for number."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from measured import SMALL
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+import loopscope
+from loopscope.app.bench.bench import Bench
+from loopscope.app.notebook.script import literal
+from loopscope.app.views import VIEW_SPECS
+from loopscope.app.window.opening import FirstRun
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.window import Window
+from loopscope.core.interventions.base import END
+from loopscope.core.interventions.states import Noise
+from loopscope.core.views.base import Table
+from loopscope.widgets.palette import LIGHT
+
+PROMPT = "ab ba ? 1 : a"
+ALONE = [s for s in VIEW_SPECS if s.request is None or not s.request.second_run]
+CUT = Noise(recurrence=2, last=2, layer=END, size=0.5, tokens=(3, 4))
+
+
+class Desk:
+    """A window on a model, what its views show, and what their scripts give."""
+
+    def __init__(self, qtbot: QtBot) -> None:
+        self.qtbot = qtbot
+        self.window = Window(Bench(), Settings(), LIGHT, remember=False)
+        self.window.resize(1200, 800)
+        self.window.show()
+
+    def open(self, path: str = "bundled:looped", recurrences: int = 4, **how: Any) -> None:
+        self.window.opening.open(path, FirstRun(PROMPT, recurrences), device="cpu", **how)
+        self.settle(recurrences)
+
+    def settle(self, recurrences: int = 0) -> None:
+        def done() -> bool:
+            recording = self.window.bench.session.recording
+            jobs = self.window.bench.jobs.current is None
+            there = recording is not None and recording.n_recurrences >= recurrences
+            return there and jobs and self.window.bench.settled_down
+
+        self.qtbot.waitUntil(done, timeout=60_000)
+
+    def measure(self, key: str) -> None:
+        views = self.window.views
+        views.fill(key)
+        options = self.window.bench.displays[key].options
+        views.set_options(key, replace(options, **SMALL.get(key, {})))
+        views.measure(key)
+        self.settle()
+
+    def branch(self) -> None:
+        before = self.window.bench.session.recording
+        self.window.bench.runs.branch((CUT,))
+        self.qtbot.waitUntil(
+            lambda: self.window.bench.session.recording is not before, timeout=20_000
+        )
+        assert before is not None
+        self.settle(before.n_recurrences)
+
+    def script(self, key: str) -> str:
+        """Show a view alone and copy its script, as a user does."""
+        if self.window.views.layout.maximised != key:
+            self.window.views.unmaximise()
+            self.window.views.maximise(key)
+        self.settle()
+        clipboard = QGuiApplication.clipboard()
+        clipboard.clear()
+        self.window.commands["copy_python"].trigger()
+        self.qtbot.waitUntil(lambda: bool(clipboard.text()), timeout=60_000)
+        self.settle()
+        return clipboard.text()
+
+    def check(self, key: str) -> str:
+        """Run the script of a view and compare the numbers of what it draws."""
+        text = self.script(key)
+        made: dict[str, Any] = {}
+        exec(compile(text, f"<{key}>", "exec"), made)
+        display = self.window.bench.displays[key]
+        assert display.data is not None
+        same_numbers(made["view"].table, display.spec.table(display.data))
+        assert made["view"].statement == display.data.statement
+        assert made["figure"].axes
+        if display.second is not None and display.second.data is not None:
+            assert "beside" in made
+            same_numbers(made["beside"].table, display.spec.table(display.second.data))
+        return text
+
+
+def same_numbers(table: Table, expected: Table) -> None:
+    assert table.columns == expected.columns
+    rows = [tuple(row) for row in expected.rows]
+    assert rows, "the window shows no numbers"
+    assert len(table.rows) == len(rows)  # type: ignore[arg-type]
+    for own, other in zip(table.rows, rows, strict=True):
+        # NaN is equal to itself here.
+        assert repr(own) == repr(other)
+
+
+@pytest.fixture
+def desk(qtbot: QtBot) -> Iterator[Desk]:
+    desk = Desk(qtbot)
+    yield desk
+    desk.window.close()
+    desk.window.deleteLater()
+    QApplication.processEvents()
+
+
+@pytest.mark.slow
+def test_the_script_of_every_view_gives_its_numbers(desk: Desk, tmp_path: Path) -> None:
+    prompts = tmp_path / "three.jsonl"
+    prompts.write_text('{"prompt": "ab ba ? 1 : a"}\n{"prompt": "ba ab ? 2 : b"}\n')
+    desk.open()
+    desk.window.prompt_files.open(str(prompts))
+    for spec in ALONE:
+        if spec.request is not None:
+            desk.measure(spec.key)
+    # What was measured was of four recurrences: a script must not measure after five.
+    desk.window.bench.transport.step_recurrence()
+    desk.settle(5)
+    desk.window.bench.session.select({"recurrence": 3, "token": 2, "layer": 1, "head": 1})
+    for spec in ALONE:
+        desk.check(spec.key)
+
+
+@pytest.mark.slow
+def test_what_compares_two_models(desk: Desk) -> None:
+    desk.open()
+    desk.window.tree.open_second_model("bundled:deep")
+    desk.qtbot.waitUntil(lambda: desk.window.bench.session.second is not None, timeout=60_000)
+    desk.settle()
+    for spec in VIEW_SPECS:
+        if spec not in ALONE:
+            desk.measure(spec.key)
+            desk.check(spec.key)
+    assert "model_2 = loopscope.load(" in desk.check("graph")
+    desk.window.bench.second_runs.set_step_pairing("recurrence")
+    assert "beside = second.view(" in desk.check("readout")
+
+
+@pytest.mark.slow
+def test_a_branch_and_its_parent(desk: Desk) -> None:
+    desk.open(recurrences=4)
+    desk.branch()
+    desk.window.bench.session.select({"tokens": (1, 3)})
+    both = desk.check("depth")
+    assert '"kind": "noise", "recurrence": 2, "last": 2, "layer": -1' in both
+    assert 'second.name = "run 1"' in both
+    assert "beside = second.view(" in desk.check("settling")
+    desk.window.bench.second_runs.set_step_pairing("own")
+    assert "second_at=" in desk.check("depth")
+
+
+@pytest.mark.slow
+def test_locked_axes_are_fitted_as_they_were(desk: Desk) -> None:
+    desk.open(recurrences=9)
+    desk.window.bench.session.select({"tokens": (1, 3)})
+    desk.window.views.maximise("state_space")
+    desk.settle()
+    for _ in range(3):
+        desk.window.bench.transport.step_recurrence()
+        desk.settle()
+    options = desk.window.bench.displays["state_space"].options
+    assert options.basis is not None
+    text = desk.check("state_space")
+    assert ".data.basis" in text
+
+
+@pytest.mark.slow
+def test_half_precision_and_a_looped_span(desk: Desk) -> None:
+    desk.open(dtype="bfloat16", recurrences=3)
+    assert "run.compare_with_float32()" in desk.check("settling")
+    desk.open("bundled:deep", recurrences=3, dtype="float32", loop=(4, 6, 0.5))
+    text = desk.check("distance")
+    assert "loop=(4, 6)" in text
+    assert "damping=0.5" in text
+
+
+HOSTILE = ('"); import os; os.abort() #', "a\nb", "\\", "“\u2028”", "\ud800", "'''", "\x1b[2J")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_enters_a_script_as_a_literal(text: str) -> None:
+    written = literal({"prompt": text, "tokens": (1,), "nested": [text, None, True, 0.1]})
+    assert "\n" not in written
+    written.encode()
+    expected = {"prompt": text, "tokens": (1,), "nested": [text, None, True, 0.1]}
+    assert ast.literal_eval(written) == expected
+
+
+def test_without_a_run_it_says_so(desk: Desk) -> None:
+    desk.window.commands["copy_python"].trigger()
+    assert "no run yet" in desk.window.statusBar().currentMessage()
+
+
+def test_other_weights_are_warned_of() -> None:
+    with pytest.warns(RuntimeWarning, match="has other weights"):
+        loopscope.load("bundled:looped", "cpu", weights="0" * 64)

@@ -1,0 +1,68 @@
+"""A verdict below what half precision resolves is rechecked in float32 by one button."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from loopscope.app.bench.bench import Bench
+from loopscope.app.window.opening import FirstRun
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.window import Window
+from loopscope.core.selection import Selection
+from loopscope.core.views import exits, settling
+from loopscope.widgets.palette import LIGHT
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def window(qtbot: QtBot) -> Iterator[Window]:
+    window = Window(Bench(), Settings(dtype="bfloat16"), LIGHT, remember=False)
+    window.show()
+    qtbot.waitExposed(window)
+    yield window
+    window.close()
+    window.deleteLater()
+
+
+def test_one_button_says_the_verdict_of_the_same_run_in_float32(
+    window: Window, qtbot: QtBot
+) -> None:
+    first = FirstRun(prompt="ab bc ca ? 2 : a b c", recurrences=24)
+    window.opening.open("bundled:looped", first, device="cpu")
+    bench = window.bench
+    for key in ("settling", "exits"):
+        window.views.show(key)
+    frames = window.views.frames
+
+    def unresolved(key: str, wanted: bool) -> bool:
+        run, data = bench.session.recording, bench.displays[key].data
+        done = run is not None and run.n_recurrences == 24 and data is not None
+        return done and bench.analysis.settled and data.unresolved is wanted
+
+    qtbot.waitUntil(lambda: unresolved("settling", True), timeout=60_000)
+    assert "below resolution" in bench.displays["settling"].data.class_words()
+    qtbot.waitUntil(lambda: frames["settling"].recheck.isVisibleTo(frames["settling"]))
+    qtbot.waitUntil(lambda: bench.jobs.current is None, timeout=60_000)
+    qtbot.mouseClick(frames["settling"].recheck, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: unresolved("settling", False), timeout=60_000)
+    run = bench.session.recording
+    twin = run.float32_run
+    assert twin.info.dtype == "float32"
+    assert twin.info.token_ids == run.info.token_ids
+    assert (twin.states[0] == run.states[0]).all()
+    said = bench.displays["settling"].data.statement
+    exact = settling.compute(twin, Selection(), settling.Options()).statement
+    assert said.startswith(f"In float32: {exact}. In bfloat16: ")
+    assert not frames["settling"].recheck.isVisibleTo(frames["settling"])
+    # The readouts are there too, for the rules that look at them.
+    assert twin.answers("coda") is not None
+    window.views.show("exits")
+    qtbot.waitUntil(
+        lambda: bench.displays["exits"].data.statement.startswith("In float32: "), timeout=60_000
+    )
+    assert not exits.compute(twin, Selection(), exits.Options()).unresolved

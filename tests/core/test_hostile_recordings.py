@@ -1,0 +1,259 @@
+"""Recordings that are damaged, cut or made to harm: one clear line, nothing allocated or run.
+
+`LOOPSCOPE_MUTATIONS` asks for more than the gate's number of mutated files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.recordings import checking
+from loopscope.core.recordings.reader import open_recording
+from loopscope.core.recordings.segments import MAGIC, read_segments, segments_of
+from loopscope.core.recordings.writing import RecordingWriter
+
+FIRST = Path(__file__).parents[1] / "data" / "recordings" / "version-1.h5"
+MUTATIONS = int(os.environ.get("LOOPSCOPE_MUTATIONS", "100"))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return Path(shutil.copy(FIRST, tmp_path / "run.h5"))
+
+
+def refused(path: Path) -> str:
+    """The one line that opening ends in; nothing large is allocated on the way."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(LoopscopeError) as caught:
+            open_recording(path)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    text = str(caught.value)
+    assert "\n" not in text
+    assert path.name in text
+    return text
+
+
+def head_edited(path: Path, run: int, change: Callable[[dict[str, Any]], None]) -> None:
+    with h5py.File(path, "r+") as file:
+        group = file[f"runs/{run}"]
+        values = json.loads(group["head"][()].tobytes())
+        change(values)
+        del group["head"]
+        group["head"] = np.frombuffer(json.dumps(values).encode(), np.uint8)
+
+
+def at(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(values: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            values = values[key]
+        values[keys[-1]] = value
+
+    return change
+
+
+ARCH = ("info", "architecture")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (at(*ARCH, "n_block", value=10**9), "'n_block' is 1000000000"),
+        (at(*ARCH, "n_coda", value=-1), "'n_coda' is -1"),
+        (at(*ARCH, "vocab_size", value=1 << 40), "'vocab_size' is"),
+        (at(*ARCH, "layer", "n_heads", value=10**7), "heads"),
+        (at(*ARCH, "layer", "norms", value=["there"]), "a norm where there is none"),
+        (at(*ARCH, "layer", "d_model", value=1 << 30), "shares layers that its parent does not"),
+        (at(*ARCH, "layer", "rope", "scaling", value={"kind": "x"}), "no stretching 'x'"),
+        (at(*ARCH, "block_weights", value=[0, 9]), "share weights that there are not"),
+        (at("info", "token_ids", value=[5, 1, 2]), "not as many"),
+        (at("info", "token_ids", value=[1 << 40] * 6), "token ids that its vocabulary"),
+        (at("info", "interventions", value=[{"kind": "os.system"}]), "there is no intervention"),
+        (at("info", "prompt", value=7), "expected str"),
+        (at("info", value=None), "expected an object"),
+        (at("parent", value=1), "does not come before it"),
+        (at("parent", value=-1), "does not come before it"),
+        (at("shared_layers", value=10**9), "shares layers that its parent does not have"),
+        (at("effects", value=[[7, 1, "0.5"]]), "an effect of no intervention"),
+        (at("effects", value=[[0, 1, "__import__('os')"]]), "an effect of no intervention"),
+        (at("capture", value={"patterns": True, "more": 1}), "there is no 'more'"),
+    ],
+)  # fmt: skip
+def test_a_head_that_claims_what_cannot_be_is_refused(
+    path: Path, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    head_edited(path, 1, change)
+    assert said in refused(path)
+
+
+def test_a_state_wider_than_its_rows_is_refused(path: Path) -> None:
+    head_edited(path, 0, at(*ARCH, "layer", "d_model", value=1 << 30))
+    assert "'states' has the shape [4, 6, 16]" in refused(path)
+
+
+def put(name: str, **how: Any) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        if name in file:
+            del file[name]
+        file.create_dataset(name, **how)
+
+    return change
+
+
+def linked(file: h5py.File) -> None:
+    del file["runs/0/states"]
+    file["runs/0/states"] = h5py.ExternalLink("/etc/passwd", "/states")
+
+
+def elsewhere(file: h5py.File) -> None:
+    del file["runs/0/states"]
+    file.create_dataset("runs/0/states", (4, 6, 16), "<f4", external=[("/etc/passwd", 0, 1536)])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (put("runs/0/states", shape=(1 << 40, 6, 16), dtype="<f4", chunks=(1, 6, 16)), "one piece"),
+        (put("runs/0/states", shape=(1 << 40, 6, 16), dtype="<f4"), "has no place"),
+        (put("runs/0/states", data=np.zeros((4, 6, 15), "<f4")), "'states' has the shape"),
+        (put("runs/0/states", data=np.zeros((0, 6, 16), "<f4")), "has no initial state"),
+        (put("runs/0/states", data=np.zeros((4, 6, 16), "<f8")), "'states' has the shape"),
+        (put("runs/0/states", data=np.zeros((4, 6, 16), ">f4")), "is no array of a recording"),
+        (put("runs/0/states", data=[b"text"], dtype=h5py.string_dtype()), "is no array"),
+        (put("about", data=np.zeros(9, "u1")), "is not JSON"),
+        (put("runs/0/head", data=np.frombuffer(b"[" * 100_000, "u1")), "is not JSON"),
+        (linked, "has no initial state"),
+        (elsewhere, "one piece"),
+        (lambda file: file.attrs.__setitem__("version", 2), "of a newer Loopscope"),
+        (lambda file: file.attrs.__setitem__("version", -1), "does not say of which version"),
+        (lambda file: file.attrs.__setitem__("format", "other"), "no recording of Loopscope"),
+        (lambda file: file.__delitem__("runs"), "holds no run"),
+    ],
+)  # fmt: skip
+def test_arrays_that_a_recording_does_not_have_are_refused(
+    path: Path, change: Callable[[h5py.File], None], said: str
+) -> None:
+    with h5py.File(path, "r+") as file:
+        change(file)
+    assert said in refused(path)
+
+
+def test_what_is_no_file_of_ours_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "run.h5"
+    assert "cannot be read" in refused(path)
+    path.write_bytes(b"")
+    assert "is not HDF5" in refused(path)
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 1000)
+    assert "cannot be read as a recording" in refused(path)
+    shutil.copy(FIRST, path)
+    monkeypatch.setattr(checking, "MOST_SECONDS", 0)
+    assert "cannot be read as HDF5 within" in refused(path)
+
+
+def test_a_library_that_dies_takes_nothing_with_it(path: Path, monkeypatch: Any) -> None:
+    script = path.with_name("dies.py")
+    script.write_text("import os, signal\nos.kill(os.getpid(), 9)\n")
+    monkeypatch.setattr(Path, "with_name", lambda self, name: script)
+    with pytest.raises(LoopscopeError, match="the HDF5 library cannot read it"):
+        checking.checked(path)
+
+
+def mutated(raw: bytes, rng: random.Random) -> bytes:
+    data = bytearray(raw)
+    for _ in range(rng.choice((1, 1, 2, 5, 40))):
+        place = rng.randrange(len(data))
+        kind = rng.randrange(5)
+        if kind == 0:
+            data[place] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            data[place : place + 8] = rng.choice((b"\xff" * 8, b"\0" * 8, rng.randbytes(8)))
+        elif kind == 2:
+            del data[place : place + rng.randrange(1, 64)]
+        elif kind == 3:
+            data[place:place] = rng.randbytes(rng.randrange(1, 64))
+        else:
+            del data[place:]
+        if not data:
+            return b""
+    return bytes(data)
+
+
+def opened_or_refused(path: Path) -> bool:
+    """Whether it opens: then every row is read; else in one line that names the file."""
+    try:
+        file = open_recording(path)
+    except LoopscopeError as error:
+        assert "\n" not in str(error)
+        assert "run.h5" in str(error)
+        return False
+    for run in file.runs:
+        run.info.provenance()
+        for rows in run.kept.values():
+            rows.first(len(rows))
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(36_000)
+def test_mutated_files(tmp_path: Path) -> None:
+    raw, rng = FIRST.read_bytes(), random.Random(7)
+    path, kept = tmp_path / "run.h5", 0
+    # Half of the bytes are numbers, which may be any; where they lie is in the first part.
+    for _ in range(MUTATIONS):
+        path.write_bytes(mutated(raw, rng))
+        kept += opened_or_refused(path)
+    assert kept < MUTATIONS
+
+
+def left_over(path: Path) -> bytes:
+    """What a killed process leaves of the runs of the first version's file."""
+    writer = RecordingWriter(path)
+    for run in open_recording(FIRST).runs:
+        writer.add(run)
+    writer.flush()
+    raw = segments_of(path).read_bytes()
+    writer.close()
+    return raw
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(36_000)
+def test_mutated_segments(tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+    raw, rng, kept = left_over(path), random.Random(8), 0
+    for _ in range(MUTATIONS // 2):
+        path.unlink(missing_ok=True)
+        segments_of(path).write_bytes(mutated(raw, rng))
+        kept += opened_or_refused(path)
+    assert kept > 0
+
+
+def test_segments_end_where_they_are_cut(tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+    raw = left_over(path)
+    left = segments_of(path)
+    left.write_bytes(raw)
+    whole = list(read_segments(left))
+    ends = [s.offset + s.nbytes for s in whole]
+    for n in (len(MAGIC), ends[3], ends[3] - 1, ends[3] + 1, ends[-1] - 1, ends[-1]):
+        left.write_bytes(raw[:n])
+        assert len(list(read_segments(left))) == sum(end <= n for end in ends)
+    left.write_bytes(raw[: ends[3] - 1] + bytes([raw[ends[3] - 1] ^ 1]) + raw[ends[3] :])
+    assert len(list(read_segments(left))) == 3
+    left.write_bytes(b"another")
+    with pytest.raises(LoopscopeError, match="is no file of recorded segments"):
+        list(read_segments(left))

@@ -1,0 +1,235 @@
+"""Recordings in files: written, left by a kill, opened without the model, gone on with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from checkpoints import CONFIGS, write_checkpoint
+from models import tiny_checkpoint
+
+from loopscope.core.checkpoint.loading import Loaded, load
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.interventions.layers import AblateHead
+from loopscope.core.interventions.states import Noise
+from loopscope.core.recordings.going_on import differences, resume
+from loopscope.core.recordings.reader import is_recording, open_recording
+from loopscope.core.recordings.segments import segments_of
+from loopscope.core.recordings.writing import RecordingWriter, save
+from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.stepper import Stepper
+
+PROMPT = "ab bc ca ? 2 : a b c"
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> Loaded:
+    return load(str(tiny_checkpoint(tmp_path / "m")), "cpu")
+
+
+def run(loaded: Loaded, n: int = 4, layers: int = 0, capture: Capture | None = None) -> Stepper:
+    stepper = Stepper(loaded, capture)
+    stepper.begin(loaded.tokenizer.encode(PROMPT), seed=3)
+    for _ in range(n):
+        stepper.step()
+    for _ in range(layers):
+        stepper.step_layer()
+    return stepper
+
+
+def assert_same(a: Recording, b: Recording) -> None:
+    assert a.info == b.info
+    assert (a.layers_done, a.n_recurrences) == (b.layers_done, b.n_recurrences)
+    assert a.capture == b.capture
+    assert a.kept.keys() == b.kept.keys()
+    for name, rows in a.kept.items():
+        n = len(b.kept[name])
+        np.testing.assert_array_equal(rows.rows(0, n), b.kept[name].rows(0, n), err_msg=name)
+    np.testing.assert_equal(dict(a.effects), dict(b.effects))
+    assert [a.label(i) for i in range(5)] == [b.label(i) for i in range(5)]
+    assert a.weight_identity == b.weight_identity
+
+
+def test_what_is_saved_is_what_is_opened(loaded: Loaded, tmp_path: Path) -> None:
+    stepper, path = run(loaded, 4, 1), tmp_path / "run.h5"
+    stepper.readout_direction(3)
+    stepper.recording.readout_directions[3] = stepper.readout_direction(3)
+    save(path, [stepper.recording], command="loopscope run")
+    assert is_recording(path)
+    file = open_recording(path)
+    assert_same(file.runs[0], stepper.recording)
+    assert file.parents == (None,)
+    assert not file.read_only
+    assert file.notes == ()
+    assert file.provenance["command"] == "loopscope run"
+    assert file.provenance["torch"] == str(torch.__version__)
+    np.testing.assert_array_equal(
+        file.runs[0].readout_directions[3], stepper.recording.readout_directions[3]
+    )
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_every_family_is_opened_as_it_was(family: str, tmp_path: Path) -> None:
+    loaded = load(str(write_checkpoint(tmp_path / "m", family)), "cpu")
+    stepper = Stepper(loaded)
+    stepper.begin(loaded.tokenizer.from_ids((1, 2, 3)))
+    stepper.step()
+    save(tmp_path / "run.h5", [stepper.recording])
+    assert_same(open_recording(tmp_path / "run.h5").runs[0], stepper.recording)
+
+
+@pytest.mark.slow
+def test_a_branch_shares_its_beginning_in_the_file(loaded: Loaded, tmp_path: Path) -> None:
+    stepper, path = run(loaded, 6), tmp_path / "run.h5"
+    cut = stepper.branch((Noise(recurrence=4, last=5, layer=1, size=0.5),))
+    for _ in range(2):
+        cut.step()
+    again = cut.branch((AblateHead(recurrence=5, last=5, layer=0, head=1),))
+    for other in (cut, again):
+        while other.recording.n_recurrences < 7:
+            other.step()
+    runs = [stepper.recording, cut.recording, again.recording]
+    save(path, runs)
+    with h5py.File(path) as file:
+        assert len(file["runs/1/layer_states"]) == 14 - 7
+        assert len(file["runs/2/states"]) == 8 - 5
+    opened = open_recording(path)
+    assert opened.parents == (None, 0, 1)
+    for a, b in zip(opened.runs, runs, strict=True):
+        assert_same(a, b)
+    save(tmp_path / "again.h5", opened.runs)
+    assert (tmp_path / "again.h5").stat().st_size == path.stat().st_size
+    for a, b in zip(open_recording(tmp_path / "again.h5").runs, runs, strict=True):
+        assert_same(a, b)
+    # A branch alone takes its whole beginning along.
+    save(tmp_path / "alone.h5", [cut.recording])
+    assert_same(open_recording(tmp_path / "alone.h5").runs[0], cut.recording)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", [0, 1])
+@pytest.mark.parametrize("family", ["huginn", "hrm_text"])
+def test_going_on_is_bit_for_bit(family: str, layers: int, tmp_path: Path) -> None:
+    folder = str(write_checkpoint(tmp_path / "m", family))
+    loaded = load(folder, "cpu")
+    stepper = Stepper(loaded)
+    noise = (Noise(recurrence=2, last=-1, layer=0, size=0.1),)
+    stepper.begin(loaded.tokenizer.from_ids((1, 2, 3, 4)), seed=1, interventions=noise)
+    for _ in range(3):
+        stepper.step()
+    for _ in range(layers):
+        stepper.step_layer()
+    save(tmp_path / "run.h5", [stepper.recording])
+    file = open_recording(tmp_path / "run.h5")
+    loaded_again = load(folder, "cpu")
+    assert differences(loaded_again, file.runs[0], file.about) == ""
+    again = resume(loaded_again, file.runs[0])
+    for _ in range(3):
+        stepper.step()
+        again.step()
+    assert_same(again.recording, stepper.recording)
+    branch, other = (s.branch((Noise(recurrence=3, last=3, size=0.2),)) for s in (stepper, again))
+    branch.step()
+    other.step()
+    assert_same(other.recording, branch.recording)
+
+
+def test_other_weights_do_not_go_on(loaded: Loaded, tmp_path: Path) -> None:
+    save(tmp_path / "run.h5", [run(loaded).recording])
+    file = open_recording(tmp_path / "run.h5")
+    other = load(str(tiny_checkpoint(tmp_path / "other", seed=1)), "cpu")
+    with pytest.raises(LoopscopeError, match="made with other weights .* it is shown as it is"):
+        resume(other, file.runs[0])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        said = differences(loaded, file.runs[0], file.about)
+    finally:
+        torch.set_num_threads(threads)
+    assert said == (
+        f"goes on with threads {threads + 1}, not {threads}: equal within rounding only"
+    )
+
+
+def left(path: Path, stepper: Stepper, *more: Stepper) -> RecordingWriter:
+    """A writer that has written all there is, as if the process had then been killed."""
+    writer = RecordingWriter(path, "loopscope run")
+    for own in (stepper, *more):
+        writer.add(own.recording)
+    writer.flush()
+    return writer
+
+
+@pytest.mark.slow
+def test_what_is_made_is_readable_before_it_is_closed(loaded: Loaded, tmp_path: Path) -> None:
+    stepper, path = run(loaded, 3, 1), tmp_path / "run.h5"
+    writer = left(path, stepper)
+    assert is_recording(path)
+    file = open_recording(path)
+    assert file.read_only
+    assert "recorded by another process" in file.notes[0]
+    assert_same(file.runs[0], stepper.recording)
+    cut = stepper.branch((Noise(recurrence=2, last=3, layer=1, size=0.5),))
+    writer.add(cut.recording)
+    cut.step()
+    stepper.step()
+    writer.close()
+    assert not segments_of(path).exists()
+    for opened, made in zip(open_recording(path).runs, (stepper, cut), strict=True):
+        assert_same(opened, made.recording)
+
+
+def test_a_second_writer_is_refused(loaded: Loaded, tmp_path: Path) -> None:
+    writer = left(tmp_path / "run.h5", run(loaded))
+    with pytest.raises(LoopscopeError, match="is being recorded elsewhere, or was left unfinished"):
+        RecordingWriter(tmp_path / "run.h5")
+    writer.close()
+
+
+@pytest.mark.slow
+def test_a_recording_goes_on_in_its_file(loaded: Loaded, tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+    save(path, [run(loaded, 2, 1).recording])
+    file = open_recording(path)
+    stepper = resume(loaded, file.runs[0])
+    writer = RecordingWriter(path, begun=file.runs)
+    stepper.step()
+    stepper.step()
+    writer.flush()
+    assert_same(open_recording(path).runs[0], run(loaded, 4).recording)
+    # The segments hold what is new alone.
+    assert segments_of(path).stat().st_size < path.stat().st_size
+    writer.close()
+    assert_same(open_recording(path).runs[0], run(loaded, 4).recording)
+
+
+def test_the_documented_layout_is_read_with_h5py_alone(loaded: Loaded, tmp_path: Path) -> None:
+    recording, path = run(loaded, 3).recording, tmp_path / "run.h5"
+    save(path, [recording])
+    page = Path(__file__).parents[2] / "docs" / "recordings.md"
+    code = page.read_text().split("```python\n")[1].split("```")[0]
+    assert len(code.split("\n\n")[-1].strip().splitlines()) == 5 - 1
+    names: dict[str, object] = {}
+    exec(code.replace("run.h5", str(path)), names)
+    np.testing.assert_array_equal(names["states"], recording.states)
+    np.testing.assert_array_equal(names["patterns"], recording.patterns)
+    assert names["info"]["prompt"] == PROMPT
+
+
+FIRST = Path(__file__).parents[1] / "data" / "recordings" / "version-1.h5"
+
+
+def test_a_file_of_the_first_version_is_opened() -> None:
+    """The file was made by the first release with recordings and is never made anew."""
+    file = open_recording(FIRST)
+    expected = json.loads(FIRST.with_suffix(".json").read_text())
+    assert [run.n_recurrences for run in file.runs] == expected["recurrences"]
+    assert list(file.parents) == expected["parents"]
+    for own, sums in zip(file.runs, expected["sums"], strict=True):
+        for name, total in sums.items():
+            rows = own.kept[name].rows(0, len(own.kept[name]))
+            assert np.nansum(rows.astype(np.float64)) == pytest.approx(total, rel=1e-12)

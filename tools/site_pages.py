@@ -1,0 +1,102 @@
+"""The documentation site besides docs/: README, changelog and cards as pages, the rest of its nav.
+
+Hooks of mkdocs (`mkdocs.yml` names this file). Links are made to lead where the pages are on the
+site; a link to a file of the repository that is no page keeps its words alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+# Files of the repository that are pages of the site, and where.
+PAGES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    **{path.relative_to(ROOT).as_posix(): f"checkpoints/{path.parent.name}.md"
+       for path in sorted(ROOT.glob("resources/checkpoints/*/README.md"))},
+}  # fmt: skip
+LOGO = "images/logo.svg"
+OTHERS = "More"
+LINK = re.compile(r"(!?)\[((?:[^\]\\]|\\.)*)\]\(([^)\s]+)\)", re.DOTALL)
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """List the pages that `mkdocs.yml` does not name, so that a new page is never left out."""
+    named = set(re.findall(r"[\w/-]+\.md", str(config.nav)))
+    there = {path.name for path in Path(config.docs_dir).glob("*.md")} | set(PAGES.values())
+    if config.nav is not None and (others := sorted(there - named)):
+        config.nav.append({OTHERS: others})
+
+
+def on_files(files: Files, config: MkDocsConfig) -> None:
+    """Add the pages and the logo that stand elsewhere in the repository."""
+    for source, place in PAGES.items():
+        text = (ROOT / source).read_text("utf-8")
+        files.append(File.generated(config, place, content=moved(text, source, place)))
+    logo = ROOT / "resources" / "app" / "loopscope.svg"
+    files.append(File.generated(config, LOGO, abs_src_path=str(logo)))
+
+
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Take links out of docs/ to where they lead, and lists as this Markdown wants them."""
+    place = page.file.src_uri
+    if place not in PAGES.values():
+        markdown = moved(markdown, f"docs/{place}", place)
+    return indented(markdown)
+
+
+def moved(text: str, source: str, place: str) -> str:
+    """Return a page whose links lead from its place on the site."""
+
+    def link(found: re.Match[str]) -> str:
+        mark, words, target = found.groups()
+        if "://" in target or target.startswith("#"):
+            return found[0]
+        path, _, anchor = target.partition("#")
+        aim = os.path.normpath(PurePosixPath(source).parent / path)
+        if aim in PAGES:
+            aim = PAGES[aim]
+        elif aim.startswith("docs/"):
+            aim = aim.removeprefix("docs/")
+        else:
+            return words
+        way = os.path.relpath(aim, PurePosixPath(place).parent)
+        return f"{mark}[{words}]({way}{'#' * bool(anchor)}{anchor})"
+
+    return LINK.sub(link, text)
+
+
+def indented(markdown: str) -> str:
+    """Return the text with lists set apart and their inner lines indented by four.
+
+    The repository's own view takes the indentation of the entry's first word, two or three; this
+    Markdown takes four, and a list only after an empty line.
+    """
+    lines: list[str] = []
+    fence, depth = "", 0  # the fence that is open; the indentation of the entry, or 0
+    for line in markdown.splitlines():
+        mark = re.match(r" *(```+)", line)
+        entry = None if fence else re.match(r"([-*]|\d+\.) +", line)
+        if entry:
+            before = lines[-1] if lines else ""
+            if before.strip() and not depth and not before.startswith("#"):
+                lines.append("")
+            depth = len(entry[0])
+            line = entry[1].ljust(4) + line[depth:]
+        elif depth and line.strip():
+            if line.startswith(" " * depth):
+                line = "    " + line[depth:]
+            elif not fence:
+                depth = 0
+        if mark:
+            fence = "" if fence else mark[1]
+        lines.append(line)
+    return "\n".join(lines)
