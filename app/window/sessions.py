@@ -86,6 +86,8 @@ class Sessions(QObject):
         self._timer.timeout.connect(self._look)
         bench.session.settings_changed.connect(self._on_settings_changed)
         bench.session.progressed.connect(self.changed)
+        # A step that the cursor follows is told by the cursor alone.
+        bench.session.selection_changed.connect(lambda *_: self.changed.emit())
 
     # ---- what it is ----
     @property

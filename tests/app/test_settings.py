@@ -30,6 +30,7 @@ GOOD = {
     "recent": ["/models/a", "bundled:looped"],
     "families": {"/models/a": "llama"},
     "prompt_file": "/prompts.txt",
+    "session": "/sessions/a.loopscope.json",
     "seed": 7,
     "start": "random",
     "start_scale": 2,
