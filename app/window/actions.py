@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QWidget
 from loopscope.app.bench.bench import Bench
 from loopscope.app.plugins import in_one_line
 from loopscope.app.window.bars import Bars
+from loopscope.app.window.copying import Copying
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.opening import Opening
 from loopscope.app.window.page_export import PageExport
@@ -70,6 +71,7 @@ class Targets:
     tree: TreeCommands
     sessions: Sessions
     scripts: Scripts
+    copying: Copying
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +96,16 @@ def clear_marks(to: Targets) -> None:
     to.views.unmaximise()
 
 
-def copy_python(to: Targets) -> None:
-    """Copy the script of the view that is maximised, or was clicked last."""
-    key = to.views.layout.maximised or to.views.current
-    to.views.fill(key)
-    to.scripts.copy(key)
+def on_current(act: Callable[[Targets, str], object]) -> Callable[[Targets], None]:
+    """Return what acts on the current view, by its key, and says so where none is in sight."""
+
+    def run(to: Targets) -> None:
+        if key := to.views.current:
+            act(to, key)
+        else:
+            to.window.say("No view is in sight: open one under View, Views")
+
+    return run
 
 
 def about() -> str:
@@ -127,7 +134,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("save_session_as", "Save session as…", "Ctrl+Alt+S", "File", "Save the session to another file", lambda to: to.sessions.save_as()),
     Command("save_cuts", "Save interventions…", "", "File", "Save the interventions of this run as data that can be replayed", lambda to: to.tree.ask_to_save_interventions()),
     Command("card", "Checkpoint card", "Ctrl+I", "File", "Sizes, dtype, memory and what is unavailable", lambda to: to.bars.header.show_card()),
-    Command("export_view", "Export this view…", "Ctrl+E", "File", "Export the view last clicked as PDF, SVG, PNG or CSV", lambda to: to.exporter.ask(to.views.layout.maximised or to.views.current)),
+    Command("export_view", "Export this view…", "Ctrl+E", "File", "Export the current view as PDF, SVG, PNG or CSV", on_current(lambda to, key: to.exporter.ask(key))),
     Command("export_all", "Export all views…", "Ctrl+Shift+E", "File", "Export every view to one folder", lambda to: to.exporter.ask(None)),
     Command("export_page", "Export a page…", "", "File", "Write the runs shown as one page that any browser opens, without a network", lambda to: to.page_export.ask()),
     Command("screenshot", "Copy a picture of the window", "Ctrl+Shift+C", "File", "Put a picture of the whole window on the clipboard", lambda to: to.window.copy_picture()),
@@ -157,8 +164,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("replay_cuts", "Replay interventions…", "", "Run", "Make the interventions of a file into this run, as a branch", lambda to: to.tree.ask_for_interventions()),
     Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", lambda to: to.bench.transport.set_following(not to.bench.transport.following), checkable=True),
     Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", lambda to: to.bench.transport.set_stop_at_settling(not to.bench.transport.stop_at_settling), checkable=True),
-    Command("maximise", "Maximise the view", "F11", "View", "Show the view last clicked alone, or all of them again", lambda to: to.views.maximise(to.views.current)),
-    Command("copy_python", "Copy as Python", "Ctrl+Alt+C", "View", "Copy a script that makes the present figure of the view last clicked again, with loopscope as a library", copy_python),
+    Command("maximise", "Maximise the view", "F11", "View", "Show the current view alone, or all of them again", on_current(lambda to, key: to.views.maximise(key))),
+    Command("view_settings", "Settings of the view…", "Ctrl+,", "View", "Open the settings of the current view", on_current(lambda to, key: to.views.show_settings(key))),
+    Command("reset_view", "Show everything in the view", "", "View", "Undo zooming, panning and scrolling in the current view", on_current(lambda to, key: to.bench.displays[key].view.reset_view())),
+    Command("hide_view", "Hide the view", "Ctrl+W", "View", "Hide the current view; View, Views has it", on_current(lambda to, key: to.views.docks[key].close())),
+    Command("copy_picture", "Copy the picture", "Ctrl+Alt+P", "View", "Put a picture of the current view on the clipboard", on_current(lambda to, key: to.copying.picture(key))),
+    Command("copy_numbers", "Copy the numbers", "Ctrl+Alt+N", "View", "Put the numbers of the current view on the clipboard, tab-separated, for a spreadsheet", on_current(lambda to, key: to.copying.numbers(key))),
+    Command("copy_python", "Copy as Python", "Ctrl+Alt+C", "View", "Copy a script that makes the present figure of the current view again, with loopscope as a library", on_current(lambda to, key: to.scripts.copy(key))),
     Command("reset_views", "Show everything in each view", "Ctrl+0", "View", "Undo zooming and panning in every view", lambda to: to.views.reset()),
     Command("joint_pca", "Joint PCA of the final token (arXiv 2604.11791)", "", "View", "Draw the final token after every layer and recurrence on the components of exactly these states, as the paper does", lambda to: to.views.show_joint_pca()),
     Command("theme", "Dark or light", "Ctrl+D", "View", "Switch between the dark and the light colours", lambda to: to.window.switch_theme()),

@@ -14,14 +14,24 @@ from PySide6.QtGui import (
     QGuiApplication,
     QPaintEvent,
 )
-from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMainWindow, QStyle, QWidget
+from PySide6.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QLineEdit,
+    QMainWindow,
+    QMenu,
+    QStyle,
+    QWidget,
+)
 from typing_extensions import override
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.actions import Targets, lift_text_keys, make_actions, show_states
 from loopscope.app.window.autosave import Autosave, Recovery
 from loopscope.app.window.bars import Bars
+from loopscope.app.window.copying import Copying
 from loopscope.app.window.exporting import Exporter
+from loopscope.app.window.gestures import GESTURES
 from loopscope.app.window.menus import RecentMenu, make_menus
 from loopscope.app.window.opening import Opening, first_token, starts_of
 from loopscope.app.window.page_export import PageExport
@@ -29,10 +39,12 @@ from loopscope.app.window.prompt_files import PromptFiles, is_prompt_file
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.sessions import Sessions
+from loopscope.app.window.setting_actions import setting_actions
 from loopscope.app.window.settings import BUNDLED, Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.unsaved import Unsaved
 from loopscope.app.window.view_docks import ViewDocks
+from loopscope.app.window.view_menu import ViewMenu
 from loopscope.app.window.words import model_name
 from loopscope.core.plugins import left_out
 from loopscope.core.run.requests import RunRequest
@@ -109,15 +121,17 @@ class Window(QMainWindow):
         targets = Targets(
             self, bench, self.bars, self.views, self.opening, self.exporter,
             PageExport(bench, self.say, self), self.prompt_files, self.running, self.tree,
-            self.sessions,
-            Scripts(bench, self.say),
+            self.sessions, Scripts(bench, self.say), Copying(bench, self.views, self.say),
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.open_path, self)
-        others = make_menus(self, self.commands, self.views, self.tree, recent)
-        actions = [*self.commands.values(), *others]
-        self.palette_popup = CommandPalette(actions, self)
-        self.shortcuts_page = ShortcutsPage(actions, self)
+        groups = make_menus(self, self.commands, self.views, self.tree, recent)
+        actions = [action for group in groups.values() for action in group]
+        self.palette_popup = CommandPalette(
+            actions, self, lambda holder: setting_actions(self.views, holder)
+        )
+        self.shortcuts_page = ShortcutsPage(groups, self, GESTURES)
+        self.view_menu = ViewMenu(self.views, self.commands, self)
         self.error_panel = ErrorPanel(self)
         self.set_theme(theme)
         self._restore()
@@ -326,6 +340,11 @@ class Window(QMainWindow):
         self.exporter.set_theme(theme)
         self.palette_popup.set_theme(theme)
         self.shortcuts_page.set_theme(theme)
+
+    @override
+    def createPopupMenu(self) -> QMenu | None:
+        """No menu of docks in Qt's order; views and titles have one of their own."""
+        return None
 
     # ---- dropping a folder ----
     @override

@@ -35,6 +35,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Lay a package as pip does: its module, and what its metadata names."""
     monkeypatch.delenv(SWITCH)
     monkeypatch.setattr(plugins, "_asked", {})
+    plugins._any_installed.cache_clear()
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def install(package: str, code: str, **entries: str) -> None:
@@ -152,12 +153,14 @@ def test_a_measure_with_an_unknown_axis_and_a_kind_that_no_file_holds_are_refuse
         KINDS._checked(Odd)
 
 
-def test_without_plug_ins_the_registries_cost_no_import() -> None:
+def test_a_start_without_plug_ins_does_not_import_the_reader_of_metadata() -> None:
     """`importlib.metadata` takes a tenth of the time to the first window."""
     code = (
         "import sys\n"
         "from loopscope.app.plugins import every\n"
         "every()\n"
+        "from loopscope.app.cli.main import build_parser\n"
+        "build_parser()\n"
         "print('importlib.metadata' in sys.modules, 'torch' in sys.modules)\n"
     )
     done = subprocess.run(
