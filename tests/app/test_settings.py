@@ -98,7 +98,7 @@ def test_a_value_that_does_not_suit_its_key_falls_back_alone(tmp_path: Path, key
         ("seed", 1.5),
         ("start", "anywhere"),
         ("start_scale", 1e9),
-        ("recurrences", 10**7),
+        ("recurrences", 10**10),
         ("interventions", [5]),
         ("device", "tpu"),
         ("dtype", "int8"),
