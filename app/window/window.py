@@ -123,7 +123,8 @@ class Window(QMainWindow):
         targets = Targets(
             self, bench, self.bars, self.views, self.opening, self.exporter,
             PageExport(bench, self.say, self), self.chat, self.prompt_files, self.running,
-            self.tree, self.sessions, Scripts(bench, self.say), Copying(bench, self.views, self.say),
+            self.tree, self.sessions, Scripts(bench, self.say),
+            Copying(bench, self.views, self.say),
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.open_path, self)
