@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QWidget
 from loopscope.app.bench.bench import Bench
 from loopscope.app.plugins import in_one_line
 from loopscope.app.window.bars import Bars
+from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.opening import Opening
@@ -62,6 +63,7 @@ class Targets:
     opening: Opening
     exporter: Exporter
     page_export: PageExport
+    chat: ChatPrompt
     prompt_files: PromptFiles
     running: RunCommands
     tree: TreeCommands
@@ -134,6 +136,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("undo", "Undo", "Ctrl+Z; Alt+Left", "Edit", "Take back the last run, branch, name, deletion or setting of a view; nothing is run again", lambda to: to.bench.runs.undo()),
     Command("redo", "Redo", "Ctrl+Shift+Z; Alt+Right", "Edit", "Make the last undone change again", lambda to: to.bench.runs.redo()),
     Command("prompt", "Edit the prompt", "Ctrl+L", "Edit", "Put the keyboard into the prompt line", lambda to: to.bars.prompt.edit()),
+    Command("chat", "Prompt from the chat template…", "", "Edit", "Write a message as the model's own chat template does, and see the prompt before it is used", lambda to: to.chat.ask()),
     Command("all_tokens", "Show all tokens", "Ctrl+A", "Edit", "Let every token drive the views", lambda to: to.bench.session.select({"tokens": ()})),
     Command("clear_hover", "Clear marks, restore views", "Esc", "Edit", "Clear the hover marks, or restore a maximised view", clear_marks),
     Command("step_recurrence", "Step one recurrence", "Space", "Run", "Run the recurrent block once more", lambda to: to.bench.transport.step_recurrence()),

@@ -27,6 +27,7 @@ from typing_extensions import override
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.actions import Targets, lift_text_keys, make_actions, show_states
 from loopscope.app.window.bars import Bars
+from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.gestures import GESTURES
@@ -92,10 +93,11 @@ class Window(QMainWindow):
         self.opening = Opening(bench, settings, self)
         self.exporter = Exporter(bench, settings, self.say, self)
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
+        self.chat = ChatPrompt(bench, self.say, self)
         targets = Targets(
             self, bench, self.bars, self.views, self.opening, self.exporter,
-            PageExport(bench, self.say, self), self.prompt_files, self.running, self.tree,
-            Scripts(bench, self.say), Copying(bench, self.views, self.say),
+            PageExport(bench, self.say, self), self.chat, self.prompt_files, self.running,
+            self.tree, Scripts(bench, self.say), Copying(bench, self.views, self.say),
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.opening.open, self)
