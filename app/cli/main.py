@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     window = commands.add_parser("open", help="open the window (the default)")
-    window.add_argument("path", nargs="?", help="checkpoint folder, bundled:NAME, or a recording")
+    window.add_argument("path", nargs="?", help="checkpoint, bundled:NAME, recording or session")
     _prompt(window, required=False)
     _running(window, recurrences=None)
     _prompt_set(window)
