@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -68,6 +70,18 @@ def asked() -> tuple[PlugIn, ...]:
 def left_out() -> tuple[PlugIn, ...]:
     """Return those of `asked` that cannot be used."""
     return tuple(plugin for plugin in asked() if plugin.problem)
+
+
+def blamed(error: BaseException) -> str:
+    """Say which package's code raised an error, and where; "" when it was not of a plug-in."""
+    owners = {plugin.target.split(":")[0].split(".")[0]: plugin for plugin in asked()}
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        plugin = owners.get(str(frame.f_globals.get("__name__")).split(".")[0])
+        if plugin is not None:
+            place = f"{frame.f_code.co_filename}, line {line}"
+            found = f"{plugin.package} {plugin.version} failed in {place}: {one_line(error)}"
+    return found
 
 
 class Registry(Mapping[str, T]):
@@ -157,7 +171,7 @@ def _origin(point: EntryPoint) -> tuple[str, str]:
 
 def _entry_points(group: str) -> list[EntryPoint]:
     """Return the entry points of a group, by package, so that who has a name does not change."""
-    if os.environ.get(SWITCH) == "off" or not _any_installed():
+    if os.environ.get(SWITCH) == "off" or not _any_installed(tuple(sys.path)):
         return []
     from importlib.metadata import entry_points
 
@@ -165,18 +179,19 @@ def _entry_points(group: str) -> list[EntryPoint]:
     return sorted(found, key=lambda point: (*_origin(point), point.name, point.value))
 
 
-def _any_installed() -> bool:
-    """Whether any installed package names one of our groups.
+@cache
+def _any_installed(path: tuple[str, ...]) -> bool:
+    """Whether any package installed in these folders names one of our groups.
 
     Importing `importlib.metadata` takes 60 ms, a tenth of the time to the first window; this look
     at the same files takes 1 ms.
     """
     marks = tuple(f"[{group}]".encode() for group in GROUPS)
-    return any(mark in text for text in _entry_point_files() for mark in marks)
+    return any(mark in text for text in _entry_point_files(path) for mark in marks)
 
 
-def _entry_point_files() -> Iterator[bytes]:
-    for folder in sys.path:
+def _entry_point_files(path: tuple[str, ...]) -> Iterator[bytes]:
+    for folder in path:
         with suppress(OSError):  # not a folder
             for name in os.listdir(folder or "."):
                 if name.endswith((".dist-info", ".egg-info")):

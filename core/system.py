@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sys
 import threading
@@ -16,6 +17,26 @@ def host_free_bytes() -> int | None:
         return int(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
         return None
+
+
+def host_bytes() -> int | None:
+    """Main memory in bytes, or what a container has of it; None where the system does not say."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return _windows_bytes()
+    with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/memory.max") as file:
+        total = min(total, int(file.read()))
+    return total
+
+
+def _windows_bytes() -> int | None:
+    """Main memory as Windows tells it."""
+    if sys.platform != "win32":
+        return None
+    kilobytes = ctypes.c_ulonglong()
+    known = ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
+    return kilobytes.value * 1024 if known else None
 
 
 def yield_to_the_screen(niceness: int = 5) -> None:

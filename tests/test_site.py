@@ -46,6 +46,15 @@ def test_links_lead_where_the_pages_are(pages: SimpleNamespace) -> None:
     assert pages.moved("[a](b.md) [c](../core/d.py)", "docs/a.md", "a.md") == "[a](b.md) c"
 
 
+def test_a_notebook_is_a_page_of_its_words_and_code(pages: SimpleNamespace) -> None:
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "words"]},
+        {"cell_type": "code", "source": ["a = 1\n", "a"]},
+    ]
+    page = pages.notebook(json.dumps({"cells": cells}))
+    assert page == "# Title\nwords\n\n```python\na = 1\na\n```\n"
+
+
 def test_lists_are_set_apart_and_indented(pages: SimpleNamespace) -> None:
     given = (
         "Words:\n- one\n  more\n- two\n\n  still two\n\n1. a\n\n   ```\n   - x\n   ```\nend\n- last"
@@ -77,7 +86,7 @@ def test_the_site_is_built_strictly_and_whole(pages: SimpleNamespace, tmp_path: 
     assert done.returncode == 0, done.stderr
     names = {path.stem for path in (ROOT / "docs").glob("*.md")}
     names |= {place.removesuffix(".md") for place in pages.PAGES.values()} - {"index"}
-    assert len(names) > 35
+    assert len(names) > 40
     found = json.loads((tmp_path / "search" / "search_index.json").read_text())["docs"]
     searched = {entry["location"].partition("#")[0].rstrip("/") for entry in found}
     for name in names:

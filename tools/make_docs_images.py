@@ -205,6 +205,9 @@ def pictures() -> dict[str, Callable[[], None]]:
     found |= {p.key: partial(shoot_view, p) for p in VIEW_SPECS if p.key not in by_hand}
     found["heads-groups"] = partial(shoot, "heads-groups", *view, "heads", "--set", "order=group")
     found["exits-tokens"] = partial(shoot, "exits-tokens", *view, "exits", "--set", "over=run")
+    found["settling-orbit"] = partial(
+        shoot, "settling-orbit", "--recurrences", "40", *view[2:], "settling", path="bundled:orbit"
+    )
     found["state_space-beside"] = partial(
         shoot, "state_space-beside", *view, "state_space", "--measure", "stability", "paths",
         prompt="ab bc ca ? 2 : a b c",

@@ -20,8 +20,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("package", "app", "core", "widgets", "resources", "tests", "docs", "tools", ".dev")
-FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "constraints.txt")
+COPIED = (
+    "package",
+    "app",
+    "core",
+    "widgets",
+    "resources",
+    "tests",
+    "docs",
+    "tools",
+    "examples",
+    ".dev",
+)
+FILES = (
+    "pyproject.toml",
+    "README.md",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "LICENSE",
+    "constraints.txt",
+    "mkdocs.yml",
+)
 PASSED, FAILED = 0, 1  # pytest's exit codes
 
 
@@ -103,6 +122,16 @@ MUTANTS = (
            ("tests/app/test_opening.py", "tests/app/test_families_in_the_window.py")),
     Mutant("a view's analysis does not rest while the model steps", "app/bench/analysis.py",
            r"if stepping and now < drawing\.rest_until", "if False", ("tests/app/test_analysis.py",)),
+    Mutant("a plug-in takes a name that is taken", "core/plugins.py",
+           r"if point\.name in owners", "if False", ("tests/core/test_plugins.py",)),
+    Mutant("a plug-in that raises takes the program down", "core/plugins.py",
+           r"except \(Exception, SystemExit\)", "except LoopscopeError", ("tests/core/test_plugins.py",)),
+    Mutant("plug-ins are looked for although they are switched off", "core/plugins.py",
+           r'os\.environ\.get\(SWITCH\) == "off"', "False", ("tests/core/test_plugins.py",)),
+    Mutant("a measure of the wrong shape is kept", "core/measures/base.py",
+           r"if fresh\.ndim != 1", "if False and fresh.ndim != 1", ("tests/core/test_live_measures.py",)),
+    Mutant("a stranger's menu entry is overwritten", "app/cli/desktop_entry.py",
+           r"if not options\.force", "if False", ("tests/app/test_desktop_entry.py",)),
     # widgets
     Mutant("cells smaller than a pixel are dropped, not averaged", "widgets/plots/cell_images.py",
            r"TransformationMode\.SmoothTransformation", "TransformationMode.FastTransformation",

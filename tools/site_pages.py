@@ -1,4 +1,4 @@
-"""The documentation site besides docs/: README, changelog and cards as pages, the rest of its nav.
+"""The documentation site besides docs/: README, changelog, cards and notebooks as pages.
 
 Hooks of mkdocs (`mkdocs.yml` names this file). Links are made to lead where the pages are on the
 site; a link to a file of the repository that is no page keeps its words alone.
@@ -6,6 +6,7 @@ site; a link to a file of the repository that is no page keeps its words alone.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,8 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     **{path.relative_to(ROOT).as_posix(): f"checkpoints/{path.parent.name}.md"
        for path in sorted(ROOT.glob("resources/checkpoints/*/README.md"))},
+    **{path.relative_to(ROOT).as_posix(): f"notebooks/{path.stem}.md"
+       for path in sorted(ROOT.glob("docs/notebooks/*.ipynb"))},
 }  # fmt: skip
 LOGO = "images/logo.svg"
 OTHERS = "More"
@@ -39,8 +42,7 @@ def on_config(config: MkDocsConfig) -> None:
 def on_files(files: Files, config: MkDocsConfig) -> None:
     """Add the pages and the logo that stand elsewhere in the repository."""
     for source, place in PAGES.items():
-        text = (ROOT / source).read_text("utf-8")
-        files.append(File.generated(config, place, content=moved(text, source, place)))
+        files.append(File.generated(config, place, content=page_of(source, place)))
     logo = ROOT / "resources" / "app" / "loopscope.svg"
     files.append(File.generated(config, LOGO, abs_src_path=str(logo)))
 
@@ -51,6 +53,22 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     if place not in PAGES.values():
         markdown = moved(markdown, f"docs/{place}", place)
     return indented(markdown)
+
+
+def page_of(source: str, place: str) -> str:
+    """Return the page that a file of the repository becomes."""
+    text = (ROOT / source).read_text("utf-8")
+    if not source.endswith(".ipynb"):
+        return moved(text, source, place)
+    name = PurePosixPath(source).name
+    return moved(notebook(text), source, place) + f"\n[The notebook]({name}), to run it.\n"
+
+
+def notebook(text: str) -> str:
+    """Return the words and the code of a notebook as a page."""
+    cells = ((cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"])
+    parts = (f"```python\n{text}\n```" if kind == "code" else text for kind, text in cells)
+    return "\n\n".join(parts) + "\n"
 
 
 def moved(text: str, source: str, place: str) -> str:

@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loopscope.app.cli.recorded import recorded
 from loopscope.app.cli.terminal import Bar as _Bar
 from loopscope.app.cli.terminal import interventions_of, load_request, warn_lines, width, write_json
 from loopscope.app.cli.terminal import output_file as _output_file
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from loopscope.app.view_spec import ViewSpec
     from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.prompts.tokenizer import Prompt
+    from loopscope.core.run.recording import Recording
     from loopscope.core.run.stepper import Stepper
     from loopscope.core.selection import Selection
 
@@ -31,8 +33,12 @@ def run_inspect(options: Namespace) -> None:
     """Print the checkpoint card; imports no torch."""
     from loopscope.core.checkpoint.folder import open_checkpoint
     from loopscope.core.prompts.tokenizer import PromptTokenizer
+    from loopscope.core.recordings.reader import is_recording
     from loopscope.core.run.card import card, card_text
 
+    if is_recording(Path(options.path)):
+        _inspect_recording(options)
+        return
     checkpoint = open_checkpoint(options.path, options.family)
     arch = checkpoint.architecture
     tokenizer = PromptTokenizer(
@@ -46,14 +52,33 @@ def run_inspect(options: Namespace) -> None:
     print(json.dumps(values, indent=2) if options.json else card_text(values))
 
 
+def _inspect_recording(options: Namespace) -> None:
+    from loopscope.core.recordings.card import card, card_text
+    from loopscope.core.recordings.reader import open_recording
+
+    values = card(open_recording(Path(options.path)))
+    print(json.dumps(values, indent=2) if options.json else card_text(values))
+
+
+def run_run(options: Namespace) -> None:
+    """Run prompts into a recording."""
+    from loopscope.app.cli.record import record
+
+    print(record(options))
+
+
 def run_trace(options: Namespace) -> None:
-    """Run a prompt and write its arrays."""
+    """Run a prompt and write its arrays; of a recording, those that need no model."""
     from loopscope.core.run.requests import check_recurrences
     from loopscope.core.run.run_warnings import run_warnings
-    from loopscope.core.run.trace import load_state, save_arrays, trace
+    from loopscope.core.run.trace import arrays_of, load_state, save_arrays, trace
 
-    check_recurrences(options.recurrences)
     output = _output_file(options.output, ".npz")
+    if (recording := recorded(options)) is not None:
+        save_arrays(output, arrays_of(recording))
+        print("loopscope: logits are left out: they need the model", file=sys.stderr)
+        return
+    check_recurrences(options.recurrences)
     state = load_state(Path(options.initial_state)) if options.initial_state else None
     loaded, prompt = _load(options)
     warnings: list[str] = []
@@ -73,21 +98,19 @@ def run_trace(options: Namespace) -> None:
 
 
 def run_figures(options: Namespace) -> None:
-    """Run a prompt and write the figure of every view."""
+    """Run a prompt, or take a recording, and write the figure of every view."""
     from loopscope.app.figures import drawable, write_figures
     from loopscope.core.prompts.prompt_set import read_prompts
-    from loopscope.core.run.requests import check_recurrences
     from loopscope.core.selection import Selection
     from loopscope.widgets.kit.export_choice import ExportChoice
 
-    check_recurrences(options.recurrences)
     formats = _formats(options.format)
     prompts = read_prompts(options.prompts) if options.prompts else None
-    stepper = _run(options)
-    recording = stepper.recording
+    wanted = _measured(options.measure)
+    stepper, recording = _run(options)
     recording.shared.prompts = prompts
-    last = Selection(recurrence=options.recurrences, token=recording.n_tokens - 1)
-    for spec in _measured(options.measure):
+    last = Selection(recurrence=recording.n_recurrences, token=recording.n_tokens - 1)
+    for spec in wanted:
         _measure(spec, stepper, last)
     choice = ExportChoice(formats, options.page.replace("-", " "), options.dpi, str(options.output))
     report = write_figures(recording, last, drawable(recording), {}, choice)
@@ -100,12 +123,17 @@ def run_figures(options: Namespace) -> None:
 
 
 def run_report(options: Namespace) -> None:
-    """Run a prompt and write it as a page."""
+    """Run a prompt, or take a recording, and write it as a page."""
     from loopscope.app.cli.report import run_report as report
-    from loopscope.core.run.requests import check_recurrences
 
-    check_recurrences(options.recurrences)
-    report(options, lambda asked: _run(asked).recording)
+    report(options, lambda asked: _run(asked)[1])
+
+
+def run_generate(options: Namespace) -> None:
+    """Continue a text."""
+    from loopscope.app.cli.generate import run_generate as generate
+
+    generate(options)
 
 
 def _measured(keys: list[str] | None) -> tuple[ViewSpec, ...]:
@@ -121,11 +149,15 @@ def _measured(keys: list[str] | None) -> tuple[ViewSpec, ...]:
     return tuple(p for p in VIEW_SPECS if p.request is not None and (p.key in keys or not keys))
 
 
-def _measure(spec: ViewSpec, stepper: Stepper, selection: Selection) -> None:
+def _measure(spec: ViewSpec, stepper: Stepper | None, selection: Selection) -> None:
     """Make a view's measurement where it takes one; say why where it cannot be made."""
     from loopscope.core.run.jobs import Job
 
     assert spec.request is not None
+    if stepper is None:
+        why = "a recording is measured so with its model: give --checkpoint PATH"
+        print(f"loopscope: {spec.title}: {why}", file=sys.stderr)
+        return
     if why := spec.request.missing(stepper.recording) or spec.request.second_run:
         print(f"loopscope: {spec.title}: {why}", file=sys.stderr)
         return
@@ -181,6 +213,7 @@ def run_measure(options: Namespace) -> None:
     """Print the live measures of one run as JSON, or list what there is."""
     from loopscope.core.measures.base import measure
     from loopscope.core.measures.registry import MEASURES, find
+    from loopscope.core.recordings.reader import is_recording
     from loopscope.core.run.requests import check_recurrences
     from loopscope.core.views import settling, settling_data
 
@@ -189,21 +222,21 @@ def run_measure(options: Namespace) -> None:
             print(f"{key:28s}{quantity.formula.text()}")
         print(f"{CLASSES:28s}{settling_data.CLASS.text()}")
         return
-    if options.path is None or options.recurrences is None:
-        raise LoopscopeError("measure needs a PATH, a prompt and --recurrences (or --list)")
-    if options.prompt is None and options.token_ids is None and options.prompts is None:
-        raise LoopscopeError("measure needs --prompt, --token-ids or --prompts")
+    if options.path is None:
+        raise LoopscopeError("measure needs a PATH (or --list)")
     keys = [*MEASURES, CLASSES] if options.measures == "all" else options.measures.split(",")
     names = [key.strip() for key in keys]
     chosen = [find(key) for key in names if key != CLASSES]
-    check_recurrences(options.recurrences)
     output = _output_file(options.output, ".json") if options.output else None
-    if options.prompts is not None:
+    if options.prompts is not None and not is_recording(Path(options.path)):
         from loopscope.app.cli.prompt_commands import measured
 
+        if options.recurrences is None:
+            raise LoopscopeError("measure needs --recurrences with a checkpoint")
+        check_recurrences(options.recurrences)
         write_json(measured(options, chosen), output)
         return
-    recording = _run(options).recording
+    recording = _run(options)[1]
     results = {quantity.key: measure(recording, quantity).as_json() for quantity in chosen}
     document: dict[str, object] = {"run": recording.info.provenance(), "measures": results}
     if CLASSES in names:
@@ -298,9 +331,23 @@ def _load(options: Namespace) -> tuple[Loaded, Prompt]:
     return loaded, loaded.tokenizer.encode(options.prompt)
 
 
-def _run(options: Namespace) -> Stepper:
-    """Run the prompt of a command and keep everything."""
+def _run(options: Namespace) -> tuple[Stepper | None, Recording]:
+    """Take the recording that a command names, or run its prompt and keep everything.
+
+    Without the model there is no stepper.
+    """
+    from loopscope.core.run.requests import check_recurrences
     from loopscope.core.run.run_warnings import run_warnings
+
+    checkpoint = getattr(options, "checkpoint", None)
+    also = ("device", "family") if checkpoint else ()
+    recording = recorded(options, ("prompts", *also) if options.command == "figures" else ())
+    if recording is not None:
+        warn_lines(run_warnings(recording))
+        return _with_model(options, recording, checkpoint), recording
+    if checkpoint:
+        raise LoopscopeError("--checkpoint is for a recording; PATH is a checkpoint itself")
+    check_recurrences(options.recurrences)
     from loopscope.core.run.stepper import Stepper
 
     loaded, prompt = _load(options)
@@ -311,7 +358,19 @@ def _run(options: Namespace) -> Stepper:
             stepper.step()
             bar.show((r + 1) / options.recurrences)
     warn_lines(run_warnings(stepper.recording))
-    return stepper
+    return stepper, stepper.recording
+
+
+def _with_model(options: Namespace, recording: Recording, checkpoint: str | None) -> Stepper | None:
+    """The stepper that goes on with a recording; None where no checkpoint is named."""
+    if checkpoint is None:
+        return None
+    from loopscope.core.checkpoint.loading import load_model
+    from loopscope.core.recordings.going_on import request_for, resume
+
+    loaded = load_model(request_for(recording, checkpoint, options.device, options.family))
+    _warn(loaded)
+    return resume(loaded, recording)
 
 
 def _formats(text: str) -> tuple[str, ...]:

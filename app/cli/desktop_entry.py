@@ -98,7 +98,8 @@ def mime_types() -> str:
     """Return the file types in the form of the shared MIME database."""
     parts = [
         f'  <mime-type type="{name}">\n    <comment>{escape(comment)}</comment>\n'
-        f'    <sub-class-of type="{parent}"/>\n    <glob pattern="{glob}" weight="80"/>\n'
+        f'    <sub-class-of type="{parent}"/>\n    <icon name="loopscope"/>\n'
+        f'    <glob pattern="{glob}" weight="80"/>\n'
         "  </mime-type>\n"
         for name, (glob, comment, parent) in TYPES.items()
     ]

@@ -14,12 +14,12 @@ from typing_extensions import override
 from loopscope.app.cli import numbers
 from loopscope.core.errors import LoopscopeError, is_out_of_memory
 from loopscope.core.experiments.training_plan import MODEL_NAMES, RECIPES
-from loopscope.core.plugins import left_out
+from loopscope.core.plugins import blamed, left_out
 from loopscope.core.version import package_version
 
 COMMANDS = (
-    "open", "inspect", "trace", "figures", "train", "evaluate", "measure", "quality", "reproduce",
-    "twins", "probe", "sweep", "convert", "doctor", "plugins", "report",
+    "open", "inspect", "run", "trace", "figures", "train", "evaluate", "measure", "quality",
+    "reproduce", "twins", "probe", "sweep", "convert", "doctor", "plugins", "report", "generate",
     "install-desktop",
 )  # fmt: skip
 DEFAULT_MODEL = "bundled:looped"
@@ -33,6 +33,15 @@ class _Parser(argparse.ArgumentParser):
         raise LoopscopeError(f"{message} (see: {self.prog} --help)")
 
 
+class _Version(argparse.Action):
+    """Prints the version, which takes 60 ms to find out, when it is asked for."""
+
+    @override
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"loopscope {package_version()}")
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
     parser = _Parser(
@@ -40,11 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
         description="A desktop lab bench for looped transformers. Without a command it opens the "
         "window on the bundled model.",
     )
-    parser.add_argument("--version", action="version", version=f"loopscope {package_version()}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     window = commands.add_parser("open", help="open the window (the default)")
-    window.add_argument("path", nargs="?", help="checkpoint folder, or bundled:NAME")
+    window.add_argument("path", nargs="?", help="checkpoint, bundled:NAME, recording or session")
     _prompt(window, required=False)
     _running(window, recurrences=None)
     _prompt_set(window)
@@ -66,22 +75,36 @@ def build_parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of --view"
     )
 
-    inspect = commands.add_parser("inspect", help="say what a folder is, from its headers alone")
+    inspect = commands.add_parser(
+        "inspect", help="say what a folder is, from its headers alone, or a recording"
+    )
     inspect.add_argument("path")
     _family(inspect)
     inspect.add_argument("--json", action="store_true", help="print JSON")
 
+    run = commands.add_parser("run", help="run prompts into a recording; resumes when killed")
+    run.add_argument("path")
+    _prompt(run, required=True).add_argument(
+        "--prompts", metavar="FILE", help="a run for each prompt of a file"
+    )
+    _running(run, recurrences=-1)
+    run.add_argument(
+        "--keep", default="states,patterns,writes,readouts", metavar="NAMES",
+        help="of states (always), patterns, writes and readouts; all without",
+    )  # fmt: skip
+    run.add_argument("-o", "--output", required=True, metavar="RUN.h5")
+
     trace = commands.add_parser("trace", help="run a prompt and save every state as arrays")
-    trace.add_argument("path")
-    _prompt(trace, required=True)
-    _running(trace, recurrences=-1)
+    _path(trace)
+    _prompt(trace, required=False)
+    _running(trace, recurrences=None)
     trace.add_argument("--initial-state", metavar="FILE.npy", help="[T, d] start state")
     trace.add_argument("-o", "--output", required=True, metavar="OUT.npz")
 
     figures = commands.add_parser("figures", help="run a prompt and write every view's figure")
-    figures.add_argument("path")
-    _prompt(figures, required=True)
-    _running(figures, recurrences=-1)
+    _path(figures)
+    _prompt(figures, required=False)
+    _running(figures, recurrences=None)
     _prompt_set(figures)
     figures.add_argument("-o", "--output", required=True, metavar="DIR")
     figures.add_argument(
@@ -96,14 +119,42 @@ def build_parser() -> argparse.ArgumentParser:
         "--measure", nargs="*", metavar="KEY",
         help="make the measurements that take long as well: of these views, or of all",
     )  # fmt: skip
+    figures.add_argument(
+        "--checkpoint", metavar="PATH", help="that a recording was made with, for --measure"
+    )
     figures.add_argument("--dpi", type=numbers.whole(10, 2400), default=300, help="of PNG files")
 
     report = commands.add_parser("report", help="write a run as one page for any browser")
-    report.add_argument("path")
-    _prompt(report, required=True)
-    _running(report, recurrences=-1)
+    _path(report)
+    _prompt(report, required=False)
+    _running(report, recurrences=None)
     report.add_argument("--beside", metavar="PATH", help="a second model, run on the same prompt")
     report.add_argument("-o", "--output", required=True, metavar="PAGE.html")
+
+    generate = commands.add_parser("generate", help="continue a text, token by token")
+    generate.add_argument("path")
+    _prompt(generate, required=True)
+    _running(generate, recurrences=None, seed=False)
+    generate.add_argument(
+        "--seed", type=numbers.seed, default=0, help="of the draws, and of a random start state"
+    )
+    generate.add_argument("--tokens", type=numbers.small, required=True, metavar="N", help="to add")
+    generate.add_argument(
+        "--exit", metavar="RULE", dest="exit_rule",
+        help="when a token leaves the loop: step, kl or gate, with :THRESHOLD; "
+        "--recurrences is then the most it takes",
+    )  # fmt: skip
+    generate.add_argument(
+        "--temperature", type=numbers.fraction(0, 100), help="draw; without it the likeliest"
+    )
+    generate.add_argument(
+        "--chat", action="store_true", help="write the prompt as the model's chat template does"
+    )
+    generate.add_argument(
+        "--ignore-stop", action="store_true", help="go on beyond a token that ends a text"
+    )
+    generate.add_argument("--json", action="store_true", help="print JSON, token by token")
+    generate.add_argument("-o", "--output", metavar="OUT.json", help="write JSON here")
 
     _train(commands.add_parser("train", help="train a small model; resumes when killed"))
 
@@ -125,7 +176,7 @@ def build_parser() -> argparse.ArgumentParser:
     _running(evaluate, recurrences=16, seed=False)
 
     live = commands.add_parser("measure", help="run a prompt and print the views' numbers")
-    live.add_argument("path", nargs="?")
+    _path(live, nargs="?")
     _prompt(live, required=False).add_argument(
         "--prompts", metavar="FILE", help="means over the prompts of a file, with intervals"
     )
@@ -265,6 +316,15 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=numbers.threads, default=1)
 
 
+def _path(parser: argparse.ArgumentParser, *, nargs: str | None = None) -> None:
+    """Add what is run or, in a recording, was run: a prompt and recurrences are of a checkpoint."""
+    parser.add_argument("path", nargs=nargs, help="checkpoint folder, bundled:NAME, or a recording")
+    parser.add_argument(
+        "--run", type=numbers.whole(0, 1_000_000), metavar="N",
+        help="which run of a recording, as inspect numbers them; the first without",
+    )  # fmt: skip
+
+
 def _prompt(parser: argparse.ArgumentParser, *, required: bool) -> argparse._MutuallyExclusiveGroup:
     group = parser.add_mutually_exclusive_group(required=required)
     group.add_argument("--prompt", metavar="TEXT")
@@ -344,7 +404,7 @@ def main(argv: Sequence[str] | None = None, tell: Callable[[str], None] = print_
         # Whoever read our output has gone (`loopscope ... | head`): nothing more to say.
         _discard_output()
         return 0
-    except (LoopscopeError, OSError, MemoryError, RuntimeError) as error:
+    except Exception as error:
         if (problem := _problem(error)) is None:
             raise
         tell(problem)
@@ -359,7 +419,9 @@ def _problem(error: Exception) -> str | None:
         _discard_output()
         place = "" if error.filename is None else f"{error.filename}: "
         return f"{place}{error.strerror or error}"
-    return "there is not enough memory for this" if is_out_of_memory(error) else None
+    if is_out_of_memory(error):
+        return "there is not enough memory for this"
+    return blamed(error) or None
 
 
 def _escape_what_cannot_be_shown() -> None:
@@ -384,7 +446,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         getattr(commands, f"run_{options.command.replace('-', '_')}")(options)
     finally:
-        if options.command != "plugins":
+        if options.command not in ("plugins", "doctor"):  # they list them
             _tell_what_is_left_out()
     return 0
 

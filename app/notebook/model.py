@@ -23,7 +23,8 @@ from loopscope.core.run.card import card, card_text
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.requests import check_recurrences
 from loopscope.core.run.run_warnings import WarningsOverRuns
-from loopscope.core.run.stepper import Start, Stepper
+from loopscope.core.run.start import Start
+from loopscope.core.run.stepper import Stepper
 
 # What a run may keep besides its states.
 KEEP = tuple(field.name for field in fields(Capture))

@@ -12,6 +12,20 @@ from loopscope.app.window.layout import PRESETS
 from loopscope.app.window.settings import Settings, is_there
 from loopscope.app.window.tree_commands import TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
+from loopscope.widgets.kit.menu import Menu
+
+# Commands that begin a group of their menu.
+FIRST = frozenset((
+    "open_prompts", "open_second_model", "save_cuts", "card", "export_view", "screenshot", "quit",
+    "prompt", "clear_hover", "play", "reset", "previous_recurrence", "loop_span", "branch",
+    "follow", "view_settings", "copy_picture", "reset_views", "theme", "restore_layout", "plugins",
+))  # fmt: skip
+BUNDLED_MENU = "Open bundled"
+
+
+def _submenu(command: str) -> str:
+    """The submenu that a command stands in, or ""."""
+    return BUNDLED_MENU if command.startswith("open_bundled") else ""
 
 
 def make_menus(
@@ -20,18 +34,33 @@ def make_menus(
     views: ViewDocks,
     tree: TreeCommands,
     recent: QMenu,
-) -> list[QAction]:
-    """Fill the menu bar; returns the actions that are no commands: presets and views."""
-    menus = {name: window.menuBar().addMenu(f"&{name}") for name in MENUS}
+) -> dict[str, list[QAction]]:
+    """Fill the menu bar; returns all actions that can be found by name, in their groups."""
+    menus: dict[str, QMenu] = {name: Menu(f"&{name}", window) for name in MENUS}
+    found: dict[str, list[QAction]] = {name: [] for name in MENUS}
+    for menu in menus.values():
+        window.menuBar().addMenu(menu)
+    within: dict[str, QMenu] = {}
     for command in COMMANDS:
-        menus[command.menu].addAction(actions[command.name])
-    menus["File"].insertMenu(actions["open_bundled"], recent)
-    views_menu = menus["View"].addMenu("Views")
-    views_menu.addActions(views.actions())
+        menu = menus[command.menu]
+        if command.name in FIRST:
+            menu.addSeparator()
+        if name := _submenu(command.name):
+            if name not in within:
+                within[name] = Menu(name, window)
+                menu.addMenu(within[name])
+            menu = within[name]
+        menu.addAction(actions[command.name])
+        found[command.menu].append(actions[command.name])
+    menus["File"].insertMenu(within[BUNDLED_MENU].menuAction(), recent)
+    presets, shows = preset_actions(window, views.apply), views.show_actions()
     tree.make_step_pairing_menu(menus["Run"])
-    presets = preset_actions(window, views.apply)
-    menus["View"].addMenu("Presets").addActions(presets)
-    return [*presets, *views.actions()]
+    menus["View"].addSeparator()
+    for title, entries in (("Views", views.actions()), ("Presets", presets)):
+        submenu = Menu(title, window)
+        submenu.addActions(entries)
+        menus["View"].addMenu(submenu)
+    return found | {"Presets": presets, "Views": shows}
 
 
 def preset_actions(window: QMainWindow, apply: Callable[[str], None]) -> list[QAction]:
@@ -40,6 +69,7 @@ def preset_actions(window: QMainWindow, apply: Callable[[str], None]) -> list[QA
     for i, name in enumerate(PRESETS):
         action = QAction(f"Preset: {name}", window)
         action.setShortcut(QKeySequence(f"Ctrl+{i + 1}"))
+        action.setStatusTip(f"Arrange the views: {name.lower()}")
         action.triggered.connect(lambda _=False, name=name: apply(name))
         group.addAction(action)
         actions.append(action)
@@ -47,7 +77,7 @@ def preset_actions(window: QMainWindow, apply: Callable[[str], None]) -> list[QA
 
 
 class RecentMenu(QMenu):
-    """The checkpoints opened last; those that are not there any more say so."""
+    """The checkpoints and sessions opened last; those that are not there any more say so."""
 
     def __init__(
         self, settings: Settings, open: Callable[[str], None], window: QMainWindow

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from PySide6.QtCore import QByteArray, QObject, Signal
+from PySide6.QtCore import QByteArray, QObject, QPoint, Qt, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY, VIEW_SPECS
+from loopscope.app.window.current_view import CurrentView
 from loopscope.app.window.layout import Layout
 from loopscope.app.window.settings import Settings
 from loopscope.core.sessions.view_settings import read_settings
+from loopscope.core.typed_json import plain
 from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.palette import Theme
 
@@ -29,17 +31,21 @@ class ViewDocks(QObject):
     A dock's view is made when the dock is first seen. While docks are arranged nothing is made:
     Qt's `restoreState` does not bear a dock that changes under it.
 
-    ``current`` is the view last clicked.
+    ``current`` is the key of the view that commands act on, and its title is marked; "" while no
+    view is in sight.
 
     Signals
     -------
     export_requested(str), command_requested(str)
         A view's key; a command's name.
+    menu_requested(QPoint)
+        A right click, on the screen, in the view that is now current.
     step_requested()
         The button of an empty view.
     """
 
     export_requested = Signal(str)
+    menu_requested = Signal(QPoint)
     command_requested = Signal(str)
     step_requested = Signal()
 
@@ -49,8 +55,10 @@ class ViewDocks(QObject):
         self.docks: dict[str, QDockWidget] = {}
         self.frames: dict[str, ViewFrame] = {}
         self.layout = Layout(window, self.docks)
-        self.current = "state_space"
+        self._current = CurrentView(lambda: (k for k in BY_KEY if k in self._seen))
         self._empty = False
+        # Settings of a session for views that were not made yet.
+        self._waiting: dict[str, Any] = {}
         self._arranging = 0
         self._seen: set[str] = set()
         self._behind: set[str] = set()
@@ -61,6 +69,7 @@ class ViewDocks(QObject):
         bench.analysis.second_shown.connect(self._caption)
         bench.analysis.failed.connect(lambda key, text: self.frames[key].set_error(text))
         bench.analysis.lagged.connect(lambda key, r: self.frames[key].set_lag(r))
+        window.tabifiedDockWidgetActivated.connect(self._on_raised)
         bench.measuring.progressed.connect(self._on_measuring_progressed)
 
     # ---- making ----
@@ -88,8 +97,12 @@ class ViewDocks(QObject):
     def _on_toggled(self, key: str, on: bool) -> None:
         """Bring a dock to the front of its tabs; one that was behind them is not hidden."""
         if on or key in self._behind:
-            self.docks[key].show()
-            self.docks[key].raise_()
+            self.show(key)
+
+    def _on_raised(self, dock: QDockWidget) -> None:
+        """A tab was chosen; while docks are arranged nobody chooses."""
+        if not self._arranging:
+            self.take(dock.objectName())
 
     def _on_visibility(self, key: str, seen: bool) -> None:
         """Make the view of a dock that is seen now.
@@ -100,17 +113,20 @@ class ViewDocks(QObject):
         dock = self.docks[key]
         seen = seen or (dock.isFloating() and dock.isVisible())
         (self._seen.add if seen else self._seen.discard)(key)
-        if seen and not self._arranging:
+        if self._arranging:
+            return
+        if seen:
             self.fill(key)
             self.show_second_run()
+            self._bench.pulse.wake()
+        self._mark_current()
 
     def fill(self, key: str) -> None:
         """Make a dock's view, once."""
         if key in self.frames:
             return
         spec, dock = BY_KEY[key], self.docks[key]
-        saved = self._settings.options.get(key, {})
-        display = self._bench.analysis.add(spec, read_settings(spec.options(), saved)[0])
+        display = self._bench.analysis.add(spec, self.options(key))
         display.view.set_theme(self._theme)
         frame = ViewFrame(spec.title, display.view)
         # Noted before the dock takes it: a floating dock is shown anew with its title bar.
@@ -125,6 +141,17 @@ class ViewDocks(QObject):
         dock.setTitleBarWidget(frame.title_bar)
         dock.setWidget(frame)
 
+    def plain_options(self) -> dict[str, dict[str, Any]]:
+        """The settings of views by their keys as plain values, also of views not made yet."""
+        made = {key: display.options for key, display in self._bench.displays.items()}
+        return self._settings.options | {
+            key: plain(options) for key, options in (self._waiting | made).items()
+        }
+
+    def is_view(self, key: str) -> bool:
+        """Whether there is a view with this key."""
+        return key in BY_KEY
+
     def _connect(self, key: str, frame: ViewFrame) -> None:
         frame.measure_requested.connect(lambda: self._bench.measuring.measure(key))
         frame.measure_cancelled.connect(lambda: self._bench.measuring.cancel(key))
@@ -134,9 +161,11 @@ class ViewDocks(QObject):
         frame.maximise_toggled.connect(lambda _: self.maximise(key))
         frame.close_requested.connect(self.docks[key].close)
         frame.step_requested.connect(self.step_requested)
+        frame.title_bar.pressed.connect(lambda: self._on_title_pressed(key))
+        frame.menu_requested.connect(lambda at: self._on_menu_requested(key, at))
 
     def _on_options_chosen(self, key: str, options: Any) -> None:
-        self.current = key
+        self.take(key)
         self._bench.analysis.set_options(key, options)
 
     def _on_options_set(self, key: str) -> None:
@@ -145,6 +174,18 @@ class ViewDocks(QObject):
     def actions(self) -> list[QAction]:
         """The actions that show and hide each dock."""
         return [dock.toggleViewAction() for dock in self.docks.values()]
+
+    def show_actions(self) -> list[QAction]:
+        """New actions that bring each dock into sight; those in sight are ticked."""
+        made = []
+        for key, dock in self.docks.items():
+            action = QAction(dock.windowTitle(), self)
+            action.setStatusTip(dock.toggleViewAction().statusTip())
+            action.setCheckable(True)
+            dock.visibilityChanged.connect(action.setChecked)
+            action.triggered.connect(lambda _=False, key=key: self.show(key))
+            made.append(action)
+        return made
 
     # ---- arranging ----
     @contextmanager
@@ -159,6 +200,8 @@ class ViewDocks(QObject):
             for key in list(self._seen):
                 self.fill(key)
             self.show_second_run()
+            self._mark_current()
+            self._bench.pulse.wake()
 
     def apply(self, preset: str) -> None:
         """Arrange the docks as a preset says."""
@@ -171,9 +214,23 @@ class ViewDocks(QObject):
         with self._arranged():
             self._window.restoreState(QByteArray.fromHex(state.encode()))
 
+    def state(self) -> str:
+        """The arrangement of the docks, as `restore` reads it; of a maximised view, all of them."""
+        state = self.layout.before_maximised or self._window.saveState()
+        return bytes(state.toHex().data()).decode()
+
+    def rearrange(self, state: str, maximised: str, current: str) -> None:
+        """Arrange the docks as a session says; keys that are no views are left out."""
+        self.unmaximise()
+        if state:
+            self.restore(state)
+        if maximised in BY_KEY:
+            self.maximise(maximised)
+        self.take(current)
+
     def maximise(self, key: str) -> None:
         """Show one view alone, or all of them again."""
-        self.current = key
+        self.take(key)
         self.fill(key)
         with self._arranged():
             self.layout.toggle_maximised(key)
@@ -190,19 +247,38 @@ class ViewDocks(QObject):
             frame.set_maximised(key == self.layout.maximised)
 
     def show(self, key: str) -> None:
-        """Bring a view to the front of its tabs."""
-        self.fill(key)
+        """Bring a view, or another dock, to the front of its tabs; a view becomes current."""
+        if key in BY_KEY:
+            self.fill(key)
         self.docks[key].show()
         self.docks[key].raise_()
+        self.take(key)
 
     def measure(self, key: str) -> None:
         """Make a view's measurement, whether the view has been shown or not."""
         self.fill(key)
         self._bench.measuring.measure(key)
 
+    def options(self, key: str) -> Any:
+        """The options of a view, made or not."""
+        if key in self.frames:
+            return self._bench.displays[key].options
+        if key in self._waiting:
+            return self._waiting[key]
+        spec = BY_KEY[key]
+        return read_settings(spec.options(), self._settings.options.get(key, {}))[0]
+
+    def show_settings(self, key: str) -> None:
+        """Bring a view into sight and open its settings."""
+        self.show(key)
+        self.frames[key].show_settings()
+
     def set_options(self, key: str, options: Any) -> None:
         """Give a view other options; its settings show them."""
-        self._bench.analysis.set_options(key, options)
+        if key in self.frames:
+            self._bench.analysis.set_options(key, options)
+        else:
+            self._waiting[key] = options
 
     def reset(self) -> None:
         """Show everything in each view."""
@@ -220,12 +296,37 @@ class ViewDocks(QObject):
             last = recording.n_tokens - 1
             self._bench.session.select({"token": last, "tokens": (last,)})
 
+    # ---- the current view ----
+    @property
+    def current(self) -> str:
+        """The key of the view that commands act on; "" while none is in sight."""
+        return self._current.key
+
+    def take(self, key: str) -> None:
+        """Make a view the current one; a dock of something else changes nothing."""
+        if key in BY_KEY:
+            self._current.take(key)
+            self._mark_current()
+
+    def _mark_current(self) -> None:
+        current = self.current
+        for key, frame in self.frames.items():
+            frame.title_bar.set_current(key == current)
+
+    def _on_title_pressed(self, key: str) -> None:
+        """A click on a title moves no cursor, and gives the view the keyboard."""
+        self.take(key)
+        self.frames[key].view.setFocus(Qt.FocusReason.MouseFocusReason)
+
+    def _on_menu_requested(self, key: str, at: QPoint) -> None:
+        self.take(key)
+        self.menu_requested.emit(at)
+
     def note_focus(self, widget: QWidget | None) -> None:
         """Take the view that ``widget`` is in for the current one."""
         while widget is not None:
             if isinstance(widget, QDockWidget):
-                if widget.objectName() in BY_KEY:
-                    self.current = widget.objectName()
+                self.take(widget.objectName())
                 return
             widget = widget.parentWidget()
 

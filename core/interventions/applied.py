@@ -191,7 +191,7 @@ class AppliedInterventions:
     ) -> LayerOutput:
         if plan.times == 0:
             return _skipped(x, plan, want_pattern, want_writes)
-        state, context = x, self.model.context(recurrence)
+        state, context = x, self.model.context("block", recurrence)
         for _ in range(plan.times):
             out = plan.layer(
                 state, self.model.rope(x), want_pattern, want_writes, plan.edit, context

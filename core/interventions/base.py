@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 END = -1
 # `Intervention.last` of what goes on to the end of the run.
 FOREVER = -1
-# Of a run whose state is taken: its recurrences, its seed, and such runs one inside the other.
-MOST_RECURRENCES, LARGEST_SEED, DEEPEST_SOURCE = 100_000, (1 << 63) - 1, 8
+# No run has more: numbers of recurrences fit 32 bits.
+MOST_RECURRENCES = (1 << 31) - 1
+# Of a run whose state is taken and that a file asks for: its recurrences, its seed, and such runs
+# one inside the other.
+FURTHEST_SOURCE, LARGEST_SEED, DEEPEST_SOURCE = 100_000, (1 << 63) - 1, 8
 STARTS = ("default", "zeros", "random", "embedding")
 
 
@@ -186,8 +189,8 @@ class Source:
         """What of it no model could make right, or ""."""
         if not self.token_ids:
             return "the source has no token ids"
-        if not -1 <= self.recurrence <= MOST_RECURRENCES:
-            return f"the source's recurrence {self.recurrence} is not 0 to {MOST_RECURRENCES:,}"
+        if not -1 <= self.recurrence <= FURTHEST_SOURCE:
+            return f"the source's recurrence {self.recurrence} is not 0 to {FURTHEST_SOURCE:,}"
         if not 0 <= self.seed <= LARGEST_SEED:
             return f"the source's seed {self.seed} is not 0 to {LARGEST_SEED:,}"
         if self.start not in STARTS:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from loopscope.core.model.activations import make_activation
+from loopscope.core.model.caching import KeysValues
 from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.model.norms import BareNorm, RMSNorm, make_norm, wide
 from loopscope.core.model.rope import Rope
@@ -66,10 +67,12 @@ class LayerContext(NamedTuple):
 
     tokens : int64 ``[B, T]``, for layers that add value embeddings (Parcae).
     time : ``[d]``, the embedding of a recurrence, for layers that it modulates (LoopFormer).
+    before : keys and values of the tokens before, where a text is continued.
     """
 
     tokens: Tensor | None = None
     time: Tensor | None = None
+    before: KeysValues | None = None
 
 
 def rope_table(
@@ -108,13 +111,19 @@ def rotate(x: Tensor, table: tuple[Tensor, Tensor], rope: Rope) -> Tensor:
     return torch.cat([out, kept], dim=-1) if width < x.shape[-1] else out
 
 
-def hidden_keys(t: int, causal: bool, window: int, device: torch.device) -> Tensor | None:
-    """Which keys a query does not see, bool ``[T, T]`` (query, key); None where it sees all."""
+def hidden_keys(
+    t: int, causal: bool, window: int, device: torch.device, n: int = 0
+) -> Tensor | None:
+    """Which keys a query does not see, bool ``[n, T]`` (query, key); None where it sees all.
+
+    The queries are of the last ``n`` of the ``T`` tokens; of all of them where it is 0.
+    """
     if not (causal or window):
         return None
-    every = torch.ones(t, t, dtype=torch.bool, device=device)
-    hidden = every.triu(1) if causal else every.triu(window)
-    return hidden | every.tril(-window) if window else hidden
+    every = torch.ones(n or t, t, dtype=torch.bool, device=device)
+    before = t - (n or t)
+    hidden = every.triu(before + 1) if causal else every.triu(before + window)
+    return hidden | every.tril(before - window) if window else hidden
 
 
 NO_EDIT = LayerEdit()
@@ -186,7 +195,10 @@ class DecoderLayer(nn.Module):
     def _queries_keys_values(
         self, x: Tensor, rope: tuple[Tensor, Tensor] | None, context: LayerContext
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries and keys, and values, each ``[B, H, T, hd]``."""
+        """Rotated queries and keys, and values, each ``[B, H, T, hd]``.
+
+        Keys and values are of the tokens before, too, where ``context`` has them.
+        """
         s = self.shape
         heads = (s.n_heads, s.n_kv_heads, s.n_kv_heads)
         q, k, v = self.qkv(x).split([n * s.d_head for n in heads], dim=-1)
@@ -206,6 +218,8 @@ class DecoderLayer(nn.Module):
             q, k = rotate(q, rope, s.rope), rotate(k, rope, s.rope)
         if s.qk_norm == "bare":
             q, k = self.qk_norm(q), self.qk_norm(k)
+        if context.before is not None:
+            k, v = context.before.extended(k, v)
         if s.n_kv_heads != s.n_heads:
             k = k.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
             v = v.repeat_interleave(s.n_heads // s.n_kv_heads, dim=1)
@@ -225,7 +239,8 @@ class DecoderLayer(nn.Module):
         s = self.shape
         scores = q @ k.transpose(-1, -2) * s.scale
         windows = [window for window in (s.window, edit.window) if window]
-        hidden = hidden_keys(q.shape[2], s.causal, min(windows, default=0), q.device)
+        n, t, window = q.shape[2], k.shape[2], min(windows, default=0)
+        hidden = hidden_keys(t, s.causal, window, q.device, n)
         if hidden is not None:
             scores = scores.masked_fill(hidden, -math.inf)
         pattern = wide(scores).softmax(-1).to(q.dtype)
@@ -235,12 +250,13 @@ class DecoderLayer(nn.Module):
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Values mixed by torch's kernel, ``[B, H, T, hd]``."""
-        s = self.shape
-        if s.window and s.window < q.shape[2]:
-            hidden = hidden_keys(q.shape[2], s.causal, s.window, q.device)
+        s, n, t = self.shape, q.shape[2], k.shape[2]
+        if (s.window and s.window < t) or 1 < n < t:
+            hidden = hidden_keys(t, s.causal, s.window, q.device, n)
             assert hidden is not None
             return F.scaled_dot_product_attention(q, k, v, ~hidden, scale=s.scale)
-        return F.scaled_dot_product_attention(q, k, v, is_causal=s.causal, scale=s.scale)
+        # The last token alone sees all; torch's flag would have it see the first key only.
+        return F.scaled_dot_product_attention(q, k, v, is_causal=s.causal and n == t, scale=s.scale)
 
     def mlp(self, x: Tensor) -> Tensor:
         """What the MLP writes; gated: ``down(act(gate) * up)`` with gate first in the file."""

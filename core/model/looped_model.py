@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from loopscope.core.model.activations import make_activation
 from loopscope.core.model.architecture import Architecture, Stack
+from loopscope.core.model.caching import Cache, Part
 from loopscope.core.model.joints import ClosingGate, TimeEmbedding, make_injection
 from loopscope.core.model.layers import (
     NO_CONTEXT,
@@ -68,6 +69,7 @@ class LoopedModel(nn.Module):
         self._weights = [arch.weights_of_layer(layer) for layer in range(arch.n_block)]
         self._rope: dict[tuple[int, torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
         self._tokens: Tensor | None = None
+        self._cache: Cache | None = None
 
     def _make_embedding(self, arch: Architecture) -> None:
         d, kind, eps = arch.d_model, arch.norm_kind, arch.norm_eps
@@ -134,27 +136,36 @@ class LoopedModel(nn.Module):
         bound._tokens = tokens
         return bound
 
-    def context(self, recurrence: int = 0) -> LayerContext:
-        """What layers read beside the stream; ``recurrence`` counts from 1, 0 is outside the loop.
+    def continuing(self, tokens: Tensor, cache: Cache) -> LoopedModel:
+        """Return a view of the model that runs ``tokens``, ``[B, n]``, after those of ``cache``."""
+        continuing = copy.copy(self)
+        continuing._tokens, continuing._cache = tokens, cache
+        return continuing
+
+    def context(self, part: Part = "block", recurrence: int = 0, layer: int = 0) -> LayerContext:
+        """What a layer reads beside the stream; ``recurrence`` counts from 1 and is 0 outside.
 
         LoopFormer's step is ``dt = 1 / R`` for the R of its training, its time the steps before:
         more recurrences than that go on at the same pace.
         """
-        if not (self.arch.reads_tokens or (self.arch.layer.modulated and recurrence)):
+        reads = self.arch.reads_tokens or (self.arch.layer.modulated and recurrence)
+        if not reads and self._cache is None:
             return NO_CONTEXT
+        before = None if self._cache is None else self._cache.at(part, recurrence, layer)
         time = None
-        if self.arch.layer.modulated:
+        if self.arch.layer.modulated and recurrence:
             step = 1 / self.arch.trained_recurrences
             start = self.time_embed.at((recurrence - 1) * step)
             time = start + self.step_embed.at(step)
-        return LayerContext(self._tokens, time)
+        return LayerContext(self._tokens, time, before)
 
     def rope(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
         """Rotary tables for the length, device and dtype of ``x``, kept from call to call."""
         layer = self.arch.layer
         if layer.rope.pairs == "none":
             return None
-        key = (x.shape[1], x.device, x.dtype)
+        first, end = self._positions(x)
+        key = (end if self._cache is None else self._cache.length, x.device, x.dtype)
         table = self._rope.get(key)
         if table is None:
             # Kept for callers in and out of inference mode: autograd may save it.
@@ -162,13 +173,18 @@ class LoopedModel(nn.Module):
                 table = rope_table(layer.rope, layer.d_head, *key)
             # Another thread may run a prompt of another length: never look it up a second time.
             self._rope = {key: table}
-        return table
+        return table if self._cache is None else (table[0][first:end], table[1][first:end])
+
+    def _positions(self, x: Tensor) -> tuple[int, int]:
+        """First and end of the positions of ``x``, ``[B, T, d]``."""
+        first = 0 if self._cache is None else self._cache.n_kept
+        return first, first + x.shape[1]
 
     def prelude(self, tokens: Tensor) -> Tensor:
         """Injected input ``e``: int64 ``[B, T]`` to ``[B, T, d]``."""
         x, scale = self._looked_up(tokens), self.arch.embedding_scale
         if self.arch.learned_positions:
-            positions = self.positions.weight[: x.shape[1]]
+            positions = self.positions.weight[slice(*self._positions(x))]
             x = (x + positions) * scale if self.arch.scaled_positions else x * scale + positions
         else:
             x = x * scale
@@ -178,9 +194,9 @@ class LoopedModel(nn.Module):
             x = self.embed_norm(x)
         if self.arch.embed_width:
             x = self.embed_proj(x)
-        context = self.bound(tokens).context() if self.prelude_layers else NO_CONTEXT
-        for layer in self.prelude_layers:
-            x = layer(x, self.rope(x), context=context).state
+        bound = self.bound(tokens)
+        for i, layer in enumerate(self.prelude_layers):
+            x = layer(x, self.rope(x), context=bound.context("prelude", 0, i)).state
         return self.prelude_norm(x) if self.arch.prelude_norm else x
 
     def _looked_up(self, tokens: Tensor) -> Tensor:
@@ -249,7 +265,12 @@ class LoopedModel(nn.Module):
     ) -> LayerOutput:
         """Run one layer of the recurrent block, as it is at ``recurrence`` (from 1)."""
         output: LayerOutput = self.block[self._weights[layer]](
-            x, self.rope(x), want_pattern, want_writes, None, self.context(recurrence)
+            x,
+            self.rope(x),
+            want_pattern,
+            want_writes,
+            None,
+            self.context("block", recurrence, layer),
         )
         return output
 
@@ -294,8 +315,8 @@ class LoopedModel(nn.Module):
             state = self.final_norm(state)
         if self.arch.coda_proj:
             state = self.coda_proj(state)
-        for layer in self.coda_layers:
-            state = layer(state, self.rope(state), context=self.context()).state
+        for i, layer in enumerate(self.coda_layers):
+            state = layer(state, self.rope(state), context=self.context("coda", 0, i)).state
         return state
 
     def readout(self, state: Tensor) -> Tensor:

@@ -169,6 +169,34 @@ class PromptTokenizer:
         """Whether ``text`` is the token's own name, which an added token may be written as."""
         return bool(text.strip() == self._tokenizer.id_to_token(token_id))
 
+    def encode_rendered(self, text: str) -> Prompt:
+        """Tokenise a text that has its special tokens written out, as a chat template makes it.
+
+        Raises what `encode` raises.
+        """
+        return self._checked(text, self._tokens(text, special=False))
+
+    def decode(self, token_ids: tuple[int, ...]) -> str:
+        """Return the text of tokens, special ones by their names; numbers without a tokenizer."""
+        if self._tokenizer is None:
+            return " ".join(map(str, token_ids))
+        return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))
+
+    def spelled(self, token_ids: tuple[int, ...], beginning: str) -> str:
+        """Write tokens as a prompt that is read as just these: as text where that is so.
+
+        ``beginning`` is the text of the first of them, where they continue one; else ``#1,2,3``.
+        """
+        written = "#" + ",".join(map(str, token_ids))
+        if self._tokenizer is None or self.is_ids(beginning):
+            return written
+        try:
+            known = len(self.encode(beginning).token_ids) if beginning else 0
+            text = beginning + self.decode(token_ids[known:])
+            return text if self.encode(text).token_ids == token_ids else written
+        except PromptError:
+            return written
+
     def from_ids(self, token_ids: tuple[int, ...]) -> Prompt:
         """Make a prompt of token ids; raises `PromptError` for ids out of range."""
         ids = self._in_range(token_ids)

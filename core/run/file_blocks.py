@@ -7,10 +7,11 @@ can be told, where a map would take the process down.
 from __future__ import annotations
 
 import math
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from weakref import finalize
 
 import numpy as np
@@ -28,15 +29,34 @@ class FileSource:
     Raises `LoopscopeError` where it cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: IO[bytes] | None = None) -> None:
         self.path = path
         self._lock = threading.Lock()
         try:
-            self._file = path.open("rb")
+            self._file: Any = file or path.open("rb", buffering=0)
             # With the last block that lies in it.
             self.close = finalize(self, self._file.close)
         except OSError as problem:
             raise self._error(reason(problem)) from None
+        # Bytes that were appended.
+        self.size = 0
+
+    @classmethod
+    def temporary(cls, folder: Path) -> FileSource:
+        """Return a new file without a name, to `append` to; raises `OSError`."""
+        return cls(folder, tempfile.TemporaryFile(dir=folder, buffering=0))
+
+    def append(self, rows: Array) -> FileBlock:
+        """Write rows behind those that were appended before; raises `OSError`."""
+        block = FileBlock(self, self.size, rows.shape, rows.dtype)
+        view = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
+        with self._lock:
+            self._file.seek(self.size)
+            done = 0
+            while done < len(view):
+                done += self._file.write(view[done:])
+            self.size += done
+        return block
 
     def read(self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Read an array of ``shape`` that begins at byte ``offset``.

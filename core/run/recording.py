@@ -27,6 +27,7 @@ from loopscope.core.interventions.registry import as_json
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.prompts.shared import Shared
 from loopscope.core.results import ResultKey, Results
+from loopscope.core.run.budget import Budget, shared_budget
 from loopscope.core.run.rows import Picked, Rows
 from loopscope.core.run.states import TOP_K, IterationState, LayerState, TopAnswers
 from loopscope.core.run.steps import ratio, state_norm, step_size
@@ -37,10 +38,6 @@ T = TypeVar("T")
 PART_BYTES = 1 << 25
 # What has a row for each layer; all else has one for each recurrence.
 BY_LAYER = ("layer_states", "patterns", "writes")
-
-
-class MemoryBudgetReached(LoopscopeError):
-    """The next recurrence would not fit the recording's memory budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +106,9 @@ class Recording:
         What is kept besides the states.
     label
         Token id to the text shown for it.
-    budget_bytes
-        The recording refuses to grow beyond this and says so; it never drops what it has.
+    budget
+        Of the memory that it takes, by default one that all recordings share; beyond it the
+        oldest rows go to the disk.
     """
 
     def __init__(
@@ -119,10 +117,10 @@ class Recording:
         initial: F32,
         capture: Capture,
         label: Callable[[int], str] = str,
-        budget_bytes: int = 4 << 30,
+        budget: Budget | None = None,
     ) -> None:
         self.info, self.capture, self.label = info, capture, label
-        self.budget_bytes = budget_bytes
+        self.budget = budget or shared_budget()
         arch = info.architecture
         self._layers_done = 0
         self._recurrences = 0
@@ -144,7 +142,7 @@ class Recording:
         # What this run shares with the other runs of its model.
         self.shared = Shared()
         self._rows = {
-            name: Rows(shape, dtype)
+            name: Rows(shape, dtype, self.budget)
             for name, (shape, dtype) in kept_rows(arch, initial.shape, capture).items()
         }
         self._n_layers = arch.n_block
@@ -159,7 +157,7 @@ class Recording:
         """
         if not 0 <= layers <= self._layers_done:
             raise ValueError(f"cannot take {layers} of {self._layers_done} layers")
-        begun = Recording(info, self.state(0), self.capture, self.label, self.budget_bytes)
+        begun = Recording(info, self.state(0), self.capture, self.label, self.budget)
         complete = layers // self._n_layers
         begun._rows = {
             name: rows.begun(count_of(name, layers, complete)) for name, rows in self._rows.items()
@@ -177,7 +175,7 @@ class Recording:
         rows: dict[str, Rows],
         capture: Capture,
         label: Callable[[int], str] = str,
-        budget_bytes: int = 4 << 30,
+        budget: Budget | None = None,
         parent: Recording | None = None,
         shared_layers: int = 0,
     ) -> Recording:
@@ -190,7 +188,7 @@ class Recording:
         ends = [len(own) - (name == "states") for name, own in rows.items() if name not in BY_LAYER]
         complete = min(*ends, layers // n_layers)
         layers = min(layers, (complete + 1) * n_layers - 1)
-        made = cls(info, rows["states"][0], capture, label, budget_bytes)
+        made = cls(info, rows["states"][0], capture, label, budget)
         made._rows = {
             name: own.begun(count_of(name, layers, complete)) for name, own in rows.items()
         }
@@ -246,18 +244,18 @@ class Recording:
         """Bytes of the rows appended here; a shared prefix counts where it was run."""
         return sum(rows.nbytes for rows in self._rows.values())
 
+    @property
+    def held(self) -> int:
+        """Bytes of those that are in memory; the others lie in a file."""
+        return sum(rows.held for rows in self._rows.values())
+
     # ---- writing (the worker only) ----
     def reserve(self) -> None:
-        """Raise `MemoryBudgetReached` when the next layer would not fit the budget."""
-        if self.nbytes + self._layer_bytes > self.budget_bytes:
-            raise MemoryBudgetReached(
-                f"the next recurrence would take the recording beyond its memory budget of "
-                f"{self.budget_bytes / 2**30:.3g} GiB; it holds {self.nbytes / 2**30:.3g} GiB "
-                f"after {self._recurrences} recurrences"
-            )
+        """Make room for the next layer; raises `NoRoom` where memory and disk have none."""
+        self.budget.make_room(self._layer_bytes)
 
     def append_layer(self, step: LayerState) -> None:
-        """Append the next layer; raises `MemoryBudgetReached` before anything is written."""
+        """Append the next layer; raises `NoRoom` before anything is written."""
         expected = divmod(self._layers_done, self._n_layers)
         if (step.recurrence - 1, step.layer) != expected:
             raise ValueError(

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
+from loopscope.core.run.budget import Block, Budget, shared_budget
 from loopscope.core.run.file_blocks import Array, FileBlock
-
-Block = Array | FileBlock
 
 # A row of at least this is a block of its own, the array that was given: nothing is copied.
 LARGE_ROW = 1 << 20
@@ -26,10 +25,13 @@ SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 16, 1 << 25
 class Rows:
     """Rows that only become more and never change; a reader first learns how many there are.
 
-    shape, dtype : of a row.
+    shape, dtype : of a row.  budget : of the memory that they take.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], dtype: npt.DTypeLike, budget: Budget | None = None
+    ) -> None:
+        self.budget = budget or shared_budget()
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.row_bytes = math.prod(shape) * self.dtype.itemsize
         self._blocks: list[Block] = []
@@ -49,19 +51,21 @@ class Rows:
         if row.shape != self.shape:
             raise ValueError(f"a row of shape {self.shape} is expected, not {row.shape}")
         if self.row_bytes >= LARGE_ROW:
-            whole = np.ascontiguousarray(row, self.dtype)
-            self._add(whole[None])
+            self._add(Block(np.ascontiguousarray(row, self.dtype)[None], self.budget))
         else:
             if self._n == self._starts[-1]:
                 self._filling = np.empty((self._next_block(), *self.shape), self.dtype)
-                self._add(self._filling)
+                self._add(Block(self._filling, self.budget))
             self._filling[self._n - self._starts[-2]] = row
         self._n += 1
+        self._blocks[-1].filled(self.row_bytes)
+        if self._n == self._starts[-1]:
+            self.budget.filled(self._blocks[-1])
 
-    def _add(self, block: Block) -> None:
+    def _add(self, block: Block, n: int | None = None) -> None:
         # The block first: a reader looks for rows only below a count it has been given.
         self._blocks.append(block)
-        self._starts.append(self._starts[-1] + len(block))
+        self._starts.append(self._starts[-1] + (len(block) if n is None else n))
 
     def _next_block(self) -> int:
         least = max(1, SMALLEST_BLOCK // max(self.row_bytes, 1))
@@ -78,9 +82,9 @@ class Rows:
         at = bisect_right(self._starts, first) - 1
         parts = []
         while first < last:
-            start, block = self._starts[at], self._blocks[at]
-            parts.append(block[first - start : last - start])
-            first, at = start + len(block), at + 1
+            start, end = self._starts[at], min(self._starts[at + 1], last)
+            parts.append(self._blocks[at].data[first - start : end - start])
+            first, at = end, at + 1
         if not parts:
             parts = [np.empty((0, *self.shape), self.dtype)]
         out = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -103,19 +107,19 @@ class Rows:
         """Return rows that begin with the first ``n`` of these: the same memory, no copy."""
         if not 0 <= n <= self._n:
             raise IndexError(f"cannot begin with {n} of {self._n} rows")
-        other = Rows(self.shape, self.dtype)
-        for start, block in zip(self._starts, self._blocks, strict=False):
-            if start < n:
-                # What of the last one lies beyond is the other's to fill.
-                k = min(n - start, len(block))
-                other._add(block.begun(k) if isinstance(block, FileBlock) else block[:k])
+        other = Rows(self.shape, self.dtype, self.budget)
+        for i, block in enumerate(self._blocks):
+            start, end = self._starts[i], min(self._starts[i + 1], n)
+            if start < end:
+                # What of the last one lies beyond is for these rows to fill, not the others.
+                other._add(block, end - start)
         other._n = other._given = n
         return other
 
-    def extended(self, blocks: Iterable[Block]) -> Rows:
-        """Add blocks that are there already; returns these rows."""
+    def extended(self, blocks: Iterable[FileBlock]) -> Rows:
+        """Add blocks that lie in a file already; returns these rows."""
         for block in blocks:
-            self._add(block)
+            self._add(Block(block))
         self._n = self._given = self._starts[-1]
         return self
 
@@ -123,6 +127,12 @@ class Rows:
     def nbytes(self) -> int:
         """Bytes of the rows that were appended here; shared ones count where they were made."""
         return (self._n - self._given) * self.row_bytes
+
+    @property
+    def held(self) -> int:
+        """Bytes of the rows that were appended here and are in memory."""
+        own = bisect_right(self._starts, self._given) - 1
+        return sum(block.held for block in self._blocks[own:])
 
 
 @dataclass(frozen=True, slots=True)

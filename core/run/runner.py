@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled, ForeignError, log_unforeseen, one_line
-from loopscope.core.run.recording import Capture, MemoryBudgetReached, Recording
+from loopscope.core.run.budget import Budget, NoRoom
+from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.request_queue import Call, RequestQueue
 from loopscope.core.run.requests import RunRequest, check_recurrences
 from loopscope.core.run.status import RunnerState, Status
@@ -44,24 +45,28 @@ class Runner:
     ----------
     capture
         What runs keep besides the states.
-    budget_bytes
-        Memory one recording may take.
+    budget
+        Of the memory that runs take.
     threads
         Threads torch may use; None leaves one core for the screen.
+
+    ``asked`` is called whenever something is asked for, in the thread that asks.
     """
 
     def __init__(
         self,
         capture: Capture | None = None,
-        budget_bytes: int = 4 << 30,
+        budget: Budget | None = None,
         threads: int | None = None,
     ) -> None:
-        self._capture, self._budget_bytes = capture or Capture(), budget_bytes
+        self._capture, self._budget = capture or Capture(), budget
         self._threads = threads
         self._status = Status()
+        self.asked: Callable[[], None] = lambda: None
         self._queue, self._stepping = RequestQueue(), Stepping()
         self._cancel_loading = False
         self._worker = Worker("loopscope-runner", self._import_torch, self._next_work, self._failed)
+        self._worker.woken = lambda: self.asked()
         self._lock = self._worker.lock
 
     # ---- for any thread to read; none of it waits ----
@@ -328,7 +333,7 @@ class Runner:
         """Begin a run on a model without showing it, in whatever thread calls."""
         from loopscope.core.run.stepper import Stepper
 
-        stepper = Stepper(loaded, self._capture, self._budget_bytes)
+        stepper = Stepper(loaded, self._capture, self._budget)
         stepper.begin(
             loaded.tokenizer.encode(request.prompt),
             seed=request.seed,
@@ -345,7 +350,7 @@ class Runner:
             self._stepping.starts(stepper.recording)
         try:
             stepper.step_layer()
-        except MemoryBudgetReached as full:
+        except NoRoom as full:
             self._end_stepping(notice=f"paused: {full}")
         except BaseException as error:  # of any kind: it is shown
             self._end_stepping(error=_described(error, "running a layer"), error_about="run")

@@ -9,7 +9,6 @@ probe, and the search for fixed points.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +21,14 @@ from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.interventions.applied import AppliedInterventions
 from loopscope.core.interventions.base import END, Intervention, Source
 from loopscope.core.interventions.layers import FreezeHead
-from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.run.budget import Budget
 from loopscope.core.run.readout import entropy_and_change, top_answers
 from loopscope.core.run.recording import Capture, Recording, RunInfo
+from loopscope.core.run.start import Start, drawn, resolved
 from loopscope.core.run.states import IterationState, LayerState
 from loopscope.core.version import package_version
-
-Start = Literal["default", "zeros", "random"]
 
 
 class Stepper:
@@ -42,14 +40,14 @@ class Stepper:
         The model.
     capture
         What is kept of each layer besides its state.
-    budget_bytes
-        Memory the recording may take.
+    budget
+        Of the memory that the recording takes; by default one that all share.
     """
 
     def __init__(
-        self, loaded: Loaded, capture: Capture | None = None, budget_bytes: int = 4 << 30
+        self, loaded: Loaded, capture: Capture | None = None, budget: Budget | None = None
     ) -> None:
-        self.loaded, self.capture, self.budget_bytes = loaded, capture or Capture(), budget_bytes
+        self.loaded, self.capture, self.budget = loaded, capture or Capture(), budget
         self._recording: Recording | None = None
         self._e: Tensor
         self._x: Tensor
@@ -112,18 +110,13 @@ class Stepper:
         self.model = loaded.model.bound(tokens)
         self._e = self.model.prelude(tokens)
         shape = tuple(self._e.shape)
-        how = _resolved(start, arch)
+        how = resolved(start, arch)
         noise: Tensor | None = None
         if initial_state is not None:
             noise = torch.from_numpy(_checked_state(initial_state, shape))
             how = "given"
         elif how == "random":
-            # Drawn on the CPU so that a seed means the same start on every device.
-            generator = torch.Generator().manual_seed(seed)
-            noise = torch.randn(shape, generator=generator)
-            if arch.initial_state == "truncated":
-                torch.nn.init.trunc_normal_(noise, 0, 1, -3, 3, generator=generator)
-            noise = noise * (arch.start_std * start_scale)
+            noise = drawn(arch, shape, seed, start_scale)
         for intervention in interventions:
             intervention.check(arch, len(prompt.token_ids))
         self._apply(interventions)
@@ -147,7 +140,7 @@ class Stepper:
             notes=loaded.checkpoint.notes,
         )
         self._recording = Recording(
-            info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget_bytes
+            info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget
         )
         self._recording.effects = self._applied.effects
         self._recording.shared = loaded.shared
@@ -173,7 +166,7 @@ class Stepper:
         for intervention in interventions:
             intervention.check(info.architecture, recording.n_tokens)
         every = (*info.interventions, *interventions)
-        other = Stepper(self.loaded, self.capture, self.budget_bytes)
+        other = Stepper(self.loaded, self.capture, self.budget)
         other._e, other.model = self._e, self.model
         starts = (own.starts_at(n_layers) for own in interventions)
         at = min([*starts, recording.layers_done])
@@ -186,7 +179,7 @@ class Stepper:
             state = fresh.start(torch.from_numpy(recording.state(0).copy())[None].to(self._e))
             other._recording = Recording(
                 replace(info, interventions=every), _numpy(state), self.capture,
-                self.loaded.tokenizer.label, self.budget_bytes,
+                self.loaded.tokenizer.label, self.budget,
             )  # fmt: skip
             other._recording.shared = recording.shared
             other._applied.effects = {(i + done, r): v for (i, r), v in fresh.effects.items()}
@@ -203,7 +196,7 @@ class Stepper:
     @torch.inference_mode()
     def at_the_end_of(cls, loaded: Loaded, recording: Recording) -> Stepper:
         """Return a stepper that stands where a recording of this model ends and appends to it."""
-        made = cls(loaded, recording.capture, recording.budget_bytes)
+        made = cls(loaded, recording.capture, recording.budget)
         tokens = torch.tensor([recording.info.token_ids], device=loaded.device.device)
         made.model = loaded.model.bound(tokens)
         made._e = made.model.prelude(tokens)
@@ -287,7 +280,7 @@ class Stepper:
         same = (source.token_ids, source.seed, source.start_scale) == (
             info.token_ids, info.seed, info.start_scale,
         )  # fmt: skip
-        if not same or _resolved(source.start, info.architecture) != info.start:
+        if not same or resolved(source.start, info.architecture) != info.start:
             return False
         shared = len(source.interventions)
         if own[:shared] != source.interventions or source.recurrence > recording.n_recurrences:
@@ -354,15 +347,6 @@ class Stepper:
         if not 0 <= token_id < len(weight):
             raise PromptError(f"token id {token_id} is out of range; 0 to {len(weight) - 1}")
         return _numpy(weight[token_id][None])
-
-
-def _resolved(start: str, arch: Architecture) -> str:
-    """How a run of this model starts: "zeros", "random", "embedding" or "learned"."""
-    if arch.initial_state in ("embedding", "learned"):
-        return arch.initial_state
-    if start == "default":
-        return "random" if arch.initial_state in ("normal", "truncated") else "zeros"
-    return start
 
 
 def least_for(interventions: tuple[Intervention, ...]) -> Capture:

@@ -39,7 +39,7 @@ def trace(
     prompt are in the states and patterns; ids and logits are the prompt's own.
     """
     check_recurrences(n_recurrences)
-    stepper = Stepper(loaded, Capture(writes=False, readout=False), budget_bytes=64 << 30)
+    stepper = Stepper(loaded, Capture(writes=False, readout=False))
     recording = stepper.begin(
         prompt, seed=seed, initial_state=initial_state, interventions=interventions
     )
@@ -49,14 +49,21 @@ def trace(
         logits.append(stepper.readout())
         report((r + 1) / n_recurrences)
     seen(recording)
-    patterns, prefix = recording.patterns, loaded.architecture.prefix
-    assert patterns is not None
+    prefix = loaded.architecture.prefix
+    return arrays_of(recording) | {"logits": np.stack(logits)[:, prefix:]}
+
+
+def arrays_of(recording: Recording) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the arrays of `trace` that need no model: all but the logits.
+
+    Raises `LoopscopeError` for a run that keeps no attention patterns.
+    """
+    info = recording.info
     return {
-        "input_ids": np.array([prompt.token_ids[prefix:]], dtype=np.int64),
+        "input_ids": np.array([info.token_ids[info.architecture.prefix :]], dtype=np.int64),
         "initial_state": recording.states[:1],
         "layer_states": recording.layer_states,
-        "attention": patterns,
-        "logits": np.stack(logits)[:, prefix:],
+        "attention": recording.patterns_of(1, recording.n_recurrences),
     }
 
 

@@ -116,7 +116,7 @@ def test_trace_writes_what_a_plain_forward_computes(
         (["trace", "F", "--token-ids", "x", "--recurrences", "2", "-o", "t.npz"], "whole numbers"),
         (["trace", "F", "--prompt", "ab", "--recurrences", "0", "-o", "t.npz"], "0 recurrences"),
         (["trace", "F", "--prompt", "ab", "--recurrences", "-1", "-o", "t.npz"], "-1 recurrences"),
-        (["trace", "F", "--prompt", "ab", "--recurrences", "1000000", "-o", "t.npz"], "1 to 100,000"),
+        (["trace", "F", "--prompt", "ab", "--recurrences", "10000000000", "-o", "t.npz"], "1 to 2,147,483,647"),
         (["trace", "F", "--prompt", "ab", "--recurrences", "2", "-o", "t.txt"], "must end in .npz"),
         (["trace", "F", "--prompt", "ab", "--recurrences", "2", "-o", "no/t.npz"], "does not exist"),
         (["figures", "F", "--prompt", "ab", "--recurrences", "2", "-o", "d", "--format", "bmp"],

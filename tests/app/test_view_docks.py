@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import shiboken6
 from PySide6.QtCore import QEvent, QRect, Qt
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QTabBar, QWidget
 from pytestqt.qtbot import QtBot
 
 from loopscope.app.bench.bench import Bench
@@ -213,6 +214,54 @@ def test_the_view_that_has_the_focus_is_the_current_one(make: Make) -> None:
     assert window.views.current == "heads"
     window.views.note_focus(window.tree.panel)  # no view
     assert window.views.current == "heads"
+
+
+def test_a_view_opened_raised_or_clicked_by_its_title_is_current_and_marked(make: Make) -> None:
+    window = make()
+    views = window.views
+
+    def marked() -> list[str]:
+        return [key for key, frame in views.frames.items() if frame.title_bar.current]
+
+    assert [views.current] == marked() == ["state_space"]
+    before = window.bench.session.selection
+    QTest.mouseClick(views.frames["graph"].title_bar, Qt.MouseButton.LeftButton)
+    assert [views.current] == marked() == ["graph"]
+    assert window.bench.session.selection is before
+    window.commands["maximise"].trigger()
+    turn()
+    assert views.layout.maximised == "graph"
+    QTest.keyClick(window, Qt.Key.Key_Escape)
+    turn()
+    views.docks["lens"].toggleViewAction().trigger()
+    turn()
+    assert [views.current] == marked() == ["lens"]
+    bars = window.findChildren(QTabBar)
+    bar, at = next(
+        (b, i) for b in bars for i in range(b.count()) if b.tabText(i) == "Lens over depth"
+    )
+    QTest.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(1 if at == 0 else 0).center())
+    turn()
+    assert views.current == marked()[0] != "lens"
+    assert not views.docks[views.current].visibleRegion().isEmpty()
+
+
+def test_a_view_out_of_sight_is_never_current(make: Make) -> None:
+    window = make()
+    window.views.take("pattern")
+    window.views.apply("Looped against deep")
+    turn()
+    assert window.views.current in PRESETS["Looped against deep"]
+    window.views.apply("Step")
+    turn()
+    assert window.views.current == "pattern"
+    for dock in window.views.docks.values():
+        dock.hide()
+    turn()
+    assert window.views.current == ""
+    window.commands["export_view"].trigger()
+    assert window.exporter.dialog is None
+    assert window.statusBar().currentMessage().startswith("No view is in sight")
 
 
 def test_a_small_screen_holds_the_whole_window(make: Make) -> None:

@@ -6,15 +6,20 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from models import plain_forward
 
+from loopscope.app.cli.measure_arms import waiting
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.architectures import default_architecture
+from loopscope.core.experiments.arm_results import Sizes, measure_arm, read_results
 from loopscope.core.experiments.arms import ARMS, GROUPS, STEPS, arm
 from loopscope.core.experiments.native_folder import RECORD_FILE
 from loopscope.core.experiments.small_models import folder_of, train
+from loopscope.core.experiments.studies.subject import STUDY_SEED, prompts
 from loopscope.core.experiments.training import Training
 from loopscope.core.experiments.training_plan import HopsData, differences
 
@@ -86,3 +91,36 @@ def test_the_text_models_are_of_the_sizes_that_are_said() -> None:
     assert counts["looped"] == counts["shallow"]
     assert 1.0e6 < counts["looped"] < 1.2e6
     assert counts["deep"] < 4e6
+
+
+@pytest.mark.slow
+def test_a_row_is_what_the_trained_model_does(tmp_path: Path) -> None:
+    model = arm("walker")
+    folder = train(model, 3, tmp_path, steps=2)
+    row = measure_arm(model, 3, tmp_path, Sizes(accuracy=5, long=2, interchange=2))
+    assert (row.arm, row.seed, row.steps) == ("walker", 3, 2)
+    loaded = load(str(folder), "cpu").model
+    for k in (1, 6):
+        batch = prompts(5, k, seed=STUDY_SEED + k)
+        right = []
+        for tokens, answers in zip(batch.tokens, batch.answers, strict=True):
+            for r, expected in ((k, row.at_k), (6, row.after_all)):
+                logits = plain_forward(loaded, tuple(tokens), r)["logits"][-1][-8:]
+                right.append((r, expected, (logits.argmax(-1) == answers).mean()))
+        for expected in (row.at_k, row.after_all):
+            shares = [share for _, which, share in right if which is expected]
+            assert expected[k - 1] == pytest.approx(np.mean(shares))
+    assert [len(v) for v in (row.walked, row.far, row.letters)] == [5, 4, 6]
+    assert all(low <= held for low, held in zip(row.lowest, row.held, strict=True))
+    text = json.dumps([row.as_json()])
+    (tmp_path / "results.json").write_text(text)
+    (again,) = read_results(tmp_path / "results.json")
+    assert json.dumps([again.as_json()]) == text
+    # Measured already: nothing is waiting but the training of another seed.
+    train(model, 1, tmp_path, steps=1)
+    assert [(a.key, seed) for a, seed in waiting(tmp_path, [again])] == [("walker", 1)]
+    with pytest.raises(LoopscopeError, match="arm of text"):
+        measure_arm(arm("text-deep"), 0, tmp_path)
+    (tmp_path / "results.json").write_text("[{}]")
+    with pytest.raises(LoopscopeError, match="no results of arms"):
+        read_results(tmp_path / "results.json")

@@ -147,6 +147,16 @@ def test_the_orbit_walks_on_whatever_is_asked_and_comes_round() -> None:
         assert (of == n).mean() > 0.5, n
 
 
+def test_a_small_step_is_not_an_answer_kept() -> None:
+    """The figures of the card of bundled:creeping, on fewer examples (40; the card has 500)."""
+    loaded = load("bundled:creeping", "cpu")
+    result = evaluate_hops(loaded, hops=(2, 6), recurrences=64, n_examples=40, seed=7)
+    for k in (2, 6):
+        assert min(result.cell(k, r).accuracy for r in range(k, 13)) > 0.97
+        assert result.cell(k, 64).accuracy < 0.4
+        assert result.cell(k, 64).relative_step < 1e-5
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -164,11 +174,13 @@ def test_the_bundled_twins_are_what_their_cards_say(
         assert low <= result.cell(hops, 1).accuracy <= high, hops
 
 
-def test_the_bundled_three_are_of_one_task_and_small() -> None:
-    looped, deep, shallow = (load(f"bundled:{k}", "cpu") for k in ("looped", "deep", "shallow"))
+def test_the_bundled_models_are_of_one_task_and_small() -> None:
+    names = ("looped", "deep", "shallow", "anytime", "orbit", "creeping")
+    looped, deep, shallow, *others = models = [load(f"bundled:{name}", "cpu") for name in names]
+    assert {m.architecture.n_parameters for m in others} == {looped.architecture.n_parameters}
     assert shallow.architecture.n_parameters == looped.architecture.n_parameters
     assert deep.architecture.effective_depth(1) == looped.architecture.effective_depth(6)
-    folders = [model.checkpoint.path for model in (looped, deep, shallow)]
+    folders = [model.checkpoint.path for model in models]
     assert len({(folder / "tokenizer.json").read_bytes() for folder in folders}) == 1
     for folder in folders:
         assert sum(f.stat().st_size for f in folder.iterdir()) <= 4 * 1024**2

@@ -16,7 +16,7 @@ from scipy.stats import entropy, pearsonr
 
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.measures.base import Measured, averaged, measure
+from loopscope.core.measures.base import Measure, Measured, averaged, measure
 from loopscope.core.measures.exits import BY_KEY, exits_at
 from loopscope.core.measures.head_rows import ENTROPY, SINK
 from loopscope.core.measures.heads import even_attention
@@ -115,6 +115,16 @@ def test_every_measure_says_why_there_is_nothing(key: str) -> None:
 def test_a_change_needs_two_recurrences_and_says_so() -> None:
     found = value(synthetic_recording(recurrences=1), "layer_relative_step")
     assert "needs 2 recurrences; 1 has been run" in found.missing
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 1), (3,), (2, 5)])
+def test_rows_of_the_wrong_shape_are_refused_by_name(shape: tuple[int, ...]) -> None:
+    run = synthetic_recording(recurrences=3, tokens=5)
+    wrong = Measure("odd", MEASURES["state_norm"].formula, ("token",), lambda *_: np.zeros(shape))
+    with pytest.raises(
+        LoopscopeError, match=r"'odd' gave an array .* expected \[3 recurrences, token\]"
+    ):
+        measure(run, wrong)
 
 
 def test_shapes_follow_the_axes() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from loopscope.app.cli import commands
+from loopscope.app.cli.main import main
 from loopscope.core import plugins
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.registry import KINDS
@@ -35,6 +37,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Lay a package as pip does: its module, and what its metadata names."""
     monkeypatch.delenv(SWITCH)
     monkeypatch.setattr(plugins, "_asked", {})
+    plugins._any_installed.cache_clear()
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def install(package: str, code: str, **entries: str) -> None:
@@ -115,6 +118,24 @@ def test_of_two_packages_the_first_by_name_has_it(install: Install) -> None:
     assert found == {"a-words": "", "b-words": "the name is taken by a-words"}
 
 
+def test_an_error_of_a_plug_ins_code_names_its_package(
+    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = WORD + "new = Word('new')\ndef half(of):\n    return of / 0\n"
+    install("extra-words", code, new="new")
+    list(words())
+    from extra_words import half
+
+    monkeypatch.setattr(commands, "run_inspect", lambda options: half(len(options.path)))
+    assert main(["inspect", "somewhere"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("loopscope: error: extra-words 1.0 failed in ")
+    assert said.endswith("extra_words.py, line 4: ZeroDivisionError: division by zero\n")
+    monkeypatch.setattr(commands, "run_inspect", lambda options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # one of our own is not hidden
+        main(["inspect", "somewhere"])
+
+
 def test_switched_off_nothing_is_looked_for(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,12 +173,14 @@ def test_a_measure_with_an_unknown_axis_and_a_kind_that_no_file_holds_are_refuse
         KINDS._checked(Odd)
 
 
-def test_without_plug_ins_the_registries_cost_no_import() -> None:
+def test_a_start_without_plug_ins_does_not_import_the_reader_of_metadata() -> None:
     """`importlib.metadata` takes a tenth of the time to the first window."""
     code = (
         "import sys\n"
         "from loopscope.app.plugins import every\n"
         "every()\n"
+        "from loopscope.app.cli.main import build_parser\n"
+        "build_parser()\n"
         "print('importlib.metadata' in sys.modules, 'torch' in sys.modules)\n"
     )
     done = subprocess.run(

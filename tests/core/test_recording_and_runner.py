@@ -18,9 +18,9 @@ from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.interventions.states import Noise
+from loopscope.core.run.budget import Budget
 from loopscope.core.run.card import capture_bytes
 from loopscope.core.run.pairing import Pairing
-from loopscope.core.run.recording import MemoryBudgetReached
 from loopscope.core.run.requests import MOST_RECURRENCES, RunRequest, check_recurrences
 from loopscope.core.run.runner import Runner
 from loopscope.core.run.status import RunnerState
@@ -187,7 +187,7 @@ def test_going_back_to_an_earlier_run_goes_on_from_there(runner: Runner) -> None
     assert runner.recording is first.recording
 
 
-@pytest.mark.parametrize("n", [0, -1, 1_000_000])
+@pytest.mark.parametrize("n", [0, -1, 10_000_000_000])
 def test_recurrences_that_make_no_sense_are_refused(n: int) -> None:
     with pytest.raises(LoopscopeError, match=f"{n} recurrences .* 1 to {MOST_RECURRENCES:,}"):
         check_recurrences(n)
@@ -202,17 +202,6 @@ def test_the_card_says_what_a_recording_allocates(tmp_path: Path) -> None:
             for _ in range(r):
                 stepper.step()
             assert capture_bytes(loaded.checkpoint, 7, r) == recording.nbytes, (name, r)
-
-
-def test_a_recording_stops_only_when_it_would_pass_its_budget(tmp_path: Path) -> None:
-    loaded = load(str(write_checkpoint(tmp_path / "m", "huginn")), "cpu")
-    budget = 300_000
-    stepper = Stepper(loaded, budget_bytes=budget)
-    recording = stepper.begin(loaded.tokenizer.from_ids((1, 2, 3, 4)))
-    with pytest.raises(MemoryBudgetReached, match="would take the recording beyond its memory"):
-        for _ in range(10_000):
-            stepper.step()
-    assert budget / 2.2 < recording.nbytes <= budget
 
 
 # ---- a run beside ----
@@ -278,10 +267,13 @@ def test_stop_also_stops_what_catches_up(runner: Runner) -> None:
     assert late.recording.layers_done == 802
 
 
-def test_an_error_beside_is_told_and_the_first_run_goes_on(runner: Runner) -> None:
+def test_an_error_beside_is_told_and_the_first_run_goes_on(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopscope.core.run.rows.LARGE_ROW", 1)
     begin(runner, recurrences=2)
     loaded = runner.loaded
-    small = Stepper(loaded, budget_bytes=20_000)
+    small = Stepper(loaded, budget=Budget(20_000, tmp_path / "gone"))
     small.begin(loaded.tokenizer.encode(PROMPT))
     runner.set_second_run(small, Pairing(loaded.architecture, loaded.architecture))
     runner.advance(40)

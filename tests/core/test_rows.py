@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from loopscope.core.run import rows as store
+from loopscope.core.run.budget import Budget, NoRoom
 from loopscope.core.run.rows import LARGE_ROW, Picked, Rows
 
 
@@ -76,6 +80,65 @@ def test_a_prefix_is_the_same_memory_and_goes_its_own_way(shape: tuple[int, ...]
     np.testing.assert_array_equal(rows.rows(0, 10), given)
     with pytest.raises(IndexError, match="11 of 10"):
         rows.begun(11)
+
+
+@pytest.fixture
+def budget(tmp_path: Path) -> Budget:
+    return Budget(2000, tmp_path)
+
+
+def test_beyond_the_budget_the_oldest_rows_lie_on_the_disk(
+    shape: tuple[int, ...], budget: Budget
+) -> None:
+    rows, given = Rows(shape, np.float32, budget), []
+    rng = np.random.default_rng(0)
+    branch = None
+    for i in range(300):
+        given.append(rng.normal(size=shape).astype(np.float32))
+        budget.make_room(rows.row_bytes)
+        rows.append(given[-1])
+        if i == 150:
+            branch = rows.begun(101)
+        # What is still being filled cannot go.
+        assert budget.held == rows.held <= 2000 + 200 + rows.row_bytes
+    assert branch is not None
+    assert budget.spilled + budget.held == rows.nbytes == 300 * rows.row_bytes
+    np.testing.assert_array_equal(rows.first(300), given)
+    np.testing.assert_array_equal(branch.first(101), given[:101])
+    assert branch.held == branch.nbytes == 0
+    for first, last in ((0, 3), (97, 200), (299, 300)):
+        np.testing.assert_array_equal(rows.rows(first, last), given[first:last])
+    del rows
+    gc.collect()
+    # The branch's blocks are those that went first.
+    assert budget.held == 0
+    np.testing.assert_array_equal(branch.first(101), given[:101])
+    assert list(budget._folder.iterdir()) == []
+
+
+def test_what_was_read_stays_when_its_block_goes(budget: Budget) -> None:
+    rows = Rows((200,), np.float32, budget)
+    for i in range(20):
+        rows.append(np.full(200, i, np.float32))
+    early = rows[0]
+    budget.limit = 0
+    budget.make_room(1)
+    assert (early == 0).all()
+    assert (rows[0] == 0).all()
+
+
+def test_a_full_disk_is_told_before_anything_is_written(budget: Budget) -> None:
+    rows = Rows((LARGE_ROW // 4,), np.float32, budget)
+    rows.append(np.zeros(LARGE_ROW // 4, np.float32))
+    budget._folder = budget._folder / "gone"
+    with pytest.raises(
+        NoRoom, match="budget of 1.95 KiB is used up, and the disk takes no more: No such"
+    ):
+        budget.make_room(LARGE_ROW)
+    budget._folder = budget._folder.parent
+    budget.make_room(LARGE_ROW)  # with room on the disk it goes on
+    assert budget.held == 0
+    assert (rows[0] == 0).all()
 
 
 def test_who_asks_for_all_rows_shares_one_copy() -> None:

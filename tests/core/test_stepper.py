@@ -14,8 +14,10 @@ from scipy.stats import kstest, truncnorm
 
 from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.interventions.states import Noise
 from loopscope.core.model.looped_model import LoopedModel
-from loopscope.core.run.recording import Capture, MemoryBudgetReached
+from loopscope.core.run.budget import Budget, NoRoom
+from loopscope.core.run.recording import Capture
 from loopscope.core.run.stepper import Stepper
 
 PROMPT = "ab bc ca ? 2 : a b c"
@@ -184,16 +186,45 @@ def test_what_is_not_captured_is_not_kept(loaded: Loaded) -> None:
     np.testing.assert_allclose(full.step().state, state.state, atol=1e-5)
 
 
-def test_the_memory_budget_stops_before_anything_is_lost(loaded: Loaded) -> None:
-    stepper = Stepper(loaded, budget_bytes=60_000)
+def test_beyond_the_memory_budget_rows_go_to_the_disk_and_nothing_is_lost(
+    loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopscope.core.run.rows.LARGEST_BLOCK", 1 << 12)
+    monkeypatch.setattr("loopscope.core.run.rows.SMALLEST_BLOCK", 1 << 10)
+    budget = Budget(60_000, tmp_path)
+    stepper, other = Stepper(loaded, budget=budget), Stepper(loaded)
+    recording, expected = (s.begin(loaded.tokenizer.encode(PROMPT)) for s in (stepper, other))
+    for _ in range(100):
+        stepper.step()
+        other.step()
+    assert budget.spilled > 100_000
+    assert recording.held == budget.held < recording.nbytes
+    for name, rows in expected.kept.items():
+        np.testing.assert_array_equal(recording.kept[name].first(len(rows)), rows.first(len(rows)))
+    # A branch off rows that lie on the disk goes on from them.
+    cut = (Noise(recurrence=3, last=3, layer=0, size=0.5),)
+    a, b = stepper.branch(cut), other.branch(cut)
+    a.step()
+    b.step()
+    np.testing.assert_array_equal(a.recording.states, b.recording.states)
+
+
+def test_a_full_disk_stops_before_anything_is_lost(
+    loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopscope.core.run.rows.LARGEST_BLOCK", 1 << 12)
+    monkeypatch.setattr("loopscope.core.run.rows.SMALLEST_BLOCK", 1 << 10)
+    budget = Budget(500_000, tmp_path / "gone")
+    stepper = Stepper(loaded, budget=budget)
     recording = stepper.begin(loaded.tokenizer.encode(PROMPT))
-    with pytest.raises(MemoryBudgetReached, match="memory budget"):
-        for _ in range(100):
+    with pytest.raises(
+        NoRoom, match="memory budget of 488 KiB is used up, and the disk takes no more"
+    ):
+        for _ in range(1000):
             stepper.step()
     done = recording.n_recurrences
-    assert 1 <= done < 100
-    assert recording.nbytes <= 60_000
-    recording.budget_bytes = 1 << 30  # given more, it goes on from where it was
+    assert 1 <= done < 1000
+    budget.limit = 1 << 30  # given more, it goes on from where it was
     stepper.step()
     truth = plain_forward(loaded.model, recording.info.token_ids, done + 1)
     np.testing.assert_allclose(recording.states[1:], truth["states"], atol=1e-5)

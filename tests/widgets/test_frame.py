@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QAction, QColor
 from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
@@ -17,6 +17,7 @@ from loopscope.core.results import ResultKey
 from loopscope.core.views.base import Request, ViewData
 from loopscope.widgets.kit.command_palette import CommandPalette, score
 from loopscope.widgets.kit.frame import ViewFrame
+from loopscope.widgets.kit.menu import Menu, with_letters
 from loopscope.widgets.kit.settings_form import SettingsForm
 from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
 from loopscope.widgets.kit.view import View
@@ -201,14 +202,70 @@ def test_the_palette_finds_and_runs_by_keys(actions: list[QAction], qtbot: QtBot
     assert palette.isHidden()
 
 
+def test_the_palette_finds_settings_only_by_their_words(
+    actions: list[QAction], qtbot: QtBot
+) -> None:
+    parent = QWidget()
+    parent.resize(800, 600)
+    qtbot.addWidget(parent)
+    parent.show()
+    done: list[str] = []
+
+    def settings(holder: QObject) -> list[QAction]:
+        action = QAction("Similarity: Measure: Frobenius distance", holder)
+        action.setCheckable(True)
+        action.setChecked(True)
+        action.triggered.connect(lambda: done.append("frobenius"))
+        return [action]
+
+    palette = CommandPalette(actions, parent, settings)
+    palette.open()
+    assert palette.list.topLevelItemCount() == 3  # nothing typed: commands alone
+    palette.filter.setText("mfd")  # letters in order are enough for commands only
+    assert not palette.list.topLevelItem(0).flags() & Qt.ItemFlag.ItemIsEnabled
+    assert "is called that" in palette.list.topLevelItem(0).text(0)
+    qtbot.keyClick(palette.filter, Key.Key_Return)
+    assert palette.isVisible()
+    palette.filter.setText("frob sim")
+    assert palette.list.currentItem().text(0) == "✓ Similarity: Measure: Frobenius distance"
+    qtbot.keyClick(palette.filter, Key.Key_Return)
+    assert done == ["frobenius"]
+
+
+def test_menu_texts_get_a_letter_of_their_own() -> None:
+    assert with_letters(["Open", "Open recent", "Save & close", "ooo"]) == [
+        "&Open", "Open &recent", "&Save && close", "ooo",
+    ]  # fmt: skip
+
+
+def test_a_menu_has_letters_only_while_open_and_stays_open_for_ticks(qtbot: QtBot) -> None:
+    menu = Menu("View")
+    qtbot.addWidget(menu)
+    one, two = menu.addAction("Fish & chips"), menu.addAction("Follow")
+    two.setCheckable(True)
+    menu.popup(menu.pos())
+    assert [one.text(), two.text()] == ["&Fish && chips", "F&ollow"]
+    qtbot.mouseMove(menu, menu.actionGeometry(two).center())
+    menu.setActiveAction(two)
+    qtbot.mouseClick(menu, LEFT, pos=menu.actionGeometry(two).center())
+    assert two.isChecked()
+    assert menu.isVisible()
+    menu.close()
+    assert [one.text(), two.text()] == ["Fish & chips", "Follow"]
+
+
 def test_the_shortcuts_page_lists_and_searches(actions: list[QAction], qtbot: QtBot) -> None:
     parent = QWidget()
     qtbot.addWidget(parent)
-    page = ShortcutsPage(actions, parent)
+    gestures = (("Wheel", "Zoom", "Curves zoom"),)
+    page = ShortcutsPage({"Run": actions[::2], "File": actions[1:2]}, parent, gestures)
     page.set_theme(DARK)
-    rows = [page.table.topLevelItem(i) for i in range(3)]
-    assert rows[0].text(0) == "Shift+Space"
+    groups = [page.table.topLevelItem(i) for i in range(3)]
+    assert [group.text(0) for group in groups] == ["Run", "File", "Mouse, and keys in a view"]
+    rows = [groups[0].child(0), groups[0].child(1), groups[2].child(0)]
+    assert [row.text(0) for row in rows] == ["Shift+Space", "S", "Wheel"]
     qtbot.keyClicks(page.search, "layer")
+    assert [group.isHidden() for group in groups] == [False, True, True]
     assert [row.isHidden() for row in rows] == [False, True, True]
     page.show()
     qtbot.keyClick(page.search, Key.Key_Escape)

@@ -1,6 +1,8 @@
-"""Find and run any command by typing a part of its name."""
+"""Find and run any command, view or setting by typing a part of its name."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtGui import QAction, QKeyEvent
@@ -43,14 +45,28 @@ def score(pattern: str, text: str) -> float | None:
 
 
 class CommandPalette(QFrame):
-    """A popup with a filter line over the list of all actions."""
+    """A popup with a filter line over the list of all actions; what is ticked has a tick.
 
-    def __init__(self, actions: list[QAction], parent: QWidget) -> None:
+    Parameters
+    ----------
+    settings
+        Makes more actions, of a parent that it is given, when the palette opens. They are many:
+        one is listed only where every word that was typed begins one of its own.
+    """
+
+    def __init__(
+        self,
+        actions: list[QAction],
+        parent: QWidget,
+        settings: Callable[[QObject], list[QAction]] = lambda holder: [],
+    ) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.all_actions, self._window = actions, parent
+        self._make_settings, self._holder = settings, QObject(self)
+        self._settings: list[QAction] = []
         self.filter = QLineEdit()
-        self.filter.setPlaceholderText("Type a part of a command's name")
+        self.filter.setPlaceholderText("Type a part of the name of a command, a view or a setting")
         self.filter.textChanged.connect(self._fill)
         self.filter.returnPressed.connect(self._run)
         self.filter.installEventFilter(self)
@@ -77,28 +93,44 @@ class CommandPalette(QFrame):
         self.resize(width, min(420, parent.height() - 80))
         corner = parent.mapToGlobal(parent.rect().topLeft())
         self.move(corner.x() + (parent.width() - width) // 2, corner.y() + 60)
+        # Those of the last time may be ticked no longer.
+        self._holder.deleteLater()
+        self._holder = QObject(self)
+        self._settings = self._make_settings(self._holder)
         self.filter.clear()
         self._fill("")
         self.show()
         self.filter.setFocus()
 
     def _fill(self, pattern: str) -> None:
-        ranked = []
-        for i, action in enumerate(self.all_actions):
-            cost = score(pattern, action.text())
-            if cost is not None:
-                ranked.append((cost if pattern else i, i, action))
         self.list.clear()
-        for _, _, action in sorted(ranked, key=lambda entry: entry[:2]):
-            item = QTreeWidgetItem([action.text(), action.shortcut().toString()])
-            item.setData(0, Qt.ItemDataRole.UserRole, self.all_actions.index(action))
+        for i, action in self._found(pattern.strip()):
+            text = ("✓ " if action.isChecked() else "") + action.text()
+            item = QTreeWidgetItem([text, action.shortcut().toString()])
+            item.setData(0, Qt.ItemDataRole.UserRole, i)
             item.setToolTip(0, plain_tip(action.toolTip()))
             item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight)
             if not action.isEnabled():
                 item.setDisabled(True)
                 item.setToolTip(0, "Not possible just now")
             self.list.addTopLevelItem(item)
+        if not self.list.topLevelItemCount():
+            nothing = QTreeWidgetItem(["No command, view or setting is called that"])
+            nothing.setDisabled(True)
+            self.list.addTopLevelItem(nothing)
         self._choose(0)
+
+    def _found(self, pattern: str) -> list[tuple[int, QAction]]:
+        """The actions that fit what was typed, the best first, with their places among all."""
+        ranked = []
+        for i, action in enumerate([*self.all_actions, *self._settings]):
+            cost = score(pattern, action.text())
+            is_setting = i >= len(self.all_actions)
+            if cost is None or (is_setting and (cost >= 0 or not pattern)):
+                continue
+            # A setting comes after what is called by the same words.
+            ranked.append((cost + 3 * is_setting if pattern else i, i, action))
+        return [(i, action) for _, i, action in sorted(ranked, key=lambda entry: entry[:2])]
 
     def _choose(self, row: int) -> None:
         """Make the command in ``row`` of the list the current one, or the nearest there is."""
@@ -111,7 +143,8 @@ class CommandPalette(QFrame):
         if item is None or item.isDisabled():
             return
         self.hide()
-        self.all_actions[item.data(0, Qt.ItemDataRole.UserRole)].trigger()
+        actions = [*self.all_actions, *self._settings]
+        actions[item.data(0, Qt.ItemDataRole.UserRole)].trigger()
 
     @override
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtGui import QContextMenuEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QPushButton, QSplitter, QVBoxLayout, QWidget
 from typing_extensions import override
 
@@ -30,12 +30,15 @@ class ViewFrame(QWidget):
     -------
     options_changed(object)
         The user changed a setting.
+    menu_requested(QPoint)
+        A right click on the title or the view, on the screen.
     export_requested(), maximise_toggled(bool), close_requested(), step_requested()
     measure_requested(), measure_cancelled(), recheck_requested()
         The buttons.
     """
 
     options_changed = Signal(object)
+    menu_requested = Signal(QPoint)
     export_requested = Signal()
     maximise_toggled = Signal(bool)
     close_requested = Signal()
@@ -56,13 +59,14 @@ class ViewFrame(QWidget):
         self.quick: SettingsForm | None = None
         self.title_bar = TitleBar(title)
         bar = self.title_bar
-        bar.add_button("settings", f"Settings of {title}").clicked.connect(self._show_settings)
+        bar.add_button("settings", f"Settings of {title}").clicked.connect(self.show_settings)
         bar.add_button("export", f"Export {title}…").clicked.connect(self.export_requested)
         bar.add_button("help", "Formulas and sources").clicked.connect(self._show_formulas)
         maximise = bar.add_button("maximise", "Maximise (F11, or double-click the title)")
         maximise.clicked.connect(self._toggle_maximised)
         bar.add_button("close", f"Hide {title}").clicked.connect(self.close_requested)
         bar.double_clicked.connect(self._toggle_maximised)
+        bar.menu_requested.connect(self.menu_requested)
         self.error = PlainLabel()
         self.error.setWordWrap(True)
         self.error.setMargin(6)
@@ -190,6 +194,11 @@ class ViewFrame(QWidget):
         self.resize_panes()
         self._place_button()
 
+    @override
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """Ask for the menu of the view, wherever in it was clicked."""
+        self.menu_requested.emit(event.globalPos())
+
     def _place_button(self) -> None:
         size = self.step_button.sizeHint()
         self.step_button.resize(size)
@@ -230,7 +239,8 @@ class ViewFrame(QWidget):
     def _toggle_maximised(self) -> None:
         self.maximise_toggled.emit(not self._maximised)
 
-    def _show_settings(self) -> None:
+    def show_settings(self) -> None:
+        """Open the form of the view's settings."""
         if self._form is None:
             self._form = SettingsForm(self._options, self)
             self._form.changed.connect(self._on_form_changed)

@@ -17,38 +17,69 @@ from loopscope.widgets.palette import Theme
 
 
 class ShortcutsPage(QDialog):
-    """A table of commands, keys and what they do, with a search line. Escape closes it."""
+    """Commands in their groups, keys and what they do, with a search line. Escape closes it.
 
-    def __init__(self, actions: list[QAction], parent: QWidget) -> None:
+    Parameters
+    ----------
+    groups
+        The actions by the name of their group.
+    gestures
+        What the mouse does: gesture, name and what it does; a group of its own.
+    """
+
+    def __init__(
+        self,
+        groups: dict[str, list[QAction]],
+        parent: QWidget,
+        gestures: tuple[tuple[str, str, str], ...] = (),
+    ) -> None:
         super().__init__(parent)
         self.setWindowTitle("Keyboard shortcuts")
-        self.resize(760, 640)
-        self._actions = actions
+        self.resize(860, 640)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search a command, a key or a word of what it does")
         self.search.textChanged.connect(self._filter)
         self.table = QTreeWidget()
         self.table.setHeaderLabels(["Keys", "Command", "What it does"])
         self.table.setRootIsDecorated(False)
-        self.table.header().setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
-        self.table.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+        self.table.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         # Taken now: single keys are lifted from their actions while a text field has the focus.
-        for action in actions:
-            keys = action.shortcut().toString()
-            self.table.addTopLevelItem(
-                QTreeWidgetItem([keys, action.text(), action.statusTip() or action.text()])
-            )
+        for name, actions in groups.items():
+            self._add_group(name, [(_keys(a), a.text(), a.statusTip()) for a in actions])
+        if gestures:
+            self._add_group("Mouse, and keys in a view", list(gestures))
         box = QVBoxLayout(self)
         box.addWidget(self.search)
         box.addWidget(self.table)
 
+    def _add_group(self, name: str, rows: list[tuple[str, str, str]]) -> None:
+        group = QTreeWidgetItem([name])
+        font = group.font(0)
+        font.setBold(True)
+        group.setFont(0, font)
+        self.table.addTopLevelItem(group)
+        group.setFirstColumnSpanned(True)
+        for row in rows:
+            group.addChild(QTreeWidgetItem(list(row)))
+        group.setExpanded(True)
+
     def _filter(self, text: str) -> None:
         wanted = text.lower()
         for i in range(self.table.topLevelItemCount()):
-            item = self.table.topLevelItem(i)
-            assert item is not None
-            words = " ".join(item.text(column) for column in range(3)).lower()
-            item.setHidden(wanted not in words)
+            group = self.table.topLevelItem(i)
+            assert group is not None
+            found = False
+            for k in range(group.childCount()):
+                row = group.child(k)
+                assert row is not None
+                words = " ".join(row.text(column) for column in range(3)).lower()
+                row.setHidden(wanted not in words)
+                found = found or wanted in words
+            group.setHidden(not found)
 
     def set_theme(self, theme: Theme) -> None:
         """The palette of the application is enough."""
+
+
+def _keys(action: QAction) -> str:
+    return ", ".join(key.toString() for key in action.shortcuts())

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QMouseEvent, QResizeEvent
+from PySide6.QtCore import QPoint, QSize, Qt, Signal
+from PySide6.QtGui import (
+    QColor,
+    QContextMenuEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
 from typing_extensions import override
 
 from loopscope.widgets.kit.icons import themed_icon
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
-from loopscope.widgets.palette import Theme
+from loopscope.widgets.palette import LIGHT, Theme
+
+# Pixels of the bar at the title of the current view.
+MARK = 3
 
 
 class ElidedLabel(PlainLabel):
@@ -49,12 +59,24 @@ class ElidedLabel(PlainLabel):
 
 
 class TitleBar(QWidget):
-    """A dock's title bar. It leaves the mouse to the dock, which moves with it."""
+    """A dock's title bar. It leaves the mouse to the dock, which moves with it.
 
+    Signals
+    -------
+    pressed(), double_clicked()
+        The mouse, beside the buttons.
+    menu_requested(QPoint)
+        A right click, on the screen.
+    """
+
+    pressed = Signal()
+    menu_requested = Signal(QPoint)
     double_clicked = Signal()
 
     def __init__(self, title: str) -> None:
         super().__init__()
+        self.theme: Theme = LIGHT
+        self.current = False
         self.title, self.statement = PlainLabel(title), ElidedLabel()
         font = self.title.font()
         font.setBold(True)
@@ -81,16 +103,39 @@ class TitleBar(QWidget):
 
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours."""
+        self.theme = theme
         for name, button in self.buttons.items():
             button.setIcon(themed_icon(name, theme))
         palette = self.statement.palette()
         palette.setColor(palette.ColorRole.WindowText, theme.muted)
         self.statement.setPalette(palette)
+        self.update()
+
+    def set_current(self, current: bool) -> None:
+        """Mark the title of the view that commands act on."""
+        if current != self.current:
+            self.current = current
+            self.update()
+
+    @override
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the mark of the current view: a ground of its own, and a bar at the left."""
+        if self.current:
+            painter = QPainter(self)
+            painter.fillRect(self.rect(), QColor(self.theme.button))
+            painter.fillRect(0, 0, MARK, self.height(), QColor(self.theme.text))
 
     @override
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Leave dragging to the dock."""
+        """Tell of it, and leave dragging to the dock."""
+        if event.button() == Qt.MouseButton.LeftButton:
+            self.pressed.emit()
         event.ignore()
+
+    @override
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """Tell where a menu is asked for."""
+        self.menu_requested.emit(event.globalPos())
 
     @override
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:

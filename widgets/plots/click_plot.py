@@ -6,7 +6,7 @@ from typing import Any
 
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QMouseEvent, QPainter
+from PySide6.QtGui import QContextMenuEvent, QMouseEvent, QPainter
 from PySide6.QtWidgets import QWidget
 
 from loopscope.widgets.kit.theme import style_plot
@@ -80,12 +80,18 @@ class ClickPlot(pg.PlotWidget):
 
     # ---- events ----
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Remember where a click may begin."""
+        """Remember where a click may begin; the right button asks for the view's menu."""
+        if event.button() == Qt.MouseButton.RightButton:
+            event.ignore()
+            return
         self._pressed = event.position()
         super().mousePressEvent(event)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """Tell what was clicked, unless the plot was dragged."""
+        if event.button() == Qt.MouseButton.RightButton:
+            event.ignore()
+            return
         super().mouseReleaseEvent(event)
         start, self._pressed = self._pressed, None
         still = start is not None and (event.position() - start).manhattanLength() < 5
@@ -98,6 +104,10 @@ class ClickPlot(pg.PlotWidget):
         super().mouseMoveEvent(event)
         if not event.buttons():
             self.pointed.emit(*self.place_at(event.position()))
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """Leave it to the view's frame."""
+        event.ignore()
 
     def leaveEvent(self, event: QEvent) -> None:
         """Nothing is pointed at."""

@@ -11,6 +11,7 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QBrush,
     QColor,
+    QContextMenuEvent,
     QMouseEvent,
     QPainter,
     QPainterPath,
@@ -261,7 +262,10 @@ class Canvas(pg.PlotWidget):
         return self._grabbed
 
     def mousePressEvent(self, ev: QMouseEvent) -> None:
-        """Begin a click, a turn, or pyqtgraph's pan."""
+        """Begin a click, a turn, or pyqtgraph's pan; the right button asks for the view's menu."""
+        if ev.button() == Qt.MouseButton.RightButton:
+            ev.ignore()
+            return
         if ev.button() == Qt.MouseButton.LeftButton:
             self._pressed, self._last, self._moved = ev.position(), ev.position(), False
             shift = bool(ev.modifiers() & Qt.KeyboardModifier.ShiftModifier)
@@ -286,8 +290,15 @@ class Canvas(pg.PlotWidget):
         if ev.buttons() == Qt.MouseButton.NoButton:
             self.pointed.emit(here)
 
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """Leave it to the view's frame."""
+        event.ignore()
+
     def mouseReleaseEvent(self, ev: QMouseEvent) -> None:
         """End a turn, or click."""
+        if ev.button() == Qt.MouseButton.RightButton:
+            ev.ignore()
+            return
         grabbed, self._grabbed = self._grabbed, False
         if not grabbed:
             super().mouseReleaseEvent(ev)
