@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
 LOOPBACK, PORT, CONNECT_SECONDS = "127.0.0.1", 8786, 10
+# Workers of our own that may die of one task before it is not tried again as it is.
+MOST_DEATHS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def local_cluster(n: int, *, port: int = 0) -> LocalCluster:
     import dask
     from distributed import LocalCluster
 
-    dask.config.set({"distributed.worker.memory.terminate": False})
+    dask.config.set({"distributed.scheduler.allowed-failures": MOST_DEATHS - 1})
     environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     try:
         return LocalCluster(

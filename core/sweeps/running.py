@@ -18,9 +18,8 @@ from loopscope.core.sweeps.study import OpenedStudy
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-# Tasks that wait at the cluster for each of its threads, and deaths of a worker at one task before
-# it is not tried again.
-AHEAD, MOST_DEATHS = 3, 2
+# Tasks that wait at the cluster for each of its threads.
+AHEAD = 3
 Report = Callable[[int, int], None]
 
 
