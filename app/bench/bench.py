@@ -26,6 +26,7 @@ from loopscope.app.bench.analysis import Analysis
 from loopscope.app.bench.background import Background
 from loopscope.app.bench.collecting import Collector
 from loopscope.app.bench.comparison import Comparison
+from loopscope.app.bench.continuing import Continuing
 from loopscope.app.bench.displays import Display
 from loopscope.app.bench.measuring import Measuring
 from loopscope.app.bench.pulse import Pulse
@@ -73,6 +74,7 @@ class Bench(QObject):
         self.view_changes = ViewChanges(self.analysis, self.session, self.runs.history)
         self.measuring = Measuring(self.session, self.analysis, self.background, self)
         self.comparison = Comparison(self.session, self.background, lambda: self.runner.idle)
+        self.continuing = Continuing(self.session, self.background, self.begin)
         self.collector = Collector()
         self._closed = False
         # What the last frame saw.

@@ -148,6 +148,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("next_layer", "Cursor one layer on", "Shift+Right", "Run", "Nothing is recomputed", lambda to: to.bench.session.scrub_layer(1)),
     Command("to_start", "Cursor to the initial state", "Home", "Run", "To r = 0", lambda to: to.bench.session.scrub(0)),
     Command("to_end", "Cursor to the latest recurrence", "End", "Run", "To the latest recurrence, and follow it", lambda to: to.bench.transport.set_following(True)),
+    Command("continue_text", "Continue the text…", "Ctrl+T", "Run", "Let the model write on from this prompt, token by token, each looped as often as you say or a rule asks", lambda to: to.running.ask_to_continue()),
     Command("loop_span", "Loop a span of layers…", "", "Run", "Repeat some layers of a deep model without training, in damped steps", lambda to: to.running.ask_for_span()),
     Command("float32_error", "Measure the error against float32", "", "Run", "Run the same in float32 beside a bfloat16 or float16 run and compare the states", lambda to: to.running.measure_float32_error()),
     Command("branch", "Branch here", "Ctrl+B", "Run", "Cut a branch off this run at the cursor, as the form of Runs and cuts says", lambda to: to.tree.branch_by_form()),
