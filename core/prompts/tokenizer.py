@@ -191,7 +191,7 @@ class PromptTokenizer:
         if self._tokenizer is None or self.is_ids(beginning):
             return written
         try:
-            known = len(self.encode(beginning).token_ids)
+            known = len(self.encode(beginning).token_ids) if beginning else 0
             text = beginning + self.decode(token_ids[known:])
             return text if self.encode(text).token_ids == token_ids else written
         except PromptError:

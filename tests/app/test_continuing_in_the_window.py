@@ -136,3 +136,29 @@ def test_what_cannot_is_refused_with_the_reason(qtbot, window: Window, tmp_path:
     window.commands["continue_text"].trigger()
     assert "where they are asked" in dialog.words.text()
     assert not dialog.start.isEnabled()
+
+
+def test_a_message_becomes_the_prompt_that_was_shown(qtbot, window: Window, tmp_path: Path) -> None:
+    folder = tiny_checkpoint(tmp_path / "m")
+    template = "{% for m in messages %}{{ m.content }} {% endfor %}? 1 : a b"
+    (folder / "chat_template.jinja").write_text(template)
+    opened(qtbot, window, folder)
+    window.commands["chat"].trigger()
+    dialog = window.chat.dialog
+    QTest.keyClicks(dialog.user, "ab ba")
+    assert not dialog.use.isEnabled()  # not before it was shown
+    qtbot.waitUntil(lambda: dialog.preview.toPlainText() == "ab ba ? 1 : a b", timeout=60_000)
+    qtbot.waitUntil(dialog.use.isEnabled, timeout=20_000)
+    QTest.mouseClick(dialog.use, Qt.MouseButton.LeftButton)
+    loaded = load_model(LoadRequest(str(folder), "cpu"))
+    ids = loaded.tokenizer.encode_rendered("ab ba ? 1 : a b").token_ids
+    wait(qtbot, window, len(ids), 4)
+    assert window.bench.session.recording.info.token_ids == ids
+
+
+def test_without_a_template_the_dialog_says_so(qtbot, window: Window, tmp_path: Path) -> None:
+    opened(qtbot, window, tiny_checkpoint(tmp_path / "m"))
+    window.commands["chat"].trigger()
+    dialog = window.chat.dialog
+    qtbot.waitUntil(lambda: "no chat template" in dialog.words.text(), timeout=60_000)
+    assert not dialog.use.isEnabled()
