@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
@@ -16,6 +17,7 @@ from loopscope.core.families import FAMILIES
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import from_json
 from loopscope.core.run.requests import RunRequest
+from loopscope.core.sessions.saved import SavedSession
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
@@ -37,10 +39,27 @@ class FirstRun:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedSession:
+    """A session that was read.
+
+    saved : its contents, every path where it is now.  file : that it is saved to, None for none.
+    recovered : whether a window that was not closed had kept it; it is in no file then.
+    """
+
+    saved: SavedSession
+    file: Path | None
+    recovered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class OpenRequest(LoadRequest):
-    """A checkpoint to load, with the run to begin on it; it comes back as ``Loaded.request``."""
+    """A checkpoint to load, with the run to begin on it; it comes back as ``Loaded.request``.
+
+    session : the session to show on it, in place of a first run.
+    """
 
     first_run: FirstRun = FirstRun()
+    session: OpenedSession | None = None
 
 
 class Opening(QObject):
@@ -82,6 +101,26 @@ class Opening(QObject):
                 first_run or FirstRun(),
             )
         )
+
+    def open_session(self, opened: OpenedSession) -> None:
+        """Load the checkpoint of a session, on the device and in the dtype that it asks for."""
+        model = opened.saved.model
+        self.requested.emit(model.device, model.dtype)
+        self._bench.open(
+            OpenRequest(
+                model.path, model.device, model.dtype, model.loop, model.family, session=opened
+            )
+        )
+
+    def session_of(self, loaded: Loaded) -> OpenedSession | None:
+        """The session that a model was loaded for; the checkpoint is remembered then."""
+        request = loaded.request
+        if not isinstance(request, OpenRequest) or request.session is None:
+            return None
+        self._settings.device, self._settings.dtype = request.device, request.dtype
+        family = request.family if loaded.checkpoint.asked_for else ""
+        self._settings.remember_checkpoint(request.path, family)
+        return request.session
 
     def _remembered_family(self, path: str) -> str:
         family = self._settings.families.get(path, "")

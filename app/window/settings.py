@@ -64,6 +64,7 @@ class Settings:
     recent: Annotated[list[str], texts(MOST_RECENT)] = field(default_factory=list)
     families: Annotated[dict[str, str], is_text_by_text] = field(default_factory=dict)
     prompt_file: Annotated[str, is_text] = ""
+    session: Annotated[str, is_text] = ""
     seed: Annotated[int, between(0, 2**31 - 1, whole=True)] = 0
     start: Annotated[str, one_of(*STARTS)] = "default"
     start_scale: Annotated[float, between(0, 1000)] = 1.0
@@ -120,6 +121,10 @@ class Settings:
     def remember_checkpoint(self, path: str, family: str = "") -> None:
         """Put ``path`` (from `absolute`) on top of the recent ones, read as ``family`` if given."""
         self.checkpoint = path
+        self.remember_recent(path, family)
+
+    def remember_recent(self, path: str, family: str = "") -> None:
+        """Put a checkpoint, read as ``family`` if given, or a session on top of the recent ones."""
         self.recent = [path, *(p for p in self.recent if p != path)][:MOST_RECENT]
         families = self.families | {path: family}
         self.families = {p: families[p] for p in self.recent if families.get(p)}
