@@ -13,7 +13,6 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.window.settings import Settings, absolute
 from loopscope.core.checkpoint.request import LoadRequest, Loop
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.families import FAMILIES
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import from_json
 from loopscope.core.run.requests import RunRequest
@@ -124,6 +123,11 @@ class Opening(QObject):
 
     def _remembered_family(self, path: str) -> str:
         family = self._settings.families.get(path, "")
+        if not family:
+            return ""
+        # Late: the window appears before the families are imported.
+        from loopscope.core.families import FAMILIES
+
         return family if family in {known.name for known in FAMILIES} else ""
 
     def take_offer(self) -> None:
