@@ -134,7 +134,7 @@ class Bench(QObject):
         self.transport.playing = False
         self.jobs.cancel_all()
 
-    def set_prompt_set(self, prompts: PromptSet) -> None:
+    def set_prompt_set(self, prompts: PromptSet | None) -> None:
         """Use these prompts in every view over a prompt set, whatever model is open."""
         self.session.prompt_set = prompts
         self.analysis.recompute()

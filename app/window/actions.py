@@ -22,6 +22,7 @@ from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, PromptFiles
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
+from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.tree_commands import TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.core.version import package_version
@@ -36,11 +37,17 @@ class CommandWindow(Protocol):
     def ask_for_checkpoint(self) -> None:
         """Choose a checkpoint folder and open it."""
 
+    def ask_for_session(self) -> None:
+        """Choose a session and open it, once what is unsaved was asked about."""
+
     def copy_picture(self) -> None:
         """Put a picture of the window on the clipboard."""
 
     def switch_theme(self) -> None:
         """Change between the dark and the light colours."""
+
+    def change_text_size(self, by: int) -> None:
+        """Make all text larger or smaller by so many percent; 0 is the system's size."""
 
     def show_shortcuts(self) -> None:
         """Show all commands with their keys."""
@@ -67,6 +74,7 @@ class Targets:
     prompt_files: PromptFiles
     running: RunCommands
     tree: TreeCommands
+    sessions: Sessions
     scripts: Scripts
     copying: Copying
 
@@ -122,10 +130,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("open_bundled_orbit", "Open the bundled model that never stops", "", "File", "Open bundled:orbit: it walks on whatever is asked, and its state comes round with the graph's cycle", lambda to: to.opening.open("bundled:orbit")),
     Command("open_bundled_creeping", "Open the bundled model that creeps off its answers", "", "File", "Open bundled:creeping: it halts, and loses its answers while the step of most tokens vanishes", lambda to: to.opening.open("bundled:creeping")),
     Command("open_bundled_anytime", "Open the bundled model that was taught to walk", "", "File", "Open bundled:anytime: an answer was asked for after every recurrence, one hop further each time", lambda to: to.opening.open("bundled:anytime")),
+    Command("open_session", "Open session…", "Ctrl+Shift+S", "File", "Open a saved session: its runs are made again, and the screen is as it was", lambda to: to.window.ask_for_session()),
     Command("open_prompts", "Open prompt file…", "Ctrl+Alt+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set", lambda to: to.prompt_files.ask()),
     Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set", lambda to: to.prompt_files.open(BUNDLED_PROMPTS)),
     Command("open_second_model", "Open beside…", "Ctrl+Shift+O", "File", "Open a second checkpoint beside this one, on the same prompt", lambda to: to.tree.ask_for_second_model()),
     Command("open_deep_twin", "Put the bundled deep twin beside", "", "File", "Open bundled:deep beside this model: the same depth, separate weights", lambda to: to.tree.open_second_model("bundled:deep")),
+    Command("save_session", "Save session", "Ctrl+S", "File", "Save runs, cursor, views and their places as one small file", lambda to: to.sessions.save()),
+    Command("save_session_as", "Save session as…", "Ctrl+Alt+S", "File", "Save the session to another file", lambda to: to.sessions.save_as()),
     Command("save_cuts", "Save interventions…", "", "File", "Save the interventions of this run as data that can be replayed", lambda to: to.tree.ask_to_save_interventions()),
     Command("card", "Checkpoint card", "Ctrl+I", "File", "Sizes, dtype, memory and what is unavailable", lambda to: to.bars.header.show_card()),
     Command("export_view", "Export this view…", "Ctrl+E", "File", "Export the current view as PDF, SVG, PNG or CSV", on_current(lambda to, key: to.exporter.ask(key))),
@@ -170,6 +181,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("reset_views", "Show everything in each view", "Ctrl+0", "View", "Undo zooming and panning in every view", lambda to: to.views.reset()),
     Command("joint_pca", "Joint PCA of the final token (arXiv 2604.11791)", "", "View", "Draw the final token after every layer and recurrence on the components of exactly these states, as the paper does", lambda to: to.views.show_joint_pca()),
     Command("theme", "Dark or light", "Ctrl+D", "View", "Switch between the dark and the light colours", lambda to: to.window.switch_theme()),
+    Command("larger_text", "Larger text", "Ctrl++; Ctrl+=", "View", "Make all text of the window larger", lambda to: to.window.change_text_size(10)),
+    Command("smaller_text", "Smaller text", "Ctrl+-", "View", "Make all text of the window smaller", lambda to: to.window.change_text_size(-10)),
+    Command("usual_text", "Text of the system's size", "", "View", "Make all text as large as the system has it", lambda to: to.window.change_text_size(0)),
     Command("restore_layout", "Restore the layout", "", "View", "Put every view back where it was at first", lambda to: to.views.apply("Step")),
     Command("palette", "Find a command…", "Ctrl+K", "Help", "Find and run any command by its name", lambda to: to.window.palette_popup.open()),
     Command("shortcuts", "Keyboard shortcuts", "F1", "Help", "All commands with their keys", lambda to: to.window.show_shortcuts()),

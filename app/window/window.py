@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QByteArray, QTimer, QUrl
 from PySide6.QtGui import (
@@ -26,6 +27,7 @@ from typing_extensions import override
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.actions import Targets, lift_text_keys, make_actions, show_states
+from loopscope.app.window.autosave import Autosave, Recovery
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
@@ -37,9 +39,11 @@ from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import PromptFiles, is_prompt_file
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
+from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.setting_actions import setting_actions
-from loopscope.app.window.settings import BUNDLED, Settings
+from loopscope.app.window.settings import BUNDLED, TEXT_SIZES, Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
+from loopscope.app.window.unsaved import Unsaved
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.app.window.view_menu import ViewMenu
 from loopscope.app.window.words import model_name
@@ -47,11 +51,15 @@ from loopscope.core.plugins import left_out
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
+from loopscope.core.sessions.file import is_session_file
 from loopscope.widgets.kit.command_palette import CommandPalette
 from loopscope.widgets.kit.error_panel import ErrorPanel
 from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
-from loopscope.widgets.kit.theme import apply_theme
+from loopscope.widgets.kit.theme import apply_text_size, apply_theme
 from loopscope.widgets.palette import THEMES, Theme
+
+if TYPE_CHECKING:
+    from loopscope.core.checkpoint.loading import Loaded
 
 TITLE_BAR = QStyle.PixelMetric.PM_TitleBarHeight
 # The preset whose views need least room.
@@ -69,14 +77,23 @@ class Window(QMainWindow):
         Wires runner, cursor and views.
     settings
         What is remembered; saved on closing when ``remember`` is true.
+    attended
+        Whether somebody works in it: unsaved runs are asked about, and kept against a crash.
     """
 
     def __init__(
-        self, bench: Bench, settings: Settings, theme: Theme, *, remember: bool = True
+        self,
+        bench: Bench,
+        settings: Settings,
+        theme: Theme,
+        *,
+        remember: bool = True,
+        attended: bool = False,
     ) -> None:
         super().__init__()
         self.bench, self.settings, self.theme = bench, settings, theme
         self._remember = remember
+        self._closing = False
         self._after_paint: Callable[[], None] | None = None
         self._shown_model: object = None
         self._first_run: RunRequest | None = None
@@ -93,14 +110,24 @@ class Window(QMainWindow):
         self.opening = Opening(bench, settings, self)
         self.exporter = Exporter(bench, settings, self.say, self)
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
+        self.sessions = Sessions(
+            bench, settings, self.views, self.opening, self.prompt_files, self.say, self
+        )
+        self.unsaved = Unsaved(self.sessions, attended=attended, window=self)
+        self.recovery = Recovery(lambda file: self.sessions.open(file, recovered=True), self)
+        self.autosave: Autosave | None = None
+        if attended:
+            keep = self.sessions.worth_keeping
+            self.autosave = Autosave(keep, bench.in_background, self.say, self)
         self.chat = ChatPrompt(bench, self.say, self)
         targets = Targets(
             self, bench, self.bars, self.views, self.opening, self.exporter,
             PageExport(bench, self.say, self), self.chat, self.prompt_files, self.running,
-            self.tree, Scripts(bench, self.say), Copying(bench, self.views, self.say),
+            self.tree, self.sessions, Scripts(bench, self.say),
+            Copying(bench, self.views, self.say),
         )  # fmt: skip
         self.commands = make_actions(self, targets)
-        recent = RecentMenu(settings, self.opening.open, self)
+        recent = RecentMenu(settings, self.open_path, self)
         groups = make_menus(self, self.commands, self.views, self.tree, recent)
         actions = [action for group in groups.values() for action in group]
         self.palette_popup = CommandPalette(
@@ -131,7 +158,18 @@ class Window(QMainWindow):
         views.command_requested.connect(lambda name: self.commands[name].trigger())
         self.opening.requested.connect(bars.header.set_wish)
         self.running.loop_requested.connect(self.opening.reloop)
+        self._connect_sessions()
         _application().focusChanged.connect(self._on_focus_changed)
+
+    def _connect_sessions(self) -> None:
+        sessions, recovery = self.sessions, self.recovery
+        sessions.changed.connect(self._show_title)
+        sessions.restored.connect(self._show_play)
+        sessions.refused.connect(recovery.failed)
+        if self.autosave is not None:
+            sessions.changed.connect(self.autosave.note)
+            # What was taken up is removed once this window keeps it itself.
+            self.autosave.kept.connect(recovery.done)
 
     # ---- the screen ----
     def fit_into_screen(self) -> None:
@@ -180,10 +218,32 @@ class Window(QMainWindow):
         loaded = self.bench.session.status.loaded
         if loaded is not None and loaded is not self._shown_model:
             self._shown_model = loaded
-            self._first_run = self.opening.begin(loaded)
-            self.setWindowTitle(f"{model_name(loaded.checkpoint)} – Loopscope")
-            self.bars.show_model(loaded, starts_of(loaded), self._first_run.prompt)
+            self._show_model(loaded)
         self.bars.show_status(status)
+        self.show_progress()
+
+    def _show_model(self, loaded: Loaded) -> None:
+        """Show a model that has come, and begin what it was loaded for."""
+        session = self.sessions.model_loaded(loaded)
+        self._first_run = self.opening.begin(loaded) if session is None else None
+        prompt = "" if self._first_run is None else self._first_run.prompt
+        self.bars.show_model(loaded, starts_of(loaded), prompt)
+        self._show_title()
+
+    def _show_title(self) -> None:
+        """Name session and model; Qt shows the mark of what is unsaved as the system does."""
+        loaded = self.bench.session.status.loaded
+        model = "" if loaded is None else model_name(loaded.checkpoint)
+        parts = [self.sessions.name, model, "Loopscope"]
+        first, *others = (part.replace("[*]", "[* ]") for part in parts if part)
+        title = " – ".join([f"{first}[*]", *others])
+        if title != self.windowTitle():
+            self.setWindowTitle(title)
+        self.setWindowModified(self.sessions.unsaved)
+
+    def _show_play(self) -> None:
+        """Show the speed of play that a session has brought."""
+        self.bars.transport.set_speed(self.bench.transport.rate)
         self.show_progress()
 
     def _on_run_changed(self) -> None:
@@ -235,6 +295,19 @@ class Window(QMainWindow):
         self.error_panel.add(line, report, file)
 
     # ---- commands of the window itself ----
+    def open_path(self, path: str) -> None:
+        """Open a checkpoint folder, a prompt file or a session."""
+        if is_session_file(path):
+            self.unsaved.before("opening another", lambda: self.sessions.open(Path(path)))
+        elif is_prompt_file(Path(path)):
+            self.prompt_files.open(path)
+        else:
+            self.opening.open(path)
+
+    def ask_for_session(self) -> None:
+        """Choose a session and open it, once what is unsaved was asked about."""
+        self.unsaved.before("opening another", self.sessions.ask_to_open)
+
     def ask_for_checkpoint(self) -> None:
         """Choose a checkpoint folder and open it."""
         last = self.settings.checkpoint
@@ -259,9 +332,18 @@ class Window(QMainWindow):
         self.set_theme(THEMES["light" if self.theme.dark else "dark"])
         self.settings.theme = self.theme.name
 
+    def change_text_size(self, by: int) -> None:
+        """Make all text larger or smaller by so many percent of the system's size; 0 is its own."""
+        low, high = TEXT_SIZES
+        size = min(max(self.settings.text_size + by, low), high) if by else 100
+        self.settings.text_size = size
+        self.set_theme(self.theme)  # what has measured its text measures it again
+        self.say(f"Text at {size} % of the system's size")
+
     def set_theme(self, theme: Theme) -> None:
-        """Take a theme, views included."""
+        """Take a theme and the text size, views included."""
         self.theme = theme
+        apply_text_size(_application(), self.settings.text_size)
         apply_theme(_application(), theme)
         self.bench.set_theme(theme)
         self.bars.set_theme(theme)
@@ -279,21 +361,18 @@ class Window(QMainWindow):
     # ---- dropping a folder ----
     @override
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Accept one local folder or prompt file."""
+        """Accept one local folder, prompt file or session."""
         if self._dropped(event.mimeData().urls()):
             event.acceptProposedAction()
 
     @override
     def dropEvent(self, event: QDropEvent) -> None:
-        """Open the dropped folder or prompt file."""
+        """Open the dropped folder, prompt file or session."""
         path = self._dropped(event.mimeData().urls())
         if path is None:
             return
         event.acceptProposedAction()
-        if is_prompt_file(Path(path)):
-            self.prompt_files.open(path)
-        else:
-            self.opening.open(path)
+        self.open_path(path)
 
     @staticmethod
     def _dropped(urls: list[QUrl]) -> str | None:
@@ -301,7 +380,8 @@ class Window(QMainWindow):
             return None
         path = Path(urls[0].toLocalFile())
         # A file of the folder (config.json, a shard) stands for its folder.
-        return str(path if path.is_dir() or is_prompt_file(path) else path.parent)
+        itself = path.is_dir() or is_prompt_file(path) or is_session_file(path)
+        return str(path if itself else path.parent)
 
     # ---- remembering ----
     def _restore(self) -> None:
@@ -333,11 +413,29 @@ class Window(QMainWindow):
             settings.remember_options(key, display.options)
         settings.save()
 
+    def _close_unasked(self) -> None:
+        self._closing = True
+        self.close()
+
+    def end(self) -> None:
+        """Close unasked as the process is told to end: the session is kept for the next start."""
+        if self.autosave is not None:
+            self.autosave.keep()
+        self._close_unasked()
+
     @override
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Remember everything, stop the worker; safe in mid-run."""
+        """Remember everything, stop the worker; safe in mid-run.
+
+        Where runs would be lost that is asked about first, and the window closes when it is said.
+        """
+        if not self._closing and self.unsaved.asks("closing", self._close_unasked):
+            event.ignore()
+            return
         if self._remember:
             self.remember()
+        if self.autosave is not None:
+            self.autosave.end()
         self.bench.close()
         super().closeEvent(event)
 
