@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing_extensions import override
 
 from loopscope.app.cli import numbers
+from loopscope.app.cli.leaving import leave
 from loopscope.core.errors import LoopscopeError, is_out_of_memory
 from loopscope.core.experiments.training_plan import MODEL_NAMES, RECIPES
 from loopscope.core.plugins import blamed, left_out
@@ -364,6 +365,11 @@ def print_error(text: str) -> None:
     """Print an error in one line."""
     with contextlib.suppress(OSError):
         print(f"loopscope: error: {LoopscopeError(text)}", file=sys.stderr)
+
+
+def run() -> None:
+    """Run the command line and end the process."""
+    leave(main())
 
 
 def main(argv: Sequence[str] | None = None, tell: Callable[[str], None] = print_error) -> int:
