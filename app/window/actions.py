@@ -46,6 +46,9 @@ class CommandWindow(Protocol):
     def switch_theme(self) -> None:
         """Change between the dark and the light colours."""
 
+    def change_text_size(self, by: int) -> None:
+        """Make all text larger or smaller by so many percent; 0 is the system's size."""
+
     def show_shortcuts(self) -> None:
         """Show all commands with their keys."""
 
@@ -178,6 +181,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("reset_views", "Show everything in each view", "Ctrl+0", "View", "Undo zooming and panning in every view", lambda to: to.views.reset()),
     Command("joint_pca", "Joint PCA of the final token (arXiv 2604.11791)", "", "View", "Draw the final token after every layer and recurrence on the components of exactly these states, as the paper does", lambda to: to.views.show_joint_pca()),
     Command("theme", "Dark or light", "Ctrl+D", "View", "Switch between the dark and the light colours", lambda to: to.window.switch_theme()),
+    Command("larger_text", "Larger text", "Ctrl++; Ctrl+=", "View", "Make all text of the window larger", lambda to: to.window.change_text_size(10)),
+    Command("smaller_text", "Smaller text", "Ctrl+-", "View", "Make all text of the window smaller", lambda to: to.window.change_text_size(-10)),
+    Command("usual_text", "Text of the system's size", "", "View", "Make all text as large as the system has it", lambda to: to.window.change_text_size(0)),
     Command("restore_layout", "Restore the layout", "", "View", "Put every view back where it was at first", lambda to: to.views.apply("Step")),
     Command("palette", "Find a command…", "Ctrl+K", "Help", "Find and run any command by its name", lambda to: to.window.palette_popup.open()),
     Command("shortcuts", "Keyboard shortcuts", "F1", "Help", "All commands with their keys", lambda to: to.window.show_shortcuts()),

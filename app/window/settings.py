@@ -43,6 +43,9 @@ MOST_BYTES = 16 << 20
 FASTEST = 1e9
 STARTS = ("default", "zeros", "random", "embedding", "learned", "given")
 
+# Of the text, in percent of the system's: the smallest and the largest.
+TEXT_SIZES = (70, 200)
+
 
 @dataclass(slots=True)
 class Settings:
@@ -55,6 +58,7 @@ class Settings:
     """
 
     theme: Annotated[str, one_of("system", "light", "dark")] = "system"
+    text_size: Annotated[int, between(*TEXT_SIZES, whole=True)] = 100
     size: Annotated[list[int], is_size] = field(default_factory=lambda: [1280, 800])
     layout: Annotated[str, is_hexadecimal] = ""
     geometry: Annotated[str, is_hexadecimal] = ""

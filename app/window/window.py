@@ -41,7 +41,7 @@ from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.setting_actions import setting_actions
-from loopscope.app.window.settings import BUNDLED, Settings
+from loopscope.app.window.settings import BUNDLED, TEXT_SIZES, Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.unsaved import Unsaved
 from loopscope.app.window.view_docks import ViewDocks
@@ -55,7 +55,7 @@ from loopscope.core.sessions.file import is_session_file
 from loopscope.widgets.kit.command_palette import CommandPalette
 from loopscope.widgets.kit.error_panel import ErrorPanel
 from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
-from loopscope.widgets.kit.theme import apply_theme
+from loopscope.widgets.kit.theme import apply_text_size, apply_theme
 from loopscope.widgets.palette import THEMES, Theme
 
 if TYPE_CHECKING:
@@ -332,9 +332,18 @@ class Window(QMainWindow):
         self.set_theme(THEMES["light" if self.theme.dark else "dark"])
         self.settings.theme = self.theme.name
 
+    def change_text_size(self, by: int) -> None:
+        """Make all text larger or smaller by so many percent of the system's size; 0 is its own."""
+        low, high = TEXT_SIZES
+        size = min(max(self.settings.text_size + by, low), high) if by else 100
+        self.settings.text_size = size
+        self.set_theme(self.theme)  # what has measured its text measures it again
+        self.say(f"Text at {size} % of the system's size")
+
     def set_theme(self, theme: Theme) -> None:
-        """Take a theme, views included."""
+        """Take a theme and the text size, views included."""
         self.theme = theme
+        apply_text_size(_application(), self.settings.text_size)
         apply_theme(_application(), theme)
         self.bench.set_theme(theme)
         self.bars.set_theme(theme)
