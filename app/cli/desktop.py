@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopscope.app.cli.terminal import interventions_of, loop_of
-from loopscope.app.window.system import check_qt, handle_qt_messages, has_display, on_termination
+from loopscope.app.display import has_display
+from loopscope.app.window.system import check_qt, handle_qt_messages, on_termination
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.run.requests import check_recurrences
 

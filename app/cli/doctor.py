@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
 
+from loopscope.app.plugins import every
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.plugins import NONE
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
@@ -76,6 +78,7 @@ def examine() -> Iterator[Check]:
     """Look at everything, the quick things first."""
     yield python_version()
     yield from packages()
+    yield plugins()
     yield settings_folder()
     yield from desktop()
     yield from devices()
@@ -117,6 +120,14 @@ def packages() -> Iterator[Check]:
     yield Check("packages", "good", ", ".join(versions))
 
 
+def plugins() -> Check:
+    """Say what other packages add, and what of it cannot be used."""
+    found = every()
+    if bad := "; ".join(plugin.text() for plugin in found if plugin.problem):
+        return Check("plug-ins", "note", bad, "update or uninstall that package")
+    return Check("plug-ins", "good", "; ".join(plugin.text() for plugin in found) or NONE)
+
+
 def settings_folder() -> Check:
     """Say where settings are kept and whether they can be written."""
     from loopscope.app.window.settings import default_folder
@@ -130,7 +141,8 @@ def settings_folder() -> Check:
 
 def desktop() -> Iterator[Check]:
     """Start Qt as the window does, in a process that may die of it."""
-    from loopscope.app.window.system import PACKAGES, has_display
+    from loopscope.app.display import has_display
+    from loopscope.app.window.system import PACKAGES
 
     on_screen = has_display()
     environment = dict(os.environ)

@@ -15,7 +15,7 @@ def main() -> int:
 def show_error(text: str) -> None:
     """Show an error, and print it where there is somewhere to print to."""
     command.print_error(text)
-    from loopscope.app.window.system import has_display
+    from loopscope.app.display import has_display
 
     if not has_display():
         return

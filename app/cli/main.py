@@ -429,7 +429,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         getattr(commands, f"run_{options.command.replace('-', '_')}")(options)
     finally:
-        if options.command != "plugins":
+        if options.command not in ("plugins", "doctor"):  # they list them
             _tell_what_is_left_out()
     return 0
 

@@ -294,6 +294,18 @@ class Run:
         """
         return self.view(name, **how).figure(page)
 
+    def show(self, second: Run | None = None) -> None:
+        """Open the window on this run, with ``second`` beside it, and return at once.
+
+        The window is a process of its own that makes the runs again: what is done in it does not
+        come back here. Raises `LoopscopeError` without a display, for a run of a file without its
+        model, and for one that was begun from an array.
+        """
+        from loopscope.app.notebook.showing import show
+
+        runs = (self,) if second is None else (self, second)
+        show([(run.name, run.stepper) for run in runs])
+
     # ---- taking it away ----
     def to_dict(self) -> dict[str, Array]:
         """Return what was kept by TransformerLens-style hook names, each with its recurrence.

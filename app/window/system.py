@@ -1,4 +1,4 @@
-"""What the window asks of the system: a display, Qt's libraries, and signals that end a process."""
+"""What the window asks of the system: Qt's libraries, and signals that end a process."""
 
 from __future__ import annotations
 
@@ -12,16 +12,6 @@ from loopscope.core.errors import LoopscopeError
 
 # Packages of Debian and Ubuntu that hold what PySide6 links to and a bare system lacks.
 PACKAGES = "libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libdbus-1-3 libfontconfig1"
-WITHOUT_A_DISPLAY = ("offscreen", "minimal")
-
-
-def has_display() -> bool:
-    """Whether a window is to be shown: on Linux, whether a display is named at all."""
-    if os.environ.get("QT_QPA_PLATFORM", "").split(":")[0] in WITHOUT_A_DISPLAY:
-        return False
-    if not sys.platform.startswith("linux"):
-        return True
-    return bool(os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY"))
 
 
 def check_qt() -> None:

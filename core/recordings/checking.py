@@ -20,7 +20,7 @@ from loopscope.core.run.file_blocks import FileBlock, FileSource
 
 MOST_SECONDS = 60
 MOST_INDEX = 64 << 20
-DTYPES = ("<f4", "<f8", "<i8", "|u1")
+DTYPES = ("<f4", "<f8", "<i8", "<c16", "|u1")
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 # One thread and no more: each would claim memory of its own.
 _ALONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

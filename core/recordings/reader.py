@@ -12,8 +12,9 @@ import numpy as np
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import shortened
-from loopscope.core.recordings.checking import Checked, checked, is_hdf5
+from loopscope.core.recordings.checking import DTYPES, Checked, checked, is_hdf5
 from loopscope.core.recordings.lock import locked
+from loopscope.core.recordings.results import NUMBERS, WORDS, put_results
 from loopscope.core.recordings.schema import (
     MIGRATIONS,
     VERSION,
@@ -155,6 +156,8 @@ def _with_segments(path: Path, left: Path) -> RecordingFile:
             _put_head(parts, line.get("run"), head, left)
         elif "rows" in line:
             _put_rows(parts, segment, source)
+        elif "array" in line:
+            _put_array(parts, segment, source)
     for part in parts:
         part.about = said
     if not parts:
@@ -192,6 +195,20 @@ def _put_rows(parts: list[_Part], segment: Segment, source: FileSource) -> None:
     if first != done:
         raise LoopscopeError(f"{where}: has rows that do not follow those before")
     blocks.append(block)
+
+
+def _put_array(parts: list[_Part], segment: Segment, source: FileSource) -> None:
+    """Add an array that is no rows; a later one of a name takes its place."""
+    line, where = segment.line, shortened(source.path)
+    run, shape, dtype = line.get("run"), line.get("shape"), line.get("dtype")
+    if not isinstance(run, int) or not 0 <= run < len(parts) or dtype not in DTYPES:
+        raise LoopscopeError(f"{where}: has an array of no run")
+    if not isinstance(shape, list) or not all(type(n) is int for n in shape):
+        raise LoopscopeError(f"{where}: has an array of no shape")
+    block = FileBlock(source, segment.offset, tuple(shape), np.dtype(dtype))
+    if min(shape, default=-1) < 0 or block.nbytes != segment.nbytes:
+        raise LoopscopeError(f"{where}: has an array that is not of its shape")
+    parts[run].blocks[str(line["array"])] = [block]
 
 
 def _opened(path: Path, parts: Sequence[_Part]) -> RecordingFile:
@@ -265,3 +282,7 @@ def _put_extras(made: Recording, blocks: Mapping[str, list[FileBlock]], where: s
         if error[0].shape[1:] != (t,):
             raise LoopscopeError(f"{where}: 'float32_error' has the shape {list(error[0].shape)}")
         made.float32_error = error[0][:].astype(np.float32)
+    if WORDS in blocks:
+        words = _text(blocks[WORDS][0], f"{where}, '{WORDS}'")
+        arrays = {name: own[0][:] for name, own in blocks.items() if name.startswith(NUMBERS)}
+        put_results(made.results, words, arrays, where)

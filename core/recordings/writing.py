@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import reason, shortened, written
+from loopscope.core.recordings.results import KEYS, flattened
 from loopscope.core.recordings.schema import FORMAT, VERSION, About, Head, as_json, head_of
 from loopscope.core.recordings.segments import SegmentWriter, segments_of
+from loopscope.core.run.file_blocks import Array
 from loopscope.core.run.recording import Recording, count_of
 from loopscope.core.run.rows import Rows
 
@@ -87,7 +90,7 @@ def _put_text(group: Any, name: str, values: dict[str, Any]) -> None:
 
 
 def extras(recording: Recording) -> dict[str, Any]:
-    """Arrays that are no rows: unembedding rows that were read, the error against float32."""
+    """Arrays that are no rows: unembedding rows, the error against float32, results."""
     kept: dict[str, Any] = {}
     directions = dict(recording.readout_directions)
     if directions:
@@ -95,7 +98,7 @@ def extras(recording: Recording) -> dict[str, Any]:
         kept["directions"] = np.stack(list(directions.values())).astype("<f4")
     if recording.float32_error is not None:
         kept["float32_error"] = np.asarray(recording.float32_error, "<f4")
-    return kept
+    return kept | flattened(recording.results)
 
 
 def parent_of(recording: Recording, before: Sequence[Recording]) -> int | None:
@@ -126,6 +129,7 @@ class _Tracked:
     head: Head
     done: dict[str, int] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
+    extras: tuple[object, ...] = ()
 
 
 class RecordingWriter:
@@ -222,11 +226,42 @@ class RecordingWriter:
         if said != tracked.said:
             self._segments.append({"run": i, "head": said})
             tracked.said = said
+        if (now := _extras_now(recording)) != tracked.extras:
+            for name, array in extras(recording).items():
+                line = {"run": i, "array": name, "dtype": array.dtype.str, "shape": array.shape}
+                self._segments.append(line, _bytes(array))
+            tracked.extras = now
         for name, rows in recording.kept.items():
             first = tracked.done.get(name, first_own(tracked.head, name, recording.n_layers))
             last = count_of(name, layers, complete)
             for a, b in parts(rows, first, last):
-                block = np.ascontiguousarray(rows.rows(a, b))
                 line = {"run": i, "rows": name, "first": a, "n": b - a}
-                self._segments.append(line, block.reshape(-1).view(np.uint8).data)
+                self._segments.append(line, _bytes(rows.rows(a, b)))
                 tracked.done[name] = b
+
+
+def _extras_now(recording: Recording) -> tuple[object, ...]:
+    """What changes when `extras` do; holds what it compares, so that no id is used twice."""
+    results = tuple(recording.results.get(key) for key in KEYS)
+    error = recording.float32_error
+    size = None if error is None else error.size
+    return (*map(_Same, results), len(recording.readout_directions), size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Same:
+    """Equal to what is of the very same object."""
+
+    of: object
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.of is self.of
+
+    @override
+    def __hash__(self) -> int:
+        return id(self.of)
+
+
+def _bytes(array: Array) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

@@ -168,13 +168,13 @@ def test_without_a_console_an_error_is_a_window(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown: list[str] = []
-    monkeypatch.setattr("loopscope.app.window.system.has_display", lambda: True)
+    monkeypatch.setattr("loopscope.app.display.has_display", lambda: True)
     monkeypatch.setattr("PySide6.QtWidgets.QMessageBox.exec", lambda box: shown.append(box.text()))
     monkeypatch.setattr(sys, "argv", ["loopscope-gui", "inspect", "/nowhere"])
     assert gui.main() == 2
     (text,) = shown
     assert "/nowhere" in text
     assert f"loopscope: error: {text}\n" == capsys.readouterr().err
-    monkeypatch.setattr("loopscope.app.window.system.has_display", lambda: False)
+    monkeypatch.setattr("loopscope.app.display.has_display", lambda: False)
     assert gui.main() == 2
     assert len(shown) == 1

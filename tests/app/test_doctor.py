@@ -12,6 +12,7 @@ import torch
 from loopscope.app.cli import doctor
 from loopscope.app.cli.main import main
 from loopscope.core.checkpoint.loading import Loaded, load
+from loopscope.core.plugins import PlugIn
 from loopscope.core.run.device_check import compare_runs
 
 CPU_ONLY = {"cuda": "none here", "cpu": None}
@@ -97,6 +98,18 @@ def test_packages_that_are_missing_or_too_old_say_how_to_mend_it(
     assert checks["h5py"].advice == "pip install 'h5py>=3'"
     assert checks["packages"].finding == "numpy 2.4.6"
     assert "gguf" not in checks
+
+
+def test_a_plug_in_that_is_left_out_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.plugins() == doctor.Check("plug-ins", "good", "No other package adds anything")
+    bent = PlugIn("loopscope.views", "bent", "nowhere:BENT", "broken", "2.0", "no such module")
+    monkeypatch.setattr(
+        doctor, "every", lambda: (bent, dataclasses.replace(bent, name="fine", problem=""))
+    )
+    found = doctor.plugins()
+    assert (found.state, found.finding) == (
+        "note", "view 'bent' of broken 2.0 is left out: no such module",
+    )  # fmt: skip
 
 
 def test_qt_that_cannot_start_names_the_library(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,12 @@ from PIL import Image
 
 import loopscope
 from loopscope import LoopscopeError, Model, Run
+from loopscope.app.notebook.showing import session_of
+from loopscope.core.run.jobs import Job
+from loopscope.core.run.stepper import Stepper
+from loopscope.core.sessions.file import read_session
+from loopscope.core.sessions.rebuild import Rebuild
+from loopscope.core.sessions.saved import SavedRun, SavedSession
 from loopscope.core.views.base import Table
 
 PROMPT = "ab bc ca ? 2 : a b c"
@@ -302,3 +308,77 @@ def test_a_run_is_saved_and_read_without_its_model(model: Model, tmp_path: Path)
         loopscope.load("bundled:deep", "cpu").resume(again)
     with pytest.raises(LoopscopeError):
         loopscope.open_recording(tmp_path / "none.h5")
+
+
+# ---- the window of a script ----
+def made_again(session: SavedSession, model: Model) -> dict[int, Stepper]:
+    """The runs of a session, as the window makes them again."""
+
+    def begin(run: SavedRun) -> Stepper:
+        stepper = Stepper(model.loaded)
+        prompt = model.loaded.tokenizer.encode(run.prompt)
+        cuts: Any = run.interventions
+        start: Any = {"start": run.start, "start_scale": run.start_scale}
+        stepper.begin(prompt, seed=run.seed, interventions=cuts, **start)
+        return stepper
+
+    rebuild = Rebuild(session.runs, model.architecture.n_block, begin)
+    rebuild.run(Job("again"))
+    assert rebuild.problems == []
+    return rebuild.made
+
+
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Commands of windows that would be opened on a display."""
+    commands: list[list[str]] = []
+
+    class Process:
+        def __init__(self, command: list[str]) -> None:
+            commands.append(command)
+
+        def poll(self) -> int:
+            return 0
+
+    monkeypatch.setattr("loopscope.app.notebook.showing.has_display", lambda: True)
+    monkeypatch.setattr("loopscope.app.notebook.showing.subprocess.Popen", Process)
+    return commands
+
+
+def test_the_window_shows_the_runs_of_the_script(
+    model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    commands = opened(monkeypatch)
+    run = model.run(PROMPT, 3, seed=2, start="random", start_scale=0.5, name="as it is")
+    run.step_layer()
+    cut = run.branch(NOISE)
+    cut.show(second=run)
+    file = Path(commands[0][-1])
+    assert commands[0][1:-1] == ["-m", "loopscope.app", "open"]
+    session = read_session(file)
+    made = made_again(session, model)
+    for own, stepper in ((cut, made[1]), (run, made[2])):
+        assert stepper.recording.layers_done == 7
+        assert np.array_equal(stepper.recording.states, own.states)
+    assert (session.shown, session.second) == (1, 2)
+    assert [saved.name for saved in session.runs] == ["branch", "as it is"]
+
+
+def test_a_second_model_is_shown_beside(model: Model) -> None:
+    deep = loopscope.load("bundled:deep", "cpu")
+    named = [(run.name, run.stepper) for run in (model.run(PROMPT, 1), deep.run(PROMPT, 1))]
+    session = session_of(named)
+    assert session.second is None
+    assert session.second_model is not None
+    assert session.second_model.path == "bundled:deep"
+
+
+def test_what_no_window_can_show_is_said(
+    model: Model, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = model.run(PROMPT, 1, initial_state=run.states[1])
+    with pytest.raises(LoopscopeError, match="initial state was given as an array"):
+        given.show()
+    monkeypatch.setattr("loopscope.app.notebook.showing.has_display", lambda: False)
+    with pytest.raises(LoopscopeError, match="there is no display"):
+        run.show()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from loopscope.app.display import has_display
 from loopscope.app.window import system
 from loopscope.core.errors import LoopscopeError
 
@@ -139,21 +140,21 @@ def test_what_qt_says_becomes_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_display_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(name, raising=False)
-    assert not system.has_display()
+    assert not has_display()
     monkeypatch.setenv("DISPLAY", ":0")
-    assert system.has_display()
+    assert has_display()
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen:size=10x10")
-    assert not system.has_display()
+    assert not has_display()
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_other_systems_have_a_display(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(system.sys, "platform", platform)
-    assert system.has_display()
+    monkeypatch.setattr(sys, "platform", platform)
+    assert has_display()
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
-    assert not system.has_display()
+    assert not has_display()
 
 
 def test_a_signal_that_the_system_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

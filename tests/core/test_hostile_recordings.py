@@ -164,6 +164,26 @@ def test_what_is_no_file_of_ours_is_refused(tmp_path: Path, monkeypatch: Any) ->
     assert "cannot be read as HDF5 within" in refused(path)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "'results' is no object"),
+        ({"paths": {"states": 1}}, "is no Paths"),
+        ({"paths": {"states": {"array": "x", "shape": [1]}, "names": []}}, "has no array"),
+        ({"paths": {"states": {"array": "results_arrays/0", "shape": [1 << 50]}, "names": []}},
+         "has no array"),
+        ({"paths": {"states": {"array": "results_arrays/0", "shape": [2]}, "names": []}},
+         "is an array of int64"),
+        ({"paths": {"states": None, "names": [1]}}, "has no array"),
+    ],
+)  # fmt: skip
+def test_results_that_are_none_are_refused(path: Path, words: Any, said: str) -> None:
+    with h5py.File(path, "r+") as file:
+        file["runs/0/results"] = np.frombuffer(json.dumps(words).encode(), np.uint8)
+        file["runs/0/results_arrays/0"] = np.array([1, 2])
+    assert said in refused(path)
+
+
 def test_a_library_that_dies_takes_nothing_with_it(path: Path, monkeypatch: Any) -> None:
     script = path.with_name("dies.py")
     script.write_text("import os, signal\nos.kill(os.getpid(), 9)\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,11 +12,15 @@ import pytest
 import torch
 from checkpoints import CONFIGS, write_checkpoint
 from models import tiny_checkpoint
+from recordings import synthetic_recording, with_results
 
 from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.layers import AblateHead
 from loopscope.core.interventions.states import Noise
+from loopscope.core.measures.lens import READINGS, Reading, Readings
+from loopscope.core.measures.path_independence import PATHS
+from loopscope.core.measures.stability import STABILITY
 from loopscope.core.recordings.going_on import differences, resume
 from loopscope.core.recordings.reader import is_recording, open_recording
 from loopscope.core.recordings.segments import segments_of
@@ -218,6 +223,43 @@ def test_the_documented_layout_is_read_with_h5py_alone(loaded: Loaded, tmp_path:
     np.testing.assert_array_equal(names["states"], recording.states)
     np.testing.assert_array_equal(names["patterns"], recording.patterns)
     assert names["info"]["prompt"] == PROMPT
+
+
+def same_values(a: object, b: object) -> None:
+    """Results are compared field by field: arrays have no equality of their own."""
+    if dataclasses.is_dataclass(a):
+        assert type(a) is type(b)
+        for field in dataclasses.fields(a):
+            same_values(getattr(a, field.name), getattr(b, field.name))
+    else:
+        np.testing.assert_array_equal(a, b)
+        assert np.asarray(a).dtype == np.asarray(b).dtype
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_results_of_a_run_are_kept(sealed: bool, tmp_path: Path) -> None:
+    recording, path = with_results(synthetic_recording(recurrences=5)), tmp_path / "run.h5"
+    rng = np.random.default_rng(0)
+    numbers = [rng.normal(size=(5, 2, 5, n)).astype(np.float32) for n in (3, 4, 4)]
+    flat = [rng.normal(size=(5, 2, 5)).astype(np.float32) for _ in range(4)]
+    flat[1][2] = np.nan
+    reading = Reading(
+        rng.integers(0, 9, (5, 2, 5, 3)), numbers[0], *flat[:2], np.arange(4), *numbers[1:], *flat[2:]
+    )  # fmt: skip
+    recording.keep(READINGS, Readings(logit=reading))
+    recording.float32_error = flat[0][:, 0]
+    if sealed:
+        save(path, [recording])
+        opened = open_recording(path).runs[0]
+    else:
+        writer = RecordingWriter(path)
+        writer.add(recording)
+        writer.flush()
+        opened = open_recording(path).runs[0]
+        writer.close()
+    for key in (STABILITY, PATHS, READINGS):
+        same_values(opened.result(key), recording.result(key))
+    np.testing.assert_array_equal(opened.float32_error, recording.float32_error)
 
 
 FIRST = Path(__file__).parents[1] / "data" / "recordings" / "version-1.h5"
