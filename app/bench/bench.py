@@ -169,9 +169,7 @@ class Bench(QObject):
 
         self.background.wait(self.runner.call(work), resumed)
 
-    def _show_adopted(
-        self, steppers: Sequence[Stepper | Recorded], file: RecordingFile
-    ) -> None:
+    def _show_adopted(self, steppers: Sequence[Stepper | Recorded], file: RecordingFile) -> None:
         """Take the runs of a recording into the tree and show the first, at its end."""
         runs = self.runs.adopt_recorded(steppers, file.parents)
         for run in runs:

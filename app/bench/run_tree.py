@@ -30,7 +30,8 @@ KEPT_BYTES = 1 << 30
 class Run:
     """One run of the tree.
 
-    id : unique in the session.  stepper : the run itself, or what is shown of it.  request : how its root was begun.
+    id : unique in the session.  stepper : the run itself, or what is shown of it without a model.
+    request : how its root was begun.
     parent : the run it branched from, None for a root.
     name : what the user calls it; ``named`` whether they chose it.  cursor : where it was left.
     """
@@ -125,7 +126,9 @@ class RunTree:
         """The run that this stepper is."""
         return next((run for run in self.runs if run.stepper is stepper), None)
 
-    def add(self, stepper: Stepper | Recorded, request: RunRequest, parent: Run | None = None) -> Run:
+    def add(
+        self, stepper: Stepper | Recorded, request: RunRequest, parent: Run | None = None
+    ) -> Run:
         """Add a run, which gets a name of its own."""
         kind = "run" if parent is None else "branch"
         names = {run.name for run in self.runs}

@@ -46,7 +46,9 @@ class Runs:
         self.tree, self.history = RunTree(), History()
 
     # ---- what the runner shows ----
-    def register(self, stepper: Stepper | Recorded, request: RunRequest | None, left_at: Selection) -> None:
+    def register(
+        self, stepper: Stepper | Recorded, request: RunRequest | None, left_at: Selection
+    ) -> None:
         """The runner shows this run now; one that is new begins a tree of its own.
 
         ``request`` is what a new one was begun with, ``left_at`` where the cursor was in the run
@@ -62,7 +64,9 @@ class Runs:
         self._second_runs.run_shown(run)
         session.runs_changed.emit()
 
-    def _add_root(self, stepper: Stepper | Recorded, request: RunRequest, left_at: Selection) -> Run:
+    def _add_root(
+        self, stepper: Stepper | Recorded, request: RunRequest, left_at: Selection
+    ) -> Run:
         before, second = self._session.run, self._session.second
         if before is not None:
             before.cursor = left_at

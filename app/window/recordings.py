@@ -142,7 +142,9 @@ class Recordings(QObject):
         loaded = self._bench.runner.loaded
         other = "" if loaded is None else differences(loaded, file.runs[0], file.about)
         what = "read only, what is run is not kept" if file.read_only else "goes on in the file"
-        self._say("; ".join([f"{file.path.name}: {what}", *file.notes, *([other] if other else [])]))
+        self._say(
+            "; ".join([f"{file.path.name}: {what}", *file.notes, *([other] if other else [])])
+        )
 
     def ask_for_checkpoint(self) -> None:
         """Choose the checkpoint that the recording shown was made with, and go on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QByteArray, QTimer, QUrl
 from PySide6.QtGui import (
@@ -34,6 +35,7 @@ from loopscope.app.window.menus import RecentMenu, make_menus
 from loopscope.app.window.opening import Opening, first_token, starts_of
 from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import PromptFiles, is_prompt_file
+from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.setting_actions import setting_actions
@@ -43,6 +45,7 @@ from loopscope.app.window.view_docks import ViewDocks
 from loopscope.app.window.view_menu import ViewMenu
 from loopscope.app.window.words import model_name
 from loopscope.core.plugins import left_out
+from loopscope.core.recordings.reader import is_recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
@@ -51,6 +54,9 @@ from loopscope.widgets.kit.error_panel import ErrorPanel
 from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
 from loopscope.widgets.kit.theme import apply_theme
 from loopscope.widgets.palette import THEMES, Theme
+
+if TYPE_CHECKING:
+    from loopscope.core.checkpoint.loading import Loaded
 
 TITLE_BAR = QStyle.PixelMetric.PM_TitleBarHeight
 # The preset whose views need least room.
@@ -90,15 +96,17 @@ class Window(QMainWindow):
         self.tree = TreeCommands(bench, settings, self.say, self)
         self.views.add(RUNS, self.tree.dock)
         self.opening = Opening(bench, settings, self)
+        self.recordings = Recordings(bench, settings, self.opening, self.say, self)
         self.exporter = Exporter(bench, settings, self.say, self)
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
         targets = Targets(
             self, bench, self.bars, self.views, self.opening, self.exporter,
             PageExport(bench, self.say, self), self.prompt_files, self.running, self.tree,
             Scripts(bench, self.say), Copying(bench, self.views, self.say),
+            self.recordings,
         )  # fmt: skip
         self.commands = make_actions(self, targets)
-        recent = RecentMenu(settings, self.opening.open, self)
+        recent = RecentMenu(settings, self.open_path, self)
         groups = make_menus(self, self.commands, self.views, self.tree, recent)
         actions = [action for group in groups.values() for action in group]
         self.palette_popup = CommandPalette(
@@ -128,6 +136,7 @@ class Window(QMainWindow):
         views.step_requested.connect(bench.transport.step_recurrence)
         views.command_requested.connect(lambda name: self.commands[name].trigger())
         self.opening.requested.connect(bars.header.set_wish)
+        self.recordings.changed.connect(self._show_title)
         self.running.loop_requested.connect(self.opening.reloop)
         _application().focusChanged.connect(self._on_focus_changed)
 
@@ -178,16 +187,36 @@ class Window(QMainWindow):
         loaded = self.bench.session.status.loaded
         if loaded is not None and loaded is not self._shown_model:
             self._shown_model = loaded
-            self._first_run = self.opening.begin(loaded)
-            self.setWindowTitle(f"{model_name(loaded.checkpoint)} – Loopscope")
-            self.bars.show_model(loaded, starts_of(loaded), self._first_run.prompt)
+            self._show_model(loaded)
         self.bars.show_status(status)
         self.show_progress()
+
+    def _show_model(self, loaded: Loaded) -> None:
+        """Show a model that has come, and begin what it was loaded for."""
+        recorded = self.recordings.model_loaded(loaded)
+        self._first_run = None if recorded else self.opening.begin(loaded)
+        prompt = "" if self._first_run is None else self._first_run.prompt
+        self.bars.show_model(loaded, starts_of(loaded), prompt)
+        self._show_title()
+
+    def _show_title(self) -> None:
+        """Name the recording and the model."""
+        recording, loaded = self.bench.session.recording, self.bench.session.status.loaded
+        model = "" if loaded is None else model_name(loaded.checkpoint)
+        if loaded is None and recording is not None:
+            model = f"{recording.info.checkpoint}, without its model"
+        parts = [self.recordings.name, model, "Loopscope"]
+        self.setWindowTitle(" – ".join(part for part in parts if part))
 
     def _on_run_changed(self) -> None:
         recording, request = self.bench.session.recording, self.bench.session.request
         self.bars.show_run()
         if recording is None or request is None:
+            return
+        if self.bench.session.without_model:
+            self._shown_model = None
+            self.bars.show_recording(recording)
+            self._show_title()
             return
         self.settings.remember_prompt(request.prompt)
         self.bars.prompt.set_history(self.settings.history)
@@ -277,19 +306,25 @@ class Window(QMainWindow):
     # ---- dropping a folder ----
     @override
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Accept one local folder or prompt file."""
+        """Accept one local folder, prompt file or recording."""
         if self._dropped(event.mimeData().urls()):
             event.acceptProposedAction()
 
     @override
     def dropEvent(self, event: QDropEvent) -> None:
-        """Open the dropped folder or prompt file."""
+        """Open the dropped folder, prompt file or recording."""
         path = self._dropped(event.mimeData().urls())
         if path is None:
             return
         event.acceptProposedAction()
+        self.open_path(path)
+
+    def open_path(self, path: str) -> None:
+        """Open a checkpoint folder, ``bundled:NAME``, a prompt file or a recording."""
         if is_prompt_file(Path(path)):
             self.prompt_files.open(path)
+        elif is_recording(Path(path)):
+            self.recordings.open(Path(path))
         else:
             self.opening.open(path)
 
@@ -299,7 +334,8 @@ class Window(QMainWindow):
             return None
         path = Path(urls[0].toLocalFile())
         # A file of the folder (config.json, a shard) stands for its folder.
-        return str(path if path.is_dir() or is_prompt_file(path) else path.parent)
+        itself = path.is_dir() or is_prompt_file(path) or is_recording(path)
+        return str(path if itself else path.parent)
 
     # ---- remembering ----
     def _restore(self) -> None:
@@ -325,7 +361,7 @@ class Window(QMainWindow):
         settings.remember_speed(bench.transport.rate)
         settings.step_pairing = bench.session.step_pairing
         recording, request = bench.session.recording, bench.session.request
-        if recording is not None and request is not None:
+        if recording is not None and request is not None and not bench.session.without_model:
             settings.remember_run(request, recording)
         for key, display in bench.displays.items():
             settings.remember_options(key, display.options)
@@ -337,6 +373,7 @@ class Window(QMainWindow):
         if self._remember:
             self.remember()
         self.bench.close()
+        self.recordings.close()
         super().closeEvent(event)
 
 

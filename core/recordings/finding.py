@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from loopscope.core.checkpoint.folder import looped_checkpoint, open_checkpoint
 from loopscope.core.checkpoint.hashing import weights_hash
@@ -54,7 +55,7 @@ def find_checkpoint(
     name, problems = recording.info.checkpoint, [""]
     bundled = [name] if name.startswith(BUNDLED) else []
     for path in dict.fromkeys([*bundled, *paths]):
-        if path not in bundled and path.rstrip("/\\").replace("\\", "/").split("/")[-1] != name:
+        if path not in bundled and (Path(path).name != name or not Path(path).is_dir()):
             continue
         request = request_for(recording, path, device)
         request = replace(request, family=families.get(path, ""))

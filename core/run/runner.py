@@ -157,7 +157,8 @@ class Runner:
             self._stepping.end()
             if self._status.loaded is not None:
                 return self.call(lambda *_: self._replace_model(None, error=None, notice=None))
-            self._show(stepper=None, request=None, second_run=None, error=None, notice=None)
+            self._set(state=RunnerState.EMPTY, error=None, notice=None)
+            self._show(stepper=None, request=None, second_run=None)
         done: Future[None] = Future()
         done.set_result(None)
         return done
