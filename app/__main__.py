@@ -1,7 +1,5 @@
 """`python -m loopscope.app`."""
 
-import sys
+from loopscope.app.cli.main import run
 
-from loopscope.app.cli.main import main
-
-sys.exit(main())
+run()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -69,6 +70,18 @@ def asked() -> tuple[PlugIn, ...]:
 def left_out() -> tuple[PlugIn, ...]:
     """Return those of `asked` that cannot be used."""
     return tuple(plugin for plugin in asked() if plugin.problem)
+
+
+def blamed(error: BaseException) -> str:
+    """Say which package's code raised an error, and where; "" when it was not of a plug-in."""
+    owners = {plugin.target.split(":")[0].split(".")[0]: plugin for plugin in asked()}
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        plugin = owners.get(str(frame.f_globals.get("__name__")).split(".")[0])
+        if plugin is not None:
+            place = f"{frame.f_code.co_filename}, line {line}"
+            found = f"{plugin.package} {plugin.version} failed in {place}: {one_line(error)}"
+    return found
 
 
 class Registry(Mapping[str, T]):

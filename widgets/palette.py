@@ -67,15 +67,18 @@ class Theme:
     hover: str
     warning: str
     button: str
+    field: str
 
 
 LIGHT = Theme(
     "light", False, window="#F3F3F1", panel="#FFFFFF", text="#1C1C1E", muted="#6A6A70",
     line="#D4D4D2", accent="#D95F02", hover="#B9B9B6", warning="#8A5A00", button="#E6E6E3",
+    field="#FFFFFF",
 )  # fmt: skip
 DARK = Theme(
     "dark", True, window="#1B1C1F", panel="#232428", text="#E8E8EA", muted="#9A9AA2",
     line="#3A3B41", accent="#FF9F45", hover="#5A5B63", warning="#E0B050", button="#313238",
+    field="#2C2D33",
 )  # fmt: skip
 THEMES = {"light": LIGHT, "dark": DARK}
 

@@ -19,10 +19,14 @@ class Background:
         The thread of what takes long.
     say
         Told in one line how a job ended that failed or was cancelled.
+    wake
+        Called when there is something new to wait for.
     """
 
-    def __init__(self, jobs: Jobs, say: Callable[[str], object]) -> None:
-        self.jobs, self._say = jobs, say
+    def __init__(
+        self, jobs: Jobs, say: Callable[[str], object], wake: Callable[[], object]
+    ) -> None:
+        self.jobs, self._say, self._wake = jobs, say, wake
         self._waiting: list[tuple[Future[Any], Callable[[Future[Any]], None]]] = []
 
     @property
@@ -33,6 +37,7 @@ class Background:
     def wait(self, future: Future[Any], done: Callable[[Future[Any]], None]) -> None:
         """Call ``done(future)`` in a frame after it is finished."""
         self._waiting.append((future, done))
+        self._wake()
 
     def start_job(
         self, name: str, work: Callable[[Job[Any]], Any], done: Callable[[Any], None]

@@ -1,8 +1,9 @@
 """The bench: runner, session, runs and views wired together. It knows no layout.
 
-Nothing here waits. A timer pulls the runner's status 60 times a second; each visible view has at
-most one analysis in flight on one analysis thread and asks again with the newest run when that is
-done. So the record is lossless, the picture may skip, and a slow view slows only itself::
+Nothing here waits. A `Pulse` pulls the runner's status 60 times a second, and seldom at rest; each
+visible view has at most one analysis in flight on one analysis thread and asks again with the
+newest run when that is done. So the record is lossless, the picture may skip, and a slow view
+slows only itself::
 
     runner thread                 GUI thread                      analysis thread
     recording.append  --pull-->   frame(): what changed? --submit--> compute(recording, ...)
@@ -19,14 +20,16 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject, QTimer
+from PySide6.QtCore import QObject
 
 from loopscope.app.bench.analysis import Analysis
 from loopscope.app.bench.background import Background
 from loopscope.app.bench.collecting import Collector
 from loopscope.app.bench.comparison import Comparison
+from loopscope.app.bench.continuing import Continuing
 from loopscope.app.bench.displays import Display
 from loopscope.app.bench.measuring import Measuring
+from loopscope.app.bench.pulse import Pulse
 from loopscope.app.bench.run_tree import Run
 from loopscope.app.bench.runs import Runs
 from loopscope.app.bench.second_runs import SecondRuns
@@ -51,8 +54,6 @@ if TYPE_CHECKING:
     from loopscope.core.recordings.reader import RecordingFile
     from loopscope.core.run.stepper import Stepper
 
-# A frame draws one thing (one view's data, or one view's marks), so that no frame is long.
-FRAME_MS = 16
 # Of a run that is begun again at most so many recurrences are made at once.
 MOST_AGAIN = 200
 
@@ -65,7 +66,9 @@ class Bench(QObject):
         self.runner = runner or Runner()
         self.session = Session(self)
         self.jobs = Jobs(lambda: self.runner.stepping)
-        self.background = Background(self.jobs, self.session.message.emit)
+        self.background = Background(
+            self.jobs, self.session.message.emit, lambda: self.pulse.wake()
+        )
         self.transport = Transport(self.runner, self.session, self._settled)
         self.second_runs = SecondRuns(self.runner, self.session, self.background.wait)
         self.runs = Runs(
@@ -77,15 +80,18 @@ class Bench(QObject):
         self.view_changes = ViewChanges(self.analysis, self.session, self.runs.history)
         self.measuring = Measuring(self.session, self.analysis, self.background, self)
         self.comparison = Comparison(self.session, self.background, lambda: self.runner.idle)
+        self.continuing = Continuing(self.session, self.background, self.begin)
         self.collector = Collector()
         self._closed = False
         # What the last frame saw.
         self._layers_seen = self._second_layers_seen = -1
         self._job_seen: tuple[int, float] | None = None
         self.session.runs_changed.connect(self.session.progressed)
-        self._timer = QTimer(self)
-        self._timer.timeout.connect(self.frame)
-        self._timer.start(FRAME_MS)
+        self.pulse = Pulse(self.frame, lambda: self.settled_down, self)
+        self.runner.asked = self.pulse.wake
+        self.session.selection_changed.connect(self.pulse.wake)
+        self.session.progressed.connect(self.pulse.wake)
+        self.analysis.options_set.connect(self.pulse.wake)
 
     # ---- views ----
     @property
@@ -182,7 +188,7 @@ class Bench(QObject):
         self.transport.playing = False
         self.jobs.cancel_all()
 
-    def set_prompt_set(self, prompts: PromptSet) -> None:
+    def set_prompt_set(self, prompts: PromptSet | None) -> None:
         """Use these prompts in every view over a prompt set, whatever model is open."""
         self.session.prompt_set = prompts
         self.analysis.recompute()
@@ -305,7 +311,8 @@ class Bench(QObject):
         if self._closed:
             return
         self._closed = True
-        self._timer.stop()
+        self.pulse.stop()
+        self.runner.asked = lambda: None
         self.jobs.close(self.comparison.release)
         self.analysis.close()
         self.runner.close()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from loopscope.app.bench.bench import Bench
 from loopscope.app.views import BY_KEY
 from loopscope.core.checkpoint.request import LoadRequest
-from loopscope.core.errors import log_unforeseen, one_line
+from loopscope.core.errors import Cancelled, log_unforeseen, one_line
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.sessions.file import is_missing
 from loopscope.core.sessions.rebuild import Rebuild
@@ -52,11 +52,11 @@ def restore_runs(
             return  # another model was opened meanwhile
         error = None if future.cancelled() else future.exception()
         problems = list(rebuild.problems)
-        if error is not None:
+        if future.cancelled() or isinstance(error, Cancelled):
+            problems.append("opening the session was cancelled")
+        elif error is not None:
             problems.append(one_line(error))
             log_unforeseen("making the runs of a session again", error)
-        elif future.cancelled():
-            problems.append("opening the session was cancelled")
         _show(bench, saved, rebuild)
         done(Restored(not problems, tuple(problems)))
 
@@ -93,7 +93,7 @@ def _show(bench: Bench, saved: SavedSession, rebuild: Rebuild) -> None:
         bench.second_runs.show(runs[saved.second])
 
 
-def restore_views(bench: Bench, saved: SavedSession) -> tuple[dict[str, Any], list[str]]:
+def restore_views(saved: SavedSession) -> tuple[dict[str, Any], list[str]]:
     """Return each view's settings by its key, and those of the file that suit no view."""
     options, left_out = {}, []
     for key, values in saved.views.items():
@@ -105,10 +105,10 @@ def restore_views(bench: Bench, saved: SavedSession) -> tuple[dict[str, Any], li
     return options, left_out
 
 
-def restore_second_model(bench: Bench, model: SavedModel) -> None:
-    """Load the model of the second run, which then runs the prompt that is shown."""
+def restore_second_model(bench: Bench, model: SavedModel) -> list[str]:
+    """Load the model of the second run, which then runs the prompt shown; returns what is not."""
     if is_missing(model.path):
-        bench.session.message.emit(f"{model.path} is not there; the second run is left out")
-        return
+        return [f"the second run is left out, since {model.path} is not there"]
     request = LoadRequest(model.path, model.device, model.dtype, model.loop, model.family)
     bench.second_runs.open_model(request)
+    return []

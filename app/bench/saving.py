@@ -16,14 +16,16 @@ from loopscope.core.sessions.saved import (
     SavedRun,
     SavedSession,
 )
-from loopscope.core.typed_json import plain
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
 
 
 def saved_session(bench: Bench) -> SavedSession | None:
-    """Return what is shown, its paths absolute and without the window; None without a model."""
+    """Return what is shown, its paths absolute; None without a model.
+
+    The window adds how it is arranged and the settings of the views.
+    """
     session, loaded = bench.session, bench.session.status.loaded
     if loaded is None:
         return None
@@ -42,7 +44,7 @@ def saved_session(bench: Bench) -> SavedSession | None:
         ),
         speed=bench.transport.rate if math.isfinite(bench.transport.rate) else FASTEST,
         stop_at_settling=bench.transport.stop_at_settling,
-        views={key: plain(display.options) for key, display in bench.displays.items()},
+        places={k: place for k, own in bench.displays.items() if (place := own.view.place())},
         measured=_measured(bench),
     )
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopscope.app.cli.recorded import check_options
+from loopscope.app.cli.session_options import check_session, session_recurrences
 from loopscope.app.cli.terminal import interventions_of, loop_of
 from loopscope.app.display import has_display
 from loopscope.app.window.system import check_qt, handle_qt_messages, on_termination
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.recordings.reader import is_recording
 from loopscope.core.run.requests import check_recurrences
+from loopscope.core.sessions.file import is_session_file
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
@@ -70,7 +72,8 @@ def run_desktop(options: Namespace) -> int:
     if plan.demo:
         pictures.make_demo_folder()
     ready = handle_qt_messages(quiet=plan.scripted)
-    window = make_window(options, remember=not plan.scripted)
+    attended = plan.on_screen and not plan.pictured
+    window = make_window(options, remember=not plan.scripted, attended=attended)
     ready()
     if not plan.pictured:
         _show(window, options)
@@ -94,6 +97,7 @@ def _show(window: Window, options: Namespace) -> None:
         if not options.size:
             window.fit_into_screen()  # again, with what its frame takes
         open_first(window, options, options.recurrences, scripted=False)
+        window.recovery.offer()
 
     if not options.size:
         window.fit_into_screen()
@@ -111,7 +115,7 @@ def run_events(window: Window) -> int:
 
     def end(code: int) -> None:
         codes.append(code)
-        window.close()
+        window.end()
 
     on_termination(end)
     reports.install()
@@ -147,6 +151,8 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
         read_prompts(options.prompts)
     if options.path is not None and is_recording(Path(options.path)):
         _check_recording(options)
+    elif options.path is not None and is_session_file(options.path):
+        check_session(options)
     elif options.path is not None or plan.scripted:
         checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
         if (loop := loop_of(options)) is not None:
@@ -170,6 +176,8 @@ def _wanted_recurrences(options: Namespace, plan: Plan) -> int:
         return int(options.recurrences)
     if options.path is not None and is_recording(Path(options.path)):
         return 0
+    if options.path is not None and is_session_file(options.path):
+        return session_recurrences(options.path)
     if plan.demo:
         return DEMO_RECURRENCES
     from loopscope.core.checkpoint.folder import open_checkpoint
@@ -178,7 +186,7 @@ def _wanted_recurrences(options: Namespace, plan: Plan) -> int:
     return checkpoint.architecture.trained_recurrences
 
 
-def make_window(options: Namespace, *, remember: bool) -> Window:
+def make_window(options: Namespace, *, remember: bool, attended: bool = False) -> Window:
     """Make the application and its window; nothing heavy is imported before the first paint."""
     from PySide6.QtWidgets import QApplication
 
@@ -198,7 +206,7 @@ def make_window(options: Namespace, *, remember: bool) -> Window:
     if options.size:
         settings.size, settings.geometry = list(options.size), ""
     theme = THEMES[_theme_name(options.theme, settings, app)]
-    return Window(Bench(), settings, theme, remember=remember)
+    return Window(Bench(), settings, theme, remember=remember, attended=attended)
 
 
 def _theme_name(chosen: str | None, settings: Settings, app: QApplication) -> str:
@@ -220,6 +228,9 @@ def open_first(
     from loopscope.app.window.opening import FirstRun
     from loopscope.app.window.settings import is_there
 
+    if options.path is not None and is_session_file(options.path):
+        window.sessions.open(Path(options.path))
+        return
     prompt = options.prompt if options.token_ids is None else "#" + options.token_ids
     if scripted or options.seed:
         window.settings.seed = options.seed

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-
 from loopscope.app.cli import main as command
+from loopscope.app.cli.leaving import leave
 
 
 def main() -> int:
     """Run the command line; an error is shown in a window. Returns the exit code."""
     return command.main(tell=show_error)
+
+
+def run() -> None:
+    """Run the command line and end the process."""
+    leave(main())
 
 
 def show_error(text: str) -> None:
@@ -31,4 +35,4 @@ def show_error(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from typing_extensions import override
 
 from loopscope.app.cli import numbers
+from loopscope.app.cli.leaving import leave
 from loopscope.core.errors import LoopscopeError, is_out_of_memory
 from loopscope.core.experiments.training_plan import MODEL_NAMES, RECIPES
-from loopscope.core.plugins import left_out
+from loopscope.core.plugins import blamed, left_out
 from loopscope.core.version import package_version
 
 COMMANDS = (
@@ -53,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     window = commands.add_parser("open", help="open the window (the default)")
-    window.add_argument("path", nargs="?", help="checkpoint folder, bundled:NAME, or a recording")
+    window.add_argument("path", nargs="?", help="checkpoint, bundled:NAME, recording or session")
     _prompt(window, required=False)
     _running(window, recurrences=None)
     _prompt_set(window)
@@ -366,6 +367,11 @@ def print_error(text: str) -> None:
         print(f"loopscope: error: {LoopscopeError(text)}", file=sys.stderr)
 
 
+def run() -> None:
+    """Run the command line and end the process."""
+    leave(main())
+
+
 def main(argv: Sequence[str] | None = None, tell: Callable[[str], None] = print_error) -> int:
     """Run the command; returns 0 when done, 2 on bad use or bad input, 130 on Ctrl-C.
 
@@ -389,7 +395,7 @@ def main(argv: Sequence[str] | None = None, tell: Callable[[str], None] = print_
         # Whoever read our output has gone (`loopscope ... | head`): nothing more to say.
         _discard_output()
         return 0
-    except (LoopscopeError, OSError, MemoryError, RuntimeError) as error:
+    except Exception as error:
         if (problem := _problem(error)) is None:
             raise
         tell(problem)
@@ -404,7 +410,9 @@ def _problem(error: Exception) -> str | None:
         _discard_output()
         place = "" if error.filename is None else f"{error.filename}: "
         return f"{place}{error.strerror or error}"
-    return "there is not enough memory for this" if is_out_of_memory(error) else None
+    if is_out_of_memory(error):
+        return "there is not enough memory for this"
+    return blamed(error) or None
 
 
 def _escape_what_cannot_be_shown() -> None:

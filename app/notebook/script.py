@@ -180,9 +180,13 @@ class _Writer:
         layers = point.info.architecture.n_block
         if done < 0 or done > point.layers:
             taken = {name for name, _ in self._runs.values()} | {name}
-            name = next(
-                n for n in (wish, *(f"{wish}_{i}" for i in range(2, 999))) if n not in taken
-            )
+            wishes = (wish, *(f"{wish}_{i}" for i in range(2, 999)))
+            name = next(n for n in wishes if n not in taken)
+            if point.file:
+                opened = f"loopscope.open_recording({literal(point.file)})"
+                self._lines.append(f"{name} = {opened}[{point.index}]")
+                self._runs[key] = name, point.layers
+                return name
             done = point.layers - point.layers % layers
             call = self._begun(point) | {"recurrences": done // layers}
             self._lines.append(
@@ -231,6 +235,8 @@ class _Writer:
         """Write how locked axes were fitted; a comment where they were fitted on another run."""
         scene = self._scene
         found = _as_fitted(scene.recording, scene.selection, scene.options)
+        if scene.run.file and basis.n_recurrences != scene.recording.n_recurrences:
+            found = None  # a run of a file is as long as it is
         if found is None:
             self._lines.append(f"# The axes were fitted on {basis.fitted_on}: here they are anew.")
             return {}
@@ -258,7 +264,7 @@ def _as_fitted(
             trial = replace(options, basis=None, states=states)
             found = compute(then, replace(selection, tokens=tokens), trial).basis
             if found is not None and np.array_equal(found.components, basis.components):
-                return replace(trial, azimuth=options.azimuth), tokens
+                return trial, tokens
     return None
 
 

@@ -15,6 +15,7 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.bench.session import WITHOUT_MODEL
 from loopscope.app.plugins import in_one_line
 from loopscope.app.window.bars import Bars
+from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.opening import Opening
@@ -23,6 +24,7 @@ from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, PromptFiles
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
+from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.tree_commands import TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.core.version import package_version
@@ -37,11 +39,17 @@ class CommandWindow(Protocol):
     def ask_for_checkpoint(self) -> None:
         """Choose a checkpoint folder and open it."""
 
+    def ask_for_session(self) -> None:
+        """Choose a session and open it, once what is unsaved was asked about."""
+
     def copy_picture(self) -> None:
         """Put a picture of the window on the clipboard."""
 
     def switch_theme(self) -> None:
         """Change between the dark and the light colours."""
+
+    def change_text_size(self, by: int) -> None:
+        """Make all text larger or smaller by so many percent; 0 is the system's size."""
 
     def show_shortcuts(self) -> None:
         """Show all commands with their keys."""
@@ -64,9 +72,11 @@ class Targets:
     opening: Opening
     exporter: Exporter
     page_export: PageExport
+    chat: ChatPrompt
     prompt_files: PromptFiles
     running: RunCommands
     tree: TreeCommands
+    sessions: Sessions
     scripts: Scripts
     copying: Copying
     recordings: Recordings
@@ -123,6 +133,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("open_bundled_orbit", "Open the bundled model that never stops", "", "File", "Open bundled:orbit: it walks on whatever is asked, and its state comes round with the graph's cycle", lambda to: to.opening.open("bundled:orbit")),
     Command("open_bundled_creeping", "Open the bundled model that creeps off its answers", "", "File", "Open bundled:creeping: it halts, and loses its answers while the step of most tokens vanishes", lambda to: to.opening.open("bundled:creeping")),
     Command("open_bundled_anytime", "Open the bundled model that was taught to walk", "", "File", "Open bundled:anytime: an answer was asked for after every recurrence, one hop further each time", lambda to: to.opening.open("bundled:anytime")),
+    Command("open_session", "Open session…", "Ctrl+Shift+S", "File", "Open a saved session: its runs are made again, and the screen is as it was", lambda to: to.window.ask_for_session()),
     Command("open_prompts", "Open prompt file…", "Ctrl+Alt+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set", lambda to: to.prompt_files.ask()),
     Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set", lambda to: to.prompt_files.open(BUNDLED_PROMPTS)),
     Command("open_recording", "Open a recording…", "Ctrl+Alt+R", "File", "Open runs that were kept in a file; their checkpoint is not needed", lambda to: to.recordings.ask()),
@@ -130,6 +141,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("go_on", "Go on with a checkpoint…", "", "File", "Choose the checkpoint of the recording shown, to step, cut and measure on", lambda to: to.recordings.ask_for_checkpoint()),
     Command("open_second_model", "Open beside…", "Ctrl+Shift+O", "File", "Open a second checkpoint beside this one, on the same prompt", lambda to: to.tree.ask_for_second_model()),
     Command("open_deep_twin", "Put the bundled deep twin beside", "", "File", "Open bundled:deep beside this model: the same depth, separate weights", lambda to: to.tree.open_second_model("bundled:deep")),
+    Command("save_session", "Save session", "Ctrl+S", "File", "Save runs, cursor, views and their places as one small file", lambda to: to.sessions.save()),
+    Command("save_session_as", "Save session as…", "Ctrl+Alt+S", "File", "Save the session to another file", lambda to: to.sessions.save_as()),
     Command("save_cuts", "Save interventions…", "", "File", "Save the interventions of this run as data that can be replayed", lambda to: to.tree.ask_to_save_interventions()),
     Command("card", "Checkpoint card", "Ctrl+I", "File", "Sizes, dtype, memory and what is unavailable", lambda to: to.bars.header.show_card()),
     Command("export_view", "Export this view…", "Ctrl+E", "File", "Export the current view as PDF, SVG, PNG or CSV", on_current(lambda to, key: to.exporter.ask(key))),
@@ -140,6 +153,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("undo", "Undo", "Ctrl+Z; Alt+Left", "Edit", "Take back the last run, branch, name, deletion or setting of a view; nothing is run again", lambda to: to.bench.runs.undo()),
     Command("redo", "Redo", "Ctrl+Shift+Z; Alt+Right", "Edit", "Make the last undone change again", lambda to: to.bench.runs.redo()),
     Command("prompt", "Edit the prompt", "Ctrl+L", "Edit", "Put the keyboard into the prompt line", lambda to: to.bars.prompt.edit()),
+    Command("chat", "Prompt from the chat template…", "", "Edit", "Write a message as the model's own chat template does, and see the prompt before it is used", lambda to: to.chat.ask()),
     Command("all_tokens", "Show all tokens", "Ctrl+A", "Edit", "Let every token drive the views", lambda to: to.bench.session.select({"tokens": ()})),
     Command("clear_hover", "Clear marks, restore views", "Esc", "Edit", "Clear the hover marks, or restore a maximised view", clear_marks),
     Command("step_recurrence", "Step one recurrence", "Space", "Run", "Run the recurrent block once more", lambda to: to.bench.transport.step_recurrence()),
@@ -154,6 +168,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("next_layer", "Cursor one layer on", "Shift+Right", "Run", "Nothing is recomputed", lambda to: to.bench.session.scrub_layer(1)),
     Command("to_start", "Cursor to the initial state", "Home", "Run", "To r = 0", lambda to: to.bench.session.scrub(0)),
     Command("to_end", "Cursor to the latest recurrence", "End", "Run", "To the latest recurrence, and follow it", lambda to: to.bench.transport.set_following(True)),
+    Command("continue_text", "Continue the text…", "Ctrl+T", "Run", "Let the model write on from this prompt, token by token, each looped as often as you say or a rule asks", lambda to: to.running.ask_to_continue()),
     Command("loop_span", "Loop a span of layers…", "", "Run", "Repeat some layers of a deep model without training, in damped steps", lambda to: to.running.ask_for_span()),
     Command("float32_error", "Measure the error against float32", "", "Run", "Run the same in float32 beside a bfloat16 or float16 run and compare the states", lambda to: to.running.measure_float32_error()),
     Command("branch", "Branch here", "Ctrl+B", "Run", "Cut a branch off this run at the cursor, as the form of Runs and cuts says", lambda to: to.tree.branch_by_form()),
@@ -172,6 +187,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("reset_views", "Show everything in each view", "Ctrl+0", "View", "Undo zooming and panning in every view", lambda to: to.views.reset()),
     Command("joint_pca", "Joint PCA of the final token (arXiv 2604.11791)", "", "View", "Draw the final token after every layer and recurrence on the components of exactly these states, as the paper does", lambda to: to.views.show_joint_pca()),
     Command("theme", "Dark or light", "Ctrl+D", "View", "Switch between the dark and the light colours", lambda to: to.window.switch_theme()),
+    Command("larger_text", "Larger text", "Ctrl++; Ctrl+=", "View", "Make all text of the window larger", lambda to: to.window.change_text_size(10)),
+    Command("smaller_text", "Smaller text", "Ctrl+-", "View", "Make all text of the window smaller", lambda to: to.window.change_text_size(-10)),
+    Command("usual_text", "Text of the system's size", "", "View", "Make all text as large as the system has it", lambda to: to.window.change_text_size(0)),
     Command("restore_layout", "Restore the layout", "", "View", "Put every view back where it was at first", lambda to: to.views.apply("Step")),
     Command("palette", "Find a command…", "Ctrl+K", "Help", "Find and run any command by its name", lambda to: to.window.palette_popup.open()),
     Command("shortcuts", "Keyboard shortcuts", "F1", "Help", "All commands with their keys", lambda to: to.window.show_shortcuts()),

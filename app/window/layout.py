@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QByteArray, Qt
 from PySide6.QtWidgets import QDockWidget, QMainWindow
 
 # Each preset and the views it shows. The rest is hidden but can be shown again.
@@ -28,7 +28,8 @@ class Layout:
     def __init__(self, window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
         self.window, self.docks = window, docks
         self.maximised: str | None = None
-        self._before: bytes = b""
+        # The arrangement that a maximised view hides.
+        self.before_maximised: QByteArray | None = None
         self._sizes: list[tuple[list[QDockWidget], list[int], Qt.Orientation]] = []
         self._arrange: dict[str, Callable[[dict[str, QDockWidget]], None]] = {
             "Step": self._step,
@@ -44,7 +45,7 @@ class Layout:
     def apply(self, preset: str = "Step") -> None:
         """Arrange the docks as ``preset`` says."""
         keys = PRESETS[preset]
-        self.maximised = None
+        self.maximised = self.before_maximised = None
         for dock in self.docks.values():
             self.window.removeDockWidget(dock)
             dock.setFloating(False)
@@ -167,13 +168,13 @@ class Layout:
             self.restore()
             if key == maximised:
                 return
-        self._before = bytes(self.window.saveState().data())
+        self.before_maximised = self.window.saveState()
         self.maximised = key
         for other, dock in self.docks.items():
             dock.setVisible(other == key)
 
     def restore(self) -> None:
         """Leave the maximised state."""
-        if self.maximised is not None:
-            self.maximised = None
-            self.window.restoreState(self._before)
+        if self.maximised is not None and self.before_maximised is not None:
+            self.window.restoreState(self.before_maximised)
+        self.maximised = self.before_maximised = None

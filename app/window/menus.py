@@ -77,7 +77,7 @@ def preset_actions(window: QMainWindow, apply: Callable[[str], None]) -> list[QA
 
 
 class RecentMenu(QMenu):
-    """The checkpoints opened last; those that are not there any more say so."""
+    """The checkpoints and sessions opened last; those that are not there any more say so."""
 
     def __init__(
         self, settings: Settings, open: Callable[[str], None], window: QMainWindow

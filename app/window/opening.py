@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
@@ -12,10 +13,10 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.window.settings import Settings, absolute
 from loopscope.core.checkpoint.request import LoadRequest, Loop
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.families import FAMILIES
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import from_json
 from loopscope.core.run.requests import RunRequest
+from loopscope.core.sessions.saved import SavedSession
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
@@ -37,10 +38,27 @@ class FirstRun:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedSession:
+    """A session that was read.
+
+    saved : its contents, every path where it is now.  file : that it is saved to, None for none.
+    recovered : whether a window that was not closed had kept it; it is in no file then.
+    """
+
+    saved: SavedSession
+    file: Path | None
+    recovered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class OpenRequest(LoadRequest):
-    """A checkpoint to load, with the run to begin on it; it comes back as ``Loaded.request``."""
+    """A checkpoint to load, with the run to begin on it; it comes back as ``Loaded.request``.
+
+    session : the session to show on it, in place of a first run.
+    """
 
     first_run: FirstRun = FirstRun()
+    session: OpenedSession | None = None
 
 
 class Opening(QObject):
@@ -83,8 +101,33 @@ class Opening(QObject):
             )
         )
 
+    def open_session(self, opened: OpenedSession) -> None:
+        """Load the checkpoint of a session, on the device and in the dtype that it asks for."""
+        model = opened.saved.model
+        self.requested.emit(model.device, model.dtype)
+        self._bench.open(
+            OpenRequest(
+                model.path, model.device, model.dtype, model.loop, model.family, session=opened
+            )
+        )
+
+    def session_of(self, loaded: Loaded) -> OpenedSession | None:
+        """The session that a model was loaded for; the checkpoint is remembered then."""
+        request = loaded.request
+        if not isinstance(request, OpenRequest) or request.session is None:
+            return None
+        self._settings.device, self._settings.dtype = request.device, request.dtype
+        family = request.family if loaded.checkpoint.asked_for else ""
+        self._settings.remember_checkpoint(request.path, family)
+        return request.session
+
     def _remembered_family(self, path: str) -> str:
         family = self._settings.families.get(path, "")
+        if not family:
+            return ""
+        # Late: the window appears before the families are imported.
+        from loopscope.core.families import FAMILIES
+
         return family if family in {known.name for known in FAMILIES} else ""
 
     def take_offer(self) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.report.content import Shown
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.run.recording import Recording
 
@@ -39,6 +38,9 @@ class PageExport:
 
     def write(self, path: Path) -> None:
         """Write the runs shown to ``path``; says how it ended."""
+        # Late: the window appears before what writes a page is imported.
+        from loopscope.app.report.content import Shown
+
         path = path if path.suffix else path.with_suffix(".html")
         recording, second = self._bench.session.recording, self._bench.session.second_run
         assert recording is not None

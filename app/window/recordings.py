@@ -71,6 +71,11 @@ class Recordings(QObject):
             return ""
         return f"{self.file.path.name} (read only)" if self.file.read_only else self.file.path.name
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether nothing would be lost: every run is written, or was only looked at."""
+        return self._writer is not None or self._bench.session.without_model
+
     # ---- opening ----
     def ask(self) -> None:
         """Choose a recording and open it."""

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.bench.continuing import Continued
+from loopscope.widgets.runs.continue_dialog import ContinueChoice, ContinueDialog
 from loopscope.widgets.runs.span_dialog import SpanDialog
+
+if TYPE_CHECKING:
+    from loopscope.core.generation.continuing import Plan
+    from loopscope.core.generation.sampling import Sampling
+    from loopscope.core.run.recording import RunInfo
 
 
 class RunCommands(QObject):
@@ -27,6 +35,8 @@ class RunCommands(QObject):
         self._bench, self._say = bench, say
         self.span_dialog = SpanDialog(parent)
         self.span_dialog.loop_requested.connect(self.loop_requested)
+        self.continue_dialog = ContinueDialog(parent)
+        self.continue_dialog.chosen.connect(self._continue)
 
     def reset(self) -> None:
         """Begin the same run again from r = 0, with its interventions."""
@@ -62,6 +72,45 @@ class RunCommands(QObject):
             return
         last = arch.n_prelude + arch.n_block
         self.span_dialog.ask(arch.unique_depth, arch.n_prelude, last, arch.damping)
+
+    def ask_to_continue(self) -> None:
+        """Ask how the text of the run shown is continued."""
+        session = self._bench.session
+        loaded, made = session.status.loaded, session.n_recurrences
+        arch = None if loaded is None else loaded.architecture
+        trained = 1 if arch is None else arch.trained_recurrences
+        self.continue_dialog.ask(
+            made or trained,
+            gate=arch is not None and arch.exit_gate,
+            refusal=self._bench.continuing.refusal(),
+        )
+
+    def _continue(self, choice: ContinueChoice) -> None:
+        loaded, dialog = self._bench.session.status.loaded, self.continue_dialog
+
+        def make(info: RunInfo) -> tuple[Plan, Sampling]:
+            from loopscope.core.generation.continuing import Plan
+            from loopscope.core.generation.exit_rules import parse_rule
+            from loopscope.core.generation.sampling import Sampling
+            from loopscope.core.generation.stops import stop_ids
+
+            assert loaded is not None
+            plan = Plan(
+                choice.tokens, choice.recurrences, parse_rule(choice.rule) if choice.rule else None,
+                info.seed, "random" if info.start == "random" else "default", info.start_scale,
+                stop_ids(loaded.checkpoint) if choice.ends else frozenset(),
+            )  # fmt: skip
+            return plan, Sampling(choice.temperature, choice.seed)
+
+        def done(continued: Continued) -> None:
+            n = len(continued.tokens)
+            said = f"{n} token{'' if n == 1 else 's'} added"
+            said += ", stopped there" if continued.stopped else ""
+            dialog.show_tokens(continued.tokens, f"{said}. Undo takes the new run back.")
+            self._say(said)
+
+        if self._bench.continuing.start(make, done) is not None:
+            dialog.show_tokens((), "Continuing … Cancel it beside its progress.")
 
     def measure_float32_error(self) -> None:
         """Compare the states of a half-precision run with float32."""

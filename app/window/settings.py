@@ -43,6 +43,9 @@ MOST_BYTES = 16 << 20
 FASTEST = 1e9
 STARTS = ("default", "zeros", "random", "embedding", "learned", "given")
 
+# Of the text, in percent of the system's: the smallest and the largest.
+TEXT_SIZES = (70, 200)
+
 
 @dataclass(slots=True)
 class Settings:
@@ -55,6 +58,7 @@ class Settings:
     """
 
     theme: Annotated[str, one_of("system", "light", "dark")] = "system"
+    text_size: Annotated[int, between(*TEXT_SIZES, whole=True)] = 100
     size: Annotated[list[int], is_size] = field(default_factory=lambda: [1280, 800])
     layout: Annotated[str, is_hexadecimal] = ""
     geometry: Annotated[str, is_hexadecimal] = ""
@@ -64,6 +68,7 @@ class Settings:
     recent: Annotated[list[str], texts(MOST_RECENT)] = field(default_factory=list)
     families: Annotated[dict[str, str], is_text_by_text] = field(default_factory=dict)
     prompt_file: Annotated[str, is_text] = ""
+    session: Annotated[str, is_text] = ""
     seed: Annotated[int, between(0, 2**31 - 1, whole=True)] = 0
     start: Annotated[str, one_of(*STARTS)] = "default"
     start_scale: Annotated[float, between(0, 1000)] = 1.0
@@ -120,6 +125,10 @@ class Settings:
     def remember_checkpoint(self, path: str, family: str = "") -> None:
         """Put ``path`` (from `absolute`) on top of the recent ones, read as ``family`` if given."""
         self.checkpoint = path
+        self.remember_recent(path, family)
+
+    def remember_recent(self, path: str, family: str = "") -> None:
+        """Put a checkpoint, read as ``family`` if given, or a session on top of the recent ones."""
         self.recent = [path, *(p for p in self.recent if p != path)][:MOST_RECENT]
         families = self.families | {path: family}
         self.families = {p: families[p] for p in self.recent if families.get(p)}

@@ -17,6 +17,7 @@ from loopscope.app.window.current_view import CurrentView
 from loopscope.app.window.layout import Layout
 from loopscope.app.window.settings import Settings
 from loopscope.core.sessions.view_settings import read_settings
+from loopscope.core.typed_json import plain
 from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.palette import Theme
 
@@ -56,6 +57,8 @@ class ViewDocks(QObject):
         self.layout = Layout(window, self.docks)
         self._current = CurrentView(lambda: (k for k in BY_KEY if k in self._seen))
         self._empty = False
+        # Settings of a session for views that were not made yet.
+        self._waiting: dict[str, Any] = {}
         self._arranging = 0
         self._seen: set[str] = set()
         self._behind: set[str] = set()
@@ -115,6 +118,7 @@ class ViewDocks(QObject):
         if seen:
             self.fill(key)
             self.show_second_run()
+            self._bench.pulse.wake()
         self._mark_current()
 
     def fill(self, key: str) -> None:
@@ -136,6 +140,17 @@ class ViewDocks(QObject):
         frame.set_empty(self._empty)
         dock.setTitleBarWidget(frame.title_bar)
         dock.setWidget(frame)
+
+    def plain_options(self) -> dict[str, dict[str, Any]]:
+        """The settings of views by their keys as plain values, also of views not made yet."""
+        made = {key: display.options for key, display in self._bench.displays.items()}
+        return self._settings.options | {
+            key: plain(options) for key, options in (self._waiting | made).items()
+        }
+
+    def is_view(self, key: str) -> bool:
+        """Whether there is a view with this key."""
+        return key in BY_KEY
 
     def _connect(self, key: str, frame: ViewFrame) -> None:
         frame.measure_requested.connect(lambda: self._bench.measuring.measure(key))
@@ -186,6 +201,7 @@ class ViewDocks(QObject):
                 self.fill(key)
             self.show_second_run()
             self._mark_current()
+            self._bench.pulse.wake()
 
     def apply(self, preset: str) -> None:
         """Arrange the docks as a preset says."""
@@ -197,6 +213,20 @@ class ViewDocks(QObject):
         """Arrange the docks as Qt's ``state``, hexadecimal, says; damaged, it changes nothing."""
         with self._arranged():
             self._window.restoreState(QByteArray.fromHex(state.encode()))
+
+    def state(self) -> str:
+        """The arrangement of the docks, as `restore` reads it; of a maximised view, all of them."""
+        state = self.layout.before_maximised or self._window.saveState()
+        return bytes(state.toHex().data()).decode()
+
+    def rearrange(self, state: str, maximised: str, current: str) -> None:
+        """Arrange the docks as a session says; keys that are no views are left out."""
+        self.unmaximise()
+        if state:
+            self.restore(state)
+        if maximised in BY_KEY:
+            self.maximise(maximised)
+        self.take(current)
 
     def maximise(self, key: str) -> None:
         """Show one view alone, or all of them again."""
@@ -233,6 +263,8 @@ class ViewDocks(QObject):
         """The options of a view, made or not."""
         if key in self.frames:
             return self._bench.displays[key].options
+        if key in self._waiting:
+            return self._waiting[key]
         spec = BY_KEY[key]
         return read_settings(spec.options(), self._settings.options.get(key, {}))[0]
 
@@ -243,7 +275,10 @@ class ViewDocks(QObject):
 
     def set_options(self, key: str, options: Any) -> None:
         """Give a view other options; its settings show them."""
-        self._bench.analysis.set_options(key, options)
+        if key in self.frames:
+            self._bench.analysis.set_options(key, options)
+        else:
+            self._waiting[key] = options
 
     def reset(self) -> None:
         """Show everything in each view."""

@@ -27,7 +27,9 @@ from typing_extensions import override
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.actions import Targets, lift_text_keys, make_actions, show_states
+from loopscope.app.window.autosave import Autosave, Recovery
 from loopscope.app.window.bars import Bars
+from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.gestures import GESTURES
@@ -38,9 +40,11 @@ from loopscope.app.window.prompt_files import PromptFiles, is_prompt_file
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
+from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.setting_actions import setting_actions
-from loopscope.app.window.settings import BUNDLED, Settings
+from loopscope.app.window.settings import BUNDLED, TEXT_SIZES, Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
+from loopscope.app.window.unsaved import Unsaved
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.app.window.view_menu import ViewMenu
 from loopscope.app.window.words import model_name
@@ -49,10 +53,11 @@ from loopscope.core.recordings.reader import is_recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
+from loopscope.core.sessions.file import is_session_file
 from loopscope.widgets.kit.command_palette import CommandPalette
 from loopscope.widgets.kit.error_panel import ErrorPanel
 from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
-from loopscope.widgets.kit.theme import apply_theme
+from loopscope.widgets.kit.theme import apply_text_size, apply_theme
 from loopscope.widgets.palette import THEMES, Theme
 
 if TYPE_CHECKING:
@@ -74,14 +79,23 @@ class Window(QMainWindow):
         Wires runner, cursor and views.
     settings
         What is remembered; saved on closing when ``remember`` is true.
+    attended
+        Whether somebody works in it: unsaved runs are asked about, and kept against a crash.
     """
 
     def __init__(
-        self, bench: Bench, settings: Settings, theme: Theme, *, remember: bool = True
+        self,
+        bench: Bench,
+        settings: Settings,
+        theme: Theme,
+        *,
+        remember: bool = True,
+        attended: bool = False,
     ) -> None:
         super().__init__()
         self.bench, self.settings, self.theme = bench, settings, theme
         self._remember = remember
+        self._closing = False
         self._after_paint: Callable[[], None] | None = None
         self._shown_model: object = None
         self._first_run: RunRequest | None = None
@@ -99,11 +113,22 @@ class Window(QMainWindow):
         self.recordings = Recordings(bench, settings, self.opening, self.say, self)
         self.exporter = Exporter(bench, settings, self.say, self)
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
+        self.sessions = Sessions(
+            bench, settings, self.views, self.opening, self.prompt_files, self.say, self
+        )
+        self.sessions.kept_elsewhere = lambda: self.recordings.holds_all
+        self.unsaved = Unsaved(self.sessions, attended=attended, window=self)
+        self.recovery = Recovery(lambda file: self.sessions.open(file, recovered=True), self)
+        self.autosave: Autosave | None = None
+        if attended:
+            keep = self.sessions.worth_keeping
+            self.autosave = Autosave(keep, bench.in_background, self.say, self)
+        self.chat = ChatPrompt(bench, self.say, self)
         targets = Targets(
             self, bench, self.bars, self.views, self.opening, self.exporter,
-            PageExport(bench, self.say, self), self.prompt_files, self.running, self.tree,
-            Scripts(bench, self.say), Copying(bench, self.views, self.say),
-            self.recordings,
+            PageExport(bench, self.say, self), self.chat, self.prompt_files, self.running,
+            self.tree, self.sessions, Scripts(bench, self.say),
+            Copying(bench, self.views, self.say), self.recordings,
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.open_path, self)
@@ -138,7 +163,18 @@ class Window(QMainWindow):
         self.opening.requested.connect(bars.header.set_wish)
         self.recordings.changed.connect(self._show_title)
         self.running.loop_requested.connect(self.opening.reloop)
+        self._connect_sessions()
         _application().focusChanged.connect(self._on_focus_changed)
+
+    def _connect_sessions(self) -> None:
+        sessions, recovery = self.sessions, self.recovery
+        sessions.changed.connect(self._show_title)
+        sessions.restored.connect(self._show_play)
+        sessions.refused.connect(recovery.failed)
+        if self.autosave is not None:
+            sessions.changed.connect(self.autosave.note)
+            # What was taken up is removed once this window keeps it itself.
+            self.autosave.kept.connect(recovery.done)
 
     # ---- the screen ----
     def fit_into_screen(self) -> None:
@@ -194,19 +230,30 @@ class Window(QMainWindow):
     def _show_model(self, loaded: Loaded) -> None:
         """Show a model that has come, and begin what it was loaded for."""
         recorded = self.recordings.model_loaded(loaded)
-        self._first_run = None if recorded else self.opening.begin(loaded)
+        session = self.sessions.model_loaded(loaded)
+        anew = session is None and not recorded
+        self._first_run = self.opening.begin(loaded) if anew else None
         prompt = "" if self._first_run is None else self._first_run.prompt
         self.bars.show_model(loaded, starts_of(loaded), prompt)
         self._show_title()
 
     def _show_title(self) -> None:
-        """Name the recording and the model."""
+        """Name file and model; Qt shows the mark of what is unsaved as the system does."""
         recording, loaded = self.bench.session.recording, self.bench.session.status.loaded
         model = "" if loaded is None else model_name(loaded.checkpoint)
         if loaded is None and recording is not None:
             model = f"{recording.info.checkpoint}, without its model"
-        parts = [self.recordings.name, model, "Loopscope"]
-        self.setWindowTitle(" – ".join(part for part in parts if part))
+        parts = [self.sessions.name, self.recordings.name, model, "Loopscope"]
+        first, *others = (part.replace("[*]", "[* ]") for part in parts if part)
+        title = " – ".join([f"{first}[*]", *others])
+        if title != self.windowTitle():
+            self.setWindowTitle(title)
+        self.setWindowModified(self.sessions.unsaved)
+
+    def _show_play(self) -> None:
+        """Show the speed of play that a session has brought."""
+        self.bars.transport.set_speed(self.bench.transport.rate)
+        self.show_progress()
 
     def _on_run_changed(self) -> None:
         recording, request = self.bench.session.recording, self.bench.session.request
@@ -262,6 +309,21 @@ class Window(QMainWindow):
         self.error_panel.add(line, report, file)
 
     # ---- commands of the window itself ----
+    def open_path(self, path: str) -> None:
+        """Open a checkpoint folder, a prompt file, a session or a recording."""
+        if is_session_file(path):
+            self.unsaved.before("opening another", lambda: self.sessions.open(Path(path)))
+        elif is_recording(Path(path)):
+            self.unsaved.before("opening another", lambda: self.recordings.open(Path(path)))
+        elif is_prompt_file(Path(path)):
+            self.prompt_files.open(path)
+        else:
+            self.opening.open(path)
+
+    def ask_for_session(self) -> None:
+        """Choose a session and open it, once what is unsaved was asked about."""
+        self.unsaved.before("opening another", self.sessions.ask_to_open)
+
     def ask_for_checkpoint(self) -> None:
         """Choose a checkpoint folder and open it."""
         last = self.settings.checkpoint
@@ -286,9 +348,18 @@ class Window(QMainWindow):
         self.set_theme(THEMES["light" if self.theme.dark else "dark"])
         self.settings.theme = self.theme.name
 
+    def change_text_size(self, by: int) -> None:
+        """Make all text larger or smaller by so many percent of the system's size; 0 is its own."""
+        low, high = TEXT_SIZES
+        size = min(max(self.settings.text_size + by, low), high) if by else 100
+        self.settings.text_size = size
+        self.set_theme(self.theme)  # what has measured its text measures it again
+        self.say(f"Text at {size} % of the system's size")
+
     def set_theme(self, theme: Theme) -> None:
-        """Take a theme, views included."""
+        """Take a theme and the text size, views included."""
         self.theme = theme
+        apply_text_size(_application(), self.settings.text_size)
         apply_theme(_application(), theme)
         self.bench.set_theme(theme)
         self.bars.set_theme(theme)
@@ -306,27 +377,18 @@ class Window(QMainWindow):
     # ---- dropping a folder ----
     @override
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Accept one local folder, prompt file or recording."""
+        """Accept one local folder, prompt file, session or recording."""
         if self._dropped(event.mimeData().urls()):
             event.acceptProposedAction()
 
     @override
     def dropEvent(self, event: QDropEvent) -> None:
-        """Open the dropped folder, prompt file or recording."""
+        """Open the dropped folder, prompt file, session or recording."""
         path = self._dropped(event.mimeData().urls())
         if path is None:
             return
         event.acceptProposedAction()
         self.open_path(path)
-
-    def open_path(self, path: str) -> None:
-        """Open a checkpoint folder, ``bundled:NAME``, a prompt file or a recording."""
-        if is_prompt_file(Path(path)):
-            self.prompt_files.open(path)
-        elif is_recording(Path(path)):
-            self.recordings.open(Path(path))
-        else:
-            self.opening.open(path)
 
     @staticmethod
     def _dropped(urls: list[QUrl]) -> str | None:
@@ -334,7 +396,8 @@ class Window(QMainWindow):
             return None
         path = Path(urls[0].toLocalFile())
         # A file of the folder (config.json, a shard) stands for its folder.
-        itself = path.is_dir() or is_prompt_file(path) or is_recording(path)
+        files = (is_prompt_file, is_session_file, is_recording)
+        itself = path.is_dir() or any(is_file(path) for is_file in files)
         return str(path if itself else path.parent)
 
     # ---- remembering ----
@@ -367,11 +430,29 @@ class Window(QMainWindow):
             settings.remember_options(key, display.options)
         settings.save()
 
+    def _close_unasked(self) -> None:
+        self._closing = True
+        self.close()
+
+    def end(self) -> None:
+        """Close unasked as the process is told to end: the session is kept for the next start."""
+        if self.autosave is not None:
+            self.autosave.keep()
+        self._close_unasked()
+
     @override
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Remember everything, stop the worker; safe in mid-run."""
+        """Remember everything, stop the worker; safe in mid-run.
+
+        Where runs would be lost that is asked about first, and the window closes when it is said.
+        """
+        if not self._closing and self.unsaved.asks("closing", self._close_unasked):
+            event.ignore()
+            return
         if self._remember:
             self.remember()
+        if self.autosave is not None:
+            self.autosave.end()
         self.bench.close()
         self.recordings.close()
         super().closeEvent(event)

@@ -182,6 +182,21 @@ class PromptTokenizer:
             return " ".join(map(str, token_ids))
         return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))
 
+    def spelled(self, token_ids: tuple[int, ...], beginning: str) -> str:
+        """Write tokens as a prompt that is read as just these: as text where that is so.
+
+        ``beginning`` is the text of the first of them, where they continue one; else ``#1,2,3``.
+        """
+        written = "#" + ",".join(map(str, token_ids))
+        if self._tokenizer is None or self.is_ids(beginning):
+            return written
+        try:
+            known = len(self.encode(beginning).token_ids) if beginning else 0
+            text = beginning + self.decode(token_ids[known:])
+            return text if self.encode(text).token_ids == token_ids else written
+        except PromptError:
+            return written
+
     def from_ids(self, token_ids: tuple[int, ...]) -> Prompt:
         """Make a prompt of token ids; raises `PromptError` for ids out of range."""
         ids = self._in_range(token_ids)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loopscope.core.checkpoint.request import LoadRequest
-from loopscope.core.run.recording import RunInfo
+from loopscope.core.run.recording import Recording, RunInfo
 from loopscope.core.selection import Selection
 
 if TYPE_CHECKING:
@@ -18,11 +18,15 @@ class Point:
     """A run as far as it had got.
 
     request : what its model was loaded by.  layers : of the recurrent block, run so far.
+    file, index : the recording that it is shown from, without a model, and which run of that it
+        is; "" for one that was stepped.
     """
 
     request: LoadRequest
     info: RunInfo
     layers: int
+    file: str = ""
+    index: int = 0
 
     @classmethod
     def of(cls, stepper: Stepper) -> Point:
@@ -30,11 +34,16 @@ class Point:
         recording = stepper.recording
         return cls(stepper.loaded.request, recording.info, recording.layers_done)
 
+    @classmethod
+    def recorded(cls, recording: Recording, file: str, index: int) -> Point:
+        """A run that is shown from its file."""
+        return cls(LoadRequest(""), recording.info, recording.layers_done, file, index)
+
     @property
     def model(self) -> tuple[object, ...]:
-        """What its model was loaded by, whatever else the request asks for."""
+        """What its model was loaded by, whatever else the request asks for; or its file."""
         r = self.request
-        return r.path, r.device, r.dtype, r.loop, r.family
+        return r.path, r.device, r.dtype, r.loop, r.family, self.file, self.index
 
     @property
     def begun_as(self) -> tuple[object, ...]:

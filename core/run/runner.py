@@ -50,6 +50,8 @@ class Runner:
         Of the memory that runs take.
     threads
         Threads torch may use; None leaves one core for the screen.
+
+    ``asked`` is called whenever something is asked for, in the thread that asks.
     """
 
     def __init__(
@@ -61,9 +63,11 @@ class Runner:
         self._capture, self._budget = capture or Capture(), budget
         self._threads = threads
         self._status = Status()
+        self.asked: Callable[[], None] = lambda: None
         self._queue, self._stepping = RequestQueue(), Stepping()
         self._cancel_loading = False
         self._worker = Worker("loopscope-runner", self._import_torch, self._next_work, self._failed)
+        self._worker.woken = lambda: self.asked()
         self._lock = self._worker.lock
 
     # ---- for any thread to read; none of it waits ----

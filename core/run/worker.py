@@ -24,7 +24,8 @@ class Worker:
     failed
         Called in the thread with what ``prepare`` or a piece of work raised.
 
-    ``lock`` guards what ``next_work`` reads: hold it to change that, then call `wake`.
+    ``lock`` guards what ``next_work`` reads: hold it to change that, then call `wake`, which calls
+    ``woken``.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Worker:
         failed: Callable[[BaseException], None],
     ) -> None:
         self.lock = threading.Condition()
+        self.woken: Callable[[], None] = lambda: None
         self._prepare, self._next_work, self._failed = prepare, next_work, failed
         self._busy = self._closing = self._resting = False
         self._thread = threading.Thread(target=self._serve, name=name)
@@ -64,6 +66,7 @@ class Worker:
         """Ask for the next piece of work again."""
         with self.lock:
             self.lock.notify_all()
+        self.woken()
 
     def close(self) -> None:
         """End after the piece of work under way, and join the thread."""

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from loopscope.core.errors import Cancelled, LoopscopeError
-from loopscope.core.interventions.base import FURTHEST_SOURCE
+from loopscope.core.interventions.base import MOST_RECURRENCES
 from loopscope.core.run.jobs import Job
 from loopscope.core.sessions.saved import SavedRun
 
@@ -78,8 +78,8 @@ class Rebuild:
             self.problems.append(f"{run.name}: {error}")
 
     def _check(self, run: SavedRun) -> None:
-        if run.layers > FURTHEST_SOURCE * self._n_layers:
-            raise LoopscopeError(f"more than {FURTHEST_SOURCE:,} recurrences cannot be run")
+        if run.layers > MOST_RECURRENCES * self._n_layers:
+            raise LoopscopeError(f"more than {MOST_RECURRENCES:,} recurrences cannot be run")
 
     def _branches(self, run: SavedRun) -> Iterator[SavedRun]:
         return (other for other in self._runs if other.parent == run.id)

@@ -113,6 +113,7 @@ class SavedSession:
     runs : each after the run that it branched from.  shown, second : ids among them.
     speed : recurrences a second that play makes.
     views : each view's settings by its key, as plain values.
+    places : where in its picture a view is that was scrolled or zoomed, as its widget says it.
     measured : keys of the views whose measurement was made for the run shown.
     saved_as : of an autosave, the file that the session was last saved to, or "".
     """
@@ -128,6 +129,7 @@ class SavedSession:
     speed: float = 4.0
     stop_at_settling: bool = False
     views: dict[str, dict[str, Any]] = field(default_factory=dict)
+    places: dict[str, dict[str, float]] = field(default_factory=dict)
     measured: tuple[str, ...] = ()
     window: SavedWindow = field(default_factory=SavedWindow)
     saved_as: str = ""

@@ -46,6 +46,7 @@ class Options:
         "Measure",
         "What is drawn; its formula is under Σ",
         labels={m.key: m.formula.name for m in OFFERED.values()},
+        at_hand=True,
     )
     grouping: Grouping = setting(
         "layer",

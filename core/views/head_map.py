@@ -30,7 +30,11 @@ class Options:
     """Settings of the recurrence by recurrence map."""
 
     measure: MeasureKey = setting(
-        "frobenius", "Measure", "How two patterns of the head are compared", labels=MEASURE_LABELS
+        "frobenius",
+        "Measure",
+        "How two patterns of the head are compared",
+        labels=MEASURE_LABELS,
+        at_hand=True,
     )
     scale: Scale = setting("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
 

@@ -25,7 +25,11 @@ class Options:
     """Settings of the head consistency matrix."""
 
     measure: MeasureKey = setting(
-        "frobenius", "Measure", "How two patterns of a head are compared", labels=MEASURE_LABELS
+        "frobenius",
+        "Measure",
+        "How two patterns of a head are compared",
+        labels=MEASURE_LABELS,
+        at_hand=True,
     )
     reference: Reference = setting(
         "previous",

@@ -46,6 +46,7 @@ class Options:
         "Measure",
         "Taken of every prompt; what was measured before is kept",
         labels={m.key: m.formula.name for m in OFFERED.values()},
+        at_hand=True,
     )
     band: bool = setting(True, "95 % interval", "Over prompts; its formula is under ?")
 

@@ -45,8 +45,9 @@ class Options:
             "cka_debiased": "CKA, debiased: states up to rotation",
             "cka": "CKA: reads high when tokens are few",
             "cosine": "mean cosine of states",
-            "attention": "attention distance",
+            "attention": "attention distance: Frobenius, mean over heads",
         },
+        at_hand=True,
     )
     order: Order = setting(
         "depth",

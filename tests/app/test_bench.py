@@ -45,7 +45,7 @@ def run_of(model: object, **changes: Any) -> Any:
 @pytest.fixture
 def bench(qapp) -> Iterator[Bench]:
     bench = Bench(Scripted())
-    bench._timer.stop()  # frames are made by hand
+    bench.pulse.stop()  # frames are made by hand
     yield bench
     bench.close()
 

@@ -63,7 +63,7 @@ def check(bench: Bench) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_every_run_stays_what_it_says_it_is(qtbot, seed: int) -> None:
     bench, rng = Bench(), random.Random(seed)
-    bench._timer.stop()  # frames are made by hand, some actions without one between
+    bench.pulse.stop()  # frames are made by hand, some actions without one between
     try:
         bench.open(LoadRequest(MODELS[0], "cpu"))
         bench.begin(RunRequest(PROMPTS[0], recurrences=3))

@@ -16,14 +16,18 @@ from pytestqt.qtbot import QtBot
 
 import loopscope
 from loopscope.app.bench.bench import Bench
-from loopscope.app.notebook.script import literal
-from loopscope.app.views import VIEW_SPECS
+from loopscope.app.notebook.script import Scene, literal, script_of
+from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.states import Noise
+from loopscope.core.run.history import Point
+from loopscope.core.run.pairing import Pairing
+from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table
+from loopscope.core.views.second_run import SecondRun
 from loopscope.widgets.palette import LIGHT
 
 PROMPT = "ab ba ? 1 : a"
@@ -186,6 +190,26 @@ def test_half_precision_and_a_looped_span(desk: Desk) -> None:
     text = desk.check("distance")
     assert "loop=(4, 6)" in text
     assert "damping=0.5" in text
+
+
+def test_a_run_of_a_recording_comes_from_its_file(tmp_path: Path) -> None:
+    file = str(tmp_path / "run.h5")
+    run = loopscope.load("bundled:looped", "cpu").run(PROMPT, 4)
+    branch = run.branch({"kind": "noise", "recurrence": 2, "last": 2, "layer": -1, "size": 0.5})
+    run.save(file, branch)
+    kept, other = (own.recording for own in loopscope.open_recording(file))
+    spec, at = BY_KEY["settling"], Selection(recurrence=3)
+    there = SecondRun(kept, "as it is", Pairing(kept.info.architecture, kept.info.architecture), at)
+    scene = Scene(
+        spec, replace(spec.options(), tolerance=1e-3), at, other,
+        Point.recorded(other, file, 1), (there, Point.recorded(kept, file, 0)),
+    )  # fmt: skip
+    text = script_of(scene)
+    assert "loopscope.load" not in text
+    made: dict[str, Any] = {}
+    exec(compile(text, "<recorded>", "exec"), made)
+    same_numbers(made["view"].table, spec.table(spec.compute(other, at, scene.options)))
+    same_numbers(made["beside"].table, spec.table(spec.compute(kept, at, scene.options)))
 
 
 HOSTILE = ('"); import os; os.abort() #', "a\nb", "\\", "“\u2028”", "\ud800", "'''", "\x1b[2J")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,3 +78,23 @@ def test_a_language_model_is_looped(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert names["looped"].architecture.damping == 0.5
     assert names["view"].name == "quality"
     assert "deep:" in capsys.readouterr().out
+
+
+ROOT = NOTEBOOKS.parents[1]
+NAMED = ("notebook", "runs", "prompts", "correspondence", "probe", "depth", "similarity")
+PAGES = ("README", *(f"docs/{name}" for name in NAMED))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_the_code_of_a_page_runs(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its blocks in turn, as a reader types them, in a folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / f"{page}.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S)
+    assert blocks
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, page, "exec"), names)

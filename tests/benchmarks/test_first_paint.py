@@ -33,6 +33,7 @@ def test_first_paint(say, tmp_path: Path) -> None:
         "PYTHONPATH": str(ROOT / ".dev"),
         "QT_QPA_PLATFORM": "offscreen",
         "XDG_CONFIG_HOME": str(tmp_path),
+        "LOOPSCOPE_PLUGINS": "",  # looked for, as at every start
         # As after pip, which compiles what it installs: a tree is otherwise compiled at each start.
         "PYTHONPYCACHEPREFIX": str(tmp_path / "compiled"),
         "PYTHONDONTWRITEBYTECODE": "",

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from loopscope.app.cli import commands
+from loopscope.app.cli.main import main
 from loopscope.core import plugins
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.registry import KINDS
@@ -114,6 +116,24 @@ def test_of_two_packages_the_first_by_name_has_it(install: Install) -> None:
     assert list(registry) == ["same"]
     found = {plugin.package: plugin.problem for plugin in asked()}
     assert found == {"a-words": "", "b-words": "the name is taken by a-words"}
+
+
+def test_an_error_of_a_plug_ins_code_names_its_package(
+    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = WORD + "new = Word('new')\ndef half(of):\n    return of / 0\n"
+    install("extra-words", code, new="new")
+    list(words())
+    from extra_words import half
+
+    monkeypatch.setattr(commands, "run_inspect", lambda options: half(len(options.path)))
+    assert main(["inspect", "somewhere"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("loopscope: error: extra-words 1.0 failed in ")
+    assert said.endswith("extra_words.py, line 4: ZeroDivisionError: division by zero\n")
+    monkeypatch.setattr(commands, "run_inspect", lambda options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # one of our own is not hidden
+        main(["inspect", "somewhere"])
 
 
 def test_switched_off_nothing_is_looked_for(

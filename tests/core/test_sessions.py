@@ -16,7 +16,7 @@ from models import tiny_architecture, tiny_checkpoint
 
 from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import Cancelled, LoopscopeError
-from loopscope.core.interventions.base import END, Intervention
+from loopscope.core.interventions.base import END, MOST_RECURRENCES, Intervention
 from loopscope.core.interventions.layers import FreezeHead, ScaleWrite
 from loopscope.core.interventions.states import Noise, Zero
 from loopscope.core.measures.projection import Basis
@@ -74,6 +74,7 @@ def session() -> SavedSession:
         speed=1e9,
         stop_at_settling=True,
         views={"settling": {"tolerance": 0.01}, "graph": {"expanded": ["block"]}},
+        places={"graph": {"x": 12.0, "zoom": 0.5}},
         measured=("stability",),
         window=SavedWindow(size=(900, 700), layout="00ff", maximised="heads", current="graph"),
     )
@@ -304,7 +305,7 @@ def test_a_run_that_cannot_be_made_is_told_and_the_others_are_made(loaded: Loade
     assert [rebuild.made[i].recording.layers_done for i in (1, 5)] == [6, 3]
     assert [problem.split(":")[0] for problem in rebuild.problems] == ["run 2", "run 3", "run 4"]
     assert "there is no layer 7" in rebuild.problems[0]
-    assert "more than 100,000 recurrences cannot be run" in rebuild.problems[2]
+    assert f"more than {MOST_RECURRENCES:,} recurrences cannot be run" in rebuild.problems[2]
 
 
 def test_cancelled_it_leaves_what_was_made(loaded: Loaded) -> None:

@@ -87,7 +87,6 @@ class PromptBar(QWidget):
     def _make_start(self) -> None:
         self.seed = QSpinBox()
         self.seed.setRange(0, LARGEST_SEED)
-        self.seed.setFixedWidth(max(72, self.fontMetrics().horizontalAdvance("0000000") + 30))
         self.seed.setToolTip("Seed of the random start state; a new seed starts the run again")
         self.start = QComboBox()
         self.start.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
@@ -203,8 +202,9 @@ class PromptBar(QWidget):
             self.line.setFocus()
 
     def set_theme(self, theme: Theme) -> None:
-        """Take the theme's colours."""
+        """Take the theme's colours, and the text's size."""
         self.theme = self.chips.theme = theme
+        self.seed.setFixedWidth(max(72, self.fontMetrics().horizontalAdvance("0000000") + 30))
         for label, colour in (
             (self.notice, theme.warning),
             *((caption, theme.muted) for caption in self._captions),

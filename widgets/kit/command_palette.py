@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from typing_extensions import override
 
 from loopscope.widgets.kit.plain_text import plain_tip
+from loopscope.widgets.kit.popup import EdgedFrame
 from loopscope.widgets.palette import Theme
 
 
@@ -44,7 +45,7 @@ def score(pattern: str, text: str) -> float | None:
     return cost + 0.01 * len(text)
 
 
-class CommandPalette(QFrame):
+class CommandPalette(EdgedFrame):
     """A popup with a filter line over the list of all actions; what is ticked has a tick.
 
     Parameters

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QWidget
 
 from loopscope.core.formula import Formula
 from loopscope.widgets.kit.plain_text import PlainLabel
+from loopscope.widgets.kit.popup import EdgedFrame
 from loopscope.widgets.palette import Theme
 
 COLUMNS = ("measure", "formula", "unit", "source")
@@ -14,7 +15,7 @@ COLUMNS = ("measure", "formula", "unit", "source")
 LONG, WIDTH = 60, 260
 
 
-class FormulasPopup(QFrame):
+class FormulasPopup(EdgedFrame):
     """A table with a row for each measure; its text can be selected and copied."""
 
     def __init__(self, formulas: tuple[Formula, ...], theme: Theme, parent: QWidget) -> None:

@@ -156,7 +156,10 @@ class ViewFrame(QWidget):
         if self.quick is None and at_hand:
             self.quick = SettingsForm(options, self, defaults=False, across=at_hand)
             self.quick.changed.connect(self._on_quick)
-            self.measuring.row.insertWidget(1, self.quick)
+            if self.measuring.isHidden():  # a live view: it has no row for a measurement
+                self.title_bar.add_settings(self.quick)
+            else:
+                self.measuring.row.insertWidget(1, self.quick)
         elif self.quick is not None:
             self.quick.set_options(options)
 

@@ -1,8 +1,22 @@
-"""Where a popup stands: under the widget that opened it, within the screen."""
+"""Popups: an edge that is seen on every ground, under the widget that opened it, on the screen."""
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QWidget
+from PySide6.QtGui import QPainter, QPaintEvent, QPalette
+from PySide6.QtWidgets import QFrame, QWidget
+from typing_extensions import override
+
+
+class EdgedFrame(QFrame):
+    """A frame that draws its edge in the colour of muted text while it is a window of its own."""
+
+    @override
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if self.isWindow():
+            painter = QPainter(self)
+            painter.setPen(self.palette().color(QPalette.ColorRole.PlaceholderText))
+            painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
 
 
 def show_below(popup: QWidget, widget: QWidget) -> None:

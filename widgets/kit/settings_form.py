@@ -22,10 +22,10 @@ from loopscope.core.options import Setting, settings_of
 from loopscope.widgets.kit.check_box import CheckBox
 from loopscope.widgets.kit.numbers import POINT, number_text, number_validator
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
-from loopscope.widgets.kit.popup import show_below
+from loopscope.widgets.kit.popup import EdgedFrame, show_below
 
 
-class SettingsForm(QFrame):
+class SettingsForm(EdgedFrame):
     """One control for each setting.
 
     Signals
@@ -101,6 +101,7 @@ class SettingsForm(QFrame):
                 policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
                 control.setSizeAdjustPolicy(policy)
                 control.setMinimumContentsLength(16)
+                control.setMinimumWidth(60)
             self.controls[entry.name] = control
             row.addWidget(control)
 

@@ -48,6 +48,21 @@ def apply_theme(app: QApplication, theme: Theme) -> None:
     for which in (role.WindowText, role.Text, role.ButtonText):
         palette.setColor(QPalette.ColorGroup.Disabled, which, QColor(theme.hover))
     app.setPalette(palette)
+    # A field is seen to be one: a ground of its own, and an outline, which the style derives from
+    # the window's colour by making that darker, hence not on a dark ground.
+    field = QPalette(palette)
+    field.setColor(role.Base, QColor(theme.field))
+    field.setColor(role.Window, QColor(theme.muted))
+    for kind in ("QLineEdit", "QAbstractSpinBox"):
+        app.setPalette(field, kind)  # type: ignore[arg-type]  # the stub wants bytes, Qt does not
+
+
+def apply_text_size(app: QApplication, percent: int) -> None:
+    """Set the size of all text, in percent of the system's."""
+    font = QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont)
+    font.setPointSizeF(font.pointSizeF() * percent / 100)
+    if font != app.font():
+        app.setFont(font)
 
 
 def on_ground(colour: str, theme: Theme) -> QColor:
@@ -62,10 +77,11 @@ def on_ground(colour: str, theme: Theme) -> QColor:
 
 
 def number_font(size: int = 0) -> QFont:
-    """A font whose figures have equal width."""
-    font = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
-    if size:
-        font.setPointSize(size)
+    """A font whose figures have equal width; of the window's text size if not of ``size``."""
+    system = QFontDatabase.SystemFont
+    font = QFontDatabase.systemFont(system.FixedFont)
+    usual = QFontDatabase.systemFont(system.GeneralFont).pointSizeF()
+    font.setPointSizeF(size or font.pointSizeF() * QApplication.font().pointSizeF() / usual)
     return font
 
 
@@ -92,10 +108,14 @@ def sample_map(name: str, values: npt.NDArray[np.floating]) -> npt.NDArray[np.ui
 
 
 def style_plot(plot: pg.PlotItem, theme: Theme) -> None:
-    """Give one pyqtgraph plot the theme's colours and quiet frame."""
+    """Give one pyqtgraph plot the theme's colours, a quiet frame and titles of the text's size."""
     pen = pg.mkPen(theme.line)
     for side in ("left", "bottom", "right", "top"):
         axis = plot.getAxis(side)
         axis.setPen(pen)
         axis.setTextPen(pg.mkPen(theme.text))
+        if axis.label.font() != QApplication.font():
+            axis.label.setFont(QApplication.font())
+            axis.showLabel(axis.label.isVisible())  # makes room for it
+            axis.resizeEvent(None)
     plot.getViewBox().setBackgroundColor(None)

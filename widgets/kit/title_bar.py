@@ -89,6 +89,10 @@ class TitleBar(QWidget):
         self.row.addWidget(self.statement, 1)
         self.buttons: dict[str, QToolButton] = {}
 
+    def add_settings(self, form: QWidget) -> None:
+        """Put settings between the title and the sentence."""
+        self.row.insertWidget(2, form)
+
     def add_button(self, name: str, tip: str) -> QToolButton:
         """Add a flat button at the right."""
         button = QToolButton()

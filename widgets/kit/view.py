@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from PySide6.QtCore import Signal
@@ -72,6 +73,13 @@ class View(QWidget):
     def clear(self) -> None:
         """Go back to empty: there is no run to show."""
         raise NotImplementedError
+
+    def place(self) -> dict[str, float]:
+        """Where in its picture the user has scrolled or zoomed to, for `go_to`; {} if nowhere."""
+        return {}
+
+    def go_to(self, place: Mapping[str, float]) -> None:
+        """Scroll and zoom to what `place` told; what is not of this picture is left out."""
 
     def reset_view(self) -> None:
         """Show everything again after the user zoomed or turned."""

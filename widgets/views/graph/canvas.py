@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import (
@@ -88,6 +88,21 @@ class GraphCanvas(View):
         """Go back to the usual size and to the cursor's recurrence."""
         self.set_zoom(1.0)
         self._follow()
+
+    @override
+    def place(self) -> dict[str, float]:
+        return {
+            "zoom": self.pixels.zoom,
+            "x": float(self.bar.value()),
+            "y": float(self.side_bar.value()),
+        }
+
+    @override
+    def go_to(self, place: Mapping[str, float]) -> None:
+        if place.get("zoom", 0.0) > 0:
+            self.set_zoom(place["zoom"])
+        for bar, name in ((self.bar, "x"), (self.side_bar, "y")):
+            bar.setValue(round(max(0.0, min(place.get(name, bar.value()), 1e9))))
 
     @property
     def found_column(self) -> int:

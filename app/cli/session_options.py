@@ -1,0 +1,43 @@
+"""``loopscope open x.loopscope.json``: what a session answers itself, and what it lacks."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.sessions.file import is_missing, located, read_session
+from loopscope.core.sessions.saved import SavedSession
+
+# Options of `loopscope open` that say what is run.
+ANSWERED = ("prompt", "token_ids", "recurrences", "interventions", "prompts", "loop")
+
+
+def check_session(options: Namespace) -> None:
+    """Refuse a session that cannot be read, and options that it answers itself."""
+    for name in ANSWERED:
+        if getattr(options, name) is not None:
+            flag = name.replace("_", "-")
+            raise LoopscopeError(f"a session says itself what is run: leave out --{flag}")
+    if options.family or options.seed:
+        raise LoopscopeError("a session says itself what is run: leave out --as and --seed")
+    _read(options.path)
+
+
+def session_recurrences(path: str) -> int:
+    """Recurrences of the run that a session shows; its checkpoint has to be there."""
+    from loopscope.core.checkpoint.folder import looped_checkpoint, open_checkpoint
+
+    saved = _read(path)
+    model = saved.model
+    if is_missing(model.path):
+        raise LoopscopeError(f"{path}: its checkpoint {model.path} is not there")
+    checkpoint = open_checkpoint(model.path, model.family)
+    if model.loop is not None:
+        checkpoint = looped_checkpoint(checkpoint, model.loop)
+    layers = next((run.layers for run in saved.runs if run.id == saved.shown), 0)
+    return layers // checkpoint.architecture.n_block
+
+
+def _read(path: str) -> SavedSession:
+    return located(read_session(Path(path)), Path(path))

@@ -1,0 +1,71 @@
+"""An idle bench beats seldom, and at once when something is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from PySide6.QtCore import QObject
+from pytestqt.qtbot import QtBot
+from window_desk import press, wait
+
+from loopscope.app.bench.bench import Bench
+from loopscope.app.bench.pulse import FRAME_MS, LOOK, REST_MS, Pulse
+from loopscope.app.window.opening import FirstRun
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.window import Window
+from loopscope.widgets.palette import LIGHT
+
+
+@pytest.fixture
+def window(qtbot: QtBot) -> Iterator[Window]:
+    window = Window(Bench(), Settings(), LIGHT, remember=False)
+    window.show()
+    window.opening.open("bundled:looped", FirstRun("a b c", 3))
+    wait(qtbot, window, 3)
+    yield window
+    window.close()
+    window.deleteLater()
+
+
+def test_it_rests_only_when_all_has_been_at_rest_for_a_while(qtbot: QtBot) -> None:
+    parent, busy, frames = QObject(), [True], []
+    pulse = Pulse(lambda: frames.append(0), lambda: not busy[0], parent)
+    for _ in range(3 * LOOK):
+        pulse._beat()
+    assert not pulse.resting
+    busy[0] = False
+    for _ in range(LOOK):
+        pulse._beat()
+    assert not pulse.resting
+    for _ in range(LOOK):
+        pulse._beat()
+    assert pulse.resting
+    busy[0] = True  # what nobody told of is noticed in time
+    for _ in range(LOOK):
+        pulse._beat()
+    assert not pulse.resting
+    assert REST_MS > 20 * FRAME_MS
+    pulse.stop()
+
+
+def test_what_is_asked_of_a_bench_at_rest_wakes_it(qtbot: QtBot, window: Window) -> None:
+    bench = window.bench
+
+    def measure() -> None:
+        window.views.measure("stability")
+
+    asks: dict[str, Callable[[], object]] = {
+        "a step": lambda: press(window, "step_recurrence"),
+        "a cursor": lambda: bench.session.scrub(1),
+        "a setting": lambda: press(window, "joint_pca"),
+        "a preset": lambda: window.views.apply("Heads"),
+        "a prompt": lambda: bench.restart(prompt="b c a"),
+        "a measurement": measure,
+        "work in the background": lambda: bench.in_background(lambda: 1, lambda future: None),
+    }
+    for name, ask in asks.items():
+        qtbot.waitUntil(lambda: bench.pulse.resting)
+        ask()
+        assert not bench.pulse.resting, name
+        wait(qtbot, window)

@@ -1,0 +1,356 @@
+"""Sessions in the window: saved and opened by keys, the same screen again, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models import tiny_architecture, tiny_checkpoint
+from PySide6.QtGui import QImage
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QFileDialog, QMessageBox
+from window_desk import Ctrl, Key, Left, Mod, branch, press, said, wait
+
+from loopscope.app.bench.bench import Bench
+from loopscope.app.window.opening import FirstRun
+from loopscope.app.window.settings import Settings
+from loopscope.app.window.window import Window
+from loopscope.core.sessions.file import read_session
+from loopscope.widgets.palette import LIGHT
+
+pytestmark = pytest.mark.slow
+
+PROMPT = "ab bc cd de ea ? 3 : a b c d e"
+OTHER = "xy yz zx xw wx ? 2 : z x y w z"
+Make = Callable[..., Window]
+
+
+@pytest.fixture
+def make(qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    made: list[Window] = []
+    tiny_checkpoint(tmp_path / "models" / "m", tiny_architecture(n_block=2))
+
+    def make(*, attended: bool = False, path: str = "", n: int = 9) -> Window:
+        window = Window(Bench(), Settings(), LIGHT, remember=False, attended=attended)
+        window.resize(1280, 800)
+        window.show()
+        window.activateWindow()
+        made.append(window)
+        path = path or str(tmp_path / "models" / "m")
+        window.opening.open(path, FirstRun(PROMPT, n), device="cpu")
+        wait(qtbot, window, n)
+        window.setFocus()
+        return window
+
+    yield make
+    for window in made:
+        window._close_unasked()
+        window.deleteLater()
+    QApplication.processEvents()
+
+
+def choose(monkeypatch: pytest.MonkeyPatch, path: Path | str) -> None:
+    """What the file dialogs of the system answer from now on."""
+    for name in ("getSaveFileName", "getOpenFileName"):
+        monkeypatch.setattr(QFileDialog, name, lambda *_: (str(path), ""))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(path))
+
+
+def at_work(qtbot, window: Window) -> None:
+    """A session with something of everything."""
+    branch(qtbot, window, 4)
+    QTest.keyClick(window, Key.Key_Space)
+    wait(qtbot, window, 10)
+    branch(qtbot, window, 6, size=0.1)
+    window.bench.restart(prompt=OTHER)
+    wait(qtbot, window, 9)
+    runs = list(window.bench.runs.tree)
+    window.bench.runs.rename(runs[1], "noisy")
+    window.bench.runs.show(runs[1])
+    window.bench.runs.put_second(runs[0])
+    window.views.apply("Measures")
+    wait(qtbot, window)
+    window.views.measure("stability")
+    wait(qtbot, window)
+    window.views.apply("Step")
+    bench = window.bench
+    bench.analysis.set_options("state_space", replace(
+        bench.displays["state_space"].options, states="layers", dimensions="3-D", azimuth=20.0
+    ))  # fmt: skip
+    bench.analysis.set_options("settling", replace(
+        bench.displays["settling"].options, tolerance=0.02
+    ))  # fmt: skip
+    bench.session.set_following(False)
+    bench.session.select({"recurrence": 5, "layer": 1, "head": 1, "token": 3, "tokens": (1, 3)})
+    window.bars.transport.set_speed(8.0)
+    bench.transport.set_rate(8.0)
+    bench.displays["graph"].view.bar.setValue(40)
+    wait(qtbot, window)
+
+
+def tables(window: Window) -> dict[str, list[tuple[object, ...]]]:
+    """The numbers behind every view in sight, of both drawings."""
+    found = {}
+    for key, display in window.bench.displays.items():
+        for i, drawing in enumerate(display.drawings):
+            if drawing.view.isVisible() and drawing.data is not None:
+                rows = display.spec.table(drawing.data).rows
+                found[f"{key} {i}"] = [tuple(row) for row in rows]
+    return found
+
+
+def same_tables(one: dict, other: dict) -> None:
+    assert one.keys() == other.keys()
+    for key, rows in one.items():
+        assert len(rows) == len(other[key]), key
+        for a, b in zip(rows, other[key], strict=True):
+            np.testing.assert_equal(a, b, err_msg=key)
+
+
+def picture(window: Window) -> np.ndarray:
+    """The window as it is seen, without a sentence in its status line."""
+    window.statusBar().clearMessage()
+    window.setFocus()
+    QApplication.processEvents()
+    image = window.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
+    raw = np.frombuffer(image.constBits(), np.uint8)
+    return raw.reshape(image.height(), image.bytesPerLine())[:, : image.width() * 4].copy()
+
+
+def reopened(qtbot, window: Window, path: Path) -> None:
+    window.sessions.open(path)
+    qtbot.waitUntil(lambda: window.sessions.file == path and not window.sessions._timer.isActive())
+    wait(qtbot, window)
+
+
+def test_a_session_opened_again_shows_the_same_screen(
+    make: Make, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window, path = make(), tmp_path / "work" / "a.loopscope.json"
+    path.parent.mkdir()
+    at_work(qtbot, window)
+    choose(monkeypatch, str(path).removesuffix(".loopscope.json"))
+    QTest.keyClick(window, Key.Key_S, Ctrl)
+    assert said(window) == f"Saved the session with 4 runs to {path}"
+    assert window.windowTitle() == "a[*] – m – Loopscope"
+    assert not window.isWindowModified()
+    assert json.loads(path.read_text())["model"]["path"] == "../models/m"
+    before = tables(window)
+    seen, info = picture(window), window.bench.session.recording.info
+    assert len(before) >= 6
+
+    again = make(path="bundled:looped", n=2)
+    choose(monkeypatch, path)
+    QTest.keyClick(again, Key.Key_S, Ctrl | Mod.ShiftModifier)
+    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions._timer.isActive())
+    wait(qtbot, again)
+    runs = list(again.bench.runs.tree)
+    assert [run.name for run in runs] == ["run 1", "noisy", "branch 2", "run 2"]
+    assert [run.parent and run.parent.name for run in runs] == [None, "run 1", "noisy", None]
+    assert again.bench.session.run is runs[1]
+    assert again.bench.session.second.run is runs[0]
+    assert again.bench.session.recording.info == info
+    assert again.bench.session.selection == window.bench.session.selection
+    assert not again.bench.transport.following
+    assert again.bench.transport.rate == 8.0
+    for run, old in zip(runs, window.bench.runs.tree, strict=True):
+        np.testing.assert_array_equal(run.stepper.recording.states, old.stepper.recording.states)
+    same_tables(tables(again), before)
+    request = again.bench.analysis.displays["stability"].spec.request
+    measured = [w.bench.session.recording.result(request.result) for w in (window, again)]
+    np.testing.assert_array_equal(*(result.points.points for result in measured))
+    assert again.windowTitle() == window.windowTitle()
+    assert not again.isWindowModified()
+    np.testing.assert_array_equal(picture(again), seen)
+    # Stepping, branching and naming go on.
+    QTest.keyClick(again, Key.Key_Space)
+    qtbot.waitUntil(lambda: again.bench.runner.idle and again.isWindowModified())
+    branch(qtbot, again, 3)
+    assert again.bench.session.run.name == "branch 3"
+
+
+def saved(qtbot, window: Window, path: Path) -> None:
+    """A session with a branch, saved."""
+    branch(qtbot, window, 4)
+    assert window.sessions.save_to(path)
+    wait(qtbot, window)
+
+
+def test_a_damaged_session_or_one_without_its_checkpoint_costs_nothing(
+    make: Make, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window, path = make(), tmp_path / "a.loopscope.json"
+    saved(qtbot, window, path)
+    runs, text = list(window.bench.runs.tree), path.read_text()
+    for damaged in ("", "{}", text[:-200], text.replace('"noise"', '"smash"'), "[" * 100_000):
+        path.write_text(damaged)
+        window.open_path(str(path))
+        qtbot.waitUntil(lambda: said(window).startswith(str(path)))
+        assert "\n" not in said(window)
+        assert list(window.bench.runs.tree) == runs
+        window.say("")
+    path.write_text(text)
+    models = tmp_path / "models"
+    models.rename(tmp_path / "elsewhere")
+    choose(monkeypatch, "")  # where it is asked for, the answer is Cancel
+    window.open_path(str(path))
+    qtbot.waitUntil(lambda: "its checkpoint" in said(window))
+    assert list(window.bench.runs.tree) == runs
+    choose(monkeypatch, tmp_path / "elsewhere" / "m")
+    reopened(qtbot, window, path)
+    assert [run.name for run in window.bench.runs.tree] == ["run 1", "branch 1"]
+    # Weights that are others are said, and the runs are made with them.
+    shutil.rmtree(tmp_path / "elsewhere")
+    tiny_checkpoint(tmp_path / "models" / "m", tiny_architecture(n_block=2), seed=5)
+    reopened(qtbot, window, path)
+    assert "the weights are not those that it was saved with" in said(window)
+
+
+def test_cancelled_it_shows_what_was_made_and_leaves_the_file_alone(
+    make: Make, qtbot, tmp_path: Path
+) -> None:
+    window, path = make(), tmp_path / "a.loopscope.json"
+    saved(qtbot, window, path)
+    values = json.loads(path.read_text())
+    values["runs"][1]["layers"] = 100_000
+    path.write_text(json.dumps(values))
+    window.sessions.open(path)
+    jobs = window.bench.jobs
+    qtbot.waitUntil(lambda: jobs.current is not None and jobs.current.progress > 0.001)
+    assert "session" in jobs.current.name
+    qtbot.mouseClick(window.bars.header.cancel, Left)
+    qtbot.waitUntil(lambda: window.bench.session.run is not None and jobs.current is None)
+    wait(qtbot, window)
+    assert "opening the session was cancelled" in said(window)
+    assert [run.name for run in window.bench.runs.tree] == ["run 1", "branch 1"]
+    assert window.sessions.file is None  # saved, it would take the place of the whole one
+    assert window.sessions.unsaved
+
+
+def answer(qtbot, window: Window, which: QMessageBox.StandardButton) -> None:
+    box = window.unsaved.box
+    qtbot.waitUntil(box.isVisible)
+    qtbot.mouseClick(box.button(which), Left)
+    assert window.unsaved.box is None
+
+
+def test_unsaved_runs_are_asked_about_once_on_quit(
+    make: Make, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window, path = make(attended=True), tmp_path / "a.loopscope.json"
+    branch(qtbot, window, 4)
+    assert window.windowTitle() == "m[*] – Loopscope"
+    assert window.isWindowModified()
+    QTest.keyClick(window, Key.Key_Q, Ctrl)
+    assert window.unsaved.box is not None
+    first = window.unsaved.box
+    window.close()
+    assert window.unsaved.box is first  # not a second question
+    answer(qtbot, window, QMessageBox.StandardButton.Cancel)
+    assert window.isVisible()
+    window.close()
+    choose(monkeypatch, "")  # no file is chosen: it stays
+    answer(qtbot, window, QMessageBox.StandardButton.Save)
+    assert window.isVisible()
+    window.close()
+    choose(monkeypatch, path)
+    answer(qtbot, window, QMessageBox.StandardButton.Save)
+    assert not window.isVisible()
+    assert [run.name for run in read_session(path).runs] == ["run 1", "branch 1"]
+
+
+@pytest.mark.parametrize("attended", [True, False])
+def test_nothing_is_asked_where_nothing_is_lost_or_nobody_works(
+    make: Make, qtbot, attended: bool, tmp_path: Path
+) -> None:
+    window = make(attended=attended)
+    if not attended:
+        branch(qtbot, window, 4)
+    window.close()
+    assert window.unsaved.box is None
+    assert not window.isVisible()
+
+
+def test_discarded_it_closes_and_is_not_offered_again(make: Make, qtbot) -> None:
+    window = make(attended=True)
+    branch(qtbot, window, 4)
+    window.autosave._timer.timeout.emit()
+    qtbot.waitUntil(window.autosave.file.exists)
+    wait(qtbot, window)
+    window.close()
+    answer(qtbot, window, QMessageBox.StandardButton.Discard)
+    assert not window.isVisible()
+    assert not window.autosave.file.exists()
+    other = make(attended=True)
+    other.recovery.offer()
+    assert other.recovery.box is None
+
+
+def test_a_session_told_to_end_is_offered_and_opened_again(
+    make: Make, qtbot, tmp_path: Path
+) -> None:
+    window, path = make(attended=True), tmp_path / "a.loopscope.json"
+    saved(qtbot, window, path)
+    QTest.keyClick(window, Key.Key_Space)
+    wait(qtbot, window, 10)
+    living = make(attended=True)
+    branch(qtbot, living, 3)
+    living.autosave._timer.timeout.emit()
+    qtbot.waitUntil(living.autosave.file.exists)
+    window.end()
+    assert window.unsaved.box is None
+    assert window.autosave.file.exists()
+    again = make(attended=True, path="bundled:looped", n=2)
+    again.recovery.offer()  # that of the window that lives is not
+    box = again.recovery.box
+    qtbot.waitUntil(box.isVisible)
+    qtbot.mouseClick(box.button(QMessageBox.StandardButton.Open), Left)
+    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions._timer.isActive())
+    wait(qtbot, again)
+    assert again.bench.session.n_recurrences == 10
+    assert again.isWindowModified()  # the file has one recurrence less
+    assert [run.layers for run in read_session(path).runs] == [18, 18]
+    again.autosave._timer.timeout.emit()
+    qtbot.waitUntil(lambda: not window.autosave.file.exists())
+    assert again.autosave.file.exists()
+    assert living.autosave.file.exists()
+
+
+def test_recent_and_dropped_sessions_open_and_prompts_come_back(
+    make: Make, qtbot, tmp_path: Path
+) -> None:
+    window, path = make(), tmp_path / "a.loopscope.json"
+    prompts = tmp_path / "p.txt"
+    prompts.write_text(f"{PROMPT}\n{OTHER}\n")
+    window.open_path(str(prompts))
+    qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None)
+    window.tree.open_second_model("bundled:shallow")
+    qtbot.waitUntil(lambda: window.bench.session.second is not None)
+    saved_runs = window.bench.session.n_recurrences
+    assert window.sessions.save_to(path)
+    again = make(path="bundled:looped", n=2)
+    again.settings.remember_recent(str(path))
+    recent = next(a.menu() for a in again.menuBar().actions()[0].menu().actions()
+                  if a.text() == "Open recent")  # fmt: skip
+    recent.aboutToShow.emit()
+    recent.actions()[0].trigger()
+    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions._timer.isActive())
+    wait(qtbot, again)
+    assert again.bench.session.n_recurrences == saved_runs
+    assert again.bench.session.prompt_set.path == str(prompts)
+    assert again.bench.session.second.name == "bundled:shallow"
+    assert not again.isWindowModified()
+    first = read_session(path)
+    press(again, "save_session")
+    # The same but for what the second window's screen was not shown in.
+    assert read_session(path).runs == tuple(
+        replace(run, id=again.bench.session.run.id) for run in first.runs
+    )
+    assert read_session(path).second_model == first.second_model
