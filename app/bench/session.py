@@ -104,7 +104,7 @@ class Session(QObject):
     @property
     def without_model(self) -> bool:
         """Whether the run shown has no model, so that it can be looked at and measured only."""
-        return self.recording is not None and self.status.loaded is None
+        return isinstance(self.status.stepper, Recorded)
 
     @property
     def n_recurrences(self) -> int:
