@@ -313,6 +313,13 @@ def run_probe(options: Namespace) -> None:
     print(write_page(result, folder))
 
 
+def run_sweep(options: Namespace) -> None:
+    """Measure a grid of runs on a cluster."""
+    from loopscope.app.cli.sweep import run_sweep as sweep
+
+    sweep(options)
+
+
 def _load(options: Namespace) -> tuple[Loaded, Prompt]:
     from loopscope.core.checkpoint.loading import load_model
     from loopscope.core.prompts.tokenizer import parse_ids

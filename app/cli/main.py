@@ -20,7 +20,7 @@ from loopscope.core.version import package_version
 
 COMMANDS = (
     "open", "inspect", "run", "trace", "figures", "train", "evaluate", "measure", "quality",
-    "reproduce", "twins", "probe", "convert", "doctor", "plugins", "report", "generate",
+    "reproduce", "twins", "probe", "sweep", "convert", "doctor", "plugins", "report", "generate",
     "install-desktop",
 )  # fmt: skip
 DEFAULT_MODEL = "bundled:looped"
@@ -235,6 +235,21 @@ def build_parser() -> argparse.ArgumentParser:
     )
     cut.add_argument("--late", type=numbers.small, default=0, help="and late: after 3/5 of all")
     _running(cut, recurrences=None, seed=False)
+
+    study = commands.add_parser(
+        "sweep", help="measure a grid of runs on a cluster; resumes when stopped"
+    )
+    study.add_argument("study", metavar="STUDY.toml", help="a study, or bundled:hops")
+    study.add_argument("-o", "--output", required=True, metavar="DIR")
+    study.add_argument(
+        "--on", metavar="tcp://HOST:8786", help="a Dask scheduler; this machine without it"
+    )
+    study.add_argument(
+        "--workers", type=numbers.whole(1, 256), metavar="N", help="at the most, on this machine"
+    )
+    study.add_argument(
+        "--dry-run", action="store_true", help="say what it would take, from one run of each model"
+    )
 
     made = commands.add_parser(
         "convert", help="make a checkpoint folder of GGUF, pickles, FP8, LoRA, a model of your own"

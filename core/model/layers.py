@@ -237,13 +237,17 @@ class DecoderLayer(nn.Module):
     def _pattern(self, q: Tensor, k: Tensor, edit: LayerEdit) -> Tensor:
         """Attention probabilities ``[B, H, T, T]``, of frozen heads those that are given."""
         s = self.shape
-        scores = q @ k.transpose(-1, -2) * s.scale
+        # In place, to the same bits: at a thousand tokens fresh memory costs more than the sums.
+        scores = (q @ k.transpose(-1, -2)).mul_(s.scale)
         windows = [window for window in (s.window, edit.window) if window]
         n, t, window = q.shape[2], k.shape[2], min(windows, default=0)
         hidden = hidden_keys(t, s.causal, window, q.device, n)
         if hidden is not None:
-            scores = scores.masked_fill(hidden, -math.inf)
-        pattern = wide(scores).softmax(-1).to(q.dtype)
+            scores.masked_fill_(hidden, -math.inf)
+        scores = wide(scores)
+        # Each entry is written after its row was read; only where nothing is derived from it.
+        place = scores if scores.is_cpu and torch.is_inference_mode_enabled() else None
+        pattern = torch.softmax(scores, -1, out=place).to(q.dtype)
         for head, held in edit.frozen:
             pattern[:, head] = held.to(pattern)
         return pattern

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from loopscope import LoopscopeError, Model, Run
 from loopscope.app.notebook.showing import session_of
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.stepper import Stepper
-from loopscope.core.sessions.file import read_session
+from loopscope.core.sessions.file import read_session, write_session
 from loopscope.core.sessions.rebuild import Rebuild
 from loopscope.core.sessions.saved import SavedRun, SavedSession
 from loopscope.core.views.base import Table
@@ -81,7 +84,7 @@ def test_a_measure_goes_to_xarray(run: Run) -> None:
 
 
 def test_without_xarray_it_says_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "xarray", None)
+    monkeypatch.setitem(sys.modules, "xarray", None)
     with pytest.raises(LoopscopeError, match="xarray is not installed: pip install xarray"):
         run.measure("relative_step").to_xarray()
 
@@ -362,6 +365,18 @@ def test_the_window_shows_the_runs_of_the_script(
         assert np.array_equal(stepper.recording.states, own.states)
     assert (session.shown, session.second) == (1, 2)
     assert [saved.name for saved in session.runs] == ["branch", "as it is"]
+
+
+@pytest.mark.slow
+def test_the_window_opens_on_them(model: Model, tmp_path: Path) -> None:
+    run = model.run(PROMPT, 2)
+    file, picture = tmp_path / "run.loopscope.json", tmp_path / "window.png"
+    write_session(file, session_of([("run", run.stepper)]))
+    command = ["-m", "loopscope.app", "open", str(file), "--screenshot", str(picture), "--exit"]
+    env = os.environ | {"PYTHONPATH": str(ROOT / ".dev"), "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run([sys.executable, *command], env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert picture.is_file()
 
 
 def test_a_second_model_is_shown_beside(model: Model) -> None:

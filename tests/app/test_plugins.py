@@ -219,7 +219,7 @@ window.commands["plugins"].trigger()
 found["said"] = window.statusBar().currentMessage()
 window.opening.open(sys.argv[2], FirstRun("", 2), device="cpu")
 wait(lambda: window.bench.session.status.loaded.checkpoint.family.name == "mine")
-found["family"] = window.windowTitle()
+found["family"] = window.bench.session.status.loaded.checkpoint.recognised_by
 window.close()
 print(json.dumps(found))
 """
@@ -242,7 +242,7 @@ def test_all_four_in_the_window(do: Do, folder: Path, tmp_path: Path) -> None:
         for kind in ("family 'mine'", "measure 'spread'", "view 'spread_curves'",
                      "intervention 'scale_state'")
     )  # fmt: skip
-    assert found["family"] == "mine – Loopscope"
+    assert found["family"] == "model_type mine"
 
 
 def test_one_that_cannot_be_imported_is_told_and_the_rest_goes_on(do: Do, tmp_path: Path) -> None:

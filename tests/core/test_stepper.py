@@ -15,6 +15,7 @@ from scipy.stats import kstest, truncnorm
 from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.states import Noise
+from loopscope.core.model.layers import NO_CONTEXT, DecoderLayer, rope_table
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.run.budget import Budget, NoRoom
 from loopscope.core.run.recording import Capture
@@ -273,3 +274,26 @@ def test_another_thread_may_run_a_prompt_of_another_length_meanwhile() -> None:
     model = Raced(tiny_architecture())
     cos, _ = model.rope(torch.zeros(1, 7, model.arch.d_model))
     assert cos.shape[-2] == 7
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("t", [1, 7, 33, 600])
+def test_a_pattern_made_in_place_is_the_same_to_the_bit(dtype: torch.dtype, t: int) -> None:
+    arch = tiny_architecture()
+    layer = DecoderLayer(arch.layer).to(dtype)
+    generator = torch.Generator().manual_seed(t)
+    x = torch.randn(1, t, arch.d_model, generator=generator).to(dtype)
+    table = rope_table(arch.layer.rope, arch.layer.d_head, t, x.device, dtype)
+    with torch.inference_mode():
+        made = layer(x, table, want_pattern=True)
+    again = layer(x, table, want_pattern=True)
+    assert torch.equal(made.pattern, again.pattern)
+    assert torch.equal(made.state, again.state)
+    # And what is derived through it is what it was.
+    with torch.no_grad():
+        heads = layer._queries_keys_values(layer._norm("attn_in", x), table, NO_CONTEXT)[:2]
+    q, k = (z.detach().double() for z in heads)
+    scores = (q @ k.transpose(-1, -2) * arch.layer.scale).masked_fill(
+        torch.ones(t, t, dtype=torch.bool).triu(1), -torch.inf
+    )
+    torch.testing.assert_close(made.pattern.double(), scores.softmax(-1), rtol=1e-2, atol=4e-3)

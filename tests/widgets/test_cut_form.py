@@ -275,3 +275,12 @@ def test_the_button_stays_in_sight_in_a_low_panel(qtbot: QtBot) -> None:
     QApplication.processEvents()
     assert panel.list.height() < 250
     assert panel.rect().contains(button.mapTo(panel, button.rect().center()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_field_has_to_be_scrolled_to_sideways(qtbot: QtBot, form: CutForm, kind: str) -> None:
+    form.resize(300, 420)  # the narrowest that a dock gives it at 1366 pixels
+    pick(qtbot, form.kind, kind)
+    QApplication.processEvents()
+    bar = form.area.horizontalScrollBar()
+    assert bar.maximum() == 0, f"{form.fields.minimumSizeHint().width()} pixels wanted"

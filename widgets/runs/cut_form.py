@@ -83,6 +83,7 @@ class CutForm(QWidget):
         self.fields = QWidget()
         self.rows = QFormLayout(self.fields)
         self.rows.setContentsMargins(8, 6, 8, 2)
+        self.rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self.rows.addRow("Cut", self.kind)
         self._strength_at = self.rows.rowCount()
         self.rows.addRow("State of run", self.source)
@@ -94,7 +95,7 @@ class CutForm(QWidget):
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(0)
         # The fields scroll; what will be done and the button stay in sight.
-        area = QScrollArea()
+        self.area = area = QScrollArea()
         area.setWidget(self.fields)
         area.setWidgetResizable(True)
         area.setFrameShape(QScrollArea.Shape.NoFrame)
@@ -106,6 +107,10 @@ class CutForm(QWidget):
         box.addLayout(foot)
         for combo in (self.kind, self.layer, self.tokens, self.source):
             combo.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            # Shorter than its longest choice where the dock is narrow.
+            policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            combo.setSizeAdjustPolicy(policy)
+            combo.setMinimumContentsLength(8)
         self.kind.activated.connect(lambda _: self._show_kind())
         for combo in (self.layer, self.tokens, self.source):
             combo.activated.connect(lambda _: self._say())

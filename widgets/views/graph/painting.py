@@ -59,7 +59,7 @@ def fitted_label(label: str, metrics: QFontMetricsF, room: float) -> str:
     if metrics.horizontalAdvance(label) > room - 4:
         label = short_label(label)
         if metrics.horizontalAdvance(label) > room:
-            label = label.removeprefix("layer ")
+            label = label.removeprefix("layer ").replace("coda ", "c ")
     cut = metrics.elidedText(label, Qt.TextElideMode.ElideRight, room)
     return cut if cut == label or len(cut) > 4 else ""
 

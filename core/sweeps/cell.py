@@ -1,0 +1,272 @@
+"""What a worker does: load a checkpoint once, make its runs, measure them at each length asked for.
+
+Every number is that of a run of R recurrences, whatever longer run it was taken from.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from loopscope.core.analyses.lens import read_run
+from loopscope.core.arrays import F64
+from loopscope.core.checkpoint.loading import Loaded, load_model
+from loopscope.core.checkpoint.request import LoadRequest
+from loopscope.core.errors import LoopscopeError, is_out_of_memory, one_line
+from loopscope.core.measures.base import Measured, measure
+from loopscope.core.measures.exits import Signals, signals_of, stops
+from loopscope.core.measures.lens import READINGS, Readings
+from loopscope.core.measures.over_prompts import HowRun
+from loopscope.core.over_prompts.measuring import least_capture
+from loopscope.core.over_prompts.quality import quality_over
+from loopscope.core.prompts.answers import NO_ANSWER_GIVEN, Asked, ask, convention_of
+from loopscope.core.prompts.prompt_set import PromptSet
+from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.stepper import Stepper, least_for
+from loopscope.core.sweeps.grid import Run, Task
+from loopscope.core.sweeps.quantities import (
+    AGREEMENT,
+    EXIT,
+    QUALITY,
+    exit_quantity,
+    unit_of,
+)
+from loopscope.core.views.depth import OFFERED
+from loopscope.core.views.lens.curves import LENS_OF, read_curve
+
+# Models that a worker keeps: where tasks of two checkpoints overlap neither is loaded again.
+MOST_KEPT = 2
+NO_PLACE = -1
+I32 = npt.NDArray[np.int32]
+Cell = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """The rows of one cell.
+
+    layer, head, token : int32 ``[N]``, `NO_PLACE` where the value is of no such place.
+    value : float64 ``[N]``, NaN where there is no number; then ``note`` may say why.
+    """
+
+    run: str
+    measure: str
+    r: int
+    layer: I32
+    head: I32
+    token: I32
+    value: F64
+    unit: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What a task gave.
+
+    failures : by the run's key, why it could not be made; its other cells are not in ``blocks``.
+    weights, device : of the checkpoint as it was loaded; "" where it was not.
+    """
+
+    blocks: tuple[Block, ...]
+    failures: dict[str, str]
+    weights: str = ""
+    device: str = ""
+
+
+@dataclass(slots=True)
+class _Models:
+    """Models of this process, the last used at the end; ``loads`` counts."""
+
+    kept: OrderedDict[LoadRequest, Loaded] = field(default_factory=OrderedDict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    loads: int = 0
+
+    def get(self, request: LoadRequest) -> Loaded:
+        with self.lock:
+            if request not in self.kept:
+                while len(self.kept) >= MOST_KEPT:
+                    self.kept.popitem(last=False)
+                self.kept[request] = load_model(request, make_room=self.kept.clear)
+                self.loads += 1
+            self.kept.move_to_end(request)
+            return self.kept[request]
+
+
+MODELS = _Models()
+
+
+def do_task(task: Task) -> Outcome:
+    """Make the runs of a task; one that cannot be made is said and the others go on."""
+    try:
+        loaded = MODELS.get(task.checkpoint.request)
+        if task.weights and task.weights != loaded.weights_hash:
+            raise LoopscopeError(
+                other_weights(task.checkpoint.path, loaded.weights_hash, task.weights)
+            )
+    except (LoopscopeError, OSError, MemoryError, RuntimeError) as error:
+        return Outcome((), dict.fromkeys((run.key for run in task.runs), _told(error)))
+    blocks: list[Block] = []
+    failures: dict[str, str] = {}
+    for run in task.runs:
+        try:
+            blocks += measured(loaded, run, every_place=task.every_place)
+        except Exception as error:  # whatever is wrong with one run, the study goes on
+            failures[run.key] = _told(error)
+    return Outcome(tuple(blocks), failures, loaded.weights_hash, str(loaded.device.device))
+
+
+def other_weights(path: str, now: str, before: str) -> str:
+    """Say that a checkpoint is not the one that the store's rows are of."""
+    return (
+        f"{path}: its weights are not those of the rows there are ({now[:12]}, not {before[:12]}); "
+        "give the checkpoint another name in the study"
+    )
+
+
+def _told(error: Exception) -> str:
+    return "there is not enough memory for this" if is_out_of_memory(error) else one_line(error)
+
+
+def measured(loaded: Loaded, run: Run, *, every_place: bool = False) -> list[Block]:
+    """Make one run as far as its longest length and measure it at each.
+
+    Raises `LoopscopeError` for a prompt or a cut that this model cannot take.
+    """
+    blocks: list[Block] = []
+    for take, mine in ((_quality, _is_quality), (_exits, _is_exit), (_measures, _is_measure)):
+        if cells := [cell for cell in run.wanted if mine(cell[0])]:
+            blocks += take(loaded, run, cells, every_place)
+    return blocks
+
+
+def _is_quality(key: str) -> bool:
+    return key in QUALITY
+
+
+def _is_exit(key: str) -> bool:
+    return key.startswith((EXIT, AGREEMENT))
+
+
+def _is_measure(key: str) -> bool:
+    return key in OFFERED
+
+
+def _lengths(
+    loaded: Loaded, run: Run, prompt: Prompt, cells: list[Cell], capture: Capture
+) -> Iterator[tuple[Recording, list[str]]]:
+    """Step one run; at each length asked for, the run so far and what is asked of it."""
+    stepper = Stepper(loaded, capture)
+    recording = stepper.begin(
+        prompt,
+        seed=run.seed,
+        start=run.start.start,
+        start_scale=run.start.scale,
+        interventions=run.cuts,
+    )
+    for r in sorted({r for _, r in cells}):
+        while recording.n_recurrences < r:
+            stepper.step()
+        yield recording, [key for key, at in cells if at == r]
+
+
+def _measures(loaded: Loaded, run: Run, cells: list[Cell], every_place: bool) -> Iterator[Block]:
+    prompt, keys = loaded.tokenizer.encode(run.item.text), {key for key, _ in cells}
+    capture = Capture()
+    if not keys & set(LENS_OF):
+        capture = least_capture(loaded, prompt, [OFFERED[key] for key in sorted(keys)])
+        if least_for(run.cuts).patterns:
+            capture = replace(capture, patterns=True)
+    for recording, asked in _lengths(loaded, run, prompt, cells, capture):
+        for key in asked:
+            found = _taken(loaded, recording, key)
+            yield _block(run, recording.n_recurrences, found, every_place)
+
+
+def _taken(loaded: Loaded, recording: Recording, key: str) -> Measured:
+    lens = LENS_OF.get(key)
+    if lens is None:
+        return measure(recording, OFFERED[key])
+    # Some curves are relative to the run's end, so that each length is read anew.
+    reading = read_run(loaded, recording, lens, lambda share: None)
+    recording.keep(READINGS, Readings().put(lens, reading))
+    return read_curve(recording, OFFERED[key])
+
+
+def _block(run: Run, r: int, found: Measured, every_place: bool) -> Block:
+    own = found.measure
+    if found.missing:
+        return _single(run, own.key, r, np.nan, found.missing)
+    axes = own.axes if every_place else tuple(axis for axis in own.axes if axis == "layer")
+    values = found.values[r - 1] if every_place else found.by_depth()[r - 1]
+    if not axes:
+        values = values.reshape(())
+    places = np.indices(values.shape, dtype=np.int32).reshape(len(axes), values.size)
+    by_axis = dict(zip(axes, places, strict=True))
+    nowhere = np.full(values.size, NO_PLACE, np.int32)
+    layer, head, token = (by_axis.get(axis, nowhere) for axis in ("layer", "head", "token"))
+    return Block(run.key, own.key, r, layer, head, token, values.ravel(), own.formula.unit)
+
+
+def _single(run: Run, key: str, r: int, value: float, note: str = "") -> Block:
+    nowhere = np.full(1, NO_PLACE, np.int32)
+    return Block(run.key, key, r, nowhere, nowhere, nowhere, np.array([value]), unit_of(key), note)
+
+
+def _exits(loaded: Loaded, run: Run, cells: list[Cell], every_place: bool) -> Iterator[Block]:
+    """Where rules would have stopped a run of R; at the answers where the file gives any."""
+    asked = _asked(loaded, run)
+    if run.has_answers and not asked.positions:
+        yield from (_single(run, key, r, np.nan, asked.missing) for key, r in cells)
+        return
+    capture = Capture(patterns=least_for(run.cuts).patterns, writes=False)
+    for recording, keys in _lengths(loaded, run, asked.prompt, cells, capture):
+        signals = signals_of(recording)
+        if run.has_answers:
+            signals = signals.of(asked.positions)
+        for key in keys:
+            yield _single(run, key, recording.n_recurrences, *_stopped(signals, key))
+
+
+def _stopped(signals: Signals, key: str) -> tuple[float, str]:
+    """Mean over the tokens that have an answer, and why there is none."""
+    asked = exit_quantity(key)
+    if asked.rule.key in signals.missing:
+        why = signals.missing[asked.rule.key]
+        return np.nan, why or "this model has no gate that is read by this rule"
+    sums = stops(asked.rule, signals, np.array([asked.threshold]))
+    if not sums.n:
+        return np.nan, "no token has a readout that is finite"
+    return float((sums.used if asked.used else sums.agree)[0]) / sums.n, ""
+
+
+def _asked(loaded: Loaded, run: Run) -> Asked:
+    """What is asked of the run's prompt; a prompt without an answer among others asks nothing."""
+    arch = loaded.architecture
+    return ask(
+        loaded.tokenizer, run.item, arch, convention_of(arch), "space", answers=run.has_answers
+    )
+
+
+def _quality(loaded: Loaded, run: Run, cells: list[Cell], every_place: bool) -> Iterator[Block]:
+    if run.has_answers and run.item.answer is None:
+        yield from (_single(run, key, r, np.nan, NO_ANSWER_GIVEN) for key, r in cells)
+        return
+    longest = max(r for _, r in cells)
+    how = HowRun(longest, run.seed, run.start.start, run.start.scale, run.cuts)
+    found = quality_over(loaded, PromptSet(run.prompts, run.prompts, (run.item,)), how)
+    n = float(found.tokens[0])
+    for key, r in cells:
+        value = {
+            "quality:accuracy": float(found.right[0, r - 1]),
+            "quality:nll": float(found.nll[0, r - 1]) / n if n else np.nan,
+            "quality:tokens": n,
+        }[key]
+        why = found.why_no_accuracy if key == "quality:accuracy" else found.why_nothing
+        yield _single(run, key, r, value, why if np.isnan(value) else "")

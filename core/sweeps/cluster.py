@@ -1,0 +1,177 @@
+"""A Dask cluster: one of our own on this machine, or the one at an address.
+
+Whoever can connect to a scheduler runs code on its workers: ours listen on loopback only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import platform
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from loopscope.core.checkpoint.folder import open_checkpoint
+from loopscope.core.errors import LoopscopeError, one_line
+from loopscope.core.version import package_version
+
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+
+LOOPBACK, PORT, CONNECT_SECONDS = "127.0.0.1", 8786, 10
+# Workers of our own that may die of one task before it is not tried again as it is.
+MOST_DEATHS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """What a worker is, and what is wrong with it for this study, or ""."""
+
+    host: str
+    device: str
+    memory: int
+    versions: tuple[tuple[str, str], ...]
+    problem: str = ""
+
+
+def versions() -> tuple[tuple[str, str], ...]:
+    """What has to be the same at both ends: numbers or pickles would differ else."""
+    import distributed
+
+    return (
+        ("loopscope", package_version()),
+        ("Python", ".".join(platform.python_version_tuple()[:2])),
+        ("distributed", str(distributed.__version__)),
+        ("torch", torch.__version__.partition("+")[0]),
+    )
+
+
+def facts(paths: tuple[tuple[str, str], ...]) -> WorkerFacts:
+    """Run on a worker: what it is, and whether it can read these (path, family) headers."""
+    problem = ""
+    for path, family in paths:
+        try:
+            open_checkpoint(path, family)
+        except (LoopscopeError, OSError) as error:
+            problem = problem or one_line(error)
+    cuda = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if cuda else platform.machine()
+    memory = torch.cuda.get_device_properties(0).total_memory if cuda else _host_memory()
+    return WorkerFacts(socket.gethostname(), device, memory, versions(), problem)
+
+
+def _host_memory() -> int:
+    from distributed.system import MEMORY_LIMIT
+
+    return int(MEMORY_LIMIT)
+
+
+def check_installed() -> None:
+    """Raise `LoopscopeError` where the extra is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("distributed") is None:
+        raise LoopscopeError("this needs the extra: pip install 'loopscope[cluster]'")
+
+
+def on_this_machine() -> int:
+    """Workers that this machine is good for: one for each CUDA device, else for each core."""
+    from dask.system import CPU_COUNT
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else int(CPU_COUNT)
+
+
+def settle_worker(dask_worker: Any) -> None:
+    """Run on a worker of our own: one torch thread, and of several devices its own."""
+    torch.set_num_threads(1)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(dask_worker.name) % torch.cuda.device_count())
+
+
+def local_cluster(n: int, *, port: int = 0) -> LocalCluster:
+    """Start ``n`` worker processes of one thread; nothing of them listens beyond loopback.
+
+    ``port`` is the scheduler's; 0 for any that is free. Raises `LoopscopeError` where it is taken.
+    """
+    import dask
+    from distributed import LocalCluster
+
+    dask.config.set({"distributed.scheduler.allowed-failures": MOST_DEATHS - 1})
+    environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    try:
+        return LocalCluster(
+            n_workers=n,
+            threads_per_worker=1,
+            processes=True,
+            host=LOOPBACK,
+            scheduler_port=port,
+            dashboard_address=f"{LOOPBACK}:0",
+            worker_dashboard_address=f"{LOOPBACK}:0",
+            memory_limit=0,  # a model's memory is not Dask's to manage
+            silence_logs=logging.CRITICAL,
+            env=environment,
+        )
+    except (OSError, RuntimeError) as error:
+        raise LoopscopeError(f"no cluster can be started here: {one_line(error)}") from None
+
+
+@contextlib.contextmanager
+def connected(address: str | None, most: int = 1 << 30) -> Iterator[Client]:
+    """Connect to the scheduler at ``address``, or to a cluster made for the purpose.
+
+    ``most`` is how many workers a cluster made here has at the most. Raises `LoopscopeError` for an
+    address that nothing answers at.
+    """
+    from distributed import Client
+
+    check_installed()
+    with contextlib.ExitStack() as stack:
+        if address is None:
+            cluster = stack.enter_context(local_cluster(max(1, min(on_this_machine(), most))))
+            client = stack.enter_context(Client(cluster, set_as_default=False))
+            client.register_worker_callbacks(settle_worker)  # also of those started anew
+        else:
+            client = stack.enter_context(_remote(address))
+        yield client
+
+
+def _remote(address: str) -> Client:
+    from distributed import Client
+
+    if not address.startswith(("tcp://", "tls://", "ucx://", "ws://", "wss://")):
+        raise LoopscopeError(f"'{address}' is no address such as tcp://host:{PORT}")
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    try:
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise LoopscopeError(f"no scheduler answers at {address}: {one_line(error)}") from None
+
+
+def check_workers(client: Client, paths: tuple[tuple[str, str], ...]) -> dict[str, WorkerFacts]:
+    """Return what each worker is, by its address.
+
+    Raises `LoopscopeError` naming the first that lacks Loopscope, differs in a version or cannot
+    read a checkpoint, and where there is no worker.
+    """
+    try:
+        found: dict[str, WorkerFacts] = client.run(facts, paths, on_error="return")
+    except (OSError, TimeoutError) as error:
+        raise LoopscopeError(f"the cluster does not answer: {one_line(error)}") from None
+    if not found:
+        raise LoopscopeError("the scheduler has no worker: start one, and go on")
+    here = versions()
+    for worker, about in found.items():
+        if isinstance(about, ModuleNotFoundError):
+            raise LoopscopeError(f"worker {worker} lacks {about.name}: install the same there")
+        if isinstance(about, BaseException):
+            raise LoopscopeError(f"worker {worker} cannot be asked: {one_line(about)}")
+        for (name, mine), (_, its) in zip(here, about.versions, strict=True):
+            if mine != its:
+                raise LoopscopeError(f"worker {worker} has {name} {its}, here it is {mine}")
+        if about.problem:
+            raise LoopscopeError(f"worker {worker}: {about.problem}")
+    return found

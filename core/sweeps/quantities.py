@@ -1,0 +1,67 @@
+"""What a study may measure: live measures, lens curves, quality, exits; all by one spelling."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.measures.exits import BY_KEY, USED, Rule
+from loopscope.core.views.depth import OFFERED
+
+Part = Literal["accuracy", "nll", "tokens"]
+# Of quality: what is scored, in which unit.
+QUALITY: dict[str, str] = {
+    "quality:accuracy": "share",
+    "quality:nll": "nats a token",
+    "quality:tokens": "tokens scored",
+}
+EXIT, AGREEMENT = "exit:", "exit-agreement:"
+
+
+@dataclass(frozen=True, slots=True)
+class ExitQuantity:
+    """An exit rule at a threshold; ``used`` is the mean exit recurrence, else the agreement."""
+
+    rule: Rule
+    threshold: float
+    used: bool
+
+    @property
+    def unit(self) -> str:
+        """Of its values."""
+        return USED.unit if self.used else "share of tokens"
+
+
+def exit_quantity(key: str) -> ExitQuantity:
+    """Read ``exit:RULE@THRESHOLD`` or ``exit-agreement:RULE@THRESHOLD``."""
+    name, _, rest = key.partition(":")
+    rule, _, threshold = rest.partition("@")
+    if rule not in BY_KEY:
+        raise LoopscopeError(f"there is no exit rule '{rule[:40]}'; {', '.join(BY_KEY)}")
+    try:
+        value = float(threshold)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise LoopscopeError(f"'{key[:60]}' needs a threshold, as in {name}:{rule}@0.001")
+    return ExitQuantity(BY_KEY[rule], value, name == "exit")
+
+
+def check_quantity(key: str) -> None:
+    """Raise `LoopscopeError` naming the nearest ones where there is no such measure."""
+    if key.startswith((EXIT, AGREEMENT)):
+        exit_quantity(key)
+    elif key not in OFFERED and key not in QUALITY:
+        known = [*OFFERED, *QUALITY, *(f"exit:{rule}@0.001" for rule in BY_KEY)]
+        near = difflib.get_close_matches(key, known, 3) or known[:3]
+        raise LoopscopeError(f"there is no measure '{key[:60]}'; perhaps {', '.join(near)}")
+
+
+def unit_of(key: str) -> str:
+    """The unit of a measure that `check_quantity` accepts."""
+    if key.startswith((EXIT, AGREEMENT)):
+        return exit_quantity(key).unit
+    return QUALITY[key] if key in QUALITY else OFFERED[key].formula.unit

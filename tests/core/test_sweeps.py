@@ -1,0 +1,301 @@
+"""Sweeps without a cluster: what a study may say, what its runs give, what the store keeps."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from loopscope.core.analyses.lens import read_run
+from loopscope.core.checkpoint.loading import load
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.interventions.layers import SkipLayer
+from loopscope.core.measures.base import measure
+from loopscope.core.measures.exits import signals_of
+from loopscope.core.measures.lens import READINGS, Readings
+from loopscope.core.measures.over_prompts import HowRun
+from loopscope.core.measures.registry import MEASURES
+from loopscope.core.over_prompts.quality import quality_over
+from loopscope.core.prompts.prompt_set import PromptSet, read_prompts
+from loopscope.core.run.stepper import Stepper
+from loopscope.core.sweeps import store as stores
+from loopscope.core.sweeps.cell import MODELS, NO_PLACE, do_task, measured
+from loopscope.core.sweeps.grid import tasks_of
+from loopscope.core.sweeps.running import standing
+from loopscope.core.sweeps.store import Store, read_rows
+from loopscope.core.sweeps.study import OpenedStudy, open_study
+from loopscope.core.views.depth import OFFERED
+from loopscope.core.views.lens.curves import read_curve
+
+pytest.importorskip("pyarrow", reason="the extra `cluster` is not installed")
+
+SMALL = """
+checkpoints = ["bundled:looped"]
+prompts = ["p.txt"]
+R = [1, 3]
+measures = ["relative_step", "entropy"]
+"""
+PROMPTS = "ab ba ? 1 : a b\nab bc ca ? 2 : a b c\n"
+
+
+def write(folder: Path, text: str = SMALL, prompts: str = PROMPTS) -> OpenedStudy:
+    (folder / "p.txt").write_text(prompts)
+    (folder / "s.toml").write_text(text)
+    return open_study(str(folder / "s.toml"))
+
+
+def sweep(opened: OpenedStudy, folder: Path, most: int = 1000) -> None:
+    """Do at most so many tasks, as a cluster would."""
+    with Store(folder) as store:
+        for task in list(tasks_of(opened, store.done, store.weights))[:most]:
+            outcome = do_task(task)
+            assert not outcome.failures
+            store.say_checkpoint(task.checkpoint.name, {"weights sha256": outcome.weights})
+            store.append(task, outcome.blocks)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("relative_step", "relative_stp"), "there is no measure 'relative_stp'; perhaps relative_step"),
+        (("entropy", "exit:stp@1"), "there is no exit rule 'stp'; step,"),
+        (("entropy", "exit:kl"), "'exit:kl' needs a threshold, as in exit:kl@0.001"),
+        (("R = [1, 3]", 'R = "1:1000000000"'), "'R': 1:1000000000 are more than 1,000,000 values"),
+        (("R = [1, 3]", 'R = "1:1000"\nseeds = "0:499999"'), "the grid has 2,000,000,000 cells; at most 10,000,000"),
+        (("R = [1, 3]", "R = [0]"), "0 recurrences cannot be run"),
+        (("R = [1, 3]", "R = []"), "'R': is empty"),
+        (("R = [1, 3]", ""), "missing 1 required positional argument: 'R'"),
+        (("R = [1, 3]", "R = [1, 3]\nseed = 3"), "there is no 'seed'; "),
+        (("R = [1, 3]", "R = [1,"), "s.toml: cannot be read as TOML"),
+        (("p.txt", "q.txt"), "q.txt: cannot be read: No such file"),
+        (('["bundled:looped"]', '["a/m", "b/m"]'), "two entries are called 'm'; name one of them"),
+        (("R = [1, 3]", 'R = [1, 3]\n[[interventions]]\nname = "x"\ncuts = [{kind = "y"}]'), "there is no intervention 'y'"),
+        (("R = [1, 3]", 'R = [1, 3]\n[[starts]]\nstart = "warm"'), "'warm' is not one of default, zeros, random"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_study_is_one_line(
+    change: tuple[str, str], said: str, tmp_path: Path
+) -> None:
+    lines = SMALL.replace(*change)
+    if "\n[[" in lines:  # a table's keys come last in TOML
+        head, _, table = lines.partition("\n[[")
+        table, _, rest = table.partition("\nmeasures")
+        lines = f"{head}\nmeasures{rest}\n[[{table}\n"
+    with pytest.raises(LoopscopeError) as error:
+        write(tmp_path, lines)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_bundled_study() -> None:
+    with pytest.raises(
+        LoopscopeError, match="there is no bundled study 'x'; there is bundled:hops"
+    ):
+        open_study("bundled:x")
+
+
+def test_the_grid_is_every_combination_once(tmp_path: Path) -> None:
+    text = SMALL.replace('"bundled:looped"', '"bundled:looped", "bundled:deep"')
+    opened = write(tmp_path, f'{text}seeds = "3:5"\nprompts_per_task = 4\n')
+    tasks = list(tasks_of(opened, {}, {}))
+    runs = [(task.checkpoint.name, run.item.line, run.seed) for task in tasks for run in task.runs]
+    names = "bundled:looped", "bundled:deep"
+    assert sorted(runs) == sorted((c, i, s) for c in names for i in (1, 2) for s in (3, 4, 5))
+    assert len({run.key for task in tasks for run in task.runs}) == 12 == opened.n_runs
+    assert opened.n_cells == 48 == sum(task.n_cells for task in tasks)
+    assert [len(task.runs) for task in tasks] == [2] * 6  # seeds do not share a task
+
+
+def test_a_path_is_taken_from_the_study_and_is_not_part_of_a_runs_name(tmp_path: Path) -> None:
+    keys = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        opened = write(tmp_path / name, SMALL.replace("bundled:looped", "m"))
+        (task,) = tasks_of(opened, {}, {})
+        assert task.checkpoint.path == str(tmp_path / name / "m")
+        keys.append([run.key for run in task.runs])
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cut", [False, True])
+def test_every_number_is_that_of_a_run_of_R(cut: bool, tmp_path: Path) -> None:
+    """Each against a run of its own of just R recurrences; quality and exits against other code."""
+    keys = tuple(OFFERED)
+    rest = ("quality:accuracy", "quality:nll", "exit:step@0.05", "exit-agreement:kl@0.01")
+    listed = ", ".join(f'"{key}"' for key in (*keys, *rest))
+    text = f"""
+checkpoints = ["bundled:looped"]
+prompts = [{{path = "bundled:hops", first = 3}}]
+R = [1, 4]
+measures = [{listed}]
+seeds = [7]
+places = "all"
+[[starts]]
+start = "random"
+scale = 0.5
+"""
+    if cut:
+        text += '[[interventions]]\nname = "cut"\ncuts = [{kind = "skip", recurrence = 2, last = 2, layer = 1}]\n'
+    cuts = (SkipLayer(recurrence=2, last=2, layer=1),) if cut else ()
+    opened = write(tmp_path, text)
+    loaded = load("bundled:looped", "cpu")
+    (task,) = tasks_of(opened, {}, {})
+    run = task.runs[2]
+    blocks = {(b.measure, b.r): b for b in measured(loaded, run, every_place=True)}
+    assert set(blocks) == set(run.wanted)
+    for r in (1, 4):
+        stepper = Stepper(loaded)
+        stepper.begin(
+            loaded.tokenizer.encode(run.item.text), seed=7, start="random", start_scale=0.5,
+            interventions=cuts,
+        )  # fmt: skip
+        for _ in range(r):
+            stepper.step()
+        recording = stepper.recording
+        readings = Readings()
+        for lens in ("coda", "logit"):
+            readings = readings.put(lens, read_run(loaded, recording, lens, lambda share: None))
+        recording.keep(READINGS, readings)
+        for key in keys:
+            quantity, block = OFFERED[key], blocks[key, r]
+            one = (
+                measure(recording, quantity) if key in MEASURES else read_curve(recording, quantity)
+            )
+            if one.missing:
+                assert block.note == one.missing
+                assert np.isnan(block.value).all()
+                continue
+            values = one.values[-1]
+            at = [getattr(block, axis) for axis in quantity.axes]
+            np.testing.assert_allclose(
+                block.value, values[tuple(at)], rtol=1e-5, atol=1e-7, err_msg=key
+            )
+            assert block.value.size == values.size
+            if quantity.axes:
+                assert len(set(zip(*(a.tolist() for a in at), strict=True))) == values.size
+        alone = PromptSet("p", "p", (run.item,))
+        quality = quality_over(loaded, alone, HowRun(r, 7, "random", 0.5, cuts))
+        assert blocks["quality:accuracy", r].value[0] == quality.accuracy.value[-1]
+        np.testing.assert_allclose(
+            np.exp(blocks["quality:nll", r].value[0]), quality.perplexity.value[-1], rtol=1e-9
+        )
+        # Exits, by hand: the answers stand at the last eight places.
+        signals = signals_of(recording)
+        small = signals.values["step"][:, -8:] < 0.05
+        first = np.where(small.any(0), small.argmax(0) + 1, r)
+        np.testing.assert_allclose(blocks["exit:step@0.05", r].value[0], first.mean())
+        if r == 1:  # there is no change of the readout yet
+            assert np.isnan(blocks["exit-agreement:kl@0.01", r].value[0])
+            assert "needs 2 recurrences" in blocks["exit-agreement:kl@0.01", r].note
+            continue
+        small = signals.values["kl"][:, -8:] < 0.01
+        first = np.where(small.any(0), small.argmax(0) + 1, r)
+        answers = signals.answers[:, -8:]
+        same = answers[first - 1, np.arange(8)] == answers[-1]
+        np.testing.assert_allclose(blocks["exit-agreement:kl@0.01", r].value[0], same.mean())
+
+
+def test_layers_average_tokens_and_heads(tmp_path: Path) -> None:
+    opened = write(tmp_path)
+    (task,) = tasks_of(opened, {}, {})
+    loaded = load("bundled:looped", "cpu")
+    whole = {(b.measure, b.r): b for b in measured(loaded, task.runs[0], every_place=True)}
+    for block in measured(loaded, task.runs[0]):
+        every = whole[block.measure, block.r]
+        assert (block.token == NO_PLACE).all()
+        for layer, value in zip(block.layer, block.value, strict=True):
+            average = np.median if block.measure == "relative_step" else np.mean
+            np.testing.assert_allclose(
+                value, average(every.value[every.layer == layer]), rtol=1e-12
+            )
+
+
+def test_one_run_that_cannot_be_made_stops_no_other(tmp_path: Path) -> None:
+    opened = write(tmp_path, prompts="ab ba ? 1 : a b\nnot a prompt of it: é\n#1,2,3\n")
+    (task,) = tasks_of(opened, {}, {})
+    outcome = do_task(task)
+    assert list(outcome.failures) == [task.runs[1].key]
+    assert {block.run for block in outcome.blocks} == {task.runs[0].key, task.runs[2].key}
+    nowhere = replace(task, checkpoint=replace(task.checkpoint, path="/nowhere"))
+    outcome = do_task(nowhere)
+    assert len(outcome.failures) == 3
+    assert "/nowhere does not exist" in outcome.failures[task.runs[0].key]
+
+
+def test_a_model_is_loaded_once(tmp_path: Path) -> None:
+    opened = write(tmp_path, SMALL + "prompts_per_task = 1\n")
+    MODELS.kept.clear()
+    before = MODELS.loads
+    tasks = list(tasks_of(opened, {}, {}))
+    assert len(tasks) == 2
+    for task in tasks:
+        do_task(task)
+    assert MODELS.loads == before + 1
+
+
+def test_resumed_is_unbroken_row_for_row(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    opened = write(tmp_path, SMALL + "prompts_per_task = 1\nseeds = [0, 1]\n")
+    sweep(opened, tmp_path / "whole")
+    for most in (1, 2, 100):
+        sweep(opened, tmp_path / "broken", most)
+    whole, broken = read_rows(tmp_path / "whole"), read_rows(tmp_path / "broken")
+    assert whole.num_rows > 10
+    assert whole.equals(broken)
+    assert len(list((tmp_path / "broken" / "rows").iterdir())) == 3
+
+
+def test_only_what_is_new_is_made(tmp_path: Path) -> None:
+    opened = write(tmp_path)
+    sweep(opened, tmp_path / "out")
+    more = write(tmp_path, SMALL.replace("[1, 3]", "[1, 4]").replace('"entropy"', '"sink"'))
+    with Store(tmp_path / "out") as store:
+        where = standing(more, store)
+        # (relative_step, 1) is there; (relative_step, 4), (sink, 1) and (sink, 4) are not.
+        assert (where.done, where.left, where.others) == (2, 6, 6)
+        (task,) = tasks_of(more, store.done, store.weights)
+        assert task.runs[0].wanted == (("relative_step", 4), ("sink", 1), ("sink", 4))
+
+
+def test_other_weights_under_the_same_name_are_refused(tmp_path: Path) -> None:
+    opened = write(tmp_path)
+    (task,) = tasks_of(opened, {}, {"bundled:looped": "0" * 64})
+    outcome = do_task(task)
+    assert not outcome.blocks
+    assert "its weights are not those of the rows there are" in next(
+        iter(outcome.failures.values())
+    )
+
+
+def test_the_store_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, out = write(tmp_path), tmp_path / "out"
+    sweep(opened, out)
+    with Store(out), pytest.raises(LoopscopeError, match="another sweep writes to this folder"):
+        Store(out)
+    (part,) = (out / "rows").iterdir()
+    part.write_bytes(part.read_bytes()[:-50])
+    with pytest.raises(LoopscopeError, match=r"part-000001.parquet: cannot be read: .*delete it"):
+        Store(out)
+    part.unlink()
+    (out / "provenance.json").write_text("[1]")
+    with pytest.raises(LoopscopeError, match="is not what a sweep writes"):
+        Store(out)
+
+    def full(*arguments: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(stores.pq, "write_table", full)
+    with pytest.raises(LoopscopeError, match=r"cannot write .*part-000001.parquet: No space left"):
+        sweep(opened, tmp_path / "full")
+    assert list((tmp_path / "full" / "rows").iterdir()) == []
+
+
+def test_the_bundled_study_is_what_it_says() -> None:
+    opened = open_study("bundled:hops")
+    assert opened.prompt_sets[0].items == read_prompts("bundled:hops").items[:24]
+    assert opened.n_runs == 192
