@@ -24,6 +24,7 @@ from loopscope.core.files import reason, shortened, written
 from loopscope.core.recordings.results import KEYS, flattened
 from loopscope.core.recordings.schema import FORMAT, VERSION, About, Head, as_json, head_of
 from loopscope.core.recordings.segments import SegmentWriter, segments_of
+from loopscope.core.recordings.target import Target, target
 from loopscope.core.run.file_blocks import Array
 from loopscope.core.run.recording import Recording, count_of
 from loopscope.core.run.rows import Rows
@@ -60,7 +61,15 @@ def save(path: Path, recordings: Sequence[Recording], command: str = "") -> None
 
 def seal(path: Path, recordings: Sequence[Recording], said: About) -> None:
     """`save` with what is said of the file given."""
-    with written(path, (RuntimeError,)) as part, h5_file(part) as file:
+    every = [own for recording in recordings for own in recording.kept.values()]
+    nbytes = sum(len(own) * own.row_bytes for own in every)
+    nbytes += sum(a.nbytes for recording in recordings for a in extras(recording).values())
+    nbytes += sum(map(len, said.pieces)) * 12  # each character, escaped, and what joins them
+    with (
+        written(path, (RuntimeError,)) as part,
+        target(part, nbytes, len(every)) as raw,
+        h5_file(raw) as file,
+    ):
         file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
         _put_text(file, "about", as_json(said))
         for i, recording in enumerate(recordings):
@@ -77,11 +86,11 @@ def seal(path: Path, recordings: Sequence[Recording], said: About) -> None:
                 group.create_dataset(name, data=array)
 
 
-def h5_file(path: Path) -> Any:
+def h5_file(file: Target) -> Any:
     """Begin an HDF5 file."""
     import h5py  # not at start-up
 
-    return h5py.File(path, "w")
+    return h5py.File(file, "w")
 
 
 def _put_text(group: Any, name: str, values: dict[str, Any]) -> None:
