@@ -240,6 +240,17 @@ class Runs:
         self._session.message.emit(f"Deleted {run.name}{its}; Undo brings it back")
         self._session.runs_changed.emit()
 
+    def let_go(self, run: Run) -> None:
+        """Free the memory of a run and its branches, for good; the run of all others stays."""
+        branch = self.tree.branch_of(run)
+        if len(branch) == len(self.tree):
+            return
+        self._remove(run)
+        self.history.forget_runs()  # what can be undone holds the runs
+        names = ", ".join(own.name for own in branch)
+        self._session.message.emit(f"Let go of {names}; this cannot be undone")
+        self._session.runs_changed.emit()
+
     def _remove(self, run: Run) -> list[tuple[int, Run]]:
         """Take a run and its branches out of the tree; show what is left."""
         going = self.tree.branch_of(run)

@@ -156,6 +156,10 @@ class Sessions(QObject):
         done = self.unsaved or self._settings_changed or (runs and not as_begun)
         return self.capture() if done and not self._restoring else None
 
+    def end(self) -> None:
+        """The window closes: what an opened session still asks for is left."""
+        self._timer.stop()
+
     # ---- saving ----
     def save(self) -> bool:
         """Save to the session's file, which is asked for where it has none; returns whether."""

@@ -33,6 +33,7 @@ from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.gestures import GESTURES
+from loopscope.app.window.memory_meter import MemoryMeter
 from loopscope.app.window.menus import RecentMenu, make_menus
 from loopscope.app.window.opening import Opening, first_token, starts_of
 from loopscope.app.window.page_export import PageExport
@@ -142,6 +143,8 @@ class Window(QMainWindow):
         self.error_panel = ErrorPanel(self)
         self.set_theme(theme)
         self._restore()
+        self.meter = MemoryMeter(bench, self)
+        self.statusBar().addPermanentWidget(self.meter)
         self._connect()
         self.show_progress()
         self.say("; ".join(plugin.text() for plugin in left_out()))
@@ -453,6 +456,7 @@ class Window(QMainWindow):
             self.remember()
         if self.autosave is not None:
             self.autosave.end()
+        self.sessions.end()
         self.bench.close()
         self.recordings.close()
         super().closeEvent(event)
