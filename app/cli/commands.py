@@ -366,7 +366,8 @@ def _with_model(options: Namespace, recording: Recording, checkpoint: str | None
     if checkpoint is None:
         return None
     from loopscope.core.checkpoint.loading import load_model
-    from loopscope.core.recordings.going_on import request_for, resume
+    from loopscope.core.recordings.finding import request_for
+    from loopscope.core.recordings.going_on import resume
 
     loaded = load_model(request_for(recording, checkpoint, options.device, options.family))
     _warn(loaded)
