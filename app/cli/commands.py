@@ -320,6 +320,13 @@ def run_sweep(options: Namespace) -> None:
     sweep(options)
 
 
+def run_serve(options: Namespace) -> None:
+    """Start workers on this machine."""
+    from loopscope.app.cli.serve import run_serve as serve
+
+    serve(options)
+
+
 def _load(options: Namespace) -> tuple[Loaded, Prompt]:
     from loopscope.core.checkpoint.loading import load_model
     from loopscope.core.prompts.tokenizer import parse_ids
