@@ -155,6 +155,8 @@ class RecordingWriter:
         self._guard = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
+        # Whether a run that was begun elsewhere has changed, or there is another.
+        self._anything_new = not begun
         self._about: About | None = None
         self._runs: list[_Tracked] = []
         try:
@@ -169,7 +171,9 @@ class RecordingWriter:
             raise LoopscopeError(f"cannot write {shortened(path)}: {reason(problem)}") from None
         for recording in begun:
             self.add(recording)
-            self._runs[-1].done = {name: len(rows) for name, rows in recording.kept.items()}
+            tracked = self._runs[-1]
+            tracked.done = {name: len(rows) for name, rows in recording.kept.items()}
+            tracked.said, tracked.extras = as_json(tracked.head), _extras_now(recording)
         self._thread = threading.Thread(target=self._serve, name="recording", daemon=True)
         self._thread.start()
 
@@ -203,6 +207,9 @@ class RecordingWriter:
         self._wake.set()
         self._thread.join()
         self.flush()
+        if not self._anything_new:
+            self._segments.remove()  # the file is as it was
+            return
         runs = [tracked.recording for tracked in self._runs]
         try:
             seal(self.path, runs, self._about or about(runs, self._command))
@@ -233,20 +240,24 @@ class RecordingWriter:
         complete, layers = recording.n_recurrences, recording.layers_done
         said = as_json(head_of(recording, tracked.head.parent))
         if said != tracked.said:
-            self._segments.append({"run": i, "head": said})
+            self._append({"run": i, "head": said})
             tracked.said = said
         if (now := _extras_now(recording)) != tracked.extras:
             for name, array in extras(recording).items():
                 line = {"run": i, "array": name, "dtype": array.dtype.str, "shape": array.shape}
-                self._segments.append(line, _bytes(array))
+                self._append(line, _bytes(array))
             tracked.extras = now
         for name, rows in recording.kept.items():
             first = tracked.done.get(name, first_own(tracked.head, name, recording.n_layers))
             last = count_of(name, layers, complete)
             for a, b in parts(rows, first, last):
                 line = {"run": i, "rows": name, "first": a, "n": b - a}
-                self._segments.append(line, _bytes(rows.rows(a, b)))
+                self._append(line, _bytes(rows.rows(a, b)))
                 tracked.done[name] = b
+
+    def _append(self, line: dict[str, Any], payload: memoryview | bytes = b"") -> None:
+        self._anything_new = True
+        self._segments.append(line, payload)
 
 
 def _extras_now(recording: Recording) -> tuple[object, ...]:
