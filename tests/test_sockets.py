@@ -1,4 +1,4 @@
-"""Loopscope opens no connection but where it is asked to: `sweep`, on a cluster."""
+"""Loopscope opens no connection but where it is asked to: by `sweep` and `serve`."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from loopscope.app.bench.displays import Computation, Display, Drawing, Subject,
 from loopscope.app.bench.session import Session
 from loopscope.app.view_spec import ViewSpec
 from loopscope.core.errors import log_unforeseen
+from loopscope.core.run.recorded import stepped
 from loopscope.core.run.runner import Runner
 from loopscope.core.system import yield_to_the_screen
 from loopscope.core.views.base import ViewData
@@ -225,9 +226,9 @@ class Analysis(QObject):
     def _read_directions(self, drawing: Drawing, token_ids: tuple[int, ...]) -> None:
         """Have the worker read unembedding rows that the data lacks; then it is computed again."""
         second, status = self._session.second, self._session.status
-        stepper = status.stepper
+        stepper = stepped(status.stepper)
         if drawing.second_run:
-            stepper = None if second is None else second.stepper
+            stepper = None if second is None else stepped(second.stepper)
         if stepper is None or not token_ids:
             return
 

@@ -15,10 +15,10 @@ shown, `Analysis` draws them, `Measuring` and `Comparison` make what takes long.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject
 
@@ -33,13 +33,14 @@ from loopscope.app.bench.pulse import Pulse
 from loopscope.app.bench.run_tree import Run
 from loopscope.app.bench.runs import Runs
 from loopscope.app.bench.second_runs import SecondRuns
-from loopscope.app.bench.session import Session
+from loopscope.app.bench.session import WITHOUT_MODEL, Session
 from loopscope.app.bench.transport import Transport
 from loopscope.app.bench.view_changes import ViewChanges
 from loopscope.app.views import VIEW_SPECS
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.jobs import Jobs
+from loopscope.core.run.recorded import Recorded
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.runner import Runner
@@ -47,6 +48,11 @@ from loopscope.core.run.status import RunnerState, Status
 from loopscope.core.run.stepping import Until
 from loopscope.core.selection import Selection
 from loopscope.widgets.palette import Theme
+
+if TYPE_CHECKING:
+    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.recordings.reader import RecordingFile
+    from loopscope.core.run.stepper import Stepper
 
 # Of a run that is begun again at most so many recurrences are made at once.
 MOST_AGAIN = 200
@@ -130,6 +136,54 @@ class Bench(QObject):
 
         self.background.wait(self.runner.reloop(request), done)
 
+    def show_recorded(self, file: RecordingFile, then: Callable[[], None]) -> None:
+        """Let the model go and show the runs of a recording without one; ``then`` is called."""
+        self._leave_model()
+        self.comparison.release_later()
+        self.second_runs.show(None)
+
+        def released(future: Future[None]) -> None:
+            if future.cancelled():
+                return
+            self._pull()
+            self.runs.forget()
+            self._show_adopted([Recorded(run) for run in file.runs], file)
+            then()
+
+        self.background.wait(self.runner.release(), released)
+
+    def go_on(self, file: RecordingFile, then: Callable[[str], None]) -> None:
+        """Go on with the runs of a recording on the model in use, which made them.
+
+        ``then`` is told why it could not be, or "".
+        """
+
+        def work(loaded: Loaded, stepper: Stepper | None) -> list[Stepper]:
+            from loopscope.core.recordings.going_on import resume
+
+            return [resume(loaded, run) for run in file.runs]
+
+        def resumed(future: Future[list[Stepper]]) -> None:
+            if future.cancelled():
+                return
+            if (error := future.exception()) is not None:
+                then(str(error))
+                return
+            self._pull()
+            self._show_adopted(future.result(), file)
+            then("")
+
+        self.background.wait(self.runner.call(work), resumed)
+
+    def _show_adopted(self, steppers: Sequence[Stepper | Recorded], file: RecordingFile) -> None:
+        """Take the runs of a recording into the tree and show the first, at its end."""
+        runs = self.runs.adopt_recorded(steppers, file.parents)
+        for run in runs:
+            kept = run.stepper.recording
+            run.cursor = Selection(recurrence=kept.n_recurrences, token=kept.n_tokens - 1)
+        self.session.cursor.following = True
+        self.runs.show(runs[0])
+
     def _leave_model(self) -> None:
         self.transport.playing = False
         self.jobs.cancel_all()
@@ -154,7 +208,9 @@ class Bench(QObject):
         Without interventions: those of this run are not made into another one unasked.
         """
         request = self.session.request
-        if request is not None:
+        if self.session.without_model:
+            self.session.message.emit(WITHOUT_MODEL)
+        elif request is not None:
             done = min(self.session.n_recurrences, MOST_AGAIN)
             request = replace(request, recurrences=done, interventions=())
             self.begin(replace(request, **changes))

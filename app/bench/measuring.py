@@ -10,10 +10,11 @@ from PySide6.QtCore import QObject, Signal
 from loopscope.app.bench.analysis import Analysis
 from loopscope.app.bench.background import Background
 from loopscope.app.bench.displays import Display
-from loopscope.app.bench.session import Session
+from loopscope.app.bench.session import WITHOUT_MODEL, Session
 from loopscope.core.results import Results
 from loopscope.core.run.history import Made, Point
 from loopscope.core.run.jobs import Job
+from loopscope.core.run.recorded import stepped
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Request
@@ -53,6 +54,8 @@ class Measuring(QObject):
             return ""
         if recording is None:
             return "There is no run to measure yet."
+        if self._session.without_model:
+            return WITHOUT_MODEL
         return request.missing(recording) or (
             request.second_run if self._session.second is None else ""
         )
@@ -71,9 +74,10 @@ class Measuring(QObject):
     def _start(self, display: Display, request: Request) -> None:
         spec, options, second = display.spec, display.options, self._session.second
         runs = self._runs_for(request)
+        there = None if second is None else stepped(second.stepper)
 
         def work(job: Job[Any]) -> list[object]:
-            job.second_run = None if second is None else second.stepper
+            job.second_run = there
             results = []
             for i, (run, selection) in enumerate(runs):
                 job.in_part(i / len(runs), (i + 1) / len(runs))
@@ -83,7 +87,7 @@ class Measuring(QObject):
         made = [
             Made(
                 spec.key, options, selection, Point.of(run),
-                None if second is None else Point.of(second.stepper), _prompts_of(run.recording),
+                None if there is None else Point.of(there), _prompts_of(run.recording),
             )
             for run, selection in runs
         ]  # fmt: skip
@@ -101,11 +105,13 @@ class Measuring(QObject):
     def _runs_for(self, request: Request) -> list[tuple[Stepper, Selection]]:
         """Steppers to measure, with their cursors: of what is of one run, both that are shown."""
         session = self._session
-        stepper, second, there = session.status.stepper, session.second, session.second_run
+        stepper, second = stepped(session.status.stepper), session.second
+        there = session.second_run
+        beside = None if second is None else stepped(second.stepper)
         runs = [] if stepper is None else [(stepper, session.selection)]
         of_each = request.scope == "run" and not request.second_run
-        if of_each and second is not None and there is not None:
-            runs += [] if request.missing(there.recording) else [(second.stepper, there.selection)]
+        if of_each and beside is not None and there is not None:
+            runs += [] if request.missing(there.recording) else [(beside, there.selection)]
         return runs
 
     def made_of(self, recording: Recording) -> list[Made]:

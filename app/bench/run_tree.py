@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from loopscope.core.interventions.base import Source
 from loopscope.core.labels import printable
 from loopscope.core.run.effects import effect_short, effect_words
+from loopscope.core.run.recorded import Recorded
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.selection import Selection
@@ -29,13 +30,14 @@ KEPT_BYTES = 1 << 30
 class Run:
     """One run of the tree.
 
-    id : unique in the session.  stepper : the run itself.  request : how its root was begun.
+    id : unique in the session.  stepper : the run itself, or what is shown of it without a model.
+    request : how its root was begun.
     parent : the run it branched from, None for a root.
     name : what the user calls it; ``named`` whether they chose it.  cursor : where it was left.
     """
 
     id: int
-    stepper: Stepper
+    stepper: Stepper | Recorded
     request: RunRequest
     parent: Run | None = None
     name: str = ""
@@ -120,11 +122,13 @@ class RunTree:
         """The run with this id, None when there is none."""
         return next((run for run in self.runs if run.id == run_id), None)
 
-    def of(self, stepper: Stepper) -> Run | None:
+    def of(self, stepper: Stepper | Recorded) -> Run | None:
         """The run that this stepper is."""
         return next((run for run in self.runs if run.stepper is stepper), None)
 
-    def add(self, stepper: Stepper, request: RunRequest, parent: Run | None = None) -> Run:
+    def add(
+        self, stepper: Stepper | Recorded, request: RunRequest, parent: Run | None = None
+    ) -> Run:
         """Add a run, which gets a name of its own."""
         kind = "run" if parent is None else "branch"
         names = {run.name for run in self.runs}

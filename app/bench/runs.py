@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from loopscope.app.bench.run_tree import Change, History, Run, RunTree
 from loopscope.app.bench.second_runs import SecondRuns, Wait
-from loopscope.app.bench.session import Session
+from loopscope.app.bench.session import WITHOUT_MODEL, Session
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
-from loopscope.core.run.requests import RunRequest
+from loopscope.core.run.recorded import Recorded
+from loopscope.core.run.requests import RunRequest, request_of
 from loopscope.core.run.runner import Runner
 from loopscope.core.selection import Selection
 from loopscope.core.sessions.saved import SavedRun
@@ -45,7 +46,9 @@ class Runs:
         self.tree, self.history = RunTree(), History()
 
     # ---- what the runner shows ----
-    def register(self, stepper: Stepper, request: RunRequest | None, left_at: Selection) -> None:
+    def register(
+        self, stepper: Stepper | Recorded, request: RunRequest | None, left_at: Selection
+    ) -> None:
         """The runner shows this run now; one that is new begins a tree of its own.
 
         ``request`` is what a new one was begun with, ``left_at`` where the cursor was in the run
@@ -61,7 +64,9 @@ class Runs:
         self._second_runs.run_shown(run)
         session.runs_changed.emit()
 
-    def _add_root(self, stepper: Stepper, request: RunRequest, left_at: Selection) -> Run:
+    def _add_root(
+        self, stepper: Stepper | Recorded, request: RunRequest, left_at: Selection
+    ) -> Run:
         before, second = self._session.run, self._session.second
         if before is not None:
             before.cursor = left_at
@@ -86,6 +91,18 @@ class Runs:
             run = self.tree.add(stepper, request if parent is None else parent.request, parent)
             run.name, run.named, run.cursor = saved.name, saved.named, saved.cursor
             runs[saved.id] = run
+        return runs
+
+    def adopt_recorded(
+        self, steppers: Sequence[Stepper | Recorded], parents: Sequence[int | None]
+    ) -> list[Run]:
+        """Take the runs of a recording into the tree, each after its parent."""
+        runs: list[Run] = []
+        for stepper, at in zip(steppers, parents, strict=True):
+            parent = None if at is None else runs[at]
+            request = request_of(stepper.recording) if parent is None else parent.request
+            runs.append(self.tree.add(stepper, request, parent))
+        self._session.runs_changed.emit()
         return runs
 
     def forget(self) -> None:
@@ -125,6 +142,9 @@ class Runs:
             self._session.message.emit("There is no run to cut into yet")
             return
         stepper, layers = parent.stepper, parent.stepper.recording.layers_done
+        if isinstance(stepper, Recorded):
+            self._session.message.emit(WITHOUT_MODEL)
+            return
 
         def done(future: Future[Stepper]) -> None:
             if future.cancelled() or parent not in self.tree.runs:
@@ -218,6 +238,17 @@ class Runs:
         self.history.note(Change(f"delete {run.name}", bring_back, lambda: self._remove(run)))
         its = f" and its {branches} branch{'es' * (branches != 1)}" if branches else ""
         self._session.message.emit(f"Deleted {run.name}{its}; Undo brings it back")
+        self._session.runs_changed.emit()
+
+    def let_go(self, run: Run) -> None:
+        """Free the memory of a run and its branches, for good; the run of all others stays."""
+        branch = self.tree.branch_of(run)
+        if len(branch) == len(self.tree):
+            return
+        self._remove(run)
+        self.history.forget_runs()  # what can be undone holds the runs
+        names = ", ".join(own.name for own in branch)
+        self._session.message.emit(f"Let go of {names}; this cannot be undone")
         self._session.runs_changed.emit()
 
     def _remove(self, run: Run) -> list[tuple[int, Run]]:

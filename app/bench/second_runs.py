@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loopscope.app.bench.run_tree import Run
-from loopscope.app.bench.session import Second, Session
+from loopscope.app.bench.session import WITHOUT_MODEL, Second, Session
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
 from loopscope.core.run.requests import RunRequest
@@ -68,6 +68,9 @@ class SecondRuns:
 
     def open_model(self, request: LoadRequest) -> None:
         """Load another model, then show it as the second run."""
+        if self._session.without_model:
+            self._session.message.emit(WITHOUT_MODEL)
+            return
 
         def loaded(future: Future[Loaded]) -> None:
             if future.cancelled():

@@ -15,6 +15,7 @@ from loopscope.app.bench.cursor import Changes, Cursor
 from loopscope.app.bench.run_tree import Run
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.pairing import Pairing, StepPairing
+from loopscope.core.run.recorded import Recorded
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from loopscope.core.run.stepper import Stepper
 
 
+# Why a run that is shown from its recording alone goes no further.
+WITHOUT_MODEL = (
+    "This needs the model, and the run is shown from its recording alone; "
+    "File > Go on with a checkpoint… opens it"
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Second:
     """The second run, as it is stepped.
@@ -33,7 +41,7 @@ class Second:
     run : its place in the tree; None for a run of another model.
     """
 
-    stepper: Stepper
+    stepper: Stepper | Recorded
     name: str
     run: Run | None = None
 
@@ -92,6 +100,11 @@ class Session(QObject):
     def recording(self) -> Recording | None:
         """The recording shown."""
         return self.status.recording
+
+    @property
+    def without_model(self) -> bool:
+        """Whether the run shown has no model, so that it can be looked at and measured only."""
+        return isinstance(self.status.stepper, Recorded)
 
     @property
     def n_recurrences(self) -> int:

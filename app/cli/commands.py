@@ -320,6 +320,13 @@ def run_sweep(options: Namespace) -> None:
     sweep(options)
 
 
+def run_serve(options: Namespace) -> None:
+    """Start workers on this machine."""
+    from loopscope.app.cli.serve import run_serve as serve
+
+    serve(options)
+
+
 def _load(options: Namespace) -> tuple[Loaded, Prompt]:
     from loopscope.core.checkpoint.loading import load_model
     from loopscope.core.prompts.tokenizer import parse_ids
@@ -366,7 +373,8 @@ def _with_model(options: Namespace, recording: Recording, checkpoint: str | None
     if checkpoint is None:
         return None
     from loopscope.core.checkpoint.loading import load_model
-    from loopscope.core.recordings.going_on import request_for, resume
+    from loopscope.core.recordings.finding import request_for
+    from loopscope.core.recordings.going_on import resume
 
     loaded = load_model(request_for(recording, checkpoint, options.device, options.family))
     _warn(loaded)

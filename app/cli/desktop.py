@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loopscope.app.cli.recorded import check_options
 from loopscope.app.cli.session_options import check_session, session_recurrences
 from loopscope.app.cli.terminal import interventions_of, loop_of
 from loopscope.app.display import has_display
 from loopscope.app.window.system import check_qt, handle_qt_messages, on_termination
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.recordings.reader import is_recording
 from loopscope.core.run.requests import check_recurrences
 from loopscope.core.sessions.file import is_session_file
 
@@ -147,7 +149,9 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
     interventions_of(options)
     if options.prompts is not None:
         read_prompts(options.prompts)
-    if options.path is not None and is_session_file(options.path):
+    if options.path is not None and is_recording(Path(options.path)):
+        _check_recording(options)
+    elif options.path is not None and is_session_file(options.path):
         check_session(options)
     elif options.path is not None or plan.scripted:
         checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
@@ -155,9 +159,23 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
             looped_checkpoint(checkpoint, loop)
 
 
+def _check_recording(options: Namespace) -> None:
+    """Tell what a recording cannot be asked, and a bad file that nothing is writing."""
+    from loopscope.core.recordings.reader import open_recording
+    from loopscope.core.recordings.segments import segments_of
+
+    check_options(options, ("prompts", "device"))
+    if options.recurrences is not None:
+        raise LoopscopeError("--recurrences is for a checkpoint; a recording has its own")
+    if not segments_of(Path(options.path)).is_file():
+        open_recording(Path(options.path))
+
+
 def _wanted_recurrences(options: Namespace, plan: Plan) -> int:
     if options.recurrences is not None:
         return int(options.recurrences)
+    if options.path is not None and is_recording(Path(options.path)):
+        return 0
     if options.path is not None and is_session_file(options.path):
         return session_recurrences(options.path)
     if plan.demo:
@@ -220,6 +238,9 @@ def open_first(
         window.prompt_files.open(options.prompts)
     else:
         window.prompt_files.restore()
+    if options.path is not None and is_recording(Path(options.path)):
+        window.recordings.open(Path(options.path))
+        return
     path = options.path or window.settings.checkpoint
     if options.path is None and not is_there(path):
         window.say(f"{path} is not there any more; the bundled model is open instead")

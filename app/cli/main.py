@@ -20,8 +20,8 @@ from loopscope.core.version import package_version
 
 COMMANDS = (
     "open", "inspect", "run", "trace", "figures", "train", "evaluate", "measure", "quality",
-    "reproduce", "twins", "probe", "sweep", "convert", "doctor", "plugins", "report", "generate",
-    "install-desktop",
+    "reproduce", "twins", "probe", "sweep", "serve", "convert", "doctor", "plugins", "report",
+    "generate", "install-desktop",
 )  # fmt: skip
 DEFAULT_MODEL = "bundled:looped"
 
@@ -250,6 +250,12 @@ def build_parser() -> argparse.ArgumentParser:
     study.add_argument(
         "--dry-run", action="store_true", help="say what it would take, from one run of each model"
     )
+
+    served = commands.add_parser(
+        "serve", help="start workers on this machine, for sweeps from elsewhere"
+    )
+    served.add_argument("--port", type=numbers.whole(1, 65535), help="on loopback; 8786 without")
+    served.add_argument("--workers", type=numbers.whole(1, 256), metavar="N")
 
     made = commands.add_parser(
         "convert", help="make a checkpoint folder of GGUF, pickles, FP8, LoRA, a model of your own"

@@ -39,12 +39,7 @@ def recorded(options: Namespace, allowed: Iterable[str] = ()) -> Recording | Non
     if not is_recording(path):
         _check_checkpoint(options)
         return None
-    for name, unsaid in HOW_RUN.items():
-        if name not in allowed and getattr(options, name, unsaid) != unsaid:
-            option = NAMES.get(name, f"--{name.replace('_', '-')}")
-            raise LoopscopeError(
-                f"{option} is for a checkpoint: {path} is a recording, run already"
-            )
+    check_options(options, allowed)
     runs, which = opened(path).runs, options.run or 0
     if which >= len(runs):
         raise LoopscopeError(f"--run {which}: {path} holds {len(runs)}, numbered from 0")
@@ -57,6 +52,16 @@ def recorded(options: Namespace, allowed: Iterable[str] = ()) -> Recording | Non
     cut.weight_identity = recording.weight_identity
     cut.effects.update({at: change for at, change in recording.effects.items() if at[1] <= n})
     return cut
+
+
+def check_options(options: Namespace, allowed: Iterable[str] = ()) -> None:
+    """Raise `LoopscopeError` for an option that says how to run what is run already."""
+    for name, unsaid in HOW_RUN.items():
+        if name not in allowed and getattr(options, name, unsaid) != unsaid:
+            option = NAMES.get(name, f"--{name.replace('_', '-')}")
+            raise LoopscopeError(
+                f"{option} is for a checkpoint: {options.path} is a recording, run already"
+            )
 
 
 def _check_checkpoint(options: Namespace) -> None:

@@ -12,6 +12,7 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.bench.session import WITHOUT_MODEL
 from loopscope.app.plugins import in_one_line
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.chat import ChatPrompt
@@ -20,6 +21,7 @@ from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.opening import Opening
 from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, PromptFiles
+from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.sessions import Sessions
@@ -77,6 +79,7 @@ class Targets:
     sessions: Sessions
     scripts: Scripts
     copying: Copying
+    recordings: Recordings
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("open_session", "Open session…", "Ctrl+Shift+S", "File", "Open a saved session: its runs are made again, and the screen is as it was", lambda to: to.window.ask_for_session()),
     Command("open_prompts", "Open prompt file…", "Ctrl+Alt+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set", lambda to: to.prompt_files.ask()),
     Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set", lambda to: to.prompt_files.open(BUNDLED_PROMPTS)),
+    Command("open_recording", "Open a recording…", "Ctrl+Alt+R", "File", "Open runs that were kept in a file; their checkpoint is not needed", lambda to: to.recordings.ask()),
+    Command("save_recording", "Save the recording…", "Ctrl+Alt+K", "File", "Keep all runs in a file; what is run from then on is written as it is made", lambda to: to.recordings.ask_to_save()),
+    Command("go_on", "Go on with a checkpoint…", "", "File", "Choose the checkpoint of the recording shown, to step, cut and measure on", lambda to: to.recordings.ask_for_checkpoint()),
     Command("open_second_model", "Open beside…", "Ctrl+Shift+O", "File", "Open a second checkpoint beside this one, on the same prompt", lambda to: to.tree.ask_for_second_model()),
     Command("open_deep_twin", "Put the bundled deep twin beside", "", "File", "Open bundled:deep beside this model: the same depth, separate weights", lambda to: to.tree.open_second_model("bundled:deep")),
     Command("save_session", "Save session", "Ctrl+S", "File", "Save runs, cursor, views and their places as one small file", lambda to: to.sessions.save()),
@@ -191,6 +197,12 @@ COMMANDS: tuple[Command, ...] = (
     Command("about", "About Loopscope", "", "Help", "Version, licence, what is installed", lambda to: to.window.say(about())),
 )
 # fmt: on
+TIPS = {c.name: c.tip for c in COMMANDS}
+# What cannot be done to a run that is shown from its recording alone.
+NEED_MODEL = (
+    "open_second_model", "open_deep_twin", "step_recurrence", "step_layer", "play", "reset",
+    "run_trained", "loop_span", "float32_error", "branch", "replay_cuts", "copy_python",
+)  # fmt: skip
 MENUS = ("File", "Edit", "Run", "View", "Help")
 # Keys that must work as text in the prompt line and as keys in the window's views: the window
 # gives them up while a text field has the focus.
@@ -238,6 +250,13 @@ def show_states(actions: dict[str, QAction], bench: Bench) -> None:
         actions[name].setText(f"{word} {changes[-1].text}" if changes else word)
     actions["swap"].setEnabled(session.second is not None)
     actions["alone"].setEnabled(session.second is not None or bench.second_runs.model is not None)
+    for name in NEED_MODEL:
+        action = actions[name]
+        action.setEnabled(not session.without_model)
+        tip = WITHOUT_MODEL if session.without_model else TIPS[name]
+        action.setToolTip(tip)
+        action.setStatusTip(tip)
+    actions["go_on"].setEnabled(session.without_model)
     actions["play"].setText("Pause" if play.playing else "Play")
     actions["follow"].setChecked(play.following)
     actions["stop_at_settling"].setChecked(play.stop_at_settling)

@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Qt
 from PySide6.QtWidgets import QMainWindow, QToolBar, QVBoxLayout, QWidget
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.bench.session import WITHOUT_MODEL
 from loopscope.app.window.words import device_words, model_line, place
 from loopscope.core.run.card import card, card_text
 from loopscope.core.run.recording import Recording
@@ -84,7 +85,11 @@ class Bars(QObject):
 
     def _on_prompt_edited(self, text: str) -> None:
         status, request = self._bench.session.status, self._bench.session.request
-        if status.loaded is None or request is None:
+        if request is None:
+            return
+        if self._bench.session.without_model:
+            self._bench.restart()  # says why not
+            self.prompt.set_prompt(request.prompt)
             return
         if text != request.prompt or status.error_about == "prompt":
             self._bench.restart(prompt=text)
@@ -106,6 +111,13 @@ class Bars(QObject):
         self.prompt.set_starts(starts)
         self.prompt.set_prompt(prompt)
 
+    def show_recording(self, recording: Recording) -> None:
+        """Show a run that has no model: what it was made with."""
+        info = recording.info
+        said = "\n".join(f"{key}  {value}" for key, value in info.provenance().items())
+        self.header.show_model(f"{info.checkpoint}  ·  recorded", said)
+        self.header.show_device(f"recorded on {info.device}  ·  {info.dtype}", "", "")
+
     def show_status(self, status: Status) -> None:
         """Show what the runner does, and what went wrong where it went wrong."""
         self._show_progress(status)
@@ -122,6 +134,8 @@ class Bars(QObject):
             self._window.statusBar().showMessage(status.notice, 15_000)
         elif loaded is not None:
             self.header.show_notice(loaded.warning)
+        elif self._bench.session.without_model:
+            self.header.show_notice("recording alone: File > Go on with a checkpoint… steps on")
         if loaded is not None:
             self.header.show_device(*device_words(loaded, self._bench.session.recording))
 
@@ -154,6 +168,8 @@ class Bars(QObject):
         """Show in the transport how far the run and the cursor are."""
         recording, play = self._bench.session.recording, self._bench.transport
         self.transport.set_enabled(recording is not None)
+        barred = self._bench.session.without_model
+        self.transport.set_why_no_steps(WITHOUT_MODEL if barred else "")
         self.transport.set_stop_at_settling(play.stop_at_settling)
         if recording is None:
             return

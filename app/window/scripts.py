@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtGui import QGuiApplication
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.bench.session import WITHOUT_MODEL
 from loopscope.app.views import BY_KEY
 from loopscope.core.run.history import Point
+from loopscope.core.run.recorded import stepped
 
 if TYPE_CHECKING:
     from loopscope.app.notebook.script import Scene
@@ -25,6 +27,9 @@ class Scripts:
     def copy(self, key: str) -> None:
         """Put the script of the view's figure on the clipboard, and say so."""
         scene, title = self.scene(key), BY_KEY[key].title
+        if self._bench.session.without_model:
+            self._say(WITHOUT_MODEL)
+            return
         if scene is None:
             self._say("There is no run yet that a script could make again")
             return
@@ -48,14 +53,16 @@ class Scripts:
         from loopscope.app.notebook.script import Scene
 
         session, measuring = self._bench.session, self._bench.measuring
-        stepper, second, there = session.status.stepper, session.second, session.second_run
+        stepper, second = stepped(session.status.stepper), session.second
+        there = session.second_run
+        other = None if second is None else stepped(second.stepper)
         if stepper is None:
             return None
         recording, display = stepper.recording, self._bench.displays[key]
         made = measuring.made_of(recording)
         beside = None
-        if second is not None and there is not None:
-            beside = there, Point.of(second.stepper)
+        if other is not None and there is not None:
+            beside = there, Point.of(other)
             made += [m for m in measuring.made_of(there.recording) if not any(m is x for x in made)]
         return Scene(
             display.spec, display.options, session.selection, recording, Point.of(stepper), beside,

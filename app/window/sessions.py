@@ -77,6 +77,8 @@ class Sessions(QObject):
         self._say, self._window = say, window
         self.file: Path | None = None
         self._restoring = self._recovered = self._settings_changed = False
+        # Whether a recording holds the runs.
+        self.kept_elsewhere: Callable[[], bool] = lambda: False
         self._saved: object = None
         self._to_measure: list[str] = []
         # The session whose screen is not quite there yet.
@@ -105,6 +107,8 @@ class Sessions(QObject):
             return False
         if self.file is not None:
             return self._recovered or self._settings_changed or self._experiment() != self._saved
+        if self.kept_elsewhere():
+            return False
         tree = self._bench.runs.tree
         return self._recovered or len(tree) > 1 or any(run.named for run in tree)
 
@@ -151,6 +155,10 @@ class Sessions(QObject):
         as_begun = only is not None and only.stepper.recording.layers_done <= began
         done = self.unsaved or self._settings_changed or (runs and not as_begun)
         return self.capture() if done and not self._restoring else None
+
+    def end(self) -> None:
+        """The window closes: what an opened session still asks for is left."""
+        self._timer.stop()
 
     # ---- saving ----
     def save(self) -> bool:

@@ -12,6 +12,7 @@ from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import VIEW_SPECS
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.core.options import Setting, settings_of
+from loopscope.widgets.kit.plain_text import plain_tip
 
 
 def setting_actions(views: ViewDocks, parent: QObject) -> list[QAction]:
@@ -50,7 +51,7 @@ def _actions_of(
         actions = [QAction(f"{name}…", parent)]
         actions[0].triggered.connect(lambda: views.show_settings(spec.key))
     for action in actions:
-        action.setToolTip(setting.help or name)
+        action.setToolTip(plain_tip(setting.help or name))
     return actions
 
 

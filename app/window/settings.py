@@ -133,6 +133,10 @@ class Settings:
         families = self.families | {path: family}
         self.families = {p: families[p] for p in self.recent if families.get(p)}
 
+    def remember_recording(self, path: str) -> None:
+        """Put a recording on top of what was opened; the next start opens the last checkpoint."""
+        self.recent = [path, *(p for p in self.recent if p != path)][:MOST_RECENT]
+
     def remember_prompt(self, prompt: str) -> None:
         """Put ``prompt`` on top of the history and make it its checkpoint's last."""
         self.prompts[self.checkpoint] = prompt

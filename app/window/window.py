@@ -33,10 +33,12 @@ from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.gestures import GESTURES
+from loopscope.app.window.memory_meter import MemoryMeter
 from loopscope.app.window.menus import RecentMenu, make_menus
 from loopscope.app.window.opening import Opening, first_token, starts_of
 from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import PromptFiles, is_prompt_file
+from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.sessions import Sessions
@@ -48,6 +50,7 @@ from loopscope.app.window.view_docks import ViewDocks
 from loopscope.app.window.view_menu import ViewMenu
 from loopscope.app.window.words import model_name
 from loopscope.core.plugins import left_out
+from loopscope.core.recordings.reader import is_recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
@@ -108,11 +111,13 @@ class Window(QMainWindow):
         self.tree = TreeCommands(bench, settings, self.say, self)
         self.views.add(RUNS, self.tree.dock)
         self.opening = Opening(bench, settings, self)
+        self.recordings = Recordings(bench, settings, self.opening, self.say, self)
         self.exporter = Exporter(bench, settings, self.say, self)
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
         self.sessions = Sessions(
             bench, settings, self.views, self.opening, self.prompt_files, self.say, self
         )
+        self.sessions.kept_elsewhere = lambda: self.recordings.holds_all
         self.unsaved = Unsaved(self.sessions, attended=attended, window=self)
         self.recovery = Recovery(lambda file: self.sessions.open(file, recovered=True), self)
         self.autosave: Autosave | None = None
@@ -124,7 +129,7 @@ class Window(QMainWindow):
             self, bench, self.bars, self.views, self.opening, self.exporter,
             PageExport(bench, self.say, self), self.chat, self.prompt_files, self.running,
             self.tree, self.sessions, Scripts(bench, self.say),
-            Copying(bench, self.views, self.say),
+            Copying(bench, self.views, self.say), self.recordings,
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.open_path, self)
@@ -138,6 +143,8 @@ class Window(QMainWindow):
         self.error_panel = ErrorPanel(self)
         self.set_theme(theme)
         self._restore()
+        self.meter = MemoryMeter(bench, self)
+        self.statusBar().addPermanentWidget(self.meter)
         self._connect()
         self.show_progress()
         self.say("; ".join(plugin.text() for plugin in left_out()))
@@ -157,6 +164,7 @@ class Window(QMainWindow):
         views.step_requested.connect(bench.transport.step_recurrence)
         views.command_requested.connect(lambda name: self.commands[name].trigger())
         self.opening.requested.connect(bars.header.set_wish)
+        self.recordings.changed.connect(self._show_title)
         self.running.loop_requested.connect(self.opening.reloop)
         self._connect_sessions()
         _application().focusChanged.connect(self._on_focus_changed)
@@ -224,17 +232,21 @@ class Window(QMainWindow):
 
     def _show_model(self, loaded: Loaded) -> None:
         """Show a model that has come, and begin what it was loaded for."""
+        recorded = self.recordings.model_loaded(loaded)
         session = self.sessions.model_loaded(loaded)
-        self._first_run = self.opening.begin(loaded) if session is None else None
+        anew = session is None and not recorded
+        self._first_run = self.opening.begin(loaded) if anew else None
         prompt = "" if self._first_run is None else self._first_run.prompt
         self.bars.show_model(loaded, starts_of(loaded), prompt)
         self._show_title()
 
     def _show_title(self) -> None:
-        """Name session and model; Qt shows the mark of what is unsaved as the system does."""
-        loaded = self.bench.session.status.loaded
+        """Name file and model; Qt shows the mark of what is unsaved as the system does."""
+        recording, loaded = self.bench.session.recording, self.bench.session.status.loaded
         model = "" if loaded is None else model_name(loaded.checkpoint)
-        parts = [self.sessions.name, model, "Loopscope"]
+        if loaded is None and recording is not None:
+            model = f"{recording.info.checkpoint}, without its model"
+        parts = [self.sessions.name, self.recordings.name, model, "Loopscope"]
         first, *others = (part.replace("[*]", "[* ]") for part in parts if part)
         title = " – ".join([f"{first}[*]", *others])
         if title != self.windowTitle():
@@ -250,6 +262,11 @@ class Window(QMainWindow):
         recording, request = self.bench.session.recording, self.bench.session.request
         self.bars.show_run()
         if recording is None or request is None:
+            return
+        if self.bench.session.without_model:
+            self._shown_model = None
+            self.bars.show_recording(recording)
+            self._show_title()
             return
         self.settings.remember_prompt(request.prompt)
         self.bars.prompt.set_history(self.settings.history)
@@ -296,9 +313,11 @@ class Window(QMainWindow):
 
     # ---- commands of the window itself ----
     def open_path(self, path: str) -> None:
-        """Open a checkpoint folder, a prompt file or a session."""
+        """Open a checkpoint folder, a prompt file, a session or a recording."""
         if is_session_file(path):
             self.unsaved.before("opening another", lambda: self.sessions.open(Path(path)))
+        elif is_recording(Path(path)):
+            self.unsaved.before("opening another", lambda: self.recordings.open(Path(path)))
         elif is_prompt_file(Path(path)):
             self.prompt_files.open(path)
         else:
@@ -361,13 +380,13 @@ class Window(QMainWindow):
     # ---- dropping a folder ----
     @override
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Accept one local folder, prompt file or session."""
+        """Accept one local folder, prompt file, session or recording."""
         if self._dropped(event.mimeData().urls()):
             event.acceptProposedAction()
 
     @override
     def dropEvent(self, event: QDropEvent) -> None:
-        """Open the dropped folder, prompt file or session."""
+        """Open the dropped folder, prompt file, session or recording."""
         path = self._dropped(event.mimeData().urls())
         if path is None:
             return
@@ -380,7 +399,8 @@ class Window(QMainWindow):
             return None
         path = Path(urls[0].toLocalFile())
         # A file of the folder (config.json, a shard) stands for its folder.
-        itself = path.is_dir() or is_prompt_file(path) or is_session_file(path)
+        files = (is_prompt_file, is_session_file, is_recording)
+        itself = path.is_dir() or any(is_file(path) for is_file in files)
         return str(path if itself else path.parent)
 
     # ---- remembering ----
@@ -407,7 +427,7 @@ class Window(QMainWindow):
         settings.remember_speed(bench.transport.rate)
         settings.step_pairing = bench.session.step_pairing
         recording, request = bench.session.recording, bench.session.request
-        if recording is not None and request is not None:
+        if recording is not None and request is not None and not bench.session.without_model:
             settings.remember_run(request, recording)
         for key, display in bench.displays.items():
             settings.remember_options(key, display.options)
@@ -436,7 +456,9 @@ class Window(QMainWindow):
             self.remember()
         if self.autosave is not None:
             self.autosave.end()
+        self.sessions.end()
         self.bench.close()
+        self.recordings.close()
         super().closeEvent(event)
 
 

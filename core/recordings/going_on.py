@@ -5,21 +5,10 @@ from __future__ import annotations
 import torch
 
 from loopscope.core.checkpoint.loading import Loaded
-from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.recordings.schema import About
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
-
-
-def request_for(
-    recording: Recording, path: str, device: str = "auto", family: str = ""
-) -> LoadRequest:
-    """Return what loads the checkpoint at ``path`` as the recording's model was loaded."""
-    arch = recording.info.architecture
-    loop = (arch.n_prelude, arch.n_prelude + arch.n_block, arch.damping)
-    span = loop if arch.looped_span else None
-    return LoadRequest(path, device, recording.info.dtype, span, family)
 
 
 def resume(loaded: Loaded, recording: Recording) -> Stepper:

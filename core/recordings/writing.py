@@ -24,6 +24,7 @@ from loopscope.core.files import reason, shortened, written
 from loopscope.core.recordings.results import KEYS, flattened
 from loopscope.core.recordings.schema import FORMAT, VERSION, About, Head, as_json, head_of
 from loopscope.core.recordings.segments import SegmentWriter, segments_of
+from loopscope.core.recordings.target import Target, target
 from loopscope.core.run.file_blocks import Array
 from loopscope.core.run.recording import Recording, count_of
 from loopscope.core.run.rows import Rows
@@ -60,7 +61,15 @@ def save(path: Path, recordings: Sequence[Recording], command: str = "") -> None
 
 def seal(path: Path, recordings: Sequence[Recording], said: About) -> None:
     """`save` with what is said of the file given."""
-    with written(path, (RuntimeError,)) as part, h5_file(part) as file:
+    every = [own for recording in recordings for own in recording.kept.values()]
+    nbytes = sum(len(own) * own.row_bytes for own in every)
+    nbytes += sum(a.nbytes for recording in recordings for a in extras(recording).values())
+    nbytes += sum(map(len, said.pieces)) * 12  # each character, escaped, and what joins them
+    with (
+        written(path, (RuntimeError,)) as part,
+        target(part, nbytes, len(every)) as raw,
+        h5_file(raw) as file,
+    ):
         file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
         _put_text(file, "about", as_json(said))
         for i, recording in enumerate(recordings):
@@ -77,11 +86,11 @@ def seal(path: Path, recordings: Sequence[Recording], said: About) -> None:
                 group.create_dataset(name, data=array)
 
 
-def h5_file(path: Path) -> Any:
+def h5_file(file: Target) -> Any:
     """Begin an HDF5 file."""
     import h5py  # not at start-up
 
-    return h5py.File(path, "w")
+    return h5py.File(file, "w")
 
 
 def _put_text(group: Any, name: str, values: dict[str, Any]) -> None:
@@ -146,6 +155,8 @@ class RecordingWriter:
         self._guard = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
+        # Whether a run that was begun elsewhere has changed, or there is another.
+        self._anything_new = not begun
         self._about: About | None = None
         self._runs: list[_Tracked] = []
         try:
@@ -160,7 +171,9 @@ class RecordingWriter:
             raise LoopscopeError(f"cannot write {shortened(path)}: {reason(problem)}") from None
         for recording in begun:
             self.add(recording)
-            self._runs[-1].done = {name: len(rows) for name, rows in recording.kept.items()}
+            tracked = self._runs[-1]
+            tracked.done = {name: len(rows) for name, rows in recording.kept.items()}
+            tracked.said, tracked.extras = as_json(tracked.head), _extras_now(recording)
         self._thread = threading.Thread(target=self._serve, name="recording", daemon=True)
         self._thread.start()
 
@@ -194,6 +207,9 @@ class RecordingWriter:
         self._wake.set()
         self._thread.join()
         self.flush()
+        if not self._anything_new:
+            self._segments.remove()  # the file is as it was
+            return
         runs = [tracked.recording for tracked in self._runs]
         try:
             seal(self.path, runs, self._about or about(runs, self._command))
@@ -224,20 +240,24 @@ class RecordingWriter:
         complete, layers = recording.n_recurrences, recording.layers_done
         said = as_json(head_of(recording, tracked.head.parent))
         if said != tracked.said:
-            self._segments.append({"run": i, "head": said})
+            self._append({"run": i, "head": said})
             tracked.said = said
         if (now := _extras_now(recording)) != tracked.extras:
             for name, array in extras(recording).items():
                 line = {"run": i, "array": name, "dtype": array.dtype.str, "shape": array.shape}
-                self._segments.append(line, _bytes(array))
+                self._append(line, _bytes(array))
             tracked.extras = now
         for name, rows in recording.kept.items():
             first = tracked.done.get(name, first_own(tracked.head, name, recording.n_layers))
             last = count_of(name, layers, complete)
             for a, b in parts(rows, first, last):
                 line = {"run": i, "rows": name, "first": a, "n": b - a}
-                self._segments.append(line, _bytes(rows.rows(a, b)))
+                self._append(line, _bytes(rows.rows(a, b)))
                 tracked.done[name] = b
+
+    def _append(self, line: dict[str, Any], payload: memoryview | bytes = b"") -> None:
+        self._anything_new = True
+        self._segments.append(line, payload)
 
 
 def _extras_now(recording: Recording) -> tuple[object, ...]:

@@ -24,6 +24,15 @@ class RunRequest:
     interventions: tuple[Intervention, ...] = ()
 
 
+def request_of(recording: Recording) -> RunRequest:
+    """Return what begins a recorded run anew, its interventions left out."""
+    info = recording.info
+    start = info.start if info.start in ("zeros", "random") else "default"
+    prefix = info.architecture.prefix
+    own = "#" + ",".join(map(str, info.token_ids[prefix:]))
+    return RunRequest(info.prompt or own, info.seed, start, info.start_scale)
+
+
 def check_recurrences(n: int) -> int:
     """Return ``n``; raises `LoopscopeError` when so many recurrences cannot be run."""
     if not 1 <= n <= MOST_RECURRENCES:

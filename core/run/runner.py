@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled, ForeignError, log_unforeseen, one_line
 from loopscope.core.run.budget import Budget, NoRoom
+from loopscope.core.run.recorded import Recorded, stepped
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.request_queue import Call, RequestQueue
 from loopscope.core.run.requests import RunRequest, check_recurrences
@@ -81,7 +82,7 @@ class Runner:
         return self._status.loaded
 
     @property
-    def stepper(self) -> Stepper | None:
+    def stepper(self) -> Stepper | Recorded | None:
         """The run in use."""
         return self._status.stepper
 
@@ -91,7 +92,7 @@ class Runner:
         return self._status.recording
 
     @property
-    def second_run(self) -> Stepper | None:
+    def second_run(self) -> Stepper | Recorded | None:
         """The second run, None without one."""
         return self._status.second_run
 
@@ -127,7 +128,9 @@ class Runner:
         """Load a second checkpoint; the first stays. Cancel it as any loading."""
         return self.call(lambda loaded, stepper: self._load(request, lambda: None))
 
-    def set_second_run(self, stepper: Stepper | None, pairing: Pairing | None = None) -> None:
+    def set_second_run(
+        self, stepper: Stepper | Recorded | None, pairing: Pairing | None = None
+    ) -> None:
         """Set the second run, stepped along as ``pairing`` says; None takes it away."""
         with self._lock:
             self._stepping.pair(pairing)
@@ -151,7 +154,20 @@ class Runner:
             self._stepping.end()
             self._worker.wake()
 
-    def resume(self, stepper: Stepper) -> bool:
+    def release(self) -> Future[None]:
+        """Let the model go with its runs: what is shown then is shown without one."""
+        with self._lock:
+            self._cancel_loading = True
+            self._stepping.end()
+            if self._status.loaded is not None:
+                return self.call(lambda *_: self._replace_model(None, error=None, notice=None))
+            self._set(state=RunnerState.EMPTY, error=None, notice=None)
+            self._show(stepper=None, request=None, second_run=None)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def resume(self, stepper: Stepper | Recorded) -> bool:
         """Go back to an earlier run; False when its model is no longer the one in use."""
         with self._lock:
             if stepper.loaded is not self._status.loaded:
@@ -253,6 +269,8 @@ class Runner:
             self._set(error=described, error_about="checkpoint", offer=None)
 
     def _next_step(self) -> Step | Rest | None:
+        if self._status.loaded is None:
+            return None
         return self._stepping.next(self._status.recording, self._status.second_recording)
 
     def _next_work(self) -> Work | Rest | None:
@@ -264,14 +282,14 @@ class Runner:
         if status.loaded is not None and isinstance(request, RunRequest):
             return partial(self._begin, request, status.loaded)
         if status.loaded is not None and isinstance(request, Call):
-            return partial(request.answer, status.loaded, status.stepper)
+            return partial(request.answer, status.loaded, stepped(status.stepper))
         step = self._next_step()
         if isinstance(step, Rest):
             return step
-        if step is Step.RUN and status.stepper is not None:
-            return partial(self._step, status.stepper)
-        if step is Step.SECOND_RUN and status.second_run is not None:
-            return partial(self._step_second, status.second_run)
+        if step is Step.RUN and (run := stepped(status.stepper)) is not None:
+            return partial(self._step, run)
+        if step is Step.SECOND_RUN and (second := stepped(status.second_run)) is not None:
+            return partial(self._step_second, second)
         self._set(state=RunnerState.EMPTY if status.loaded is None else RunnerState.READY)
         return None
 

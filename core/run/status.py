@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from loopscope.core.checkpoint.request import LoadRequest
+from loopscope.core.run.recorded import Recorded
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 
@@ -37,7 +38,7 @@ class Status:
         refused because it may be of another.
     notice : why stepping ended by itself (settled, memory budget), or a warning of the loading.
     loaded : the model in use, None before the first is loaded.
-    stepper : the run in use, of ``loaded``.
+    stepper : the run in use, of ``loaded``; without a model, one that is only shown.
     request : that ``stepper`` was begun with; None without a run, or for a resumed one.
     second_run : the run that is stepped along, of any model.
     serial : rises with every change of these four.
@@ -51,9 +52,9 @@ class Status:
     offer: LoadRequest | None = None
     notice: str | None = None
     loaded: Loaded | None = None
-    stepper: Stepper | None = None
+    stepper: Stepper | Recorded | None = None
     request: RunRequest | None = None
-    second_run: Stepper | None = None
+    second_run: Stepper | Recorded | None = None
     serial: int = 0
 
     @property

@@ -89,6 +89,7 @@ class Worker:
                 work()
             except BaseException as error:  # whatever it is: a dead thread answers nobody
                 self._failed(error)
+            work = None  # while it waits it holds no run that was let go
 
     def _wait_for_work(self) -> Work | None:
         """The next piece of work, None when the worker is closed."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import platform
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,9 @@ from loopscope.core.version import package_version
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
-LOOPBACK, PORT, CONNECT_SECONDS = "127.0.0.1", 8786, 10
+LOOPBACK, PORT = "127.0.0.1", 8786
+# How long a scheduler, and then its first worker, is waited for.
+CONNECT_SECONDS, WORKER_SECONDS = 10, 60
 # Workers of our own that may die of one task before it is not tried again as it is.
 MOST_DEATHS = 2
 
@@ -86,7 +90,12 @@ def on_this_machine() -> int:
 
 
 def settle_worker(dask_worker: Any) -> None:
-    """Run on a worker of our own: one torch thread, and of several devices its own."""
+    """Run on a worker of our own: one torch thread, and of several devices its own.
+
+    Ctrl-C in the terminal reaches every process of it; whoever started the workers ends them.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(dask_worker.name) % torch.cuda.device_count())
@@ -120,6 +129,16 @@ def local_cluster(n: int, *, port: int = 0) -> LocalCluster:
 
 
 @contextlib.contextmanager
+def serving(n: int, port: int = 0) -> Iterator[LocalCluster]:
+    """Keep a `local_cluster` whose workers, those started anew too, are settled."""
+    from distributed import Client
+
+    with local_cluster(n, port=port) as cluster, Client(cluster, set_as_default=False) as client:
+        client.register_worker_callbacks(settle_worker)
+        yield cluster
+
+
+@contextlib.contextmanager
 def connected(address: str | None, most: int = 1 << 30) -> Iterator[Client]:
     """Connect to the scheduler at ``address``, or to a cluster made for the purpose.
 
@@ -131,9 +150,8 @@ def connected(address: str | None, most: int = 1 << 30) -> Iterator[Client]:
     check_installed()
     with contextlib.ExitStack() as stack:
         if address is None:
-            cluster = stack.enter_context(local_cluster(max(1, min(on_this_machine(), most))))
+            cluster = stack.enter_context(serving(max(1, min(on_this_machine(), most))))
             client = stack.enter_context(Client(cluster, set_as_default=False))
-            client.register_worker_callbacks(settle_worker)  # also of those started anew
         else:
             client = stack.enter_context(_remote(address))
         yield client
@@ -158,11 +176,13 @@ def check_workers(client: Client, paths: tuple[tuple[str, str], ...]) -> dict[st
     read a checkpoint, and where there is no worker.
     """
     try:
+        client.wait_for_workers(1, timeout=WORKER_SECONDS)
+    except TimeoutError:
+        raise LoopscopeError("the scheduler has no worker: start one, and go on") from None
+    try:
         found: dict[str, WorkerFacts] = client.run(facts, paths, on_error="return")
-    except (OSError, TimeoutError) as error:
+    except OSError as error:
         raise LoopscopeError(f"the cluster does not answer: {one_line(error)}") from None
-    if not found:
-        raise LoopscopeError("the scheduler has no worker: start one, and go on")
     here = versions()
     for worker, about in found.items():
         if isinstance(about, ModuleNotFoundError):

@@ -7,6 +7,7 @@ killed sweep has nothing to mend. Needs pyarrow, of the extra ``cluster``.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -98,7 +99,8 @@ class Store:
             raise
         self._number = int(self._parts[-1].stem.removeprefix("part-")) if self._parts else 0
         self._waiting: list[Any] = []
-        self._n_waiting, self._written_at = 0, clock()
+        # The first rows are written at once: what is wrong with the disk is found out early.
+        self._n_waiting, self._written_at = 0, -math.inf
         self.failures: list[Failure] = []
 
     def __enter__(self) -> Store:

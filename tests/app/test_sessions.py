@@ -115,9 +115,11 @@ def same_tables(one: dict, other: dict) -> None:
 
 
 def picture(window: Window) -> np.ndarray:
-    """The window as it is seen, without a sentence in its status line."""
+    """The window as it is seen, without a sentence in its status line and all windows' memory."""
     window.statusBar().clearMessage()
     window.setFocus()
+    QApplication.processEvents()
+    window.meter.hide()
     QApplication.processEvents()
     image = window.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
     raw = np.frombuffer(image.constBits(), np.uint8)

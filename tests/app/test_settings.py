@@ -39,6 +39,7 @@ GOOD = {
     "device": "cpu",
     "dtype": "bfloat16",
     "speed": 8,
+    "text_size": 130,
     "step_pairing": "own",
     "options": {"settling": {"tolerance": 0.01}},
     "export": {"formats": ["pdf"], "preset": "slide", "dpi": 300, "folder": "/out"},

@@ -114,7 +114,29 @@ def test_a_full_disk_ends_the_recording_and_not_the_run(
     assert open_recording(path).notes == ()
 
 
-def no_space(path: Path) -> object:
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size")
+@pytest.mark.parametrize("reserved", [True, False])
+def test_the_library_does_not_see_a_full_disk(
+    reserved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    if not reserved:  # as where another takes the room meanwhile
+        monkeypatch.setattr("loopscope.core.recordings.target._reserve", lambda *_: None)
+    path = tmp_path / "run.h5"
+    save(path, [replayed(2)])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(LoopscopeError, match=r"cannot write .*run.h5: File too large"):
+            save(path, [replayed(40)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert open_recording(path).runs[0].n_recurrences == 2
+    assert [own.name for own in tmp_path.iterdir()] == ["run.h5"]
+
+
+def no_space(file: object) -> object:
     raise OSError(28, "No space left on device")
 
 

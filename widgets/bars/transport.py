@@ -57,6 +57,8 @@ TIPS: dict[str, str] = {
 # Words beside the icons of a wide bar.
 WORDS = {"step_layer": "layer", "step_recurrence": "step", "stop_at_settling": "stop at settling"}
 WIDE = 1000
+# Buttons that run something.
+STEPS = ("play", "step_layer", "step_recurrence", "reset")
 SPEEDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, math.inf)
 
 
@@ -92,6 +94,7 @@ class TransportBar(QWidget):
         self.theme: Theme = LIGHT
         self._playing = False
         self._enabled = True
+        self._why_no_steps = ""
         self._cursor = -1
         self.buttons: dict[str, QToolButton] = {}
         self.scrub = ScrubBar()
@@ -219,6 +222,15 @@ class TransportBar(QWidget):
             self._enabled = enabled
             self._show_enabled()
 
+    def set_why_no_steps(self, why: str) -> None:
+        """Say why nothing can be run, on the buttons that would; "" where it can."""
+        if why == self._why_no_steps:
+            return
+        self._why_no_steps = why
+        self._show_enabled()
+        for name in STEPS:
+            self._set_tip(name, why or TIPS[name])
+
     def set_speed(self, rate: float) -> None:
         """Show the speed nearest to ``rate`` (more than any: as fast as it goes); emits nothing."""
         finite = SPEEDS[:-1]
@@ -266,7 +278,9 @@ class TransportBar(QWidget):
         back = {"to_start", "previous_recurrence", "previous_layer"}
         for name, button in self.buttons.items():
             if name not in always:
-                button.setEnabled(self._enabled and (name not in back or self._cursor > 0))
+                back_there = name not in back or self._cursor > 0
+                barred = bool(self._why_no_steps) and name in STEPS
+                button.setEnabled(self._enabled and back_there and not barred)
         self.scrub.setEnabled(self._enabled)
         self.counter.setEnabled(self._enabled)
 

@@ -1,0 +1,260 @@
+"""Recordings in the window: the runs shown are saved to a file as they are made, or come from one.
+
+One window writes a file, and goes on writing what is run while it is open; another reads only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QFileDialog, QWidget
+
+from loopscope.app.bench.bench import Bench
+from loopscope.app.window.opening import Opening, OpenRequest
+from loopscope.app.window.settings import Settings
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.run.recording import Recording
+
+if TYPE_CHECKING:
+    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.checkpoint.request import LoadRequest
+    from loopscope.core.recordings.reader import RecordingFile
+    from loopscope.core.recordings.writing import RecordingWriter
+
+SUFFIX = ".h5"
+FILTER = f"Recordings (*{SUFFIX});;All files (*)"
+
+
+class Recordings(QObject):
+    """The recording of one window, if it has one.
+
+    file : what was opened; None for runs that were begun here.
+
+    Signals
+    -------
+    changed()
+        Its name, or whether it is being written, is another.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self,
+        bench: Bench,
+        settings: Settings,
+        opening: Opening,
+        say: Callable[[str], None],
+        parent: QWidget,
+    ) -> None:
+        super().__init__(parent)
+        self._bench, self._settings, self._opening = bench, settings, opening
+        self._say, self._parent = say, parent
+        self.file: RecordingFile | None = None
+        self._writer: RecordingWriter | None = None
+        self._written: list[Recording] = []
+        # The recording that a model is being loaded for.
+        self._awaited: RecordingFile | None = None
+        bench.session.runs_changed.connect(self._follow_tree)
+        bench.session.progressed.connect(self._tell_problem)
+
+    @property
+    def name(self) -> str:
+        """What the title calls it; "" where the runs are in no file."""
+        if self._writer is not None:
+            return self._writer.path.name
+        if self.file is None:
+            return ""
+        return f"{self.file.path.name} (read only)" if self.file.read_only else self.file.path.name
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether nothing would be lost: every run is written, or was only looked at."""
+        return self._writer is not None or self._bench.session.without_model
+
+    # ---- opening ----
+    def ask(self) -> None:
+        """Choose a recording and open it."""
+        path, _ = QFileDialog.getOpenFileName(self._parent, "Open a recording", "", FILTER)
+        if path:
+            self.open(Path(path))
+
+    def open(self, path: Path) -> None:
+        """Show the runs of a recording, and go on with them where their checkpoint is there."""
+        self.close()
+        self._say(f"Opening {path.name} …")
+        settings = self._settings
+        recent, families, device = list(settings.recent), dict(settings.families), settings.device
+
+        def work() -> tuple[RecordingFile, LoadRequest | None, str]:
+            from loopscope.core.recordings.finding import find_checkpoint
+            from loopscope.core.recordings.reader import open_recording
+
+            file = open_recording(path)
+            beside = str(path.parent / Path(file.runs[0].info.checkpoint).name)
+            return file, *find_checkpoint(file.runs[0], [*recent, beside], families, device)
+
+        def opened(future: Future[Any]) -> None:
+            if (error := future.exception()) is not None:
+                self._say(str(error))
+                return
+            file, request, why = future.result()
+            settings.remember_recording(str(path.absolute()))
+            self._show(file, request, why)
+
+        self._bench.in_background(work, opened)
+
+    def _show(self, file: RecordingFile, request: LoadRequest | None, why: str) -> None:
+        self.file = file
+
+        def shown() -> None:
+            self.changed.emit()
+            self._say("; ".join([*file.notes, why and f"{why}: shown without its model"]))
+            if request is not None:
+                self._load(file, request)
+
+        self._bench.show_recorded(file, shown)
+
+    def _load(self, file: RecordingFile, request: LoadRequest) -> None:
+        self._awaited = file
+        asked = OpenRequest(
+            request.path, request.device, request.dtype, request.loop, request.family
+        )
+        self._opening.requested.emit(request.device, request.dtype)
+        self._bench.open(asked)
+
+    def model_loaded(self, loaded: Loaded) -> bool:
+        """Take a model that was loaded for a recording; False for any other."""
+        file, self._awaited = self._awaited, None
+        if file is None or file is not self.file:
+            self._leave()
+            return False
+        self._bench.go_on(file, lambda why: self._gone_on(file, why))
+        return True
+
+    def _gone_on(self, file: RecordingFile, why: str) -> None:
+        if why:
+            self._say(why)
+            return
+        if not file.read_only:
+            self._write(file.path, file.runs)
+        from loopscope.core.recordings.going_on import differences
+
+        loaded = self._bench.runner.loaded
+        other = "" if loaded is None else differences(loaded, file.runs[0], file.about)
+        what = "read only, what is run is not kept" if file.read_only else "goes on in the file"
+        self._say(
+            "; ".join([f"{file.path.name}: {what}", *file.notes, *([other] if other else [])])
+        )
+
+    def ask_for_checkpoint(self) -> None:
+        """Choose the checkpoint that the recording shown was made with, and go on."""
+        file = self.file
+        if file is None or not self._bench.session.without_model:
+            self._say("The run shown has its model already")
+            return
+        folder = QFileDialog.getExistingDirectory(self._parent, "Go on with a checkpoint")
+        if folder:
+            self.go_on_with(folder)
+
+    def go_on_with(self, path: str) -> None:
+        """Load the checkpoint at ``path`` for the recording shown, if it is the one; says so."""
+        file = self.file
+        assert file is not None
+
+        def work() -> tuple[LoadRequest, str]:
+            from loopscope.core.recordings.finding import request_for, why_another
+
+            request = request_for(file.runs[0], path, self._settings.device)
+            return request, why_another(file.runs[0], request)
+
+        def found(future: Future[tuple[LoadRequest, str]]) -> None:
+            error = future.exception()
+            why = "" if error is None else str(error)
+            request, other = (None, "") if error is not None else future.result()
+            if request is None or other:
+                self._say(why or f"{other}: shown as it is")
+            elif file is self.file:
+                self._load(file, request)
+
+        self._bench.in_background(work, found)
+
+    # ---- saving ----
+    def ask_to_save(self) -> None:
+        """Choose a file for the runs."""
+        recording = self._bench.session.recording
+        if recording is None:
+            self._say("There is no run to save yet")
+            return
+        name = f"{Path(recording.info.checkpoint).name.replace(':', '-')}{SUFFIX}"
+        path, _ = QFileDialog.getSaveFileName(self._parent, "Save the recording", name, FILTER)
+        if path:
+            self.save(Path(path))
+
+    def save(self, path: Path) -> None:
+        """Write the runs of the tree to ``path``, and what is run from now on as it is made."""
+        path = path if path.suffix else path.with_suffix(SUFFIX)
+        self.close()
+        self.file = None
+        if self._write(path, ()):
+            n = len(self._written)
+            runs = "1 run is" if n == 1 else f"{n} runs are"
+            self._say(f"{runs} in {path.name}; what is run from now on is written as it is made")
+
+    def _write(self, path: Path, begun: tuple[Recording, ...]) -> bool:
+        """Begin to write; ``begun`` is there already. Says why it cannot be."""
+        from loopscope.core.recordings.writing import RecordingWriter
+
+        try:
+            self._writer = RecordingWriter(path, "loopscope", begun)
+        except LoopscopeError as error:
+            self._say(str(error))
+            if self.file is not None:
+                self.file = replace(self.file, read_only=True)
+        else:
+            self._written = list(begun)
+            self._follow_tree()
+            self._settings.remember_recording(str(path.absolute()))
+        self.changed.emit()
+        return self._writer is not None
+
+    def _follow_tree(self) -> None:
+        """Write the runs that have come; a tree that has gone with its model ends the file."""
+        runs = [run.stepper.recording for run in self._bench.runs.tree]
+        if self._writer is None:
+            return
+        if not runs:
+            self.close()
+        for recording in runs:
+            if self._writer is not None and not any(recording is run for run in self._written):
+                self._writer.add(recording)
+                self._written.append(recording)
+
+    def _tell_problem(self) -> None:
+        writer = self._writer
+        if writer is not None and writer.problem:
+            self._writer = None
+            self._say(writer.problem)
+            self.changed.emit()
+
+    def _leave(self) -> None:
+        """The runs shown are not of a file any more."""
+        self.close()
+        if self.file is not None:
+            self.file = None
+            self.changed.emit()
+
+    def close(self) -> None:
+        """Seal the file that is written, if there is one; says why it cannot be."""
+        writer, self._writer, self._written = self._writer, None, []
+        if writer is None:
+            return
+        try:
+            writer.close()
+        except LoopscopeError as error:
+            self._say(str(error))
+        self.changed.emit()

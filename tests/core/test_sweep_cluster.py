@@ -1,0 +1,191 @@
+"""Sweeps on a Dask cluster of real processes, some of which are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopscope.core.errors import LoopscopeError
+from loopscope.core.sweeps import cluster as clusters
+from loopscope.core.sweeps import running
+from loopscope.core.sweeps.cell import Outcome, do_task
+from loopscope.core.sweeps.cluster import check_workers, connected, facts, local_cluster
+from loopscope.core.sweeps.grid import Task
+from loopscope.core.sweeps.running import calibrate, run_study
+from loopscope.core.sweeps.store import Store, read_rows
+from loopscope.core.sweeps.study import OpenedStudy, open_study
+
+distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+psutil = pytest.importorskip("psutil")
+pytestmark = [
+    pytest.mark.slow,
+    # A worker that is killed leaves what only it could have closed.
+    pytest.mark.filterwarnings("default"),
+]
+
+STUDY = """
+checkpoints = ["bundled:looped", "bundled:orbit"]
+prompts = [{path = "bundled:hops", first = 6}]
+R = [1, 3]
+measures = ["relative_step", "quality:accuracy"]
+seeds = [0, 1]
+prompts_per_task = 2
+"""
+BUNDLED = (("bundled:looped", ""),)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with connected(None, 2) as own:
+        yield own
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> OpenedStudy:
+    (tmp_path / "s.toml").write_text(STUDY)
+    return open_study(str(tmp_path / "s.toml"))
+
+
+def sweep(opened: OpenedStudy, folder: Path, client: Any, **more: Any) -> Store:
+    with Store(folder) as store:
+        run_study(opened, store, client, check_workers(client, BUNDLED), **more)
+    return store
+
+
+def pids(client: Any) -> list[int]:
+    return sorted(client.run(os.getpid).values())
+
+
+def test_a_sweep_with_killed_workers_and_a_break_is_an_unbroken_one(
+    client: Any, opened: OpenedStudy, tmp_path: Path
+) -> None:
+    whole = sweep(opened, tmp_path / "whole", client)
+    assert whole.failures == []
+    before, told = pids(client), []
+
+    class Broken(Exception):
+        pass
+
+    def kill_and_break(done: int, left: int) -> None:
+        told.append(done)
+        if len(told) == 2:
+            os.kill(before[0], signal.SIGKILL)
+        if len(told) == 5:
+            raise Broken
+
+    with pytest.raises(Broken):
+        sweep(opened, tmp_path / "broken", client, report=kill_and_break)
+    some = read_rows(tmp_path / "broken").num_rows
+    last = sweep(opened, tmp_path / "broken", client)
+    assert last.failures == []
+    assert before[0] not in pids(client)
+    rows = read_rows(tmp_path / "broken")
+    assert 0 < some < rows.num_rows
+    assert rows.equals(read_rows(tmp_path / "whole"))
+    assert rows.num_rows == opened.n_cells  # none of these measures has places, and none is doubled
+
+
+def test_a_model_is_loaded_once_on_each_worker(
+    client: Any, opened: OpenedStudy, tmp_path: Path
+) -> None:
+    def loads() -> int:  # asks the worker's own
+        from loopscope.core.sweeps.cell import MODELS
+
+        return MODELS.loads
+
+    before = client.run(loads)
+    sweep(opened, tmp_path / "out", client)
+    after = client.run(loads)
+    assert sum(after.values()) >= 2
+    assert all(n - before.get(worker, 0) <= 2 for worker, n in after.items())  # of twelve tasks
+
+
+def test_a_run_that_costs_the_worker_its_life_is_left_out_alone(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s.toml").write_text(STUDY.replace(', "bundled:orbit"', ""))
+    opened = open_study(str(tmp_path / "s.toml"))
+
+    def deadly(task: Task) -> Outcome:
+        if any(run.item.line == 3 and run.seed == 1 for run in task.runs):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return do_task(task)
+
+    monkeypatch.setattr(running, "do_task", deadly)
+    store = sweep(opened, tmp_path / "out", client)
+    (lost,) = store.failures
+    assert (lost.line, lost.seed) == (3, 1)
+    assert "worker died" in lost.why
+    rows = read_rows(tmp_path / "out")
+    # Whoever stood beside it is made.
+    assert rows.num_rows == opened.n_cells - 4
+    monkeypatch.undo()
+    assert sweep(opened, tmp_path / "out", client).failures == []
+    assert read_rows(tmp_path / "out").num_rows == opened.n_cells
+
+
+def test_calibration_asks_each_checkpoint_once(client: Any, opened: OpenedStudy) -> None:
+    found = calibrate(opened, client)
+    assert [one.checkpoint for one in found] == ["bundled:looped", "bundled:orbit"]
+    assert all(one.seconds > 0 and one.memory > 50 << 20 for one in found)
+
+
+def test_nothing_listens_beyond_loopback(client: Any) -> None:
+    own = psutil.Process()
+    processes = [own, *own.children(recursive=True)]
+    open_ports = [
+        c.laddr for p in processes for c in p.net_connections("inet") if c.status == "LISTEN"
+    ]
+    assert len(open_ports) >= 3  # the scheduler and two workers at the least
+    assert {place.ip for place in open_ports} == {"127.0.0.1"}
+
+
+def test_what_is_wrong_with_workers_is_one_line(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        LoopscopeError, match=r"worker tcp://127.0.0.1:\d+: /nowhere does not exist"
+    ):
+        check_workers(client, (("/nowhere", ""),))
+    other = tuple((name, "0.0" if name == "torch" else v) for name, v in clusters.versions())
+    monkeypatch.setattr(clusters, "versions", lambda: other)
+    with pytest.raises(LoopscopeError, match=r"worker tcp://.* has torch .*, here it is 0.0"):
+        check_workers(client, ())
+    assert facts(()).problem == ""
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1:9", "127.0.0.1:8786", "tcp://nobody.invalid:1"]
+)
+def test_a_wrong_address_is_one_line(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "CONNECT_SECONDS", 1)
+    with (
+        pytest.raises(
+            LoopscopeError, match=f"{address}' is no address|no scheduler answers at {address}"
+        ),
+        connected(address),
+    ):
+        pass
+
+
+def test_a_cluster_that_is_lost_keeps_what_came(opened: OpenedStudy, tmp_path: Path) -> None:
+    cluster = local_cluster(1)
+
+    def close(done: int, left: int) -> None:
+        if done:
+            cluster.close()
+
+    try:
+        with (
+            pytest.raises(LoopscopeError, match="connection to the cluster is lost"),
+            connected(cluster.scheduler_address) as own,
+        ):
+            sweep(opened, tmp_path / "out", own, report=close)
+    finally:
+        cluster.close()
+    assert 0 < read_rows(tmp_path / "out").num_rows < opened.n_cells
