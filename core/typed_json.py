@@ -24,6 +24,8 @@ from loopscope.core.files import read_bytes, reason, unique_keys
 # Reads one value, given where it stands; raises `LoopscopeError`.
 Read = Callable[[Any, str], Any]
 BYTES, SHAPE = "float64", "shape"
+# Objects within objects that are read; nothing that is written lies as deep.
+DEEPEST = 60
 
 
 def read_json(path: Path, most: int, what: str) -> Any:
@@ -71,9 +73,19 @@ class Reader:
 
     def __init__(self, special: Mapping[type, Read] | None = None) -> None:
         self._special = dict(special or {})
+        self._depth = 0
 
     def fields(self, cls: type[Any], entry: Any, where: str) -> Any:
         """Read a dataclass; what it says is `misused` in it is refused as well."""
+        if self._depth >= DEEPEST:
+            raise LoopscopeError(f"{where[:60]}…: nested too deeply")
+        self._depth += 1
+        try:
+            return self._fields(cls, entry, where)
+        finally:
+            self._depth -= 1
+
+    def _fields(self, cls: type[Any], entry: Any, where: str) -> Any:
         if not isinstance(entry, dict):
             raise LoopscopeError(f"{where}: expected an object")
         hints = get_type_hints(cls)

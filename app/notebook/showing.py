@@ -37,7 +37,9 @@ def show(named: Sequence[tuple[str, Stepper]]) -> None:
     file = Path(tempfile.mkdtemp(prefix="loopscope-")) / f"run{SUFFIX}"
     write_session(file, session)
     _OPENED[:] = [window for window in _OPENED if window.poll() is None]
-    _OPENED.append(subprocess.Popen([sys.executable, "-m", "loopscope.app", "open", str(file)]))
+    _OPENED.append(
+        subprocess.Popen([sys.executable, "-P", "-m", "loopscope.app", "open", str(file)])
+    )
 
 
 def session_of(named: Sequence[tuple[str, Stepper]]) -> SavedSession:

@@ -135,7 +135,7 @@ class Bars(QObject):
         elif loaded is not None:
             self.header.show_notice(loaded.warning)
         elif self._bench.session.without_model:
-            self.header.show_notice(WITHOUT_MODEL)
+            self.header.show_notice("recording alone: File > Go on with a checkpoint… steps on")
         if loaded is not None:
             self.header.show_device(*device_words(loaded, self._bench.session.recording))
 

@@ -209,8 +209,10 @@ class Recordings(QObject):
         """Begin to write; ``begun`` is there already. Says why it cannot be."""
         from loopscope.core.recordings.writing import RecordingWriter
 
+        # What is gone on with keeps the command that began it.
+        command = self.file.about.command if begun and self.file is not None else "loopscope"
         try:
-            self._writer = RecordingWriter(path, "loopscope", begun)
+            self._writer = RecordingWriter(path, command, begun)
         except LoopscopeError as error:
             self._say(str(error))
             if self.file is not None:

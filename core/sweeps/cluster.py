@@ -112,7 +112,7 @@ def local_cluster(n: int, *, port: int = 0) -> LocalCluster:
     dask.config.set(
         {
             "distributed.scheduler.allowed-failures": MOST_DEATHS - 1,
-            "distributed.worker.profile.enabled": False,  # looks at each worker's stack all the time
+            "distributed.worker.profile.enabled": False,  # samples stacks all the time
         }
     )
     environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

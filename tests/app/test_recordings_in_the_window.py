@@ -65,7 +65,7 @@ def file(tmp_path: Path, folder: Path) -> Path:
         other.step()
     path = tmp_path / "elsewhere" / "run.h5"
     path.parent.mkdir()
-    save(path, [stepper.recording, other.recording])
+    save(path, [stepper.recording, other.recording], "loopscope run tiny")
     return path
 
 
@@ -154,7 +154,9 @@ def test_with_its_checkpoint_it_goes_on_bit_for_bit_and_in_the_file(
     wait(qtbot, window, 5)
     branch(qtbot, window, 3)
     window.close()
-    found = open_recording(file).runs
+    sealed = open_recording(file)
+    found = sealed.runs
+    assert sealed.about.command == "loopscope run tiny"
     np.testing.assert_array_equal(found[0].states, made(folder, 5).states)
     assert [run.n_recurrences for run in found] == [5, 4, 5]
     assert not segments_of(file).exists()

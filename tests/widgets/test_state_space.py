@@ -312,8 +312,20 @@ def test_every_point_is_inside_the_plot(make: Make, dimensions: str) -> None:
         assert np.abs(ours - (theirs.x(), theirs.y())).max() <= 1
 
 
-def test_the_same_scale_holds_on_both_axes(make: Make) -> None:
-    area, box = (desk := make()).view.canvas.box.sceneBoundingRect(), desk.view.canvas.box
+def test_the_picture_fills_its_panel(make: Make) -> None:
+    """Of width and height alike, most is between the outermost points."""
+    desk = make()
+    area = desk.view.canvas.box.sceneBoundingRect()
+    assert desk.view.canvas.picture is not None
+    pixels = desk.view.canvas.pixels(desk.view.canvas.picture.place).reshape(-1, 2)
+    across, up = np.ptp(pixels, axis=0)
+    assert across > 0.7 * area.width()
+    assert up > 0.7 * area.height()
+
+
+def test_the_same_scale_holds_on_both_axes_if_asked_for(make: Make) -> None:
+    desk = make(Options(equal_scale=True))
+    area, box = desk.view.canvas.box.sceneBoundingRect(), desk.view.canvas.box
     (x0, x1), (y0, y1) = box.viewRange()
     assert (x1 - x0) / area.width() == pytest.approx((y1 - y0) / area.height(), rel=0.005)
 

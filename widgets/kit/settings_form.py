@@ -97,10 +97,8 @@ class SettingsForm(EdgedFrame):
             control.setAccessibleName(entry.label)
             control.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             if isinstance(control, QComboBox):
-                # Shorter than its longest choice where there is no room for it.
-                policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-                control.setSizeAdjustPolicy(policy)
-                control.setMinimumContentsLength(16)
+                # As wide as its longest choice, and narrower where there is no room for it.
+                control.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
                 control.setMinimumWidth(60)
             self.controls[entry.name] = control
             row.addWidget(control)

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 import pyqtgraph as pg
-from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
+from PySide6.QtGui import QColor, QFont, QFontDatabase, QFontMetricsF, QPalette
 from PySide6.QtWidgets import QApplication
 
 from loopscope.widgets.palette import DIVERGING, Theme
@@ -109,6 +109,9 @@ def sample_map(name: str, values: npt.NDArray[np.floating]) -> npt.NDArray[np.ui
 
 def style_plot(plot: pg.PlotItem, theme: Theme) -> None:
     """Give one pyqtgraph plot the theme's colours, a quiet frame and titles of the text's size."""
+    # The topmost tick is half above the axis.
+    half = QFontMetricsF(QApplication.font()).height() / 2
+    plot.layout.setContentsMargins(4, half, 10, 2)
     pen = pg.mkPen(theme.line)
     for side in ("left", "bottom", "right", "top"):
         axis = plot.getAxis(side)

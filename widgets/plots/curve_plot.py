@@ -123,8 +123,14 @@ class CurvePlot(ClickPlot):
                 )
 
     def _draw_marks(self, data: Curves) -> None:
+        left, right = data.x_shown or _range(self._xs)
         for at, name in data.marks:
-            style = {"position": 0.04, "color": self.theme.muted, "movable": False}
+            # Its name stands above the axis, at the side of the line that has more room.
+            side = (0, 1) if at < (left + right) / 2 else (1, 1)
+            style = {
+                "position": 0.0, "anchors": [side, side], "color": self.theme.muted,
+                "movable": False,
+            }  # fmt: skip
             pen = pg.mkPen(self.theme.muted, style=Qt.PenStyle.DotLine)
             self._add(pg.InfiniteLine(at, angle=90, pen=pen, label=name, labelOpts=style), -4)
 

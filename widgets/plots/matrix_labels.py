@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF
-from PySide6.QtGui import QColor, QFont, QPainter, QPen
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPen
 
 from loopscope.widgets.kit.theme import number_font
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.plots.cell_images import ramp
-from loopscope.widgets.plots.matrix_layout import Content, Layout, Marks
+from loopscope.widgets.plots.matrix_layout import LIFT, Content, Layout, Marks
 from loopscope.widgets.plots.matrix_steps import labelled
-from loopscope.widgets.plots.text import CENTRE, LEFT, RIGHT, draw_text, draw_upright
+from loopscope.widgets.plots.text import CENTRE, LEFT, RIGHT, draw_text, draw_upright, shortened
 
 # Pixels between two labels side by side.
 APART = 8.0
@@ -63,16 +63,18 @@ def draw_axis_titles(painter: QPainter, sheet: Sheet) -> None:
     metrics = painter.fontMetrics()
     line = metrics.height()
     painter.setPen(QColor(sheet.theme.muted))
-    across = max(cells.width(), metrics.horizontalAdvance(content.column_title) + 4)
+    title = shortened(content.column_title, sheet.width - 4, QFontMetricsF(metrics))
+    across = max(cells.width(), metrics.horizontalAdvance(title) + 4)
     top = where.column_labels.bottom() + 1
     below = QRectF(cells.center().x() - across / 2, top, across, line)
     if where.bar.bottom() > below.top() and not where.side:
         below.moveRight(min(below.right(), where.bar.left() - 2))
-    draw_text(painter, below, CENTRE, content.column_title)
-    down = max(cells.height(), metrics.horizontalAdvance(content.row_title) + 4)
-    down = min(down, sheet.height - cells.top())
+    draw_text(painter, below, CENTRE, title)
+    room = sheet.height - cells.top()
+    title = shortened(content.row_title, room - 4, QFontMetricsF(metrics))
+    down = min(max(cells.height(), metrics.horizontalAdvance(title) + 4), room)
     left = QRectF(where.bands.left() - line - 4, cells.top(), line, down)
-    draw_upright(painter, left, CENTRE, content.row_title)
+    draw_upright(painter, left, CENTRE, title)
 
 
 # ---- colour bar ----
@@ -93,9 +95,10 @@ def draw_bar(painter: QPainter, sheet: Sheet) -> None:
         widest = max(widest, metrics.horizontalAdvance(text))
     painter.setPen(QColor(sheet.theme.muted))
     beside = QRectF(bar.right() + 4 + widest + 2, bar.top(), line, bar.height())
-    label = sheet.content.bar.label
-    if metrics.horizontalAdvance(label) > bar.height():
-        label = label.partition(" (")[0]
+    # A name that is longer than the bar has the height below it as well.
+    room = sheet.height - bar.top()
+    label = shortened(sheet.content.bar.label, room, QFontMetricsF(metrics))
+    beside.setHeight(min(max(bar.height(), metrics.horizontalAdvance(label) + 4), room))
     draw_upright(painter, beside, CENTRE, label)
 
 
@@ -132,10 +135,12 @@ def draw_labels(painter: QPainter, sheet: Sheet) -> None:
     def across(i: int) -> float:
         if where.upright or column is None:
             return line
-        return APART + (wide(labels[i]) + wide(labels[column])) / 2
+        # The cursor's is bold, which is wider.
+        return APART + (wide(labels[i]) + 1.15 * wide(labels[column])) / 2
 
     painter.setPen(QColor(sheet.theme.text))
-    for i in _with_cursor(rows, sheet.row, where.row_height, lambda _: line):
+    last = sheet.row == content.n_rows - 1
+    for i in _with_cursor(rows, sheet.row, where.row_height, lambda _: line * (1 + 0.5 * last)):
         _draw_row_label(painter, sheet, i)
     for i in _with_cursor(columns, column, where.column_width, across):
         _draw_column_label(painter, sheet, i)
@@ -156,7 +161,9 @@ def _draw_row_label(painter: QPainter, sheet: Sheet, row: int) -> None:
     middle = sheet.where.row(row).center().y()
     if labels.top() - 1 <= middle <= labels.bottom() + 1:
         _mark_label(painter, sheet.theme, row == sheet.row)
-        rect = QRectF(labels.left(), middle - line / 2, labels.width(), line)
+        # That of a thin last row would reach down to the columns' labels.
+        top = min(middle - line / 2, labels.bottom() + 1 - line)
+        rect = QRectF(labels.left(), top, labels.width(), line)
         draw_text(painter, rect, RIGHT, sheet.content.row_labels[row])
         painter.restore()
 
@@ -218,7 +225,7 @@ def draw_side(painter: QPainter, sheet: Sheet) -> None:
     line = painter.fontMetrics().height()
     painter.setPen(QColor(sheet.theme.muted))
     for rect, (header, _) in zip(where.side, content.side, strict=False):
-        above = QRectF(rect.left(), rect.top() - line - 3, rect.width() - 4, line)
+        above = QRectF(rect.left(), rect.top() - LIFT * line - 3, rect.width() - 4, line)
         painter.drawText(above, RIGHT, header)
     first, last = where.side[0], where.side[: content.dated][-1]
     caption = QRectF(first.left(), first.bottom() + 2, last.right() - first.left() - 4, line)

@@ -21,6 +21,8 @@ MIN_ROW = 4.0
 MIN_WIDTH_FOR_SIDE = 420
 MIN_CELLS_BESIDE_SIDE = 100.0
 LEAST_SHARE = 0.4
+# Lines from the rows up to the headers of the numbers: those of a thin first row reach above it.
+LIFT = 1.4
 GAP = 6.0
 BAR = 10.0
 SCROLL_BAR = 12.0
@@ -76,7 +78,7 @@ class Content:
     row_group: int = 0
     column_group: int = 0
     colours: str = SIMILARITY_MAP
-    widest: float = 1.7
+    widest: float = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +144,7 @@ def lay_out(
     side = _side_widths(content, width, room, wide)
     has_side, side_total = bool(side), sum(side) + GAP if side else 0.0
     room -= side_total
-    top = (2 * line if has_side else line) + GAP
+    top = ((1 + LIFT) * line if has_side else line) + GAP
     longest = _widest(content.column_labels, wide)
     n_columns, n_rows = max(content.n_columns, 1), max(content.n_rows, 1)
     upright = not content.number_columns and longest + 4 > room / n_columns

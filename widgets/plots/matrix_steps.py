@@ -20,4 +20,4 @@ def labelled(n: int, stride: int, numbers: bool, first: int = 1) -> list[int]:
         return list(range(0, n, stride))
     start = -first % stride
     multiples = list(range(start, n, stride))
-    return [0, *multiples] if start > 1 else multiples
+    return [0, *multiples] if start > max(1, 0.6 * stride) else multiples

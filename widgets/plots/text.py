@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QPainter
+from PySide6.QtGui import QFontMetricsF, QPainter
 
 LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -15,6 +15,16 @@ def draw_text(painter: QPainter, rect: QRectF, flags: Qt.AlignmentFlag, text: st
     room = int(rect.width()) + 1
     fits = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, room)
     painter.drawText(rect, flags, fits)
+
+
+def shortened(text: str, room: float, metrics: QFontMetricsF) -> str:
+    """Return ``text`` without what follows its comma, then its bracket, as far as room asks for.
+
+    A name keeps its first words whole rather than all of them cut: "recurrence:layer, along
+    effective depth" becomes "recurrence:layer".
+    """
+    forms = (text, text.partition(", ")[0], text.partition(" (")[0].partition(", ")[0])
+    return next((form for form in forms if metrics.horizontalAdvance(form) <= room), forms[-1])
 
 
 def upright(text: str) -> str:

@@ -69,7 +69,7 @@ class Options:
         "A new run of the same width is drawn on the same axes",
     )
     equal_scale: bool = setting(
-        True, "Same scale on both axes", "Distances then look as they are; always so in 3-D"
+        False, "Same scale on both axes", "Distances then look as they are; always so in 3-D"
     )
     show_points: bool = setting(
         True,
