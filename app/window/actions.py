@@ -29,6 +29,7 @@ from loopscope.app.window.tree_commands import TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.core.version import package_version
 from loopscope.widgets.kit.command_palette import CommandPalette
+from loopscope.widgets.kit.plain_text import plain_tip
 
 
 class CommandWindow(Protocol):
@@ -254,7 +255,7 @@ def show_states(actions: dict[str, QAction], bench: Bench) -> None:
         action = actions[name]
         action.setEnabled(not session.without_model)
         tip = WITHOUT_MODEL if session.without_model else TIPS[name]
-        action.setToolTip(tip)
+        action.setToolTip(plain_tip(tip))
         action.setStatusTip(tip)
     actions["go_on"].setEnabled(session.without_model)
     actions["play"].setText("Pause" if play.playing else "Play")

@@ -63,7 +63,11 @@ def place(selection: Selection, recording: Recording) -> str:
     label = visible(recording.info.token_labels[selection.token])
     where = "initial state" if selection.recurrence == 0 else f"recurrence {selection.recurrence}"
     n_shown = len(selection.shown_tokens(recording.n_tokens))
-    chosen = "" if n_shown == recording.n_tokens else f"   ·   {n_shown} tokens shown"
+    chosen = (
+        ""
+        if n_shown == recording.n_tokens
+        else f"   ·   {n_shown} of {recording.n_tokens} tokens shown"
+    )
     return (
         f"{where}, {layers}, head {selection.head} (of 0–{arch.layer.n_heads - 1}), "
         f"token {selection.token} '{label}'{chosen}"

@@ -17,6 +17,7 @@ from loopscope.core.results import ResultKey
 from loopscope.core.views.base import Request, ViewData
 from loopscope.widgets.kit.command_palette import CommandPalette, score
 from loopscope.widgets.kit.frame import ViewFrame
+from loopscope.widgets.kit.measure_row import MeasureRow
 from loopscope.widgets.kit.menu import Menu, with_letters
 from loopscope.widgets.kit.settings_form import SettingsForm
 from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
@@ -382,3 +383,21 @@ def test_the_view_of_the_run_beside_stands_in_the_same_frame(frame: ViewFrame) -
     frame.show_second_run(another)
     frame.set_captions("● run 1", "○ run 3")
     assert frame.captions[1].isVisible()
+
+
+def test_a_measurement_says_how_long_it_still_takes(qtbot: QtBot) -> None:
+    row, now = MeasureRow(), [100.0]
+    qtbot.addWidget(row)
+    row.clock = lambda: now[0]
+    row.show_progress(0.0)
+    assert row.left.text() == ""
+    now[0] = 110.0
+    row.show_progress(0.25)  # 10 s for a quarter
+    assert row.left.text() == "30 s left"
+    now[0] = 140.0
+    row.show_progress(0.3)
+    assert row.left.text() == "2 min left"
+    row.show_progress(None)
+    assert row.left.text() == ""
+    row.show_progress(0.5)  # another one begins its own time
+    assert row.left.text() == ""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
+
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
-from loopscope.widgets.kit.plain_text import plain_tip
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.kit.title_bar import ElidedLabel
+
+# The share and the seconds from which it can be guessed how long a measurement takes.
+LEAST_SHARE, LEAST_SECONDS = 0.03, 2.0
 
 
 class MeasureRow(QWidget):
@@ -20,6 +27,8 @@ class MeasureRow(QWidget):
         self.button, self.cancel = QPushButton(), QPushButton("Cancel")
         self.why = ElidedLabel(least=100)
         self._help, self._under_way = "", False
+        self.clock: Callable[[], float] = time.monotonic
+        self._began: float | None = None
         self.bar = QProgressBar()
         self.bar.setRange(0, 1000)
         self.bar.setTextVisible(False)
@@ -32,6 +41,8 @@ class MeasureRow(QWidget):
         self.waits.set_whole("waits until the measurement under way is done")
         self.row.addWidget(self.bar, 1)
         self.row.addWidget(self.waits, 1)
+        self.left = PlainLabel()
+        self.row.addWidget(self.left)
         self.row.addWidget(self.cancel)
         self.row.addWidget(self.why, 1)
         self.show_progress(None)
@@ -59,3 +70,22 @@ class MeasureRow(QWidget):
         self.why.setVisible(not under_way)
         if share is not None and not waits:
             self.bar.setValue(round(1000 * share))
+        self._show_time_left(share)
+
+    def _show_time_left(self, share: float | None) -> None:
+        """Say how long it will take if it goes on as it did since it began."""
+        if share is None or share < 0:
+            self._began = None
+        elif self._began is None:
+            self._began = self.clock()
+        done = 0.0 if self._began is None or not share else self.clock() - self._began
+        known = share is not None and share >= LEAST_SHARE and done >= LEAST_SECONDS
+        self.left.setText(f"{time_text(done * (1 / share - 1))} left" if known and share else "")
+        self.left.setVisible(known)
+
+
+def time_text(seconds: float) -> str:
+    """A time as far ahead as can be guessed: "20 s", "3 min"."""
+    if seconds < 55:
+        return f"{max(5, 5 * math.ceil(seconds / 5))} s"
+    return f"{math.ceil(seconds / 60)} min"
