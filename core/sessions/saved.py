@@ -86,7 +86,7 @@ class SavedWindow:
     """How the window was arranged.
 
     size : width and height, pixels.  layout : Qt's dock state, hexadecimal; empty for the first.
-    maximised : key of the view that was shown alone, or "".  current : of the view last clicked.
+    maximised : key of the view that was shown alone, or "".  current : of the current view.
     """
 
     size: tuple[int, int] = (1280, 800)

@@ -357,7 +357,7 @@ def test_the_window_shows_the_runs_of_the_script(
     cut = run.branch(NOISE)
     cut.show(second=run)
     file = Path(commands[0][-1])
-    assert commands[0][1:-1] == ["-m", "loopscope.app", "open"]
+    assert commands[0][1:-1] == ["-P", "-m", "loopscope.app", "open"]
     session = read_session(file)
     made = made_again(session, model)
     for own, stepper in ((cut, made[1]), (run, made[2])):

@@ -92,7 +92,7 @@ def test_cells_hold_the_data_and_what_is_absent_is_masked() -> None:
     pattern, figure = drawn("pattern")
     values = figure.axes[0].images[0].get_array()
     assert values.mask[0, 1:].all()
-    np.testing.assert_array_equal(values[4], pattern.patterns[3, 4])
+    np.testing.assert_array_equal(values[4], pattern.patterns[3][4])
 
 
 def test_identical_is_bright_and_rows_have_room_for_their_labels() -> None:
