@@ -109,7 +109,8 @@ def test_without_its_checkpoint_it_is_shown_and_goes_no_further(
     # What needs the model says so, and is not there to press.
     for name in ("step_recurrence", "branch", "play", "reset"):
         assert not window.commands[name].isEnabled(), name
-        assert window.commands[name].toolTip() == WITHOUT_MODEL
+        # However its lines are broken.
+        assert " ".join(window.commands[name].toolTip().split()) == WITHOUT_MODEL
     assert not window.bars.transport.buttons["step_recurrence"].isEnabled()
     assert WITHOUT_MODEL.split(",")[0] in window.bars.transport.buttons["play"].toolTip()
     window.views.fill("stability")
