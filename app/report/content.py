@@ -12,7 +12,6 @@ import numpy as np
 
 from loopscope.app.report.packing import LEVELS, as_bytes, packed, recurrences_that_fit
 from loopscope.app.views import BY_KEY
-from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
@@ -65,11 +64,7 @@ def content(run: Shown, most_patterns: int = MOST_PATTERNS) -> dict[str, Any]:
 
 
 def _about(data: ViewData) -> dict[str, Any]:
-    return {"statement": data.statement, "formulas": [_formula(f) for f in data.formulas]}
-
-
-def _formula(formula: Formula) -> str:
-    return formula.text()
+    return {"statement": data.statement, "formulas": [f.text() for f in data.formulas]}
 
 
 def _state_space(recording: Recording, at: Selection) -> dict[str, Any]:

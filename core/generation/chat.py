@@ -27,14 +27,6 @@ class Message:
     content: str
 
 
-def has_template(folder: Path) -> bool:
-    """Whether a checkpoint's folder brings a chat template."""
-    try:
-        return bool(_template(folder, _tokenizer_config(folder)))
-    except LoopscopeError:
-        return False
-
-
 def as_prompt(folder: Path, messages: Sequence[Message]) -> str:
     """Return ``messages`` as the folder's template writes them, ready for the model's answer.
 

@@ -141,21 +141,23 @@ class _Text:
         if self._start is not None:
             noise = self._start[:, cache.n_kept : cache.n_kept + len(ids)]
         recurrent = model.begin(model.initial_state(e, noise))
+
+        def logits() -> Tensor:
+            """Of the last token; the coda is run for all, which keeps their keys and values."""
+            return model.head(model.coda(recurrent.state)[:, -1:])[:, 0]
+
         watch = None
         if rule is not None:
-            watch = Leaving(
-                rule, model.arch, lambda: model.hazard(recurrent)[:, -1],
-                lambda: model.readout(recurrent.state)[:, -1],
-            )  # fmt: skip
+            watch = Leaving(rule, model.arch, lambda: model.hazard(recurrent)[:, -1], logits)
         taken = 0
         for taken in range(1, plan.recurrences + 1):
             before = recurrent.state
             recurrent = model.recur(recurrent, e, first=taken == 1, recurrence=taken)
             if watch is not None and watch.leaves(recurrent.state, before):
                 break
-        logits = model.readout(recurrent.state)[0, -1]
+        read = logits() if watch is None or watch.read is None else watch.read
         cache.keep(len(ids), taken)
-        return logits, taken
+        return read[0], taken
 
 
 def rotates_alike(rope: Rope, d_head: int, first: int, last: int) -> bool:

@@ -70,13 +70,14 @@ class Leaving:
     """Watches one token on its way through the loop.
 
     hazard, logits : what to ask of the model where the rule reads it, ``[B]`` and ``[B, V]``.
+    read : the logits that the rule read last, or None: nobody has to ask for them again.
     """
 
     rule: ExitRule
     arch: Architecture
     hazard: Callable[[], Tensor]
     logits: Callable[[], Tensor]
-    _before: Tensor | None = None
+    read: Tensor | None = None
     _hazards: list[float] = field(default_factory=list)
 
     def leaves(self, state: Tensor, before: Tensor) -> bool:
@@ -94,7 +95,7 @@ class Leaving:
             after = state.float()
             step = (after - before.float()).norm() / after.norm()
             return bool(step < self.rule.threshold)
-        logits, last = self.logits(), self._before
-        self._before = logits
-        change = entropy_and_change(logits[:, None], None if last is None else last[:, None])[0, 1]
+        last, self.read = self.read, self.logits()
+        before_it = None if last is None else last[:, None]
+        change = entropy_and_change(self.read[:, None], before_it)[0, 1]
         return bool(change < self.rule.threshold)

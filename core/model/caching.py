@@ -2,8 +2,8 @@
 
 A looped model runs one layer many times, and at each recurrence its keys and values differ: they
 are kept by (recurrence, layer). A token that left the loop early has none at later recurrences;
-there it lends those of its last one, as Huginn's published cache does ("latest", arXiv
-2502.05171).
+there it lends those of its last one, as Huginn's published cache does ("latest-m4": the latest
+step of the same core layer, arXiv 2502.05171).
 
 Axis names: ``B`` batch, ``K`` key/value heads, ``T`` tokens kept, ``n`` tokens run now, ``hd``
 d_head.
@@ -90,9 +90,3 @@ class Cache:
         for part, recurrence, layer in list(self._places):
             if part == "block" and recurrence > recurrences:
                 yield recurrence, layer
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of what is kept; what is lent without a copy counts once."""
-        kept = [x for place in self._places.values() for x in place.kept or ()]
-        return sum({x.data_ptr(): x.nbytes for x in kept}.values())

@@ -9,7 +9,7 @@ import pytest
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.generation import chat
-from loopscope.core.generation.chat import Message, as_prompt, has_template
+from loopscope.core.generation.chat import Message, as_prompt
 
 pytestmark = pytest.mark.slow
 TALK = [
@@ -68,12 +68,10 @@ def test_of_several_the_default_is_used(tmp_path: Path) -> None:
         {"name": "default", "template": "plain {{ messages[0].role }}"},
     ]
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}))
-    assert has_template(tmp_path)
     assert as_prompt(tmp_path, TALK) == "plain system"
 
 
 def test_without_one_it_is_said(tmp_path: Path) -> None:
-    assert not has_template(tmp_path)
     with pytest.raises(LoopscopeError, match="no chat template"):
         as_prompt(tmp_path, TALK)
 

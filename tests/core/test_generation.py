@@ -354,4 +354,3 @@ def test_a_cache_lends_and_counts_once() -> None:
     assert cache.n_kept == 4
     ends = [float(cache.at("block", r, 0).kept[0].flatten()[-1]) for r in (1, 2, 3)]
     assert ends == [77, 77, 77]
-    assert cache.nbytes == 3 * 2 * 4 * 4

@@ -145,10 +145,6 @@ class ContinueDialog(QDialog):
         self.raise_()
         self.activateWindow()
 
-    def show_progress(self, text: str) -> None:
-        """Say how far it is; "" when it is over."""
-        self.outcome.setText(text)
-
     def show_tokens(self, rows: Sequence[tuple[str, int, float]], said: str) -> None:
         """List each new token with its recurrences and its probability."""
         self.table.setRowCount(len(rows))
