@@ -7,6 +7,7 @@ program itself, most made by its command line, so that the docs show what it sho
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -64,6 +65,27 @@ def shoot_nested(name: str) -> None:
         nested = str(write_checkpoint(Path(folder) / "hrm-text", "hrm_text"))
         shoot(name, "--token-ids", "5,17,3,60,41,8,2", "--recurrences", "2", "--size", "900x760",
               "--view", "graph", "--theme", "light", path=nested)  # fmt: skip
+
+
+def shoot_report(name: str) -> None:
+    """Save the top of a page for browsers, as Debian's Chromium draws it."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        print(f"{name}: left as it is, there is no Chromium here", file=sys.stderr)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
+        subprocess.run(
+            [sys.executable, "-m", "loopscope.app", "report", "bundled:looped", "--prompt", PROMPT,
+             "--recurrences", "24", "-o", str(page)], check=True,
+        )  # fmt: skip
+        subprocess.run(
+            [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader",
+             "--enable-unsafe-swiftshader", "--hide-scrollbars", "--window-size=1366,1240",
+             "--virtual-time-budget=15000", f"--user-data-dir={folder}/profile",
+             f"--screenshot={IMAGES / f'{name}.png'}", page.as_uri()],
+            check=True, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
 
 
 # ---- by hand, where the command line has no words for it ----
@@ -220,6 +242,7 @@ def pictures() -> dict[str, Callable[[], None]]:
         ("correspondence-heads", partial(shoot_correspondence, what="heads")),
         ("runs", shoot_runs),
         ("probe", shoot_probe),
+        ("report", shoot_report),
     ):
         found[name] = partial(make, name)
     return found
