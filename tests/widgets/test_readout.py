@@ -168,6 +168,28 @@ def test_flips_are_marked_at_the_left_edge(qtbot: QtBot) -> None:
     assert marked == [2, 5]
 
 
+def test_answers_that_flip_at_every_recurrence_leave_their_shade_in_sight(qtbot: QtBot) -> None:
+    like = synthetic_recording(recurrences=0, tokens=1)
+    capture = Capture(patterns=False, writes=False)
+    recording = Recording(like.info, like.states[0], capture, label=str)
+    for i in range(1, 1001):
+        for layer in range(2):
+            recording.append_layer(LayerState(i, layer, like.states[0]))
+        answers = TopAnswers(
+            np.array([[i % 2, 5, 6, 7, 8]]), np.array([[1, 0, 0, 0, 0]], np.float32)
+        )
+        recording.append_end(like.states[0], answers, answers)
+    desk = Desk(qtbot, recording, selection=Selection(0))
+    where = desk.canvas.layout_
+    cells = where.cell(0, 500)
+    shade, bars = QColor(255, 234, 70), QColor(LIGHT.text)  # cividis at 1
+    above = desk.colour(QPoint(round(cells.left()), round(cells.top() + cells.height() / 3)))
+    at = QPoint(round(cells.left()), round(cells.bottom() - 2))
+    foot = min(desk.colour(at + QPoint(d, 0)).lightness() for d in range(-3, 4))
+    assert abs(above.lightness() - shade.lightness()) < 25
+    assert foot < bars.lightness() + 60
+
+
 def test_many_tokens_scroll_and_the_cursor_comes_into_sight(qtbot: QtBot) -> None:
     desk = Desk(qtbot, recorded(200, 64))
     assert desk.canvas.scroll_bar.isVisible()

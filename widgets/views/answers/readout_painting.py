@@ -18,8 +18,8 @@ CENTRE = Qt.AlignmentFlag.AlignCenter
 BLACK, WHITE = QColor("#101012"), QColor("#FFFFFF")
 # Pixels that a text leaves free in its own cell, and before the text of a run.
 SLACK, PAD_OF_RUN = 3.0, 4.0
-
-
+# Pixels of a cell below which its bars would cover what they stand on.
+CROWDED = 4
 # What each kind of shade is drawn with.
 MAPS = {"similarity": SIMILARITY_MAP, "distance": DISTANCE_MAP}
 
@@ -132,13 +132,21 @@ def draw_exits(painter: QPainter, data: AnswerMap, where: Layout, theme: Theme) 
 
 
 def draw_flips(painter: QPainter, data: AnswerMap, where: Layout, theme: Theme) -> None:
-    """A bar at the left edge of each marked cell, such as one whose answer is a new one."""
-    thin = where.column_width < 8
-    sight = where.rows_in_sight(len(data.tokens))
-    for column, row in np.argwhere(data.marked):
-        if row in sight:
-            cell = where.cell(int(row), int(column))
-            _draw_flip(painter, cell.left(), cell.top(), cell.height(), theme, thin)
+    """A bar at the left edge of each marked cell, such as one whose answer is a new one.
+
+    Where cells are narrower than `CROWDED` bars may touch: they stand at the foot of the row, one
+    a pixel, so that the shades above them are seen.
+    """
+    thin, crowded = where.column_width < 8, where.column_width < CROWDED
+    for row in where.rows_in_sight(len(data.tokens)):
+        columns = np.flatnonzero(data.marked[:, row])
+        if crowded:
+            _, first = np.unique((columns * where.column_width).astype(int), return_index=True)
+            columns = columns[first]
+        for column in columns.tolist():
+            cell = where.cell(row, column)
+            high = cell.height() / 4 if crowded else cell.height()
+            _draw_flip(painter, cell.left(), cell.bottom() - high, high, theme, thin)
 
 
 def _draw_flip(
