@@ -85,3 +85,14 @@ def test_nothing_is_cut_off(preset: str, r: int, t: int, label: str) -> None:
 def test_no_run_says_so() -> None:
     figure = drawn(synthetic_recording(recurrences=0))
     assert figure.axes[0].texts[0].get_text().startswith("No recurrence has been run")
+
+
+def test_bars_of_narrow_cells_stand_at_the_foot_of_their_row() -> None:
+    for recurrences, height in ((6, 1.0), (400, 0.25)):
+        figure = drawn(synthetic_recording(recurrences=recurrences, tokens=2))
+        bars = [c for c in figure.axes[0].collections if len(c.get_segments())]
+        assert bars
+        for segment in (s for c in bars for s in c.get_segments()):
+            (_, top), (_, foot) = segment
+            assert foot - top == pytest.approx(height)
+            assert (foot - 0.5) % 1 == 0

@@ -22,6 +22,8 @@ from loopscope.widgets.plots.ticks import count_ticks
 
 # No taller than a printed page, in inches.
 _TALLEST = 8.8
+# Points of a cell below which its bars would cover what they stand on.
+_CROWDED = 4.0
 _INK = "#1C1C1E"
 
 
@@ -66,7 +68,7 @@ def draw_answer_map(
     longest = max(_width(label, size) for label in labels)
     cell_width = (page.width * 72 - longest - 14 * size) / n
     _write_answers(ax, data, cell_width, size, name)
-    _mark_flips(ax, data)
+    _mark_flips(ax, data, cell_width)
     _draw_exits(ax, data)
     ax.set_yticks(range(n_rows), labels, fontsize=size)
     ax.tick_params(length=0)
@@ -104,10 +106,14 @@ def _write_answers(ax: Axes, data: AnswerMap, cell_width: float, size: float, co
             )  # fmt: skip
 
 
-def _mark_flips(ax: Axes, data: AnswerMap) -> None:
+def _mark_flips(ax: Axes, data: AnswerMap, cell_width: float) -> None:
+    """A bar at each flip; at the foot of the row where cells are so narrow that bars may touch."""
     r, row = np.nonzero(data.marked)
-    for width, colour in ((2.2, "white"), (1.0, _INK)):
-        ax.vlines(r + 0.5, row - 0.5, row + 0.5, colors=colour, linewidths=width)
+    crowded = cell_width < _CROWDED
+    edged = ((2.2, "white"), (1.0, _INK))
+    for width, colour in ((0.5 * cell_width, _INK),) if crowded else edged:
+        top = row + (0.25 if crowded else -0.5)
+        ax.vlines(r + 0.5, top, row + 0.5, colors=colour, linewidths=width)
 
 
 def _draw_exits(ax: Axes, data: AnswerMap) -> None:
