@@ -302,6 +302,9 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=numbers.steps, help="length in optimiser steps")
     parser.add_argument("--batch", type=numbers.small, help="examples in a batch")
     parser.add_argument("--learning-rate", type=numbers.fraction(0, 10))
+    parser.add_argument(
+        "--kept", type=numbers.fraction(0, 1), help="share of the batches of R = k while R widens"
+    )
     parser.add_argument("--hops", type=numbers.small, help="hop counts to learn: 1 to this")
     parser.add_argument("--letters", type=numbers.small, help="letters of a full graph")
     parser.add_argument(

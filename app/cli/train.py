@@ -14,6 +14,7 @@ from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.training_plan import (
     RECIPES,
     HopsData,
+    Recurrences,
     TextData,
     TrainingPlan,
 )
@@ -112,8 +113,17 @@ def plan_for(args: Namespace, recipe: str) -> TrainingPlan:
         steps=args.steps or plan.steps,
         batch_size=args.batch or plan.batch_size,
         learning_rate=args.learning_rate or plan.learning_rate,
+        recurrences=_recurrences(args, plan.recurrences),
         passes=_passes(args, data.max_hops if isinstance(data, HopsData) else longest),
     )
+
+
+def _recurrences(args: Namespace, rule: Recurrences) -> Recurrences:
+    if args.kept is None:
+        return rule
+    if not rule.slack:
+        raise LoopscopeError("--kept is for recipes in which R goes beyond the hop count")
+    return replace(rule, kept=args.kept)
 
 
 def _hops_data(args: Namespace, data: HopsData) -> HopsData:

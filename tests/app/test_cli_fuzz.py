@@ -79,6 +79,7 @@ SENSE: dict[str, tuple[str, ...]] = {
     "steps": ("1", "2"),
     "batch": ("1", "4"),
     "learning_rate": ("0.001",),
+    "kept": ("0.5", "2"),
     "passes": ("1", "2"),
     "d_model": ("16", "8", "12"),
     "block": ("1", "2"),

@@ -101,6 +101,9 @@ def test_recurrences_are_those_of_the_rule() -> None:
     assert drawn(widening, step=799) == {3}
     assert drawn(widening, step=1600) == {3, 4, 5}
     assert drawn(widening, step=80_000) == set(range(3, 10))
+    kept = Recurrences("hops", slack=1, kept=0.5)
+    exact = sum(kept.draw(rng, 0, False, 3, 6) == 3 for _ in range(4000)) / 4000
+    assert abs(exact - 0.75) < 0.03  # half of the batches, and half of the others
     assert drawn(Recurrences("fixed")) == {6}
     uniform = Recurrences("drawn", most=4, finishing=7)
     assert drawn(uniform) == {1, 2, 3, 4}
@@ -575,6 +578,7 @@ def test_a_training_goes_on_from_the_weights_of_another(tmp_path: Path) -> None:
         (["--d-model", "20"], "not divisible by 8"),
         (["--model", "deep", "--injection", "add"], "neither an injection"),
         (["--recipe", "text"], "not for the task hops"),
+        (["--kept", "0.3"], "--kept is for recipes in which R goes beyond"),
         (["--examples", "100"], "not made of whole batches of 64"),
         (["--from", "bundled:deep"], "has another architecture"),
     ],
