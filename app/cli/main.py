@@ -302,6 +302,8 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=numbers.steps, help="length in optimiser steps")
     parser.add_argument("--batch", type=numbers.small, help="examples in a batch")
     parser.add_argument("--learning-rate", type=numbers.fraction(0, 10))
+    parser.add_argument("--slack", type=numbers.small, help="most recurrences more than hops")
+    parser.add_argument("--pace", type=numbers.small, help="steps until that widens by one")
     parser.add_argument(
         "--kept", type=numbers.fraction(0, 1), help="share of the batches of R = k while R widens"
     )
@@ -323,6 +325,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-state-norm", action="store_true", help="leave out the norm that closes a recurrence"
     )
+    parser.add_argument("--half", action="store_true", help="store the weights as float16")
     parser.add_argument("--threads", type=numbers.threads, default=1)
 
 

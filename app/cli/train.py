@@ -76,7 +76,7 @@ def train(args: Namespace) -> None:
     _run(training)
     record = {"recipe": recipe, "model": args.model, **training.record()}
     tokenizer = corpus.tokenizer if corpus else None
-    save_native(folder, training.model, tokenizer=tokenizer, record=record)
+    save_native(folder, training.model, tokenizer=tokenizer, record=record, half=args.half)
     print(_evaluated(folder, training, corpus))
     print(f"{training.progress.step} steps, {training.progress.cpu_minutes:.1f} CPU minutes")
 
@@ -119,11 +119,13 @@ def plan_for(args: Namespace, recipe: str) -> TrainingPlan:
 
 
 def _recurrences(args: Namespace, rule: Recurrences) -> Recurrences:
-    if args.kept is None:
-        return rule
-    if not rule.slack:
-        raise LoopscopeError("--kept is for recipes in which R goes beyond the hop count")
-    return replace(rule, kept=args.kept)
+    given = {name: getattr(args, name) for name in ("slack", "pace", "kept")}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if changes and not rule.slack:
+        raise LoopscopeError(
+            f"--{next(iter(changes))} is for recipes in which R goes beyond the hop count"
+        )
+    return replace(rule, **changes)
 
 
 def _hops_data(args: Namespace, data: HopsData) -> HopsData:

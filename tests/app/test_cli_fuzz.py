@@ -80,6 +80,8 @@ SENSE: dict[str, tuple[str, ...]] = {
     "batch": ("1", "4"),
     "learning_rate": ("0.001",),
     "kept": ("0.5", "2"),
+    "slack": ("1", "0"),
+    "pace": ("1", "0"),
     "passes": ("1", "2"),
     "d_model": ("16", "8", "12"),
     "block": ("1", "2"),

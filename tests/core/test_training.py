@@ -556,6 +556,17 @@ def test_the_train_command_leaves_out_what_it_is_told(tmp_path: Path) -> None:
     assert (arch.n_block, arch.injection, arch.closing_norm) == (1, "add", False)
 
 
+def test_weights_in_half_precision_are_the_others_rounded(tmp_path: Path) -> None:
+    whole, half = tmp_path / "a", tmp_path / "b"
+    assert main(["train", "hops", "-o", str(whole), *TINY]) == 0
+    assert main(["train", "hops", "-o", str(half), *TINY, "--half"]) == 0
+    one, other = (load(str(f), "cpu").model.state_dict() for f in (whole, half))
+    for name, value in one.items():
+        assert torch.equal(value.half().float(), other[name]), name
+    sizes = [(f / "model.safetensors").stat().st_size for f in (whole, half)]
+    assert sizes[1] < 0.6 * sizes[0]
+
+
 def test_a_training_goes_on_from_the_weights_of_another(tmp_path: Path) -> None:
     walker, halting = tmp_path / "a", tmp_path / "b"
     assert main(["train", "hops", "-o", str(walker), *TINY]) == 0
