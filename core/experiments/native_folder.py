@@ -31,9 +31,9 @@ def save_native(
     """Write ``config.json``, ``model.safetensors`` and ``tokenizer.json`` into ``folder``.
 
     ``tokenizer`` is the text of the last, that of the task hops unless given. ``record`` says how
-    the model was trained and becomes ``training.json``. ``half`` rounds the weights to float16, half
-    the bytes. Each file is written beside its final name
-    and then moved there, the weights last: where they are, the folder is complete.
+    the model was trained and becomes ``training.json``. ``half`` rounds the weights to float16,
+    half the bytes. Each file is written beside its final name and then moved there, the weights
+    last: where they are, the folder is complete.
     """
     make_folder(folder)
     write_text(folder / "config.json", json.dumps(config_of(model.arch), indent=2) + "\n")
