@@ -203,7 +203,7 @@ def _graph(parts: Sequence[Parts], walkers: Sequence[Parts]) -> str:
 
 Take a layer out **for good**, and walkers lose {_span(gone)}. Take it out **once**, in recurrence
 {AT}, and what is lost depends on what comes after. Left as it is, {_span(stays)} is lost, by cut
-and seed. Put back the state of an undisturbed run: nothing is lost, which is a check and no finding.
+and seed. Put back the state of an undisturbed run: nothing is lost, a check and no finding.
 Put in the *zero* state, and {_span(zero)} is lost: the answers are all there, {AT} recurrences
 late. That is so by construction too, as a loop that starts at zero has no memory but its state; it
 says what the first number is a number of. A gap in the wiring made once costs nothing by itself.
