@@ -106,6 +106,7 @@ def write_figures(
     items = [
         replace(item, name=names(spec, item.key))
         for spec in specs
+        if not cancelled()
         for item in joined(
             items_of(spec, recording, selection, options.get(spec.key), second_run),
             choice.together,

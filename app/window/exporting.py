@@ -118,8 +118,13 @@ class Exporter:
         if recording is None:
             return
         options = self._bench.displays[spec.key].options
-        closed = threading.Event()
+        closed, closing = threading.Event(), self._bench.closing
         dialog.destroyed.connect(closed.set)
+
+        def work() -> bytes:
+            if closed.is_set() or closing.is_set():
+                return b""
+            return page_png(recording, selection, spec, options, choice, second_run)
 
         def finished(future: Future[Any]) -> None:
             if closed.is_set() or dialog.is_asking:
@@ -129,9 +134,7 @@ class Exporter:
             else:
                 dialog.preview.show_page(future.result())
 
-        self._bench.in_background(
-            lambda: page_png(recording, selection, spec, options, choice, second_run), finished
-        )
+        self._bench.in_background(work, finished)
 
     def _start(
         self, dialog: ExportDialog, specs: tuple[ViewSpec[Any, Any], ...], choice: ExportChoice
@@ -143,7 +146,7 @@ class Exporter:
         second_run = self._bench.session.second_run
         assert recording is not None
         options = {key: display.options for key, display in self._bench.displays.items()}
-        stop = threading.Event()
+        stop, closing = threading.Event(), self._bench.closing
         done: list[tuple[int, int, str]] = []
         dialog.cancel_requested.connect(stop.set)
         closed = threading.Event()
@@ -154,8 +157,9 @@ class Exporter:
 
         def work() -> ExportReport:
             return write_figures(
-                recording, selection, specs, options, choice, done.append, stop.is_set, second_run
-            )
+                recording, selection, specs, options, choice, done.append,
+                lambda: stop.is_set() or closing.is_set(), second_run,
+            )  # fmt: skip
 
         def finished(future: Future[Any]) -> None:
             text, failed = result_text(future, choice.folder)
