@@ -117,7 +117,8 @@ class Exporter:
         recording, selection, second_run = session.recording, session.selection, session.second_run
         if recording is None:
             return
-        options = self._bench.displays[spec.key].options
+        display = self._bench.displays.get(spec.key)
+        options = spec.options() if display is None else display.options
         closed, closing = threading.Event(), self._bench.closing
         dialog.destroyed.connect(closed.set)
 

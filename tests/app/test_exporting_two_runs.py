@@ -192,7 +192,9 @@ def test_with_the_window_closed_the_rest_is_not_written(
         return write(item, *arguments, **named)
 
     monkeypatch.setattr(exporting, "export", wait)
-    window.settings.export = {"formats": ["csv"], "folder": str(tmp_path), "dpi": 72}
+    window.settings.export = {
+        "formats": ["csv"], "folder": str(tmp_path), "dpi": 72, "name": "{view}",
+    }  # fmt: skip
     dialog, analysis = window.exporter.ask(None), window.bench.analysis
     qtbot.mouseClick(dialog.export_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: bool(begun), timeout=60_000)
