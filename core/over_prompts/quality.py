@@ -172,8 +172,9 @@ def _score_run(
     cuts = np.cumsum(sizes)[:-1]
     for r in range(how.recurrences):
         read = run.model.coda(run.step())[rows, positions]
-        says, surprise = (np.split(part, cuts) for part in _score(run.model.head(read), targets))
-        for i, own, nats in zip(asked, says, surprise, strict=True):
+        says, surprise = _score(run.model.head(read), targets)
+        parts = np.split(says, cuts), np.split(surprise, cuts)
+        for i, own, nats in zip(asked, *parts, strict=True):
             put(i, r, own, nats)
         told(r + 1)
     return run.sound

@@ -168,8 +168,8 @@ class _Kept:
         state = (t, run.e.shape[-1])
         rows = {}
         for name, (shape, dtype) in kept_rows(loaded.architecture, state, capture).items():
-            own = self.rows[name][(slice(None), i, *map(slice, shape))]
-            rows[name] = Rows(shape, dtype).extended([own])
+            at: tuple[Any, ...] = (slice(None), i, *map(slice, shape))
+            rows[name] = Rows(shape, dtype).extended([self.rows[name][at]])
         info = run_info(loaded, prompt, begin.seed, run.how, begin.start_scale)
         made = Recording.of_rows(info, rows, capture, loaded.tokenizer.label)
         made.shared, made.weight_identity = loaded.shared, loaded.weight_identity
