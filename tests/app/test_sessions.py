@@ -273,7 +273,7 @@ def same_states(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -
 def test_a_session_names_its_recording_which_goes_on(
     make: Make, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session, file, states = recorded(make, qtbot, tmp_path)
+    session, _, states = recorded(make, qtbot, tmp_path)
     values = json.loads(session.read_text())
     assert values["recording"]["path"] == "kept.h5"
     assert [run["recorded"] for run in values["runs"]] == [0, 1]
