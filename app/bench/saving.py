@@ -22,6 +22,8 @@ from loopscope.core.sessions.saved import (
     SavedSession,
 )
 
+from loopscope.widgets.plots.places import places_in
+
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
 
@@ -59,9 +61,15 @@ def saved_session(
         ),
         speed=bench.transport.rate if math.isfinite(bench.transport.rate) else FASTEST,
         stop_at_settling=bench.transport.stop_at_settling,
-        places={k: place for k, own in bench.displays.items() if (place := own.view.place())},
+        places={key: place for key in bench.displays if (place := _place(bench, key))},
         measured=_measured(bench),
     )
+
+
+def _place(bench: Bench, key: str) -> dict[str, float]:
+    """Where a view and its parts were zoomed and scrolled to."""
+    view = bench.displays[key].view
+    return view.place() | places_in(view)
 
 
 def _model(loaded: Loaded) -> SavedModel:

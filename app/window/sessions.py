@@ -36,6 +36,7 @@ from loopscope.core.sessions.file import (
     write_session,
 )
 from loopscope.core.sessions.saved import LARGEST, SMALLEST, SavedSession, SavedWindow
+from loopscope.widgets.plots.places import go_to_places
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
@@ -406,5 +407,7 @@ class Sessions(QObject):
             return
         for key, place in saved.places.items():
             if key in self._bench.displays:
-                self._bench.displays[key].view.go_to(place)
+                view = self._bench.displays[key].view
+                view.go_to(place)
+                go_to_places(view, place)
         self._to_arrange = None

@@ -24,6 +24,7 @@ from loopscope.core.recordings.reader import open_recording
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.sessions.file import read_session
 from loopscope.widgets.palette import LIGHT
+from loopscope.widgets.plots.click_plot import ClickPlot
 
 pytestmark = pytest.mark.slow
 
@@ -95,6 +96,18 @@ def at_work(qtbot, window: Window) -> None:
     bench.transport.set_rate(8.0)
     bench.displays["graph"].view.bar.setValue(40)
     wait(qtbot, window)
+    zoom(bench.displays["settling"].view.plot, (1.5, 7.25), (-2.0, 0.5))
+    space = bench.displays["state_space"].view
+    (left, right), (low, high) = space.canvas.box.viewRange()
+    middle = (left + right) / 2, (low + high) / 2
+    space.canvas.box.setRange(xRange=(left, middle[0]), yRange=(low, middle[1]), padding=0)
+    space.canvas.box.sigRangeChangedManually.emit([True, True])
+
+
+def zoom(plot: ClickPlot, x: tuple[float, float], y: tuple[float, float]) -> None:
+    """Zoom as the mouse does."""
+    plot.getViewBox().setRange(xRange=x, yRange=y, padding=0)
+    plot.getViewBox().sigRangeChangedManually.emit([True, True])
 
 
 def tables(window: Window) -> dict[str, list[tuple[object, ...]]]:
