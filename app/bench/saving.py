@@ -21,7 +21,6 @@ from loopscope.core.sessions.saved import (
     SavedRun,
     SavedSession,
 )
-
 from loopscope.widgets.plots.places import places_in
 
 if TYPE_CHECKING:
