@@ -14,7 +14,14 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import shortened
 from loopscope.core.recordings.checking import DTYPES, Checked, checked, is_hdf5
 from loopscope.core.recordings.lock import locked
-from loopscope.core.recordings.results import NUMBERS, WORDS, put_results
+from loopscope.core.recordings.results import (
+    KEYS,
+    MODEL,
+    MODEL_KEYS,
+    NUMBERS,
+    WORDS,
+    put_results,
+)
 from loopscope.core.recordings.schema import (
     MIGRATIONS,
     VERSION,
@@ -25,6 +32,7 @@ from loopscope.core.recordings.schema import (
 )
 from loopscope.core.recordings.segments import Segment, read_segments, segments_of
 from loopscope.core.recordings.writing import first_own, seal
+from loopscope.core.results import ResultKey, Results
 from loopscope.core.run.file_blocks import FileBlock, FileSource
 from loopscope.core.run.recording import Recording, kept_rows
 from loopscope.core.run.rows import Rows
@@ -95,11 +103,15 @@ def _noted(file: RecordingFile, note: str, read_only: bool = False) -> Recording
 
 @dataclass(slots=True)
 class _Part:
-    """One run as the file has it: what is said of it, and blocks of its own rows by name."""
+    """One run as the file has it: what is said of it, and blocks of its own rows by name.
+
+    model : of the first, arrays of what was measured of the model.
+    """
 
     head: Head
     blocks: dict[str, list[FileBlock]] = field(default_factory=dict)
     about: About = field(default_factory=About)
+    model: dict[str, list[FileBlock]] = field(default_factory=dict)
 
 
 def _text(block: FileBlock | None, where: str) -> Any:
@@ -122,15 +134,21 @@ def _of_file(file: Checked) -> list[_Part]:
     while f"runs/{len(found)}/head" in arrays:
         group = f"runs/{len(found)}/"
         values = _migrated(_text(arrays[group + "head"], where + group), file.version)
-        own = {
-            name.removeprefix(group): [block]
-            for name, block in arrays.items()
-            if name.startswith(group)
-        }
+        own = _within(arrays, group)
         found.append(_Part(read_head(values, f"{where}, {group}head"), own, said))
     if not found:
         raise LoopscopeError(f"{where}: holds no run")
+    found[0].model = _within(arrays, f"{MODEL}/")
     return found
+
+
+def _within(arrays: Mapping[str, FileBlock], group: str) -> dict[str, list[FileBlock]]:
+    """Arrays of a group, by their names in it."""
+    return {
+        name.removeprefix(group): [block]
+        for name, block in arrays.items()
+        if name.startswith(group)
+    }
 
 
 def _migrated(values: Any, version: int) -> Any:
@@ -158,6 +176,9 @@ def _with_segments(path: Path, left: Path) -> RecordingFile:
             _put_rows(parts, segment, source)
         elif "array" in line:
             _put_array(parts, segment, source)
+        elif "model_array" in line and parts:
+            name = str(line["model_array"])
+            parts[0].model[name] = [_array_block(segment, source, shortened(left))]
     for part in parts:
         part.about = said
     if not parts:
@@ -200,15 +221,21 @@ def _put_rows(parts: list[_Part], segment: Segment, source: FileSource) -> None:
 def _put_array(parts: list[_Part], segment: Segment, source: FileSource) -> None:
     """Add an array that is no rows; a later one of a name takes its place."""
     line, where = segment.line, shortened(source.path)
-    run, shape, dtype = line.get("run"), line.get("shape"), line.get("dtype")
-    if not isinstance(run, int) or not 0 <= run < len(parts) or dtype not in DTYPES:
+    run = line.get("run")
+    if not isinstance(run, int) or not 0 <= run < len(parts):
         raise LoopscopeError(f"{where}: has an array of no run")
-    if not isinstance(shape, list) or not all(type(n) is int for n in shape):
+    parts[run].blocks[str(line["array"])] = [_array_block(segment, source, where)]
+
+
+def _array_block(segment: Segment, source: FileSource, where: str) -> FileBlock:
+    """The array that a segment says it holds."""
+    shape, dtype = segment.line.get("shape"), segment.line.get("dtype")
+    if dtype not in DTYPES or not isinstance(shape, list) or not all(type(n) is int for n in shape):
         raise LoopscopeError(f"{where}: has an array of no shape")
     block = FileBlock(source, segment.offset, tuple(shape), np.dtype(dtype))
     if min(shape, default=-1) < 0 or block.nbytes != segment.nbytes:
         raise LoopscopeError(f"{where}: has an array that is not of its shape")
-    parts[run].blocks[str(line["array"])] = [block]
+    return block
 
 
 def _opened(path: Path, parts: Sequence[_Part]) -> RecordingFile:
@@ -217,6 +244,8 @@ def _opened(path: Path, parts: Sequence[_Part]) -> RecordingFile:
     label = _labels(said.pieces)
     for i, part in enumerate(parts):
         runs.append(_run(part, runs, label, f"{shortened(path)}, run {i}"))
+        runs[-1].shared = runs[0].shared
+    _put_results(runs[0].shared.results, parts[0].model, shortened(path), MODEL_KEYS)
     return RecordingFile(path, tuple(runs), tuple(part.head.parent for part in parts), said)
 
 
@@ -282,7 +311,17 @@ def _put_extras(made: Recording, blocks: Mapping[str, list[FileBlock]], where: s
         if error[0].shape[1:] != (t,):
             raise LoopscopeError(f"{where}: 'float32_error' has the shape {list(error[0].shape)}")
         made.float32_error = error[0][:].astype(np.float32)
+    _put_results(made.results, blocks, where, KEYS)
+
+
+def _put_results(
+    into: Results,
+    blocks: Mapping[str, list[FileBlock]],
+    where: str,
+    keys: tuple[ResultKey[Any], ...],
+) -> None:
+    """What was measured and takes long, as `results.flattened` has it."""
     if WORDS in blocks:
         words = _text(blocks[WORDS][0], f"{where}, '{WORDS}'")
         arrays = {name: own[0][:] for name, own in blocks.items() if name.startswith(NUMBERS)}
-        put_results(made.results, words, arrays, where)
+        put_results(into, words, arrays, where, keys)
