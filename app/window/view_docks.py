@@ -14,7 +14,7 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.current_view import CurrentView
-from loopscope.app.window.layout import Layout
+from loopscope.app.window.layout import Layout, end_drag
 from loopscope.app.window.settings import Settings
 from loopscope.core.sessions.view_settings import read_settings
 from loopscope.core.typed_json import plain
@@ -191,6 +191,7 @@ class ViewDocks(QObject):
     @contextmanager
     def _arranged(self) -> Iterator[None]:
         """Fill what is seen, and draw the second run, when all docks are where they belong."""
+        end_drag()
         self._arranging += 1
         try:
             yield
@@ -202,6 +203,11 @@ class ViewDocks(QObject):
             self.show_second_run()
             self._mark_current()
             self._bench.pulse.wake()
+
+    def end(self) -> None:
+        """Make nothing any more: a dock may still be on its way while the window closes."""
+        end_drag()
+        self._arranging += 1
 
     def apply(self, preset: str) -> None:
         """Arrange the docks as a preset says."""

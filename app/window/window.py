@@ -452,6 +452,7 @@ class Window(QMainWindow):
         if not self._closing and self.unsaved.asks("closing", self._close_unasked):
             event.ignore()
             return
+        self.views.end()
         if self._remember:
             self.remember()
         if self.autosave is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import shiboken6
-from PySide6.QtCore import QEvent, QRect, Qt
+from PySide6.QtCore import QEvent, QPoint, QRect, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QTabBar, QWidget
 from pytestqt.qtbot import QtBot
@@ -132,6 +132,33 @@ def test_any_arrangement_is_restored(make: Make, seed: int) -> None:
     other = again(make, window)
     assert arrangement(other) == before
     check(other)
+
+
+@pytest.mark.parametrize(
+    "arrange",
+    [
+        lambda window: window.commands["clear_hover"].trigger(),
+        lambda window: window.views.apply("Heads"),
+        lambda window: window.views.maximise("settling"),
+        lambda window: window.views.restore(window.views.state()),
+    ],
+    ids=["all views", "preset", "maximise", "restore"],
+)
+def test_a_dock_in_the_air_is_dropped_before_docks_are_arranged(make: Make, arrange) -> None:
+    """Qt crashes otherwise: by Escape, the key of a preset or of maximising, during a drag."""
+    window = make()
+    dock = window.views.docks["heads"]
+    bar, at = dock.titleBarWidget(), QPoint(20, 8)
+    QTest.mousePress(bar, Qt.MouseButton.LeftButton, pos=at)
+    for step in (QPoint(60, 40), QPoint(300, -200)):
+        QTest.mouseMove(bar, at + step)
+        turn()
+    assert QWidget.mouseGrabber() is dock
+    arrange(window)
+    assert QWidget.mouseGrabber() is None
+    QTest.mouseRelease(bar, Qt.MouseButton.LeftButton, pos=at)
+    turn()
+    check(window)
 
 
 def test_a_maximised_view_floats_or_not_and_all_come_back(make: Make) -> None:
