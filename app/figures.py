@@ -18,10 +18,10 @@ from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun
-from loopscope.widgets.kit.export_choice import ExportChoice
 
 if TYPE_CHECKING:
     from loopscope.widgets.figures.export import ExportItem, ExportReport
+    from loopscope.widgets.kit.export_choice import ExportChoice
 
 # What is added to the name of a file that holds the second run alone.
 SECOND_SUFFIX = "-second"
