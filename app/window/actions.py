@@ -206,7 +206,7 @@ TIPS = {c.name: c.tip for c in COMMANDS}
 # What cannot be done to a run that is shown from its recording alone.
 NEED_MODEL = (
     "open_second_model", "open_deep_twin", "step_recurrence", "step_layer", "play", "reset",
-    "run_trained", "loop_span", "float32_error", "branch", "replay_cuts", "copy_python",
+    "run_trained", "loop_span", "float32_error", "branch", "replay_cuts",
 )  # fmt: skip
 MENUS = ("File", "Edit", "Run", "View", "Help")
 # Keys that must work as text in the prompt line and as keys in the window's views: the window

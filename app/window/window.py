@@ -94,7 +94,7 @@ class Window(QMainWindow):
         super().__init__()
         self.bench, self.settings, self.theme = bench, settings, theme
         self._remember = remember
-        self._closing = False
+        self._closing = self._ended = False
         self._after_paint: Callable[[], None] | None = None
         self._shown_model: object = None
         self._first_run: RunRequest | None = None
@@ -113,10 +113,11 @@ class Window(QMainWindow):
         self.exporter = Exporter(bench, settings, self.say, self)
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
         self.sessions = Sessions(
-            bench, settings, self.views, self.opening, self.prompt_files, self.say, self
-        )
-        self.sessions.kept_elsewhere = lambda: self.recordings.holds_all
+            bench, settings, self.views, self.opening, self.prompt_files, self.recordings,
+            self.say, self,
+        )  # fmt: skip
         self.unsaved = Unsaved(self.sessions, attended=attended, window=self)
+        self.opening.before = self.unsaved.before
         self.recovery = Recovery(lambda file: self.sessions.open(file, recovered=True), self)
         self.autosave: Autosave | None = None
         if attended:
@@ -126,7 +127,7 @@ class Window(QMainWindow):
         targets = Targets(
             self, bench, self.bars, self.views, self.opening, self.exporter,
             PageExport(bench, self.say, self), self.chat, self.prompt_files, self.running,
-            self.tree, self.sessions, Scripts(bench, self.say),
+            self.tree, self.sessions, Scripts(bench, self.say, self.recordings.place_of),
             Copying(bench, self.views, self.say), self.recordings,
         )  # fmt: skip
         self.commands = make_actions(self, targets)
@@ -467,25 +468,38 @@ class Window(QMainWindow):
         """Close unasked as the process is told to end: the session is kept for the next start."""
         if self.autosave is not None:
             self.autosave.keep()
+        self._end()
+        self.recordings.end()
         self._close_unasked()
 
     @override
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember everything, stop the worker; safe in mid-run.
 
-        Where runs would be lost that is asked about first, and the window closes when it is said.
+        Where runs would be lost that is asked about first, and the window closes when it is said;
+        where a recording takes long to complete, when that is done.
         """
-        if not self._closing and self.unsaved.asks("closing", self._close_unasked):
+        asked = self._closing or self._ended
+        if not asked and self.unsaved.asks("closing", self._close_unasked):
             event.ignore()
             return
+        self._end()
+        if self.recordings.close(self._close_unasked):
+            super().closeEvent(event)
+        else:
+            event.ignore()
+
+    def _end(self) -> None:
+        """Remember everything and stop the worker, once."""
+        if self._ended:
+            return
+        self._ended = True
         if self._remember:
             self.remember()
         if self.autosave is not None:
             self.autosave.end()
         self.sessions.end()
         self.bench.close()
-        self.recordings.close()
-        super().closeEvent(event)
 
 
 def _application() -> QApplication:
