@@ -35,9 +35,11 @@ Make = Callable[..., Window]
 def make(qtbot: QtBot) -> Iterator[Make]:
     made: list[Window] = []
 
-    def make(settings: Settings | None = None) -> Window:
+    def make(settings: Settings | None = None, held: bool = False) -> Window:
         window = Window(Bench(), settings or Settings(), LIGHT, remember=False)
         made.append(window)
+        if held:
+            window.release = window.views.hold()
         window.show()
         turn()
         return window
@@ -353,3 +355,33 @@ def test_a_window_that_is_deleted_leaves_no_widget(qtbot: QtBot) -> None:
         gc.collect()
     left = [w for w in QApplication.topLevelWidgets() if pointer(w) not in before]
     assert [type(widget).__name__ for widget in left] == []
+
+
+def test_views_that_are_held_back_are_made_when_they_are_released(make: Make) -> None:
+    plain, held = make(), make(held=True)
+    seen = [key for key in KEYS if key in plain.views.frames]
+    docks = held.views.docks
+    stand_ins = {key: (docks[key].titleBarWidget(), docks[key].widget()) for key in seen}
+    assert not held.views.frames
+    assert all(widget.isVisible() for pair in stand_ins.values() for widget in pair)
+    assert {key: docks[key].geometry() for key in seen} == {
+        key: plain.views.docks[key].geometry() for key in seen
+    }
+    held.release()
+    turn()
+    assert held.views.frames.keys() == plain.views.frames.keys()
+    check(held)
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    assert not any(shiboken6.isValid(widget) for pair in stand_ins.values() for widget in pair)
+    assert held.grab().toImage() == plain.grab().toImage()
+
+
+def test_a_view_that_is_asked_for_while_views_are_held_back_is_made(make: Make) -> None:
+    window = make(held=True)
+    window.views.restore(window.views.state())
+    assert not window.views.frames
+    window.views.show("stability")
+    assert list(window.views.frames) == ["stability"]
+    window.release()
+    turn()
+    check(window)
