@@ -16,7 +16,7 @@ NETWORK = {
     "aiohttp", "asyncio", "distributed", "ftplib", "http", "httpx", "huggingface_hub", "requests",
     "smtplib", "socket", "socketserver", "tornado", "urllib", "urllib3", "xmlrpc", "zmq",
 }  # fmt: skip
-MAY = {"core/sweeps/cluster.py", "core/sweeps/running.py", "app/cli/sweep.py"}
+MAY = {"core/remote/cluster.py", "core/sweeps/running.py", "app/cli/sweep.py"}
 
 # Ends the process at the first socket that Python or one of its libraries makes.
 WATCHED = """

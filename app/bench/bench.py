@@ -29,6 +29,7 @@ from loopscope.app.bench.comparison import Comparison
 from loopscope.app.bench.continuing import Continuing
 from loopscope.app.bench.displays import Display
 from loopscope.app.bench.measuring import Measuring
+from loopscope.app.bench.loading import load_anywhere
 from loopscope.app.bench.pulse import Pulse
 from loopscope.app.bench.run_tree import Run
 from loopscope.app.bench.runs import Runs
@@ -50,9 +51,8 @@ from loopscope.core.selection import Selection
 from loopscope.widgets.palette import Theme
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.elsewhere import AnyModel, AnyRun
     from loopscope.core.recordings.reader import RecordingFile
-    from loopscope.core.run.stepper import Stepper
 
 # Of a run that is begun again at most so many recurrences are made at once.
 MOST_AGAIN = 200
@@ -63,7 +63,7 @@ class Bench(QObject):
 
     def __init__(self, runner: Runner | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.runner = runner or Runner()
+        self.runner = runner or Runner(load=load_anywhere)
         self.session = Session(self)
         self.jobs = Jobs(lambda: self.runner.stepping)
         self.background = Background(
@@ -158,12 +158,12 @@ class Bench(QObject):
         ``then`` is told why it could not be, or "".
         """
 
-        def work(loaded: Loaded, stepper: Stepper | None) -> list[Stepper]:
-            from loopscope.core.recordings.going_on import resume
+        def work(loaded: AnyModel, stepper: AnyRun | None) -> list[AnyRun]:
+            from loopscope.core.recordings.going_on import go_on
 
-            return [resume(loaded, run) for run in file.runs]
+            return [go_on(loaded, run) for run in file.runs]
 
-        def resumed(future: Future[list[Stepper]]) -> None:
+        def resumed(future: Future[list[AnyRun]]) -> None:
             if future.cancelled():
                 return
             if (error := future.exception()) is not None:
@@ -175,7 +175,7 @@ class Bench(QObject):
 
         self.background.wait(self.runner.call(work), resumed)
 
-    def _show_adopted(self, steppers: Sequence[Stepper | Recorded], file: RecordingFile) -> None:
+    def _show_adopted(self, steppers: Sequence[AnyRun | Recorded], file: RecordingFile) -> None:
         """Take the runs of a recording into the tree and show the first, at its end."""
         runs = self.runs.adopt_recorded(steppers, file.parents)
         for run in runs:

@@ -20,7 +20,7 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.base import Request
 
 if TYPE_CHECKING:
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyRun
 
 
 class Measuring(QObject):
@@ -102,7 +102,7 @@ class Measuring(QObject):
         display.job = self._background.start_job(name, work, done)
         self.progressed.emit(spec.key, 0.0)
 
-    def _runs_for(self, request: Request) -> list[tuple[Stepper, Selection]]:
+    def _runs_for(self, request: Request) -> list[tuple[AnyRun, Selection]]:
         """Steppers to measure, with their cursors: of what is of one run, both that are shown."""
         session = self._session
         stepper, second = stepped(session.status.stepper), session.second

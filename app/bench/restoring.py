@@ -23,7 +23,7 @@ from loopscope.core.sessions.saved import FASTEST, SavedModel, SavedRun, SavedSe
 from loopscope.core.sessions.view_settings import read_settings
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.elsewhere import AnyModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Restored:
 
 
 def restore_runs(
-    bench: Bench, loaded: Loaded, saved: SavedSession, done: Callable[[Restored], None]
+    bench: Bench, loaded: AnyModel, saved: SavedSession, done: Callable[[Restored], None]
 ) -> None:
     """Make the runs of a session again on its model and show them; ``done`` is told in a frame.
 

@@ -18,7 +18,7 @@ from loopscope.core.selection import Selection
 from loopscope.core.sessions.saved import SavedRun
 
 if TYPE_CHECKING:
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyRun
 
 
 class Runs:
@@ -47,7 +47,7 @@ class Runs:
 
     # ---- what the runner shows ----
     def register(
-        self, stepper: Stepper | Recorded, request: RunRequest | None, left_at: Selection
+        self, stepper: AnyRun | Recorded, request: RunRequest | None, left_at: Selection
     ) -> None:
         """The runner shows this run now; one that is new begins a tree of its own.
 
@@ -65,7 +65,7 @@ class Runs:
         session.runs_changed.emit()
 
     def _add_root(
-        self, stepper: Stepper | Recorded, request: RunRequest, left_at: Selection
+        self, stepper: AnyRun | Recorded, request: RunRequest, left_at: Selection
     ) -> Run:
         before, second = self._session.run, self._session.second
         if before is not None:
@@ -80,7 +80,7 @@ class Runs:
         self._second_runs.begin_again()
         return run
 
-    def adopt(self, made: Sequence[tuple[SavedRun, RunRequest, Stepper]]) -> dict[int, Run]:
+    def adopt(self, made: Sequence[tuple[SavedRun, RunRequest, AnyRun]]) -> dict[int, Run]:
         """Take runs of a session, each after its parent, into the tree; by their ids there.
 
         ``RunRequest`` is how a root was begun.
@@ -94,7 +94,7 @@ class Runs:
         return runs
 
     def adopt_recorded(
-        self, steppers: Sequence[Stepper | Recorded], parents: Sequence[int | None]
+        self, steppers: Sequence[AnyRun | Recorded], parents: Sequence[int | None]
     ) -> list[Run]:
         """Take the runs of a recording into the tree, each after its parent."""
         runs: list[Run] = []
@@ -146,7 +146,7 @@ class Runs:
             self._session.message.emit(WITHOUT_MODEL)
             return
 
-        def done(future: Future[Stepper]) -> None:
+        def done(future: Future[AnyRun]) -> None:
             if future.cancelled() or parent not in self.tree.runs:
                 return  # its model has gone meanwhile
             if (error := future.exception()) is not None:
@@ -156,7 +156,7 @@ class Runs:
 
         self._wait(self._runner.call(lambda loaded, _: stepper.branch(interventions)), done)
 
-    def _add_branch(self, stepper: Stepper, parent: Run, layers: int) -> None:
+    def _add_branch(self, stepper: AnyRun, parent: Run, layers: int) -> None:
         branch = self.tree.add(stepper, parent.request, parent)
         branch.cursor = self._session.selection
         self._drop_surplus(branch)

@@ -18,7 +18,7 @@ from loopscope.core.sessions.saved import (
 )
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.elsewhere import AnyModel
 
 
 def saved_session(bench: Bench) -> SavedSession | None:
@@ -49,7 +49,7 @@ def saved_session(bench: Bench) -> SavedSession | None:
     )
 
 
-def _model(loaded: Loaded) -> SavedModel:
+def _model(loaded: AnyModel) -> SavedModel:
     # As it was asked for, whatever else the request carries.
     asked = {f.name: getattr(loaded.request, f.name) for f in dataclasses.fields(LoadRequest)}
     return SavedModel(**asked, weights=loaded.weights_hash)

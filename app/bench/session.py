@@ -23,7 +23,7 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.second_run import SecondRun
 
 if TYPE_CHECKING:
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyRun
 
 
 # Why a run that is shown from its recording alone goes no further.
@@ -41,7 +41,7 @@ class Second:
     run : its place in the tree; None for a run of another model.
     """
 
-    stepper: Stepper | Recorded
+    stepper: AnyRun | Recorded
     name: str
     run: Run | None = None
 

@@ -9,7 +9,7 @@ from argparse import Namespace
 
 def run_serve(options: Namespace) -> None:
     """Start workers bound to loopback, say how they are reached, and wait for Ctrl-C."""
-    from loopscope.core.sweeps.cluster import PORT, check_installed, on_this_machine, serving
+    from loopscope.core.remote.cluster import PORT, check_installed, on_this_machine, serving
 
     check_installed()
     port = PORT if options.port is None else options.port

@@ -21,7 +21,7 @@ from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.palette import Theme
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.elsewhere import AnyModel
 
 
 class Bars(QObject):
@@ -100,7 +100,7 @@ class Bars(QObject):
         for bar in (self.header, self.prompt, self.transport):
             bar.set_theme(theme)
 
-    def show_model(self, loaded: Loaded, starts: tuple[str, ...], prompt: str) -> None:
+    def show_model(self, loaded: AnyModel, starts: tuple[str, ...], prompt: str) -> None:
         """Show a model that was just loaded, the start states it can have and its prompt."""
         self.header.show_model(
             model_line(loaded.checkpoint),

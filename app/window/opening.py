@@ -19,7 +19,7 @@ from loopscope.core.run.requests import RunRequest
 from loopscope.core.sessions.saved import SavedSession
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.elsewhere import AnyModel
 
 HOPS_PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
 TEXT_PROMPT = "The square root of 16 is"
@@ -97,7 +97,7 @@ class Opening(QObject):
                 settings.dtype,
                 loop,
                 self._remembered_family(path) if family is None else family,
-                first_run or FirstRun(),
+                first_run=first_run or FirstRun(),
             )
         )
 
@@ -111,7 +111,7 @@ class Opening(QObject):
             )
         )
 
-    def session_of(self, loaded: Loaded) -> OpenedSession | None:
+    def session_of(self, loaded: AnyModel) -> OpenedSession | None:
         """The session that a model was loaded for; the checkpoint is remembered then."""
         request = loaded.request
         if not isinstance(request, OpenRequest) or request.session is None:
@@ -162,11 +162,11 @@ class Opening(QObject):
         self._bench.reloop(
             OpenRequest(
                 request.path, request.device, request.dtype, loop, request.family,
-                FirstRun(prompt, recurrences),
+                request.on, FirstRun(prompt, recurrences),
             )
         )  # fmt: skip
 
-    def begin(self, loaded: Loaded) -> RunRequest:
+    def begin(self, loaded: AnyModel) -> RunRequest:
         """Begin the first run on a model that was just loaded; returns what is run.
 
         The checkpoint is remembered. A start state chosen for one checkpoint says nothing about
@@ -203,13 +203,13 @@ class Opening(QObject):
         return first_run.interventions or ()
 
 
-def starts_of(loaded: Loaded) -> tuple[str, ...]:
+def starts_of(loaded: AnyModel) -> tuple[str, ...]:
     """The start states that can be chosen for a model."""
     own = loaded.architecture.initial_state
     return (own,) if own in ("embedding", "learned") else ("zeros", "random")
 
 
-def first_prompt(loaded: Loaded) -> str:
+def first_prompt(loaded: AnyModel) -> str:
     """A prompt for a model that none is remembered for."""
     arch = loaded.architecture
     if loaded.tokenizer.problem:
@@ -220,7 +220,7 @@ def first_prompt(loaded: Loaded) -> str:
     return prompt
 
 
-def first_token(loaded: Loaded, labels: tuple[str, ...]) -> int:
+def first_token(loaded: AnyModel, labels: tuple[str, ...]) -> int:
     """The token whose answer a reader waits for: the last masked one, else the last."""
     mask = loaded.tokenizer.mask_token
     masked = [i for i, label in enumerate(labels) if mask and label == mask]

@@ -35,7 +35,7 @@ from loopscope.core.sessions.file import (
 from loopscope.core.sessions.saved import LARGEST, SMALLEST, SavedSession, SavedWindow
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.elsewhere import AnyModel
 
 FILTER = f"Sessions (*{SUFFIX});;All files (*)"
 # Milliseconds between two looks whether what an opened session asks for next can be done.
@@ -240,7 +240,7 @@ class Sessions(QObject):
             return None
         return replace(opened, saved=replace(opened.saved, model=replace(model, path=folder)))
 
-    def model_loaded(self, loaded: Loaded) -> SavedSession | None:
+    def model_loaded(self, loaded: AnyModel) -> SavedSession | None:
         """Show the session that a model was loaded for; None, and no session's name, without."""
         opened = self._opening.session_of(loaded)
         self._timer.stop()

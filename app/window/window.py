@@ -62,7 +62,7 @@ from loopscope.widgets.kit.theme import apply_text_size, apply_theme
 from loopscope.widgets.palette import THEMES, Theme
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.elsewhere import AnyModel
 
 TITLE_BAR = QStyle.PixelMetric.PM_TitleBarHeight
 # The preset whose views need least room.
@@ -230,7 +230,7 @@ class Window(QMainWindow):
         self.bars.show_status(status)
         self.show_progress()
 
-    def _show_model(self, loaded: Loaded) -> None:
+    def _show_model(self, loaded: AnyModel) -> None:
         """Show a model that has come, and begin what it was loaded for."""
         recorded = self.recordings.model_loaded(loaded)
         session = self.sessions.model_loaded(loaded)

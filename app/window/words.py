@@ -12,8 +12,8 @@ from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 
 if TYPE_CHECKING:
+    from loopscope.core.run.elsewhere import AnyModel
     from loopscope.core.checkpoint.folder import Checkpoint
-    from loopscope.core.checkpoint.loading import Loaded
 
 
 def model_name(checkpoint: Checkpoint) -> str:
@@ -36,7 +36,7 @@ def model_line(checkpoint: Checkpoint) -> str:
     return "  ·  ".join(parts)
 
 
-def device_words(loaded: Loaded, recording: Recording | None) -> tuple[str, str, str]:
+def device_words(loaded: AnyModel, recording: Recording | None) -> tuple[str, str, str]:
     """Where the model runs and in which dtype, why, and what its weights take.
 
     A half-precision run says how far it is from float32, or how to find out.

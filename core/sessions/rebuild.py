@@ -16,10 +16,10 @@ from loopscope.core.run.jobs import Job
 from loopscope.core.sessions.saved import SavedRun
 
 if TYPE_CHECKING:
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyRun
 
 # Begins a root of the tree.
-Begin = Callable[[SavedRun], "Stepper"]
+Begin = Callable[[SavedRun], "AnyRun"]
 
 
 class Rebuild:
@@ -40,7 +40,7 @@ class Rebuild:
 
     def __init__(self, runs: Sequence[SavedRun], n_layers: int, begin: Begin) -> None:
         self._runs, self._n_layers, self._begin = runs, n_layers, begin
-        self.made: dict[int, Stepper] = {}
+        self.made: dict[int, AnyRun] = {}
         self.problems: list[str] = []
         self._total = max(sum(self._own_layers(run) for run in runs), 1)
         self._done = 0
@@ -61,7 +61,7 @@ class Rebuild:
             if run.parent is None:
                 self._make(run, partial(self._begin, run), job)
 
-    def _make(self, run: SavedRun, begin: Callable[[], Stepper], job: Job[Any]) -> None:
+    def _make(self, run: SavedRun, begin: Callable[[], AnyRun], job: Job[Any]) -> None:
         """Begin one run, step it, and cut its branches off it on the way."""
         try:
             stepper = self.made[run.id] = begin()
@@ -84,7 +84,7 @@ class Rebuild:
     def _branches(self, run: SavedRun) -> Iterator[SavedRun]:
         return (other for other in self._runs if other.parent == run.id)
 
-    def _step(self, stepper: Stepper, layers: int, job: Job[Any]) -> None:
+    def _step(self, stepper: AnyRun, layers: int, job: Job[Any]) -> None:
         while stepper.recording.layers_done < layers:
             job.report(min(self._done / self._total, 1.0))
             stepper.step_layer()

@@ -40,6 +40,7 @@ class WorkerFacts:
     memory: int
     versions: tuple[tuple[str, str], ...]
     problem: str = ""
+    cuda: bool = False
 
 
 def versions() -> tuple[tuple[str, str], ...]:
@@ -65,7 +66,7 @@ def facts(paths: tuple[tuple[str, str], ...]) -> WorkerFacts:
     cuda = torch.cuda.is_available()
     device = torch.cuda.get_device_name() if cuda else platform.machine()
     memory = torch.cuda.get_device_properties(0).total_memory if cuda else _host_memory()
-    return WorkerFacts(socket.gethostname(), device, memory, versions(), problem)
+    return WorkerFacts(socket.gethostname(), device, memory, versions(), problem, cuda)
 
 
 def _host_memory() -> int:
@@ -158,11 +159,16 @@ def connected(address: str | None, most: int = 1 << 30) -> Iterator[Client]:
             cluster = stack.enter_context(serving(max(1, min(on_this_machine(), most))))
             client = stack.enter_context(Client(cluster, set_as_default=False))
         else:
-            client = stack.enter_context(_remote(address))
+            client = stack.enter_context(remote_client(address))
         yield client
 
 
-def _remote(address: str) -> Client:
+def remote_client(address: str) -> Client:
+    """Connect to the scheduler at ``address``.
+
+    Raises `LoopscopeError` for what is no address, and for one that nothing answers at.
+    """
+    check_installed()
     from distributed import Client
 
     if not address.startswith(("tcp://", "tls://", "ucx://", "ws://", "wss://")):
@@ -180,6 +186,19 @@ def check_workers(client: Client, paths: tuple[tuple[str, str], ...]) -> dict[st
     Raises `LoopscopeError` naming the first that lacks Loopscope, differs in a version or cannot
     read a checkpoint, and where there is no worker.
     """
+    fit, problems = survey(client, paths)
+    if problems:
+        raise LoopscopeError(problems[0])
+    return fit
+
+
+def survey(
+    client: Client, paths: tuple[tuple[str, str], ...]
+) -> tuple[dict[str, WorkerFacts], list[str]]:
+    """Return the workers that can be used, by their addresses, and why others cannot, a line each.
+
+    Raises `LoopscopeError` where there is no worker.
+    """
     try:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError:
@@ -188,15 +207,18 @@ def check_workers(client: Client, paths: tuple[tuple[str, str], ...]) -> dict[st
         found: dict[str, WorkerFacts] = client.run(facts, paths, on_error="return")
     except OSError as error:
         raise LoopscopeError(f"the cluster does not answer: {one_line(error)}") from None
-    here = versions()
-    for worker, about in found.items():
-        if isinstance(about, ModuleNotFoundError):
-            raise LoopscopeError(f"worker {worker} lacks {about.name}: install the same there")
-        if isinstance(about, BaseException):
-            raise LoopscopeError(f"worker {worker} cannot be asked: {one_line(about)}")
-        for (name, mine), (_, its) in zip(here, about.versions, strict=True):
-            if mine != its:
-                raise LoopscopeError(f"worker {worker} has {name} {its}, here it is {mine}")
-        if about.problem:
-            raise LoopscopeError(f"worker {worker}: {about.problem}")
-    return found
+    told = {worker: _problem_of(about) for worker, about in found.items()}
+    fit = {worker: about for worker, about in found.items() if not told[worker]}
+    return fit, [f"worker {worker}{why}" for worker, why in told.items() if why]
+
+
+def _problem_of(about: WorkerFacts | BaseException) -> str:
+    """Why a worker cannot be used, or ""."""
+    if isinstance(about, ModuleNotFoundError):
+        return f" lacks {about.name}: install the same there"
+    if isinstance(about, BaseException):
+        return f" cannot be asked: {one_line(about)}"
+    for (name, mine), (_, its) in zip(versions(), about.versions, strict=True):
+        if mine != its:
+            return f" has {name} {its}, here it is {mine}"
+    return f": {about.problem}" if about.problem else ""
