@@ -19,12 +19,12 @@ from loopscope.core.views.base import (
 )
 
 if TYPE_CHECKING:
-    from loopscope.core.run.elsewhere import AnyRun
-    from loopscope.core.run.stepper import Stepper
     from matplotlib.figure import Figure
 
+    from loopscope.core.run.elsewhere import AnyRun
     from loopscope.core.run.jobs import Job
     from loopscope.core.run.recording import Recording
+    from loopscope.core.run.stepper import Stepper
     from loopscope.core.selection import Selection
     from loopscope.widgets.figures.style import Page
     from loopscope.widgets.kit.view import View

@@ -28,13 +28,13 @@ from loopscope.app.bench.collecting import Collector
 from loopscope.app.bench.comparison import Comparison
 from loopscope.app.bench.continuing import Continuing
 from loopscope.app.bench.displays import Display
-from loopscope.app.bench.measuring import Measuring
 from loopscope.app.bench.loading import load_anywhere
+from loopscope.app.bench.measuring import Measuring
 from loopscope.app.bench.pulse import Pulse
 from loopscope.app.bench.run_tree import Run
 from loopscope.app.bench.runs import Runs
 from loopscope.app.bench.second_runs import SecondRuns
-from loopscope.app.bench.session import WITHOUT_MODEL, Session
+from loopscope.app.bench.session import Session
 from loopscope.app.bench.transport import Transport
 from loopscope.app.bench.view_changes import ViewChanges
 from loopscope.app.views import VIEW_SPECS
@@ -51,8 +51,8 @@ from loopscope.core.selection import Selection
 from loopscope.widgets.palette import Theme
 
 if TYPE_CHECKING:
-    from loopscope.core.run.elsewhere import AnyModel, AnyRun
     from loopscope.core.recordings.reader import RecordingFile
+    from loopscope.core.run.elsewhere import AnyModel, AnyRun
 
 # Of a run that is begun again at most so many recurrences are made at once.
 MOST_AGAIN = 200
@@ -208,8 +208,8 @@ class Bench(QObject):
         Without interventions: those of this run are not made into another one unasked.
         """
         request = self.session.request
-        if self.session.without_model:
-            self.session.message.emit(WITHOUT_MODEL)
+        if why := self.session.no_model:
+            self.session.message.emit(why)
         elif request is not None:
             done = min(self.session.n_recurrences, MOST_AGAIN)
             request = replace(request, recurrences=done, interventions=())

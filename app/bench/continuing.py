@@ -14,9 +14,9 @@ from loopscope.core.run.jobs import Job
 from loopscope.core.run.requests import RunRequest
 
 if TYPE_CHECKING:
-    from loopscope.core.run.elsewhere import AnyModel
     from loopscope.core.generation.continuing import NewToken, Plan
     from loopscope.core.generation.sampling import Sampling
+    from loopscope.core.run.elsewhere import AnyModel
     from loopscope.core.run.recording import RunInfo
 
 NAME = "continuing the text"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from loopscope.app.bench.run_tree import Change, History, Run, RunTree
 from loopscope.app.bench.second_runs import SecondRuns, Wait
-from loopscope.app.bench.session import WITHOUT_MODEL, Session
+from loopscope.app.bench.session import Session
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
 from loopscope.core.run.recorded import Recorded
@@ -64,9 +64,7 @@ class Runs:
         self._second_runs.run_shown(run)
         session.runs_changed.emit()
 
-    def _add_root(
-        self, stepper: AnyRun | Recorded, request: RunRequest, left_at: Selection
-    ) -> Run:
+    def _add_root(self, stepper: AnyRun | Recorded, request: RunRequest, left_at: Selection) -> Run:
         before, second = self._session.run, self._session.second
         if before is not None:
             before.cursor = left_at
@@ -142,8 +140,8 @@ class Runs:
             self._session.message.emit("There is no run to cut into yet")
             return
         stepper, layers = parent.stepper, parent.stepper.recording.layers_done
-        if isinstance(stepper, Recorded):
-            self._session.message.emit(WITHOUT_MODEL)
+        if isinstance(stepper, Recorded) or self._session.no_model:
+            self._session.message.emit(self._session.no_model)
             return
 
         def done(future: Future[AnyRun]) -> None:

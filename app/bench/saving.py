@@ -50,8 +50,10 @@ def saved_session(bench: Bench) -> SavedSession | None:
 
 
 def _model(loaded: AnyModel) -> SavedModel:
-    # As it was asked for, whatever else the request carries.
-    asked = {f.name: getattr(loaded.request, f.name) for f in dataclasses.fields(LoadRequest)}
+    # As it was asked for, whatever else the request carries. An address is not kept: whoever opens
+    # a session connects to nothing that he has not named himself.
+    names = (field.name for field in dataclasses.fields(LoadRequest) if field.name != "on")
+    asked = {name: getattr(loaded.request, name) for name in names}
     return SavedModel(**asked, weights=loaded.weights_hash)
 
 

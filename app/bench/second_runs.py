@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from loopscope.app.bench.run_tree import Run
-from loopscope.app.bench.session import WITHOUT_MODEL, Second, Session
+from loopscope.app.bench.session import Second, Session
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
 from loopscope.core.run.requests import RunRequest
@@ -67,9 +67,12 @@ class SecondRuns:
 
     def open_model(self, request: LoadRequest) -> None:
         """Load another model, then show it as the second run."""
-        if self._session.without_model:
-            self._session.message.emit(WITHOUT_MODEL)
+        if why := self._session.no_model:
+            self._session.message.emit(why)
             return
+        first = self._session.status.loaded
+        if first is not None:  # where that is, too: two models are compared in one place
+            request = replace(request, on=first.request.on)
 
         def loaded(future: Future[AnyModel]) -> None:
             if future.cancelled():

@@ -107,6 +107,16 @@ class Session(QObject):
         return isinstance(self.status.stepper, Recorded)
 
     @property
+    def no_model(self) -> str:
+        """Why nothing that needs the model can be done to the run shown, or ""."""
+        loaded = self.status.loaded
+        if self.without_model:
+            return WITHOUT_MODEL
+        if loaded is None or not loaded.lost:
+            return ""
+        return f"{loaded.lost}; what was received is shown, File > Reconnect goes on"
+
+    @property
     def n_recurrences(self) -> int:
         """Recurrences that the run shown has made; 0 without a run."""
         return 0 if self.recording is None else self.recording.n_recurrences

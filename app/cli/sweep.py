@@ -26,7 +26,7 @@ def run_sweep(options: Namespace) -> None:
 
     Raises `LoopscopeError` where some could not be made; the others are in the folder.
     """
-    from loopscope.core.remote.cluster import check_installed
+    from loopscope.core.remote.address import check_installed
 
     check_installed()
     from loopscope.core.sweeps.running import standing

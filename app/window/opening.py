@@ -101,6 +101,23 @@ class Opening(QObject):
             )
         )
 
+    def open_on(
+        self,
+        address: str,
+        path: str,
+        first_run: FirstRun | None = None,
+        *,
+        device: str = "auto",
+        dtype: str = "float32",
+        loop: Loop | None = None,
+        family: str = "",
+    ) -> None:
+        """Load ``path``, as a worker of the scheduler at ``address`` sees it, on that worker."""
+        self.requested.emit(device, dtype)
+        self._bench.open(
+            OpenRequest(path, device, dtype, loop, family, address, first_run or FirstRun())
+        )
+
     def open_session(self, opened: OpenedSession) -> None:
         """Load the checkpoint of a session, on the device and in the dtype that it asks for."""
         model = opened.saved.model
@@ -149,6 +166,12 @@ class Opening(QObject):
         loop = None if loaded is None else loaded.request.loop
         family = "" if loaded is None else loaded.request.family
         run = FirstRun(prompt, recurrences)
+        if loaded is not None and loaded.request.on:
+            asked = loaded.request
+            self.open_on(
+                asked.on, asked.path, run, device=device, dtype=dtype, loop=loop, family=family
+            )
+            return
         path = self._settings.checkpoint
         self.open(path, run, device=device, dtype=dtype, loop=loop, family=family)
 
@@ -174,9 +197,10 @@ class Opening(QObject):
         """
         load_request, settings = loaded.request, self._settings
         first_run = load_request.first_run if isinstance(load_request, OpenRequest) else FirstRun()
-        same = settings.checkpoint == load_request.path
+        same = settings.checkpoint == load_request.path and not load_request.on
         family = load_request.family if loaded.checkpoint.asked_for else ""
-        settings.remember_checkpoint(load_request.path, family)
+        if not load_request.on:  # a path of another machine is none that the next start can open
+            settings.remember_checkpoint(load_request.path, family)
         arch = loaded.architecture
         recurrences = first_run.recurrences
         if recurrences is None:

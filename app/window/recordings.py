@@ -21,10 +21,10 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.run.recording import Recording
 
 if TYPE_CHECKING:
-    from loopscope.core.run.elsewhere import AnyModel
     from loopscope.core.checkpoint.request import LoadRequest
     from loopscope.core.recordings.reader import RecordingFile
     from loopscope.core.recordings.writing import RecordingWriter
+    from loopscope.core.run.elsewhere import AnyModel
 
 SUFFIX = ".h5"
 FILTER = f"Recordings (*{SUFFIX});;All files (*)"

@@ -44,6 +44,7 @@ def _check_weights(loaded: AnyModel, recording: Recording) -> None:
             f"({loaded.weights_hash[:12]}): it is shown as it is"
         )
 
+
 def differences(loaded: AnyModel, recording: Recording, about: About) -> str:
     """Say what is another than when it was recorded, so that steps differ by rounding; or ""."""
     info = recording.info

@@ -13,18 +13,20 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from loopscope.core.checkpoint.folder import open_checkpoint
 from loopscope.core.errors import LoopscopeError, one_line
+from loopscope.core.remote.address import check_address, check_installed
 from loopscope.core.version import package_version
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
-LOOPBACK, PORT = "127.0.0.1", 8786
+LOOPBACK = "127.0.0.1"
 # How long a scheduler, and then its first worker, is waited for.
 CONNECT_SECONDS, WORKER_SECONDS = 10, 60
 # Workers of our own that may die of one task before it is not tried again as it is.
@@ -75,29 +77,35 @@ def _host_memory() -> int:
     return int(MEMORY_LIMIT)
 
 
-def check_installed() -> None:
-    """Raise `LoopscopeError` where the extra is not installed."""
-    from importlib.util import find_spec
+def on_this_machine(device: str = "auto") -> int:
+    """Workers that this machine is good for: one for each CUDA device, else for each core.
 
-    if find_spec("distributed") is None:
-        raise LoopscopeError("this needs the extra: pip install 'loopscope[cluster]'")
-
-
-def on_this_machine() -> int:
-    """Workers that this machine is good for: one for each CUDA device, else for each core."""
+    Raises `LoopscopeError` where CUDA is asked for and there is none.
+    """
     from dask.system import CPU_COUNT
 
-    return torch.cuda.device_count() if torch.cuda.is_available() else int(CPU_COUNT)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise LoopscopeError("no CUDA device is available to torch on this machine")
+    if device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.device_count()
+    return int(CPU_COUNT)
 
 
-def settle_worker(dask_worker: Any) -> None:
-    """Run on a worker of our own: one torch thread, and of several devices its own.
+def cores() -> int:
+    """Cores of this machine that may be used."""
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
+
+
+def settle_worker(dask_worker: Any, threads: int = 1) -> None:
+    """Run on a worker of our own: its torch threads, and of several devices its own.
 
     Ctrl-C in the terminal reaches every process of it; whoever started the workers ends them.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(dask_worker.name) % torch.cuda.device_count())
 
@@ -135,12 +143,16 @@ def local_cluster(n: int, *, port: int = 0) -> LocalCluster:
 
 
 @contextlib.contextmanager
-def serving(n: int, port: int = 0) -> Iterator[LocalCluster]:
-    """Keep a `local_cluster` whose workers, those started anew too, are settled."""
+def serving(n: int, port: int = 0, own_threads: int = 1) -> Iterator[LocalCluster]:
+    """Keep a `local_cluster` whose workers, those started anew too, are settled.
+
+    ``own_threads`` are torch's where there is one worker alone.
+    """
     from distributed import Client
 
     with local_cluster(n, port=port) as cluster, Client(cluster, set_as_default=False) as client:
-        client.register_worker_callbacks(settle_worker)
+        threads = 1 if n > 1 else own_threads
+        client.register_worker_callbacks(partial(settle_worker, threads=threads))
         yield cluster
 
 
@@ -168,11 +180,9 @@ def remote_client(address: str) -> Client:
 
     Raises `LoopscopeError` for what is no address, and for one that nothing answers at.
     """
-    check_installed()
+    check_address(address)
     from distributed import Client
 
-    if not address.startswith(("tcp://", "tls://", "ucx://", "ws://", "wss://")):
-        raise LoopscopeError(f"'{address}' is no address such as tcp://host:{PORT}")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)

@@ -1,45 +1,20 @@
-"""A model on a worker, as the window uses it: all of a loaded model but its weights is here."""
+"""A model on a worker, as the window uses it."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-from loopscope.core.arrays import F32
-from loopscope.core.checkpoint.devices import DeviceChoice
-from loopscope.core.checkpoint.folder import Checkpoint
 from loopscope.core.checkpoint.request import LoadRequest
-from loopscope.core.errors import Cancelled, LoopscopeError
-from loopscope.core.families import FAMILIES
-from loopscope.core.generation.continuing import NewToken, Plan
-from loopscope.core.generation.sampling import Sampling
-from loopscope.core.labels import size
-from loopscope.core.model.architecture import Architecture
-from loopscope.core.prompts.shared import Shared
-from loopscope.core.prompts.tokenizer import Prompt, PromptTokenizer
-from loopscope.core.remote import tasks
-from loopscope.core.remote.connection import (
-    Connection,
-    ConnectionLost,
-    leave,
-    shared_connection,
-)
+from loopscope.core.remote.connection import leave, shared_connection
+from loopscope.core.remote.facts import Began
 from loopscope.core.remote.run import RemoteRun
-from loopscope.core.remote.seat import Began, Look, ModelFacts
+from loopscope.core.remote.seated import Report, Seated, load_there
 from loopscope.core.run.budget import Budget
-from loopscope.core.run.recording import Capture, Recording, RunInfo
+from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.requests import RunRequest
 
-Report = Callable[[float, str], None]
-# Seconds between two looks at a task; bytes of rows that are sent at a time.
-LOOK, PART = 0.05, 1 << 22
 
-
-def open_remote(
-    request: LoadRequest, report: Report, cancelled: Callable[[], bool]
-) -> RemoteModel:
+def open_remote(request: LoadRequest, report: Report, cancelled: Callable[[], bool]) -> RemoteModel:
     """Load a checkpoint on a worker of the scheduler that ``request.on`` names.
 
     Raises `LoopscopeError` in one line for an address that nothing answers at, versions that
@@ -50,146 +25,16 @@ def open_remote(
     try:
         if connection.lost:
             connection.connect(((request.path, request.family),), request.device)
-        return RemoteModel(request, connection, _loaded(connection, request, report, cancelled))
+        return RemoteModel(request, connection, load_there(connection, request, report, cancelled))
     except BaseException:
         leave(connection)
         raise
 
 
-def _loaded(
-    connection: Connection, request: LoadRequest, report: Report, cancelled: Callable[[], bool]
-) -> ModelFacts:
-    """Load a model at the seat of a connection."""
-    plain = LoadRequest(
-        request.path, request.device, request.dtype, request.loop, request.family
-    )
+class RemoteModel(Seated):
+    """What stands where a `Loaded` would; it makes runs."""
 
-    def look(seen: Look) -> None:
-        report(seen.share, f"{seen.doing} on {connection.worker.host}")
-        if cancelled():
-            raise Cancelled(f"loading {request.path}: cancelled")
-
-    facts: ModelFacts = _done(connection, (tasks.load, plain), look)
-    return facts
-
-
-def _done(
-    connection: Connection, work: tuple[Any, ...], look: Callable[[Look], None]
-) -> Any:
-    """Do a task at the seat; ``look`` is called now and then, and ends it by raising."""
-    number = connection.call("start", *work, quick=True)
-    try:
-        while True:
-            seen: Look = connection.call("look", number, quick=True)
-            look(seen)
-            if seen.done:
-                return connection.call("take", number)
-            connection.pause(LOOK)
-    except Cancelled:
-        connection.tell(connection.epoch, "cancel", number)
-        raise
-
-
-class RemoteModel:
-    """A model on a worker. ``request`` is what it was loaded by, as it was asked for here."""
-
-    def __init__(self, request: LoadRequest, connection: Connection, facts: ModelFacts) -> None:
-        self.request, self.connection = request, connection
-        self.shared = Shared()
-        self._take(facts)
-        self.tokenizer = _tokenizer(facts)
-        self._released = False
-
-    def _take(self, facts: ModelFacts) -> None:
-        self.facts, self.epoch = facts, self.connection.epoch
-        family = next(own for own in FAMILIES if own.name == facts.family)
-        self.checkpoint = Checkpoint(
-            Path(facts.path), facts.name, family, facts.recognised_by, facts.architecture,
-            facts.config, facts.tensors, {}, None, facts.notes,
-        )  # fmt: skip
-        self.device: DeviceChoice = facts.device
-        self.dtype, self.weights_hash, self.warning = facts.dtype, facts.weights_hash, facts.warning
-        self.weight_identity, self.nbytes = facts.weight_identity, facts.nbytes
-
-    @property
-    def architecture(self) -> Architecture:
-        """The checkpoint's."""
-        return self.facts.architecture
-
-    @property
-    def lost(self) -> str:
-        """Why it cannot be asked any more, or ""."""
-        return self.connection.lost
-
-    @property
-    def where(self) -> str:
-        """The machine and its device, in words."""
-        return f"{self.facts.place.host}, {self.facts.place.device}"
-
-    @property
-    def details(self) -> str:
-        """More on that: memory, address, versions."""
-        place, link = self.facts.place, self.connection
-        return (
-            f"on {place.host}: {place.device}, {size(place.memory)} of memory\n"
-            f"worker {link.worker_address} of {link.address}\n"
-            f"torch {place.torch}, {place.threads} threads\n"
-            f"{self.facts.path}, as that machine sees it"
-        )
-
-    @property
-    def process(self) -> tuple[str, int]:
-        """The version of torch there, and its threads."""
-        return self.facts.place.torch, self.facts.place.threads
-
-    @property
-    def travelled(self) -> int:
-        """Bytes of rows that came from there."""
-        return self.connection.travelled
-
-    @property
-    def round_trip(self) -> float:
-        """Seconds of a short call, as last seen."""
-        return self.connection.round_trip
-
-    def release(self) -> None:
-        """Give it up, there too; waits for nothing."""
-        if not self._released:
-            self._released = True
-            self.connection.tell(self.epoch, "drop_model", self.facts.model)
-            leave(self.connection)
-
-    # ---- after a loss ----
-    def check(self) -> None:
-        """Raise `ConnectionLost` while the worker does not have this model."""
-        if self.connection.lost or self.epoch != self.connection.epoch:
-            raise ConnectionLost(
-                f"{self.connection.lost or 'the worker was lost'}; what was received is here, "
-                "and File > Reconnect goes on"
-            )
-
-    def reconnect(self, report: Report, cancelled: Callable[[], bool]) -> None:
-        """Be on a worker again: connect where that is needed, and load the same weights.
-
-        Runs are begun again when they are next used. Raises `LoopscopeError` where it cannot be,
-        or where the weights are others now.
-        """
-        link, request = self.connection, self.request
-        report(0.0, f"connecting to {link.address}")
-        if link.lost:
-            link.connect(((request.path, request.family),), request.device)
-        if self.epoch == link.epoch:
-            return
-        facts = _loaded(link, request, report, cancelled)
-        if facts.weights_hash != self.weights_hash:
-            link.tell(link.epoch, "drop_model", facts.model)
-            raise LoopscopeError(f"{request.path} has other weights now: open it anew")
-        self._take(facts)
-
-    # ---- runs ----
-    def begin(
-        self, request: RunRequest, capture: Capture, budget: Budget | None
-    ) -> RemoteRun:
+    def begin(self, request: RunRequest, capture: Capture, budget: Budget | None) -> RemoteRun:
         """Begin a run."""
         self.check()
         prompt = self.tokenizer.encode(request.prompt)
@@ -198,15 +43,6 @@ class RemoteModel:
             request.interventions, capture,
         )  # fmt: skip
         return RemoteRun(self, began, capture, budget)
-
-    def begun_there(self, info: RunInfo, capture: Capture, initial: F32 | None) -> Began:
-        """Begin a run on the worker as it was begun before."""
-        start = info.start if info.start in ("zeros", "random") else "default"
-        began: Began = self.connection.call(
-            "begin", self.facts.model, Prompt(info.prompt, info.token_ids, info.token_labels),
-            info.seed, start, info.start_scale, info.interventions, capture, initial,
-        )  # fmt: skip
-        return began
 
     def resume(self, recording: Recording) -> RemoteRun:
         """Go on with a recording, whose rows are sent there once.
@@ -218,70 +54,8 @@ class RemoteModel:
             self, self.upload(recording), recording.capture, recording.budget, recording
         )
 
-    def upload(self, recording: Recording) -> Began:
-        """Send a recording and stand at its end."""
-        number, link = 0, self.connection
-        for name, rows in recording.kept.items():
-            part = max(1, PART // max(rows.row_bytes, 1))
-            for first in range(0, max(len(rows), 1), part):
-                last = min(first + part, len(rows))
-                number = link.call("upload", number, name, rows.rows(first, last))
-        began: Began = link.call(
-            "resume", number, self.facts.model, recording.info, recording.capture,
-            dict(recording.effects),
-        )  # fmt: skip
-        return began
-
     def relooped(self, request: LoadRequest) -> RemoteModel:
         """Loop another span of the same deep model: it is loaded again there."""
-        facts = _loaded(self.connection, request, lambda *_: None, lambda: False)
+        facts = load_there(self.connection, request, lambda *_: None, lambda: False)
         shared_connection(self.connection.address)  # of which the new one is a user too
         return RemoteModel(request, self.connection, facts)
-
-    # ---- what needs the weights ----
-    def task(
-        self, function: Callable[..., Any], *arguments: Any, report: Callable[[float], None]
-    ) -> Any:
-        """Do ``function(seat, task, *arguments)`` there; ``report`` ends it by raising."""
-        return _done(self.connection, (function, *arguments), lambda seen: report(seen.share))
-
-    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function of a module there, and wait for it."""
-        self.check()
-        return self.connection.call("call", function, *arguments)
-
-    def continued(
-        self, prompt: Prompt, plan: Plan, sampling: Sampling, keep_going: Callable[[], None]
-    ) -> Iterator[NewToken]:
-        """Continue a text there; ``keep_going`` raises what ends it."""
-        self.check()
-        link = self.connection
-        number = link.call(
-            "start", tasks.continued, self.facts.model, prompt, plan, sampling, quick=True
-        )
-        try:
-            while True:
-                seen: Look = link.call("look", number, quick=True)
-                yield from seen.items
-                keep_going()
-                if seen.done:
-                    link.call("take", number)
-                    return
-                link.pause(LOOK)
-        except (Cancelled, GeneratorExit):
-            link.tell(link.epoch, "cancel", number)
-            raise
-
-
-def _tokenizer(facts: ModelFacts) -> PromptTokenizer:
-    """The model's tokenizer, made here of its file's text."""
-    arch = facts.architecture
-    limits = (arch.vocab_size, arch.max_positions, arch.prefix, arch.prefix_rows)
-    if facts.tokenizer is None:
-        made = PromptTokenizer(None, *limits)
-        made.problem = facts.problem
-        return made
-    with tempfile.TemporaryDirectory(prefix="loopscope-") as folder:
-        file = Path(folder) / "tokenizer.json"
-        file.write_text(facts.tokenizer, "utf-8")
-        return PromptTokenizer(file, *limits)

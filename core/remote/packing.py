@@ -47,7 +47,7 @@ def pack(array: Array, *, slow: bool = False) -> Packed:
 
 def _halved(array: Array) -> tuple[How, Array]:
     """The array in half as many bytes, where it has no more information than those."""
-    if array.dtype == np.int64 and array.size and 0 <= array.min() and array.max() < 1 << 31:
+    if array.dtype == np.int64 and array.size and array.min() >= 0 and array.max() < 1 << 31:
         return "int32", array.astype(np.int32)
     if array.dtype != np.float32:
         return "plain", array

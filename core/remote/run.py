@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import finalize
 
 import numpy as np
@@ -16,10 +16,12 @@ import numpy as np
 from loopscope.core.arrays import F32
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
-from loopscope.core.remote.connection import Connection, ConnectionLost
+from loopscope.core.remote.connection import ConnectionLost
+from loopscope.core.remote.facts import ON_DEMAND, Began, Chunk
 from loopscope.core.remote.far_rows import FarRows
 from loopscope.core.remote.packing import Array, unpack
-from loopscope.core.remote.seat import ON_DEMAND, Began, Chunk, recording_of
+from loopscope.core.remote.seat import recording_of
+from loopscope.core.remote.seated import Seated
 from loopscope.core.remote.tasks import InFloat32, There, in_float32, measure
 from loopscope.core.results import ResultKey
 from loopscope.core.run.budget import Budget
@@ -29,8 +31,7 @@ from loopscope.core.run.states import LayerState, TopAnswers
 from loopscope.core.selection import Selection
 
 if TYPE_CHECKING:
-    from loopscope.core.remote.model import RemoteModel
-    from loopscope.core.run.elsewhere import AnyRun
+    from loopscope.core.run.elsewhere import AnyRun, ModelElsewhere
 
 # Seconds of stepping, and of travelling, that come in one answer: Stop waits for one at the most.
 CHUNK, ON_WAY = 0.1, 0.1
@@ -64,13 +65,13 @@ class RemoteRun:
 
     def __init__(
         self,
-        model: RemoteModel,
+        model: Seated,
         began: Began,
         capture: Capture,
         budget: Budget | None,
         recording: Recording | None = None,
     ) -> None:
-        self.loaded, self.capture, self.budget = model, capture, budget
+        self._model, self.capture, self.budget = model, capture, budget
         self._connection = model.connection
         self._coming: deque[_Came] = deque()
         self._ask: _Ask | None = None
@@ -83,6 +84,11 @@ class RemoteRun:
         own = self.recording.kept.get(ON_DEMAND)
         if isinstance(own, FarRows):
             own.fetch = self._fetch
+
+    @property
+    def loaded(self) -> ModelElsewhere:
+        """The model."""
+        return cast("ModelElsewhere", self._model)
 
     def _sit(self, number: int) -> None:
         self._number, self._epoch = number, self._connection.epoch
@@ -184,7 +190,7 @@ class RemoteRun:
         return np.full(rows.shape, np.nan, np.float32) if got is None else got[0]
 
     def interrupt(self) -> None:
-        """Have a `step_layer` that waits raise `Cancelled`; what is on its way is kept for later."""
+        """Have a `step_layer` that waits raise `Cancelled`; what comes is kept for later."""
         self._interrupt.set()
 
     # ---- other calls ----
@@ -216,7 +222,7 @@ class RemoteRun:
         if at >= 0:
             every = (*recording.info.interventions, *interventions)
             begun = recording.prefix(at, replace(recording.info, interventions=every))
-        return RemoteRun(self.loaded, began, self.capture, self.budget, begun)
+        return RemoteRun(self._model, began, self.capture, self.budget, begun)
 
     def readout_direction(self, token_id: int) -> F32:
         """The unembedding row of a token, ``[d]``."""
@@ -233,7 +239,7 @@ class RemoteRun:
         self.revive()
         if second is not None:
             second.revive()
-        return self.loaded.task(
+        return self._model.task(
             measure, analysis, self.there(), selection, options, key,
             None if second is None else second.there(), report=report,
         )  # fmt: skip
@@ -243,7 +249,7 @@ class RemoteRun:
     ) -> tuple[F32, Recording | None]:
         """Compare the run with the same in float32, which is loaded there for the purpose."""
         self.revive()
-        model = self.loaded
+        model = self._model
         found: InFloat32 = model.task(
             in_float32, model.facts.model, self.there(), readouts, report=report
         )
@@ -255,7 +261,7 @@ class RemoteRun:
 
     def there(self) -> There:
         """What names this run on the worker."""
-        return There(self._number, self.recording.layers_done, self.loaded.shared.prompts)
+        return There(self._number, self.recording.layers_done, self._model.shared.prompts)
 
     # ---- after a loss ----
     def revive(self) -> None:
@@ -263,21 +269,21 @@ class RemoteRun:
 
         What came before stays. Raises `ConnectionLost` while there is no worker.
         """
-        self.loaded.check()
+        self._model.check()
         if self._epoch == self._connection.epoch:
             return
         self._coming.clear()
         self._ask = None
         recording, info = self.recording, self.recording.info
         initial = recording.state(0) if info.start == "given" else None
-        began: Began = self.loaded.begun_there(info, self.capture, initial)
+        began: Began = self._model.begun_there(info, self.capture, initial)
         layers, done = recording.layers_done, 0
         while done < layers:
             done = self._connection.call(
                 "run_to", began.run, layers, CHUNK, given_up=self._interrupt.is_set
             )
         if not self._agrees(began.run):
-            began = self.loaded.upload(recording)
+            began = self._model.upload(recording)
         self._sit(began.run)
 
     def _agrees(self, number: int) -> bool:
@@ -289,7 +295,9 @@ class RemoteRun:
         there = unpack(
             self._connection.call("rows", number, "layer_states", done - 1, done, False)
         )[0]
-        return bool(np.array_equal(own.view(np.uint32), np.ascontiguousarray(there).view(np.uint32)))
+        return bool(
+            np.array_equal(own.view(np.uint32), np.ascontiguousarray(there).view(np.uint32))
+        )
 
 
 def _answers(row: Callable[[str], Array | None], lens: str) -> TopAnswers | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import platform
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -22,102 +21,15 @@ import torch
 from typing_extensions import override
 
 from loopscope.core.arrays import F32
-from loopscope.core.checkpoint.devices import DeviceChoice
-from loopscope.core.checkpoint.headers import TensorInfo
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.interventions.base import Intervention
-from loopscope.core.model.architecture import Architecture
 from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.remote.facts import ON_DEMAND, Began, Chunk, Look, ModelFacts, Place
 from loopscope.core.remote.packing import Packed, pack
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import BY_LAYER, Capture, Recording, RunInfo, count_of
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.system import host_bytes
-
-# What is not sent unless it is asked for.
-ON_DEMAND = "patterns"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a model is.
-
-    host, worker : names.  device : what the machine calls it.  memory : bytes of the device.
-    torch, threads : of the process there.
-    """
-
-    host: str
-    worker: str
-    device: str
-    memory: int
-    torch: str
-    threads: int
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """All of a loaded model but its weights; the fields are those of `Loaded` and `Checkpoint`.
-
-    tokenizer : the text of its tokenizer.json, None without one.  problem : why it has none.
-    """
-
-    model: int
-    place: Place
-    path: str
-    name: str
-    family: str
-    recognised_by: str
-    architecture: Architecture
-    config: dict[str, Any]
-    tensors: dict[str, TensorInfo]
-    notes: tuple[str, ...]
-    tokenizer: str | None
-    problem: str
-    device: DeviceChoice
-    dtype: str
-    weights_hash: str
-    warning: str | None
-    weight_identity: dict[str, str]
-    nbytes: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Began:
-    """A run that was begun or cut off: its number, what it is, ``s_0``, and what acted on that."""
-
-    run: int
-    info: RunInfo
-    initial: F32
-    effects: dict[tuple[int, int], float]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Chunk:
-    """Rows of a run's layers ``first .. last - 1`` and of the recurrences that they end.
-
-    seconds : that running them took.
-    """
-
-    first: int
-    last: int
-    rows: dict[str, Packed]
-    effects: dict[tuple[int, int], float]
-    seconds: float
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that travel."""
-        return sum(packed.nbytes for packed in self.rows.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How far a task is; ``items`` are what it has found since the last look."""
-
-    share: float
-    doing: str
-    done: bool
-    items: tuple[Any, ...] = ()
 
 
 class Task(Job[Any]):
@@ -265,20 +177,16 @@ class Seat:
         """The run of that number."""
         return self._kept.runs[run][1]
 
-    def branch(
-        self, run: int, interventions: tuple[Intervention, ...], layers: int
-    ) -> Began:
+    def branch(self, run: int, interventions: tuple[Intervention, ...], layers: int) -> Began:
         """Cut a run off at ``layers`` layers, or where the interventions begin to act before."""
         model, stepper = self._kept.runs[run]
-        return self._add_run(model, _as_far(stepper, layers).branch(interventions))
+        return self._add_run(model, as_far(stepper, layers).branch(interventions))
 
     def drop_run(self, run: int) -> None:
         """Forget a run."""
         self._kept.runs.pop(run, None)
 
-    def advance(
-        self, run: int, have: int, to: int, seconds: float, most: int, slow: bool
-    ) -> Chunk:
+    def advance(self, run: int, have: int, to: int, seconds: float, most: int, slow: bool) -> Chunk:
         """Run up to ``to`` layers, for ``seconds`` at the most, and return those from ``have`` on.
 
         At least one layer, and no more than take ``most`` bytes.
@@ -286,9 +194,7 @@ class Seat:
         began = time.perf_counter()
         recording = self._step(run, have, to, seconds)
         taken = time.perf_counter() - began
-        layer = sum(
-            rows.row_bytes for name, rows in recording.kept.items() if name != ON_DEMAND
-        )
+        layer = sum(rows.row_bytes for name, rows in recording.kept.items() if name != ON_DEMAND)
         last = min(recording.layers_done, to, have + max(1, most // max(layer, 1)))
         return _chunk(recording, have, max(last, have), slow, taken)
 
@@ -353,7 +259,7 @@ def recording_of(info: RunInfo, rows: dict[str, Any], capture: Capture) -> Recor
     return Recording.of_rows(info, kept, capture)
 
 
-def _as_far(stepper: Stepper, layers: int) -> Stepper:
+def as_far(stepper: Stepper, layers: int) -> Stepper:
     """The run as it stood after ``layers`` layers: it may have been run ahead of who asks."""
     recording = stepper.recording
     if recording.layers_done <= layers:
@@ -389,7 +295,7 @@ def place_of(loaded: Loaded, worker: str = "") -> Place:
         about = torch.cuda.get_device_properties(device)
         name, memory = about.name, int(about.total_memory)
     return Place(
-        socket.gethostname(), worker, name, memory, str(torch.__version__), torch.get_num_threads()
+        platform.node(), worker, name, memory, str(torch.__version__), torch.get_num_threads()
     )
 
 
@@ -417,4 +323,3 @@ def _facts(number: int, loaded: Loaded) -> ModelFacts:
         weight_identity=loaded.weight_identity,
         nbytes=loaded.nbytes,
     )
-

@@ -13,7 +13,8 @@ from loopscope.core.generation.continuing import NewToken, Plan, continue_text
 from loopscope.core.generation.sampling import Sampling
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.remote.seat import ModelFacts, Seat, Task, _as_far
+from loopscope.core.remote.facts import ModelFacts
+from loopscope.core.remote.seat import Seat, Task, as_far
 from loopscope.core.results import ResultKey
 from loopscope.core.run.float32_twin import Float32Twin
 from loopscope.core.run.recording import Capture, RunInfo
@@ -70,7 +71,7 @@ def measure(
 
 
 def _stepper(seat: Seat, there: There) -> Stepper:
-    stepper = _as_far(seat.stepper(there.run), there.layers)
+    stepper = as_far(seat.stepper(there.run), there.layers)
     stepper.loaded.shared.prompts = there.prompts
     return stepper
 
@@ -90,7 +91,7 @@ def _made(task: Task, token: NewToken) -> None:
 
 def in_float32(seat: Seat, task: Task, model: int, there: There, readouts: bool) -> InFloat32:
     """Compare a run with the same in float32; the twin is loaded for the purpose."""
-    stepper = _as_far(seat.stepper(there.run), there.layers)
+    stepper = as_far(seat.stepper(there.run), there.layers)
     twin = Float32Twin(seat.model(model), lambda share: task.report(0.5 * share))
     try:
         errors = twin.error(

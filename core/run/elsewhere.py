@@ -7,7 +7,7 @@ the weights themselves are needed they ask which kind it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from loopscope.core.arrays import F32
 from loopscope.core.checkpoint.request import LoadRequest
@@ -87,11 +87,11 @@ class ModelElsewhere(Protocol):
         """Why it cannot be asked any more, or ""."""
 
     @property
-    def where(self) -> str:
-        """The machine and its device, in words."""
+    def place(self) -> str:
+        """The machine that it is on."""
 
     @property
-    def details(self) -> str:
+    def place_details(self) -> str:
         """More on that: memory, address, versions."""
 
     @property
@@ -102,15 +102,17 @@ class ModelElsewhere(Protocol):
     def travelled(self) -> int:
         """Bytes of rows that came from there."""
 
+    @property
+    def link_words(self) -> str:
+        """How good the link is, in words."""
+
     def reconnect(self, report: Report, cancelled: Callable[[], bool]) -> None:
         """Be there again. Raises `LoopscopeError` where it cannot be."""
 
     def relooped(self, request: LoadRequest) -> ModelElsewhere:
         """Loop another span of it."""
 
-    def begin(
-        self, request: RunRequest, capture: Capture, budget: Budget | None
-    ) -> RunElsewhere:
+    def begin(self, request: RunRequest, capture: Capture, budget: Budget | None) -> RunElsewhere:
         """Begin a run there."""
 
     def resume(self, recording: Recording) -> RunElsewhere:
@@ -158,6 +160,11 @@ class RunElsewhere(Protocol):
         self, report: Callable[[float], None], *, readouts: bool
     ) -> tuple[F32, Recording | None]:
         """Errors against float32, ``[R, T]``, and the run in float32 if ``readouts`` are wanted."""
+
+
+def elsewhere(model: AnyModel | None) -> ModelElsewhere | None:
+    """Return the model where it is one in another process."""
+    return cast("ModelElsewhere", model) if model is not None and model.place else None
 
 
 if TYPE_CHECKING:

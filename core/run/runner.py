@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled, ForeignError, log_unforeseen, one_line
 from loopscope.core.run.budget import Budget, NoRoom
+from loopscope.core.run.elsewhere import elsewhere
 from loopscope.core.run.recorded import Recorded, stepped
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.request_queue import Call, RequestQueue
@@ -285,15 +286,11 @@ class Runner:
         with self._lock:
             self._queue.cancel()
             self._set(state=RunnerState.CLOSED)
-            elsewhere = {id(run.loaded): run.loaded for run in self._elsewhere()}
-        for model in elsewhere.values():
-            model.release()
-
-    def _elsewhere(self) -> list[Any]:
-        """What holds a model in another process, which does not go with this one."""
-        status = self._status
-        models = [run for run in (status, stepped(status.second_run)) if run is not None]
-        return [own for own in models if hasattr(own.loaded, "reconnect")]
+        # What is in another process does not go with this one.
+        second = stepped(self._status.second_run)
+        for model in (self._status.loaded, None if second is None else second.loaded):
+            if (there := elsewhere(model)) is not None:
+                there.release()
 
     # ---- the worker ----
     def _set(self, **changes: Any) -> None:

@@ -111,7 +111,7 @@ class Stepping:
 
     @property
     def ahead(self) -> float:
-        """Layers that are wanted after the next one: none too many where stepping ends by itself."""
+        """Layers that are wanted after the next one."""
         return max(self._layers_left - 1, 0)
 
     # ---- steps that were made ----
