@@ -158,9 +158,11 @@ class Subject:
             RunVersion.of(self.run), display.options, measured, fields(self.selection), second
         )
 
-    def compute(self, display: Display) -> ViewData:
-        """Compute the data of a display (the analysis thread)."""
-        spec, options = display.spec, display.options
+    def compute(self, spec: ViewSpec[Any, Any], options: Any) -> ViewData:
+        """Compute the data of a view (the analysis thread).
+
+        It is not given the display: the last to hold a widget would destroy it, in this thread.
+        """
         if self.both is not None and spec.compute_second is not None:
             both: ViewData = spec.compute_second(self.run, self.both, self.selection, options)
             return both

@@ -93,7 +93,7 @@ class Exporter:
         second_run = self._bench.session.second_run
         assert recording is not None
         options = {key: display.options for key, display in self._bench.displays.items()}
-        stop = threading.Event()
+        stop, closing = threading.Event(), self._bench.closing
         done: list[tuple[int, int, str]] = []
         dialog.cancel_requested.connect(stop.set)
         closed = threading.Event()
@@ -104,8 +104,9 @@ class Exporter:
 
         def work() -> ExportReport:
             return write_figures(
-                recording, selection, specs, options, choice, done.append, stop.is_set, second_run
-            )
+                recording, selection, specs, options, choice, done.append,
+                lambda: stop.is_set() or closing.is_set(), second_run,
+            )  # fmt: skip
 
         def finished(future: Future[Any]) -> None:
             text, failed = result_text(future, choice.folder)
