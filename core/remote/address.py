@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import importlib.util
 
 from loopscope.core.errors import LoopscopeError
 
@@ -12,7 +12,7 @@ SCHEMES = ("tcp://", "tls://", "ucx://", "ws://", "wss://")
 
 def check_installed() -> None:
     """Raise `LoopscopeError` where the extra is not installed."""
-    if find_spec("distributed") is None:
+    if importlib.util.find_spec("distributed") is None:
         raise LoopscopeError("this needs the extra: pip install 'loopscope[cluster]'")
 
 
