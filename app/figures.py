@@ -8,6 +8,7 @@ written with both, one that is drawn twice is written twice, the second time to
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,18 @@ from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun
-from loopscope.widgets.kit.export_choice import ExportChoice
+from loopscope.widgets.kit.export_names import free_stem, slug, stem
 
 if TYPE_CHECKING:
     from loopscope.widgets.figures.export import ExportItem, ExportReport
+    from loopscope.widgets.kit.export_choice import ExportChoice
 
+# Views whose page is of the cursor's recurrence, though what is computed is of all.
+AT_ONE_RECURRENCE = frozenset({"pattern"})
+# Formats that every view can be written in; those of pages and of numbers.
+WRITTEN = ("pdf", "svg", "png", "csv", "txt")
+# Of the page in the dialog.
+PREVIEW_DPI = 110
 # What is added to the name of a file that holds the second run alone.
 SECOND_SUFFIX = "-second"
 
@@ -65,7 +73,7 @@ def describe_second_run(
         parts.append(f"{_named(both, 'draws', 'draw')} both runs")
     if twice:
         files = f"{twice[0].key}{SECOND_SUFFIX}.*" if len(twice) == 1 else f"NAME{SECOND_SUFFIX}.*"
-        parts.append(f"the second drawing goes to {files}")
+        parts.append(f"the second drawing goes below the first, or to {files}")
     return f"The second run is {second_run.name}: {'; '.join(parts)}." if parts else ""
 
 
@@ -93,11 +101,15 @@ def write_figures(
     from loopscope.widgets.figures.export import export_all
     from loopscope.widgets.figures.style import Page
 
+    names = namer(recording, selection, choice)
     items = [
-        item
+        replace(item, name=names(spec, item.key))
         for spec in specs
         if not cancelled()
-        for item in items_of(spec, recording, selection, options.get(spec.key), second_run)
+        for item in joined(
+            items_of(spec, recording, selection, options.get(spec.key), second_run),
+            choice.together,
+        )
     ]
     return export_all(
         items,
@@ -108,7 +120,119 @@ def write_figures(
         provenance=provenance_of(recording, selection),
         progress=lambda *step: progress(step),
         cancelled=cancelled,
+        replace_files=choice.replace,
     )
+
+
+def joined(items: Iterator[ExportItem], together: bool) -> list[ExportItem]:
+    """The drawings of one view; those of two runs in one figure, if they are to be ``together``."""
+    drawn = list(items)
+    if not together or len(drawn) != 2:
+        return drawn
+    first, second = drawn
+    about = (first.provenance or {}) | {"drawn": "both runs, the second one below"}
+    return [
+        replace(first, beside=second, page_provenance=about), replace(second, pages=False)
+    ]  # fmt: skip
+
+
+def any_twice(recording: Recording, specs: tuple[ViewSpec, ...], second_run: SecondRun) -> bool:
+    """Whether any view has a drawing for each run."""
+    return any(
+        has_something(spec, recording) and _has_second_drawing(spec, recording, second_run)
+        for spec in specs
+    )
+
+
+def page_png(
+    recording: Recording,
+    selection: Selection,
+    spec: ViewSpec,
+    options: Any,
+    choice: ExportChoice,
+    second_run: SecondRun | None = None,
+) -> bytes:
+    """Draw the page that ``choice`` would write of one view, as a PNG for the screen."""
+    import io
+
+    from loopscope.widgets.figures.export import draw_figure
+    from loopscope.widgets.figures.style import Page
+
+    items = joined(items_of(spec, recording, selection, options, second_run), choice.together)
+    figure = draw_figure(items[0], Page(choice.preset))
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=PREVIEW_DPI)
+    return file.getvalue()
+
+
+def drawings(
+    recording: Recording,
+    selection: Selection,
+    specs: tuple[ViewSpec, ...],
+    choice: ExportChoice,
+    second_run: SecondRun | None,
+) -> list[tuple[str, tuple[str, ...]]]:
+    """Name and formats of each drawing that ``choice`` would write.
+
+    Raises `LoopscopeError` for a pattern that gives no name.
+    """
+    names, out = namer(recording, selection, choice), []
+    for spec in specs:
+        every = (*WRITTEN, *spec.exports)
+        out.append((names(spec, spec.key), every))
+        if second_run is not None and _has_second_drawing(spec, recording, second_run):
+            only = ("csv", *spec.exports) if choice.together else every
+            out.append((names(spec, spec.key + SECOND_SUFFIX), only))
+    return out
+
+
+def describe_files(named: list[tuple[str, tuple[str, ...]]], choice: ExportChoice) -> str:
+    """Say what a choice writes: ``named`` are names without suffix, and the formats of each.
+
+    It looks into the folder, and says what becomes of files that are there.
+    """
+    folder = Path(choice.folder).expanduser()
+    taken: set[str] = set()
+    names, there = [], 0
+    for wanted, own in named:
+        suffixes = [s for s in choice.formats if s in own]
+        name = free_stem(folder, wanted, () if choice.replace else suffixes, taken)
+        taken.add(name)
+        there += sum((folder / f"{wanted}.{s}").exists() for s in suffixes)
+        names += [f"{name}.{s}" for s in suffixes]
+    if not names:
+        return ""
+    text = f"Writes {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+    if not there:
+        return text
+    files = "1 file is" if there == 1 else f"{there} files are"
+    what = "written over" if choice.replace else "kept, and the new ones get a number"
+    return f"{text}. {files} there already: {what}"
+
+
+def namer(
+    recording: Recording, selection: Selection, choice: ExportChoice
+) -> Callable[[ViewSpec, str], str]:
+    """Return what names the files of a view's drawing ``key`` as ``choice`` says.
+
+    It raises `LoopscopeError` for a pattern that gives no name.
+    """
+    info = recording.info
+    fixed = {
+        "prompt": slug(info.prompt), "size": slug(choice.preset), "seed": str(info.seed),
+        "model": slug(Path(info.checkpoint).name),
+    }  # fmt: skip
+    head = f"layer{selection.layer}-head{selection.head}"
+
+    def name(spec: ViewSpec, key: str) -> str:
+        fields = fixed | {"view": key}
+        if "head" in spec.reads:
+            fields["head"] = head
+        if "recurrence" in spec.reads or spec.key in AT_ONE_RECURRENCE:
+            fields["recurrence"] = f"r{selection.recurrence}"
+        return stem(choice.name, fields)
+
+    return name
 
 
 def items_of(
@@ -119,6 +243,8 @@ def items_of(
     second_run: SecondRun | None,
 ) -> Iterator[ExportItem]:
     """The drawings of one view: one, or one for each run."""
+    # Not for the window: what a figure needs is imported when one is drawn.
+    from loopscope.core.views.captions import caption
     from loopscope.widgets.figures.export import ExportItem
 
     options = options or spec.options()
@@ -129,9 +255,11 @@ def items_of(
         key, title, at = spec.key, spec.title, selection
         if of_second is not None:
             key, title, at = key + SECOND_SUFFIX, f"{title}, {of_second.name}", of_second.selection
+        heading = "the run shown" if of_second is None else of_second.name
         return ExportItem(
-            key, title, spec.draw, spec.table, data, spec.exports, provenance, at.recurrence
-        )
+            key, title, spec.draw, spec.table, data, spec.exports, provenance, at.recurrence,
+            caption=lambda about: caption(title, data, options, about), heading=heading,
+        )  # fmt: skip
 
     if second_run is None:
         yield item(spec.compute(recording, selection, options))

@@ -140,6 +140,15 @@ class Bench(QObject):
 
     def show_recorded(self, file: RecordingFile, then: Callable[[], None]) -> None:
         """Let the model go and show the runs of a recording without one; ``then`` is called."""
+
+        def released() -> None:
+            self._show_adopted([Recorded(run) for run in file.runs], file)
+            then()
+
+        self.leave_for_recordings(released)
+
+    def leave_for_recordings(self, then: Callable[[], None]) -> None:
+        """Let the model and its runs go; ``then`` is called when nothing is shown any more."""
         self._leave_model()
         self.comparison.release_later()
         self.second_runs.show(None)
@@ -149,10 +158,16 @@ class Bench(QObject):
                 return
             self._pull()
             self.runs.forget()
-            self._show_adopted([Recorded(run) for run in file.runs], file)
             then()
 
         self.background.wait(self.runner.release(), released)
+
+    def show_grown(self, file: RecordingFile) -> None:
+        """The recording whose runs are shown holds more: take its new runs into the tree."""
+        held = [run.stepper.recording for run in self.runs.tree]
+        if self.session.without_model and any(held[0] is run for run in file.runs):
+            self.runs.adopt_more(file)
+            self._pull()
 
     def go_on(self, file: RecordingFile, then: Callable[[str], None]) -> None:
         """Go on with the runs of a recording on the model in use, which made them.

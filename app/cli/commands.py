@@ -112,7 +112,10 @@ def run_figures(options: Namespace) -> None:
     last = Selection(recurrence=recording.n_recurrences, token=recording.n_tokens - 1)
     for spec in wanted:
         _measure(spec, stepper, last)
-    choice = ExportChoice(formats, options.page.replace("-", " "), options.dpi, str(options.output))
+    choice = ExportChoice(
+        formats, options.page.replace("-", " "), options.dpi, str(options.output), options.name,
+        options.replace,
+    )  # fmt: skip
     report = write_figures(recording, last, drawable(recording), {}, choice)
     for path in report.written:
         print(path)
@@ -385,7 +388,14 @@ def _formats(text: str) -> tuple[str, ...]:
     formats = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     from loopscope.app.views import VIEW_SPECS
 
-    known = ("pdf", "svg", "png", "csv", *(name for spec in VIEW_SPECS for name in spec.exports))
+    known = (
+        "pdf",
+        "svg",
+        "png",
+        "csv",
+        "txt",
+        *(name for spec in VIEW_SPECS for name in spec.exports),
+    )
     for name in formats:
         if name not in known:
             raise LoopscopeError(f"cannot write '{name}'; --format takes {', '.join(known)}")

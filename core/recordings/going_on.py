@@ -8,6 +8,8 @@ import torch
 
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.prompts.shared import Shared
+from loopscope.core.recordings.results import MODEL_KEYS
 from loopscope.core.recordings.schema import About
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
@@ -21,7 +23,10 @@ def go_on(loaded: AnyModel, recording: Recording) -> AnyRun:
     if isinstance(loaded, Loaded):
         return resume(loaded, recording)
     _check_weights(loaded, recording)
-    return loaded.resume(recording)
+    kept = recording.shared
+    run = loaded.resume(recording)
+    _take_results(loaded, kept)
+    return run
 
 
 def resume(loaded: Loaded, recording: Recording) -> Stepper:
@@ -32,7 +37,10 @@ def resume(loaded: Loaded, recording: Recording) -> Stepper:
     for other weights.
     """
     _check_weights(loaded, recording)
-    return Stepper.at_the_end_of(loaded, recording)
+    kept = recording.shared
+    stepper = Stepper.at_the_end_of(loaded, recording)
+    _take_results(loaded, kept)
+    return stepper
 
 
 def _check_weights(loaded: AnyModel, recording: Recording) -> None:
@@ -43,6 +51,14 @@ def _check_weights(loaded: AnyModel, recording: Recording) -> None:
             f"{info.weights_hash[:12]}) than those of {loaded.checkpoint.name} "
             f"({loaded.weights_hash[:12]}): it is shown as it is"
         )
+
+
+def _take_results(loaded: AnyModel, kept: Shared) -> None:
+    """What was measured of the model before is of this one."""
+    for key in MODEL_KEYS:
+        result = kept.results.get(key)
+        if result is not None and loaded.shared.results.get(key) is None:
+            loaded.shared.results.put(key, result)
 
 
 def differences(loaded: AnyModel, recording: Recording, about: About) -> str:

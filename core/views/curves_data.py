@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from typing_extensions import override
+
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.views.base import Table, ViewData
@@ -13,6 +15,18 @@ from loopscope.core.views.base import Table, ViewData
 # What a curve's colour means: its recurrence (sequential map), its layer of the cycle, one token or
 # run among several, a reference that is no measurement, or the one curve there is.
 Role = Literal["recurrence", "layer", "token", "reference", "only"]
+
+
+_LINES = (
+    ("recurrence", "One line for each recurrence, from dark (the first) to light (the last)"),
+    ("layer", "One line for each layer"),
+    ("token", "One line for each of those named"),
+)
+
+LineStyle = Literal["solid", "dashed", "dotted", "dash-dot", "dash-dot-dot"]
+# Colours that tell curves of a kind apart, and how the lines after so many are drawn.
+N_COLOURS = 8
+_AGAIN: tuple[LineStyle, ...] = ("solid", "dash-dot", "dash-dot-dot")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,9 +60,11 @@ class Curve:
     notes: tuple[str, ...] = ()
 
     @property
-    def line(self) -> Literal["solid", "dashed", "dotted"]:
-        """How its line is drawn."""
-        return "dashed" if self.dashed else "dotted" if self.dotted else "solid"
+    def line(self) -> LineStyle:
+        """How its line is drawn: with the same colour again after eight, in another style."""
+        if self.dashed or self.dotted:
+            return "dashed" if self.dashed else "dotted"
+        return _AGAIN[self.index // N_COLOURS % len(_AGAIN)] if self.role == "token" else "solid"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +94,24 @@ class Curves(ViewData):
     marks: tuple[tuple[float, str], ...] = ()
     x_shown: tuple[float, float] | None = None
     bands: str = ""
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What the lines, bands and marks are."""
+        roles = {c.role for c in self.curves}
+        parts = [text for role, text in _LINES if role in roles]
+        if any(c.dashed for c in self.curves):
+            parts.append("Dashed: a reference, or the second of two that share a colour")
+        if any(c.dotted for c in self.curves):
+            parts.append("Dotted: the second run")
+        if self.bands:
+            parts.append(f"Bands: {self.bands}")
+        parts += [f"Upright line: {name}" for _, name in self.marks]
+        logs = [name for name, log in (("horizontal", self.log_x), ("vertical", self.log_y)) if log]
+        if logs:
+            parts.append(f"Logarithmic {' and '.join(logs)} axis; values of 0 are not drawn")
+        return " ".join(f"{part}." for part in parts)
 
 
 def curves_table(data: Curves, *, x: str, curve: str = "curve") -> Table:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from loopscope.core.arrays import F32
 from loopscope.core.formula import Formula
@@ -48,6 +49,13 @@ class Data(ViewData):
     token_texts: tuple[str, ...]
     causal: bool
     missing: str = ""
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What cells, shades and marks are."""
+        above = " Above the diagonal nothing can be attended to." if self.causal else ""
+        return f"A row for each query, a column for each key. Shade: attention probability.{above}"
 
     def title(self, recurrence: int) -> str:
         """Say which pattern is shown when the cursor is at ``recurrence``."""
