@@ -18,13 +18,12 @@ from loopscope.core.run.pairing import STEP_PAIRINGS
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
-from loopscope.core.views.captions import caption
 from loopscope.core.views.second_run import SecondRun
-from loopscope.widgets.kit.export_choice import ExportChoice
 from loopscope.widgets.kit.export_names import free_stem, slug, stem
 
 if TYPE_CHECKING:
     from loopscope.widgets.figures.export import ExportItem, ExportReport
+    from loopscope.widgets.kit.export_choice import ExportChoice
 
 # Views whose page is of the cursor's recurrence, though what is computed is of all.
 AT_ONE_RECURRENCE = frozenset({"pattern"})
@@ -244,6 +243,8 @@ def items_of(
     second_run: SecondRun | None,
 ) -> Iterator[ExportItem]:
     """The drawings of one view: one, or one for each run."""
+    # Not for the window: what a figure needs is imported when one is drawn.
+    from loopscope.core.views.captions import caption
     from loopscope.widgets.figures.export import ExportItem
 
     options = options or spec.options()

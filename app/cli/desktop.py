@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopscope.app.cli.recorded import check_options
-from loopscope.app.cli.session_options import check_session, session_recurrences
 from loopscope.app.cli.terminal import interventions_of, loop_of
 from loopscope.app.display import has_display
 from loopscope.app.window.system import check_qt, handle_qt_messages, on_termination
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.recordings.reader import is_recording
 from loopscope.core.run.requests import check_recurrences
 from loopscope.core.sessions.file import is_session_file
 
@@ -91,9 +88,14 @@ def run_desktop(options: Namespace) -> int:
 
 
 def _show(window: Window, options: Namespace) -> None:
-    """Show the window on a screen, which may be small; a size that is asked for is not touched."""
+    """Show the window on a screen, which may be small; a size that is asked for is not touched.
+
+    Its views are made when it has been painted.
+    """
+    make_views = window.views.hold()
 
     def painted() -> None:
+        make_views()
         if not options.size:
             window.fit_into_screen()  # again, with what its frame takes
         open_first(window, options, options.recurrences, scripted=False)
@@ -149,9 +151,13 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
     interventions_of(options)
     if options.prompts is not None:
         read_prompts(options.prompts)
-    if options.path is not None and is_recording(Path(options.path)):
+    if options.on is not None:
+        _check_elsewhere(options)
+    elif _names_recording(options):
         _check_recording(options)
     elif options.path is not None and is_session_file(options.path):
+        from loopscope.app.cli.session_options import check_session
+
         check_session(options)
     elif options.path is not None or plan.scripted:
         checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
@@ -159,8 +165,29 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
             looped_checkpoint(checkpoint, loop)
 
 
+def _check_elsewhere(options: Namespace) -> None:
+    """Tell what no worker could open, and that nothing is installed to reach one."""
+    from loopscope.core.remote.address import check_address
+
+    check_address(options.on)
+    if options.path is None:
+        raise LoopscopeError("--on needs the path of a checkpoint, as the other machine sees it")
+    if is_session_file(options.path) or options.path.endswith(".h5"):
+        raise LoopscopeError("--on opens a checkpoint; sessions and recordings are opened here")
+
+
+def _names_recording(options: Namespace) -> bool:
+    """Whether what is opened is a recording; what reads one is not imported to open nothing."""
+    if options.path is None:
+        return False
+    from loopscope.core.recordings.reader import is_recording
+
+    return is_recording(Path(options.path))
+
+
 def _check_recording(options: Namespace) -> None:
     """Tell what a recording cannot be asked, and a bad file that nothing is writing."""
+    from loopscope.app.cli.recorded import check_options
     from loopscope.core.recordings.reader import open_recording
     from loopscope.core.recordings.segments import segments_of
 
@@ -174,9 +201,13 @@ def _check_recording(options: Namespace) -> None:
 def _wanted_recurrences(options: Namespace, plan: Plan) -> int:
     if options.recurrences is not None:
         return int(options.recurrences)
-    if options.path is not None and is_recording(Path(options.path)):
+    if options.on is not None:
+        return DEMO_RECURRENCES
+    if _names_recording(options):
         return 0
     if options.path is not None and is_session_file(options.path):
+        from loopscope.app.cli.session_options import session_recurrences
+
         return session_recurrences(options.path)
     if plan.demo:
         return DEMO_RECURRENCES
@@ -228,7 +259,7 @@ def open_first(
     from loopscope.app.window.opening import FirstRun
     from loopscope.app.window.settings import is_there
 
-    if options.path is not None and is_session_file(options.path):
+    if options.on is None and options.path is not None and is_session_file(options.path):
         window.sessions.open(Path(options.path))
         return
     prompt = options.prompt if options.token_ids is None else "#" + options.token_ids
@@ -238,7 +269,18 @@ def open_first(
         window.prompt_files.open(options.prompts)
     else:
         window.prompt_files.restore()
-    if options.path is not None and is_recording(Path(options.path)):
+    if options.on is not None:
+        window.opening.open_on(
+            options.on,
+            options.path,
+            FirstRun(prompt, recurrences, interventions_of(options) or None),
+            device=options.device,
+            dtype=options.dtype,
+            loop=loop_of(options),
+            family=options.family,
+        )
+        return
+    if _names_recording(options):
         window.recordings.open(Path(options.path))
         return
     path = options.path or window.settings.checkpoint

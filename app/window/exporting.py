@@ -25,13 +25,13 @@ from loopscope.app.figures import (
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY
 from loopscope.app.window.settings import Settings, absolute
-from loopscope.widgets.kit.export_choice import ExportChoice
-from loopscope.widgets.kit.export_dialog import ExportDialog
 from loopscope.widgets.kit.export_names import DEFAULT_PATTERN
 from loopscope.widgets.palette import LIGHT, Theme
 
 if TYPE_CHECKING:
     from loopscope.widgets.figures.export import ExportReport
+    from loopscope.widgets.kit.export_choice import ExportChoice
+    from loopscope.widgets.kit.export_dialog import ExportDialog
 
 
 class Exporter:
@@ -62,6 +62,8 @@ class Exporter:
             assert request is not None
             self._say(f"There is nothing to export yet: press “{request.label}” in the view")
             return None
+        from loopscope.widgets.kit.export_dialog import ExportDialog
+
         subject = "all views" if key is None else BY_KEY[key].title
         extra = tuple(name for spec in specs for name in spec.exports)
         dialog = ExportDialog(
@@ -96,6 +98,8 @@ class Exporter:
         describe()
 
     def _last_choice(self) -> ExportChoice:
+        from loopscope.widgets.kit.export_choice import ExportChoice
+
         saved = dict(self._settings.export)
         if "formats" in saved:
             saved["formats"] = tuple(saved["formats"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
@@ -10,13 +11,14 @@ from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.bench.continuing import Continued
-from loopscope.widgets.runs.continue_dialog import ContinueChoice, ContinueDialog
-from loopscope.widgets.runs.span_dialog import SpanDialog
 
 if TYPE_CHECKING:
     from loopscope.core.generation.continuing import Plan
     from loopscope.core.generation.sampling import Sampling
+    from loopscope.core.run.elsewhere import AnyModel
     from loopscope.core.run.recording import RunInfo
+    from loopscope.widgets.runs.continue_dialog import ContinueChoice, ContinueDialog
+    from loopscope.widgets.runs.span_dialog import SpanDialog
 
 
 class RunCommands(QObject):
@@ -32,11 +34,25 @@ class RunCommands(QObject):
 
     def __init__(self, bench: Bench, say: Callable[[str], None], parent: QWidget) -> None:
         super().__init__(parent)
-        self._bench, self._say = bench, say
-        self.span_dialog = SpanDialog(parent)
-        self.span_dialog.loop_requested.connect(self.loop_requested)
-        self.continue_dialog = ContinueDialog(parent)
-        self.continue_dialog.chosen.connect(self._continue)
+        self._bench, self._say, self._parent = bench, say, parent
+
+    @cached_property
+    def span_dialog(self) -> SpanDialog:
+        """Asks for a span to loop; made when it is first asked for."""
+        from loopscope.widgets.runs.span_dialog import SpanDialog
+
+        dialog = SpanDialog(self._parent)
+        dialog.loop_requested.connect(self.loop_requested)
+        return dialog
+
+    @cached_property
+    def continue_dialog(self) -> ContinueDialog:
+        """Asks how to continue the text; made when it is first asked for."""
+        from loopscope.widgets.runs.continue_dialog import ContinueDialog
+
+        dialog = ContinueDialog(self._parent)
+        dialog.chosen.connect(self._continue)
+        return dialog
 
     def reset(self) -> None:
         """Begin the same run again from r = 0, with its interventions."""
@@ -92,13 +108,12 @@ class RunCommands(QObject):
             from loopscope.core.generation.continuing import Plan
             from loopscope.core.generation.exit_rules import parse_rule
             from loopscope.core.generation.sampling import Sampling
-            from loopscope.core.generation.stops import stop_ids
 
             assert loaded is not None
             plan = Plan(
                 choice.tokens, choice.recurrences, parse_rule(choice.rule) if choice.rule else None,
                 info.seed, "random" if info.start == "random" else "default", info.start_scale,
-                stop_ids(loaded.checkpoint) if choice.ends else frozenset(),
+                _stops(loaded) if choice.ends else frozenset(),
             )  # fmt: skip
             return plan, Sampling(choice.temperature, choice.seed)
 
@@ -121,3 +136,14 @@ class RunCommands(QObject):
             self._say("This run is in float32: there is no error to show")
         else:
             self._bench.comparison.measure()
+
+
+def _stops(loaded: AnyModel) -> frozenset[int]:
+    """The tokens that end a text, which the model's folder says."""
+    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.generation.stops import stop_ids, stop_ids_of
+
+    if isinstance(loaded, Loaded):
+        return stop_ids(loaded.checkpoint)
+    found = loaded.call(stop_ids_of, loaded.checkpoint.path, loaded.checkpoint.config)
+    return frozenset(found)

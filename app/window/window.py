@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,8 @@ from loopscope.app.window.autosave import Autosave, Recovery
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
+from loopscope.app.window.elsewhere import Elsewhere
 from loopscope.app.window.exporting import Exporter
-from loopscope.app.window.gestures import GESTURES
 from loopscope.app.window.memory_meter import MemoryMeter
 from loopscope.app.window.menus import RecentMenu, make_menus
 from loopscope.app.window.opening import Opening, first_token, starts_of
@@ -42,7 +43,6 @@ from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.sessions import Sessions
-from loopscope.app.window.setting_actions import setting_actions
 from loopscope.app.window.settings import BUNDLED, TEXT_SIZES, Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.unsaved import Unsaved
@@ -50,19 +50,18 @@ from loopscope.app.window.view_docks import ViewDocks
 from loopscope.app.window.view_menu import ViewMenu
 from loopscope.app.window.words import model_name
 from loopscope.core.plugins import left_out
-from loopscope.core.recordings.reader import is_recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
 from loopscope.core.sessions.file import is_session_file
-from loopscope.widgets.kit.command_palette import CommandPalette
-from loopscope.widgets.kit.error_panel import ErrorPanel
-from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
 from loopscope.widgets.kit.theme import apply_text_size, apply_theme
 from loopscope.widgets.palette import THEMES, Theme
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.elsewhere import AnyModel
+    from loopscope.widgets.kit.command_palette import CommandPalette
+    from loopscope.widgets.kit.error_panel import ErrorPanel
+    from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
 
 TITLE_BAR = QStyle.PixelMetric.PM_TitleBarHeight
 # The preset whose views need least room.
@@ -109,9 +108,10 @@ class Window(QMainWindow):
         self.views = ViewDocks(self, bench, settings, theme)
         self.running = RunCommands(bench, self.say, self)
         self.tree = TreeCommands(bench, settings, self.say, self)
-        self.views.add(RUNS, self.tree.dock)
+        self.views.add(RUNS, self.tree.dock, self.tree.make_panel)
         self.opening = Opening(bench, settings, self)
         self.recordings = Recordings(bench, settings, self.opening, self.say, self)
+        self.elsewhere = Elsewhere(bench, settings, self.opening, self.say, self)
         self.exporter = Exporter(bench, settings, self.say, self)
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
         self.sessions = Sessions(
@@ -130,21 +130,16 @@ class Window(QMainWindow):
             self, bench, self.bars, self.views, self.opening, self.exporter,
             PageExport(bench, self.say, self), self.chat, self.prompt_files, self.running,
             self.tree, self.sessions, Scripts(bench, self.say, self.recordings.place_of),
-            Copying(bench, self.views, self.say), self.recordings,
+            Copying(bench, self.views, self.say), self.recordings, self.elsewhere,
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.open_path, self)
-        groups = make_menus(self, self.commands, self.views, self.tree, recent)
-        actions = [action for group in groups.values() for action in group]
-        self.palette_popup = CommandPalette(
-            actions, self, lambda holder: setting_actions(self.views, holder)
-        )
-        self.shortcuts_page = ShortcutsPage(groups, self, GESTURES)
+        self._groups = make_menus(self, self.commands, self.views, self.tree, recent)
         self.view_menu = ViewMenu(self.views, self.commands, self)
-        self.error_panel = ErrorPanel(self)
         self.set_theme(theme)
         self._restore()
         self.meter = MemoryMeter(bench, self)
+        self.statusBar().addPermanentWidget(self.elsewhere.meter)
         self.statusBar().addPermanentWidget(self.meter)
         self._connect()
         self.show_progress()
@@ -179,6 +174,35 @@ class Window(QMainWindow):
             sessions.changed.connect(self.autosave.note)
             # What was taken up is removed once this window keeps it itself.
             self.autosave.kept.connect(recovery.done)
+
+    # ---- popups, made when they are first asked for ----
+    @cached_property
+    def palette_popup(self) -> CommandPalette:
+        """The command palette."""
+        from loopscope.app.window.setting_actions import setting_actions
+        from loopscope.widgets.kit.command_palette import CommandPalette
+
+        actions = [action for group in self._groups.values() for action in group]
+        popup = CommandPalette(actions, self, lambda holder: setting_actions(self.views, holder))
+        popup.set_theme(self.theme)
+        return popup
+
+    @cached_property
+    def shortcuts_page(self) -> ShortcutsPage:
+        """The page of all commands with their keys."""
+        from loopscope.app.window.gestures import GESTURES
+        from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
+
+        page = ShortcutsPage(self._groups, self, GESTURES)
+        page.set_theme(self.theme)
+        return page
+
+    @cached_property
+    def error_panel(self) -> ErrorPanel:
+        """The window of errors that nothing caught."""
+        from loopscope.widgets.kit.error_panel import ErrorPanel
+
+        return ErrorPanel(self)
 
     # ---- the screen ----
     def fit_into_screen(self) -> None:
@@ -231,7 +255,7 @@ class Window(QMainWindow):
         self.bars.show_status(status)
         self.show_progress()
 
-    def _show_model(self, loaded: Loaded) -> None:
+    def _show_model(self, loaded: AnyModel) -> None:
         """Show a model that has come, and begin what it was loaded for."""
         recorded = self.recordings.model_loaded(loaded)
         session = self.sessions.model_loaded(loaded)
@@ -269,7 +293,7 @@ class Window(QMainWindow):
             self.bars.show_recording(recording)
             self._show_title()
             return
-        self.settings.remember_prompt(request.prompt)
+        self.settings.remember_prompt(request.prompt, here=not self.elsewhere.is_open)
         self.bars.prompt.set_history(self.settings.history)
         loaded = self.bench.session.status.loaded
         if request is self._first_run and loaded is not None:
@@ -315,6 +339,8 @@ class Window(QMainWindow):
     # ---- commands of the window itself ----
     def open_path(self, path: str) -> None:
         """Open a checkpoint folder, a prompt file, a session or a recording."""
+        from loopscope.core.recordings.reader import is_recording
+
         if is_session_file(path):
             self.unsaved.before("opening another", lambda: self.sessions.open(Path(path)))
         elif is_recording(Path(path)):
@@ -370,8 +396,9 @@ class Window(QMainWindow):
         self.views.set_theme(theme)
         self.tree.set_theme(theme)
         self.exporter.set_theme(theme)
-        self.palette_popup.set_theme(theme)
-        self.shortcuts_page.set_theme(theme)
+        for name in ("palette_popup", "shortcuts_page"):
+            if name in vars(self):  # made
+                getattr(self, name).set_theme(theme)
 
     @override
     def createPopupMenu(self) -> QMenu | None:
@@ -396,6 +423,8 @@ class Window(QMainWindow):
 
     @staticmethod
     def _dropped(urls: list[QUrl]) -> str | None:
+        from loopscope.core.recordings.reader import is_recording
+
         if len(urls) != 1 or not urls[0].isLocalFile():
             return None
         path = Path(urls[0].toLocalFile())
@@ -428,7 +457,8 @@ class Window(QMainWindow):
         settings.remember_speed(bench.transport.rate)
         settings.step_pairing = bench.session.step_pairing
         recording, request = bench.session.recording, bench.session.request
-        if recording is not None and request is not None and not bench.session.without_model:
+        here = not bench.session.without_model and not self.elsewhere.is_open
+        if recording is not None and request is not None and here:
             settings.remember_run(request, recording)
         for key, display in bench.displays.items():
             settings.remember_options(key, display.options)
@@ -468,11 +498,13 @@ class Window(QMainWindow):
         if self._ended:
             return
         self._ended = True
+        self.views.end()
         if self._remember:
             self.remember()
         if self.autosave is not None:
             self.autosave.end()
         self.sessions.end()
+        self.elsewhere.meter.end()
         self.bench.close()
 
 

@@ -14,7 +14,7 @@ from loopscope.widgets.plots.matrix_layout import Bar, Content, Marks, bar_ticks
 from loopscope.widgets.plots.matrix_view import MatrixView, value_text
 
 
-class PatternView(MatrixView):
+class PatternView(MatrixView[Data]):
     """Query tokens down, key tokens across, at the cursor's recurrence."""
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:

@@ -24,7 +24,7 @@ LEAST_HEIGHT = 360
 MOST_NAMED = 6
 
 
-class SettlingView(View):
+class SettlingView(View[Data]):
     """Step size by recurrence on a log axis: a straight fall is a contraction."""
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
