@@ -14,6 +14,8 @@ from loopscope.app.bench.run_tree import Run
 from loopscope.app.bench.session import WITHOUT_MODEL, Second, Session
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
+from loopscope.core.run.recorded import Recorded
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.runner import Runner
 
@@ -58,6 +60,13 @@ class SecondRuns:
             self.model = None
             self._session.second = Second(run.stepper, run.name, run)
             self.pair()
+        self._session.runs_changed.emit()
+
+    def show_recorded(self, recording: Recording, name: str) -> None:
+        """Make a run of a recording the second run, as far as it was made."""
+        self.model = None
+        self._session.second = Second(Recorded(recording), name)
+        self.pair()
         self._session.runs_changed.emit()
 
     def show_model(self, loaded: Loaded, name: str) -> None:

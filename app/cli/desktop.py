@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loopscope.app.cli.beside import check_beside, put_beside
 from loopscope.app.cli.recorded import check_options
 from loopscope.app.cli.session_options import check_session, session_recurrences
 from loopscope.app.cli.terminal import interventions_of, loop_of
@@ -149,6 +150,8 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
     interventions_of(options)
     if options.prompts is not None:
         read_prompts(options.prompts)
+    if options.beside is not None:
+        check_beside(options)
     if options.path is not None and is_recording(Path(options.path)):
         _check_recording(options)
     elif options.path is not None and is_session_file(options.path):
@@ -234,6 +237,8 @@ def open_first(
     prompt = options.prompt if options.token_ids is None else "#" + options.token_ids
     if scripted or options.seed:
         window.settings.seed = options.seed
+    if options.beside is not None:
+        put_beside(window, options)
     if options.prompts is not None:
         window.prompt_files.open(options.prompts)
     else:

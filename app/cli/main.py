@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     _prompt(window, required=False)
     _running(window, recurrences=None)
     _prompt_set(window)
+    _beside(window)
     window.add_argument("--theme", choices=("light", "dark"), help="colours of the window")
     window.add_argument(
         "--size", type=numbers.window_size, metavar="WxH", help="size of the window: 1280x800"
@@ -107,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     _prompt(figures, required=False)
     _running(figures, recurrences=None)
     _prompt_set(figures)
+    _beside(figures)
     figures.add_argument("-o", "--output", required=True, metavar="DIR")
     figures.add_argument(
         "--format",
@@ -129,7 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     _path(report)
     _prompt(report, required=False)
     _running(report, recurrences=None)
-    report.add_argument("--beside", metavar="PATH", help="a second model, run on the same prompt")
+    _beside(report)
     report.add_argument("-o", "--output", required=True, metavar="PAGE.html")
 
     generate = commands.add_parser("generate", help="continue a text, token by token")
@@ -343,6 +345,14 @@ def _prompt_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prompts", metavar="FILE", help="prompt file of the views over a prompt set"
     )
+
+
+def _beside(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--beside", metavar="PATH|RUN",
+        help="a second run on the same prompt: a checkpoint, a recording (FILE.h5#N for run N of it), "
+        "or a number, another run of the recording PATH",
+    )  # fmt: skip
 
 
 def _running(
