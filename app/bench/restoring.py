@@ -77,6 +77,8 @@ def _show(bench: Bench, saved: SavedSession, rebuild: Rebuild) -> None:
     transport.rate = math.inf if saved.speed >= FASTEST else saved.speed
     transport.stop_at_settling = saved.stop_at_settling
     session.step_pairing = saved.step_pairing
+    session.two_runs = saved.two_runs
+    session.set_range(saved.shown_range)
     runs = bench.runs.adopt(
         [(run, _request(run), rebuild.made[run.id]) for run in saved.runs if run.id in rebuild.made]
     )

@@ -44,6 +44,8 @@ def saved_session(bench: Bench) -> SavedSession | None:
         ),
         speed=bench.transport.rate if math.isfinite(bench.transport.rate) else FASTEST,
         stop_at_settling=bench.transport.stop_at_settling,
+        shown_range=session.shown_range,
+        two_runs=session.two_runs,
         places={k: place for k, own in bench.displays.items() if (place := own.view.place())},
         measured=_measured(bench),
     )

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loopscope.app.bench.run_tree import Run
-from loopscope.app.bench.session import WITHOUT_MODEL, Second, Session
+from loopscope.app.bench.session import TWO_RUNS, WITHOUT_MODEL, Second, Session
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
 from loopscope.core.run.recorded import Recorded
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.runner import Runner
+from loopscope.core.selection import TwoRuns
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
@@ -100,6 +101,27 @@ class SecondRuns:
             )
         self.pair()
         self._session.runs_changed.emit()
+
+    def set_two_runs(self, two_runs: TwoRuns) -> None:
+        """How views show the two runs."""
+        self._session.two_runs = two_runs
+        if self._session.second is None:
+            self._session.message.emit(
+                f"There is no second run yet; with one, views will show {TWO_RUNS[two_runs]}"
+            )
+        else:
+            self._session.message.emit(f"Views show {TWO_RUNS[two_runs]}")
+        self._session.runs_changed.emit()
+
+    def show_other(self) -> None:
+        """Show the second run alone, then the run shown alone, then both."""
+        after: dict[TwoRuns, TwoRuns] = {"both": "second", "second": "first"}
+        self.set_two_runs(after.get(self._session.two_runs, "both"))
+
+    def toggle_difference(self) -> None:
+        """Show what is different between the two runs, or both."""
+        shown = self._session.two_runs == "difference"
+        self.set_two_runs("both" if shown else "difference")
 
     # ---- what becomes of the runs ----
     def pair(self) -> None:

@@ -82,6 +82,7 @@ def put_beside(window: Window, options: Namespace) -> None:
     from loopscope.core.checkpoint.request import LoadRequest
 
     bench, (path, run) = window.bench, which(options)
+    bench.session.two_runs = options.two_runs
     waiting = [True]
 
     def put() -> None:

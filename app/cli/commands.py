@@ -102,7 +102,7 @@ def run_figures(options: Namespace) -> None:
     """Run a prompt, or take a recording, and write the figure of every view."""
     from loopscope.app.figures import drawable, write_figures
     from loopscope.core.prompts.prompt_set import read_prompts
-    from loopscope.core.selection import Selection
+    from loopscope.core.selection import RecurrenceRange, Selection
     from loopscope.widgets.kit.export_choice import ExportChoice
 
     formats = _formats(options.format)
@@ -118,7 +118,9 @@ def run_figures(options: Namespace) -> None:
             _measure(spec, second, beside.selection, None)
     choice = ExportChoice(formats, options.page.replace("-", " "), options.dpi, str(options.output))
     specs = drawable(recording, beside)
-    report = write_figures(recording, last, specs, {}, choice, second_run=beside)
+    first, final = options.range or (0, None)
+    shown = RecurrenceRange(first, final, options.log_r)
+    report = write_figures(recording, last, specs, {}, choice, second_run=beside, shown=shown)
     for path in report.written:
         print(path)
     if report.note:
@@ -144,7 +146,7 @@ def _second_run(
 
 
 def _is_of_each(spec: ViewSpec) -> bool:
-    """Whether a view's measurement is made of each of two runs: not what is of the model or both."""
+    """Whether a view's measurement is made of each of two runs, not of the model or of both."""
     request = spec.request
     return request is not None and request.scope == "run" and not request.second_run
 

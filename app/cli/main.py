@@ -59,6 +59,10 @@ def build_parser() -> argparse.ArgumentParser:
     _running(window, recurrences=None)
     _prompt_set(window)
     _beside(window)
+    window.add_argument(
+        "--two-runs", choices=("both", "first", "second", "difference"), default="both",
+        help="how views show the runs of --beside",
+    )  # fmt: skip
     window.add_argument("--theme", choices=("light", "dark"), help="colours of the window")
     window.add_argument(
         "--size", type=numbers.window_size, metavar="WxH", help="size of the window: 1280x800"
@@ -109,6 +113,10 @@ def build_parser() -> argparse.ArgumentParser:
     _running(figures, recurrences=None)
     _prompt_set(figures)
     _beside(figures)
+    figures.add_argument(
+        "--range", type=numbers.recurrences, metavar="A:B", help="draw recurrences A to B alone"
+    )
+    figures.add_argument("--log-r", action="store_true", help="on a log axis of recurrences")
     figures.add_argument("-o", "--output", required=True, metavar="DIR")
     figures.add_argument(
         "--format",
@@ -350,8 +358,8 @@ def _prompt_set(parser: argparse.ArgumentParser) -> None:
 def _beside(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--beside", metavar="PATH|RUN",
-        help="a second run on the same prompt: a checkpoint, a recording (FILE.h5#N for run N of it), "
-        "or a number, another run of the recording PATH",
+        help="a second run on the same prompt: a checkpoint, a recording (FILE.h5#N for its run "
+        "N), or a number, another run of the recording PATH",
     )  # fmt: skip
 
 

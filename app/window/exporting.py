@@ -91,6 +91,7 @@ class Exporter:
         }
         recording, selection = self._bench.session.recording, self._bench.session.selection
         second_run = self._bench.session.second_run
+        shown = self._bench.session.shown_range
         assert recording is not None
         options = {key: display.options for key, display in self._bench.displays.items()}
         stop = threading.Event()
@@ -104,7 +105,15 @@ class Exporter:
 
         def work() -> ExportReport:
             return write_figures(
-                recording, selection, specs, options, choice, done.append, stop.is_set, second_run
+                recording,
+                selection,
+                specs,
+                options,
+                choice,
+                done.append,
+                stop.is_set,
+                second_run,
+                shown,
             )
 
         def finished(future: Future[Any]) -> None:

@@ -71,6 +71,10 @@ class PatternMeasure:
         far = float(finite.max() if self.is_distance else finite.min())
         return far if far != self.identical else self.bound(n_tokens)
 
+    def farther(self, one: float, other: float) -> float:
+        """Of two values drawn darkest, the one that is less alike."""
+        return max(one, other) if self.is_distance else min(one, other)
+
     def brightness(self, values: npt.ArrayLike, far: float) -> F64:
         """Map ``values`` to 0..1 with 1 = identical and 0 = ``far``; NaN stays NaN."""
         array = np.asarray(values, np.float64)

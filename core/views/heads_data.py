@@ -119,6 +119,7 @@ class Data(ViewData):
     stability : since when each head is stable.  groups : of heads ``[L H]`` that do alike.
     show_statistics : whether they are shown.
     missing : what is missing when there is nothing to show, or "".
+    first : recurrence of ``values[0]``.  log_r : whether the recurrences stand on a log axis.
     """
 
     values: F64
@@ -134,6 +135,8 @@ class Data(ViewData):
     head_names: tuple[str, ...]
     options: Options
     missing: str = ""
+    first: int = 1
+    log_r: bool = False
 
     @property
     def show_statistics(self) -> bool:

@@ -15,7 +15,16 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import RECURRENCE, Table, ViewData, ViewDefinition
+from loopscope.core.views.difference import (
+    Difference,
+    Side,
+    difference_formula,
+    left_out,
+    make_difference,
+    paired_labels,
+)
 from loopscope.core.views.heads import without_patterns
+from loopscope.core.views.second_run import SecondRun
 
 ATTENTION = Formula(
     "attention A[query, key]",
@@ -119,4 +128,35 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
                 yield r, data.layer, data.head, q, labels[q], k, labels[k], float(row[k])
 
 
-VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"layer", "head"}))
+def difference(one: Data, other: Data, selection: Selection, second: SecondRun) -> Difference:
+    """How much more, or less, each query of the run shown attends to each key."""
+    n = 0 if one.missing or other.missing else min(len(one.labels), len(other.labels))
+    r = one.shown_recurrence(selection.recurrence)
+    s = other.shown_recurrence(second.selection.recurrence)
+    here, there = np.zeros((0, 0)), np.zeros((0, 0))
+    if n:
+        here = one.patterns[r - 1][:n, :n].astype(np.float64)
+        there = other.patterns[s - 1][:n, :n].astype(np.float64)
+    if one.causal and other.causal:
+        here = np.where(np.triu(np.ones((n, n), bool), 1), np.nan, here)
+    labels = paired_labels(one.labels[:n], other.labels[:n])
+    places = tuple({"token": t} for t in range(n))
+    names = f"head {one.name} at r = {r}"
+    if (one.name, r) != (other.name, s):
+        names += f" and head {other.name} at r = {s}"
+    words = (names, left_out("tokens", n, len(one.labels), len(other.labels)))
+    return make_difference(
+        here, there, Side("query token", labels, places),
+        Side("key token", labels, tuple({} for _ in range(n))), difference_formula(ATTENTION),
+        second, words,
+    )  # fmt: skip
+
+
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    reads=frozenset({"layer", "head"}),
+    difference=difference,
+    difference_reads=frozenset({"recurrence"}),
+)

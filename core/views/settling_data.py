@@ -175,6 +175,8 @@ class Data(ViewData):
     trained : recurrences the model was trained with.  dtype : what the model ran in.
     layer_names : of the layers of a recurrence.
     sampled : where in the recurrence the state is taken.
+    x_shown : the recurrences that are shown, or None for all.  log_r : whether on a log axis.
+    second, second_name : the same of the second run, where both are drawn, and what it is called.
     missing : what is missing when there is nothing to show, or "".
     """
 
@@ -199,6 +201,10 @@ class Data(ViewData):
     layer_names: tuple[str, ...]
     options: Options
     missing: str = ""
+    x_shown: tuple[float, float] | None = None
+    log_r: bool = False
+    second: Data | None = None
+    second_name: str = ""
 
     @property
     def settling(self) -> tuple[Judged, ...]:

@@ -360,7 +360,7 @@ def test_the_view_of_the_run_beside_stands_in_the_same_frame(frame: ViewFrame) -
     assert frame.panes.count() == 1
     frame.set_captions("● run 1", "○ run 2")
     assert not frame.captions[0].isVisible()  # alone it needs no name
-    frame.resize(600, 400)
+    frame.resize(800, 400)
     other = Bare(Options())
     frame.show_second_run(other)
     frame.set_captions("● run 1", "○ run 2: 3 of 5 tokens have settled")
@@ -371,7 +371,7 @@ def test_the_view_of_the_run_beside_stands_in_the_same_frame(frame: ViewFrame) -
     assert all(c.isVisible() for c in frame.captions)
     assert abs(frame.view.width() - other.width()) <= 6
     assert frame.panes.orientation() == Qt.Orientation.Horizontal
-    frame.resize(300, 600)
+    frame.resize(400, 600)
     QApplication.processEvents()
     assert frame.panes.orientation() == Qt.Orientation.Vertical
     frame.show_second_run(other)  # the same again changes nothing

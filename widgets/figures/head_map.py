@@ -10,7 +10,7 @@ from loopscope.widgets.figures.matrix import (
     font_size,
     measure_bar_beside,
     measured,
-    recurrence_ticks,
+    recurrence_axis,
 )
 from loopscope.widgets.figures.style import Page
 
@@ -26,12 +26,13 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     side = min(width - 12 * line, 5.0)
     figure.set_figheight(side + 6 * line)
     ax = figure.add_subplot()
-    image = measured(ax, data.values, data.measure, data.far)
+    numbers = range(data.first, data.first + n)
+    log = numbers if data.log_r else ()
+    image = measured(ax, data.values, data.measure, data.far, log, log)
     measure_bar_beside(ax, image, data.measure)
     ax.set_aspect("equal")
-    ticks = recurrence_ticks(n, side, page)
-    ax.set_xticks(ticks)
-    ax.set_yticks([t - 1 for t in ticks], [str(t) for t in ticks])
+    for axis in ("x", "y"):
+        recurrence_axis(ax, axis, numbers, data.log_r, side, page)
     ax.set_xlabel("recurrence r′")
     ax.set_ylabel("recurrence r")
     ax.set_title(f"head {data.name}", loc="left", fontsize=page.rc["font.size"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from loopscope.core.views.pattern import Data
@@ -37,7 +38,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     ax = figure.add_subplot()
     outside = np.triu(np.full((n, n), data.causal), 1)
     values = np.where(outside, np.nan, data.patterns[recurrence - 1].astype(np.float64))
-    image = cells(ax, values, SIMILARITY_MAP, 0, 1)
+    image = cells(ax, values, SIMILARITY_MAP, Normalize(0, 1))
     ax.set_aspect("equal")
     bar_beside(ax, image, "attention (probability)")
     step = every(n, side, 1.25 * line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QContextMenuEvent, QResizeEvent
@@ -21,6 +21,25 @@ from loopscope.widgets.kit.settings_form import SettingsForm
 from loopscope.widgets.kit.title_bar import ElidedLabel, TitleBar
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import LIGHT, Theme
+
+# Pixels that one of two drawings needs, across and down, to be read.
+LEAST_PANE = (330, 190)
+
+
+def pane_room(width: int, height: int) -> tuple[Qt.Orientation, bool]:
+    """How two drawings share a room, and whether each has enough of it."""
+    beside = min(width / 2 / LEAST_PANE[0], height / LEAST_PANE[1])
+    stacked = min(width / LEAST_PANE[0], height / 2 / LEAST_PANE[1])
+    across = beside >= stacked
+    way = Qt.Orientation.Horizontal if across else Qt.Orientation.Vertical
+    return way, max(beside, stacked) >= 1
+
+
+def link_scrolling(one: View, other: View) -> None:
+    """Have two drawings of one view show the same rows."""
+    for a, b in zip(one.scroll_bars(), other.scroll_bars(), strict=False):
+        a.valueChanged.connect(b.setValue)
+        b.valueChanged.connect(a.setValue)
 
 
 class ViewFrame(QWidget):
@@ -93,6 +112,9 @@ class ViewFrame(QWidget):
         self.panes.setChildrenCollapsible(False)
         self.panes.addWidget(self._pane(self.captions[0], view))
         self.second_run: View | None = None
+        self.shown_pane: int | None = None
+        self._panes = "both"
+        self._captions = ("", "")
         box.addWidget(self.panes, 1)
         self.step_button = QPushButton("Run a recurrence", self)
         self.step_button.setToolTip("Step one recurrence (Space)")
@@ -121,30 +143,57 @@ class ViewFrame(QWidget):
             pane.deleteLater()
             self.captions[1] = ElidedLabel()
             self._mute(self.captions[1])
-        self.second_run = view
+        self.second_run, self.shown_pane = view, None
+        own = self.panes.widget(0)
+        if own is not None:
+            own.setVisible(True)
         if view is not None:
             self.panes.addWidget(self._pane(self.captions[1], view))
-            half = max(self.panes.width() // 2, 1)
-            self.panes.setSizes([half, half])
+            self.panes.setSizes([1 << 10, 1 << 10])
+            link_scrolling(self.view, view)
         self.set_captions("", "")
+        self.resize_panes()
+
+    def show_panes(self, panes: Literal["both", "first", "second", "difference"]) -> None:
+        """Say which of two drawings are in sight; both only where each has room enough."""
+        self._panes = panes
+        self.resize_panes()
 
     def set_captions(self, own: str, second_run: str) -> None:
         """Say over each drawing which run it is of, and what it shows.
 
         Over the one drawing of both runs ``own`` says how they are told apart.
         """
-        for caption, text in zip(self.captions, (own, second_run), strict=True):
+        self._captions = (own, second_run)
+        self._show_captions()
+
+    def _show_captions(self) -> None:
+        (own, second_run), twice = self._captions, self.second_run is not None
+        alone = twice and self._panes == "both" and self.shown_pane == 0
+        more = f"   key O: {second_run.partition(': ')[0]}" if alone else ""
+        for caption, text in zip(self.captions, (own + more, second_run), strict=True):
             caption.set_whole(text)
-        twice = self.second_run is not None
         self.captions[0].setVisible(bool(own) and (twice or not second_run))
         self.captions[1].setVisible(bool(second_run) and twice)
 
     def resize_panes(self) -> None:
-        """Stand two drawings above each other where there is more height than width."""
-        tall = self.height() > 1.1 * self.width()
-        way = Qt.Orientation.Vertical if tall else Qt.Orientation.Horizontal
+        """Stand two drawings side by side or above each other, whichever leaves them more room.
+
+        Where neither leaves them enough to be read, one of them is shown alone.
+        """
+        way, fits = pane_room(self.width(), self.height() - self.panes.y())
         if self.panes.orientation() != way:
             self.panes.setOrientation(way)
+            self.panes.setSizes([1 << 10, 1 << 10])
+        shown = {"both": None if fits else 0, "first": 0}.get(self._panes, 1)
+        shown = shown if self.second_run is not None else None
+        if shown != self.shown_pane:
+            self.shown_pane = shown
+            for i in range(self.panes.count()):
+                pane = self.panes.widget(i)
+                if pane is not None:
+                    pane.setVisible(shown is None or shown == i)
+        self._show_captions()
 
     def set_options(self, options: Any) -> None:
         """Take the view's options; the settings show them."""

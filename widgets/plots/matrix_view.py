@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QScrollBar, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from loopscope.core.formula import Formula
@@ -37,6 +37,8 @@ class MatrixView(View):
         self.matrix.setFocusProxy(self)
         self.matrix.clicked.connect(self._on_clicked)
         self.matrix.pointed.connect(self._on_pointed)
+        self.matrix.zoomed.connect(self._on_zoomed)
+        self.matrix.dragged.connect(self._on_dragged)
         self.matrix.show_empty(empty_text(NO_RUN, RECURRENCE))
 
     @override
@@ -50,10 +52,27 @@ class MatrixView(View):
         self.matrix.show_empty(empty_text(NO_RUN, RECURRENCE))
 
     @override
+    def scroll_bars(self) -> list[QScrollBar]:
+        return [self.matrix.scroll_bar]
+
+    @override
     def reset_view(self) -> None:
         """Scroll back to the cursor's row, or to the top."""
         self.matrix.scroll_to_top()
         self.matrix.follow_cursor()
+
+    def recurrence_of(self, column: int) -> int | None:
+        """The recurrence of a column; None where columns are something else."""
+        return None
+
+    def _on_zoomed(self, column: int, factor: float) -> None:
+        if (r := self.recurrence_of(column)) is not None:
+            self.zoom_requested.emit(r, factor)
+
+    def _on_dragged(self, first: int, last: int) -> None:
+        a, b = self.recurrence_of(first), self.recurrence_of(last)
+        if a is not None and b is not None:
+            self.range_requested.emit(a, b)
 
     def _on_clicked(self, region: str, row: int, column: int) -> None:
         raise NotImplementedError

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QScrollBar, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from loopscope.core.measures.readout import NO_ANSWER
@@ -38,6 +38,8 @@ class AnswersView(View):
         self.canvas.setFocusProxy(self)
         self.canvas.clicked.connect(self._on_clicked)
         self.canvas.pointed.connect(self._on_pointed)
+        self.canvas.zoomed.connect(self._on_zoomed)
+        self.canvas.dragged.connect(self._on_dragged)
         self.clear()
 
     @override
@@ -74,6 +76,10 @@ class AnswersView(View):
     def clear(self) -> None:
         self.data = None
         self.canvas.show_empty(self.EMPTY)
+
+    @override
+    def scroll_bars(self) -> list[QScrollBar]:
+        return [self.canvas.scroll_bar]
 
     @override
     def reset_view(self) -> None:
@@ -116,6 +122,15 @@ class AnswersView(View):
     def _on_pointed(self, region: str, row: int, column: int) -> None:
         self.hover_changed.emit(self._place(row, column))
         self.message.emit("" if self.data is None else self._text(region, row, column))
+
+    def _on_zoomed(self, column: int, factor: float) -> None:
+        if (r := self._column_place(column).get("recurrence")) is not None:
+            self.zoom_requested.emit(r, factor)
+
+    def _on_dragged(self, first: int, last: int) -> None:
+        a, b = (self._column_place(column).get("recurrence") for column in (first, last))
+        if a is not None and b is not None:
+            self.range_requested.emit(a, b)
 
     def _name(self, row: int) -> str:
         return f"token {self.data.tokens[row]} '{self.data.labels[row]}'"

@@ -64,6 +64,11 @@ class ReadoutCanvas(PaintedGrid[Layout]):
 
     @property
     @override
+    def first_column(self) -> int:
+        return 1
+
+    @property
+    @override
     def cursor_row(self) -> int | None:
         return self.cursor_cell[0]
 
