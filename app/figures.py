@@ -111,6 +111,7 @@ def write_figures(
     items = [
         item
         for spec in specs
+        if not cancelled()
         for item in items_of(spec, recording, selection, options.get(spec.key), second_run, shown)
     ]
     return export_all(

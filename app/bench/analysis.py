@@ -87,8 +87,8 @@ class Analysis(QObject):
         self._pool = ThreadPoolExecutor(
             1, thread_name_prefix="loopscope-analysis", initializer=yield_to_the_screen
         )
-        # What else the thread does, such as writing files.
-        self._others: list[Future[Any]] = []
+        # All that the thread does: views, those that are dropped too, and such as writing files.
+        self._flying: list[Future[Any]] = []
         self._submitted = 0
         # Drawings whose marks are to be moved, one a frame.
         self._unmarked: list[Drawing] = []
@@ -302,8 +302,8 @@ class Analysis(QObject):
             self._submitted += 1
             drawing.submitted = self._submitted
             drawing.in_flight = computation = Computation(version)
-            compute = partial(subject.compute, display)
-            computation.future = self._pool.submit(computation.timed, compute, self._clock)
+            compute = partial(subject.compute, display.spec, display.options)
+            computation.future = self._in_thread(computation.timed, compute, self._clock)
 
     def _due(self) -> list[tuple[Drawing, Display, Version, Subject]]:
         """Visible drawings that show an older version and do not rest."""
@@ -360,16 +360,17 @@ class Analysis(QObject):
     # ---- the thread ----
     def in_background(self, work: Callable[[], Any]) -> Future[Any]:
         """Run ``work`` on the analysis thread."""
-        future = self._pool.submit(work)
-        self._others = [other for other in self._others if not other.done()] + [future]
+        return self._in_thread(work)
+
+    def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future = self._pool.submit(work, *arguments)
+        self._flying = [other for other in self._flying if not other.done()] + [future]
         return future
 
     @property
     def ended(self) -> bool:
         """Whether the thread does nothing any more."""
-        flying = (drawing.in_flight for _, drawing in self._drawings())
-        views = (computation.future for computation in flying if computation is not None)
-        return all(future.done() for future in (*views, *self._others))
+        return all(future.done() for future in self._flying)
 
     def close(self) -> None:
         """Give everything up and wait for nothing: what is being computed ends by itself."""

@@ -15,6 +15,7 @@ shown, `Analysis` draws them, `Measuring` and `Comparison` make what takes long.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -82,7 +83,8 @@ class Bench(QObject):
         self.comparison = Comparison(self.session, self.background, lambda: self.runner.idle)
         self.continuing = Continuing(self.session, self.background, self.begin)
         self.collector = Collector()
-        self._closed = False
+        # Set on closing: what the threads do of themselves ends then.
+        self.closing = threading.Event()
         # What the last frame saw.
         self._layers_seen = self._second_layers_seen = -1
         self._job_seen: tuple[int, float] | None = None
@@ -309,9 +311,9 @@ class Bench(QObject):
         It waits for the layer under way and for nothing else: a job ends at its next report, an
         analysis when it is computed. Nobody is told of anything any more.
         """
-        if self._closed:
+        if self.closing.is_set():
             return
-        self._closed = True
+        self.closing.set()
         self.pulse.stop()
         self.runner.asked = lambda: None
         self.jobs.close(self.comparison.release)

@@ -168,9 +168,11 @@ class Subject:
             RunVersion.of(self.run), display.options, measured, fields(self.selection), second
         )
 
-    def compute(self, display: Display) -> ViewData:
-        """Compute the data of a display (the analysis thread)."""
-        spec, options = display.spec, display.options
+    def compute(self, spec: ViewSpec[Any, Any], options: Any) -> ViewData:
+        """Compute the data of a view (the analysis thread).
+
+        It is not given the display: the last to hold a widget would destroy it, in this thread.
+        """
         if self.both is not None and self.difference:
             return spec.difference(self.run, self.both, self.selection, options)
         if self.both is not None and spec.compute_second is not None:

@@ -312,6 +312,11 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=numbers.steps, help="length in optimiser steps")
     parser.add_argument("--batch", type=numbers.small, help="examples in a batch")
     parser.add_argument("--learning-rate", type=numbers.fraction(0, 10))
+    parser.add_argument("--slack", type=numbers.small, help="most recurrences more than hops")
+    parser.add_argument("--pace", type=numbers.small, help="steps until that widens by one")
+    parser.add_argument(
+        "--kept", type=numbers.fraction(0, 1), help="share of the batches of R = k while R widens"
+    )
     parser.add_argument("--hops", type=numbers.small, help="hop counts to learn: 1 to this")
     parser.add_argument("--letters", type=numbers.small, help="letters of a full graph")
     parser.add_argument(
@@ -330,6 +335,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-state-norm", action="store_true", help="leave out the norm that closes a recurrence"
     )
+    parser.add_argument("--half", action="store_true", help="store the weights as float16")
     parser.add_argument("--threads", type=numbers.threads, default=1)
 
 

@@ -14,6 +14,7 @@ from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.training_plan import (
     RECIPES,
     HopsData,
+    Recurrences,
     TextData,
     TrainingPlan,
 )
@@ -75,7 +76,7 @@ def train(args: Namespace) -> None:
     _run(training)
     record = {"recipe": recipe, "model": args.model, **training.record()}
     tokenizer = corpus.tokenizer if corpus else None
-    save_native(folder, training.model, tokenizer=tokenizer, record=record)
+    save_native(folder, training.model, tokenizer=tokenizer, record=record, half=args.half)
     print(_evaluated(folder, training, corpus))
     print(f"{training.progress.step} steps, {training.progress.cpu_minutes:.1f} CPU minutes")
 
@@ -112,8 +113,19 @@ def plan_for(args: Namespace, recipe: str) -> TrainingPlan:
         steps=args.steps or plan.steps,
         batch_size=args.batch or plan.batch_size,
         learning_rate=args.learning_rate or plan.learning_rate,
+        recurrences=_recurrences(args, plan.recurrences),
         passes=_passes(args, data.max_hops if isinstance(data, HopsData) else longest),
     )
+
+
+def _recurrences(args: Namespace, rule: Recurrences) -> Recurrences:
+    given = {name: getattr(args, name) for name in ("slack", "pace", "kept")}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if changes and not rule.slack:
+        raise LoopscopeError(
+            f"--{next(iter(changes))} is for recipes in which R goes beyond the hop count"
+        )
+    return replace(rule, **changes)
 
 
 def _hops_data(args: Namespace, data: HopsData) -> HopsData:

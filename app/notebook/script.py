@@ -259,9 +259,9 @@ def _as_fitted(
     if layers > recording.layers_done:
         return None
     then = recording.prefix(layers, recording.info)
-    for states in (options.states, "ends", "layers"):
-        for tokens in (selection.tokens, ()):
-            trial = replace(options, basis=None, states=states)
+    for states in dict.fromkeys((basis.states or options.states, options.states, "ends", "layers")):
+        for tokens in dict.fromkeys((basis.tokens, selection.tokens, ())):
+            trial = replace(options, basis=None, refit=None, states=states)
             found = compute(then, replace(selection, tokens=tokens), trial).basis
             if found is not None and np.array_equal(found.components, basis.components):
                 return trial, tokens
@@ -282,7 +282,7 @@ def _all_fields(selection: Selection) -> dict[str, object]:
 def _changed(spec: ViewSpec[Any, Any], options: Any) -> dict[str, object]:
     """The options that are not the defaults, but for locked axes."""
     default = spec.options()
-    names = (f.name for f in dataclasses.fields(default) if f.name != "basis")
+    names = (f.name for f in dataclasses.fields(default) if f.name not in ("basis", "refit"))
     return {n: v for n in names if (v := getattr(options, n)) != getattr(default, n)}
 
 

@@ -94,7 +94,7 @@ class Exporter:
         shown = self._bench.session.shown_range
         assert recording is not None
         options = {key: display.options for key, display in self._bench.displays.items()}
-        stop = threading.Event()
+        stop, closing = threading.Event(), self._bench.closing
         done: list[tuple[int, int, str]] = []
         dialog.cancel_requested.connect(stop.set)
         closed = threading.Event()
@@ -105,16 +105,9 @@ class Exporter:
 
         def work() -> ExportReport:
             return write_figures(
-                recording,
-                selection,
-                specs,
-                options,
-                choice,
-                done.append,
-                stop.is_set,
-                second_run,
-                shown,
-            )
+                recording, selection, specs, options, choice, done.append,
+                lambda: stop.is_set() or closing.is_set(), second_run, shown,
+            )  # fmt: skip
 
         def finished(future: Future[Any]) -> None:
             text, failed = result_text(future, choice.folder)

@@ -87,10 +87,26 @@ _HARDER_ARMS = tuple(
     for key, (words, data) in _HARDER.items()
     for kind in ("looped", "untied", "deep")
 )
+
+
+def _kept(recipe: str, steps: int, pace: int) -> TrainingPlan:
+    """A widening in which half of the batches stay at R = k."""
+    plan = RECIPES[recipe].plan
+    rule = replace(plan.recurrences, pace=pace, kept=0.5)
+    return replace(plan, steps=steps, recurrences=rule)
+
+
 _STAGES = (
     _hops_arm("halting", "halting", RECIPES["halting"].plan, start="walker"),
     _hops_arm("settling", "settling", RECIPES["settling"].plan, start="halting"),
-)
+    _hops_arm(
+        "halting-kept", "halting, half at R = k", _kept("halting", 5000, 100), start="walker"
+    ),
+    _hops_arm(
+        "settling-kept", "settling, half at R = k", _kept("settling", 4100, 60),
+        start="halting-kept",
+    ),
+)  # fmt: skip
 
 
 def _text_arm(key: str, name: str, kind: ModelKind, recurrences: Recurrences) -> SmallModel:

@@ -26,12 +26,14 @@ def save_native(
     tokenizer: str | None = None,
     record: dict[str, Any] | None = None,
     with_tokenizer: bool = True,
+    half: bool = False,
 ) -> None:
     """Write ``config.json``, ``model.safetensors`` and ``tokenizer.json`` into ``folder``.
 
     ``tokenizer`` is the text of the last, that of the task hops unless given. ``record`` says how
-    the model was trained and becomes ``training.json``. Each file is written beside its final name
-    and then moved there, the weights last: where they are, the folder is complete.
+    the model was trained and becomes ``training.json``. ``half`` rounds the weights to float16,
+    half the bytes. Each file is written beside its final name and then moved there, the weights
+    last: where they are, the folder is complete.
     """
     make_folder(folder)
     write_text(folder / "config.json", json.dumps(config_of(model.arch), indent=2) + "\n")
@@ -42,6 +44,8 @@ def save_native(
         write_text(folder / RECORD_FILE, json.dumps(record) + "\n")
     state = model.state_dict()
     weights = {name: state[name].contiguous() for name in parameter_shapes(model.arch)}
+    if half:
+        weights = {name: weight.half() for name, weight in weights.items()}
     with written(folder / "model.safetensors", (SafetensorError,)) as part:
         save_file(weights, part, metadata={"format": "pt"})
 

@@ -31,6 +31,8 @@ class Recurrences:
     most : see ``rule``.  finishing : what takes its place in the finishing phase; 0 for the same.
     slack : u is uniform in 0 .. ``slack``; with a ``pace`` in 0 .. min(slack, step // pace), so
         that it widens step by step.
+    kept : share of the batches whose u is 0 whatever is drawn for the others, so that a walk that
+        is widened goes on being asked for its pace.
     """
 
     rule: Literal["hops", "fixed", "drawn"] = "hops"
@@ -38,6 +40,7 @@ class Recurrences:
     finishing: int = 0
     slack: int = 0
     pace: int = 0
+    kept: float = 0.0
 
     def draw(
         self, rng: np.random.Generator, step: int, finishing: bool, hops: int, max_hops: int
@@ -48,6 +51,8 @@ class Recurrences:
         if self.rule == "drawn":
             most = self.finishing if finishing and self.finishing else self.most
             return int(rng.integers(1, most + 1))
+        if self.kept and rng.random() < self.kept:
+            return hops
         widest = min(self.slack, step // self.pace) if self.pace else self.slack
         return hops + int(rng.integers(0, widest + 1))
 

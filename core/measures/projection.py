@@ -33,6 +33,8 @@ class Basis:
         fitted on (divisor ``n``), in state units squared; total_variance : over all ``d``.
     fitted_on : what it was fitted on, in words.  run : identity of the run it was fitted on.
     n_recurrences : recurrences that the fit saw.
+    states, tokens, form : which states it was fitted on: at the "ends" of recurrences or of all
+        "layers", of which tokens, in which form. Not known of a basis of a former version.
     """
 
     mean: F64
@@ -42,6 +44,9 @@ class Basis:
     fitted_on: str = ""
     run: str = ""
     n_recurrences: int = 0
+    states: str = ""
+    tokens: tuple[int, ...] = ()
+    form: str = "raw"
 
     def misused(self) -> str:
         """What of its shapes does not go together, or ""; a file may hold anything."""

@@ -44,7 +44,8 @@ def spectrum_shares(states: Floats) -> F64:
     out = np.full((len(flat), min(t, d)), np.nan)
     for i, state in enumerate(flat):
         x = np.asarray(state, dtype=np.float64)
-        gram = x @ x.T if t <= d else x.T @ x
+        with np.errstate(invalid="ignore", over="ignore"):  # a diverged state has no spectrum
+            gram = x @ x.T if t <= d else x.T @ x
         if np.isfinite(gram).all() and np.trace(gram) > 0:
             squares = np.clip(np.linalg.eigvalsh(gram)[::-1], 0, None)
             out[i] = squares / squares.sum()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -12,7 +14,7 @@ import pytest
 from recordings import synthetic_recording
 
 from loopscope.app.bench.analysis import LAG, LEAST_REST, REST, Analysis
-from loopscope.app.bench.session import Session
+from loopscope.app.bench.session import Second, Session
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
@@ -351,3 +353,37 @@ def test_a_recording_is_not_kept_for_a_view_that_is_hidden(make) -> None:
     assert version == replace(version)
     desk.show()
     assert version.run.run() is None
+
+
+def test_the_thread_holds_no_view(make) -> None:
+    """The last to hold a widget destroys it, which no thread but the screen's may."""
+    spec = Spec()
+    spec.go.clear()
+    desk = make(spec)
+    desk.analysis.frame()
+    future = desk.displays[0].first.in_flight.future
+    view = weakref.ref(desk.displays[0].view)
+    desk.displays.clear()
+    desk.analysis.displays.clear()
+    gc.collect()
+    assert view() is None
+    assert not future.done()
+    spec.go.set()
+
+
+def test_it_has_not_ended_while_what_nobody_wants_is_computed(make) -> None:
+    """Until then Python must not collect garbage in that thread."""
+    spec = Spec()
+    desk = make(spec)
+    desk.compute()
+    display, there = desk.displays[0], synthetic_recording(recurrences=2)
+    desk.session.second = Second(SimpleNamespace(recording=there), "other")
+    desk.analysis.draw_second(display).view.show()
+    spec.go.clear()
+    desk.analysis.frame()
+    future = display.second.in_flight.future
+    desk.analysis.drop_second(display)
+    assert not desk.analysis.ended
+    spec.go.set()
+    future.result(timeout=60)
+    assert desk.analysis.ended

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import pytest
@@ -156,3 +158,26 @@ def test_all_views_of_two_models(window, qtbot: QtBot, tmp_path: Path) -> None:
     assert of == dict(zip(("bundled:looped", "bundled:deep"), shas, strict=True))
     assert all(v["digest"] for _, v in graph.nodes(data=True) if v.get("weights"))
     assert "// second run checkpoint: bundled:deep" in (tmp_path / "graph.dot").read_text()
+
+
+def test_with_the_window_closed_the_rest_is_not_written(
+    window, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from loopscope.widgets.figures import export as exporting
+
+    begun, go, write = [], threading.Event(), exporting.export
+
+    def wait(item: Any, *arguments: Any, **named: Any) -> Path:
+        begun.append(item.key)
+        assert go.wait(60)
+        return write(item, *arguments, **named)
+
+    monkeypatch.setattr(exporting, "export", wait)
+    window.settings.export = {"formats": ["csv"], "folder": str(tmp_path), "dpi": 72}
+    dialog, analysis = window.exporter.ask(None), window.bench.analysis
+    qtbot.mouseClick(dialog.export_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: bool(begun), timeout=60_000)
+    window.close()
+    go.set()
+    qtbot.waitUntil(lambda: analysis.ended, timeout=60_000)
+    assert [path.stem for path in tmp_path.iterdir()] == begun[:1] == begun

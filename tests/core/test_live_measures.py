@@ -28,6 +28,7 @@ from loopscope.core.measures.stages import (
     column_concentration,
     matrix_entropy,
     repeat_correlation,
+    spectrum_shares,
 )
 from loopscope.core.run import readout
 from loopscope.core.run.readout import entropy_and_change
@@ -276,3 +277,13 @@ def test_models_with_other_shapes_have_all_measures() -> None:
     for m in MEASURES.values():
         found = measure(one, m)
         assert found.missing or len(found.by_recurrence()) == 200
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_a_state_that_is_not_finite_has_no_spectrum_and_no_warning(bad: float) -> None:
+    """Warnings are errors here; numpy's reach the terminal of whoever measures such a run."""
+    states = np.random.default_rng(0).normal(size=(3, 4, 6)).astype(np.float32)
+    states[1, 2, :3] = [bad, -bad, 0.0]
+    shares = spectrum_shares(states)
+    assert np.isnan(shares[1]).all()
+    np.testing.assert_allclose(shares[[0, 2]].sum(-1), 1.0)

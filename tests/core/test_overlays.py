@@ -12,6 +12,7 @@ from loopscope.core.interventions.states import Zero
 from loopscope.core.measures.path_independence import PATHS
 from loopscope.core.measures.projection import Basis
 from loopscope.core.measures.stability import STABILITY
+from loopscope.core.measures.state_forms import StateForm
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.selection import Selection
@@ -25,6 +26,7 @@ from loopscope.core.views.state_space.compute import (
     compute_second,
 )
 from loopscope.core.views.state_space.data import joint_pca
+from loopscope.core.views.state_space.frame import Frame
 from loopscope.core.views.state_space.overlay import Overlay
 from loopscope.core.views.state_space.overlays import (
     MODE_LENGTH,
@@ -201,11 +203,14 @@ def test_overlays_of_asks_each_source_once(monkeypatch: pytest.MonkeyPatch) -> N
     source = Source(lambda r, s: asked.append(s) or [], lambda r: None)
     monkeypatch.setattr(overlays, "SOURCES", (source,))
     shown = OverlayContext((0,), Options(), 1.0)
+    frame = Frame(StateForm("raw"), np.zeros(16), np.eye(2, 16), (0,))
     for _ in range(3):
-        assert overlays_of(recording, shown, np.zeros(16), np.eye(2, 16)) == ()
+        assert overlays_of(recording, shown, frame) == ()
     assert len(asked) == 1
-    overlays_of(recording, shown, np.zeros(16), np.eye(3, 16)[1:])
+    overlays_of(recording, shown, replace(frame, axes=np.eye(3, 16)[1:]))
     assert len(asked) == 2
+    overlays_of(recording, shown, replace(frame, form=StateForm("normalised")))
+    assert len(asked) == 3
 
 
 # ---- the paper's joint PCA ----
@@ -219,7 +224,7 @@ def test_joint_pca_is_fitted_on_the_final_token_over_layers_and_recurrences() ->
     along = (x - x.mean(0)) @ vt[:2].T
     np.testing.assert_allclose(np.abs(data.points[0]), np.abs(along), atol=1e-6)
     assert [a.share for a in data.axes] == pytest.approx((s[:2] ** 2 / (s**2).sum()).tolist())
-    assert data.basis.fitted_on == "every layer of 20 recurrences, the final token"
+    assert data.basis.fitted_on == "every layer of recurrences 1 to 20, the final token"
     # Other tokens can be drawn on the same axes; they do not change them.
     every = compute(recording, EVERY, options)
     np.testing.assert_allclose(every.basis.components, data.basis.components)

@@ -14,7 +14,7 @@ from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space import compute as state_space
 from loopscope.core.views.state_space.compute import Options, compute
-from loopscope.core.views.state_space.data import MAX_GROUPS, strokes
+from loopscope.core.views.state_space.data import MAX_GROUPS, Refit, joint_pca, strokes
 
 EVERY = Selection()
 BARE = Capture(patterns=False, writes=False, readout=False)
@@ -37,12 +37,12 @@ def test_coordinates_are_the_projection_of_the_states_onto_the_basis() -> None:
     assert data.points.shape == (5, 13, 2)
     assert data.basis is not None
     states = recording.states.astype(np.float64)
-    flat = states.reshape(-1, 16)
-    u, s, _ = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
-    scores = (u * s).reshape(13, 5, -1).transpose(1, 0, 2)
+    flat, first = states.reshape(-1, 16), states[:9].reshape(-1, 16)
+    axes = np.linalg.svd(first - first.mean(0), full_matrices=False)[2]
+    scores = ((flat - first.mean(0)) @ axes.T).reshape(13, 5, -1).transpose(1, 0, 2)
     np.testing.assert_allclose(np.abs(data.points[..., 0]), np.abs(scores[..., 1]), atol=1e-9)
     np.testing.assert_allclose(np.abs(data.points[..., 1]), np.abs(scores[..., 0]), atol=1e-9)
-    share = s[1] ** 2 / (s**2).sum()
+    share = (flat @ axes[1]).var() / flat.var(0).sum()
     assert data.axes[0].share == pytest.approx(share)
     assert data.axes[0].label == f"PC2 ({100 * share:.1f} % of variance)"
     np.testing.assert_array_equal(data.recurrences, np.arange(13))
@@ -76,21 +76,138 @@ def test_a_recurrence_under_way_is_shown_layer_by_layer() -> None:
     assert compute(recording, EVERY, Options()).newest == 3
 
 
-def test_a_locked_basis_does_not_move_when_recurrences_are_appended() -> None:
-    before = compute(synthetic_recording(recurrences=8), EVERY, Options())
-    options = Options(basis=before.basis)
-    after = compute(synthetic_recording(recurrences=20), EVERY, options)
-    assert after.basis is before.basis
-    assert after.locked
-    np.testing.assert_array_equal(after.points[:, :9], before.points)
-    free = compute(synthetic_recording(recurrences=20), EVERY, Options())
-    assert np.abs(free.points[:, :9] - before.points).max() > 1e-3
-    # The share is that of the points now shown, along the locked axis.
+def test_axes_are_of_the_first_eight_recurrences_whenever_they_are_looked_at() -> None:
+    early = compute(synthetic_recording(recurrences=8), EVERY, Options())
+    late = compute(synthetic_recording(recurrences=40), EVERY, Options())
+    assert early.basis is not None
+    assert late.basis is not None
+    np.testing.assert_array_equal(late.basis.components, early.basis.components)
+    np.testing.assert_array_equal(late.basis.mean, early.basis.mean)
+    np.testing.assert_array_equal(late.points[:, :9], early.points)
+    kept = compute(synthetic_recording(recurrences=40), EVERY, Options(basis=early.basis))
+    assert kept.basis is early.basis
+    np.testing.assert_array_equal(kept.points, late.points)
+    assert kept.statement == late.statement
+    # The share is that of the points now shown, along these axes.
+    flat = synthetic_recording(recurrences=40).states.reshape(-1, 16).astype(np.float64)
+    along = flat @ early.basis.components[0]
+    assert late.axes[0].share == pytest.approx(along.var() / flat.var(0).sum(), rel=1e-6)
+    assert "axes fitted on the ends of recurrences 0 to 8, all 5 tokens" in late.statement
+
+
+@pytest.mark.parametrize("states", ["ends", "layers"])
+def test_axes_do_not_depend_on_when_an_analysis_came_back(states: str) -> None:
+    """A quick bench looks after every recurrence, a slow one at 39; both keep what was fitted."""
+    kept = []
+    for looks in (range(1, 41), (39,), (5, 23, 40)):
+        options = Options(states=states)
+        for r in looks:
+            data = compute(synthetic_recording(recurrences=r, n_block=2), EVERY, options)
+            if not data.provisional and not data.locked:
+                options = replace(options, basis=data.basis)
+        kept.append(options.basis)
+    assert kept[0] is not None
+    for basis in kept[1:]:
+        np.testing.assert_array_equal(basis.components, kept[0].components)
+        assert basis.fitted_on == kept[0].fitted_on
+
+
+def test_axes_over_all_recurrences_follow_the_run() -> None:
+    options = Options(fit_over="all")
+    data = compute(synthetic_recording(recurrences=20), EVERY, options)
+    assert data.follows_run
+    assert not data.provisional
     flat = synthetic_recording(recurrences=20).states.reshape(-1, 16).astype(np.float64)
-    along = flat @ before.basis.components[0]
-    assert after.axes[0].share == pytest.approx(along.var() / flat.var(0).sum(), rel=1e-6)
-    assert after.axes[0].label.startswith("PC1, locked (")
-    assert "locked as fitted on the ends of 8 recurrences, 5 tokens" in after.statement
+    axis = np.linalg.svd(flat - flat.mean(0))[2][0]
+    assert data.basis is not None
+    assert abs(axis @ data.basis.components[0]) == pytest.approx(1)
+    assert "axes follow the run, fitted on the ends of recurrences 0 to 20" in data.statement
+
+
+def test_a_refit_is_of_the_recurrences_it_was_asked_at_and_of_its_run_only() -> None:
+    recording = synthetic_recording(recurrences=20)
+    run = compute(recording, EVERY, Options()).run
+    refit = Options(refit=Refit(run, 12))
+    data = compute(recording, EVERY, refit)
+    at_twelve = compute(synthetic_recording(recurrences=12), EVERY, Options(fit_over="all"))
+    assert data.basis is not None
+    assert at_twelve.basis is not None
+    np.testing.assert_array_equal(data.basis.components, at_twelve.basis.components)
+    # The basis of the first eight, kept from before, does not serve any more.
+    held = compute(recording, EVERY, Options()).basis
+    again = compute(recording, EVERY, replace(refit, basis=held))
+    assert not again.locked
+    other = compute(synthetic_recording(recurrences=20, labels=list("vwxyz")), EVERY, refit)
+    assert other.basis is not None
+    assert other.basis.n_recurrences == 8
+
+
+def test_axes_of_other_states_than_are_shown_say_so() -> None:
+    recording = synthetic_recording(recurrences=9, n_block=2)
+    basis = compute(recording, EVERY, Options()).basis
+    assert compute(recording, EVERY, Options(basis=basis)).elsewhere == ""
+    assert compute(recording, Selection(tokens=(2,)), Options(basis=basis)).elsewhere == ""
+    layers = compute(recording, EVERY, Options(basis=basis, states="layers"))
+    assert layers.elsewhere == (
+        "These axes are of the ends of recurrences 0 to 8, all 5 tokens; shown is every layer"
+    )
+    assert "these axes are of the ends" in layers.statement
+    joint = joint_pca(Options())
+    of_final = compute(recording, Selection(tokens=(4,)), joint)
+    assert of_final.elsewhere == ""
+    every = compute(recording, EVERY, joint)
+    assert every.elsewhere.endswith(
+        "every layer of recurrences 1 to 9, the final token; shown is 5 tokens"
+    )
+
+
+def massive(recurrences: int = 10) -> Recording:
+    """Six tokens, of which the first is 80 times as large from the second recurrence on."""
+    rng = np.random.default_rng(5)
+    states = rng.normal(size=(recurrences, 6, 8))
+    states[1:, 0] *= 80
+    return recorded(states, rng.normal(size=(6, 8)))
+
+
+def test_a_massive_token_takes_the_variance_until_it_is_left_out() -> None:
+    recording = massive()
+    kept = compute(recording, EVERY, Options(pc_y=2))
+    (token,) = kept.massive
+    norms = np.linalg.norm(recording.states[:9].astype(float), axis=-1)
+    ratio = (norms / np.median(norms, axis=1, keepdims=True)).max(0)
+    assert token.position == 0
+    assert token.ratio == pytest.approx(ratio[0], rel=1e-6)
+    assert "token 0 has" in kept.statement
+    out = compute(recording, EVERY, Options(massive="left out", basis=kept.basis))
+    assert out.tokens == (1, 2, 3, 4, 5)
+    assert not out.locked  # those axes were of the massive token
+    flat = recording.states[:9, 1:].reshape(-1, 8).astype(np.float64)
+    values = np.linalg.svd(flat - flat.mean(0), compute_uv=False) ** 2
+    assert out.basis is not None
+    assert out.basis.explained_variance[0] == pytest.approx(values[0] / len(flat))
+    assert out.axes[0].label.endswith("% of variance, without token 0)")
+    assert "and left out" in out.statement
+    alone = compute(recording, Selection(tokens=(0,)), Options(massive="left out"))
+    assert alone.tokens == (0,)
+    assert alone.without == ""
+
+
+def test_states_as_the_next_norm_reads_them_and_centred() -> None:
+    recording = massive()
+    states = recording.states.astype(np.float64)
+    eps = recording.info.architecture.norm_eps
+    normed = states / np.sqrt((states**2).mean(-1, keepdims=True) + eps)
+    less = states - states[:9].mean(0)
+    for form, expected in (("normalised", normed), ("centred", less)):
+        data = compute(recording, EVERY, Options(form=form))
+        flat = expected[:9].reshape(-1, 8)
+        axes = np.linalg.svd(flat - flat.mean(0))[2][:2]
+        points = np.abs((expected - flat.mean(0)) @ axes.T).transpose(1, 0, 2)
+        np.testing.assert_allclose(np.abs(data.points), points, atol=2e-4)
+        word = {"normalised": "PC1 of s/rms(s) (", "centred": "PC1 of s − token mean ("}[form]
+        assert data.axes[0].label.startswith(word)
+        # A basis of another form does not serve.
+        assert not compute(recording, EVERY, Options(basis=data.basis)).locked
 
 
 def test_a_basis_serves_its_own_run_and_others_only_when_asked() -> None:
@@ -110,7 +227,7 @@ def test_a_basis_serves_its_own_run_and_others_only_when_asked() -> None:
 def test_few_recurrences_make_a_provisional_basis() -> None:
     few = compute(synthetic_recording(recurrences=7), EVERY, Options())
     assert few.provisional
-    assert "provisional until 8 recurrences" in few.statement
+    assert "axes change until recurrence 8" in few.statement
     assert not compute(synthetic_recording(recurrences=8), EVERY, Options()).provisional
 
 

@@ -19,6 +19,7 @@ from loopscope.core.experiments.architectures import default_architecture
 from loopscope.core.experiments.batches import Curriculum
 from loopscope.core.experiments.native_folder import RECORD_FILE
 from loopscope.core.experiments.text import TextTask, encode, held_out_loss, read_corpus
+from loopscope.core.experiments.text_results import measure_text, read_text_results
 from loopscope.core.experiments.training import Training
 from loopscope.core.experiments.training_plan import Recurrences, TextData, TrainingPlan, plan_of
 from loopscope.core.model.looped_model import LoopedModel
@@ -211,3 +212,37 @@ def test_a_corpus_of_which_too_little_is_held_out_is_refused(
     assert main(["train", "text", "-o", str(tmp_path / "m"), *arguments]) == 2
     assert "the held-out part has" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
+
+
+def test_a_row_of_a_text_model_is_its_loss_on_held_out_lines(
+    corpus_file: Path, tmp_path: Path
+) -> None:
+    folder, file = tmp_path / "m", tmp_path / "text.json"
+    options = ["--corpus", str(corpus_file), "--vocabulary", str(VOCABULARY), "--steps", "1"]
+    options += ["--d-model", "16", "--batch", "2", "--half"]
+    assert main(["train", "text", "-o", str(folder), *options]) == 0
+    corpus = read_corpus(corpus_file, VOCABULARY)
+    row = measure_text(folder, corpus, sequences=3)
+    losses = held_out_loss(
+        load(str(folder), "cpu").model, corpus.held_out[: 3 * 128 + 1], n_passes=32, per_pass=2
+    )
+    np.testing.assert_allclose(row.loss, losses.mean(0))
+    np.testing.assert_allclose(row.gained, (losses[:, :1] - losses).mean(0), atol=1e-12)
+    assert all(a <= b <= c for a, b, c in zip(row.low, row.loss, row.high, strict=True))
+    assert (row.model, row.steps, row.trained, row.sequences) == ("text-looped", 1, 6, 3)
+    text = "".join(line + "\n" for i, line in enumerate(
+        line for line in corpus_file.read_text("utf-8").split("\n") if line
+    ) if i % 20 == 19)  # fmt: skip
+    tokens = len(corpus.held_out)
+    assert row.bits_per_byte == pytest.approx(
+        losses.mean(0)[5] * tokens / math.log(2) / len(text.encode())
+    )
+    file.write_text(json.dumps([row.as_json()]))
+    assert read_text_results(file)[0].as_json() == row.as_json()
+    file.write_text("[{}]")
+    with pytest.raises(LoopscopeError, match="no results of text"):
+        read_text_results(file)
+    other = tmp_path / "other.txt"
+    other.write_text(corpus_file.read_text("utf-8") + "one line more\n", encoding="utf-8")
+    with pytest.raises(LoopscopeError, match="another corpus"):
+        measure_text(folder, read_corpus(other, VOCABULARY))

@@ -101,6 +101,9 @@ def test_recurrences_are_those_of_the_rule() -> None:
     assert drawn(widening, step=799) == {3}
     assert drawn(widening, step=1600) == {3, 4, 5}
     assert drawn(widening, step=80_000) == set(range(3, 10))
+    kept = Recurrences("hops", slack=1, kept=0.5)
+    exact = sum(kept.draw(rng, 0, False, 3, 6) == 3 for _ in range(4000)) / 4000
+    assert abs(exact - 0.75) < 0.03  # half of the batches, and half of the others
     assert drawn(Recurrences("fixed")) == {6}
     uniform = Recurrences("drawn", most=4, finishing=7)
     assert drawn(uniform) == {1, 2, 3, 4}
@@ -553,6 +556,17 @@ def test_the_train_command_leaves_out_what_it_is_told(tmp_path: Path) -> None:
     assert (arch.n_block, arch.injection, arch.closing_norm) == (1, "add", False)
 
 
+def test_weights_in_half_precision_are_the_others_rounded(tmp_path: Path) -> None:
+    whole, half = tmp_path / "a", tmp_path / "b"
+    assert main(["train", "hops", "-o", str(whole), *TINY]) == 0
+    assert main(["train", "hops", "-o", str(half), *TINY, "--half"]) == 0
+    one, other = (load(str(f), "cpu").model.state_dict() for f in (whole, half))
+    for name, value in one.items():
+        assert torch.equal(value.half().float(), other[name]), name
+    sizes = [(f / "model.safetensors").stat().st_size for f in (whole, half)]
+    assert sizes[1] < 0.6 * sizes[0]
+
+
 def test_a_training_goes_on_from_the_weights_of_another(tmp_path: Path) -> None:
     walker, halting = tmp_path / "a", tmp_path / "b"
     assert main(["train", "hops", "-o", str(walker), *TINY]) == 0
@@ -575,6 +589,7 @@ def test_a_training_goes_on_from_the_weights_of_another(tmp_path: Path) -> None:
         (["--d-model", "20"], "not divisible by 8"),
         (["--model", "deep", "--injection", "add"], "neither an injection"),
         (["--recipe", "text"], "not for the task hops"),
+        (["--kept", "0.3"], "--kept is for recipes in which R goes beyond"),
         (["--examples", "100"], "not made of whole batches of 64"),
         (["--from", "bundled:deep"], "has another architecture"),
     ],

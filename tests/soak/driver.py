@@ -63,6 +63,8 @@ MODIFIERS = (
     Qt.KeyboardModifier.NoModifier,
     Qt.KeyboardModifier.ShiftModifier,
 )
+# The deeds of a soak, in its folder.
+TRAIL = "deeds.txt"
 # Seconds of the process's own CPU time that one deed may keep the screen's thread.
 WATCHDOG = 10.0
 # Seconds on the wall after which a thread that computes nothing is taken to hang.
@@ -132,6 +134,8 @@ class Driver:
         self.started = time.monotonic()
         self.window: Any = None
         self.windows = 0
+        # A line before each deed, so that what killed the process is the last of them.
+        self.trail = (folder / TRAIL).open("w", encoding="utf-8", buffering=1)
         # (deed, how often out of the sum)
         self.deeds: tuple[tuple[Callable[[], None], int], ...] = (
             (self.press_a_key, 30),
@@ -184,6 +188,7 @@ class Driver:
         """Do one deed and let the window answer it."""
         name = deed.__name__
         self.trouble.deed = name
+        self.say(f"at {describe(QApplication.focusWidget() or self.window)}")
         self.counts[name] = self.counts.get(name, 0) + 1
         self.watchdog.feed()
         try:
@@ -192,6 +197,11 @@ class Driver:
             self.trouble.note(traceback.format_exc())
         self.turn(self.random.choice((0.0, 0.0, 0.01, 0.05)))
         self.close_dialogs()
+
+    def say(self, more: str) -> None:
+        """Tell more of the deed that is being done."""
+        self.trouble.deed += f" {more}"
+        self.trail.write(ascii(self.trouble.deed)[1:-1] + "\n")
 
     def turn(self, seconds: float) -> None:
         """Let the event loop turn."""
@@ -264,9 +274,9 @@ class Driver:
     def check_nothing_is_left(self) -> None:
         """Count the threads and the widgets that outlive the window."""
         self.trouble.deed = "check_nothing_is_left"
-        end = time.monotonic() + 60
         ours: list[str] = ["?"]
-        while ours and time.monotonic() < end:
+        waits = patience()
+        while ours and waits():
             self.watchdog.feed()
             ours = [t.name for t in threading.enumerate() if t.name.startswith("loopscope")]
             self.turn(0.1)
@@ -279,7 +289,8 @@ class Driver:
             ]
             self.trouble.note(f"threads left: {ours}\n{''.join(stacks)}")
         left: list[str] = ["?"]
-        while left and time.monotonic() < end:
+        waits = patience()
+        while left and waits():
             # The bench looks four times a second whether its threads have ended, and lets go then.
             self.watchdog.feed()
             self.turn(0.3)
@@ -298,13 +309,15 @@ class Driver:
     def press_a_key(self) -> None:
         """Press a key wherever the focus is."""
         target = QApplication.focusWidget() or self.window
-        QTest.keyClick(target, self.random.choice(KEYS), self.random.choice(MODIFIERS))
+        key, modifier = self.random.choice(KEYS), self.random.choice(MODIFIERS)
+        self.say(f"{key.name} {modifier.name}")
+        QTest.keyClick(target, key, modifier)
 
     def trigger_a_command(self) -> None:
         """Choose a command from the menus."""
         actions = self.window.commands
         name = self.random.choice(sorted(set(actions) - NOT_AT_RANDOM))
-        self.trouble.deed += f" {name}"
+        self.say(f"{name}")
         if actions[name].isEnabled():
             actions[name].trigger()
 
@@ -333,14 +346,16 @@ class Driver:
 
     def change_a_setting(self) -> None:
         """Set one setting of one view to any of its values."""
-        frames = self.window.views.frames
-        key = self.random.choice(sorted(frames))
-        display = self.window.bench.displays[key]
+        frames, displays = self.window.views.frames, self.window.bench.displays
+        if not displays:
+            return  # views are made when they are first seen
+        key = self.random.choice(sorted(displays))
+        display = displays[key]
         entries = settings_of(display.options)
         if not entries:
             return
         entry = self.random.choice(entries)
-        self.trouble.deed += f" {key}.{entry.name}"
+        self.say(f"{key}.{entry.name}")
         value: Any
         if entry.kind == "choice":
             value = self.random.choice([c for c, _ in entry.choices])
@@ -414,7 +429,7 @@ class Driver:
         specs = [s for s in VIEW_SPECS if s.request is not None]
         spec = self.random.choice(specs)
         frame = self.window.views.frames.get(spec.key)
-        self.trouble.deed += f" {spec.key}"
+        self.say(f"{spec.key}")
         if frame is not None and frame.measuring.button.isEnabled():
             frame.measure_requested.emit()
 
@@ -465,7 +480,7 @@ class Driver:
         ]
         if buttons:
             button = self.random.choice(buttons)
-            self.trouble.deed += f" {button.accessibleName() or button.text()}"
+            self.say(f"{button.accessibleName() or button.text()}")
             button.click()
 
     def just_wait(self) -> None:
@@ -482,6 +497,12 @@ class Driver:
 def describe(widget: QWidget) -> str:
     """Name a widget for a report."""
     return f"{type(widget).__name__} {widget.objectName() or widget.windowTitle()}".strip()
+
+
+def patience(seconds: float = 60.0) -> Callable[[], bool]:
+    """Whether to wait on: so long by the process's own CPU time, which a busy machine gives late."""
+    cpu, wall = time.process_time() + seconds, time.monotonic() + STANDSTILL
+    return lambda: time.process_time() < cpu and time.monotonic() < wall
 
 
 def memory() -> float:

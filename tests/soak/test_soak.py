@@ -29,12 +29,18 @@ def test_a_random_user_breaks_nothing(request: pytest.FixtureRequest, tmp_path: 
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     said = f"exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    said += f"\nthe last deeds:\n{last_deeds(tmp_path / 'deeds.txt')}"
     assert done.returncode == 0, said
     assert lines[-1]["trouble"] == []
     if minutes >= 60:
         slope, low, high = growth([line["rss_mb"] for line in lines[:-1]])
         print(f"memory: {slope:.1f} MB an hour, 95 % interval {low:.1f} to {high:.1f}")
         assert low <= GROWTH, said
+
+
+def last_deeds(trail: Path, n: int = 12) -> str:
+    """The last ``n`` lines of what the random user did."""
+    return "\n".join(trail.read_text(encoding="utf-8").splitlines()[-n:]) if trail.exists() else ""
 
 
 def growth(megabytes: list[float]) -> tuple[float, float, float]:

@@ -15,6 +15,7 @@ from recordings import synthetic_recording
 
 from loopscope.core.measures.projection import turn
 from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space.compute import Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
@@ -208,22 +209,24 @@ def test_a_state_left_out_breaks_the_line(make: Make) -> None:
     assert all(np.isfinite(line.points).all() for line in desk.view.canvas.lines.lines)
 
 
-def test_the_basis_locks_itself_at_eight_recurrences(make: Make) -> None:
+def test_the_basis_is_kept_from_eight_recurrences_on(make: Make) -> None:
     desk = make(recurrences=7)
     assert desk.asked == []
     assert desk.data.provisional
-    desk.run(synthetic_recording(capture=BARE, recurrences=8))
+    desk.run(synthetic_recording(capture=BARE, recurrences=20))
     assert len(desk.asked) == 1
     basis = desk.view.options.basis
     assert basis is not None
+    assert basis.n_recurrences == 8
     assert desk.data.locked
-    desk.run(synthetic_recording(capture=BARE, recurrences=20))
+    desk.run(synthetic_recording(capture=BARE, recurrences=30))
     assert desk.data.basis is basis
     assert len(desk.asked) == 1
-    assert "axes locked, fitted on the ends of 8 recurrences" in desk.view.status.toolTip()
+    words = "Axes fitted on the ends of recurrences 0 to 8, all 5 tokens"
+    assert desk.view.status.toolTip() == words
 
 
-def test_refit_fits_on_what_is_shown_now_and_locks_again(make: Make, qtbot: QtBot) -> None:
+def test_refit_fits_on_what_is_shown_now_and_stays(make: Make, qtbot: QtBot) -> None:
     desk = make(recurrences=8)
     desk.run(synthetic_recording(capture=BARE, recurrences=20))
     qtbot.mouseClick(desk.view.refit_button, Qt.MouseButton.LeftButton)
@@ -232,6 +235,48 @@ def test_refit_fits_on_what_is_shown_now_and_locks_again(make: Make, qtbot: QtBo
     assert basis is not None
     assert basis.n_recurrences == 20
     assert desk.data.locked
+    desk.run(synthetic_recording(capture=BARE, recurrences=30))
+    assert desk.data.basis is basis
+    desk.view.reset_view()
+    assert desk.view.options.basis is not None
+    assert desk.view.options.basis.n_recurrences == 8
+
+
+def test_axes_of_other_states_are_told_of_and_refit_is_a_button(make: Make, qtbot: QtBot) -> None:
+    desk = make(recurrences=9)
+    assert desk.view.refit_button.autoRaise()
+    desk._on_view_options_changed(replace(desk.view.options, states="layers"))
+    assert desk.view.status.toolTip().startswith("These axes are of the ends of recurrences")
+    assert not desk.view.refit_button.autoRaise()
+    qtbot.mouseClick(desk.view.refit_button, Qt.MouseButton.LeftButton)
+    assert desk.data.elsewhere == ""
+    assert desk.view.refit_button.autoRaise()
+    assert desk.view.options.basis is not None
+    assert desk.view.options.basis.states == "layers"
+
+
+def test_a_massive_token_is_left_out_and_put_back_by_one_click(qtbot: QtBot) -> None:
+    like = synthetic_recording(capture=BARE)
+    start = like.state(0).copy()
+    start[2] *= 200
+    recording = Recording(like.info, start, BARE)
+    for r in range(1, 10):
+        state = like.state(r).copy()
+        state[2] *= 200
+        for layer in range(like.n_layers):
+            recording.append_layer(LayerState(r, layer, state))
+        recording.append_end(state, None, None)
+    desk = Desk(qtbot, recording, Options())
+    button = desk.view.massive_button
+    assert button.text() == "Leave out token 2"
+    assert "× the median norm" in button.toolTip()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert desk.data.tokens == (0, 1, 3, 4)
+    assert desk.view.options.basis is not None
+    assert 2 not in desk.view.options.basis.tokens
+    assert button.text() == "Put token 2 back"
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert desk.data.tokens == (0, 1, 2, 3, 4)
 
 
 def test_a_new_run_gets_axes_of_its_own(make: Make) -> None:
@@ -294,7 +339,7 @@ def test_the_wheel_zooms_until_the_view_is_reset(make: Make) -> None:
     desk.view.reset_view()
     assert (np.diff(desk.view.canvas.box.viewRange()) > zoomed).all()
     assert desk.view.options.basis is not None
-    assert desk.view.options.basis.n_recurrences == 16
+    assert desk.view.options.basis.n_recurrences == 8
 
 
 @pytest.mark.parametrize("dimensions", ["2-D", "3-D"])

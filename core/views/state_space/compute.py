@@ -12,14 +12,17 @@ from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.measures import projection
 from loopscope.core.measures.projection import Basis
+from loopscope.core.measures.state_forms import NORM_RATIO, StateForm
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.second_run import SecondRun
-from loopscope.core.views.state_space.data import Axis, Data, Options
+from loopscope.core.views.state_space.data import Axis, Data, MassiveToken, Options, name_tokens
+from loopscope.core.views.state_space.fitting import FitSet, choose_basis, elsewhere
+from loopscope.core.views.state_space.frame import Frame
 from loopscope.core.views.state_space.overlays import OverlayContext, overlays_of, second_path
 from loopscope.core.views.state_space.places import stations
-from loopscope.core.views.state_space.words import count, statement, token_name
+from loopscope.core.views.state_space.words import statement, token_name
 
 __all__ = [
     "VIEW",
@@ -62,6 +65,10 @@ CLOSING = Formula(
 )
 
 
+# Of the states, on an axis.
+FORMS_ON_AXES = {"raw": "", "normalised": "s/rms(s)", "centred": "s − token mean"}
+
+
 def run_identity(recording: Recording) -> str:
     """Name of the run: the same checkpoint, prompt, seed and start give the same name.
 
@@ -77,36 +84,50 @@ def run_identity(recording: Recording) -> str:
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Project the selected tokens' states."""
-    tokens = selection.shown_tokens(recording.n_tokens)
+    return _compute(recording, selection, options)[0]
+
+
+def _compute(
+    recording: Recording, selection: Selection, options: Options
+) -> tuple[Data, Frame | None]:
+    """Return what is shown, and the frame it is drawn in."""
     states, recurrences, layers = stations(recording, options.states == "layers")
     n_layers = recording.n_layers
     complete = int(recurrences[-1]) if len(recurrences) else 0
     if options.states == "layers":
         complete = len(recurrences) // n_layers
-    trajectories = states[:, list(tokens)].transpose(1, 0, 2)
     run = run_identity(recording)
-    finite = np.isfinite(trajectories).all(-1)
-    points = trajectories[finite]
-    basis, locked, missing = _basis(recording, options, run, states, tokens, complete)
+    fit = FitSet.of(recording, options, run, states, complete)
+    selected = selection.shown_tokens(recording.n_tokens)
+    tokens = tuple(t for t in selected if t not in fit.left_out) or selected
+    directions = getattr(recording, "readout_directions", {})
+    basis, locked, missing = choose_basis(directions, options, run, fit, tokens)
     names, rows = _axes(recording, options, basis)
-    shares = projection.variance_shares(points, rows)
-    coordinates = np.full((*finite.shape, len(rows)), np.nan)
+    trajectories = states[:, list(tokens)].transpose(1, 0, 2)
+    finite = np.asarray(np.isfinite(trajectories).all(-1))
+    coordinates, shares = np.full((*finite.shape, 0), np.nan), np.zeros(len(rows))
+    frame = None
     if basis is not None:
-        coordinates[finite] = projection.project(points, basis.mean, rows)
+        frame = Frame(fit.form, basis.mean, rows, tokens)
+        shares = projection.variance_shares(fit.form.of(trajectories, tokens)[finite], rows)
+        known = trajectories if finite.all() else np.where(finite[..., None], trajectories, 0)
+        coordinates = np.where(finite[..., None], frame.coordinates(known), np.nan)
     else:
-        coordinates = coordinates[:, :0]
-    if basis is None:
         recurrences, layers = recurrences[:0], layers[:0]
+    massive = tuple(m for m in fit.massive if m.position in selected)
+    left_out = [m.position for m in massive if m.position not in tokens]
+    without = name_tokens(left_out) if left_out else ""
+    form = FORMS_ON_AXES[options.form]
     data = Data(
         statement="",
-        formulas=_formulas(options),
+        formulas=_formulas(options, fit.form, massive),
         points=coordinates,
         recurrences=recurrences,
         layers=layers,
         tokens=tokens,
         labels=tuple(visible(recording.info.token_labels[t]) for t in tokens),
         token_texts=tuple(recording.info.token_labels[t] for t in tokens),
-        axes=tuple(Axis(n, float(s), locked) for n, s in zip(names, shares, strict=True)),
+        axes=tuple(Axis(n, float(s), form, without) for n, s in zip(names, shares, strict=True)),
         basis=basis,
         locked=locked,
         run=run,
@@ -117,12 +138,15 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         n_left_out=int((~finite).sum()),
         missing_directions=missing,
         options=options,
+        elsewhere=elsewhere(basis, options, tokens, locked),
+        massive=massive,
     )
-    if basis is not None and points.size:
+    points = trajectories[finite]
+    if frame is not None and points.size:
         spread = float(np.sqrt(points.var(0, dtype=np.float64).sum()))
         context = OverlayContext(tokens, options, spread)
-        data = replace(data, overlays=overlays_of(recording, context, basis.mean, rows))
-    return replace(data, statement=statement(data, recording))
+        data = replace(data, overlays=overlays_of(recording, context, frame))
+    return replace(data, statement=statement(data, recording)), frame
 
 
 def on_one_axis(recording: Recording, other: Recording) -> bool:
@@ -134,60 +158,12 @@ def compute_second(
     recording: Recording, second_run: SecondRun, selection: Selection, options: Options
 ) -> Data:
     """Project the second run, of the same weights, on the axes of the one that is shown."""
-    data = compute(recording, selection, options)
-    if data.basis is None or data.empty:
+    data, frame = _compute(recording, selection, options)
+    if frame is None or data.empty:
         return data
-    _, rows = _axes(recording, options, data.basis)
     path = second_path(recording, second_run, data.tokens, data.by_layer)
-    overlays = (*data.overlays, path.projected(data.basis.mean, rows))
-    data = replace(data, overlays=overlays)
+    data = replace(data, overlays=(*data.overlays, frame.projected(path)))
     return replace(data, statement=statement(data, recording))
-
-
-def _basis(
-    recording: Recording,
-    options: Options,
-    run: str,
-    states: F32,
-    tokens: tuple[int, ...],
-    complete: int,
-) -> tuple[Basis | None, bool, tuple[int, ...]]:
-    """Axes to project on: (basis or None, whether it was locked, directions that are missing)."""
-    d = states.shape[-1]
-    nowhere = np.zeros(d)
-    if options.axes == "random":
-        pair = projection.random_pair(d, options.random_seed)
-        return _if_any(states, Basis(nowhere, pair, np.zeros(2), 0.0)), False, ()
-    if options.axes == "readout":
-        wanted = (options.readout_x, options.readout_y)
-        have = getattr(recording, "readout_directions", {})
-        missing = tuple(dict.fromkeys(i for i in wanted if i not in have))
-        if missing:
-            return None, False, missing
-        pair = projection.unit_rows(np.stack([have[i] for i in wanted]))
-        return _if_any(states, Basis(nowhere, pair, np.zeros(2), 0.0)), False, ()
-    given = options.basis
-    if given is not None and given.width == d and (given.run == run or options.keep_basis):
-        return _if_any(states, given), True, ()
-    every = list(range(states.shape[1]))
-    on = {"all": every, "selected": list(tokens), "final": every[-1:]}[options.fit_on]
-    fitted = states if on == every else states[:, on]
-    flat = fitted.reshape(-1, d)
-    basis = projection.fit_pca(flat[np.isfinite(flat).all(1)])
-    which = {"all": "all tokens", "final": "the final token"}.get(
-        options.fit_on, count(len(tokens), "token")
-    )
-    kind = "every layer" if options.states == "layers" else "the ends"
-    fitted_on = f"{kind} of {count(complete, 'recurrence')}, {which}"
-    return (
-        _if_any(states, replace(basis, fitted_on=fitted_on, run=run, n_recurrences=complete)),
-        False,
-        (),
-    )
-
-
-def _if_any(states: F32, basis: Basis) -> Basis | None:
-    return basis if len(states) else None
 
 
 def _axes(
@@ -222,9 +198,14 @@ def _closing(trajectories: F32, complete: int, n_layers: int, options: Options) 
     return np.asarray(gap.max(-1))
 
 
-def _formulas(options: Options) -> tuple[Formula, ...]:
+def _formulas(
+    options: Options, form: StateForm, massive: tuple[MassiveToken, ...]
+) -> tuple[Formula, ...]:
     coordinate = {"pca": PCA, "readout": READOUT, "random": RANDOM}[options.axes]
-    return (coordinate, SHARE, CLOSING)
+    if options.form == "normalised":
+        coordinate = replace(coordinate, unit="1")
+    more = (form.formula, NORM_RATIO if massive else None)
+    return (coordinate, *(f for f in more if f is not None), SHARE, CLOSING)
 
 
 def table(data: Data) -> Table:

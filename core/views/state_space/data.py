@@ -12,12 +12,13 @@ from typing_extensions import override
 from loopscope.core.arrays import F64
 from loopscope.core.measures import projection
 from loopscope.core.measures.projection import MAX_COMPONENTS, Basis
+from loopscope.core.measures.state_forms import FORM_LABELS, Form
 from loopscope.core.options import fitted, setting
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.state_space.overlay import Overlay
 
-# Recurrences that a PCA basis must have seen before it is worth locking.
-LOCK_AFTER = 8
+# Recurrences that axes are fitted on, from the first: the same ones however far a run has come.
+FIT_FIRST = 8
 # Relative change per recurrence up to which the last cycle is drawn as closed.
 CLOSED_BELOW = 0.01
 # Colour groups of one picture: more would make redrawing slow.
@@ -26,11 +27,20 @@ N_COLOURS = 8
 
 
 @dataclass(frozen=True, slots=True)
+class Refit:
+    """That the axes of one run were fitted anew, on its first ``recurrences``."""
+
+    run: str
+    recurrences: int
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """Settings of the state-space plotter.
 
-    basis : the locked PCA basis, or None to fit one.  azimuth, elevation : from where the 3-D
-    picture is seen, degrees. These three are set by the view, not by the settings.
+    basis : the PCA basis as it was fitted, or None to fit one.  refit : on how many recurrences,
+    where the user had it fitted anew.  azimuth, elevation : from where the 3-D picture is seen,
+    degrees. These four are set by the view, not by the settings.
     """
 
     states: Literal["ends", "layers"] = setting(
@@ -51,6 +61,18 @@ class Options:
             "random": "random pair",
         },
     )
+    form: Form = setting(
+        "raw",
+        "Form of the states",
+        "As they are; as the next norm reads them, without its weights; or each token's less its "
+        "own mean over the recurrences of the fit",
+        labels=FORM_LABELS,
+    )
+    massive: Literal["kept", "left out"] = setting(
+        "kept",
+        "Tokens of massive norm",
+        "One token of massive norm, such as an attention sink, takes nearly all of the variance",
+    )
     pc_x: int = setting(1, "Component across", low=1, high=MAX_COMPONENTS)
     pc_y: int = setting(2, "Component up", low=1, high=MAX_COMPONENTS)
     pc_z: int = setting(3, "Third component", "Used in 3-D", low=1, high=MAX_COMPONENTS)
@@ -62,6 +84,13 @@ class Options:
         "Fit on",
         "Which tokens' states a refit uses",
         labels={"selected": "selected tokens", "all": "all tokens", "final": "the final token"},
+    )
+    fit_over: Literal["first", "all"] = setting(
+        "first",
+        "Fit over",
+        "The first recurrences, so that the axes are the same however far a run has come; or all "
+        "that have been run, so that the axes change with each",
+        labels={"first": f"the first {FIT_FIRST} recurrences", "all": "all recurrences run"},
     )
     keep_basis: bool = setting(
         False,
@@ -83,28 +112,48 @@ class Options:
         True, "Other starts", "The same prompt from other start states, once these were run"
     )
     basis: Basis | None = fitted()
+    refit: Refit | None = None
     azimuth: float = -60.0
     elevation: float = 25.0
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis. share : of the variance of the points shown, 0 to 1; locked : see `Data`."""
+    """One axis. share : of the variance of the points shown, 0 to 1.
+
+    form : of the states, in a few words, "" as they are.  without : the tokens left out, or "".
+    """
 
     name: str
     share: float
-    locked: bool = False
+    form: str = ""
+    without: str = ""
 
     @property
     def label(self) -> str:
         """Such as ``PC1 (62.1 % of variance)``."""
-        locked = ", locked" if self.locked else ""
-        return f"{self.name}{locked} ({100 * self.share:.1f} % of variance)"
+        of = f" of {self.form}" if self.form else ""
+        without = f", without {self.without}" if self.without else ""
+        return f"{self.name}{of} ({self.percent} of variance{without})"
+
+    @property
+    def percent(self) -> str:
+        """The share, such as ``62.1 %``."""
+        return f"{100 * self.share:.1f} %"
 
     @property
     def short(self) -> str:
         """Such as ``PC1 62.1 %``, for a small plot."""
-        return f"{self.name} {100 * self.share:.1f} %"
+        return f"{self.name} {self.percent}"
+
+
+@dataclass(frozen=True, slots=True)
+class MassiveToken:
+    """A token of massive norm: position, readable text, largest norm over the median one."""
+
+    position: int
+    label: str
+    ratio: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,6 +165,8 @@ class Data(ViewData):
     tokens : positions shown.  labels, token_texts : their texts, readable and exact.
     axes : k axes.  basis : what was projected on (None when nothing could be).
     locked : the basis was given and not fitted now.  run : identity of the run shown.
+    elsewhere : in a sentence, that the axes were fitted on other states than are shown, or "".
+    massive : tokens of massive norm among those selected; drawn unless the options leave them out.
     closing : float64 ``[N]``, how far the last cycle is from repeating the one before, relative
         (max over layers); NaN before recurrence 2.
     n_recurrences : complete recurrences.  n_layers : ``L``, with their names in `layer_names`.
@@ -142,6 +193,8 @@ class Data(ViewData):
     missing_directions: tuple[int, ...]
     options: Options
     overlays: tuple[Overlay, ...] = ()
+    elsewhere: str = ""
+    massive: tuple[MassiveToken, ...] = ()
 
     @property
     @override
@@ -166,9 +219,22 @@ class Data(ViewData):
 
     @property
     def provisional(self) -> bool:
-        """Whether PCA was fitted now, on too few recurrences to lock it."""
-        fitted = self.basis is not None and self.options.axes == "pca" and not self.locked
-        return fitted and self.basis is not None and self.basis.n_recurrences < LOCK_AFTER
+        """Whether PCA was fitted now, on fewer recurrences than it will be."""
+        if self.basis is None or self.options.axes != "pca" or self.locked:
+            return False
+        return not self.follows_run and self.basis.n_recurrences < fit_recurrences(
+            self.options, self.run
+        )
+
+    @property
+    def follows_run(self) -> bool:
+        """Whether the axes are fitted on every recurrence run, and so change with each."""
+        return self.options.fit_over == "all" and refitted(self.options, self.run) is None
+
+    @property
+    def without(self) -> str:
+        """The tokens of massive norm that are left out, such as "token 0", or ""."""
+        return self.axes[0].without if self.axes else ""
 
     @property
     def last_cycle(self) -> slice:
@@ -186,6 +252,25 @@ class Data(ViewData):
     def newest(self) -> int:
         """The largest recurrence shown: the end of the colour scale."""
         return int(self.recurrences[-1]) if len(self.recurrences) else 0
+
+
+def refitted(options: Options, run: str) -> int | None:
+    """On how many recurrences of ``run`` the user had the axes fitted anew, or None."""
+    refit = options.refit
+    return refit.recurrences if refit is not None and refit.run == run else None
+
+
+def fit_recurrences(options: Options, run: str) -> int:
+    """On how many recurrences of ``run`` axes are fitted, where not on all."""
+    chosen = refitted(options, run)
+    return FIT_FIRST if chosen is None else chosen
+
+
+def name_tokens(positions: list[int]) -> str:
+    """Such as "token 3", "tokens 0 and 5" and "12 tokens"."""
+    if len(positions) > 2:
+        return f"{len(positions)} tokens"
+    return f"token{'s' * (len(positions) > 1)} {' and '.join(map(str, positions))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +335,8 @@ def joint_pca(options: Options) -> Options:
     every recurrence, jointly.
     """
     return replace(
-        options, states="layers", axes="pca", dimensions="2-D", fit_on="final", pc_x=1, pc_y=2,
-        basis=None,
+        options, states="layers", axes="pca", dimensions="2-D", fit_on="final", fit_over="all",
+        pc_x=1, pc_y=2, form="raw", basis=None, refit=None,
     )  # fmt: skip
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from loopscope.core.arrays import F64, I64
-from loopscope.core.measures import projection
 
 Kind = Literal["points", "path", "segment"]
 # How it looks: a fixed point (filled, hollow, muted), a slow point (cross), the real and the
@@ -39,9 +38,3 @@ class Overlay:
     layers: I64
     tooltips: tuple[str, ...]
     index: int = 0
-
-    def projected(self, mean: F64, axes: F64) -> Overlay:
-        """The same on ``axes`` ``[k, d]``."""
-        rows, stations, d = self.points.shape
-        flat = projection.project(self.points.reshape(-1, d), mean, axes)
-        return replace(self, points=flat.reshape(rows, stations, len(axes)))

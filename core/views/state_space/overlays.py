@@ -14,7 +14,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.arrays import F64
 from loopscope.core.labels import visible
 from loopscope.core.measures.fixed_points import RESIDUAL
 from loopscope.core.measures.path_independence import PATHS
@@ -23,6 +22,7 @@ from loopscope.core.run.recording import Recording
 from loopscope.core.views.second_run import SecondRun
 from loopscope.core.views.stability import FIXED, kinds_of
 from loopscope.core.views.state_space.data import Options
+from loopscope.core.views.state_space.frame import Frame
 from loopscope.core.views.state_space.overlay import Overlay, Role
 from loopscope.core.views.state_space.places import stations
 
@@ -232,33 +232,26 @@ SOURCES: tuple[Source, ...] = (
 class _Kept:
     read: object
     context: OverlayContext
-    frame: F64
+    frame: Frame
     overlays: tuple[Overlay, ...]
 
 
 _kept: WeakKeyDictionary[Recording, dict[Source, _Kept]] = WeakKeyDictionary()
 
 
-def overlays_of(
-    recording: Recording, context: OverlayContext, mean: F64, axes: F64
-) -> tuple[Overlay, ...]:  # fmt: skip
-    """Everything there is to draw beside this run, projected on ``axes`` ``[k, d]``."""
-    plain = replace(context.options, basis=None, azimuth=0.0, elevation=0.0)
+def overlays_of(recording: Recording, context: OverlayContext, frame: Frame) -> tuple[Overlay, ...]:
+    """Everything there is to draw beside this run, in coordinates of ``frame``."""
+    plain = replace(context.options, basis=None, refit=None, azimuth=0.0, elevation=0.0)
     # Two digits of the spread are enough for the length of a mode, and stay while a run settles.
     context = OverlayContext(context.tokens, plain, float(f"{context.spread:.2g}"))
-    frame, kept = np.vstack([mean, axes]), _kept.setdefault(recording, {})
+    kept = _kept.setdefault(recording, {})
     out: list[Overlay] = []
     for source in SOURCES:
         read, last = source.reads(recording), kept.get(source)
         same = last is not None and (last.read is read or _equal_tuples(last.read, read))
-        if (
-            last is None
-            or not same
-            or last.context != context
-            or not np.array_equal(last.frame, frame)
-        ):
+        if last is None or not same or last.context != context or not last.frame.same(frame):
             drawn = source.draw(recording, context)
-            last = _Kept(read, context, frame, tuple(o.projected(mean, axes) for o in drawn))
+            last = _Kept(read, context, frame, tuple(map(frame.projected, drawn)))
             kept[source] = last
         out += last.overlays
     return tuple(out)

@@ -9,7 +9,7 @@ import numpy as np
 from loopscope.core.arrays import F64
 from loopscope.core.labels import visible
 from loopscope.core.run.recording import Recording
-from loopscope.core.views.state_space.data import LOCK_AFTER, Data
+from loopscope.core.views.state_space.data import Data, fit_recurrences, name_tokens
 
 
 def token_name(recording: Recording, token_id: int) -> str:
@@ -71,19 +71,49 @@ def _axes_said(data: Data) -> str:
         cosine = float(np.clip(data.basis.components[0] @ data.basis.components[1], -1, 1))
         angle = np.degrees(np.arccos(cosine))
         plane = ", a plane: drawn in 2-D" if data.options.dimensions == "3-D" else ""
-        return f"{names} ({angle:.0f}° apart{plane})"
+        return f"{names} ({angle:.0f}° apart{plane}){_form_said(data)}"
     # A component chosen for two axes holds its share once.
     share = 100 * sum({axis.name: axis.share for axis in data.axes}.values())
     text = f"{names} hold {share:.1f} % of the variance shown"
     if data.basis is None or data.options.axes != "pca":
         flat = data.options.dimensions == "3-D"
-        return text + (" (a pair has no third axis: drawn in 2-D)" if flat else "")
-    if data.locked:
-        other = "" if data.basis.run == data.run else " of an earlier run"
-        return f"{text}, axes locked as fitted on {data.basis.fitted_on}{other}"
+        plane = " (a pair has no third axis: drawn in 2-D)" if flat else ""
+        return f"{text}{plane}{_form_said(data)}"
+    return f"{text}{_form_said(data)}, {axes_words(data)}"
+
+
+def _form_said(data: Data) -> str:
+    """Form of the states, and the tokens of massive norm, in words."""
+    text = {
+        "raw": "",
+        "normalised": ", states as the next norm reads them",
+        "centred": ", each token's states less their mean",
+    }[data.options.form]
+    return text + massive_words(data)
+
+
+def massive_words(data: Data) -> str:
+    """Say which tokens are of massive norm, and what becomes of them; "" for none."""
+    if not data.massive:
+        return ""
+    names = name_tokens([m.position for m in data.massive])
+    verb, largest = ("have", "up to ") if len(data.massive) > 1 else ("has", "")
+    ratio = max(m.ratio for m in data.massive)
+    text = f", {names} {verb} {largest}{ratio:.0f} × the median norm"
+    return text + (" and left out" if data.without else "")
+
+
+def axes_words(data: Data) -> str:
+    """Where PCA axes come from, and how long they stay; without the first capital."""
+    assert data.basis is not None
+    basis, other = data.basis, "" if data.basis.run == data.run else " of an earlier run"
+    if data.elsewhere:
+        return data.elsewhere[0].lower() + data.elsewhere[1:] + other
+    fitted = f"fitted on {basis.fitted_on}{other}"
     if data.provisional:
-        return f"{text}, axes provisional until {LOCK_AFTER} recurrences"
-    return f"{text}, axes fitted now"
+        until = fit_recurrences(data.options, data.run)
+        return f"axes change until recurrence {until}, so far {fitted}"
+    return f"axes follow the run, {fitted}" if data.follows_run else f"axes {fitted}"
 
 
 def _missing(ids: tuple[int, ...], recording: Recording) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,11 @@ from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 from typing_extensions import override
 
+from loopscope.core.measures.state_forms import NORM_RATIO
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space.compute import Data, Options
-from loopscope.core.views.state_space.data import LOCK_AFTER
+from loopscope.core.views.state_space.data import Refit, name_tokens
+from loopscope.core.views.state_space.words import axes_words
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import LIGHT, Theme
@@ -22,6 +25,8 @@ from loopscope.widgets.views.state_space.overlays import Hit
 from loopscope.widgets.views.state_space.text_overlay import TextOverlay
 
 DEGREES_PER_PIXEL = 0.5
+# Tokens of massive norm that a tooltip names.
+MOST_MASSIVE = 6
 EMPTY = "Press Space to run a recurrence"
 
 
@@ -43,18 +48,16 @@ class StateSpaceView(View):
     def _build(self) -> None:
         self.status = PlainLabel()
         self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.refit_button = QToolButton()
-        self.refit_button.setText("Refit")
+        self.refit_button = _button("Refit", self.refit)
         self.refit_button.setToolTip("Fit the principal components again, on what is shown now")
-        self.refit_button.setAutoRaise(True)
-        self.refit_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.refit_button.clicked.connect(self.refit)
+        self.massive_button = _button("", self._toggle_massive)
         self.canvas = TrajectoryCanvas()
         self.legend = Legend()
         self.text_overlay = TextOverlay(self.canvas, self)
         bar = QHBoxLayout()
         bar.setContentsMargins(6, 0, 2, 0)
         bar.addWidget(self.status, 1)
+        bar.addWidget(self.massive_button)
         bar.addWidget(self.refit_button)
         row = QHBoxLayout()
         row.setSpacing(2)
@@ -86,7 +89,7 @@ class StateSpaceView(View):
 
     @override
     def show_data(self, data: Data) -> None:
-        """Draw ``data``; locks the basis once it was fitted on enough recurrences."""
+        """Draw ``data``; keeps the basis once it was fitted on all that it will be."""
         before, self.data = self.data, data
         if before is None or not _same_picture(before, data):
             self._auto = self._auto or before is None or _is_elsewhere(before, data)
@@ -111,8 +114,6 @@ class StateSpaceView(View):
         palette.setColor(palette.ColorRole.Window, QColor(theme.panel))
         self.setPalette(palette)
         self.setAutoFillBackground(True)
-        palette.setColor(palette.ColorRole.WindowText, QColor(theme.muted))
-        self.status.setPalette(palette)
         self._redraw()
         self._update_words()
 
@@ -126,17 +127,29 @@ class StateSpaceView(View):
 
     @override
     def reset_view(self) -> None:
-        """Show everything, from the first angle, on axes fitted to what there is now."""
+        """Show everything, from the first angle, on the axes that the run has by itself."""
         self._auto = True
         plain = Options()
         self.angle = (plain.azimuth, plain.elevation)
         self._redraw()
         self.canvas.show_all()
-        self._ask(azimuth=plain.azimuth, elevation=plain.elevation, basis=None)
+        self._ask(azimuth=plain.azimuth, elevation=plain.elevation, basis=None, refit=None)
 
     def refit(self) -> None:
-        """Let go of the locked basis: the next data are fitted anew."""
-        self._ask(basis=None)
+        """Have the axes fitted on all recurrences that are there now, of what is shown."""
+        data = self.data
+        if data is None or not data.n_recurrences:
+            return
+        pinned = Refit(data.run, data.n_recurrences)
+        follows = self.options.fit_over == "all"
+        changes: dict[str, object] = {"basis": None, "refit": None if follows else pinned}
+        if data.elsewhere:
+            changes["fit_on"] = "selected"
+        self._ask(**changes)
+
+    def _toggle_massive(self) -> None:
+        kept = self.options.massive == "kept"
+        self._ask(massive="left out" if kept else "kept")
 
     def _ask(self, **changes: object) -> None:
         wanted = replace(self.options, **changes)
@@ -145,12 +158,12 @@ class StateSpaceView(View):
             self.options_changed.emit(wanted)
 
     def _lock(self, data: Data) -> None:
-        """Store the basis just fitted, unless one that serves this run is stored already."""
-        basis, held = data.basis, self.options.basis
+        """Keep the basis just fitted, so that it is not fitted again with each recurrence."""
+        basis = data.basis
         fitted = basis is not None and data.options.axes == "pca" and not data.locked
-        if not fitted or basis is None or basis.n_recurrences < LOCK_AFTER:
+        if not fitted or data.provisional or data.follows_run:
             return
-        if held is None or held.run != data.run or held.width != basis.width:
+        if _plain(data.options) == _plain(self.options):
             self._ask(basis=basis)
 
     # ---- drawing ----
@@ -184,12 +197,41 @@ class StateSpaceView(View):
         data = self.data
         pca = data is not None and data.options.axes == "pca" and data.basis is not None
         self.refit_button.setVisible(pca)
-        self._status = _basis_words(data) if data is not None and pca else ""
+        words = axes_words(data) if data is not None and pca else ""
+        self._status = words[:1].upper() + words[1:]
+        self._show_misfit(data is not None and bool(data.elsewhere))
+        self._offer_massive(data)
         picture, overlays = self.canvas.picture, self.canvas.overlays
         entries, scale, ends = picture.legend() if picture else ([], [], ("", ""))
         self.legend.set_content([*(overlays.entries() if overlays else []), *entries], scale, ends)
         self._fit_words()
         self.text_overlay.update()
+
+    def _show_misfit(self, misfit: bool) -> None:
+        """Draw attention to axes that do not belong to what is shown, and to the way out."""
+        palette = self.palette()
+        colour = self.theme.warning if misfit else self.theme.muted
+        palette.setColor(palette.ColorRole.WindowText, QColor(colour))
+        self.status.setPalette(palette)
+        self.refit_button.setAutoRaise(not misfit)
+
+    def _offer_massive(self, data: Data | None) -> None:
+        """Offer to leave out tokens of massive norm, or to put them back."""
+        massive = data.massive if data is not None else ()
+        out = data is not None and bool(data.without)
+        others = data is not None and len(massive) < len(data.tokens)
+        self.massive_button.setVisible(bool(massive) and (out or others))
+        if not massive:
+            return
+        names = name_tokens([m.position for m in massive])
+        self.massive_button.setText(f"Put {names} back" if out else f"Leave out {names}")
+        self.massive_button.setAutoRaise(out)
+        each = ", ".join(
+            f"token {m.position} '{m.label}' {m.ratio:.3g} ×" for m in massive[:MOST_MASSIVE]
+        )
+        self.massive_button.setToolTip(
+            plain_tip(f"Of massive norm: {each} the median norm. {NORM_RATIO.text()}")
+        )
 
     def _fit_words(self) -> None:
         """Shorten what does not fit."""
@@ -297,12 +339,8 @@ def _is_elsewhere(before: Data, now: Data) -> bool:
 
 def _same_picture(a: Data, b: Data) -> bool:
     """Whether only words may differ, so that nothing need be drawn again."""
-
-    def plain(options: Options) -> Options:
-        return replace(options, basis=None, azimuth=0.0, elevation=0.0)
-
     return (
-        plain(a.options) == plain(b.options)
+        _plain(a.options) == _plain(b.options)
         and a.tokens == b.tokens
         and np.array_equal(a.points, b.points, equal_nan=True)
         and np.array_equal(a.closing, b.closing, equal_nan=True)
@@ -312,10 +350,15 @@ def _same_picture(a: Data, b: Data) -> bool:
     )
 
 
-def _basis_words(data: Data) -> str:
-    assert data.basis is not None
-    if data.provisional:
-        return f"axes provisional: they lock at {LOCK_AFTER} recurrences"
-    kept = "" if data.basis.run == data.run else ", an earlier run"
-    fitted = f"fitted on {data.basis.fitted_on}{kept}"
-    return f"axes locked, {fitted}" if data.locked else f"axes {fitted}"
+def _plain(options: Options) -> Options:
+    """The settings without the basis, and the angle."""
+    return replace(options, basis=None, azimuth=0.0, elevation=0.0)
+
+
+def _button(text: str, clicked: Callable[[], None]) -> QToolButton:
+    button = QToolButton()
+    button.setText(text)
+    button.setAutoRaise(True)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    button.clicked.connect(clicked)
+    return button
