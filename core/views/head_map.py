@@ -29,7 +29,14 @@ from loopscope.core.views.difference import (
     recurrence_side,
 )
 from loopscope.core.views.heads import without_patterns
-from loopscope.core.views.heads_data import SCALE_LABELS, Scale
+from loopscope.core.views.heads_data import (
+    COLOUR_SCALES,
+    SCALE_LABELS,
+    ColourScale,
+    Scale,
+    near_of,
+    near_of_two,
+)
 from loopscope.core.views.pattern import clamp_head
 from loopscope.core.views.second_run import SecondRun
 
@@ -46,6 +53,9 @@ class Options:
         at_hand=True,
     )
     scale: Scale = setting("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
+    colours: ColourScale = setting(
+        "auto", "Colour scale", "How differences become colours", labels=COLOUR_SCALES
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +67,7 @@ class Data(ViewData):
     measure : how `values` are measured.  far : the value drawn darkest.
     layer, head, name : which head.
     missing : what is missing when there is nothing to show, or "".
+    near : the difference drawn brightest on a log colour scale, 0 for a linear one.
     first : recurrence of row and column 0.  log_r : whether they stand on log axes.
     """
 
@@ -67,6 +78,7 @@ class Data(ViewData):
     head: int
     name: str
     missing: str = ""
+    near: float = 0.0
     first: int = 1
     log_r: bool = False
 
@@ -87,6 +99,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         values=values,
         measure=measure,
         far=far,
+        near=near_of(values, measure, far, options.colours),
         layer=layer,
         head=head,
         name=name,
@@ -137,7 +150,8 @@ def alike(one: Data, other: Data) -> tuple[Data, Data]:
     if one.missing or other.missing or one.measure is not other.measure:
         return one, other
     far = one.measure.farther(one.far, other.far)
-    return replace(one, far=far), replace(other, far=far)
+    near = near_of_two(one.near, other.near)
+    return replace(one, far=far, near=near), replace(other, far=far, near=near)
 
 
 def within(data: Data, shown: RecurrenceRange) -> Data:

@@ -50,6 +50,8 @@ from loopscope.core.views.heads_data import (
     Options,
     Scale,
     Stability,
+    near_of,
+    near_of_two,
 )
 from loopscope.core.views.second_run import SecondRun
 
@@ -76,12 +78,14 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     statistics = _statistics(recording, n)
     groups = _groups(recording, statistics, options)
     stability = _stability(recording, np.abs(changes - how.identical), options)
+    far = _far(values, how, options.scale, recording.n_tokens)
     data = Data(
         statement=missing,
         formulas=(how.formula, *STATISTICS.values(), STABLE_SINCE, WITH_SETTLING, RANKS, GROUP),
         values=values,
         measure=how,
-        far=_far(values, how, options.scale, recording.n_tokens),
+        far=far,
+        near=near_of(values, how, far, options.colours),
         reference=words,
         reference_recurrence=reference,
         order=_order(consistency, how, groups, options.order),
@@ -289,7 +293,11 @@ def alike(one: Data, other: Data) -> tuple[Data, Data]:
     far = one.measure.farther(one.far, other.far)
     order = one.order if one.order.size == other.order.size else other.order
     groups = one.groups if one.order.size == other.order.size else other.groups
-    return replace(one, far=far), replace(other, far=far, order=order, groups=groups)
+    near = near_of_two(one.near, other.near)
+    return (
+        replace(one, far=far, near=near),
+        replace(other, far=far, near=near, order=order, groups=groups),
+    )
 
 
 def within(data: Data, shown: RecurrenceRange) -> Data:

@@ -33,7 +33,14 @@ from loopscope.core.views.difference import (
     left_out,
     make_difference,
 )
-from loopscope.core.views.heads_data import SCALE_LABELS, Scale
+from loopscope.core.views.heads_data import (
+    COLOUR_SCALES,
+    SCALE_LABELS,
+    ColourScale,
+    Scale,
+    near_of,
+    near_of_two,
+)
 from loopscope.core.views.second_run import SecondRun
 
 Order = Literal["depth", "layer"]
@@ -65,6 +72,9 @@ class Options:
         labels={"depth": "by recurrence: along effective depth", "layer": "by layer"},
     )
     scale: Scale = setting("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
+    colours: ColourScale = setting(
+        "auto", "Colour scale", "How differences become colours", labels=COLOUR_SCALES
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +88,7 @@ class Data(ViewData):
     cycle : whether equal layers are alike.
     layer_names : of the block.  by : "depth" or "layer".
     missing : what is missing when there is nothing to show, or "".
+    near : the difference drawn brightest on a log colour scale, 0 for a linear one.
     log_r : whether effective depth stands on log axes.
     """
 
@@ -90,6 +101,7 @@ class Data(ViewData):
     layer_names: tuple[str, ...]
     by: Order
     missing: str = ""
+    near: float = 0.0
     log_r: bool = False
 
     @property
@@ -133,6 +145,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     order = np.arange(len(places))
     if options.order == "layer":
         order = order.reshape(-1, places.n_layers).T.ravel()
+    bound = options.scale == "bound"
+    far = measure.bound(n_tokens) if bound else measure.least_alike(values, n_tokens)
     return Data(
         statement=missing
         or _statement(recording, values, measure, repetition, places, n_tokens, options.measure),
@@ -141,9 +155,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         places=places,
         order=order,
         measure=measure,
-        far=measure.bound(n_tokens)
-        if options.scale == "bound"
-        else measure.least_alike(values, n_tokens),
+        far=far,
+        near=near_of(values, measure, far, options.colours),
         cycle=repetition,
         layer_names=recording.info.architecture.layer_names,
         by=options.order,
@@ -243,7 +256,8 @@ def alike(one: Data, other: Data) -> tuple[Data, Data]:
     if one.missing or other.missing or one.measure is not other.measure:
         return one, other
     far = one.measure.farther(one.far, other.far)
-    return replace(one, far=far), replace(other, far=far)
+    near = near_of_two(one.near, other.near)
+    return replace(one, far=far, near=near), replace(other, far=far, near=near)
 
 
 def within(data: Data, shown: RecurrenceRange) -> Data:

@@ -28,8 +28,8 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     ax = figure.add_subplot()
     numbers = range(data.first, data.first + n)
     log = numbers if data.log_r else ()
-    image = measured(ax, data.values, data.measure, data.far, log, log)
-    measure_bar_beside(ax, image, data.measure)
+    image = measured(ax, data.values, data.measure, data.far, log, log, data.near)
+    measure_bar_beside(ax, image, data.measure, data.near)
     ax.set_aspect("equal")
     for axis in ("x", "y"):
         recurrence_axis(ax, axis, numbers, data.log_r, side, page)

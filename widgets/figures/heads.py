@@ -16,6 +16,7 @@ from loopscope.widgets.figures.matrix import (
     measure_label,
     measured,
     recurrence_axis,
+    set_log_ticks,
 )
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.plots.matrix_steps import head_steps
@@ -51,8 +52,12 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     else:
         ax = figure.add_subplot()
     numbers = range(data.first, data.first + n)
-    image = measured(ax, values, data.measure, data.far, numbers if data.log_r else ())
-    bar_above(ax, image, measure_label(data.measure, f" to {data.reference}"))
+    log = numbers if data.log_r else ()
+    image = measured(ax, values, data.measure, data.far, log, near=data.near)
+    label = measure_label(data.measure, f" to {data.reference}", log=bool(data.near))
+    bar = bar_above(ax, image, label)
+    if data.near:
+        set_log_ticks(bar)
     room = figure.get_figwidth() * (0.5 if wide else 0.8)
     recurrence_axis(ax, "x", numbers, data.log_r, room, page)
     ax.set_yticks(range(0, n_rows, step), data.row_labels[::step])

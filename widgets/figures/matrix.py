@@ -8,13 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from loopscope.core.measures.heads import PatternMeasure
 from loopscope.widgets.figures.style import Page, colour_map
 from loopscope.widgets.palette import SIMILARITY_MAP
 from loopscope.widgets.plots.matrix_steps import STEPS, labelled, log_edges, on_log_axis
+from loopscope.widgets.plots.ticks import log_ticks
 
 # No taller than a printed page, in inches.
 TALLEST = 8.8
@@ -35,9 +36,19 @@ def font_size(page: Page) -> float:
 
 def measured(
     ax: Axes, values: np.ndarray, measure: PatternMeasure, far: float,
-    columns: Sequence[int] = (), rows: Sequence[int] = (),
+    columns: Sequence[int] = (), rows: Sequence[int] = (), near: float = 0.0,
 ) -> ScalarMappable:  # fmt: skip
-    """Draw ``values`` with identical patterns bright; ``columns`` and ``rows`` as in `cells`."""
+    """Draw ``values`` with identical patterns bright; ``columns`` and ``rows`` as in `cells`.
+
+    With ``near`` on a log scale of the differences from identical patterns.
+    """
+    if near:
+        unlike, whole = np.abs(values - measure.identical), abs(far - measure.identical)
+        shown = np.where(np.isfinite(unlike), np.maximum(unlike, near), np.nan)
+        image = cells(ax, shown, SIMILARITY_MAP + "_r", LogNorm(near, whole), columns, rows)
+        if np.isnan(values).any():
+            hatch_absent(ax)
+        return image
     name = SIMILARITY_MAP + ("_r" if measure.is_distance else "")
     norm = Normalize(min(far, measure.identical), max(far, measure.identical))
     image = cells(ax, values, name, norm, columns, rows)
@@ -46,9 +57,12 @@ def measured(
     return image
 
 
-def measure_label(measure: PatternMeasure, reference: str = "") -> str:
+def measure_label(measure: PatternMeasure, reference: str = "", *, log: bool = False) -> str:
     """Measure, what it is compared to, unit, and which end means the same."""
     unit = "nats, " if measure.key == "jensen_shannon" else ""
+    if log:
+        less = "" if measure.is_distance else f"{measure.identical:g} − "
+        return f"{less}{measure.label}{reference} ({unit}log scale, bright = same)"
     return f"{measure.label}{reference} ({unit}{measure.identical:g} = same)"
 
 
@@ -107,12 +121,23 @@ def bar_beside(ax: Axes, image: ScalarMappable, label: str) -> Colorbar:
     return bar
 
 
-def measure_bar_beside(ax: Axes, image: ScalarMappable, measure: PatternMeasure) -> Colorbar:
+def measure_bar_beside(
+    ax: Axes, image: ScalarMappable, measure: PatternMeasure, near: float = 0.0
+) -> Colorbar:
     """Put a measure's bar to the right: what is the same is at the top, as on the screen."""
-    bar = bar_beside(ax, image, measure_label(measure))
-    if measure.is_distance:
+    bar = bar_beside(ax, image, measure_label(measure, log=bool(near)))
+    if measure.is_distance or near:
         bar.ax.invert_yaxis()
+    if near:
+        set_log_ticks(bar)
     return bar
+
+
+def set_log_ticks(bar: Colorbar) -> None:
+    """Give a log bar the ticks of the screen's."""
+    ticks = log_ticks(float(bar.norm.vmin or 1), float(bar.norm.vmax or 1), 6)
+    bar.set_ticks([v for v, _ in ticks], labels=[text for _, text in ticks])
+    bar.minorticks_off()
 
 
 def bar_above(ax: Axes, image: ScalarMappable, label: str) -> Colorbar:

@@ -33,8 +33,8 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     figure.set_figheight(side + longest + 5 * line)
     ax = figure.add_subplot()
     depths = data.places.depths if data.log_r else ()
-    image = measured(ax, data.drawn(), data.measure, data.far, depths, depths)
-    measure_bar_beside(ax, image, data.measure)
+    image = measured(ax, data.drawn(), data.measure, data.far, depths, depths, data.near)
+    measure_bar_beside(ax, image, data.measure, data.near)
     ax.set_aspect("equal")
     first = 0 if data.places.step > 1 else group if data.by == "depth" else 1
     at = labelled(n, every(n, side, 1.3 * line, head_steps(group)), True, first)

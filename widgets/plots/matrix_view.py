@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from PySide6.QtCore import Qt
@@ -17,6 +18,7 @@ from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.plots.matrix import Matrix
 from loopscope.widgets.plots.matrix_layout import Bar, bar_ticks
+from loopscope.widgets.plots.ticks import log_ticks
 
 
 class MatrixView(View):
@@ -81,9 +83,19 @@ class MatrixView(View):
         raise NotImplementedError
 
 
-def measure_bar(measure: PatternMeasure, far: float) -> Bar:
-    """Colour bar of a measure in its own unit, identical patterns at the bright end."""
+def measure_bar(measure: PatternMeasure, far: float, near: float = 0.0) -> Bar:
+    """Colour bar of a measure in its own unit, identical patterns at the bright end.
+
+    With ``near`` it is a log scale of the differences from identical patterns.
+    """
     unit = "nats, " if measure.key == "jensen_shannon" else ""
+    if near:
+        whole = abs(far - measure.identical)
+        span = math.log(whole / near)
+        name = measure.label if measure.is_distance else f"{measure.identical:g} − {measure.label}"
+        ticks = log_ticks(near, whole, 6)
+        levels = tuple((1 - math.log(v / near) / span, text) for v, text in ticks)
+        return Bar(f"{name} ({unit}log scale)", levels)
     label = f"{measure.label} ({unit}{measure.identical:g} = same)"
     return Bar(label, bar_ticks(far, measure.identical))
 

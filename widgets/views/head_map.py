@@ -35,7 +35,7 @@ class HeadMapView(MatrixView):
             column_title="recurrence r′",
             row_labels=numbers,
             column_labels=numbers,
-            bar=measure_bar(data.measure, data.far),
+            bar=measure_bar(data.measure, data.far, data.near),
             number_columns=True,
             number_rows=True,
             first_number=data.first,
@@ -43,7 +43,7 @@ class HeadMapView(MatrixView):
             log_columns=at,
             log_rows=at,
         )
-        self.matrix.show_content(content, data.measure.brightness(data.values, data.far))
+        self.matrix.show_content(content, data.measure.brightness(data.values, data.far, data.near))
         self.show_selection(self.selection, {})
 
     @override

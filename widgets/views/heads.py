@@ -58,7 +58,7 @@ class HeadsView(MatrixView):
             column_title="recurrence r",
             row_labels=data.row_labels,
             column_labels=tuple(map(str, range(data.first, data.first + n))),
-            bar=measure_bar(data.measure, data.far),
+            bar=measure_bar(data.measure, data.far, data.near),
             side=_side(data) if data.show_statistics else (),
             dated=len(STATISTIC_KEYS),
             bands=data.row_groups,
@@ -68,7 +68,7 @@ class HeadsView(MatrixView):
             first_number=data.first,
             log_columns=tuple(range(data.first, data.first + n)) if data.log_r else (),
         )
-        levels = data.measure.brightness(data.rows(data.values), data.far)
+        levels = data.measure.brightness(data.rows(data.values), data.far, data.near)
         self.matrix.show_content(content, levels)
         self.show_selection(self.selection, {})
 

@@ -45,7 +45,7 @@ class SimilarityView(MatrixView):
             column_title="recurrence′:layer′",
             row_labels=labels,
             column_labels=labels,
-            bar=measure_bar(data.measure, data.far),
+            bar=measure_bar(data.measure, data.far, data.near),
             row_strides=strides,
             column_strides=strides,
             number_columns=True,
@@ -57,7 +57,8 @@ class SimilarityView(MatrixView):
             log_columns=at,
             log_rows=at,
         )
-        self.matrix.show_content(content, data.measure.brightness(data.drawn(), data.far))
+        levels = data.measure.brightness(data.drawn(), data.far, data.near)
+        self.matrix.show_content(content, levels)
         self.show_selection(self.selection, {})
 
     @override
