@@ -23,7 +23,7 @@ from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.palette import Theme
 
 # Pixels that a view may be pressed to: a small screen has to hold three of them and all the bars.
-LEAST_HEIGHT = 64
+LEAST_WIDTH, LEAST_HEIGHT = 180, 64
 
 
 class ViewDocks(QObject):
@@ -72,6 +72,7 @@ class ViewDocks(QObject):
         bench.analysis.lagged.connect(lambda key, r: self.frames[key].set_lag(r))
         window.tabifiedDockWidgetActivated.connect(self._on_raised)
         bench.measuring.progressed.connect(self._on_measuring_progressed)
+        bench.measuring.failed.connect(lambda key, why: self.frames[key].set_failure(why))
 
     # ---- making ----
     def _make(self, spec: ViewSpec[Any, Any]) -> None:
@@ -132,7 +133,8 @@ class ViewDocks(QObject):
         frame = ViewFrame(spec.title, display.view)
         # Noted before the dock takes it: a floating dock is shown anew with its title bar.
         self.frames[key] = frame
-        frame.setMinimumHeight(LEAST_HEIGHT)
+        # Whatever it shows: results that come do not move the docks.
+        frame.setMinimumSize(LEAST_WIDTH, LEAST_HEIGHT)
         frame.set_theme(self._theme)
         frame.set_request(spec.request)
         frame.set_options(display.options)
@@ -359,7 +361,7 @@ class ViewDocks(QObject):
             frame.set_data(data)
 
     def _on_measuring_progressed(self, key: str, share: float | None) -> None:
-        self.frames[key].measuring.show_progress(share)
+        self.frames[key].show_measuring(share)
 
     def show_why_not(self) -> None:
         """Say in each view in sight why its measurement cannot be made."""

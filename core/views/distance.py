@@ -61,8 +61,8 @@ class Options:
         labels={"absolute": "absolute: ‖s − s_R‖", "relative": "relative: ‖s − s_R‖/‖s_R‖"},
     )
     layer: int = setting(
-        ENDS, "Measured from layer", "A layer of the cycle, from 0; -1 for the recurrence ends",
-        low=ENDS, high=1000,
+        ENDS, "Measured from layer", "A layer of the cycle, from 0, or the ends of recurrences",
+        low=ENDS, high=1000, lowest="recurrence ends",
     )  # fmt: skip
 
 

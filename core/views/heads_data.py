@@ -64,7 +64,11 @@ class Options:
         },
     )
     recurrence: int = setting(
-        1, "Chosen recurrence", "Used when compared with a chosen recurrence", low=1
+        1,
+        "Chosen recurrence",
+        "Used when compared with a chosen recurrence",
+        low=1,
+        idle=lambda o: "" if o.reference == "chosen" else "no recurrence is chosen to compare with",
     )
     order: Literal["layer", "consistency", "group"] = setting(
         "layer",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from loopscope.core.arrays import F32
+from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.model.architecture import Architecture
+from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import RECURRENCE, Table, ViewData, ViewDefinition
@@ -34,9 +36,26 @@ ATTENTION = Formula(
 )
 
 
+PatternScale = Literal["one", "own", "log"]
+# Decades of a log scale.
+LOG_DECADES = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The pattern has no settings: it is drawn as it is."""
+    """Settings of the pattern."""
+
+    scale: PatternScale = setting(
+        "one",
+        "Colour scale",
+        "What is drawn brightest; a broad head is seen on a log scale",
+        labels={
+            "one": "0 to 1",
+            "own": "0 to the head's largest",
+            "log": "log, 10⁻⁴ to 1",
+        },
+        at_hand=True,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +66,8 @@ class Data(ViewData):
     layer, head : which head.  labels, token_texts : readable and exact text of each token.
     causal : entries above the diagonal cannot be other than 0.
     missing : what is missing when there is nothing to show, or "".
+    scale : of the colours.  far : the attention drawn brightest: 1, or the head's largest at any
+        recurrence, the first query of a causal head left out, which can attend to itself alone.
     """
 
     patterns: Sequence[F32]
@@ -57,6 +78,8 @@ class Data(ViewData):
     token_texts: tuple[str, ...]
     causal: bool
     missing: str = ""
+    scale: PatternScale = "one"
+    far: float = 1.0
 
     def title(self, recurrence: int) -> str:
         """Say which pattern is shown when the cursor is at ``recurrence``."""
@@ -64,6 +87,14 @@ class Data(ViewData):
         if recurrence < 1:
             return f"Recurrence 0 has no pattern (dimmed: {self.name} at {drawn})"
         return f"Head {self.name} at recurrence {drawn}"
+
+    def levels(self, pattern: F32) -> F64:
+        """Place of each entry on the colour scale, 0 to 1; NaN stays NaN."""
+        values = np.asarray(pattern, np.float64)
+        if self.scale != "log":
+            return np.clip(values / self.far, 0, 1)
+        with np.errstate(divide="ignore"):
+            return np.clip(1 + np.log10(values) / LOG_DECADES, 0, 1)
 
     def shown_recurrence(self, recurrence: int) -> int:
         """Return the recurrence whose pattern stands for ``recurrence``: 1 to R."""
@@ -88,7 +119,22 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         causal=arch.layer.causal,
         missing=missing,
         lacks=RECURRENCE if missing == NO_RUN else None,
+        scale=options.scale,
+        far=_largest(kept, arch.layer.causal) if options.scale == "own" else 1.0,
     )
+
+
+def _largest(patterns: Sequence[F32], causal: bool) -> float:
+    """The largest finite entry, without the first query of causal patterns; 1 without any."""
+    rows = (pattern[1:] if causal and len(pattern) > 1 else pattern for pattern in patterns)
+    largest = max((float(np.nanmax(r, initial=0.0)) for r in rows), default=0.0)
+    return largest if 0 < largest < 1 else 1.0
+
+
+def alike(one: Data, other: Data) -> tuple[Data, Data]:
+    """Give both the colour scale that holds both."""
+    far = max(one.far, other.far)
+    return replace(one, far=far), replace(other, far=far)
 
 
 def _statement(patterns: Sequence[F32], name: str) -> str:
@@ -157,6 +203,7 @@ VIEW = ViewDefinition(
     compute,
     table,
     reads=frozenset({"layer", "head"}),
+    alike=alike,
     difference=difference,
     difference_reads=frozenset({"recurrence"}),
 )

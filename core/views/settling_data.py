@@ -68,6 +68,10 @@ LIMITS = {
 FLOOR = Formula("rounding floor", "√d · rms · 2^−m / √12", "state units", "uniform rounding error")
 
 
+def _own_rules(options: Options) -> str:
+    return "classes are Loopscope's own" if options.rules == "loopscope" else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Settings of the settling plot."""
@@ -103,10 +107,15 @@ class Options:
     )
     tau: float = setting(
         0.05, "Algorithm 1: τ", "How near to the end is at a fixed point; half of it is an orbit",
-        low=0, high=1,
+        low=0, high=1, idle=_own_rules,
     )  # fmt: skip
     rho: float = setting(
-        0.9, "Algorithm 1: ρ", "Share of the recurrences that must be so near", low=0, high=1
+        0.9,
+        "Algorithm 1: ρ",
+        "Share of the recurrences that must be so near",
+        low=0,
+        high=1,
+        idle=_own_rules,
     )
     last: int = setting(
         PAPER_RECURRENCES,
@@ -114,6 +123,7 @@ class Options:
         f"How many of the last are looked at; the paper has {PAPER_RECURRENCES}",
         low=LEAST_RECURRENCES,
         high=4096,
+        idle=_own_rules,
     )
     counts: bool = setting(
         True, "Table of classes", "Tokens in each class, at the end and after each layer"

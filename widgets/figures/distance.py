@@ -42,13 +42,15 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     distances = np.ma.masked_invalid(np.where(data.distances < low, low, data.distances))
     numbers = range(data.first, data.first + n)
     log = numbers if data.log_r else ()
-    image = cells(ax, distances.filled(np.nan), DISTANCE_MAP, LogNorm(low, high), log)
+    image = cells(
+        ax, distances.filled(np.nan), DISTANCE_MAP, LogNorm(low, high), log, first=data.first
+    )
     labels = [
         at_position(t, fit(x, size, 8 * size))
         for t, x in zip(data.tokens, data.labels, strict=True)
     ]
     ax.set_yticks(range(n_rows), labels, fontsize=size)
-    recurrence_axis(ax, "x", numbers, data.log_r, 0.75 * page.width, page)
+    recurrence_axis(ax, "x", numbers, data.log_r, 0.75 * page.width, page, data.first)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_xlabel("recurrence r")

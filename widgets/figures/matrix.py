@@ -62,32 +62,34 @@ def measure_label(measure: PatternMeasure, reference: str = "", *, log: bool = F
     unit = "nats, " if measure.key == "jensen_shannon" else ""
     if log:
         less = "" if measure.is_distance else f"{measure.identical:g} − "
-        return f"{less}{measure.label}{reference} ({unit}log scale, bright = same)"
+        return f"{less}{measure.label}{reference} ({unit}log scale)"
     return f"{measure.label}{reference} ({unit}{measure.identical:g} = same)"
 
 
 def cells(
     ax: Axes, values: np.ndarray, name: str, norm: Normalize,
-    columns: Sequence[int] = (), rows: Sequence[int] = (),
+    columns: Sequence[int] = (), rows: Sequence[int] = (), first: int = 1,
 ) -> ScalarMappable:  # fmt: skip
     """Draw one cell for each entry; NaN is left blank.
 
-    Columns stand at 1, 2, ... and rows at 0, 1, ...; given the numbers that they stand at on a log
-    axis, each is as wide as it is there, and all together as wide as before.
+    Columns stand at ``first`` and on, rows at 0, 1, ...; given the numbers that they stand at on a
+    log axis, each is as wide as it is there, and all together as wide as before.
     """
     n_rows, n_columns = values.shape
     shown, colours = np.ma.masked_invalid(values), colour_map(name)
     image: ScalarMappable
     if columns or rows:
-        across = 0.5 + (log_edges(columns, n_columns) if columns else np.arange(n_columns + 1))
+        across = (
+            first - 0.5 + (log_edges(columns, n_columns) if columns else np.arange(n_columns + 1))
+        )
         down = (log_edges(rows, n_rows) if rows else np.arange(n_rows + 1)) - 0.5
         image = ax.pcolormesh(across, down, shown, cmap=colours, norm=norm, rasterized=True)
         ax.set_ylim(n_rows - 0.5, -0.5)
-        ax.set_xlim(0.5, n_columns + 0.5)
+        ax.set_xlim(first - 0.5, first + n_columns - 0.5)
     else:
         image = ax.imshow(
             shown, cmap=colours, norm=norm, aspect="auto", interpolation="none",
-            extent=(0.5, n_columns + 0.5, n_rows - 0.5, -0.5),
+            extent=(first - 0.5, first + n_columns - 0.5, n_rows - 0.5, -0.5),
         )  # fmt: skip
     ax.tick_params(length=2)
     ax.spines[:].set_visible(False)
@@ -95,11 +97,12 @@ def cells(
 
 
 def recurrence_axis(
-    ax: Axes, axis: str, numbers: Sequence[int], log: bool, room: float, page: Page
-) -> None:
-    """Label recurrences on an axis of cells, of ``room`` inches."""
+    ax: Axes, axis: str, numbers: Sequence[int], log: bool, room: float, page: Page,
+    first: int = 1,
+) -> None:  # fmt: skip
+    """Label recurrences on an axis of cells, of ``room`` inches; ``first`` as in `cells`."""
     size = font_size(page) / 72
-    start, text = (0, 1.25 * size) if axis == "y" else (1, 0.0)
+    start, text = (0, 1.25 * size) if axis == "y" else (first, 0.0)
     widest = text or (len(str(numbers[-1])) + 1.5) * 0.6 * size
     n = len(numbers)
     if log:

@@ -52,6 +52,8 @@ class CurvePlot(ClickPlot):
     def show_data(self, data: Curves) -> None:
         """Draw new curves."""
         kind = (data.log_x, data.log_y, data.whole_x, data.x_label, data.y_label)
+        if self.data is not None and self.data.x_shown != data.x_shown:
+            self.zoomed = False  # another range of recurrences
         if kind != self._kind:
             self._kind, self.zoomed = kind, False
             self._make_axes(data)

@@ -71,10 +71,23 @@ def draw_axis_titles(painter: QPainter, sheet: Sheet) -> None:
         below.moveRight(min(below.right(), where.bar.left() - 2))
     draw_text(painter, below, CENTRE, title)
     room = sheet.height - cells.top()
-    title = shortened(content.row_title, room - 4, QFontMetricsF(metrics))
+    title = shortened(
+        _row_title(sheet, room - 4, QFontMetricsF(metrics)), room - 4, QFontMetricsF(metrics)
+    )
     down = min(max(cells.height(), metrics.horizontalAdvance(title) + 4), room)
     left = QRectF(where.bands.left() - line - 4, cells.top(), line, down)
     draw_upright(painter, left, CENTRE, title)
+
+
+def _row_title(sheet: Sheet, room: float, metrics: QFontMetricsF) -> str:
+    """The title of the rows, with how many of them have a label where not all have."""
+    content, stride = sheet.content, sheet.where.row_stride
+    if stride == 1 or content.n_rows < 2 or content.number_rows:
+        return content.row_title
+    for more in (f", 1 in {stride} labelled", f", 1 in {stride}"):
+        if metrics.horizontalAdvance(content.row_title + more) <= room:
+            return content.row_title + more
+    return f"1 in {stride}"
 
 
 # ---- colour bar ----

@@ -67,11 +67,11 @@ class MatrixView(View):
         """The recurrence of a column; None where columns are something else."""
         return None
 
-    def _on_zoomed(self, column: int, factor: float) -> None:
+    def _on_zoomed(self, row: int, column: int, factor: float) -> None:
         if (r := self.recurrence_of(column)) is not None:
             self.zoom_requested.emit(r, factor)
 
-    def _on_dragged(self, first: int, last: int) -> None:
+    def _on_dragged(self, row: int, first: int, last_row: int, last: int) -> None:
         a, b = self.recurrence_of(first), self.recurrence_of(last)
         if a is not None and b is not None:
             self.range_requested.emit(a, b)

@@ -124,15 +124,19 @@ class PaintedGrid(QWidget, Generic[L]):
     -------
     clicked(str, int, int), pointed(str, int, int)
         A `Place`; only `pointed` tells `NOWHERE`.
-    zoomed(int, float), dragged(int, int)
-        The wheel over a column, with its factor (with Ctrl where the rows scroll); with Shift, the
-        columns between which the pointer was dragged.
+    zoomed(int, int, float)
+        The wheel over a row and a column, with its factor; with Ctrl where the rows scroll.
+    dragged(int, int, int, int)
+        Row and column where a drag with Shift began, and those where it ended.
+
+    ``drags_rows`` : whether such a drag chooses rows as well as columns.
     """
 
     clicked = Signal(str, int, int)
     pointed = Signal(str, int, int)
-    zoomed = Signal(int, float)
-    dragged = Signal(int, int)
+    zoomed = Signal(int, int, float)
+    dragged = Signal(int, int, int, int)
+    drags_rows = False
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -141,8 +145,8 @@ class PaintedGrid(QWidget, Generic[L]):
         self.layout_: L | None = None
         self.place = NOWHERE
         self._back: QPixmap | None = None
-        # Where a drag with Shift began, and is now, in columns.
-        self._drag: tuple[int, int] | None = None
+        # Rows and columns where a drag with Shift began, and where it is now.
+        self._drag: tuple[int, int, int, int] | None = None
         self.scroll_bar = QScrollBar(Qt.Orientation.Vertical, self)
         self.scroll_bar.hide()
         self.scroll_bar.valueChanged.connect(lambda value: self.lay_out_again(float(value)))
@@ -243,8 +247,8 @@ class PaintedGrid(QWidget, Generic[L]):
     @override
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         place = self.place_at(event.position())
-        if self._drag is not None and place[2] >= 0:
-            self._drag = (self._drag[0], place[2])
+        if self._drag is not None and place[0] == "cell":
+            self._drag = (*self._drag[:2], place[1], place[2])
             self.update()
         self._point_at(place)
 
@@ -254,7 +258,7 @@ class PaintedGrid(QWidget, Generic[L]):
         drag, self._drag = self._drag, None
         if drag is not None:
             self.update()
-            if drag[0] != drag[1]:
+            if drag[:2] != drag[2:]:
                 self.dragged.emit(*drag)
         event.ignore()
 
@@ -264,7 +268,7 @@ class PaintedGrid(QWidget, Generic[L]):
         place = self.place_at(event.position())
         shift = event.modifiers() & Qt.KeyboardModifier.ShiftModifier
         if shift and place[0] == "cell" and event.button() == Qt.MouseButton.LeftButton:
-            self._drag = (place[2], place[2])
+            self._drag = (place[1], place[2], place[1], place[2])
             event.accept()
             return
         if event.button() == Qt.MouseButton.LeftButton and place != NOWHERE:
@@ -284,7 +288,7 @@ class PaintedGrid(QWidget, Generic[L]):
         if self.layout_ is not None and steps and (ctrl or not self.layout_.hidden):
             event.setAccepted(place[2] >= 0)
             if place[2] >= 0:
-                self.zoomed.emit(place[2], ZOOM**steps)
+                self.zoomed.emit(place[1], place[2], ZOOM**steps)
             return
         if self.layout_ is None or not self.layout_.hidden:
             event.ignore()
@@ -364,12 +368,16 @@ class PaintedGrid(QWidget, Generic[L]):
         """Mark the columns that are being chosen."""
         if self._drag is None:
             return
-        a, b = sorted(column - self.first_column for column in self._drag)
+        a, b = sorted(column - self.first_column for column in self._drag[1::2])
         colour = QColor(self.theme.accent)
         painter.setPen(colour)
         colour.setAlpha(60)
         painter.setBrush(colour)
         chosen = QRectF(where.column(a).topLeft(), where.column(b).bottomRight())
+        if self.drags_rows:
+            top, bottom = sorted(self._drag[::2])
+            chosen.setTop(where.row(top).top())
+            chosen.setBottom(where.row(bottom).bottom())
         painter.drawRect(chosen & where.cells)
 
     def _drawn_back(self, where: L) -> QPixmap:

@@ -86,9 +86,13 @@ class HeadsView(MatrixView):
             hover_row=self._row(hover.get("layer"), hover.get("head")),
             hover_column=self._column(hover.get("recurrence", -1)),
             side_text=self._side_text,
-            side_caption=f"{'at' if known else 'none at'} recurrence {r}",
+            side_caption=f"at recurrence {r}" if known else self._no_statistics(r),
         )
         self.matrix.show_marks(marks)
+
+    def _no_statistics(self, recurrence: int) -> str:
+        n = len(self.data.statistics.entropy)
+        return f"none at recurrence {recurrence}" if recurrence < 1 else f"shown up to r = {n} yet"
 
     def _column(self, recurrence: int) -> int | None:
         column = recurrence - self.data.first

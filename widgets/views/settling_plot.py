@@ -68,8 +68,10 @@ class SettlingPlot(ClickPlot):
 
     # ---- what is shown ----
     def show_data(self, data: Data) -> None:
-        """Draw new curves."""
-        self.data = data
+        """Draw new curves; another range of recurrences ends a zoom of this plot alone."""
+        before, self.data = self.data, data
+        if before is not None and (before.x_shown, before.log_r) != (data.x_shown, data.log_r):
+            self.zoomed = False
         self.getPlotItem().setVisible(True)
         self.log_values = log10(data.values)
         x = self._x(data.recurrences)

@@ -87,6 +87,7 @@ class Options:
         "Written token",
         "Its text (␣ for a space), or its id as #12. The prompt's tokens, the final answers and "
         "what stood here when the layers were read are shown at once, others after reading again",
+        idle=lambda o: "" if o.target == "written" else "the chosen token is not a written one",
     )
     order: Order = setting(
         "depth",

@@ -65,7 +65,8 @@ class AnswersView(View):
         at = {"recurrence": selection.recurrence, "layer": selection.layer}
         row = self._row_of.get(hover["token"]) if "token" in hover else None
         cursor = self._row_of.get(selection.token), self._column(at)
-        self.canvas.show_marks(cursor, (row, self._column(hover)))
+        missing = "" if cursor[1] is not None else self._missing(selection.recurrence)
+        self.canvas.show_marks(cursor, (row, self._column(hover)), missing)
 
     @override
     def set_theme(self, theme: Theme) -> None:
@@ -100,6 +101,13 @@ class AnswersView(View):
     def _column(self, place: dict[str, int]) -> int | None:
         raise NotImplementedError
 
+    def _missing(self, recurrence: int) -> str:
+        """Why the cursor's recurrence has no column."""
+        if recurrence < 1:
+            return "The initial state is not read out"
+        ends = [self._column_place(c).get("recurrence", 0) for c in (1, self.data.n_columns)]
+        return f"r = {recurrence} is not shown here: r = {min(ends)} to {max(ends)} are"
+
     def _column_place(self, column: int) -> dict[str, int]:
         raise NotImplementedError
 
@@ -123,11 +131,11 @@ class AnswersView(View):
         self.hover_changed.emit(self._place(row, column))
         self.message.emit("" if self.data is None else self._text(region, row, column))
 
-    def _on_zoomed(self, column: int, factor: float) -> None:
+    def _on_zoomed(self, row: int, column: int, factor: float) -> None:
         if (r := self._column_place(column).get("recurrence")) is not None:
             self.zoom_requested.emit(r, factor)
 
-    def _on_dragged(self, first: int, last: int) -> None:
+    def _on_dragged(self, row: int, first: int, last_row: int, last: int) -> None:
         a, b = (self._column_place(column).get("recurrence") for column in (first, last))
         if a is not None and b is not None:
             self.range_requested.emit(a, b)
