@@ -21,16 +21,23 @@ from loopscope.core.run.recording import Recording
 from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun
-from loopscope.widgets.kit.export_choice import ExportChoice
+from loopscope.widgets.kit.export_names import free_stem, slug, stem
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from loopscope.widgets.figures.export import ExportItem, ExportReport
     from loopscope.widgets.figures.style import Page
+    from loopscope.widgets.kit.export_choice import ExportChoice
 
 WHOLE = RecurrenceRange()
 
+# Views whose page is of the cursor's recurrence, though what is computed is of all.
+AT_ONE_RECURRENCE = frozenset({"pattern"})
+# Formats that every view can be written in; those of pages and of numbers.
+WRITTEN = ("pdf", "svg", "png", "csv", "txt")
+# Of the page in the dialog.
+PREVIEW_DPI = 110
 # What is added to the name of a file that holds the second run alone.
 SECOND_SUFFIX = "-second"
 # And of one that holds what is different between the two.
@@ -75,7 +82,7 @@ def describe_second_run(
         parts.append(f"{_named(both, 'draws', 'draw')} both runs")
     if twice:
         files = f"{twice[0].key}{SECOND_SUFFIX}.*" if len(twice) == 1 else f"NAME{SECOND_SUFFIX}.*"
-        parts.append(f"the second drawing goes to {files}")
+        parts.append(f"the second drawing goes below the first, or to {files}")
     if any(spec.has_difference for spec in specs):
         name = specs[0].key if len(specs) == 1 else "NAME"
         parts.append(f"what is different to {name}{DIFFERENCE_SUFFIX}.*")
@@ -108,11 +115,15 @@ def write_figures(
     from loopscope.widgets.figures.export import export_all
     from loopscope.widgets.figures.style import Page
 
+    names = namer(recording, selection, choice)
     items = [
-        item
+        replace(item, name=names(spec, item.key))
         for spec in specs
         if not cancelled()
-        for item in items_of(spec, recording, selection, options.get(spec.key), second_run, shown)
+        for item in joined(
+            items_of(spec, recording, selection, options.get(spec.key), second_run, shown),
+            choice.together,
+        )
     ]
     return export_all(
         items,
@@ -123,7 +134,124 @@ def write_figures(
         provenance=provenance_of(recording, selection),
         progress=lambda *step: progress(step),
         cancelled=cancelled,
+        replace_files=choice.replace,
     )
+
+
+def joined(items: Iterator[ExportItem], together: bool) -> list[ExportItem]:
+    """The drawings of one view; those of two runs in one figure, if they are to be ``together``."""
+    drawn = list(items)
+    if not together or len(drawn) < 2:
+        return drawn
+    first, second, *more = drawn
+    about = (first.provenance or {}) | {"drawn": "both runs, the second one below"}
+    return [
+        replace(first, beside=second, page_provenance=about), replace(second, pages=False), *more
+    ]  # fmt: skip
+
+
+def any_twice(recording: Recording, specs: tuple[ViewSpec, ...], second_run: SecondRun) -> bool:
+    """Whether any view has a drawing for each run."""
+    return any(
+        has_something(spec, recording) and _has_second_drawing(spec, recording, second_run)
+        for spec in specs
+    )
+
+
+def page_png(
+    recording: Recording,
+    selection: Selection,
+    spec: ViewSpec,
+    options: Any,
+    choice: ExportChoice,
+    second_run: SecondRun | None = None,
+    shown: RecurrenceRange = WHOLE,
+) -> bytes:
+    """Draw the page that ``choice`` would write of one view, as a PNG for the screen."""
+    import io
+
+    from loopscope.widgets.figures.export import draw_figure
+    from loopscope.widgets.figures.style import Page
+
+    items = joined(
+        items_of(spec, recording, selection, options, second_run, shown), choice.together
+    )
+    figure = draw_figure(items[0], Page(choice.preset))
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=PREVIEW_DPI)
+    return file.getvalue()
+
+
+def drawings(
+    recording: Recording,
+    selection: Selection,
+    specs: tuple[ViewSpec, ...],
+    choice: ExportChoice,
+    second_run: SecondRun | None,
+) -> list[tuple[str, tuple[str, ...]]]:
+    """Name and formats of each drawing that ``choice`` would write.
+
+    Raises `LoopscopeError` for a pattern that gives no name.
+    """
+    names, out = namer(recording, selection, choice), []
+    for spec in specs:
+        every = (*WRITTEN, *spec.exports)
+        out.append((names(spec, spec.key), every))
+        if second_run is not None and _has_second_drawing(spec, recording, second_run):
+            only = ("csv", *spec.exports) if choice.together else every
+            out.append((names(spec, spec.key + SECOND_SUFFIX), only))
+            if spec.has_difference and has_something(spec, recording):
+                out.append((names(spec, spec.key + DIFFERENCE_SUFFIX), WRITTEN))
+    return out
+
+
+def describe_files(named: list[tuple[str, tuple[str, ...]]], choice: ExportChoice) -> str:
+    """Say what a choice writes: ``named`` are names without suffix, and the formats of each.
+
+    It looks into the folder, and says what becomes of files that are there.
+    """
+    folder = Path(choice.folder).expanduser()
+    taken: set[str] = set()
+    names, there = [], 0
+    for wanted, own in named:
+        suffixes = [s for s in choice.formats if s in own]
+        name = free_stem(folder, wanted, () if choice.replace else suffixes, taken)
+        taken.add(name)
+        there += sum((folder / f"{wanted}.{s}").exists() for s in suffixes)
+        names += [f"{name}.{s}" for s in suffixes]
+    if not names:
+        return ""
+    text = f"Writes {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+    if not there:
+        return text
+    files = "1 file is" if there == 1 else f"{there} files are"
+    what = "written over" if choice.replace else "kept, and the new ones get a number"
+    return f"{text}. {files} there already: {what}"
+
+
+def namer(
+    recording: Recording, selection: Selection, choice: ExportChoice
+) -> Callable[[ViewSpec, str], str]:
+    """Return what names the files of a view's drawing ``key`` as ``choice`` says.
+
+    It raises `LoopscopeError` for a pattern that gives no name.
+    """
+    info = recording.info
+    fixed = {
+        "prompt": slug(info.prompt), "size": slug(choice.preset), "seed": str(info.seed),
+        "model": slug(Path(info.checkpoint).name),
+    }  # fmt: skip
+    head = f"layer{selection.layer}-head{selection.head}"
+
+    def name(spec: ViewSpec, key: str) -> str:
+        fields = fixed | {"view": key}
+        if "head" in spec.reads:
+            fields["head"] = head
+        if "recurrence" in spec.reads or spec.key in AT_ONE_RECURRENCE:
+            fields["recurrence"] = f"r{selection.recurrence}"
+        return stem(choice.name, fields)
+
+    return name
 
 
 def items_of(
@@ -163,15 +291,10 @@ def _whole_items(
     second_run: SecondRun | None,
 ) -> Iterator[ExportItem]:
     """The drawings of one view, of every recurrence."""
-    from loopscope.widgets.figures.export import ExportItem
-
     options = options or spec.options()
 
     def item(data: ViewData, provenance: dict[str, str] | None = None) -> ExportItem:
-        return ExportItem(
-            spec.key, spec.title, spec.draw, spec.table, data, spec.exports, provenance,
-            selection.recurrence,
-        )  # fmt: skip
+        return _item(spec, spec.key, spec.title, data, options, provenance, selection)
 
     if second_run is None:
         yield item(spec.compute(recording, selection, options))
@@ -184,12 +307,25 @@ def _whole_items(
     yield from _items_of_two(spec, recording, selection, options, second_run)
 
 
+def _item(
+    spec: ViewSpec, key: str, title: str, data: ViewData, options: Any,
+    provenance: dict[str, str] | None, at: Selection,
+) -> ExportItem:  # fmt: skip
+    """One drawing of a view, with the caption that goes under it."""
+    # Not for the window: what a figure needs is imported when one is drawn.
+    from loopscope.core.views.captions import caption
+    from loopscope.widgets.figures.export import ExportItem
+
+    return ExportItem(
+        key, title, spec.draw, spec.table, data, spec.exports, provenance, at.recurrence,
+        caption=lambda about: caption(title, data, options, about), heading="the run shown",
+    )  # fmt: skip
+
+
 def _items_of_two(
     spec: ViewSpec, recording: Recording, selection: Selection, options: Any, second_run: SecondRun
 ) -> Iterator[ExportItem]:
     """A drawing of each run, alike in scale and order, and of what is different between them."""
-    from loopscope.widgets.figures.export import ExportItem
-
     there = second_run.recording
     twice = spec.drawn_twice(recording, there)
     first = second = None
@@ -203,7 +339,8 @@ def _items_of_two(
     def item(data: ViewData, key: str, title: str, drawn: str, at: Selection) -> ExportItem:
         # What is of the model is of no run.
         two = _provenance_of_two(recording, selection, second_run, drawn) if twice else None
-        return ExportItem(key, title, spec.draw, spec.table, data, spec.exports, two, at.recurrence)
+        heading = second_run.name if at is second_run.selection else "the run shown"
+        return replace(_item(spec, key, title, data, options, two, at), heading=heading)
 
     if first is not None:
         yield item(first, spec.key, spec.title, "the run shown", selection)
@@ -220,13 +357,15 @@ def _difference_item(
     """The drawing of what is different between two runs."""
     from loopscope.core.views.difference import table
     from loopscope.widgets.figures.difference import draw
-    from loopscope.widgets.figures.export import ExportItem
 
     data = spec.difference(recording, second_run, selection, options)
     provenance = _provenance_of_two(recording, selection, second_run, "the run shown − second run")
     title = f"{spec.title}, this run − {second_run.name}"
     key = spec.key + DIFFERENCE_SUFFIX
-    return ExportItem(key, title, draw, table, data, {}, provenance, selection.recurrence)
+    return replace(
+        _item(spec, key, title, data, options, provenance, selection), draw=draw, table=table,
+        exports={},
+    )  # fmt: skip
 
 
 def provenance_of(recording: Recording, selection: Selection) -> dict[str, str]:

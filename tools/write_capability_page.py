@@ -9,13 +9,12 @@ the page to what this writes, so every number in it is of these files.
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from loopscope.app.cli.pages import filled
 from loopscope.core.experiments.arm_results import ArmResult, read_results
 from loopscope.core.experiments.parts import (
     AFTER,
@@ -46,24 +45,10 @@ def page() -> str:
         _trajectory(parts, walkers), _depth(parts, walkers), _answer(walkers), _predictions(parts),
         _limits(parts),
     )  # fmt: skip
-    return "\n".join(map(_filled, sections))
+    return "\n".join(map(filled, sections))
 
 
 # ---- words ----
-def _filled(section: str) -> str:
-    """Paragraphs filled anew after their numbers are in; tables, headings and figures stay."""
-    blocks = re.split(r"\n\n+", section.strip("\n"))
-    filled = (
-        block
-        if block.startswith(("#", "|", "!"))
-        else textwrap.fill(
-            " ".join(block.split()), 110, break_long_words=False, break_on_hyphens=False
-        )
-        for block in blocks
-    )
-    return "\n\n".join(filled) + "\n"
-
-
 def _span(values: Sequence[float], digits: int = 2) -> str:
     """Lowest to highest, or one number where they are alike."""
     low, high = (f"{v + 0.0:.{digits}f}" for v in (min(values), max(values)))

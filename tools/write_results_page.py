@@ -73,9 +73,11 @@ def _mean(key: str, rows: Sequence[ArmResult]) -> str | None:
     if len(values) < 3:
         return None
     low, high = bootstrap_t(values)
+    ends = f"bootstrap-t {low:.4f} to {high:.4f}"
+    if not np.isfinite([low, high]).all():
+        ends = "too few seeds for a bootstrap-t interval"
     return (
-        f"\n{key}, mean accuracy at R = k over {len(values)} seeds: {values.mean():.4f} "
-        f"(bootstrap-t {low:.4f} to {high:.4f})."
+        f"\n{key}, mean accuracy at R = k over {len(values)} seeds: {values.mean():.4f} ({ends})."
     )
 
 

@@ -141,6 +141,15 @@ class Bench(QObject):
 
     def show_recorded(self, file: RecordingFile, then: Callable[[], None]) -> None:
         """Let the model go and show the runs of a recording without one; ``then`` is called."""
+
+        def released() -> None:
+            self._show_adopted([Recorded(run) for run in file.runs], file)
+            then()
+
+        self.leave_for_recordings(released)
+
+    def leave_for_recordings(self, then: Callable[[], None]) -> None:
+        """Let the model and its runs go; ``then`` is called when nothing is shown any more."""
         self._leave_model()
         self.comparison.release_later()
         self.second_runs.show(None)
@@ -150,7 +159,6 @@ class Bench(QObject):
                 return
             self._pull()
             self.runs.forget()
-            self._show_adopted([Recorded(run) for run in file.runs], file)
             then()
 
         self.background.wait(self.runner.release(), released)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
-from PySide6.QtCore import QObject, QThread, QTimer
+from PySide6.QtCore import QObject, QTimer
 
 # A frame draws one thing (one view's data, or one view's marks), so that no frame is long.
 FRAME_MS = 16
@@ -24,6 +25,7 @@ class Pulse(QObject):
         super().__init__(parent)
         self._frame, self._at_rest = frame, at_rest
         self._beats = 0
+        self._home = threading.get_ident()
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._beat)
         self._timer.start(FRAME_MS)
@@ -34,9 +36,14 @@ class Pulse(QObject):
         return self._timer.interval() == REST_MS
 
     def wake(self) -> None:
-        """Beat fast again: something was asked for. In another thread it does nothing."""
+        """Beat fast again: something was asked for. In another thread it does nothing.
+
+        Not even ask Qt, whose object for a thread of Python's ends with that thread.
+        """
+        if threading.get_ident() != self._home:
+            return
         self._beats = 0
-        if self.resting and QThread.currentThread() is self.thread():
+        if self.resting:
             self._timer.setInterval(FRAME_MS)
 
     def stop(self) -> None:

@@ -7,7 +7,7 @@ frame.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,9 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.views import BY_KEY
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled, log_unforeseen, one_line
-from loopscope.core.run.requests import RunRequest
+from loopscope.core.run.recorded import Recorded
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.requests import RunRequest, request_of
 from loopscope.core.sessions.file import is_missing
 from loopscope.core.sessions.rebuild import Rebuild
 from loopscope.core.sessions.saved import FASTEST, SavedModel, SavedRun, SavedSession
@@ -24,6 +26,8 @@ from loopscope.core.sessions.view_settings import read_settings
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.recordings.reader import RecordingFile
+    from loopscope.core.run.stepper import Stepper
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +39,31 @@ class Restored:
 
 
 def restore_runs(
-    bench: Bench, loaded: Loaded, saved: SavedSession, done: Callable[[Restored], None]
+    bench: Bench,
+    loaded: Loaded,
+    saved: SavedSession,
+    file: RecordingFile | None,
+    done: Callable[[Restored], None],
 ) -> None:
     """Make the runs of a session again on its model and show them; ``done`` is told in a frame.
 
-    Cancelled, the runs made so far are shown, or the prompt without a recurrence.
+    Those of the recording ``file`` go on from it. Cancelled, the runs made so far are shown, or
+    the prompt without a recurrence.
     """
+
+    def take(run: SavedRun) -> Stepper | None:
+        recording = recorded_as(run, file)
+        if recording is None:
+            return None
+        from loopscope.core.recordings.going_on import resume
+
+        return resume(loaded, recording)
+
     rebuild = Rebuild(
         saved.runs,
         loaded.architecture.n_block,
         lambda run: bench.runner.begun(_request(run), loaded),
+        take,
     )
 
     def finished(future: Future[None]) -> None:
@@ -57,11 +76,45 @@ def restore_runs(
         elif error is not None:
             problems.append(one_line(error))
             log_unforeseen("making the runs of a session again", error)
-        _show(bench, saved, rebuild)
+        _show(bench, saved, rebuild.made)
         done(Restored(not problems, tuple(problems)))
 
     job = bench.jobs.submit("making the runs of the session again", rebuild.run)
     bench.background.wait(job.future, finished)
+
+
+def recorded_as(run: SavedRun, file: RecordingFile | None) -> Recording | None:
+    """The run of a recording that a saved run is; None where the file holds another there."""
+    if file is None or run.recorded is None or run.recorded >= len(file.runs):
+        return None
+    recording = file.runs[run.recorded]
+    info = recording.info
+    same = info.interventions == run.interventions and info.seed == run.seed
+    alike = run.prompt in (info.prompt, request_of(recording).prompt)
+    return recording if same and alike and recording.layers_done >= run.layers else None
+
+
+def show_recorded_runs(
+    bench: Bench, saved: SavedSession, file: RecordingFile, done: Callable[[Restored], None]
+) -> None:
+    """Show the runs of a session from their recording alone; ``done`` is told in a frame.
+
+    What the recording does not hold is left out.
+    """
+    made: dict[int, Recorded] = {}
+    problems: list[str] = []
+    for run in saved.runs:
+        recording = recorded_as(run, file)
+        if recording is None or run.parent not in (None, *made):
+            problems.append(f"{run.name} is not in {file.path.name} and cannot be made again")
+        else:
+            made[run.id] = Recorded(recording)
+
+    def shown() -> None:
+        _show(bench, saved, made)
+        done(Restored(not problems, tuple(problems)))
+
+    bench.leave_for_recordings(shown)
 
 
 def _request(run: SavedRun) -> RunRequest:
@@ -71,7 +124,9 @@ def _request(run: SavedRun) -> RunRequest:
     )
 
 
-def _show(bench: Bench, saved: SavedSession, rebuild: Rebuild) -> None:
+def _show(
+    bench: Bench, saved: SavedSession, made: Mapping[int, Stepper] | Mapping[int, Recorded]
+) -> None:
     """Show the runs that were made, the cursor, the second run and the pace of play."""
     session, transport = bench.session, bench.transport
     transport.rate = math.inf if saved.speed >= FASTEST else saved.speed
@@ -80,11 +135,11 @@ def _show(bench: Bench, saved: SavedSession, rebuild: Rebuild) -> None:
     session.two_runs = saved.two_runs
     session.set_range(saved.shown_range)
     runs = bench.runs.adopt(
-        [(run, _request(run), rebuild.made[run.id]) for run in saved.runs if run.id in rebuild.made]
+        [(run, _request(run), made[run.id]) for run in saved.runs if run.id in made]
     )
     shown = runs.get(-1 if saved.shown is None else saved.shown) or next(iter(runs.values()), None)
     if shown is None:
-        if saved.runs:
+        if saved.runs and saved.model.path:
             bench.begin(_request(saved.runs[0]))
         return
     session.cursor.in_second = saved.cursor.in_second

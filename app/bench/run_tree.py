@@ -21,9 +21,9 @@ from loopscope.core.selection import Selection
 if TYPE_CHECKING:
     from loopscope.core.run.stepper import Stepper
 
-# Runs that are kept, and the memory they may hold together; named ones are never dropped.
+# Runs that are kept; named ones are never dropped. What they hold beyond the memory budget is on
+# the disk.
 KEPT_RUNS = 24
-KEPT_BYTES = 1 << 30
 
 
 @dataclass(slots=True, eq=False)
@@ -163,13 +163,13 @@ class RunTree:
         self.runs.clear()
 
     def drop_surplus(self, needed: list[Run]) -> list[Run]:
-        """Drop the oldest unnamed leaves beyond `KEPT_RUNS` and `KEPT_BYTES`; return them.
+        """Drop the oldest unnamed leaves beyond `KEPT_RUNS`; return them.
 
         Those ``needed``, such as the runs shown, stay with their ancestors.
         """
         safe = {r for run in needed for r in self._with_ancestors(run)}
         dropped = []
-        while self._is_too_much():
+        while len(self.runs) > KEPT_RUNS:
             leaves = [
                 r for r in self.runs
                 if r not in safe and not r.named and not any(c.parent is r for c in self.runs)
@@ -179,10 +179,6 @@ class RunTree:
             self.runs.remove(leaves[0])
             dropped.append(leaves[0])
         return dropped
-
-    def _is_too_much(self) -> bool:
-        held = sum(run.stepper.recording.nbytes for run in self.runs)
-        return len(self.runs) > KEPT_RUNS or held > KEPT_BYTES
 
     @staticmethod
     def _with_ancestors(run: Run | None) -> Iterator[Run]:

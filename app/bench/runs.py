@@ -80,7 +80,9 @@ class Runs:
         self._second_runs.begin_again()
         return run
 
-    def adopt(self, made: Sequence[tuple[SavedRun, RunRequest, Stepper]]) -> dict[int, Run]:
+    def adopt(
+        self, made: Sequence[tuple[SavedRun, RunRequest, Stepper | Recorded]]
+    ) -> dict[int, Run]:
         """Take runs of a session, each after its parent, into the tree; by their ids there.
 
         ``RunRequest`` is how a root was begun.
@@ -313,4 +315,4 @@ class Runs:
         dropped = self.tree.drop_surplus([run for run in shown if run is not None])
         if dropped:
             names = ", ".join(run.name for run in dropped)
-            self._session.message.emit(f"{names} removed to save memory; runs with a name are kept")
+            self._session.message.emit(f"{names} removed: so many are kept that have no name")

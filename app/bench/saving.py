@@ -4,38 +4,54 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.bench.run_tree import Run
+from loopscope.app.views import BY_KEY
 from loopscope.core.checkpoint.request import LoadRequest
+from loopscope.core.run.recording import Recording
 from loopscope.core.sessions.saved import (
     FASTEST,
     SavedCursor,
     SavedModel,
+    SavedRecording,
     SavedRun,
     SavedSession,
 )
+from loopscope.widgets.plots.places import places_in
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
 
 
-def saved_session(bench: Bench) -> SavedSession | None:
-    """Return what is shown, its paths absolute; None without a model.
+def saved_session(
+    bench: Bench,
+    file: Path | None = None,
+    index_of: Callable[[Recording], int | None] = lambda recording: None,
+) -> SavedSession | None:
+    """Return what is shown, its paths absolute; None with neither a model nor a recording.
 
-    The window adds how it is arranged and the settings of the views.
+    ``file`` is the recording of the runs, ``index_of`` says which of its runs one is. The window
+    adds how it is arranged and the settings of the views.
     """
     session, loaded = bench.session, bench.session.status.loaded
-    if loaded is None:
+    saved_model = _model(loaded) if loaded is not None else _recorded_model(session.recording)
+    if saved_model is None or (loaded is None and file is None):
         return None
     second, cursor, model = session.second, session.cursor, bench.second_runs.model
     prompts = session.prompt_set
     return SavedSession(
-        model=_model(loaded),
+        model=saved_model,
+        recording=None if file is None else SavedRecording(path=str(file.absolute())),
         second_model=None if model is None else _model(model.loaded),
         prompt_file="" if prompts is None else prompts.path,
-        runs=tuple(_run(run, session.run, session.selection) for run in bench.runs.tree),
+        runs=tuple(
+            _run(run, session.run, session.selection, index_of(run.stepper.recording))
+            for run in bench.runs.tree
+        ),
         shown=None if session.run is None else session.run.id,
         second=None if second is None or second.run is None else second.run.id,
         step_pairing=session.step_pairing,
@@ -46,9 +62,15 @@ def saved_session(bench: Bench) -> SavedSession | None:
         stop_at_settling=bench.transport.stop_at_settling,
         shown_range=session.shown_range,
         two_runs=session.two_runs,
-        places={k: place for k, own in bench.displays.items() if (place := own.view.place())},
+        places={key: place for key in bench.displays if (place := _place(bench, key))},
         measured=_measured(bench),
     )
+
+
+def _place(bench: Bench, key: str) -> dict[str, float]:
+    """Where a view and its parts were zoomed and scrolled to."""
+    view = bench.displays[key].view
+    return view.place() | places_in(view)
 
 
 def _model(loaded: Loaded) -> SavedModel:
@@ -57,7 +79,15 @@ def _model(loaded: Loaded) -> SavedModel:
     return SavedModel(**asked, weights=loaded.weights_hash)
 
 
-def _run(run: Run, shown: Run | None, selection: Any) -> SavedRun:
+def _recorded_model(recording: Recording | None) -> SavedModel | None:
+    """Of a run that is shown from its recording alone."""
+    if recording is None:
+        return None
+    info = recording.info
+    return SavedModel(path="", dtype=cast(Any, info.dtype), weights=info.weights_hash)
+
+
+def _run(run: Run, shown: Run | None, selection: Any, recorded: int | None) -> SavedRun:
     recording = run.stepper.recording
     return SavedRun(
         id=run.id,
@@ -71,17 +101,18 @@ def _run(run: Run, shown: Run | None, selection: Any) -> SavedRun:
         layers=recording.layers_done,
         interventions=recording.info.interventions,
         cursor=selection if run is shown else run.cursor,
+        recorded=recorded,
     )
 
 
 def _measured(bench: Bench) -> tuple[str, ...]:
     """Keys of the views that show a measurement of the run shown."""
-    recording = bench.session.recording
-    if recording is None:
-        return ()
-    requests = {key: display.spec.request for key, display in bench.displays.items()}
-    return tuple(
-        key
-        for key, request in requests.items()
-        if request is not None and recording.result(request.result) is not None
-    )
+    return tuple(key for key in bench.displays if is_measured(bench, key))
+
+
+def is_measured(bench: Bench, key: str) -> bool:
+    """Whether there is the measurement that a view of the run shown asks for."""
+    recording, request = bench.session.recording, BY_KEY[key].request
+    if recording is None or request is None:
+        return False
+    return recording.result(request.result) is not None

@@ -116,7 +116,10 @@ def run_figures(options: Namespace) -> None:
         _measure(spec, stepper, last, second)
         if second is not None and beside is not None and _is_of_each(spec):
             _measure(spec, second, beside.selection, None)
-    choice = ExportChoice(formats, options.page.replace("-", " "), options.dpi, str(options.output))
+    choice = ExportChoice(
+        formats, options.page.replace("-", " "), options.dpi, str(options.output), options.name,
+        options.replace,
+    )  # fmt: skip
     specs = drawable(recording, beside)
     first, final = options.range or (0, None)
     shown = RecurrenceRange(first, final, options.log_r)
@@ -421,7 +424,14 @@ def _formats(text: str) -> tuple[str, ...]:
     formats = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     from loopscope.app.views import VIEW_SPECS
 
-    known = ("pdf", "svg", "png", "csv", *(name for spec in VIEW_SPECS for name in spec.exports))
+    known = (
+        "pdf",
+        "svg",
+        "png",
+        "csv",
+        "txt",
+        *(name for spec in VIEW_SPECS for name in spec.exports),
+    )
     for name in formats:
         if name not in known:
             raise LoopscopeError(f"cannot write '{name}'; --format takes {', '.join(known)}")

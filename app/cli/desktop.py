@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopscope.app.cli.beside import check_beside, put_beside
-from loopscope.app.cli.recorded import check_options
-from loopscope.app.cli.session_options import check_session, session_recurrences
 from loopscope.app.cli.terminal import interventions_of, loop_of
 from loopscope.app.display import has_display
 from loopscope.app.window.system import check_qt, handle_qt_messages, on_termination
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.recordings.reader import is_recording
 from loopscope.core.run.requests import check_recurrences
 from loopscope.core.sessions.file import is_session_file
 
@@ -92,9 +88,14 @@ def run_desktop(options: Namespace) -> int:
 
 
 def _show(window: Window, options: Namespace) -> None:
-    """Show the window on a screen, which may be small; a size that is asked for is not touched."""
+    """Show the window on a screen, which may be small; a size that is asked for is not touched.
+
+    Its views are made when it has been painted.
+    """
+    make_views = window.views.hold()
 
     def painted() -> None:
+        make_views()
         if not options.size:
             window.fit_into_screen()  # again, with what its frame takes
         open_first(window, options, options.recurrences, scripted=False)
@@ -151,10 +152,14 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
     if options.prompts is not None:
         read_prompts(options.prompts)
     if options.beside is not None:
+        from loopscope.app.cli.beside import check_beside
+
         check_beside(options)
-    if options.path is not None and is_recording(Path(options.path)):
+    if _names_recording(options):
         _check_recording(options)
     elif options.path is not None and is_session_file(options.path):
+        from loopscope.app.cli.session_options import check_session
+
         check_session(options)
     elif options.path is not None or plan.scripted:
         checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
@@ -162,8 +167,18 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
             looped_checkpoint(checkpoint, loop)
 
 
+def _names_recording(options: Namespace) -> bool:
+    """Whether what is opened is a recording; what reads one is not imported to open nothing."""
+    if options.path is None:
+        return False
+    from loopscope.core.recordings.reader import is_recording
+
+    return is_recording(Path(options.path))
+
+
 def _check_recording(options: Namespace) -> None:
     """Tell what a recording cannot be asked, and a bad file that nothing is writing."""
+    from loopscope.app.cli.recorded import check_options
     from loopscope.core.recordings.reader import open_recording
     from loopscope.core.recordings.segments import segments_of
 
@@ -177,9 +192,11 @@ def _check_recording(options: Namespace) -> None:
 def _wanted_recurrences(options: Namespace, plan: Plan) -> int:
     if options.recurrences is not None:
         return int(options.recurrences)
-    if options.path is not None and is_recording(Path(options.path)):
+    if _names_recording(options):
         return 0
     if options.path is not None and is_session_file(options.path):
+        from loopscope.app.cli.session_options import session_recurrences
+
         return session_recurrences(options.path)
     if plan.demo:
         return DEMO_RECURRENCES
@@ -238,12 +255,14 @@ def open_first(
     if scripted or options.seed:
         window.settings.seed = options.seed
     if options.beside is not None:
+        from loopscope.app.cli.beside import put_beside
+
         put_beside(window, options)
     if options.prompts is not None:
         window.prompt_files.open(options.prompts)
     else:
         window.prompt_files.restore()
-    if options.path is not None and is_recording(Path(options.path)):
+    if _names_recording(options):
         window.recordings.open(Path(options.path))
         return
     path = options.path or window.settings.checkpoint

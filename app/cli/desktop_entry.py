@@ -17,13 +17,26 @@ from xml.sax.saxutils import escape
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import make_folder, reason, written
+from loopscope.core.recordings.schema import FORMAT
 
 RECORDING, SESSION = "application/x-loopscope-recording", "application/x-loopscope-session"
 # Each file type: what files are called, what they are, and the general type of what is in them.
+# A recording is not called HDF5, or GLib takes every such file for one of ours.
 TYPES = {
-    RECORDING: ("*.loopscope.h5", "Loopscope recording", "application/x-hdf"),
+    RECORDING: ("*.loopscope.h5", "Loopscope recording", "application/octet-stream"),
     SESSION: ("*.loopscope.json", "Loopscope session", "application/json"),
 }
+# A recording of any other name ending in .h5 is known by what is in it: HDF5 as all such files are,
+# and near the beginning the value of the attribute that `core.recordings.writing` writes first.
+# The name is claimed with no more weight than others claim it, so that the contents decide.
+RECORDING_MAGIC = f"""\
+    <glob pattern="*.h5" weight="50"/>
+    <magic priority="80">
+      <match type="string" value="\\x89HDF\\r\\n\\x1a\\n" offset="0">
+        <match type="string" value="{FORMAT}" offset="8:4096"/>
+      </match>
+    </magic>
+"""
 ENTRY = """[Desktop Entry]
 Type=Application
 Version=1.1
@@ -100,6 +113,7 @@ def mime_types() -> str:
         f'  <mime-type type="{name}">\n    <comment>{escape(comment)}</comment>\n'
         f'    <sub-class-of type="{parent}"/>\n    <icon name="loopscope"/>\n'
         f'    <glob pattern="{glob}" weight="80"/>\n'
+        f"{RECORDING_MAGIC if name == RECORDING else ''}"
         "  </mime-type>\n"
         for name, (glob, comment, parent) in TYPES.items()
     ]

@@ -121,8 +121,20 @@ def build_parser() -> argparse.ArgumentParser:
     figures.add_argument(
         "--format",
         default="pdf,svg,png,csv",
-        help="of pdf, svg, png and csv; of the computation graph also graphml and dot",
+        help="of pdf, svg, png, csv and txt (the caption); of the computation graph also graphml "
+        "and dot",
     )
+    figures.add_argument(
+        "--name",
+        default="{view}",
+        metavar="PATTERN",
+        help="of the files, such as {view}-{prompt}-{head}-{size}; also {recurrence}, {model} "
+        "and {seed}",
+    )  # fmt: skip
+    figures.add_argument(
+        "--replace", action="store_true",
+        help="write over files that are there; else the new ones get a number",
+    )  # fmt: skip
     figures.add_argument(
         "--page", choices=("one-column", "two-columns", "slide"), default="one-column"
     )

@@ -111,7 +111,7 @@ def _write_demo(window: Window) -> None:
     _save_picture(window, folder / "window.png")
     recording = window.bench.session.recording
     assert recording is not None
-    choice = ExportChoice(("pdf", "svg", "png", "csv"), folder=str(folder))
+    choice = ExportChoice(("pdf", "svg", "png", "csv"), folder=str(folder), replace=True)
     specs = drawable(recording)
     report = write_figures(recording, window.bench.session.selection, specs, {}, choice)
     if report.failures:

@@ -95,7 +95,8 @@ def _complete(begun: Sequence[Stepper], prompts: Sequence[Prompt], recurrences: 
 
 def _capture(text: str) -> Capture:
     """What ``--keep`` asks for."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    given = [name.strip() for name in text.split(",") if name.strip()]
+    names = ["readouts" if name == "readout" else name for name in given]
     for name in names:
         if name not in KEEP:
             raise LoopscopeError(f"--keep: there is no '{name[:40]}'; there are {', '.join(KEEP)}")

@@ -25,11 +25,18 @@ def check_session(options: Namespace) -> None:
 
 
 def session_recurrences(path: str) -> int:
-    """Recurrences of the run that a session shows; its checkpoint has to be there."""
+    """Recurrences of the run that a session shows; its checkpoint or recording has to be there."""
     from loopscope.core.checkpoint.folder import looped_checkpoint, open_checkpoint
 
     saved = _read(path)
-    model = saved.model
+    model, recording = saved.model, saved.recording
+    if not model.path and recording is not None:
+        from loopscope.core.recordings.reader import open_recording
+
+        if is_missing(recording.path):
+            raise LoopscopeError(f"{path}: its recording {recording.path} is not there")
+        n_layers = open_recording(Path(recording.path)).runs[0].n_layers
+        return next((run.layers for run in saved.runs if run.id == saved.shown), 0) // n_layers
     if is_missing(model.path):
         raise LoopscopeError(f"{path}: its checkpoint {model.path} is not there")
     checkpoint = open_checkpoint(model.path, model.family)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +26,7 @@ from loopscope.core.run.start import Start
 from loopscope.core.run.stepper import Stepper
 
 # What a run may keep besides its states.
-KEEP = tuple(field.name for field in fields(Capture))
+KEEP = ("patterns", "writes", "readouts")
 # A prompt set: a file, ``bundled:NAME``, or the prompts.
 Prompts = str | Sequence[str] | PromptSet
 
@@ -141,7 +140,7 @@ class Model:
         interventions
             Each acts when the run comes to its place; see `loopscope.intervention`.
         keep
-            What is kept besides the states: "patterns", "writes", "readout".
+            What is kept besides the states: "patterns", "writes", "readouts".
         name
             What figures of two runs call it.
 
@@ -149,10 +148,11 @@ class Model:
         intervention or an initial state that does not fit and for a run that outgrows its memory
         budget.
         """
-        kept = set(keep)
+        kept = {"readouts" if what == "readout" else what for what in keep}
         if unknown := sorted(kept - set(KEEP)):
             raise LoopscopeError(f"keep: there is no '{unknown[0]}'; there are {', '.join(KEEP)}")
-        stepper = Stepper(self.loaded, Capture(**{what: what in kept for what in KEEP}))
+        capture = Capture("patterns" in kept, "writes" in kept, "readouts" in kept)
+        stepper = Stepper(self.loaded, capture)
         text = isinstance(prompt, str)
         tokenizer = self.loaded.tokenizer
         stepper.begin(

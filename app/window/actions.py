@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import PySide6
 from PySide6.QtGui import QAction, QKeySequence
@@ -28,14 +28,18 @@ from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.tree_commands import TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.core.version import package_version
-from loopscope.widgets.kit.command_palette import CommandPalette
 from loopscope.widgets.kit.plain_text import plain_tip
+
+if TYPE_CHECKING:
+    from loopscope.widgets.kit.command_palette import CommandPalette
 
 
 class CommandWindow(Protocol):
     """What commands ask of the window itself."""
 
-    palette_popup: CommandPalette
+    @property
+    def palette_popup(self) -> CommandPalette:
+        """The command palette."""
 
     def ask_for_checkpoint(self) -> None:
         """Choose a checkpoint folder and open it."""
@@ -214,7 +218,7 @@ TIPS = {c.name: c.tip for c in COMMANDS}
 # What cannot be done to a run that is shown from its recording alone.
 NEED_MODEL = (
     "open_second_model", "open_deep_twin", "step_recurrence", "step_layer", "play", "reset",
-    "run_trained", "loop_span", "float32_error", "branch", "replay_cuts", "copy_python",
+    "run_trained", "loop_span", "float32_error", "branch", "replay_cuts",
 )  # fmt: skip
 MENUS = ("File", "Edit", "Run", "View", "Help")
 # Keys that must work as text in the prompt line and as keys in the window's views: the window

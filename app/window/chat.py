@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
 from loopscope.core.run.requests import RunRequest
-from loopscope.widgets.bars.chat_dialog import ChatDialog
+
+if TYPE_CHECKING:
+    from loopscope.widgets.bars.chat_dialog import ChatDialog
 
 
 class ChatPrompt:
     """Renders messages beside the screen's thread and begins the run of the prompt."""
 
     def __init__(self, bench: Bench, say: Callable[[str], None], parent: QWidget) -> None:
-        self._bench, self._say = bench, say
-        self.dialog = ChatDialog(parent)
-        self.dialog.edited.connect(self._render)
-        self.dialog.used.connect(self._use)
+        self._bench, self._say, self._parent = bench, say, parent
         self._asked = 0
+
+    @cached_property
+    def dialog(self) -> ChatDialog:
+        """The dialog; made when it is first asked for."""
+        from loopscope.widgets.bars.chat_dialog import ChatDialog
+
+        dialog = ChatDialog(self._parent)
+        dialog.edited.connect(self._render)
+        dialog.used.connect(self._use)
+        return dialog
 
     def ask(self) -> None:
         """Open the dialog."""

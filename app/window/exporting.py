@@ -12,16 +12,26 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.figures import SECOND_SUFFIX, describe_second_run, drawable, write_figures
+from loopscope.app.figures import (
+    SECOND_SUFFIX,
+    any_twice,
+    describe_files,
+    describe_second_run,
+    drawable,
+    drawings,
+    page_png,
+    write_figures,
+)
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY
 from loopscope.app.window.settings import Settings, absolute
-from loopscope.widgets.kit.export_choice import ExportChoice
-from loopscope.widgets.kit.export_dialog import ExportDialog
+from loopscope.widgets.kit.export_names import DEFAULT_PATTERN
 from loopscope.widgets.palette import LIGHT, Theme
 
 if TYPE_CHECKING:
     from loopscope.widgets.figures.export import ExportReport
+    from loopscope.widgets.kit.export_choice import ExportChoice
+    from loopscope.widgets.kit.export_dialog import ExportDialog
 
 
 class Exporter:
@@ -52,10 +62,18 @@ class Exporter:
             assert request is not None
             self._say(f"There is nothing to export yet: press “{request.label}” in the view")
             return None
+        from loopscope.widgets.kit.export_dialog import ExportDialog
+
         subject = "all views" if key is None else BY_KEY[key].title
         extra = tuple(name for spec in specs for name in spec.exports)
-        dialog = ExportDialog(subject, self._last_choice(), self._parent, extra)
+        dialog = ExportDialog(
+            subject, self._last_choice(), self._parent, extra,
+            lambda choice: self._describe(specs, choice), tuple(spec.title for spec in specs),
+        )  # fmt: skip
         dialog.set_theme(self._theme)
+        dialog.preview_wanted.connect(
+            lambda choice, page: self._preview(dialog, specs[page], choice)
+        )
         dialog.chosen.connect(lambda choice: self._start(dialog, specs, choice))
         self._name_second_run(dialog, specs)
         dialog.show()
@@ -69,8 +87,10 @@ class Exporter:
             run, second_run = self._bench.session.recording, self._bench.session.second_run
             if run is None or second_run is None:
                 dialog.show_second_run("")
+                dialog.offer_together(False)
             else:
                 dialog.show_second_run(describe_second_run(run, specs, second_run))
+                dialog.offer_together(any_twice(run, specs, second_run))
 
         changed = self._bench.session.runs_changed
         changed.connect(describe)
@@ -78,10 +98,49 @@ class Exporter:
         describe()
 
     def _last_choice(self) -> ExportChoice:
+        from loopscope.widgets.kit.export_choice import ExportChoice
+
         saved = dict(self._settings.export)
         if "formats" in saved:
             saved["formats"] = tuple(saved["formats"])
-        return ExportChoice(**saved)
+        return ExportChoice(**({"name": DEFAULT_PATTERN} | saved))
+
+    def _describe(self, specs: tuple[ViewSpec[Any, Any], ...], choice: ExportChoice) -> str:
+        """Say what a choice writes, and what becomes of files that are there."""
+        session = self._bench.session
+        if session.recording is None:
+            return ""
+        named = drawings(session.recording, session.selection, specs, choice, session.second_run)
+        return describe_files(named, choice)
+
+    def _preview(
+        self, dialog: ExportDialog, spec: ViewSpec[Any, Any], choice: ExportChoice
+    ) -> None:
+        """Draw one page on the analysis thread and show it in the dialog."""
+        session = self._bench.session
+        recording, selection, second_run = session.recording, session.selection, session.second_run
+        if recording is None:
+            return
+        display = self._bench.displays.get(spec.key)
+        options = spec.options() if display is None else display.options
+        closed, closing = threading.Event(), self._bench.closing
+        dialog.destroyed.connect(closed.set)
+
+        def work() -> bytes:
+            if closed.is_set() or closing.is_set():
+                return b""
+            shown = self._bench.session.shown_range
+            return page_png(recording, selection, spec, options, choice, second_run, shown)
+
+        def finished(future: Future[Any]) -> None:
+            if closed.is_set() or dialog.is_asking:
+                return
+            if future.exception() is not None:
+                dialog.preview.show_words(str(future.exception()))
+            else:
+                dialog.preview.show_page(future.result())
+
+        self._bench.in_background(work, finished)
 
     def _start(
         self, dialog: ExportDialog, specs: tuple[ViewSpec[Any, Any], ...], choice: ExportChoice

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QByteArray, Qt
-from PySide6.QtWidgets import QDockWidget, QMainWindow
+from PySide6.QtCore import QByteArray, QEvent, QPointF, Qt
+from PySide6.QtGui import QCursor, QMouseEvent
+from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
 # Each preset and the views it shows. The rest is hidden but can be shown again.
 PRESETS: dict[str, tuple[str, ...]] = {
@@ -20,6 +21,22 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "Prompt set": ("quality", "prompts", "exits", "readout"),
     "Figures": ("state_space", "settling", "heads", "graph"),
 }  # fmt: skip
+
+
+def end_drag() -> None:
+    """Drop the dock that is being dragged, if one is.
+
+    Qt leaves a gap in its layout for a dock in the air. Arranged anew by a key pressed meanwhile,
+    it reads that gap after it is gone: it crashes, or never returns.
+    """
+    dock = QWidget.mouseGrabber()
+    if isinstance(dock, QDockWidget):
+        at, left = QCursor.pos(), Qt.MouseButton.LeftButton
+        release = QMouseEvent(
+            QEvent.Type.MouseButtonRelease, QPointF(dock.mapFromGlobal(at)), QPointF(at), left,
+            Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier,
+        )  # fmt: skip
+        QApplication.sendEvent(dock, release)
 
 
 class Layout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from loopscope.core.sessions.saved import SavedSession
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.recordings.reader import RecordingFile
 
 HOPS_PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
 TEXT_PROMPT = "The square root of 16 is"
@@ -43,11 +45,14 @@ class OpenedSession:
 
     saved : its contents, every path where it is now.  file : that it is saved to, None for none.
     recovered : whether a window that was not closed had kept it; it is in no file then.
+    recording : of its runs, opened.  notes : what was found on the way, for people.
     """
 
     saved: SavedSession
     file: Path | None
     recovered: bool = False
+    recording: RecordingFile | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,8 @@ class Opening(QObject):
     def __init__(self, bench: Bench, settings: Settings, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._bench, self._settings = bench, settings
+        # Asks about runs that would be lost before what takes the model away; see `Unsaved`.
+        self.before: Callable[[str, Callable[[], None]], None] = lambda what, then: then()
 
     def open(
         self,
@@ -86,19 +93,31 @@ class Opening(QObject):
         loop: Loop | None = None,
         family: str | None = None,
     ) -> None:
-        """Load ``path``, on the device, in the dtype and as the family of the last time if None."""
+        """Load ``path``, on the device, in the dtype and as the family of the last time if None.
+
+        Runs that would be lost are asked about first.
+        """
+
+        def load() -> None:
+            self._load(path, first_run or FirstRun(), device, dtype, loop, family)
+
+        self.before("opening another model", load)
+
+    def _load(
+        self,
+        path: str,
+        first_run: FirstRun,
+        device: str | None,
+        dtype: str | None,
+        loop: Loop | None,
+        family: str | None,
+    ) -> None:
         settings, path = self._settings, absolute(path)
         settings.device, settings.dtype = device or settings.device, dtype or settings.dtype
         self.requested.emit(settings.device, settings.dtype)
+        family = self._remembered_family(path) if family is None else family
         self._bench.open(
-            OpenRequest(
-                path,
-                settings.device,
-                settings.dtype,
-                loop,
-                self._remembered_family(path) if family is None else family,
-                first_run or FirstRun(),
-            )
+            OpenRequest(path, settings.device, settings.dtype, loop, family, first_run)
         )
 
     def open_session(self, opened: OpenedSession) -> None:
@@ -134,10 +153,13 @@ class Opening(QObject):
         """Load the folder that was refused, as the family that it was said to be readable as."""
         offer = self._bench.session.status.offer
         if offer is not None:
-            self._bench.open(offer)
+            self.before("opening another model", lambda: self._bench.open(offer))
 
     def change_device(self, device: str, dtype: str) -> None:
         """Load the model in use again and run the same, without interventions."""
+        self.before("loading the model anew", lambda: self._change_device(device, dtype))
+
+    def _change_device(self, device: str, dtype: str) -> None:
         session = self._bench.session
         loaded, request, recording = session.status.loaded, session.request, session.recording
         if request is not None:
@@ -149,8 +171,7 @@ class Opening(QObject):
         loop = None if loaded is None else loaded.request.loop
         family = "" if loaded is None else loaded.request.family
         run = FirstRun(prompt, recurrences)
-        path = self._settings.checkpoint
-        self.open(path, run, device=device, dtype=dtype, loop=loop, family=family)
+        self._load(self._settings.checkpoint, run, device, dtype, loop, family)
 
     def reloop(self, first: int, last: int, damping: float, recurrences: int) -> None:
         """Loop another span of the deep model in use and run the prompt again."""
@@ -159,12 +180,11 @@ class Opening(QObject):
             return
         prompt = None if run is None else run.prompt
         request, loop = loaded.request, (first, last, damping)
-        self._bench.reloop(
-            OpenRequest(
-                request.path, request.device, request.dtype, loop, request.family,
-                FirstRun(prompt, recurrences),
-            )
+        asked = OpenRequest(
+            request.path, request.device, request.dtype, loop, request.family,
+            FirstRun(prompt, recurrences),
         )  # fmt: skip
+        self.before("looping another span", lambda: self._bench.reloop(asked))
 
     def begin(self, loaded: Loaded) -> RunRequest:
         """Begin the first run on a model that was just loaded; returns what is run.

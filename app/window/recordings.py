@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.opening import Opening, OpenRequest
+from loopscope.app.window.sealing import GRACE, LAST, Sealing, SealingDialog
 from loopscope.app.window.settings import Settings
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.run.recording import Recording
@@ -57,6 +58,9 @@ class Recordings(QObject):
         self.file: RecordingFile | None = None
         self._writer: RecordingWriter | None = None
         self._written: list[Recording] = []
+        # What was written and is being completed.
+        self._sealing: Sealing | None = None
+        self._dialog: SealingDialog | None = None
         # The recording that a model is being loaded for.
         self._awaited: RecordingFile | None = None
         bench.session.runs_changed.connect(self._follow_tree)
@@ -76,6 +80,26 @@ class Recordings(QObject):
         """Whether nothing would be lost: every run is written, or was only looked at."""
         return self._writer is not None or self._bench.session.without_model
 
+    @property
+    def path(self) -> Path | None:
+        """Of the file that holds runs of the tree."""
+        if self._writer is not None:
+            return self._writer.path
+        return None if self.file is None else self.file.path
+
+    def index_of(self, recording: Recording) -> int | None:
+        """Which run of that file a run is; None for one that it does not hold."""
+        held = self._written if self._writer is not None else (self.file and self.file.runs) or ()
+        return next((i for i, run in enumerate(held) if run is recording), None)
+
+    def place_of(self, recording: Recording) -> tuple[str, int]:
+        """The file that a run is shown from, and which of its runs it is; ("", 0) for none."""
+        if self.file is not None:
+            for i, run in enumerate(self.file.runs):
+                if run is recording:
+                    return str(self.file.path.absolute()), i
+        return "", 0
+
     # ---- opening ----
     def ask(self) -> None:
         """Choose a recording and open it."""
@@ -85,7 +109,9 @@ class Recordings(QObject):
 
     def open(self, path: Path) -> None:
         """Show the runs of a recording, and go on with them where their checkpoint is there."""
-        self.close()
+        self.finish(lambda: self._open(path))
+
+    def _open(self, path: Path) -> None:
         self._say(f"Opening {path.name} …")
         settings = self._settings
         recent, families, device = list(settings.recent), dict(settings.families), settings.device
@@ -118,6 +144,17 @@ class Recordings(QObject):
                 self._load(file, request)
 
         self._bench.show_recorded(file, shown)
+
+    def adopt(self, file: RecordingFile) -> None:
+        """The runs of a session that is shown come from this file, if any does, and go on in it."""
+        tree = [run.stepper.recording for run in self._bench.runs.tree]
+        if not any(run is shown for run in file.runs for shown in tree):
+            return
+        self.file = file
+        if not (file.read_only or self._bench.session.without_model):
+            self._write(file.path, file.runs)
+        self._settings.remember_recording(str(file.path.absolute()))
+        self.changed.emit()
 
     def _load(self, file: RecordingFile, request: LoadRequest) -> None:
         self._awaited = file
@@ -198,7 +235,9 @@ class Recordings(QObject):
     def save(self, path: Path) -> None:
         """Write the runs of the tree to ``path``, and what is run from now on as it is made."""
         path = path if path.suffix else path.with_suffix(SUFFIX)
-        self.close()
+        self.finish(lambda: self._save(path))
+
+    def _save(self, path: Path) -> None:
         self.file = None
         if self._write(path, ()):
             n = len(self._written)
@@ -230,7 +269,7 @@ class Recordings(QObject):
         if self._writer is None:
             return
         if not runs:
-            self.close()
+            self.finish()
         for recording in runs:
             if self._writer is not None and not any(recording is run for run in self._written):
                 self._writer.add(recording)
@@ -245,18 +284,65 @@ class Recordings(QObject):
 
     def _leave(self) -> None:
         """The runs shown are not of a file any more."""
-        self.close()
+        self.finish()
         if self.file is not None:
             self.file = None
             self.changed.emit()
 
-    def close(self) -> None:
-        """Seal the file that is written, if there is one; says why it cannot be."""
-        writer, self._writer, self._written = self._writer, None, []
-        if writer is None:
+    # ---- the end ----
+    def finish(self, then: Callable[[], None] = lambda: None) -> None:
+        """Complete the file that is written, if there is one, then do ``then``; says how it ended.
+
+        It happens in a thread of its own; without a file ``then`` is done at once.
+        """
+        sealing = self._seal()
+        if sealing is None:
+            then()
             return
-        try:
-            writer.close()
-        except LoopscopeError as error:
-            self._say(str(error))
-        self.changed.emit()
+
+        def ended() -> None:
+            if self._sealing is sealing:
+                self._sealing = None
+            self._say(sealing.problem)
+            then()
+
+        if not sealing.done:
+            self._say(f"Completing {sealing.name} …")
+        sealing.when_done(ended)
+
+    def _seal(self) -> Sealing | None:
+        """Begin to complete what is written; returns what is being completed, if anything is."""
+        writer = self._writer
+        if writer is not None:
+            self._writer, self._written = None, []
+            self._sealing = Sealing(writer, self)
+            self.changed.emit()
+        return self._sealing
+
+    def close(self, then: Callable[[], None]) -> bool:
+        """Complete the file as the window closes; returns whether that is over.
+
+        Else a dialog says what is done, and ``then`` is called when it is over.
+        """
+        sealing = self._seal()
+        if sealing is None:
+            return True
+        if self._dialog is None and sealing.wait(GRACE) and not sealing.problem:
+            return True
+        if self._dialog is None:
+            dialog = self._dialog = SealingDialog(sealing, self._parent)
+
+            def ended() -> None:
+                self._sealing = self._dialog = None
+                dialog.end(then)
+
+            sealing.when_done(ended)
+        return False
+
+    def end(self) -> None:
+        """Complete the file as the process is told to end, if that is soon done."""
+        sealing = self._seal()
+        if sealing is not None and not sealing.wait(LAST):
+            sealing.leave()
+            sealing.wait(LAST)
+        self._sealing = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
@@ -10,13 +11,13 @@ from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.bench.continuing import Continued
-from loopscope.widgets.runs.continue_dialog import ContinueChoice, ContinueDialog
-from loopscope.widgets.runs.span_dialog import SpanDialog
 
 if TYPE_CHECKING:
     from loopscope.core.generation.continuing import Plan
     from loopscope.core.generation.sampling import Sampling
     from loopscope.core.run.recording import RunInfo
+    from loopscope.widgets.runs.continue_dialog import ContinueChoice, ContinueDialog
+    from loopscope.widgets.runs.span_dialog import SpanDialog
 
 
 class RunCommands(QObject):
@@ -32,11 +33,25 @@ class RunCommands(QObject):
 
     def __init__(self, bench: Bench, say: Callable[[str], None], parent: QWidget) -> None:
         super().__init__(parent)
-        self._bench, self._say = bench, say
-        self.span_dialog = SpanDialog(parent)
-        self.span_dialog.loop_requested.connect(self.loop_requested)
-        self.continue_dialog = ContinueDialog(parent)
-        self.continue_dialog.chosen.connect(self._continue)
+        self._bench, self._say, self._parent = bench, say, parent
+
+    @cached_property
+    def span_dialog(self) -> SpanDialog:
+        """Asks for a span to loop; made when it is first asked for."""
+        from loopscope.widgets.runs.span_dialog import SpanDialog
+
+        dialog = SpanDialog(self._parent)
+        dialog.loop_requested.connect(self.loop_requested)
+        return dialog
+
+    @cached_property
+    def continue_dialog(self) -> ContinueDialog:
+        """Asks how to continue the text; made when it is first asked for."""
+        from loopscope.widgets.runs.continue_dialog import ContinueDialog
+
+        dialog = ContinueDialog(self._parent)
+        dialog.chosen.connect(self._continue)
+        return dialog
 
     def reset(self) -> None:
         """Begin the same run again from r = 0, with its interventions."""

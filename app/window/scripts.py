@@ -9,27 +9,36 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtGui import QGuiApplication
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.bench.session import WITHOUT_MODEL
 from loopscope.app.views import BY_KEY
 from loopscope.core.run.history import Point
-from loopscope.core.run.recorded import stepped
+from loopscope.core.run.recorded import Recorded
+from loopscope.core.run.recording import Recording
 
 if TYPE_CHECKING:
     from loopscope.app.notebook.script import Scene
+    from loopscope.core.run.stepper import Stepper
 
 
 class Scripts:
-    """Writes scripts off the screen's thread: finding locked axes again takes a while."""
+    """Writes scripts off the screen's thread: finding locked axes again takes a while.
 
-    def __init__(self, bench: Bench, say: Callable[[str], None]) -> None:
-        self._bench, self._say = bench, say
+    Parameters
+    ----------
+    place_of
+        The recording that a run without a model is shown from, and which of its runs it is.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        say: Callable[[str], None],
+        place_of: Callable[[Recording], tuple[str, int]],
+    ) -> None:
+        self._bench, self._say, self._place_of = bench, say, place_of
 
     def copy(self, key: str) -> None:
         """Put the script of the view's figure on the clipboard, and say so."""
         scene, title = self.scene(key), BY_KEY[key].title
-        if self._bench.session.without_model:
-            self._say(WITHOUT_MODEL)
-            return
         if scene is None:
             self._say("There is no run yet that a script could make again")
             return
@@ -53,18 +62,21 @@ class Scripts:
         from loopscope.app.notebook.script import Scene
 
         session, measuring = self._bench.session, self._bench.measuring
-        stepper, second = stepped(session.status.stepper), session.second
-        there = session.second_run
-        other = None if second is None else stepped(second.stepper)
-        if stepper is None:
+        shown, second, there = session.status.stepper, session.second, session.second_run
+        if shown is None:
             return None
-        recording, display = stepper.recording, self._bench.displays[key]
+        recording, display = shown.recording, self._bench.displays[key]
         made = measuring.made_of(recording)
         beside = None
-        if other is not None and there is not None:
-            beside = there, Point.of(other)
+        if second is not None and there is not None:
+            beside = there, self._point(second.stepper)
             made += [m for m in measuring.made_of(there.recording) if not any(m is x for x in made)]
         return Scene(
-            display.spec, display.options, session.selection, recording, Point.of(stepper), beside,
+            display.spec, display.options, session.selection, recording, self._point(shown), beside,
             made,
         )  # fmt: skip
+
+    def _point(self, run: Stepper | Recorded) -> Point:
+        if isinstance(run, Recorded):
+            return Point.recorded(run.recording, *self._place_of(run.recording))
+        return Point.of(run)

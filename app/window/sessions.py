@@ -17,10 +17,13 @@ from loopscope.app.bench.restoring import (
     restore_runs,
     restore_second_model,
     restore_views,
+    show_recorded_runs,
 )
-from loopscope.app.bench.saving import saved_session
+from loopscope.app.bench.saving import is_measured, saved_session
 from loopscope.app.window.opening import OpenedSession, Opening
 from loopscope.app.window.prompt_files import PromptFiles
+from loopscope.app.window.recordings import FILTER as RECORDINGS
+from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.core.errors import LoopscopeError
@@ -33,9 +36,11 @@ from loopscope.core.sessions.file import (
     write_session,
 )
 from loopscope.core.sessions.saved import LARGEST, SMALLEST, SavedSession, SavedWindow
+from loopscope.widgets.plots.places import go_to_places
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.recordings.reader import RecordingFile
 
 FILTER = f"Sessions (*{SUFFIX});;All files (*)"
 # Milliseconds between two looks whether what an opened session asks for next can be done.
@@ -68,17 +73,17 @@ class Sessions(QObject):
         views: ViewDocks,
         opening: Opening,
         prompt_files: PromptFiles,
+        recordings: Recordings,
         say: Callable[[str], None],
         window: QMainWindow,
     ) -> None:
         super().__init__(window)
         self._bench, self._settings, self._views = bench, settings, views
         self._opening, self._prompt_files = opening, prompt_files
+        self._recordings = recordings
         self._say, self._window = say, window
         self.file: Path | None = None
         self._restoring = self._recovered = self._settings_changed = False
-        # Whether a recording holds the runs.
-        self.kept_elsewhere: Callable[[], bool] = lambda: False
         self._saved: object = None
         self._to_measure: list[str] = []
         # The session whose screen is not quite there yet.
@@ -107,7 +112,7 @@ class Sessions(QObject):
             return False
         if self.file is not None:
             return self._recovered or self._settings_changed or self._experiment() != self._saved
-        if self.kept_elsewhere():
+        if self._recordings.holds_all:
             return False
         tree = self._bench.runs.tree
         return self._recovered or len(tree) > 1 or any(run.named for run in tree)
@@ -132,8 +137,9 @@ class Sessions(QObject):
         self.changed.emit()
 
     def capture(self) -> SavedSession | None:
-        """Return the session as it is now, its paths absolute; None without a model."""
-        saved = saved_session(self._bench)
+        """Return the session as it is now, its paths absolute; None with nothing open."""
+        recordings = self._recordings
+        saved = saved_session(self._bench, recordings.path, recordings.index_of)
         if saved is None:
             return None
         sides = zip((self._window.width(), self._window.height()), SMALLEST, LARGEST, strict=True)
@@ -223,42 +229,118 @@ class Sessions(QObject):
             self._say(str(error))
             self.refused.emit()
             return
-        opened = self._with_model_found(future.result())
-        if opened is not None:
+        opened = self._with_model_found(self._with_recording_found(future.result()))
+        if opened is None:
+            return
+        if opened.saved.recording is None:
             self._opening.open_session(opened)
+        else:
+            self._recordings.finish(lambda: self._read_recording(opened))
+
+    def _with_recording_found(self, opened: OpenedSession) -> OpenedSession:
+        """Ask where the recording is that is not where the session says; without it, it is said."""
+        recording = opened.saved.recording
+        if recording is None or not is_missing(recording.path):
+            return opened
+        name = Path(recording.path).name
+        path, _ = QFileDialog.getOpenFileName(
+            self._window, f"Where is the recording “{name}” of the session?", "", RECORDINGS
+        )
+        found = replace(recording, path=path) if path else None
+        notes = () if path else (f"its recording {name} is not there",)
+        return replace(
+            opened,
+            saved=replace(opened.saved, recording=found),
+            notes=(*opened.notes, *notes),
+        )
 
     def _with_model_found(self, opened: OpenedSession) -> OpenedSession | None:
-        """Ask where the checkpoint is that is not where the session says; None when cancelled."""
-        model = opened.saved.model
-        if not is_missing(model.path):
+        """Ask where the checkpoint is that is not where the session says; None when cancelled.
+
+        Runs that are recorded are shown without it.
+        """
+        model, recorded = opened.saved.model, opened.saved.recording is not None
+        if model.path and not is_missing(model.path):
             return opened
-        folder = QFileDialog.getExistingDirectory(
-            self._window, f"Where is the checkpoint “{Path(model.path).name}” of the session?"
-        )
-        if not folder:
-            self._say(f"The session was not opened: its checkpoint {model.path} is not there")
+        folder = ""
+        if model.path:
+            folder = QFileDialog.getExistingDirectory(
+                self._window, f"Where is the checkpoint “{Path(model.path).name}” of the session?"
+            )
+        if not folder and not recorded:
+            missing = "; ".join(
+                [*opened.notes, *([f"its checkpoint {model.path} is not there"] * bool(model.path))]
+            )
+            self._say(f"The session was not opened: {missing}")
+            self.refused.emit()
             return None
         return replace(opened, saved=replace(opened.saved, model=replace(model, path=folder)))
+
+    def _read_recording(self, opened: OpenedSession) -> None:
+        """Open the recording of a session's runs, then its model."""
+        recording = opened.saved.recording
+        assert recording is not None
+
+        def work() -> RecordingFile:
+            from loopscope.core.recordings.reader import open_recording
+
+            return open_recording(Path(recording.path))
+
+        def read(future: Future[RecordingFile]) -> None:
+            if (error := future.exception()) is None:
+                file = future.result()
+                self._go_on(replace(opened, recording=file, notes=(*opened.notes, *file.notes)))
+            elif opened.saved.model.path:
+                self._opening.open_session(replace(opened, notes=(*opened.notes, str(error))))
+            else:
+                self._say(str(error))
+                self.refused.emit()
+
+        self._bench.in_background(work, read)
+
+    def _go_on(self, opened: OpenedSession) -> None:
+        file, saved = opened.recording, opened.saved
+        assert file is not None
+        if saved.model.path:
+            self._opening.open_session(opened)
+            return
+        notes = self._begin(opened)
+        show_recorded_runs(
+            self._bench, saved, file, lambda done: self._on_restored(opened, done, notes)
+        )
 
     def model_loaded(self, loaded: Loaded) -> SavedSession | None:
         """Show the session that a model was loaded for; None, and no session's name, without."""
         opened = self._opening.session_of(loaded)
-        self._timer.stop()
-        self._restoring, self._to_measure, self._to_arrange = False, [], None
-        self._arranged = False
         if opened is None:
+            self._leave()
             self._take_file(None)
             self._is_as_saved()
             return None
-        self._restoring = True
-        left_out = self._restore_views(opened.saved)
-        notes = [f"settings left out: {', '.join(left_out)}"] if left_out else []
+        notes = self._begin(opened)
         if opened.saved.model.weights not in ("", loaded.weights_hash):
             notes.append("the weights are not those that it was saved with")
         restore_runs(
-            self._bench, loaded, opened.saved, lambda done: self._on_restored(opened, done, notes)
+            self._bench,
+            loaded,
+            opened.saved,
+            opened.recording,
+            lambda done: self._on_restored(opened, done, notes),
         )
         return opened.saved
+
+    def _leave(self) -> None:
+        """What was opened before asks for nothing more."""
+        self._timer.stop()
+        self._restoring, self._to_measure, self._to_arrange = False, [], None
+        self._arranged = False
+
+    def _begin(self, opened: OpenedSession) -> list[str]:
+        """Begin to show a session: its views; returns what is to be said of them."""
+        self._leave()
+        self._restoring = True
+        left_out = self._restore_views(opened.saved)
+        return [*opened.notes, *([f"settings left out: {', '.join(left_out)}"] if left_out else [])]
 
     def _restore_views(self, saved: SavedSession) -> list[str]:
         """Give every view its settings and its place; returns settings that suit none."""
@@ -283,7 +365,9 @@ class Sessions(QObject):
         saved, n = opened.saved, len(self._bench.runs.tree)
         # One that is not whole must not overwrite the file that is.
         self._take_file(opened.file if done.whole else None)
-        if saved.second_model is not None:
+        if opened.recording is not None:
+            self._recordings.adopt(opened.recording)
+        if saved.second_model is not None and saved.model.path:
             notes += restore_second_model(self._bench, saved.second_model)
         self._to_measure, self._to_arrange = list(saved.measured), saved
         self._recovered = opened.recovered or not done.whole
@@ -310,7 +394,7 @@ class Sessions(QObject):
             self._timer.stop()
             return
         key = self._to_measure.pop(0)
-        if self._views.is_view(key):
+        if self._views.is_view(key) and not is_measured(bench, key):
             self._views.measure(key)
 
     def _finish_screen(self, saved: SavedSession) -> None:
@@ -323,5 +407,7 @@ class Sessions(QObject):
             return
         for key, place in saved.places.items():
             if key in self._bench.displays:
-                self._bench.displays[key].view.go_to(place)
+                view = self._bench.displays[key].view
+                view.go_to(place)
+                go_to_places(view, place)
         self._to_arrange = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup
@@ -20,9 +21,10 @@ from loopscope.core.interventions.base import Intervention, Source
 from loopscope.core.interventions.registry import as_json, load_interventions
 from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
 from loopscope.widgets.kit.title_bar import TitleBar
-from loopscope.widgets.palette import Theme
-from loopscope.widgets.runs.run_list import RunRow
-from loopscope.widgets.runs.runs_panel import RunsPanel
+from loopscope.widgets.palette import LIGHT, Theme
+
+if TYPE_CHECKING:
+    from loopscope.widgets.runs.runs_panel import RunsPanel
 
 RUNS, TITLE = "runs", "Runs and cuts"
 FILTER = "Interventions (*.json);;All files (*)"
@@ -38,17 +40,8 @@ class TreeCommands(QObject):
         self._bench, self._runs, self._session = bench, bench.runs, bench.session
         self._settings = settings
         self._say, self._parent = say, parent
-        self.panel, self.title_bar = RunsPanel(), TitleBar(TITLE)
-        self.panel.form.make_source = self._source
-        rows, form = self.panel.list, self.panel.form
-        rows.show_requested.connect(lambda i: self._with(i, self._runs.show))
-        rows.second_run_requested.connect(self._set_second_run)
-        rows.delete_requested.connect(lambda i: self._with(i, self._runs.delete))
-        rows.message.connect(say)
-        rows.renamed.connect(
-            lambda i, name: self._with(i, lambda run: self._runs.rename(run, name))
-        )
-        form.branch_requested.connect(lambda intervention: self._runs.branch((intervention,)))
+        self._theme, self.title_bar = LIGHT, TitleBar(TITLE)
+        self._panel: RunsPanel | None = None
         self._session.step_pairing = next(p for p in STEP_PAIRINGS if p == settings.step_pairing)
         self._step_pairings: dict[StepPairing, QAction] = {}
         self._session.runs_changed.connect(self.refresh)
@@ -60,14 +53,44 @@ class TreeCommands(QObject):
         dock.toggleViewAction().setStatusTip("Show the runs as a tree and the form that cuts them")
         # While it is hidden the list does not follow the run.
         dock.visibilityChanged.connect(lambda on: self.refresh() if on else None)
-        dock.setWidget(self.panel)
         self.title_bar.add_button("close", f"Hide {TITLE}").clicked.connect(dock.close)
         dock.setTitleBarWidget(self.title_bar)
         return dock
 
+    @property
+    def panel(self) -> RunsPanel:
+        """The list of runs and the form of a cut."""
+        self.make_panel()
+        assert self._panel is not None
+        return self._panel
+
+    def make_panel(self) -> None:
+        """Fill the dock, once: when it is first seen, or the list or the form is asked for."""
+        if self._panel is not None:
+            return
+        from loopscope.widgets.runs.runs_panel import RunsPanel
+
+        self._panel = panel = RunsPanel()
+        panel.form.make_source = self._source
+        rows, form = panel.list, panel.form
+        rows.show_requested.connect(lambda i: self._with(i, self._runs.show))
+        rows.second_run_requested.connect(self._set_second_run)
+        rows.delete_requested.connect(lambda i: self._with(i, self._runs.delete))
+        rows.message.connect(self._say)
+        rows.renamed.connect(
+            lambda i, name: self._with(i, lambda run: self._runs.rename(run, name))
+        )
+        form.branch_requested.connect(lambda intervention: self._runs.branch((intervention,)))
+        panel.set_theme(self._theme)
+        self.dock.setWidget(panel)
+        self.refresh()
+        self.follow_run()
+
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours."""
-        self.panel.set_theme(theme)
+        self._theme = theme
+        if self._panel is not None:
+            self._panel.set_theme(theme)
         self.title_bar.set_theme(theme)
 
     def make_step_pairing_menu(self, menu: QMenu) -> None:
@@ -86,6 +109,15 @@ class TreeCommands(QObject):
     # ---- what is shown ----
     def refresh(self) -> None:
         """List the runs anew and say what the second run is."""
+        self.title_bar.statement.set_whole(self._statement())
+        if self._step_pairings:
+            self._step_pairings[self._session.step_pairing].setChecked(True)
+        if self._panel is not None:
+            self._list_runs(self._panel)
+
+    def _list_runs(self, panel: RunsPanel) -> None:
+        from loopscope.widgets.runs.run_list import RunRow
+
         runs = list(self._runs.tree)
         rows = []
         for run in runs:
@@ -96,11 +128,8 @@ class TreeCommands(QObject):
         second = self._session.second
         shown_run = -1 if self._session.run is None else self._session.run.id
         second_run = -1 if second is None or second.run is None else second.run.id
-        self.panel.list.show_runs(rows, shown_run, second_run)
-        self.panel.form.show_sources([(run.id, run.name) for run in runs])
-        self.title_bar.statement.set_whole(self._statement())
-        if self._step_pairings:
-            self._step_pairings[self._session.step_pairing].setChecked(True)
+        panel.list.show_runs(rows, shown_run, second_run)
+        panel.form.show_sources([(run.id, run.name) for run in runs])
 
     def _statement(self) -> str:
         """Say how many runs there are and what is shown."""
@@ -121,11 +150,13 @@ class TreeCommands(QObject):
 
     def follow_run(self) -> None:
         """The run or the cursor has moved: the form and the list follow."""
+        if self._panel is None:
+            return
         recording = self._session.recording
         arch = None if recording is None else recording.info.architecture
         n_tokens = 0 if recording is None else recording.n_tokens
-        self.panel.form.show_place(arch, n_tokens, self._session.selection)
-        if self.panel.isVisible():
+        self._panel.form.show_place(arch, n_tokens, self._session.selection)
+        if self._panel.isVisible():
             self.refresh()
 
     def _with(self, run_id: int, act: Callable[[Run], None]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from PySide6.QtCore import QByteArray, QObject, QPoint, Qt, Signal
-from PySide6.QtGui import QAction
+from PySide6.QtGui import QAction, QPalette
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from loopscope.app.bench.bench import Bench
@@ -15,11 +15,12 @@ from loopscope.app.bench.displays import Display, Drawing
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.current_view import CurrentView
-from loopscope.app.window.layout import Layout
+from loopscope.app.window.layout import Layout, end_drag
 from loopscope.app.window.settings import Settings
 from loopscope.core.sessions.view_settings import read_settings
 from loopscope.core.typed_json import plain
 from loopscope.widgets.kit.frame import ViewFrame
+from loopscope.widgets.kit.title_bar import TitleBar
 from loopscope.widgets.palette import Theme
 
 # Pixels that a view may be pressed to: a small screen has to hold three of them and all the bars.
@@ -55,12 +56,14 @@ class ViewDocks(QObject):
         self._window, self._bench, self._settings, self._theme = window, bench, settings, theme
         self.docks: dict[str, QDockWidget] = {}
         self.frames: dict[str, ViewFrame] = {}
+        # What fills a dock that has not been seen yet.
+        self._unfilled: dict[str, Callable[[], None]] = {}
         self.layout = Layout(window, self.docks)
         self._current = CurrentView(lambda: (k for k in BY_KEY if k in self._seen))
         self._empty = False
         # Settings of a session for views that were not made yet.
         self._waiting: dict[str, Any] = {}
-        self._arranging = 0
+        self._arranging, self._held = 0, False
         self._seen: set[str] = set()
         self._behind: set[str] = set()
         for spec in VIEW_SPECS:
@@ -78,13 +81,13 @@ class ViewDocks(QObject):
     def _make(self, spec: ViewSpec[Any, Any]) -> None:
         dock = QDockWidget(spec.title, self._window)
         dock.toggleViewAction().setStatusTip(f"Show {spec.shows}")
-        self.add(spec.key, dock)
-        dock.visibilityChanged.connect(lambda seen: self._on_visibility(spec.key, seen))
+        self.add(spec.key, dock, lambda: self._fill(spec))
 
-    def add(self, key: str, dock: QDockWidget) -> None:
-        """Arrange another dock along with those of views."""
+    def add(self, key: str, dock: QDockWidget, fill: Callable[[], None]) -> None:
+        """Arrange a dock along with those of views; ``fill`` is called when it is first seen."""
         dock.setObjectName(key)
-        self.docks[key] = dock
+        self.docks[key], self._unfilled[key] = dock, fill
+        dock.visibilityChanged.connect(lambda seen: self._on_visibility(key, seen))
         dock.visibilityChanged.connect(lambda seen: self._note_behind(key, seen))
         dock.toggleViewAction().triggered.connect(lambda on: self._on_toggled(key, on))
 
@@ -117,17 +120,48 @@ class ViewDocks(QObject):
         (self._seen.add if seen else self._seen.discard)(key)
         if self._arranging:
             return
-        if seen:
+        if seen and self._held:
+            if key in self._unfilled and key in BY_KEY:
+                self._stand_in(key)
+        elif seen:
             self.fill(key)
             self.show_second_run()
             self._bench.pulse.wake()
         self._mark_current()
 
+    def hold(self) -> Callable[[], None]:
+        """Make no view of a dock that is seen before what is returned is called.
+
+        Views take as long as all the rest of the window: it appears without them. A dock has its
+        title and an empty ground meanwhile.
+        """
+        self._held = True
+
+        def release() -> None:
+            self._held = False
+            with self._arranged():  # fills what is seen
+                pass
+
+        return release
+
+    def _stand_in(self, key: str) -> None:
+        """Give a dock a title, as high as that of a view, and the ground of a view."""
+        dock = self.docks[key]
+        title, ground = TitleBar(BY_KEY[key].title), QWidget()
+        title.add_button("close", f"Hide {BY_KEY[key].title}").clicked.connect(dock.close)
+        title.set_theme(self._theme)
+        ground.setBackgroundRole(QPalette.ColorRole.Base)
+        ground.setAutoFillBackground(True)
+        dock.setTitleBarWidget(title)
+        dock.setWidget(ground)
+
     def fill(self, key: str) -> None:
-        """Make a dock's view, once."""
-        if key in self.frames:
-            return
-        spec, dock = BY_KEY[key], self.docks[key]
+        """Make what is in a dock, once."""
+        if key in self._unfilled:
+            self._unfilled.pop(key)()
+
+    def _fill(self, spec: ViewSpec[Any, Any]) -> None:
+        key, dock = spec.key, self.docks[spec.key]
         display = self._bench.analysis.add(spec, self.options(key))
         display.view.set_theme(self._theme)
         frame = ViewFrame(spec.title, display.view)
@@ -141,6 +175,9 @@ class ViewDocks(QObject):
         self._connect(key, frame)
         display.view.command_requested.connect(self.command_requested)
         frame.set_empty(self._empty)
+        for stand_in in (dock.titleBarWidget(), dock.widget()):
+            if stand_in is not None:
+                stand_in.deleteLater()
         dock.setTitleBarWidget(frame.title_bar)
         dock.setWidget(frame)
 
@@ -194,17 +231,23 @@ class ViewDocks(QObject):
     @contextmanager
     def _arranged(self) -> Iterator[None]:
         """Fill what is seen, and draw the second run, when all docks are where they belong."""
+        end_drag()
         self._arranging += 1
         try:
             yield
         finally:
             self._arranging -= 1
-        if not self._arranging:
+        if not self._arranging and not self._held:
             for key in list(self._seen):
                 self.fill(key)
             self.show_second_run()
             self._mark_current()
             self._bench.pulse.wake()
+
+    def end(self) -> None:
+        """Make nothing any more: a dock may still be on its way while the window closes."""
+        end_drag()
+        self._arranging += 1
 
     def apply(self, preset: str) -> None:
         """Arrange the docks as a preset says."""
@@ -251,8 +294,7 @@ class ViewDocks(QObject):
 
     def show(self, key: str) -> None:
         """Bring a view, or another dock, to the front of its tabs; a view becomes current."""
-        if key in BY_KEY:
-            self.fill(key)
+        self.fill(key)
         self.docks[key].show()
         self.docks[key].raise_()
         self.take(key)

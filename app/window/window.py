@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,6 @@ from loopscope.app.window.bars import Bars
 from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
 from loopscope.app.window.exporting import Exporter
-from loopscope.app.window.gestures import GESTURES
 from loopscope.app.window.memory_meter import MemoryMeter
 from loopscope.app.window.menus import RecentMenu, make_menus
 from loopscope.app.window.opening import Opening, first_token, starts_of
@@ -42,7 +42,6 @@ from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.sessions import Sessions
-from loopscope.app.window.setting_actions import setting_actions
 from loopscope.app.window.settings import BUNDLED, TEXT_SIZES, Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.unsaved import Unsaved
@@ -50,19 +49,18 @@ from loopscope.app.window.view_docks import ViewDocks
 from loopscope.app.window.view_menu import ViewMenu
 from loopscope.app.window.words import model_name
 from loopscope.core.plugins import left_out
-from loopscope.core.recordings.reader import is_recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
 from loopscope.core.sessions.file import is_session_file
-from loopscope.widgets.kit.command_palette import CommandPalette
-from loopscope.widgets.kit.error_panel import ErrorPanel
-from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
 from loopscope.widgets.kit.theme import apply_text_size, apply_theme
 from loopscope.widgets.palette import THEMES, Theme
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.widgets.kit.command_palette import CommandPalette
+    from loopscope.widgets.kit.error_panel import ErrorPanel
+    from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
 
 TITLE_BAR = QStyle.PixelMetric.PM_TitleBarHeight
 # The preset whose views need least room.
@@ -96,7 +94,7 @@ class Window(QMainWindow):
         super().__init__()
         self.bench, self.settings, self.theme = bench, settings, theme
         self._remember = remember
-        self._closing = False
+        self._closing = self._ended = False
         self._after_paint: Callable[[], None] | None = None
         self._shown_model: object = None
         self._first_run: RunRequest | None = None
@@ -109,16 +107,17 @@ class Window(QMainWindow):
         self.views = ViewDocks(self, bench, settings, theme)
         self.running = RunCommands(bench, self.say, self)
         self.tree = TreeCommands(bench, settings, self.say, self)
-        self.views.add(RUNS, self.tree.dock)
+        self.views.add(RUNS, self.tree.dock, self.tree.make_panel)
         self.opening = Opening(bench, settings, self)
         self.recordings = Recordings(bench, settings, self.opening, self.say, self)
         self.exporter = Exporter(bench, settings, self.say, self)
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
         self.sessions = Sessions(
-            bench, settings, self.views, self.opening, self.prompt_files, self.say, self
-        )
-        self.sessions.kept_elsewhere = lambda: self.recordings.holds_all
+            bench, settings, self.views, self.opening, self.prompt_files, self.recordings,
+            self.say, self,
+        )  # fmt: skip
         self.unsaved = Unsaved(self.sessions, attended=attended, window=self)
+        self.opening.before = self.unsaved.before
         self.recovery = Recovery(lambda file: self.sessions.open(file, recovered=True), self)
         self.autosave: Autosave | None = None
         if attended:
@@ -128,19 +127,13 @@ class Window(QMainWindow):
         targets = Targets(
             self, bench, self.bars, self.views, self.opening, self.exporter,
             PageExport(bench, self.say, self), self.chat, self.prompt_files, self.running,
-            self.tree, self.sessions, Scripts(bench, self.say),
+            self.tree, self.sessions, Scripts(bench, self.say, self.recordings.place_of),
             Copying(bench, self.views, self.say), self.recordings,
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.open_path, self)
-        groups = make_menus(self, self.commands, self.views, self.tree, recent)
-        actions = [action for group in groups.values() for action in group]
-        self.palette_popup = CommandPalette(
-            actions, self, lambda holder: setting_actions(self.views, holder)
-        )
-        self.shortcuts_page = ShortcutsPage(groups, self, GESTURES)
+        self._groups = make_menus(self, self.commands, self.views, self.tree, recent)
         self.view_menu = ViewMenu(self.views, self.commands, self)
-        self.error_panel = ErrorPanel(self)
         self.set_theme(theme)
         self._restore()
         self.meter = MemoryMeter(bench, self)
@@ -178,6 +171,35 @@ class Window(QMainWindow):
             sessions.changed.connect(self.autosave.note)
             # What was taken up is removed once this window keeps it itself.
             self.autosave.kept.connect(recovery.done)
+
+    # ---- popups, made when they are first asked for ----
+    @cached_property
+    def palette_popup(self) -> CommandPalette:
+        """The command palette."""
+        from loopscope.app.window.setting_actions import setting_actions
+        from loopscope.widgets.kit.command_palette import CommandPalette
+
+        actions = [action for group in self._groups.values() for action in group]
+        popup = CommandPalette(actions, self, lambda holder: setting_actions(self.views, holder))
+        popup.set_theme(self.theme)
+        return popup
+
+    @cached_property
+    def shortcuts_page(self) -> ShortcutsPage:
+        """The page of all commands with their keys."""
+        from loopscope.app.window.gestures import GESTURES
+        from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
+
+        page = ShortcutsPage(self._groups, self, GESTURES)
+        page.set_theme(self.theme)
+        return page
+
+    @cached_property
+    def error_panel(self) -> ErrorPanel:
+        """The window of errors that nothing caught."""
+        from loopscope.widgets.kit.error_panel import ErrorPanel
+
+        return ErrorPanel(self)
 
     # ---- the screen ----
     def fit_into_screen(self) -> None:
@@ -314,6 +336,8 @@ class Window(QMainWindow):
     # ---- commands of the window itself ----
     def open_path(self, path: str) -> None:
         """Open a checkpoint folder, a prompt file, a session or a recording."""
+        from loopscope.core.recordings.reader import is_recording
+
         if is_session_file(path):
             self.unsaved.before("opening another", lambda: self.sessions.open(Path(path)))
         elif is_recording(Path(path)):
@@ -369,8 +393,9 @@ class Window(QMainWindow):
         self.views.set_theme(theme)
         self.tree.set_theme(theme)
         self.exporter.set_theme(theme)
-        self.palette_popup.set_theme(theme)
-        self.shortcuts_page.set_theme(theme)
+        for name in ("palette_popup", "shortcuts_page"):
+            if name in vars(self):  # made
+                getattr(self, name).set_theme(theme)
 
     @override
     def createPopupMenu(self) -> QMenu | None:
@@ -395,6 +420,8 @@ class Window(QMainWindow):
 
     @staticmethod
     def _dropped(urls: list[QUrl]) -> str | None:
+        from loopscope.core.recordings.reader import is_recording
+
         if len(urls) != 1 or not urls[0].isLocalFile():
             return None
         path = Path(urls[0].toLocalFile())
@@ -441,25 +468,39 @@ class Window(QMainWindow):
         """Close unasked as the process is told to end: the session is kept for the next start."""
         if self.autosave is not None:
             self.autosave.keep()
+        self._end()
+        self.recordings.end()
         self._close_unasked()
 
     @override
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember everything, stop the worker; safe in mid-run.
 
-        Where runs would be lost that is asked about first, and the window closes when it is said.
+        Where runs would be lost that is asked about first, and the window closes when it is said;
+        where a recording takes long to complete, when that is done.
         """
-        if not self._closing and self.unsaved.asks("closing", self._close_unasked):
+        asked = self._closing or self._ended
+        if not asked and self.unsaved.asks("closing", self._close_unasked):
             event.ignore()
             return
+        self._end()
+        if self.recordings.close(self._close_unasked):
+            super().closeEvent(event)
+        else:
+            event.ignore()
+
+    def _end(self) -> None:
+        """Remember everything and stop the worker, once."""
+        if self._ended:
+            return
+        self._ended = True
+        self.views.end()
         if self._remember:
             self.remember()
         if self.autosave is not None:
             self.autosave.end()
         self.sessions.end()
         self.bench.close()
-        self.recordings.close()
-        super().closeEvent(event)
 
 
 def _application() -> QApplication:

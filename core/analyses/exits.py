@@ -28,13 +28,13 @@ def run(
     only_answers = prompts.has_answers
     rows = [i for i, a in enumerate(questions) if a.positions or not only_answers]
     capture = Capture(patterns=False, writes=False)
-    signals: list[Signals] = []
+    signals: dict[int, Signals] = {}
     runs = run_each(loaded, [questions[i].prompt for i in rows], how, capture, job.report)
-    for i, recording in zip(rows, runs, strict=True):
-        whole = signals_of(recording)
-        signals.append(whole.of(questions[i].positions) if only_answers else whole)
+    for place, recording in runs:
+        whole, asked = signals_of(recording), questions[rows[place]].positions
+        signals[place] = whole.of(asked) if only_answers else whole
     return ExitsOverPrompts.of(
-        signals,
+        [signals[place] for place in range(len(rows))],
         prompts=prompts,
         how=how,
         rows=tuple(rows),

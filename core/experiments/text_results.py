@@ -9,18 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from loopscope.core.arrays import F64
+from loopscope.core.arrays import F64, I64, U16
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.native_folder import RECORD_FILE
+from loopscope.core.experiments.passes import pass_states
 from loopscope.core.experiments.text import Corpus, held_out_loss
 from loopscope.core.files import read_text
 from loopscope.core.measures.intervals import bootstrap_mean
+from loopscope.core.model.looped_model import LoopedModel
 
 MOST_BYTES = 16 << 20
 # Passes that a looped model is run, far beyond those it was trained with.
 LAST = 32
+# Passes after which an answer is called final, and times a token is read to be listed.
+FINAL, OFTEN, LISTED = 16, 25, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,10 @@ class TextResult:
     gained, gained_low, gained_high : loss after the first pass less that after each, paired by
         sequence, with its interval.
     bits_per_byte : loss after the last trained pass in bits for a byte of the held-out text.
+    final_from : share of tokens whose likeliest next token after pass 1, 2, ... and after all later
+        ones is that of the last pass.
+    early, late : tokens after which it is final soonest and latest: text, mean pass from which it
+        is, how often it was read (at least `OFTEN` times).
     """
 
     model: str
@@ -52,6 +61,9 @@ class TextResult:
     gained_low: tuple[float, ...]
     gained_high: tuple[float, ...]
     bits_per_byte: float
+    final_from: tuple[float, ...]
+    early: tuple[tuple[str, float, int], ...]
+    late: tuple[tuple[str, float, int], ...]
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; losses to four digits."""
@@ -60,7 +72,7 @@ class TextResult:
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, tuple):
-        return [round(v, 4) for v in value]
+        return [_rounded(v) for v in value]
     return round(value, 4) if isinstance(value, float) else value
 
 
@@ -80,14 +92,17 @@ def measure_text(
         raise LoopscopeError(f"{folder} was trained on another corpus than this one")
     loaded = load(str(folder), "cpu")
     arch, passes, context = loaded.architecture, plan["passes"], plan["data"]["context"]
-    separate = arch.deep or arch.untied_passes
+    per_pass = arch.n_block // (passes if arch.deep or arch.untied_passes else 1)
     losses = held_out_loss(
         loaded.model, corpus.held_out[: sequences * context + 1],
-        n_passes=passes or LAST, per_pass=arch.n_block // (passes if separate else 1),
+        n_passes=passes or LAST, per_pass=per_pass,
         context=context, report=report,
     )  # fmt: skip
     mean, gain = bootstrap_mean(losses), bootstrap_mean(losses[:, :1] - losses)
     trained = passes or arch.trained_recurrences
+    few = corpus.held_out[: min(sequences, 96) * context]
+    final = final_passes(loaded.model, few, context, per_pass, passes or FINAL)
+    rows = by_token(few, final, lambda t: loaded.tokenizer.decode((t,)))
     # Tokens a byte of the whole held-out text turn nats a token into bits a byte.
     density = len(corpus.held_out) / corpus.held_out_bytes
     return TextResult(
@@ -101,6 +116,8 @@ def measure_text(
         context=context,
         loss=_floats(mean.value), low=_floats(mean.low), high=_floats(mean.high),
         gained=_floats(gain.value), gained_low=_floats(gain.low), gained_high=_floats(gain.high),
+        final_from=tuple(float((final <= r).mean()) for r in range(1, (passes or FINAL) + 1)),
+        early=tuple(rows[:LISTED]), late=tuple(rows[::-1][:LISTED]),
         bits_per_byte=float(mean.value[trained - 1]) / float(np.log(2)) * density,
     )  # fmt: skip
 
@@ -118,5 +135,37 @@ def read_text_results(file: Path) -> list[TextResult]:
 
 
 def _result(row: dict[str, Any]) -> TextResult:
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
-    return TextResult(**values)
+    return TextResult(**{name: _as_tuples(value) for name, value in row.items()})
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(_as_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+@torch.inference_mode()
+def final_passes(model: LoopedModel, tokens: U16, context: int, per_pass: int, n: int) -> I64:
+    """The pass from which each token's likeliest next one is that of pass ``n``, from 1 on.
+
+    ``[sequences, context]``, of the sequences that ``tokens`` hold one after the other.
+    """
+    rows = tokens[: len(tokens) // context * context].astype(np.int64).reshape(-1, context)
+    found = []
+    for first in range(0, len(rows), 16):
+        e = model.prelude(torch.from_numpy(rows[first : first + 16]))
+        tops = [model.readout(s).argmax(-1).numpy() for s in pass_states(model, e, n, per_pass)]
+        changes = np.stack(tops) != tops[-1]
+        # One beyond the last pass that says something else; 1 where none does.
+        found.append(np.where(changes, np.arange(1, n + 1)[:, None, None], 0).max(0) + 1)
+    return np.concatenate(found).astype(np.int64)
+
+
+def by_token(
+    tokens: U16, passes: I64, text_of: Callable[[int], str]
+) -> list[tuple[str, float, int]]:
+    """(text, mean pass, times read) of every token read `OFTEN` times, soonest first."""
+    flat, read = passes.ravel(), tokens[: passes.size]
+    rows = [
+        (text_of(int(t)), float(flat[read == t].mean()), int((read == t).sum()))
+        for t in np.unique(read)
+    ]
+    return sorted((row for row in rows if row[2] >= OFTEN), key=lambda row: row[1])

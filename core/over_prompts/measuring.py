@@ -11,11 +11,13 @@ from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError, PromptError
 from loopscope.core.measures.base import Measure, measure
 from loopscope.core.measures.over_prompts import HowRun, OverPrompts
+from loopscope.core.over_prompts.batches import batches
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.prompts.tokenizer import Prompt, PromptTokenizer
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.requests import check_recurrences
 from loopscope.core.run.stepper import Stepper, least_for
+from loopscope.core.run.together import Begin, row_bytes, run_together
 
 Report = Callable[[float], None]
 Seen = Callable[[Recording], None]
@@ -55,24 +57,72 @@ def run_each(
     how: HowRun,
     capture: Capture,
     report: Report = lambda share: None,
-) -> Iterator[Recording]:
-    """Run each prompt on its own, with the cuts of ``how``; one recording is held at a time."""
+) -> Iterator[tuple[int, Recording]]:
+    """Run every prompt: each one's place among ``prompts`` and its finished run.
+
+    Those that may share a run do (`batches`), the others go alone, and so do all where ``how`` has
+    cuts: some of them draw noise or hold patterns. The shorter prompts come first; the recordings
+    of one run are held at a time. ``report`` is told the share done after every recurrence.
+    """
     check_recurrences(how.recurrences)
     if least_for(how.interventions).patterns:  # a frozen head needs the run's own patterns
         capture = replace(capture, patterns=True)
-    for i, prompt in enumerate(prompts):
-        stepper = Stepper(loaded, capture)
-        recording = stepper.begin(
-            prompt,
-            seed=how.seed,
-            start=how.start,
-            start_scale=how.start_scale,
-            interventions=how.interventions,
-        )
-        for r in range(how.recurrences):
-            stepper.step()
-            report((i + (r + 1) / how.recurrences) / len(prompts))
-        yield recording
+    done = 0
+    for places in runs_of(loaded, prompts, how, capture):
+
+        def told(recurrences: int, n: int = len(places), before: int = done) -> None:
+            report((before + n * recurrences / how.recurrences) / len(prompts))
+
+        yield from run_places(loaded, prompts, places, how, capture, told)
+        done += len(places)
+
+
+def run_places(
+    loaded: Loaded,
+    prompts: Sequence[Prompt],
+    places: Sequence[int],
+    how: HowRun,
+    capture: Capture,
+    told: Callable[[int], None] = lambda recurrences: None,
+) -> Iterator[tuple[int, Recording]]:
+    """Run the prompts at ``places`` in one run; one after the other where that cannot be.
+
+    ``told`` is given the recurrences done.
+    """
+    recordings = None
+    if len(places) > 1:
+        begin = Begin(how.seed, how.start, how.start_scale)
+        chosen = [prompts[i] for i in places]
+        recordings = run_together(loaded, chosen, how.recurrences, capture, begin, told)
+    alone = (_alone(loaded, prompts[i], how, capture, told) for i in places)
+    yield from zip(places, recordings or alone, strict=True)
+
+
+def runs_of(
+    loaded: Loaded, prompts: Sequence[Prompt], how: HowRun, capture: Capture
+) -> list[list[int]]:
+    """Which prompts share a run, by their places."""
+    if how.interventions:
+        return [[i] for i in range(len(prompts))]
+    lengths = [len(prompt.token_ids) for prompt in prompts]
+    return batches([loaded], lengths, lambda n: row_bytes(loaded, n, how.recurrences, capture))
+
+
+def _alone(
+    loaded: Loaded, prompt: Prompt, how: HowRun, capture: Capture, told: Callable[[int], None]
+) -> Recording:
+    stepper = Stepper(loaded, capture)
+    recording = stepper.begin(
+        prompt,
+        seed=how.seed,
+        start=how.start,
+        start_scale=how.start_scale,
+        interventions=how.interventions,
+    )
+    for r in range(how.recurrences):
+        stepper.step()
+        told(r + 1)
+    return recording
 
 
 def measure_over(
@@ -96,13 +146,13 @@ def measure_over(
     layers = {m.key: loaded.architecture.n_block if "layer" in m.axes else 1 for m in measures}
     shape = len(prompts), how.recurrences
     values = {m.key: np.full((*shape, layers[m.key]), np.nan) for m in measures}
-    missing: dict[str, list[str]] = {m.key: [] for m in measures}
+    missing = {m.key: [""] * len(prompts) for m in measures}
     capture = least_capture(loaded, tokens[0], measures)
-    for i, recording in enumerate(run_each(loaded, tokens, how, capture, report)):
+    for i, recording in run_each(loaded, tokens, how, capture, report):
         prepare(recording)
         for m in measures:
             measured = measure(recording, m)
-            missing[m.key].append(measured.missing)
+            missing[m.key][i] = measured.missing
             if not measured.missing:
                 values[m.key][i] = measured.by_depth()
         seen(recording)

@@ -6,7 +6,7 @@ is from every head of the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,12 @@ from loopscope.core.arrays import F32, F64
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.measures.correspondence import head_distance
+from loopscope.core.measures.over_prompts import HowRun
+from loopscope.core.over_prompts.batches import batches
+from loopscope.core.over_prompts.measuring import run_places
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.recording import Capture, Recording
-from loopscope.core.run.stepper import Stepper
+from loopscope.core.run.together import row_bytes
 
 Positions = Sequence[npt.NDArray[np.int64]]
 
@@ -110,42 +113,63 @@ def pair_states(
     places = max(n * m.architecture.n_block for n, m in zip(recurrences, models, strict=True))
     width = max(m.architecture.d_model for m in models)
     positions = chosen_positions(lengths, most_tokens(places, width), seed)
-    states: tuple[list[F32], list[F32]] = ([], [])
+    n = len(lengths)
+    # By side and prompt, each [N, m, d].
+    states: tuple[list[F32], ...] = ([np.empty(0, np.float32)] * n, [np.empty(0, np.float32)] * n)
     total: F64 | None = None
     null: F64 | None = None
     n_null = 0
-    before: F32 | None = None
-    for i, chosen in enumerate(positions):
-        patterns = []
-        for side, model in enumerate(models):
-            recording = _run(model, prompts[side][i], recurrences[side], heads)
+    # The second model's patterns of the prompt before, where that was run just before.
+    before: tuple[int, F32] | None = None
+    runs = _both(models, prompts, recurrences, heads)
+    for done, (i, recordings) in enumerate(runs, start=1):
+        for side, recording in enumerate(recordings):
             flat = recording.layer_states.reshape(-1, *recording.layer_states.shape[2:])
-            states[side].append(flat[:, chosen].copy())
-            patterns.append(_flat_patterns(recording))
+            states[side][i] = flat[:, positions[i]]
         if heads:
+            patterns = [_flat_patterns(recording) for recording in recordings]
             distance = head_distance(patterns[0], patterns[1])
             total = distance if total is None else total + distance
-            if before is not None and before.shape[-1] == patterns[0].shape[-1]:
-                apart = head_distance(patterns[0], before)
+            if before is not None and _follows(before, i, patterns[0]):
+                apart = head_distance(patterns[0], before[1])
                 null = apart if null is None else null + apart
                 n_null += 1
-            before = patterns[1]
-        report((i + 1) / len(positions))
+            before = i, patterns[1]
+        report(done / n)
     return PairStates(
         np.concatenate(states[0], axis=1),
         np.concatenate(states[1], axis=1),
         np.stack(positions),
-        None if total is None else total / len(positions),
+        None if total is None else total / n,
         None if null is None else null / n_null,
     )
 
 
-def _run(loaded: Loaded, prompt: Prompt, n: int, patterns: bool) -> Recording:
-    stepper = Stepper(loaded, Capture(patterns=patterns, writes=False, readout=False))
-    recording = stepper.begin(prompt)
-    for _ in range(n):
-        stepper.step()
-    return recording
+def _both(
+    models: tuple[Loaded, Loaded],
+    prompts: tuple[Sequence[Prompt], Sequence[Prompt]],
+    recurrences: tuple[int, int],
+    heads: bool,
+) -> Iterator[tuple[int, tuple[Recording, Recording]]]:
+    """Each prompt's place and its runs on both models; those that may share a run do."""
+    capture = Capture(patterns=heads, writes=False, readout=False)
+    how = [HowRun(n) for n in recurrences]
+
+    def bytes_of(length: int) -> int:
+        both = zip(models, recurrences, strict=True)
+        return sum(row_bytes(model, length, n, capture) for model, n in both)
+
+    for places in batches(models, [len(p.token_ids) for p in prompts[0]], bytes_of):
+        first, second = (
+            run_places(models[side], prompts[side], places, how[side], capture) for side in (0, 1)
+        )
+        for (i, one), (_, other) in zip(first, second, strict=True):
+            yield i, (one, other)
+
+
+def _follows(before: tuple[int, F32], i: int, patterns: F32) -> bool:
+    """Whether prompt ``i`` is the next of the file and as long as the one before."""
+    return before[0] == i - 1 and before[1].shape[-1] == patterns.shape[-1]
 
 
 def _flat_patterns(recording: Recording) -> F32:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,17 @@ def save(path: Path, recordings: Sequence[Recording], command: str = "") -> None
     seal(path, recordings, about(recordings, command))
 
 
-def seal(path: Path, recordings: Sequence[Recording], said: About) -> None:
-    """`save` with what is said of the file given."""
+def seal(
+    path: Path,
+    recordings: Sequence[Recording],
+    said: About,
+    report: Callable[[float], None] = lambda share: None,
+) -> None:
+    """`save` with what is said of the file given.
+
+    ``report`` is told how much of it is written, 0 to 1; what it raises ends the writing, and
+    nothing is there then.
+    """
     every = [own for recording in recordings for own in recording.kept.values()]
     nbytes = sum(len(own) * own.row_bytes for own in every)
     nbytes += sum(a.nbytes for recording in recordings for a in extras(recording).values())
@@ -72,6 +81,7 @@ def seal(path: Path, recordings: Sequence[Recording], said: About) -> None:
     ):
         file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
         _put_text(file, "about", as_json(said))
+        done = 0
         for i, recording in enumerate(recordings):
             group = file.create_group(f"runs/{i}")
             head = head_of(recording, parent_of(recording, recordings[:i]))
@@ -82,6 +92,8 @@ def seal(path: Path, recordings: Sequence[Recording], said: About) -> None:
                 made = group.create_dataset(name, (n - first, *rows.shape), rows.dtype.str)
                 for a, b in parts(rows, first, n):
                     made[a - first : b - first] = rows.rows(a, b)
+                    done += (b - a) * rows.row_bytes
+                    report(min(done / max(nbytes, 1), 1.0))
             for name, array in extras(recording).items():
                 group.create_dataset(name, data=array)
 
@@ -197,11 +209,12 @@ class RecordingWriter:
                         "run goes on"
                     )
 
-    def close(self) -> None:
+    def close(self, report: Callable[[float], None] = lambda share: None) -> None:
         """Write the rest and seal the file; the segments then go.
 
-        Raises `LoopscopeError` where the file cannot be written: what the segments hold is there
-        at the next opening.
+        ``report`` is told how much of it is sealed, 0 to 1. Raises `LoopscopeError` where the file
+        cannot be written, and what ``report`` raises: what the segments hold is there at the next
+        opening.
         """
         self._closing = True
         self._wake.set()
@@ -212,8 +225,8 @@ class RecordingWriter:
             return
         runs = [tracked.recording for tracked in self._runs]
         try:
-            seal(self.path, runs, self._about or about(runs, self._command))
-        except LoopscopeError:
+            seal(self.path, runs, self._about or about(runs, self._command), report)
+        except BaseException:
             self._segments.close()
             raise
         self._segments.remove()

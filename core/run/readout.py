@@ -15,28 +15,29 @@ _MOST = 1 << 22
 
 
 def top_answers(logits: Tensor) -> TopAnswers:
-    """The `TOP_K` likeliest answers of logits ``[1, T, V]`` and their probabilities."""
-    probabilities = logits[0].float().softmax(-1)
+    """The `TOP_K` likeliest answers of logits ``[..., V]`` and their probabilities, ``[N, k]``."""
+    probabilities = logits.flatten(0, -2).float().softmax(-1)
     top = probabilities.topk(min(TOP_K, logits.shape[-1]), dim=-1)
     return TopAnswers(top.indices.cpu().numpy(), top.values.cpu().numpy())
 
 
 def entropy_and_change(logits: Tensor, before: Tensor | None) -> F32:
-    """Entropy of ``p`` and ``KL(p || p_before)`` in nats, ``[T, 2]``.
+    """Entropy of ``p`` and ``KL(p || p_before)`` in nats, ``[N, 2]``.
 
-    Logits ``[1, T, V]``; no change (NaN) without a ``before``, neither number where a logit is not
-    finite. In float64, as ``KL`` of two readouts that differ by 1e-6 is 1e-13, the difference of
-    sums near 1.
+    Logits ``[..., V]``, ``N`` of them; no change (NaN) without a ``before``, neither number where
+    a logit is not finite. In float64, as ``KL`` of two readouts that differ by 1e-6 is 1e-13, the
+    difference of sums near 1.
     """
-    out = np.full((logits.shape[1], 2), np.nan, np.float32)
+    logits = logits.flatten(0, -2)
+    out = np.full((len(logits), 2), np.nan, np.float32)
     rows = max(1, _MOST // logits.shape[-1])
     for first in range(0, len(out), rows):
         part = slice(first, first + rows)
-        log_p = float64(logits[0, part]).log_softmax(-1)
+        log_p = float64(logits[part]).log_softmax(-1)
         p = log_p.exp()
         out[part, 0] = _expected(p, -log_p)
         if before is not None:
-            change = log_p - float64(before[0, part]).log_softmax(-1)
+            change = log_p - float64(before.flatten(0, -2)[part]).log_softmax(-1)
             out[part, 1] = _expected(p, change).clip(0)
     return out
 

@@ -116,8 +116,8 @@ class Rows:
         other._n = other._given = n
         return other
 
-    def extended(self, blocks: Iterable[FileBlock]) -> Rows:
-        """Add blocks that lie in a file already; returns these rows."""
+    def extended(self, blocks: Iterable[Array | FileBlock]) -> Rows:
+        """Add blocks that are there already, in a file or elsewhere; returns these rows."""
         for block in blocks:
             self._add(Block(block))
         self._n = self._given = self._starts[-1]

@@ -1,4 +1,4 @@
-"""How a run starts: the name of its start, and the noise of a random one."""
+"""How a run starts: the name of its start, the noise of a random one, what it says of itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from loopscope.core.checkpoint.loading import Loaded
+from loopscope.core.interventions.base import Intervention
 from loopscope.core.model.architecture import Architecture
+from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.run.recording import RunInfo
+from loopscope.core.version import package_version
 
 Start = Literal["default", "zeros", "random"]
 
@@ -31,3 +36,30 @@ def drawn(arch: Architecture, shape: tuple[int, ...], seed: int, scale: float = 
     if arch.initial_state == "truncated":
         torch.nn.init.trunc_normal_(noise, 0, 1, -3, 3, generator=generator)
     return noise * (arch.start_std * scale)
+
+
+def run_info(
+    loaded: Loaded,
+    prompt: Prompt,
+    seed: int,
+    start: str,
+    start_scale: float,
+    interventions: tuple[Intervention, ...] = (),
+) -> RunInfo:
+    """What a run of ``prompt`` says of itself; ``start`` as `resolved`, or "given"."""
+    return RunInfo(
+        checkpoint=loaded.checkpoint.name,
+        weights_hash=loaded.weights_hash,
+        architecture=loaded.architecture,
+        prompt=prompt.text,
+        token_ids=prompt.token_ids,
+        token_labels=prompt.labels,
+        seed=seed,
+        start=start,
+        start_scale=start_scale,
+        device=str(loaded.device.device),
+        dtype=loaded.dtype,
+        version=package_version(),
+        interventions=interventions,
+        notes=loaded.checkpoint.notes,
+    )

@@ -1,6 +1,7 @@
 """Step a looped model by hand: one layer, one recurrence, any number of times.
 
-Every run that is recorded is stepped here. Nothing that was done is computed again: stepping from
+Every run that is recorded is stepped here, prompts of a set that share a run in `together` by the
+same calls. Nothing that was done is computed again: stepping from
 recurrence 40 to 41 costs one recurrence, and a readout of any recurrence costs one coda. What
 keeps no recording iterates the model itself: training, evaluation and quality over prompts, the
 probe, and the search for fixed points.
@@ -25,10 +26,9 @@ from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.budget import Budget
 from loopscope.core.run.readout import entropy_and_change, top_answers
-from loopscope.core.run.recording import Capture, Recording, RunInfo
-from loopscope.core.run.start import Start, drawn, resolved
+from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.start import Start, drawn, resolved, run_info
 from loopscope.core.run.states import IterationState, LayerState
-from loopscope.core.version import package_version
 
 
 class Stepper:
@@ -123,22 +123,7 @@ class Stepper:
         self._x = self._applied.start(self.model.initial_state(self._e, noise))
         self._recurrent = self.model.begin(self._x)
         self._logits = None
-        info = RunInfo(
-            checkpoint=loaded.checkpoint.name,
-            weights_hash=loaded.weights_hash,
-            architecture=arch,
-            prompt=prompt.text,
-            token_ids=prompt.token_ids,
-            token_labels=prompt.labels,
-            seed=seed,
-            start=how,
-            start_scale=start_scale,
-            device=str(device),
-            dtype=loaded.dtype,
-            version=package_version(),
-            interventions=interventions,
-            notes=loaded.checkpoint.notes,
-        )
+        info = run_info(loaded, prompt, seed, how, start_scale, interventions)
         self._recording = Recording(
             info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget
         )

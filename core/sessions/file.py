@@ -6,11 +6,13 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import write_text
 from loopscope.core.interventions.registry import READER
-from loopscope.core.sessions.saved import SavedModel, SavedSession
+from loopscope.core.recordings.segments import segments_of
+from loopscope.core.sessions.saved import SavedModel, SavedRecording, SavedSession
 from loopscope.core.typed_json import plain, read_json
 from loopscope.core.version import package_version
 
@@ -19,6 +21,8 @@ FORMAT, VERSION = "loopscope session", 1
 # A basis of the state space is the largest part: half a megabyte at a width of 8,192.
 MOST_BYTES = 32 << 20
 BUNDLED = "bundled:"
+
+Placed = TypeVar("Placed", SavedModel, SavedRecording)
 
 
 def is_session_file(path: str | Path) -> bool:
@@ -36,11 +40,12 @@ def write_session(path: Path, session: SavedSession) -> None:
 
     Raises `LoopscopeError`.
     """
-    second = session.second_model
+    second, recording = session.second_model, session.recording
     session = replace(
         session,
-        model=_portable_model(session.model, path),
-        second_model=None if second is None else _portable_model(second, path),
+        model=_portable(session.model, path),
+        second_model=None if second is None else _portable(second, path),
+        recording=None if recording is None else _portable(recording, path),
         prompt_file=portable(session.prompt_file, path),
     )
     head = {"format": FORMAT, "version": VERSION, "written_by": f"Loopscope {package_version()}"}
@@ -79,9 +84,9 @@ def portable(path: str, file: Path) -> str:
         return path
 
 
-def _portable_model(model: SavedModel, file: Path) -> SavedModel:
-    absolute = model.path if os.path.isabs(model.path) else model.absolute
-    return replace(model, path=portable(model.path, file), absolute=absolute)
+def _portable(saved: Placed, file: Path) -> Placed:
+    absolute = saved.path if os.path.isabs(saved.path) else saved.absolute
+    return replace(saved, path=portable(saved.path, file), absolute=absolute)
 
 
 def found(path: str, absolute: str, file: Path) -> str | None:
@@ -95,7 +100,7 @@ def found(path: str, absolute: str, file: Path) -> str | None:
     for text in (path, absolute, Path(path).name):
         if text and not text.startswith(("//", "\\\\")):
             place = os.path.normpath(file.absolute().parent / text)
-            if os.path.exists(place):
+            if _is_there(place):
                 return place
     return None
 
@@ -109,18 +114,24 @@ def located(session: SavedSession, file: Path) -> SavedSession:
     def place(path: str, absolute: str) -> str:
         return found(path, absolute, file) or os.path.normpath(file.absolute().parent / path)
 
-    def model(saved: SavedModel) -> SavedModel:
-        return replace(saved, path=place(saved.path, saved.absolute))
+    def moved(saved: Placed) -> Placed:
+        return replace(saved, path=saved.path and place(saved.path, saved.absolute))
 
-    second, prompts = session.second_model, session.prompt_file
+    second, recording, prompts = session.second_model, session.recording, session.prompt_file
     return replace(
         session,
-        model=model(session.model),
-        second_model=None if second is None else model(second),
+        model=moved(session.model),
+        second_model=None if second is None else moved(second),
+        recording=None if recording is None else moved(recording),
         prompt_file=prompts and place(prompts, ""),
     )
 
 
 def is_missing(path: str) -> bool:
     """Whether what a path of a `located` session names was not found."""
-    return bool(path) and not path.startswith(BUNDLED) and not os.path.exists(path)
+    return bool(path) and not path.startswith(BUNDLED) and not _is_there(path)
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is a folder or a file; a recording may be there as its segments alone."""
+    return os.path.exists(path) or segments_of(Path(path)).is_file()

@@ -18,8 +18,9 @@ from loopscope.core.sessions.saved import SavedRun
 if TYPE_CHECKING:
     from loopscope.core.run.stepper import Stepper
 
-# Begins a root of the tree.
+# Begins a root of the tree; takes a run that is recorded, None for one that is not.
 Begin = Callable[[SavedRun], "Stepper"]
+Take = Callable[[SavedRun], "Stepper | None"]
 
 
 class Rebuild:
@@ -36,10 +37,18 @@ class Rebuild:
         Of the model's recurrent block.
     begin
         Begins a root.
+    take
+        Gives a run as its recording has it; where that raises `LoopscopeError` it is made again.
     """
 
-    def __init__(self, runs: Sequence[SavedRun], n_layers: int, begin: Begin) -> None:
-        self._runs, self._n_layers, self._begin = runs, n_layers, begin
+    def __init__(
+        self,
+        runs: Sequence[SavedRun],
+        n_layers: int,
+        begin: Begin,
+        take: Take = lambda run: None,
+    ) -> None:
+        self._runs, self._n_layers, self._begin, self._take = runs, n_layers, begin, take
         self.made: dict[int, Stepper] = {}
         self.problems: list[str] = []
         self._total = max(sum(self._own_layers(run) for run in runs), 1)
@@ -47,6 +56,8 @@ class Rebuild:
 
     def _own_layers(self, run: SavedRun) -> int:
         """Layers that have to be run for it: those that it does not share with its parent."""
+        if run.recorded is not None:
+            return 0
         if run.parent is None:
             return run.layers
         parent = next(other for other in self._runs if other.id == run.parent)
@@ -64,7 +75,7 @@ class Rebuild:
     def _make(self, run: SavedRun, begin: Callable[[], Stepper], job: Job[Any]) -> None:
         """Begin one run, step it, and cut its branches off it on the way."""
         try:
-            stepper = self.made[run.id] = begin()
+            stepper = self.made[run.id] = self._taken(run) or begin()
             self._check(run)
             cut = len(run.interventions)
             for other in sorted(self._branches(run), key=lambda other: other.layers):
@@ -76,6 +87,13 @@ class Rebuild:
             raise
         except LoopscopeError as error:
             self.problems.append(f"{run.name}: {error}")
+
+    def _taken(self, run: SavedRun) -> Stepper | None:
+        try:
+            return self._take(run)
+        except LoopscopeError as error:
+            self.problems.append(f"{run.name} is made again: {error}")
+            return None
 
     def _check(self, run: SavedRun) -> None:
         if run.layers > MOST_RECURRENCES * self._n_layers:

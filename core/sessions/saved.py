@@ -21,7 +21,8 @@ FASTEST = 1e9
 class SavedModel:
     """A checkpoint and how it was loaded; the fields are those of `LoadRequest`.
 
-    path : relative to the file of the session, with forward slashes, or ``bundled:NAME``.
+    path : relative to the file of the session, with forward slashes, or ``bundled:NAME``; "" for
+        runs that were shown from their recording alone.
     absolute : where it was when the session was saved.
     weights : SHA-256 of its weights then.
     """
@@ -36,6 +37,14 @@ class SavedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SavedRecording:
+    """The file that holds runs. path, absolute : as in `SavedModel`."""
+
+    path: str
+    absolute: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SavedRun:
     """One run of the tree.
 
@@ -44,6 +53,7 @@ class SavedRun:
     layers : layers of the block that it has run.
     interventions : all of them; a branch has those of its parent first.
     cursor : where it was left.
+    recorded : which run of the session's recording it is, None for one that is in none.
     """
 
     id: int
@@ -57,6 +67,7 @@ class SavedRun:
     layers: int = 0
     interventions: tuple[Intervention, ...] = ()
     cursor: Selection = field(default_factory=Selection)
+    recorded: int | None = None
 
     @property
     def begun_as(self) -> tuple[object, ...]:
@@ -69,6 +80,8 @@ class SavedRun:
             return f"'seed': {self.seed} is not between 0 and {LARGEST_SEED}"
         if not 0 <= self.start_scale <= 1000:
             return f"'start_scale': {self.start_scale:g} is not between 0 and 1000"
+        if self.recorded is not None and self.recorded < 0:
+            return f"'recorded': {self.recorded} is less than 0"
         return "" if self.layers >= 0 else f"'layers': {self.layers} is less than 0"
 
 
@@ -109,6 +122,7 @@ class SavedSession:
     """Everything that a window shows, as data from which it is made again.
 
     model : the checkpoint.  second_model : of a second run on another model.
+    recording : that the runs were written to or shown from, or None.
     prompt_file : of the views over a prompt set: its path as `SavedModel.path` is written, or "".
     runs : each after the run that it branched from.  shown, second : ids among them.
     speed : recurrences a second that play makes.
@@ -122,6 +136,7 @@ class SavedSession:
 
     model: SavedModel
     second_model: SavedModel | None = None
+    recording: SavedRecording | None = None
     prompt_file: str = ""
     runs: tuple[SavedRun, ...] = ()
     shown: int | None = None
@@ -154,6 +169,8 @@ class SavedSession:
         for name, run_id in (("shown", self.shown), ("second", self.second)):
             if run_id is not None and run_id not in known:
                 return f"'{name}': there is no run {run_id}"
+        if self.recording is None and not self.model.path:
+            return "'model': there is neither a checkpoint nor a recording"
         if self.runs and self.shown is None:
             return "'shown': none of the runs is shown"
         return "'second': is the run shown" if self.runs and self.shown == self.second else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from typing_extensions import override
 
 from loopscope.core.arrays import F32, F64, Bools
 from loopscope.core.labels import visible
@@ -91,6 +92,20 @@ class AnswerMap(ViewData):
     texts: dict[int, str]
     numbers: bool
     exits: F64
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What cells, shades and marks are."""
+        exits = (
+            " Line at the foot of a cell: its exit probability, the whole width being 1."
+            if self.exits.size
+            else ""
+        )
+        return (
+            "A row for each token, a column for each place. The text is the most probable answer, "
+            f"written where it fits; shade: {self.shade.whole}. Bar: the answer changes.{exits}"
+        )
 
     @property
     def n_columns(self) -> int:

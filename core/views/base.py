@@ -63,6 +63,11 @@ class ViewData:
     unresolved: bool = field(default=False, kw_only=True)
 
     @property
+    def drawn_words(self) -> str:
+        """What the marks, bands and colours of the drawing are, in sentences for its caption."""
+        return ""
+
+    @property
     def directions_to_read(self) -> tuple[int, ...]:
         """Token ids whose readout directions the view shows and the recording does not hold yet."""
         return ()

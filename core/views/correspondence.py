@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from loopscope.core.arrays import F64
 from loopscope.core.experiments.hops import VOCABULARY
@@ -132,6 +133,23 @@ class Data(ViewData):
     hatched: bool = False
     best: tuple[int, ...] = ()
     pairing: Pairing | None = None
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What cells, shades and marks are."""
+        hatched = (
+            " Hatched: not above what permuted prompts give (the level of the test is in the "
+            "settings)."
+            if self.hatched
+            else ""
+        )
+        line = " Line: the best alignment in order." if self.path else ""
+        return (
+            "Rows: places of the model shown; columns: of the second one. Shade: "
+            f"{self.measure.label}, {self.measure.identical:g} where they are the same."
+            f"{hatched}{line}"
+        )
 
     @property
     def brightness(self) -> F64:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+from typing_extensions import override
 
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
@@ -16,6 +17,13 @@ from loopscope.core.views.base import Table, ViewData
 # What a curve's colour means: its recurrence (sequential map), its layer of the cycle, one token or
 # run among several, a reference that is no measurement, or the one curve there is.
 Role = Literal["recurrence", "layer", "token", "reference", "only"]
+
+
+_LINES = (
+    ("recurrence", "One line for each recurrence, from dark (the first) to light (the last)"),
+    ("layer", "One line for each layer"),
+    ("token", "One line for each of those named"),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +89,24 @@ class Curves(ViewData):
     marks: tuple[tuple[float, str], ...] = ()
     x_shown: tuple[float, float] | None = None
     bands: str = ""
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What the lines, bands and marks are."""
+        roles = {c.role for c in self.curves}
+        parts = [text for role, text in _LINES if role in roles]
+        if any(c.dashed for c in self.curves):
+            parts.append("Dashed: a reference, or the second of two that share a colour")
+        if any(c.dotted for c in self.curves):
+            parts.append("Dotted: the second run")
+        if self.bands:
+            parts.append(f"Bands: {self.bands}")
+        parts += [f"Upright line: {name}" for _, name in self.marks]
+        logs = [name for name, log in (("horizontal", self.log_x), ("vertical", self.log_y)) if log]
+        if logs:
+            parts.append(f"Logarithmic {' and '.join(logs)} axis; values of 0 are not drawn")
+        return " ".join(f"{part}." for part in parts)
 
 
 def curves_within(data: Curves, shown: RecurrenceRange) -> Curves:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from typing_extensions import override
 
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
@@ -80,6 +81,13 @@ class Difference(ViewData):
             return self.scale
         sizes = np.abs(self.values[np.isfinite(self.values)])
         return float(sizes.max()) if sizes.size else 0.0
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What the colours are."""
+        words = f"Brown: more in {SHOWN}. Blue: more in {self.second}. White: no difference."
+        return f"{words} Hatched: nothing to compare."
 
     def levels(self) -> F64:
         """Place of each value on the colour scale: 0 is −far, 0.5 is no difference, 1 is far."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from typing_extensions import override
 
 from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
@@ -94,6 +95,15 @@ class Data(ViewData):
     token_texts: tuple[str, ...]
     missing: str = ""
     log_r: bool = False
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What cells, shades and marks are."""
+        return (
+            "A row for each token, a column for each recurrence. Shade: "
+            f"{self.symbol}, logarithmic. The end itself, at distance 0, has no column."
+        )
 
     @property
     def formula(self) -> Formula:

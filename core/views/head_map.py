@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from typing_extensions import override
 
 from loopscope.core.arrays import F64
 from loopscope.core.measures.base import NO_RUN
@@ -81,6 +82,15 @@ class Data(ViewData):
     near: float = 0.0
     first: int = 1
     log_r: bool = False
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What cells, shades and marks are."""
+        return (
+            "Rows and columns: recurrences, from 1. Shade: how alike the head's attention is at "
+            f"the two, {self.measure.identical:g} where it is the same."
+        )
 
 
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from loopscope.core.arrays import F64
 from loopscope.core.measures.head_groups import Groups
@@ -168,6 +169,16 @@ class Data(ViewData):
     near: float = 0.0
     first: int = 1
     log_r: bool = False
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What cells, shades and marks are."""
+        return (
+            "A row for each head (layer, head), a column for each recurrence. Shade: how alike its "
+            f"attention is to that at {self.reference}, {self.measure.identical:g} where it is the "
+            "same. Hatched: there is nothing to compare with."
+        )
 
     @property
     def show_statistics(self) -> bool:

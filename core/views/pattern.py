@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from typing_extensions import override
 
 from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
@@ -80,6 +81,13 @@ class Data(ViewData):
     missing: str = ""
     scale: PatternScale = "one"
     far: float = 1.0
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What cells, shades and marks are."""
+        above = " Above the diagonal nothing can be attended to." if self.causal else ""
+        return f"A row for each query, a column for each key. Shade: attention probability.{above}"
 
     def title(self, recurrence: int) -> str:
         """Say which pattern is shown when the cursor is at ``recurrence``."""

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
@@ -215,6 +216,22 @@ class Data(ViewData):
     log_r: bool = False
     second: Data | None = None
     second_name: str = ""
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What the lines are."""
+        n = f"n = {len(self.tokens)} token{'s' * (len(self.tokens) != 1)}"
+        lines = (
+            f"A line for each layer: the median over {n}."
+            if self.per_layer
+            else "A thin line for each token, heavy where it does not settle; black: their "
+            f"median, {n}."
+        )
+        trained = (
+            f" Upright line: the {self.trained} recurrences of training." if self.trained else ""
+        )
+        return f"{lines} Dashed: the tolerance.{trained} Logarithmic vertical axis."
 
     @property
     def settling(self) -> tuple[Judged, ...]:

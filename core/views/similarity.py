@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from loopscope.core.arrays import F64
 from loopscope.core.measures.base import NO_RUN
@@ -103,6 +104,15 @@ class Data(ViewData):
     missing: str = ""
     near: float = 0.0
     log_r: bool = False
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What cells, shades and marks are."""
+        return (
+            "Rows and columns: every layer of every recurrence. Shade: how alike the states (or "
+            f"attention) at the two are, {self.measure.identical:g} where they are the same."
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from typing_extensions import override
 
 from loopscope.core.arrays import C128, F64, I64, Bools
 from loopscope.core.formula import Formula
@@ -127,6 +128,16 @@ class Data(ViewData):
     distances: F64 | None = None
     layer_names: tuple[str, ...] = ()
     missing: str = ""
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What the circles are."""
+        return (
+            "Each circle is an eigenvalue of the Jacobian in the complex plane: filled where it is "
+            "exact, hollow where it is an estimate or its residual is above the tolerance. Inside "
+            "the unit circle small disturbances die out."
+        )
 
 
 def whole_rate(recording: Recording) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from measured import SMALL
+from models import tiny_checkpoint
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
@@ -89,7 +91,10 @@ class Desk:
 
     def check(self, key: str) -> str:
         """Run the script of a view and compare the numbers of what it draws."""
-        text = self.script(key)
+        return self.run(key, self.script(key))
+
+    def run(self, key: str, text: str) -> str:
+        """Run a script and compare the numbers with those of the view."""
         made: dict[str, Any] = {}
         exec(compile(text, f"<{key}>", "exec"), made)
         display = self.window.bench.displays[key]
@@ -210,6 +215,35 @@ def test_a_run_of_a_recording_comes_from_its_file(tmp_path: Path) -> None:
     exec(compile(text, "<recorded>", "exec"), made)
     same_numbers(made["view"].table, spec.table(spec.compute(other, at, scene.options)))
     same_numbers(made["beside"].table, spec.table(spec.compute(kept, at, scene.options)))
+
+
+@pytest.mark.slow
+def test_the_script_of_every_view_of_a_recording_without_its_model(
+    desk: Desk, tmp_path: Path
+) -> None:
+    folder, path = tiny_checkpoint(tmp_path / "gone"), tmp_path / "run.h5"
+    run = loopscope.load(str(folder), "cpu").run("#1,2,3,4,5", recurrences=4)
+    run.analyse("stability", n_values=2)
+    branch = run.branch(replace(CUT, tokens=()))
+    branch.step(2)
+    run.save(str(path), branch)
+    shutil.rmtree(folder)
+    desk.window.recordings.open(path)
+    desk.settle(4)
+    desk.window.bench.session.select({"recurrence": 3, "token": 2, "layer": 1, "head": 1})
+    drawn = 0
+    for spec in VIEW_SPECS:
+        text = desk.script(spec.key)
+        assert "loopscope.open_recording" in text
+        assert "loopscope.load" not in text
+        data = desk.window.bench.displays[spec.key].data
+        if data is not None and list(spec.table(data).rows):  # else the file does not hold it
+            desk.run(spec.key, text)
+            drawn += 1
+    assert drawn >= 10
+    # A branch of the file as the second run.
+    desk.window.bench.second_runs.show(list(desk.window.bench.runs.tree)[1])
+    assert f'open_recording("{path}")[1]' in desk.check("settling")
 
 
 HOSTILE = ('"); import os; os.abort() #', "a\nb", "\\", "“\u2028”", "\ud800", "'''", "\x1b[2J")

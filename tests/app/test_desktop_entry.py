@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import runpy
 import shutil
 import subprocess
@@ -12,16 +14,20 @@ from configparser import ConfigParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import h5py
 import numpy as np
 import pytest
 from PySide6.QtGui import QImage
 from pytestqt.qtbot import QtBot
+from recordings import synthetic_recording
 
 from loopscope.app.cli import desktop_entry, gui
 from loopscope.app.cli.desktop_entry import data_home, quoted, run_install_desktop
 from loopscope.app.window.icon import app_icon
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.recordings.writing import save
 
+PYTHON = sys.executable  # before a test names another
 ROOT = Path(__file__).parents[2]
 ICONS = ROOT / "resources" / "app"
 Install = Callable[..., None]
@@ -94,6 +100,47 @@ def test_the_types_are_known_to_the_shared_database_and_gone_again(home: Path) -
     )
     install(uninstall=True)
     assert "loopscope" not in (home / "mime" / "globs2").read_text()
+
+
+RECORDED = Path(__file__).parents[1] / "data" / "recordings" / "version-1.h5"
+TYPE_OF = """
+import sys
+from PySide6.QtCore import QMimeDatabase
+print([QMimeDatabase().mimeTypeForFile(path).name() for path in sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(not shutil.which("update-mime-database"), reason="shared-mime-info")
+@pytest.mark.parametrize("asked", ["qt", "gio"])
+def test_a_recording_of_any_name_is_known_by_what_is_in_it(
+    home: Path, tmp_path: Path, asked: str
+) -> None:
+    install()
+    ours, other = tmp_path / "run.h5", tmp_path / "other.h5"
+    shutil.copy(RECORDED, ours)
+    new = tmp_path / "new.h5"
+    save(new, [synthetic_recording(recurrences=300)], "loopscope " + "x" * 9000)
+    with h5py.File(other, "w") as file:
+        file["data"] = np.zeros(3)
+    files = [str(path) for path in (ours, new, other)]
+    environment = os.environ | {"XDG_DATA_HOME": str(home)}
+    if asked == "qt":
+        done = subprocess.run(
+            [PYTHON, "-c", TYPE_OF, *files],
+            capture_output=True, text=True, env=environment, check=True,
+        )  # fmt: skip
+        found = ast.literal_eval(done.stdout)
+    else:
+        if not shutil.which("gio"):
+            pytest.skip("no gio")
+        found = [
+            subprocess.run(
+                ["gio", "info", "-a", "standard::content-type", path],
+                capture_output=True, text=True, env=environment, check=True,
+            ).stdout.split()[-1]
+            for path in files
+        ]  # fmt: skip
+    assert found == ["application/x-loopscope-recording"] * 2 + ["application/x-hdf"]
 
 
 def test_nothing_is_overwritten_or_removed_unasked(

@@ -62,8 +62,14 @@ def branched(qtbot: QtBot, window: Window) -> None:
     settle(qtbot, window, 5)
 
 
-def export(qtbot: QtBot, window: Window, key: str | None, folder: Path, *formats: str) -> str:
-    window.settings.export = {"formats": list(formats), "folder": str(folder), "dpi": 72}
+def export(
+    qtbot: QtBot, window: Window, key: str | None, folder: Path, *formats: str,
+    together: bool = False,
+) -> str:  # fmt: skip
+    window.settings.export = {
+        "formats": list(formats), "folder": str(folder), "dpi": 72, "name": "{view}",
+        "together": together,
+    }  # fmt: skip
     exporter: Exporter = window.exporter
     dialog = exporter.ask(key)
     assert dialog is not None
@@ -128,6 +134,26 @@ def test_a_view_that_is_drawn_twice_is_exported_twice(window, qtbot, tmp_path: P
     assert not any("second run " in key for key in head)
 
 
+def test_two_drawings_share_a_figure_if_asked_to(window, qtbot, tmp_path: Path) -> None:
+    branched(qtbot, window)
+    formats = ("csv", "png", "svg", "txt")
+    export(qtbot, window, "distance", tmp_path, *formats, together=True)
+    names = ["distance-second.csv", *(f"distance.{s}" for s in sorted(formats))]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    alone = tmp_path / "alone"
+    export(qtbot, window, "distance", alone, "png", "svg", "txt")
+    with Image.open(tmp_path / "distance.png") as both, Image.open(alone / "distance.png") as one:
+        assert both.width == one.width
+        assert 1.9 * one.height < both.height < 2.6 * one.height
+    picture, first = ((f / "distance.svg").read_text() for f in (tmp_path, alone))
+    assert picture.count("distance to the end") == 2 * first.count("distance to the end")
+    assert ">run 1<" in picture
+    assert "both runs, the second one below" in picture
+    caption = (tmp_path / "distance.txt").read_text()
+    assert caption.startswith("Above: the run shown.\n\nDistance to the end. ")
+    assert "Below: Distance to the end, run 1. " in caption
+
+
 def test_all_views_of_two_models(window, qtbot: QtBot, tmp_path: Path) -> None:
     window.tree.open_second_model("bundled:deep")
     qtbot.waitUntil(lambda: window.bench.session.second is not None, timeout=60_000)
@@ -173,7 +199,9 @@ def test_with_the_window_closed_the_rest_is_not_written(
         return write(item, *arguments, **named)
 
     monkeypatch.setattr(exporting, "export", wait)
-    window.settings.export = {"formats": ["csv"], "folder": str(tmp_path), "dpi": 72}
+    window.settings.export = {
+        "formats": ["csv"], "folder": str(tmp_path), "dpi": 72, "name": "{view}",
+    }  # fmt: skip
     dialog, analysis = window.exporter.ask(None), window.bench.analysis
     qtbot.mouseClick(dialog.export_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: bool(begun), timeout=60_000)

@@ -48,7 +48,7 @@ def test_folding_from_the_keyboard_and_colours_by_identity(window: Window, qtbot
 def test_the_graph_is_exported_for_other_programs(
     window: Window, qtbot: QtBot, tmp_path: Path
 ) -> None:
-    window.settings.export = {"formats": ["graphml"], "folder": str(tmp_path)}
+    window.settings.export = {"formats": ["graphml"], "folder": str(tmp_path), "name": "{view}"}
     dialog = window.exporter.ask("graph")
     dialog.boxes["dot"].click()
     qtbot.mouseClick(dialog.export_button, Qt.MouseButton.LeftButton)

@@ -19,6 +19,7 @@ import loopscope
 from loopscope import LoopscopeError, Model, Run
 from loopscope.app.notebook.showing import session_of
 from loopscope.core.run.jobs import Job
+from loopscope.core.run.recording import Capture
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.sessions.file import read_session, write_session
 from loopscope.core.sessions.rebuild import Rebuild
@@ -272,6 +273,8 @@ def test_errors_of_the_model(model: Model) -> None:
         loopscope.load("bundled:deep", "cpu", damping=0.5)
     with pytest.raises(LoopscopeError, match="keep: there is no 'pattern'"):
         model.run(PROMPT, 1, keep=("pattern",))
+    for name in ("readout", "readouts"):
+        assert model.run(PROMPT, 1, keep=(name,)).recording.capture == Capture(False, False, True)
     with pytest.raises(LoopscopeError, match="at least one prompt"):
         model.prompts = []
     with pytest.raises(loopscope.PromptError):

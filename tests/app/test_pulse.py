@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import shiboken6
 from PySide6.QtCore import QObject
 from pytestqt.qtbot import QtBot
 from window_desk import press, wait
@@ -69,3 +71,11 @@ def test_what_is_asked_of_a_bench_at_rest_wakes_it(qtbot: QtBot, window: Window)
         ask()
         assert not bench.pulse.resting, name
         wait(qtbot, window)
+
+
+def test_another_thread_asks_nothing_of_qt(qtbot: QtBot) -> None:
+    parent = QObject()
+    pulse = Pulse(lambda: None, lambda: True, parent)
+    shiboken6.delete(parent)  # as when the window is closed while the model's thread says so
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(pulse.wake).exception(60) is None

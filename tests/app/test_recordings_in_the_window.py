@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,16 +12,19 @@ import pytest
 from models import tiny_checkpoint
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QPushButton
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.bench.session import WITHOUT_MODEL
 from loopscope.app.views import BY_KEY
 from loopscope.app.window.opening import FirstRun
+from loopscope.app.window.sealing import SealingDialog
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.checkpoint.loading import load
+from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.states import Noise
+from loopscope.core.recordings import writing
 from loopscope.core.recordings.reader import open_recording
 from loopscope.core.recordings.segments import segments_of
 from loopscope.core.recordings.writing import save
@@ -36,6 +40,12 @@ IDS = (1, 2, 3, 4, 5)
 def title(window: Window) -> str:
     """The title without the place of the mark of what is unsaved."""
     return window.windowTitle().replace("[*]", "")
+
+
+def close(qtbot, window: Window) -> None:
+    """Close a window and wait until its recording is complete."""
+    window.close()
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=60_000)
 
 
 def made(folder: Path, recurrences: int) -> Recording:
@@ -81,7 +91,7 @@ def make_window(qtbot, tmp_path: Path, monkeypatch) -> Iterator[Callable[[], Win
 
     yield make
     for window in windows:
-        window.close()
+        close(qtbot, window)
         window.deleteLater()
     QApplication.processEvents()
 
@@ -154,7 +164,7 @@ def test_with_its_checkpoint_it_goes_on_bit_for_bit_and_in_the_file(
     press(window, "step_recurrence")
     wait(qtbot, window, 5)
     branch(qtbot, window, 3)
-    window.close()
+    close(qtbot, window)
     sealed = open_recording(file)
     found = sealed.runs
     assert sealed.about.command == "loopscope run tiny"
@@ -170,7 +180,7 @@ def test_nothing_run_leaves_the_file_as_it_was(qtbot, make_window, folder, file)
     window.recordings.open(file)
     qtbot.waitUntil(lambda: "goes on in the file" in said(window), timeout=60_000)
     assert segments_of(file).exists()
-    window.close()
+    close(qtbot, window)
     assert (file.read_bytes(), file.stat().st_mtime_ns) == before
     assert not segments_of(file).exists()
 
@@ -230,7 +240,7 @@ def test_what_is_saved_is_written_on_while_it_is_run(
     assert title(second).startswith("kept.h5 (read only)")
     second.close()
     assert segments_of(path).exists()
-    window.close()
+    close(qtbot, window)
     found = open_recording(path).runs
     np.testing.assert_array_equal(found[0].states, made(folder, 4).states)
     assert [run.n_recurrences for run in found] == [4, 4]
@@ -246,8 +256,93 @@ def test_another_model_ends_the_recording(qtbot, make_window, tmp_path, folder) 
     window.opening.open(str(other), FirstRun("#1,2,3", 1))
     qtbot.waitUntil(lambda: title(window) == "other – Loopscope", timeout=60_000)
     wait(qtbot, window, 1)
+    qtbot.waitUntil(lambda: not segments_of(path).exists(), timeout=60_000)
     (found,) = open_recording(path).runs
     assert found.n_recurrences == 2
+
+
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A disk that writes nothing until the event is set."""
+    ready = threading.Event()
+    real = writing.seal
+
+    def seal(path: Path, recordings, said, report) -> None:
+        while not ready.wait(0.01):
+            report(0.25)
+        real(path, recordings, said, report)
+
+    monkeypatch.setattr(writing, "seal", seal)
+    yield ready
+    ready.set()
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_closing_waits_in_sight_for_a_slow_disk_or_leaves_it_for_the_next_opening(
+    qtbot, make_window, tmp_path: Path, folder: Path, slow_disk, patient: bool
+) -> None:
+    window, path = make_window(), tmp_path / "kept.h5"
+    window.opening.open(str(folder), FirstRun("#1,2,3,4,5", 3))
+    wait(qtbot, window, 3)
+    window.recordings.save(path)
+    window.close()
+    assert window.isVisible()
+    dialog = window.findChild(SealingDialog)
+    assert dialog.isVisible()
+    assert "kept.h5" in dialog.labelText()
+    qtbot.waitUntil(lambda: dialog.value() == 250)
+    window.close()  # there is no second dialog
+    assert len(window.findChildren(SealingDialog)) == 1
+    if patient:
+        slow_disk.set()
+    else:
+        qtbot.mouseClick(dialog.findChild(QPushButton), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=60_000)
+    assert path.exists() == patient
+    slow_disk.set()
+    file = open_recording(path)
+    assert ("recovered" in " ".join(file.notes)) != patient
+    np.testing.assert_array_equal(file.runs[0].states, made(folder, 3).states)
+
+
+def test_the_screen_does_not_wait_for_a_file_that_is_completed(
+    qtbot, make_window, tmp_path: Path, folder: Path, slow_disk
+) -> None:
+    window, path = make_window(), tmp_path / "kept.h5"
+    window.opening.open(str(folder), FirstRun("#1,2,3,4,5", 2))
+    wait(qtbot, window, 2)
+    window.recordings.save(path)
+    other = tiny_checkpoint(tmp_path / "other", seed=3)
+    window.opening.open(str(other), FirstRun("#1,2,3", 1))
+    qtbot.waitUntil(lambda: title(window) == "other – Loopscope", timeout=60_000)
+    wait(qtbot, window, 1)
+    press(window, "step_recurrence")
+    wait(qtbot, window, 2)
+    assert not path.exists()
+    window.recordings.open(path)  # waits for it
+    slow_disk.set()
+    qtbot.waitUntil(lambda: title(window).startswith("kept.h5 – tiny"), timeout=60_000)
+
+
+def test_a_recording_that_cannot_be_completed_is_told_before_the_window_goes(
+    qtbot, make_window, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window, path = make_window(), tmp_path / "kept.h5"
+    window.opening.open(str(folder), FirstRun("#1,2,3,4,5", 3))
+    wait(qtbot, window, 3)
+    window.recordings.save(path)
+
+    def full(*_: object) -> None:
+        raise LoopscopeError("cannot write kept.h5: No space left on device")
+
+    monkeypatch.setattr(writing, "seal", full)
+    window.close()
+    dialog = window.findChild(SealingDialog)
+    qtbot.waitUntil(lambda: "No space left" in dialog.labelText(), timeout=60_000)
+    qtbot.mouseClick(dialog.findChild(QPushButton), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=60_000)
+    monkeypatch.undo()
+    assert "recovered" in open_recording(path).notes[0]
 
 
 def test_a_dropped_recording_is_opened_and_remembered(

@@ -1,8 +1,8 @@
-"""The tree of runs without a model: order, names, deleting, what is dropped to save memory."""
+"""The tree of runs without a model: order, names, deleting, what is dropped."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,19 +18,12 @@ from loopscope.core.run.requests import RunRequest
 REQUEST = RunRequest("p")
 
 
-@dataclass(eq=False)
 class Stepper:
-    """A run that holds so many bytes."""
-
-    nbytes: int = 1
-    recording: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.recording = SimpleNamespace(nbytes=self.nbytes)
+    """A run of which nothing is asked."""
 
 
-def add(tree: RunTree, parent: Run | None = None, nbytes: int = 1) -> Run:
-    return tree.add(Stepper(nbytes), REQUEST, parent)
+def add(tree: RunTree, parent: Run | None = None) -> Run:
+    return tree.add(Stepper(), REQUEST, parent)
 
 
 def names(tree: RunTree) -> list[str]:
@@ -67,7 +60,6 @@ def test_what_is_removed_comes_back_where_it_was() -> None:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_tree, "KEPT_RUNS", 3)
-    monkeypatch.setattr(run_tree, "KEPT_BYTES", 100)
 
 
 def test_the_oldest_are_dropped_beyond_the_number_kept(few: None) -> None:
@@ -89,7 +81,7 @@ def test_a_named_run_is_never_dropped(few: None) -> None:
 def test_named_runs_alone_may_be_more_than_are_kept(few: None) -> None:
     tree = RunTree()
     for _ in range(5):
-        add(tree, nbytes=100).named = True
+        add(tree).named = True
     assert tree.drop_surplus([]) == []
     assert len(tree) == 5
 
@@ -103,13 +95,6 @@ def test_runs_shown_their_parents_and_parents_of_branches_stay(few: None) -> Non
     leaf = add(tree, other)
     assert tree.drop_surplus([shown]) == [leaf, other]  # a parent goes after its branch
     assert tree.runs == [root, middle, shown]
-
-
-def test_memory_is_counted_as_well_as_runs(few: None) -> None:
-    tree = RunTree()
-    large, small = add(tree, nbytes=90), add(tree, nbytes=20)
-    assert tree.drop_surplus([small]) == [large]
-    assert tree.runs == [small]
 
 
 def run_of(interventions: tuple[Any, ...] = (), parent: Run | None = None, **info: Any) -> Run:

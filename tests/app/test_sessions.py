@@ -20,8 +20,11 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
+from loopscope.core.recordings.reader import open_recording
+from loopscope.core.run.stepper import Stepper
 from loopscope.core.sessions.file import read_session
 from loopscope.widgets.palette import LIGHT
+from loopscope.widgets.plots.click_plot import ClickPlot
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +96,18 @@ def at_work(qtbot, window: Window) -> None:
     bench.transport.set_rate(8.0)
     bench.displays["graph"].view.bar.setValue(40)
     wait(qtbot, window)
+    zoom(bench.displays["settling"].view.plot, (1.5, 7.25), (-2.0, 0.5))
+    space = bench.displays["state_space"].view
+    (left, right), (low, high) = space.canvas.box.viewRange()
+    middle = (left + right) / 2, (low + high) / 2
+    space.canvas.box.setRange(xRange=(left, middle[0]), yRange=(low, middle[1]), padding=0)
+    space.canvas.box.sigRangeChangedManually.emit([True, True])
+
+
+def zoom(plot: ClickPlot, x: tuple[float, float], y: tuple[float, float]) -> None:
+    """Zoom as the mouse does."""
+    plot.getViewBox().setRange(xRange=x, yRange=y, padding=0)
+    plot.getViewBox().sigRangeChangedManually.emit([True, True])
 
 
 def tables(window: Window) -> dict[str, list[tuple[object, ...]]]:
@@ -236,6 +251,101 @@ def test_cancelled_it_shows_what_was_made_and_leaves_the_file_alone(
     assert window.sessions.unsaved
 
 
+# ---- with a recording ----
+def recorded(make: Make, qtbot, tmp_path: Path) -> tuple[Path, Path, dict[str, np.ndarray]]:
+    """A closed window's session and recording, and the states of each of its runs by name."""
+    window = make()
+    session, file = tmp_path / "work" / "a.loopscope.json", tmp_path / "work" / "kept.h5"
+    session.parent.mkdir()
+    branch(qtbot, window, 4)
+    window.recordings.save(file)
+    window.bench.runs.rename(list(window.bench.runs.tree)[1], "noisy")
+    window.bench.session.scrub(3)
+    assert window.sessions.save_to(session)
+    states = {r.name: r.stepper.recording.states.copy() for r in window.bench.runs.tree}
+    window.close()
+    qtbot.waitUntil(lambda: not window.isVisible())
+    return session, file, states
+
+
+def opened(qtbot, window: Window, session: Path, n: int = 2) -> dict[str, np.ndarray]:
+    window.sessions.open(session)
+    qtbot.waitUntil(lambda: "Opened the session" in said(window))
+    wait(qtbot, window)
+    runs = list(window.bench.runs.tree)
+    assert len(runs) == n
+    return {run.name: run.stepper.recording.states for run in runs}
+
+
+def same_states(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> bool:
+    return found.keys() == expected.keys() and all(
+        np.array_equal(found[name], expected[name]) for name in found
+    )
+
+
+def test_a_session_names_its_recording_which_goes_on(
+    make: Make, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, _, states = recorded(make, qtbot, tmp_path)
+    values = json.loads(session.read_text())
+    assert values["recording"]["path"] == "kept.h5"
+    assert [run["recorded"] for run in values["runs"]] == [0, 1]
+    moved = (tmp_path / "work").rename(tmp_path / "elsewhere")  # together
+    window = make(n=1)
+    ran: list[object] = []
+    real = Stepper.step_layer
+    monkeypatch.setattr(Stepper, "step_layer", lambda own: (ran.append(own), real(own)))
+    found = opened(qtbot, window, moved / session.name)
+    assert same_states(found, states)
+    assert not ran  # they are not made again
+    assert window.windowTitle().startswith("a[*] – kept.h5 – m")
+    assert window.bench.session.selection.recurrence == 3
+    press(window, "step_recurrence")
+    wait(qtbot, window, 10)
+    window.close()
+    qtbot.waitUntil(lambda: not window.isVisible())
+    # The second run was stepped along.
+    assert [run.n_recurrences for run in open_recording(moved / "kept.h5").runs] == [10, 10]
+
+
+def test_a_recording_that_was_moved_is_asked_for(
+    make: Make, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, file, states = recorded(make, qtbot, tmp_path)
+    there = file.rename(tmp_path / "there.h5")
+    window = make(n=1)
+    choose(monkeypatch, "")
+    assert same_states(opened(qtbot, window, session), states)  # made again
+    assert "its recording kept.h5 is not there" in said(window)
+    assert window.recordings.path is None
+    choose(monkeypatch, there)
+    window.say("")
+    assert same_states(opened(qtbot, window, session), states)
+    assert window.recordings.path == there
+
+
+def test_a_session_of_a_recording_without_its_model(
+    make: Make, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, file, states = recorded(make, qtbot, tmp_path)
+    shutil.rmtree(tmp_path / "models" / "m")
+    choose(monkeypatch, "")  # where its checkpoint is, nobody knows
+    window = make(path="bundled:looped", n=1)
+    assert same_states(opened(qtbot, window, session), states)
+    assert window.bench.session.without_model
+    assert window.bench.session.selection.recurrence == 3
+    # Saved from there it names no checkpoint, and opens all the same.
+    other = tmp_path / "other.loopscope.json"
+    assert window.sessions.save_to(other)
+    assert json.loads(other.read_text())["model"]["path"] == ""
+    window.say("")
+    assert same_states(opened(qtbot, window, other), states)
+    file.unlink()
+    window.sessions.open(other)
+    qtbot.waitUntil(lambda: "was not opened" in said(window))
+    assert len(window.bench.runs.tree) == 2
+
+
 def answer(qtbot, window: Window, which: QMessageBox.StandardButton) -> None:
     box = window.unsaved.box
     qtbot.waitUntil(box.isVisible)
@@ -266,6 +376,40 @@ def test_unsaved_runs_are_asked_about_once_on_quit(
     answer(qtbot, window, QMessageBox.StandardButton.Save)
     assert not window.isVisible()
     assert [run.name for run in read_session(path).runs] == ["run 1", "branch 1"]
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda window, other: window.open_path(str(other)),
+        lambda window, other: window.bars.header.device_chosen.emit("cpu", "bfloat16"),
+        lambda window, other: window.opening.reloop(0, 1, 0.5, 2),
+    ],
+    ids=["another model", "another dtype", "another span"],
+)
+def test_runs_are_asked_about_before_another_model_takes_their_place(
+    make: Make,
+    qtbot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    leave: Callable[[Window, Path], None],
+) -> None:
+    window, path = make(attended=True), tmp_path / "a.loopscope.json"
+    other = tiny_checkpoint(tmp_path / "models" / "other", tiny_architecture(n_block=2), seed=4)
+    branch(qtbot, window, 4)
+    runs, loaded = list(window.bench.runs.tree), window.bench.session.status.loaded
+    leave(window, other)
+    answer(qtbot, window, QMessageBox.StandardButton.Cancel)
+    wait(qtbot, window)
+    assert list(window.bench.runs.tree) == runs
+    assert window.bench.session.status.loaded is loaded
+    leave(window, other)
+    choose(monkeypatch, path)
+    answer(qtbot, window, QMessageBox.StandardButton.Save)
+    assert len(read_session(path).runs) == 2
+    wait(qtbot, window)
+    leave(window, other)  # nothing is lost now
+    assert window.unsaved.box is None
 
 
 @pytest.mark.parametrize("attended", [True, False])

@@ -34,6 +34,30 @@ window.when_painted(lambda: print("ready", flush=True))
 window.show()
 sys.exit(desktop.run_events(window))
 """
+# Every module adds about a millisecond to the time to the first window.
+MOST_MODULES = 145
+MODULES = """
+import sys
+from argparse import Namespace
+from PySide6.QtWidgets import QApplication
+from loopscope.app.cli import desktop
+window = desktop.make_window(Namespace(theme="dark", size=(1000, 700)), remember=True)
+window.views.hold()
+def painted():
+    print(*(name for name in sys.modules if name.startswith("loopscope.")), sep="\\n")
+    QApplication.exit()
+window.when_painted(painted)
+window.show()
+QApplication.exec()
+"""
+# Rooms that the first window does without, and the modules of them that it has.
+LATER = {
+    "core.measures": {"core.measures.precision"}, "core.views": {"core.views.base", "core.views.second_run"},
+    "core.recordings": set(), "core.generation": set(), "core.families": set(), "core.analyses": set(),
+    "core.dynamics": set(), "core.over_prompts": set(), "core.experiments": set(), "core.convert": set(),
+    "core.sweeps": set(), "widgets.views": set(), "widgets.plots": set(), "widgets.figures": set(),
+    "widgets.runs": set(), "app.report": set(), "app.notebook": set(),
+}  # fmt: skip
 
 
 def environment(tmp_path: Path, **changes: str) -> dict[str, str]:
@@ -104,6 +128,20 @@ def test_commands_without_a_window_need_no_qt(tmp_path: Path) -> None:
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "needs Qt" in line
+
+
+def test_the_first_window_imports_what_it_shows_and_little_more(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MODULES], capture_output=True, text=True, timeout=240, check=True,
+        env=environment(tmp_path, QT_QPA_PLATFORM="offscreen"),
+    )  # fmt: skip
+    names = {line.removeprefix("loopscope.") for line in done.stdout.split()}
+    assert {"app.window.window", "widgets.bars.header"} <= names
+    early = {
+        name for room, may in LATER.items() for name in names - may if name.startswith(f"{room}.")
+    }
+    assert not early
+    assert len(names) <= MOST_MODULES
 
 
 def test_the_library_that_qt_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import shiboken6
-from PySide6.QtCore import QEvent, QRect, Qt
+from PySide6.QtCore import QEvent, QPoint, QRect, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QTabBar, QWidget
 from pytestqt.qtbot import QtBot
@@ -35,9 +35,11 @@ Make = Callable[..., Window]
 def make(qtbot: QtBot) -> Iterator[Make]:
     made: list[Window] = []
 
-    def make(settings: Settings | None = None) -> Window:
+    def make(settings: Settings | None = None, held: bool = False) -> Window:
         window = Window(Bench(), settings or Settings(), LIGHT, remember=False)
         made.append(window)
+        if held:
+            window.release = window.views.hold()
         window.show()
         turn()
         return window
@@ -132,6 +134,33 @@ def test_any_arrangement_is_restored(make: Make, seed: int) -> None:
     other = again(make, window)
     assert arrangement(other) == before
     check(other)
+
+
+@pytest.mark.parametrize(
+    "arrange",
+    [
+        lambda window: window.commands["clear_hover"].trigger(),
+        lambda window: window.views.apply("Heads"),
+        lambda window: window.views.maximise("settling"),
+        lambda window: window.views.restore(window.views.state()),
+    ],
+    ids=["all views", "preset", "maximise", "restore"],
+)
+def test_a_dock_in_the_air_is_dropped_before_docks_are_arranged(make: Make, arrange) -> None:
+    """Qt crashes otherwise: by Escape, the key of a preset or of maximising, during a drag."""
+    window = make()
+    dock = window.views.docks["heads"]
+    bar, at = dock.titleBarWidget(), QPoint(20, 8)
+    QTest.mousePress(bar, Qt.MouseButton.LeftButton, pos=at)
+    for step in (QPoint(60, 40), QPoint(300, -200)):
+        QTest.mouseMove(bar, at + step)
+        turn()
+    assert QWidget.mouseGrabber() is dock
+    arrange(window)
+    assert QWidget.mouseGrabber() is None
+    QTest.mouseRelease(bar, Qt.MouseButton.LeftButton, pos=at)
+    turn()
+    check(window)
 
 
 def test_a_maximised_view_floats_or_not_and_all_come_back(make: Make) -> None:
@@ -326,3 +355,33 @@ def test_a_window_that_is_deleted_leaves_no_widget(qtbot: QtBot) -> None:
         gc.collect()
     left = [w for w in QApplication.topLevelWidgets() if pointer(w) not in before]
     assert [type(widget).__name__ for widget in left] == []
+
+
+def test_views_that_are_held_back_are_made_when_they_are_released(make: Make) -> None:
+    plain, held = make(), make(held=True)
+    seen = [key for key in KEYS if key in plain.views.frames]
+    docks = held.views.docks
+    stand_ins = {key: (docks[key].titleBarWidget(), docks[key].widget()) for key in seen}
+    assert not held.views.frames
+    assert all(widget.isVisible() for pair in stand_ins.values() for widget in pair)
+    assert {key: docks[key].geometry() for key in seen} == {
+        key: plain.views.docks[key].geometry() for key in seen
+    }
+    held.release()
+    turn()
+    assert held.views.frames.keys() == plain.views.frames.keys()
+    check(held)
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    assert not any(shiboken6.isValid(widget) for pair in stand_ins.values() for widget in pair)
+    assert held.grab().toImage() == plain.grab().toImage()
+
+
+def test_a_view_that_is_asked_for_while_views_are_held_back_is_made(make: Make) -> None:
+    window = make(held=True)
+    window.views.restore(window.views.state())
+    assert not window.views.frames
+    window.views.show("stability")
+    assert list(window.views.frames) == ["stability"]
+    window.release()
+    turn()
+    check(window)

@@ -325,7 +325,11 @@ def test_closing_in_mid_run(make, qtbot: QtBot) -> None:
 
 def test_export_of_one_view_and_of_all(make, qtbot: QtBot, tmp_path: Path) -> None:
     window = make(recurrences=3)
-    window.settings.export = {"formats": ["svg", "csv"], "folder": str(tmp_path / "out")}
+    window.settings.export = {
+        "formats": ["svg", "csv"],
+        "folder": str(tmp_path / "out"),
+        "name": "{view}",
+    }
     dialog = window.exporter.ask("settling")
     qtbot.mouseClick(dialog.export_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: (tmp_path / "out" / "settling.csv").exists(), timeout=30_000)

@@ -9,8 +9,10 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -227,9 +229,38 @@ def opened_or_refused(path: Path) -> bool:
     return True
 
 
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where very many files are looked into, load the HDF5 library once rather than for each."""
+    if MUTATIONS < 1000 or not hasattr(os, "fork"):
+        yield
+        return
+    tests = Path(__file__).parents[1]
+    index = Path(checking.__file__).with_name("index.py")
+    server = subprocess.Popen(
+        [sys.executable, "-P", str(tests / "index_server.py"), str(index)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert server.stdin is not None
+    assert server.stdout is not None
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
+        print(command[-1], file=server.stdin, flush=True)
+        said = json.loads(server.stdout.readline())  # type: ignore[union-attr]
+        out = said["stdout"].encode()
+        return subprocess.CompletedProcess(command, said["returncode"], out)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checking.subprocess, "run", run)
+        yield
+    server.stdin.close()
+    server.wait()
+    server.stdout.close()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(36_000)
-def test_mutated_files(tmp_path: Path) -> None:
+def test_mutated_files(tmp_path: Path, many: None) -> None:
     raw, rng = FIRST.read_bytes(), random.Random(7)
     path, kept = tmp_path / "run.h5", 0
     # Half of the bytes are numbers, which may be any; where they lie is in the first part.
@@ -252,7 +283,7 @@ def left_over(path: Path) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.timeout(36_000)
-def test_mutated_segments(tmp_path: Path) -> None:
+def test_mutated_segments(tmp_path: Path, many: None) -> None:
     path = tmp_path / "run.h5"
     raw, rng, kept = left_over(path), random.Random(8), 0
     for _ in range(MUTATIONS // 2):

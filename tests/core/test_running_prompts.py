@@ -49,9 +49,10 @@ def test_it_is_the_mean_of_the_prompts_run_alone(name: str, dtype: str, tmp_path
             one = measure(recording, what)
             assert one.missing == why
             alone.append(np.full(found[key].values.shape[1:], np.nan) if why else one.by_depth())
-        np.testing.assert_allclose(found[key].values, alone, rtol=1e-6, err_msg=key)
+        close = {"rtol": 1e-5, "atol": 1e-5 if dtype == "float32" else 0, "err_msg": key}
+        np.testing.assert_allclose(found[key].values, alone, **close)
         mean = bootstrap_mean(np.array(alone))
-        np.testing.assert_allclose(found[key].mean.value, mean.value, rtol=1e-6, err_msg=key)
+        np.testing.assert_allclose(found[key].mean.value, mean.value, **close)
         assert bool(found[key].why_nothing()) == (not np.isfinite(mean.value).any())
 
 
@@ -81,8 +82,8 @@ def test_it_can_be_cancelled_between_recurrences() -> None:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        measure_over(loaded, HUGINN_IDS, [MEASURES["relative_step"]], HowRun(4), report)
-    np.testing.assert_allclose(told, np.arange(1, 6) / 8)
+        measure_over(loaded, HUGINN_IDS, [MEASURES["relative_step"]], HowRun(8), report)
+    np.testing.assert_allclose(told, np.arange(1, 6) / 8)  # both share a run
 
 
 HUGINN_IDS = PromptSet("p", "p", (Item("#1,2", None, 1), Item("#3", None, 2)))

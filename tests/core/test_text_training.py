@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,12 @@ from loopscope.core.experiments.architectures import default_architecture
 from loopscope.core.experiments.batches import Curriculum
 from loopscope.core.experiments.native_folder import RECORD_FILE
 from loopscope.core.experiments.text import TextTask, encode, held_out_loss, read_corpus
-from loopscope.core.experiments.text_results import measure_text, read_text_results
+from loopscope.core.experiments.text_results import (
+    by_token,
+    final_passes,
+    measure_text,
+    read_text_results,
+)
 from loopscope.core.experiments.training import Training
 from loopscope.core.experiments.training_plan import Recurrences, TextData, TrainingPlan, plan_of
 from loopscope.core.model.looped_model import LoopedModel
@@ -237,6 +243,8 @@ def test_a_row_of_a_text_model_is_its_loss_on_held_out_lines(
     assert row.bits_per_byte == pytest.approx(
         losses.mean(0)[5] * tokens / math.log(2) / len(text.encode())
     )
+    assert len(row.final_from) == 16
+    assert row.final_from[-1] == 1
     file.write_text(json.dumps([row.as_json()]))
     assert read_text_results(file)[0].as_json() == row.as_json()
     file.write_text("[{}]")
@@ -246,3 +254,24 @@ def test_a_row_of_a_text_model_is_its_loss_on_held_out_lines(
     other.write_text(corpus_file.read_text("utf-8") + "one line more\n", encoding="utf-8")
     with pytest.raises(LoopscopeError, match="another corpus"):
         measure_text(folder, read_corpus(other, VOCABULARY))
+
+
+def test_an_answer_is_final_from_where_it_no_longer_changes() -> None:
+    arch = replace(default_architecture(d_model=16, vocab_size=50), embedding_scale=0.3)
+    torch.manual_seed(4)
+    model = LoopedModel(arch).requires_grad_(False)
+    for weight in model.parameters():
+        weight.normal_(std=0.5)
+    tokens = np.random.default_rng(1).integers(0, 50, 24).astype(np.uint16)
+    final = final_passes(model, tokens, context=8, per_pass=2, n=5)
+    assert final.shape == (3, 8)
+    for row in range(3):
+        logits = plain_forward(model, tuple(map(int, tokens[8 * row : 8 * row + 8])), 5)["logits"]
+        tops = [logits[r].argmax(-1) for r in range(-5, 0)]
+        for i in range(8):
+            said = [int(top[i]) for top in tops]
+            first = next(r for r in range(1, 6) if len(set(said[r - 1 :])) == 1)
+            assert final[row, i] == first
+    assert len(np.unique(final)) > 1
+    rows = by_token(np.array([3, 3, 7] * 25, np.uint16), np.array([[1, 2, 5] * 25]), str)
+    assert rows == [("3", 1.5, 50), ("7", 5.0, 25)]

@@ -144,6 +144,7 @@ class Driver:
             (self.change_a_setting, 24),
             (self.show_or_hide_a_view, 12),
             (self.float_a_view, 5),
+            (self.drag_a_title, 4),
             (self.apply_a_preset, 3),
             (self.resize_the_window, 5),
             (self.edit_the_prompt, 5),
@@ -387,6 +388,25 @@ class Driver:
             dock.setFloating(not dock.isFloating())
             if dock.isFloating():
                 dock.resize(self.random.choice(SIZES[0][:3]), self.random.choice(SIZES[1][:3]))
+
+    def drag_a_title(self) -> None:
+        """Drag a view by its title, sometimes pressing a key or choosing a command meanwhile."""
+        docks = [d for d in self.window.views.docks.values() if d.isVisible()]
+        bars = [bar for d in docks if (bar := d.titleBarWidget()) is not None]
+        if not bars:
+            return
+        bar: QWidget = self.random.choice(bars)
+        at = QPoint(max(bar.width() // 3, 1), max(bar.height() // 2, 1))
+        QTest.mousePress(bar, Qt.MouseButton.LeftButton, pos=at)
+        for _ in range(self.random.randint(1, 4)):
+            at += QPoint(self.random.randint(-300, 300), self.random.randint(-200, 200))
+            QTest.mouseMove(bar, at)
+            self.turn(0.0)
+        meanwhile = self.random.choice(
+            (self.press_a_key, self.apply_a_preset, self.trigger_a_command, lambda: None)
+        )
+        meanwhile()
+        QTest.mouseRelease(bar, Qt.MouseButton.LeftButton, pos=at)
 
     def apply_a_preset(self) -> None:
         """Arrange the views."""

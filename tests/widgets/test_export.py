@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +17,7 @@ from recordings import synthetic_recording
 
 from loopscope.app.figures import write_figures
 from loopscope.app.views import BY_KEY, VIEW_SPECS
+from loopscope.core.options import settings_of
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.selection import Selection
 from loopscope.core.views.second_run import SecondRun
@@ -138,7 +140,7 @@ def test_export_all_goes_on_after_a_failure_and_can_be_stopped(tmp_path: Path) -
     seen: list[tuple[int, int, str]] = []
     report = export_all(
         items, tmp_path, ("csv", "svg"), page=Page(), dpi=100, provenance=PROVENANCE,
-        progress=lambda *step: seen.append(step),
+        progress=lambda *step: seen.append(step), replace_files=True,
     )  # fmt: skip
     assert [p.name for p in report.written] == ["heads.svg", "settling.csv", "settling.svg"]
     assert len(report.failures) == 1
@@ -172,7 +174,7 @@ def test_a_view_is_written_in_formats_of_its_own_and_only_that_view(tmp_path: Pa
     assert root.tag == "{http://graphml.graphdrawing.org/xmlns}graphml"
     report = export_all(items[1:], tmp_path, ("dot",), page=Page(), dpi=72, provenance=PROVENANCE)
     assert report.failures == ("nothing that is exported can be written as '.dot'",)
-    with pytest.raises(ExportError, match="use .pdf, .svg, .png, .csv$"):
+    with pytest.raises(ExportError, match="use .pdf, .svg, .png, .csv, .txt$"):
         export(items[1], tmp_path / "x.dot", page=Page(), dpi=72, provenance=PROVENANCE)
 
 
@@ -187,3 +189,42 @@ def test_each_run_is_drawn_at_its_own_cursor(tmp_path: Path) -> None:
     )
     assert "head 0.0 at recurrence 4" in (tmp_path / "pattern.svg").read_text()
     assert "head 0.0 at recurrence 2" in (tmp_path / "pattern-second.svg").read_text()
+
+
+def test_an_export_never_destroys_an_earlier_one(tmp_path: Path) -> None:
+    recording, spec = synthetic_recording(recurrences=3), BY_KEY["settling"]
+    choice = ExportChoice(("csv", "txt"), folder=str(tmp_path), name="{view}-{prompt}-{size}")
+
+    def write(choice: ExportChoice, recurrence: int = 3) -> list[str]:
+        at = Selection(recurrence=recurrence)
+        return [p.name for p in write_figures(recording, at, (spec,), {}, choice).written]
+
+    first = write(choice)
+    assert first == ["settling-a-b-c-d-e-one-column.csv", "settling-a-b-c-d-e-one-column.txt"]
+    before = (tmp_path / first[0]).read_bytes()
+    assert write(choice, 2) == [name.replace("column.", "column-2.") for name in first]
+    assert (tmp_path / first[0]).read_bytes() == before
+    # One of its files is enough for the next number, so that the files of a drawing go together.
+    (tmp_path / "settling-a-b-c-d-e-one-column-3.txt").write_text("mine")
+    assert write(choice)[0] == "settling-a-b-c-d-e-one-column-4.csv"
+    assert write(replace(choice, replace=True), 2) == first
+    assert (tmp_path / first[0]).read_bytes() != before
+
+
+@pytest.mark.parametrize("key", [p.key for p in VIEW_SPECS])
+def test_a_caption_says_what_is_shown_and_what_it_rests_on(key: str, tmp_path: Path) -> None:
+    spec, recording = BY_KEY[key], synthetic_recording()
+    choice = ExportChoice(("txt",), folder=str(tmp_path))
+    write_figures(recording, Selection(recurrence=12), (spec,), {}, choice)
+    text = (tmp_path / f"{key}.txt").read_text()
+    data = spec.compute(recording, Selection(recurrence=12), spec.options())
+    assert text.startswith(f"{spec.title}. {data.statement}")
+    for formula in data.formulas:
+        assert formula.formula in text
+    for setting in settings_of(spec.options):
+        assert f"{setting.label}: " in text
+    assert "prompt: " in text
+    assert "weights sha256: " in text
+    if spec.request is None:
+        assert data.drawn_words
+        assert data.drawn_words in text

@@ -110,6 +110,7 @@ class Header(QWidget):
         self._wish, self._dtype = device, dtype
 
     def _choose(self, menu: str, name: str) -> None:
+        self._shown = ()  # the mark stands at what is in use until the wish is taken
         if menu == "Device":
             self.device_chosen.emit(name, self._dtype)
         else:

@@ -6,20 +6,24 @@ import csv
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.labels import printable
 from loopscope.core.views.base import Table
 from loopscope.widgets.figures.page_figure import PageFigure
 from loopscope.widgets.figures.style import Page
+from loopscope.widgets.figures.two_runs import draw_both
+from loopscope.widgets.kit.export_names import free_stem
 
-FORMATS = ("pdf", "svg", "png", "csv")
+FORMATS = ("pdf", "svg", "png", "csv", "txt")
 # Characters that are named when no font has them.
 MOST_NAMED = 6
 
@@ -35,6 +39,11 @@ class ExportItem:
     exports : by suffix, how it is written in formats of its own, ``(data, provenance) -> str``.
     provenance : of this view alone, where it is not that of all that is exported.
     recurrence : where the cursor is, for what is drawn at one recurrence.
+    name : of its files, without suffix; "" for the key.
+    caption : writes the text that goes under the figure, from its provenance.
+    heading : what it is called in a figure with others, such as the name of a run.
+    beside : what is drawn in the same figure, below it, or None; `page_provenance` is of both then.
+    pages : whether it has figures of its own, and not only numbers.
     """
 
     key: str
@@ -45,6 +54,12 @@ class ExportItem:
     exports: Mapping[str, Callable[[Any, dict[str, str]], str]] = field(default_factory=dict)
     provenance: dict[str, str] | None = None
     recurrence: int = 0
+    name: str = ""
+    caption: Callable[[dict[str, str]], str] | None = None
+    heading: str = ""
+    beside: ExportItem | None = None
+    page_provenance: dict[str, str] | None = None
+    pages: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +84,7 @@ def export(
     provenance: dict[str, str],
     missing: set[str] | None = None,
 ) -> Path:
-    """Write one file; its suffix (.pdf, .svg, .png, .csv or one of the view's own) says what.
+    """Write one file; its suffix (.pdf, .svg, .png, .csv, .txt or one of the view's) says what.
 
     The file is written beside its final name and moved there when it is whole. Raises
     `ExportError`; then nothing stands under the final name that was not there before. To
@@ -86,6 +101,8 @@ def export(
         part = Path(name)
         if suffix == "csv":
             _write_csv(item, part, provenance)
+        elif suffix == "txt":
+            part.write_text(_caption(item, provenance), encoding="utf-8")
         elif suffix in item.exports:
             part.write_text(item.exports[suffix](item.data, provenance), encoding="utf-8")
         else:
@@ -101,6 +118,15 @@ def export(
         if part is not None:
             part.unlink(missing_ok=True)
     return path
+
+
+def _caption(item: ExportItem, provenance: dict[str, str]) -> str:
+    """The caption of all that is in the figure, the upper drawing first."""
+    own = item.caption(provenance) if item.caption is not None else f"{item.title}.\n"
+    if item.beside is None:
+        return own
+    below = item.beside.provenance or provenance
+    return f"Above: {item.heading}.\n\n{own}\nBelow: {_caption(item.beside, below)}"
 
 
 def _cause(error: OSError) -> str:
@@ -129,9 +155,17 @@ def draw_figure(item: ExportItem, page: Page) -> PageFigure:
     """Draw one view; what is returned can be shown and saved."""
     figure = PageFigure(page)
     with figure.settings():
-        item.draw(item.data, figure, replace(page, recurrence=item.recurrence))
+        if item.beside is None:
+            _draw_item(item, figure, page)
+        else:
+            both = [(i.heading, partial(_draw_item, i)) for i in (item, item.beside)]
+            draw_both(figure, page, both)
         figure.settle_fonts()
     return figure
+
+
+def _draw_item(item: ExportItem, figure: Figure, page: Page) -> None:
+    item.draw(item.data, figure, replace(page, recurrence=item.recurrence))
 
 
 def _write_figure(
@@ -166,23 +200,19 @@ def export_all(
     provenance: dict[str, str],
     progress: Callable[[int, int, str], None] = lambda done, total, name: None,
     cancelled: Callable[[], bool] = lambda: False,
+    replace_files: bool = False,
 ) -> ExportReport:
     """Write every item in every format into ``folder``, which is made if it is missing.
 
-    One file that fails does not stop the others. ``progress`` gets files done, files in all and
+    Files that are there stay, and the new ones get a number, unless ``replace_files``. One file
+    that fails does not stop the others. ``progress`` gets files done, files in all and
     the next name.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"cannot make the folder {folder}: {_cause(error)}") from None
-    # A format that only some views have is written of those.
-    jobs = [
-        (item, folder / f"{item.key}.{suffix}")
-        for item in items
-        for suffix in formats
-        if suffix in FORMATS or suffix in item.exports
-    ]
+    jobs = list(_jobs(items, folder, formats, replace_files))
     written: list[Path] = []
     missing: set[str] = set()
     failures = [
@@ -195,6 +225,8 @@ def export_all(
             return ExportReport(tuple(written), tuple(failures), True, _note(missing))
         progress(i, len(jobs), path.name)
         own = provenance if item.provenance is None else item.provenance
+        if item.page_provenance is not None and path.suffix in (".pdf", ".svg", ".png"):
+            own = item.page_provenance
         try:
             file = export(item, path, page=page, dpi=dpi, provenance=own, missing=missing)
             written.append(file)
@@ -202,6 +234,21 @@ def export_all(
             failures.append(str(error))
     progress(len(jobs), len(jobs), "")
     return ExportReport(tuple(written), tuple(failures), note=_note(missing))
+
+
+def _jobs(
+    items: Iterable[ExportItem], folder: Path, formats: Sequence[str], replace_files: bool
+) -> Iterator[tuple[ExportItem, Path]]:
+    """What to write where; a format that only some views have is written of those."""
+    taken: set[str] = set()
+    for item in items:
+        known = (*(FORMATS if item.pages else ("csv",)), *item.exports)
+        suffixes = [s for s in formats if s in known]
+        name = item.name or item.key
+        name = free_stem(folder, name, () if replace_files else suffixes, taken)
+        taken.add(name)
+        for suffix in suffixes:
+            yield item, folder / f"{name}.{suffix}"
 
 
 def _note(missing: set[str]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
@@ -20,15 +21,26 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from loopscope.core.errors import LoopscopeError
 from loopscope.widgets.kit.check_box import CheckBox
 from loopscope.widgets.kit.export_choice import ExportChoice
+from loopscope.widgets.kit.export_names import FIELDS
 from loopscope.widgets.kit.numbers import POINT
+from loopscope.widgets.kit.page_preview import PagePreview
 from loopscope.widgets.kit.plain_text import PlainLabel
 from loopscope.widgets.palette import LIGHT, Theme
 
-FORMATS = {"pdf": "PDF", "svg": "SVG", "png": "PNG", "csv": "CSV (the numbers)"}
+FORMATS = {
+    "pdf": "PDF",
+    "svg": "SVG",
+    "png": "PNG",
+    "csv": "CSV (the numbers)",
+    "txt": "TXT (a caption)",
+}
 # Formats that only some views have.
 EXTRA_FORMATS = {"graphml": "GraphML", "dot": "DOT (Graphviz)"}
+# Milliseconds without a change after which the page is drawn.
+PREVIEW_AFTER_MS = 250
 PRESETS = {
     "one column": "one column, 88 mm",
     "two columns": "two columns, 180 mm",
@@ -40,16 +52,22 @@ class ExportDialog(QDialog):
     """A window that stays open while the bench goes on; emits `chosen` on Export.
 
     ``extra`` are formats, besides the usual ones, that what is exported can be written in.
+    ``describe`` says what a choice would write, raising `LoopscopeError` where it cannot be;
+    ``pages`` are the titles of what is exported, of which one is previewed.
     """
 
     chosen = Signal(object)
+    # The choice, and which of the pages: that page is wanted.
+    preview_wanted = Signal(object, int)
     cancel_requested = Signal()
 
     def __init__(
         self, title: str, choice: ExportChoice, parent: QWidget | None = None,
-        extra: tuple[str, ...] = (),
+        extra: tuple[str, ...] = (), describe: Callable[[ExportChoice], str] = lambda choice: "",
+        pages: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         super().__init__(parent)
+        self._describe = describe
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(f"Export {title}")
         self.setLocale(POINT)
@@ -72,6 +90,22 @@ class ExportDialog(QDialog):
         self.folder = QLineEdit(choice.folder or str(Path.home()))
         self.folder.setMinimumWidth(280)
         self.folder.textChanged.connect(self._check)
+        self.name = QLineEdit(choice.name)
+        self.name.setToolTip(
+            "Name of the files. In braces: " + "; ".join(f"{{{k}}}: {v}" for k, v in FIELDS.items())
+        )
+        self.name.textChanged.connect(self._check)
+        self.there = QComboBox()
+        self.there.addItem("the new file gets a number", False)
+        self.there.addItem("it is written over", True)
+        self.there.setCurrentIndex(int(choice.replace))
+        self.there.currentIndexChanged.connect(self._check)
+        self.together = CheckBox("both runs in one figure")
+        self.together.setChecked(choice.together)
+        self.together.setVisible(False)
+        self.together.toggled.connect(self._ask_preview)
+        self.files = PlainLabel()
+        self.files.setWordWrap(True)
         browse = QPushButton("Choose…")
         browse.clicked.connect(self._browse)
         folder = QHBoxLayout()
@@ -95,15 +129,42 @@ class ExportDialog(QDialog):
         form.addRow("Size", self.preset)
         form.addRow("PNG", self.dpi)
         form.addRow("Folder", folder)
-        column = QVBoxLayout(self)
+        form.addRow("Name", self.name)
+        form.addRow("If a file is there", self.there)
+        column = QVBoxLayout()
         column.addLayout(form)
+        column.addWidget(self.files)
         column.addWidget(self.second_run)
+        column.addWidget(self.together)
+        column.addStretch(1)
         column.addWidget(self.progress)
         column.addWidget(self.note)
         column.addWidget(self.buttons)
+        self.preview = PagePreview()
+        self.page = QComboBox()
+        self.page.addItems(pages)
+        self.page.setVisible(len(pages) > 1)
+        self.page.currentIndexChanged.connect(self._ask_preview)
+        beside = QVBoxLayout()
+        beside.addWidget(self.page)
+        beside.addWidget(self.preview, 1)
+        row = QHBoxLayout(self)
+        row.addLayout(column)
+        row.addLayout(beside, 1)
+        self.preview.setVisible(bool(pages))
+        self._asking = QTimer(self)
+        self._asking.setSingleShot(True)
+        self._asking.setInterval(PREVIEW_AFTER_MS)
+        self._asking.timeout.connect(
+            lambda: self.preview_wanted.emit(self.choice, max(self.page.currentIndex(), 0))
+        )
+        self.preset.currentIndexChanged.connect(self._ask_preview)
+        self.preset.currentIndexChanged.connect(self._check)
         self._busy = False
         self._colour = LIGHT.warning
         self._check()
+        if pages:
+            self._ask_preview()
 
     @property
     def choice(self) -> ExportChoice:
@@ -113,7 +174,15 @@ class ExportDialog(QDialog):
             self.preset.currentData(),
             self.dpi.value(),
             self.folder.text().strip(),
+            self.name.text().strip(),
+            self.there.currentData(),
+            self.together.isChecked(),
         )
+
+    def _ask_preview(self) -> None:
+        """Have the page drawn, once nothing has been changed for a moment."""
+        self.preview.wait()
+        self._asking.start()
 
     def _check(self) -> None:
         problem = ""
@@ -121,6 +190,13 @@ class ExportDialog(QDialog):
             problem = "Choose at least one format"
         elif not self.choice.folder:
             problem = "Choose a folder"
+        files = ""
+        if not problem:
+            try:
+                files = self._describe(self.choice)
+            except LoopscopeError as error:
+                problem = str(error)
+        self.files.setText(files)
         self._say(problem, bad=True)
         self.export_button.setEnabled(not problem)
         self.dpi.setEnabled(self.boxes["png"].isChecked())
@@ -140,10 +216,20 @@ class ExportDialog(QDialog):
         else:
             self.close()
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether another page will be asked for in a moment."""
+        return self._asking.isActive()
+
     def show_second_run(self, text: str) -> None:
         """Say what of the second run is written and where; "" for nothing."""
         self.second_run.setText(text)
         self.second_run.setVisible(bool(text))
+
+    def offer_together(self, offered: bool) -> None:
+        """Whether two drawings can share a figure."""
+        self.together.setVisible(offered)
+        self._ask_preview()
 
     def set_busy(self, busy: bool) -> None:
         """While busy, Close is Cancel."""
@@ -162,6 +248,7 @@ class ExportDialog(QDialog):
     def show_result(self, text: str, *, failed: bool) -> None:
         """Say what was written, or what went wrong, in place."""
         self.set_busy(False)
+        self._check()  # what was written is there now
         self._say(text, bad=failed)
 
     def _say(self, text: str, *, bad: bool) -> None:
@@ -174,3 +261,5 @@ class ExportDialog(QDialog):
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours."""
         self._colour = theme.warning
+        self.preview.theme = theme
+        self.preview.update()

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from PySide6.QtCore import QByteArray, QSize, Qt
 from PySide6.QtGui import QIcon, QPainter, QPixmap
@@ -25,7 +26,7 @@ def themed_icon(name: str, theme: Theme) -> QIcon:
 
     Raises FileNotFoundError when there is no such icon.
     """
-    svg = (files("loopscope.resources") / "icons" / f"{name}.svg").read_text("utf-8")
+    svg = (_folder() / f"{name}.svg").read_text("utf-8")
     made = QIcon()
     for mode, colour in (
         (QIcon.Mode.Normal, theme.text),
@@ -36,6 +37,11 @@ def themed_icon(name: str, theme: Theme) -> QIcon:
         for ratio in RATIOS:
             made.addPixmap(_pixmap(renderer, ratio), mode)
     return made
+
+
+@cache
+def _folder() -> Traversable:
+    return files("loopscope.resources") / "icons"
 
 
 def _pixmap(renderer: QSvgRenderer, ratio: float) -> QPixmap:

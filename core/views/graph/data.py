@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from typing_extensions import override
+
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.model.architecture import Architecture
@@ -125,6 +127,22 @@ class Data(ViewData):
     options: Options
     weights_hash: str = ""
     contrast: Contrast | None = None
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What boxes, colours and bars are."""
+        norms = (
+            f" Bars beside the layers: norm of what attention and the MLP wrote, "
+            f"{self.norms_of}, over "
+            f"the largest, {self.norm_scale:.3g}."
+            if self.norms.size
+            else ""
+        )
+        return (
+            "Boxes are layers, in one colour where their weights are the same; arrows are what "
+            f"passes between them. Above: the loop; below: unrolled.{norms}"
+        )
 
     @property
     def models(self) -> tuple[tuple[str, Data], ...]:

@@ -169,6 +169,18 @@ class Axis:
         return f"{self.name} {self.percent}"
 
 
+# What is drawn beside the run, for a caption.
+_BESIDE = (
+    ({"stable"}, "Filled diamond: a stable fixed point"),
+    ({"unstable"}, "Hollow diamond: an unstable fixed point"),
+    ({"marginal"}, "Grey diamond: a fixed point too near to 1 to tell"),
+    ({"slow point", "below resolution"}, "Cross: a slow point, which is not fixed"),
+    ({"mode", "mode, imaginary"}, "Segments: a mode of the Jacobian, dotted its imaginary part"),
+    ({"run"}, "Thin lines: the same prompt from other starts"),
+    ({"second run"}, "Dotted: the second run"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class MassiveToken:
     """A token of massive norm: position, readable text, largest norm over the median one."""
@@ -217,6 +229,26 @@ class Data(ViewData):
     overlays: tuple[Overlay, ...] = ()
     elsewhere: str = ""
     massive: tuple[MassiveToken, ...] = ()
+
+    @property
+    @override
+    def drawn_words(self) -> str:
+        """What lines, colours and markers are."""
+        colour = (
+            "Colour: the token"
+            if self.options.colour == "token"
+            else "Colour: the recurrence, from dark (first) to light (last)"
+        )
+        shapes = (
+            "the shape says after which layer"
+            if self.by_layer
+            else "hollow: the start s₀, filled: the end"
+        )
+        kinds = {o.role for o in self.overlays}
+        more = [text for roles, text in _BESIDE if kinds & roles]
+        return " ".join(
+            f"{part}." for part in ("A line for each token", colour, f"Markers: {shapes}", *more)
+        )
 
     @property
     @override

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from loopscope.core.views.state_space.words import axes_words
 from loopscope.widgets.kit.plain_text import PlainLabel, describe, plain_tip
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import LIGHT, Theme
+from loopscope.widgets.plots.places import is_range
 from loopscope.widgets.views.state_space.canvas import TrajectoryCanvas
 from loopscope.widgets.views.state_space.legend import Legend
 from loopscope.widgets.views.state_space.overlays import Hit
@@ -137,6 +139,20 @@ class StateSpaceView(View):
         self._redraw()
         self.canvas.show_all()
         self._ask(azimuth=plain.azimuth, elevation=plain.elevation, basis=None, refit=None)
+
+    @override
+    def place(self) -> dict[str, float]:
+        if self._auto or self.data is None:
+            return {}
+        (left, right), (bottom, top) = self.canvas.box.viewRange()
+        return {"x0": left, "x1": right, "y0": bottom, "y1": top}
+
+    @override
+    def go_to(self, place: Mapping[str, float]) -> None:
+        x, y = ([place.get(f"{axis}{end}", math.nan) for end in (0, 1)] for axis in "xy")
+        if is_range(*x) and is_range(*y):
+            self._auto = False
+            self.canvas.box.setRange(xRange=x, yRange=y, padding=0)
 
     def refit(self) -> None:
         """Have the axes fitted on all recurrences that are there now, of what is shown."""
