@@ -138,7 +138,8 @@ def test_two_drawings_share_a_figure_if_asked_to(window, qtbot, tmp_path: Path) 
     branched(qtbot, window)
     formats = ("csv", "png", "svg", "txt")
     export(qtbot, window, "distance", tmp_path, *formats, together=True)
-    names = ["distance-second.csv", *(f"distance.{s}" for s in sorted(formats))]
+    names = [f"distance-difference.{s}" for s in sorted(formats)]
+    names += ["distance-second.csv", *(f"distance.{s}" for s in sorted(formats))]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
     alone = tmp_path / "alone"
     export(qtbot, window, "distance", alone, "png", "svg", "txt")

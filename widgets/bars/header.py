@@ -72,6 +72,8 @@ class Header(QWidget):
             row.addWidget(widget)
         row.addWidget(self.device)
         row.addWidget(self.card)
+        # As high with Cancel as without, or all below would move by a pixel with every job.
+        row.addStrut(self.cancel.sizeHint().height())
         self.show_progress(None)
         self.show_device("", "", "")
 
