@@ -197,6 +197,18 @@ class Recording:
         made.shared_layers = shared_layers
         return made
 
+    def read_on(self, further: Recording) -> None:
+        """Be as long as ``further``, this same run as its file holds it now.
+
+        Rows come before their counts: who reads meanwhile sees the run as it was or as it is.
+        """
+        self._rows = further._rows
+        self._recurrences, self._layers_done = further._recurrences, further._layers_done
+        self.effects.update(further.effects)
+        self.float32_error = further.float32_error
+        for key, result in further.results.items():
+            self.results.put(key, result)
+
     @property
     def parent(self) -> Recording | None:
         """The run that this one was cut off and shares its first rows with, while it is held."""

@@ -116,26 +116,6 @@ def recurrence_axis(
     getattr(ax, f"set_{axis}ticks")(middles, [str(numbers[i]) for i in at])
 
 
-def bar_beside(ax: Axes, image: ScalarMappable, label: str) -> Colorbar:
-    """Put a bar to the right, exactly as tall as the cells."""
-    bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.03, 0, 0.035, 1)))
-    bar.set_label(label)
-    bar.outline.set_visible(False)
-    return bar
-
-
-def measure_bar_beside(
-    ax: Axes, image: ScalarMappable, measure: PatternMeasure, near: float = 0.0
-) -> Colorbar:
-    """Put a measure's bar to the right: what is the same is at the top, as on the screen."""
-    bar = bar_beside(ax, image, measure_label(measure, log=bool(near)))
-    if measure.is_distance or near:
-        bar.ax.invert_yaxis()
-    if near:
-        set_log_ticks(bar)
-    return bar
-
-
 def set_log_ticks(bar: Colorbar) -> None:
     """Give a log bar the ticks of the screen's."""
     ticks = log_ticks(float(bar.norm.vmin or 1), float(bar.norm.vmax or 1), 6)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from loopscope.core.views.pattern import LOG_DECADES, Data
 from loopscope.widgets.figures.matrix import (
     TALLEST,
-    bar_beside,
+    bar_above,
     cells,
     empty,
     every,
@@ -32,10 +32,10 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     recurrence = data.shown_recurrence(page.recurrence)
     longest = 0.2 * width * 72
     labels = [fit(text, size, longest) for text in data.labels]
-    # What is left of the width beside the labels, the axis title and the bar.
+    # What is left of the width beside the labels and the axis title.
     taken = 0.6 * size * max(map(len, labels)) / 72
-    side = min(max(width - taken - 8 * line, 1.0), 0.62 * TALLEST, max(n * 4 * line, 1.2))
-    figure.set_figheight(side + min(taken, longest / 72) + 6 * line)
+    side = min(max(width - taken - 4 * line, 1.0), 0.62 * TALLEST, max(n * 4 * line, 1.2))
+    figure.set_figheight(side + min(taken, longest / 72) + 11 * line)
     ax = figure.add_subplot()
     outside = np.triu(np.full((n, n), data.causal), 1)
     values = np.where(outside, np.nan, data.patterns[recurrence - 1].astype(np.float64))
@@ -46,7 +46,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     image = cells(ax, values, SIMILARITY_MAP, norm)
     ax.set_aspect("equal")
     log = data.scale == "log"
-    bar = bar_beside(ax, image, f"attention (probability{', log scale' if log else ''})")
+    bar = bar_above(ax, image, f"attention (probability{', log scale' if log else ''})")
     if log:
         set_log_ticks(bar)
     step = every(n, side, 1.25 * line)

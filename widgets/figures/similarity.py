@@ -7,11 +7,13 @@ from matplotlib.figure import Figure
 
 from loopscope.core.views.similarity import Data
 from loopscope.widgets.figures.matrix import (
+    bar_above,
     empty,
     every,
     font_size,
-    measure_bar_beside,
+    measure_label,
     measured,
+    set_log_ticks,
 )
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.plots.matrix_steps import head_steps, labelled, log_edges, on_log_axis
@@ -29,12 +31,14 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     n, line, group = len(data.order), font_size(page) / 72, data.group
     labels = data.labels
     longest = 0.6 * line * max(map(len, labels))
-    side = min(figure.get_figwidth() - longest - 11 * line, 5.0)
-    figure.set_figheight(side + longest + 5 * line)
+    side = min(figure.get_figwidth() - longest - 5 * line, 5.0)
+    figure.set_figheight(side + longest + 10 * line)
     ax = figure.add_subplot()
     depths = data.places.depths if data.log_r else ()
     image = measured(ax, data.drawn(), data.measure, data.far, depths, depths, data.near)
-    measure_bar_beside(ax, image, data.measure, data.near)
+    bar = bar_above(ax, image, measure_label(data.measure, log=bool(data.near)))
+    if data.near:
+        set_log_ticks(bar)
     ax.set_aspect("equal")
     first = 0 if data.places.step > 1 else group if data.by == "depth" else 1
     at = labelled(n, every(n, side, 1.3 * line, head_steps(group)), True, first)
