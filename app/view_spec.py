@@ -72,7 +72,7 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
         """Return what its module in `core.views` offers."""
 
     @abstractmethod
-    def view(self) -> View:
+    def view(self) -> View[DataT]:
         """Make the widget."""
 
     @abstractmethod

@@ -7,13 +7,11 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from loopscope.app.cli.beside import second_options
 from loopscope.app.cli.terminal import output_file
 from loopscope.app.report.content import Shown
 from loopscope.app.report.page import write_page
-from loopscope.core.recordings.reader import is_recording
 from loopscope.core.run.recording import Recording
 
 
@@ -25,16 +23,11 @@ def run_report(options: Namespace, record: Callable[[Namespace], Recording]) -> 
     """
     path = output_file(options.output, ".html")
     first = record(options)
-    runs = [Shown(_name(options.path, first), first)]
+    runs = [Shown(first.info.checkpoint, first)]
     if options.beside is not None:
         second = record(second_options(options, first))
-        runs.append(Shown(_name(options.beside, second), second))
+        runs.append(Shown(second.info.checkpoint, second))
     if len({run.name for run in runs}) < len(runs):
         runs = [replace(run, name=f"{run.name} ({i})") for i, run in enumerate(runs, 1)]
     write_page(runs, path, f"loopscope {shlex.join(sys.argv[1:])}")
     print(path)
-
-
-def _name(path: str, recording: Recording) -> str:
-    """What a run is called on the page: its checkpoint."""
-    return recording.info.checkpoint if is_recording(Path(path)) else path

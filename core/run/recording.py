@@ -30,7 +30,6 @@ from loopscope.core.results import ResultKey, Results
 from loopscope.core.run.budget import Budget, shared_budget
 from loopscope.core.run.rows import Picked, Rows
 from loopscope.core.run.states import TOP_K, IterationState, LayerState, TopAnswers
-from loopscope.core.run.steps import ratio, state_norm, step_size
 
 T = TypeVar("T")
 
@@ -424,8 +423,6 @@ class Recording:
             raise IndexError(f"recurrence {recurrence} is not among 1 to {self._recurrences}")
         i = recurrence - 1
         before, state = self.states_of(i, recurrence)
-        step = step_size(np.stack([before, state]))[0]
-        relative = ratio(step, state_norm(state))
         coda, logit = (self._answers_of(lens, i) for lens in ("coda", "logit"))
         rows, here = self._rows, (recurrence, recurrence)
         return IterationState(
@@ -434,8 +431,7 @@ class Recording:
             self.layer_states_of(*here)[0],
             self.patterns_of(*here)[0] if "patterns" in rows else None,
             self._between(rows["writes"], *here)[0] if "writes" in rows else None,
-            step.astype(np.float32),
-            relative.astype(np.float32),
+            before,
             coda,
             logit,
             rows["hazards"][i] if "hazards" in rows else None,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QScrollBar, QWidget
+from typing_extensions import TypeVar
 
 from loopscope.core.selection import Selection
 from loopscope.widgets.palette import LIGHT, Theme
 
+# What a view draws. A view of curves draws any data that are curves, hence contravariant.
+DataT = TypeVar("DataT", contravariant=True, default=Any)
 
-class View(QWidget):
-    """A panel's contents. It never sees a model or a recording, only its own `Data`.
+
+class View(QWidget, Generic[DataT]):
+    """A panel's contents. It never sees a model or a recording, only its own `Data`, ``DataT``.
 
     Subclasses implement `show_data`, `show_selection` and `set_theme`. A change of a field of
     `Selection` that the view's ``compute`` does not read only moves a mark, in `show_selection`,
@@ -64,8 +68,8 @@ class View(QWidget):
         """Take new options; the app computes and sends new data after this."""
         self.options = options
 
-    def show_data(self, data: Any) -> None:
-        """Draw ``data`` (this view's own `Data`)."""
+    def show_data(self, data: DataT) -> None:
+        """Draw ``data``."""
         raise NotImplementedError
 
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:

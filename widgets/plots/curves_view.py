@@ -24,7 +24,7 @@ from loopscope.widgets.plots.curve_plot import CurvePlot, colour_of
 MOST_NAMED = 6
 
 
-class CurvesView(View):
+class CurvesView(View[Curves]):
     """Any `Curves` with a legend.
 
     Parameters

@@ -7,7 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QScrollBar, QVBoxLayout, QWidget
-from typing_extensions import override
+from typing_extensions import TypeVar, override
 
 from loopscope.core.formula import Formula
 from loopscope.core.measures.base import NO_RUN
@@ -20,8 +20,10 @@ from loopscope.widgets.plots.matrix import Matrix
 from loopscope.widgets.plots.matrix_layout import Bar, bar_ticks
 from loopscope.widgets.plots.ticks import log_ticks
 
+DataT = TypeVar("DataT")
 
-class MatrixView(View):
+
+class MatrixView(View[DataT]):
     """A view made of one `Matrix`; subclasses say what a place in it means.
 
     Subclasses implement `_on_clicked` and `_on_pointed`, which take a region, a row and a column
@@ -30,7 +32,8 @@ class MatrixView(View):
 
     def __init__(self, options: Any, parent: QWidget | None = None) -> None:
         super().__init__(options, parent)
-        self.data: Any = None
+        # None while there is nothing to show, when no place can be clicked or pointed at.
+        self.data: DataT | Any = None
         self.matrix = Matrix(self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

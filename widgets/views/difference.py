@@ -15,7 +15,7 @@ from loopscope.widgets.plots.matrix_view import MatrixView, value_text
 COLOURS = "diverging"
 
 
-class DifferenceView(MatrixView):
+class DifferenceView(MatrixView[Difference]):
     """Brown is more in the run shown, blue is more in the second run."""
 
     def __init__(self, options: object = None, parent: QWidget | None = None) -> None:

@@ -17,7 +17,7 @@ from loopscope.widgets.plots.matrix_view import MatrixView, value_text
 from loopscope.widgets.plots.ticks import log_ticks
 
 
-class DistanceView(MatrixView):
+class DistanceView(MatrixView[Data]):
     """Rows are tokens, columns recurrences; bright is far from the last state."""
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:

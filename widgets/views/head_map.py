@@ -12,7 +12,7 @@ from loopscope.widgets.plots.matrix_layout import Content, Marks
 from loopscope.widgets.plots.matrix_view import MatrixView, measure_bar, value_text
 
 
-class HeadMapView(MatrixView):
+class HeadMapView(MatrixView[Data]):
     """Recurrences down and across; bright means the same pattern."""
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:

@@ -33,7 +33,7 @@ STATISTIC_KEYS = tuple(SIDE)[:5]
 MOST_NAMED = 8
 
 
-class HeadsView(MatrixView):
+class HeadsView(MatrixView[Data]):
     """Rows are heads, columns recurrences, bright means the same as the reference."""
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:

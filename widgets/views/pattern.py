@@ -20,7 +20,7 @@ from loopscope.widgets.plots.ticks import log_ticks
 LEAST_TOKENS = 4
 
 
-class PatternView(MatrixView):
+class PatternView(MatrixView[Data]):
     """Query tokens down, key tokens across, at the cursor's recurrence.
 
     The wheel zooms about the pointer, Shift and a drag into a rectangle.

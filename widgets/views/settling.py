@@ -26,7 +26,7 @@ LEAST_HEIGHT = 360
 MOST_NAMED = 6
 
 
-class SettlingView(View):
+class SettlingView(View[Data]):
     """Step size by recurrence on a log axis: a straight fall is a contraction."""
 
     BOTH: ClassVar[tuple[str, str] | None] = ("solid", "dotted")

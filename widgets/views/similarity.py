@@ -17,7 +17,7 @@ from loopscope.widgets.plots.matrix_view import MatrixView, measure_bar, value_t
 CLICK = "A click sets the cursor to the column's recurrence and layer (a row label: the row's)"
 
 
-class SimilarityView(MatrixView):
+class SimilarityView(MatrixView[Data]):
     """Places down and across; bright means alike."""
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:

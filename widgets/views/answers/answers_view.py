@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeyEvent
@@ -16,8 +16,14 @@ from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.views.answers.readout_canvas import ReadoutCanvas
 
+if TYPE_CHECKING:
+    from loopscope.core.views import readout
+    from loopscope.core.views.lens import data as lens
 
-class AnswersView(View):
+DataT = TypeVar("DataT", bound="readout.Data | lens.Data")
+
+
+class AnswersView(View[DataT]):
     """Each cell has its top answer and a shade.
 
     Subclasses say which column the cursor stands in (`_column`), what a column means
@@ -28,7 +34,8 @@ class AnswersView(View):
 
     def __init__(self, options: Any, parent: QWidget | None = None) -> None:
         super().__init__(options, parent)
-        self.data: Any = None
+        # None while there is nothing to show, when no place can be clicked or pointed at.
+        self.data: DataT | Any = None
         self._row_of: dict[int, int] = {}
         self.canvas = ReadoutCanvas(self)
         layout = QVBoxLayout(self)
@@ -43,7 +50,7 @@ class AnswersView(View):
         self.clear()
 
     @override
-    def show_data(self, data: Any) -> None:
+    def show_data(self, data: DataT) -> None:
         """Draw the answers."""
         if data is self.data:
             return

@@ -11,12 +11,12 @@ from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.exit_gate import EXIT, HAZARD
 from loopscope.core.measures.readout import FLIP, UNCHANGED_SINCE
 from loopscope.core.views.base import RECURRENCE
-from loopscope.core.views.readout import LENS_LABELS, Options
+from loopscope.core.views.readout import LENS_LABELS, Data, Options
 from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.views.answers.answers_view import AnswersView
 
 
-class ReadoutView(AnswersView):
+class ReadoutView(AnswersView[Data]):
     """Rows are tokens, columns recurrences; each cell has its top answer, shaded by probability."""
 
     EMPTY: ClassVar[str] = empty_text(NO_RUN, RECURRENCE)

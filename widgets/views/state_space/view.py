@@ -32,7 +32,7 @@ MOST_MASSIVE = 6
 EMPTY = "Press Space to run a recurrence"
 
 
-class StateSpaceView(View):
+class StateSpaceView(View[Data]):
     """Trajectories of the selected tokens on two axes, or on three that turn by dragging."""
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
