@@ -21,6 +21,7 @@ from loopscope.core.views.base import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from loopscope.core.run.elsewhere import AnyRun
     from loopscope.core.run.jobs import Job
     from loopscope.core.run.recording import Recording
     from loopscope.core.run.stepper import Stepper
@@ -136,10 +137,21 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
         return self.drawing()
 
     def measure(
-        self, stepper: Stepper, selection: Selection, options: OptionsT, job: Job[Any]
+        self, stepper: AnyRun, selection: Selection, options: OptionsT, job: Job[Any]
     ) -> object:
-        """Make the measurement of `request`; imports torch, so not on the screen's thread."""
-        return self.analysis()(stepper, selection, options, job)
+        """Make the measurement of `request` where the model is.
+
+        Imports torch, so not on the screen's thread.
+        """
+        from loopscope.core.run.stepper import Stepper
+
+        analysis, request = self.analysis(), self.request
+        if isinstance(stepper, Stepper):
+            return analysis(stepper, selection, options, job)
+        assert request is not None
+        return stepper.measure(
+            analysis, selection, options, request.result, job.report, job.second_run
+        )
 
     # ---- two runs ----
     def draws_both(self, one: Recording, other: Recording) -> bool:

@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Signal
 from loopscope.app.bench.analysis import Analysis
 from loopscope.app.bench.background import Background
 from loopscope.app.bench.displays import Display
-from loopscope.app.bench.session import WITHOUT_MODEL, Session
+from loopscope.app.bench.session import Session
 from loopscope.core.results import Results
 from loopscope.core.run.history import Made, Point
 from loopscope.core.run.jobs import Job
@@ -20,7 +20,7 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.base import Request
 
 if TYPE_CHECKING:
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyRun
 
 
 class Measuring(QObject):
@@ -57,10 +57,10 @@ class Measuring(QObject):
             return ""
         if recording is None:
             return "There is no run to measure yet."
-        if self._session.without_model:
-            return WITHOUT_MODEL
-        return request.missing(recording) or (
-            request.second_run if self._session.second is None else ""
+        return (
+            self._session.no_model
+            or request.missing(recording)
+            or (request.second_run if self._session.second is None else "")
         )
 
     def measure(self, key: str) -> None:
@@ -109,7 +109,7 @@ class Measuring(QObject):
         )
         self.progressed.emit(spec.key, 0.0)
 
-    def _runs_for(self, request: Request) -> list[tuple[Stepper, Selection]]:
+    def _runs_for(self, request: Request) -> list[tuple[AnyRun, Selection]]:
         """Steppers to measure, with their cursors: of what is of one run, both that are shown."""
         session = self._session
         stepper, second = stepped(session.status.stepper), session.second

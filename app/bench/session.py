@@ -23,7 +23,7 @@ from loopscope.core.selection import RecurrenceRange, Selection, TwoRuns
 from loopscope.core.views.second_run import SecondRun
 
 if TYPE_CHECKING:
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyRun
 
 
 # How views show two runs, in words.
@@ -49,7 +49,7 @@ class Second:
     run : its place in the tree; None for a run of another model.
     """
 
-    stepper: Stepper | Recorded
+    stepper: AnyRun | Recorded
     name: str
     run: Run | None = None
 
@@ -120,6 +120,16 @@ class Session(QObject):
     def without_model(self) -> bool:
         """Whether the run shown has no model, so that it can be looked at and measured only."""
         return isinstance(self.status.stepper, Recorded)
+
+    @property
+    def no_model(self) -> str:
+        """Why nothing that needs the model can be done to the run shown, or ""."""
+        loaded = self.status.loaded
+        if self.without_model:
+            return WITHOUT_MODEL
+        if loaded is None or not loaded.lost:
+            return ""
+        return f"{loaded.lost}; what was received is shown, File > Reconnect goes on"
 
     @property
     def n_recurrences(self) -> int:

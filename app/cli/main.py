@@ -63,6 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--two-runs", choices=("both", "first", "second", "difference"), default="both",
         help="how views show the runs of --beside",
     )  # fmt: skip
+    window.add_argument(
+        "--on", metavar="ADDRESS", help="run it on a worker of the scheduler at tcp://host:8786"
+    )
     window.add_argument("--theme", choices=("light", "dark"), help="colours of the window")
     window.add_argument(
         "--size", type=numbers.window_size, metavar="WxH", help="size of the window: 1280x800"
@@ -274,10 +277,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     served = commands.add_parser(
-        "serve", help="start workers on this machine, for sweeps from elsewhere"
+        "serve", help="start workers on this machine, for windows and sweeps from elsewhere"
     )
     served.add_argument("--port", type=numbers.whole(1, 65535), help="on loopback; 8786 without")
     served.add_argument("--workers", type=numbers.whole(1, 256), metavar="N")
+    served.add_argument(
+        "--device", choices=("auto", "cuda", "cpu"), default="auto",
+        help="a worker for each CUDA device, or for each core (with --workers 1 one for all)",
+    )  # fmt: skip
 
     made = commands.add_parser(
         "convert", help="make a checkpoint folder of GGUF, pickles, FP8, LoRA, a model of your own"

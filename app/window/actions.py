@@ -12,11 +12,11 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.bench.session import WITHOUT_MODEL
 from loopscope.app.plugins import in_one_line
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
+from loopscope.app.window.elsewhere import Elsewhere
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.opening import Opening
 from loopscope.app.window.page_export import PageExport
@@ -85,6 +85,7 @@ class Targets:
     scripts: Scripts
     copying: Copying
     recordings: Recordings
+    elsewhere: Elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def about() -> str:
     """What this is, in one line."""
     return (
         f"Loopscope {package_version()}, Apache-2.0  ·  Python {sys.version.split()[0]}  ·  "
-        f"PySide6 {PySide6.__version__}  ·  runs local checkpoints, touches no network"
+        f"PySide6 {PySide6.__version__}  ·  runs local checkpoints; no network but File > Run on…"
     )
 
 
@@ -150,6 +151,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("open_recording", "Open a recording…", "Ctrl+Alt+R", "File", "Open runs that were kept in a file; their checkpoint is not needed", lambda to: to.recordings.ask()),
     Command("save_recording", "Save the recording…", "Ctrl+Alt+K", "File", "Keep all runs in a file; what is run from then on is written as it is made", lambda to: to.recordings.ask_to_save()),
     Command("go_on", "Go on with a checkpoint…", "", "File", "Choose the checkpoint of the recording shown, to step, cut and measure on", lambda to: to.recordings.ask_for_checkpoint()),
+    Command("run_on", "Run on…", "", "File", "Open a checkpoint on another machine: a worker at an address has the model, the window stays here", lambda to: to.elsewhere.ask()),
+    Command("reconnect", "Reconnect", "", "File", "Be on a worker again after it was lost; runs go on from where they stand", lambda to: to.elsewhere.reconnect()),
     Command("open_second_model", "Open beside…", "Ctrl+Shift+O", "File", "Open a second checkpoint beside this one, on the same prompt", lambda to: to.tree.ask_for_second_model()),
     Command("open_deep_twin", "Put the bundled deep twin beside", "", "File", "Open bundled:deep beside this model: the same depth, separate weights", lambda to: to.tree.open_second_model("bundled:deep")),
     Command("save_session", "Save session", "Ctrl+S", "File", "Save runs, cursor, views and their places as one small file", lambda to: to.sessions.save()),
@@ -272,13 +275,16 @@ def show_states(actions: dict[str, QAction], bench: Bench) -> None:
     actions["log_r"].setChecked(session.shown_range.log)
     actions["difference"].setChecked(session.two_runs == "difference")
     actions["alone"].setEnabled(session.second is not None or bench.second_runs.model is not None)
+    barred = session.no_model
     for name in NEED_MODEL:
         action = actions[name]
-        action.setEnabled(not session.without_model)
-        tip = WITHOUT_MODEL if session.without_model else TIPS[name]
+        action.setEnabled(not barred)
+        tip = barred or TIPS[name]
         action.setToolTip(plain_tip(tip))
         action.setStatusTip(tip)
     actions["go_on"].setEnabled(session.without_model)
+    loaded = session.status.loaded
+    actions["reconnect"].setEnabled(loaded is not None and bool(loaded.lost))
     actions["play"].setText("Pause" if play.playing else "Play")
     actions["follow"].setChecked(play.following)
     actions["stop_at_settling"].setChecked(play.stop_at_settling)

@@ -8,7 +8,6 @@ from PySide6.QtCore import QObject, Qt
 from PySide6.QtWidgets import QMainWindow, QToolBar, QVBoxLayout, QWidget
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.bench.session import WITHOUT_MODEL
 from loopscope.app.window.words import device_words, model_line, place
 from loopscope.core.run.card import card, card_text
 from loopscope.core.run.recording import Recording
@@ -21,7 +20,7 @@ from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.palette import Theme
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.elsewhere import AnyModel
 
 
 class Bars(QObject):
@@ -91,7 +90,7 @@ class Bars(QObject):
         status, request = self._bench.session.status, self._bench.session.request
         if request is None:
             return
-        if self._bench.session.without_model:
+        if self._bench.session.no_model:
             self._bench.restart()  # says why not
             self.prompt.set_prompt(request.prompt)
             return
@@ -104,7 +103,7 @@ class Bars(QObject):
         for bar in (self.header, self.prompt, self.transport):
             bar.set_theme(theme)
 
-    def show_model(self, loaded: Loaded, starts: tuple[str, ...], prompt: str) -> None:
+    def show_model(self, loaded: AnyModel, starts: tuple[str, ...], prompt: str) -> None:
         """Show a model that was just loaded, the start states it can have and its prompt."""
         self.header.show_model(
             model_line(loaded.checkpoint),
@@ -173,8 +172,7 @@ class Bars(QObject):
         self._show_range()
         recording, play = self._bench.session.recording, self._bench.transport
         self.transport.set_enabled(recording is not None)
-        barred = self._bench.session.without_model
-        self.transport.set_why_no_steps(WITHOUT_MODEL if barred else "")
+        self.transport.set_why_no_steps(self._bench.session.no_model)
         self.transport.set_stop_at_settling(play.stop_at_settling)
         if recording is None:
             return

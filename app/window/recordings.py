@@ -23,10 +23,10 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.run.recording import Recording
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.checkpoint.request import LoadRequest
     from loopscope.core.recordings.reader import RecordingFile
     from loopscope.core.recordings.writing import RecordingWriter
+    from loopscope.core.run.elsewhere import AnyModel
 
 SUFFIX = ".h5"
 FILTER = f"Recordings (*{SUFFIX});;All files (*)"
@@ -173,7 +173,7 @@ class Recordings(QObject):
         self._opening.requested.emit(request.device, request.dtype)
         self._bench.open(asked)
 
-    def model_loaded(self, loaded: Loaded) -> bool:
+    def model_loaded(self, loaded: AnyModel) -> bool:
         """Take a model that was loaded for a recording; False for any other."""
         file, self._awaited = self._awaited, None
         if file is None or file is not self.file:
