@@ -5,6 +5,7 @@ One window writes a file, and goes on writing what is run while it is open; anot
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -15,6 +16,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.window.following import Following
 from loopscope.app.window.opening import Opening, OpenRequest
 from loopscope.app.window.sealing import GRACE, LAST, Sealing, SealingDialog
 from loopscope.app.window.settings import Settings
@@ -22,10 +24,10 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.run.recording import Recording
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.checkpoint.request import LoadRequest
     from loopscope.core.recordings.reader import RecordingFile
     from loopscope.core.recordings.writing import RecordingWriter
+    from loopscope.core.run.elsewhere import AnyModel
 
 SUFFIX = ".h5"
 FILTER = f"Recordings (*{SUFFIX});;All files (*)"
@@ -63,6 +65,7 @@ class Recordings(QObject):
         self._dialog: SealingDialog | None = None
         # The recording that a model is being loaded for.
         self._awaited: RecordingFile | None = None
+        self.following = Following(bench, self._grown, say, self)
         bench.session.runs_changed.connect(self._follow_tree)
         bench.session.progressed.connect(self._tell_problem)
 
@@ -117,11 +120,12 @@ class Recordings(QObject):
         recent, families, device = list(settings.recent), dict(settings.families), settings.device
 
         def work() -> tuple[RecordingFile, LoadRequest | None, str]:
+            from loopscope.core.checkpoint.folder import folder_name
             from loopscope.core.recordings.finding import find_checkpoint
             from loopscope.core.recordings.reader import open_recording
 
             file = open_recording(path)
-            beside = str(path.parent / Path(file.runs[0].info.checkpoint).name)
+            beside = str(path.parent / folder_name(file.runs[0].info.checkpoint))
             return file, *find_checkpoint(file.runs[0], [*recent, beside], families, device)
 
         def opened(future: Future[Any]) -> None:
@@ -139,6 +143,10 @@ class Recordings(QObject):
 
         def shown() -> None:
             self.changed.emit()
+            if file.growing is not None:
+                self.following.begin(file, file.growing, request)
+                self._say("; ".join([*file.notes, "what is written is shown as it comes"]))
+                return
             self._say("; ".join([*file.notes, why and f"{why}: shown without its model"]))
             if request is not None:
                 self._load(file, request)
@@ -151,12 +159,15 @@ class Recordings(QObject):
         if not any(run is shown for run in file.runs for shown in tree):
             return
         self.file = file
-        if not (file.read_only or self._bench.session.without_model):
+        if file.growing is not None and self._bench.session.without_model:
+            self.following.begin(file, file.growing, None)
+        elif not (file.read_only or self._bench.session.without_model):
             self._write(file.path, file.runs)
         self._settings.remember_recording(str(file.path.absolute()))
         self.changed.emit()
 
     def _load(self, file: RecordingFile, request: LoadRequest) -> None:
+        self.following.end()
         self._awaited = file
         asked = OpenRequest(
             request.path, request.device, request.dtype, request.loop, request.family
@@ -164,7 +175,7 @@ class Recordings(QObject):
         self._opening.requested.emit(request.device, request.dtype)
         self._bench.open(asked)
 
-    def model_loaded(self, loaded: Loaded) -> bool:
+    def model_loaded(self, loaded: AnyModel) -> bool:
         """Take a model that was loaded for a recording; False for any other."""
         file, self._awaited = self._awaited, None
         if file is None or file is not self.file:
@@ -194,6 +205,9 @@ class Recordings(QObject):
         if file is None or not self._bench.session.without_model:
             self._say("The run shown has its model already")
             return
+        if (request := self.following.model) is not None:
+            self._load(file, request)
+            return
         folder = QFileDialog.getExistingDirectory(self._parent, "Go on with a checkpoint")
         if folder:
             self.go_on_with(folder)
@@ -220,6 +234,11 @@ class Recordings(QObject):
 
         self._bench.in_background(work, found)
 
+    def _grown(self, file: RecordingFile) -> None:
+        """The file that another process writes holds more now."""
+        if self.file is not None and self.file.path == file.path:
+            self.file = file
+
     # ---- saving ----
     def ask_to_save(self) -> None:
         """Choose a file for the runs."""
@@ -227,7 +246,8 @@ class Recordings(QObject):
         if recording is None:
             self._say("There is no run to save yet")
             return
-        name = f"{Path(recording.info.checkpoint).name.replace(':', '-')}{SUFFIX}"
+        name = re.sub(r"[^\w.-]+", "-", recording.info.checkpoint).strip("-.") or "run"
+        name += SUFFIX
         path, _ = QFileDialog.getSaveFileName(self._parent, "Save the recording", name, FILTER)
         if path:
             self.save(Path(path))
@@ -295,6 +315,7 @@ class Recordings(QObject):
 
         It happens in a thread of its own; without a file ``then`` is done at once.
         """
+        self.following.end()
         sealing = self._seal()
         if sealing is None:
             then()
