@@ -39,6 +39,10 @@ class Results:
             raise TypeError(f"'{key.name}' keeps {key.kind.__name__}, not {type(result).__name__}")
         self._kept[key] = result
 
+    def items(self) -> list[tuple[ResultKey[Any], Any]]:
+        """Every result with its key."""
+        return list(self._kept.items())
+
     def clear(self) -> None:
         """Forget all of them."""
         self._kept.clear()

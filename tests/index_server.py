@@ -27,8 +27,9 @@ def looked_into(index: Any, path: str) -> dict[str, Any]:
         try:
             index.main()
             sys.stdout.flush()
-        finally:
-            os._exit(0)
+        except BaseException:  # as Python ends on it
+            os._exit(1)
+        os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as file:
         said = file.read()

@@ -162,6 +162,13 @@ class Bench(QObject):
 
         self.background.wait(self.runner.release(), released)
 
+    def show_grown(self, file: RecordingFile) -> None:
+        """The recording whose runs are shown holds more: take its new runs into the tree."""
+        held = [run.stepper.recording for run in self.runs.tree]
+        if self.session.without_model and any(held[0] is run for run in file.runs):
+            self.runs.adopt_more(file)
+            self._pull()
+
     def go_on(self, file: RecordingFile, then: Callable[[str], None]) -> None:
         """Go on with the runs of a recording on the model in use, which made them.
 

@@ -18,6 +18,7 @@ from loopscope.core.selection import Selection
 from loopscope.core.sessions.saved import SavedRun
 
 if TYPE_CHECKING:
+    from loopscope.core.recordings.reader import RecordingFile
     from loopscope.core.run.stepper import Stepper
 
 
@@ -106,6 +107,19 @@ class Runs:
             runs.append(self.tree.add(stepper, request, parent))
         self._session.runs_changed.emit()
         return runs
+
+    def adopt_more(self, file: RecordingFile) -> None:
+        """Take those runs of a recording into the tree that have come since it was shown."""
+        there = {id(run.stepper.recording): run for run in self.tree}
+        new = [i for i, run in enumerate(file.runs) if id(run) not in there]
+        for i in new:
+            recording, at = file.runs[i], file.parents[i]
+            parent = None if at is None else there.get(id(file.runs[at]))
+            request = request_of(recording) if parent is None else parent.request
+            run = there[id(recording)] = self.tree.add(Recorded(recording), request, parent)
+            run.cursor = Selection(token=recording.n_tokens - 1)
+        if new:
+            self._session.runs_changed.emit()
 
     def forget(self) -> None:
         """Drop all runs; they belong to a model that is no longer loaded."""

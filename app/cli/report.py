@@ -27,19 +27,14 @@ def run_report(options: Namespace, record: Callable[[Namespace], Recording]) -> 
     """
     path = output_file(options.output, ".html")
     first = record(options)
-    runs = [Shown(_name(options.path, first), first)]
+    runs = [Shown(first.info.checkpoint, first)]
     if options.beside is not None:
         second = record(_beside(options, first))
-        runs.append(Shown(_name(options.beside, second), second))
+        runs.append(Shown(second.info.checkpoint, second))
     if len({run.name for run in runs}) < len(runs):
         runs = [replace(run, name=f"{run.name} ({i})") for i, run in enumerate(runs, 1)]
     write_page(runs, path, f"loopscope {shlex.join(sys.argv[1:])}")
     print(path)
-
-
-def _name(path: str, recording: Recording) -> str:
-    """What a run is called on the page: its checkpoint."""
-    return recording.info.checkpoint if is_recording(Path(path)) else path
 
 
 def _beside(options: Namespace, first: Recording) -> Namespace:

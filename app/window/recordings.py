@@ -15,6 +15,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.window.following import Following
 from loopscope.app.window.opening import Opening, OpenRequest
 from loopscope.app.window.sealing import GRACE, LAST, Sealing, SealingDialog
 from loopscope.app.window.settings import Settings
@@ -63,6 +64,7 @@ class Recordings(QObject):
         self._dialog: SealingDialog | None = None
         # The recording that a model is being loaded for.
         self._awaited: RecordingFile | None = None
+        self.following = Following(bench, self._grown, say, self)
         bench.session.runs_changed.connect(self._follow_tree)
         bench.session.progressed.connect(self._tell_problem)
 
@@ -139,6 +141,10 @@ class Recordings(QObject):
 
         def shown() -> None:
             self.changed.emit()
+            if file.growing is not None:
+                self.following.begin(file, file.growing, request)
+                self._say("; ".join([*file.notes, "what is written is shown as it comes"]))
+                return
             self._say("; ".join([*file.notes, why and f"{why}: shown without its model"]))
             if request is not None:
                 self._load(file, request)
@@ -151,12 +157,15 @@ class Recordings(QObject):
         if not any(run is shown for run in file.runs for shown in tree):
             return
         self.file = file
-        if not (file.read_only or self._bench.session.without_model):
+        if file.growing is not None and self._bench.session.without_model:
+            self.following.begin(file, file.growing, None)
+        elif not (file.read_only or self._bench.session.without_model):
             self._write(file.path, file.runs)
         self._settings.remember_recording(str(file.path.absolute()))
         self.changed.emit()
 
     def _load(self, file: RecordingFile, request: LoadRequest) -> None:
+        self.following.end()
         self._awaited = file
         asked = OpenRequest(
             request.path, request.device, request.dtype, request.loop, request.family
@@ -194,6 +203,9 @@ class Recordings(QObject):
         if file is None or not self._bench.session.without_model:
             self._say("The run shown has its model already")
             return
+        if (request := self.following.model) is not None:
+            self._load(file, request)
+            return
         folder = QFileDialog.getExistingDirectory(self._parent, "Go on with a checkpoint")
         if folder:
             self.go_on_with(folder)
@@ -219,6 +231,11 @@ class Recordings(QObject):
                 self._load(file, request)
 
         self._bench.in_background(work, found)
+
+    def _grown(self, file: RecordingFile) -> None:
+        """The file that another process writes holds more now."""
+        if self.file is not None and self.file.path == file.path:
+            self.file = file
 
     # ---- saving ----
     def ask_to_save(self) -> None:
@@ -295,6 +312,7 @@ class Recordings(QObject):
 
         It happens in a thread of its own; without a file ``then`` is done at once.
         """
+        self.following.end()
         sealing = self._seal()
         if sealing is None:
             then()

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -120,11 +122,30 @@ def hidden_keys(
     """
     if not (causal or window):
         return None
+    make = _kept_hidden if (n or t) * t <= _KEPT_MASK else _hidden
+    return make(t, causal, window, device, n)
+
+
+def _hidden(t: int, causal: bool, window: int, device: torch.device, n: int) -> Tensor:
+    # Kept for callers in and out of inference mode: autograd may save it.
+    with torch.inference_mode(False):
+        return _made_hidden(t, causal, window, device, n)
+
+
+_kept_hidden = lru_cache(maxsize=32)(_hidden)
+
+
+def _made_hidden(t: int, causal: bool, window: int, device: torch.device, n: int) -> Tensor:
     every = torch.ones(n or t, t, dtype=torch.bool, device=device)
     before = t - (n or t)
     hidden = every.triu(before + 1) if causal else every.triu(before + window)
     return hidden | every.tril(before - window) if window else hidden
 
+
+# Masks of at most so many entries are kept, as every layer of every recurrence asks for one.
+_KEPT_MASK = 1 << 20
+# Queries whose attention is worked out at a time, where that is done in parts.
+PART = 128
 
 NO_EDIT = LayerEdit()
 NO_CONTEXT = LayerContext()
@@ -180,8 +201,11 @@ class DecoderLayer(nn.Module):
         q, k, v = self._queries_keys_values(x, rope, context)
         pattern = None
         if want_pattern or edit.window or edit.frozen:
-            pattern = self._pattern(q, k, edit)
-            mixed = pattern @ v
+            if _in_parts(q, k, edit) and self.shape.causal:
+                pattern, mixed = self._causal_pattern(q, k, v)
+            else:
+                pattern = self._pattern(q, k, edit)
+                mixed = pattern @ v
         else:
             mixed = self._fused(q, k, v)
         if edit.ablated:
@@ -237,8 +261,7 @@ class DecoderLayer(nn.Module):
     def _pattern(self, q: Tensor, k: Tensor, edit: LayerEdit) -> Tensor:
         """Attention probabilities ``[B, H, T, T]``, of frozen heads those that are given."""
         s = self.shape
-        # In place, to the same bits: at a thousand tokens fresh memory costs more than the sums.
-        scores = (q @ k.transpose(-1, -2)).mul_(s.scale)
+        scores = self._scores(q, k)
         windows = [window for window in (s.window, edit.window) if window]
         n, t, window = q.shape[2], k.shape[2], min(windows, default=0)
         hidden = hidden_keys(t, s.causal, window, q.device, n)
@@ -251,6 +274,35 @@ class DecoderLayer(nn.Module):
         for head, held in edit.frozen:
             pattern[:, head] = held.to(pattern)
         return pattern
+
+    def _scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """``scale q k^T``, ``[B, H, n, T]``."""
+        scale = self.shape.scale
+        if math.frexp(scale)[0] == 0.5:  # a power of two: the same bits, without a pass over scores
+            return (q * scale) @ k.transpose(-1, -2)
+        # In place, to the same bits: at a thousand tokens fresh memory costs more than the sums.
+        return (q @ k.transpose(-1, -2)).mul_(scale)
+
+    def _causal_pattern(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """The pattern ``[B, H, T, T]`` and what it mixes, without the keys that nobody sees.
+
+        Some queries at a time: half of all scores, and what is worked on stays in the cache.
+        """
+        window, t = self.shape.window, q.shape[2]
+        pattern, mixed = _zeros((*q.shape[:3], t), q.dtype), torch.empty_like(v)
+        for start in range(0, t, PART):
+            end = min(start + PART, t)
+            first = max(0, start + 1 - window) if window else 0
+            scores = self._scores(q[:, :, start:end], k[:, :, first:end])
+            own = scores if window else scores[..., start:]
+            hidden = hidden_keys(own.shape[-1], True, window, q.device, end - start)
+            assert hidden is not None
+            own.masked_fill_(hidden, -math.inf)
+            scores = wide(scores)
+            part = torch.softmax(scores, -1, out=scores).to(q.dtype)
+            pattern[:, :, start:end, first:end] = part
+            mixed[:, :, start:end] = part @ v[:, :, first:end]
+        return pattern, mixed
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Values mixed by torch's kernel, ``[B, H, T, hd]``."""
@@ -331,6 +383,23 @@ class DecoderLayer(nn.Module):
         return LayerOutput(x, pattern, _writes(wrote_attn, wrote_mlp) if want_writes else None)
 
 
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Zeros whose pages the system gives as they are written; torch would fill them first."""
+    if dtype is not torch.float32:
+        return torch.zeros(shape, dtype=dtype, device="cpu")
+    return torch.from_numpy(np.zeros(shape, np.float32))
+
+
+def _in_parts(q: Tensor, k: Tensor, edit: LayerEdit) -> bool:
+    """Whether a causal pattern is worked out in parts: of long prompts, where nothing is derived.
+
+    Not on an accelerator, which a large product suits, nor where an edit changes the pattern.
+    """
+    whole = edit.window or edit.frozen or q.shape[2] != k.shape[2]
+    return q.is_cpu and q.shape[2] >= 2 * PART and not whole and torch.is_inference_mode_enabled()
+
+
 def _writes(attn: Tensor, mlp: Tensor) -> Tensor:
     """Euclidean norms of what the two branches added, ``[B, T, 2]``."""
-    return torch.stack([attn.float().norm(dim=-1), mlp.float().norm(dim=-1)], -1)
+    norm = torch.linalg.vector_norm
+    return torch.stack([norm(attn.float(), dim=-1), norm(mlp.float(), dim=-1)], -1)

@@ -83,10 +83,14 @@ def _index(path: Path) -> dict[str, Any]:
         raise _error(path, f"cannot be checked: {reason(problem)}") from None
     if done.returncode or len(done.stdout) > MOST_INDEX:
         raise _error(path, "is damaged: the HDF5 library cannot read it")
-    said = json.loads(done.stdout)
+    try:
+        said = json.loads(done.stdout)
+    except ValueError:  # it died in the middle of a word
+        said = None
+    if not isinstance(said, dict):
+        raise _error(path, "is damaged: the HDF5 library cannot read it")
     if "problem" in said:
         raise _error(path, f"cannot be read as a recording: {said['problem']}")
-    assert isinstance(said, dict)
     return said
 
 

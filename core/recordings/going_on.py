@@ -6,6 +6,7 @@ import torch
 
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.recordings.results import MODEL_KEYS
 from loopscope.core.recordings.schema import About
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
@@ -25,7 +26,13 @@ def resume(loaded: Loaded, recording: Recording) -> Stepper:
             f"{info.weights_hash[:12]}) than those of {loaded.checkpoint.name} "
             f"({loaded.weights_hash[:12]}): it is shown as it is"
         )
-    return Stepper.at_the_end_of(loaded, recording)
+    kept = recording.shared.results
+    stepper = Stepper.at_the_end_of(loaded, recording)
+    for key in MODEL_KEYS:  # what was measured of the model is of this one
+        result = kept.get(key)
+        if result is not None and loaded.shared.results.get(key) is None:
+            loaded.shared.results.put(key, result)
+    return stepper
 
 
 def differences(loaded: Loaded, recording: Recording, about: About) -> str:

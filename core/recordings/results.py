@@ -1,35 +1,56 @@
-"""What was measured of a run and takes long, beside its rows: as arrays and a line of JSON.
+"""What was measured and takes long, beside the rows: as arrays and a line of JSON.
 
-Results over prompt sets are of the model, not of the run, and are not kept with it.
+Results of one run are kept with it, those of its model (over prompt sets) once in the file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 from collections.abc import Mapping
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.interventions.base import Intervention
+from loopscope.core.interventions.registry import as_json, from_json
+from loopscope.core.measures.base import Measure
+from loopscope.core.measures.correspondence import CORRESPONDENCE
+from loopscope.core.measures.exits_over_prompts import EXITS_OVER_PROMPTS
 from loopscope.core.measures.lens import READINGS
+from loopscope.core.measures.over_prompts import PROMPT_MEASURES
 from loopscope.core.measures.path_independence import PATHS
+from loopscope.core.measures.quality import QUALITY
+from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stability import STABILITY
 from loopscope.core.results import ResultKey, Results
 from loopscope.core.run.file_blocks import Array
 
 KEYS: tuple[ResultKey[Any], ...] = (STABILITY, PATHS, READINGS)
+MODEL_KEYS: tuple[ResultKey[Any], ...] = (
+    QUALITY,
+    PROMPT_MEASURES,
+    EXITS_OVER_PROMPTS,
+    CORRESPONDENCE,
+)
 # Names in a file: of the line of JSON, and before the number of an array.
 WORDS, NUMBERS = "results", "results_arrays/"
+# Where those of the model are.
+MODEL = "model"
 
 
-def flattened(results: Results) -> dict[str, Array]:
-    """Return the results of a run as arrays, by their names in a file; {} for none."""
+class _NoMeasure(LoopscopeError):
+    """A measure of another package, which is not here."""
+
+
+def flattened(results: Results, keys: tuple[ResultKey[Any], ...] = KEYS) -> dict[str, Array]:
+    """Return results as arrays, by their names in a file; {} for none."""
     arrays: dict[str, Array] = {}
-    kept = {key.name: results.get(key) for key in KEYS}
+    kept = {key.name: results.get(key) for key in keys}
     words = {name: _put(result, arrays) for name, result in kept.items() if result is not None}
     if not words:
         return {}
@@ -38,8 +59,14 @@ def flattened(results: Results) -> dict[str, Array]:
 
 def _put(value: Any, arrays: dict[str, Array]) -> Any:
     """JSON of a value; its arrays are put aside."""
+    if isinstance(value, Measure):
+        return {"measure": value.key}
+    if isinstance(value, Intervention):
+        return as_json((value,))[0]
     if dataclasses.is_dataclass(value):
-        return {f.name: _put(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
+        return {name: _put(getattr(value, name), arrays) for name in _names(type(value))}
+    if isinstance(value, Mapping):
+        return {key: _put(one, arrays) for key, one in value.items()}
     if isinstance(value, np.ndarray):
         name = f"{NUMBERS}{len(arrays)}"
         # A file has no array without an axis, and none of truth values.
@@ -52,16 +79,32 @@ def _put(value: Any, arrays: dict[str, Array]) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def put_results(into: Results, words: Any, arrays: Mapping[str, Array], where: str) -> None:
-    """Keep what `flattened` wrote; raises `LoopscopeError` for anything else."""
+def _names(cls: type[Any]) -> list[str]:
+    """Fields that are kept: what is remembered beside them is found again."""
+    return [f.name for f in dataclasses.fields(cls) if not f.name.startswith("_")]
+
+
+def put_results(
+    into: Results,
+    words: Any,
+    arrays: Mapping[str, Array],
+    where: str,
+    keys: tuple[ResultKey[Any], ...] = KEYS,
+) -> None:
+    """Keep what `flattened` wrote; raises `LoopscopeError` for anything else.
+
+    What was measured by a measure of a package that is not here is left out.
+    """
     if not isinstance(words, dict):
         raise LoopscopeError(f"{where}: 'results' is no object")
-    for key in KEYS:
+    for key in keys:
         if key.name in words:
             into.put(key, _value(key.kind, words[key.name], arrays, f"{where}, '{key.name}'"))
 
 
 def _value(hint: Any, said: Any, arrays: Mapping[str, Array], where: str) -> Any:
+    if hint in (Measure, Intervention):
+        return _of_registry(hint, said, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _fields(hint, said, arrays, where)
     origin, arguments = get_origin(hint), get_args(hint)
@@ -69,21 +112,49 @@ def _value(hint: Any, said: Any, arrays: Mapping[str, Array], where: str) -> Any
         return _array(arguments[1], said, arrays, where)
     if origin is tuple and isinstance(said, list):
         return tuple(_value(arguments[0], one, arrays, where) for one in said)
+    if origin in (dict, Mapping) and isinstance(said, dict):
+        return _entries(arguments[1], said, arrays, where)
     if NoneType in arguments:
         (of_value,) = (a for a in arguments if a is not NoneType)
         return None if said is None else _value(of_value, said, arrays, where)
+    return _plain(hint, said, where)
+
+
+def _plain(hint: Any, said: Any, where: str) -> Any:
+    """A number, a text or one of several words."""
+    if get_origin(hint) is Literal and said in get_args(hint):
+        return said
     if hint is float and isinstance(said, dict) and said.get("number") in ("nan", "inf", "-inf"):
         return float(said["number"])
     if hint is float and type(said) in (int, float) and abs(said) < math.inf:
         return float(said)
-    if hint in (int, str) and type(said) is hint:
+    if hint in (int, str, bool) and type(said) is hint:
         return said
     raise LoopscopeError(f"{where}: holds no value of its kind")
 
 
+def _entries(hint: Any, said: Any, arrays: Mapping[str, Array], where: str) -> dict[str, Any]:
+    kept = {}
+    for name, one in said.items():
+        with contextlib.suppress(_NoMeasure):
+            kept[name] = _value(hint, one, arrays, f"{where}, '{name[:40]}'")
+    return kept
+
+
+def _of_registry(hint: Any, said: Any, where: str) -> Any:
+    if hint is Intervention:
+        return from_json([said])[0]
+    key = said.get("measure") if isinstance(said, dict) else None
+    if not isinstance(key, str):
+        raise LoopscopeError(f"{where}: names no measure")
+    if key not in MEASURES:
+        raise _NoMeasure(f"{where}: there is no measure '{key[:40]}' here")
+    return MEASURES[key]
+
+
 def _fields(cls: type[Any], said: Any, arrays: Mapping[str, Array], where: str) -> Any:
     hints = get_type_hints(cls)
-    if not isinstance(said, dict) or set(said) != {f.name for f in dataclasses.fields(cls)}:
+    if not isinstance(said, dict) or set(said) != set(_names(cls)):
         raise LoopscopeError(f"{where}: is no {cls.__name__}")
     return cls(**{n: _value(hints[n], v, arrays, f"{where}, '{n}'") for n, v in said.items()})
 

@@ -8,6 +8,7 @@ where reading ends: what came before is untouched.
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -80,15 +81,25 @@ def read_segments(path: Path) -> Iterator[Segment]:
 
     Raises `LoopscopeError` for a file that is none of segments.
     """
-    size = check_regular(path)
+    check_regular(path)
     try:
         with path.open("rb") as file:
-            if file.read(len(MAGIC)) != MAGIC:
-                raise LoopscopeError(f"{shortened(path)}: is no file of recorded segments")
-            while (segment := _next(file, size)) is not None:
-                yield segment
+            yield from segments_in(file, path)
     except OSError as problem:
         raise LoopscopeError(f"{shortened(path)}: cannot be read: {reason(problem)}") from None
+
+
+def segments_in(file: BinaryIO, path: Path, start: int = 0) -> Iterator[Segment]:
+    """`read_segments` of an open file; ``start`` is where one ended that was read before.
+
+    Raises `OSError` as well.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(start)
+    if not start and file.read(len(MAGIC)) != MAGIC:
+        raise LoopscopeError(f"{shortened(path)}: is no file of recorded segments")
+    while (segment := _next(file, size)) is not None:
+        yield segment
 
 
 def _next(file: BinaryIO, size: int) -> Segment | None:

@@ -21,10 +21,11 @@ from typing_extensions import override
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import reason, shortened, written
-from loopscope.core.recordings.results import KEYS, flattened
+from loopscope.core.recordings.results import KEYS, MODEL, MODEL_KEYS, flattened
 from loopscope.core.recordings.schema import FORMAT, VERSION, About, Head, as_json, head_of
 from loopscope.core.recordings.segments import SegmentWriter, segments_of
 from loopscope.core.recordings.target import Target, target
+from loopscope.core.results import Results
 from loopscope.core.run.file_blocks import Array
 from loopscope.core.run.recording import Recording, count_of
 from loopscope.core.run.rows import Rows
@@ -73,6 +74,8 @@ def seal(
     every = [own for recording in recordings for own in recording.kept.values()]
     nbytes = sum(len(own) * own.row_bytes for own in every)
     nbytes += sum(a.nbytes for recording in recordings for a in extras(recording).values())
+    model = model_extras(recordings)
+    nbytes += sum(array.nbytes for array in model.values())
     nbytes += sum(map(len, said.pieces)) * 12  # each character, escaped, and what joins them
     with (
         written(path, (RuntimeError,)) as part,
@@ -81,6 +84,8 @@ def seal(
     ):
         file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
         _put_text(file, "about", as_json(said))
+        for name, array in model.items():
+            file.create_dataset(f"{MODEL}/{name}", data=array)
         done = 0
         for i, recording in enumerate(recordings):
             group = file.create_group(f"runs/{i}")
@@ -120,6 +125,11 @@ def extras(recording: Recording) -> dict[str, Any]:
     if recording.float32_error is not None:
         kept["float32_error"] = np.asarray(recording.float32_error, "<f4")
     return kept | flattened(recording.results)
+
+
+def model_extras(recordings: Sequence[Recording]) -> dict[str, Any]:
+    """Arrays of what was measured of the model, which all runs share."""
+    return flattened(recordings[0].shared.results, MODEL_KEYS) if recordings else {}
 
 
 def parent_of(recording: Recording, before: Sequence[Recording]) -> int | None:
@@ -171,6 +181,8 @@ class RecordingWriter:
         self._anything_new = not begun
         self._about: About | None = None
         self._runs: list[_Tracked] = []
+        # Of what was measured of the model, what is written.
+        self._model: tuple[object, ...] = _model_now(begun)
         try:
             self._segments = SegmentWriter(segments_of(path))
             self._segments.append({"begins": "again" if begun else "new"})
@@ -246,6 +258,12 @@ class RecordingWriter:
             self._segments.append({"about": as_json(self._about)})
         for i, tracked in enumerate(self._runs):
             self._write_run(i, tracked)
+        runs = [tracked.recording for tracked in self._runs]
+        if (now := _model_now(runs)) != self._model:
+            for name, array in model_extras(runs).items():
+                line = {"model_array": name, "dtype": array.dtype.str, "shape": array.shape}
+                self._append(line, _bytes(array))
+            self._model = now
 
     def _write_run(self, i: int, tracked: _Tracked) -> None:
         recording = tracked.recording
@@ -279,6 +297,12 @@ def _extras_now(recording: Recording) -> tuple[object, ...]:
     error = recording.float32_error
     size = None if error is None else error.size
     return (*map(_Same, results), len(recording.readout_directions), size)
+
+
+def _model_now(recordings: Sequence[Recording]) -> tuple[object, ...]:
+    """What changes when `model_extras` do; all None without any."""
+    results = recordings[0].shared.results if recordings else Results()
+    return tuple(None if (own := results.get(key)) is None else _Same(own) for key in MODEL_KEYS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,7 +30,6 @@ from loopscope.core.results import ResultKey, Results
 from loopscope.core.run.budget import Budget, shared_budget
 from loopscope.core.run.rows import Picked, Rows
 from loopscope.core.run.states import TOP_K, IterationState, LayerState, TopAnswers
-from loopscope.core.run.steps import ratio, state_norm, step_size
 
 T = TypeVar("T")
 
@@ -196,6 +195,18 @@ class Recording:
         made._parent = None if parent is None else ref(parent)
         made.shared_layers = shared_layers
         return made
+
+    def read_on(self, further: Recording) -> None:
+        """Be as long as ``further``, this same run as its file holds it now.
+
+        Rows come before their counts: who reads meanwhile sees the run as it was or as it is.
+        """
+        self._rows = further._rows
+        self._recurrences, self._layers_done = further._recurrences, further._layers_done
+        self.effects.update(further.effects)
+        self.float32_error = further.float32_error
+        for key, result in further.results.items():
+            self.results.put(key, result)
 
     @property
     def parent(self) -> Recording | None:
@@ -412,8 +423,6 @@ class Recording:
             raise IndexError(f"recurrence {recurrence} is not among 1 to {self._recurrences}")
         i = recurrence - 1
         before, state = self.states_of(i, recurrence)
-        step = step_size(np.stack([before, state]))[0]
-        relative = ratio(step, state_norm(state))
         coda, logit = (self._answers_of(lens, i) for lens in ("coda", "logit"))
         rows, here = self._rows, (recurrence, recurrence)
         return IterationState(
@@ -422,8 +431,7 @@ class Recording:
             self.layer_states_of(*here)[0],
             self.patterns_of(*here)[0] if "patterns" in rows else None,
             self._between(rows["writes"], *here)[0] if "writes" in rows else None,
-            step.astype(np.float32),
-            relative.astype(np.float32),
+            before,
             coda,
             logit,
             rows["hazards"][i] if "hazards" in rows else None,

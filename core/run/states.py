@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from loopscope.core.arrays import F32, I64
+from loopscope.core.run.steps import distance, ratio, state_norm
 
 # Kept answers of each readout; `Stepper.readout` gives the whole distribution.
 TOP_K = 5
@@ -45,8 +48,7 @@ class IterationState:
     state : float32 ``[T, d]``, ``s_r`` (after the closing norm, if the model has one).
     layers : float32 ``[L, T, d]``, ``x[r, l]`` after each layer (before the closing norm).
     patterns : float32 ``[L, H, T, T]`` or None.  writes : float32 ``[L, T, 2]`` or None.
-    step_size : float32 ``[T]``, ``||s_r - s_{r-1}||``.
-    relative_step : float32 ``[T]``, ``||s_r - s_{r-1}|| / ||s_r||`` (arXiv 2502.05171).
+    before : float32 ``[T, d]``, ``s_{r-1}``.
     coda_lens, logit_lens : answers of ``head(coda(s_r))`` and of ``head(norm(s_r))``, or None.
     hazard : float32 ``[T]``, of the exit gate after this recurrence, or None without a gate.
     """
@@ -56,8 +58,18 @@ class IterationState:
     layers: F32
     patterns: F32 | None
     writes: F32 | None
-    step_size: F32
-    relative_step: F32
+    before: F32
     coda_lens: TopAnswers | None
     logit_lens: TopAnswers | None
     hazard: F32 | None = None
+
+    @property
+    def step_size(self) -> F32:
+        """``||s_r - s_{r-1}||``, float32 ``[T]``."""
+        return distance(self.state, self.before).astype(np.float32)
+
+    @property
+    def relative_step(self) -> F32:
+        """``||s_r - s_{r-1}|| / ||s_r||`` (arXiv 2502.05171), float32 ``[T]``."""
+        size = distance(self.state, self.before)
+        return ratio(size, state_norm(self.state)).astype(np.float32)

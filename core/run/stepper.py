@@ -25,7 +25,7 @@ from loopscope.core.interventions.layers import FreezeHead
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.budget import Budget
-from loopscope.core.run.readout import entropy_and_change, top_answers
+from loopscope.core.run.readout import LogProbabilities, both_answers, spread
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.start import Start, drawn, resolved, run_info
 from loopscope.core.run.states import IterationState, LayerState
@@ -56,7 +56,7 @@ class Stepper:
         self.model = loaded.model
         self._applied = AppliedInterventions(loaded.model)
         # Of the last readout, to measure the next one's change.
-        self._logits: Tensor | None = None
+        self._read: LogProbabilities | None = None
 
     @property
     def recording(self) -> Recording:
@@ -122,7 +122,7 @@ class Stepper:
         self._apply(interventions)
         self._x = self._applied.start(self.model.initial_state(self._e, noise))
         self._recurrent = self.model.begin(self._x)
-        self._logits = None
+        self._read = None
         info = run_info(loaded, prompt, seed, how, start_scale, interventions)
         self._recording = Recording(
             info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget
@@ -209,9 +209,9 @@ class Stepper:
             r, at = divmod(passes[-1], n_layers)
             x = self._tensor(recording.layer(r + 1, at).state)
             self._recurrent = model.close_layer(x, self._recurrent, at)
-        self._logits = None
+        self._read = None
         if complete and self.capture.readout:
-            self._logits = model.readout(state)
+            self._read = LogProbabilities(model.readout(state))
 
     def _ends_inner_pass(self, index: int) -> bool:
         arch = self.loaded.architecture
@@ -292,19 +292,20 @@ class Stepper:
             None if out.writes is None else _numpy(out.writes),
         )
         state = recurrent.state if layer == recording.n_layers - 1 else None
-        coda, logit, hazard, spread, logits = None, None, None, None, None
+        coda, logit, hazard, change, read = None, None, None, None, None
         if state is not None and self.capture.readout:
             logits = model.readout(state)
-            coda, logit = top_answers(logits), top_answers(model.head(state))
-            spread = entropy_and_change(logits, self._logits)
+            coda, logit = both_answers(logits, model.head(state))
+            read = LogProbabilities(logits)
+            change = spread(read, self._read)
             if model.arch.exit_gate:
                 hazard = _numpy(model.hazard(recurrent))
         # Everything that can fail is done: from here the run and its recording move together.
         recording.append_layer(step)
         self._x, self._recurrent = out.state, recurrent
         if state is not None:
-            self._logits = logits
-            recording.append_end(_numpy(state), coda, logit, hazard, spread)
+            self._read = read
+            recording.append_end(_numpy(state), coda, logit, hazard, change)
         return step
 
     def step(self) -> IterationState:
@@ -342,7 +343,10 @@ def least_for(interventions: tuple[Intervention, ...]) -> Capture:
 
 def _numpy(x: Tensor) -> F32:
     """The one place a tensor leaves its device: batch of one dropped, float32."""
-    array: F32 = x[0].float().cpu().numpy()
+    first = x[0]
+    if first.dtype is not torch.float32:
+        first = first.float()
+    array: F32 = (first if first.is_cpu else first.cpu()).numpy()
     return array
 
 

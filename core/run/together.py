@@ -26,7 +26,7 @@ from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.interventions.applied import AppliedInterventions
 from loopscope.core.model.layers import LayerOutput
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.readout import entropy_and_change, top_answers
+from loopscope.core.run.readout import LogProbabilities, both_answers, spread
 from loopscope.core.run.recording import BY_LAYER, Capture, Recording, kept_rows
 from loopscope.core.run.rows import Rows
 from loopscope.core.run.start import drawn, resolved, run_info
@@ -116,12 +116,12 @@ class Together:
 class _Kept:
     """Rows of all prompts, ``[rows, B, ...]`` by the names of `kept_rows`, and how many there are.
 
-    logits : of the last readout, to measure the next one's change.
+    read : the last readout, to measure the next one's change.
     """
 
     rows: dict[str, npt.NDArray[Any]]
     filled: dict[str, int] = field(default_factory=dict)
-    logits: Tensor | None = None
+    read: LogProbabilities | None = None
 
     @classmethod
     def of(cls, run: Together, capture: Capture, recurrences: int) -> _Kept:
@@ -153,14 +153,15 @@ class _Kept:
         """Keep both lenses after a recurrence, and the gate's hazard."""
         model, state = run.model, run.recurrent.state
         logits = model.readout(state)
-        for lens, read in (("coda", logits), ("logit", model.head(state))):
-            answers = top_answers(read)
+        both = both_answers(logits, model.head(state))
+        for lens, answers in zip(("coda", "logit"), both, strict=True):
             self.put(f"{lens}_ids", answers.ids)
             self.put(f"{lens}_probabilities", answers.probabilities)
-        self.put("spread", entropy_and_change(logits, self.logits))
+        read = LogProbabilities(logits)
+        self.put("spread", spread(read, self.read))
         if model.arch.exit_gate:
             self.put("hazards", model.hazard(run.recurrent))
-        self.logits = logits
+        self.read = read
 
     def recording(self, run: Together, i: int, capture: Capture) -> Recording:
         """The run of prompt ``i`` alone: a view of these rows without its padding."""

@@ -23,6 +23,11 @@ _LINES = (
     ("token", "One line for each of those named"),
 )
 
+LineStyle = Literal["solid", "dashed", "dotted", "dash-dot", "dash-dot-dot"]
+# Colours that tell curves of a kind apart, and how the lines after so many are drawn.
+N_COLOURS = 8
+_AGAIN: tuple[LineStyle, ...] = ("solid", "dash-dot", "dash-dot-dot")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
@@ -55,9 +60,11 @@ class Curve:
     notes: tuple[str, ...] = ()
 
     @property
-    def line(self) -> Literal["solid", "dashed", "dotted"]:
-        """How its line is drawn."""
-        return "dashed" if self.dashed else "dotted" if self.dotted else "solid"
+    def line(self) -> LineStyle:
+        """How its line is drawn: with the same colour again after eight, in another style."""
+        if self.dashed or self.dotted:
+            return "dashed" if self.dashed else "dotted"
+        return _AGAIN[self.index // N_COLOURS % len(_AGAIN)] if self.role == "token" else "solid"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -235,16 +235,60 @@ def test_what_is_saved_is_written_on_while_it_is_run(
     second.settings.recent = [str(folder)]
     second.recordings.open(path)
     qtbot.waitUntil(lambda: "read only" in said(second), timeout=60_000)
-    qtbot.waitUntil(lambda: not second.bench.session.without_model, timeout=60_000)
     wait(qtbot, second)
     assert title(second).startswith("kept.h5 (read only)")
-    second.close()
+    # It follows what is written: the run shown, and runs that come.
+    follows(qtbot, window, second)
+    # The model is there, and loaded when that is asked for; then it goes its own way.
+    press(second, "go_on")
+    qtbot.waitUntil(lambda: "what is run is not kept" in said(second), timeout=60_000)
+    assert not second.bench.session.without_model
+    wait(qtbot, second)
+    assert title(second).startswith("kept.h5 (read only)")
+    close(qtbot, second)
     assert segments_of(path).exists()
     close(qtbot, window)
     found = open_recording(path).runs
-    np.testing.assert_array_equal(found[0].states, made(folder, 4).states)
-    assert [run.n_recurrences for run in found] == [4, 4]
+    np.testing.assert_array_equal(found[0].states, made(folder, 5).states)
+    assert [run.n_recurrences for run in found] == [5, 5, 5]
     assert found[1].parent is found[0]
+
+
+def follows(qtbot, window: Window, second: Window) -> None:
+    """Step and branch in one window and wait until the other shows it."""
+
+    def lengths(own: Window) -> list[int]:
+        return sorted(run.stepper.recording.n_recurrences for run in own.bench.runs.tree)
+
+    press(window, "step_recurrence")
+    wait(qtbot, window, 5)
+    branch(qtbot, window, 3)
+    qtbot.waitUntil(lambda: len(second.bench.runs.tree) == 3, timeout=60_000)
+    qtbot.waitUntil(lambda: lengths(second) == lengths(window), timeout=60_000)
+    assert second.bench.session.selection.recurrence == second.bench.session.n_recurrences
+    for own, other in zip(window.bench.runs.tree, second.bench.runs.tree, strict=True):
+        assert (own.parent is None) == (other.parent is None)
+        np.testing.assert_array_equal(own.stepper.recording.states, other.stepper.recording.states)
+
+
+def test_a_file_that_is_followed_to_its_end_says_so(
+    qtbot, make_window, tmp_path: Path, folder: Path
+) -> None:
+    window, path = make_window(), tmp_path / "kept.h5"
+    window.opening.open(str(folder), FirstRun("#1,2,3,4,5", 3))
+    wait(qtbot, window, 3)
+    window.recordings.save(path)
+    second = make_window()
+    qtbot.waitUntil(lambda: segments_of(path).stat().st_size > 1000, timeout=20_000)
+    second.recordings.open(path)
+    qtbot.waitUntil(lambda: "shown as it comes" in said(second), timeout=60_000)
+    press(window, "step_recurrence")
+    wait(qtbot, window, 4)
+    close(qtbot, window)
+    qtbot.waitUntil(lambda: "kept.h5 is complete" in said(second), timeout=60_000)
+    wait(qtbot, second, 4)
+    shown = second.bench.session.recording
+    np.testing.assert_array_equal(shown.states, made(folder, 4).states)
 
 
 def test_another_model_ends_the_recording(qtbot, make_window, tmp_path, folder) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
@@ -16,19 +17,34 @@ from checkpoints import CONFIGS, write_checkpoint
 from models import tiny_checkpoint
 from recordings import synthetic_recording, with_results
 
+from loopscope.core import views
+from loopscope.core.analyses import exits, quality
+from loopscope.core.analyses import prompts as prompts_of
 from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.layers import AblateHead
 from loopscope.core.interventions.states import Noise
+from loopscope.core.measures.exits_over_prompts import EXITS_OVER_PROMPTS
 from loopscope.core.measures.lens import READINGS, Reading, Readings
+from loopscope.core.measures.over_prompts import (
+    PROMPT_MEASURES,
+    HowRun,
+    OverPrompts,
+    PromptMeasures,
+)
 from loopscope.core.measures.path_independence import PATHS
+from loopscope.core.measures.quality import QUALITY
+from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stability import STABILITY
+from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.recordings.going_on import differences, resume
 from loopscope.core.recordings.reader import is_recording, open_recording
 from loopscope.core.recordings.segments import segments_of
 from loopscope.core.recordings.writing import RecordingWriter, save
+from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.stepper import Stepper
+from loopscope.core.selection import Selection
 
 PROMPT = "ab bc ca ? 2 : a b c"
 
@@ -232,7 +248,18 @@ def same_values(a: object, b: object) -> None:
     if dataclasses.is_dataclass(a):
         assert type(a) is type(b)
         for field in dataclasses.fields(a):
-            same_values(getattr(a, field.name), getattr(b, field.name))
+            if not field.name.startswith("_"):  # what is remembered beside it
+                same_values(getattr(a, field.name), getattr(b, field.name))
+    elif isinstance(a, Mapping):
+        assert list(a) == list(b)
+        for key in a:
+            same_values(a[key], b[key])
+    elif isinstance(a, tuple) and a and dataclasses.is_dataclass(a[0]):
+        assert len(a) == len(b)
+        for one, other in zip(a, b, strict=True):
+            same_values(one, other)
+    elif callable(a):
+        assert a is b
     else:
         np.testing.assert_array_equal(a, b)
         assert np.asarray(a).dtype == np.asarray(b).dtype
@@ -262,6 +289,59 @@ def test_results_of_a_run_are_kept(sealed: bool, tmp_path: Path) -> None:
     for key in (STABILITY, PATHS, READINGS):
         same_values(opened.result(key), recording.result(key))
     np.testing.assert_array_equal(opened.float32_error, recording.float32_error)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_results_over_prompt_sets_are_kept_once_for_all_runs(sealed: bool, tmp_path: Path) -> None:
+    loaded, path = load("bundled:looped", "cpu"), tmp_path / "run.h5"
+    prompts = PromptSet("here.jsonl", "here", (Item("ab ba ? 1 : a", "b", 1), Item("x", None, 2)))
+    loaded.shared.prompts = prompts
+    stepper = Stepper(loaded)
+    stepper.begin(loaded.tokenizer.encode("ab ba ? 1 : a"))
+    for _ in range(3):
+        stepper.step()
+    recording = stepper.recording
+    for key, analysis, options in (
+        (QUALITY, quality, views.quality.Options()),
+        (PROMPT_MEASURES, prompts_of, views.prompts.Options()),
+        (EXITS_OVER_PROMPTS, exits, views.exits.Options()),
+    ):
+        recording.keep(key, analysis.run(stepper, Selection(), options, Job("measuring")))
+    branch = stepper.branch((Noise(recurrence=1, last=1, layer=-1, size=0.5),))
+    runs = [recording, branch.recording]
+    if sealed:
+        save(path, runs)
+        opened = open_recording(path).runs
+    else:
+        writer = RecordingWriter(path)
+        for run in runs:
+            writer.add(run)
+        writer.flush()
+        opened = open_recording(path).runs
+        writer.close()
+    assert opened[1].shared is opened[0].shared
+    for key in (QUALITY, PROMPT_MEASURES, EXITS_OVER_PROMPTS):
+        same_values(opened[0].result(key), recording.result(key))
+    # Another process goes on with the model: they are its model's.
+    again = load("bundled:looped", "cpu")
+    resume(again, opened[0])
+    same_values(again.shared.results.get(QUALITY), recording.result(QUALITY))
+
+
+def test_a_result_of_a_measure_that_is_not_here_is_left_out(tmp_path: Path) -> None:
+    recording, path = synthetic_recording(recurrences=3), tmp_path / "run.h5"
+    prompts = PromptSet("", "none", (Item("a", None, 1),))
+    how = HowRun(3, interventions=(Noise(recurrence=1, last=1, layer=-1, size=0.5),))
+    step, values = MEASURES["relative_step"], np.ones((1, 3, 1))
+    by_key = {
+        key: OverPrompts.of(dataclasses.replace(step, key=key), prompts, how, values, [""])
+        for key in ("relative_step", "of_a_plug_in")
+    }
+    recording.keep(PROMPT_MEASURES, PromptMeasures(by_key))
+    save(path, [recording])
+    found = open_recording(path).runs[0].result(PROMPT_MEASURES)
+    assert list(found.by_key) == ["relative_step"]
+    assert found.by_key["relative_step"].how == how
 
 
 FIRST = Path(__file__).parents[1] / "data" / "recordings" / "version-1.h5"

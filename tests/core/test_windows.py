@@ -15,7 +15,8 @@ from models import tiny_architecture
 from loopscope.core.checkpoint.folder import open_checkpoint
 from loopscope.core.errors import CheckpointError
 from loopscope.core.model.graph import totals, unrolled_graph
-from loopscope.core.model.layers import hidden_keys
+from loopscope.core.model.layer_shape import LayerShape
+from loopscope.core.model.layers import DecoderLayer, hidden_keys, rope_table
 from loopscope.core.run.card import card, card_text
 
 IDS = (5, 17, 3, 3, 60, 41, 8, 17, 2, 30, 31, 32)
@@ -118,3 +119,21 @@ def test_pairs_are_those_that_the_mask_leaves(causal: bool, window: int, n: int)
     assert shape.pairs(n) == left
     attention = shape.flops_per_token(n) - 2 * shape.matrix_entries
     assert attention == round(4 * left / n * shape.n_heads * shape.d_head)
+
+
+@pytest.mark.parametrize("window", [0, 40, 200])
+@pytest.mark.parametrize("scale", [0.25, 0.3])
+def test_a_long_pattern_made_in_parts_is_the_one_made_whole(window: int, scale: float) -> None:
+    """Of 300 tokens, three parts the last of which is short; autograd takes the whole."""
+    torch.manual_seed(0)
+    layer = DecoderLayer(LayerShape(64, 4, 2, 16, 96, window=window, score_scale=scale)).eval()
+    x = 3 * torch.randn(2, 300, 64)
+    rope = rope_table(layer.shape.rope, 16, 300, x.device, x.dtype)
+    whole = layer(x, rope, True)
+    with torch.inference_mode():
+        parts = layer(x, rope, True)
+    assert whole.pattern is not None
+    assert parts.pattern is not None
+    torch.testing.assert_close(parts.pattern, whole.pattern, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(parts.state, whole.state, rtol=1e-5, atol=1e-5)
+    assert not parts.pattern.triu(1).any()

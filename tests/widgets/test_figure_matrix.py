@@ -10,12 +10,10 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from recordings import synthetic_recording
 
+from loopscope.app.views import BY_KEY
 from loopscope.core.measures.heads import MEASURES
 from loopscope.core.selection import Selection
-from loopscope.core.views import head_map, similarity
-from loopscope.widgets.figures import head_map as head_map_page
-from loopscope.widgets.figures import similarity as similarity_page
-from loopscope.widgets.figures.matrix import measure_bar_beside, measure_label, measured
+from loopscope.widgets.figures.matrix import bar_above, measure_label, measured
 from loopscope.widgets.figures.style import Page, log_axis
 
 PAGE = Page()
@@ -27,43 +25,46 @@ def figure() -> Figure:
     return made
 
 
-def top_and_bottom(bar: Colorbar) -> tuple[float, float]:
-    """Values at the upper and the lower end of an upright bar, as they come out on the page."""
+def ends(bar: Colorbar) -> tuple[float, float]:
+    """Values at the left and the right end of a bar, as they come out on the page."""
     bar.ax.figure.draw_without_rendering()
-    height = {v: bar.ax.transData.transform((0.5, v))[1] for v in bar.ax.get_ylim()}
-    return max(height, key=height.get), min(height, key=height.get)
+    place = {v: bar.ax.transData.transform((v, 0.5))[0] for v in bar.ax.get_xlim()}
+    return min(place, key=place.get), max(place, key=place.get)
 
 
 @pytest.mark.parametrize("key", sorted(MEASURES))
-def test_what_is_the_same_is_bright_and_at_the_top(key: str) -> None:
+def test_what_is_the_same_is_bright(key: str) -> None:
     measure = MEASURES[key]
     far = 3.0 if measure.is_distance else 0.25
     with rc_context(PAGE.rc):
         ax = figure().add_subplot()
         image = measured(ax, np.array([[far, measure.identical]]), measure, far)
-        bar = measure_bar_beside(ax, image, measure)
-        assert top_and_bottom(bar) == (measure.identical, far)
+        bar = bar_above(ax, image, measure_label(measure))
+        assert ends(bar) == tuple(sorted((measure.identical, far)))
     brightness = image.to_rgba(np.array([far, measure.identical]))[:, :3].mean(1)
     assert brightness[1] > 0.6 > 0.3 > brightness[0]
-    assert bar.ax.get_ylabel() == measure_label(measure)
+    assert bar.ax.get_xlabel() == measure_label(measure)
 
 
-def test_the_pages_of_a_distance_are_the_right_way_up() -> None:
-    """The bar of each whole page: 0, which is the same, above what is far."""
-    recording = synthetic_recording()
-    for module, page, options in (
-        (head_map, head_map_page, head_map.Options(measure="frobenius")),
-        (similarity, similarity_page, similarity.Options(measure="attention")),
-    ):
-        data = module.compute(recording, Selection(recurrence=3), options)
-        assert data.measure.is_distance
-        with rc_context(PAGE.rc):
-            made = figure()
-            page.draw(data, made, PAGE)
-            made.draw_without_rendering()
-            image = next(ax for ax in made.axes if ax.images)
-            bar = image.images[0].colorbar
-            assert top_and_bottom(bar) == (0.0, pytest.approx(data.far))
+@pytest.mark.parametrize(
+    "key", ["heads", "head_map", "pattern", "similarity", "distance", "readout"]
+)
+def test_bars_stand_in_one_place_above_the_cells(key: str) -> None:
+    spec = BY_KEY[key]
+    data = spec.compute(synthetic_recording(), Selection(recurrence=3), spec.options())
+    with rc_context(PAGE.rc):
+        made = figure()
+        spec.draw(data, made, PAGE)
+        made.draw_without_rendering()
+        cells = next(ax for ax in made.axes if ax.images)
+        bar = cells.images[0].colorbar.ax.get_tightbbox()
+        over = cells.get_tightbbox()
+        assert bar.y0 > cells.get_window_extent().y1
+        assert bar.y1 <= made.bbox.height
+        assert over.x1 <= made.bbox.width
+        # And a title between them lies on neither.
+        title = cells._left_title.get_window_extent()
+        assert not cells._left_title.get_text() or title.y1 <= bar.y0
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_says_measure_rate_tolerance_and_classes() -> None:
     data = compute(orbiting(), Selection(), Options())
     _, svg, pdf = drawn(data)
     for text in ("relative step ‖Δs‖/‖s‖", "tolerance 1e-2", "trained R = 12",
-                 "1 $x_1$: orbit of period 5", "1 of 2 settled (relative step &lt; 1e-2, 3×)",
+                 "1 $x_1$: orbit of period 5",
                  "recurrence r (s after the closing norm)"):  # fmt: skip
         assert text in svg, text
     assert "recurrence r" in pdf

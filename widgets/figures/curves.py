@@ -18,6 +18,8 @@ from loopscope.widgets.figures.matrix import empty
 from loopscope.widgets.figures.style import Page, colour_map, log_axis, whole_ticks
 from loopscope.widgets.palette import LIGHT, OKABE_ITO, RECURRENCE_MAP, token_colour
 
+# Line styles that matplotlib has no name for.
+LINES: dict[str, Any] = {"dash-dot": "-.", "dash-dot-dot": (0, (6, 1.5, 1, 1.5, 1, 1.5))}
 # Recurrences that are named one by one; more of them get a scale.
 MOST_NAMED = 6
 # Entries that a legend above the plot has room for.
@@ -107,7 +109,7 @@ def _draw(ax: Axes, c: Curve, log: bool, label: str, alpha: float, band: str) ->
     colour = paper_colour(c)
     faint = c.role == "token" and c.count > len(OKABE_ITO)
     ax.plot(
-        c.x, y, color=colour, ls=c.line, label=label,
+        c.x, y, color=colour, ls=LINES.get(c.line, c.line), label=label,
         lw=0.7 if c.role == "reference" or faint or c.count > 40 else None,
         marker="." if len(c.x) <= 16 and c.role != "reference" else None,
         ms=9 if len(c.x) == 1 else 3,

@@ -62,25 +62,24 @@ class Sheet:
             self.ax.plot([box.cx] * 2, [box.cy - r, box.cy + r], color=ink, lw=0.6, zorder=3)
             return
         colour = weights_colour(self.data, node) or GREY
-        lit = (
-            self.data.now is not None
-            and node.part == "block"
-            and (self.data.now == (recurrence, node.layer))
-        )
         self.ax.add_patch(
             FancyBboxPatch(
                 (box.x, box.y), box.w, box.h, zorder=2,
                 boxstyle=f"round,pad=0,rounding_size={min(1.6, box.h / 4)}",
-                fc=_tint(colour, 0.15 if dim else 0.5), ec=INK if lit else _tint(colour, 0.5 if dim
-                else 1), lw=1.3 if lit else 0.6,
+                fc=_tint(colour, 0.15 if dim else 0.5), ec=_tint(colour, 0.5 if dim else 1),
+                lw=0.6,
             )
         )  # fmt: skip
         title = box.y + self.where.unit / 2 if row.expanded else box.cy
-        label, size = self.fitted(node, box.w - 2)
+        label, size = self.fitted(node, self.narrowest(row, box) - 2)
         self.text(box.cx, title, label, ink, "center", size)
         if row.expanded:
             for branch, inner in enumerate(self.where.branches(row, box)):
                 self.branch(node, inner, branch, recurrence, colour)
+
+    def narrowest(self, row: Row, box: Box) -> float:
+        """Width of the narrowest box of a row: its name is spelled alike in all of them."""
+        return min(box.w, self.where.looped_box(row).w, self.where.copy_box(row, 1).w)
 
     def branch(self, node: Node, box: Box, branch: int, recurrence: int, colour: str) -> None:
         """Attention or the MLP, with the norm of what it wrote."""

@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 
 from loopscope.core.views.head_map import Data
 from loopscope.widgets.figures.matrix import (
+    bar_above,
     empty,
     font_size,
-    measure_bar_beside,
+    measure_label,
     measured,
     recurrence_ticks,
 )
@@ -23,11 +24,11 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
         return
     n, line = len(data.values), font_size(page) / 72
     width = figure.get_figwidth()
-    side = min(width - 12 * line, 5.0)
-    figure.set_figheight(side + 6 * line)
+    side = min(width - 7 * line, 5.0)
+    figure.set_figheight(side + 11 * line)
     ax = figure.add_subplot()
     image = measured(ax, data.values, data.measure, data.far)
-    measure_bar_beside(ax, image, data.measure)
+    bar_above(ax, image, measure_label(data.measure))
     ax.set_aspect("equal")
     ticks = recurrence_ticks(n, side, page)
     ax.set_xticks(ticks)

@@ -59,22 +59,6 @@ def cells(ax: Axes, values: np.ndarray, name: str, low: float, high: float) -> A
     return image
 
 
-def bar_beside(ax: Axes, image: AxesImage, label: str) -> Colorbar:
-    """Put a bar to the right, exactly as tall as the cells."""
-    bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.03, 0, 0.035, 1)))
-    bar.set_label(label)
-    bar.outline.set_visible(False)
-    return bar
-
-
-def measure_bar_beside(ax: Axes, image: AxesImage, measure: PatternMeasure) -> Colorbar:
-    """Put a measure's bar to the right: what is the same is at the top, as on the screen."""
-    bar = bar_beside(ax, image, measure_label(measure))
-    if measure.is_distance:
-        bar.ax.invert_yaxis()
-    return bar
-
-
 def bar_above(ax: Axes, image: AxesImage, label: str) -> Colorbar:
     """Put a bar on top, where its label has room however few the rows are."""
     bar = ax.figure.colorbar(image, ax=ax, location="top", pad=0.02, aspect=36, shrink=0.9)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from loopscope.core.views.pattern import Data
 from loopscope.widgets.figures.matrix import (
     TALLEST,
-    bar_beside,
+    bar_above,
     cells,
     empty,
     every,
@@ -30,16 +30,16 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     recurrence = data.shown_recurrence(page.recurrence)
     longest = 0.2 * width * 72
     labels = [fit(text, size, longest) for text in data.labels]
-    # What is left of the width beside the labels, the axis title and the bar.
+    # What is left of the width beside the labels and the axis title.
     taken = 0.6 * size * max(map(len, labels)) / 72
-    side = min(max(width - taken - 8 * line, 1.0), 0.62 * TALLEST, max(n * 4 * line, 1.2))
-    figure.set_figheight(side + min(taken, longest / 72) + 6 * line)
+    side = min(max(width - taken - 4 * line, 1.0), 0.62 * TALLEST, max(n * 4 * line, 1.2))
+    figure.set_figheight(side + min(taken, longest / 72) + 11 * line)
     ax = figure.add_subplot()
     outside = np.triu(np.full((n, n), data.causal), 1)
     values = np.where(outside, np.nan, data.patterns[recurrence - 1].astype(np.float64))
     image = cells(ax, values, SIMILARITY_MAP, 0, 1)
     ax.set_aspect("equal")
-    bar_beside(ax, image, "attention (probability)")
+    bar_above(ax, image, "attention (probability)")
     step = every(n, side, 1.25 * line)
     upright = max(map(len, labels)) > 2
     at = range(0, n, step)

@@ -65,7 +65,7 @@ def draw_answer_map(
         at_position(t, fit(x, size, 8 * size))
         for t, x in zip(data.tokens, data.labels, strict=True)
     ]
-    longest = max(_width(label, size) for label in labels)
+    longest = max(width_of(label, size) for label in labels)
     cell_width = (page.width * 72 - longest - 14 * size) / n
     _write_answers(ax, data, cell_width, size, name)
     _mark_flips(ax, data, cell_width)
@@ -83,7 +83,7 @@ def draw_answer_map(
 
 def _write_answers(ax: Axes, data: AnswerMap, cell_width: float, size: float, colours: str) -> None:
     """Every cell's answer where it fits, else one text for each run of one answer."""
-    widest = max(_width(data.text(a), size) for a in data.texts)
+    widest = max(width_of(data.text(a), size) for a in data.texts)
     each = cell_width >= min(widest + 2, 5 * size)
     levels = data.shade.levels(data.values)
     if each:
@@ -94,11 +94,11 @@ def _write_answers(ax: Axes, data: AnswerMap, cell_width: float, size: float, co
         answer = data.text(int(data.top[r, row]))
         number = data.shade.text(float(data.values[r, row]))
         numbered = each and data.numbers and np.isfinite(data.values[r, row])
-        if numbered and cell_width >= _width(f"{answer} {number}", size) + 2:
+        if numbered and cell_width >= width_of(f"{answer} {number}", size) + 2:
             answer += f" {number}"
         text = fit(answer, size, length * cell_width - 2)
         if text:
-            under = levels[r : r + max(1, int(_width(text, size) / cell_width)), row].mean()
+            under = levels[r : r + max(1, int(width_of(text, size) / cell_width)), row].mean()
             ax.text(
                 r + 1 if each else r + 0.5 + 1.5 / cell_width, row, text,
                 ha="center" if each else "left", va="center_baseline", fontsize=size,
@@ -135,7 +135,7 @@ def _ink(level: float, colours: str) -> str:
 
 
 @cache
-def _width(text: str, size: float) -> float:
+def width_of(text: str, size: float) -> float:
     """Width in points."""
     if not text.strip():
         return 0.0
@@ -146,10 +146,10 @@ def _width(text: str, size: float) -> float:
 @cache
 def fit(text: str, size: float, width: float) -> str:
     """As much of ``text`` as fits ``width`` points; nothing when that is not even one letter."""
-    if _width(text, size) <= width:
+    if width_of(text, size) <= width:
         return text
     for n in range(len(text) - 1, 0, -1):
         short = text[:n] + "…"
-        if _width(short, size) <= width:
+        if width_of(short, size) <= width:
             return short
     return ""

@@ -39,12 +39,8 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     ax.set_xlabel(f"recurrence r ({data.sampled})")
     unit = "" if data.measure == "relative" else f" [{data.formula.unit}]"
     ax.set_ylabel(data.axis_label + unit)
-    size = float(str(page.rc["axes.titlesize"]))
-    # Above the plot, where no curve is.
-    title = _title(data) + (
-        "\nwith each layer's rate per recurrence and tokens" if data.per_layer else ""
-    )
-    legend_above(figure, columns=2, title=title, title_fontsize=size)
+    # Above the plot, where no curve is; how many settled is the caption's to say.
+    legend_above(figure, columns=2)
 
 
 def _draw_curves(ax: Axes, data: Data, marker: str | None) -> None:
@@ -128,14 +124,6 @@ def _name_unsettled(ax: Axes, data: Data) -> None:
             color=LIGHT.warning, fontsize="small",
         )  # fmt: skip
         top -= 0.07
-
-
-def _title(data: Data) -> str:
-    """How many settled, and by what, in one line that fits one column."""
-    by = f"relative step < {short_number(data.tolerance)}, {data.options.window}×"
-    if data.options.rules != "loopscope":
-        by = "Algorithm 1"
-    return f"{_count(data, data.classes[0])} ({by})"
 
 
 def _count(data: Data, place: Classes) -> str:

@@ -6,10 +6,11 @@ from matplotlib.figure import Figure
 
 from loopscope.core.views.similarity import Data
 from loopscope.widgets.figures.matrix import (
+    bar_above,
     empty,
     every,
     font_size,
-    measure_bar_beside,
+    measure_label,
     measured,
 )
 from loopscope.widgets.figures.style import Page
@@ -28,11 +29,11 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     n, line, group = len(data.order), font_size(page) / 72, data.group
     labels = data.labels
     longest = 0.6 * line * max(map(len, labels))
-    side = min(figure.get_figwidth() - longest - 11 * line, 5.0)
-    figure.set_figheight(side + longest + 5 * line)
+    side = min(figure.get_figwidth() - longest - 5 * line, 5.0)
+    figure.set_figheight(side + longest + 10 * line)
     ax = figure.add_subplot()
     image = measured(ax, data.drawn(), data.measure, data.far)
-    measure_bar_beside(ax, image, data.measure)
+    bar_above(ax, image, measure_label(data.measure))
     ax.set_aspect("equal")
     first = 0 if data.places.step > 1 else group if data.by == "depth" else 1
     at = labelled(n, every(n, side, 1.3 * line, head_steps(group)), True, first)

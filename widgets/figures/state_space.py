@@ -25,6 +25,7 @@ from loopscope.core.views.state_space.data import (
     strokes,
 )
 from loopscope.core.views.state_space.overlay import Overlay
+from loopscope.widgets.figures.point_names import name_points
 from loopscope.widgets.figures.style import Page, colour_map
 from loopscope.widgets.palette import LIGHT, RECURRENCE_MAP, token_colour
 from loopscope.widgets.views.state_space.overlay_looks import Look, legend_names, look
@@ -60,6 +61,8 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
         _draw_cycles(ax, data, place, width)
     _frame(ax, data, place)
     _legend(figure, ax, data, page)
+    if len(data.tokens) <= _FEW and data.options.colour == "recurrence":
+        _name_tokens(ax, data, place, _legend_size(page))
 
 
 def _colour(part: Stroke, data: Data) -> tuple[float, float, float, float] | str:
@@ -111,6 +114,17 @@ def _draw_ends(ax: Axes, data: Data, place: np.ndarray, width: float) -> None:
                 markeredgecolor=colour if by_token else colour_map(RECURRENCE_MAP)(0.0),
                 markeredgewidth=0.6, zorder=3,
             )  # fmt: skip
+
+
+def _name_tokens(ax: Axes, data: Data, place: np.ndarray, size: float) -> None:
+    """Name each token at its end: colours say recurrences."""
+    ends = place[:, -1]
+    rows = [row for row in range(len(ends)) if np.isfinite(ends[row]).all()]
+    names = [at_position(data.tokens[row], _short(data.labels[row])) for row in rows]
+    others = [place.reshape(-1, 2), *(at.reshape(-1, 2) for _, at, _ in _overlays(data))]
+    crowd = np.concatenate(others)
+    if rows:
+        name_points(ax, ends[rows], names, crowd[np.isfinite(crowd).all(1)], size, _INK)
 
 
 def _overlays(data: Data) -> Iterator[tuple[Overlay, np.ndarray, Look]]:
@@ -260,9 +274,10 @@ def _second_run_handles(data: Data) -> list[Line2D]:
     for overlay, name in legend_names(data.overlays):
         style, label = look(overlay, LIGHT), _short(name)
         if style.marker:
-            # With every layer shown the shapes say which layer.
-            marker = "o" if data.by_layer and style.marker == "D" else style.marker
-            handles.append(_handle(marker, label, style.colour, style.hollow))
+            # With every layer shown the shapes say which layer, and no one of them stands for all.
+            if data.by_layer and style.marker == "D":
+                label = f"{label}, in the layers' shapes"
+            handles.append(_handle(style.marker, label, style.colour, style.hollow))
         else:
             dashes = (0, (1, 1.2)) if style.dashed else "-"
             handles.append(Line2D([], [], color=style.colour, linestyle=dashes, label=label))
@@ -272,7 +287,7 @@ def _second_run_handles(data: Data) -> list[Line2D]:
 def _shape_handles(data: Data) -> list[Line2D]:
     if data.by_layer:
         return [
-            _handle(_marker(layer), data.layer_names[layer], _MUTED, hollow=True)
+            _handle(_marker(layer), data.layer_names[layer], _MUTED)
             for layer in range(min(data.n_layers, _FEW))
         ]
     return [_handle("o", "start s₀", _MUTED, hollow=True), _handle("o", "end", _MUTED)]

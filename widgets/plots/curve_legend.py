@@ -26,6 +26,8 @@ LINES = {
     "solid": Qt.PenStyle.SolidLine,
     "dashed": Qt.PenStyle.DashLine,
     "dotted": Qt.PenStyle.DotLine,
+    "dash-dot": Qt.PenStyle.DashDotLine,
+    "dash-dot-dot": Qt.PenStyle.DashDotDotLine,
 }
 SWATCH, GAP, MARGIN = 18.0, 12.0, 8.0
 MOST_ROWS = 3

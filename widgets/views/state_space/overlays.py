@@ -126,7 +126,7 @@ class OverlayPicture:
             style = look(overlay, self.theme)
             marker = style.marker or ("dots" if style.dashed else "line")
             if self.by_layer and marker == "D":
-                marker = "o"  # the shapes say which layer
+                name = f"{name}, any shape"  # the shapes say which layer
             colour = on_ground(style.colour, self.theme).name()
             out.append(Entry(marker, colour, name, style.hollow))
         return out

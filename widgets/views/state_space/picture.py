@@ -137,7 +137,7 @@ class Picture:
         data = self.data
         if data.by_layer:
             entries = [
-                Entry(layer_marker(layer), None, data.layer_names[layer], hollow=True)
+                Entry(layer_marker(layer), None, data.layer_names[layer])
                 for layer in range(data.n_layers)
             ]
         else:
