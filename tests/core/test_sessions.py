@@ -169,7 +169,12 @@ def test_a_run_out_of_place_is_refused(
 def test_too_many_runs_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.loopscope.json"
     many = tuple(saved_run(i, 1) for i in range(MOST_RUNS + 1))
-    write_session(path, replace(session(), runs=many))
+    with pytest.raises(LoopscopeError, match="more than 200"):
+        write_session(path, replace(session(), runs=many))
+    assert not path.exists()
+    write_session(path, session())
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"runs": plain(many)}))
     with pytest.raises(LoopscopeError, match="more than 200"):
         read_session(path)
 
