@@ -53,7 +53,7 @@ class StateSpace(ViewSpec["state_space.Options", "state_space.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[state_space.Data]:
         from loopscope.widgets.views.state_space.view import StateSpaceView
 
         return StateSpaceView()
@@ -78,7 +78,7 @@ class Settling(ViewSpec["settling.Options", "settling.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[settling.Data]:
         from loopscope.widgets.views.settling import SettlingView
 
         return SettlingView()
@@ -103,7 +103,7 @@ class Distance(ViewSpec["distance.Options", "distance.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[distance.Data]:
         from loopscope.widgets.views.distance import DistanceView
 
         return DistanceView()
@@ -128,7 +128,7 @@ class Heads(ViewSpec["heads.Options", "heads.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[heads.Data]:
         from loopscope.widgets.views.heads import HeadsView
 
         return HeadsView()
@@ -153,7 +153,7 @@ class Graph(ViewSpec["graph.Options", "graph.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[graph.Data]:
         from loopscope.widgets.views.graph.view import GraphView
 
         return GraphView()
@@ -178,7 +178,7 @@ class Readout(ViewSpec["readout.Options", "readout.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[readout.Data]:
         from loopscope.widgets.views.answers.readout import ReadoutView
 
         return ReadoutView()
@@ -203,7 +203,7 @@ class Pattern(ViewSpec["pattern.Options", "pattern.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[pattern.Data]:
         from loopscope.widgets.views.pattern import PatternView
 
         return PatternView()
@@ -228,7 +228,7 @@ class HeadMap(ViewSpec["head_map.Options", "head_map.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[head_map.Data]:
         from loopscope.widgets.views.head_map import HeadMapView
 
         return HeadMapView()
@@ -253,7 +253,7 @@ class Depth(ViewSpec["depth.Options", "depth.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[depth.Data]:
         from loopscope.widgets.plots.curves_view import CurvesView
 
         return CurvesView(self.options())
@@ -278,7 +278,7 @@ class Similarity(ViewSpec["similarity.Options", "similarity.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[similarity.Data]:
         from loopscope.widgets.views.similarity import SimilarityView
 
         return SimilarityView()
@@ -303,7 +303,7 @@ class Lens(ViewSpec["lens_compute.Options", "lens.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[lens.Data]:
         from loopscope.widgets.views.answers.lens import LensView
 
         return LensView()
@@ -334,7 +334,7 @@ class Stability(ViewSpec["stability.Options", "stability.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[stability.Data]:
         from loopscope.widgets.views.stability import StabilityView
 
         return StabilityView()
@@ -365,7 +365,7 @@ class Paths(ViewSpec["paths.Options", "paths.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[paths.Data]:
         from loopscope.core.views.paths import LACKS, NOT_YET
         from loopscope.widgets.kit.empty_text import empty_text
         from loopscope.widgets.plots.curves_view import CurvesView
@@ -398,7 +398,7 @@ class Correspondence(ViewSpec["correspondence.Options", "correspondence.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[correspondence.Data]:
         from loopscope.widgets.views.correspondence import CorrespondenceView
 
         return CorrespondenceView()
@@ -429,7 +429,7 @@ class Probe(ViewSpec["probe.Options", "probe.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[probe.Data]:
         from loopscope.core.views.probe import LACKS, NOT_YET
         from loopscope.widgets.kit.empty_text import empty_text
         from loopscope.widgets.plots.curves_view import CurvesView
@@ -462,7 +462,7 @@ class Prompts(ViewSpec["prompts.Options", "prompts.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[prompts.Data]:
         from loopscope.widgets.views.prompt_curves import PromptCurvesView
 
         return PromptCurvesView(self.options())
@@ -493,7 +493,7 @@ class Exits(ViewSpec["exits.Options", "exits.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[exits.Data]:
         from loopscope.widgets.views.exits import ExitsView
 
         return ExitsView()
@@ -524,7 +524,7 @@ class Quality(ViewSpec["quality.Options", "quality.Data"]):
         return VIEW
 
     @override
-    def view(self) -> View:
+    def view(self) -> View[quality.Data]:
         from loopscope.widgets.views.prompt_curves import PromptCurvesView
 
         return PromptCurvesView(self.options())
