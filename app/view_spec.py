@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, cast
 
 from typing_extensions import TypeVar
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from loopscope.core.run.jobs import Job
     from loopscope.core.run.recording import Recording
     from loopscope.core.run.stepper import Stepper
-    from loopscope.core.selection import Selection
+    from loopscope.core.selection import RecurrenceRange, Selection
+    from loopscope.core.views.second_run import SecondRun
     from loopscope.widgets.figures.style import Page
     from loopscope.widgets.kit.view import View
 
@@ -157,6 +158,45 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
         """Whether the view draws both runs on its axes."""
         definition = self.definition()
         return definition.compute_second is not None and definition.on_one_axis(one, other)
+
+    @property
+    def reads_difference(self) -> frozenset[str]:
+        """The fields of `Selection` that change what is different between two runs."""
+        return self.reads | self.definition().difference_reads
+
+    @property
+    def has_difference(self) -> bool:
+        """Whether the view has a map of what is different between two runs."""
+        return self.definition().difference is not None
+
+    def alike(self, one: DataT, other: DataT) -> tuple[DataT, DataT]:
+        """The data of two runs on one colour scale and in one order, where they can be."""
+        make = self.definition().alike
+        return (one, other) if make is None else make(one, other)
+
+    def difference(
+        self, recording: Recording, second: SecondRun, selection: Selection, options: OptionsT
+    ) -> ViewData:
+        """Compute what is different between two runs; only where the view `has_difference`."""
+        make = self.definition().difference
+        if make is None:
+            raise LookupError(f"the view “{self.title}” has no difference of two runs")
+        one = self.compute(recording, selection, options)
+        other = self.compute(second.recording, second.selection, options)
+        return make(one, other, selection, second)
+
+    def within(self, data: ViewData, shown: RecurrenceRange) -> ViewData:
+        """The part of the data, or of a difference, that is of a range of recurrences."""
+        from loopscope.core.views.curves_data import Curves, curves_within
+        from loopscope.core.views.difference import Difference
+        from loopscope.core.views.difference import within as difference_within
+
+        make = self.definition().within
+        if isinstance(data, Difference):
+            return difference_within(data, shown)
+        if make is not None and not data.lacks:
+            return make(cast("DataT", data), shown)
+        return curves_within(data, shown) if isinstance(data, Curves) else data
 
     def drawn_twice(self, one: Recording, other: Recording) -> bool:
         """Whether the view is shown a second time for the second run: not what is of the model."""

@@ -131,6 +131,8 @@ def _show(
     transport.rate = math.inf if saved.speed >= FASTEST else saved.speed
     transport.stop_at_settling = saved.stop_at_settling
     session.step_pairing = saved.step_pairing
+    session.two_runs = saved.two_runs
+    session.set_range(saved.shown_range)
     runs = bench.runs.adopt(
         [(run, _request(run), made[run.id]) for run in saved.runs if run.id in made]
     )

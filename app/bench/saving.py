@@ -60,6 +60,8 @@ def saved_session(
         ),
         speed=bench.transport.rate if math.isfinite(bench.transport.rate) else FASTEST,
         stop_at_settling=bench.transport.stop_at_settling,
+        shown_range=session.shown_range,
+        two_runs=session.two_runs,
         places={key: place for key in bench.displays if (place := _place(bench, key))},
         measured=_measured(bench),
     )
