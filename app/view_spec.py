@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
 
 from typing_extensions import TypeVar, override
 
@@ -24,10 +24,12 @@ from loopscope.core.views.base import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from loopscope.core.run.elsewhere import AnyRun
     from loopscope.core.run.jobs import Job
     from loopscope.core.run.recording import Recording
     from loopscope.core.run.stepper import Stepper
-    from loopscope.core.selection import Selection
+    from loopscope.core.selection import RecurrenceRange, Selection
+    from loopscope.core.views.second_run import SecondRun
     from loopscope.widgets.figures.style import Page
     from loopscope.widgets.kit.view import View
 
@@ -138,16 +140,66 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
         return self.drawing()
 
     def measure(
-        self, stepper: Stepper, selection: Selection, options: OptionsT, job: Job[Any]
+        self, stepper: AnyRun, selection: Selection, options: OptionsT, job: Job[Any]
     ) -> object:
-        """Make the measurement of `request`; imports torch, so not on the screen's thread."""
-        return self.analysis()(stepper, selection, options, job)
+        """Make the measurement of `request` where the model is.
+
+        Imports torch, so not on the screen's thread.
+        """
+        from loopscope.core.run.stepper import Stepper
+
+        analysis, request = self.analysis(), self.request
+        if isinstance(stepper, Stepper):
+            return analysis(stepper, selection, options, job)
+        assert request is not None
+        return stepper.measure(
+            analysis, selection, options, request.result, job.report, job.second_run
+        )
 
     # ---- two runs ----
     def draws_both(self, one: Recording, other: Recording) -> bool:
         """Whether the view draws both runs on its axes."""
         definition = self.definition()
         return definition.compute_second is not None and definition.on_one_axis(one, other)
+
+    @property
+    def reads_difference(self) -> frozenset[str]:
+        """The fields of `Selection` that change what is different between two runs."""
+        return self.reads | self.definition().difference_reads
+
+    @property
+    def has_difference(self) -> bool:
+        """Whether the view has a map of what is different between two runs."""
+        return self.definition().difference is not None
+
+    def alike(self, one: DataT, other: DataT) -> tuple[DataT, DataT]:
+        """The data of two runs on one colour scale and in one order, where they can be."""
+        make = self.definition().alike
+        return (one, other) if make is None else make(one, other)
+
+    def difference(
+        self, recording: Recording, second: SecondRun, selection: Selection, options: OptionsT
+    ) -> ViewData:
+        """Compute what is different between two runs; only where the view `has_difference`."""
+        make = self.definition().difference
+        if make is None:
+            raise LookupError(f"the view “{self.title}” has no difference of two runs")
+        one = self.compute(recording, selection, options)
+        other = self.compute(second.recording, second.selection, options)
+        return make(one, other, selection, second)
+
+    def within(self, data: ViewData, shown: RecurrenceRange) -> ViewData:
+        """The part of the data, or of a difference, that is of a range of recurrences."""
+        from loopscope.core.views.curves_data import Curves, curves_within
+        from loopscope.core.views.difference import Difference
+        from loopscope.core.views.difference import within as difference_within
+
+        make = self.definition().within
+        if isinstance(data, Difference):
+            return difference_within(data, shown)
+        if make is not None and not data.lacks:
+            return make(cast("DataT", data), shown)
+        return curves_within(data, shown) if isinstance(data, Curves) else data
 
     def drawn_twice(self, one: Recording, other: Recording) -> bool:
         """Whether the view is shown a second time for the second run: not what is of the model."""

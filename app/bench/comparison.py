@@ -9,6 +9,7 @@ from loopscope.app.bench.background import Background
 from loopscope.app.bench.session import Session
 from loopscope.core.measures.precision import SMALL, error_line
 from loopscope.core.run.jobs import Job
+from loopscope.core.run.recorded import stepped
 from loopscope.core.run.recording import Recording
 
 if TYPE_CHECKING:
@@ -48,16 +49,20 @@ class Comparison:
         ``recheck`` keeps the run in float32, with readouts, for the views to judge it as well.
         """
         recording, loaded = self._session.recording, self._session.status.loaded
-        if recording is None or loaded is None:
+        run = stepped(self._session.status.stepper)
+        if recording is None or loaded is None or run is None:
             return
         small = 4 * loaded.architecture.n_parameters <= SMALL
 
         def work(job: Job[Any]) -> Any:
             from loopscope.core.run.float32_twin import Float32Twin
+            from loopscope.core.run.stepper import Stepper
 
-            if self._twin is None or self._twin.of is not loaded:
+            if not isinstance(run, Stepper):
+                return run.in_float32(job.report, readouts=recheck)
+            if self._twin is None or self._twin.of is not run.loaded:
                 self.release()
-                self._twin = Float32Twin(loaded, lambda share: job.report(0.5 * share))
+                self._twin = Float32Twin(run.loaded, lambda share: job.report(0.5 * share))
             errors = self._twin.error(
                 recording, lambda share: job.report(0.5 + 0.5 * share), readouts=recheck
             )

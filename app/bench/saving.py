@@ -24,7 +24,7 @@ from loopscope.core.sessions.saved import (
 from loopscope.widgets.plots.places import places_in
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.elsewhere import AnyModel
 
 
 def saved_session(
@@ -60,6 +60,8 @@ def saved_session(
         ),
         speed=bench.transport.rate if math.isfinite(bench.transport.rate) else FASTEST,
         stop_at_settling=bench.transport.stop_at_settling,
+        shown_range=session.shown_range,
+        two_runs=session.two_runs,
         places={key: place for key in bench.displays if (place := _place(bench, key))},
         measured=_measured(bench),
     )
@@ -71,9 +73,11 @@ def _place(bench: Bench, key: str) -> dict[str, float]:
     return view.place() | places_in(view)
 
 
-def _model(loaded: Loaded) -> SavedModel:
-    # As it was asked for, whatever else the request carries.
-    asked = {f.name: getattr(loaded.request, f.name) for f in dataclasses.fields(LoadRequest)}
+def _model(loaded: AnyModel) -> SavedModel:
+    # As it was asked for, whatever else the request carries. An address is not kept: whoever opens
+    # a session connects to nothing that he has not named himself.
+    names = (field.name for field in dataclasses.fields(LoadRequest) if field.name != "on")
+    asked = {name: getattr(loaded.request, name) for name in names}
     return SavedModel(**asked, weights=loaded.weights_hash)
 
 

@@ -129,7 +129,8 @@ class Exporter:
         def work() -> bytes:
             if closed.is_set() or closing.is_set():
                 return b""
-            return page_png(recording, selection, spec, options, choice, second_run)
+            shown = self._bench.session.shown_range
+            return page_png(recording, selection, spec, options, choice, second_run, shown)
 
         def finished(future: Future[Any]) -> None:
             if closed.is_set() or dialog.is_asking:
@@ -149,6 +150,7 @@ class Exporter:
         }
         recording, selection = self._bench.session.recording, self._bench.session.selection
         second_run = self._bench.session.second_run
+        shown = self._bench.session.shown_range
         assert recording is not None
         options = {key: display.options for key, display in self._bench.displays.items()}
         stop, closing = threading.Event(), self._bench.closing
@@ -163,7 +165,7 @@ class Exporter:
         def work() -> ExportReport:
             return write_figures(
                 recording, selection, specs, options, choice, done.append,
-                lambda: stop.is_set() or closing.is_set(), second_run,
+                lambda: stop.is_set() or closing.is_set(), second_run, shown,
             )  # fmt: skip
 
         def finished(future: Future[Any]) -> None:

@@ -5,6 +5,7 @@ One window writes a file, and goes on writing what is run while it is open; anot
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -23,10 +24,10 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.run.recording import Recording
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.checkpoint.request import LoadRequest
     from loopscope.core.recordings.reader import RecordingFile
     from loopscope.core.recordings.writing import RecordingWriter
+    from loopscope.core.run.elsewhere import AnyModel
 
 SUFFIX = ".h5"
 FILTER = f"Recordings (*{SUFFIX});;All files (*)"
@@ -119,11 +120,12 @@ class Recordings(QObject):
         recent, families, device = list(settings.recent), dict(settings.families), settings.device
 
         def work() -> tuple[RecordingFile, LoadRequest | None, str]:
+            from loopscope.core.checkpoint.folder import folder_name
             from loopscope.core.recordings.finding import find_checkpoint
             from loopscope.core.recordings.reader import open_recording
 
             file = open_recording(path)
-            beside = str(path.parent / Path(file.runs[0].info.checkpoint).name)
+            beside = str(path.parent / folder_name(file.runs[0].info.checkpoint))
             return file, *find_checkpoint(file.runs[0], [*recent, beside], families, device)
 
         def opened(future: Future[Any]) -> None:
@@ -173,7 +175,7 @@ class Recordings(QObject):
         self._opening.requested.emit(request.device, request.dtype)
         self._bench.open(asked)
 
-    def model_loaded(self, loaded: Loaded) -> bool:
+    def model_loaded(self, loaded: AnyModel) -> bool:
         """Take a model that was loaded for a recording; False for any other."""
         file, self._awaited = self._awaited, None
         if file is None or file is not self.file:
@@ -244,7 +246,8 @@ class Recordings(QObject):
         if recording is None:
             self._say("There is no run to save yet")
             return
-        name = f"{Path(recording.info.checkpoint).name.replace(':', '-')}{SUFFIX}"
+        name = re.sub(r"[^\w.-]+", "-", recording.info.checkpoint).strip("-.") or "run"
+        name += SUFFIX
         path, _ = QFileDialog.getSaveFileName(self._parent, "Save the recording", name, FILTER)
         if path:
             self.save(Path(path))

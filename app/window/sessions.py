@@ -39,8 +39,8 @@ from loopscope.core.sessions.saved import LARGEST, SMALLEST, SavedSession, Saved
 from loopscope.widgets.plots.places import go_to_places
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.recordings.reader import RecordingFile
+    from loopscope.core.run.elsewhere import AnyModel
 
 FILTER = f"Sessions (*{SUFFIX});;All files (*)"
 # Milliseconds between two looks whether what an opened session asks for next can be done.
@@ -309,7 +309,7 @@ class Sessions(QObject):
             self._bench, saved, file, lambda done: self._on_restored(opened, done, notes)
         )
 
-    def model_loaded(self, loaded: Loaded) -> SavedSession | None:
+    def model_loaded(self, loaded: AnyModel) -> SavedSession | None:
         """Show the session that a model was loaded for; None, and no session's name, without."""
         opened = self._opening.session_of(loaded)
         if opened is None:

@@ -11,14 +11,25 @@ from typing_extensions import override
 
 from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
-from loopscope.core.labels import visible
+from loopscope.core.labels import at_position, visible
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.settling import distance_to_end, relative_floor
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.steps import state_norm
-from loopscope.core.selection import Selection
+from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.base import RECURRENCE, Table, ViewData, ViewDefinition
+from loopscope.core.views.difference import (
+    Difference,
+    Side,
+    difference_formula,
+    left_out,
+    make_difference,
+    paired_labels,
+    recurrence_pairs,
+    recurrence_side,
+)
+from loopscope.core.views.second_run import SecondRun
 
 Scale = Literal["absolute", "relative"]
 ENDS = -1
@@ -51,8 +62,8 @@ class Options:
         labels={"absolute": "absolute: ‖s − s_R‖", "relative": "relative: ‖s − s_R‖/‖s_R‖"},
     )
     layer: int = setting(
-        ENDS, "Measured from layer", "A layer of the cycle, from 0; -1 for the recurrence ends",
-        low=ENDS, high=1000,
+        ENDS, "Measured from layer", "A layer of the cycle, from 0, or the ends of recurrences",
+        low=ENDS, high=1000, lowest="recurrence ends",
     )  # fmt: skip
 
 
@@ -68,6 +79,7 @@ class Data(ViewData):
     layer : the layer measured, or -1 for the recurrence ends.
     tokens, labels, token_texts : index, readable and exact text of each shown token.
     missing : what is missing when there is nothing to show, or "".
+    log_r : whether the recurrences stand on a log axis.
     """
 
     distances: F64
@@ -82,6 +94,7 @@ class Data(ViewData):
     labels: tuple[str, ...]
     token_texts: tuple[str, ...]
     missing: str = ""
+    log_r: bool = False
 
     @property
     @override
@@ -227,4 +240,60 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
             yield data.first + column, where, token, text, value, data.last
 
 
-VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}))
+def alike(one: Data, other: Data) -> tuple[Data, Data]:
+    """Give both the colour scale that holds both."""
+    ends = [(d.low, d.high) for d in (one, other) if np.isfinite(d.low) and not d.missing]
+    if len(ends) < 2 or one.distance != other.distance:
+        return one, other
+    low, high = min(e[0] for e in ends), max(e[1] for e in ends)
+    return replace(one, low=low, high=high), replace(other, low=low, high=high)
+
+
+def within(data: Data, shown: RecurrenceRange) -> Data:
+    """Only these recurrences; the colour scale stays that of all."""
+    first, last = shown.ends(data.last)
+    a = max(first - data.first, 0)
+    cut = data.distances[:, a : last - data.first + 1]
+    return replace(data, distances=cut, first=data.first + a, log_r=shown.log)
+
+
+def difference(one: Data, other: Data, selection: Selection, second: SecondRun) -> Difference:
+    """How much farther from its end the run shown is than the second one from its own."""
+    tokens = [t for t in one.tokens if t in other.tokens]
+    rows = [one.tokens.index(t) for t in tokens], [other.tokens.index(t) for t in tokens]
+    layers = None if one.layer == ENDS else (one.layer, other.layer)
+    width, there = one.distances.shape[1], other.distances.shape[1]
+    pairs = [
+        (r - one.first, s - other.first)
+        for r, s in recurrence_pairs(range(one.first, one.first + width), second, layers)
+        if s - other.first < there
+    ]
+    columns = [a for a, _ in pairs], [b for _, b in pairs]
+    recurrences = [one.first + a for a in columns[0]]
+    words = (
+        left_out("recurrences", len(pairs), width, there),
+        left_out("tokens", len(tokens), len(one.tokens), len(other.tokens)),
+        "" if one.last == other.last else f"each to its own last, {one.last} and {other.last}",
+    )
+    labels = paired_labels([one.labels[i] for i in rows[0]], [other.labels[i] for i in rows[1]])
+    return make_difference(
+        one.distances[np.ix_(rows[0], columns[0])],
+        other.distances[np.ix_(rows[1], columns[1])],
+        Side("token", tuple(map(at_position, tokens, labels)), tuple({"token": t} for t in tokens)),
+        recurrence_side(recurrences),
+        difference_formula(one.formula, log=True),
+        second,
+        words,
+        log=True,
+    )
+
+
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    reads=frozenset({"tokens"}),
+    alike=alike,
+    difference=difference,
+    within=within,
+)

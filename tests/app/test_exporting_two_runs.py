@@ -92,8 +92,10 @@ def test_a_view_that_is_drawn_twice_is_exported_twice(window, qtbot, tmp_path: P
     branched(qtbot, window)
     said = export(qtbot, window, "distance", tmp_path, "csv", "pdf")
     assert "distance-second.*" in said
-    names = ["distance-second.csv", "distance-second.pdf", "distance.csv", "distance.pdf"]
+    stems = ("distance-difference", "distance-second", "distance")
+    names = [f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "pdf")]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
+    assert "what is different to distance-difference.*" in said
     head, rows = read(tmp_path / "distance.csv")
     there, other = read(tmp_path / "distance-second.csv")
     assert rows != other
@@ -116,7 +118,8 @@ def test_two_drawings_share_a_figure_if_asked_to(window, qtbot, tmp_path: Path) 
     branched(qtbot, window)
     formats = ("csv", "png", "svg", "txt")
     export(qtbot, window, "distance", tmp_path, *formats, together=True)
-    names = ["distance-second.csv", *(f"distance.{s}" for s in sorted(formats))]
+    names = [f"distance-difference.{s}" for s in sorted(formats)]
+    names += ["distance-second.csv", *(f"distance.{s}" for s in sorted(formats))]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
     alone = tmp_path / "alone"
     export(qtbot, window, "distance", alone, "png", "svg", "txt")
@@ -137,15 +140,20 @@ def test_all_views_of_two_models(window, qtbot: QtBot, tmp_path: Path) -> None:
     qtbot.waitUntil(lambda: window.bench.session.second is not None, timeout=60_000)
     wait(qtbot, window, 5)
     said = export(qtbot, window, None, tmp_path, "csv", "png", "graphml", "dot")
-    assert "“Computation graph” and “Measures over depth” draw both runs" in said
+    assert "“Settling”, “Computation graph” and “Measures over depth” draw both runs" in said
     assert "NAME-second.*" in said
     assert "called NAME-second are of the second run" in said
     names = {p.name for p in tmp_path.iterdir()}
-    for key in ("readout", "settling", "state_space", "heads", "pattern", "similarity"):
+    for key in ("readout", "distance", "state_space", "heads", "pattern", "similarity"):
         assert {f"{key}.csv", f"{key}-second.csv", f"{key}-second.png"} <= names
         head, _ = read(tmp_path / f"{key}-second.csv")
         assert (head["checkpoint"], head["shown checkpoint"]) == ("bundled:deep", "bundled:looped")
-    assert not {"graph-second.csv", "depth-second.csv", "quality-second.csv"} & names
+    assert "heads-difference.png" in names
+    assert read(tmp_path / "heads-difference.csv")[0]["drawn"] == "the run shown − second run"
+    assert (
+        not {"settling-second.csv", "graph-second.csv", "depth-second.csv", "quality-second.csv"}
+        & names
+    )
     head, rows = read(tmp_path / "graph.csv")
     assert {row["model"] for row in rows} == {"bundled:looped", "bundled:deep"}
     assert head["weights sha256"] != head["second run weights sha256"]

@@ -207,7 +207,7 @@ def test_two_runs_are_drawn_on_one_pair_of_axes(run: Run) -> None:
     curves = {row[0] for row in both.table.rows}
     assert any("as it is" in str(name) for name in curves)
     with pytest.raises(LoopscopeError, match="make a view of each"):
-        run.view("settling", second=branch)
+        run.view("distance", second=branch)
 
 
 def test_a_view_reads_the_directions_that_it_draws(run: Run) -> None:

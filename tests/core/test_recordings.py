@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from loopscope.core.measures.quality import QUALITY
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stability import STABILITY
 from loopscope.core.prompts.prompt_set import Item, PromptSet
+from loopscope.core.recordings.finding import find_checkpoint
 from loopscope.core.recordings.going_on import differences, resume
 from loopscope.core.recordings.reader import is_recording, open_recording
 from loopscope.core.recordings.segments import segments_of
@@ -355,3 +357,21 @@ def test_a_file_of_the_first_version_is_opened() -> None:
         for name, total in sums.items():
             rows = own.kept[name].rows(0, len(own.kept[name]))
             assert np.nansum(rows.astype(np.float64)) == pytest.approx(total, rel=1e-12)
+
+
+def test_the_checkpoint_of_a_looped_span_is_found_by_its_folder(tmp_path: Path) -> None:
+    bundled = load("bundled:deep", "cpu", loop=(1, 3, 0.5))
+    folder = tmp_path / "deep"
+    shutil.copytree(bundled.checkpoint.path, folder)
+    for at, loaded in (
+        ("bundled:deep", bundled),
+        (str(folder), load(str(folder), "cpu", loop=(1, 3, 0.5))),
+    ):
+        path = tmp_path / f"{len(at)}.h5"
+        save(path, [run(loaded, 2).recording])
+        opened = open_recording(path).runs[0]
+        assert opened.info.checkpoint.endswith("deep looped 1:3 β = 0.5")
+        request, why = find_checkpoint(opened, [str(folder)], {})
+        assert why == ""
+        assert request is not None
+        assert (request.path, request.loop) == (at, (1, 3, 0.5))

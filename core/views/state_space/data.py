@@ -34,6 +34,14 @@ class Refit:
     recurrences: int
 
 
+def _no_components(options: Options) -> str:
+    return "" if options.axes == "pca" else "the axes are not principal components"
+
+
+def _no_readout(options: Options) -> str:
+    return "" if options.axes == "readout" else "the axes are not readout directions"
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Settings of the state-space plotter.
@@ -73,12 +81,22 @@ class Options:
         "Tokens of massive norm",
         "One token of massive norm, such as an attention sink, takes nearly all of the variance",
     )
-    pc_x: int = setting(1, "Component across", low=1, high=MAX_COMPONENTS)
-    pc_y: int = setting(2, "Component up", low=1, high=MAX_COMPONENTS)
-    pc_z: int = setting(3, "Third component", "Used in 3-D", low=1, high=MAX_COMPONENTS)
-    readout_x: int = setting(0, "Readout across", "Token id whose unembedding row is the axis")
-    readout_y: int = setting(1, "Readout up", "Token id whose unembedding row is the axis")
-    random_seed: int = setting(0, "Random seed", "Seed of the random pair")
+    pc_x: int = setting(1, "Component across", low=1, high=MAX_COMPONENTS, idle=_no_components)
+    pc_y: int = setting(2, "Component up", low=1, high=MAX_COMPONENTS, idle=_no_components)
+    pc_z: int = setting(
+        3, "Third component", "Used in 3-D", low=1, high=MAX_COMPONENTS,
+        idle=lambda o: "the view is in 2-D" if o.dimensions == "2-D" else _no_components(o),
+    )  # fmt: skip
+    readout_x: int = setting(
+        0, "Readout across", "Token id whose unembedding row is the axis", idle=_no_readout
+    )
+    readout_y: int = setting(
+        1, "Readout up", "Token id whose unembedding row is the axis", idle=_no_readout
+    )
+    random_seed: int = setting(
+        0, "Random seed", "Seed of the random pair",
+        idle=lambda o: "" if o.axes == "random" else "the axes are not a random pair",
+    )  # fmt: skip
     fit_on: Literal["selected", "all", "final"] = setting(
         "selected",
         "Fit on",
@@ -106,7 +124,11 @@ class Options:
         "Those that a search found: stable filled, unstable hollow, slow points crossed",
     )
     modes: int = setting(
-        1, "Modes", "Leading eigenvectors of the Jacobian drawn at its state; 0 for none", high=20
+        1,
+        "Modes",
+        "Leading eigenvectors of the Jacobian drawn at its state",
+        high=20,
+        lowest="none",
     )
     show_starts: bool = setting(
         True, "Other starts", "The same prompt from other start states, once these were run"
