@@ -49,7 +49,10 @@ def write_session(path: Path, session: SavedSession) -> None:
         prompt_file=portable(session.prompt_file, path),
     )
     head = {"format": FORMAT, "version": VERSION, "written_by": f"Loopscope {package_version()}"}
-    write_text(path, json.dumps(head | plain(session), indent=1) + "\n")
+    values = plain(session)
+    # What could not be read again, such as a path of bytes that are no text, is told now.
+    READER.fields(SavedSession, json.loads(json.dumps(values)), str(path))
+    write_text(path, json.dumps(head | values, indent=1) + "\n")
 
 
 def read_session(path: Path) -> SavedSession:
