@@ -21,7 +21,6 @@ from loopscope.core.sessions.saved import (
     SavedRun,
     SavedSession,
 )
-from loopscope.widgets.plots.places import places_in
 
 if TYPE_CHECKING:
     from loopscope.core.run.elsewhere import AnyModel
@@ -69,6 +68,8 @@ def saved_session(
 
 def _place(bench: Bench, key: str) -> dict[str, float]:
     """Where a view and its parts were zoomed and scrolled to."""
+    from loopscope.widgets.plots.places import places_in
+
     view = bench.displays[key].view
     return view.place() | places_in(view)
 
