@@ -22,7 +22,6 @@ from loopscope.core.sessions.saved import (
     SavedSession,
 )
 from loopscope.widgets.kit.view import View
-from loopscope.widgets.plots.places import places_in
 
 if TYPE_CHECKING:
     from loopscope.core.run.elsewhere import AnyModel
@@ -70,6 +69,8 @@ def saved_session(
 
 def _places(bench: Bench) -> dict[str, dict[str, float]]:
     """Where each drawing of a view and its parts were zoomed and scrolled to."""
+    from loopscope.widgets.plots.places import places_in
+
     found = {name: view.place() | places_in(view) for name, view in drawn_views(bench)}
     return {name: place for name, place in found.items() if place}
 

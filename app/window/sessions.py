@@ -36,7 +36,6 @@ from loopscope.core.sessions.file import (
     write_session,
 )
 from loopscope.core.sessions.saved import LARGEST, SMALLEST, SavedSession, SavedWindow
-from loopscope.widgets.plots.places import go_to_places
 
 if TYPE_CHECKING:
     from loopscope.core.recordings.reader import RecordingFile
@@ -402,6 +401,8 @@ class Sessions(QObject):
 
     def _finish_screen(self, saved: SavedSession) -> None:
         """Once the views are filled, give each its size to the pixel, then its place."""
+        from loopscope.widgets.plots.places import go_to_places
+
         if not self._bench.settled_down:
             return
         if not self._arranged:
