@@ -183,7 +183,8 @@ class Driver:
                 next_line += 60
                 self.report()
         self.close_window()
-        self.check_nothing_is_left()
+        if not self.trouble.lines:  # an error keeps what its traceback names
+            self.check_nothing_is_left()
 
     def do(self, deed: Callable[[], None]) -> None:
         """Do one deed and let the window answer it."""
