@@ -172,7 +172,9 @@ class Recovery(QObject):
             Button.Open | Button.Discard | Button.Cancel,
             self._window,
         )
-        box.setInformativeText(f"It was kept on {when}. Its runs are made again.")
+        box.setInformativeText(
+            f"It was kept on {when}. Its runs are made again, or read from their recording."
+        )
         box.button(Button.Cancel).setText("Not now")
         box.setDefaultButton(Button.Open)
 
@@ -193,6 +195,10 @@ class Recovery(QObject):
         if self._taken is not None:
             _remove(self._taken)
             self._taken = None
+
+    def left(self) -> None:
+        """What was taken up is not shown for want of its files: it is offered again."""
+        self._taken = None
 
     def failed(self) -> None:
         """What was taken up cannot be read: it is put aside and not offered again."""

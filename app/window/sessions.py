@@ -60,11 +60,14 @@ class Sessions(QObject):
         An opened session is there: its runs, its second run and its prompts.
     refused()
         A session could not be read.
+    declined()
+        A session was not opened, though it can be read: what it needs is not there.
     """
 
     changed = Signal()
     restored = Signal()
     refused = Signal()
+    declined = Signal()
 
     def __init__(
         self,
@@ -272,7 +275,7 @@ class Sessions(QObject):
                 [*opened.notes, *([f"its checkpoint {model.path} is not there"] * bool(model.path))]
             )
             self._say(f"The session was not opened: {missing}")
-            self.refused.emit()
+            self.declined.emit()
             return None
         return replace(opened, saved=replace(opened.saved, model=replace(model, path=folder)))
 
@@ -294,7 +297,7 @@ class Sessions(QObject):
                 self._opening.open_session(replace(opened, notes=(*opened.notes, str(error))))
             else:
                 self._say(str(error))
-                self.refused.emit()
+                self.declined.emit()
 
         self._bench.in_background(work, read)
 

@@ -9,11 +9,18 @@ from typing import Literal
 import numpy as np
 from typing_extensions import override
 
-from loopscope.core.arrays import F32, F64
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.labels import at_position, visible
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.settling import distance_to_end, relative_floor
+from loopscope.core.measures.state_forms import (
+    READ_LABELS,
+    Read,
+    States,
+    as_read,
+    form_formulas,
+)
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.steps import state_norm
@@ -51,6 +58,15 @@ FORMULAS = {
 }
 
 
+def formula_of(distance: Scale, layered: bool, form: Read) -> Formula:
+    """Formula of a distance; ŝ and x̂ are states as the next norm reads them."""
+    formula = FORMULAS[distance, layered]
+    if form == "raw":
+        return formula
+    text = formula.formula.replace("s_", "ŝ_").replace("x[", "x̂[")
+    return replace(formula, name=f"{formula.name} of normalised states", formula=text, unit="1")
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Settings of the distance map."""
@@ -60,6 +76,12 @@ class Options:
         "Distance",
         "As it is, or over the norm of the last state",
         labels={"absolute": "absolute: ‖s − s_R‖", "relative": "relative: ‖s − s_R‖/‖s_R‖"},
+    )
+    form: Read = setting(
+        "raw",
+        "Form of the states",
+        "A token of massive norm is far from its end by its length alone; a norm takes that away",
+        labels=READ_LABELS,
     )
     layer: int = setting(
         ENDS, "Measured from layer", "A layer of the cycle, from 0, or the ends of recurrences",
@@ -94,6 +116,7 @@ class Data(ViewData):
     labels: tuple[str, ...]
     token_texts: tuple[str, ...]
     missing: str = ""
+    form: Read = "raw"
     log_r: bool = False
 
     @property
@@ -108,14 +131,14 @@ class Data(ViewData):
     @property
     def formula(self) -> Formula:
         """Where the numbers come from."""
-        return FORMULAS[self.distance, self.layer != ENDS]
+        return formula_of(self.distance, self.layer != ENDS, self.form)
 
     @property
     def symbol(self) -> str:
         """The measure in symbols with the numbers put in, such as "‖sᵣ − s₁₂‖"."""
         return (
-            self.formula.formula.replace("s_R", "s" + str(self.last).translate(_SUBSCRIPTS))
-            .replace("s_r", "sᵣ")
+            self.formula.formula.replace("_R", str(self.last).translate(_SUBSCRIPTS))
+            .replace("_r", "ᵣ")
             .replace("[R,", f"[{self.last},")
             .replace("l]", f"{self.layer}]")
         )
@@ -123,7 +146,7 @@ class Data(ViewData):
     @property
     def unit(self) -> str:
         """Unit of the shown distance; empty for a ratio."""
-        return "" if self.distance == "relative" else self.formula.unit
+        return "" if self.formula.unit == "1" else self.formula.unit
 
     def levels(self) -> F64:
         """Place of each distance on the log colour scale, 0 (near) to 1 (far); NaN stays NaN.
@@ -147,6 +170,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     last = first + len(path) - 1
     if len(tokens) < recording.n_tokens:
         path = path[:, list(tokens)]
+    path = as_read(info.architecture, path, options.form)
     missing = "" if last >= 1 else NO_RUN
     if last == 1 and layer != ENDS:
         missing = ONE_PER_LAYER
@@ -158,7 +182,10 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     low, high = _scale(distances, floor)
     data = Data(
         statement=missing,
-        formulas=(FORMULAS[options.distance, layer != ENDS],),
+        formulas=(
+            formula_of(options.distance, layer != ENDS, options.form),
+            *form_formulas(info.architecture, options.form),
+        ),
         distances=distances,
         first=first,
         last=max(last, 0),
@@ -171,19 +198,20 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         labels=tuple(visible(info.token_labels[t]) for t in tokens),
         token_texts=tuple(info.token_labels[t] for t in tokens),
         missing=missing,
+        form=options.form,
         lacks=RECURRENCE if missing else None,
     )
     return data if missing else replace(data, statement=_statement(data))
 
 
-def _path(recording: Recording, layer: int) -> tuple[F32, int]:
+def _path(recording: Recording, layer: int) -> tuple[States, int]:
     """States by recurrence ``[n, T, d]`` and the recurrence of the first row."""
     if layer == ENDS:
         return recording.states, 0
     return recording.layer_states[:, layer], 1
 
 
-def _typical_norm(path: F32) -> float:
+def _typical_norm(path: States) -> float:
     norms = state_norm(path[-1:])
     norms = norms[np.isfinite(norms)]
     return float(np.median(norms)) if norms.size else 0.0

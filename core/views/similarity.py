@@ -22,6 +22,7 @@ from loopscope.core.measures.similarity import (
     cycle,
 )
 from loopscope.core.measures.similarity_map import missing_reason, places_of, similarity_map
+from loopscope.core.measures.state_forms import READ_LABELS, Read, form_formulas
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import RecurrenceRange, Selection
@@ -65,6 +66,12 @@ class Options:
             "attention": "attention distance: Frobenius, mean over heads",
         },
         at_hand=True,
+    )
+    form: Read = setting(
+        "raw",
+        "Form of the states",
+        "One token of massive norm decides what raw states are like; attention has no states",
+        labels=READ_LABELS,
     )
     order: Order = setting(
         "depth",
@@ -147,7 +154,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         places = Places((), places.marks)
         values = np.zeros((0, 0))
     else:
-        values = similarity_map(recording, options.measure, tokens, places)
+        values = similarity_map(recording, options.measure, tokens, places, options.form)
     n_tokens = recording.n_tokens if options.measure == "attention" else len(tokens)
     repetition = cycle(values, places.n_layers, measure.is_distance)
     if not missing and not np.isfinite(values).any():
@@ -159,8 +166,16 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     far = measure.bound(n_tokens) if bound else measure.least_alike(values, n_tokens)
     return Data(
         statement=missing
-        or _statement(recording, values, measure, repetition, places, n_tokens, options.measure),
-        formulas=(measure.formula, CONTRAST),
+        or _statement(recording, values, measure, repetition, places, n_tokens, options),
+        formulas=(
+            measure.formula,
+            CONTRAST,
+            *(
+                form_formulas(recording.info.architecture, options.form)
+                if options.measure != "attention"
+                else ()
+            ),
+        ),
         values=values,
         places=places,
         order=order,
@@ -188,10 +203,13 @@ def _absent(key: Key) -> str:
 
 def _statement(
     recording: Recording, values: F64, measure: PlaceMeasure, repetition: Cycle, places: Places,
-    n_tokens: int, key: Key,
+    n_tokens: int, options: Options,
 ) -> str:  # fmt: skip
     """Say whether the cycle shows, with its numbers."""
+    key = options.measure
     over = f"{measure.label.lower().replace('cka', 'CKA')} over {_tokens(n_tokens)}"
+    if options.form == "normalised" and key != "attention":
+        over += ", states as the next norm reads them"
     if recording.info.architecture.deep and len(places.recurrences) == 1:
         text = f"A deep model, run once: {_next(values):.3g} between a layer and the next ({over})"
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,6 +26,7 @@ from loopscope.core.views.state_space.data import (
     strokes,
 )
 from loopscope.core.views.state_space.overlay import Overlay
+from loopscope.widgets.figures.curves import LABEL_WIDTH
 from loopscope.widgets.figures.point_names import name_points
 from loopscope.widgets.figures.style import Page, colour_map
 from loopscope.widgets.palette import LIGHT, RECURRENCE_MAP, token_colour
@@ -124,6 +126,7 @@ def _name_tokens(ax: Axes, data: Data, place: np.ndarray, size: float) -> None:
     others = [place.reshape(-1, 2), *(at.reshape(-1, 2) for _, at, _ in _overlays(data))]
     crowd = np.concatenate(others)
     if rows:
+        ax.margins(0.1)  # room for names at the edge
         name_points(ax, ends[rows], names, crowd[np.isfinite(crowd).all(1)], size, _INK)
 
 
@@ -194,7 +197,7 @@ def _frame(ax: Axes, data: Data, place: np.ndarray) -> None:
         ax.set_aspect("equal", adjustable="datalim")
     if not data.is_3d:
         ax.set_xlabel(data.axes[0].label)
-        ax.set_ylabel(data.axes[1].label)
+        ax.set_ylabel(fill(data.axes[1].label, LABEL_WIDTH))
         return
     ax.set_axis_off()
     ax.margins(0.1)
