@@ -221,8 +221,8 @@ class StateSpaceView(View[Data]):
         self._show_misfit(data is not None and bool(data.elsewhere))
         self._offer_massive(data)
         picture, overlays = self.canvas.picture, self.canvas.overlays
-        entries, scale, ends = picture.legend() if picture else ([], [], ("", ""))
-        self.legend.set_content([*(overlays.entries() if overlays else []), *entries], scale, ends)
+        entries, scale, ticks = picture.legend() if picture else ([], [], [])
+        self.legend.set_content([*(overlays.entries() if overlays else []), *entries], scale, ticks)
         self._fit_words()
         self.text_overlay.update()
 
