@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, cast
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
 
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, override
 
 from loopscope.core.views.base import (
     Compute,
@@ -64,9 +67,9 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
     title : in menus and on its dock.  shows : completes "Show ..." in a tooltip.
     """
 
-    key: ClassVar[str]
-    title: ClassVar[str]
-    shows: ClassVar[str]
+    key: str
+    title: str
+    shows: str
 
     @abstractmethod
     def definition(self) -> ViewDefinition[OptionsT, DataT]:
@@ -202,3 +205,57 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
         """Whether the view is shown a second time for the second run: not what is of the model."""
         of_model = self.request is not None and self.request.scope == "model"
         return not of_model and not self.draws_both(one, other)
+
+
+class ListedView(ViewSpec[OptionsT, DataT]):
+    """A view whose four parts are given as functions, which import them when they are asked for.
+
+    ``definition``, ``view``, ``drawing`` and ``analysis`` return what the methods of these names
+    do.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        title: str,
+        shows: str,
+        definition: Callable[[], ViewDefinition[OptionsT, DataT]],
+        view: Callable[[], View[DataT]],
+        drawing: Callable[[], Draw[DataT]],
+        analysis: Callable[[], Analyse[OptionsT]] | None = None,
+    ) -> None:
+        self.key, self.title, self.shows = key, title, shows
+        self._definition, self._view = cache(definition), view
+        self._drawing, self._analysis = drawing, analysis
+
+    @override
+    def definition(self) -> ViewDefinition[OptionsT, DataT]:
+        return self._definition()
+
+    @override
+    def view(self) -> View[DataT]:
+        return self._view()
+
+    @override
+    def drawing(self) -> Draw[DataT]:
+        return self._drawing()
+
+    @override
+    def analysis(self) -> Analyse[OptionsT]:
+        return super().analysis() if self._analysis is None else self._analysis()
+
+
+class Late:
+    """A package that is imported, and so is what lies in it, when something of it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        module = import_module(self._name)
+        entry = getattr(module, name, None)
+        if entry is not None and not isinstance(entry, ModuleType):
+            return entry
+        if not hasattr(module, "__path__"):
+            raise AttributeError(f"there is no {name} in {self._name}")
+        return Late(f"{self._name}.{name}")

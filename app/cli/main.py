@@ -329,6 +329,11 @@ def _train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=numbers.seed, default=0)
     parser.add_argument("--steps", type=numbers.steps, help="length in optimiser steps")
+    parser.add_argument(
+        "--finishing",
+        type=numbers.steps,
+        help="last steps, over which the learning rate falls to 0",
+    )
     parser.add_argument("--batch", type=numbers.small, help="examples in a batch")
     parser.add_argument("--learning-rate", type=numbers.fraction(0, 10))
     parser.add_argument("--slack", type=numbers.small, help="most recurrences more than hops")

@@ -20,7 +20,7 @@ from loopscope.app.window.elsewhere import Elsewhere
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.opening import Opening
 from loopscope.app.window.page_export import PageExport
-from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, PromptFiles
+from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, BUNDLED_TEXT, PromptFiles
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
@@ -144,10 +144,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("open_bundled_shallow", "Open the bundled shallow model", "", "File", "Open bundled:shallow: the looped model's parameters, one pass", lambda to: to.opening.open("bundled:shallow")),
     Command("open_bundled_orbit", "Open the bundled model that never stops", "", "File", "Open bundled:orbit: it walks on whatever is asked, and its state comes round with the graph's cycle", lambda to: to.opening.open("bundled:orbit")),
     Command("open_bundled_creeping", "Open the bundled model that creeps off its answers", "", "File", "Open bundled:creeping: it halts, and loses its answers while the step of most tokens vanishes", lambda to: to.opening.open("bundled:creeping")),
+    Command("open_bundled_halting", "Open the bundled model that walks and stops", "", "File", "Open bundled:halting: asked for the final answer alone, it walks hop by hop and stops at the one asked for", lambda to: to.opening.open("bundled:halting")),
     Command("open_bundled_anytime", "Open the bundled model that was taught to walk", "", "File", "Open bundled:anytime: an answer was asked for after every recurrence, one hop further each time", lambda to: to.opening.open("bundled:anytime")),
+    Command("open_bundled_glosses", "Open the bundled model of text", "", "File", "Open bundled:glosses: a looped language model that was trained on a dictionary's glosses", lambda to: to.opening.open("bundled:glosses")),
     Command("open_session", "Open session…", "Ctrl+Shift+S", "File", "Open a saved session: its runs are made again, and the screen is as it was", lambda to: to.window.ask_for_session()),
     Command("open_prompts", "Open prompt file…", "Ctrl+Alt+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set", lambda to: to.prompt_files.ask()),
     Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set", lambda to: to.prompt_files.open(BUNDLED_PROMPTS)),
+    Command("bundled_text_prompts", "Use the bundled lines of text", "", "File", "Use lines of a dictionary that bundled:glosses has not seen as the prompt set", lambda to: to.prompt_files.open(BUNDLED_TEXT)),
     Command("open_recording", "Open a recording…", "Ctrl+Alt+R", "File", "Open runs that were kept in a file; their checkpoint is not needed", lambda to: to.recordings.ask()),
     Command("save_recording", "Save the recording…", "Ctrl+Alt+K", "File", "Keep all runs in a file; what is run from then on is written as it is made", lambda to: to.recordings.ask_to_save()),
     Command("go_on", "Go on with a checkpoint…", "", "File", "Choose the checkpoint of the recording shown, to step, cut and measure on", lambda to: to.recordings.ask_for_checkpoint()),

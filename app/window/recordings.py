@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.following import Following
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from loopscope.core.run.elsewhere import AnyModel
 
 SUFFIX = ".h5"
+# Milliseconds between two looks whether it is still being written.
+WATCH_MS = 1000
 FILTER = f"Recordings (*{SUFFIX});;All files (*)"
 
 
@@ -67,7 +69,9 @@ class Recordings(QObject):
         self._awaited: RecordingFile | None = None
         self.following = Following(bench, self._grown, say, self)
         bench.session.runs_changed.connect(self._follow_tree)
-        bench.session.progressed.connect(self._tell_problem)
+        # The disk may refuse at any time, also when nothing is run any more.
+        self._watch = QTimer(self, interval=WATCH_MS)
+        self._watch.timeout.connect(self._tell_problem)
 
     @property
     def name(self) -> str:
@@ -278,6 +282,7 @@ class Recordings(QObject):
                 self.file = replace(self.file, read_only=True)
         else:
             self._written = list(begun)
+            self._watch.start()
             self._follow_tree()
             self._settings.remember_recording(str(path.absolute()))
         self.changed.emit()
@@ -297,10 +302,30 @@ class Recordings(QObject):
 
     def _tell_problem(self) -> None:
         writer = self._writer
-        if writer is not None and writer.problem:
+        if writer is None:
+            self._watch.stop()
+        elif writer.problem:
             self._writer = None
             self._say(writer.problem)
+            self._warn(writer.problem)
             self.changed.emit()
+
+    def _warn(self, problem: str) -> None:
+        """Say it until it was read: whoever left a run to itself must not miss it."""
+        box = QMessageBox(
+            QMessageBox.Icon.Warning,
+            "Loopscope",
+            problem,
+            QMessageBox.StandardButton.Ok,
+            self._parent,
+        )
+        box.setInformativeText(
+            "What was written until then is kept and opens as a recording; File > Save the "
+            "recording… keeps all runs in another file."
+        )
+        box.setWindowModality(Qt.WindowModality.NonModal)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.show()
 
     def _leave(self) -> None:
         """The runs shown are not of a file any more."""

@@ -19,7 +19,7 @@ from loopscope.app.bench.restoring import (
     restore_views,
     show_recorded_runs,
 )
-from loopscope.app.bench.saving import is_measured, saved_session
+from loopscope.app.bench.saving import drawn_views, is_measured, saved_session
 from loopscope.app.window.opening import OpenedSession, Opening
 from loopscope.app.window.prompt_files import PromptFiles
 from loopscope.app.window.recordings import FILTER as RECORDINGS
@@ -36,7 +36,6 @@ from loopscope.core.sessions.file import (
     write_session,
 )
 from loopscope.core.sessions.saved import LARGEST, SMALLEST, SavedSession, SavedWindow
-from loopscope.widgets.plots.places import go_to_places
 
 if TYPE_CHECKING:
     from loopscope.core.recordings.reader import RecordingFile
@@ -402,15 +401,16 @@ class Sessions(QObject):
 
     def _finish_screen(self, saved: SavedSession) -> None:
         """Once the views are filled, give each its size to the pixel, then its place."""
+        from loopscope.widgets.plots.places import go_to_places
+
         if not self._bench.settled_down:
             return
         if not self._arranged:
             self._arranged = True
             self._arrange(saved)
             return
-        for key, place in saved.places.items():
-            if key in self._bench.displays:
-                view = self._bench.displays[key].view
-                view.go_to(place)
-                go_to_places(view, place)
+        for name, view in drawn_views(self._bench):
+            if name in saved.places:
+                view.go_to(saved.places[name])
+                go_to_places(view, saved.places[name])
         self._to_arrange = None

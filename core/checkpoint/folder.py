@@ -170,7 +170,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_tensors(folder: Path) -> dict[str, TensorInfo]:
-    """Read every header of a folder's safetensors files; raises `CheckpointError`."""
+    """Read every header of a folder's safetensors files: each tensor's dtype, shape and place.
+
+    Raises `CheckpointError`, one line that names the file, for a folder that has none, for a part
+    that is missing and for what a header must not say.
+    """
     index = folder / "model.safetensors.index.json"
     single = folder / "model.safetensors"
     if lexists(single):

@@ -11,7 +11,6 @@ from typing import TypeVar
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import write_text
 from loopscope.core.interventions.registry import READER
-from loopscope.core.recordings.segments import segments_of
 from loopscope.core.sessions.saved import SavedModel, SavedRecording, SavedSession
 from loopscope.core.typed_json import plain, read_json
 from loopscope.core.version import package_version
@@ -137,4 +136,6 @@ def is_missing(path: str) -> bool:
 
 def _is_there(path: str) -> bool:
     """Whether there is a folder or a file; a recording may be there as its segments alone."""
+    from loopscope.core.recordings.segments import segments_of
+
     return os.path.exists(path) or segments_of(Path(path)).is_file()

@@ -47,7 +47,7 @@ class Shade:
     digits: str = ".2f"
 
     def levels(self, values: F64) -> F64:
-        """Place of each value on the scale, 0 (dark) to 1 (bright); NaN stays NaN."""
+        """Place of each value on the scale, float64 of the same shape: 0 (dark) to 1; NaN stays."""
         v, low, high = values, self.low, self.high
         if self.log:
             with np.errstate(divide="ignore", invalid="ignore"):

@@ -151,7 +151,8 @@ class Data(ViewData):
     def levels(self) -> F64:
         """Place of each distance on the log colour scale, 0 (near) to 1 (far); NaN stays NaN.
 
-        A distance of exactly 0 (the state has stopped changing) has level 0, infinity level 1.
+        Float64, of the shape of `distances`. A distance of exactly 0 (the state has stopped
+        changing) has level 0, infinity level 1.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             logarithms = np.log(self.distances / self.low)

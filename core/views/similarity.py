@@ -134,7 +134,7 @@ class Data(ViewData):
         return layers if self.by == "depth" else len(self.places.recurrences)
 
     def drawn(self) -> F64:
-        """`values` in the order in which they are drawn."""
+        """`values` in the order in which they are drawn, float64 ``[N, N]``."""
         return self.values[np.ix_(self.order, self.order)]
 
     def name(self, row: int) -> str:
