@@ -96,6 +96,9 @@ def test_the_site_is_built_strictly_and_whole(pages: SimpleNamespace, tmp_path: 
     for file in (ROOT / "docs").rglob("*"):
         if file.suffix in (".png", ".ipynb", ".html"):
             assert (tmp_path / file.relative_to(ROOT / "docs")).is_file(), file
+    # The page of `loopscope report`, made for the site, and the way to it.
+    assert (tmp_path / "example.html").stat().st_size > 1_000_000
+    assert 'href="../example.html"' in (tmp_path / "report" / "index.html").read_text()
     asked = re.compile(
         r"<(?:link|script|img|iframe)\b[^>]*?(?:src|href)=\"?(?:https?:)?//([^\s\">]+)"
     )

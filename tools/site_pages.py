@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -27,6 +29,9 @@ PAGES = {
        for path in sorted(ROOT.glob("docs/notebooks/*.ipynb"))},
 }  # fmt: skip
 LOGO = "images/logo.svg"
+# A page as `loopscope report` writes it, made when the site is built, and where it is linked.
+EXAMPLE, EXAMPLE_IN, EXAMPLE_WORDS = "example.html", "report.md", "The site has an example"
+EXAMPLE_PROMPT = "sq xn uk ql lu vx ns kv ? 3 : k q x s u v l n"
 OTHERS = "More"
 LINK = re.compile(r"(!?)\[((?:[^\]\\]|\\.)*)\]\(([^)\s]+)\)", re.DOTALL)
 
@@ -45,11 +50,32 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
         files.append(File.generated(config, place, content=page_of(source, place)))
     logo = ROOT / "resources" / "app" / "loopscope.svg"
     files.append(File.generated(config, LOGO, abs_src_path=str(logo)))
+    if (page := example()) is not None:
+        files.append(File.generated(config, EXAMPLE, content=page))
 
 
-def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+def example() -> bytes | None:
+    """Return a run of the bundled model as one page; None where the extra `report` is missing."""
+    if find_spec("plotly") is None or find_spec("loopscope") is None:
+        return None
+    import loopscope
+    from loopscope.app.report.content import Shown
+    from loopscope.app.report.page import write_page
+
+    run = loopscope.load("bundled:looped", "cpu").run(EXAMPLE_PROMPT, 24)
+    command = (
+        f'loopscope report bundled:looped --prompt "{EXAMPLE_PROMPT}" --recurrences 24 -o {EXAMPLE}'
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        shown = Shown(run.recording.info.checkpoint, run.recording)
+        return write_page([shown], Path(folder) / EXAMPLE, command).read_bytes()
+
+
+def on_page_markdown(markdown: str, page: Page, files: Files, **_: object) -> str:
     """Take links out of docs/ to where they lead, and lists as this Markdown wants them."""
     place = page.file.src_uri
+    if place == EXAMPLE_IN and files.get_file_from_path(EXAMPLE) is not None:
+        markdown = markdown.replace(EXAMPLE_WORDS, f"[{EXAMPLE_WORDS}]({EXAMPLE})")
     if place not in PAGES.values():
         markdown = moved(markdown, f"docs/{place}", place)
     return indented(markdown)

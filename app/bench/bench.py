@@ -29,12 +29,13 @@ from loopscope.app.bench.collecting import Collector
 from loopscope.app.bench.comparison import Comparison
 from loopscope.app.bench.continuing import Continuing
 from loopscope.app.bench.displays import Display
+from loopscope.app.bench.loading import load_anywhere
 from loopscope.app.bench.measuring import Measuring
 from loopscope.app.bench.pulse import Pulse
 from loopscope.app.bench.run_tree import Run
 from loopscope.app.bench.runs import Runs
 from loopscope.app.bench.second_runs import SecondRuns
-from loopscope.app.bench.session import WITHOUT_MODEL, Session
+from loopscope.app.bench.session import Session
 from loopscope.app.bench.transport import Transport
 from loopscope.app.bench.view_changes import ViewChanges
 from loopscope.app.views import VIEW_SPECS
@@ -51,9 +52,8 @@ from loopscope.core.selection import Selection
 from loopscope.widgets.palette import Theme
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.recordings.reader import RecordingFile
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyModel, AnyRun
 
 # Of a run that is begun again at most so many recurrences are made at once.
 MOST_AGAIN = 200
@@ -64,7 +64,7 @@ class Bench(QObject):
 
     def __init__(self, runner: Runner | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.runner = runner or Runner()
+        self.runner = runner or Runner(load=load_anywhere)
         self.session = Session(self)
         self.jobs = Jobs(lambda: self.runner.stepping)
         self.background = Background(
@@ -93,6 +93,7 @@ class Bench(QObject):
         self.runner.asked = self.pulse.wake
         self.session.selection_changed.connect(self.pulse.wake)
         self.session.progressed.connect(self.pulse.wake)
+        self.session.range_changed.connect(self.pulse.wake)
         self.analysis.options_set.connect(self.pulse.wake)
 
     # ---- views ----
@@ -175,12 +176,12 @@ class Bench(QObject):
         ``then`` is told why it could not be, or "".
         """
 
-        def work(loaded: Loaded, stepper: Stepper | None) -> list[Stepper]:
-            from loopscope.core.recordings.going_on import resume
+        def work(loaded: AnyModel, stepper: AnyRun | None) -> list[AnyRun]:
+            from loopscope.core.recordings.going_on import go_on
 
-            return [resume(loaded, run) for run in file.runs]
+            return [go_on(loaded, run) for run in file.runs]
 
-        def resumed(future: Future[list[Stepper]]) -> None:
+        def resumed(future: Future[list[AnyRun]]) -> None:
             if future.cancelled():
                 return
             if (error := future.exception()) is not None:
@@ -192,7 +193,7 @@ class Bench(QObject):
 
         self.background.wait(self.runner.call(work), resumed)
 
-    def _show_adopted(self, steppers: Sequence[Stepper | Recorded], file: RecordingFile) -> None:
+    def _show_adopted(self, steppers: Sequence[AnyRun | Recorded], file: RecordingFile) -> None:
         """Take the runs of a recording into the tree and show the first, at its end."""
         runs = self.runs.adopt_recorded(steppers, file.parents)
         for run in runs:
@@ -225,8 +226,8 @@ class Bench(QObject):
         Without interventions: those of this run are not made into another one unasked.
         """
         request = self.session.request
-        if self.session.without_model:
-            self.session.message.emit(WITHOUT_MODEL)
+        if why := self.session.no_model:
+            self.session.message.emit(why)
         elif request is not None:
             done = min(self.session.n_recurrences, MOST_AGAIN)
             request = replace(request, recurrences=done, interventions=())

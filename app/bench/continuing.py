@@ -14,9 +14,9 @@ from loopscope.core.run.jobs import Job
 from loopscope.core.run.requests import RunRequest
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.generation.continuing import NewToken, Plan
     from loopscope.core.generation.sampling import Sampling
+    from loopscope.core.run.elsewhere import AnyModel
     from loopscope.core.run.recording import RunInfo
 
 NAME = "continuing the text"
@@ -92,14 +92,20 @@ class Continuing:
 
 
 def _continued(
-    job: Job[Any], loaded: Loaded, info: RunInfo, plan: Plan, sampling: Sampling
+    job: Job[Any], loaded: AnyModel, info: RunInfo, plan: Plan, sampling: Sampling
 ) -> Continued:
+    from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.generation.continuing import continue_text
 
     made: list[NewToken] = []
     stopped, tokenizer = False, loaded.tokenizer
     try:
-        for token in continue_text(loaded, tokenizer.from_ids(info.token_ids), plan, sampling):
+        prompt = tokenizer.from_ids(info.token_ids)
+        if isinstance(loaded, Loaded):
+            tokens = continue_text(loaded, prompt, plan, sampling)
+        else:
+            tokens = loaded.continued(prompt, plan, sampling, job.keep_going)
+        for token in tokens:
             made.append(token)
             job.report(len(made) / plan.tokens)
     except Cancelled:

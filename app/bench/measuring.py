@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Signal
 from loopscope.app.bench.analysis import Analysis
 from loopscope.app.bench.background import Background
 from loopscope.app.bench.displays import Display
-from loopscope.app.bench.session import WITHOUT_MODEL, Session
+from loopscope.app.bench.session import Session
 from loopscope.core.results import Results
 from loopscope.core.run.history import Made, Point
 from loopscope.core.run.jobs import Job
@@ -20,7 +20,7 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.base import Request
 
 if TYPE_CHECKING:
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyRun
 
 
 class Measuring(QObject):
@@ -31,9 +31,12 @@ class Measuring(QObject):
     progressed(str, object)
         The share done, 0 to 1, of the measurement of a view, by its key; below 0 while it waits for
         another one, None when it has ended.
+    failed(str, str)
+        A view, by its key, and why its measurement has no result; "" when it is begun again.
     """
 
     progressed = Signal(str, object)
+    failed = Signal(str, str)
 
     def __init__(
         self,
@@ -54,10 +57,10 @@ class Measuring(QObject):
             return ""
         if recording is None:
             return "There is no run to measure yet."
-        if self._session.without_model:
-            return WITHOUT_MODEL
-        return request.missing(recording) or (
-            request.second_run if self._session.second is None else ""
+        return (
+            self._session.no_model
+            or request.missing(recording)
+            or (request.second_run if self._session.second is None else "")
         )
 
     def measure(self, key: str) -> None:
@@ -68,7 +71,9 @@ class Measuring(QObject):
             return
         if why := self.why_not(key):
             self._session.message.emit(why)
+            self.failed.emit(key, why)
             return
+        self.failed.emit(key, "")
         self._start(display, request)
 
     def _start(self, display: Display, request: Request) -> None:
@@ -99,10 +104,12 @@ class Measuring(QObject):
             self._analysis.recompute()
 
         name = f"{spec.title}: {request.label.lower()}"
-        display.job = self._background.start_job(name, work, done)
+        display.job = self._background.start_job(
+            name, work, done, lambda why: self.failed.emit(spec.key, why)
+        )
         self.progressed.emit(spec.key, 0.0)
 
-    def _runs_for(self, request: Request) -> list[tuple[Stepper, Selection]]:
+    def _runs_for(self, request: Request) -> list[tuple[AnyRun, Selection]]:
         """Steppers to measure, with their cursors: of what is of one run, both that are shown."""
         session = self._session
         stepper, second = stepped(session.status.stepper), session.second

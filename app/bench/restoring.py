@@ -25,9 +25,8 @@ from loopscope.core.sessions.saved import FASTEST, SavedModel, SavedRun, SavedSe
 from loopscope.core.sessions.view_settings import read_settings
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.recordings.reader import RecordingFile
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyModel, AnyRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Restored:
 
 def restore_runs(
     bench: Bench,
-    loaded: Loaded,
+    loaded: AnyModel,
     saved: SavedSession,
     file: RecordingFile | None,
     done: Callable[[Restored], None],
@@ -51,18 +50,19 @@ def restore_runs(
     the prompt without a recurrence.
     """
 
-    def take(run: SavedRun) -> Stepper | None:
+    def take(run: SavedRun) -> AnyRun | None:
         recording = recorded_as(run, file)
         if recording is None:
             return None
-        from loopscope.core.recordings.going_on import resume
+        from loopscope.core.recordings.going_on import go_on
 
-        return resume(loaded, recording)
+        return go_on(loaded, recording)
 
+    runner = bench.runner  # the thread is not to hold what is Qt's
     rebuild = Rebuild(
         saved.runs,
         loaded.architecture.n_block,
-        lambda run: bench.runner.begun(_request(run), loaded),
+        lambda run: runner.begun(_request(run), loaded),
         take,
     )
 
@@ -125,13 +125,15 @@ def _request(run: SavedRun) -> RunRequest:
 
 
 def _show(
-    bench: Bench, saved: SavedSession, made: Mapping[int, Stepper] | Mapping[int, Recorded]
+    bench: Bench, saved: SavedSession, made: Mapping[int, AnyRun] | Mapping[int, Recorded]
 ) -> None:
     """Show the runs that were made, the cursor, the second run and the pace of play."""
     session, transport = bench.session, bench.transport
     transport.rate = math.inf if saved.speed >= FASTEST else saved.speed
     transport.stop_at_settling = saved.stop_at_settling
     session.step_pairing = saved.step_pairing
+    session.two_runs = saved.two_runs
+    session.set_range(saved.shown_range)
     runs = bench.runs.adopt(
         [(run, _request(run), made[run.id]) for run in saved.runs if run.id in made]
     )

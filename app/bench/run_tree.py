@@ -19,7 +19,7 @@ from loopscope.core.run.requests import RunRequest
 from loopscope.core.selection import Selection
 
 if TYPE_CHECKING:
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyRun
 
 # Runs that are kept; named ones are never dropped. What they hold beyond the memory budget is on
 # the disk.
@@ -37,7 +37,7 @@ class Run:
     """
 
     id: int
-    stepper: Stepper | Recorded
+    stepper: AnyRun | Recorded
     request: RunRequest
     parent: Run | None = None
     name: str = ""
@@ -122,12 +122,12 @@ class RunTree:
         """The run with this id, None when there is none."""
         return next((run for run in self.runs if run.id == run_id), None)
 
-    def of(self, stepper: Stepper | Recorded) -> Run | None:
+    def of(self, stepper: AnyRun | Recorded) -> Run | None:
         """The run that this stepper is."""
         return next((run for run in self.runs if run.stepper is stepper), None)
 
     def add(
-        self, stepper: Stepper | Recorded, request: RunRequest, parent: Run | None = None
+        self, stepper: AnyRun | Recorded, request: RunRequest, parent: Run | None = None
     ) -> Run:
         """Add a run, which gets a name of its own."""
         kind = "run" if parent is None else "branch"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from loopscope.app.bench.run_tree import Change, History, Run, RunTree
 from loopscope.app.bench.second_runs import SecondRuns, Wait
-from loopscope.app.bench.session import WITHOUT_MODEL, Session
+from loopscope.app.bench.session import Session
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
 from loopscope.core.run.recorded import Recorded
@@ -19,7 +19,7 @@ from loopscope.core.sessions.saved import SavedRun
 
 if TYPE_CHECKING:
     from loopscope.core.recordings.reader import RecordingFile
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyRun
 
 
 class Runs:
@@ -48,7 +48,7 @@ class Runs:
 
     # ---- what the runner shows ----
     def register(
-        self, stepper: Stepper | Recorded, request: RunRequest | None, left_at: Selection
+        self, stepper: AnyRun | Recorded, request: RunRequest | None, left_at: Selection
     ) -> None:
         """The runner shows this run now; one that is new begins a tree of its own.
 
@@ -65,9 +65,7 @@ class Runs:
         self._second_runs.run_shown(run)
         session.runs_changed.emit()
 
-    def _add_root(
-        self, stepper: Stepper | Recorded, request: RunRequest, left_at: Selection
-    ) -> Run:
+    def _add_root(self, stepper: AnyRun | Recorded, request: RunRequest, left_at: Selection) -> Run:
         before, second = self._session.run, self._session.second
         if before is not None:
             before.cursor = left_at
@@ -82,7 +80,7 @@ class Runs:
         return run
 
     def adopt(
-        self, made: Sequence[tuple[SavedRun, RunRequest, Stepper | Recorded]]
+        self, made: Sequence[tuple[SavedRun, RunRequest, AnyRun | Recorded]]
     ) -> dict[int, Run]:
         """Take runs of a session, each after its parent, into the tree; by their ids there.
 
@@ -97,7 +95,7 @@ class Runs:
         return runs
 
     def adopt_recorded(
-        self, steppers: Sequence[Stepper | Recorded], parents: Sequence[int | None]
+        self, steppers: Sequence[AnyRun | Recorded], parents: Sequence[int | None]
     ) -> list[Run]:
         """Take the runs of a recording into the tree, each after its parent."""
         runs: list[Run] = []
@@ -158,11 +156,11 @@ class Runs:
             self._session.message.emit("There is no run to cut into yet")
             return
         stepper, layers = parent.stepper, parent.stepper.recording.layers_done
-        if isinstance(stepper, Recorded):
-            self._session.message.emit(WITHOUT_MODEL)
+        if isinstance(stepper, Recorded) or self._session.no_model:
+            self._session.message.emit(self._session.no_model)
             return
 
-        def done(future: Future[Stepper]) -> None:
+        def done(future: Future[AnyRun]) -> None:
             if future.cancelled() or parent not in self.tree.runs:
                 return  # its model has gone meanwhile
             if (error := future.exception()) is not None:
@@ -172,7 +170,7 @@ class Runs:
 
         self._wait(self._runner.call(lambda loaded, _: stepper.branch(interventions)), done)
 
-    def _add_branch(self, stepper: Stepper, parent: Run, layers: int) -> None:
+    def _add_branch(self, stepper: AnyRun, parent: Run, layers: int) -> None:
         branch = self.tree.add(stepper, parent.request, parent)
         branch.cursor = self._session.selection
         self._drop_surplus(branch)

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from loopscope.app.bench.run_tree import Run
-from loopscope.app.bench.session import WITHOUT_MODEL, Second, Session
+from loopscope.app.bench.session import TWO_RUNS, Second, Session
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
+from loopscope.core.run.recorded import Recorded
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.runner import Runner
+from loopscope.core.selection import TwoRuns
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyModel, AnyRun
 
 Wait = Callable[[Future[Any], Callable[[Future[Any]], None]], None]
 
@@ -32,7 +34,7 @@ class SecondModel:
     begun_as : of the run shown that it was last begun for.  why_not : why it has no run, or "".
     """
 
-    loaded: Loaded
+    loaded: AnyModel
     name: str
     begun_as: tuple[object, ...] = ()
     why_not: str = ""
@@ -60,7 +62,14 @@ class SecondRuns:
             self.pair()
         self._session.runs_changed.emit()
 
-    def show_model(self, loaded: Loaded, name: str) -> None:
+    def show_recorded(self, recording: Recording, name: str) -> None:
+        """Make a run of a recording the second run, as far as it was made."""
+        self.model = None
+        self._session.second = Second(Recorded(recording), name)
+        self.pair()
+        self._session.runs_changed.emit()
+
+    def show_model(self, loaded: AnyModel, name: str) -> None:
         """Run the prompt on another model as the second run, this prompt and every later one."""
         self.model = SecondModel(loaded, name)
         self.follow_prompt()
@@ -68,11 +77,14 @@ class SecondRuns:
 
     def open_model(self, request: LoadRequest) -> None:
         """Load another model, then show it as the second run."""
-        if self._session.without_model:
-            self._session.message.emit(WITHOUT_MODEL)
+        if why := self._session.no_model:
+            self._session.message.emit(why)
             return
+        first = self._session.status.loaded
+        if first is not None:  # where that is, too: two models are compared in one place
+            request = replace(request, on=first.request.on)
 
-        def loaded(future: Future[Loaded]) -> None:
+        def loaded(future: Future[AnyModel]) -> None:
             if future.cancelled():
                 self._session.message.emit(f"{request.path} was not opened: cancelled")
             elif (error := future.exception()) is not None:
@@ -91,6 +103,27 @@ class SecondRuns:
             )
         self.pair()
         self._session.runs_changed.emit()
+
+    def set_two_runs(self, two_runs: TwoRuns) -> None:
+        """How views show the two runs."""
+        self._session.two_runs = two_runs
+        if self._session.second is None:
+            self._session.message.emit(
+                f"There is no second run yet; with one, views will show {TWO_RUNS[two_runs]}"
+            )
+        else:
+            self._session.message.emit(f"Views show {TWO_RUNS[two_runs]}")
+        self._session.runs_changed.emit()
+
+    def show_other(self) -> None:
+        """Show the second run alone, then the run shown alone, then both."""
+        after: dict[TwoRuns, TwoRuns] = {"both": "second", "second": "first"}
+        self.set_two_runs(after.get(self._session.two_runs, "both"))
+
+    def toggle_difference(self) -> None:
+        """Show what is different between the two runs, or both."""
+        shown = self._session.two_runs == "difference"
+        self.set_two_runs("both" if shown else "difference")
 
     # ---- what becomes of the runs ----
     def pair(self) -> None:
@@ -164,13 +197,13 @@ class SecondRuns:
             self._remove()
         request, begun_as = run.request, model.begun_as
 
-        def begun(future: Future[Stepper]) -> None:
+        def begun(future: Future[AnyRun]) -> None:
             if self.model is model and model.begun_as == begun_as and not future.cancelled():
                 self._model_began(model, future)
 
         self._wait(self._runner.call(lambda *_: _begin_on(model.loaded, request)), begun)
 
-    def _model_began(self, model: SecondModel, future: Future[Stepper]) -> None:
+    def _model_began(self, model: SecondModel, future: Future[AnyRun]) -> None:
         error = future.exception()
         if error is not None:
             model.why_not = str(error)
@@ -185,15 +218,8 @@ class SecondRuns:
         self._runner.set_second_run(None)
 
 
-def _begin_on(loaded: Loaded, request: RunRequest) -> Stepper:
+def _begin_on(loaded: AnyModel, request: RunRequest) -> AnyRun:
     """Begin the prompt of a request on another model (the worker's thread)."""
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.beginning import begin_run
 
-    stepper = Stepper(loaded)
-    stepper.begin(
-        loaded.tokenizer.encode(request.prompt),
-        seed=request.seed,
-        start=request.start,  # type: ignore[arg-type]
-        start_scale=request.start_scale,
-    )
-    return stepper
+    return begin_run(loaded, replace(request, recurrences=0, interventions=()))

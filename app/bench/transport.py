@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from loopscope.app.bench.session import WITHOUT_MODEL, Session
+from loopscope.app.bench.session import Session
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.runner import Runner
 from loopscope.core.run.stepping import Until
@@ -47,8 +47,8 @@ class Transport:
         run = self._session.recording
         if run is None:
             self._session.message.emit("There is no run to step yet")
-        elif self._session.without_model:
-            self._session.message.emit(WITHOUT_MODEL)
+        elif why := self._session.no_model:
+            self._session.message.emit(why)
             return None
         else:
             self.playing, self._session.cursor.following = False, True
@@ -69,8 +69,8 @@ class Transport:
         if self._session.recording is None:
             self._session.message.emit("There is no run to play yet")
             return
-        if self._session.without_model:
-            self._session.message.emit(WITHOUT_MODEL)
+        if why := self._session.no_model:
+            self._session.message.emit(why)
             return
         self.playing = self._session.cursor.following = True
         self._play()

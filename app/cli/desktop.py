@@ -151,7 +151,15 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
     interventions_of(options)
     if options.prompts is not None:
         read_prompts(options.prompts)
-    if _names_recording(options):
+    if options.beside is not None:
+        from loopscope.app.cli.beside import check_beside
+
+        if options.on is not None:
+            raise LoopscopeError("--beside is for a run on this machine; leave out --on")
+        check_beside(options)
+    if options.on is not None:
+        _check_elsewhere(options)
+    elif _names_recording(options):
         _check_recording(options)
     elif options.path is not None and is_session_file(options.path):
         from loopscope.app.cli.session_options import check_session
@@ -161,6 +169,17 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
         checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
         if (loop := loop_of(options)) is not None:
             looped_checkpoint(checkpoint, loop)
+
+
+def _check_elsewhere(options: Namespace) -> None:
+    """Tell what no worker could open, and that nothing is installed to reach one."""
+    from loopscope.core.remote.address import check_address
+
+    check_address(options.on)
+    if options.path is None:
+        raise LoopscopeError("--on needs the path of a checkpoint, as the other machine sees it")
+    if is_session_file(options.path) or options.path.endswith(".h5"):
+        raise LoopscopeError("--on opens a checkpoint; sessions and recordings are opened here")
 
 
 def _names_recording(options: Namespace) -> bool:
@@ -188,6 +207,8 @@ def _check_recording(options: Namespace) -> None:
 def _wanted_recurrences(options: Namespace, plan: Plan) -> int:
     if options.recurrences is not None:
         return int(options.recurrences)
+    if options.on is not None:
+        return DEMO_RECURRENCES
     if _names_recording(options):
         return 0
     if options.path is not None and is_session_file(options.path):
@@ -244,16 +265,31 @@ def open_first(
     from loopscope.app.window.opening import FirstRun
     from loopscope.app.window.settings import is_there
 
-    if options.path is not None and is_session_file(options.path):
+    if options.on is None and options.path is not None and is_session_file(options.path):
         window.sessions.open(Path(options.path))
         return
     prompt = options.prompt if options.token_ids is None else "#" + options.token_ids
     if scripted or options.seed:
         window.settings.seed = options.seed
+    if options.beside is not None:
+        from loopscope.app.cli.beside import put_beside
+
+        put_beside(window, options)
     if options.prompts is not None:
         window.prompt_files.open(options.prompts)
     else:
         window.prompt_files.restore()
+    if options.on is not None:
+        window.opening.open_on(
+            options.on,
+            options.path,
+            FirstRun(prompt, recurrences, interventions_of(options) or None),
+            device=options.device,
+            dtype=options.dtype,
+            loop=loop_of(options),
+            family=options.family,
+        )
+        return
     if _names_recording(options):
         window.recordings.open(Path(options.path))
         return

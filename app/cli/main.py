@@ -58,6 +58,14 @@ def build_parser() -> argparse.ArgumentParser:
     _prompt(window, required=False)
     _running(window, recurrences=None)
     _prompt_set(window)
+    _beside(window)
+    window.add_argument(
+        "--two-runs", choices=("both", "first", "second", "difference"), default="both",
+        help="how views show the runs of --beside",
+    )  # fmt: skip
+    window.add_argument(
+        "--on", metavar="ADDRESS", help="run it on a worker of the scheduler at tcp://host:8786"
+    )
     window.add_argument("--theme", choices=("light", "dark"), help="colours of the window")
     window.add_argument(
         "--size", type=numbers.window_size, metavar="WxH", help="size of the window: 1280x800"
@@ -107,6 +115,11 @@ def build_parser() -> argparse.ArgumentParser:
     _prompt(figures, required=False)
     _running(figures, recurrences=None)
     _prompt_set(figures)
+    _beside(figures)
+    figures.add_argument(
+        "--range", type=numbers.recurrences, metavar="A:B", help="draw recurrences A to B alone"
+    )
+    figures.add_argument("--log-r", action="store_true", help="on a log axis of recurrences")
     figures.add_argument("-o", "--output", required=True, metavar="DIR")
     figures.add_argument(
         "--format",
@@ -141,7 +154,7 @@ def build_parser() -> argparse.ArgumentParser:
     _path(report)
     _prompt(report, required=False)
     _running(report, recurrences=None)
-    report.add_argument("--beside", metavar="PATH", help="a second model, run on the same prompt")
+    _beside(report)
     report.add_argument("-o", "--output", required=True, metavar="PAGE.html")
 
     generate = commands.add_parser("generate", help="continue a text, token by token")
@@ -264,10 +277,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     served = commands.add_parser(
-        "serve", help="start workers on this machine, for sweeps from elsewhere"
+        "serve", help="start workers on this machine, for windows and sweeps from elsewhere"
     )
     served.add_argument("--port", type=numbers.whole(1, 65535), help="on loopback; 8786 without")
     served.add_argument("--workers", type=numbers.whole(1, 256), metavar="N")
+    served.add_argument(
+        "--device", choices=("auto", "cuda", "cpu"), default="auto",
+        help="a worker for each CUDA device, or for each core (with --workers 1 one for all)",
+    )  # fmt: skip
 
     made = commands.add_parser(
         "convert", help="make a checkpoint folder of GGUF, pickles, FP8, LoRA, a model of your own"
@@ -312,6 +329,11 @@ def _train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=numbers.seed, default=0)
     parser.add_argument("--steps", type=numbers.steps, help="length in optimiser steps")
+    parser.add_argument(
+        "--finishing",
+        type=numbers.steps,
+        help="last steps, over which the learning rate falls to 0",
+    )
     parser.add_argument("--batch", type=numbers.small, help="examples in a batch")
     parser.add_argument("--learning-rate", type=numbers.fraction(0, 10))
     parser.add_argument("--slack", type=numbers.small, help="most recurrences more than hops")
@@ -361,6 +383,14 @@ def _prompt_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prompts", metavar="FILE", help="prompt file of the views over a prompt set"
     )
+
+
+def _beside(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--beside", metavar="PATH|RUN",
+        help="a second run on the same prompt: a checkpoint, a recording (FILE.h5#N for its run "
+        "N), or a number, another run of the recording PATH",
+    )  # fmt: skip
 
 
 def _running(

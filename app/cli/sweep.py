@@ -26,7 +26,7 @@ def run_sweep(options: Namespace) -> None:
 
     Raises `LoopscopeError` where some could not be made; the others are in the folder.
     """
-    from loopscope.core.sweeps.cluster import check_installed
+    from loopscope.core.remote.address import check_installed
 
     check_installed()
     from loopscope.core.sweeps.running import standing
@@ -57,7 +57,7 @@ def standing_line(opened: OpenedStudy, where: Standing) -> str:
 
 
 def _with_cluster(options: Namespace, opened: OpenedStudy, store: Store) -> None:
-    from loopscope.core.sweeps.cluster import check_workers, connected
+    from loopscope.core.remote.cluster import check_workers, connected
     from loopscope.core.sweeps.running import run_study
 
     tasks = -(-opened.n_runs // opened.study.prompts_per_task)

@@ -8,7 +8,6 @@ from PySide6.QtCore import QObject, Qt
 from PySide6.QtWidgets import QMainWindow, QToolBar, QVBoxLayout, QWidget
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.bench.session import WITHOUT_MODEL
 from loopscope.app.window.words import device_words, model_line, place
 from loopscope.core.run.card import card, card_text
 from loopscope.core.run.recording import Recording
@@ -21,7 +20,7 @@ from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.palette import Theme
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.elsewhere import AnyModel
 
 
 class Bars(QObject):
@@ -75,6 +74,10 @@ class Bars(QObject):
         bar.play_toggled.connect(bench.transport.set_playing)
         bar.stop_requested.connect(bench.transport.stop)
         bar.scrub_requested.connect(bench.session.scrub)
+        bar.scrub.range_requested.connect(bench.session.show_between)
+        bar.scrub.zoom_requested.connect(bench.session.zoom)
+        bar.scrub.whole_requested.connect(bench.session.show_whole)
+        bench.session.range_changed.connect(self._show_range)
         bar.previous_layer.connect(lambda: bench.session.scrub_layer(-1))
         bar.previous_recurrence.connect(
             lambda: bench.session.scrub(bench.session.selection.recurrence - 1)
@@ -87,7 +90,7 @@ class Bars(QObject):
         status, request = self._bench.session.status, self._bench.session.request
         if request is None:
             return
-        if self._bench.session.without_model:
+        if self._bench.session.no_model:
             self._bench.restart()  # says why not
             self.prompt.set_prompt(request.prompt)
             return
@@ -100,7 +103,7 @@ class Bars(QObject):
         for bar in (self.header, self.prompt, self.transport):
             bar.set_theme(theme)
 
-    def show_model(self, loaded: Loaded, starts: tuple[str, ...], prompt: str) -> None:
+    def show_model(self, loaded: AnyModel, starts: tuple[str, ...], prompt: str) -> None:
         """Show a model that was just loaded, the start states it can have and its prompt."""
         self.header.show_model(
             model_line(loaded.checkpoint),
@@ -165,11 +168,11 @@ class Bars(QObject):
         self.prompt.show_selection(selection, hover)
 
     def show_progress_of_run(self) -> None:
-        """Show in the transport how far the run and the cursor are."""
+        """Show in the transport how far the run and the cursor are, and what views show."""
+        self._show_range()
         recording, play = self._bench.session.recording, self._bench.transport
         self.transport.set_enabled(recording is not None)
-        barred = self._bench.session.without_model
-        self.transport.set_why_no_steps(WITHOUT_MODEL if barred else "")
+        self.transport.set_why_no_steps(self._bench.session.no_model)
         self.transport.set_stop_at_settling(play.stop_at_settling)
         if recording is None:
             return
@@ -192,6 +195,12 @@ class Bars(QObject):
         self.place.setText(
             "" if recording is None else place(self._bench.session.selection, recording)
         )
+
+    def _show_range(self) -> None:
+        session = self._bench.session
+        latest, shown = session.n_recurrences, session.shown_range
+        ends = shown.ends(latest)
+        self.transport.scrub.show_range(None if ends == (0, latest) else ends)
 
     def show_second_run(self) -> None:
         """Name the second run, or say why there is none although one was asked for."""

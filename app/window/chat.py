@@ -47,10 +47,14 @@ class ChatPrompt:
         folder = loaded.checkpoint.path
 
         def work() -> str:
+            from loopscope.core.checkpoint.loading import Loaded
             from loopscope.core.generation.chat import Message, as_prompt
 
             said = [Message("system", system)] if system else []
-            return as_prompt(folder, [*said, Message("user", user)])
+            asked = [*said, Message("user", user)]
+            if isinstance(loaded, Loaded):
+                return as_prompt(folder, asked)
+            return str(loaded.call(as_prompt, folder, asked))
 
         def finished(future: Future[str]) -> None:
             if asked != self._asked:

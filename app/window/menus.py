@@ -16,7 +16,8 @@ from loopscope.widgets.kit.menu import Menu
 
 # Commands that begin a group of their menu.
 FIRST = frozenset((
-    "open_prompts", "open_second_model", "save_cuts", "card", "export_view", "screenshot", "quit",
+    "open_prompts", "run_on", "open_second_model", "save_cuts", "card", "export_view", "screenshot",
+    "quit",
     "prompt", "clear_hover", "play", "reset", "previous_recurrence", "loop_span", "branch",
     "follow", "view_settings", "copy_picture", "reset_views", "theme", "restore_layout", "plugins",
 ))  # fmt: skip

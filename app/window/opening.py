@@ -20,8 +20,8 @@ from loopscope.core.run.requests import RunRequest
 from loopscope.core.sessions.saved import SavedSession
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.recordings.reader import RecordingFile
+    from loopscope.core.run.elsewhere import AnyModel
 
 HOPS_PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
 TEXT_PROMPT = "The square root of 16 is"
@@ -117,8 +117,28 @@ class Opening(QObject):
         self.requested.emit(settings.device, settings.dtype)
         family = self._remembered_family(path) if family is None else family
         self._bench.open(
-            OpenRequest(path, settings.device, settings.dtype, loop, family, first_run)
+            OpenRequest(path, settings.device, settings.dtype, loop, family, first_run=first_run)
         )
+
+    def open_on(
+        self,
+        address: str,
+        path: str,
+        first_run: FirstRun | None = None,
+        *,
+        device: str = "auto",
+        dtype: str = "float32",
+        loop: Loop | None = None,
+        family: str = "",
+    ) -> None:
+        """Load ``path``, as a worker of the scheduler at ``address`` sees it, on that worker."""
+        asked = OpenRequest(path, device, dtype, loop, family, address, first_run or FirstRun())
+
+        def load() -> None:
+            self.requested.emit(device, dtype)
+            self._bench.open(asked)
+
+        self.before("opening another model", load)
 
     def open_session(self, opened: OpenedSession) -> None:
         """Load the checkpoint of a session, on the device and in the dtype that it asks for."""
@@ -130,7 +150,7 @@ class Opening(QObject):
             )
         )
 
-    def session_of(self, loaded: Loaded) -> OpenedSession | None:
+    def session_of(self, loaded: AnyModel) -> OpenedSession | None:
         """The session that a model was loaded for; the checkpoint is remembered then."""
         request = loaded.request
         if not isinstance(request, OpenRequest) or request.session is None:
@@ -171,6 +191,12 @@ class Opening(QObject):
         loop = None if loaded is None else loaded.request.loop
         family = "" if loaded is None else loaded.request.family
         run = FirstRun(prompt, recurrences)
+        if loaded is not None and loaded.request.on:
+            asked = loaded.request
+            self.open_on(
+                asked.on, asked.path, run, device=device, dtype=dtype, loop=loop, family=family
+            )
+            return
         self._load(self._settings.checkpoint, run, device, dtype, loop, family)
 
     def reloop(self, first: int, last: int, damping: float, recurrences: int) -> None:
@@ -182,11 +208,11 @@ class Opening(QObject):
         request, loop = loaded.request, (first, last, damping)
         asked = OpenRequest(
             request.path, request.device, request.dtype, loop, request.family,
-            FirstRun(prompt, recurrences),
+            request.on, FirstRun(prompt, recurrences),
         )  # fmt: skip
         self.before("looping another span", lambda: self._bench.reloop(asked))
 
-    def begin(self, loaded: Loaded) -> RunRequest:
+    def begin(self, loaded: AnyModel) -> RunRequest:
         """Begin the first run on a model that was just loaded; returns what is run.
 
         The checkpoint is remembered. A start state chosen for one checkpoint says nothing about
@@ -194,9 +220,10 @@ class Opening(QObject):
         """
         load_request, settings = loaded.request, self._settings
         first_run = load_request.first_run if isinstance(load_request, OpenRequest) else FirstRun()
-        same = settings.checkpoint == load_request.path
+        same = settings.checkpoint == load_request.path and not load_request.on
         family = load_request.family if loaded.checkpoint.asked_for else ""
-        settings.remember_checkpoint(load_request.path, family)
+        if not load_request.on:  # a path of another machine is none that the next start can open
+            settings.remember_checkpoint(load_request.path, family)
         arch = loaded.architecture
         recurrences = first_run.recurrences
         if recurrences is None:
@@ -223,13 +250,13 @@ class Opening(QObject):
         return first_run.interventions or ()
 
 
-def starts_of(loaded: Loaded) -> tuple[str, ...]:
+def starts_of(loaded: AnyModel) -> tuple[str, ...]:
     """The start states that can be chosen for a model."""
     own = loaded.architecture.initial_state
     return (own,) if own in ("embedding", "learned") else ("zeros", "random")
 
 
-def first_prompt(loaded: Loaded) -> str:
+def first_prompt(loaded: AnyModel) -> str:
     """A prompt for a model that none is remembered for."""
     arch = loaded.architecture
     if loaded.tokenizer.problem:
@@ -240,7 +267,7 @@ def first_prompt(loaded: Loaded) -> str:
     return prompt
 
 
-def first_token(loaded: Loaded, labels: tuple[str, ...]) -> int:
+def first_token(loaded: AnyModel, labels: tuple[str, ...]) -> int:
     """The token whose answer a reader waits for: the last masked one, else the last."""
     mask = loaded.tokenizer.mask_token
     masked = [i for i, label in enumerate(labels) if mask and label == mask]

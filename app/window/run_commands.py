@@ -15,6 +15,7 @@ from loopscope.app.bench.continuing import Continued
 if TYPE_CHECKING:
     from loopscope.core.generation.continuing import Plan
     from loopscope.core.generation.sampling import Sampling
+    from loopscope.core.run.elsewhere import AnyModel
     from loopscope.core.run.recording import RunInfo
     from loopscope.widgets.runs.continue_dialog import ContinueChoice, ContinueDialog
     from loopscope.widgets.runs.span_dialog import SpanDialog
@@ -107,13 +108,12 @@ class RunCommands(QObject):
             from loopscope.core.generation.continuing import Plan
             from loopscope.core.generation.exit_rules import parse_rule
             from loopscope.core.generation.sampling import Sampling
-            from loopscope.core.generation.stops import stop_ids
 
             assert loaded is not None
             plan = Plan(
                 choice.tokens, choice.recurrences, parse_rule(choice.rule) if choice.rule else None,
                 info.seed, "random" if info.start == "random" else "default", info.start_scale,
-                stop_ids(loaded.checkpoint) if choice.ends else frozenset(),
+                _stops(loaded) if choice.ends else frozenset(),
             )  # fmt: skip
             return plan, Sampling(choice.temperature, choice.seed)
 
@@ -136,3 +136,14 @@ class RunCommands(QObject):
             self._say("This run is in float32: there is no error to show")
         else:
             self._bench.comparison.measure()
+
+
+def _stops(loaded: AnyModel) -> frozenset[int]:
+    """The tokens that end a text, which the model's folder says."""
+    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.generation.stops import stop_ids, stop_ids_of
+
+    if isinstance(loaded, Loaded):
+        return stop_ids(loaded.checkpoint)
+    found = loaded.call(stop_ids_of, loaded.checkpoint.path, loaded.checkpoint.config)
+    return frozenset(found)

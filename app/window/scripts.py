@@ -16,7 +16,7 @@ from loopscope.core.run.recording import Recording
 
 if TYPE_CHECKING:
     from loopscope.app.notebook.script import Scene
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyRun
 
 
 class Scripts:
@@ -76,7 +76,7 @@ class Scripts:
             made,
         )  # fmt: skip
 
-    def _point(self, run: Stepper | Recorded) -> Point:
+    def _point(self, run: AnyRun | Recorded) -> Point:
         if isinstance(run, Recorded):
             return Point.recorded(run.recording, *self._place_of(run.recording))
         return Point.of(run)

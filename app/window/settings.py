@@ -69,6 +69,7 @@ class Settings:
     families: Annotated[dict[str, str], is_text_by_text] = field(default_factory=dict)
     prompt_file: Annotated[str, is_text] = ""
     session: Annotated[str, is_text] = ""
+    address: Annotated[str, is_text] = ""
     seed: Annotated[int, between(0, 2**31 - 1, whole=True)] = 0
     start: Annotated[str, one_of(*STARTS)] = "default"
     start_scale: Annotated[float, between(0, 1000)] = 1.0
@@ -137,9 +138,13 @@ class Settings:
         """Put a recording on top of what was opened; the next start opens the last checkpoint."""
         self.recent = [path, *(p for p in self.recent if p != path)][:MOST_RECENT]
 
-    def remember_prompt(self, prompt: str) -> None:
-        """Put ``prompt`` on top of the history and make it its checkpoint's last."""
-        self.prompts[self.checkpoint] = prompt
+    def remember_prompt(self, prompt: str, *, here: bool = True) -> None:
+        """Put ``prompt`` on top of the history and make it its checkpoint's last.
+
+        Not of a checkpoint that is not ``here``.
+        """
+        if here:
+            self.prompts[self.checkpoint] = prompt
         self.history = [prompt, *(p for p in self.history if p != prompt)][:MOST_HISTORY]
 
     def remember_run(self, request: RunRequest, recording: Recording) -> None:

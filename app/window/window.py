@@ -32,6 +32,7 @@ from loopscope.app.window.autosave import Autosave, Recovery
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
+from loopscope.app.window.elsewhere import Elsewhere
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.memory_meter import MemoryMeter
 from loopscope.app.window.menus import RecentMenu, make_menus
@@ -57,7 +58,7 @@ from loopscope.widgets.kit.theme import apply_text_size, apply_theme
 from loopscope.widgets.palette import THEMES, Theme
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.elsewhere import AnyModel
     from loopscope.widgets.kit.command_palette import CommandPalette
     from loopscope.widgets.kit.error_panel import ErrorPanel
     from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
@@ -110,6 +111,7 @@ class Window(QMainWindow):
         self.views.add(RUNS, self.tree.dock, self.tree.make_panel)
         self.opening = Opening(bench, settings, self)
         self.recordings = Recordings(bench, settings, self.opening, self.say, self)
+        self.elsewhere = Elsewhere(bench, settings, self.opening, self.say, self)
         self.exporter = Exporter(bench, settings, self.say, self)
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
         self.sessions = Sessions(
@@ -128,7 +130,7 @@ class Window(QMainWindow):
             self, bench, self.bars, self.views, self.opening, self.exporter,
             PageExport(bench, self.say, self), self.chat, self.prompt_files, self.running,
             self.tree, self.sessions, Scripts(bench, self.say, self.recordings.place_of),
-            Copying(bench, self.views, self.say), self.recordings,
+            Copying(bench, self.views, self.say), self.recordings, self.elsewhere,
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.open_path, self)
@@ -137,6 +139,7 @@ class Window(QMainWindow):
         self.set_theme(theme)
         self._restore()
         self.meter = MemoryMeter(bench, self)
+        self.statusBar().addPermanentWidget(self.elsewhere.meter)
         self.statusBar().addPermanentWidget(self.meter)
         self._connect()
         self.show_progress()
@@ -167,6 +170,7 @@ class Window(QMainWindow):
         sessions.changed.connect(self._show_title)
         sessions.restored.connect(self._show_play)
         sessions.refused.connect(recovery.failed)
+        sessions.declined.connect(recovery.left)
         if self.autosave is not None:
             sessions.changed.connect(self.autosave.note)
             # What was taken up is removed once this window keeps it itself.
@@ -252,7 +256,7 @@ class Window(QMainWindow):
         self.bars.show_status(status)
         self.show_progress()
 
-    def _show_model(self, loaded: Loaded) -> None:
+    def _show_model(self, loaded: AnyModel) -> None:
         """Show a model that has come, and begin what it was loaded for."""
         recorded = self.recordings.model_loaded(loaded)
         session = self.sessions.model_loaded(loaded)
@@ -290,7 +294,7 @@ class Window(QMainWindow):
             self.bars.show_recording(recording)
             self._show_title()
             return
-        self.settings.remember_prompt(request.prompt)
+        self.settings.remember_prompt(request.prompt, here=not self.elsewhere.is_open)
         self.bars.prompt.set_history(self.settings.history)
         loaded = self.bench.session.status.loaded
         if request is self._first_run and loaded is not None:
@@ -454,7 +458,8 @@ class Window(QMainWindow):
         settings.remember_speed(bench.transport.rate)
         settings.step_pairing = bench.session.step_pairing
         recording, request = bench.session.recording, bench.session.request
-        if recording is not None and request is not None and not bench.session.without_model:
+        here = not bench.session.without_model and not self.elsewhere.is_open
+        if recording is not None and request is not None and here:
             settings.remember_run(request, recording)
         for key, display in bench.displays.items():
             settings.remember_options(key, display.options)
@@ -500,6 +505,7 @@ class Window(QMainWindow):
         if self.autosave is not None:
             self.autosave.end()
         self.sessions.end()
+        self.elsewhere.meter.end()
         self.bench.close()
 
 

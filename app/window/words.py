@@ -8,12 +8,13 @@ import numpy as np
 
 from loopscope.core.labels import count, size, visible
 from loopscope.core.measures.precision import error_line
+from loopscope.core.run.elsewhere import elsewhere
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.folder import Checkpoint
-    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.elsewhere import AnyModel
 
 
 def model_name(checkpoint: Checkpoint) -> str:
@@ -36,12 +37,15 @@ def model_line(checkpoint: Checkpoint) -> str:
     return "  ·  ".join(parts)
 
 
-def device_words(loaded: Loaded, recording: Recording | None) -> tuple[str, str, str]:
+def device_words(loaded: AnyModel, recording: Recording | None) -> tuple[str, str, str]:
     """Where the model runs and in which dtype, why, and what its weights take.
 
     A half-precision run says how far it is from float32, or how to find out.
     """
     where, why = f"{loaded.device.device.type.upper()}  ·  {loaded.dtype}", loaded.device.reason
+    if (there := elsewhere(loaded)) is not None:
+        where += f"  ·  on {there.place}"
+        why += f"\n{there.place_details}"
     if recording is not None and recording.info.dtype != "float32":
         errors = recording.float32_error
         if errors is None:

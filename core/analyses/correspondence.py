@@ -33,7 +33,7 @@ def run(
     stepper: Stepper, selection: Selection, options: Options, job: Job[ModelCorrespondence]
 ) -> ModelCorrespondence:
     """Run the prompts through both models and compare them."""
-    if job.second_run is None:
+    if not isinstance(job.second_run, Stepper):
         raise LoopscopeError("two models are compared: there is no second run")
     return compare(stepper.recording, stepper.loaded, job.second_run, options, job.report)
 

@@ -54,6 +54,16 @@ class Loaded:
         """Return the checkpoint's architecture."""
         return self.checkpoint.architecture
 
+    @property
+    def lost(self) -> str:
+        """Why it cannot be asked any more: never, it is in this process."""
+        return ""
+
+    @property
+    def place(self) -> str:
+        """The other machine that it is on: none."""
+        return ""
+
     def release(self) -> None:
         """Give the weights' memory back, whoever still holds this; it cannot be run again."""
         for parameter in self.model.parameters():
@@ -103,7 +113,7 @@ def load_checkpoint(
     cancelled: Callable[[], bool] = lambda: False,
     make_room: Callable[[], None] = lambda: None,
 ) -> Loaded:
-    """Load a checkpoint that has been opened; see `load_model`."""
+    """Load a checkpoint that has been opened; parameters and errors as of `load_model`."""
     torch_dtype, arch = choose_dtype(dtype), checkpoint.architecture
     tokenizer = PromptTokenizer(
         checkpoint.tokenizer_file,

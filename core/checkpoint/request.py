@@ -16,6 +16,7 @@ class LoadRequest:
     device : "auto", "cuda", "mps" or "cpu".  dtype : "float32", "bfloat16" or "float16".
     loop : the span of a deep model's layers that is looped, or None for the model as it is.
     family : name of the family that the folder is read as, whatever it says; empty for its own.
+    on : address of the scheduler on a worker of which it is loaded; empty for this process.
     """
 
     path: str
@@ -23,3 +24,4 @@ class LoadRequest:
     dtype: str = "float32"
     loop: Loop | None = None
     family: str = ""
+    on: str = ""

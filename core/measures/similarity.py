@@ -219,11 +219,6 @@ def cka_matrix(xs: Sequence[Floats], ys: Sequence[Floats], debiased: bool = Fals
     return cka_of(a, b, a.dots(b), debiased)
 
 
-def linear_cka(x: Floats, y: Floats, debiased: bool = False) -> float:
-    """`cka_matrix` of two matrices, ``[T, d1]`` and ``[T, d2]``."""
-    return float(cka_matrix([x], [y], debiased)[0, 0])
-
-
 # ---- cosine ----
 def cosine_matrix(xs: Sequence[Floats], ys: Sequence[Floats]) -> F64:
     """Mean over tokens of the cosine between states, ``[N, M]`` (arXiv 2604.11791).

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.prompts.shared import Shared
 from loopscope.core.recordings.results import MODEL_KEYS
 from loopscope.core.recordings.schema import About
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
+
+if TYPE_CHECKING:
+    from loopscope.core.run.elsewhere import AnyModel, AnyRun
+
+
+def go_on(loaded: AnyModel, recording: Recording) -> AnyRun:
+    """`resume` here, or where the model is, which is sent the rows."""
+    if isinstance(loaded, Loaded):
+        return resume(loaded, recording)
+    _check_weights(loaded, recording)
+    kept = recording.shared
+    run = loaded.resume(recording)
+    _take_results(loaded, kept)
+    return run
 
 
 def resume(loaded: Loaded, recording: Recording) -> Stepper:
@@ -19,6 +36,14 @@ def resume(loaded: Loaded, recording: Recording) -> Stepper:
     run would have gone on to; `differences` says what is another here. Raises `LoopscopeError`
     for other weights.
     """
+    _check_weights(loaded, recording)
+    kept = recording.shared
+    stepper = Stepper.at_the_end_of(loaded, recording)
+    _take_results(loaded, kept)
+    return stepper
+
+
+def _check_weights(loaded: AnyModel, recording: Recording) -> None:
     info = recording.info
     if loaded.weights_hash != info.weights_hash or loaded.architecture != info.architecture:
         raise LoopscopeError(
@@ -26,23 +51,27 @@ def resume(loaded: Loaded, recording: Recording) -> Stepper:
             f"{info.weights_hash[:12]}) than those of {loaded.checkpoint.name} "
             f"({loaded.weights_hash[:12]}): it is shown as it is"
         )
-    kept = recording.shared.results
-    stepper = Stepper.at_the_end_of(loaded, recording)
-    for key in MODEL_KEYS:  # what was measured of the model is of this one
-        result = kept.get(key)
+
+
+def _take_results(loaded: AnyModel, kept: Shared) -> None:
+    """What was measured of the model before is of this one."""
+    for key in MODEL_KEYS:
+        result = kept.results.get(key)
         if result is not None and loaded.shared.results.get(key) is None:
             loaded.shared.results.put(key, result)
-    return stepper
 
 
-def differences(loaded: Loaded, recording: Recording, about: About) -> str:
+def differences(loaded: AnyModel, recording: Recording, about: About) -> str:
     """Say what is another than when it was recorded, so that steps differ by rounding; or ""."""
     info = recording.info
+    torch_here, threads = str(torch.__version__), torch.get_num_threads()
+    if not isinstance(loaded, Loaded):
+        torch_here, threads = loaded.process
     here = {
         "device": str(loaded.device.device),
         "dtype": loaded.dtype,
-        "torch": str(torch.__version__),
-        "threads": str(torch.get_num_threads()),
+        "torch": torch_here,
+        "threads": str(threads),
     }
     then = {
         "device": info.device,

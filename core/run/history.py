@@ -10,7 +10,7 @@ from loopscope.core.run.recording import Recording, RunInfo
 from loopscope.core.selection import Selection
 
 if TYPE_CHECKING:
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Point:
     index: int = 0
 
     @classmethod
-    def of(cls, stepper: Stepper) -> Point:
+    def of(cls, stepper: AnyRun) -> Point:
         """Where a run is now."""
         recording = stepper.recording
         return cls(stepper.loaded.request, recording.info, recording.layers_done)

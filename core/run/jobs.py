@@ -17,7 +17,7 @@ from loopscope.core.errors import Cancelled
 from loopscope.core.system import yield_to_the_screen
 
 if TYPE_CHECKING:
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyRun
 
 # Below the runner's priority, which is below the screen's.
 NICENESS = 15
@@ -57,7 +57,7 @@ class Job(Generic[T]):
     ) -> None:
         self.name, self.progress = name, 0.0
         self.future: Future[T] = Future()
-        self.second_run: Stepper | None = None
+        self.second_run: AnyRun | None = None
         self._cancelled = threading.Event()
         self._steps_first, self._clock, self._wait = (
             steps_first,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from loopscope.core.run.recording import Recording
 
 if TYPE_CHECKING:
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyRun
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +22,6 @@ class Recorded:
     loaded: None = None
 
 
-def stepped(run: Stepper | Recorded | None) -> Stepper | None:
+def stepped(run: AnyRun | Recorded | None) -> AnyRun | None:
     """Return the run, where there is a model to step it."""
     return None if isinstance(run, Recorded) else run

@@ -12,18 +12,17 @@ from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.run.requests import RunRequest
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyModel, AnyRun
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
     """A function of the model and the run, to be called between two layers; and its result."""
 
-    function: Callable[[Loaded, Stepper | None], Any]
+    function: Callable[[AnyModel, AnyRun | None], Any]
     future: Future[Any]
 
-    def answer(self, loaded: Loaded, stepper: Stepper | None) -> None:
+    def answer(self, loaded: AnyModel, stepper: AnyRun | None) -> None:
         """Call it; its future gets the result or the error."""
         if self.future.set_running_or_notify_cancel():
             try:

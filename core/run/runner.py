@@ -17,11 +17,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled, ForeignError, log_unforeseen, one_line
 from loopscope.core.run.budget import Budget, NoRoom
+from loopscope.core.run.elsewhere import elsewhere
 from loopscope.core.run.recorded import Recorded, stepped
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.request_queue import Call, RequestQueue
@@ -32,11 +33,24 @@ from loopscope.core.run.worker import Work, Worker
 from loopscope.core.system import yield_to_the_screen
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
+    from loopscope.core.run.elsewhere import AnyModel, AnyRun
     from loopscope.core.run.pairing import Pairing
-    from loopscope.core.run.stepper import Stepper
 
 T = TypeVar("T")
+
+
+class Load(Protocol):
+    """Loads a model, here or elsewhere; see `load_model`."""
+
+    def __call__(
+        self,
+        request: LoadRequest,
+        report: Callable[[float, str], None],
+        cancelled: Callable[[], bool],
+        make_room: Callable[[], None],
+        /,
+    ) -> AnyModel:
+        """Return the model, or raise what `load_model` raises."""
 
 
 class Runner:
@@ -50,6 +64,8 @@ class Runner:
         Of the memory that runs take.
     threads
         Threads torch may use; None leaves one core for the screen.
+    load
+        Loads models; by default into this process.
 
     ``asked`` is called whenever something is asked for, in the thread that asks.
     """
@@ -59,7 +75,9 @@ class Runner:
         capture: Capture | None = None,
         budget: Budget | None = None,
         threads: int | None = None,
+        load: Load | None = None,
     ) -> None:
+        self._load_model = load or _load_here
         self._capture, self._budget = capture or Capture(), budget
         self._threads = threads
         self._status = Status()
@@ -77,12 +95,12 @@ class Runner:
         return self._status
 
     @property
-    def loaded(self) -> Loaded | None:
+    def loaded(self) -> AnyModel | None:
         """The model in use, None before the first is loaded."""
         return self._status.loaded
 
     @property
-    def stepper(self) -> Stepper | Recorded | None:
+    def stepper(self) -> AnyRun | Recorded | None:
         """The run in use."""
         return self._status.stepper
 
@@ -92,7 +110,7 @@ class Runner:
         return self._status.recording
 
     @property
-    def second_run(self) -> Stepper | Recorded | None:
+    def second_run(self) -> AnyRun | Recorded | None:
         """The second run, None without one."""
         return self._status.second_run
 
@@ -124,12 +142,12 @@ class Runner:
             self._set(error=None, notice=None)
             self._worker.wake()
 
-    def open_second_model(self, request: LoadRequest) -> Future[Loaded]:
+    def open_second_model(self, request: LoadRequest) -> Future[AnyModel]:
         """Load a second checkpoint; the first stays. Cancel it as any loading."""
         return self.call(lambda loaded, stepper: self._load(request, lambda: None))
 
     def set_second_run(
-        self, stepper: Stepper | Recorded | None, pairing: Pairing | None = None
+        self, stepper: AnyRun | Recorded | None, pairing: Pairing | None = None
     ) -> None:
         """Set the second run, stepped along as ``pairing`` says; None takes it away."""
         with self._lock:
@@ -167,7 +185,7 @@ class Runner:
         done.set_result(None)
         return done
 
-    def resume(self, stepper: Stepper | Recorded) -> bool:
+    def resume(self, stepper: AnyRun | Recorded) -> bool:
         """Go back to an earlier run; False when its model is no longer the one in use."""
         with self._lock:
             if stepper.loaded is not self._status.loaded:
@@ -200,9 +218,12 @@ class Runner:
             self._stepping.stop()
             if self._status.state is RunnerState.LOADING:
                 self._cancel_loading = True
+            for run in (stepped(self._status.stepper), stepped(self._status.second_run)):
+                if run is not None:
+                    run.interrupt()
             self._worker.wake()
 
-    def call(self, function: Callable[[Loaded, Stepper | None], T]) -> Future[T]:
+    def call(self, function: Callable[[AnyModel, AnyRun | None], T]) -> Future[T]:
         """Run ``function(loaded, stepper)`` on the worker, between two layers."""
         future: Future[T] = Future()
         with self._lock:
@@ -219,14 +240,40 @@ class Runner:
         Raises what `loading.relooped` raises.
         """
 
-        def work(loaded: Loaded, stepper: Stepper | None) -> None:
-            from loopscope.core.checkpoint.loading import relooped
+        def work(loaded: AnyModel, stepper: AnyRun | None) -> None:
+            from loopscope.core.checkpoint.loading import Loaded, relooped
 
             span = request.loop or (0, loaded.architecture.unique_depth, 1.0)
-            looped = replace(relooped(loaded, span), request=request)
+            looped: AnyModel
+            if isinstance(loaded, Loaded):
+                looped = replace(relooped(loaded, span), request=request)
+            else:
+                looped = loaded.relooped(replace(request, loop=span))
             with self._lock:
                 self._stepping.end()
                 self._show(loaded=looped, stepper=None, request=None, notice=None, error=None)
+            if not isinstance(loaded, Loaded):
+                loaded.release()
+
+        return self.call(work)
+
+    def reconnect(self) -> Future[None]:
+        """Be where the model was again, after it was lost; progress and Cancel are the loading's.
+
+        Runs go on from where they stand. Raises `LoopscopeError` where that cannot be.
+        """
+
+        def work(loaded: AnyModel, stepper: AnyRun | None) -> None:
+            from loopscope.core.checkpoint.loading import Loaded
+
+            if isinstance(loaded, Loaded):
+                return
+            with self._lock:
+                self._cancel_loading = False
+                self._stepping.end()
+                self._set(state=RunnerState.LOADING, progress=0.0, doing="connecting")
+            loaded.reconnect(self._report, lambda: self._cancel_loading)
+            self._set(error=None)
 
         return self.call(work)
 
@@ -239,6 +286,11 @@ class Runner:
         with self._lock:
             self._queue.cancel()
             self._set(state=RunnerState.CLOSED)
+        # What is in another process does not go with this one.
+        second = stepped(self._status.second_run)
+        for model in (self._status.loaded, None if second is None else second.loaded):
+            if (there := elsewhere(model)) is not None:
+                there.release()
 
     # ---- the worker ----
     def _set(self, **changes: Any) -> None:
@@ -308,28 +360,26 @@ class Runner:
         else:
             self._replace_model(loaded, notice=loaded.warning, error=None)
 
-    def _load(self, request: LoadRequest, make_room: Work) -> Loaded:
-        from loopscope.core.checkpoint.loading import load_model
-
+    def _load(self, request: LoadRequest, make_room: Work) -> AnyModel:
         with self._lock:
             self._cancel_loading = False
             self._stepping.end()
             doing = f"loading {request.path}"
             self._set(state=RunnerState.LOADING, progress=0.0, doing=doing, error=None)
 
-        def report(share: float, doing: str) -> None:
-            self._set(progress=share, doing=doing)
+        return self._load_model(request, self._report, lambda: self._cancel_loading, make_room)
 
-        return load_model(request, report, lambda: self._cancel_loading, make_room)
+    def _report(self, share: float, doing: str) -> None:
+        self._set(progress=share, doing=doing)
 
     def _make_room(self) -> None:
         """Release this model: the next one does not fit into memory with it."""
         self._replace_model(None)
 
-    def _replace_model(self, loaded: Loaded | None, **changes: Any) -> None:
+    def _replace_model(self, loaded: AnyModel | None, **changes: Any) -> None:
         with self._lock:
             old, second_run = self._status.loaded, self._status.second_run
-            if second_run is not None and second_run.loaded is old:
+            if second_run is not None and old is not None and second_run.loaded is old:
                 second_run = None  # a second run of a model that goes goes with it
                 self._stepping.pair(None)
             self._show(loaded=loaded, stepper=None, request=None, second_run=second_run, **changes)
@@ -337,7 +387,7 @@ class Runner:
             # Earlier runs may still hold it; none of them can be resumed any more.
             old.release()
 
-    def _begin(self, request: RunRequest, loaded: Loaded) -> None:
+    def _begin(self, request: RunRequest, loaded: AnyModel) -> None:
         try:
             stepper = self.begun(request, loaded)
         except BaseException as error:  # of any kind: it is shown
@@ -347,27 +397,22 @@ class Runner:
             self._stepping.begin(request.recurrences * stepper.recording.n_layers)
             self._show(stepper=stepper, request=request, error=None, notice=None)
 
-    def begun(self, request: RunRequest, loaded: Loaded) -> Stepper:
+    def begun(self, request: RunRequest, loaded: AnyModel) -> AnyRun:
         """Begin a run on a model without showing it, in whatever thread calls."""
-        from loopscope.core.run.stepper import Stepper
+        from loopscope.core.run.beginning import begin_run
 
-        stepper = Stepper(loaded, self._capture, self._budget)
-        stepper.begin(
-            loaded.tokenizer.encode(request.prompt),
-            seed=request.seed,
-            start=request.start,  # type: ignore[arg-type]
-            start_scale=request.start_scale,
-            interventions=request.interventions,
-        )
-        return stepper
+        return begin_run(loaded, request, self._capture, self._budget)
 
-    def _step(self, stepper: Stepper) -> None:
+    def _step(self, stepper: AnyRun) -> None:
         """Run one layer of the run."""
         with self._lock:
             self._set(state=RunnerState.STEPPING)
             self._stepping.starts(stepper.recording)
+            ahead = self._stepping.ahead
         try:
-            stepper.step_layer()
+            stepper.step_layer(ahead)
+        except Cancelled:
+            self._end_stepping()  # stopped while it waited for another process
         except NoRoom as full:
             self._end_stepping(notice=f"paused: {full}")
         except BaseException as error:  # of any kind: it is shown
@@ -375,7 +420,7 @@ class Runner:
         else:
             self._count_step(stepper)
 
-    def _count_step(self, stepper: Stepper) -> None:
+    def _count_step(self, stepper: AnyRun) -> None:
         with self._lock:
             if self._status.stepper is not stepper:
                 return  # another run has been set meanwhile, with layers of its own to run
@@ -386,10 +431,12 @@ class Runner:
                 if self._stepping.end_by(question):
                     self._set(notice=reason)
 
-    def _step_second(self, second_run: Stepper) -> None:
+    def _step_second(self, second_run: AnyRun) -> None:
         self._set(state=RunnerState.STEPPING)
         try:
-            second_run.step_layer()
+            second_run.step_layer(self._stepping.ahead)
+        except Cancelled:
+            self._end_stepping()
         except BaseException as error:  # of any kind: it is shown
             with self._lock:
                 self._stepping.leave_second_run()
@@ -400,6 +447,17 @@ class Runner:
         with self._lock:
             self._stepping.end()
             self._set(**changes)
+
+
+def _load_here(
+    request: LoadRequest,
+    report: Callable[[float, str], None],
+    cancelled: Callable[[], bool],
+    make_room: Work,
+) -> AnyModel:
+    from loopscope.core.checkpoint.loading import load_model
+
+    return load_model(request, report, cancelled, make_room)
 
 
 def _described(error: BaseException, doing: str) -> str:

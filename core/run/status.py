@@ -12,8 +12,7 @@ from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 
 if TYPE_CHECKING:
-    from loopscope.core.checkpoint.loading import Loaded
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyModel, AnyRun
 
 
 class RunnerState(Enum):
@@ -51,10 +50,10 @@ class Status:
     error_about: str = ""
     offer: LoadRequest | None = None
     notice: str | None = None
-    loaded: Loaded | None = None
-    stepper: Stepper | Recorded | None = None
+    loaded: AnyModel | None = None
+    stepper: AnyRun | Recorded | None = None
     request: RunRequest | None = None
-    second_run: Stepper | Recorded | None = None
+    second_run: AnyRun | Recorded | None = None
     serial: int = 0
 
     @property

@@ -275,8 +275,11 @@ class Stepper:
         return all(place < later.starts_at(n) for later in own[shared:])
 
     @torch.inference_mode()
-    def step_layer(self) -> LayerState:
-        """Run the next layer of the cycle; the last one also closes the recurrence."""
+    def step_layer(self, ahead: float = 0) -> LayerState:
+        """Run the next layer of the cycle; the last one also closes the recurrence.
+
+        ``ahead`` more will be wanted, which only a run elsewhere prepares.
+        """
         recording, model = self.recording, self.model
         recurrence, layer = divmod(recording.layers_done, recording.n_layers)
         recording.reserve()
@@ -307,6 +310,9 @@ class Stepper:
             self._read = read
             recording.append_end(_numpy(state), coda, logit, hazard, change)
         return step
+
+    def interrupt(self) -> None:
+        """Nothing waits here: a layer runs to its end."""
 
     def step(self) -> IterationState:
         """Run to the end of the recurrence (all of it, or what `step_layer` left)."""

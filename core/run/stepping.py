@@ -109,6 +109,11 @@ class Stepping:
         target = self._pairing.layers(run.layers_done)
         return target is not None and second_run.layers_done < target
 
+    @property
+    def ahead(self) -> float:
+        """Layers that are wanted after the next one."""
+        return max(self._layers_left - 1, 0)
+
     # ---- steps that were made ----
     def starts(self, run: Recording) -> None:
         """A layer of the run is about to be run."""

@@ -16,11 +16,11 @@ from loopscope.core.run.jobs import Job
 from loopscope.core.sessions.saved import SavedRun
 
 if TYPE_CHECKING:
-    from loopscope.core.run.stepper import Stepper
+    from loopscope.core.run.elsewhere import AnyRun
 
 # Begins a root of the tree; takes a run that is recorded, None for one that is not.
-Begin = Callable[[SavedRun], "Stepper"]
-Take = Callable[[SavedRun], "Stepper | None"]
+Begin = Callable[[SavedRun], "AnyRun"]
+Take = Callable[[SavedRun], "AnyRun | None"]
 
 
 class Rebuild:
@@ -49,7 +49,7 @@ class Rebuild:
         take: Take = lambda run: None,
     ) -> None:
         self._runs, self._n_layers, self._begin, self._take = runs, n_layers, begin, take
-        self.made: dict[int, Stepper] = {}
+        self.made: dict[int, AnyRun] = {}
         self.problems: list[str] = []
         self._total = max(sum(self._own_layers(run) for run in runs), 1)
         self._done = 0
@@ -72,7 +72,7 @@ class Rebuild:
             if run.parent is None:
                 self._make(run, partial(self._begin, run), job)
 
-    def _make(self, run: SavedRun, begin: Callable[[], Stepper], job: Job[Any]) -> None:
+    def _make(self, run: SavedRun, begin: Callable[[], AnyRun], job: Job[Any]) -> None:
         """Begin one run, step it, and cut its branches off it on the way."""
         try:
             stepper = self.made[run.id] = self._taken(run) or begin()
@@ -88,7 +88,7 @@ class Rebuild:
         except LoopscopeError as error:
             self.problems.append(f"{run.name}: {error}")
 
-    def _taken(self, run: SavedRun) -> Stepper | None:
+    def _taken(self, run: SavedRun) -> AnyRun | None:
         try:
             return self._take(run)
         except LoopscopeError as error:
@@ -102,7 +102,7 @@ class Rebuild:
     def _branches(self, run: SavedRun) -> Iterator[SavedRun]:
         return (other for other in self._runs if other.parent == run.id)
 
-    def _step(self, stepper: Stepper, layers: int, job: Job[Any]) -> None:
+    def _step(self, stepper: AnyRun, layers: int, job: Job[Any]) -> None:
         while stepper.recording.layers_done < layers:
             job.report(min(self._done / self._total, 1.0))
             stepper.step_layer()

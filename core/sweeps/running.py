@@ -9,8 +9,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from loopscope.core.errors import LoopscopeError, one_line
+from loopscope.core.remote.cluster import WorkerFacts, versions
 from loopscope.core.sweeps.cell import Outcome, do_task, other_weights
-from loopscope.core.sweeps.cluster import WorkerFacts, versions
 from loopscope.core.sweeps.grid import Task, runs_of, tasks_of
 from loopscope.core.sweeps.store import Failure, Store
 from loopscope.core.sweeps.study import OpenedStudy

@@ -46,7 +46,12 @@ function layout(more) {
     hoverlabel: { bgcolor: css("--paper"), bordercolor: css("--line"), font: { color: css("--ink"), family: FONT } },
   };
   const out = { ...base, ...more };
-  for (const key of ["xaxis", "yaxis"]) if (!more.scene) out[key] = { ...axis, ...(more[key] || {}) };
+  for (const key of ["xaxis", "yaxis"])
+    if (!more.scene) {
+      out[key] = { ...axis, ...(more[key] || {}) };
+      // Titles keep away from the numbers, which may be names of any length.
+      if (out[key].title) out[key].title = { standoff: 10, ...out[key].title };
+    }
   return out;
 }
 
@@ -67,7 +72,8 @@ class Run {
     this.plots = {};
   }
 
-  build() {
+  // `alone` where the head of the page names it already.
+  build(alone) {
     const tokens = element("div", { className: "tokens" });
     this.chips = this.tokens.map((label, i) => {
       const chip = element("button", { type: "button", textContent: label, title: `token ${i}` });
@@ -103,7 +109,7 @@ class Run {
     for (const [key, value] of Object.entries(this.provenance))
       table.append(element("tr", {}, element("th", { textContent: key }), element("td", { textContent: value })));
     panel("provenance", "Provenance", { statement: "What was run.", formulas: [] }, true, table);
-    return element("article", { className: "run" }, element("h2", { textContent: this.name }),
+    return element("article", { className: "run" }, element("h2", { textContent: this.name, hidden: alone }),
       element("p", { textContent: `${this.recurrences} recurrences of a ${this.block}, ${this.tokens.length} tokens` }),
       tokens, panels);
   }
@@ -139,7 +145,8 @@ class Run {
     paths.push({ type: "scatter3d", mode: "markers", x: [], y: [], z: [], hoverinfo: "skip",
       marker: { color: css("--mark"), size: 4 } });
     this.react("space", paths, { scene: { xaxis: axis(0), yaxis: axis(1), zaxis: axis(2), aspectmode: "data",
-      camera: { eye: { x: 1.5, y: 1.5, z: 1.1 } } },
+      // Far enough that no axis is cut off at first; its names stand below the middle.
+      camera: { eye: { x: 1.75, y: 1.75, z: 1.25 }, center: { x: 0, y: 0, z: -0.18 } } },
       uirevision: "kept", margin: { l: 0, r: 0, t: 0, b: 0 } });
   }
 
@@ -279,7 +286,7 @@ async function main() {
   document.querySelector("h1").textContent = runs.map((run) => run.name).join(" and ");
   const body = document.querySelector("main");
   body.classList.toggle("two", runs.length > 1);
-  body.append(...runs.map((run) => run.build()));
+  body.append(...runs.map((run) => run.build(runs.length === 1)));
   runs.forEach((run) => { run.at = run.recurrences; run.draw(); });
   scrub.start(runs);
   document.querySelector("footer").append(

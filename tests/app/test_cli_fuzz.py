@@ -32,8 +32,8 @@ LONG = (
     "loopscope.app.cli.train_small.train_missing",
     "loopscope.app.cli.probe.run_probe",
     # Start processes, and one of them waits for Ctrl-C.
-    "loopscope.core.sweeps.cluster.serving",
-    "loopscope.core.sweeps.cluster.connected",
+    "loopscope.core.remote.cluster.serving",
+    "loopscope.core.remote.cluster.connected",
 )
 # Left out, these take their time: nearly always given.
 SHORTENING = ("format", "examples", "steps", "measures")
@@ -82,6 +82,7 @@ SENSE: dict[str, tuple[str, ...]] = {
     "kept": ("0.5", "2"),
     "slack": ("1", "0"),
     "pace": ("1", "0"),
+    "finishing": ("1", "2"),
     "passes": ("1", "2"),
     "d_model": ("16", "8", "12"),
     "block": ("1", "2"),

@@ -31,6 +31,7 @@ GOOD = {
     "families": {"/models/a": "llama"},
     "prompt_file": "/prompts.txt",
     "session": "/sessions/a.loopscope.json",
+    "address": "tcp://localhost:8786",
     "seed": 7,
     "start": "random",
     "start_scale": 2,

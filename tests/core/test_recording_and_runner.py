@@ -68,7 +68,7 @@ def test_stop_is_seen_between_two_layers_and_play_resumes_where_it_was(
     begin(runner)
     step_layer = Stepper.step_layer
 
-    def stopping(stepper: Stepper) -> object:
+    def stopping(stepper: Stepper, ahead: float = 0) -> object:
         if stepper.recording.layers_done == 41:  # in mid recurrence, while the layer is run
             runner.stop()
         return step_layer(stepper)

@@ -20,7 +20,6 @@ from loopscope.core.measures.similarity import (
     cka_matrix,
     cosine_matrix,
     cycle,
-    linear_cka,
 )
 from loopscope.core.measures.similarity_map import places_of, similarity_map
 from loopscope.core.run.recording import Capture
@@ -55,6 +54,11 @@ def unbiased_hsic(k: np.ndarray, m: np.ndarray) -> float:
 def cka_written_out(x: np.ndarray, y: np.ndarray, hsic) -> float:
     k, m = x @ x.T, y @ y.T
     return hsic(k, m) / np.sqrt(hsic(k, k) * hsic(m, m))
+
+
+def linear_cka(x: np.ndarray, y: np.ndarray, debiased: bool = False) -> float:
+    """Of two matrices alone, ``[T, d1]`` and ``[T, d2]``."""
+    return float(cka_matrix([x], [y], debiased)[0, 0])
 
 
 @pytest.mark.parametrize(("tokens", "d1", "d2"), [(7, 3, 5), (6, 40, 12), (30, 4, 4), (4, 9, 2)])

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.sweeps import cluster as clusters
+from loopscope.core.remote import cluster as clusters
+from loopscope.core.remote.cluster import check_workers, connected, facts, local_cluster
 from loopscope.core.sweeps import running
 from loopscope.core.sweeps.cell import Outcome, do_task
-from loopscope.core.sweeps.cluster import check_workers, connected, facts, local_cluster
 from loopscope.core.sweeps.grid import Task
 from loopscope.core.sweeps.running import calibrate, run_study
 from loopscope.core.sweeps.store import Store, read_rows

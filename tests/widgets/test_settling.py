@@ -286,7 +286,7 @@ def test_axes_keep_their_zoom_until_reset(qtbot: QtBot) -> None:
     whole = view.viewRange()
     turn = QWheelEvent(
         at, desk.viewport.mapToGlobal(at), QPoint(), QPoint(0, 480), Qt.MouseButton.NoButton,
-        Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+        Qt.KeyboardModifier.ControlModifier, Qt.ScrollPhase.NoScrollPhase, False,
     )  # fmt: skip
     QApplication.sendEvent(desk.viewport, turn)
     zoomed = view.viewRange()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QScrollBar, QWidget
+from typing_extensions import TypeVar
 
 from loopscope.core.selection import Selection
 from loopscope.widgets.palette import LIGHT, Theme
 
+# What a view draws. A view of curves draws any data that are curves, hence contravariant.
+DataT = TypeVar("DataT", contravariant=True, default=Any)
 
-class View(QWidget):
-    """A panel's contents. It never sees a model or a recording, only its own `Data`.
+
+class View(QWidget, Generic[DataT]):
+    """A panel's contents. It never sees a model or a recording, only its own `Data`, ``DataT``.
 
     Subclasses implement `show_data`, `show_selection` and `set_theme`. A change of a field of
     `Selection` that the view's ``compute`` does not read only moves a mark, in `show_selection`,
@@ -34,6 +38,10 @@ class View(QWidget):
         A button of the view asks for a command of the window, by its name in `app.window.actions`.
     run_requested(dict)
         The view asks for a run: the fields of `RunRequest` to change.
+    zoom_requested(float, float)
+        More recurrences are to be shown or, with a factor below 1, fewer: about which, the factor.
+    range_requested(float, float)
+        The recurrences between two are to be shown.
     """
 
     # Whether the view is empty until a recurrence has been run: its frame offers to run one.
@@ -47,6 +55,8 @@ class View(QWidget):
     message = Signal(str)
     command_requested = Signal(str)
     run_requested = Signal(dict)
+    zoom_requested = Signal(float, float)
+    range_requested = Signal(float, float)
 
     def __init__(self, options: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -58,8 +68,8 @@ class View(QWidget):
         """Take new options; the app computes and sends new data after this."""
         self.options = options
 
-    def show_data(self, data: Any) -> None:
-        """Draw ``data`` (this view's own `Data`)."""
+    def show_data(self, data: DataT) -> None:
+        """Draw ``data``."""
         raise NotImplementedError
 
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
@@ -80,6 +90,10 @@ class View(QWidget):
 
     def go_to(self, place: Mapping[str, float]) -> None:
         """Scroll and zoom to what `place` told; what is not of this picture is left out."""
+
+    def scroll_bars(self) -> list[QScrollBar]:
+        """Scroll bars that two drawings of the view share."""
+        return []
 
     def reset_view(self) -> None:
         """Show everything again after the user zoomed or turned."""

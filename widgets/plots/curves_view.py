@@ -24,7 +24,7 @@ from loopscope.widgets.plots.curve_plot import CurvePlot, colour_of
 MOST_NAMED = 6
 
 
-class CurvesView(View):
+class CurvesView(View[Curves]):
     """Any `Curves` with a legend.
 
     Parameters
@@ -62,6 +62,7 @@ class CurvesView(View):
         self.plot.setFocusProxy(self)
         self.plot.clicked.connect(self._on_clicked)
         self.plot.pointed.connect(self._on_pointed)
+        self.plot.zoom_requested.connect(self.zoom_requested)
         self.clear()
 
     @override

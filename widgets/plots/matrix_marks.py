@@ -63,11 +63,11 @@ def draw_groups(painter: QPainter, sheet: Sheet) -> None:
     content, where, cells = sheet.content, sheet.where, sheet.where.cells
     across, down = content.column_group, content.row_group
     painter.setPen(QPen(QColor(sheet.theme.panel), 1))
-    if across and across * where.column_width >= LEAST_GROUP:
+    if across and where.edges is None and across * where.column_width >= LEAST_GROUP:
         for i in range(across, content.n_columns, across):
             x = where.column(i).left()
             painter.drawLine(QPointF(x, cells.top()), QPointF(x, cells.bottom()))
-    if down and down * where.row_height >= LEAST_GROUP:
+    if down and where.row_edges is None and down * where.row_height >= LEAST_GROUP:
         for i in range(down, content.n_rows, down):
             y = where.row(i).top()
             if cells.top() < y < cells.bottom():

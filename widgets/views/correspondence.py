@@ -30,7 +30,7 @@ EMPTY_ACTIONS = {
 UNPAIRED = "The model of the columns is not beside any more; put it there again"
 
 
-class CorrespondenceView(MatrixView):
+class CorrespondenceView(MatrixView[Data]):
     """Places of the model shown down, of the one beside across; bright means alike."""
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
@@ -152,7 +152,9 @@ class CorrespondenceView(MatrixView):
 
     def _cell_text(self, row: int, column: int) -> str:
         data = self.data
-        where = f"{data.comparison.first} {data.rows[row]} against {data.comparison.second} "
+        comparison = data.comparison
+        assert comparison is not None  # there are cells
+        where = f"{comparison.first} {data.rows[row]} against {comparison.second} "
         where += data.columns[column]
         if data.level is not None and np.isfinite(data.level[row, column]):
             beats = "beats" if data.beats[row, column] else "does not beat"
@@ -162,14 +164,13 @@ class CorrespondenceView(MatrixView):
     def _partner(self, row: int) -> str:
         """Which head of the other model does what a head does."""
         data, column = self.data, self.data.best[row]
+        comparison = data.comparison
+        assert comparison is not None  # there are rows
         head = f"Head {data.rows[row]} at recurrence {data.recurrence}"
         if column < 0:
-            return (
-                f"{head} is no closer to any head of {data.comparison.second} than other prompts "
-                "are"
-            )
+            return f"{head} is no closer to any head of {comparison.second} than other prompts are"
         return (
-            f"{head} is closest to head {data.columns[column]} of {data.comparison.second}, "
+            f"{head} is closest to head {data.columns[column]} of {comparison.second}, "
             f"distance {data.values[row, column]:.3g} · {data.measure.formula.text()}"
         )
 

@@ -93,7 +93,7 @@ class UnitCircle(ClickPlot):
             self.show_all()
 
 
-class StabilityView(View):
+class StabilityView(View[Data]):
     """The unit circle with the leading eigenvalues, and tables of the points found."""
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:

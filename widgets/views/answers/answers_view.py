@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QScrollBar, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from loopscope.core.measures.readout import NO_ANSWER
@@ -16,8 +16,14 @@ from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.views.answers.readout_canvas import ReadoutCanvas
 
+if TYPE_CHECKING:
+    from loopscope.core.views import readout
+    from loopscope.core.views.lens import data as lens
 
-class AnswersView(View):
+DataT = TypeVar("DataT", bound="readout.Data | lens.Data")
+
+
+class AnswersView(View[DataT]):
     """Each cell has its top answer and a shade.
 
     Subclasses say which column the cursor stands in (`_column`), what a column means
@@ -28,7 +34,8 @@ class AnswersView(View):
 
     def __init__(self, options: Any, parent: QWidget | None = None) -> None:
         super().__init__(options, parent)
-        self.data: Any = None
+        # None while there is nothing to show, when no place can be clicked or pointed at.
+        self.data: DataT | Any = None
         self._row_of: dict[int, int] = {}
         self.canvas = ReadoutCanvas(self)
         layout = QVBoxLayout(self)
@@ -38,10 +45,12 @@ class AnswersView(View):
         self.canvas.setFocusProxy(self)
         self.canvas.clicked.connect(self._on_clicked)
         self.canvas.pointed.connect(self._on_pointed)
+        self.canvas.zoomed.connect(self._on_zoomed)
+        self.canvas.dragged.connect(self._on_dragged)
         self.clear()
 
     @override
-    def show_data(self, data: Any) -> None:
+    def show_data(self, data: DataT) -> None:
         """Draw the answers."""
         if data is self.data:
             return
@@ -63,7 +72,8 @@ class AnswersView(View):
         at = {"recurrence": selection.recurrence, "layer": selection.layer}
         row = self._row_of.get(hover["token"]) if "token" in hover else None
         cursor = self._row_of.get(selection.token), self._column(at)
-        self.canvas.show_marks(cursor, (row, self._column(hover)))
+        missing = "" if cursor[1] is not None else self._missing(selection.recurrence)
+        self.canvas.show_marks(cursor, (row, self._column(hover)), missing)
 
     @override
     def set_theme(self, theme: Theme) -> None:
@@ -74,6 +84,10 @@ class AnswersView(View):
     def clear(self) -> None:
         self.data = None
         self.canvas.show_empty(self.EMPTY)
+
+    @override
+    def scroll_bars(self) -> list[QScrollBar]:
+        return [self.canvas.scroll_bar]
 
     @override
     def reset_view(self) -> None:
@@ -93,6 +107,13 @@ class AnswersView(View):
 
     def _column(self, place: dict[str, int]) -> int | None:
         raise NotImplementedError
+
+    def _missing(self, recurrence: int) -> str:
+        """Why the cursor's recurrence has no column."""
+        if recurrence < 1:
+            return "The initial state is not read out"
+        ends = [self._column_place(c).get("recurrence", 0) for c in (1, self.data.n_columns)]
+        return f"r = {recurrence} is not shown here: r = {min(ends)} to {max(ends)} are"
 
     def _column_place(self, column: int) -> dict[str, int]:
         raise NotImplementedError
@@ -116,6 +137,15 @@ class AnswersView(View):
     def _on_pointed(self, region: str, row: int, column: int) -> None:
         self.hover_changed.emit(self._place(row, column))
         self.message.emit("" if self.data is None else self._text(region, row, column))
+
+    def _on_zoomed(self, row: int, column: int, factor: float) -> None:
+        if (r := self._column_place(column).get("recurrence")) is not None:
+            self.zoom_requested.emit(r, factor)
+
+    def _on_dragged(self, row: int, first: int, last_row: int, last: int) -> None:
+        a, b = (self._column_place(column).get("recurrence") for column in (first, last))
+        if a is not None and b is not None:
+            self.range_requested.emit(a, b)
 
     def _name(self, row: int) -> str:
         return f"token {self.data.tokens[row]} '{self.data.labels[row]}'"

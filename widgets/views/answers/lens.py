@@ -10,11 +10,12 @@ from typing_extensions import override
 from loopscope.core.measures.lens import CHANCE, DIVERGENCE, ENTROPY, FINAL_SINCE, RANK, TOP
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.views.lens.compute import LACKS, NOT_YET, Options
+from loopscope.core.views.lens.data import Data
 from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.views.answers.answers_view import AnswersView
 
 
-class LensView(AnswersView):
+class LensView(AnswersView[Data]):
     """Rows are tokens, columns places along effective depth."""
 
     # The cursor's final answer may be the chosen token.
@@ -28,7 +29,8 @@ class LensView(AnswersView):
         if self.data is None:
             return None
         index = self.data.places.index(place.get("recurrence"), place.get("layer"))
-        return None if index is None else self.data.order.tolist().index(index) + 1
+        columns = self.data.order.tolist()
+        return columns.index(index) + 1 if index in columns else None
 
     @override
     def _column_place(self, column: int) -> dict[str, int]:

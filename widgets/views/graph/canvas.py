@@ -29,7 +29,7 @@ from loopscope.widgets.views.graph.search_bar import SearchBar
 EMPTY = "The loop and its unrolling appear here when a checkpoint is open"
 
 
-class GraphCanvas(View):
+class GraphCanvas(View[Data]):
     """Paints the pictures itself; of a long unrolling only the copies in sight."""
 
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:

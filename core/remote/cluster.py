@@ -13,18 +13,20 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from loopscope.core.checkpoint.folder import open_checkpoint
 from loopscope.core.errors import LoopscopeError, one_line
+from loopscope.core.remote.address import check_address, check_installed
 from loopscope.core.version import package_version
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
-LOOPBACK, PORT = "127.0.0.1", 8786
+LOOPBACK = "127.0.0.1"
 # How long a scheduler, and then its first worker, is waited for.
 CONNECT_SECONDS, WORKER_SECONDS = 10, 60
 # Workers of our own that may die of one task before it is not tried again as it is.
@@ -40,6 +42,7 @@ class WorkerFacts:
     memory: int
     versions: tuple[tuple[str, str], ...]
     problem: str = ""
+    cuda: bool = False
 
 
 def versions() -> tuple[tuple[str, str], ...]:
@@ -65,7 +68,7 @@ def facts(paths: tuple[tuple[str, str], ...]) -> WorkerFacts:
     cuda = torch.cuda.is_available()
     device = torch.cuda.get_device_name() if cuda else platform.machine()
     memory = torch.cuda.get_device_properties(0).total_memory if cuda else _host_memory()
-    return WorkerFacts(socket.gethostname(), device, memory, versions(), problem)
+    return WorkerFacts(socket.gethostname(), device, memory, versions(), problem, cuda)
 
 
 def _host_memory() -> int:
@@ -74,29 +77,35 @@ def _host_memory() -> int:
     return int(MEMORY_LIMIT)
 
 
-def check_installed() -> None:
-    """Raise `LoopscopeError` where the extra is not installed."""
-    from importlib.util import find_spec
+def on_this_machine(device: str = "auto") -> int:
+    """Workers that this machine is good for: one for each CUDA device, else for each core.
 
-    if find_spec("distributed") is None:
-        raise LoopscopeError("this needs the extra: pip install 'loopscope[cluster]'")
-
-
-def on_this_machine() -> int:
-    """Workers that this machine is good for: one for each CUDA device, else for each core."""
+    Raises `LoopscopeError` where CUDA is asked for and there is none.
+    """
     from dask.system import CPU_COUNT
 
-    return torch.cuda.device_count() if torch.cuda.is_available() else int(CPU_COUNT)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise LoopscopeError("no CUDA device is available to torch on this machine")
+    if device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.device_count()
+    return int(CPU_COUNT)
 
 
-def settle_worker(dask_worker: Any) -> None:
-    """Run on a worker of our own: one torch thread, and of several devices its own.
+def cores() -> int:
+    """Cores of this machine that may be used."""
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
+
+
+def settle_worker(dask_worker: Any, threads: int = 1) -> None:
+    """Run on a worker of our own: its torch threads, and of several devices its own.
 
     Ctrl-C in the terminal reaches every process of it; whoever started the workers ends them.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(dask_worker.name) % torch.cuda.device_count())
 
@@ -134,12 +143,16 @@ def local_cluster(n: int, *, port: int = 0) -> LocalCluster:
 
 
 @contextlib.contextmanager
-def serving(n: int, port: int = 0) -> Iterator[LocalCluster]:
-    """Keep a `local_cluster` whose workers, those started anew too, are settled."""
+def serving(n: int, port: int = 0, own_threads: int = 1) -> Iterator[LocalCluster]:
+    """Keep a `local_cluster` whose workers, those started anew too, are settled.
+
+    ``own_threads`` are torch's where there is one worker alone.
+    """
     from distributed import Client
 
     with local_cluster(n, port=port) as cluster, Client(cluster, set_as_default=False) as client:
-        client.register_worker_callbacks(settle_worker)
+        threads = 1 if n > 1 else own_threads
+        client.register_worker_callbacks(partial(settle_worker, threads=threads))
         yield cluster
 
 
@@ -158,15 +171,18 @@ def connected(address: str | None, most: int = 1 << 30) -> Iterator[Client]:
             cluster = stack.enter_context(serving(max(1, min(on_this_machine(), most))))
             client = stack.enter_context(Client(cluster, set_as_default=False))
         else:
-            client = stack.enter_context(_remote(address))
+            client = stack.enter_context(remote_client(address))
         yield client
 
 
-def _remote(address: str) -> Client:
+def remote_client(address: str) -> Client:
+    """Connect to the scheduler at ``address``.
+
+    Raises `LoopscopeError` for what is no address, and for one that nothing answers at.
+    """
+    check_address(address)
     from distributed import Client
 
-    if not address.startswith(("tcp://", "tls://", "ucx://", "ws://", "wss://")):
-        raise LoopscopeError(f"'{address}' is no address such as tcp://host:{PORT}")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
@@ -180,6 +196,19 @@ def check_workers(client: Client, paths: tuple[tuple[str, str], ...]) -> dict[st
     Raises `LoopscopeError` naming the first that lacks Loopscope, differs in a version or cannot
     read a checkpoint, and where there is no worker.
     """
+    fit, problems = survey(client, paths)
+    if problems:
+        raise LoopscopeError(problems[0])
+    return fit
+
+
+def survey(
+    client: Client, paths: tuple[tuple[str, str], ...]
+) -> tuple[dict[str, WorkerFacts], list[str]]:
+    """Return the workers that can be used, by their addresses, and why others cannot, a line each.
+
+    Raises `LoopscopeError` where there is no worker.
+    """
     try:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError:
@@ -188,15 +217,18 @@ def check_workers(client: Client, paths: tuple[tuple[str, str], ...]) -> dict[st
         found: dict[str, WorkerFacts] = client.run(facts, paths, on_error="return")
     except OSError as error:
         raise LoopscopeError(f"the cluster does not answer: {one_line(error)}") from None
-    here = versions()
-    for worker, about in found.items():
-        if isinstance(about, ModuleNotFoundError):
-            raise LoopscopeError(f"worker {worker} lacks {about.name}: install the same there")
-        if isinstance(about, BaseException):
-            raise LoopscopeError(f"worker {worker} cannot be asked: {one_line(about)}")
-        for (name, mine), (_, its) in zip(here, about.versions, strict=True):
-            if mine != its:
-                raise LoopscopeError(f"worker {worker} has {name} {its}, here it is {mine}")
-        if about.problem:
-            raise LoopscopeError(f"worker {worker}: {about.problem}")
-    return found
+    told = {worker: _problem_of(about) for worker, about in found.items()}
+    fit = {worker: about for worker, about in found.items() if not told[worker]}
+    return fit, [f"worker {worker}{why}" for worker, why in told.items() if why]
+
+
+def _problem_of(about: WorkerFacts | BaseException) -> str:
+    """Why a worker cannot be used, or ""."""
+    if isinstance(about, ModuleNotFoundError):
+        return f" lacks {about.name}: install the same there"
+    if isinstance(about, BaseException):
+        return f" cannot be asked: {one_line(about)}"
+    for (name, mine), (_, its) in zip(versions(), about.versions, strict=True):
+        if mine != its:
+            return f" has {name} {its}, here it is {mine}"
+    return f": {about.problem}" if about.problem else ""
