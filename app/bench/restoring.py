@@ -58,10 +58,11 @@ def restore_runs(
 
         return go_on(loaded, recording)
 
+    runner = bench.runner  # the thread is not to hold what is Qt's
     rebuild = Rebuild(
         saved.runs,
         loaded.architecture.n_block,
-        lambda run: bench.runner.begun(_request(run), loaded),
+        lambda run: runner.begun(_request(run), loaded),
         take,
     )
 

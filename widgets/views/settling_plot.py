@@ -15,7 +15,7 @@ from loopscope.widgets.palette import OKABE_ITO, Theme, token_colour
 from loopscope.widgets.plots.axes import LogAxis, WholeAxis
 from loopscope.widgets.plots.click_plot import ClickPlot
 from loopscope.widgets.plots.plot_marks import log10, set_columns
-from loopscope.widgets.views.settling_words import Label, Place, draw_label, labels_of
+from loopscope.widgets.views.settling_words import Label, Place, draw_label, labels_of, room_beside
 
 # Pixels within which the pointer is on a curve.
 REACH = 24.0
@@ -39,7 +39,10 @@ class SettlingPlot(ClickPlot):
         Index into ``data.recurrences`` and curve (-1: none near); -1, -1 when outside.
     """
 
-    data: Data | None = None  # of the class, for pyqtgraph resizes while it is being made
+    # Of the class, as pyqtgraph resizes while it is being made.
+    data: Data | None = None
+    _beside = 0.0
+    _margin: float | None = None
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent, bottom=WholeAxis("bottom"), left=LogAxis("left"))
@@ -99,6 +102,7 @@ class SettlingPlot(ClickPlot):
         known = len(error) > 0 and bool(np.isfinite(error).any())
         set_columns(self.error, x, error[:, None] if known else None)
         self._style()
+        self._make_room()
         self._forget_labels()
 
     def _show_second(self, data: Data) -> None:
@@ -283,7 +287,19 @@ class SettlingPlot(ClickPlot):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Place the words again."""
         super().resizeEvent(event)
+        self._make_room()
         self._labels = None
+
+    def _make_room(self) -> None:
+        """Leave room at the right of the plot for names, where there is enough."""
+        metrics, data = QFontMetricsF(self._font(True)), self.data
+        beside = 0.0 if data is None else room_beside(data, metrics, float(self.width()))
+        if beside != self._beside:
+            self._beside = beside
+            layout = self.getPlotItem().layout
+            left, top, right, bottom = layout.getContentsMargins()
+            self._margin = right if self._margin is None else self._margin
+            layout.setContentsMargins(left, top, self._margin + beside, bottom)
 
     def _forget_labels(self) -> None:
         """Have the words placed anew at the next painting."""
@@ -308,7 +324,7 @@ class SettlingPlot(ClickPlot):
         floor = self.floor.getData()[0]
         place = Place(
             self.data, area, QFontMetricsF(self._font(True)), self.theme, self._pixel_of,
-            self.log_values, floor is not None and len(floor) > 0,
+            self.log_values, floor is not None and len(floor) > 0, self._beside,
         )  # fmt: skip
         return labels_of(place)
 
