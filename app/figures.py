@@ -2,13 +2,15 @@
 
 With a second run, what is written is what is drawn: a view that draws both runs on its axes is
 written with both, one that is drawn twice is written twice, the second time to
-``KEY-second.*``. Every such file names both runs.
+``KEY-second.*``, on one colour scale. A heat map's difference goes to ``KEY-difference.*``. Every
+such file names both runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +18,19 @@ from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import VIEW_SPECS
 from loopscope.core.run.pairing import STEP_PAIRINGS
 from loopscope.core.run.recording import Recording
-from loopscope.core.selection import Selection
+from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun
 from loopscope.widgets.kit.export_names import free_stem, slug, stem
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from loopscope.widgets.figures.export import ExportItem, ExportReport
+    from loopscope.widgets.figures.style import Page
     from loopscope.widgets.kit.export_choice import ExportChoice
+
+WHOLE = RecurrenceRange()
 
 # Views whose page is of the cursor's recurrence, though what is computed is of all.
 AT_ONE_RECURRENCE = frozenset({"pattern"})
@@ -33,6 +40,8 @@ WRITTEN = ("pdf", "svg", "png", "csv", "txt")
 PREVIEW_DPI = 110
 # What is added to the name of a file that holds the second run alone.
 SECOND_SUFFIX = "-second"
+# And of one that holds what is different between the two.
+DIFFERENCE_SUFFIX = "-difference"
 
 
 def drawable(recording: Recording, second_run: SecondRun | None = None) -> tuple[ViewSpec, ...]:
@@ -74,6 +83,9 @@ def describe_second_run(
     if twice:
         files = f"{twice[0].key}{SECOND_SUFFIX}.*" if len(twice) == 1 else f"NAME{SECOND_SUFFIX}.*"
         parts.append(f"the second drawing goes below the first, or to {files}")
+    if any(spec.has_difference for spec in specs):
+        name = specs[0].key if len(specs) == 1 else "NAME"
+        parts.append(f"what is different to {name}{DIFFERENCE_SUFFIX}.*")
     return f"The second run is {second_run.name}: {'; '.join(parts)}." if parts else ""
 
 
@@ -93,10 +105,12 @@ def write_figures(
     progress: Callable[[tuple[int, int, str]], None] = lambda step: None,
     cancelled: Callable[[], bool] = lambda: False,
     second_run: SecondRun | None = None,
+    shown: RecurrenceRange = WHOLE,
 ) -> ExportReport:
     """Compute and write the figures of ``specs``; runs on any thread, imports matplotlib.
 
-    ``second_run`` is written as it is drawn.
+    ``second_run`` is written as it is drawn. Pictures are of the recurrences ``shown``, numbers of
+    all of them.
     """
     from loopscope.widgets.figures.export import export_all
     from loopscope.widgets.figures.style import Page
@@ -107,7 +121,7 @@ def write_figures(
         for spec in specs
         if not cancelled()
         for item in joined(
-            items_of(spec, recording, selection, options.get(spec.key), second_run),
+            items_of(spec, recording, selection, options.get(spec.key), second_run, shown),
             choice.together,
         )
     ]
@@ -127,12 +141,12 @@ def write_figures(
 def joined(items: Iterator[ExportItem], together: bool) -> list[ExportItem]:
     """The drawings of one view; those of two runs in one figure, if they are to be ``together``."""
     drawn = list(items)
-    if not together or len(drawn) != 2:
+    if not together or len(drawn) < 2:
         return drawn
-    first, second = drawn
+    first, second, *more = drawn
     about = (first.provenance or {}) | {"drawn": "both runs, the second one below"}
     return [
-        replace(first, beside=second, page_provenance=about), replace(second, pages=False)
+        replace(first, beside=second, page_provenance=about), replace(second, pages=False), *more
     ]  # fmt: skip
 
 
@@ -151,6 +165,7 @@ def page_png(
     options: Any,
     choice: ExportChoice,
     second_run: SecondRun | None = None,
+    shown: RecurrenceRange = WHOLE,
 ) -> bytes:
     """Draw the page that ``choice`` would write of one view, as a PNG for the screen."""
     import io
@@ -158,7 +173,9 @@ def page_png(
     from loopscope.widgets.figures.export import draw_figure
     from loopscope.widgets.figures.style import Page
 
-    items = joined(items_of(spec, recording, selection, options, second_run), choice.together)
+    items = joined(
+        items_of(spec, recording, selection, options, second_run, shown), choice.together
+    )
     figure = draw_figure(items[0], Page(choice.preset))
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=PREVIEW_DPI)
@@ -183,6 +200,8 @@ def drawings(
         if second_run is not None and _has_second_drawing(spec, recording, second_run):
             only = ("csv", *spec.exports) if choice.together else every
             out.append((names(spec, spec.key + SECOND_SUFFIX), only))
+            if spec.has_difference and has_something(spec, recording):
+                out.append((names(spec, spec.key + DIFFERENCE_SUFFIX), WRITTEN))
     return out
 
 
@@ -241,47 +260,112 @@ def items_of(
     selection: Selection,
     options: Any,
     second_run: SecondRun | None,
+    shown: RecurrenceRange = WHOLE,
 ) -> Iterator[ExportItem]:
-    """The drawings of one view: one, or one for each run."""
-    # Not for the window: what a figure needs is imported when one is drawn.
-    from loopscope.core.views.captions import caption
-    from loopscope.widgets.figures.export import ExportItem
+    """The drawings of one view: one, or one for each run, of the recurrences ``shown``."""
+    for item in _whole_items(spec, recording, selection, options, second_run):
+        latest = recording.n_recurrences
+        if shown == WHOLE:
+            yield item
+            continue
+        said = shown.said(latest) or "all"
+        own = item.provenance or provenance_of(recording, selection)
+        about = {"recurrences shown": f"{said}, log axis" if shown.log else said}
+        yield replace(item, draw=partial(_draw_within, spec, item.draw, shown),
+                      provenance=own | about)  # fmt: skip
 
+
+def _draw_within(
+    spec: ViewSpec, draw: Callable[..., None], shown: RecurrenceRange, data: ViewData,
+    figure: Figure, page: Page,
+) -> None:  # fmt: skip
+    """Draw the part of the data that is of a range of recurrences."""
+    draw(spec.within(data, shown), figure, page)
+
+
+def _whole_items(
+    spec: ViewSpec,
+    recording: Recording,
+    selection: Selection,
+    options: Any,
+    second_run: SecondRun | None,
+) -> Iterator[ExportItem]:
+    """The drawings of one view, of every recurrence."""
     options = options or spec.options()
 
-    def item(
-        data: ViewData, provenance: dict[str, str] | None = None, of_second: SecondRun | None = None
-    ) -> ExportItem:
-        key, title, at = spec.key, spec.title, selection
-        if of_second is not None:
-            key, title, at = key + SECOND_SUFFIX, f"{title}, {of_second.name}", of_second.selection
-        heading = "the run shown" if of_second is None else of_second.name
-        return ExportItem(
-            key, title, spec.draw, spec.table, data, spec.exports, provenance, at.recurrence,
-            caption=lambda about: caption(title, data, options, about), heading=heading,
-        )  # fmt: skip
+    def item(data: ViewData, provenance: dict[str, str] | None = None) -> ExportItem:
+        return _item(spec, spec.key, spec.title, data, options, provenance, selection)
 
     if second_run is None:
         yield item(spec.compute(recording, selection, options))
         return
     there = second_run.recording
-    twice = spec.drawn_twice(recording, there)
     if spec.compute_second is not None and spec.draws_both(recording, there):
         data = spec.compute_second(recording, second_run, selection, options)
         yield item(data, _provenance_of_two(recording, selection, second_run, "both runs"))
-    elif has_something(spec, recording) or not twice:
-        data = spec.compute(recording, selection, options)
-        # What is of the model is of no run.
-        two = (
-            _provenance_of_two(recording, selection, second_run, "the run shown") if twice else None
-        )
-        yield item(data, two)
+        return
+    yield from _items_of_two(spec, recording, selection, options, second_run)
+
+
+def _item(
+    spec: ViewSpec, key: str, title: str, data: ViewData, options: Any,
+    provenance: dict[str, str] | None, at: Selection,
+) -> ExportItem:  # fmt: skip
+    """One drawing of a view, with the caption that goes under it."""
+    # Not for the window: what a figure needs is imported when one is drawn.
+    from loopscope.core.views.captions import caption
+    from loopscope.widgets.figures.export import ExportItem
+
+    return ExportItem(
+        key, title, spec.draw, spec.table, data, spec.exports, provenance, at.recurrence,
+        caption=lambda about: caption(title, data, options, about), heading="the run shown",
+    )  # fmt: skip
+
+
+def _items_of_two(
+    spec: ViewSpec, recording: Recording, selection: Selection, options: Any, second_run: SecondRun
+) -> Iterator[ExportItem]:
+    """A drawing of each run, alike in scale and order, and of what is different between them."""
+    there = second_run.recording
+    twice = spec.drawn_twice(recording, there)
+    first = second = None
+    if has_something(spec, recording) or not twice:
+        first = spec.compute(recording, selection, options)
     if _has_second_drawing(spec, recording, second_run):
-        yield item(
-            spec.compute(there, second_run.selection, options),
-            _provenance_of_two(recording, selection, second_run, "the second run"),
-            second_run,
-        )
+        second = spec.compute(there, second_run.selection, options)
+    if first is not None and second is not None:
+        first, second = spec.alike(first, second)
+
+    def item(data: ViewData, key: str, title: str, drawn: str, at: Selection) -> ExportItem:
+        # What is of the model is of no run.
+        two = _provenance_of_two(recording, selection, second_run, drawn) if twice else None
+        heading = second_run.name if at is second_run.selection else "the run shown"
+        return replace(_item(spec, key, title, data, options, two, at), heading=heading)
+
+    if first is not None:
+        yield item(first, spec.key, spec.title, "the run shown", selection)
+    if second is not None:
+        title, at = f"{spec.title}, {second_run.name}", second_run.selection
+        yield item(second, spec.key + SECOND_SUFFIX, title, "the second run", at)
+    if spec.has_difference and first is not None and second is not None:
+        yield _difference_item(spec, recording, selection, options, second_run)
+
+
+def _difference_item(
+    spec: ViewSpec, recording: Recording, selection: Selection, options: Any, second_run: SecondRun
+) -> ExportItem:
+    """The drawing of what is different between two runs."""
+    from loopscope.core.views.difference import table
+    from loopscope.widgets.figures.difference import draw
+
+    data = spec.difference(recording, second_run, selection, options)
+    provenance = _provenance_of_two(recording, selection, second_run, "the run shown − second run")
+    title = f"{spec.title}, this run − {second_run.name}"
+    key = spec.key + DIFFERENCE_SUFFIX
+    return replace(
+        _item(spec, key, title, data, options, provenance, selection), draw=draw, table=table,
+        exports={},
+    )  # fmt: skip
 
 
 def provenance_of(recording: Recording, selection: Selection) -> dict[str, str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
 
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, override
 
 from loopscope.core.views.base import (
     Compute,
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
     from loopscope.core.run.jobs import Job
     from loopscope.core.run.recording import Recording
     from loopscope.core.run.stepper import Stepper
-    from loopscope.core.selection import Selection
+    from loopscope.core.selection import RecurrenceRange, Selection
+    from loopscope.core.views.second_run import SecondRun
     from loopscope.widgets.figures.style import Page
     from loopscope.widgets.kit.view import View
 
@@ -63,9 +67,9 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
     title : in menus and on its dock.  shows : completes "Show ..." in a tooltip.
     """
 
-    key: ClassVar[str]
-    title: ClassVar[str]
-    shows: ClassVar[str]
+    key: str
+    title: str
+    shows: str
 
     @abstractmethod
     def definition(self) -> ViewDefinition[OptionsT, DataT]:
@@ -158,7 +162,100 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
         definition = self.definition()
         return definition.compute_second is not None and definition.on_one_axis(one, other)
 
+    @property
+    def reads_difference(self) -> frozenset[str]:
+        """The fields of `Selection` that change what is different between two runs."""
+        return self.reads | self.definition().difference_reads
+
+    @property
+    def has_difference(self) -> bool:
+        """Whether the view has a map of what is different between two runs."""
+        return self.definition().difference is not None
+
+    def alike(self, one: DataT, other: DataT) -> tuple[DataT, DataT]:
+        """The data of two runs on one colour scale and in one order, where they can be."""
+        make = self.definition().alike
+        return (one, other) if make is None else make(one, other)
+
+    def difference(
+        self, recording: Recording, second: SecondRun, selection: Selection, options: OptionsT
+    ) -> ViewData:
+        """Compute what is different between two runs; only where the view `has_difference`."""
+        make = self.definition().difference
+        if make is None:
+            raise LookupError(f"the view “{self.title}” has no difference of two runs")
+        one = self.compute(recording, selection, options)
+        other = self.compute(second.recording, second.selection, options)
+        return make(one, other, selection, second)
+
+    def within(self, data: ViewData, shown: RecurrenceRange) -> ViewData:
+        """The part of the data, or of a difference, that is of a range of recurrences."""
+        from loopscope.core.views.curves_data import Curves, curves_within
+        from loopscope.core.views.difference import Difference
+        from loopscope.core.views.difference import within as difference_within
+
+        make = self.definition().within
+        if isinstance(data, Difference):
+            return difference_within(data, shown)
+        if make is not None and not data.lacks:
+            return make(cast("DataT", data), shown)
+        return curves_within(data, shown) if isinstance(data, Curves) else data
+
     def drawn_twice(self, one: Recording, other: Recording) -> bool:
         """Whether the view is shown a second time for the second run: not what is of the model."""
         of_model = self.request is not None and self.request.scope == "model"
         return not of_model and not self.draws_both(one, other)
+
+
+class ListedView(ViewSpec[OptionsT, DataT]):
+    """A view whose four parts are given as functions, which import them when they are asked for.
+
+    ``definition``, ``view``, ``drawing`` and ``analysis`` return what the methods of these names
+    do.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        title: str,
+        shows: str,
+        definition: Callable[[], ViewDefinition[OptionsT, DataT]],
+        view: Callable[[], View[DataT]],
+        drawing: Callable[[], Draw[DataT]],
+        analysis: Callable[[], Analyse[OptionsT]] | None = None,
+    ) -> None:
+        self.key, self.title, self.shows = key, title, shows
+        self._definition, self._view = cache(definition), view
+        self._drawing, self._analysis = drawing, analysis
+
+    @override
+    def definition(self) -> ViewDefinition[OptionsT, DataT]:
+        return self._definition()
+
+    @override
+    def view(self) -> View[DataT]:
+        return self._view()
+
+    @override
+    def drawing(self) -> Draw[DataT]:
+        return self._drawing()
+
+    @override
+    def analysis(self) -> Analyse[OptionsT]:
+        return super().analysis() if self._analysis is None else self._analysis()
+
+
+class Late:
+    """A package that is imported, and so is what lies in it, when something of it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        module = import_module(self._name)
+        entry = getattr(module, name, None)
+        if entry is not None and not isinstance(entry, ModuleType):
+            return entry
+        if not hasattr(module, "__path__"):
+            raise AttributeError(f"there is no {name} in {self._name}")
+        return Late(f"{self._name}.{name}")

@@ -1,7 +1,8 @@
 """The views of the bench, each in one place. Menus, docks, exports and tests follow from it.
 
-A view is a `ViewSpec` here and its name in `OURS`, in the order of the menu. Those of other
-packages come after ours.
+A view is a `ListedView` here and its name in `OURS`, in the order of the menu. Those of other
+packages come after ours. ``loopscope`` is imported part by part, when a view asks for one of its
+four parts; a type checker reads it as it stands.
 """
 
 from __future__ import annotations
@@ -9,559 +10,214 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from typing_extensions import override
-
-from loopscope.app.view_spec import Analyse, Draw, ViewSpec
+from loopscope.app.view_spec import Late, ListedView, ViewSpec
 from loopscope.core.plugins import VIEW, Registry, fits
 
 if TYPE_CHECKING:
-    from loopscope.core.views import (
-        correspondence,
-        depth,
-        distance,
-        exits,
-        head_map,
-        heads,
-        paths,
-        pattern,
-        probe,
-        prompts,
-        quality,
-        readout,
-        settling,
-        similarity,
-        stability,
-    )
-    from loopscope.core.views.base import ViewDefinition
-    from loopscope.core.views.graph import data as graph
-    from loopscope.core.views.lens import compute as lens_compute
-    from loopscope.core.views.lens import data as lens
-    from loopscope.core.views.state_space import data as state_space
-    from loopscope.widgets.kit.view import View
-
-
-class StateSpace(ViewSpec["state_space.Options", "state_space.Data"]):
-    """Where the state goes."""
-
-    key, title = "state_space", "State space"
-    shows = "where the state goes"
-
-    @override
-    def definition(self) -> ViewDefinition[state_space.Options, state_space.Data]:
-        from loopscope.core.views.state_space.compute import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[state_space.Data]:
-        from loopscope.widgets.views.state_space.view import StateSpaceView
-
-        return StateSpaceView()
-
-    @override
-    def drawing(self) -> Draw[state_space.Data]:
-        from loopscope.widgets.figures.state_space import draw
-
-        return draw
-
-
-class Settling(ViewSpec["settling.Options", "settling.Data"]):
-    """How fast each token settles."""
-
-    key, title = "settling", "Settling"
-    shows = "how fast each token settles"
-
-    @override
-    def definition(self) -> ViewDefinition[settling.Options, settling.Data]:
-        from loopscope.core.views.settling import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[settling.Data]:
-        from loopscope.widgets.views.settling import SettlingView
-
-        return SettlingView()
-
-    @override
-    def drawing(self) -> Draw[settling.Data]:
-        from loopscope.widgets.figures.settling import draw
-
-        return draw
-
-
-class Distance(ViewSpec["distance.Options", "distance.Data"]):
-    """Token x recurrence distance to the last state."""
-
-    key, title = "distance", "Distance to the end"
-    shows = "token x recurrence distance to the last state"
-
-    @override
-    def definition(self) -> ViewDefinition[distance.Options, distance.Data]:
-        from loopscope.core.views.distance import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[distance.Data]:
-        from loopscope.widgets.views.distance import DistanceView
-
-        return DistanceView()
-
-    @override
-    def drawing(self) -> Draw[distance.Data]:
-        from loopscope.widgets.figures.distance import draw
-
-        return draw
-
-
-class Heads(ViewSpec["heads.Options", "heads.Data"]):
-    """Whether each head does the same at each recurrence."""
-
-    key, title = "heads", "Head consistency"
-    shows = "whether each head does the same at each recurrence"
-
-    @override
-    def definition(self) -> ViewDefinition[heads.Options, heads.Data]:
-        from loopscope.core.views.heads import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[heads.Data]:
-        from loopscope.widgets.views.heads import HeadsView
-
-        return HeadsView()
-
-    @override
-    def drawing(self) -> Draw[heads.Data]:
-        from loopscope.widgets.figures.heads import draw
-
-        return draw
-
-
-class Graph(ViewSpec["graph.Options", "graph.Data"]):
-    """The loop beside its unrolling."""
-
-    key, title = "graph", "Computation graph"
-    shows = "the loop beside its unrolling"
-
-    @override
-    def definition(self) -> ViewDefinition[graph.Options, graph.Data]:
-        from loopscope.core.views.graph.compute import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[graph.Data]:
-        from loopscope.widgets.views.graph.view import GraphView
-
-        return GraphView()
-
-    @override
-    def drawing(self) -> Draw[graph.Data]:
-        from loopscope.widgets.figures.graph import draw
-
-        return draw
-
-
-class Readout(ViewSpec["readout.Options", "readout.Data"]):
-    """The top answer at each recurrence."""
-
-    key, title = "readout", "Readout"
-    shows = "the top answer at each recurrence"
-
-    @override
-    def definition(self) -> ViewDefinition[readout.Options, readout.Data]:
-        from loopscope.core.views.readout import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[readout.Data]:
-        from loopscope.widgets.views.answers.readout import ReadoutView
-
-        return ReadoutView()
-
-    @override
-    def drawing(self) -> Draw[readout.Data]:
-        from loopscope.widgets.figures.readout import draw
-
-        return draw
-
-
-class Pattern(ViewSpec["pattern.Options", "pattern.Data"]):
-    """What the selected head attends to."""
-
-    key, title = "pattern", "Attention pattern"
-    shows = "what the selected head attends to"
-
-    @override
-    def definition(self) -> ViewDefinition[pattern.Options, pattern.Data]:
-        from loopscope.core.views.pattern import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[pattern.Data]:
-        from loopscope.widgets.views.pattern import PatternView
-
-        return PatternView()
-
-    @override
-    def drawing(self) -> Draw[pattern.Data]:
-        from loopscope.widgets.figures.pattern import draw
-
-        return draw
-
-
-class HeadMap(ViewSpec["head_map.Options", "head_map.Data"]):
-    """The selected head's recurrence x recurrence similarity."""
-
-    key, title = "head_map", "Head over recurrences"
-    shows = "the selected head's recurrence x recurrence similarity"
-
-    @override
-    def definition(self) -> ViewDefinition[head_map.Options, head_map.Data]:
-        from loopscope.core.views.head_map import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[head_map.Data]:
-        from loopscope.widgets.views.head_map import HeadMapView
-
-        return HeadMapView()
-
-    @override
-    def drawing(self) -> Draw[head_map.Data]:
-        from loopscope.widgets.figures.head_map import draw
-
-        return draw
-
-
-class Depth(ViewSpec["depth.Options", "depth.Data"]):
-    """Any measure over recurrences, layers or effective depth."""
-
-    key, title = "depth", "Measures over depth"
-    shows = "any measure over recurrences, layers or effective depth"
-
-    @override
-    def definition(self) -> ViewDefinition[depth.Options, depth.Data]:
-        from loopscope.core.views.depth import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[depth.Data]:
-        from loopscope.widgets.plots.curves_view import CurvesView
-
-        return CurvesView(self.options())
-
-    @override
-    def drawing(self) -> Draw[depth.Data]:
-        from loopscope.widgets.figures.curves import draw_curves
-
-        return draw_curves
-
-
-class Similarity(ViewSpec["similarity.Options", "similarity.Data"]):
-    """How alike all places of the run are, the cycle as diagonals."""
-
-    key, title = "similarity", "Similarity over depth"
-    shows = "how alike all places of the run are, the cycle as diagonals"
-
-    @override
-    def definition(self) -> ViewDefinition[similarity.Options, similarity.Data]:
-        from loopscope.core.views.similarity import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[similarity.Data]:
-        from loopscope.widgets.views.similarity import SimilarityView
-
-        return SimilarityView()
-
-    @override
-    def drawing(self) -> Draw[similarity.Data]:
-        from loopscope.widgets.figures.similarity import draw
-
-        return draw
-
-
-class Lens(ViewSpec["lens_compute.Options", "lens.Data"]):
-    """What would be answered after every layer."""
-
-    key, title = "lens", "Lens over depth"
-    shows = "what would be answered after every layer"
-
-    @override
-    def definition(self) -> ViewDefinition[lens_compute.Options, lens.Data]:
-        from loopscope.core.views.lens.compute import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[lens.Data]:
-        from loopscope.widgets.views.answers.lens import LensView
-
-        return LensView()
-
-    @override
-    def drawing(self) -> Draw[lens.Data]:
-        from loopscope.widgets.figures.lens import draw
-
-        return draw
-
-    @override
-    def analysis(self) -> Analyse[lens_compute.Options]:
-        from loopscope.core.analyses.lens import run
-
-        return run
-
-
-class Stability(ViewSpec["stability.Options", "stability.Data"]):
-    """Eigenvalues of a recurrence, fixed and slow points."""
-
-    key, title = "stability", "Fixed points and stability"
-    shows = "eigenvalues of a recurrence, fixed and slow points"
-
-    @override
-    def definition(self) -> ViewDefinition[stability.Options, stability.Data]:
-        from loopscope.core.views.stability import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[stability.Data]:
-        from loopscope.widgets.views.stability import StabilityView
-
-        return StabilityView()
-
-    @override
-    def drawing(self) -> Draw[stability.Data]:
-        from loopscope.widgets.figures.stability import draw
-
-        return draw
-
-    @override
-    def analysis(self) -> Analyse[stability.Options]:
-        from loopscope.core.analyses.stability import run
-
-        return run
-
-
-class Paths(ViewSpec["paths.Options", "paths.Data"]):
-    """How far apart other start states end."""
-
-    key, title = "paths", "Path independence"
-    shows = "how far apart other start states end"
-
-    @override
-    def definition(self) -> ViewDefinition[paths.Options, paths.Data]:
-        from loopscope.core.views.paths import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[paths.Data]:
-        from loopscope.core.views.paths import LACKS, NOT_YET
-        from loopscope.widgets.kit.empty_text import empty_text
-        from loopscope.widgets.plots.curves_view import CurvesView
-
-        return CurvesView(self.options(), empty=empty_text(NOT_YET, LACKS))
-
-    @override
-    def drawing(self) -> Draw[paths.Data]:
-        from loopscope.widgets.figures.curves import draw_curves
-
-        return draw_curves
-
-    @override
-    def analysis(self) -> Analyse[paths.Options]:
-        from loopscope.core.analyses.paths import run
-
-        return run
-
-
-class Correspondence(ViewSpec["correspondence.Options", "correspondence.Data"]):
-    """Which layer of a second model does what this one does."""
-
-    key, title = "correspondence", "Correspondence"
-    shows = "which layer of a second model does what this one does"
-
-    @override
-    def definition(self) -> ViewDefinition[correspondence.Options, correspondence.Data]:
-        from loopscope.core.views.correspondence import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[correspondence.Data]:
-        from loopscope.widgets.views.correspondence import CorrespondenceView
-
-        return CorrespondenceView()
-
-    @override
-    def drawing(self) -> Draw[correspondence.Data]:
-        from loopscope.widgets.figures.correspondence import draw
-
-        return draw
-
-    @override
-    def analysis(self) -> Analyse[correspondence.Options]:
-        from loopscope.core.analyses.correspondence import run
-
-        return run
-
-
-class Probe(ViewSpec["probe.Options", "probe.Data"]):
-    """What is lost when parameters, graph or trajectory are cut."""
-
-    key, title = "probe", "Where does it live"
-    shows = "what is lost when parameters, graph or trajectory are cut"
-
-    @override
-    def definition(self) -> ViewDefinition[probe.Options, probe.Data]:
-        from loopscope.core.views.probe import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[probe.Data]:
-        from loopscope.core.views.probe import LACKS, NOT_YET
-        from loopscope.widgets.kit.empty_text import empty_text
-        from loopscope.widgets.plots.curves_view import CurvesView
-
-        return CurvesView(self.options(), empty=empty_text(NOT_YET, LACKS), names_all=True)
-
-    @override
-    def drawing(self) -> Draw[probe.Data]:
-        from loopscope.widgets.figures.curves import draw_curves
-
-        return draw_curves
-
-    @override
-    def analysis(self) -> Analyse[probe.Options]:
-        from loopscope.core.analyses.probe import run
-
-        return run
-
-
-class Prompts(ViewSpec["prompts.Options", "prompts.Data"]):
-    """Any measure over a prompt file, opened to its prompts."""
-
-    key, title = "prompts", "Prompt set"
-    shows = "any measure over a prompt file, opened to its prompts"
-
-    @override
-    def definition(self) -> ViewDefinition[prompts.Options, prompts.Data]:
-        from loopscope.core.views.prompts import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[prompts.Data]:
-        from loopscope.widgets.views.prompt_curves import PromptCurvesView
-
-        return PromptCurvesView(self.options())
-
-    @override
-    def drawing(self) -> Draw[prompts.Data]:
-        from loopscope.widgets.figures.curves import draw_curves
-
-        return draw_curves
-
-    @override
-    def analysis(self) -> Analyse[prompts.Options]:
-        from loopscope.core.analyses.prompts import run
-
-        return run
-
-
-class Exits(ViewSpec["exits.Options", "exits.Data"]):
-    """Where exit rules would have stopped, what they had said and saved."""
-
-    key, title = "exits", "Exits"
-    shows = "where exit rules would have stopped, what they had said and saved"
-
-    @override
-    def definition(self) -> ViewDefinition[exits.Options, exits.Data]:
-        from loopscope.core.views.exits import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[exits.Data]:
-        from loopscope.widgets.views.exits import ExitsView
-
-        return ExitsView()
-
-    @override
-    def drawing(self) -> Draw[exits.Data]:
-        from loopscope.widgets.figures.curves import draw_curves
-
-        return draw_curves
-
-    @override
-    def analysis(self) -> Analyse[exits.Options]:
-        from loopscope.core.analyses.exits import run
-
-        return run
-
-
-class Quality(ViewSpec["quality.Options", "quality.Data"]):
-    """Accuracy and perplexity of a prompt file at each recurrence."""
-
-    key, title = "quality", "Quality against recurrences"
-    shows = "accuracy and perplexity of a prompt file at each recurrence"
-
-    @override
-    def definition(self) -> ViewDefinition[quality.Options, quality.Data]:
-        from loopscope.core.views.quality import VIEW
-
-        return VIEW
-
-    @override
-    def view(self) -> View[quality.Data]:
-        from loopscope.widgets.views.prompt_curves import PromptCurvesView
-
-        return PromptCurvesView(self.options())
-
-    @override
-    def drawing(self) -> Draw[quality.Data]:
-        from loopscope.widgets.figures.curves import draw_curves
-
-        return draw_curves
-
-    @override
-    def analysis(self) -> Analyse[quality.Options]:
-        from loopscope.core.analyses.quality import run
-
-        return run
-
+    import loopscope.core.analyses.correspondence
+    import loopscope.core.analyses.exits
+    import loopscope.core.analyses.lens
+    import loopscope.core.analyses.paths
+    import loopscope.core.analyses.probe
+    import loopscope.core.analyses.prompts
+    import loopscope.core.analyses.quality
+    import loopscope.core.analyses.stability
+    import loopscope.core.views.correspondence
+    import loopscope.core.views.depth
+    import loopscope.core.views.distance
+    import loopscope.core.views.exits
+    import loopscope.core.views.graph.compute
+    import loopscope.core.views.head_map
+    import loopscope.core.views.heads
+    import loopscope.core.views.lens.compute
+    import loopscope.core.views.paths
+    import loopscope.core.views.pattern
+    import loopscope.core.views.probe
+    import loopscope.core.views.prompts
+    import loopscope.core.views.quality
+    import loopscope.core.views.readout
+    import loopscope.core.views.settling
+    import loopscope.core.views.similarity
+    import loopscope.core.views.stability
+    import loopscope.core.views.state_space.compute
+    import loopscope.widgets.figures.correspondence
+    import loopscope.widgets.figures.curves
+    import loopscope.widgets.figures.distance
+    import loopscope.widgets.figures.graph
+    import loopscope.widgets.figures.head_map
+    import loopscope.widgets.figures.heads
+    import loopscope.widgets.figures.lens
+    import loopscope.widgets.figures.pattern
+    import loopscope.widgets.figures.readout
+    import loopscope.widgets.figures.settling
+    import loopscope.widgets.figures.similarity
+    import loopscope.widgets.figures.stability
+    import loopscope.widgets.figures.state_space
+    import loopscope.widgets.kit.empty_text
+    import loopscope.widgets.plots.curves_view
+    import loopscope.widgets.views.answers.lens
+    import loopscope.widgets.views.answers.readout
+    import loopscope.widgets.views.correspondence
+    import loopscope.widgets.views.distance
+    import loopscope.widgets.views.exits
+    import loopscope.widgets.views.graph.view
+    import loopscope.widgets.views.head_map
+    import loopscope.widgets.views.heads
+    import loopscope.widgets.views.pattern
+    import loopscope.widgets.views.prompt_curves
+    import loopscope.widgets.views.settling
+    import loopscope.widgets.views.similarity
+    import loopscope.widgets.views.stability
+    import loopscope.widgets.views.state_space.view
+    from loopscope.widgets.plots.curves_view import CurvesView
+    from loopscope.widgets.views.prompt_curves import PromptCurvesView
+else:
+    loopscope = Late("loopscope")
+
+
+def _paths() -> CurvesView:
+    paths = loopscope.core.views.paths
+    empty = loopscope.widgets.kit.empty_text.empty_text(paths.NOT_YET, paths.LACKS)
+    return loopscope.widgets.plots.curves_view.CurvesView(paths.Options(), empty=empty)
+
+
+def _probe() -> CurvesView:
+    probe = loopscope.core.views.probe
+    empty = loopscope.widgets.kit.empty_text.empty_text(probe.NOT_YET, probe.LACKS)
+    curves_view = loopscope.widgets.plots.curves_view
+    return curves_view.CurvesView(probe.Options(), empty=empty, names_all=True)
+
+
+def _over_prompts(options: object) -> PromptCurvesView:
+    return loopscope.widgets.views.prompt_curves.PromptCurvesView(options)
+
+
+# fmt: off
+STATE_SPACE = ListedView(
+    "state_space", "State space", "where the state goes",
+    lambda: loopscope.core.views.state_space.compute.VIEW,
+    lambda: loopscope.widgets.views.state_space.view.StateSpaceView(),
+    lambda: loopscope.widgets.figures.state_space.draw,
+)
+SETTLING = ListedView(
+    "settling", "Settling", "how fast each token settles",
+    lambda: loopscope.core.views.settling.VIEW,
+    lambda: loopscope.widgets.views.settling.SettlingView(),
+    lambda: loopscope.widgets.figures.settling.draw,
+)
+DISTANCE = ListedView(
+    "distance", "Distance to the end", "token x recurrence distance to the last state",
+    lambda: loopscope.core.views.distance.VIEW,
+    lambda: loopscope.widgets.views.distance.DistanceView(),
+    lambda: loopscope.widgets.figures.distance.draw,
+)
+HEADS = ListedView(
+    "heads", "Head consistency", "whether each head does the same at each recurrence",
+    lambda: loopscope.core.views.heads.VIEW,
+    lambda: loopscope.widgets.views.heads.HeadsView(),
+    lambda: loopscope.widgets.figures.heads.draw,
+)
+GRAPH = ListedView(
+    "graph", "Computation graph", "the loop beside its unrolling",
+    lambda: loopscope.core.views.graph.compute.VIEW,
+    lambda: loopscope.widgets.views.graph.view.GraphView(),
+    lambda: loopscope.widgets.figures.graph.draw,
+)
+READOUT = ListedView(
+    "readout", "Readout", "the top answer at each recurrence",
+    lambda: loopscope.core.views.readout.VIEW,
+    lambda: loopscope.widgets.views.answers.readout.ReadoutView(),
+    lambda: loopscope.widgets.figures.readout.draw,
+)
+PATTERN = ListedView(
+    "pattern", "Attention pattern", "what the selected head attends to",
+    lambda: loopscope.core.views.pattern.VIEW,
+    lambda: loopscope.widgets.views.pattern.PatternView(),
+    lambda: loopscope.widgets.figures.pattern.draw,
+)
+HEAD_MAP = ListedView(
+    "head_map", "Head over recurrences", "the selected head's recurrence x recurrence similarity",
+    lambda: loopscope.core.views.head_map.VIEW,
+    lambda: loopscope.widgets.views.head_map.HeadMapView(),
+    lambda: loopscope.widgets.figures.head_map.draw,
+)
+DEPTH = ListedView(
+    "depth", "Measures over depth", "any measure over recurrences, layers or effective depth",
+    lambda: loopscope.core.views.depth.VIEW,
+    lambda: loopscope.widgets.plots.curves_view.CurvesView(loopscope.core.views.depth.Options()),
+    lambda: loopscope.widgets.figures.curves.draw_curves,
+)
+SIMILARITY = ListedView(
+    "similarity", "Similarity over depth",
+    "how alike all places of the run are, the cycle as diagonals",
+    lambda: loopscope.core.views.similarity.VIEW,
+    lambda: loopscope.widgets.views.similarity.SimilarityView(),
+    lambda: loopscope.widgets.figures.similarity.draw,
+)
+LENS = ListedView(
+    "lens", "Lens over depth", "what would be answered after every layer",
+    lambda: loopscope.core.views.lens.compute.VIEW,
+    lambda: loopscope.widgets.views.answers.lens.LensView(),
+    lambda: loopscope.widgets.figures.lens.draw,
+    lambda: loopscope.core.analyses.lens.run,
+)
+STABILITY = ListedView(
+    "stability", "Fixed points and stability", "eigenvalues of a recurrence, fixed and slow points",
+    lambda: loopscope.core.views.stability.VIEW,
+    lambda: loopscope.widgets.views.stability.StabilityView(),
+    lambda: loopscope.widgets.figures.stability.draw,
+    lambda: loopscope.core.analyses.stability.run,
+)
+PATHS = ListedView(
+    "paths", "Path independence", "how far apart other start states end",
+    lambda: loopscope.core.views.paths.VIEW,
+    lambda: _paths(),
+    lambda: loopscope.widgets.figures.curves.draw_curves,
+    lambda: loopscope.core.analyses.paths.run,
+)
+CORRESPONDENCE = ListedView(
+    "correspondence", "Correspondence", "which layer of a second model does what this one does",
+    lambda: loopscope.core.views.correspondence.VIEW,
+    lambda: loopscope.widgets.views.correspondence.CorrespondenceView(),
+    lambda: loopscope.widgets.figures.correspondence.draw,
+    lambda: loopscope.core.analyses.correspondence.run,
+)
+PROBE = ListedView(
+    "probe", "Where does it live", "what is lost when parameters, graph or trajectory are cut",
+    lambda: loopscope.core.views.probe.VIEW,
+    lambda: _probe(),
+    lambda: loopscope.widgets.figures.curves.draw_curves,
+    lambda: loopscope.core.analyses.probe.run,
+)
+PROMPTS = ListedView(
+    "prompts", "Prompt set", "any measure over a prompt file, opened to its prompts",
+    lambda: loopscope.core.views.prompts.VIEW,
+    lambda: _over_prompts(loopscope.core.views.prompts.Options()),
+    lambda: loopscope.widgets.figures.curves.draw_curves,
+    lambda: loopscope.core.analyses.prompts.run,
+)
+EXITS = ListedView(
+    "exits", "Exits", "where exit rules would have stopped, what they had said and saved",
+    lambda: loopscope.core.views.exits.VIEW,
+    lambda: loopscope.widgets.views.exits.ExitsView(),
+    lambda: loopscope.widgets.figures.curves.draw_curves,
+    lambda: loopscope.core.analyses.exits.run,
+)
+QUALITY = ListedView(
+    "quality", "Quality against recurrences",
+    "accuracy and perplexity of a prompt file at each recurrence",
+    lambda: loopscope.core.views.quality.VIEW,
+    lambda: _over_prompts(loopscope.core.views.quality.Options()),
+    lambda: loopscope.widgets.figures.curves.draw_curves,
+    lambda: loopscope.core.analyses.quality.run,
+)
 
 OURS: tuple[ViewSpec, ...] = (
-    StateSpace(),
-    Settling(),
-    Distance(),
-    Heads(),
-    Graph(),
-    Readout(),
-    Pattern(),
-    HeadMap(),
-    Depth(),
-    Similarity(),
-    Lens(),
-    Stability(),
-    Paths(),
-    Correspondence(),
-    Probe(),
-    Prompts(),
-    Exits(),
-    Quality(),
+    STATE_SPACE, SETTLING, DISTANCE, HEADS, GRAPH, READOUT,
+    PATTERN, HEAD_MAP, DEPTH, SIMILARITY, LENS, STABILITY,
+    PATHS, CORRESPONDENCE, PROBE, PROMPTS, EXITS, QUALITY,
 )
+# fmt: on
 
 
 def _checked(value: object) -> ViewSpec:

@@ -22,6 +22,11 @@ def printable(text: str) -> str:
     )
 
 
+def writable(text: str) -> str:
+    """Return ``text`` with what UTF-8 cannot hold as U+FFFD: bytes of a name that is no text."""
+    return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+
+
 def visible(text: str) -> str:
     """Return a token's text, `printable`, with its spaces as ``␣`` and no text at all as ``∅``."""
     return printable(text).replace(" ", "␣") or "∅"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -13,6 +14,8 @@ class Setting:
 
     kind : "choice" (a ``Literal`` field), "flag" (bool), "number" (int or float), "text" (str).
     at_hand : whether it is also shown beside the measurement that it belongs to.
+    lowest : what the lowest number means, in words, where that is no number.
+    idle : says of options why this one has no effect in them, or "".
     """
 
     name: str
@@ -23,6 +26,8 @@ class Setting:
     low: float
     high: float
     at_hand: bool = False
+    lowest: str = ""
+    idle: Callable[[Any], str] = lambda options: ""
 
 
 def setting(
@@ -33,8 +38,13 @@ def setting(
     low: float = 0,
     high: float = 1e6,
     at_hand: bool = False,
+    lowest: str = "",
+    idle: Callable[[Any], str] = lambda options: "",
 ) -> Any:
-    """Make a field of an ``Options`` dataclass that appears in the view's settings."""
+    """Make a field of an ``Options`` dataclass that appears in the view's settings.
+
+    ``idle`` says of options why this one has no effect in them: its control is disabled then.
+    """
     return dataclasses.field(
         default=default,
         metadata={
@@ -44,6 +54,8 @@ def setting(
             "low": low,
             "high": high,
             "at_hand": at_hand,
+            "lowest": lowest,
+            "idle": idle,
         },
     )
 
@@ -90,6 +102,8 @@ def settings_of(options: Any) -> list[Setting]:
                 meta["low"],
                 meta["high"],
                 meta["at_hand"],
+                meta["lowest"],
+                meta["idle"],
             )
         )
     return settings

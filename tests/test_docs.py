@@ -96,7 +96,7 @@ def test_every_view_has_its_page_and_its_row() -> None:
         assert (ROOT / "docs" / f"{spec.key}.md").is_file(), spec.key
 
 
-@pytest.mark.parametrize("name", ["settings", "api", "results", "capability"])
+@pytest.mark.parametrize("name", ["settings", "api", "results", "capability", "glosses"])
 def test_a_page_that_is_written_by_a_script_is_current(name: str) -> None:
     script = ROOT / "tools" / f"write_{name}_page.py"
     written = runpy.run_path(str(script))["page"]()

@@ -1,16 +1,40 @@
-"""A window at work: waiting for it, cutting branches, pressing commands."""
+"""A window at work: opening and closing it, waiting for it, cutting branches, pressing commands."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from loopscope.app.bench.bench import Bench
+from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.interventions.states import Noise
+from loopscope.widgets.palette import LIGHT, Theme
 
 Key, Mod = Qt.Key, Qt.KeyboardModifier
 Left, Ctrl = Qt.MouseButton.LeftButton, Mod.ControlModifier
+
+
+@contextmanager
+def desk(
+    width: int = 1280, height: int = 800, *, settings: Settings | None = None,
+    theme: Theme = LIGHT, remember: bool = False,
+) -> Iterator[Window]:  # fmt: skip
+    """A window that is shown, with a bench of its own; closed and deleted at the end."""
+    window = Window(Bench(), settings or Settings(), theme, remember=remember)
+    window.resize(width, height)
+    window.show()
+    try:
+        yield window
+    finally:
+        window.close()
+        window.deleteLater()
+        QApplication.processEvents()
 
 
 def wait(qtbot: QtBot, window: Window, recurrences: int = 0) -> None:

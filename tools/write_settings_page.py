@@ -44,7 +44,12 @@ def _row(setting: Setting, default: Any) -> str:
         case "flag":
             values, default = "on, off", "on" if default else "off"
         case "number":
-            values, default = f"{setting.low:g} to {setting.high:g}", f"{default:g}"
+            values = f"{setting.low:g} to {setting.high:g}"
+            if setting.lowest:
+                values += f"; {setting.low:g} is “{setting.lowest}”"
+            default = (
+                setting.lowest if default == setting.low and setting.lowest else f"{default:g}"
+            )
         case _:
             values = "text"
     cells = [setting.label, setting.help, values, default]

@@ -15,12 +15,20 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from loopscope.app.bench.cursor import Changes
-from loopscope.app.bench.displays import Computation, Display, Drawing, Subject, Version
+from loopscope.app.bench.displays import (
+    Computation,
+    Display,
+    Drawing,
+    Subject,
+    Version,
+    shows_same,
+)
 from loopscope.app.bench.session import Session
 from loopscope.app.view_spec import ViewSpec
 from loopscope.core.errors import log_unforeseen
 from loopscope.core.run.recorded import stepped
 from loopscope.core.run.runner import Runner
+from loopscope.core.selection import RecurrenceRange
 from loopscope.core.system import yield_to_the_screen
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun
@@ -100,9 +108,14 @@ class Analysis(QObject):
         self.displays[spec.key] = display
         return display
 
-    def draw_second(self, display: Display) -> Drawing:
-        """Draw a view a second time, for the second run."""
-        display.second = Drawing(display.spec.view(), second_run=True)
+    def draw_second(self, display: Display, *, difference: bool = False) -> Drawing:
+        """Draw a view a second time: for the second run, or what is different between the two."""
+        if difference:
+            from loopscope.widgets.views.difference import DifferenceView
+
+            display.second = Drawing(DifferenceView(), difference=True)
+        else:
+            display.second = Drawing(display.spec.view(), second_run=True)
         display.second.view.set_theme(display.view.theme)
         self._connect(display, display.second)
         return display.second
@@ -112,6 +125,9 @@ class Analysis(QObject):
         if display.second is not None and display.second in self._unmarked:
             self._unmarked.remove(display.second)
         display.second = None
+        if display.first.data is not None:
+            self._draw_alike(display, display.first)
+            self._mark(display.first)
 
     def _connect(self, display: Display, drawing: Drawing) -> None:
         session, view, second = self._session, drawing.view, drawing.second_run
@@ -120,7 +136,9 @@ class Analysis(QObject):
         view.hover_changed.connect(session.set_second_hover if second else session.set_hover)
         view.message.connect(session.message)
         view.run_requested.connect(self._restart)
-        if not second:  # the second drawing takes the first one's settings
+        view.zoom_requested.connect(session.zoom)
+        view.range_requested.connect(session.show_between)
+        if drawing is display.first:  # the second drawing takes the first one's settings
             view.options_changed.connect(partial(self.set_options, display.spec.key))
         view.clear()
 
@@ -145,13 +163,13 @@ class Analysis(QObject):
     def _on_run_changed(self) -> None:
         if self._session.recording is None:
             for _, drawing in self._drawings():
-                drawing.data, drawing.shown = None, None
+                drawing.data, drawing.drawn, drawing.shown = None, None, None
                 drawing.view.clear()
 
     # ---- the frame ----
     def frame(self) -> None:
         """Show one finished analysis or move one view's marks, then ask for what is wanted."""
-        if not self._show_finished() and self._unmarked:
+        if not self._show_finished() and not self._show_range() and self._unmarked:
             self._mark(self._unmarked.pop(0))
         self._submit()
         self._tell_lags()
@@ -180,6 +198,8 @@ class Analysis(QObject):
             return None if second is None else Subject(second.recording, second.selection)
         if run is None:
             return None
+        if drawing.difference:
+            return None if second is None else Subject(run, self._session.selection, second, True)
         both: SecondRun | None = second
         if second is not None and not display.spec.draws_both(run, second.recording):
             both = None
@@ -216,12 +236,46 @@ class Analysis(QObject):
     def _show(self, display: Display, drawing: Drawing, data: ViewData) -> None:
         drawing.data, drawing.error, drawing.shown_at = data, None, self._clock()
         self._read_directions(drawing, data.directions_to_read)
-        drawing.view.show_data(data)
+        self._draw_alike(display, drawing)
         self._mark(drawing)
         if drawing in self._unmarked:
             self._unmarked.remove(drawing)
-        shown = self.second_shown if drawing.second_run else self.data_shown
+        shown = self.data_shown if drawing is display.first else self.second_shown
         shown.emit(display.spec.key)
+
+    def _draw_alike(self, display: Display, drawing: Drawing) -> None:
+        """Give a drawing its data; two of one view get one colour scale and one order of rows."""
+        first, second, shown = display.first, display.second, self._session.shown_range
+        pair = second is not None and second.second_run
+        if pair and second is not None and first.data is not None and second.data is not None:
+            both = display.spec.alike(first.data, second.data)
+            for one, data in zip((first, second), both, strict=True):
+                self._draw(one, display.spec.within(data, shown), shown)
+                if one is not drawing:
+                    self._mark(one)
+        elif drawing.data is not None:
+            self._draw(drawing, display.spec.within(drawing.data, shown), shown)
+
+    def _out_of_range(self) -> Iterator[tuple[Display, Drawing]]:
+        """Visible drawings that show another range of recurrences than the session's."""
+        for display, drawing in self._drawings():
+            other = drawing.shown_range != self._session.shown_range
+            if other and drawing.data is not None and drawing.view.isVisible():
+                yield display, drawing
+
+    def _show_range(self) -> bool:
+        """Draw the next view for another range of recurrences; returns whether there was one."""
+        entry = next(self._out_of_range(), None)
+        if entry is not None:
+            self._draw_alike(*entry)
+            self._mark(entry[1])
+        return entry is not None
+
+    def _draw(self, drawing: Drawing, data: ViewData, shown: RecurrenceRange) -> None:
+        drawing.shown_range = shown
+        if drawing.drawn is None or not shows_same(drawing.drawn, data):
+            drawing.drawn = data
+            drawing.view.show_data(data)
 
     def _read_directions(self, drawing: Drawing, token_ids: tuple[int, ...]) -> None:
         """Have the worker read unembedding rows that the data lacks; then it is computed again."""
@@ -287,10 +341,14 @@ class Analysis(QObject):
     @property
     def settled(self) -> bool:
         """Whether every visible view shows what there is."""
-        return not self._unmarked and all(
-            self._is_current(display, drawing)
-            for display, drawing in self._drawings()
-            if drawing.view.isVisible()
+        return (
+            not self._unmarked
+            and not any(self._out_of_range())
+            and all(
+                self._is_current(display, drawing)
+                for display, drawing in self._drawings()
+                if drawing.view.isVisible()
+            )
         )
 
     def _is_current(self, display: Display, drawing: Drawing) -> bool:

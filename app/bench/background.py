@@ -40,16 +40,25 @@ class Background:
         self._wake()
 
     def start_job(
-        self, name: str, work: Callable[[Job[Any]], Any], done: Callable[[Any], None]
+        self,
+        name: str,
+        work: Callable[[Job[Any]], Any],
+        done: Callable[[Any], None],
+        failed: Callable[[str], object] = lambda why: None,
     ) -> Job[Any]:
-        """Do ``work(job)`` in the jobs' thread, then ``done(result)`` in a frame."""
+        """Do ``work(job)`` in the jobs' thread, then ``done(result)`` in a frame.
+
+        ``failed`` is told why there is no result, which is said as well.
+        """
 
         def finished(future: Future[Any]) -> None:
             error = None if future.cancelled() else future.exception()
             if future.cancelled() or isinstance(error, Cancelled):
                 self._say(f"{name}: cancelled")
+                failed("cancelled")
             elif error is not None:
                 self._say(f"{name}: {error}")
+                failed(str(error) or type(error).__name__)
                 log_unforeseen(name, error)
             else:
                 done(future.result())

@@ -93,6 +93,7 @@ class Bench(QObject):
         self.runner.asked = self.pulse.wake
         self.session.selection_changed.connect(self.pulse.wake)
         self.session.progressed.connect(self.pulse.wake)
+        self.session.range_changed.connect(self.pulse.wake)
         self.analysis.options_set.connect(self.pulse.wake)
 
     # ---- views ----

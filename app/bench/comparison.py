@@ -14,6 +14,38 @@ from loopscope.core.run.recording import Recording
 
 if TYPE_CHECKING:
     from loopscope.core.run.float32_twin import Float32Twin
+    from loopscope.core.run.stepper import Stepper
+
+
+class _Kept:
+    """The twin of the model in use, for the jobs' thread, which is not to hold what is Qt's."""
+
+    def __init__(self) -> None:
+        self.twin: Float32Twin | None = None
+
+    def error(
+        self, run: Stepper, job: Job[Any], *, readouts: bool, keep: bool
+    ) -> tuple[Any, Recording]:
+        """`Float32Twin.error` of a run, and the run in float32; the twin is freed unless kept."""
+        from loopscope.core.run.float32_twin import Float32Twin
+
+        twin = self.twin
+        if twin is None or twin.of is not run.loaded:
+            self.release()
+            self.twin = twin = Float32Twin(run.loaded, lambda share: job.report(0.5 * share))
+        errors = twin.error(
+            run.recording, lambda share: job.report(0.5 + 0.5 * share), readouts=readouts
+        )
+        exact = twin.run
+        if not keep:
+            self.release()
+        return errors, exact
+
+    def release(self) -> None:
+        """Free the twin."""
+        twin, self.twin = self.twin, None
+        if twin is not None:
+            twin.release()
 
 
 class Comparison:
@@ -27,7 +59,7 @@ class Comparison:
 
     def __init__(self, session: Session, background: Background, idle: Callable[[], bool]) -> None:
         self._session, self._background, self._idle = session, background, idle
-        self._twin: Float32Twin | None = None
+        self._kept = _Kept()
         # The run and its recurrences that were compared last.
         self._compared: tuple[int, int] | None = None
 
@@ -54,22 +86,16 @@ class Comparison:
             return
         small = 4 * loaded.architecture.n_parameters <= SMALL
 
+        kept = self._kept
+
         def work(job: Job[Any]) -> Any:
-            from loopscope.core.run.float32_twin import Float32Twin
             from loopscope.core.run.stepper import Stepper
 
             if not isinstance(run, Stepper):
                 return run.in_float32(job.report, readouts=recheck)
-            if self._twin is None or self._twin.of is not run.loaded:
-                self.release()
-                self._twin = Float32Twin(run.loaded, lambda share: job.report(0.5 * share))
-            errors = self._twin.error(
-                recording, lambda share: job.report(0.5 + 0.5 * share), readouts=recheck
-            )
-            twin = self._twin.run if recheck else recording.float32_run
-            if not small:  # twice the memory is not to be kept for long
-                self.release()
-            return errors, twin
+            # Twice the memory of a large model is not to be kept for long.
+            errors, exact = kept.error(run, job, readouts=recheck, keep=small)
+            return errors, exact if recheck else recording.float32_run
 
         self._background.start_job(
             "comparing with float32",
@@ -85,11 +111,11 @@ class Comparison:
 
     def release_later(self) -> None:
         """Another model comes: free the twin, in the thread that may be using it."""
-        if self._twin is not None:
-            self._background.jobs.submit("freeing the float32 twin", lambda job: self.release())
+        kept = self._kept
+        if kept.twin is not None:
+            self._background.jobs.submit("freeing the float32 twin", lambda job: kept.release())
 
-    def release(self) -> None:
-        """Free the twin (the jobs' thread, or when that has ended)."""
-        twin, self._twin = self._twin, None
-        if twin is not None:
-            twin.release()
+    @property
+    def release(self) -> Callable[[], None]:
+        """What frees the twin, to be called in the jobs' thread or when that has ended."""
+        return self._kept.release

@@ -5,13 +5,13 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from loopscope.app.view_spec import ViewSpec
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import Recording
-from loopscope.core.selection import Selection
+from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun
 from loopscope.widgets.kit.view import View
@@ -79,6 +79,8 @@ class Drawing:
     """One drawing of a view with the state of its analysis.
 
     second_run : whether it is of the second run.  shown : the version of ``data``; None without.
+    difference : whether it is of both, of what is different between them.
+    drawn : what its view shows: ``data`` with what two drawings have in common, of `shown_range`.
     in_flight : what is being computed; None while nothing is.
     submitted : counts; of two drawings the one submitted earlier is due first.
     rest_until : when the next may be computed while the model steps (s, monotonic).
@@ -87,7 +89,10 @@ class Drawing:
 
     view: View
     second_run: bool = False
+    difference: bool = False
     data: ViewData | None = None
+    drawn: ViewData | None = None
+    shown_range: RecurrenceRange | None = None
     shown: Version | None = None
     in_flight: Computation | None = None
     submitted: int = 0
@@ -136,15 +141,20 @@ class Display:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a drawing is to show: a run at a cursor, and the second run where it draws both."""
+    """What a drawing is to show: a run at a cursor, and the second run where it draws both.
+
+    difference : whether it draws what is different between them.
+    """
 
     run: Recording
     selection: Selection
     both: SecondRun | None = None
+    difference: bool = False
 
     def version(self, display: Display, measured: int) -> Version:
         """All that the data of a display depends on."""
-        names = sorted(display.spec.reads)
+        spec = display.spec
+        names = sorted(spec.reads_difference if self.difference else spec.reads)
 
         def fields(selection: Selection) -> tuple[Any, ...]:
             return tuple(getattr(selection, name) for name in names)
@@ -163,6 +173,8 @@ class Subject:
 
         It is not given the display: the last to hold a widget would destroy it, in this thread.
         """
+        if self.both is not None and self.difference:
+            return spec.difference(self.run, self.both, self.selection, options)
         if self.both is not None and spec.compute_second is not None:
             both: ViewData = spec.compute_second(self.run, self.both, self.selection, options)
             return both
@@ -173,3 +185,11 @@ class Subject:
         exact: ViewData = spec.compute(twin, self.selection, options)
         text = f"In float32: {exact.statement}. In {self.run.info.dtype}: {data.statement}"
         return replace(data, statement=text, unresolved=False)
+
+
+def shows_same(one: ViewData, other: ViewData) -> bool:
+    """Whether two views' data have the same arrays, and equal numbers beside them."""
+    if type(one) is not type(other):
+        return False
+    pairs = ((getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
+    return all(a is b or (isinstance(a, float | int | str) and a == b) for a, b in pairs)

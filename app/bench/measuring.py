@@ -31,9 +31,12 @@ class Measuring(QObject):
     progressed(str, object)
         The share done, 0 to 1, of the measurement of a view, by its key; below 0 while it waits for
         another one, None when it has ended.
+    failed(str, str)
+        A view, by its key, and why its measurement has no result; "" when it is begun again.
     """
 
     progressed = Signal(str, object)
+    failed = Signal(str, str)
 
     def __init__(
         self,
@@ -68,7 +71,9 @@ class Measuring(QObject):
             return
         if why := self.why_not(key):
             self._session.message.emit(why)
+            self.failed.emit(key, why)
             return
+        self.failed.emit(key, "")
         self._start(display, request)
 
     def _start(self, display: Display, request: Request) -> None:
@@ -99,7 +104,9 @@ class Measuring(QObject):
             self._analysis.recompute()
 
         name = f"{spec.title}: {request.label.lower()}"
-        display.job = self._background.start_job(name, work, done)
+        display.job = self._background.start_job(
+            name, work, done, lambda why: self.failed.emit(spec.key, why)
+        )
         self.progressed.emit(spec.key, 0.0)
 
     def _runs_for(self, request: Request) -> list[tuple[AnyRun, Selection]]:

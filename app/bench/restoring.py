@@ -58,10 +58,11 @@ def restore_runs(
 
         return go_on(loaded, recording)
 
+    runner = bench.runner  # the thread is not to hold what is Qt's
     rebuild = Rebuild(
         saved.runs,
         loaded.architecture.n_block,
-        lambda run: bench.runner.begun(_request(run), loaded),
+        lambda run: runner.begun(_request(run), loaded),
         take,
     )
 
@@ -131,6 +132,8 @@ def _show(
     transport.rate = math.inf if saved.speed >= FASTEST else saved.speed
     transport.stop_at_settling = saved.stop_at_settling
     session.step_pairing = saved.step_pairing
+    session.two_runs = saved.two_runs
+    session.set_range(saved.shown_range)
     runs = bench.runs.adopt(
         [(run, _request(run), made[run.id]) for run in saved.runs if run.id in made]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +21,7 @@ from loopscope.core.sessions.saved import (
     SavedRun,
     SavedSession,
 )
-from loopscope.widgets.plots.places import places_in
+from loopscope.widgets.kit.view import View
 
 if TYPE_CHECKING:
     from loopscope.core.run.elsewhere import AnyModel
@@ -60,15 +60,27 @@ def saved_session(
         ),
         speed=bench.transport.rate if math.isfinite(bench.transport.rate) else FASTEST,
         stop_at_settling=bench.transport.stop_at_settling,
-        places={key: place for key in bench.displays if (place := _place(bench, key))},
+        shown_range=session.shown_range,
+        two_runs=session.two_runs,
+        places=_places(bench),
         measured=_measured(bench),
     )
 
 
-def _place(bench: Bench, key: str) -> dict[str, float]:
-    """Where a view and its parts were zoomed and scrolled to."""
-    view = bench.displays[key].view
-    return view.place() | places_in(view)
+def _places(bench: Bench) -> dict[str, dict[str, float]]:
+    """Where each drawing of a view and its parts were zoomed and scrolled to."""
+    from loopscope.widgets.plots.places import places_in
+
+    found = {name: view.place() | places_in(view) for name, view in drawn_views(bench)}
+    return {name: place for name, place in found.items() if place}
+
+
+def drawn_views(bench: Bench) -> Iterator[tuple[str, View[Any]]]:
+    """Every drawing by its name in a session: the key of its view, of a second run KEY-second."""
+    for key, display in bench.displays.items():
+        yield key, display.view
+        if display.second is not None:
+            yield f"{key}-second", display.second.view
 
 
 def _model(loaded: AnyModel) -> SavedModel:

@@ -11,11 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from loopscope.app.bench.run_tree import Run
-from loopscope.app.bench.session import Second, Session
+from loopscope.app.bench.session import TWO_RUNS, Second, Session
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.run.pairing import STEP_PAIRINGS, StepPairing
+from loopscope.core.run.recorded import Recorded
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.runner import Runner
+from loopscope.core.selection import TwoRuns
 
 if TYPE_CHECKING:
     from loopscope.core.run.elsewhere import AnyModel, AnyRun
@@ -59,6 +62,13 @@ class SecondRuns:
             self.pair()
         self._session.runs_changed.emit()
 
+    def show_recorded(self, recording: Recording, name: str) -> None:
+        """Make a run of a recording the second run, as far as it was made."""
+        self.model = None
+        self._session.second = Second(Recorded(recording), name)
+        self.pair()
+        self._session.runs_changed.emit()
+
     def show_model(self, loaded: AnyModel, name: str) -> None:
         """Run the prompt on another model as the second run, this prompt and every later one."""
         self.model = SecondModel(loaded, name)
@@ -93,6 +103,27 @@ class SecondRuns:
             )
         self.pair()
         self._session.runs_changed.emit()
+
+    def set_two_runs(self, two_runs: TwoRuns) -> None:
+        """How views show the two runs."""
+        self._session.two_runs = two_runs
+        if self._session.second is None:
+            self._session.message.emit(
+                f"There is no second run yet; with one, views will show {TWO_RUNS[two_runs]}"
+            )
+        else:
+            self._session.message.emit(f"Views show {TWO_RUNS[two_runs]}")
+        self._session.runs_changed.emit()
+
+    def show_other(self) -> None:
+        """Show the second run alone, then the run shown alone, then both."""
+        after: dict[TwoRuns, TwoRuns] = {"both": "second", "second": "first"}
+        self.set_two_runs(after.get(self._session.two_runs, "both"))
+
+    def toggle_difference(self) -> None:
+        """Show what is different between the two runs, or both."""
+        shown = self._session.two_runs == "difference"
+        self.set_two_runs("both" if shown else "difference")
 
     # ---- what becomes of the runs ----
     def pair(self) -> None:

@@ -6,7 +6,7 @@ runner, so that model, run and recording are always of one moment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
@@ -19,12 +19,20 @@ from loopscope.core.run.recorded import Recorded
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
-from loopscope.core.selection import Selection
+from loopscope.core.selection import RecurrenceRange, Selection, TwoRuns
 from loopscope.core.views.second_run import SecondRun
 
 if TYPE_CHECKING:
     from loopscope.core.run.elsewhere import AnyRun
 
+
+# How views show two runs, in words.
+TWO_RUNS: dict[TwoRuns, str] = {
+    "both": "both runs",
+    "first": "the run shown alone",
+    "second": "the second run alone",
+    "difference": "their difference, where a view has one",
+}
 
 # Why a run that is shown from its recording alone goes no further.
 WITHOUT_MODEL = (
@@ -52,6 +60,8 @@ class Session(QObject):
     status : the runner's, as of the last frame.  run : the run of the tree that is shown.
     request : the run begun last, or that of the run gone back to; None without a run.
     second : the second run.  step_pairing : how it follows the run shown.
+    two_runs : how views show the two.
+    shown_range : the recurrences that heat maps and curves show.
     prompt_set : of the views over a prompt set.
 
     Signals
@@ -64,6 +74,8 @@ class Session(QObject):
         The user changed settings of the view with this key, or took a change of them back.
     runs_changed()
         The tree of runs, a name, the run shown, the second run or its step pairing is another.
+    range_changed()
+        Heat maps and curves show other recurrences.
     progressed()
         The run has come further, or something else changed that controls show.
     selection_changed(Selection, dict)
@@ -76,6 +88,7 @@ class Session(QObject):
     run_changed = Signal()
     runs_changed = Signal()
     settings_changed = Signal(str)
+    range_changed = Signal()
     progressed = Signal()
     selection_changed = Signal(object, dict)
     message = Signal(str)
@@ -88,6 +101,8 @@ class Session(QObject):
         self.cursor = Cursor()
         self.second: Second | None = None
         self.step_pairing: StepPairing = "depth"
+        self.two_runs: TwoRuns = "both"
+        self.shown_range = RecurrenceRange()
         self.prompt_set: PromptSet | None = None
 
     def update(self, status: Status) -> None:
@@ -172,6 +187,38 @@ class Session(QObject):
     def _tell(self, moved: bool) -> None:
         if moved:
             self.selection_changed.emit(self.selection, self.hover)
+
+    # ---- the range of recurrences ----
+    def set_range(self, shown: RecurrenceRange) -> None:
+        """Show these recurrences in every heat map and curve."""
+        if shown != self.shown_range:
+            self.shown_range = shown
+            self.range_changed.emit()
+
+    def show_between(self, one: float, other: float) -> None:
+        """Show the recurrences between two places."""
+        self.set_range(self.shown_range.between(one, other, self.n_recurrences))
+        self._say_range()
+
+    def show_whole(self) -> None:
+        """Show every recurrence."""
+        self.set_range(RecurrenceRange(log=self.shown_range.log))
+        self._say_range()
+
+    def set_log(self, log: bool) -> None:
+        """Let the axes of recurrences be logarithmic, or even again."""
+        self.set_range(replace(self.shown_range, log=log))
+        self._say_range()
+
+    def _say_range(self) -> None:
+        said = self.shown_range.said(self.n_recurrences) or "every recurrence"
+        way = ", on a log axis" if self.shown_range.log else ""
+        self.message.emit(f"Heat maps and curves show {said}{way}")
+
+    def zoom(self, about: float, factor: float) -> None:
+        """Show more recurrences or, with a ``factor`` below 1, fewer, about one of them."""
+        self.set_range(self.shown_range.zoomed(about, factor, self.n_recurrences))
+        self._say_range()
 
     # ---- the second run ----
     @property

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loopscope.core.run.recording import Recording
     from loopscope.core.run.stepper import Stepper
     from loopscope.core.selection import Selection
+    from loopscope.core.views.second_run import SecondRun
 
 
 # What `measure` calls the settling classes.
@@ -101,7 +102,7 @@ def run_figures(options: Namespace) -> None:
     """Run a prompt, or take a recording, and write the figure of every view."""
     from loopscope.app.figures import drawable, write_figures
     from loopscope.core.prompts.prompt_set import read_prompts
-    from loopscope.core.selection import Selection
+    from loopscope.core.selection import RecurrenceRange, Selection
     from loopscope.widgets.kit.export_choice import ExportChoice
 
     formats = _formats(options.format)
@@ -110,19 +111,47 @@ def run_figures(options: Namespace) -> None:
     stepper, recording = _run(options)
     recording.shared.prompts = prompts
     last = Selection(recurrence=recording.n_recurrences, token=recording.n_tokens - 1)
+    second, beside = _second_run(options, recording, last)
     for spec in wanted:
-        _measure(spec, stepper, last)
+        _measure(spec, stepper, last, second)
+        if second is not None and beside is not None and _is_of_each(spec):
+            _measure(spec, second, beside.selection, None)
     choice = ExportChoice(
         formats, options.page.replace("-", " "), options.dpi, str(options.output), options.name,
         options.replace,
     )  # fmt: skip
-    report = write_figures(recording, last, drawable(recording), {}, choice)
+    specs = drawable(recording, beside)
+    first, final = options.range or (0, None)
+    shown = RecurrenceRange(first, final, options.log_r)
+    report = write_figures(recording, last, specs, {}, choice, second_run=beside, shown=shown)
     for path in report.written:
         print(path)
     if report.note:
         print(f"loopscope: {report.note}", file=sys.stderr)
     if report.failures:
         raise LoopscopeError("; ".join(report.failures))
+
+
+def _second_run(
+    options: Namespace, recording: Recording, at: Selection
+) -> tuple[Stepper | None, SecondRun | None]:
+    """Make or take the run of ``--beside``, with the place in it that goes with ``at``."""
+    if options.beside is None:
+        return None, None
+    from loopscope.app.cli.beside import second_name, second_options
+    from loopscope.core.run.pairing import Pairing
+    from loopscope.core.views.second_run import SecondRun, second_selection
+
+    stepper, there = _run(second_options(options, recording))
+    pairing = Pairing(recording.info.architecture, there.info.architecture)
+    beside = second_selection(at, pairing, there)
+    return stepper, SecondRun(there, second_name(options, there), pairing, beside)
+
+
+def _is_of_each(spec: ViewSpec) -> bool:
+    """Whether a view's measurement is made of each of two runs, not of the model or of both."""
+    request = spec.request
+    return request is not None and request.scope == "run" and not request.second_run
 
 
 def run_report(options: Namespace) -> None:
@@ -152,8 +181,13 @@ def _measured(keys: list[str] | None) -> tuple[ViewSpec, ...]:
     return tuple(p for p in VIEW_SPECS if p.request is not None and (p.key in keys or not keys))
 
 
-def _measure(spec: ViewSpec, stepper: Stepper | None, selection: Selection) -> None:
-    """Make a view's measurement where it takes one; say why where it cannot be made."""
+def _measure(
+    spec: ViewSpec, stepper: Stepper | None, selection: Selection, second: Stepper | None
+) -> None:
+    """Make a view's measurement where it takes one; say why where it cannot be made.
+
+    ``second`` is for what compares two runs.
+    """
     from loopscope.core.run.jobs import Job
 
     assert spec.request is not None
@@ -161,10 +195,12 @@ def _measure(spec: ViewSpec, stepper: Stepper | None, selection: Selection) -> N
         why = "a recording is measured so with its model: give --checkpoint PATH"
         print(f"loopscope: {spec.title}: {why}", file=sys.stderr)
         return
-    if why := spec.request.missing(stepper.recording) or spec.request.second_run:
+    alone = spec.request.second_run if second is None else ""
+    if why := spec.request.missing(stepper.recording) or alone:
         print(f"loopscope: {spec.title}: {why}", file=sys.stderr)
         return
     job: Job[object] = Job(spec.title)
+    job.second_run = second
     try:
         result = spec.measure(stepper, selection, spec.options(), job)
     except LoopscopeError as error:  # the other views can be drawn all the same

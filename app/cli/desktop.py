@@ -151,6 +151,12 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
     interventions_of(options)
     if options.prompts is not None:
         read_prompts(options.prompts)
+    if options.beside is not None:
+        from loopscope.app.cli.beside import check_beside
+
+        if options.on is not None:
+            raise LoopscopeError("--beside is for a run on this machine; leave out --on")
+        check_beside(options)
     if options.on is not None:
         _check_elsewhere(options)
     elif _names_recording(options):
@@ -265,6 +271,10 @@ def open_first(
     prompt = options.prompt if options.token_ids is None else "#" + options.token_ids
     if scripted or options.seed:
         window.settings.seed = options.seed
+    if options.beside is not None:
+        from loopscope.app.cli.beside import put_beside
+
+        put_beside(window, options)
     if options.prompts is not None:
         window.prompt_files.open(options.prompts)
     else:

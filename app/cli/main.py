@@ -58,6 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
     _prompt(window, required=False)
     _running(window, recurrences=None)
     _prompt_set(window)
+    _beside(window)
+    window.add_argument(
+        "--two-runs", choices=("both", "first", "second", "difference"), default="both",
+        help="how views show the runs of --beside",
+    )  # fmt: skip
     window.add_argument(
         "--on", metavar="ADDRESS", help="run it on a worker of the scheduler at tcp://host:8786"
     )
@@ -110,6 +115,11 @@ def build_parser() -> argparse.ArgumentParser:
     _prompt(figures, required=False)
     _running(figures, recurrences=None)
     _prompt_set(figures)
+    _beside(figures)
+    figures.add_argument(
+        "--range", type=numbers.recurrences, metavar="A:B", help="draw recurrences A to B alone"
+    )
+    figures.add_argument("--log-r", action="store_true", help="on a log axis of recurrences")
     figures.add_argument("-o", "--output", required=True, metavar="DIR")
     figures.add_argument(
         "--format",
@@ -144,7 +154,7 @@ def build_parser() -> argparse.ArgumentParser:
     _path(report)
     _prompt(report, required=False)
     _running(report, recurrences=None)
-    report.add_argument("--beside", metavar="PATH", help="a second model, run on the same prompt")
+    _beside(report)
     report.add_argument("-o", "--output", required=True, metavar="PAGE.html")
 
     generate = commands.add_parser("generate", help="continue a text, token by token")
@@ -319,6 +329,11 @@ def _train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=numbers.seed, default=0)
     parser.add_argument("--steps", type=numbers.steps, help="length in optimiser steps")
+    parser.add_argument(
+        "--finishing",
+        type=numbers.steps,
+        help="last steps, over which the learning rate falls to 0",
+    )
     parser.add_argument("--batch", type=numbers.small, help="examples in a batch")
     parser.add_argument("--learning-rate", type=numbers.fraction(0, 10))
     parser.add_argument("--slack", type=numbers.small, help="most recurrences more than hops")
@@ -368,6 +383,14 @@ def _prompt_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prompts", metavar="FILE", help="prompt file of the views over a prompt set"
     )
+
+
+def _beside(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--beside", metavar="PATH|RUN",
+        help="a second run on the same prompt: a checkpoint, a recording (FILE.h5#N for its run "
+        "N), or a number, another run of the recording PATH",
+    )  # fmt: skip
 
 
 def _running(

@@ -61,6 +61,17 @@ def span(text: str) -> tuple[int, int]:
     return int(first), int(last)
 
 
+def recurrences(text: str) -> tuple[int, int | None]:
+    """Parse a range of recurrences such as 0:40, or 100: for all from there on."""
+    first, colon, last = text.partition(":")
+    parts = (first, last) if last else (first,)
+    if not colon or not all(p.isascii() and p.isdigit() and len(p) < 10 for p in parts):
+        raise argparse.ArgumentTypeError(f"'{text[:40]}' is not a range such as 0:40 or 100:")
+    if last and int(last) <= int(first):
+        raise argparse.ArgumentTypeError(f"{text} is not a range: {last} is not after {first}")
+    return int(first), int(last) if last else None
+
+
 def window_size(text: str) -> tuple[int, int]:
     """Parse the size of a window such as 1280x800."""
     width, _, height = text.lower().partition("x")

@@ -10,7 +10,7 @@ from loopscope.core.sessions.file import is_missing, located, read_session
 from loopscope.core.sessions.saved import SavedSession
 
 # Options of `loopscope open` that say what is run.
-ANSWERED = ("prompt", "token_ids", "recurrences", "interventions", "prompts", "loop")
+ANSWERED = ("prompt", "token_ids", "recurrences", "interventions", "prompts", "loop", "beside")
 
 
 def check_session(options: Namespace) -> None:

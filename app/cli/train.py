@@ -111,6 +111,7 @@ def plan_for(args: Namespace, recipe: str) -> TrainingPlan:
         data=data,
         seed=args.seed,
         steps=args.steps or plan.steps,
+        finishing_steps=args.finishing or plan.finishing_steps,
         batch_size=args.batch or plan.batch_size,
         learning_rate=args.learning_rate or plan.learning_rate,
         recurrences=_recurrences(args, plan.recurrences),

@@ -13,6 +13,7 @@ from loopscope.app.report.content import MOST_PATTERNS, Shown, content
 from loopscope.app.report.packing import compressed
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import written
+from loopscope.core.labels import writable
 
 # A page may hold one run, or two side by side.
 MOST_RUNS = 2
@@ -36,10 +37,10 @@ def write_page(runs: Sequence[Shown], path: Path, command: str) -> Path:
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     page = _fill(
         _resource("page.html"),
-        title=escape(" and ".join(run.name for run in runs)),
+        title=escape(writable(" and ".join(run.name for run in runs))),
         style=_resource("page.css"),
         library=compressed(library),
-        data=compressed(text.encode("utf-8")),
+        data=compressed(writable(text).encode("utf-8")),
         script=_resource("page.js"),
     )
     with written(path) as part:

@@ -20,7 +20,7 @@ from loopscope.app.window.elsewhere import Elsewhere
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.opening import Opening
 from loopscope.app.window.page_export import PageExport
-from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, PromptFiles
+from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, BUNDLED_TEXT, PromptFiles
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
@@ -110,6 +110,12 @@ def clear_marks(to: Targets) -> None:
     to.views.unmaximise()
 
 
+def reset_views(to: Targets) -> None:
+    """Show everything in each view, and every recurrence."""
+    to.bench.session.show_whole()
+    to.views.reset()
+
+
 def on_current(act: Callable[[Targets, str], object]) -> Callable[[Targets], None]:
     """Return what acts on the current view, by its key, and says so where none is in sight."""
 
@@ -138,10 +144,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("open_bundled_shallow", "Open the bundled shallow model", "", "File", "Open bundled:shallow: the looped model's parameters, one pass", lambda to: to.opening.open("bundled:shallow")),
     Command("open_bundled_orbit", "Open the bundled model that never stops", "", "File", "Open bundled:orbit: it walks on whatever is asked, and its state comes round with the graph's cycle", lambda to: to.opening.open("bundled:orbit")),
     Command("open_bundled_creeping", "Open the bundled model that creeps off its answers", "", "File", "Open bundled:creeping: it halts, and loses its answers while the step of most tokens vanishes", lambda to: to.opening.open("bundled:creeping")),
+    Command("open_bundled_halting", "Open the bundled model that walks and stops", "", "File", "Open bundled:halting: asked for the final answer alone, it walks hop by hop and stops at the one asked for", lambda to: to.opening.open("bundled:halting")),
     Command("open_bundled_anytime", "Open the bundled model that was taught to walk", "", "File", "Open bundled:anytime: an answer was asked for after every recurrence, one hop further each time", lambda to: to.opening.open("bundled:anytime")),
+    Command("open_bundled_glosses", "Open the bundled model of text", "", "File", "Open bundled:glosses: a looped language model that was trained on a dictionary's glosses", lambda to: to.opening.open("bundled:glosses")),
     Command("open_session", "Open session…", "Ctrl+Shift+S", "File", "Open a saved session: its runs are made again, and the screen is as it was", lambda to: to.window.ask_for_session()),
     Command("open_prompts", "Open prompt file…", "Ctrl+Alt+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set", lambda to: to.prompt_files.ask()),
     Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set", lambda to: to.prompt_files.open(BUNDLED_PROMPTS)),
+    Command("bundled_text_prompts", "Use the bundled lines of text", "", "File", "Use lines of a dictionary that bundled:glosses has not seen as the prompt set", lambda to: to.prompt_files.open(BUNDLED_TEXT)),
     Command("open_recording", "Open a recording…", "Ctrl+Alt+R", "File", "Open runs that were kept in a file; their checkpoint is not needed", lambda to: to.recordings.ask()),
     Command("save_recording", "Save the recording…", "Ctrl+Alt+K", "File", "Keep all runs in a file; what is run from then on is written as it is made", lambda to: to.recordings.ask_to_save()),
     Command("go_on", "Go on with a checkpoint…", "", "File", "Choose the checkpoint of the recording shown, to step, cut and measure on", lambda to: to.recordings.ask_for_checkpoint()),
@@ -182,6 +191,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("branch", "Branch here", "Ctrl+B", "Run", "Cut a branch off this run at the cursor, as the form of Runs and cuts says", lambda to: to.tree.branch_by_form()),
     Command("swap", "Swap the two runs", "X", "Run", "Show the second run, and make the one shown the second", lambda to: to.tree.swap()),
     Command("alone", "Show this run alone", "Shift+X", "Run", "Take away the second run", lambda to: to.tree.show_alone()),
+    Command("difference", "Show the difference of two runs", "D", "Run", "Heat maps and matrices show the run shown less the second run, or both again", lambda to: to.bench.second_runs.toggle_difference(), checkable=True),
+    Command("other_run", "Show the other run", "O", "Run", "Show the second run alone, then the run shown alone, then both", lambda to: to.bench.second_runs.show_other()),
     Command("replay_cuts", "Replay interventions…", "", "Run", "Make the interventions of a file into this run, as a branch", lambda to: to.tree.ask_for_interventions()),
     Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", lambda to: to.bench.transport.set_following(not to.bench.transport.following), checkable=True),
     Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", lambda to: to.bench.transport.set_stop_at_settling(not to.bench.transport.stop_at_settling), checkable=True),
@@ -192,7 +203,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("copy_picture", "Copy the picture", "Ctrl+Alt+P", "View", "Put a picture of the current view on the clipboard", on_current(lambda to, key: to.copying.picture(key))),
     Command("copy_numbers", "Copy the numbers", "Ctrl+Alt+N", "View", "Put the numbers of the current view on the clipboard, tab-separated, for a spreadsheet", on_current(lambda to, key: to.copying.numbers(key))),
     Command("copy_python", "Copy as Python", "Ctrl+Alt+C", "View", "Copy a script that makes the present figure of the current view again, with loopscope as a library", on_current(lambda to, key: to.scripts.copy(key))),
-    Command("reset_views", "Show everything in each view", "Ctrl+0", "View", "Undo zooming and panning in every view", lambda to: to.views.reset()),
+    Command("zoom_in", "Fewer recurrences", "Z", "View", "Show half as many recurrences in every heat map and curve, about the cursor", lambda to: to.bench.session.zoom(to.bench.session.selection.recurrence, 0.5)),
+    Command("zoom_out", "More recurrences", "Shift+Z", "View", "Show twice as many recurrences in every heat map and curve", lambda to: to.bench.session.zoom(to.bench.session.selection.recurrence, 2.0)),
+    Command("all_recurrences", "Every recurrence", "Ctrl+Alt+0", "View", "Show every recurrence in every heat map and curve", lambda to: to.bench.session.show_whole()),
+    Command("log_r", "Log axis of recurrences", "G", "View", "Let the recurrences of heat maps and curves stand on a log axis, so that the first have room", lambda to: to.bench.session.set_log(not to.bench.session.shown_range.log), checkable=True),
+    Command("reset_views", "Show everything in each view", "Ctrl+0", "View", "Undo zooming and panning in every view, and show every recurrence", reset_views),
     Command("joint_pca", "Joint PCA of the final token (arXiv 2604.11791)", "", "View", "Draw the final token after every layer and recurrence on the components of exactly these states, as the paper does", lambda to: to.views.show_joint_pca()),
     Command("theme", "Dark or light", "Ctrl+D", "View", "Switch between the dark and the light colours", lambda to: to.window.switch_theme()),
     Command("larger_text", "Larger text", "Ctrl++; Ctrl+=", "View", "Make all text of the window larger", lambda to: to.window.change_text_size(10)),
@@ -215,6 +230,7 @@ MENUS = ("File", "Edit", "Run", "View", "Help")
 # Keys that must work as text in the prompt line and as keys in the window's views: the window
 # gives them up while a text field has the focus.
 TEXT_KEYS = {c.name: c.keys for c in COMMANDS if c.keys and c.menu in ("Edit", "Run")}
+TEXT_KEYS |= {c.name: c.keys for c in COMMANDS if c.name in ("zoom_in", "zoom_out", "log_r")}
 del TEXT_KEYS["prompt"]
 
 
@@ -257,6 +273,10 @@ def show_states(actions: dict[str, QAction], bench: Bench) -> None:
         actions[name].setEnabled(bool(changes))
         actions[name].setText(f"{word} {changes[-1].text}" if changes else word)
     actions["swap"].setEnabled(session.second is not None)
+    for name in ("difference", "other_run"):
+        actions[name].setEnabled(session.second is not None)
+    actions["log_r"].setChecked(session.shown_range.log)
+    actions["difference"].setChecked(session.two_runs == "difference")
     actions["alone"].setEnabled(session.second is not None or bench.second_runs.model is not None)
     barred = session.no_model
     for name in NEED_MODEL:

@@ -81,7 +81,8 @@ class Autosave(QObject):
         if session is None or session == self._kept:
             return
         self._kept = session
-        self._in_background(lambda: self._write(session), self._written)
+        file, lock = self.file, self._lock  # the thread is not to hold what is Qt's
+        self._in_background(lambda: _write(file, lock, session), self._written)
 
     def _written(self, future: Future[None]) -> None:
         error = None if future.cancelled() else future.exception()
@@ -91,12 +92,6 @@ class Autosave(QObject):
             self._failed = True
             self._say(f"The session is not kept against a crash: {error}")
 
-    def _write(self, session: SavedSession) -> None:
-        make_folder(self.file.parent)
-        if not self._lock.isLocked() and not self._lock.tryLock(0):
-            raise LoopscopeError(f"{self.file.parent} cannot be locked")
-        write_session(self.file, session)
-
     def keep(self) -> None:
         """Write at once what there is and leave it: the process is told to end."""
         self._timer.stop()
@@ -104,7 +99,7 @@ class Autosave(QObject):
         session = self._capture()
         if session is not None:
             with contextlib.suppress(LoopscopeError):
-                self._write(session)
+                _write(self.file, self._lock, session)
         self._lock.unlock()
 
     def end(self) -> None:
@@ -115,6 +110,13 @@ class Autosave(QObject):
         self._ended = True
         _remove(self.file)
         self._lock.unlock()
+
+
+def _write(file: Path, lock: QLockFile, session: SavedSession) -> None:
+    make_folder(file.parent)
+    if not lock.isLocked() and not lock.tryLock(0):
+        raise LoopscopeError(f"{file.parent} cannot be locked")
+    write_session(file, session)
 
 
 def _lock_of(file: Path) -> QLockFile:
@@ -172,7 +174,9 @@ class Recovery(QObject):
             Button.Open | Button.Discard | Button.Cancel,
             self._window,
         )
-        box.setInformativeText(f"It was kept on {when}. Its runs are made again.")
+        box.setInformativeText(
+            f"It was kept on {when}. Its runs are made again, or read from their recording."
+        )
         box.button(Button.Cancel).setText("Not now")
         box.setDefaultButton(Button.Open)
 
@@ -193,6 +197,10 @@ class Recovery(QObject):
         if self._taken is not None:
             _remove(self._taken)
             self._taken = None
+
+    def left(self) -> None:
+        """What was taken up is not shown for want of its files: it is offered again."""
+        self._taken = None
 
     def failed(self) -> None:
         """What was taken up cannot be read: it is put aside and not offered again."""

@@ -74,6 +74,10 @@ class Bars(QObject):
         bar.play_toggled.connect(bench.transport.set_playing)
         bar.stop_requested.connect(bench.transport.stop)
         bar.scrub_requested.connect(bench.session.scrub)
+        bar.scrub.range_requested.connect(bench.session.show_between)
+        bar.scrub.zoom_requested.connect(bench.session.zoom)
+        bar.scrub.whole_requested.connect(bench.session.show_whole)
+        bench.session.range_changed.connect(self._show_range)
         bar.previous_layer.connect(lambda: bench.session.scrub_layer(-1))
         bar.previous_recurrence.connect(
             lambda: bench.session.scrub(bench.session.selection.recurrence - 1)
@@ -164,7 +168,8 @@ class Bars(QObject):
         self.prompt.show_selection(selection, hover)
 
     def show_progress_of_run(self) -> None:
-        """Show in the transport how far the run and the cursor are."""
+        """Show in the transport how far the run and the cursor are, and what views show."""
+        self._show_range()
         recording, play = self._bench.session.recording, self._bench.transport
         self.transport.set_enabled(recording is not None)
         self.transport.set_why_no_steps(self._bench.session.no_model)
@@ -190,6 +195,12 @@ class Bars(QObject):
         self.place.setText(
             "" if recording is None else place(self._bench.session.selection, recording)
         )
+
+    def _show_range(self) -> None:
+        session = self._bench.session
+        latest, shown = session.n_recurrences, session.shown_range
+        ends = shown.ends(latest)
+        self.transport.scrub.show_range(None if ends == (0, latest) else ends)
 
     def show_second_run(self) -> None:
         """Name the second run, or say why there is none although one was asked for."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QMainWindow
@@ -13,7 +15,9 @@ from loopscope.app.window.link_meter import LinkMeter
 from loopscope.app.window.opening import Opening
 from loopscope.app.window.settings import Settings
 from loopscope.core.run.status import Status
-from loopscope.widgets.bars.remote_dialog import RemoteDialog
+
+if TYPE_CHECKING:
+    from loopscope.widgets.bars.remote_dialog import RemoteDialog
 
 
 class Elsewhere(QObject):
@@ -29,12 +33,20 @@ class Elsewhere(QObject):
     ) -> None:
         super().__init__(window)
         self._bench, self._settings, self._opening, self._say = bench, settings, opening, say
-        self.dialog = RemoteDialog(window)
-        self.dialog.chosen.connect(self._open)
+        self._window = window
         self.meter = LinkMeter(bench, window)
         self.meter.looked.connect(self.notice)
         self._lost = ""
         bench.session.status_changed.connect(self._on_status_changed)
+
+    @cached_property
+    def dialog(self) -> RemoteDialog:
+        """Asks for an address and a path; made when it is first asked for."""
+        from loopscope.widgets.bars.remote_dialog import RemoteDialog
+
+        dialog = RemoteDialog(self._window)
+        dialog.chosen.connect(self._open)
+        return dialog
 
     @property
     def is_open(self) -> bool:

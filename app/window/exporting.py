@@ -119,6 +119,7 @@ class Exporter:
         """Draw one page on the analysis thread and show it in the dialog."""
         session = self._bench.session
         recording, selection, second_run = session.recording, session.selection, session.second_run
+        shown = session.shown_range
         if recording is None:
             return
         display = self._bench.displays.get(spec.key)
@@ -129,7 +130,7 @@ class Exporter:
         def work() -> bytes:
             if closed.is_set() or closing.is_set():
                 return b""
-            return page_png(recording, selection, spec, options, choice, second_run)
+            return page_png(recording, selection, spec, options, choice, second_run, shown)
 
         def finished(future: Future[Any]) -> None:
             if closed.is_set() or dialog.is_asking:
@@ -149,7 +150,13 @@ class Exporter:
         }
         recording, selection = self._bench.session.recording, self._bench.session.selection
         second_run = self._bench.session.second_run
-        assert recording is not None
+        shown = self._bench.session.shown_range
+        # The dialog stays open while another model is opened, whose run may have less to draw.
+        there = () if recording is None else drawable(recording, second_run)
+        specs = tuple(spec for spec in specs if spec in there)
+        if recording is None or recording.n_recurrences == 0 or not specs:
+            dialog.show_result("There is nothing to export any more: run it again", failed=True)
+            return
         options = {key: display.options for key, display in self._bench.displays.items()}
         stop, closing = threading.Event(), self._bench.closing
         done: list[tuple[int, int, str]] = []
@@ -163,7 +170,7 @@ class Exporter:
         def work() -> ExportReport:
             return write_figures(
                 recording, selection, specs, options, choice, done.append,
-                lambda: stop.is_set() or closing.is_set(), second_run,
+                lambda: stop.is_set() or closing.is_set(), second_run, shown,
             )  # fmt: skip
 
         def finished(future: Future[Any]) -> None:

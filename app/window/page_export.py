@@ -77,8 +77,11 @@ def command_of(recording: Recording, path: Path, request: LoadRequest) -> str:
 
     It names the model, not where it lies here; interventions need a file of their own.
     """
+    # Late: the window appears before the families are imported.
+    from loopscope.core.checkpoint.folder import folder_name
+
     info = recording.info
-    words = ["loopscope", "report", info.checkpoint]
+    words = ["loopscope", "report", folder_name(info.checkpoint)]
     if request.loop is not None:
         first, end, damping = request.loop
         words += ["--loop", f"{first}:{end}", "--damping", f"{damping:g}"]

@@ -12,7 +12,7 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.window.settings import Settings, absolute
 from loopscope.core.prompts.prompt_set import BUNDLED, SUFFIXES, PromptSet, read_prompts
 
-BUNDLED_PROMPTS = BUNDLED + "hops"
+BUNDLED_PROMPTS, BUNDLED_TEXT = BUNDLED + "hops", BUNDLED + "glosses"
 
 
 def is_prompt_file(path: Path) -> bool:

@@ -5,14 +5,15 @@ One window writes a file, and goes on writing what is run while it is open; anot
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.following import Following
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from loopscope.core.run.elsewhere import AnyModel
 
 SUFFIX = ".h5"
+# Milliseconds between two looks whether it is still being written.
+WATCH_MS = 1000
 FILTER = f"Recordings (*{SUFFIX});;All files (*)"
 
 
@@ -66,7 +69,9 @@ class Recordings(QObject):
         self._awaited: RecordingFile | None = None
         self.following = Following(bench, self._grown, say, self)
         bench.session.runs_changed.connect(self._follow_tree)
-        bench.session.progressed.connect(self._tell_problem)
+        # The disk may refuse at any time, also when nothing is run any more.
+        self._watch = QTimer(self, interval=WATCH_MS)
+        self._watch.timeout.connect(self._tell_problem)
 
     @property
     def name(self) -> str:
@@ -119,11 +124,12 @@ class Recordings(QObject):
         recent, families, device = list(settings.recent), dict(settings.families), settings.device
 
         def work() -> tuple[RecordingFile, LoadRequest | None, str]:
+            from loopscope.core.checkpoint.folder import folder_name
             from loopscope.core.recordings.finding import find_checkpoint
             from loopscope.core.recordings.reader import open_recording
 
             file = open_recording(path)
-            beside = str(path.parent / Path(file.runs[0].info.checkpoint).name)
+            beside = str(path.parent / folder_name(file.runs[0].info.checkpoint))
             return file, *find_checkpoint(file.runs[0], [*recent, beside], families, device)
 
         def opened(future: Future[Any]) -> None:
@@ -244,7 +250,8 @@ class Recordings(QObject):
         if recording is None:
             self._say("There is no run to save yet")
             return
-        name = f"{Path(recording.info.checkpoint).name.replace(':', '-')}{SUFFIX}"
+        name = re.sub(r"[^\w.-]+", "-", recording.info.checkpoint).strip("-.") or "run"
+        name += SUFFIX
         path, _ = QFileDialog.getSaveFileName(self._parent, "Save the recording", name, FILTER)
         if path:
             self.save(Path(path))
@@ -275,6 +282,7 @@ class Recordings(QObject):
                 self.file = replace(self.file, read_only=True)
         else:
             self._written = list(begun)
+            self._watch.start()
             self._follow_tree()
             self._settings.remember_recording(str(path.absolute()))
         self.changed.emit()
@@ -294,10 +302,30 @@ class Recordings(QObject):
 
     def _tell_problem(self) -> None:
         writer = self._writer
-        if writer is not None and writer.problem:
+        if writer is None:
+            self._watch.stop()
+        elif writer.problem:
             self._writer = None
             self._say(writer.problem)
+            self._warn(writer.problem)
             self.changed.emit()
+
+    def _warn(self, problem: str) -> None:
+        """Say it until it was read: whoever left a run to itself must not miss it."""
+        box = QMessageBox(
+            QMessageBox.Icon.Warning,
+            "Loopscope",
+            problem,
+            QMessageBox.StandardButton.Ok,
+            self._parent,
+        )
+        box.setInformativeText(
+            "What was written until then is kept and opens as a recording; File > Save the "
+            "recording… keeps all runs in another file."
+        )
+        box.setWindowModality(Qt.WindowModality.NonModal)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.show()
 
     def _leave(self) -> None:
         """The runs shown are not of a file any more."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, QTimer
-from PySide6.QtWidgets import QProgressDialog, QWidget
+from PySide6.QtWidgets import QProgressBar, QProgressDialog, QWidget
 
 from loopscope.core.errors import Cancelled, LoopscopeError, log_unforeseen, one_line
-from loopscope.core.recordings.writing import RecordingWriter
+
+if TYPE_CHECKING:
+    from loopscope.core.recordings.writing import RecordingWriter
 
 # Milliseconds between two looks whether it is done.
 LOOK_MS = 30
@@ -115,6 +118,9 @@ class SealingDialog(QProgressDialog):
             return
         self.canceled.connect(then)
         self.canceled.connect(self.deleteLater)
+        self.setCancelButtonText("Close")
+        for bar in self.findChildren(QProgressBar):
+            bar.hide()
         self.setLabelText(
             f"{self._sealing.problem}\nWhat was recorded is in {self._sealing.name}.segments, and "
             "is completed when the recording is opened next."

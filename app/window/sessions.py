@@ -19,7 +19,7 @@ from loopscope.app.bench.restoring import (
     restore_views,
     show_recorded_runs,
 )
-from loopscope.app.bench.saving import is_measured, saved_session
+from loopscope.app.bench.saving import drawn_views, is_measured, saved_session
 from loopscope.app.window.opening import OpenedSession, Opening
 from loopscope.app.window.prompt_files import PromptFiles
 from loopscope.app.window.recordings import FILTER as RECORDINGS
@@ -36,7 +36,6 @@ from loopscope.core.sessions.file import (
     write_session,
 )
 from loopscope.core.sessions.saved import LARGEST, SMALLEST, SavedSession, SavedWindow
-from loopscope.widgets.plots.places import go_to_places
 
 if TYPE_CHECKING:
     from loopscope.core.recordings.reader import RecordingFile
@@ -60,11 +59,14 @@ class Sessions(QObject):
         An opened session is there: its runs, its second run and its prompts.
     refused()
         A session could not be read.
+    declined()
+        A session was not opened, though it can be read: what it needs is not there.
     """
 
     changed = Signal()
     restored = Signal()
     refused = Signal()
+    declined = Signal()
 
     def __init__(
         self,
@@ -272,7 +274,7 @@ class Sessions(QObject):
                 [*opened.notes, *([f"its checkpoint {model.path} is not there"] * bool(model.path))]
             )
             self._say(f"The session was not opened: {missing}")
-            self.refused.emit()
+            self.declined.emit()
             return None
         return replace(opened, saved=replace(opened.saved, model=replace(model, path=folder)))
 
@@ -294,7 +296,7 @@ class Sessions(QObject):
                 self._opening.open_session(replace(opened, notes=(*opened.notes, str(error))))
             else:
                 self._say(str(error))
-                self.refused.emit()
+                self.declined.emit()
 
         self._bench.in_background(work, read)
 
@@ -399,15 +401,16 @@ class Sessions(QObject):
 
     def _finish_screen(self, saved: SavedSession) -> None:
         """Once the views are filled, give each its size to the pixel, then its place."""
+        from loopscope.widgets.plots.places import go_to_places
+
         if not self._bench.settled_down:
             return
         if not self._arranged:
             self._arranged = True
             self._arrange(saved)
             return
-        for key, place in saved.places.items():
-            if key in self._bench.displays:
-                view = self._bench.displays[key].view
-                view.go_to(place)
-                go_to_places(view, place)
+        for name, view in drawn_views(self._bench):
+            if name in saved.places:
+                view.go_to(saved.places[name])
+                go_to_places(view, saved.places[name])
         self._to_arrange = None

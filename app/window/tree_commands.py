@@ -189,7 +189,7 @@ class TreeCommands(QObject):
         if second is None:
             self._say("There is no second run; put one beside in Runs and cuts")
         elif second.run is None:
-            self._say("The second run is of another model: open that one to step it by itself")
+            self._say("The second run is of another model or file: open that to see it by itself")
         else:
             self._runs.show(second.run)
 

@@ -11,6 +11,7 @@ from PySide6.QtGui import QAction, QPalette
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.bench.displays import Display, Drawing
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.current_view import CurrentView
@@ -23,7 +24,7 @@ from loopscope.widgets.kit.title_bar import TitleBar
 from loopscope.widgets.palette import Theme
 
 # Pixels that a view may be pressed to: a small screen has to hold three of them and all the bars.
-LEAST_HEIGHT = 64
+LEAST_WIDTH, LEAST_HEIGHT = 180, 64
 
 
 class ViewDocks(QObject):
@@ -69,11 +70,12 @@ class ViewDocks(QObject):
             self._make(spec)
         bench.analysis.options_set.connect(self._on_options_set)
         bench.analysis.data_shown.connect(self._on_data_shown)
-        bench.analysis.second_shown.connect(self._caption)
+        bench.analysis.second_shown.connect(self._on_second_shown)
         bench.analysis.failed.connect(lambda key, text: self.frames[key].set_error(text))
         bench.analysis.lagged.connect(lambda key, r: self.frames[key].set_lag(r))
         window.tabifiedDockWidgetActivated.connect(self._on_raised)
         bench.measuring.progressed.connect(self._on_measuring_progressed)
+        bench.measuring.failed.connect(lambda key, why: self.frames[key].set_failure(why))
 
     # ---- making ----
     def _make(self, spec: ViewSpec[Any, Any]) -> None:
@@ -165,7 +167,8 @@ class ViewDocks(QObject):
         frame = ViewFrame(spec.title, display.view)
         # Noted before the dock takes it: a floating dock is shown anew with its title bar.
         self.frames[key] = frame
-        frame.setMinimumHeight(LEAST_HEIGHT)
+        # Whatever it shows: results that come do not move the docks.
+        frame.setMinimumSize(LEAST_WIDTH, LEAST_HEIGHT)
         frame.set_theme(self._theme)
         frame.set_request(spec.request)
         frame.set_options(display.options)
@@ -387,13 +390,20 @@ class ViewDocks(QObject):
                 frame.set_empty(empty)
 
     def _on_data_shown(self, key: str) -> None:
-        data = self._bench.displays[key].data
-        if data is not None:
+        if self._bench.displays[key].data is not None:
             self.frames[key].set_error(None)
-            self.frames[key].set_data(data)
+            self._show_statement(key)
+
+    def _show_statement(self, key: str) -> None:
+        """Let the title speak of the drawing that is in sight, the first of two."""
+        display, frame = self._bench.displays[key], self.frames[key]
+        second = display.second if frame.shown_pane == 1 else None
+        data = display.data if second is None else second.data
+        if data is not None:
+            frame.set_data(data)
 
     def _on_measuring_progressed(self, key: str, share: float | None) -> None:
-        self.frames[key].measuring.show_progress(share)
+        self.frames[key].show_measuring(share)
 
     def show_why_not(self) -> None:
         """Say in each view in sight why its measurement cannot be made."""
@@ -406,38 +416,59 @@ class ViewDocks(QObject):
         """Draw each visible view a second time while there is a second run, or no longer."""
         for key in self.frames:
             self._show_second(key)
-            self._caption(key)
+            self._on_second_shown(key)
         self.show_why_not()
 
     def _show_second(self, key: str) -> None:
         analysis, display, frame = self._bench.analysis, self._bench.displays[key], self.frames[key]
-        second, run = self._bench.session.second, self._bench.session.run
-        twice = (
-            second is not None
-            and run is not None
-            and display.spec.drawn_twice(run.stepper.recording, second.stepper.recording)
-        )
-        if not twice and display.second is not None:
+        wanted = self._second_drawing(display)
+        there = "" if display.second is None else _kind(display.second)
+        if there and there != wanted:
             frame.show_second_run(None)
             analysis.drop_second(display)
-        elif twice and display.second is None and display.view.isVisible():
-            frame.show_second_run(analysis.draw_second(display).view)
+            there = ""
+        if wanted and not there and frame.isVisible():
+            drawing = analysis.draw_second(display, difference=wanted == "difference")
+            frame.show_second_run(drawing.view)
+        two_runs = self._bench.session.two_runs
+        alone = two_runs if two_runs != "difference" or wanted == "difference" else "both"
+        frame.show_panes(alone if display.second is not None else "first")
+
+    def _second_drawing(self, display: Display) -> str:
+        """What a view is drawn a second time for: "second", "difference", or "" for nothing."""
+        second, run = self._bench.session.second, self._bench.session.run
+        if second is None or run is None:
+            return ""
+        if self._bench.session.two_runs == "difference" and display.spec.has_difference:
+            return "difference"
+        recordings = run.stepper.recording, second.stepper.recording
+        return "second" if display.spec.drawn_twice(*recordings) else ""
+
+    def _on_second_shown(self, key: str) -> None:
+        self._caption(key)
+        self._show_statement(key)
 
     def _caption(self, key: str) -> None:
         """Name the two runs over the two drawings of a view."""
-        display, session = self._bench.displays[key], self._bench.session
+        display, session, frame = self._bench.displays[key], self._bench.session, self.frames[key]
         if session.second is None or session.run is None:
-            self.frames[key].set_captions("", "")
+            frame.set_captions("", "")
             return
+        # The marks are those of the list of runs.
+        one, other = f"● {session.run.name}", f"○ {session.second.name}"
         if display.second is None:
-            one, other, both = session.run.name, session.second.name, display.view.BOTH
+            both = display.view.BOTH
             on_one = both is not None and display.spec.compute_second is not None
-            text = f"● {one}: {both[0]}   ○ {other}: {both[1]}" if both and on_one else ""
-            self.frames[key].set_captions(text, "")
+            text = f"{one}: {both[0]}   {other}: {both[1]}" if both and on_one else ""
+            frame.set_captions(text, "")
             return
         data = display.second.data
+        if display.second.difference:
+            frame.set_captions("", f"{one} − {other}")
+            return
         statement = f": {data.statement}" if data is not None else ""
-        # The marks are those of the list of runs.
-        self.frames[key].set_captions(
-            f"● {session.run.name}", f"○ {session.second.name}{statement}"
-        )
+        frame.set_captions(one, f"{other}{statement}")
+
+
+def _kind(drawing: Drawing) -> str:
+    return "difference" if drawing.difference else "second"

@@ -170,6 +170,7 @@ class Window(QMainWindow):
         sessions.changed.connect(self._show_title)
         sessions.restored.connect(self._show_play)
         sessions.refused.connect(recovery.failed)
+        sessions.declined.connect(recovery.left)
         if self.autosave is not None:
             sessions.changed.connect(self.autosave.note)
             # What was taken up is removed once this window keeps it itself.

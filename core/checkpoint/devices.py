@@ -44,7 +44,10 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def choose_device(wish: str = "auto") -> DeviceChoice:
-    """Choose CUDA, then MPS, then CPU; a wish that cannot be met falls back and says why."""
+    """Choose CUDA, then MPS, then CPU; a wish that cannot be met falls back and says why.
+
+    Raises `LoopscopeError` for a wish that is none of `WISHES`.
+    """
     if wish not in WISHES:
         raise LoopscopeError(f"there is no device '{wish}'; choose {', '.join(WISHES)}")
     reasons = available()
@@ -60,7 +63,10 @@ def choose_device(wish: str = "auto") -> DeviceChoice:
 
 
 def choose_dtype(name: str) -> torch.dtype:
-    """Return the torch dtype called ``name``: float32, bfloat16 or float16."""
+    """Return the torch dtype called ``name``: float32, bfloat16 or float16.
+
+    Raises `LoopscopeError` for any other.
+    """
     if name not in DTYPES:
         raise LoopscopeError(f"there is no dtype '{name}'; choose {', '.join(DTYPES)}")
     return DTYPES[name]

@@ -135,10 +135,15 @@ def looped_checkpoint(checkpoint: Checkpoint, loop: Loop) -> Checkpoint:
     # Not asked of the family: what a file calls its layers does not change with what is looped.
     names = renamed_by_loop(checkpoint.architecture, arch)
     sources = {names[ours]: source for ours, source in checkpoint.sources.items()}
-    name = checkpoint.name.split(LOOPED)[0]
+    name = folder_name(checkpoint.name)
     if arch.looped_span:
         name += f"{LOOPED}{first}:{last}" + (f" β = {damping:g}" if damping != 1 else "")
     return replace(checkpoint, architecture=arch, sources=sources, name=name)
+
+
+def folder_name(name: str) -> str:
+    """Return what the folder of a checkpoint is called, of the name that `Checkpoint` gives it."""
+    return name.split(LOOPED)[0]
 
 
 def _refuse_oversized(config: Config, arch: Architecture, tensors: dict[str, TensorInfo]) -> None:
@@ -165,7 +170,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_tensors(folder: Path) -> dict[str, TensorInfo]:
-    """Read every header of a folder's safetensors files; raises `CheckpointError`."""
+    """Read every header of a folder's safetensors files: each tensor's dtype, shape and place.
+
+    Raises `CheckpointError`, one line that names the file, for a folder that has none, for a part
+    that is missing and for what a header must not say.
+    """
     index = folder / "model.safetensors.index.json"
     single = folder / "model.safetensors"
     if lexists(single):

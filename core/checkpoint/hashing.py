@@ -20,6 +20,9 @@ def weights_hash(checkpoint: Checkpoint, cancelled: Callable[[], bool] = lambda:
     SHA-256 of the weight files, one after the other in name order, as hexadecimal. Of more than
     `HASH_WHOLE` bytes only the headers and `SAMPLE` bytes at the start, the middle and the end of
     every tensor are hashed, and the result begins with "sampled:".
+
+    Raises `CheckpointError` for a file that cannot be read, `Cancelled` where ``cancelled`` says
+    so between two pieces of 4 MiB.
     """
     digest = hashlib.sha256()
     try:

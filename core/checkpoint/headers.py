@@ -37,7 +37,12 @@ class TensorInfo:
 
 
 def read_header(path: Path) -> dict[str, TensorInfo]:
-    """Read and check the header of a safetensors file: 8 bytes of length, JSON, then data."""
+    """Read and check the header of a safetensors file: 8 bytes of length, JSON, then data.
+
+    Nothing is allocated on the file's word: a header is at most `MAX_HEADER` bytes and not longer
+    than the file, and every tensor has to lie inside it. Raises `CheckpointError`, one line that
+    names the file and the tensor.
+    """
     size = check_regular(path, CheckpointError)
     try:
         with path.open("rb") as file:

@@ -113,7 +113,7 @@ def load_checkpoint(
     cancelled: Callable[[], bool] = lambda: False,
     make_room: Callable[[], None] = lambda: None,
 ) -> Loaded:
-    """Load a checkpoint that has been opened; see `load_model`."""
+    """Load a checkpoint that has been opened; parameters and errors as of `load_model`."""
     torch_dtype, arch = choose_dtype(dtype), checkpoint.architecture
     tokenizer = PromptTokenizer(
         checkpoint.tokenizer_file,

@@ -8,6 +8,7 @@ from pathlib import Path
 from loopscope.core.checkpoint.foreign import advice
 from loopscope.core.errors import CheckpointError, LoopscopeError
 from loopscope.core.files import read_text, reason, shortened
+from loopscope.core.labels import writable
 
 BUNDLED = "bundled:"
 # How the Hugging Face cache names a model's folder: models--ORGANISATION--NAME/snapshots/COMMIT.
@@ -49,11 +50,14 @@ def resolve(path: str) -> tuple[Path, str]:
 
 
 def _shown(folder: Path) -> str:
-    """The model's name: that of the folder, but not of a commit in the Hugging Face cache."""
-    cache = folder.parent.parent.name
+    """The model's name: that of the folder, but not of a commit in the Hugging Face cache.
+
+    It goes into files, which hold text; a folder's name may be any bytes.
+    """
+    name, cache = folder.name, folder.parent.parent.name
     if folder.parent.name == SNAPSHOTS and cache.startswith(CACHED):
-        return cache.removeprefix(CACHED).partition("--")[2] or cache.removeprefix(CACHED)
-    return folder.name
+        name = cache.removeprefix(CACHED).partition("--")[2] or cache.removeprefix(CACHED)
+    return writable(name)
 
 
 def _snapshot(cache: Path) -> Path:

@@ -86,7 +86,7 @@ def same_values(a: TensorInfo, b: TensorInfo) -> bool:
     """Whether two tensors hold the same bytes, dtype and shape; reads up to the first difference.
 
     Different bytes of the same value (0 and -0, two dtypes) count as different: each is then used,
-    which computes the same.
+    which computes the same. Raises `CheckpointError` for a file that cannot be read.
     """
     if (a.dtype, a.shape) != (b.dtype, b.shape):
         return False

@@ -86,7 +86,8 @@ def evaluate_hops(
     """Evaluate on ``n_examples`` fresh single-cycle graphs for each hop count.
 
     ``per_pass`` layers of the block count as a recurrence: all of them unless given, and in an
-    untied loop those of a pass.
+    untied loop those of a pass. Raises `LoopscopeError` for a model that was not trained on the
+    task.
     """
     arch, model, device = loaded.architecture, loaded.model, loaded.device.device
     if arch.vocab_size != len(VOCABULARY):

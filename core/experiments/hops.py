@@ -120,7 +120,7 @@ def chance_level(hops: int, n_letters: int) -> float:
 
 
 def text_of(tokens: npt.NDArray[np.int64]) -> str:
-    """Write one row of ``tokens`` as a prompt: edges as letter pairs, then ``? k : queries``."""
+    """Write one row of tokens, int64 ``[T]``, as a prompt: letter pairs, then ``? k : queries``."""
     names = [VOCABULARY[int(t)] for t in tokens]
     mark = names.index("?")
     edges = [a + b for a, b in zip(names[0:mark:2], names[1:mark:2], strict=True)]

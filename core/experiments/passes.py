@@ -30,7 +30,7 @@ class Change:
         return model.run_layer(x, layer).state
 
     def state(self, state: Tensor, p: int) -> Tensor:
-        """The state after pass ``p``."""
+        """The state after pass ``p``, ``[B, T, d]`` to ``[B, T, d]``."""
         return state
 
 

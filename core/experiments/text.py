@@ -64,7 +64,10 @@ def read_corpus(file: Path, vocabulary: int) -> Corpus:
 
 
 def byte_pair_encoding(lines: list[str], vocabulary: int) -> str:
-    """Train a byte-level byte-pair encoding; returns its `tokenizer.json`."""
+    """Train a byte-level byte-pair encoding; returns its `tokenizer.json`.
+
+    Raises `LoopscopeError` where the lines do not give so large a vocabulary.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())

@@ -79,7 +79,7 @@ def _rounded(value: Any) -> Any:
 def measure_text(
     folder: Path,
     corpus: Corpus,
-    sequences: int = 512,
+    sequences: int = 256,
     report: Callable[[float], None] = lambda share: None,
 ) -> TextResult:
     """Measure a model that ``loopscope train text`` made, on the first held-out sequences.

@@ -71,7 +71,8 @@ class AppliedInterventions:
     ) -> tuple[LayerOutput, RecurrentState]:
         """Run layer ``layer`` (from 0) of recurrence ``recurrence`` (from 1).
 
-        ``x`` is the output of the layer before. Returns what this one did and what is carried on.
+        ``x`` ``[B, T, d]`` is the output of the layer before, ``e`` ``[B, T, d]`` what is injected.
+        Returns what this one did and what is carried on.
         Raises `LoopscopeError` for an intervention that cannot be made, such as a frozen head
         whose pattern was not kept.
         """
@@ -90,7 +91,10 @@ class AppliedInterventions:
         return out, recurrent
 
     def recur(self, recurrent: RecurrentState, e: Tensor, recurrence: int) -> RecurrentState:
-        """One whole recurrence, nothing captured."""
+        """One whole recurrence, nothing captured; ``e`` ``[B, T, d]`` is what is injected.
+
+        Raises as `step` does.
+        """
         x = recurrent.state
         for layer in range(self.model.arch.n_block):
             out, recurrent = self.step(x, recurrent, e, recurrence, layer)

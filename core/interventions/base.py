@@ -96,7 +96,8 @@ class Intervention:
     def check(self, arch: Architecture, n_tokens: int) -> None:
         """Raise `LoopscopeError` when the place does not exist in this model or prompt.
 
-        Also for what is `misused`.
+        Also for what is `misused`, and in subclasses for what this model does not have: an
+        injection, a layer to borrow, a recurrence before to take a pattern or a state from.
         """
         if problem := self.misused() or self._misplaced(arch, n_tokens):
             raise self.error(problem)

@@ -28,6 +28,8 @@ from loopscope.core.formula import Formula
 Patterns = npt.NDArray[np.floating[Any]]
 MeasureKey = Literal["frobenius", "cosine", "jensen_shannon", "total_variation"]
 
+# Of the largest difference, what a float32 pattern resolves.
+RESOLVED = 1e-8
 # Entries converted to float64 at once: 4 MB, about what stays in cache.
 BLOCK_ENTRIES = 1 << 19
 NO_REPEAT = "no token of the prompt occurs again later than next to itself"
@@ -71,10 +73,33 @@ class PatternMeasure:
         far = float(finite.max() if self.is_distance else finite.min())
         return far if far != self.identical else self.bound(n_tokens)
 
-    def brightness(self, values: npt.ArrayLike, far: float) -> F64:
-        """Map ``values`` to 0..1 with 1 = identical and 0 = ``far``; NaN stays NaN."""
+    def farther(self, one: float, other: float) -> float:
+        """Of two values drawn darkest, the one that is less alike."""
+        return max(one, other) if self.is_distance else min(one, other)
+
+    def least_unlike(self, values: npt.ArrayLike, far: float) -> float:
+        """The smallest difference from `identical` that is above rounding; 0 where there is none.
+
+        Rounding is taken as `RESOLVED` of the difference of ``far``.
+        """
+        unlike = np.abs(np.asarray(values, np.float64) - self.identical)
+        whole = abs(far - self.identical)
+        known = unlike[np.isfinite(unlike) & (unlike > RESOLVED * whole)]
+        least = float(known.min()) if known.size else 0.0
+        return least if least < whole else 0.0
+
+    def brightness(self, values: npt.ArrayLike, far: float, near: float = 0.0) -> F64:
+        """Map ``values`` to 0..1 with 1 = identical and 0 = ``far``; NaN stays NaN.
+
+        With ``near``, a difference from `identical`, on a log scale of these that is 1 there.
+        """
         array = np.asarray(values, np.float64)
-        level: F64 = np.clip((array - far) / (self.identical - far), 0, 1)
+        if near > 0:
+            unlike, whole = np.abs(array - self.identical), abs(far - self.identical)
+            array = np.log(np.maximum(unlike, near) / near) / np.log(whole / near)
+            level: F64 = np.clip(1 - array, 0, 1)
+            return np.where(np.isfinite(array), level, np.nan)
+        level = np.clip((array - far) / (self.identical - far), 0, 1)
         return np.where(np.isfinite(array), level, np.nan)
 
 

@@ -36,6 +36,7 @@ OURS: tuple[Measure, ...] = (
     head_rows.HEAD_VARIATION,
     stages.MATRIX_ENTROPY,
     stages.MATRIX_ENTROPY_NORMALISED,
+    stages.MATRIX_ENTROPY_AS_READ,
     stages.ANISOTROPY,
     stages.SINK_RATE,
     stages.COLUMN_CONCENTRATION,

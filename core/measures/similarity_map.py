@@ -26,6 +26,7 @@ from loopscope.core.measures.similarity import (
     holds_grams,
     kernels,
 )
+from loopscope.core.measures.state_forms import Read, as_read
 from loopscope.core.run.recording import Recording
 
 # Places of a map: more are finer than a screen.
@@ -47,7 +48,8 @@ class _Kept:
 
 
 # Of the tokens last asked for only: each choice of tokens has maps of its own.
-_kept: WeakKeyDictionary[Recording, tuple[tuple[int, ...], dict[str, _Kept]]] = WeakKeyDictionary()
+_Maps = dict[tuple[str, Read], _Kept]
+_kept: WeakKeyDictionary[Recording, tuple[tuple[int, ...], _Maps]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -79,29 +81,37 @@ def places_of(recording: Recording, key: Key, tokens: tuple[int, ...]) -> Places
     return shown_places(recording.n_recurrences, marks, int(most))
 
 
-def similarity_map(recording: Recording, key: Key, tokens: tuple[int, ...], places: Places) -> F64:
+def similarity_map(
+    recording: Recording,
+    key: Key,
+    tokens: tuple[int, ...],
+    places: Places,
+    form: Read = "raw",
+) -> F64:
     """Compare all places with one another: symmetric float64 ``[N, N]``.
 
-    States are ``x[r,l]`` as the layer left them, before the closing norm, of ``tokens``; attention
-    is of all tokens. NaN as `cka_matrix`, `cosine_matrix` and `attention_distances` say.
+    States are ``x[r,l]`` as the layer left them, before the closing norm, of ``tokens``, or in
+    ``form`` as the next norm reads them; attention is of all tokens. NaN as
+    `cka_matrix`, `cosine_matrix` and `attention_distances` say.
     """
     # Both forms of CKA share their products.
     kind = "cka" if key == "cka_debiased" else key
     with _lock:
         of_tokens, kept = _kept.get(recording, ((), {}))
-        before = kept.get(kind) if of_tokens == tokens else None
-    made = _grown(recording, kind, tokens, places, before)
+        before = kept.get((kind, form)) if of_tokens == tokens else None
+    made = _grown(recording, kind, tokens, places, before, form)
     with _lock:
         of_tokens, kept = _kept.get(recording, ((), {}))
-        _kept[recording] = (tokens, (kept if of_tokens == tokens else {}) | {kind: made})
+        _kept[recording] = (tokens, (kept if of_tokens == tokens else {}) | {(kind, form): made})
     if made.kernels is None:
         return made.values
     return cka_of(made.kernels, made.kernels, made.values, key == "cka_debiased")
 
 
 def _grown(
-    recording: Recording, kind: str, tokens: tuple[int, ...], places: Places, before: _Kept | None
-) -> _Kept:
+    recording: Recording, kind: str, tokens: tuple[int, ...], places: Places,
+    before: _Kept | None, form: Read,
+) -> _Kept:  # fmt: skip
     """Keep what is still shown and compare what is new with everything."""
     recurrences = places.recurrences
     known_before = () if before is None else before.recurrences
@@ -119,7 +129,7 @@ def _grown(
         values[:known, :known] = before.values[np.ix_(index, index)]
         kept = None if before.kernels is None else before.kernels.take(index)
     if known < len(places):
-        rows, kept = _rows(recording, kind, tokens, recurrences, known, kept)
+        rows, kept = _rows(recording, kind, tokens, recurrences, known, kept, form)
         # A matrix product is symmetric only up to rounding.
         rows[:, known:] = (rows[:, known:] + rows[:, known:].T) / 2
         values[known:], values[:, known:] = rows, rows.T
@@ -133,13 +143,14 @@ def _rows(
     recurrences: tuple[int, ...],
     known: int,
     kept: Kernels | None,
+    form: Read,
 ) -> tuple[F64, Kernels | None]:
     """Compare the places from ``known`` on with all of them; kernels of all, for CKA."""
     if kind == "attention":
         patterns = _patterns(recording, recurrences)
         causal = recording.info.architecture.layer.causal
         return attention_distances(patterns[known:], patterns, causal), None
-    states = _states(recording, recurrences, tokens)
+    states = _states(recording, recurrences, tokens, form)
     if kind == "cosine":
         return cosine_matrix(states[known:], states), None
     new = kernels(states[known:])
@@ -148,12 +159,16 @@ def _rows(
 
 
 def _states(
-    recording: Recording, recurrences: tuple[int, ...], tokens: tuple[int, ...]
+    recording: Recording, recurrences: tuple[int, ...], tokens: tuple[int, ...], form: Read
 ) -> list[Floats]:
     every = len(tokens) == recording.n_tokens
     picked = slice(None) if every else list(tokens)
     places = np.ndindex(len(recurrences), recording.n_layers)
-    return [recording.layer(recurrences[i], layer).state[picked] for i, layer in places]
+    arch = recording.info.architecture
+    return [
+        as_read(arch, recording.layer(recurrences[i], layer).state[picked], form)
+        for i, layer in places
+    ]
 
 
 def _patterns(recording: Recording, recurrences: tuple[int, ...]) -> list[Patterns]:

@@ -17,6 +17,7 @@ from loopscope.core.formula import Formula
 from loopscope.core.measures.base import Measure
 from loopscope.core.measures.head_rows import needs_patterns, statistics_of
 from loopscope.core.measures.heads import Patterns
+from loopscope.core.measures.state_forms import as_read
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.steps import state_norm
 
@@ -157,6 +158,7 @@ def _columns(recording: Recording, first: int, last: int) -> F64:
 # fmt: off
 MATRIX_ENTROPY = Measure("matrix_entropy", Formula("matrix entropy", "−Σ p_j log p_j, p_j = σ_j² / Σ σ² of x[r,l], T × d", "nats, at most ln min(T, d)", _STAGES), ("layer",), lambda run, a, b: _entropy(_shares(run, a, b)))
 MATRIX_ENTROPY_NORMALISED = Measure("matrix_entropy_normalised", Formula("normalised matrix entropy", "−Σ p_j log p_j / log min(T, d)", "0..1", _STAGES), ("layer",), lambda run, a, b: _entropy(_shares(run, a, b), normalised=True), missing=lambda run: "One token has no normalised matrix entropy." if run.n_tokens < 2 else "")
+MATRIX_ENTROPY_AS_READ = Measure("matrix_entropy_as_read", Formula("matrix entropy of normalised states", "−Σ p_j log p_j, p_j = σ_j² / Σ σ² of x[r,l] as the next norm reads it: one token of massive norm does not decide it", "nats, at most ln min(T, d)", _STAGES), ("layer",), lambda run, a, b: matrix_entropy(as_read(run.info.architecture, run.layer_states_of(a, b))))
 ANISOTROPY = Measure("anisotropy", Formula("anisotropy", "p_1 = σ_1² / Σ σ² of x[r,l]", "0..1", _CYCLE), ("layer",), lambda run, a, b: _shares(run, a, b)[..., 0].copy())
 SINK_RATE = Measure("sink_rate", Formula("sink rate", f"share of heads with (1/T) Σ_i A_i0 ≥ {SINK_THRESHOLD}", "0..1", _STAGES), ("layer",), _sink_rate, missing=needs_patterns)
 COLUMN_CONCENTRATION = Measure("column_concentration", Formula("ColSum concentration", "1 + (1/log T) Σ_j ĉ_j log ĉ_j, ĉ_j = (1/T) Σ_i A_ij", "0..1, 0 = all tokens alike", _CYCLE), ("layer", "head"), _columns, missing=lambda run: needs_patterns(run) or ("One token has no ColSum concentration." if run.n_tokens < 2 else ""), null=lambda even: float(column_concentration(even)))

@@ -15,15 +15,19 @@ import numpy.typing as npt
 
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
+from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.layer_shape import NormKind
 
 States = npt.NDArray[np.floating[Any]]
 Form = Literal["raw", "normalised", "centred"]
+# Where the mean of a token's path cancels, or a measure takes it off by itself.
+Read = Literal["raw", "normalised"]
 FORM_LABELS = {
     "raw": "raw: s",
     "normalised": "as the next norm reads them: s / rms(s)",
     "centred": "centred per token: s − its mean",
 }
+READ_LABELS = {form: FORM_LABELS[form] for form in ("raw", "normalised")}
 # A token's norm over the median one from which on it is massive. Between 1 and 3 are usual.
 MASSIVE = 5.0
 # Tokens below which a median says nothing of the others.
@@ -46,6 +50,19 @@ NORM_RATIO = Formula(
     "norm over the median norm", "max_s ‖x[s,t]‖ / median_t′ ‖x[s,t′]‖", "1",
     "massive activations, arXiv 2402.17762",
 )  # fmt: skip
+
+
+def as_read(arch: Architecture, states: States, form: Form = "normalised") -> States:
+    """``states [..., d]`` as the next norm of ``arch`` reads them; as they are where so asked."""
+    if form != "normalised":
+        return states
+    return normalised(states, arch.layer.norm_kind, arch.norm_eps)
+
+
+def form_formulas(arch: Architecture, form: Form) -> tuple[Formula, ...]:
+    """What `as_read` does, for a list of formulas; () for nothing."""
+    formula = StateForm(form, arch.layer.norm_kind).formula
+    return () if formula is None else (formula,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -277,7 +277,10 @@ def _looks_like_ids(text: str) -> bool:
 
 
 def parse_ids(text: str) -> tuple[int, ...]:
-    """Read token ids: whole numbers with commas or spaces between them."""
+    """Read token ids: whole numbers with commas or spaces between them.
+
+    Raises `PromptError` for anything else; what a vocabulary has is checked elsewhere.
+    """
     parts = [part.strip() for part in text.replace(" ", ",").split(",") if part.strip()]
     try:
         return tuple(int(part) for part in parts)

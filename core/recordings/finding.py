@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from loopscope.core.checkpoint.folder import looped_checkpoint, open_checkpoint
+from loopscope.core.checkpoint.folder import folder_name, looped_checkpoint, open_checkpoint
 from loopscope.core.checkpoint.hashing import weights_hash
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import LoopscopeError
@@ -52,7 +52,7 @@ def find_checkpoint(
     Looked at are those of ``paths`` that have the name of its checkpoint, and bundled models.
     ``families`` says what a path was asked to be read as.
     """
-    name, problems = recording.info.checkpoint, [""]
+    name, problems = folder_name(recording.info.checkpoint), [""]
     bundled = [name] if name.startswith(BUNDLED) else []
     for path in dict.fromkeys([*bundled, *paths]):
         if path not in bundled and (Path(path).name != name or not Path(path).is_dir()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,8 +130,13 @@ class SegmentParts:
 
     @property
     def ended(self) -> bool:
-        """Whether who wrote them has taken them away: what they hold is in the file then."""
-        return not self._left.is_file()
+        """Whether they have been taken away: what they hold is in the file then."""
+        try:
+            there = os.stat(self._left)
+        except OSError:
+            return True
+        # Who goes on with the file begins others, by the same name.
+        return not os.path.samestat(there, os.fstat(self._file.fileno()))
 
     def _take(self, segment: Segment, *, first: bool) -> None:
         line, parts, where = segment.line, self.parts, str(self._left)

@@ -14,6 +14,7 @@ from typing import Any, get_args
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import from_json
+from loopscope.core.labels import writable
 from loopscope.core.model import rope
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.layer_shape import LayerShape, NormSlot
@@ -73,9 +74,19 @@ def head_of(recording: Recording, parent: int | None) -> Head:
 
 def as_json(value: About | Head) -> dict[str, Any]:
     """Plain values; text that no file can hold is replaced."""
-    made = json.loads(json.dumps(plain(value), default=_sorted).replace("\\u0000", "\\ufffd"))
+    made = _readable(json.loads(json.dumps(plain(value), default=_sorted)))
     assert isinstance(made, dict)
     return made
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, str):
+        return writable(value).replace("\0", "\ufffd")
+    if isinstance(value, list):
+        return [_readable(entry) for entry in value]
+    if isinstance(value, dict):
+        return {_readable(key): _readable(entry) for key, entry in value.items()}
+    return value
 
 
 def _sorted(value: Any) -> Any:

@@ -379,7 +379,7 @@ class Runner:
     def _replace_model(self, loaded: AnyModel | None, **changes: Any) -> None:
         with self._lock:
             old, second_run = self._status.loaded, self._status.second_run
-            if second_run is not None and second_run.loaded is old:
+            if second_run is not None and old is not None and second_run.loaded is old:
                 second_run = None  # a second run of a model that goes goes with it
                 self._stepping.pair(None)
             self._show(loaded=loaded, stepper=None, request=None, second_run=second_run, **changes)

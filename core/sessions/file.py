@@ -11,7 +11,6 @@ from typing import TypeVar
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import write_text
 from loopscope.core.interventions.registry import READER
-from loopscope.core.recordings.segments import segments_of
 from loopscope.core.sessions.saved import SavedModel, SavedRecording, SavedSession
 from loopscope.core.typed_json import plain, read_json
 from loopscope.core.version import package_version
@@ -49,7 +48,10 @@ def write_session(path: Path, session: SavedSession) -> None:
         prompt_file=portable(session.prompt_file, path),
     )
     head = {"format": FORMAT, "version": VERSION, "written_by": f"Loopscope {package_version()}"}
-    write_text(path, json.dumps(head | plain(session), indent=1) + "\n")
+    values = plain(session)
+    # What could not be read again, such as a path of bytes that are no text, is told now.
+    READER.fields(SavedSession, json.loads(json.dumps(values)), str(path))
+    write_text(path, json.dumps(head | values, indent=1) + "\n")
 
 
 def read_session(path: Path) -> SavedSession:
@@ -134,4 +136,6 @@ def is_missing(path: str) -> bool:
 
 def _is_there(path: str) -> bool:
     """Whether there is a folder or a file; a recording may be there as its segments alone."""
+    from loopscope.core.recordings.segments import segments_of
+
     return os.path.exists(path) or segments_of(Path(path)).is_file()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from loopscope.core.checkpoint.request import Loop
 from loopscope.core.interventions.base import LARGEST_SEED, Intervention
 from loopscope.core.run.pairing import StepPairing
-from loopscope.core.selection import Selection
+from loopscope.core.selection import RecurrenceRange, Selection, TwoRuns
 
 MOST_RUNS = 200
 # Width and height of a window, in pixels.
@@ -126,6 +126,8 @@ class SavedSession:
     prompt_file : of the views over a prompt set: its path as `SavedModel.path` is written, or "".
     runs : each after the run that it branched from.  shown, second : ids among them.
     speed : recurrences a second that play makes.
+    shown_range : the recurrences that heat maps and curves show.
+    two_runs : how views show two runs.
     views : each view's settings by its key, as plain values.
     places : where in its picture a view is that was scrolled or zoomed, as its widget says it.
     measured : keys of the views whose measurement was made for the run shown.
@@ -143,6 +145,8 @@ class SavedSession:
     cursor: SavedCursor = field(default_factory=SavedCursor)
     speed: float = 4.0
     stop_at_settling: bool = False
+    shown_range: RecurrenceRange = field(default_factory=RecurrenceRange)
+    two_runs: TwoRuns = "both"
     views: dict[str, dict[str, Any]] = field(default_factory=dict)
     places: dict[str, dict[str, float]] = field(default_factory=dict)
     measured: tuple[str, ...] = ()
@@ -155,6 +159,8 @@ class SavedSession:
             return f"'runs': there are {len(self.runs)}, more than {MOST_RUNS}"
         if not 0.01 <= self.speed <= FASTEST:
             return f"'speed': {self.speed:g} is not between 0.01 and {FASTEST:g}"
+        if problem := self.shown_range.misused():
+            return problem
         known: dict[int, SavedRun] = {}
         for run in self.runs:
             if problem := _out_of_place(run, known):

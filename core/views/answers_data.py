@@ -47,7 +47,7 @@ class Shade:
     digits: str = ".2f"
 
     def levels(self, values: F64) -> F64:
-        """Place of each value on the scale, 0 (dark) to 1 (bright); NaN stays NaN."""
+        """Place of each value on the scale, float64 of the same shape: 0 (dark) to 1; NaN stays."""
         v, low, high = values, self.low, self.high
         if self.log:
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -141,7 +141,7 @@ class AnswerMap(ViewData):
     @property
     def column_labels(self) -> tuple[str, ...]:
         """Label of each column."""
-        return tuple(map(str, range(1, self.n_columns + 1)))
+        return tuple(map(str, range(self.first_number, self.first_number + self.n_columns)))
 
     @property
     def column_title(self) -> str:
@@ -160,7 +160,9 @@ class AnswerMap(ViewData):
 
     def place_text(self, row: int, column: int) -> str:
         """A cell in a few words; columns count from 1."""
-        return f"r = {column}, token {self.tokens[row]} '{self.labels[row]}'"
+        return (
+            f"r = {column + self.first_number - 1}, token {self.tokens[row]} '{self.labels[row]}'"
+        )
 
     def notes(self, row: int, column: int) -> tuple[str, ...]:
         """What else there is to say of a cell, one line each."""

@@ -11,7 +11,7 @@ from loopscope.core.results import ResultKey, Scope
 
 if TYPE_CHECKING:
     from loopscope.core.run.recording import Recording
-    from loopscope.core.selection import Selection
+    from loopscope.core.selection import RecurrenceRange, Selection
     from loopscope.core.views.second_run import SecondRun
 
 OptionsT = TypeVar("OptionsT")
@@ -149,6 +149,13 @@ class ViewDefinition(Generic[OptionsT, DataT]):
         by itself.
     on_one_axis : for which two runs ``compute_second`` may be called.
     exports : text formats besides CSV, by suffix.
+    alike : gives the data of two runs that are drawn one beside the other, by the same options, one
+        colour scale and one order of rows; None where they are drawn as they are.
+    difference : makes the map of what is different between two runs, of the data of each, a
+        `Difference`; None for what is no map of numbers.
+    within : the part of the data that is of a range of recurrences, on a log axis where asked;
+        None for what has no axis of recurrences.
+    difference_reads : the fields of the cursor that it reads besides `reads`.
     stop_reason : says of a run why playing may end now, or None while it goes on; of the view that
         judges whether a run has settled, None for all others.
     """
@@ -162,3 +169,7 @@ class ViewDefinition(Generic[OptionsT, DataT]):
     on_one_axis: Callable[[Recording, Recording], bool] = lambda recording, other: True
     exports: Mapping[str, WriteText[DataT]] = field(default_factory=dict)
     stop_reason: Callable[[Recording, OptionsT], str | None] | None = None
+    alike: Callable[[DataT, DataT], tuple[DataT, DataT]] | None = None
+    difference: Callable[[DataT, DataT, Selection, SecondRun], ViewData] | None = None
+    within: Callable[[DataT, RecurrenceRange], DataT] | None = None
+    difference_reads: frozenset[str] = frozenset()

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
 from typing_extensions import override
 
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
+from loopscope.core.selection import RecurrenceRange
 from loopscope.core.views.base import Table, ViewData
 
 # What a curve's colour means: its recurrence (sequential map), its layer of the cycle, one token or
@@ -112,6 +114,48 @@ class Curves(ViewData):
         if logs:
             parts.append(f"Logarithmic {' and '.join(logs)} axis; values of 0 are not drawn")
         return " ".join(f"{part}." for part in parts)
+
+
+def curves_within(data: Curves, shown: RecurrenceRange) -> Curves:
+    """The part of the curves that is of a range of recurrences, on a log axis where asked.
+
+    Curves over recurrences and along depth are shown in part; of curves that are each of one
+    recurrence those that are not in the range are left out.
+    """
+    if data.missing or not data.curves or (shown.whole and not shown.log):
+        return data
+    if any(c.role == "recurrence" for c in data.curves):
+        latest = max(c.place.get("recurrence", 0) for c in data.curves)
+        first, last = shown.ends(latest)
+        kept = [c for c in data.curves if first <= c.place.get("recurrence", first) <= last]
+        return replace(data, curves=tuple(kept))
+    ends = _axis_ends(data, shown)
+    if ends is None:
+        return data
+    x_shown = data.x_shown if shown.whole and data.x_shown is not None else ends
+    return replace(data, x_shown=x_shown, log_x=data.log_x or (shown.log and ends[0] > 0))
+
+
+def _axis_ends(data: Curves, shown: RecurrenceRange) -> tuple[float, float] | None:
+    """Ends on the horizontal axis of a range; None where it is not of recurrences."""
+    if data.cursor == "recurrence":
+        xs = np.concatenate([c.x for c in data.curves])
+        xs = xs[np.isfinite(xs)]
+        if not len(xs):
+            return None
+        first, last = shown.ends(int(xs.max()))
+        return max(float(first), float(xs.min())), float(last)
+    at = [
+        (place["recurrence"], float(x))
+        for c in data.curves
+        for place, x in zip(c.places, c.x, strict=bool(c.places))
+        if "recurrence" in place
+    ]
+    if not at or data.cursor:
+        return None
+    first, last = shown.ends(max(r for r, _ in at))
+    inside = [x for r, x in at if first <= r <= last]
+    return (min(inside), max(inside)) if len(inside) > 1 else None
 
 
 def curves_table(data: Curves, *, x: str, curve: str = "curve") -> Table:

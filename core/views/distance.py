@@ -9,16 +9,34 @@ from typing import Literal
 import numpy as np
 from typing_extensions import override
 
-from loopscope.core.arrays import F32, F64
+from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
-from loopscope.core.labels import visible
+from loopscope.core.labels import at_position, visible
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.settling import distance_to_end, relative_floor
+from loopscope.core.measures.state_forms import (
+    READ_LABELS,
+    Read,
+    States,
+    as_read,
+    form_formulas,
+)
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.steps import state_norm
-from loopscope.core.selection import Selection
+from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.base import RECURRENCE, Table, ViewData, ViewDefinition
+from loopscope.core.views.difference import (
+    Difference,
+    Side,
+    difference_formula,
+    left_out,
+    make_difference,
+    paired_labels,
+    recurrence_pairs,
+    recurrence_side,
+)
+from loopscope.core.views.second_run import SecondRun
 
 Scale = Literal["absolute", "relative"]
 ENDS = -1
@@ -40,6 +58,15 @@ FORMULAS = {
 }
 
 
+def formula_of(distance: Scale, layered: bool, form: Read) -> Formula:
+    """Formula of a distance; ŝ and x̂ are states as the next norm reads them."""
+    formula = FORMULAS[distance, layered]
+    if form == "raw":
+        return formula
+    text = formula.formula.replace("s_", "ŝ_").replace("x[", "x̂[")
+    return replace(formula, name=f"{formula.name} of normalised states", formula=text, unit="1")
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Settings of the distance map."""
@@ -50,9 +77,15 @@ class Options:
         "As it is, or over the norm of the last state",
         labels={"absolute": "absolute: ‖s − s_R‖", "relative": "relative: ‖s − s_R‖/‖s_R‖"},
     )
+    form: Read = setting(
+        "raw",
+        "Form of the states",
+        "A token of massive norm is far from its end by its length alone; a norm takes that away",
+        labels=READ_LABELS,
+    )
     layer: int = setting(
-        ENDS, "Measured from layer", "A layer of the cycle, from 0; -1 for the recurrence ends",
-        low=ENDS, high=1000,
+        ENDS, "Measured from layer", "A layer of the cycle, from 0, or the ends of recurrences",
+        low=ENDS, high=1000, lowest="recurrence ends",
     )  # fmt: skip
 
 
@@ -68,6 +101,7 @@ class Data(ViewData):
     layer : the layer measured, or -1 for the recurrence ends.
     tokens, labels, token_texts : index, readable and exact text of each shown token.
     missing : what is missing when there is nothing to show, or "".
+    log_r : whether the recurrences stand on a log axis.
     """
 
     distances: F64
@@ -82,6 +116,8 @@ class Data(ViewData):
     labels: tuple[str, ...]
     token_texts: tuple[str, ...]
     missing: str = ""
+    form: Read = "raw"
+    log_r: bool = False
 
     @property
     @override
@@ -95,14 +131,14 @@ class Data(ViewData):
     @property
     def formula(self) -> Formula:
         """Where the numbers come from."""
-        return FORMULAS[self.distance, self.layer != ENDS]
+        return formula_of(self.distance, self.layer != ENDS, self.form)
 
     @property
     def symbol(self) -> str:
         """The measure in symbols with the numbers put in, such as "‖sᵣ − s₁₂‖"."""
         return (
-            self.formula.formula.replace("s_R", "s" + str(self.last).translate(_SUBSCRIPTS))
-            .replace("s_r", "sᵣ")
+            self.formula.formula.replace("_R", str(self.last).translate(_SUBSCRIPTS))
+            .replace("_r", "ᵣ")
             .replace("[R,", f"[{self.last},")
             .replace("l]", f"{self.layer}]")
         )
@@ -110,12 +146,13 @@ class Data(ViewData):
     @property
     def unit(self) -> str:
         """Unit of the shown distance; empty for a ratio."""
-        return "" if self.distance == "relative" else self.formula.unit
+        return "" if self.formula.unit == "1" else self.formula.unit
 
     def levels(self) -> F64:
         """Place of each distance on the log colour scale, 0 (near) to 1 (far); NaN stays NaN.
 
-        A distance of exactly 0 (the state has stopped changing) has level 0, infinity level 1.
+        Float64, of the shape of `distances`. A distance of exactly 0 (the state has stopped
+        changing) has level 0, infinity level 1.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             logarithms = np.log(self.distances / self.low)
@@ -134,6 +171,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     last = first + len(path) - 1
     if len(tokens) < recording.n_tokens:
         path = path[:, list(tokens)]
+    path = as_read(info.architecture, path, options.form)
     missing = "" if last >= 1 else NO_RUN
     if last == 1 and layer != ENDS:
         missing = ONE_PER_LAYER
@@ -145,7 +183,10 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     low, high = _scale(distances, floor)
     data = Data(
         statement=missing,
-        formulas=(FORMULAS[options.distance, layer != ENDS],),
+        formulas=(
+            formula_of(options.distance, layer != ENDS, options.form),
+            *form_formulas(info.architecture, options.form),
+        ),
         distances=distances,
         first=first,
         last=max(last, 0),
@@ -158,19 +199,20 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         labels=tuple(visible(info.token_labels[t]) for t in tokens),
         token_texts=tuple(info.token_labels[t] for t in tokens),
         missing=missing,
+        form=options.form,
         lacks=RECURRENCE if missing else None,
     )
     return data if missing else replace(data, statement=_statement(data))
 
 
-def _path(recording: Recording, layer: int) -> tuple[F32, int]:
+def _path(recording: Recording, layer: int) -> tuple[States, int]:
     """States by recurrence ``[n, T, d]`` and the recurrence of the first row."""
     if layer == ENDS:
         return recording.states, 0
     return recording.layer_states[:, layer], 1
 
 
-def _typical_norm(path: F32) -> float:
+def _typical_norm(path: States) -> float:
     norms = state_norm(path[-1:])
     norms = norms[np.isfinite(norms)]
     return float(np.median(norms)) if norms.size else 0.0
@@ -226,4 +268,60 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
             yield data.first + column, where, token, text, value, data.last
 
 
-VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}))
+def alike(one: Data, other: Data) -> tuple[Data, Data]:
+    """Give both the colour scale that holds both."""
+    ends = [(d.low, d.high) for d in (one, other) if np.isfinite(d.low) and not d.missing]
+    if len(ends) < 2 or one.distance != other.distance:
+        return one, other
+    low, high = min(e[0] for e in ends), max(e[1] for e in ends)
+    return replace(one, low=low, high=high), replace(other, low=low, high=high)
+
+
+def within(data: Data, shown: RecurrenceRange) -> Data:
+    """Only these recurrences; the colour scale stays that of all."""
+    first, last = shown.ends(data.last)
+    a = max(first - data.first, 0)
+    cut = data.distances[:, a : last - data.first + 1]
+    return replace(data, distances=cut, first=data.first + a, log_r=shown.log)
+
+
+def difference(one: Data, other: Data, selection: Selection, second: SecondRun) -> Difference:
+    """How much farther from its end the run shown is than the second one from its own."""
+    tokens = [t for t in one.tokens if t in other.tokens]
+    rows = [one.tokens.index(t) for t in tokens], [other.tokens.index(t) for t in tokens]
+    layers = None if one.layer == ENDS else (one.layer, other.layer)
+    width, there = one.distances.shape[1], other.distances.shape[1]
+    pairs = [
+        (r - one.first, s - other.first)
+        for r, s in recurrence_pairs(range(one.first, one.first + width), second, layers)
+        if s - other.first < there
+    ]
+    columns = [a for a, _ in pairs], [b for _, b in pairs]
+    recurrences = [one.first + a for a in columns[0]]
+    words = (
+        left_out("recurrences", len(pairs), width, there),
+        left_out("tokens", len(tokens), len(one.tokens), len(other.tokens)),
+        "" if one.last == other.last else f"each to its own last, {one.last} and {other.last}",
+    )
+    labels = paired_labels([one.labels[i] for i in rows[0]], [other.labels[i] for i in rows[1]])
+    return make_difference(
+        one.distances[np.ix_(rows[0], columns[0])],
+        other.distances[np.ix_(rows[1], columns[1])],
+        Side("token", tuple(map(at_position, tokens, labels)), tuple({"token": t} for t in tokens)),
+        recurrence_side(recurrences),
+        difference_formula(one.formula, log=True),
+        second,
+        words,
+        log=True,
+    )
+
+
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    reads=frozenset({"tokens"}),
+    alike=alike,
+    difference=difference,
+    within=within,
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from typing_extensions import override
@@ -19,11 +19,27 @@ from loopscope.core.measures.heads import (
 )
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
-from loopscope.core.selection import Selection
+from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.base import RECURRENCE, Table, ViewData, ViewDefinition
+from loopscope.core.views.difference import (
+    Difference,
+    difference_formula,
+    left_out,
+    make_difference,
+    recurrence_pairs,
+    recurrence_side,
+)
 from loopscope.core.views.heads import without_patterns
-from loopscope.core.views.heads_data import SCALE_LABELS, Scale
+from loopscope.core.views.heads_data import (
+    COLOUR_SCALES,
+    SCALE_LABELS,
+    ColourScale,
+    Scale,
+    near_of,
+    near_of_two,
+)
 from loopscope.core.views.pattern import clamp_head
+from loopscope.core.views.second_run import SecondRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,9 @@ class Options:
         at_hand=True,
     )
     scale: Scale = setting("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
+    colours: ColourScale = setting(
+        "auto", "Colour scale", "How differences become colours", labels=COLOUR_SCALES
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +68,8 @@ class Data(ViewData):
     measure : how `values` are measured.  far : the value drawn darkest.
     layer, head, name : which head.
     missing : what is missing when there is nothing to show, or "".
+    near : the difference drawn brightest on a log colour scale, 0 for a linear one.
+    first : recurrence of row and column 0.  log_r : whether they stand on log axes.
     """
 
     values: F64
@@ -58,6 +79,9 @@ class Data(ViewData):
     head: int
     name: str
     missing: str = ""
+    near: float = 0.0
+    first: int = 1
+    log_r: bool = False
 
     @property
     @override
@@ -85,6 +109,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         values=values,
         measure=measure,
         far=far,
+        near=near_of(values, measure, far, options.colours),
         layer=layer,
         head=head,
         name=name,
@@ -121,7 +146,55 @@ def table(data: Data) -> Table:
 
 def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
     for i, j in zip(*np.tril_indices(len(data.values)), strict=True):
-        yield data.layer, data.head, int(i) + 1, int(j) + 1, float(data.values[i, j])
+        yield (
+            data.layer,
+            data.head,
+            data.first + int(i),
+            data.first + int(j),
+            float(data.values[i, j]),
+        )
 
 
-VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"layer", "head"}))
+def alike(one: Data, other: Data) -> tuple[Data, Data]:
+    """Give both the colour scale that holds both."""
+    if one.missing or other.missing or one.measure is not other.measure:
+        return one, other
+    far = one.measure.farther(one.far, other.far)
+    near = near_of_two(one.near, other.near)
+    return replace(one, far=far, near=near), replace(other, far=far, near=near)
+
+
+def within(data: Data, shown: RecurrenceRange) -> Data:
+    """Only these recurrences, both ways; the colour scale stays that of all."""
+    first, last = shown.ends(len(data.values))
+    first = max(first, 1)
+    part = slice(first - 1, last)
+    return replace(data, values=data.values[part, part], first=first, log_r=shown.log)
+
+
+def difference(one: Data, other: Data, selection: Selection, second: SecondRun) -> Difference:
+    """How much more, or less, two recurrences of the run shown differ than those of the second."""
+    pairs = recurrence_pairs(range(1, len(one.values) + 1), second, (one.layer, other.layer))
+    pairs = [(r, s) for r, s in pairs if s <= len(other.values)]
+    here, there = [r - 1 for r, _ in pairs], [s - 1 for _, s in pairs]
+    words = (
+        "" if one.name == other.name else f"head {one.name} and head {other.name}",
+        left_out("recurrences", len(pairs), len(one.values), len(other.values)),
+    )
+    side = recurrence_side([r for r, _ in pairs])
+    return make_difference(
+        one.values[np.ix_(here, here)], other.values[np.ix_(there, there)], side,
+        replace(side, title="recurrence r′"), difference_formula(one.measure.formula), second,
+        words, symmetric=True,
+    )  # fmt: skip
+
+
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    reads=frozenset({"layer", "head"}),
+    alike=alike,
+    difference=difference,
+    within=within,
+)

@@ -33,15 +33,27 @@ from loopscope.core.measures.heads import (
 from loopscope.core.measures.settling import relative_floor
 from loopscope.core.measures.settling_rows import LAYER_RELATIVE_STEP
 from loopscope.core.run.recording import Recording
-from loopscope.core.selection import Selection
+from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.base import RECURRENCE, Table, ViewDefinition
+from loopscope.core.views.difference import (
+    Difference,
+    Side,
+    difference_formula,
+    goes_with,
+    left_out,
+    make_difference,
+    recurrence_side,
+)
 from loopscope.core.views.heads_data import (
     Data,
     Index,
     Options,
     Scale,
     Stability,
+    near_of,
+    near_of_two,
 )
+from loopscope.core.views.second_run import SecondRun
 
 __all__ = ["VIEW", "NO_PATTERNS", "Data", "Options", "compute", "table"]
 
@@ -66,12 +78,14 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     statistics = _statistics(recording, n)
     groups = _groups(recording, statistics, options)
     stability = _stability(recording, np.abs(changes - how.identical), options)
+    far = _far(values, how, options.scale, recording.n_tokens)
     data = Data(
         statement=missing,
         formulas=(how.formula, *STATISTICS.values(), STABLE_SINCE, WITH_SETTLING, RANKS, GROUP),
         values=values,
         measure=how,
-        far=_far(values, how, options.scale, recording.n_tokens),
+        far=far,
+        near=near_of(values, how, far, options.colours),
         reference=words,
         reference_recurrence=reference,
         order=_order(consistency, how, groups, options.order),
@@ -272,4 +286,52 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
         )
 
 
-VIEW = ViewDefinition(Options, compute, table)
+def alike(one: Data, other: Data) -> tuple[Data, Data]:
+    """Give both the colour scale that holds both, and the order of the run shown."""
+    if one.missing or other.missing or one.measure is not other.measure:
+        return one, other
+    far = one.measure.farther(one.far, other.far)
+    order = one.order if one.order.size == other.order.size else other.order
+    groups = one.groups if one.order.size == other.order.size else other.groups
+    near = near_of_two(one.near, other.near)
+    return (
+        replace(one, far=far, near=near),
+        replace(other, far=far, near=near, order=order, groups=groups),
+    )
+
+
+def within(data: Data, shown: RecurrenceRange) -> Data:
+    """Only these recurrences; colour scale, order, means and statistics stay those of all."""
+    first, last = shown.ends(len(data.values))
+    first = max(first, 1)
+    part = slice(first - 1, last)
+    return replace(
+        data, values=data.values[part], reference_recurrence=data.reference_recurrence[part],
+        first=first, log_r=shown.log,
+    )  # fmt: skip
+
+
+def difference(one: Data, other: Data, selection: Selection, second: SecondRun) -> Difference:
+    """How much more, or less, a head of the run shown changes than that of the second run."""
+    there = np.full(one.values.shape, np.nan)
+    n, n_layers, n_heads = one.values.shape
+    both = min(n_heads, other.values.shape[2])
+    places = 0
+    for r, layer in np.ndindex(n, n_layers):
+        at = goes_with(r + 1, layer, second)
+        if at is not None and at[0] <= len(other.values):
+            there[r, layer, :both] = other.values[at[0] - 1, at[1], :both]
+            places += 1
+    words = (
+        left_out("layers run", places, n * n_layers, other.values.shape[0] * other.values.shape[1]),
+        left_out("heads", both, n_heads, other.values.shape[2]),
+    )
+    rows = [divmod(int(i), n_heads) for i in one.order]
+    head_places = tuple({"layer": layer, "head": head} for layer, head in rows)
+    return make_difference(
+        one.rows(one.values), one.rows(there), Side("head", one.row_labels, head_places),
+        recurrence_side(range(1, n + 1)), difference_formula(one.measure.formula), second, words,
+    )  # fmt: skip
+
+
+VIEW = ViewDefinition(Options, compute, table, alike=alike, difference=difference, within=within)

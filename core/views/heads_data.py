@@ -18,7 +18,29 @@ from loopscope.core.views.base import ViewData
 Index = npt.NDArray[np.int64]
 Reference = Literal["previous", "last", "chosen"]
 Scale = Literal["data", "bound"]
+ColourScale = Literal["auto", "linear", "log"]
+COLOUR_SCALES = {
+    "auto": "log where a distance spans three decades",
+    "linear": "linear",
+    "log": "log: small differences apart",
+}
+# From how far apart the smallest and the largest difference are, log is chosen.
+DECADES = 1e3
 SCALE_LABELS = {"data": "least alike shown", "bound": "least alike possible"}
+
+
+def near_of(values: F64, measure: PatternMeasure, far: float, colours: ColourScale) -> float:
+    """The difference drawn brightest on a log colour scale; 0 for a linear one."""
+    near = 0.0 if colours == "linear" else measure.least_unlike(values, far)
+    if colours == "auto" and (not measure.is_distance or near * DECADES > far):
+        return 0.0
+    return near
+
+
+def near_of_two(one: float, other: float) -> float:
+    """The same for two maps on one scale."""
+    known = [near for near in (one, other) if near]
+    return min(known, default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +65,11 @@ class Options:
         },
     )
     recurrence: int = setting(
-        1, "Chosen recurrence", "Used when compared with a chosen recurrence", low=1
+        1,
+        "Chosen recurrence",
+        "Used when compared with a chosen recurrence",
+        low=1,
+        idle=lambda o: "" if o.reference == "chosen" else "no recurrence is chosen to compare with",
     )
     order: Literal["layer", "consistency", "group"] = setting(
         "layer",
@@ -75,6 +101,9 @@ class Options:
     )
     groups: int = setting(
         4, "Groups", "Heads are grouped by what they do into as many", low=1, high=26
+    )
+    colours: ColourScale = setting(
+        "auto", "Colour scale", "How differences become colours", labels=COLOUR_SCALES
     )
 
 
@@ -120,6 +149,8 @@ class Data(ViewData):
     stability : since when each head is stable.  groups : of heads ``[L H]`` that do alike.
     show_statistics : whether they are shown.
     missing : what is missing when there is nothing to show, or "".
+    near : the difference drawn brightest on a log colour scale, 0 for a linear one.
+    first : recurrence of ``values[0]``.  log_r : whether the recurrences stand on a log axis.
     """
 
     values: F64
@@ -135,6 +166,9 @@ class Data(ViewData):
     head_names: tuple[str, ...]
     options: Options
     missing: str = ""
+    near: float = 0.0
+    first: int = 1
+    log_r: bool = False
 
     @property
     @override

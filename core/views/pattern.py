@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from typing_extensions import override
 
-from loopscope.core.arrays import F32
+from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.model.architecture import Architecture
+from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import RECURRENCE, Table, ViewData, ViewDefinition
+from loopscope.core.views.difference import (
+    Difference,
+    Side,
+    difference_formula,
+    left_out,
+    make_difference,
+    paired_labels,
+)
 from loopscope.core.views.heads import without_patterns
+from loopscope.core.views.second_run import SecondRun
 
 ATTENTION = Formula(
     "attention A[query, key]",
@@ -26,9 +37,26 @@ ATTENTION = Formula(
 )
 
 
+PatternScale = Literal["one", "own", "log"]
+# Decades of a log scale.
+LOG_DECADES = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The pattern has no settings: it is drawn as it is."""
+    """Settings of the pattern."""
+
+    scale: PatternScale = setting(
+        "one",
+        "Colour scale",
+        "What is drawn brightest; a broad head is seen on a log scale",
+        labels={
+            "one": "0 to 1",
+            "own": "0 to the head's largest",
+            "log": "log, 10⁻⁴ to 1",
+        },
+        at_hand=True,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +67,8 @@ class Data(ViewData):
     layer, head : which head.  labels, token_texts : readable and exact text of each token.
     causal : entries above the diagonal cannot be other than 0.
     missing : what is missing when there is nothing to show, or "".
+    scale : of the colours.  far : the attention drawn brightest: 1, or the head's largest at any
+        recurrence, the first query of a causal head left out, which can attend to itself alone.
     """
 
     patterns: Sequence[F32]
@@ -49,6 +79,8 @@ class Data(ViewData):
     token_texts: tuple[str, ...]
     causal: bool
     missing: str = ""
+    scale: PatternScale = "one"
+    far: float = 1.0
 
     @property
     @override
@@ -63,6 +95,14 @@ class Data(ViewData):
         if recurrence < 1:
             return f"Recurrence 0 has no pattern (dimmed: {self.name} at {drawn})"
         return f"Head {self.name} at recurrence {drawn}"
+
+    def levels(self, pattern: F32) -> F64:
+        """Place of each entry on the colour scale, 0 to 1; NaN stays NaN."""
+        values = np.asarray(pattern, np.float64)
+        if self.scale != "log":
+            return np.clip(values / self.far, 0, 1)
+        with np.errstate(divide="ignore"):
+            return np.clip(1 + np.log10(values) / LOG_DECADES, 0, 1)
 
     def shown_recurrence(self, recurrence: int) -> int:
         """Return the recurrence whose pattern stands for ``recurrence``: 1 to R."""
@@ -87,7 +127,22 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         causal=arch.layer.causal,
         missing=missing,
         lacks=RECURRENCE if missing == NO_RUN else None,
+        scale=options.scale,
+        far=_largest(kept, arch.layer.causal) if options.scale == "own" else 1.0,
     )
+
+
+def _largest(patterns: Sequence[F32], causal: bool) -> float:
+    """The largest finite entry, without the first query of causal patterns; 1 without any."""
+    rows = (pattern[1:] if causal and len(pattern) > 1 else pattern for pattern in patterns)
+    largest = max((float(np.nanmax(r, initial=0.0)) for r in rows), default=0.0)
+    return largest if 0 < largest < 1 else 1.0
+
+
+def alike(one: Data, other: Data) -> tuple[Data, Data]:
+    """Give both the colour scale that holds both."""
+    far = max(one.far, other.far)
+    return replace(one, far=far), replace(other, far=far)
 
 
 def _statement(patterns: Sequence[F32], name: str) -> str:
@@ -127,4 +182,36 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
                 yield r, data.layer, data.head, q, labels[q], k, labels[k], float(row[k])
 
 
-VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"layer", "head"}))
+def difference(one: Data, other: Data, selection: Selection, second: SecondRun) -> Difference:
+    """How much more, or less, each query of the run shown attends to each key."""
+    n = 0 if one.missing or other.missing else min(len(one.labels), len(other.labels))
+    r = one.shown_recurrence(selection.recurrence)
+    s = other.shown_recurrence(second.selection.recurrence)
+    here, there = np.zeros((0, 0)), np.zeros((0, 0))
+    if n:
+        here = one.patterns[r - 1][:n, :n].astype(np.float64)
+        there = other.patterns[s - 1][:n, :n].astype(np.float64)
+    if one.causal and other.causal:
+        here = np.where(np.triu(np.ones((n, n), bool), 1), np.nan, here)
+    labels = paired_labels(one.labels[:n], other.labels[:n])
+    places = tuple({"token": t} for t in range(n))
+    names = f"head {one.name} at r = {r}"
+    if (one.name, r) != (other.name, s):
+        names += f" and head {other.name} at r = {s}"
+    words = (names, left_out("tokens", n, len(one.labels), len(other.labels)))
+    return make_difference(
+        here, there, Side("query token", labels, places),
+        Side("key token", labels, tuple({} for _ in range(n))), difference_formula(ATTENTION),
+        second, words,
+    )  # fmt: skip
+
+
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    reads=frozenset({"layer", "head"}),
+    alike=alike,
+    difference=difference,
+    difference_reads=frozenset({"recurrence"}),
+)

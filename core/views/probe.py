@@ -65,17 +65,22 @@ class Options:
         "Which cuts of the trajectory the recovery is drawn of; the recurrences are settings below",
         labels={"early": "the early cut", "late": "the late cut", "both": "both cuts"},
         at_hand=True,
+        idle=lambda o: "" if o.picture == "recovery" else "it is of the picture “recovery”",
     )
     prompts: int = setting(48, "Prompts", "Fresh ones of the task, 1 to 6 hops", low=2, high=5000)
     draws: int = setting(2, "Draws", "Of what is random", low=1, high=100)
     recurrences: int = setting(
-        0, "Recurrences", "Of every run; 0 takes as many as the model was trained to", high=1000
+        0, "Recurrences", "Of every run", high=1000, lowest="as the model was trained to"
     )
     mid: int = setting(
-        0, "Cut early after", "While answers are still found; 0 takes recurrence 3", high=1000
+        0, "Cut early after", "While answers are still found", high=1000, lowest="recurrence 3"
     )
     late: int = setting(
-        0, "Cut late after", "When they have been found; 0 takes 3/5 of the recurrences", high=1000
+        0,
+        "Cut late after",
+        "When they have been found",
+        high=1000,
+        lowest="3/5 of the recurrences",
     )
 
 

@@ -63,9 +63,15 @@ class Options:
         "Between prompt and answer",
         "Of answers as next tokens; what ends or begins with white space is left as it is",
         labels={"space": "a space", "nothing": "nothing"},
+        idle=lambda o: "answers stand in place" if o.answers == "in place" else "",
     )
     recurrences: int = setting(
-        0, "Recurrences", "0: as far as the run in the bench has gone", low=0, high=100_000
+        0,
+        "Recurrences",
+        "Of every prompt, or as far as the run in the bench has gone",
+        low=0,
+        high=100_000,
+        lowest="as the run in the bench",
     )
 
 

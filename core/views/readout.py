@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -31,7 +31,7 @@ from loopscope.core.measures.readout import (
 )
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
-from loopscope.core.selection import Selection
+from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.answers_data import AnswerMap
 from loopscope.core.views.base import RECURRENCE, Table, ViewDefinition
 
@@ -65,6 +65,7 @@ class Data(AnswerMap):
     exit_threshold : of the model.
     lens : "coda" or "logit".  masked : whether an answer is for the token at its own place.
     missing : what is missing when there is nothing to show, or "".
+    first : recurrence of column 1.
     """
 
     unchanged_since: Ids
@@ -74,6 +75,13 @@ class Data(AnswerMap):
     lens: Lens
     masked: bool
     missing: str = ""
+    first: int = 1
+
+    @property
+    @override
+    def first_number(self) -> int:
+        """Recurrence of the first column."""
+        return self.first
 
     @property
     @override
@@ -235,4 +243,19 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
         )
 
 
-VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}))
+def within(data: Data, shown: RecurrenceRange) -> Data:
+    """Only these recurrences; the first one shown has no flip, as nothing stands before it."""
+    first, last = shown.ends(data.n_columns)
+    first = max(first, 1)
+    if (first, last) == (1, data.n_columns):
+        return data
+    part = slice(first - 1, last)
+    flip = data.flip[part].copy()
+    flip[:1] = False
+    return replace(
+        data, ids=data.ids[part], probabilities=data.probabilities[part], top=data.top[part],
+        flip=flip, first=first, exits=data.exits[part], hazards=data.hazards[part],
+    )  # fmt: skip
+
+
+VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}), within=within)

@@ -38,8 +38,9 @@ from loopscope.core.measures.stages import RESIDUAL_NORM
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.steps import ratio, relative_step, state_norm
-from loopscope.core.selection import Selection
+from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.base import RECURRENCE, Table, ViewDefinition
+from loopscope.core.views.second_run import SecondRun
 from loopscope.core.views.settling_data import (
     FLOOR,
     RATE,
@@ -144,6 +145,17 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         formulas=(data.formula, RATE, data.class_formula, FLOOR, *errors),
         statement=missing or _statement(data),
     )
+
+
+def compute_second(
+    recording: Recording, second_run: SecondRun, selection: Selection, options: Options
+) -> Data:
+    """Both runs on one pair of axes; the lines and classes are those of the run shown."""
+    first = compute(recording, selection, options)
+    second = compute(second_run.recording, second_run.selection, options)
+    text = f"{first.statement}; second run, {second_run.name}: {second.statement}"
+    shown = None if first.missing or second.missing else second
+    return replace(first, statement=text, second=shown, second_name=second_run.name)
 
 
 class _Measured:
@@ -310,12 +322,27 @@ def _layers_said(data: Data, done: int) -> str:
     return f"after each layer {', '.join(map(str, counts))}"
 
 
+def within(data: Data, shown: RecurrenceRange) -> Data:
+    """The same curves, of which only these recurrences are shown."""
+    first, last = shown.ends(int(data.recurrences[-1]))
+    x_shown = None if shown.whole else (max(float(first), float(data.recurrences[0])), float(last))
+    return replace(data, x_shown=x_shown, log_r=shown.log)
+
+
 def table(data: Data) -> Table:
     """One row for each recurrence and curve; without layers also the median.
 
     A token's row has its class at the end and after each layer; the median's and a layer's row
-    have the share of tokens in each class.
+    have the share of tokens in each class. With a second run its rows come after, and the first
+    column names the run.
     """
+    if data.second is not None:
+        one, other = table(replace(data, second=None)), table(data.second)
+        # Classes that only one of them has have no column in the other.
+        columns = tuple(dict.fromkeys((*one.columns, *other.columns)))
+        return Table(
+            ("run", *columns), _rows_of_two(columns, (("this run", one), (data.second_name, other)))
+        )
     value = f"{data.formula.name} [{data.formula.unit}]"
     shares = tuple(f"{word} [share of tokens]" for word in data.class_words())
     if data.per_layer:
@@ -327,6 +354,15 @@ def table(data: Data) -> Table:
         *(f"class after {place.where}" for place in data.classes[1:]), *shares,
     )  # fmt: skip
     return Table(columns, _token_rows(data))
+
+
+def _rows_of_two(
+    columns: tuple[str, ...], tables: tuple[tuple[str, Table], ...]
+) -> Iterator[tuple[object, ...]]:
+    for name, own in tables:
+        for row in own.rows:
+            values = dict(zip(own.columns, row, strict=True))
+            yield name, *(values.get(column, "") for column in columns)
 
 
 def _shares(data: Data, place: Classes) -> tuple[float, ...]:
@@ -402,4 +438,12 @@ def _rules_json(data: Data) -> dict[str, Any]:
     }
 
 
-VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}), stop_reason=stop_reason)
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    reads=frozenset({"tokens"}),
+    stop_reason=stop_reason,
+    compute_second=compute_second,
+    within=within,
+)

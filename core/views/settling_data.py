@@ -69,6 +69,10 @@ LIMITS = {
 FLOOR = Formula("rounding floor", "√d · rms · 2^−m / √12", "state units", "uniform rounding error")
 
 
+def _own_rules(options: Options) -> str:
+    return "classes are Loopscope's own" if options.rules == "loopscope" else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Settings of the settling plot."""
@@ -104,10 +108,15 @@ class Options:
     )
     tau: float = setting(
         0.05, "Algorithm 1: τ", "How near to the end is at a fixed point; half of it is an orbit",
-        low=0, high=1,
+        low=0, high=1, idle=_own_rules,
     )  # fmt: skip
     rho: float = setting(
-        0.9, "Algorithm 1: ρ", "Share of the recurrences that must be so near", low=0, high=1
+        0.9,
+        "Algorithm 1: ρ",
+        "Share of the recurrences that must be so near",
+        low=0,
+        high=1,
+        idle=_own_rules,
     )
     last: int = setting(
         PAPER_RECURRENCES,
@@ -115,6 +124,7 @@ class Options:
         f"How many of the last are looked at; the paper has {PAPER_RECURRENCES}",
         low=LEAST_RECURRENCES,
         high=4096,
+        idle=_own_rules,
     )
     counts: bool = setting(
         True, "Table of classes", "Tokens in each class, at the end and after each layer"
@@ -176,6 +186,8 @@ class Data(ViewData):
     trained : recurrences the model was trained with.  dtype : what the model ran in.
     layer_names : of the layers of a recurrence.
     sampled : where in the recurrence the state is taken.
+    x_shown : the recurrences that are shown, or None for all.  log_r : whether on a log axis.
+    second, second_name : the same of the second run, where both are drawn, and what it is called.
     missing : what is missing when there is nothing to show, or "".
     """
 
@@ -200,6 +212,10 @@ class Data(ViewData):
     layer_names: tuple[str, ...]
     options: Options
     missing: str = ""
+    x_shown: tuple[float, float] | None = None
+    log_r: bool = False
+    second: Data | None = None
+    second_name: str = ""
 
     @property
     @override

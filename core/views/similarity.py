@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,11 +22,28 @@ from loopscope.core.measures.similarity import (
     cycle,
 )
 from loopscope.core.measures.similarity_map import missing_reason, places_of, similarity_map
+from loopscope.core.measures.state_forms import READ_LABELS, Read, form_formulas
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
-from loopscope.core.selection import Selection
+from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.base import RECURRENCE, Table, ViewData, ViewDefinition
-from loopscope.core.views.heads_data import SCALE_LABELS, Scale
+from loopscope.core.views.difference import (
+    Difference,
+    Side,
+    difference_formula,
+    goes_with,
+    left_out,
+    make_difference,
+)
+from loopscope.core.views.heads_data import (
+    COLOUR_SCALES,
+    SCALE_LABELS,
+    ColourScale,
+    Scale,
+    near_of,
+    near_of_two,
+)
+from loopscope.core.views.second_run import SecondRun
 
 Order = Literal["depth", "layer"]
 # A contrast below this share of the measure's range is none. Layers as near to one another may have
@@ -50,6 +67,12 @@ class Options:
         },
         at_hand=True,
     )
+    form: Read = setting(
+        "raw",
+        "Form of the states",
+        "One token of massive norm decides what raw states are like; attention has no states",
+        labels=READ_LABELS,
+    )
     order: Order = setting(
         "depth",
         "Order",
@@ -57,6 +80,9 @@ class Options:
         labels={"depth": "by recurrence: along effective depth", "layer": "by layer"},
     )
     scale: Scale = setting("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
+    colours: ColourScale = setting(
+        "auto", "Colour scale", "How differences become colours", labels=COLOUR_SCALES
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +96,8 @@ class Data(ViewData):
     cycle : whether equal layers are alike.
     layer_names : of the block.  by : "depth" or "layer".
     missing : what is missing when there is nothing to show, or "".
+    near : the difference drawn brightest on a log colour scale, 0 for a linear one.
+    log_r : whether effective depth stands on log axes.
     """
 
     values: F64
@@ -81,6 +109,8 @@ class Data(ViewData):
     layer_names: tuple[str, ...]
     by: Order
     missing: str = ""
+    near: float = 0.0
+    log_r: bool = False
 
     @property
     @override
@@ -104,7 +134,7 @@ class Data(ViewData):
         return layers if self.by == "depth" else len(self.places.recurrences)
 
     def drawn(self) -> F64:
-        """`values` in the order in which they are drawn."""
+        """`values` in the order in which they are drawn, float64 ``[N, N]``."""
         return self.values[np.ix_(self.order, self.order)]
 
     def name(self, row: int) -> str:
@@ -124,7 +154,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         places = Places((), places.marks)
         values = np.zeros((0, 0))
     else:
-        values = similarity_map(recording, options.measure, tokens, places)
+        values = similarity_map(recording, options.measure, tokens, places, options.form)
     n_tokens = recording.n_tokens if options.measure == "attention" else len(tokens)
     repetition = cycle(values, places.n_layers, measure.is_distance)
     if not missing and not np.isfinite(values).any():
@@ -132,17 +162,26 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     order = np.arange(len(places))
     if options.order == "layer":
         order = order.reshape(-1, places.n_layers).T.ravel()
+    bound = options.scale == "bound"
+    far = measure.bound(n_tokens) if bound else measure.least_alike(values, n_tokens)
     return Data(
         statement=missing
-        or _statement(recording, values, measure, repetition, places, n_tokens, options.measure),
-        formulas=(measure.formula, CONTRAST),
+        or _statement(recording, values, measure, repetition, places, n_tokens, options),
+        formulas=(
+            measure.formula,
+            CONTRAST,
+            *(
+                form_formulas(recording.info.architecture, options.form)
+                if options.measure != "attention"
+                else ()
+            ),
+        ),
         values=values,
         places=places,
         order=order,
         measure=measure,
-        far=measure.bound(n_tokens)
-        if options.scale == "bound"
-        else measure.least_alike(values, n_tokens),
+        far=far,
+        near=near_of(values, measure, far, options.colours),
         cycle=repetition,
         layer_names=recording.info.architecture.layer_names,
         by=options.order,
@@ -164,10 +203,13 @@ def _absent(key: Key) -> str:
 
 def _statement(
     recording: Recording, values: F64, measure: PlaceMeasure, repetition: Cycle, places: Places,
-    n_tokens: int, key: Key,
+    n_tokens: int, options: Options,
 ) -> str:  # fmt: skip
     """Say whether the cycle shows, with its numbers."""
+    key = options.measure
     over = f"{measure.label.lower().replace('cka', 'CKA')} over {_tokens(n_tokens)}"
+    if options.form == "normalised" and key != "attention":
+        over += ", states as the next norm reads them"
     if recording.info.architecture.deep and len(places.recurrences) == 1:
         text = f"A deep model, run once: {_next(values):.3g} between a layer and the next ({over})"
     else:
@@ -237,4 +279,65 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
         yield *places[i], *places[j], float(data.values[i, j])
 
 
-VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}))
+def alike(one: Data, other: Data) -> tuple[Data, Data]:
+    """Give both the colour scale that holds both."""
+    if one.missing or other.missing or one.measure is not other.measure:
+        return one, other
+    far = one.measure.farther(one.far, other.far)
+    near = near_of_two(one.near, other.near)
+    return replace(one, far=far, near=near), replace(other, far=far, near=near)
+
+
+def within(data: Data, shown: RecurrenceRange) -> Data:
+    """Only places of these recurrences; colour scale and contrast stay those of all."""
+    places = data.places
+    if data.missing or not places.recurrences:
+        return data
+    first, last = shown.ends(max(places.recurrences))
+    kept = tuple(r for r in places.recurrences if first <= r <= last)
+    layers = places.n_layers
+    a = places.recurrences.index(kept[0]) * layers if kept else 0
+    part = slice(a, a + len(kept) * layers)
+    order = np.arange(len(kept) * layers)
+    if data.by == "layer":
+        order = order.reshape(-1, layers).T.ravel()
+    return replace(
+        data, values=data.values[part, part], places=replace(places, recurrences=kept),
+        order=order, log_r=shown.log and data.by == "depth",
+    )  # fmt: skip
+
+
+def difference(one: Data, other: Data, selection: Selection, second: SecondRun) -> Difference:
+    """How much more, or less, alike two places of the run shown are than those of the second."""
+    pairs = []
+    shown = {tuple(other.places.at(i).values()): i for i in range(len(other.values))}
+    for i in map(int, one.order if len(one.values) else ()):
+        place = one.places.at(i)
+        at = goes_with(place["recurrence"], place["layer"], second)
+        if at in shown:
+            pairs.append((i, shown[at]))
+    here, there = [i for i, _ in pairs], [j for _, j in pairs]
+    side = Side(
+        "recurrence:layer",
+        tuple(one.places.labels[i] for i in here),
+        tuple(one.places.at(i) for i in here),
+        first=0 if one.places.step > 1 else one.group if one.by == "depth" else 1,
+        group=one.group if len(here) == len(one.values) else 0,
+    )
+    words = (left_out("places", len(pairs), len(one.values), len(other.values)),)
+    return make_difference(
+        one.values[np.ix_(here, here)], other.values[np.ix_(there, there)], side,
+        replace(side, title="recurrence′:layer′"), difference_formula(one.measure.formula),
+        second, words, symmetric=True,
+    )  # fmt: skip
+
+
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    reads=frozenset({"tokens"}),
+    alike=alike,
+    difference=difference,
+    within=within,
+)

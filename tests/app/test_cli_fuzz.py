@@ -82,6 +82,7 @@ SENSE: dict[str, tuple[str, ...]] = {
     "kept": ("0.5", "2"),
     "slack": ("1", "0"),
     "pace": ("1", "0"),
+    "finishing": ("1", "2"),
     "passes": ("1", "2"),
     "d_model": ("16", "8", "12"),
     "block": ("1", "2"),

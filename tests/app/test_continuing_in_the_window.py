@@ -9,17 +9,14 @@ from checkpoints import write_checkpoint
 from models import tiny_architecture, tiny_checkpoint
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
 
-from loopscope.app.bench.bench import Bench
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.checkpoint.loading import load_model
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.generation.continuing import Plan, continue_text
 from loopscope.core.labels import visible
-from loopscope.widgets.palette import LIGHT
+from tests.window_desk import desk
 
 pytestmark = pytest.mark.slow
 PROMPT = "ab bc ca ? 2 : a b c"
@@ -28,13 +25,8 @@ PROMPT = "ab bc ca ? 2 : a b c"
 @pytest.fixture
 def window(qtbot, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    window = Window(Bench(), Settings(), LIGHT, remember=False)
-    window.resize(1280, 800)
-    window.show()
-    yield window
-    window.close()
-    window.deleteLater()
-    QApplication.processEvents()
+    with desk() as window:
+        yield window
 
 
 def wait(qtbot, window: Window, tokens: int, recurrences: int) -> None:

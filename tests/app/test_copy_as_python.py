@@ -167,7 +167,7 @@ def test_a_branch_and_its_parent(desk: Desk) -> None:
     both = desk.check("depth")
     assert '"kind": "noise", "recurrence": 2, "last": 2, "layer": -1' in both
     assert 'second.name = "run 1"' in both
-    assert "beside = second.view(" in desk.check("settling")
+    assert "beside = second.view(" in desk.check("distance")
     desk.window.bench.second_runs.set_step_pairing("own")
     assert "second_at=" in desk.check("depth")
 
@@ -203,10 +203,10 @@ def test_a_run_of_a_recording_comes_from_its_file(tmp_path: Path) -> None:
     branch = run.branch({"kind": "noise", "recurrence": 2, "last": 2, "layer": -1, "size": 0.5})
     run.save(file, branch)
     kept, other = (own.recording for own in loopscope.open_recording(file))
-    spec, at = BY_KEY["settling"], Selection(recurrence=3)
+    spec, at = BY_KEY["distance"], Selection(recurrence=3)
     there = SecondRun(kept, "as it is", Pairing(kept.info.architecture, kept.info.architecture), at)
     scene = Scene(
-        spec, replace(spec.options(), tolerance=1e-3), at, other,
+        spec, spec.options(), at, other,
         Point.recorded(other, file, 1), (there, Point.recorded(kept, file, 0)),
     )  # fmt: skip
     text = script_of(scene)

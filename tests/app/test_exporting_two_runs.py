@@ -12,17 +12,15 @@ import networkx as nx
 import pytest
 from PIL import Image
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from loopscope.app.bench.bench import Bench
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.states import Noise
-from loopscope.widgets.palette import LIGHT
+from tests.window_desk import desk, wait
 
 pytestmark = pytest.mark.slow
 
@@ -32,34 +30,17 @@ CUT = Noise(recurrence=2, last=2, layer=END, size=0.5)
 
 @pytest.fixture
 def window(qtbot: QtBot):
-    window = Window(Bench(), Settings(), LIGHT, remember=False)
-    window.resize(1200, 800)
-    window.show()
-    window.opening.open("bundled:looped", FirstRun(PROMPT, 5), device="cpu")
-    settle(qtbot, window, 5)
-    yield window
-    window.close()
-    window.deleteLater()
-    QApplication.processEvents()
-
-
-def settle(qtbot: QtBot, window: Window, recurrences: int) -> None:
-    def done() -> bool:
-        recording = window.bench.session.recording
-        return (
-            recording is not None
-            and recording.n_recurrences >= recurrences
-            and window.bench.settled_down
-        )
-
-    qtbot.waitUntil(done, timeout=60_000)
+    with desk(1200, 800) as window:
+        window.opening.open("bundled:looped", FirstRun(PROMPT, 5), device="cpu")
+        wait(qtbot, window, 5)
+        yield window
 
 
 def branched(qtbot: QtBot, window: Window) -> None:
     before = window.bench.session.recording
     window.bench.runs.branch((CUT,))
     qtbot.waitUntil(lambda: window.bench.session.recording is not before, timeout=20_000)
-    settle(qtbot, window, 5)
+    wait(qtbot, window, 5)
 
 
 def export(
@@ -112,8 +93,10 @@ def test_a_view_that_is_drawn_twice_is_exported_twice(window, qtbot, tmp_path: P
     branched(qtbot, window)
     said = export(qtbot, window, "distance", tmp_path, "csv", "pdf")
     assert "distance-second.*" in said
-    names = ["distance-second.csv", "distance-second.pdf", "distance.csv", "distance.pdf"]
+    stems = ("distance-difference", "distance-second", "distance")
+    names = [f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "pdf")]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
+    assert "what is different to distance-difference.*" in said
     head, rows = read(tmp_path / "distance.csv")
     there, other = read(tmp_path / "distance-second.csv")
     assert rows != other
@@ -136,7 +119,8 @@ def test_two_drawings_share_a_figure_if_asked_to(window, qtbot, tmp_path: Path) 
     branched(qtbot, window)
     formats = ("csv", "png", "svg", "txt")
     export(qtbot, window, "distance", tmp_path, *formats, together=True)
-    names = ["distance-second.csv", *(f"distance.{s}" for s in sorted(formats))]
+    names = [f"distance-difference.{s}" for s in sorted(formats)]
+    names += ["distance-second.csv", *(f"distance.{s}" for s in sorted(formats))]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
     alone = tmp_path / "alone"
     export(qtbot, window, "distance", alone, "png", "svg", "txt")
@@ -155,17 +139,22 @@ def test_two_drawings_share_a_figure_if_asked_to(window, qtbot, tmp_path: Path) 
 def test_all_views_of_two_models(window, qtbot: QtBot, tmp_path: Path) -> None:
     window.tree.open_second_model("bundled:deep")
     qtbot.waitUntil(lambda: window.bench.session.second is not None, timeout=60_000)
-    settle(qtbot, window, 5)
+    wait(qtbot, window, 5)
     said = export(qtbot, window, None, tmp_path, "csv", "png", "graphml", "dot")
-    assert "“Computation graph” and “Measures over depth” draw both runs" in said
+    assert "“Settling”, “Computation graph” and “Measures over depth” draw both runs" in said
     assert "NAME-second.*" in said
     assert "called NAME-second are of the second run" in said
     names = {p.name for p in tmp_path.iterdir()}
-    for key in ("readout", "settling", "state_space", "heads", "pattern", "similarity"):
+    for key in ("readout", "distance", "state_space", "heads", "pattern", "similarity"):
         assert {f"{key}.csv", f"{key}-second.csv", f"{key}-second.png"} <= names
         head, _ = read(tmp_path / f"{key}-second.csv")
         assert (head["checkpoint"], head["shown checkpoint"]) == ("bundled:deep", "bundled:looped")
-    assert not {"graph-second.csv", "depth-second.csv", "quality-second.csv"} & names
+    assert "heads-difference.png" in names
+    assert read(tmp_path / "heads-difference.csv")[0]["drawn"] == "the run shown − second run"
+    assert (
+        not {"settling-second.csv", "graph-second.csv", "depth-second.csv", "quality-second.csv"}
+        & names
+    )
     head, rows = read(tmp_path / "graph.csv")
     assert {row["model"] for row in rows} == {"bundled:looped", "bundled:deep"}
     assert head["weights sha256"] != head["second run weights sha256"]
@@ -202,3 +191,14 @@ def test_with_the_window_closed_the_rest_is_not_written(
     go.set()
     qtbot.waitUntil(lambda: analysis.ended, timeout=60_000)
     assert [path.stem for path in tmp_path.iterdir()] == begun[:1] == begun
+
+
+def test_a_dialog_left_open_says_when_its_run_has_gone(window, qtbot: QtBot, tmp_path) -> None:
+    window.settings.export = {"formats": ["csv"], "folder": str(tmp_path), "dpi": 72}
+    dialog = window.exporter.ask("settling")
+    window.bench.open(LoadRequest("bundled:deep", "cpu"))
+    qtbot.waitUntil(lambda: window.bench.session.recording is None, timeout=60_000)
+    qtbot.mouseClick(dialog.export_button, Qt.MouseButton.LeftButton)
+    assert "nothing to export any more" in dialog.note.text()
+    assert dialog.export_button.isEnabled()
+    assert list(tmp_path.iterdir()) == []

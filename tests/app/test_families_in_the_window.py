@@ -10,16 +10,14 @@ import pytest
 from checkpoints import CONFIGS, write_checkpoint
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from loopscope.app.bench.bench import Bench
 from loopscope.app.views import VIEW_SPECS
 from loopscope.app.window.menus import RecentMenu
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.widgets.palette import DARK
+from tests.window_desk import desk
 
 pytestmark = pytest.mark.slow
 
@@ -27,13 +25,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def window(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Window]:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    window = Window(Bench(), Settings(), DARK, remember=False)
-    window.resize(1280, 800)
-    window.show()
-    yield window
-    window.close()
-    window.deleteLater()
-    QApplication.processEvents()
+    with desk(theme=DARK) as window:
+        yield window
 
 
 def opened(qtbot: QtBot, window: Window, path: Path, recurrences: int) -> None:

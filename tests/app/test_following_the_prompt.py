@@ -8,18 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from models import tiny_checkpoint
-from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from loopscope.app.bench.bench import Bench
 from loopscope.app.bench.run_tree import begun_as
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.states import Noise
-from loopscope.widgets.palette import LIGHT
+from tests.window_desk import desk
 
 pytestmark = pytest.mark.slow
 
@@ -30,15 +27,10 @@ CUT = Noise(recurrence=2, last=2, layer=END, size=0.5)
 
 @pytest.fixture
 def window(qtbot: QtBot):
-    window = Window(Bench(), Settings(), LIGHT, remember=False)
-    window.resize(1200, 800)
-    window.show()
-    window.opening.open("bundled:looped", FirstRun(PROMPT, 4), device="cpu")
-    settle(qtbot, window)
-    yield window
-    window.close()
-    window.deleteLater()
-    QApplication.processEvents()
+    with desk(1200, 800) as window:
+        window.opening.open("bundled:looped", FirstRun(PROMPT, 4), device="cpu")
+        settle(qtbot, window)
+        yield window
 
 
 def settle(qtbot: QtBot, window: Window) -> None:

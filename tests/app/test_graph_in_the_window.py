@@ -11,24 +11,17 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
-from loopscope.app.bench.bench import Bench
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
-from loopscope.widgets.palette import LIGHT
+from tests.window_desk import desk, wait
 
 
 @pytest.fixture
 def window(qtbot: QtBot):
-    window = Window(Bench(), Settings(), LIGHT, remember=False)
-    qtbot.addWidget(window)
-    window.resize(1200, 800)
-    window.show()
-    window.opening.open("bundled:looped", FirstRun("ab bc ca ? 2 : a b c", 40))
-    qtbot.waitUntil(lambda: window.bench.settled_down and window.bench.session.recording is not None
-                    and window.bench.session.recording.n_recurrences == 40, timeout=60000)  # fmt: skip
-    yield window
-    window.close()
+    with desk(1200, 800) as window:
+        window.opening.open("bundled:looped", FirstRun("ab bc ca ? 2 : a b c", 40))
+        wait(qtbot, window, 40)
+        yield window
 
 
 def test_folding_from_the_keyboard_and_colours_by_identity(window: Window, qtbot: QtBot) -> None:

@@ -7,15 +7,12 @@ from dataclasses import replace
 import pytest
 from PySide6.QtCore import Qt
 
-from loopscope.app.bench.bench import Bench
 from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import Settings
-from loopscope.app.window.window import Window
 from loopscope.core.measures.lens import READINGS
 from loopscope.core.measures.path_independence import PATHS
 from loopscope.core.measures.stability import STABILITY
-from loopscope.widgets.palette import LIGHT
+from tests.window_desk import desk, wait
 
 pytestmark = pytest.mark.slow
 
@@ -26,16 +23,11 @@ SMALL = {"probe": {"prompts": 2, "draws": 1, "recurrences": 4, "mid": 1, "late":
 
 @pytest.fixture
 def window(qtbot):
-    window = Window(Bench(), Settings(), LIGHT, remember=False)
-    qtbot.addWidget(window)
-    window.prompt_files.open("bundled:hops")
-    window.resize(1200, 800)
-    window.show()
-    window.opening.open("bundled:looped", FirstRun("ab bc ca ? 2 : a b c", 6))
-    qtbot.waitUntil(lambda: window.bench.settled_down and window.bench.session.recording is not None
-                    and window.bench.session.recording.n_recurrences == 6, timeout=60000)  # fmt: skip
-    yield window
-    window.close()
+    with desk(1200, 800) as window:
+        window.prompt_files.open("bundled:hops")
+        window.opening.open("bundled:looped", FirstRun("ab bc ca ? 2 : a b c", 6))
+        wait(qtbot, window, 6)
+        yield window
 
 
 def test_there_are_heavy_views() -> None:

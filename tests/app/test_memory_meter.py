@@ -12,13 +12,10 @@ from PySide6.QtCore import QEvent
 from PySide6.QtWidgets import QApplication
 from window_desk import branch, said, wait
 
-from loopscope.app.bench.bench import Bench
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import Settings
-from loopscope.app.window.window import Window
 from loopscope.core.labels import size
 from loopscope.core.run.budget import shared_budget
-from loopscope.widgets.palette import LIGHT
+from tests.window_desk import desk
 
 pytestmark = pytest.mark.slow
 PROMPT = "ab bc cd de ea ? 3 : a b c d e"
@@ -27,15 +24,10 @@ PROMPT = "ab bc cd de ea ? 3 : a b c d e"
 @pytest.fixture
 def window(qtbot, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    window = Window(Bench(), Settings(), LIGHT, remember=False)
-    window.resize(1280, 800)
-    window.show()
-    window.opening.open(str(tiny_checkpoint(tmp_path / "m")), FirstRun(PROMPT, 6), device="cpu")
-    wait(qtbot, window, 6)
-    yield window
-    window.close()
-    window.deleteLater()
-    QApplication.processEvents()
+    with desk() as window:
+        window.opening.open(str(tiny_checkpoint(tmp_path / "m")), FirstRun(PROMPT, 6), device="cpu")
+        wait(qtbot, window, 6)
+        yield window
 
 
 def test_a_run_is_named_with_what_it_holds_and_let_go_for_good(window, qtbot) -> None:

@@ -207,7 +207,7 @@ def test_two_runs_are_drawn_on_one_pair_of_axes(run: Run) -> None:
     curves = {row[0] for row in both.table.rows}
     assert any("as it is" in str(name) for name in curves)
     with pytest.raises(LoopscopeError, match="make a view of each"):
-        run.view("settling", second=branch)
+        run.view("distance", second=branch)
 
 
 def test_a_view_reads_the_directions_that_it_draws(run: Run) -> None:
@@ -239,7 +239,7 @@ ERRORS: dict[str, tuple[Any, str]] = {
     "measure": (lambda run: run.measure("relativ_step"), "perhaps relative_step"),
     "view": (lambda run: run.view("setling"), "perhaps settling"),
     "setting": (lambda run: run.view("settling", tolerence=1), "no setting 'tolerence'; perhaps"),
-    "no settings": (lambda run: run.view("pattern", scale=1), "view 'pattern' has no setting"),
+    "other setting": (lambda run: run.view("pattern", scales=1), "no setting 'scales'; perhaps"),
     "choice": (lambda run: run.view("distance", distance="far"), "distance='far': expected"),
     "range": (lambda run: run.view("settling", tolerance=-1.0), "expected a number, 0 to 1"),
     "whole": (lambda run: run.view("settling", window=2.5), "window=2.5: expected a whole number"),

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 from models import tiny_checkpoint
-from PySide6.QtWidgets import QApplication, QFileDialog
+from PySide6.QtWidgets import QFileDialog
 
-from loopscope.app.bench.bench import Bench
 from loopscope.app.cli.main import main
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
-from loopscope.widgets.palette import LIGHT
 from tests.app.test_report import parts
+from tests.window_desk import desk, said
 
 pytestmark = pytest.mark.slow
 PROMPT = "ab bc ca ? 2 : a b c"
@@ -24,12 +22,8 @@ PROMPT = "ab bc ca ? 2 : a b c"
 @pytest.fixture
 def window(qtbot, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    window = Window(Bench(), Settings(), LIGHT, remember=False)
-    window.show()
-    yield window
-    window.close()
-    window.deleteLater()
-    QApplication.processEvents()
+    with desk() as window:
+        yield window
 
 
 @pytest.fixture
@@ -42,10 +36,6 @@ def asked(monkeypatch, tmp_path: Path) -> list[str]:
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
     return names
-
-
-def said(window: Window) -> str:
-    return window.statusBar().currentMessage()
 
 
 def test_without_a_run_it_says_what_comes_first(window: Window, asked: list[str]) -> None:

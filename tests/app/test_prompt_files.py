@@ -10,7 +10,7 @@ import pytest
 from checkpoints import write_checkpoint
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QApplication, QFileDialog
+from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from loopscope.app.bench.bench import Bench
@@ -20,6 +20,7 @@ from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.measures.over_prompts import PROMPT_MEASURES
 from loopscope.widgets.palette import LIGHT
+from tests.window_desk import desk
 
 pytestmark = pytest.mark.slow
 
@@ -30,15 +31,10 @@ Left = Qt.MouseButton.LeftButton
 @pytest.fixture
 def window(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Window]:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    window = Window(Bench(), Settings(), LIGHT, remember=True)
-    window.resize(1200, 800)
-    window.show()
-    window.opening.open("bundled:looped", FirstRun(TEXTS[0], 4), device="cpu")
-    wait(qtbot, window)
-    yield window
-    window.close()
-    window.deleteLater()
-    QApplication.processEvents()
+    with desk(1200, 800, remember=True) as window:
+        window.opening.open("bundled:looped", FirstRun(TEXTS[0], 4), device="cpu")
+        wait(qtbot, window)
+        yield window
 
 
 def wait(qtbot: QtBot, window: Window, recurrences: int = 4) -> None:
@@ -231,3 +227,14 @@ def test_the_preset_shows_the_views_over_a_prompt_set(window, qtbot) -> None:
         # The curves keep their share of a narrow view.
         view = window.views.frames[key].view
         assert view.plot.width() > 0.4 * view.width()
+
+
+def test_a_folder_that_is_dropped_is_opened_as_a_checkpoint(window, tmp_path, monkeypatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(window.opening, "open", opened.append)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    assert drop(window, folder)
+    assert drop(window, folder / "config.json")  # a file of it stands for its folder
+    assert opened == [str(folder), str(folder)]

@@ -11,23 +11,18 @@ from PySide6.QtCore import QObject
 from pytestqt.qtbot import QtBot
 from window_desk import press, wait
 
-from loopscope.app.bench.bench import Bench
 from loopscope.app.bench.pulse import FRAME_MS, LOOK, REST_MS, Pulse
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
-from loopscope.widgets.palette import LIGHT
+from tests.window_desk import desk
 
 
 @pytest.fixture
 def window(qtbot: QtBot) -> Iterator[Window]:
-    window = Window(Bench(), Settings(), LIGHT, remember=False)
-    window.show()
-    window.opening.open("bundled:looped", FirstRun("a b c", 3))
-    wait(qtbot, window, 3)
-    yield window
-    window.close()
-    window.deleteLater()
+    with desk() as window:
+        window.opening.open("bundled:looped", FirstRun("a b c", 3))
+        wait(qtbot, window, 3)
+        yield window
 
 
 def test_it_rests_only_when_all_has_been_at_rest_for_a_while(qtbot: QtBot) -> None:

@@ -8,25 +8,21 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from loopscope.app.bench.bench import Bench
 from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.selection import Selection
 from loopscope.core.views import exits, settling
-from loopscope.widgets.palette import LIGHT
+from tests.window_desk import desk
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def window(qtbot: QtBot) -> Iterator[Window]:
-    window = Window(Bench(), Settings(dtype="bfloat16"), LIGHT, remember=False)
-    window.show()
-    qtbot.waitExposed(window)
-    yield window
-    window.close()
-    window.deleteLater()
+    with desk(settings=Settings(dtype="bfloat16")) as window:
+        qtbot.waitExposed(window)
+        yield window
 
 
 def test_one_button_says_the_verdict_of_the_same_run_in_float32(

@@ -12,7 +12,7 @@ import pytest
 from models import tiny_checkpoint
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QApplication, QPushButton
+from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.bench.session import WITHOUT_MODEL
@@ -26,7 +26,7 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.states import Noise
 from loopscope.core.recordings import writing
 from loopscope.core.recordings.reader import open_recording
-from loopscope.core.recordings.segments import segments_of
+from loopscope.core.recordings.segments import SegmentWriter, segments_of
 from loopscope.core.recordings.writing import save
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
@@ -289,6 +289,36 @@ def test_a_file_that_is_followed_to_its_end_says_so(
     wait(qtbot, second, 4)
     shown = second.bench.session.recording
     np.testing.assert_array_equal(shown.states, made(folder, 4).states)
+
+
+def test_a_disk_that_is_full_is_told_until_it_was_read(
+    qtbot, make_window, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window, path = make_window(), tmp_path / "kept.h5"
+    window.opening.open(str(folder), FirstRun("#1,2,3,4,5", 3))
+    wait(qtbot, window, 3)
+    window.recordings.save(path)
+    qtbot.waitUntil(lambda: segments_of(path).stat().st_size > 1000, timeout=20_000)
+
+    def refuse(self: SegmentWriter, data: memoryview | bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(SegmentWriter, "_write", refuse)
+        press(window, "step_recurrence")
+        wait(qtbot, window, 4)
+        qtbot.waitUntil(lambda: window.findChild(QMessageBox) is not None, timeout=60_000)
+    box = window.findChild(QMessageBox)
+    assert "has ended: No space left on device; the run goes on" in box.text()
+    assert not box.isModal()
+    press(window, "step_recurrence")
+    wait(qtbot, window, 5)
+    assert not window.recordings.holds_all  # what comes now is asked about
+    box.close()
+    # All of it can be kept elsewhere.
+    window.recordings.save(tmp_path / "other.h5")
+    close(qtbot, window)
+    assert open_recording(tmp_path / "other.h5").runs[0].n_recurrences == 5
 
 
 def test_another_model_ends_the_recording(qtbot, make_window, tmp_path, folder) -> None:

@@ -158,6 +158,15 @@ def test_errors_are_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_name_of_bytes_that_are_no_text_is_written_as_text(
+    recording: Recording, tmp_path: Path
+) -> None:
+    path = tmp_path / "page.html"
+    write_page([Shown("m\udcff", recording)], path, "loopscope report m\udcff")
+    assert parts(path)["runs"][0]["name"] == "m\ufffd"
+    assert "<title>m\ufffd" in path.read_text("utf-8")
+
+
 def test_a_run_without_a_recurrence_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LoopscopeError, match="no recurrence yet"):
         write_page([Shown("a run", run(0))], tmp_path / "page.html", "")

@@ -10,17 +10,17 @@ import pytest
 from models import tiny_checkpoint
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit
+from PySide6.QtWidgets import QFileDialog, QLineEdit
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import Settings
 from loopscope.app.window.tree_commands import RUNS
 from loopscope.app.window.window import Window
 from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.interventions.base import END, FOREVER
 from loopscope.core.interventions.states import Noise, Replace, Zero
 from loopscope.widgets.palette import LIGHT
+from tests.window_desk import desk, wait
 
 pytestmark = pytest.mark.slow
 
@@ -32,29 +32,12 @@ Left, Key = Qt.MouseButton.LeftButton, Qt.Key
 @pytest.fixture
 def window(qtbot, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    window = Window(Bench(), Settings(), LIGHT, remember=False)
-    window.resize(1280, 800)
-    window.show()
-    window.opening.open("bundled:looped", FirstRun(PROMPT, 8), device="cpu")
-    wait(qtbot, window, 8)
-    window.views.apply("Runs and cuts")
-    wait(qtbot, window, 8)
-    yield window
-    window.close()
-    window.deleteLater()
-    QApplication.processEvents()
-
-
-def wait(qtbot, window, recurrences=0):
-    def done():
-        recording = window.bench.session.recording
-        return (
-            recording is not None
-            and recording.n_recurrences >= recurrences
-            and window.bench.settled_down
-        )
-
-    qtbot.waitUntil(done, timeout=60_000)
+    with desk() as window:
+        window.opening.open("bundled:looped", FirstRun(PROMPT, 8), device="cpu")
+        wait(qtbot, window, 8)
+        window.views.apply("Runs and cuts")
+        wait(qtbot, window, 8)
+        yield window
 
 
 def choose(window, kind: str, **fields):

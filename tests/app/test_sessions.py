@@ -292,12 +292,13 @@ def test_a_session_names_its_recording_which_goes_on(
     assert [run["recorded"] for run in values["runs"]] == [0, 1]
     moved = (tmp_path / "work").rename(tmp_path / "elsewhere")  # together
     window = make(n=1)
-    ran: list[object] = []
-    real = Stepper.step_layer
-    monkeypatch.setattr(Stepper, "step_layer", lambda own: (ran.append(own), real(own)))
-    found = opened(qtbot, window, moved / session.name)
-    assert same_states(found, states)
-    assert not ran  # they are not made again
+    with monkeypatch.context() as patched:
+        ran: list[object] = []
+        real = Stepper.step_layer
+        patched.setattr(Stepper, "step_layer", lambda own, *how: ran.append(own) or real(own, *how))
+        found = opened(qtbot, window, moved / session.name)
+        assert same_states(found, states)
+        assert not ran  # they are not made again
     assert window.windowTitle().startswith("a[*] – kept.h5 – m")
     assert window.bench.session.selection.recurrence == 3
     press(window, "step_recurrence")
@@ -467,6 +468,27 @@ def test_a_session_told_to_end_is_offered_and_opened_again(
     qtbot.waitUntil(lambda: not window.autosave.file.exists())
     assert again.autosave.file.exists()
     assert living.autosave.file.exists()
+
+
+def test_a_kept_session_that_lacks_its_checkpoint_is_offered_again(
+    make: Make, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = make(attended=True, n=2)
+    branch_at = window.bench.session.n_recurrences
+    window.bench.restart(prompt=OTHER)
+    wait(qtbot, window, branch_at)
+    window.end()
+    kept = window.autosave.file
+    assert kept.exists()
+    shutil.rmtree(tmp_path / "models" / "m")
+    choose(monkeypatch, "")  # nobody knows where it is
+    again = make(attended=True, path="bundled:looped", n=2)
+    again.recovery.offer()
+    qtbot.waitUntil(again.recovery.box.isVisible)
+    qtbot.mouseClick(again.recovery.box.button(QMessageBox.StandardButton.Open), Left)
+    qtbot.waitUntil(lambda: "was not opened" in said(again))
+    again.autosave.kept.emit()  # what this window does is kept; that one is still there
+    assert kept.exists()
 
 
 def test_recent_and_dropped_sessions_open_and_prompts_come_back(

@@ -15,12 +15,11 @@ from pytestqt.qtbot import QtBot
 from text_boxes import cut, overlaps, texts_of
 from window_desk import wait
 
-from loopscope.app.bench.bench import Bench
 from loopscope.app.views import VIEW_SPECS
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.widgets.palette import LIGHT, THEMES
+from tests.window_desk import desk
 
 pytestmark = pytest.mark.slow
 
@@ -77,13 +76,10 @@ def test_the_selection_has_every_pair() -> None:
 
 @pytest.fixture
 def window(qtbot: QtBot) -> Iterator[Window]:
-    window = Window(Bench(), Settings(), LIGHT, remember=False)
-    window.show()
-    yield window
-    window.settings.text_size = 100
-    window.set_theme(LIGHT)
-    window.close()
-    window.deleteLater()
+    with desk() as window:
+        yield window
+        window.settings.text_size = 100
+        window.set_theme(LIGHT)
 
 
 def troubles(qtbot: QtBot, window: Window, case: dict[str, object]) -> list[object]:

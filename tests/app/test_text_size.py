@@ -10,25 +10,22 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QSpinBox
 from pytestqt.qtbot import QtBot
 from window_desk import press, said, wait
 
-from loopscope.app.bench.bench import Bench
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import TEXT_SIZES, Settings
+from loopscope.app.window.settings import TEXT_SIZES
 from loopscope.app.window.window import Window
 from loopscope.widgets.kit.theme import apply_theme, number_font
 from loopscope.widgets.palette import DARK, LIGHT, THEMES
+from tests.window_desk import desk
 
 
 @pytest.fixture
 def window(qtbot: QtBot) -> Iterator[Window]:
-    window = Window(Bench(), Settings(), LIGHT, remember=False)
-    window.show()
-    window.opening.open("bundled:looped", FirstRun("a b c", 3))
-    wait(qtbot, window, 3)
-    yield window
-    window.settings.text_size = 100
-    window.set_theme(LIGHT)
-    window.close()
-    window.deleteLater()
+    with desk() as window:
+        window.opening.open("bundled:looped", FirstRun("a b c", 3))
+        wait(qtbot, window, 3)
+        yield window
+        window.settings.text_size = 100
+        window.set_theme(LIGHT)
 
 
 def sizes(window: Window) -> list[float]:

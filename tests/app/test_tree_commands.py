@@ -15,12 +15,11 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QMenu
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import Settings
 from loopscope.app.window.tree_commands import RUNS
 from loopscope.app.window.window import Window
 from loopscope.core.experiments.architectures import twin_architecture
-from loopscope.core.interventions.states import Noise
 from loopscope.widgets.palette import LIGHT
+from tests.window_desk import branch, desk, press, said, wait
 
 pytestmark = pytest.mark.slow
 
@@ -32,47 +31,11 @@ Left, Key, Ctrl = Qt.MouseButton.LeftButton, Qt.Key, Qt.KeyboardModifier.Control
 @pytest.fixture
 def window(qtbot, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    window = Window(Bench(), Settings(), LIGHT, remember=False)
-    window.resize(1280, 800)
-    window.show()
-    window.views.apply("Runs and cuts")
-    window.opening.open(str(tiny_checkpoint(tmp_path / "m")), FirstRun(PROMPT, 4), device="cpu")
-    wait(qtbot, window, 4)
-    yield window
-    window.close()
-    window.deleteLater()
-    QApplication.processEvents()
-
-
-def wait(qtbot, window: Window, recurrences: int = 0) -> None:
-    def done() -> bool:
-        recording = window.bench.session.recording
-        return (
-            recording is not None
-            and recording.n_recurrences >= recurrences
-            and window.bench.settled_down
-        )
-
-    qtbot.waitUntil(done, timeout=60_000)
-
-
-def said(window: Window) -> str:
-    return window.statusBar().currentMessage()
-
-
-def press(window: Window, name: str) -> None:
-    """Trigger a command as its menu entry does."""
-    action = window.commands[name]
-    assert action.isEnabled(), name
-    action.trigger()
-
-
-def branch(qtbot, window: Window, at: int, size: float = 0.5) -> None:
-    n = len(window.bench.runs.tree)
-    window.bench.session.scrub(at)
-    window.bench.runs.branch((Noise(recurrence=at, last=at, layer=-1, size=size),))
-    qtbot.waitUntil(lambda: len(window.bench.runs.tree) == n + 1, timeout=20_000)
-    wait(qtbot, window, 4)
+    with desk() as window:
+        window.views.apply("Runs and cuts")
+        window.opening.open(str(tiny_checkpoint(tmp_path / "m")), FirstRun(PROMPT, 4), device="cpu")
+        wait(qtbot, window, 4)
+        yield window
 
 
 def pairings(window: Window) -> dict[str, QAction]:

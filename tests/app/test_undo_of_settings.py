@@ -8,14 +8,11 @@ from pathlib import Path
 import pytest
 from models import tiny_checkpoint
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
 from window_desk import Ctrl, Key, Left, Mod, branch, press, said, undo, wait
 
-from loopscope.app.bench.bench import Bench
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
-from loopscope.widgets.palette import LIGHT
+from tests.window_desk import desk
 
 pytestmark = pytest.mark.slow
 
@@ -25,15 +22,10 @@ PROMPT = "ab bc cd de ea ? 3 : a b c d e"
 @pytest.fixture
 def window(qtbot, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    window = Window(Bench(), Settings(), LIGHT, remember=False)
-    window.resize(1280, 800)
-    window.show()
-    window.opening.open(str(tiny_checkpoint(tmp_path / "m")), FirstRun(PROMPT, 9), device="cpu")
-    wait(qtbot, window, 9)
-    yield window
-    window.close()
-    window.deleteLater()
-    QApplication.processEvents()
+    with desk() as window:
+        window.opening.open(str(tiny_checkpoint(tmp_path / "m")), FirstRun(PROMPT, 9), device="cpu")
+        wait(qtbot, window, 9)
+        yield window
 
 
 def form_of(qtbot, window: Window, key: str):

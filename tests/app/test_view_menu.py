@@ -15,25 +15,20 @@ from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 from window_desk import said, wait
 
-from loopscope.app.bench.bench import Bench
 from loopscope.app.window.copying import MOST_ROWS, tab_separated
 from loopscope.app.window.opening import FirstRun
-from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.views.base import Table
-from loopscope.widgets.palette import LIGHT
+from tests.window_desk import desk
 
 
 @pytest.fixture
 def window(qtbot: QtBot) -> Iterator[Window]:
-    window = Window(Bench(), Settings(), LIGHT, remember=False)
-    window.show()
-    window.opening.open("bundled:looped", FirstRun("a b c", 3))
-    wait(qtbot, window, 3)
-    yield window
-    window.close()
-    window.deleteLater()
+    with desk() as window:
+        window.opening.open("bundled:looped", FirstRun("a b c", 3))
+        wait(qtbot, window, 3)
+        yield window
 
 
 def right_click(widget: QWidget) -> None:

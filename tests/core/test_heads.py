@@ -16,6 +16,7 @@ from loopscope.core.measures.heads import MEASURES, compare, compare_all, head_s
 from loopscope.core.run.recording import Capture
 from loopscope.core.selection import Selection
 from loopscope.core.views.heads import NO_PATTERNS, Options, compute, table
+from loopscope.core.views.heads_data import near_of
 
 A = np.array([[1, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5]])
 B = np.array([[1, 0, 0], [1.0, 0.0, 0], [0.6, 0.3, 0.1]])
@@ -262,3 +263,29 @@ def test_the_table_holds_exact_values() -> None:
     assert value == data.values[3, 1, 1]
     assert entropy == data.statistics.entropy[3, 1, 1]
     assert rows[0][3] == ""
+
+
+def test_a_log_scale_tells_small_differences_apart() -> None:
+    measure = MEASURES["frobenius"]
+    values = np.array([2.0, 2e-2, 2e-4, 2e-7, 0.0, np.nan])
+    assert measure.least_unlike(values, 2.0) == 2e-7
+    level = measure.brightness(values, 2.0, 2e-7)
+    np.testing.assert_allclose(level[:5], [0, 2 / 7, 4 / 7, 1, 1])
+    assert np.isnan(level[5])
+    # Linear, all but the first are the same.
+    assert np.ptp(measure.brightness(values, 2.0)[2:5]) < 1e-3
+    # Below what float32 resolves there is no difference.
+    assert measure.least_unlike([1.0, 1e-12], 1.0) == 0
+    cosine = MEASURES["cosine"]
+    np.testing.assert_allclose(
+        cosine.brightness([0.0, 0.99, 0.9999, 1.0], 0.0, 1e-4), [0, 0.5, 1, 1], atol=1e-9
+    )
+
+
+def test_log_is_chosen_where_a_distance_spans_three_decades() -> None:
+    measure = MEASURES["frobenius"]
+    for values, near in (([1.0, 2e-3], 0.0), ([1.0, 5e-4], 5e-4), ([1.0, 0.0], 0.0)):
+        assert near_of(np.array(values), measure, 1.0, "auto") == near
+    assert near_of(np.array([1.0, 0.5]), measure, 1.0, "log") == 0.5
+    assert near_of(np.array([1.0, 1e-6]), measure, 1.0, "linear") == 0
+    assert near_of(np.array([0.0, 1 - 1e-6]), MEASURES["cosine"], 0.0, "auto") == 0

@@ -18,6 +18,7 @@ import recording_child
 from recordings import synthetic_recording
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.recordings.following import Follower
 from loopscope.core.recordings.reader import open_recording
 from loopscope.core.recordings.segments import SegmentWriter, segments_of
 from loopscope.core.recordings.writing import RecordingWriter, save
@@ -158,6 +159,39 @@ def test_a_file_that_goes_is_told_where_it_is_read(tmp_path: Path) -> None:
         path.unlink()
         np.testing.assert_array_equal(run.states, first)
         assert len(run.layer_states_of(1, 8)) == 8
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is held open stays there")
+def test_who_follows_a_file_reads_all_of_it_and_sees_it_end(tmp_path: Path) -> None:
+    path, of, recording = tmp_path / "run.h5", synthetic_recording(recurrences=40), replayed(2)
+    writer = RecordingWriter(path)
+    writer.add(recording)
+    writer.flush()
+    file = open_recording(path)
+    assert file.growing is not None
+    follower = Follower(file, file.growing)
+    assert not follower.look()
+    recording_child.step(recording, of)
+    for layer in range(of.n_layers - 1):  # a recurrence that is under way
+        recording.append_layer(of.layer(4, layer))
+    writer.flush()
+    assert follower.look()
+    seen = file.runs[0]
+    assert (seen.n_recurrences, seen.layers_done) == (3, 4 * of.n_layers - 1)
+    np.testing.assert_array_equal(seen.states, of.states[:4])
+    branch = recording.prefix(2 * of.n_layers, of.info)
+    writer.add(branch)
+    writer.close()  # what was left to write is written, and the segments go
+    # Another goes on with it meanwhile: that is not what was followed.
+    again = open_recording(path)
+    other = RecordingWriter(path, begun=again.runs)
+    assert follower.look()
+    assert follower.ended
+    (own, cut) = follower.file.runs
+    assert own is seen
+    assert (cut.n_recurrences, follower.file.parents) == (2, (None, 0))
+    np.testing.assert_array_equal(cut.layer_states, of.layer_states[:2])
+    other.close()
 
 
 def test_two_who_read_one_file(tmp_path: Path) -> None:

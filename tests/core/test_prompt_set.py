@@ -74,7 +74,7 @@ def test_what_is_not_there_or_a_folder_says_so(tmp_path) -> None:
         read_prompts(str(tmp_path / "none.txt"))
     with pytest.raises(PromptFileError, match="is a folder"):
         read_prompts(str(tmp_path))
-    with pytest.raises(PromptFileError, match="there is bundled:hops"):
+    with pytest.raises(PromptFileError, match="there is bundled:glosses, bundled:hops"):
         read_prompts("bundled:nothing")
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,6 +38,7 @@ from loopscope.core.measures.quality import QUALITY
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stability import STABILITY
 from loopscope.core.prompts.prompt_set import Item, PromptSet
+from loopscope.core.recordings.finding import find_checkpoint
 from loopscope.core.recordings.going_on import differences, resume
 from loopscope.core.recordings.reader import is_recording, open_recording
 from loopscope.core.recordings.segments import segments_of
@@ -355,3 +359,48 @@ def test_a_file_of_the_first_version_is_opened() -> None:
         for name, total in sums.items():
             rows = own.kept[name].rows(0, len(own.kept[name]))
             assert np.nansum(rows.astype(np.float64)) == pytest.approx(total, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("\0", "\ufffd"), ("\udcff", "\ufffd"), ("\\u0000", "\\u0000"), ("\U0001f600\x1b", None)],
+)
+def test_text_that_no_file_can_hold_does_not_shut_the_file(
+    text: str, kept: str | None, tmp_path: Path
+) -> None:
+    """A token may be the byte 0, the name of a checkpoint's folder any bytes."""
+    run = synthetic_recording(tokens=3, labels=["a", text, "b"], recurrences=2)
+    run.info = dataclasses.replace(run.info, checkpoint=f"m{text}")
+    save(tmp_path / "run.h5", [run])
+    (found,) = open_recording(tmp_path / "run.h5").runs
+    assert found.info.token_labels == ("a", kept or text, "b")
+    assert found.info.checkpoint == f"m{kept or text}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+def test_a_checkpoint_whose_folder_is_named_by_bytes_that_are_no_text(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xff"))
+    run = Stepper(load(str(tiny_checkpoint(folder)), "cpu"))
+    run.begin(run.loaded.tokenizer.encode(PROMPT))
+    run.step()
+    assert run.recording.info.checkpoint == "m\ufffd"
+    save(tmp_path / "run.h5", [run.recording])
+    assert_same(open_recording(tmp_path / "run.h5").runs[0], run.recording)
+
+
+def test_the_checkpoint_of_a_looped_span_is_found_by_its_folder(tmp_path: Path) -> None:
+    bundled = load("bundled:deep", "cpu", loop=(1, 3, 0.5))
+    folder = tmp_path / "deep"
+    shutil.copytree(bundled.checkpoint.path, folder)
+    for at, loaded in (
+        ("bundled:deep", bundled),
+        (str(folder), load(str(folder), "cpu", loop=(1, 3, 0.5))),
+    ):
+        path = tmp_path / f"{len(at)}.h5"
+        save(path, [run(loaded, 2).recording])
+        opened = open_recording(path).runs[0]
+        assert opened.info.checkpoint.endswith("deep looped 1:3 β = 0.5")
+        request, why = find_checkpoint(opened, [str(folder)], {})
+        assert why == ""
+        assert request is not None
+        assert (request.path, request.loop) == (at, (1, 3, 0.5))

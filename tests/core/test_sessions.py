@@ -88,6 +88,16 @@ def test_a_session_is_written_and_read_back(tmp_path: Path) -> None:
     assert path.stat().st_size < 8000
 
 
+def test_what_could_not_be_read_again_is_told_when_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.loopscope.json"
+    write_session(path, session())
+    before = path.read_bytes()
+    named_by_bytes = replace(session(), model=SavedModel(path="/models/m\udcff"))
+    with pytest.raises(LoopscopeError, match=r"a\.loopscope\.json, 'model', 'path': .* no.* text"):
+        write_session(path, named_by_bytes)
+    assert path.read_bytes() == before
+
+
 def test_the_first_version_of_the_format_is_still_read() -> None:
     assert read_session(DATA / "v1.loopscope.json") == session()
 
@@ -159,7 +169,12 @@ def test_a_run_out_of_place_is_refused(
 def test_too_many_runs_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.loopscope.json"
     many = tuple(saved_run(i, 1) for i in range(MOST_RUNS + 1))
-    write_session(path, replace(session(), runs=many))
+    with pytest.raises(LoopscopeError, match="more than 200"):
+        write_session(path, replace(session(), runs=many))
+    assert not path.exists()
+    write_session(path, session())
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"runs": plain(many)}))
     with pytest.raises(LoopscopeError, match="more than 200"):
         read_session(path)
 

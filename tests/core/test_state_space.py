@@ -14,7 +14,13 @@ from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space import compute as state_space
 from loopscope.core.views.state_space.compute import Options, compute
-from loopscope.core.views.state_space.data import MAX_GROUPS, Refit, joint_pca, strokes
+from loopscope.core.views.state_space.data import (
+    MAX_GROUPS,
+    Refit,
+    colour_positions,
+    joint_pca,
+    strokes,
+)
 
 EVERY = Selection()
 BARE = Capture(patterns=False, writes=False, readout=False)
@@ -372,3 +378,28 @@ def test_a_component_on_two_axes_counts_once() -> None:
     twice = compute(recording, Selection(), Options(pc_x=1, pc_y=1))
     share = 100 * one.axes[0].share
     assert f"hold {share:.1f} % of the variance" in twice.statement
+
+
+def test_colours_are_spent_where_the_motion_is() -> None:
+    recording = synthetic_recording(recurrences=200, rate=0.5)
+    data = compute(recording, Selection(), Options())
+    position = colour_positions(data)
+    assert position[0] == 0
+    assert position[-1] == pytest.approx(1)
+    assert (np.diff(position) > 0).all()
+    # Half of the way is gone with the first step, and nearly all of it with the tenth.
+    way = 1 - 0.5 ** np.arange(201)
+    np.testing.assert_allclose(position, 0.8 * way + 0.2 * np.arange(201) / 200, atol=0.01)
+    parts = strokes(data)
+    assert parts[0].last <= 2
+    assert sum(part.first < 10 for part in parts) >= 4
+    assert [part.level for part in parts] == sorted(part.level for part in parts)
+    assert parts[-1].level == pytest.approx(1)
+    ticks = data.colour_ticks()
+    assert ticks[0][1] == 0
+    assert ticks[-1][1] == 200
+    assert sum(r <= 10 for _, r in ticks) >= 3
+    even = compute(recording, Selection(), Options(spread="recurrence"))
+    np.testing.assert_allclose(colour_positions(even), np.linspace(0, 1, 201))
+    still = compute(synthetic_recording(recurrences=5, rate=0.0), Selection(), Options())
+    assert np.isfinite(colour_positions(still)).all()

@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from loopscope.core.formula import Formula
 from loopscope.core.options import setting
 from loopscope.core.results import ResultKey
-from loopscope.core.views.base import Request, ViewData
+from loopscope.core.views.base import Lack, Request, ViewData
 from loopscope.widgets.kit.command_palette import CommandPalette, score
 from loopscope.widgets.kit.frame import ViewFrame
 from loopscope.widgets.kit.measure_row import MeasureRow
@@ -85,7 +85,7 @@ def test_a_view_that_lags_says_of_which_recurrence_it_is(frame: ViewFrame) -> No
     statement = frame.title_bar.statement
     frame.set_data(ViewData("All settled.", ()))
     frame.set_lag(512)
-    assert statement.whole() == "As of recurrence 512, more follows: All settled."
+    assert statement.whole() == "Shown up to r = 512, catching up: All settled."
     frame.set_data(ViewData("None settled.", ()))
     frame.set_lag(None)
     assert statement.whole() == "None settled."
@@ -360,7 +360,7 @@ def test_the_view_of_the_run_beside_stands_in_the_same_frame(frame: ViewFrame) -
     assert frame.panes.count() == 1
     frame.set_captions("● run 1", "○ run 2")
     assert not frame.captions[0].isVisible()  # alone it needs no name
-    frame.resize(600, 400)
+    frame.resize(800, 400)
     other = Bare(Options())
     frame.show_second_run(other)
     frame.set_captions("● run 1", "○ run 2: 3 of 5 tokens have settled")
@@ -371,7 +371,7 @@ def test_the_view_of_the_run_beside_stands_in_the_same_frame(frame: ViewFrame) -
     assert all(c.isVisible() for c in frame.captions)
     assert abs(frame.view.width() - other.width()) <= 6
     assert frame.panes.orientation() == Qt.Orientation.Horizontal
-    frame.resize(300, 600)
+    frame.resize(400, 600)
     QApplication.processEvents()
     assert frame.panes.orientation() == Qt.Orientation.Vertical
     frame.show_second_run(other)  # the same again changes nothing
@@ -401,3 +401,27 @@ def test_a_measurement_says_how_long_it_still_takes(qtbot: QtBot) -> None:
     assert row.left.text() == ""
     row.show_progress(0.5)  # another one begins its own time
     assert row.left.text() == ""
+
+
+def test_an_empty_view_says_what_is_under_way_and_why_it_failed(frame: ViewFrame) -> None:
+    frame.set_request(Request("Search", "It takes a while", ResultKey("x", int)))
+    lacks = Lack("measurement", "Search")
+    frame.set_data(ViewData("Nothing has been measured.", (), lacks=lacks))
+    assert frame.under_way.isHidden()
+    frame.show_measuring(0.4)
+    assert frame.under_way.isVisible()
+    assert frame.under_way.text() == "“Search” is under way: 40 %"
+    assert frame.title_bar.statement.whole() == "“Search” is under way: 40 %"
+    frame.show_measuring(-1.0)
+    assert "waits until" in frame.under_way.text()
+    frame.show_measuring(None)
+    frame.set_failure("this checkpoint has no tokenizer")
+    assert "gave no result: this checkpoint has no tokenizer" in frame.under_way.text()
+    assert "no tokenizer" in frame.title_bar.statement.whole()
+    frame.set_failure("")
+    assert frame.under_way.isHidden()
+    # A view that shows something says it beside that.
+    frame.set_data(ViewData("Three points.", ()))
+    frame.show_measuring(0.5)
+    assert frame.under_way.isHidden()
+    assert frame.title_bar.statement.whole() == "“Search” is under way: 50 %. Three points."

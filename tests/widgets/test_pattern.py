@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from PySide6.QtCore import Qt
+import pytest
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
@@ -127,3 +130,66 @@ def test_empty(qtbot: QtBot) -> None:
     view.clear()
     view.show_selection(AT, {})
     assert view.matrix.content is None
+
+
+def wheel(view: PatternView, row: int, column: int, steps: int) -> None:
+    matrix = view.matrix
+    at = QPointF(matrix.cell_centre(row, column))
+    event = QWheelEvent(
+        at, QPointF(matrix.mapToGlobal(at.toPoint())), QPoint(), QPoint(0, 120 * steps),
+        Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase, False,
+    )  # fmt: skip
+    QApplication.sendEvent(matrix, event)
+
+
+def test_the_wheel_zooms_into_a_large_pattern(qtbot: QtBot) -> None:
+    data = data_of(tokens=60)
+    view = shown(qtbot, data)
+    wheel(view, 40, 10, 6)
+    content = view.matrix.content
+    rows, columns = view._slices
+    assert rows.start <= 40 < rows.stop
+    assert columns.start <= 10 < columns.stop
+    assert content.n_rows == content.n_columns == rows.stop - rows.start < 20
+    assert content.row_labels == data.labels[rows]
+    assert f"queries {rows.start} to {rows.stop - 1}" in view.matrix.marks.title
+    # Numbers and clicks are of the tokens in sight.
+    row, column = 40 - rows.start, 10 - columns.start
+    assert colour(view, row, column) == mapped(data.patterns[3][40, 10])
+    with qtbot.waitSignal(view.select_requested, check_params_cb=lambda at: at == {"token": 40}):
+        qtbot.mouseClick(
+            view.matrix, Qt.MouseButton.LeftButton, pos=view.matrix.cell_centre(row, column)
+        )
+    wheel(view, row, column, -30)
+    assert view.matrix.content.n_rows == 60
+
+
+def test_shift_and_drag_zoom_into_a_rectangle(qtbot: QtBot) -> None:
+    view = shown(qtbot, data_of(tokens=40))
+    matrix, left, shift = view.matrix, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ShiftModifier
+    qtbot.mousePress(matrix, left, shift, matrix.cell_centre(20, 5))
+    qtbot.mouseMove(matrix, matrix.cell_centre(34, 15))
+    qtbot.mouseRelease(matrix, left, shift, matrix.cell_centre(34, 15))
+    assert view._slices == (slice(20, 35), slice(5, 16))
+    view.show_selection(Selection(recurrence=4, layer=1, head=1, token=22), {})
+    assert matrix.cursor_row == 2
+    view.reset_view()
+    assert matrix.content.n_rows == 40
+
+
+def test_a_broad_head_is_seen_on_its_own_scale(qtbot: QtBot) -> None:
+    recording = synthetic_recording(recurrences=3, tokens=30)
+    data = compute(recording, AT, Options(scale="own"))
+    largest = max(float(p[1:].max()) for p in data.patterns)
+    assert data.far == pytest.approx(largest)
+    level = data.levels(data.patterns[2])
+    np.testing.assert_allclose(level[1:], np.asarray(data.patterns[2][1:], float) / largest)
+    log = compute(recording, AT, Options(scale="log"))
+    np.testing.assert_allclose(
+        log.levels(np.array([[1.0, 1e-2, 1e-4, 1e-9, 0.0]], np.float32)),
+        [[1, 0.5, 0, 0, 0]],
+        atol=1e-6,
+    )
+    view = shown(qtbot, log)
+    assert view.matrix.content.bar.label == "attention (log scale)"

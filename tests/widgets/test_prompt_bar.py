@@ -295,3 +295,17 @@ def test_everything_has_a_tooltip(desk: Desk) -> None:
     for widget in (bar.line, bar.seed, bar.start, bar.scale, bar.all):
         assert widget.toolTip()
     assert "#1,2,3" in bar.line.toolTip()
+
+
+def test_escape_brings_the_running_prompt_back_when_the_typed_one_cannot_be_run(desk: Desk) -> None:
+    desk.bar.set_prompt("a b c")
+    desk.bar.line.setFocus()
+    desk.bar.line.setText("#")
+    desk.bar.show_error("'#' is no list of token ids")
+    desk.qtbot.keyClick(desk.bar.line, Key.Key_Escape)
+    assert desk.bar.line.text() == "a b c"
+    assert not desk.bar.notice.isVisible()
+    # What is fine stays as it was typed.
+    desk.bar.line.setText("a b")
+    desk.qtbot.keyClick(desk.bar.line, Key.Key_Escape)
+    assert desk.bar.line.text() == "a b"

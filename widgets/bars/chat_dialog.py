@@ -14,7 +14,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from loopscope.widgets.kit.plain_text import PlainLabel
+from loopscope.widgets.kit.plain_text import PlainLabel, describe
 
 # After the last key, before the template is asked.
 PAUSE_MS = 250
@@ -40,6 +40,8 @@ class ChatDialog(QDialog):
         self.resize(520, 460)
         self.system, self.user, self.preview = QLineEdit(), QPlainTextEdit(), QPlainTextEdit()
         self.system.setPlaceholderText("what the template itself says")
+        describe(self.user, "Your message", "What is put into the chat template")
+        describe(self.preview, "The prompt", "The text as the model is given it")
         self.system.setToolTip("The system's message; empty leaves it to the template")
         self.user.setTabChangesFocus(True)
         self.user.setAccessibleName("Your message")

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
+from loopscope.widgets.kit.plain_text import PlainLabel, describe, plain_tip
 from loopscope.widgets.kit.theme import number_font
 from loopscope.widgets.palette import LIGHT, Theme
 
@@ -50,6 +50,8 @@ class Header(QWidget):
         self.progress.setRange(0, 1000)
         self.progress.setFixedWidth(160)
         self.progress.setTextVisible(False)
+        describe(self.progress, "Progress", "How far loading or the measurement under way is")
+        describe(self.offer, "Read it as another family")
         self.doing = PlainLabel()
         self.cancel = QPushButton("Cancel")
         self.cancel.setToolTip("Give this up; the model that was running stays")
@@ -70,6 +72,8 @@ class Header(QWidget):
             row.addWidget(widget)
         row.addWidget(self.device)
         row.addWidget(self.card)
+        # As high with Cancel as without, or all below would move by a pixel with every job.
+        row.addStrut(self.cancel.sizeHint().height())
         self.show_progress(None)
         self.show_device("", "", "")
 

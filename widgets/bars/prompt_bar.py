@@ -20,7 +20,7 @@ from loopscope.core.selection import Selection
 from loopscope.widgets.bars.prompt_line import Notice, PromptLine
 from loopscope.widgets.bars.token_chips import HEIGHT, TokenChips
 from loopscope.widgets.kit.numbers import POINT
-from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
+from loopscope.widgets.kit.plain_text import PlainLabel, describe, plain_tip
 from loopscope.widgets.palette import LIGHT, Theme
 
 # Typing restarts the run after this pause.
@@ -76,21 +76,26 @@ class PromptBar(QWidget):
         self.line = PromptLine()
         self.line.setPlaceholderText("Type a prompt, or token ids as #1,2,3")
         self.line.setMinimumWidth(160)
+        describe(self.line, "Prompt")
         self.line.setToolTip(
             "The prompt (Ctrl+L). It runs after a pause in typing, or at once on Enter.\n"
             "Token ids: #1,2,3. Up and Down: earlier prompts. Escape: back to the window."
         )
         self.line.textEdited.connect(self._on_text_edited)
         self.line.submitted.connect(self._on_submitted)
-        self.line.abandoned.connect(self._leave)
+        self._running = ""  # the prompt of the run that is shown
+        self.line.abandoned.connect(self._abandon)
 
     def _make_start(self) -> None:
         self.seed = QSpinBox()
         self.seed.setRange(0, LARGEST_SEED)
         self.seed.setToolTip("Seed of the random start state; a new seed starts the run again")
+        describe(self.seed, "Seed")
         self.start = QComboBox()
         self.start.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        describe(self.start, "Start state")
         self.scale = QDoubleSpinBox()
+        describe(self.scale, "Scale of the start state")
         self.scale.setRange(0.0, 1000.0)
         self.scale.setDecimals(2)
         self.scale.setSingleStep(0.1)
@@ -149,6 +154,7 @@ class PromptBar(QWidget):
     # ---- taking ----
     def set_prompt(self, text: str) -> None:
         """Show the prompt of the run; what the user is typing just now is not overwritten."""
+        self._running = text
         if not self._pause.isActive() and text != self.line.text():
             self.line.setText(text)
             self.line.end_walk()
@@ -232,6 +238,14 @@ class PromptBar(QWidget):
     def _emit_prompt(self) -> None:
         self._pause.stop()
         self.prompt_edited.emit(self.line.text())
+
+    def _abandon(self) -> None:
+        """Escape: what cannot be run gives way to the prompt of the run that is shown."""
+        if self.notice.message and self._running:
+            self._pause.stop()
+            self.line.setText(self._running)
+            self.show_error(None)
+        self._leave()
 
     def _leave(self) -> None:
         self.window().setFocus()

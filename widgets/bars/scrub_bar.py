@@ -22,18 +22,28 @@ from loopscope.widgets.palette import LIGHT, Theme
 MARGIN, HANDLE = 10.0, 6.0
 # Recurrences get a tick each where they are at least this far apart.
 TICK_ROOM = 6.0
+# How much of a range a notch of the wheel leaves.
+ZOOM = 0.8
 
 
 class ScrubBar(QWidget):
     """Drag or click to move the cursor among the recurrences that were run.
 
+    Over the groove lies the range that heat maps and curves show; with Shift it is dragged out,
+    Ctrl and the wheel zoom it, and a double click with Shift shows everything.
+
     Signals
     -------
     scrub_requested(int)
         A recurrence from 0 to the latest.
+    range_requested(float, float), zoom_requested(float, float), whole_requested()
+        The recurrences between two; about which to zoom and by what; all of them.
     """
 
     scrub_requested = Signal(int)
+    range_requested = Signal(float, float)
+    zoom_requested = Signal(float, float)
+    whole_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -41,6 +51,8 @@ class ScrubBar(QWidget):
         self.latest = self.cursor_at = 0
         self.trained = 0
         self.part = 0.0  # of the recurrence under way, 0..1
+        self.shown: tuple[int, int] | None = None  # the range, None for everything
+        self._drag_from: int | None = None  # where a range is dragged out from
         self._dragging = False
         self._asked: int | None = None
         self._pointed: float | None = None
@@ -66,6 +78,12 @@ class ScrubBar(QWidget):
             self.latest, self.cursor_at, self.trained, self.part = state
             self.update()
 
+    def show_range(self, shown: tuple[int, int] | None) -> None:
+        """Take the range that views show; None for everything."""
+        if shown != self.shown:
+            self.shown = shown
+            self.update()
+
     # ---- where things are ----
     @property
     def end(self) -> int:
@@ -89,8 +107,10 @@ class ScrubBar(QWidget):
     # ---- events ----
     @override
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Go there."""
-        if event.button() == Qt.MouseButton.LeftButton:
+        """Go there; with Shift drag a range out."""
+        if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            self._drag_from = self.recurrence_at(event.position().x())
+        elif event.button() == Qt.MouseButton.LeftButton:
             self._dragging, self._asked = True, None
             self._ask(self.recurrence_at(event.position().x()))
 
@@ -100,11 +120,24 @@ class ScrubBar(QWidget):
         self._pointed = event.position().x()
         if self._dragging:
             self._ask(self.recurrence_at(self._pointed))
+        elif self._drag_from is not None:
+            at = self.recurrence_at(self._pointed)
+            if at != self._drag_from:
+                self.range_requested.emit(self._drag_from, at)
         self.update()
+
+    @override
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """With Shift show everything again."""
+        if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            self.whole_requested.emit()
+        else:
+            self.mousePressEvent(event)
 
     @override
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """Stay."""
+        self._drag_from = None
         if event.button() == Qt.MouseButton.LeftButton:
             self._dragging = False
 
@@ -115,7 +148,11 @@ class ScrubBar(QWidget):
 
     @override
     def wheelEvent(self, event: QWheelEvent) -> None:
-        """One recurrence a notch."""
+        """One recurrence a notch; with Ctrl more or fewer of them are shown."""
+        if event.modifiers() & Qt.KeyboardModifier.ControlModifier and event.angleDelta().y():
+            at = self.recurrence_at(event.position().x())
+            self.zoom_requested.emit(at, ZOOM ** (event.angleDelta().y() / 120))
+            return
         steps = (event.angleDelta().y() > 0) - (event.angleDelta().y() < 0)
         self._asked = None
         self._ask(max(0, min(self.cursor_at + steps, self.latest)))
@@ -134,7 +171,8 @@ class ScrubBar(QWidget):
             return f"Trained to R = {self.trained}; the block can be run on beyond it"
         return (
             f"Go to r = {self.recurrence_at(x)} (Left and Right go one recurrence, "
-            "Home and End to the start and the latest). Nothing is recomputed"
+            "Home and End to the start and the latest). Nothing is recomputed. Shift and drag: "
+            "the recurrences that heat maps and curves show; Shift and double click: all"
         )
 
     def _ask(self, recurrence: int) -> None:
@@ -157,6 +195,7 @@ class ScrubBar(QWidget):
         painter.setBrush(QColor(theme.muted))
         painter.drawRoundedRect(QRectF(left, y - 2, max(run_to - left, 0), 4), 2, 2)
         self._draw_ticks(painter)
+        self._draw_range(painter)
         self._draw_trained(painter)
         if self._pointed is not None and self.isEnabled():
             x = self.x_of(self.recurrence_at(self._pointed))
@@ -166,6 +205,16 @@ class ScrubBar(QWidget):
         painter.setPen(QPen(QColor(theme.window), 1.5))
         painter.setBrush(QColor(theme.accent if self.isEnabled() else theme.muted))
         painter.drawEllipse(QPointF(self.x_of(self.cursor_at), y), HANDLE, HANDLE)
+
+    def _draw_range(self, painter: QPainter) -> None:
+        """A bracket over the part of the groove that views show."""
+        if self.shown is None:
+            return
+        left, right = (self.x_of(r) for r in self.shown)
+        y = self.groove_y
+        painter.setPen(QPen(QColor(self.theme.text), 1.5))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawRect(QRectF(left, y - 4, max(right - left, 2.0), 8))
 
     def _draw_ticks(self, painter: QPainter) -> None:
         if self.x_of(1) - self.x_of(0) < TICK_ROOM:

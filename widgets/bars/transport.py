@@ -21,7 +21,7 @@ from typing_extensions import override
 from loopscope.widgets.bars.scrub_bar import ScrubBar
 from loopscope.widgets.bars.transport_counter import Counter
 from loopscope.widgets.kit.icons import GRID, themed_icon
-from loopscope.widgets.kit.plain_text import plain_tip
+from loopscope.widgets.kit.plain_text import describe, plain_tip
 from loopscope.widgets.palette import LIGHT, Theme
 
 # Keys of each action; the window binds them, the tooltips name them.
@@ -98,6 +98,7 @@ class TransportBar(QWidget):
         self._cursor = -1
         self.buttons: dict[str, QToolButton] = {}
         self.scrub = ScrubBar()
+        describe(self.scrub, "Recurrences", "Drag to move the cursor; with Shift, what views show")
         self.counter = Counter()
         self.speed = QComboBox()
         self._make_buttons()
@@ -148,6 +149,7 @@ class TransportBar(QWidget):
             text = "as fast as it goes" if math.isinf(speed) else f"{speed:g} / s"
             self.speed.addItem(text, speed)
         self.speed.setToolTip("Recurrences a second while playing")
+        describe(self.speed, "Speed")
         self.speed.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.speed.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.speed.setItemData(len(SPEEDS) - 1, "as fast as it goes", Qt.ItemDataRole.ToolTipRole)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -37,7 +38,8 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     figure.set_figheight(height + around)
     ax = figure.add_subplot()
     name = SIMILARITY_MAP + ("_r" if data.measure.is_distance else "")
-    image = cells(ax, data.drawn, name, min(data.far, data.near), max(data.far, data.near))
+    norm = Normalize(min(data.far, data.near), max(data.far, data.near))
+    image = cells(ax, data.drawn, name, norm)
     if np.isnan(data.drawn).any():
         hatch_absent(ax)
     bar = bar_above(ax, image, measure_label(data.measure))

@@ -89,9 +89,11 @@ def draw_on(ax: Axes, data: Curves) -> None:
         # Named in the legend: beside its line the name would cross the curves.
         ax.axvline(at, color=LIGHT.muted, ls=":", lw=0.8, label=name)
     if data.x_shown is not None and data.x_shown[1] > data.x_shown[0]:
-        room = 0.02 * (data.x_shown[1] - data.x_shown[0])
-        ax.set_xlim(data.x_shown[0] - room, data.x_shown[1] + room)
-    if data.whole_x:
+        left, right = data.x_shown
+        room = 0.02 * (right - left)
+        ends = (left / 1.05, right * 1.05) if data.log_x else (left - room, right + room)
+        ax.set_xlim(*ends)
+    if data.whole_x and not data.log_x:
         whole_ticks(ax)
     ax.set_xlabel(data.x_label)
     ax.set_ylabel(fill(data.y_label, LABEL_WIDTH))

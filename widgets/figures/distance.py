@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 
 from loopscope.core.labels import at_position
 from loopscope.core.views.distance import Data
+from loopscope.widgets.figures.matrix import cells, recurrence_axis
 from loopscope.widgets.figures.readout import fit
-from loopscope.widgets.figures.style import Page, colour_map
+from loopscope.widgets.figures.style import Page
 from loopscope.widgets.palette import DISTANCE_MAP
-from loopscope.widgets.plots.ticks import count_ticks, log_ticks
+from loopscope.widgets.plots.ticks import log_ticks
 
 # No taller than a printed page, in inches.
 _TALLEST = 8.8
@@ -39,16 +40,17 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
         low, high = low / 1.5, high * 1.5
     # A distance of exactly 0 is as near as the scale goes; only NaN is left blank.
     distances = np.ma.masked_invalid(np.where(data.distances < low, low, data.distances))
-    image = ax.imshow(
-        distances, cmap=colour_map(DISTANCE_MAP), norm=LogNorm(low, high), aspect="auto",
-        interpolation="none", extent=(data.first - 0.5, data.first + n - 0.5, n_rows - 0.5, -0.5),
-    )  # fmt: skip
+    numbers = range(data.first, data.first + n)
+    log = numbers if data.log_r else ()
+    image = cells(
+        ax, distances.filled(np.nan), DISTANCE_MAP, LogNorm(low, high), log, first=data.first
+    )
     labels = [
         at_position(t, fit(x, size, 8 * size))
         for t, x in zip(data.tokens, data.labels, strict=True)
     ]
     ax.set_yticks(range(n_rows), labels, fontsize=size)
-    ax.set_xticks(_ticks(data.first, n))
+    recurrence_axis(ax, "x", numbers, data.log_r, 0.75 * page.width, page, data.first)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_xlabel("recurrence r")
@@ -61,12 +63,3 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     ticks = log_ticks(low, high, 6)
     bar.set_ticks([v for v, _ in ticks], labels=[text for _, text in ticks])
     bar.minorticks_off()
-
-
-def _ticks(first: int, n: int) -> list[int]:
-    """Whole recurrences, thinned to round ones; 0 is the initial state."""
-    last = first + n - 1
-    ticks = count_ticks(last) if last >= 1 else []
-    return [0, *ticks] if first == 0 and len(ticks) == last else [
-        *([0] if first == 0 else []), *(t for t in ticks if t > 1 or first == 1)
-    ]  # fmt: skip

@@ -11,7 +11,8 @@ from loopscope.widgets.figures.matrix import (
     font_size,
     measure_label,
     measured,
-    recurrence_ticks,
+    recurrence_axis,
+    set_log_ticks,
 )
 from loopscope.widgets.figures.style import Page
 
@@ -27,12 +28,15 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     side = min(width - 7 * line, 5.0)
     figure.set_figheight(side + 11 * line)
     ax = figure.add_subplot()
-    image = measured(ax, data.values, data.measure, data.far)
-    bar_above(ax, image, measure_label(data.measure))
+    numbers = range(data.first, data.first + n)
+    log = numbers if data.log_r else ()
+    image = measured(ax, data.values, data.measure, data.far, log, log, data.near)
+    bar = bar_above(ax, image, measure_label(data.measure, log=bool(data.near)))
+    if data.near:
+        set_log_ticks(bar)
     ax.set_aspect("equal")
-    ticks = recurrence_ticks(n, side, page)
-    ax.set_xticks(ticks)
-    ax.set_yticks([t - 1 for t in ticks], [str(t) for t in ticks])
+    for axis in ("x", "y"):
+        recurrence_axis(ax, axis, numbers, data.log_r, side, page)
     ax.set_xlabel("recurrence r′")
     ax.set_ylabel("recurrence r")
     ax.set_title(f"head {data.name}", loc="left", fontsize=page.rc["font.size"])

@@ -15,7 +15,8 @@ from loopscope.widgets.figures.matrix import (
     font_size,
     measure_label,
     measured,
-    recurrence_ticks,
+    recurrence_axis,
+    set_log_ticks,
 )
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.plots.matrix_steps import head_steps
@@ -43,17 +44,22 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     height = max(min(n_rows * 1.9 * line + around, TALLEST), 20 * line)
     figure.set_figheight(height)
     step = every(n_rows, height - around, 1.25 * line, head_steps(data.values.shape[2]))
-    recurrence = min(page.recurrence, n)
+    recurrence = min(page.recurrence, len(data.statistics.entropy))
     wide = page.preset != "one column" and data.show_statistics and recurrence >= 1
     if wide:
         ax, side = figure.subplots(1, 2, width_ratios=(2, 1))
         _draw_statistics(data, side, page, step, recurrence)
     else:
         ax = figure.add_subplot()
-    image = measured(ax, values, data.measure, data.far)
-    bar_above(ax, image, measure_label(data.measure, f" to {data.reference}"))
+    numbers = range(data.first, data.first + n)
+    log = numbers if data.log_r else ()
+    image = measured(ax, values, data.measure, data.far, log, near=data.near)
+    label = measure_label(data.measure, f" to {data.reference}", log=bool(data.near))
+    bar = bar_above(ax, image, label)
+    if data.near:
+        set_log_ticks(bar)
     room = figure.get_figwidth() * (0.5 if wide else 0.8)
-    ax.set_xticks(recurrence_ticks(n, room, page))
+    recurrence_axis(ax, "x", numbers, data.log_r, room, page)
     ax.set_yticks(range(0, n_rows, step), data.row_labels[::step])
     ax.set_xlabel("recurrence r")
     ax.set_ylabel("head (layer.head)")

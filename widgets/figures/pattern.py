@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from loopscope.core.views.pattern import Data
+from loopscope.core.views.pattern import LOG_DECADES, Data
 from loopscope.widgets.figures.matrix import (
     TALLEST,
     bar_above,
@@ -13,6 +14,7 @@ from loopscope.widgets.figures.matrix import (
     empty,
     every,
     font_size,
+    set_log_ticks,
 )
 from loopscope.widgets.figures.readout import fit
 from loopscope.widgets.figures.style import Page
@@ -37,9 +39,16 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     ax = figure.add_subplot()
     outside = np.triu(np.full((n, n), data.causal), 1)
     values = np.where(outside, np.nan, data.patterns[recurrence - 1].astype(np.float64))
-    image = cells(ax, values, SIMILARITY_MAP, 0, 1)
+    floor = 10.0**-LOG_DECADES
+    norm = LogNorm(floor, 1) if data.scale == "log" else Normalize(0, data.far)
+    if data.scale == "log":
+        values = np.where(np.isnan(values), np.nan, np.maximum(values, floor))
+    image = cells(ax, values, SIMILARITY_MAP, norm)
     ax.set_aspect("equal")
-    bar_above(ax, image, "attention (probability)")
+    log = data.scale == "log"
+    bar = bar_above(ax, image, f"attention (probability{', log scale' if log else ''})")
+    if log:
+        set_log_ticks(bar)
     step = every(n, side, 1.25 * line)
     upright = max(map(len, labels)) > 2
     at = range(0, n, step)

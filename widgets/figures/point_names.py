@@ -27,12 +27,13 @@ def name_points(
     scale = 72.0 / root.dpi
     at = ax.transData.transform(points) * scale
     crowd = ax.transData.transform(others) * scale
+    room = Bbox(ax.get_window_extent().get_points() * scale)
     middle = at.mean(0)
     taken: list[Bbox] = []
     for i in np.argsort(-np.hypot(*(at - middle).T)):
         outward = at[i] - middle
         start = float(np.arctan2(outward[1], outward[0])) if outward.any() else 0.0
-        box, (dx, dy) = _best(at[i], start, width_of(names[i], size), size, taken, crowd)
+        box, (dx, dy) = _best(at[i], start, width_of(names[i], size), size, taken, crowd, room)
         taken.append(box)
         text = ax.annotate(
             names[i], points[i], (dx, dy), textcoords="offset points", fontsize=size,
@@ -43,9 +44,10 @@ def name_points(
 
 
 def _best(
-    at: np.ndarray, start: float, width: float, size: float, taken: list[Bbox], crowd: np.ndarray
-) -> tuple[Bbox, tuple[float, float]]:
-    """The place that lies on the fewest names, then on the fewest points, then is nearest."""
+    at: np.ndarray, start: float, width: float, size: float, taken: list[Bbox], crowd: np.ndarray,
+    room: Bbox,
+) -> tuple[Bbox, tuple[float, float]]:  # fmt: skip
+    """The place inside ``room`` that lies on the fewest names, then on the fewest points."""
     best: tuple[float, Bbox, tuple[float, float]] | None = None
     half = np.array([width / 2, 0.55 * size])
     for away in _AWAY:
@@ -56,7 +58,8 @@ def _best(
             box = Bbox([centre - half, centre + half])
             names = sum(box.overlaps(other) for other in taken)
             points = int(((crowd > centre - half) & (crowd < centre + half)).all(1).sum())
-            cost = 1e4 * names + 10 * points + away + 0.5 * rank
+            outside = not (room.contains(*box.min) and room.contains(*box.max))
+            cost = 1e4 * (names + outside) + 10 * points + away + 0.5 * rank
             if best is None or cost < best[0]:
                 best = cost, box, (float(offset[0]), float(offset[1]))
     assert best is not None

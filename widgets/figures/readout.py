@@ -34,7 +34,8 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
         empty(figure, data.missing)
         return
     ax, _ = draw_answer_map(data, figure, page, Normalize(0, 1))
-    ax.set_xticks(count_ticks(data.n_columns))
+    ticks = [r for r in count_ticks(data.first + data.n_columns - 1) if r >= data.first]
+    ax.set_xticks([r - data.first + 1 for r in ticks], [str(r) for r in ticks])
     below = ";\nfoot of a cell: its exit probability" if data.has_exits else ""
     ax.set_xlabel(f"recurrence r  (bar: the answer flips{below})")
 

@@ -30,12 +30,18 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
     x = data.recurrences
     marker = "." if len(x) == 1 else None
     log_axis(ax)
+    if data.log_r:
+        log_axis(ax, "x")
     _draw_curves(ax, data, marker)
+    _draw_second(ax, data)
     _draw_lines(ax, data)
     _limit(ax, data)
     _name_unsettled(ax, data)
     first, last = int(data.recurrences[0]), int(data.recurrences[-1])
-    ax.set_xticks([r for r in count_ticks(last) if r >= first])
+    if data.x_shown is not None:
+        first, last = (int(r) for r in data.x_shown)
+    if not data.log_r:
+        ax.set_xticks([r for r in count_ticks(last) if r >= first])
     ax.set_xlabel(f"recurrence r ({data.sampled})")
     unit = "" if data.measure == "relative" else f" [{data.formula.unit}]"
     ax.set_ylabel(data.axis_label + unit)
@@ -65,6 +71,24 @@ def _draw_curves(ax: Axes, data: Data, marker: str | None) -> None:
         ax.plot(x, median, color=LIGHT.text, lw=1.8, marker=marker, label=label)
 
 
+def _draw_second(ax: Axes, data: Data) -> None:
+    """The second run's curves, dotted, its median as wide as the first one's."""
+    second = data.second
+    if second is None:
+        return
+    x, dots = second.recurrences, (0, (1, 1.5))
+    for values in np.where(second.values > 0, second.values, np.nan).T:
+        ax.plot(x, values, color=LIGHT.muted, lw=0.6, ls=dots)
+    label = f"{data.second_name}"
+    if len(second.median):
+        median = np.where(second.median > 0, second.median, np.nan)
+        rate = rate_text(second.rate)
+        text = ", ".join(filter(None, [f"{label}: median", rate]))
+        ax.plot(x, median, color=LIGHT.text, lw=1.8, ls=dots, label=text)
+    else:
+        ax.plot([], [], color=LIGHT.muted, lw=0.6, ls=dots, label=label)
+
+
 def _draw_lines(ax: Axes, data: Data) -> None:
     """Tolerance, rounding floor (only where the curves come near it) and the trained count."""
     x = data.recurrences
@@ -88,7 +112,8 @@ def _draw_lines(ax: Axes, data: Data) -> None:
 
 def _limit(ax: Axes, data: Data) -> None:
     """Fit the axes to the curves and the tolerance, whatever else is drawn."""
-    values = np.concatenate([data.values.ravel(), data.tolerance_line])
+    others = [] if data.second is None else [data.second.values.ravel()]
+    values = np.concatenate([data.values.ravel(), data.tolerance_line, *others])
     values = values[np.isfinite(values) & (values > 0)]
     if values.size:
         low, high = float(values.min()), float(values.max())
@@ -96,7 +121,13 @@ def _limit(ax: Axes, data: Data) -> None:
         low = max(low, min(float(np.nanmin(data.floor_line)) / 3, high))
         pad = max((high / low) ** 0.06, 1.2)
         ax.set_ylim(low / pad, high * pad)
-    first, last = int(data.recurrences[0]), int(data.recurrences[-1])
+    ends = [data.recurrences] + ([] if data.second is None else [data.second.recurrences])
+    first, last = int(data.recurrences[0]), max(int(r[-1]) for r in ends)
+    if data.x_shown is not None:
+        first, last = (int(r) for r in data.x_shown)
+    if data.log_r:
+        ax.set_xlim(max(first, 1) / 1.05, last * 1.05)
+        return
     room = max(0.02 * (last - first), 0.3)
     ax.set_xlim(first - room, last + room)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,6 +26,7 @@ from loopscope.core.views.state_space.data import (
     strokes,
 )
 from loopscope.core.views.state_space.overlay import Overlay
+from loopscope.widgets.figures.curves import LABEL_WIDTH
 from loopscope.widgets.figures.point_names import name_points
 from loopscope.widgets.figures.style import Page, colour_map
 from loopscope.widgets.palette import LIGHT, RECURRENCE_MAP, token_colour
@@ -32,6 +34,8 @@ from loopscope.widgets.views.state_space.overlay_looks import Look, legend_names
 
 LAYER_MARKERS = ("o", "s", "^", "D", "v", "p", "h", "*")
 # The yellow end of viridis cannot be read on white.
+# Of a colour bar, between two labels.
+TICK_APART = 0.12
 _LIGHTEST = 0.86
 # Tokens up to which the last cycle of each is outlined, and named in the legend.
 _FEW = 12
@@ -68,7 +72,7 @@ def draw(data: Data, figure: Figure, page: Page) -> None:
 def _colour(part: Stroke, data: Data) -> tuple[float, float, float, float] | str:
     if part.colour is not None:
         return token_colour(part.colour)
-    return colour_map(RECURRENCE_MAP)(_LIGHTEST * scale_position(part, data))
+    return colour_map(RECURRENCE_MAP)(_LIGHTEST * scale_position(part))
 
 
 def _draw_stroke(ax: Axes, data: Data, place: np.ndarray, part: Stroke, width: float) -> None:
@@ -124,6 +128,7 @@ def _name_tokens(ax: Axes, data: Data, place: np.ndarray, size: float) -> None:
     others = [place.reshape(-1, 2), *(at.reshape(-1, 2) for _, at, _ in _overlays(data))]
     crowd = np.concatenate(others)
     if rows:
+        ax.margins(0.1)  # room for names at the edge
         name_points(ax, ends[rows], names, crowd[np.isfinite(crowd).all(1)], size, _INK)
 
 
@@ -194,7 +199,7 @@ def _frame(ax: Axes, data: Data, place: np.ndarray) -> None:
         ax.set_aspect("equal", adjustable="datalim")
     if not data.is_3d:
         ax.set_xlabel(data.axes[0].label)
-        ax.set_ylabel(data.axes[1].label)
+        ax.set_ylabel(fill(data.axes[1].label, LABEL_WIDTH))
         return
     ax.set_axis_off()
     ax.margins(0.1)
@@ -226,17 +231,26 @@ def _draw_axes(ax: Axes, data: Data) -> None:
 def _legend(figure: Figure, ax: Axes, data: Data, page: Page) -> None:
     if data.options.colour == "recurrence":
         colours = colour_map(RECURRENCE_MAP)(np.linspace(0, _LIGHTEST, 128))
-        first, last = int(data.recurrences[0]), data.newest
-        scale = ScalarMappable(Normalize(first, max(last, first + 1)), ListedColormap(colours))
+        scale = ScalarMappable(Normalize(0, 1), ListedColormap(colours))
         bar = figure.colorbar(scale, ax=ax, shrink=0.5, aspect=16, pad=0.02)
         bar.set_label("recurrence")
-        bar.set_ticks(sorted({first, (first + last) // 2, last}))
+        ticks = _apart(data.colour_ticks())
+        bar.set_ticks([at for at, _ in ticks], labels=[str(r) for _, r in ticks])
         bar.outline.set_visible(False)
     handles = _handles(data)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=_columns(handles, page), frameon=False,
         handletextpad=0.3, columnspacing=1.0,
     )  # fmt: skip
+
+
+def _apart(ticks: list[tuple[float, int]]) -> list[tuple[float, int]]:
+    """The ends of a colour bar, and the ticks between that have room."""
+    kept: list[tuple[float, int]] = []
+    for tick in sorted(ticks, key=lambda tick: -abs(tick[0] - 0.5)):
+        if all(abs(tick[0] - other[0]) >= TICK_APART for other in kept):
+            kept.append(tick)
+    return sorted(kept)
 
 
 def _columns(handles: list[Line2D], page: Page) -> int:

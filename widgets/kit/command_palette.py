@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 )
 from typing_extensions import override
 
-from loopscope.widgets.kit.plain_text import plain_tip
+from loopscope.widgets.kit.plain_text import describe, plain_tip
 from loopscope.widgets.kit.popup import EdgedFrame
 from loopscope.widgets.palette import Theme
 
@@ -67,11 +67,13 @@ class CommandPalette(EdgedFrame):
         self._make_settings, self._holder = settings, QObject(self)
         self._settings: list[QAction] = []
         self.filter = QLineEdit()
+        describe(self.filter, "Find a command", "Narrows the list; Enter runs the first of it")
         self.filter.setPlaceholderText("Type a part of the name of a command, a view or a setting")
         self.filter.textChanged.connect(self._fill)
         self.filter.returnPressed.connect(self._run)
         self.filter.installEventFilter(self)
         self.list = QTreeWidget()
+        describe(self.list, "Commands", "Commands, views and settings with their keys")
         self.list.setColumnCount(2)
         self.list.setHeaderHidden(True)
         self.list.setRootIsDecorated(False)

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from loopscope.widgets.kit.plain_text import PlainLabel
+from loopscope.widgets.kit.plain_text import PlainLabel, describe
 
 
 class ErrorPanel(QDialog):
@@ -27,6 +27,7 @@ class ErrorPanel(QDialog):
         self.file.setWordWrap(True)
         self.report = QPlainTextEdit()
         self.report.setReadOnly(True)
+        describe(self.report, "Report", "The error in full, to be copied")
         self.copy_button, self.close_button = QPushButton("Copy report"), QPushButton("Close")
         self.copy_button.clicked.connect(self._copy)
         self.close_button.clicked.connect(self.close)

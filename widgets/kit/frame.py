@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QContextMenuEvent, QResizeEvent
@@ -15,12 +15,31 @@ from loopscope.core.views.base import Request, ViewData
 from loopscope.widgets.kit.formulas_popup import FormulasPopup
 from loopscope.widgets.kit.icons import themed_icon
 from loopscope.widgets.kit.measure_row import MeasureRow
-from loopscope.widgets.kit.plain_text import PlainLabel
+from loopscope.widgets.kit.plain_text import PlainLabel, describe
 from loopscope.widgets.kit.popup import show_below
 from loopscope.widgets.kit.settings_form import SettingsForm
 from loopscope.widgets.kit.title_bar import ElidedLabel, TitleBar
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import LIGHT, Theme
+
+# Pixels that one of two drawings needs, across and down, to be read.
+LEAST_PANE = (330, 190)
+
+
+def pane_room(width: int, height: int) -> tuple[Qt.Orientation, bool]:
+    """How two drawings share a room, and whether each has enough of it."""
+    beside = min(width / 2 / LEAST_PANE[0], height / LEAST_PANE[1])
+    stacked = min(width / LEAST_PANE[0], height / 2 / LEAST_PANE[1])
+    across = beside >= stacked
+    way = Qt.Orientation.Horizontal if across else Qt.Orientation.Vertical
+    return way, max(beside, stacked) >= 1
+
+
+def link_scrolling(one: View, other: View) -> None:
+    """Have two drawings of one view show the same rows."""
+    for a, b in zip(one.scroll_bars(), other.scroll_bars(), strict=False):
+        a.valueChanged.connect(b.setValue)
+        b.valueChanged.connect(a.setValue)
 
 
 class ViewFrame(QWidget):
@@ -50,6 +69,7 @@ class ViewFrame(QWidget):
     def __init__(self, title: str, view: View, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.view = view
+        describe(view, title, "Nothing is shown yet")
         self.theme: Theme = LIGHT
         self._statement = ""
         self._lag: int | None = None
@@ -93,7 +113,18 @@ class ViewFrame(QWidget):
         self.panes.setChildrenCollapsible(False)
         self.panes.addWidget(self._pane(self.captions[0], view))
         self.second_run: View | None = None
+        self.shown_pane: int | None = None
+        self._panes = "both"
+        self._captions = ("", "")
         box.addWidget(self.panes, 1)
+        # Over an empty view while its measurement is made, or says why it was not.
+        self.under_way = PlainLabel(parent=self)
+        self.under_way.setWordWrap(True)
+        self.under_way.setAutoFillBackground(True)
+        self.under_way.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.under_way.setVisible(False)
+        self._share: float | None = None
+        self._failure, self._lacks = "", False
         self.step_button = QPushButton("Run a recurrence", self)
         self.step_button.setToolTip("Step one recurrence (Space)")
         self.step_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -121,30 +152,60 @@ class ViewFrame(QWidget):
             pane.deleteLater()
             self.captions[1] = ElidedLabel()
             self._mute(self.captions[1])
-        self.second_run = view
+        self.second_run, self.shown_pane = view, None
+        own = self.panes.widget(0)
+        if own is not None:
+            own.setVisible(True)
         if view is not None:
+            describe(view, f"{self.title_bar.title.text()}, second run")
             self.panes.addWidget(self._pane(self.captions[1], view))
-            half = max(self.panes.width() // 2, 1)
-            self.panes.setSizes([half, half])
+            self.panes.setSizes([1 << 10, 1 << 10])
+            link_scrolling(self.view, view)
         self.set_captions("", "")
+        self.resize_panes()
+
+    def show_panes(self, panes: Literal["both", "first", "second", "difference"]) -> None:
+        """Say which of two drawings are in sight; both only where each has room enough."""
+        self._panes = panes
+        self.resize_panes()
 
     def set_captions(self, own: str, second_run: str) -> None:
         """Say over each drawing which run it is of, and what it shows.
 
         Over the one drawing of both runs ``own`` says how they are told apart.
         """
-        for caption, text in zip(self.captions, (own, second_run), strict=True):
+        self._captions = (own, second_run)
+        self._show_captions()
+
+    def _show_captions(self) -> None:
+        (own, second_run), twice = self._captions, self.second_run is not None
+        alone = twice and self._panes == "both" and self.shown_pane == 0
+        more = f"   key O: {second_run.partition(': ')[0]}" if alone else ""
+        for caption, text in zip(self.captions, (own + more, second_run), strict=True):
             caption.set_whole(text)
-        twice = self.second_run is not None
+        if self.second_run is not None:
+            self.second_run.setAccessibleDescription(second_run)
         self.captions[0].setVisible(bool(own) and (twice or not second_run))
         self.captions[1].setVisible(bool(second_run) and twice)
 
     def resize_panes(self) -> None:
-        """Stand two drawings above each other where there is more height than width."""
-        tall = self.height() > 1.1 * self.width()
-        way = Qt.Orientation.Vertical if tall else Qt.Orientation.Horizontal
+        """Stand two drawings side by side or above each other, whichever leaves them more room.
+
+        Where neither leaves them enough to be read, one of them is shown alone.
+        """
+        way, fits = pane_room(self.width(), self.height() - self.panes.y())
         if self.panes.orientation() != way:
             self.panes.setOrientation(way)
+            self.panes.setSizes([1 << 10, 1 << 10])
+        shown = {"both": None if fits else 0, "first": 0}.get(self._panes, 1)
+        shown = shown if self.second_run is not None else None
+        if shown != self.shown_pane:
+            self.shown_pane = shown
+            for i in range(self.panes.count()):
+                pane = self.panes.widget(i)
+                if pane is not None:
+                    pane.setVisible(shown is None or shown == i)
+        self._show_captions()
 
     def set_options(self, options: Any) -> None:
         """Take the view's options; the settings show them."""
@@ -166,7 +227,9 @@ class ViewFrame(QWidget):
     def set_data(self, data: ViewData) -> None:
         """Take the statement and the formulas of what is shown."""
         self._statement, self._formulas = data.statement, data.formulas
+        self._lacks = data.lacks is not None and data.lacks.kind == "measurement"
         self._show_statement()
+        self._show_under_way()
         self.recheck.setVisible(data.unresolved)
         self.title_bar.buttons["help"].setEnabled(bool(data.formulas))
 
@@ -176,14 +239,50 @@ class ViewFrame(QWidget):
         self._show_statement()
 
     def _show_statement(self) -> None:
-        lag = "" if self._lag is None else f"As of recurrence {self._lag}, more follows: "
-        self.title_bar.statement.set_whole(lag + self._statement)
+        lag = "" if self._lag is None else f"Shown up to r = {self._lag}, catching up: "
+        statement = lag + self._statement
+        if text := self._measuring_text():
+            statement = text if self._lacks else f"{text}. {statement}"
+        self.title_bar.statement.set_whole(statement)
+        self.view.setAccessibleDescription(statement)
 
     def set_request(self, request: Request | None) -> None:
         """Offer the measurement that fills this view on a button; None for a live view."""
         self.measuring.setVisible(request is not None)
         if request is not None:
             self.measuring.offer(request.label, request.help)
+
+    def show_measuring(self, share: float | None) -> None:
+        """Show how far the view's measurement is, in its row and, where it is empty, in it."""
+        self.measuring.show_progress(share)
+        self._share = share
+        self._show_statement()
+        self._show_under_way()
+
+    def set_failure(self, why: str) -> None:
+        """Say in the view why its measurement has no result; "" when it is begun again."""
+        self._failure = why
+        self._show_statement()
+        self._show_under_way()
+
+    def _show_under_way(self) -> None:
+        """Put what is being done, or why it was not, over the words of an empty view."""
+        text = self._measuring_text() if self._lacks else ""
+        self.under_way.setText(text)
+        self.under_way.setVisible(bool(text))
+        if text:
+            self.under_way.setGeometry(self.panes.geometry())
+            self.under_way.raise_()
+
+    def _measuring_text(self) -> str:
+        """What is said of the measurement: how far it is, or why there is none; "" for neither."""
+        what = self.measuring.button.text()
+        if self._share is None:
+            return f"“{what}” gave no result: {self._failure}" if self._failure else ""
+        if self._share < 0:
+            return f"“{what}” waits until the measurement under way is done"
+        left = f", {self.measuring.left.text()}" if self.measuring.left.text() else ""
+        return f"“{what}” is under way: {100 * self._share:.0f} %{left}"
 
     def set_empty(self, empty: bool) -> None:
         """Offer the button that fills the panel, while nothing has been run."""
@@ -196,6 +295,7 @@ class ViewFrame(QWidget):
         super().resizeEvent(event)
         self.resize_panes()
         self._place_button()
+        self._show_under_way()
 
     @override
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
@@ -224,8 +324,11 @@ class ViewFrame(QWidget):
         palette = self.error.palette()
         palette.setColor(palette.ColorRole.WindowText, theme.warning)
         self.error.setPalette(palette)
-        for label in (*self.captions, self.measuring.why, self.measuring.waits):
+        for label in (*self.captions, self.measuring.why, self.measuring.waits, self.under_way):
             self._mute(label)
+        palette = self.under_way.palette()
+        palette.setColor(palette.ColorRole.Window, theme.panel)
+        self.under_way.setPalette(palette)
         self._dress()
 
     def _mute(self, label: QLabel) -> None:

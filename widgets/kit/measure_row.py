@@ -9,11 +9,13 @@ from collections.abc import Callable
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
-from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
+from loopscope.widgets.kit.plain_text import PlainLabel, describe, plain_tip
 from loopscope.widgets.kit.title_bar import ElidedLabel
 
 # The share and the seconds from which it can be guessed how long a measurement takes.
 LEAST_SHARE, LEAST_SECONDS = 0.03, 2.0
+# Pixels that the row asks for at the most.
+MOST_WIDE = 220
 
 
 class MeasureRow(QWidget):
@@ -32,6 +34,9 @@ class MeasureRow(QWidget):
         self.bar = QProgressBar()
         self.bar.setRange(0, 1000)
         self.bar.setTextVisible(False)
+        describe(self.button, "Measure")
+        describe(self.bar, "Progress", "How much of the measurement is done")
+        describe(self.cancel, "Cancel", "Give the measurement up")
         self.bar.setMaximumHeight(10)
         self.button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.row = QHBoxLayout(self)
@@ -51,6 +56,9 @@ class MeasureRow(QWidget):
         """Take the button's words."""
         self._help = help
         self.button.setText(label)
+        self.button.setAccessibleName(label)
+        # The same whatever it shows, so that docks keep their size while a job runs.
+        self.setMinimumWidth(min(self.button.sizeHint().width() + 20, MOST_WIDE))
         self.button.setToolTip(plain_tip(self.why.whole() or help))
 
     def set_why(self, why: str) -> None:

@@ -24,6 +24,13 @@ class PlainLabel(QLabel):
         self.setTextFormat(Qt.TextFormat.PlainText)
 
 
+def describe(widget: QWidget, name: str, what: str = "") -> None:
+    """Say to assistive software what a control is called and, where its tooltip does not, does."""
+    widget.setAccessibleName(name)
+    if what:
+        widget.setAccessibleDescription(what)
+
+
 def plain_tip(text: str) -> str:
     """Return ``text`` as a tooltip that shows its characters, in lines of at most `LINE`."""
     broken = "\n".join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
@@ -61,6 +62,7 @@ class SettingsForm(EdgedFrame):
         self.setLocale(POINT)
         self.setFrameShape(QFrame.Shape.StyledPanel if defaults else QFrame.Shape.NoFrame)
         self.controls: dict[str, QWidget] = {}
+        self._entries: dict[str, Setting] = {}
         if across:
             self._make_row([e for e in settings_of(options) if e.name in across])
             self.set_options(options)
@@ -68,8 +70,9 @@ class SettingsForm(EdgedFrame):
         form = QFormLayout(self)
         for entry in settings_of(options):
             control = self._control(entry)
-            control.setToolTip(plain_tip(entry.help))
+            control.setAccessibleName(entry.label)
             self.controls[entry.name] = control
+            self._entries[entry.name] = entry
             if isinstance(control, QCheckBox):
                 form.addRow(control)
             else:
@@ -93,8 +96,8 @@ class SettingsForm(EdgedFrame):
         row.setContentsMargins(0, 0, 0, 0)
         for entry in entries:
             control = self._control(entry)
-            control.setToolTip(plain_tip(f"{entry.label}: {entry.help}"))
             control.setAccessibleName(entry.label)
+            self._entries[entry.name] = replace(entry, help=f"{entry.label}: {entry.help}")
             control.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             if isinstance(control, QComboBox):
                 # As wide as its longest choice, and narrower where there is no room for it.
@@ -118,6 +121,7 @@ class SettingsForm(EdgedFrame):
         if entry.kind == "number" and isinstance(getattr(self.options, name), int):
             spin = QSpinBox()
             spin.setRange(int(entry.low), int(entry.high))
+            spin.setSpecialValueText(entry.lowest)
             spin.setKeyboardTracking(False)
             spin.valueChanged.connect(lambda value: self._take(name, value))
             return spin
@@ -162,6 +166,7 @@ class SettingsForm(EdgedFrame):
         if getattr(self.options, name) == value:
             return
         self.options = dataclasses.replace(self.options, **{name: value})
+        self._show_idle()
         self.changed.emit(self.options)
 
     def set_options(self, options: Any) -> None:
@@ -179,6 +184,23 @@ class SettingsForm(EdgedFrame):
             elif isinstance(control, QLineEdit) and not control.hasFocus():
                 control.setText(number_text(value) if isinstance(value, float) else str(value))
             control.blockSignals(False)
+        self._show_idle()
+
+    def _show_idle(self) -> None:
+        """Disable what has no effect as the others stand, and say why."""
+        for name, control in self.controls.items():
+            entry = self._entries[name]
+            why = entry.idle(self.options)
+            tip = f"No effect: {why}" if why else entry.help or entry.label
+            for widget in (control, self._label_of(control)):
+                if widget is not None:
+                    widget.setEnabled(not why)
+                    widget.setToolTip(plain_tip(tip))
+            control.setAccessibleDescription(tip)
+
+    def _label_of(self, control: QWidget) -> QWidget | None:
+        form = self.layout()
+        return form.labelForField(control) if isinstance(form, QFormLayout) else None
 
     def reset(self) -> None:
         """Set every setting to its default; what is no setting stays."""

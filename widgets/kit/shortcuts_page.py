@@ -13,6 +13,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from loopscope.widgets.kit.plain_text import describe
 from loopscope.widgets.palette import Theme
 
 
@@ -37,9 +38,11 @@ class ShortcutsPage(QDialog):
         self.setWindowTitle("Keyboard shortcuts")
         self.resize(860, 640)
         self.search = QLineEdit()
+        describe(self.search, "Search", "Narrows the list of commands")
         self.search.setPlaceholderText("Search a command, a key or a word of what it does")
         self.search.textChanged.connect(self._filter)
         self.table = QTreeWidget()
+        describe(self.table, "Keyboard shortcuts", "Commands with their keys and what they do")
         self.table.setHeaderLabels(["Keys", "Command", "What it does"])
         self.table.setRootIsDecorated(False)
         self.table.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Generic
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QScrollBar, QWidget
 from typing_extensions import TypeVar
 
 from loopscope.core.selection import Selection
@@ -38,6 +38,10 @@ class View(QWidget, Generic[DataT]):
         A button of the view asks for a command of the window, by its name in `app.window.actions`.
     run_requested(dict)
         The view asks for a run: the fields of `RunRequest` to change.
+    zoom_requested(float, float)
+        More recurrences are to be shown or, with a factor below 1, fewer: about which, the factor.
+    range_requested(float, float)
+        The recurrences between two are to be shown.
     """
 
     # Whether the view is empty until a recurrence has been run: its frame offers to run one.
@@ -51,6 +55,8 @@ class View(QWidget, Generic[DataT]):
     message = Signal(str)
     command_requested = Signal(str)
     run_requested = Signal(dict)
+    zoom_requested = Signal(float, float)
+    range_requested = Signal(float, float)
 
     def __init__(self, options: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -84,6 +90,10 @@ class View(QWidget, Generic[DataT]):
 
     def go_to(self, place: Mapping[str, float]) -> None:
         """Scroll and zoom to what `place` told; what is not of this picture is left out."""
+
+    def scroll_bars(self) -> list[QScrollBar]:
+        """Scroll bars that two drawings of the view share."""
+        return []
 
     def reset_view(self) -> None:
         """Show everything again after the user zoomed or turned."""

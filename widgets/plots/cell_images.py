@@ -36,6 +36,26 @@ def ramp(colours: str, n: int, *, upright: bool) -> QImage:
     return image_of(sample_map(colours, along))
 
 
+def along_edges(rgba: np.ndarray, edges: np.ndarray, ratio: float, *, axis: int) -> np.ndarray:
+    """Stretch cells of unequal size along an axis, to one entry for each pixel of the device.
+
+    ``edges`` : where each cell begins and where the last ends.  Of several cells in one pixel the
+    colours are averaged.
+    """
+    n = max(round(float(edges[-1]) * ratio), 1)
+    pixels = np.arange(n + 1) / n * float(edges[-1])
+    # The cell at the middle of each pixel, and the cells that lie wholly in one.
+    middle = np.searchsorted(edges, (pixels[:-1] + pixels[1:]) / 2, "right") - 1
+    first, last = (np.searchsorted(edges, at, "left") for at in (pixels[:-1], pixels[1:]))
+    cells = np.moveaxis(rgba, axis, 0).astype(np.float32)
+    out = cells[np.clip(middle, 0, len(cells) - 1)]
+    many = last - first > 1
+    sums = np.concatenate([np.zeros_like(cells[:1]), np.cumsum(cells, 0)])
+    counts = (last - first)[many].reshape(-1, *(1,) * (cells.ndim - 1))
+    out[many] = (sums[last[many]] - sums[first[many]]) / counts
+    return np.moveaxis(np.rint(out).astype(np.uint8), 0, axis)
+
+
 def draw_cells(painter: QPainter, whole: QRectF, image: QImage, ratio: float) -> None:
     """Draw one pixel of ``image`` for each cell into ``whole``; ``ratio`` is the device's.
 

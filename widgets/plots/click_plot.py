@@ -6,7 +6,7 @@ from typing import Any
 
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QContextMenuEvent, QMouseEvent, QPainter
+from PySide6.QtGui import QContextMenuEvent, QMouseEvent, QPainter, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
 from loopscope.widgets.kit.theme import style_plot
@@ -15,6 +15,8 @@ from loopscope.widgets.plots.axes import TitledAxis
 from loopscope.widgets.plots.plot_marks import PointMarks, paint_missing
 
 NOWHERE = (-1, -1)
+# How much of a range a notch of the wheel leaves.
+ZOOM = 0.8
 
 
 class ClickPlot(pg.PlotWidget):
@@ -24,10 +26,13 @@ class ClickPlot(pg.PlotWidget):
     -------
     clicked(int, int), pointed(int, int)
         A place as `place_at` gives it; only `pointed` tells -1, -1.
+    zoom_requested(float, float)
+        The wheel, without Ctrl, over an axis that all views share: where on it, and the factor.
     """
 
     clicked = Signal(int, int)
     pointed = Signal(int, int)
+    zoom_requested = Signal(float, float)
     data: Any = None  # of the class, for pyqtgraph resizes while it is being made
 
     def __init__(
@@ -104,6 +109,22 @@ class ClickPlot(pg.PlotWidget):
         super().mouseMoveEvent(event)
         if not event.buttons():
             self.pointed.emit(*self.place_at(event.position()))
+
+    def shared_x(self, x: float) -> float | None:
+        """The recurrence at a place of the horizontal axis; None where that is of this plot."""
+        return None
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Ask for another range of what all views share; with Ctrl zoom this plot alone."""
+        view, steps = self.getViewBox(), event.angleDelta().y() / 120
+        at = view.mapSceneToView(self.mapToScene(event.position().toPoint())).x()
+        shared = None if self.data is None else self.shared_x(float(at))
+        if shared is None or event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            super().wheelEvent(event)
+            return
+        if steps:
+            self.zoom_requested.emit(shared, ZOOM**steps)
+        event.accept()
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         """Leave it to the view's frame."""

@@ -52,6 +52,8 @@ class CurvePlot(ClickPlot):
     def show_data(self, data: Curves) -> None:
         """Draw new curves."""
         kind = (data.log_x, data.log_y, data.whole_x, data.x_label, data.y_label)
+        if self.data is not None and self.data.x_shown != data.x_shown:
+            self.zoomed = False  # another range of recurrences
         if kind != self._kind:
             self._kind, self.zoomed = kind, False
             self._make_axes(data)
@@ -123,8 +125,9 @@ class CurvePlot(ClickPlot):
                 )
 
     def _draw_marks(self, data: Curves) -> None:
-        left, right = data.x_shown or _range(self._xs)
+        left, right = self._ends(data)
         for at, name in data.marks:
+            at = float(plotted(np.array([at]), data.log_x)[0])
             # Its name stands above the axis, at the side of the line that has more room.
             side = (0, 1) if at < (left + right) / 2 else (1, 1)
             style = {
@@ -146,21 +149,40 @@ class CurvePlot(ClickPlot):
         self.zoomed = False
         ends = [v for c in self.data.curves for v in (c.low, c.high) if v is not None]
         ys = [*self._ys, *(plotted(v, self.data.log_y) for v in ends)]
+        left, right = self._ends(self.data)
+        xs = [*self._xs, *(x for c, x in zip(self.data.curves, self._xs, strict=True)
+                           for v in (c.low, c.high) if v is not None)]  # fmt: skip
+        if self.data.x_shown is not None:
+            inside = [(x >= left) & (x <= right) for x in xs]
+            ys = [y[known] for y, known in zip(ys, inside, strict=True)]
         low, high = _range(ys)
-        left, right = self.data.x_shown or _range(self._xs)
         pad = max(0.06 * (high - low), 0.04 if self.data.log_y else 1e-3 * max(abs(high), 1e-9))
         view = self.getViewBox()
         view.setYRange(low - pad, high + pad, padding=0)
         room = 0.02 * (right - left) or 0.5
         view.setXRange(left - room, right + room, padding=0)
 
+    def _plotted_x(self, x: float | None) -> float | None:
+        """Where a place of the horizontal axis is plotted; None where it is not."""
+        if x is None or self.data is None:
+            return x
+        at = float(plotted(np.array([x]), self.data.log_x)[0])
+        return None if at != at else at
+
+    def _ends(self, data: Curves) -> tuple[float, float]:
+        """Ends of the horizontal axis, as it is plotted."""
+        if data.x_shown is None:
+            return _range(self._xs)
+        left, right = plotted(np.array(data.x_shown), data.log_x).tolist()
+        return (left, right) if left == left else _range(self._xs)
+
     # ---- marks ----
     def mark(
         self, cursor: float | None, hover: float | None, point: tuple[int, int] | None
     ) -> None:
         """Put the cursor's line and the hover line, and the accent on one curve's point."""
-        self.marks.put_cursor(cursor)
-        self.marks.put_hover(hover)
+        self.marks.put_cursor(self._plotted_x(cursor))
+        self.marks.put_hover(self._plotted_x(hover))
         self.chosen.setData([], [])
         self.marks.put_dot()
         if self.data is None or point is None:
@@ -181,6 +203,12 @@ class CurvePlot(ClickPlot):
             self.show_data(self.data)
 
     # ---- where things are ----
+    @override
+    def shared_x(self, x: float) -> float | None:
+        if self.data is None or self.data.cursor != "recurrence":
+            return None
+        return float(10**x) if self.data.log_x else x
+
     @override
     def pixel_of(self, x: float, y: float) -> QPointF:
         """Pixel of a place in the data's own coordinates."""

@@ -62,6 +62,7 @@ class CurvesView(View[Curves]):
         self.plot.setFocusProxy(self)
         self.plot.clicked.connect(self._on_clicked)
         self.plot.pointed.connect(self._on_pointed)
+        self.plot.zoom_requested.connect(self.zoom_requested)
         self.clear()
 
     @override

@@ -8,7 +8,7 @@ from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
-from loopscope.widgets.plots.cell_images import coloured, draw_cells, image_of
+from loopscope.widgets.plots.cell_images import along_edges, coloured, draw_cells, image_of
 from loopscope.widgets.plots.matrix_labels import (
     Sheet,
     draw_axis_titles,
@@ -42,6 +42,7 @@ class Matrix(PaintedGrid[Layout]):
         self.levels = np.zeros((0, 0))
         self.marks = Marks()
         self._image = QImage()
+        self._rgba = np.zeros((0, 0, 4), np.uint8)
 
     # ---- what is shown ----
     def show_content(
@@ -64,7 +65,7 @@ class Matrix(PaintedGrid[Layout]):
         rgba = coloured(levels, self.content.colours)
         if outside is not None:
             rgba[outside] = QColor(self.theme.panel).getRgb()
-        self._image = image_of(rgba)
+        self._rgba, self._image = rgba, image_of(rgba)
         self.update()
 
     def show_marks(self, marks: Marks) -> None:
@@ -150,6 +151,14 @@ class Matrix(PaintedGrid[Layout]):
         if self.marks.dimmed:
             painter.fillRect(where.cells, QColor(self.theme.panel))
             painter.setOpacity(DIMMED)
-        whole = where.whole(self._image.height())
-        draw_cells(painter, whole, self._image, self.devicePixelRatioF())
+        whole, ratio = where.whole(self._image.height()), self.devicePixelRatioF()
+        if where.edges is None and where.row_edges is None:
+            draw_cells(painter, whole, self._image, ratio)
+        else:
+            rgba = self._rgba
+            if where.edges is not None:
+                rgba = along_edges(rgba, where.edges, ratio, axis=1)
+            if where.row_edges is not None:
+                rgba = along_edges(rgba, where.row_edges, ratio, axis=0)
+            draw_cells(painter, whole, image_of(rgba), ratio)
         painter.restore()

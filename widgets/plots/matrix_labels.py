@@ -12,7 +12,7 @@ from loopscope.widgets.kit.theme import number_font
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.plots.cell_images import ramp
 from loopscope.widgets.plots.matrix_layout import LIFT, Content, Layout, Marks
-from loopscope.widgets.plots.matrix_steps import labelled
+from loopscope.widgets.plots.matrix_steps import labelled, on_log_axis
 from loopscope.widgets.plots.text import CENTRE, LEFT, RIGHT, draw_text, draw_upright, shortened
 
 # Pixels between two labels side by side.
@@ -71,10 +71,25 @@ def draw_axis_titles(painter: QPainter, sheet: Sheet) -> None:
         below.moveRight(min(below.right(), where.bar.left() - 2))
     draw_text(painter, below, CENTRE, title)
     room = sheet.height - cells.top()
-    title = shortened(content.row_title, room - 4, QFontMetricsF(metrics))
+    title = shortened(
+        _row_title(sheet, room - 4, QFontMetricsF(metrics)), room - 4, QFontMetricsF(metrics)
+    )
     down = min(max(cells.height(), metrics.horizontalAdvance(title) + 4), room)
     left = QRectF(where.bands.left() - line - 4, cells.top(), line, down)
     draw_upright(painter, left, CENTRE, title)
+
+
+def _row_title(sheet: Sheet, room: float, metrics: QFontMetricsF) -> str:
+    """The title of the rows, with how many of them have a label where not all have."""
+    content, stride = sheet.content, sheet.where.row_stride
+    if stride == 1 or content.n_rows < 2 or content.number_rows:
+        return content.row_title
+    some = f"1 in {stride}"
+    title = content.row_title
+    for text in (f"{title}, {some} labelled", f"{title}, {some}", f"{some} labelled"):
+        if metrics.horizontalAdvance(text) <= room:
+            return text
+    return some
 
 
 # ---- colour bar ----
@@ -140,10 +155,24 @@ def draw_labels(painter: QPainter, sheet: Sheet) -> None:
 
     painter.setPen(QColor(sheet.theme.text))
     last = sheet.row == content.n_rows - 1
-    for i in _with_cursor(rows, sheet.row, where.row_height, lambda _: line * (1 + 0.5 * last)):
+    rows = _with_cursor(rows, sheet.row, where.row_height, lambda _: line * (1 + 0.5 * last))
+    if where.row_edges is not None:
+        numbers = _numbers(content.log_rows, content.row_group)
+        rows = on_log_axis(where.row_edges, numbers, sheet.row, lambda _: line)
+    for i in rows:
         _draw_row_label(painter, sheet, i)
-    for i in _with_cursor(columns, column, where.column_width, across):
+    columns = _with_cursor(columns, column, where.column_width, across)
+    if where.edges is not None:
+        numbers = _numbers(content.log_columns, content.column_group)
+        room = (lambda _: line) if where.upright else (lambda i: 1.1 * wide(labels[i]) + APART)
+        columns = on_log_axis(where.edges, numbers, column, room)
+    for i in columns:
         _draw_column_label(painter, sheet, i)
+
+
+def _numbers(at: tuple[int, ...], group: int) -> list[int]:
+    """The recurrences of places on a log axis, which are the layers run where they are grouped."""
+    return [(k - 1) // group + 1 for k in at] if group else list(at)
 
 
 def _with_cursor(
@@ -177,7 +206,7 @@ def _draw_column_label(painter: QPainter, sheet: Sheet, column: int) -> None:
         rect = QRectF(middle - line / 2, labels.top(), line, labels.height())
         draw_upright(painter, rect, RIGHT, text)
     else:
-        width = max(where.column_width, painter.fontMetrics().horizontalAdvance(text) + 2)
+        width = max(where.column(column).width(), painter.fontMetrics().horizontalAdvance(text) + 2)
         rect = QRectF(middle - width / 2, labels.top(), width, line)
         painter.drawText(rect, CENTRE, text)
     painter.restore()

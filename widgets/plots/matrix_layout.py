@@ -11,7 +11,7 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QFontMetricsF
 
 from loopscope.widgets.palette import SIMILARITY_MAP
-from loopscope.widgets.plots.matrix_steps import STEPS
+from loopscope.widgets.plots.matrix_steps import STEPS, log_edges
 from loopscope.widgets.plots.painted_grid import GridLayout
 from loopscope.widgets.plots.ticks import nice_step
 
@@ -55,6 +55,8 @@ class Content:
     row_group, column_group : how many belong together, with a line after each group; 0 for none.
     colours : name of the colour map that levels are drawn with.
     widest : how much wider than high the whole matrix may be, had it as many rows as columns.
+    log_columns, log_rows : where on a log axis each stands: recurrences, or the layers run; ()
+        where all are of one size.
     """
 
     n_rows: int
@@ -79,6 +81,8 @@ class Content:
     column_group: int = 0
     colours: str = SIMILARITY_MAP
     widest: float = 3.0
+    log_columns: tuple[int, ...] = ()
+    log_rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,6 +177,8 @@ def lay_out(
         column_width=column_width,
         offset=min(offset, hidden),
         hidden=hidden,
+        edges=log_edges(content.log_columns, size[0]) if content.log_columns else None,
+        row_edges=log_edges(content.log_rows, size[1]) if content.log_rows else None,
         bands=QRectF(left - 4 - label_width - band_width, top, band_width, size[1]),
         row_labels=QRectF(left - 4 - label_width, top, label_width, size[1]),
         row_stride=stride_for(line, row_height, content.row_strides),

@@ -11,8 +11,8 @@ from loopscope.widgets.plots.cell_images import draw_cells, one_colour
 from loopscope.widgets.plots.matrix_labels import Sheet, among
 from loopscope.widgets.plots.matrix_steps import LEAST_GROUP
 
-# Cells thinner than this have no room for hatching.
-LEAST_HATCHED = 5.0
+# Cells thinner than this have no room for hatching, which would shimmer.
+LEAST_HATCHED = 14.0
 # Opacity, of 255, of the ground's colour over weak cells that are too thin for it.
 PALE = 150
 
@@ -63,11 +63,11 @@ def draw_groups(painter: QPainter, sheet: Sheet) -> None:
     content, where, cells = sheet.content, sheet.where, sheet.where.cells
     across, down = content.column_group, content.row_group
     painter.setPen(QPen(QColor(sheet.theme.panel), 1))
-    if across and across * where.column_width >= LEAST_GROUP:
+    if across and where.edges is None and across * where.column_width >= LEAST_GROUP:
         for i in range(across, content.n_columns, across):
             x = where.column(i).left()
             painter.drawLine(QPointF(x, cells.top()), QPointF(x, cells.bottom()))
-    if down and down * where.row_height >= LEAST_GROUP:
+    if down and where.row_edges is None and down * where.row_height >= LEAST_GROUP:
         for i in range(down, content.n_rows, down):
             y = where.row(i).top()
             if cells.top() < y < cells.bottom():

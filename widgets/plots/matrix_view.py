@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QScrollBar, QVBoxLayout, QWidget
 from typing_extensions import TypeVar, override
 
 from loopscope.core.formula import Formula
@@ -17,6 +18,7 @@ from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.plots.matrix import Matrix
 from loopscope.widgets.plots.matrix_layout import Bar, bar_ticks
+from loopscope.widgets.plots.ticks import log_ticks
 
 DataT = TypeVar("DataT")
 
@@ -40,6 +42,8 @@ class MatrixView(View[DataT]):
         self.matrix.setFocusProxy(self)
         self.matrix.clicked.connect(self._on_clicked)
         self.matrix.pointed.connect(self._on_pointed)
+        self.matrix.zoomed.connect(self._on_zoomed)
+        self.matrix.dragged.connect(self._on_dragged)
         self.matrix.show_empty(empty_text(NO_RUN, RECURRENCE))
 
     @override
@@ -53,10 +57,27 @@ class MatrixView(View[DataT]):
         self.matrix.show_empty(empty_text(NO_RUN, RECURRENCE))
 
     @override
+    def scroll_bars(self) -> list[QScrollBar]:
+        return [self.matrix.scroll_bar]
+
+    @override
     def reset_view(self) -> None:
         """Scroll back to the cursor's row, or to the top."""
         self.matrix.scroll_to_top()
         self.matrix.follow_cursor()
+
+    def recurrence_of(self, column: int) -> int | None:
+        """The recurrence of a column; None where columns are something else."""
+        return None
+
+    def _on_zoomed(self, row: int, column: int, factor: float) -> None:
+        if (r := self.recurrence_of(column)) is not None:
+            self.zoom_requested.emit(r, factor)
+
+    def _on_dragged(self, row: int, first: int, last_row: int, last: int) -> None:
+        a, b = self.recurrence_of(first), self.recurrence_of(last)
+        if a is not None and b is not None:
+            self.range_requested.emit(a, b)
 
     def _on_clicked(self, region: str, row: int, column: int) -> None:
         raise NotImplementedError
@@ -65,9 +86,19 @@ class MatrixView(View[DataT]):
         raise NotImplementedError
 
 
-def measure_bar(measure: PatternMeasure, far: float) -> Bar:
-    """Colour bar of a measure in its own unit, identical patterns at the bright end."""
+def measure_bar(measure: PatternMeasure, far: float, near: float = 0.0) -> Bar:
+    """Colour bar of a measure in its own unit, identical patterns at the bright end.
+
+    With ``near`` it is a log scale of the differences from identical patterns.
+    """
     unit = "nats, " if measure.key == "jensen_shannon" else ""
+    if near:
+        whole = abs(far - measure.identical)
+        span = math.log(whole / near)
+        name = measure.label if measure.is_distance else f"{measure.identical:g} − {measure.label}"
+        ticks = log_ticks(near, whole, 6)
+        levels = tuple((1 - math.log(v / near) / span, text) for v, text in ticks)
+        return Bar(f"{name} ({unit}log scale)", levels)
     label = f"{measure.label} ({unit}{measure.identical:g} = same)"
     return Bar(label, bar_ticks(far, measure.identical))
 

@@ -7,9 +7,10 @@ only what lies over it (`paint_front`).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import numpy as np
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
@@ -25,12 +26,15 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QScrollBar, QSizePolicy, QWidget
 from typing_extensions import override
 
+from loopscope.core.arrays import F64
 from loopscope.widgets.palette import LIGHT, Theme
 from loopscope.widgets.plots.text import CENTRE
 
 # Region, row, column; a row or column that the region has none of is -1.
 Place = tuple[str, int, int]
 NOWHERE: Place = ("", -1, -1)
+# How much of a range a notch of the wheel leaves.
+ZOOM = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class GridLayout:
 
     cells : the part of the grid in sight.  row_height, column_width : of one cell.
     offset : how far the rows are scrolled.  hidden : the farthest that they can be.
+    edges, row_edges : where each column begins, from the left, and each row, from the top; one
+        more than there are of them. None where all are of one size.
     """
 
     cells: QRectF
@@ -46,14 +52,26 @@ class GridLayout:
     column_width: float
     offset: float
     hidden: float
+    edges: F64 | None = field(default=None, kw_only=True)
+    row_edges: F64 | None = field(default=None, kw_only=True)
 
     def row(self, row: int) -> QRectF:
         """The rectangle of one row of cells."""
+        if self.row_edges is not None:
+            top, bottom = (float(v) for v in self.row_edges[row : row + 2])
+            top += self.cells.top()
+            return QRectF(
+                self.cells.left(), top, self.cells.width(), bottom + self.cells.top() - top
+            )
         top = self.cells.top() - self.offset + row * self.row_height
         return QRectF(self.cells.left(), top, self.cells.width(), self.row_height)
 
     def column(self, column: int, n: int = 1) -> QRectF:
         """The rectangle of one column of cells, or of ``n`` from it to the right."""
+        if self.edges is not None:
+            left, right = float(self.edges[column]), float(self.edges[column + n])
+            left_edge = self.cells.left() + left
+            return QRectF(left_edge, self.cells.top(), right - left, self.cells.height())
         left = self.cells.left() + column * self.column_width
         return QRectF(left, self.cells.top(), n * self.column_width, self.cells.height())
 
@@ -68,6 +86,8 @@ class GridLayout:
 
     def rows_in_sight(self, n_rows: int) -> range:
         """The rows of which anything can be seen."""
+        if self.row_edges is not None:
+            return range(n_rows)
         first = int(self.offset // self.row_height)
         last = int((self.offset + self.cells.height() - 0.5) // self.row_height)
         return range(max(first, 0), min(last + 1, n_rows))
@@ -76,11 +96,20 @@ class GridLayout:
         """The row in sight at a pixel's height, or -1."""
         if not self.cells.top() <= y < self.cells.bottom():
             return -1
+        if self.row_edges is not None:
+            return int(np.searchsorted(self.row_edges, y - self.cells.top(), "right")) - 1
         row = int((y - self.cells.top() + self.offset) // self.row_height)
         return row if 0 <= row < n_rows else -1
 
     def column_at(self, x: float, n_columns: int) -> int:
         """The column at a pixel, or -1."""
+        if self.edges is not None:
+            inside = self.cells.left() <= x < self.cells.right()
+            return (
+                int(np.searchsorted(self.edges, x - self.cells.left(), "right")) - 1
+                if inside
+                else -1
+            )
         column = int((x - self.cells.left()) // self.column_width)
         return column if 0 <= column < n_columns else -1
 
@@ -95,10 +124,19 @@ class PaintedGrid(QWidget, Generic[L]):
     -------
     clicked(str, int, int), pointed(str, int, int)
         A `Place`; only `pointed` tells `NOWHERE`.
+    zoomed(int, int, float)
+        The wheel over a row and a column, with its factor; with Ctrl where the rows scroll.
+    dragged(int, int, int, int)
+        Row and column where a drag with Shift began, and those where it ended.
+
+    ``drags_rows`` : whether such a drag chooses rows as well as columns.
     """
 
     clicked = Signal(str, int, int)
     pointed = Signal(str, int, int)
+    zoomed = Signal(int, int, float)
+    dragged = Signal(int, int, int, int)
+    drags_rows = False
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -107,6 +145,8 @@ class PaintedGrid(QWidget, Generic[L]):
         self.layout_: L | None = None
         self.place = NOWHERE
         self._back: QPixmap | None = None
+        # Rows and columns where a drag with Shift began, and where it is now.
+        self._drag: tuple[int, int, int, int] | None = None
         self.scroll_bar = QScrollBar(Qt.Orientation.Vertical, self)
         self.scroll_bar.hide()
         self.scroll_bar.valueChanged.connect(lambda value: self.lay_out_again(float(value)))
@@ -128,6 +168,11 @@ class PaintedGrid(QWidget, Generic[L]):
 
     def paint_front(self, painter: QPainter, where: L) -> None:
         """Draw what lies over it."""
+
+    @property
+    def first_column(self) -> int:
+        """The number of the first column, as places count it."""
+        return 0
 
     @property
     def cursor_row(self) -> int | None:
@@ -201,12 +246,31 @@ class PaintedGrid(QWidget, Generic[L]):
     # ---- events ----
     @override
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        self._point_at(self.place_at(event.position()))
+        place = self.place_at(event.position())
+        if self._drag is not None and place[0] == "cell":
+            self._drag = (*self._drag[:2], place[1], place[2])
+            self.update()
+        self._point_at(place)
+
+    @override
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """Tell between which columns the pointer was dragged with Shift."""
+        drag, self._drag = self._drag, None
+        if drag is not None:
+            self.update()
+            if drag[:2] != drag[2:]:
+                self.dragged.emit(*drag)
+        event.ignore()
 
     @override
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Tell what is clicked."""
+        """Tell what is clicked; with Shift a drag begins."""
         place = self.place_at(event.position())
+        shift = event.modifiers() & Qt.KeyboardModifier.ShiftModifier
+        if shift and place[0] == "cell" and event.button() == Qt.MouseButton.LeftButton:
+            self._drag = (place[1], place[2], place[1], place[2])
+            event.accept()
+            return
         if event.button() == Qt.MouseButton.LeftButton and place != NOWHERE:
             self.clicked.emit(*place)
         # The view behind takes the focus.
@@ -218,7 +282,14 @@ class PaintedGrid(QWidget, Generic[L]):
 
     @override
     def wheelEvent(self, event: QWheelEvent) -> None:
-        """Scroll rows that do not fit."""
+        """Scroll rows that do not fit; with Ctrl, or where all fit, zoom the columns."""
+        ctrl = event.modifiers() & Qt.KeyboardModifier.ControlModifier
+        place, steps = self.place_at(event.position()), event.angleDelta().y() / 120
+        if self.layout_ is not None and steps and (ctrl or not self.layout_.hidden):
+            event.setAccepted(place[2] >= 0)
+            if place[2] >= 0:
+                self.zoomed.emit(place[1], place[2], ZOOM**steps)
+            return
         if self.layout_ is None or not self.layout_.hidden:
             event.ignore()
             return
@@ -291,6 +362,23 @@ class PaintedGrid(QWidget, Generic[L]):
         painter.drawPixmap(0, 0, self._back)
         painter.setFont(self.label_font())
         self.paint_front(painter, self.layout_)
+        self._paint_drag(painter, self.layout_)
+
+    def _paint_drag(self, painter: QPainter, where: L) -> None:
+        """Mark the columns that are being chosen."""
+        if self._drag is None:
+            return
+        a, b = sorted(column - self.first_column for column in self._drag[1::2])
+        colour = QColor(self.theme.accent)
+        painter.setPen(colour)
+        colour.setAlpha(60)
+        painter.setBrush(colour)
+        chosen = QRectF(where.column(a).topLeft(), where.column(b).bottomRight())
+        if self.drags_rows:
+            top, bottom = sorted(self._drag[::2])
+            chosen.setTop(where.row(top).top())
+            chosen.setBottom(where.row(bottom).bottom())
+        painter.drawRect(chosen & where.cells)
 
     def _drawn_back(self, where: L) -> QPixmap:
         ratio = self.devicePixelRatioF()

@@ -26,7 +26,7 @@ from PySide6.QtWidgets import (
 )
 
 from loopscope.widgets.kit.numbers import POINT
-from loopscope.widgets.kit.plain_text import PlainLabel
+from loopscope.widgets.kit.plain_text import PlainLabel, describe
 
 MOST = 10_000
 RULES = (
@@ -87,6 +87,8 @@ class ContinueDialog(QDialog):
         for label in (self.words, self.outcome):
             label.setWordWrap(True)
         self.table = _table()
+        describe(self.table, "New tokens", "The tokens written, with the recurrences of each")
+        describe(self.rule, "A token leaves by")
         self._lay_out()
         self.rule.currentIndexChanged.connect(self._on_rule)
         self.threshold.textChanged.connect(self._on_changed)

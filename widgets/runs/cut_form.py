@@ -25,7 +25,7 @@ from loopscope.core.options import settings_of
 from loopscope.core.selection import Selection
 from loopscope.widgets.kit.check_box import CheckBox
 from loopscope.widgets.kit.numbers import POINT
-from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
+from loopscope.widgets.kit.plain_text import PlainLabel, describe, plain_tip
 from loopscope.widgets.kit.settings_form import SettingsForm
 from loopscope.widgets.palette import LIGHT, Theme
 
@@ -59,6 +59,9 @@ class CutForm(QWidget):
         self._strengths: dict[str, Intervention] = {}
         self._form: SettingsForm | None = None
         self.kind, self.layer, self.tokens = QComboBox(), QComboBox(), QComboBox()
+        describe(self.kind, "Cut")
+        describe(self.layer, "Where", "The layer that is cut, or the recurrence's end")
+        describe(self.tokens, "Tokens", "Which tokens are cut")
         for key, cls in KINDS.items():
             self.kind.addItem(cls.title, key)
             self.kind.setItemData(
@@ -69,7 +72,9 @@ class CutForm(QWidget):
         self.layer.addItem("", "layer")
         self.layer.addItem("the recurrence's end", "end")
         self.lasting = CheckBox("and at every recurrence after it")
+        describe(self.lasting, self.lasting.text(), "The cut is made at every later one as well")
         self.source, self.source_recurrence = QComboBox(), QSpinBox()
+        describe(self.source, "State of run")
         self.source.setToolTip("The run whose state is put in, position by position")
         self.source_recurrence.setRange(0, 100_000)
         self.source_recurrence.setToolTip("The recurrence whose state is taken; 0 is the start")

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 from typing_extensions import override
 
 from loopscope.core.run.effects import EFFECT as EFFECT_FORMULA
-from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
+from loopscope.widgets.kit.plain_text import PlainLabel, describe, plain_tip
 from loopscope.widgets.palette import LIGHT, Theme
 
 NAME, WHAT, LENGTH, EFFECT = range(4)
@@ -106,7 +106,7 @@ class RunList(QWidget):
         self.tree.setHeaderLabels(list(HEADS))
         self.tree.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.tree.setExpandsOnDoubleClick(False)
-        self.tree.setAccessibleName("Runs")
+        describe(self.tree, "Runs", "The tree of runs: each branch under the run it was cut off")
         self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.tree.customContextMenuRequested.connect(self._show_menu)
         self.tree.headerItem().setToolTip(EFFECT, plain_tip(EFFECT_FORMULA.text()))
@@ -308,6 +308,7 @@ class RunList(QWidget):
         if self.tree.itemAt(at) is None:
             return
         menu = QMenu(self)
+        menu.aboutToHide.connect(menu.deleteLater)
         for button in self.buttons:
             action = menu.addAction(button.text(), button.click)
             action.setEnabled(button.isEnabled())

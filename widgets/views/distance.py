@@ -48,6 +48,7 @@ class DistanceView(MatrixView[Data]):
             number_columns=True,
             first_number=data.first,
             colours=DISTANCE_MAP,
+            log_columns=tuple(range(data.first, data.first + n)) if data.log_r else (),
         )
         self.matrix.show_content(content, data.levels())
         self.show_selection(self.selection, {})
@@ -77,6 +78,10 @@ class DistanceView(MatrixView[Data]):
         if self.data is not None and row >= 0:
             place["token"] = self.data.tokens[row]
         return place
+
+    @override
+    def recurrence_of(self, column: int) -> int | None:
+        return None if self.data is None else int(self.data.first) + column
 
     @override
     def _on_clicked(self, region: str, row: int, column: int) -> None:

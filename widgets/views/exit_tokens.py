@@ -13,7 +13,7 @@ from typing_extensions import override
 from loopscope.core.labels import at_position
 from loopscope.core.views.exit_outcomes import Outcome
 from loopscope.core.views.exits import Data
-from loopscope.widgets.kit.plain_text import plain_tip
+from loopscope.widgets.kit.plain_text import describe, plain_tip
 from loopscope.widgets.kit.theme import number_font
 from loopscope.widgets.palette import LIGHT, Theme
 
@@ -117,6 +117,7 @@ class ExitTokens(QTableView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        describe(self, "Exits by token", "Where each rule lets each token leave")
         self.model_of_tokens = TokenModel(self)
         self.setModel(self.model_of_tokens)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)

@@ -25,7 +25,8 @@ class HeadMapView(MatrixView[Data]):
             self.matrix.show_empty(empty_text(data.missing, data.lacks))
             return
         n = len(data.values)
-        numbers = tuple(map(str, range(1, n + 1)))
+        numbers = tuple(map(str, range(data.first, data.first + n)))
+        at = tuple(range(data.first, data.first + n)) if data.log_r else ()
         content = Content(
             n_rows=n,
             n_columns=n,
@@ -34,11 +35,15 @@ class HeadMapView(MatrixView[Data]):
             column_title="recurrence r′",
             row_labels=numbers,
             column_labels=numbers,
-            bar=measure_bar(data.measure, data.far),
+            bar=measure_bar(data.measure, data.far, data.near),
             number_columns=True,
             number_rows=True,
+            first_number=data.first,
+            first_row=data.first,
+            log_columns=at,
+            log_rows=at,
         )
-        self.matrix.show_content(content, data.measure.brightness(data.values, data.far))
+        self.matrix.show_content(content, data.measure.brightness(data.values, data.far, data.near))
         self.show_selection(self.selection, {})
 
     @override
@@ -47,27 +52,36 @@ class HeadMapView(MatrixView[Data]):
         self.selection = selection
         if self.data is None or self.data.missing:
             return
-        at = selection.recurrence - 1 if selection.recurrence >= 1 else None
-        pointed = hover["recurrence"] - 1 if hover.get("recurrence", 0) >= 1 else None
+        at = self._index(selection.recurrence)
+        pointed = self._index(hover.get("recurrence", -1))
         self.matrix.show_marks(
             Marks(cursor_row=at, cursor_column=at, cross=True, hover_column=pointed)
         )
+
+    def _index(self, recurrence: int) -> int | None:
+        index = recurrence - self.data.first
+        return index if 0 <= index < len(self.data.values) else None
+
+    @override
+    def recurrence_of(self, column: int) -> int | None:
+        return None if self.data is None else int(self.data.first) + column
 
     @override
     def _on_clicked(self, region: str, row: int, column: int) -> None:
         index = column if region in ("cell", "column") else row if region == "row" else -1
         if index >= 0:
-            self.select_requested.emit({"recurrence": index + 1})
+            self.select_requested.emit({"recurrence": self.data.first + index})
 
     @override
     def _on_pointed(self, region: str, row: int, column: int) -> None:
         if self.data is None or self.data.missing:
             return
         index = column if region in ("cell", "column") else row if region == "row" else -1
-        self.hover_changed.emit({"recurrence": index + 1} if index >= 0 else {})
+        self.hover_changed.emit({"recurrence": self.data.first + index} if index >= 0 else {})
         data, text = self.data, ""
         if region == "cell":
-            where = f"head {data.name}, recurrence {row + 1} against {column + 1}"
+            first = data.first
+            where = f"head {data.name}, recurrence {first + row} against {first + column}"
             text = value_text(data.measure.formula, float(data.values[row, column]), where)
         elif region == "bar":
             text = data.measure.formula.text()

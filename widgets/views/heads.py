@@ -57,16 +57,18 @@ class HeadsView(MatrixView[Data]):
             row_title="head (layer.head)",
             column_title="recurrence r",
             row_labels=data.row_labels,
-            column_labels=tuple(map(str, range(1, n + 1))),
-            bar=measure_bar(data.measure, data.far),
+            column_labels=tuple(map(str, range(data.first, data.first + n))),
+            bar=measure_bar(data.measure, data.far, data.near),
             side=_side(data) if data.show_statistics else (),
             dated=len(STATISTIC_KEYS),
             bands=data.row_groups,
             scrolls=True,
             row_strides=head_steps(n_heads),
             number_columns=True,
+            first_number=data.first,
+            log_columns=tuple(range(data.first, data.first + n)) if data.log_r else (),
         )
-        levels = data.measure.brightness(data.rows(data.values), data.far)
+        levels = data.measure.brightness(data.rows(data.values), data.far, data.near)
         self.matrix.show_content(content, levels)
         self.show_selection(self.selection, {})
 
@@ -77,16 +79,24 @@ class HeadsView(MatrixView[Data]):
         if self.data is None or self.data.missing:
             return
         r = self._side_recurrence = selection.recurrence
-        known = 1 <= r <= len(self.data.values)
+        known = 1 <= r <= len(self.data.statistics.entropy)
         marks = Marks(
             cursor_row=self._row(selection.layer, selection.head),
-            cursor_column=r - 1 if r >= 1 else None,
+            cursor_column=self._column(r),
             hover_row=self._row(hover.get("layer"), hover.get("head")),
-            hover_column=hover["recurrence"] - 1 if hover.get("recurrence", 0) >= 1 else None,
+            hover_column=self._column(hover.get("recurrence", -1)),
             side_text=self._side_text,
-            side_caption=f"{'at' if known else 'none at'} recurrence {r}",
+            side_caption=f"at recurrence {r}" if known else self._no_statistics(r),
         )
         self.matrix.show_marks(marks)
+
+    def _no_statistics(self, recurrence: int) -> str:
+        n = len(self.data.statistics.entropy)
+        return f"none at recurrence {recurrence}" if recurrence < 1 else f"shown up to r = {n} yet"
+
+    def _column(self, recurrence: int) -> int | None:
+        column = recurrence - self.data.first
+        return column if 0 <= column < len(self.data.values) else None
 
     @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -108,7 +118,7 @@ class HeadsView(MatrixView[Data]):
         r, data = self._side_recurrence, self.data
         place = self._head(row)
         texts = ["–"] * len(STATISTIC_KEYS)
-        if 1 <= r <= len(data.values):
+        if 1 <= r <= len(data.statistics.entropy):
             at = (r - 1, *place.values())
             values = [self._statistic(k)[at] for k in STATISTIC_KEYS]
             texts = ["–" if v != v else f"{v:.3f}" for v in values]
@@ -132,13 +142,17 @@ class HeadsView(MatrixView[Data]):
         return {"layer": layer, "head": head}
 
     @override
+    def recurrence_of(self, column: int) -> int | None:
+        return None if self.data is None else int(self.data.first) + column
+
+    @override
     def _on_clicked(self, region: str, row: int, column: int) -> None:
         if region == "cell":
-            self.select_requested.emit({**self._head(row), "recurrence": column + 1})
+            self.select_requested.emit({**self._head(row), "recurrence": self.data.first + column})
         elif region in ("row", "side") and row >= 0:
             self.select_requested.emit(self._head(row))
         elif region == "column":
-            self.select_requested.emit({"recurrence": column + 1})
+            self.select_requested.emit({"recurrence": self.data.first + column})
 
     @override
     def _on_pointed(self, region: str, row: int, column: int) -> None:
@@ -146,7 +160,7 @@ class HeadsView(MatrixView[Data]):
             return
         place: dict[str, int] = self._head(row) if row >= 0 else {}
         if region in ("cell", "column"):
-            place["recurrence"] = column + 1
+            place["recurrence"] = self.data.first + column
         self.hover_changed.emit(place)
         self.message.emit(self._text(region, row, column))
 
@@ -157,9 +171,10 @@ class HeadsView(MatrixView[Data]):
         if region == "cell":
             at = tuple(self._head(row).values())
             other = int(data.reference_recurrence[column])
+            r = data.first + column
             if not other:
-                return f"Head {name}, recurrence {column + 1}: there is no {_short(data)}."
-            where = f"head {name}, recurrence {column + 1} against {other}"
+                return f"Head {name}, recurrence {r}: there is no {_short(data)}."
+            where = f"head {name}, recurrence {r} against {other}"
             return value_text(formula, float(data.values[column, *at]), where)
         if region == "row":
             at = tuple(self._head(row).values())
@@ -174,7 +189,7 @@ class HeadsView(MatrixView[Data]):
         if key in ("since", "group"):
             return self._since_text(row) if key == "since" else self._group_text(row)
         formula, r = STATISTICS[key], self._side_recurrence
-        if row < 0 or not 1 <= r <= len(self.data.values):
+        if row < 0 or not 1 <= r <= len(self.data.statistics.entropy):
             return formula.text()
         value = float(self._statistic(key)[r - 1, *self._head(row).values()])
         text = value_text(formula, value, f"head {self.data.row_labels[row]}, recurrence {r}")

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from loopscope.core.labels import printable
 from loopscope.core.views.prompt_curves import PromptRows
-from loopscope.widgets.kit.plain_text import plain_tip
+from loopscope.widgets.kit.plain_text import describe, plain_tip
 from loopscope.widgets.kit.theme import number_font
 
 Index = QModelIndex | QPersistentModelIndex
@@ -167,6 +167,7 @@ class PromptList(QTableView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        describe(self, "Prompts", "The prompts of the set with their numbers")
         self.model_of_rows = PromptModel(self)
         self.setModel(self.model_of_rows)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
@@ -27,6 +29,8 @@ MOST_NAMED = 6
 class SettlingView(View[Data]):
     """Step size by recurrence on a log axis: a straight fall is a contraction."""
 
+    BOTH: ClassVar[tuple[str, str] | None] = ("solid", "dotted")
+
     def __init__(self, options: Options | None = None, parent: QWidget | None = None) -> None:
         super().__init__(options or Options(), parent)
         self.data: Data | None = None
@@ -42,6 +46,7 @@ class SettlingView(View[Data]):
         self.plot.setFocusProxy(self)
         self.plot.clicked.connect(self._on_clicked)
         self.plot.pointed.connect(self._on_pointed)
+        self.plot.zoom_requested.connect(self.zoom_requested)
         self.table.clicked.connect(self._on_table_clicked)
         self.table.pointed.connect(self._on_table_pointed)
         self.set_theme(self.theme)

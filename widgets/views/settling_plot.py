@@ -15,7 +15,7 @@ from loopscope.widgets.palette import OKABE_ITO, Theme, token_colour
 from loopscope.widgets.plots.axes import LogAxis, WholeAxis
 from loopscope.widgets.plots.click_plot import ClickPlot
 from loopscope.widgets.plots.plot_marks import log10, set_columns
-from loopscope.widgets.views.settling_words import Label, Place, draw_label, labels_of
+from loopscope.widgets.views.settling_words import Label, Place, draw_label, labels_of, room_beside
 
 # Pixels within which the pointer is on a curve.
 REACH = 24.0
@@ -39,7 +39,10 @@ class SettlingPlot(ClickPlot):
         Index into ``data.recurrences`` and curve (-1: none near); -1, -1 when outside.
     """
 
-    data: Data | None = None  # of the class, for pyqtgraph resizes while it is being made
+    # Of the class, as pyqtgraph resizes while it is being made.
+    data: Data | None = None
+    _beside = 0.0
+    _margin: float | None = None
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent, bottom=WholeAxis("bottom"), left=LogAxis("left"))
@@ -53,6 +56,8 @@ class SettlingPlot(ClickPlot):
         self.hovered = _curve(plot)
         self.chosen = _curve(plot)
         self.median = _curve(plot)
+        # The second run's curves, and its median.
+        self.second, self.second_median = _curve(plot), _curve(plot)
         self.tolerance = _curve(plot)
         self.floor = _curve(plot)
         self.error = _curve(plot)
@@ -66,11 +71,13 @@ class SettlingPlot(ClickPlot):
 
     # ---- what is shown ----
     def show_data(self, data: Data) -> None:
-        """Draw new curves."""
-        self.data = data
+        """Draw new curves; another range of recurrences ends a zoom of this plot alone."""
+        before, self.data = self.data, data
+        if before is not None and (before.x_shown, before.log_r) != (data.x_shown, data.log_r):
+            self.zoomed = False
         self.getPlotItem().setVisible(True)
         self.log_values = log10(data.values)
-        x = data.recurrences.astype(float)
+        x = self._x(data.recurrences)
         quiet = set(range(data.values.shape[1]))
         loud = [] if data.per_layer else data.unsettled()
         for colour, item in enumerate(self.groups):
@@ -78,10 +85,12 @@ class SettlingPlot(ClickPlot):
             set_columns(item, x, self.log_values[:, members])
         set_columns(self.loud, x, self.log_values[:, loud])
         set_columns(self.median, x, log10(data.median)[:, None] if len(data.median) else None)
+        self._show_second(data)
         set_columns(self.tolerance, *self._across(log10(data.tolerance_line)))
-        self.trained.setValue(data.trained)
+        self.trained.setValue(self._at(max(data.trained, 1)))
         self.trained.setVisible(data.trained > 0)
         self._show_points(data, x)
+        self._make_axis(data)
         self.set_titles(("recurrence r",), (data.axis_label, data.axis_symbol))
         if not self.zoomed:
             self.show_all()
@@ -93,7 +102,20 @@ class SettlingPlot(ClickPlot):
         known = len(error) > 0 and bool(np.isfinite(error).any())
         set_columns(self.error, x, error[:, None] if known else None)
         self._style()
+        self._make_room()
         self._forget_labels()
+
+    def _show_second(self, data: Data) -> None:
+        """Draw the second run's curves, which are dotted."""
+        second = data.second
+        if second is None:
+            for item in (self.second, self.second_median):
+                set_columns(item, np.zeros(0), None)
+            return
+        x = self._x(second.recurrences)
+        set_columns(self.second, x, log10(second.values))
+        median = log10(second.median)[:, None] if len(second.median) else None
+        set_columns(self.second_median, x, median)
 
     def _show_points(self, data: Data, x: np.ndarray) -> None:
         """One recurrence is no line, so it gets points."""
@@ -105,12 +127,38 @@ class SettlingPlot(ClickPlot):
         brushes = [pg.mkBrush(c) for c, k in zip(colours, known, strict=True) if k]
         self.points.setData(at[known], y[known], brush=brushes or None, pen=None)
 
+    def _x(self, recurrences: np.ndarray) -> np.ndarray:
+        """Where recurrences stand on the horizontal axis."""
+        log = self.data is not None and self.data.log_r
+        return log10(recurrences) if log else recurrences.astype(float)
+
+    def _at(self, recurrence: float) -> float:
+        """Where one recurrence stands on the horizontal axis."""
+        return float(self._x(np.array([recurrence], float))[0])
+
+    def _pixel_of(self, recurrence: float, y: float) -> QPointF:
+        """Pixel of a recurrence and the log10 of a value."""
+        log = self.data is not None and self.data.log_r
+        return self.pixel_of(self._at(max(recurrence, 0.5)) if log else recurrence, y)
+
+    def _make_axis(self, data: Data) -> None:
+        kind = LogAxis if data.log_r else WholeAxis
+        if type(self.getPlotItem().getAxis("bottom")) is not kind:
+            self.getPlotItem().setAxisItems({"bottom": kind("bottom")})
+            super().set_theme(self.theme)
+
+    @override
+    def shared_x(self, x: float) -> float | None:
+        if self.data is None:
+            return None
+        return float(10**x) if self.data.log_r else x
+
     def _across(self, line: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Extend a line over the whole width of the axis."""
         if self.data is None or not len(line):
             return np.zeros(0), None
-        x = self.data.recurrences.astype(float)
-        ends = [0.0], [float(self._last_x() + 1)]
+        x = self._x(self.data.recurrences)
+        ends = [self._at(0.5 if self.data.log_r else 0)], [self._at(self._last_x() + 1)]
         return (
             np.concatenate([ends[0], x, ends[1]]),
             np.concatenate([line[:1], line, line[-1:]])[:, None],
@@ -118,7 +166,10 @@ class SettlingPlot(ClickPlot):
 
     def _last_x(self) -> int:
         assert self.data is not None
-        last = int(self.data.recurrences[-1]) if len(self.data.recurrences) else 1
+        ends = [self.data.recurrences] + (
+            [self.data.second.recurrences] if self.data.second else []
+        )
+        last = max((int(r[-1]) for r in ends if len(r)), default=1)
         return max(last, min(self.data.trained, FIRST_SPAN), 2)
 
     def show_all(self) -> None:
@@ -126,7 +177,12 @@ class SettlingPlot(ClickPlot):
         if self.data is None:
             return
         self.zoomed = False
-        values = np.concatenate([self.log_values.ravel(), log10(self.data.tolerance_line)])
+        second, shown = self.data.second, self.data.x_shown or (0, np.inf)
+        others = [] if second is None else [log10(second.values).ravel()]
+        rows = (self.data.recurrences >= shown[0]) & (self.data.recurrences <= shown[1])
+        values = np.concatenate(
+            [self.log_values[rows].ravel(), log10(self.data.tolerance_line), *others]
+        )
         values = values[np.isfinite(values)]
         low, high = (values.min(), values.max()) if len(values) else (-2.0, 0.0)
         floor = log10(self.data.floor_line)
@@ -137,9 +193,9 @@ class SettlingPlot(ClickPlot):
         view = self.getViewBox()
         # Room above for the words in the corner.
         view.setYRange(low - pad, high + 2.2 * pad, padding=0)
-        last = self._last_x()
-        room = max(0.02 * last, 0.25)
-        view.setXRange(1 - room, last + room, padding=0)
+        left, right = (self._at(r) for r in self.data.x_shown or (1, self._last_x()))
+        room = max(0.02 * (right - left), 0.02 if self.data.log_r else 0.25)
+        view.setXRange(left - room, right + room, padding=0)
 
     # ---- marks ----
     def mark_cursor(self, recurrence: int, curve: int | None) -> None:
@@ -147,17 +203,18 @@ class SettlingPlot(ClickPlot):
         if self.data is None:
             return
         i = self.index_of(recurrence)
-        self.marks.put_cursor(recurrence if recurrence >= 1 else None)
+        self.marks.put_cursor(self._at(recurrence) if recurrence >= 1 else None)
         self._mark(self.chosen, curve)
         y = self.log_values[i, curve] if i is not None and curve is not None else np.nan
-        self.marks.put_dot(recurrence, float(y))
+        self.marks.put_dot(self._at(max(recurrence, 1)), float(y))
         if curve is not None:
             self.chosen.setPen(pg.mkPen(self._colour(curve), width=3))
         self._forget_labels()
 
     def mark_hover(self, recurrence: int | None, curve: int | None) -> None:
         """Mark what is pointed at; None hides it."""
-        self.marks.put_hover(recurrence if recurrence is not None and recurrence >= 1 else None)
+        known = recurrence is not None and recurrence >= 1
+        self.marks.put_hover(self._at(recurrence) if known and recurrence else None)
         self._mark(self.hovered, curve)
 
     def _mark(self, item: pg.PlotCurveItem, curve: int | None) -> None:
@@ -167,7 +224,7 @@ class SettlingPlot(ClickPlot):
             return
         item.shown = key
         y = None if curve is None else self.log_values[:, [curve]]
-        set_columns(item, self.data.recurrences.astype(float), y)
+        set_columns(item, self._x(self.data.recurrences), y)
 
     def index_of(self, recurrence: int) -> int | None:
         """Row of a recurrence, or None when it is not shown."""
@@ -199,6 +256,8 @@ class SettlingPlot(ClickPlot):
         self.loud.setPen(pg.mkPen(theme.warning, width=2 if few else 1))
         self.hovered.setPen(pg.mkPen(theme.hover, width=5))
         self.median.setPen(pg.mkPen(theme.text, width=3 if many else 1))
+        self.second.setPen(pg.mkPen(theme.muted, width=1, style=dot))
+        self.second_median.setPen(pg.mkPen(theme.text, width=2, style=dot))
         self.tolerance.setPen(pg.mkPen(theme.text, width=1, style=dash))
         self.floor.setPen(pg.mkPen(theme.muted, width=1))
         self.error.setPen(pg.mkPen(theme.text, width=1, style=Qt.PenStyle.DotLine))
@@ -212,6 +271,7 @@ class SettlingPlot(ClickPlot):
         if self.data is None or not view.sceneBoundingRect().contains(point):
             return -1, -1
         x = view.mapSceneToView(point).x()
+        x = 10**x if self.data.log_r else x
         first = float(self.data.recurrences[0])
         i = int(np.clip(round(x - first), 0, len(self.data.recurrences) - 1))
         y = self.log_values[i]
@@ -227,7 +287,19 @@ class SettlingPlot(ClickPlot):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Place the words again."""
         super().resizeEvent(event)
+        self._make_room()
         self._labels = None
+
+    def _make_room(self) -> None:
+        """Leave room at the right of the plot for names, where there is enough."""
+        metrics, data = QFontMetricsF(self._font(True)), self.data
+        beside = 0.0 if data is None else room_beside(data, metrics, float(self.width()))
+        if beside != self._beside:
+            self._beside = beside
+            layout = self.getPlotItem().layout
+            left, top, right, bottom = layout.getContentsMargins()
+            self._margin = right if self._margin is None else self._margin
+            layout.setContentsMargins(left, top, self._margin + beside, bottom)
 
     def _forget_labels(self) -> None:
         """Have the words placed anew at the next painting."""
@@ -251,8 +323,8 @@ class SettlingPlot(ClickPlot):
         assert self.data is not None
         floor = self.floor.getData()[0]
         place = Place(
-            self.data, area, QFontMetricsF(self._font(True)), self.theme, self.pixel_of,
-            self.log_values, floor is not None and len(floor) > 0,
+            self.data, area, QFontMetricsF(self._font(True)), self.theme, self._pixel_of,
+            self.log_values, floor is not None and len(floor) > 0, self._beside,
         )  # fmt: skip
         return labels_of(place)
 

@@ -21,6 +21,10 @@ from loopscope.widgets.plots.text import LEFT, RIGHT
 # Shares of the plot's height that rates and names may take.
 RATES, NAMES = 0.5, 0.4
 LEAST_WIDTH, LEAST_HEIGHT = 60, 50
+# Names stand beside the plot where it is so wide, and they take no more than this share of it.
+LEAST_BESIDE, BESIDE = 400.0, 0.4
+# Curves whose names are measured for it.
+MOST = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Place:
     area : the plot in pixels.  metrics : of the bold font.
     pixel_of : from recurrence and log10 of a value to a pixel.
     log_values : of the curves, ``[R, C]``.  has_floor : whether the rounding floor is drawn.
+    beside : pixels of room for names at the right of the plot, off the curves; 0 for none.
     """
 
     data: Data
@@ -50,6 +55,7 @@ class Place:
     pixel_of: Callable[[float, float], QPointF]
     log_values: np.ndarray
     has_floor: bool
+    beside: float = 0.0
 
 
 def labels_of(place: Place) -> list[Label]:
@@ -69,6 +75,8 @@ def _rates(place: Place) -> Iterable[Label]:
             for c, rate in enumerate(data.layer_rates)
         ]
     fits = max(1, int(RATES * area.height() // line))
+    if len(rates) == 1 and not rate_text(data.rate):
+        return  # a name without its number says nothing
     for i, (name, rate, colour) in enumerate(rates[:fits]):
         text = f"{name} {rate_text(rate)}".rstrip()
         yield _at_right(place, text, area.top() + 2 + i * line, colour)
@@ -137,11 +145,33 @@ def _curve_names(place: Place) -> Iterable[Label]:
         bottom = top + line
         if bottom > area.bottom():
             return
-        text = f"{data.curve_name(curve)}: {data.settling[curve].describe()}"
-        yield _at_right(place, text, top, place.theme.warning)
+        yield _name(place, _words_of(data, curve), top)
     if len(named) < len(unsettled) and bottom + line < area.bottom():
-        text = f"and {len(unsettled) - len(named)} more that do not settle"
-        yield _at_right(place, text, bottom, place.theme.warning)
+        more = f"and {len(unsettled) - len(named)} more"
+        yield _name(place, more if place.beside else f"{more} that do not settle", bottom)
+
+
+def _words_of(data: Data, curve: int) -> str:
+    return f"{data.curve_name(curve)}: {data.settling[curve].describe()}"
+
+
+def room_beside(data: Data, metrics: QFontMetricsF, width: float) -> float:
+    """Pixels that names of curves take at the right of a plot of ``width``; 0 where too many.
+
+    There they lie on no curve, as on paper.
+    """
+    if data.per_layer or not data.unsettled():
+        return 0.0
+    longest = max(metrics.horizontalAdvance(_words_of(data, c)) for c in data.unsettled()[:MOST])
+    room = longest + 14
+    return room if room <= BESIDE * width and width >= LEAST_BESIDE else 0.0
+
+
+def _name(place: Place, text: str, top: float) -> Label:
+    if not place.beside:
+        return _at_right(place, text, top, place.theme.warning)
+    rect = QRectF(place.area.right() + 6, top, place.beside - 8, place.metrics.height())
+    return Label(text, rect, LEFT, place.theme.warning, bold=True)
 
 
 def _end_of(place: Place, curve: int) -> float:

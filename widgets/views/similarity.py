@@ -36,6 +36,7 @@ class SimilarityView(MatrixView[Data]):
         # Where labels are thinned, round recurrences keep theirs.
         first = 0 if data.places.step > 1 else data.group if data.by == "depth" else 1
         along = "along effective depth" if data.by == "depth" else "layer by layer"
+        at = data.places.depths if data.log_r else ()
         content = Content(
             n_rows=n,
             n_columns=n,
@@ -44,7 +45,7 @@ class SimilarityView(MatrixView[Data]):
             column_title="recurrence′:layer′",
             row_labels=labels,
             column_labels=labels,
-            bar=measure_bar(data.measure, data.far),
+            bar=measure_bar(data.measure, data.far, data.near),
             row_strides=strides,
             column_strides=strides,
             number_columns=True,
@@ -53,8 +54,11 @@ class SimilarityView(MatrixView[Data]):
             first_row=first,
             row_group=data.group,
             column_group=data.group,
+            log_columns=at,
+            log_rows=at,
         )
-        self.matrix.show_content(content, data.measure.brightness(data.drawn(), data.far))
+        levels = data.measure.brightness(data.drawn(), data.far, data.near)
+        self.matrix.show_content(content, levels)
         self.show_selection(self.selection, {})
 
     @override
@@ -77,6 +81,14 @@ class SimilarityView(MatrixView[Data]):
         """Fields of the cursor at a cell or a label."""
         index = column if region in ("cell", "column") else row if region == "row" else -1
         return self.data.places.at(int(self.data.order[index])) if index >= 0 else {}
+
+    @override
+    def recurrence_of(self, column: int) -> int | None:
+        return (
+            None
+            if self.data is None
+            else self.data.places.at(int(self.data.order[column]))["recurrence"]
+        )
 
     @override
     def _on_clicked(self, region: str, row: int, column: int) -> None:

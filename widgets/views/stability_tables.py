@@ -14,7 +14,7 @@ from PySide6.QtWidgets import (
 
 from loopscope.core.measures.fixed_points import CYCLE
 from loopscope.core.views.stability import Data
-from loopscope.widgets.kit.plain_text import plain_tip
+from loopscope.widgets.kit.plain_text import describe, plain_tip
 from loopscope.widgets.kit.theme import number_font
 
 HEADS = {
@@ -33,6 +33,7 @@ class NumberTable(QTableWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, 0, parent)
+        describe(self, "Numbers", "The numbers behind the picture")
         self.verticalHeader().setVisible(False)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)

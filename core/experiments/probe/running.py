@@ -61,7 +61,10 @@ class Batch:
 
 
 def hops_batch(loaded: Loaded, n: int, hops: tuple[int, ...], seed: int = 2_000_003) -> Batch:
-    """Fresh pointer-chasing prompts on one 8-letter cycle, as many of each hop count as fit."""
+    """Fresh pointer-chasing prompts on one 8-letter cycle, as many of each hop count as fit.
+
+    Raises `LoopscopeError` for a model with another vocabulary than the task's.
+    """
     if loaded.architecture.vocab_size != len(VOCABULARY):
         raise LoopscopeError(
             f"{loaded.checkpoint.name} has {loaded.architecture.vocab_size} tokens; the task hops "

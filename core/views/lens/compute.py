@@ -28,7 +28,7 @@ from loopscope.core.measures.places import shown_places
 from loopscope.core.measures.readout import NO_ANSWER, Ids, flips
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
-from loopscope.core.selection import Selection
+from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.answers_data import Shade
 from loopscope.core.views.base import Lack, Request, Table, ViewDefinition
 from loopscope.core.views.lens.data import Data, Order
@@ -87,6 +87,7 @@ class Options:
         "Written token",
         "Its text (␣ for a space), or its id as #12. The prompt's tokens, the final answers and "
         "what stood here when the layers were read are shown at once, others after reading again",
+        idle=lambda o: "" if o.target == "written" else "the chosen token is not a written one",
     )
     order: Order = setting(
         "depth",
@@ -328,6 +329,30 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
             )
 
 
+def within(data: Data, shown: RecurrenceRange) -> Data:
+    """Only places of these recurrences; scale and final answers stay those of all."""
+    places = data.places
+    if data.missing or not places.recurrences:
+        return data
+    first, last = shown.ends(max(places.recurrences))
+    kept = tuple(r for r in places.recurrences if first <= r <= last)
+    if len(kept) == len(places.recurrences):
+        return data
+    columns = [i for i, at in enumerate(data.order) if places.at(int(at))["recurrence"] in kept]
+    order = np.arange(len(kept) * places.n_layers)
+    if data.by == "layer":
+        order = order.reshape(-1, places.n_layers).T.ravel()
+    cut = ("ids", "probabilities", "top", "flip", "shaded", "mark", "entropy", "divergence",
+           "chance", "rank")  # fmt: skip
+    parts = {name: getattr(data, name)[columns] for name in cut}
+    return replace(data, places=replace(places, recurrences=kept), order=order, **parts)
+
+
 VIEW = ViewDefinition(
-    Options, compute, table, reads=frozenset({"tokens", "token"}), request=REQUEST
+    Options,
+    compute,
+    table,
+    reads=frozenset({"tokens", "token"}),
+    request=REQUEST,
+    within=within,
 )

@@ -12,6 +12,7 @@ from loopscope.core.formula import Formula
 from loopscope.core.labels import visible
 from loopscope.core.measures import projection
 from loopscope.core.measures.projection import Basis
+from loopscope.core.measures.stability import STABILITY
 from loopscope.core.measures.state_forms import NORM_RATIO, StateForm
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
@@ -143,7 +144,9 @@ def _compute(
     )
     points = trajectories[finite]
     if frame is not None and points.size:
-        spread = float(np.sqrt(points.var(0, dtype=np.float64).sum()))
+        # Only a mode is drawn in proportion to it; of a long run it costs a third of the view.
+        modes = recording.result(STABILITY) is not None
+        spread = float(np.sqrt(points.var(0, dtype=np.float64).sum())) if modes else 0.0
         context = OverlayContext(tokens, options, spread)
         data = replace(data, overlays=overlays_of(recording, context, frame))
     return replace(data, statement=statement(data, recording)), frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -23,6 +24,8 @@ FIT_FIRST = 8
 CLOSED_BELOW = 0.01
 # Colour groups of one picture: more would make redrawing slow.
 MAX_GROUPS = 16
+# How much of the colour scale goes by recurrence where it is spread by motion.
+EVEN = 0.2
 N_COLOURS = 8
 
 
@@ -32,6 +35,14 @@ class Refit:
 
     run: str
     recurrences: int
+
+
+def _no_components(options: Options) -> str:
+    return "" if options.axes == "pca" else "the axes are not principal components"
+
+
+def _no_readout(options: Options) -> str:
+    return "" if options.axes == "readout" else "the axes are not readout directions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,14 @@ class Options:
     )
     dimensions: Literal["2-D", "3-D"] = setting("2-D", "Dimensions", "3-D turns by dragging")
     colour: Literal["recurrence", "token"] = setting("recurrence", "Colour by")
+    spread: Literal["motion", "recurrence"] = setting(
+        "motion",
+        "Colours change with",
+        "Along the way that the states go, so that the first recurrences of a long run have "
+        "colours of their own, or evenly by recurrence",
+        labels={"motion": "the way gone", "recurrence": "the recurrence"},
+        idle=lambda o: "" if o.colour == "recurrence" else "colours are of tokens",
+    )
     axes: Literal["pca", "readout", "random"] = setting(
         "pca",
         "Axes",
@@ -73,12 +92,22 @@ class Options:
         "Tokens of massive norm",
         "One token of massive norm, such as an attention sink, takes nearly all of the variance",
     )
-    pc_x: int = setting(1, "Component across", low=1, high=MAX_COMPONENTS)
-    pc_y: int = setting(2, "Component up", low=1, high=MAX_COMPONENTS)
-    pc_z: int = setting(3, "Third component", "Used in 3-D", low=1, high=MAX_COMPONENTS)
-    readout_x: int = setting(0, "Readout across", "Token id whose unembedding row is the axis")
-    readout_y: int = setting(1, "Readout up", "Token id whose unembedding row is the axis")
-    random_seed: int = setting(0, "Random seed", "Seed of the random pair")
+    pc_x: int = setting(1, "Component across", low=1, high=MAX_COMPONENTS, idle=_no_components)
+    pc_y: int = setting(2, "Component up", low=1, high=MAX_COMPONENTS, idle=_no_components)
+    pc_z: int = setting(
+        3, "Third component", "Used in 3-D", low=1, high=MAX_COMPONENTS,
+        idle=lambda o: "the view is in 2-D" if o.dimensions == "2-D" else _no_components(o),
+    )  # fmt: skip
+    readout_x: int = setting(
+        0, "Readout across", "Token id whose unembedding row is the axis", idle=_no_readout
+    )
+    readout_y: int = setting(
+        1, "Readout up", "Token id whose unembedding row is the axis", idle=_no_readout
+    )
+    random_seed: int = setting(
+        0, "Random seed", "Seed of the random pair",
+        idle=lambda o: "" if o.axes == "random" else "the axes are not a random pair",
+    )  # fmt: skip
     fit_on: Literal["selected", "all", "final"] = setting(
         "selected",
         "Fit on",
@@ -106,7 +135,11 @@ class Options:
         "Those that a search found: stable filled, unstable hollow, slow points crossed",
     )
     modes: int = setting(
-        1, "Modes", "Leading eigenvectors of the Jacobian drawn at its state; 0 for none", high=20
+        1,
+        "Modes",
+        "Leading eigenvectors of the Jacobian drawn at its state",
+        high=20,
+        lowest="none",
     )
     show_starts: bool = setting(
         True, "Other starts", "The same prompt from other start states, once these were run"
@@ -216,6 +249,7 @@ class Data(ViewData):
             "Colour: the token"
             if self.options.colour == "token"
             else "Colour: the recurrence, from dark (first) to light (last)"
+            + ("" if self.options.spread == "recurrence" else ", spread by the way gone")
         )
         shapes = (
             "the shape says after which layer"
@@ -280,6 +314,13 @@ class Data(ViewData):
         ok = 0 <= i < len(self.recurrences) and int(self.recurrences[i]) == recurrence
         return i if ok else None
 
+    def colour_ticks(self) -> list[tuple[float, int]]:
+        """Recurrences that the colour scale names, each with its place there."""
+        position, r = colour_positions(self), self.recurrences
+        at = [0, *np.searchsorted(position, (0.25, 0.5, 0.75)).tolist(), len(r) - 1]
+        ticks = {int(r[i]): float(position[i]) for i in at if 0 <= i < len(r)}
+        return [(place, number) for number, place in ticks.items()]
+
     @property
     def newest(self) -> int:
         """The largest recurrence shown: the end of the colour scale."""
@@ -309,8 +350,8 @@ def name_tokens(positions: list[int]) -> str:
 class Stroke:
     """A part of the picture in one colour: rows of ``points`` and stations first to last.
 
-    age : 0 for the oldest to 1 for the newest.  colour : index of the token colour, or None for
-    the colour of the recurrence.
+    age : 0 for the oldest to 1 for the newest.  level : its place on the colour scale.
+    colour : index of the token colour, or None for the colour of the recurrence.
     """
 
     rows: tuple[int, ...]
@@ -318,6 +359,7 @@ class Stroke:
     last: int
     age: float
     colour: int | None
+    level: float = 0.0
 
     @property
     def alpha(self) -> float:
@@ -339,13 +381,24 @@ def strokes(data: Data, rows: tuple[int, ...] | None = None) -> list[Stroke]:
     parts = min(MAX_GROUPS // max(len(groups), 1), steps)
     if parts < 1:
         return []
-    edges = np.linspace(0, steps, parts + 1).round().astype(int)
+    position = colour_positions(data)
+    edges = _edges(position, parts)
     out = []
-    for i in range(parts):
-        first, last = int(edges[i]), int(edges[i + 1])
+    for i, (first, last) in enumerate(pairwise(edges), 1):
         for colour, members in groups.items():
-            out.append(Stroke(tuple(members), first, last, last / steps, colour))
+            newest = last == steps
+            level = position[last] if newest else (position[first] + position[last]) / 2
+            age = i / (len(edges) - 1)
+            out.append(Stroke(tuple(members), first, last, age, colour, float(level)))
     return out
+
+
+def _edges(position: F64, parts: int) -> list[int]:
+    """Stations at which colours change: evenly apart on the colour scale."""
+    steps = len(position) - 1
+    wanted = np.linspace(0, 1, parts + 1)[1:-1]
+    inner = np.searchsorted(position, wanted, "left").tolist()
+    return sorted({0, steps, *(i for i in inner if 0 < i < steps)})
 
 
 def placed(data: Data, azimuth: float, elevation: float) -> F64:
@@ -378,7 +431,29 @@ def middle(data: Data) -> F64:
     return np.asarray((high + low) / 2)
 
 
-def scale_position(part: Stroke, data: Data) -> float:
+def scale_position(part: Stroke) -> float:
     """Place of ``part`` on the recurrence colour scale, 0 (first shown) to 1 (newest)."""
-    at = part.last if part.age >= 1 else (part.first + part.last) / 2
-    return at / max(len(data.recurrences) - 1, 1)
+    return part.level
+
+
+def colour_positions(data: Data) -> F64:
+    """Place of each station on the colour scale, 0 (first) to 1 (newest), ``[S]``.
+
+    Evenly by recurrence; or by the way gone, the median over tokens of the distance from one
+    station to the next along the axes, added up, with a share of `EVEN` by recurrence, so that
+    states that stand still keep their colours apart.
+    """
+    n = len(data.recurrences)
+    even = np.linspace(0, 1, n) if n > 1 else np.zeros(n)
+    if data.options.spread == "recurrence" or n < 3 or data.empty:
+        return even
+    steps = np.linalg.norm(np.diff(data.points, axis=1), axis=-1)
+    steps = np.where(np.isfinite(steps), steps, np.nan)
+    known = np.isfinite(steps).any(0)
+    way = np.zeros(n - 1)
+    way[known] = np.nanmedian(steps[:, known], axis=0)
+    total = float(way.sum())
+    if not total > 0:
+        return even
+    moved = np.concatenate([[0.0], np.cumsum(way) / total])
+    return (1 - EVEN) * moved + EVEN * even

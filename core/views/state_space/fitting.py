@@ -41,7 +41,11 @@ class FitSet:
     def of(
         cls, recording: Recording, options: Options, run: str, states: F32, complete: int
     ) -> FitSet:
-        """Take from the ``states`` along the path those that count; ``complete`` recurrences."""
+        """Take from the ``states`` along the path those that count.
+
+        ``states`` are float32 ``[S, T, d]``: of recurrences, or of every layer; ``complete``
+        recurrences are whole.
+        """
         pinned = options.refit is not None and options.refit.run == run
         follows = options.fit_over == "all" and not pinned
         wanted = max(complete, 1) if follows else fit_recurrences(options, run)
@@ -84,7 +88,8 @@ def choose_basis(
 ) -> tuple[Basis | None, bool, tuple[int, ...]]:
     """Axes to project on: (basis or None, whether it was given, directions that are missing).
 
-    ``directions`` are the readout directions read so far; ``tokens`` those that are shown.
+    ``directions`` are the readout directions read so far, ``[d]`` by token id; ``tokens`` those
+    positions that are shown.
     """
     d = fit.states.shape[-1]
     nowhere = np.zeros(d)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QScrollBar, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from loopscope.core.measures.readout import NO_ANSWER
@@ -45,6 +45,8 @@ class AnswersView(View[DataT]):
         self.canvas.setFocusProxy(self)
         self.canvas.clicked.connect(self._on_clicked)
         self.canvas.pointed.connect(self._on_pointed)
+        self.canvas.zoomed.connect(self._on_zoomed)
+        self.canvas.dragged.connect(self._on_dragged)
         self.clear()
 
     @override
@@ -70,7 +72,8 @@ class AnswersView(View[DataT]):
         at = {"recurrence": selection.recurrence, "layer": selection.layer}
         row = self._row_of.get(hover["token"]) if "token" in hover else None
         cursor = self._row_of.get(selection.token), self._column(at)
-        self.canvas.show_marks(cursor, (row, self._column(hover)))
+        missing = "" if cursor[1] is not None else self._missing(selection.recurrence)
+        self.canvas.show_marks(cursor, (row, self._column(hover)), missing)
 
     @override
     def set_theme(self, theme: Theme) -> None:
@@ -81,6 +84,10 @@ class AnswersView(View[DataT]):
     def clear(self) -> None:
         self.data = None
         self.canvas.show_empty(self.EMPTY)
+
+    @override
+    def scroll_bars(self) -> list[QScrollBar]:
+        return [self.canvas.scroll_bar]
 
     @override
     def reset_view(self) -> None:
@@ -100,6 +107,13 @@ class AnswersView(View[DataT]):
 
     def _column(self, place: dict[str, int]) -> int | None:
         raise NotImplementedError
+
+    def _missing(self, recurrence: int) -> str:
+        """Why the cursor's recurrence has no column."""
+        if recurrence < 1:
+            return "The initial state is not read out"
+        ends = [self._column_place(c).get("recurrence", 0) for c in (1, self.data.n_columns)]
+        return f"r = {recurrence} is not shown here: r = {min(ends)} to {max(ends)} are"
 
     def _column_place(self, column: int) -> dict[str, int]:
         raise NotImplementedError
@@ -123,6 +137,15 @@ class AnswersView(View[DataT]):
     def _on_pointed(self, region: str, row: int, column: int) -> None:
         self.hover_changed.emit(self._place(row, column))
         self.message.emit("" if self.data is None else self._text(region, row, column))
+
+    def _on_zoomed(self, row: int, column: int, factor: float) -> None:
+        if (r := self._column_place(column).get("recurrence")) is not None:
+            self.zoom_requested.emit(r, factor)
+
+    def _on_dragged(self, row: int, first: int, last_row: int, last: int) -> None:
+        a, b = (self._column_place(column).get("recurrence") for column in (first, last))
+        if a is not None and b is not None:
+            self.range_requested.emit(a, b)
 
     def _name(self, row: int) -> str:
         return f"token {self.data.tokens[row]} '{self.data.labels[row]}'"

@@ -29,7 +29,8 @@ class LensView(AnswersView[Data]):
         if self.data is None:
             return None
         index = self.data.places.index(place.get("recurrence"), place.get("layer"))
-        return None if index is None else self.data.order.tolist().index(index) + 1
+        columns = self.data.order.tolist()
+        return columns.index(index) + 1 if index in columns else None
 
     @override
     def _column_place(self, column: int) -> dict[str, int]:

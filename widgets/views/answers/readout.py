@@ -27,12 +27,14 @@ class ReadoutView(AnswersView[Data]):
     @override
     def _column(self, place: dict[str, int]) -> int | None:
         recurrence = place.get("recurrence", 0)
-        n = 0 if self.data is None else self.data.n_columns
-        return recurrence if 1 <= recurrence <= n else None
+        if self.data is None:
+            return None
+        column = recurrence - self.data.first + 1
+        return column if 1 <= column <= self.data.n_columns else None
 
     @override
     def _column_place(self, column: int) -> dict[str, int]:
-        return {"recurrence": column}
+        return {"recurrence": self.data.first + column - 1}
 
     @override
     def _text(self, region: str, row: int, column: int) -> str:
@@ -59,7 +61,7 @@ class ReadoutView(AnswersView[Data]):
                 f" · {HAZARD.name} {data.hazards[at]:.3g}, {EXIT.name} {data.exits[at]:.3g} "
                 f"({EXIT.formula})"
             )
-        return f"Recurrence {column}, {self._name(row)}: {answers} · p = {formula}"
+        return f"Recurrence {data.first + column - 1}, {self._name(row)}: {answers} · p = {formula}"
 
     @override
     def _answers(self, row: int, column: int) -> str:

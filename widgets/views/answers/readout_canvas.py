@@ -40,6 +40,7 @@ class ReadoutCanvas(PaintedGrid[Layout]):
         # (row, column from 1) of the cursor and of what is pointed at; None where absent.
         self.cursor_cell: At = (None, None)
         self.hover_cell: At = (None, None)
+        self.missing = ""
         self._shades = QImage()
 
     # ---- what is shown ----
@@ -55,12 +56,21 @@ class ReadoutCanvas(PaintedGrid[Layout]):
         self.data = None
         super().show_empty(text)
 
-    def show_marks(self, cursor: At, hover: At) -> None:
-        """Move the marks; a row that the cursor comes to is brought into sight."""
+    def show_marks(self, cursor: At, hover: At, missing: str = "") -> None:
+        """Move the marks; a row that the cursor comes to is brought into sight.
+
+        ``missing`` says why the cursor has no column, where it has none.
+        """
+        self.missing = missing
         before, self.cursor_cell, self.hover_cell = self.cursor_cell, cursor, hover
         if cursor[0] != before[0]:
             self.follow_cursor()
         self.update()
+
+    @property
+    @override
+    def first_column(self) -> int:
+        return 1
 
     @property
     @override
@@ -124,4 +134,4 @@ class ReadoutCanvas(PaintedGrid[Layout]):
         draw_labels(painter, data, where, theme, fonts, self.cursor_cell)
         draw_marks(painter, data, where, theme, self.cursor_cell, self.hover_cell)
         if where.side is not None:
-            draw_side(painter, data, where.side, theme, fonts, self.cursor_cell)
+            draw_side(painter, data, where.side, theme, fonts, self.cursor_cell, self.missing)

@@ -53,9 +53,13 @@ class Elider:
 
 
 def draw_side(
-    painter: QPainter, data: AnswerMap, side: QRectF, theme: Theme, fonts: Fonts, cursor: At
-) -> None:
-    """The kept answers of the cursor's cell as bars, and what else there is to say of it."""
+    painter: QPainter, data: AnswerMap, side: QRectF, theme: Theme, fonts: Fonts, cursor: At,
+    missing: str,
+) -> None:  # fmt: skip
+    """The kept answers of the cursor's cell as bars, and what else there is to say of it.
+
+    ``missing`` is said where the cursor's column is not there.
+    """
     text_font, number_font = fonts
     metrics = QFontMetricsF(text_font)
     line = metrics.height()
@@ -68,7 +72,7 @@ def draw_side(
         painter.drawText(QRectF(side.left(), y, side.width(), line), LEFT, short)
 
     if row is None or column is None:
-        missing = "The initial state is not read out" if column is None else "Token not shown"
+        missing = missing if column is None else "Token not shown"
         painter.setFont(text_font)
         painter.setPen(QColor(theme.muted))
         painter.drawText(side, Qt.TextFlag.TextWordWrap, missing)

@@ -124,15 +124,20 @@ class Geometry:
     # ---- sizes ----
     @property
     def words(self) -> int:
-        """Lines of words under each band."""
-        return 2 if len(self.bands) == 1 else 1
+        """Lines of words under each band: one where two would not be seen whole."""
+        if len(self.bands) != 1:
+            return 1
+        least = self.bands[0].rows * MIN_ROW + self._fixed(2)
+        return 2 if least <= self.viewport else 1
+
+    def _fixed(self, words: int) -> float:
+        """Pixels of the height that are no rows."""
+        return 2 * MARGIN + len(self.bands) * (LINE + NUMBERS + words * LINE + BETWEEN_BANDS)
 
     def _row(self) -> float:
         """Height of a row: as the height allows, at least that of a small label."""
         rows = sum(b.rows for b in self.bands)
-        fixed = 2 * MARGIN + len(self.bands) * (LINE + NUMBERS + self.words * LINE)
-        fixed += len(self.bands) * BETWEEN_BANDS
-        fitting = (self.viewport - fixed) / max(rows, 1)
+        fitting = (self.viewport - self._fixed(self.words)) / max(rows, 1)
         usual = max(MIN_ROW, min(MAX_ROW, fitting))
         if self.zoom >= 1:
             return usual * min(self.zoom, 2.0)

@@ -7,7 +7,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QToolButton, QWidget
 from typing_extensions import override
 
-from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
+from loopscope.widgets.kit.plain_text import PlainLabel, describe, plain_tip
 
 
 class SearchBar(QFrame):
@@ -22,6 +22,7 @@ class SearchBar(QFrame):
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.setAutoFillBackground(True)
         self.text = QLineEdit()
+        describe(self.text, "Find nodes")
         self.text.setPlaceholderText("layer 1, coda, norm, r 500 …")
         self.text.setToolTip(
             "Finds nodes by label, part, weights or digest; “r 500” by recurrence, also “layer 1 "
@@ -41,6 +42,7 @@ class SearchBar(QFrame):
             button = QToolButton()
             button.setText(text)
             button.setToolTip(plain_tip(tip))
+            describe(button, tip)
             button.setAutoRaise(True)
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             button.clicked.connect(lambda _=False, by=by: self.stepped.emit(by))

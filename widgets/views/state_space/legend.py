@@ -33,14 +33,14 @@ class Legend(QWidget):
         super().__init__(parent)
         self.entries: list[Entry] = []
         self.scale: list[tuple[float, str]] = []
-        self.ends = ("", "")
+        self.ticks: list[tuple[float, str]] = []
         self.theme: Theme = LIGHT
 
     def set_content(
-        self, entries: list[Entry], scale: list[tuple[float, str]], ends: tuple[str, str]
+        self, entries: list[Entry], scale: list[tuple[float, str]], ticks: list[tuple[float, str]]
     ) -> None:
-        """Show ``entries`` below a colour scale (stops 0..1, empty: none) from and to ``ends``."""
-        self.entries, self.scale, self.ends = entries, scale, ends
+        """Show ``entries`` below a colour scale (stops 0..1, empty: none) with ``ticks``."""
+        self.entries, self.scale, self.ticks = entries, scale, ticks
         self.updateGeometry()
         self.update()
 
@@ -92,8 +92,14 @@ class Legend(QWidget):
         painter.fillRect(bar, gradient)
         painter.setPen(QColor(self.theme.text))
         ascent = self.fontMetrics().ascent()
-        painter.drawText(QPointF(20, bar.top() + ascent - 2), self.ends[1])
-        painter.drawText(QPointF(20, bar.bottom()), self.ends[0])
+        # The ends first; those between where they have room.
+        taken: list[float] = []
+        for at, text in sorted(self.ticks, key=lambda tick: -abs(tick[0] - 0.5)):
+            y = bar.bottom() - at * bar.height()
+            y = min(max(y + ascent / 2 - 1, bar.top() + ascent - 2), bar.bottom())
+            if all(abs(y - other) >= height for other in taken):
+                taken.append(y)
+                painter.drawText(QPointF(20, y), text)
 
     def _paint_entry(self, painter: QPainter, entry: Entry, y: float, line: int) -> None:
         colour = QColor(entry.colour or self.theme.muted)

@@ -85,7 +85,7 @@ class Picture:
         if part.colour is not None:
             colour = QColor(token_colour(part.colour))
         else:
-            colour = recurrence_colour(scale_position(part, self.data), self.theme)
+            colour = recurrence_colour(scale_position(part), self.theme)
         if fade:
             colour.setAlphaF(part.alpha)
         return colour
@@ -132,8 +132,8 @@ class Picture:
                 marks.append(Marks(xy, layer_marker(int(layer)), size, fill, pen))
         return marks
 
-    def legend(self) -> tuple[list[Entry], list[tuple[float, str]], tuple[str, str]]:
-        """Entries, colour scale (none when tokens are coloured) and what its ends are."""
+    def legend(self) -> tuple[list[Entry], list[tuple[float, str]], list[tuple[float, str]]]:
+        """Entries, colour scale (none when tokens are coloured) and the recurrences along it."""
         data = self.data
         if data.by_layer:
             entries = [
@@ -145,13 +145,13 @@ class Picture:
         if data.options.colour == "recurrence":
             stops = np.linspace(0, 1, 9).tolist()
             scale = [(at, recurrence_colour(at, self.theme).name()) for at in stops]
-            return entries, scale, (str(data.recurrences[0]), str(data.newest))
+            return entries, scale, [(at, str(r)) for at, r in data.colour_ticks()]
         tokens = zip(data.tokens, data.labels, strict=True)
         entries += [
             Entry("o", token_colour(i), at_position(t, label))
             for i, (t, label) in enumerate(tokens)
         ]
-        return entries, [], ("", "")
+        return entries, [], []
 
 
 def recurrence_colour(position: float, theme: Theme) -> QColor:

@@ -17,7 +17,7 @@ from loopscope.core.selection import Selection
 from loopscope.core.views.state_space.compute import Data, Options
 from loopscope.core.views.state_space.data import Refit, name_tokens
 from loopscope.core.views.state_space.words import axes_words
-from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
+from loopscope.widgets.kit.plain_text import PlainLabel, describe, plain_tip
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import LIGHT, Theme
 from loopscope.widgets.plots.places import is_range
@@ -53,6 +53,9 @@ class StateSpaceView(View[Data]):
         self.refit_button = _button("Refit", self.refit)
         self.refit_button.setToolTip("Fit the principal components again, on what is shown now")
         self.massive_button = _button("", self._toggle_massive)
+        describe(
+            self.massive_button, "Tokens of massive norm", "Leave them out, or take them in again"
+        )
         self.canvas = TrajectoryCanvas()
         self.legend = Legend()
         self.text_overlay = TextOverlay(self.canvas, self)
@@ -218,8 +221,8 @@ class StateSpaceView(View[Data]):
         self._show_misfit(data is not None and bool(data.elsewhere))
         self._offer_massive(data)
         picture, overlays = self.canvas.picture, self.canvas.overlays
-        entries, scale, ends = picture.legend() if picture else ([], [], ("", ""))
-        self.legend.set_content([*(overlays.entries() if overlays else []), *entries], scale, ends)
+        entries, scale, ticks = picture.legend() if picture else ([], [], [])
+        self.legend.set_content([*(overlays.entries() if overlays else []), *entries], scale, ticks)
         self._fit_words()
         self.text_overlay.update()
 
