@@ -31,7 +31,8 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, PARTS, RESULTS = DOCS / "capability.md", DOCS / "parts.json", DOCS / "results.json"
 AMOUNTS = Amounts()
 NAMES = {
-    "walker": "walker", "halting": "halting", "settling": "settled", "anytime": "taught to walk",
+    "walker": "walker", "halting": "halting", "halting-kept": "halting, half at R = k",
+    "settling": "settled", "settling-kept": "settled, half at R = k", "anytime": "taught to walk",
     "deep": "deep, taught",
 }  # fmt: skip
 

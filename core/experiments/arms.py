@@ -89,21 +89,21 @@ _HARDER_ARMS = tuple(
 )
 
 
-def _kept(recipe: str, steps: int, pace: int) -> TrainingPlan:
+def _kept(recipe: str, steps: int, finishing: int, pace: int) -> TrainingPlan:
     """A widening in which half of the batches stay at R = k."""
     plan = RECIPES[recipe].plan
     rule = replace(plan.recurrences, pace=pace, kept=0.5)
-    return replace(plan, steps=steps, recurrences=rule)
+    return replace(plan, steps=steps, finishing_steps=finishing, recurrences=rule)
 
 
 _STAGES = (
     _hops_arm("halting", "halting", RECIPES["halting"].plan, start="walker"),
     _hops_arm("settling", "settling", RECIPES["settling"].plan, start="halting"),
     _hops_arm(
-        "halting-kept", "halting, half at R = k", _kept("halting", 5000, 100), start="walker"
+        "halting-kept", "halting, half at R = k", _kept("halting", 5000, 500, 100), start="walker"
     ),
     _hops_arm(
-        "settling-kept", "settling, half at R = k", _kept("settling", 4100, 60),
+        "settling-kept", "settling, half at R = k", _kept("settling", 2800, 400, 30),
         start="halting-kept",
     ),
 )  # fmt: skip
