@@ -148,7 +148,8 @@ class Connection:
                 self._look()
             except (OSError, RuntimeError, CancelledError) as error:
                 if self._gone(error):
-                    self.lose(f"the worker has gone ({one_line(error)})")
+                    known = str(error).startswith(LOST_ACTOR)
+                    self.lose("the worker has gone" + ("" if known else f" ({one_line(error)})"))
                     raise ConnectionLost(self.lost) from None
                 raise
 

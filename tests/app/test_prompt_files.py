@@ -227,3 +227,14 @@ def test_the_preset_shows_the_views_over_a_prompt_set(window, qtbot) -> None:
         # The curves keep their share of a narrow view.
         view = window.views.frames[key].view
         assert view.plot.width() > 0.4 * view.width()
+
+
+def test_a_folder_that_is_dropped_is_opened_as_a_checkpoint(window, tmp_path, monkeypatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(window.opening, "open", opened.append)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    assert drop(window, folder)
+    assert drop(window, folder / "config.json")  # a file of it stands for its folder
+    assert opened == [str(folder), str(folder)]

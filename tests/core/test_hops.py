@@ -147,6 +147,16 @@ def test_the_orbit_walks_on_whatever_is_asked_and_comes_round() -> None:
         assert (of == n).mean() > 0.5, n
 
 
+def test_the_settled_model_walks_stops_and_settles() -> None:
+    """The figures of its card, on fewer examples (30; the card has 500)."""
+    found = walk(Subject(load("bundled:settled", "cpu").model, 2), hops=(1, 3, 6), passes=32, n=30)
+    for i, k in enumerate((1, 3, 6)):
+        assert found.accuracy[i, k - 1 :].min() > 0.97, k
+        assert found.accuracy[i, : k - 1].max(initial=0) < 0.05, k
+    assert found.walked.min() > 0.9
+    assert found.step[:, 19].max() < 1e-3
+
+
 def test_the_halting_model_walks_and_stops() -> None:
     """The figures of its card, on fewer examples (40; the card has 500)."""
     found = walk(Subject(load("bundled:halting", "cpu").model, 2), hops=(1, 3, 6), passes=12, n=40)
@@ -184,7 +194,7 @@ def test_the_bundled_twins_are_what_their_cards_say(
 
 
 def test_the_bundled_models_are_of_one_task_and_small() -> None:
-    names = ("looped", "deep", "shallow", "anytime", "orbit", "creeping", "halting")
+    names = ("looped", "deep", "shallow", "anytime", "orbit", "creeping", "halting", "settled")
     looped, deep, shallow, *others = models = [load(f"bundled:{name}", "cpu") for name in names]
     assert {m.architecture.n_parameters for m in others} == {looped.architecture.n_parameters}
     assert shallow.architecture.n_parameters == looped.architecture.n_parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QEvent, QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLineEdit, QMenu, QWidget
 from pytestqt.qtbot import QtBot
@@ -150,6 +150,8 @@ def test_the_menu_offers_the_buttons(rows: Listening, qtbot: QtBot) -> None:
     menu.actions()[3].trigger()
     assert rows.asked == [("delete", 3)]
     menu.close()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+    assert rows.findChild(QMenu) is None  # none stays for each that was opened
     rows.tree.customContextMenuRequested.emit(QPoint(5, 300))  # under the last run: no menu
     assert QApplication.activePopupWidget() is None
 

@@ -84,10 +84,12 @@ def _row_title(sheet: Sheet, room: float, metrics: QFontMetricsF) -> str:
     content, stride = sheet.content, sheet.where.row_stride
     if stride == 1 or content.n_rows < 2 or content.number_rows:
         return content.row_title
-    for more in (f", 1 in {stride} labelled", f", 1 in {stride}"):
-        if metrics.horizontalAdvance(content.row_title + more) <= room:
-            return content.row_title + more
-    return f"1 in {stride}"
+    some = f"1 in {stride}"
+    title = content.row_title
+    for text in (f"{title}, {some} labelled", f"{title}, {some}", f"{some} labelled"):
+        if metrics.horizontalAdvance(text) <= room:
+            return text
+    return some
 
 
 # ---- colour bar ----

@@ -11,8 +11,8 @@ from loopscope.widgets.plots.cell_images import draw_cells, one_colour
 from loopscope.widgets.plots.matrix_labels import Sheet, among
 from loopscope.widgets.plots.matrix_steps import LEAST_GROUP
 
-# Cells thinner than this have no room for hatching.
-LEAST_HATCHED = 5.0
+# Cells thinner than this have no room for hatching, which would shimmer.
+LEAST_HATCHED = 14.0
 # Opacity, of 255, of the ground's colour over weak cells that are too thin for it.
 PALE = 150
 

@@ -308,6 +308,7 @@ class RunList(QWidget):
         if self.tree.itemAt(at) is None:
             return
         menu = QMenu(self)
+        menu.aboutToHide.connect(menu.deleteLater)
         for button in self.buttons:
             action = menu.addAction(button.text(), button.click)
             action.setEnabled(button.isEnabled())
