@@ -27,9 +27,9 @@ def source() -> Recording:
 
 
 def step(recording: Recording, of: Recording) -> None:
-    """Append the next recurrence of the run."""
+    """Append the next recurrence of the run, or what a kill left to do of it."""
     r = recording.n_recurrences + 1
-    for layer in range(of.n_layers):
+    for layer in range(recording.layers_done - (r - 1) * of.n_layers, of.n_layers):
         recording.append_layer(of.layer(r, layer))
     one = of[r]
     recording.append_end(one.state, one.coda_lens, one.logit_lens)

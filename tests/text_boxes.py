@@ -18,6 +18,7 @@ from PySide6.QtGui import QPainter, QPicture
 from PySide6.QtWidgets import QAbstractScrollArea, QWidget
 
 from loopscope.widgets.plots.painted_grid import PaintedGrid
+from loopscope.widgets.views.graph.layer import Layer
 
 # Pixels that two texts may share: the rectangles of letters have air above and below.
 AIR = 5.0
@@ -80,8 +81,12 @@ def cut(boxes: list[TextBox]) -> list[str]:
 
 # ---- watching ----
 def _painted(painting: QWidget, owner: QWidget) -> list[tuple[str, QRectF]]:
+    # What is drawn once is drawn again.
     if isinstance(owner, PaintedGrid):
-        owner._back = None  # what is drawn once is drawn again
+        owner._back = None
+    for kept in vars(owner).values():
+        if isinstance(kept, Layer):
+            kept.forget()
     with _watched() as seen:
         # Only what Python paints is seen; each widget by itself, without its children.
         painting.render(_Nowhere.of(painting), QPoint(), renderFlags=QWidget.RenderFlag(0))
@@ -101,22 +106,32 @@ class _Nowhere:
 @contextmanager
 def _watched() -> Iterator[list[tuple[str, QRectF]]]:
     seen: list[tuple[str, QRectF]] = []
-    original = QPainter.drawText
+    original, original_static = QPainter.drawText, QPainter.drawStaticText
+
+    def note(painter: QPainter, text: str, rect: QRectF) -> None:
+        clip = painter.clipBoundingRect() if painter.hasClipping() else rect
+        if rect.intersects(clip):
+            seen.append((text, painter.worldTransform().mapRect(rect & clip)))
 
     def draw(painter: QPainter, *args: Any) -> Any:
         text = next(a for a in reversed(args) if isinstance(a, str))
         if text.strip() and not isinstance(painter.device(), QPicture):
-            rect = _bounds(painter, args, text)
-            clip = painter.clipBoundingRect() if painter.hasClipping() else rect
-            if rect.intersects(clip):
-                seen.append((text, painter.worldTransform().mapRect(rect & clip)))
+            note(painter, text, _bounds(painter, args, text))
         return original(painter, *args)
 
+    def draw_static(painter: QPainter, *args: Any) -> Any:
+        at = QPointF(*args[:2]) if len(args) == 3 else QPointF(args[0])
+        if args[-1].text().strip():
+            note(painter, args[-1].text(), QRectF(at, args[-1].size()))
+        return original_static(painter, *args)
+
     QPainter.drawText = draw  # type: ignore[method-assign]
+    QPainter.drawStaticText = draw_static  # type: ignore[method-assign]
     try:
         yield seen
     finally:
         QPainter.drawText = original  # type: ignore[method-assign]
+        QPainter.drawStaticText = original_static  # type: ignore[method-assign]
 
 
 def _bounds(painter: QPainter, args: tuple[Any, ...], text: str) -> QRectF:

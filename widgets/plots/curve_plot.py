@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
@@ -136,6 +136,23 @@ class CurvePlot(ClickPlot):
             }  # fmt: skip
             pen = pg.mkPen(self.theme.muted, style=Qt.PenStyle.DotLine)
             self._add(pg.InfiniteLine(at, angle=90, pen=pen, label=name, labelOpts=style), -4)
+        self._fit_marks()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Name marks anew where there is room for their names."""
+        super().resizeEvent(event)
+        if self.data is not None:
+            self._fit_marks()
+
+    def _fit_marks(self) -> None:
+        """Leave out names of marks that neither side of their line has room for."""
+        area = self.getViewBox().sceneBoundingRect()
+        for item in self._items:
+            label = getattr(item, "label", None)
+            if isinstance(label, pg.InfLineLabel):
+                x = self.pixel_of(float(item.value()), 0.0).x()
+                room = max(x - area.left(), area.right() - x)
+                label.setVisible(label.boundingRect().width() <= room)
 
     def _add(self, item: pg.GraphicsObject, z: float) -> None:
         item.setZValue(z)
