@@ -68,6 +68,12 @@ class Spec:
     def draws_both(self, one: object, other: object) -> bool:
         return False
 
+    def alike(self, one: Data, other: Data) -> tuple[Data, Data]:
+        return one, other
+
+    def within(self, data: Data, shown: object) -> Data:
+        return data
+
     def compute(self, recording: Any, selection: Selection, options: Options) -> Data:
         done = recording.layers_done
         assert self.go.wait(60)
