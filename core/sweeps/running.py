@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -124,10 +125,14 @@ def _of_one_model(store: Store, task: Task, outcome: Outcome) -> Outcome:
 
 
 def _outcomes(client: Client, tasks: Iterable[Task]) -> Iterator[tuple[Task, Outcome]]:
-    """Every task with what it gave, as they are done; few of them are at the cluster at a time."""
+    """Every task with what it gave, as they are done; few of them are at the cluster at a time.
+
+    A worker that dies takes with it what only waits there, so the runs of a task that was lost with
+    one are tried at the end, each with nothing beside it: who is lost then did it itself.
+    """
     from distributed import as_completed
 
-    waiting = iter(tasks)
+    waiting, suspects = iter(tasks), deque[Task]()
     at_work: dict[Future, Task] = {}
     finished = as_completed(loop=client.loop)
 
@@ -139,31 +144,33 @@ def _outcomes(client: Client, tasks: Iterable[Task]) -> Iterator[tuple[Task, Out
     try:
         for task in islice(waiting, AHEAD * max(1, sum(client.nthreads().values()))):
             submit(task)
-        while at_work:
+        while at_work or suspects:
+            alone = not at_work
+            if alone:
+                submit(suspects.popleft())
             future = next(finished)
             task = at_work.pop(future)
-            outcome = _result(future, task)
-            if outcome is None:  # it cost a worker's life: which of its runs does?
-                for one in task.alone():
-                    submit(one)
-                continue
-            if (following := next(waiting, None)) is not None:
+            outcome = _result(future, task, alone)
+            if not alone and (following := next(waiting, None)) is not None:
                 submit(following)
-            yield task, outcome
+            if outcome is None:
+                suspects.extend(task.alone())
+            else:
+                yield task, outcome
     finally:
         if at_work and client.status == "running":
             client.cancel(list(at_work), force=True)
 
 
-def _result(future: Future, task: Task) -> Outcome | None:
-    """What a task gave; None where it is to be tried again, run by run."""
+def _result(future: Future, task: Task, alone: bool) -> Outcome | None:
+    """What a task gave; None where it was lost with a worker at which it was not ``alone``."""
     from distributed import KilledWorker
 
     try:
         outcome: Outcome = future.result()
         return outcome
     except KilledWorker:
-        if len(task.runs) > 1:
+        if not alone:
             return None
         why = "the worker died each time that it was tried, perhaps of too little memory"
         return Outcome((), {task.runs[0].key: why})
