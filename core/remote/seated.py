@@ -150,7 +150,7 @@ class Seated:
         if self.connection.lost or self.epoch != self.connection.epoch:
             raise ConnectionLost(
                 f"{self.connection.lost or 'the worker was lost'}; what was received is here, "
-                "and File > Reconnect goes on"
+                "and reconnecting goes on"
             )
 
     def reconnect(self, report: Report, cancelled: Callable[[], bool]) -> None:

@@ -27,7 +27,7 @@ from loopscope.widgets.kit.export_choice import ExportChoice
 from loopscope.widgets.kit.export_names import FIELDS
 from loopscope.widgets.kit.numbers import POINT
 from loopscope.widgets.kit.page_preview import PagePreview
-from loopscope.widgets.kit.plain_text import PlainLabel
+from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.palette import LIGHT, Theme
 
 FORMATS = {
@@ -91,9 +91,8 @@ class ExportDialog(QDialog):
         self.folder.setMinimumWidth(280)
         self.folder.textChanged.connect(self._check)
         self.name = QLineEdit(choice.name)
-        self.name.setToolTip(
-            "Name of the files. In braces: " + "; ".join(f"{{{k}}}: {v}" for k, v in FIELDS.items())
-        )
+        fields = "; ".join(f"{{{k}}}: {v}" for k, v in FIELDS.items())
+        self.name.setToolTip(plain_tip(f"Name of the files. In braces: {fields}"))
         self.name.textChanged.connect(self._check)
         self.there = QComboBox()
         self.there.addItem("the new file gets a number", False)
