@@ -17,7 +17,6 @@ from pytestqt.qtbot import QtBot
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.window import Window
-from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.states import Noise
 from tests.window_desk import desk, wait
@@ -196,7 +195,7 @@ def test_with_the_window_closed_the_rest_is_not_written(
 def test_a_dialog_left_open_says_when_its_run_has_gone(window, qtbot: QtBot, tmp_path) -> None:
     window.settings.export = {"formats": ["csv"], "folder": str(tmp_path), "dpi": 72}
     dialog = window.exporter.ask("settling")
-    window.bench.open(LoadRequest("bundled:deep", "cpu"))
+    window.bench.leave_for_recordings(lambda: None)
     qtbot.waitUntil(lambda: window.bench.session.recording is None, timeout=60_000)
     qtbot.mouseClick(dialog.export_button, Qt.MouseButton.LeftButton)
     assert "nothing to export any more" in dialog.note.text()

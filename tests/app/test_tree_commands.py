@@ -98,7 +98,7 @@ def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
     cut = window.bench.session.recording
     assert window.bars.second_run.text() == "○ second run: run 1"
     captions = [c.whole() for c in window.views.frames["readout"].captions]
-    assert captions[0] == "● branch 1"
+    assert captions[0] == "● branch 1   key O: ○ run 1"  # no room for both there
     assert captions[1].startswith("○ run 1")
     window.views.apply("Measures")
     wait(qtbot, window)

@@ -183,7 +183,7 @@ def test_each_run_is_drawn_at_its_own_cursor(tmp_path: Path) -> None:
     architecture = recording.info.architecture
     pairing = Pairing(architecture, architecture, "own")
     second_run = SecondRun(recording, "run 2", pairing, Selection(recurrence=2))
-    choice = ExportChoice(("svg",), folder=str(tmp_path))
+    choice = ExportChoice(("svg",), folder=str(tmp_path), together=False)
     write_figures(
         recording, Selection(recurrence=4), (BY_KEY["pattern"],), {}, choice, second_run=second_run
     )

@@ -139,7 +139,13 @@ def test_one_recurrence_and_none(qtbot: QtBot, theme) -> None:
 
 
 def test_every_option_is_in_the_form_and_changes_the_map(qtbot: QtBot) -> None:
-    assert [o.name for o in settings_of(Options)] == ["measure", "order", "scale", "colours"]
+    assert [o.name for o in settings_of(Options)] == [
+        "measure",
+        "form",
+        "order",
+        "scale",
+        "colours",
+    ]
     form = SettingsForm(Options())
     qtbot.addWidget(form)
     seen = []
