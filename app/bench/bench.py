@@ -317,8 +317,12 @@ class Bench(QObject):
         )
 
     def in_background(self, work: Callable[[], Any], done: Callable[[Future[Any]], None]) -> None:
-        """Run ``work`` on the analysis thread and ``done(future)`` here when it is finished."""
-        self.background.wait(self.analysis.in_background(work), done)
+        """Run ``work`` on the analysis thread and ``done(future)`` here when it is finished.
+
+        Once the bench is closed neither is called: a timer of a dialog may still ask.
+        """
+        if not self.closing.is_set():
+            self.background.wait(self.analysis.in_background(work), done)
 
     def close(self) -> None:
         """Stop everything; safe in mid-run.

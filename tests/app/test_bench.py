@@ -113,3 +113,12 @@ def test_a_measurement_is_made_of_the_run_that_is_shown(bench: Bench) -> None:
     bench.runner.status = Status(loaded=model, stepper=run_of(model), request=RunRequest("b"))
     request = SimpleNamespace(scope="run", second_run="", missing=lambda recording: "")
     assert bench.measuring._runs_for(request) == [(shown, bench.session.selection)]
+
+
+def test_a_closed_bench_takes_no_work(bench: Bench) -> None:
+    """A dialog's timer may still go off while its window closes."""
+    done: list[object] = []
+    bench.close()
+    bench.in_background(lambda: done.append("work"), done.append)
+    bench.frame()
+    assert done == []
