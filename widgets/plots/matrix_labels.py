@@ -257,11 +257,15 @@ def draw_side(painter: QPainter, sheet: Sheet) -> None:
         above = QRectF(rect.left(), rect.top() - LIFT * line - 3, rect.width() - 4, line)
         painter.drawText(above, RIGHT, header)
     first, last = where.side[0], where.side[: content.dated][-1]
-    caption = QRectF(first.left(), first.bottom() + 2, last.right() - first.left() - 4, line)
+    rows = _rows_with_numbers(sheet)
+    # The numbers of a thin row reach below it.
+    lowest = max((where.row(row).center().y() + line / 2 for row in rows), default=0.0)
+    under = max(first.bottom() + 2, lowest)
+    caption = QRectF(first.left(), under, last.right() - first.left() - 4, line)
     painter.drawText(caption, RIGHT, marks.side_caption)
     painter.setPen(QColor(sheet.theme.text))
     words, numbers = painter.font(), number_font(max(7, painter.font().pointSize()))
-    for row in _rows_with_numbers(sheet):
+    for row in rows:
         middle = where.row(row).center().y()
         for rect, text in zip(where.side, marks.side_text(row), strict=False):
             painter.setFont(words if text[:1].isalpha() else numbers)
