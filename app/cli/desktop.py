@@ -92,7 +92,7 @@ def _show(window: Window, options: Namespace) -> None:
 
     Its views are made when it has been painted.
     """
-    make_views = window.views.hold()
+    make_views = window.docks.hold()
 
     def painted() -> None:
         make_views()

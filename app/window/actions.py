@@ -16,6 +16,7 @@ from loopscope.app.plugins import in_one_line
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
+from loopscope.app.window.docks import Docks
 from loopscope.app.window.elsewhere import Elsewhere
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.opening import Opening
@@ -73,6 +74,7 @@ class Targets:
     window: CommandWindow
     bench: Bench
     bars: Bars
+    docks: Docks
     views: ViewDocks
     opening: Opening
     exporter: Exporter
@@ -107,7 +109,7 @@ class Command:
 def clear_marks(to: Targets) -> None:
     """Clear the hover marks, and show all views when one is maximised."""
     to.bench.session.set_hover({})
-    to.views.unmaximise()
+    to.docks.unmaximise()
 
 
 def reset_views(to: Targets) -> None:
@@ -120,7 +122,7 @@ def on_current(act: Callable[[Targets, str], object]) -> Callable[[Targets], Non
     """Return what acts on the current view, by its key, and says so where none is in sight."""
 
     def run(to: Targets) -> None:
-        if key := to.views.current:
+        if key := to.docks.current:
             act(to, key)
         else:
             to.window.say("No view is in sight: open one under View, Views")
@@ -197,10 +199,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("replay_cuts", "Replay interventions…", "", "Run", "Make the interventions of a file into this run, as a branch", lambda to: to.tree.ask_for_interventions()),
     Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", lambda to: to.bench.transport.set_following(not to.bench.transport.following), checkable=True),
     Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", lambda to: to.bench.transport.set_stop_at_settling(not to.bench.transport.stop_at_settling), checkable=True),
-    Command("maximise", "Maximise the view", "F11", "View", "Show the current view alone, or all of them again", on_current(lambda to, key: to.views.maximise(key))),
+    Command("maximise", "Maximise the view", "F11", "View", "Show the current view alone, or all of them again", on_current(lambda to, key: to.docks.maximise(key))),
     Command("view_settings", "Settings of the view…", "Ctrl+,", "View", "Open the settings of the current view", on_current(lambda to, key: to.views.show_settings(key))),
     Command("reset_view", "Show everything in the view", "", "View", "Undo zooming, panning and scrolling in the current view", on_current(lambda to, key: to.bench.displays[key].view.reset_view())),
-    Command("hide_view", "Hide the view", "Ctrl+W", "View", "Hide the current view; View, Views has it", on_current(lambda to, key: to.views.docks[key].close())),
+    Command("hide_view", "Hide the view", "Ctrl+W", "View", "Hide the current view; View, Views has it", on_current(lambda to, key: to.docks.by_key[key].close())),
     Command("copy_picture", "Copy the picture", "Ctrl+Alt+P", "View", "Put a picture of the current view on the clipboard", on_current(lambda to, key: to.copying.picture(key))),
     Command("copy_numbers", "Copy the numbers", "Ctrl+Alt+N", "View", "Put the numbers of the current view on the clipboard, tab-separated, for a spreadsheet", on_current(lambda to, key: to.copying.numbers(key))),
     Command("copy_python", "Copy as Python", "Ctrl+Alt+C", "View", "Copy a script that makes the present figure of the current view again, with loopscope as a library", on_current(lambda to, key: to.scripts.copy(key))),
@@ -214,7 +216,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("larger_text", "Larger text", "Ctrl++; Ctrl+=", "View", "Make all text of the window larger", lambda to: to.window.change_text_size(10)),
     Command("smaller_text", "Smaller text", "Ctrl+-", "View", "Make all text of the window smaller", lambda to: to.window.change_text_size(-10)),
     Command("usual_text", "Text of the system's size", "", "View", "Make all text as large as the system has it", lambda to: to.window.change_text_size(0)),
-    Command("restore_layout", "Restore the layout", "", "View", "Put every view back where it was at first", lambda to: to.views.apply("Step")),
+    Command("restore_layout", "Restore the layout", "", "View", "Put every view back where it was at first", lambda to: to.docks.apply("Step")),
     Command("palette", "Find a command…", "Ctrl+K", "Help", "Find and run any command by its name", lambda to: to.window.palette_popup.open()),
     Command("shortcuts", "Keyboard shortcuts", "F1", "Help", "All commands with their keys", lambda to: to.window.show_shortcuts()),
     Command("plugins", "Plug-ins", "", "Help", "What other packages add, and why what is left out is", lambda to: to.window.say(in_one_line())),

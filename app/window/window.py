@@ -32,6 +32,7 @@ from loopscope.app.window.autosave import Autosave, Recovery
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
+from loopscope.app.window.docks import Docks
 from loopscope.app.window.elsewhere import Elsewhere
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.memory_meter import MemoryMeter
@@ -105,18 +106,19 @@ class Window(QMainWindow):
         self.setDockNestingEnabled(True)
         self.resize(*settings.size)
         self.bars = Bars(self, bench)
-        self.views = ViewDocks(self, bench, settings, theme)
+        self.docks = Docks(self)
+        self.views = ViewDocks(self, self.docks, bench, settings, theme)
         self.running = RunCommands(bench, self.say, self)
         self.tree = TreeCommands(bench, settings, self.say, self)
-        self.views.add(RUNS, self.tree.dock, self.tree.make_panel)
+        self.docks.add(RUNS, self.tree.dock, self.tree.make_panel)
         self.opening = Opening(bench, settings, self)
         self.recordings = Recordings(bench, settings, self.opening, self.say, self)
         self.elsewhere = Elsewhere(bench, settings, self.opening, self.say, self)
         self.exporter = Exporter(bench, settings, self.say, self)
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
         self.sessions = Sessions(
-            bench, settings, self.views, self.opening, self.prompt_files, self.recordings,
-            self.say, self,
+            bench, settings, self.docks, self.views, self.opening, self.prompt_files,
+            self.recordings, self.say, self,
         )  # fmt: skip
         self.unsaved = Unsaved(self.sessions, attended=attended, window=self)
         self.opening.before = self.unsaved.before
@@ -127,15 +129,15 @@ class Window(QMainWindow):
             self.autosave = Autosave(keep, bench.in_background, self.say, self)
         self.chat = ChatPrompt(bench, self.say, self)
         targets = Targets(
-            self, bench, self.bars, self.views, self.opening, self.exporter,
+            self, bench, self.bars, self.docks, self.views, self.opening, self.exporter,
             PageExport(bench, self.say, self), self.chat, self.prompt_files, self.running,
             self.tree, self.sessions, Scripts(bench, self.say, self.recordings.place_of),
             Copying(bench, self.views, self.say), self.recordings, self.elsewhere,
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.open_path, self)
-        self._groups = make_menus(self, self.commands, self.views, self.tree, recent)
-        self.view_menu = ViewMenu(self.views, self.commands, self)
+        self._groups = make_menus(self, self.commands, self.docks, self.tree, recent)
+        self.view_menu = ViewMenu(self.docks, self.views, self.commands, self)
         self.set_theme(theme)
         self._restore()
         self.meter = MemoryMeter(bench, self)
@@ -184,7 +186,9 @@ class Window(QMainWindow):
         from loopscope.widgets.kit.command_palette import CommandPalette
 
         actions = [action for group in self._groups.values() for action in group]
-        popup = CommandPalette(actions, self, lambda holder: setting_actions(self.views, holder))
+        popup = CommandPalette(
+            actions, self, lambda holder: setting_actions(self.docks, self.views, holder)
+        )
         popup.set_theme(self.theme)
         return popup
 
@@ -218,7 +222,7 @@ class Window(QMainWindow):
         width, height = room.width() - across, room.height() - down
         least = self.minimumSizeHint()
         if least.width() > width or least.height() > height:
-            self.views.apply(SMALL)
+            self.docks.apply(SMALL)
             self.say(f"The views are larger than this screen; preset {SMALL} is shown instead")
             layout = self.layout()
             assert layout is not None
@@ -323,7 +327,7 @@ class Window(QMainWindow):
 
     def _on_focus_changed(self, old: QWidget | None, new: QWidget | None) -> None:
         lift_text_keys(self.commands, typing=isinstance(new, QLineEdit))
-        self.views.note_focus(new)
+        self.docks.note_focus(new)
 
     def provenance(self) -> dict[str, str]:
         """What is shown, in words, for the report of an error."""
@@ -437,11 +441,11 @@ class Window(QMainWindow):
     # ---- remembering ----
     def _restore(self) -> None:
         settings = self.settings
-        self.views.apply("Step")
+        self.docks.apply("Step")
         if settings.geometry:
             self.restoreGeometry(QByteArray.fromHex(settings.geometry.encode()))
         if settings.layout:
-            self.views.restore(settings.layout)
+            self.docks.restore(settings.layout)
         self.bars.transport.set_speed(settings.speed)
         self.bench.transport.rate = settings.speed
         self.bars.prompt.set_history(settings.history)
@@ -450,7 +454,7 @@ class Window(QMainWindow):
 
     def remember(self) -> None:
         """Gather what the settings keep, and save them."""
-        self.views.unmaximise()
+        self.docks.unmaximise()
         settings, bench = self.settings, self.bench
         settings.size = [self.width(), self.height()]
         settings.geometry = bytes(self.saveGeometry().toHex().data()).decode()
@@ -499,7 +503,7 @@ class Window(QMainWindow):
         if self._ended:
             return
         self._ended = True
-        self.views.end()
+        self.docks.end()
         if self._remember:
             self.remember()
         if self.autosave is not None:

@@ -78,11 +78,11 @@ def at_work(qtbot, window: Window) -> None:
     window.bench.runs.rename(runs[1], "noisy")
     window.bench.runs.show(runs[1])
     window.bench.runs.put_second(runs[0])
-    window.views.apply("Measures")
+    window.docks.apply("Measures")
     wait(qtbot, window)
     window.views.measure("stability")
     wait(qtbot, window)
-    window.views.apply("Step")
+    window.docks.apply("Step")
     bench = window.bench
     bench.analysis.set_options("state_space", replace(
         bench.displays["state_space"].options, states="layers", dimensions="3-D", azimuth=20.0

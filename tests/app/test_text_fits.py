@@ -105,8 +105,8 @@ def troubles(qtbot: QtBot, window: Window, case: dict[str, object]) -> list[obje
     window.settings.text_size = case["text"]
     window.set_theme(THEMES[case["theme"]])
     key = case["view"]
-    window.views.show(key)
-    dock = window.views.docks[key]
+    window.docks.show(key)
+    dock = window.docks.by_key[key]
     dock.setFloating(True)
     dock.resize(*case["size"])
     wait(qtbot, window, 1)
