@@ -180,7 +180,7 @@ class CurvePlot(ClickPlot):
         pad = max(0.06 * (high - low), 0.04 if self.data.log_y else 1e-3 * max(abs(high), 1e-9))
         view = self.getViewBox()
         view.setYRange(low - pad, high + pad, padding=0)
-        room = 0.02 * (right - left) or 0.5
+        room = 0.035 * (right - left) or 0.5  # a dot at the end is seen whole
         view.setXRange(left - room, right + room, padding=0)
 
     def _plotted_x(self, x: float | None) -> float | None:
