@@ -9,6 +9,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetricsF
 from PySide6.QtWidgets import QGraphicsSceneResizeEvent
+from typing_extensions import override
 
 from loopscope.widgets.plots.text import upright
 from loopscope.widgets.plots.ticks import decade_text, log_ticks, whole_step
@@ -76,6 +77,7 @@ class LogAxis(TitledAxis):
             minor = [v for v in minor if low <= v <= high and all(abs(v - a) > 1e-9 for a in at)]
         return [(1.0, at), (0.1, minor)]
 
+    @override
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         """Text of the labelled ticks; none for the digits between."""
         if spacing != 1.0:
@@ -105,6 +107,7 @@ class WholeAxis(TitledAxis):
             values = [1.0, *(v for v in values if v - 1 > 0.6 * step)]
         return [(float(step), values)]
 
+    @override
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         """Plain whole numbers."""
         return [f"{v:.0f}" for v in values]
