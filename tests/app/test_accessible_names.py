@@ -104,7 +104,7 @@ def test_every_control_of_the_window_has_a_name_and_says_what_it_does(window, qt
             if form is not None:
                 form.hide()
     window.docks.show("runs")
-    window.show_shortcuts()
+    window.popups.show_shortcuts()
     window.running.ask_for_span()
     window.running.ask_to_continue()
     assert len(controls(window)) > 150

@@ -218,7 +218,7 @@ def test_a_click_in_the_quality_view_runs_what_was_scored(window, qtbot, tmp_pat
 
 
 def test_the_preset_shows_the_views_over_a_prompt_set(window, qtbot) -> None:
-    action = next(a for a in window.palette_popup.all_actions if a.text() == "Preset: Prompt set")
+    action = next(a for a in window.popups.palette.all_actions if a.text() == "Preset: Prompt set")
     action.trigger()
     wait(qtbot, window)
     shown = {key for key, dock in window.docks.by_key.items() if dock.isVisible()}

@@ -436,6 +436,6 @@ def test_a_dropped_recording_is_opened_and_remembered(
     # What is no recording is one line, and what is shown stays.
     bad = tmp_path / "bad.h5"
     bad.write_bytes(file.read_bytes()[:3000])
-    window.open_path(str(bad))
+    window.files.open(str(bad))
     qtbot.waitUntil(lambda: "bad.h5" in said(window) and "…" not in said(window), timeout=20_000)
     assert window.bench.session.n_recurrences == 4

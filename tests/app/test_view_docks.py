@@ -16,6 +16,7 @@ from pytestqt.qtbot import QtBot
 from loopscope.app.bench.bench import Bench
 from loopscope.app.views import VIEW_SPECS
 from loopscope.app.window.layout import PRESETS
+from loopscope.app.window.screen import fit_into_screen
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.widgets.palette import LIGHT
@@ -298,7 +299,7 @@ def test_a_small_screen_holds_the_whole_window(make: Make) -> None:
     room = window.screen().availableGeometry()
     assert not room.contains(window.frameGeometry())
     window.move(room.right() - 100, room.bottom() - 100)
-    window.fit_into_screen()
+    fit_into_screen(window, window.docks, window.say)
     turn()
     assert room.contains(window.frameGeometry())
     # 1366 x 768 at a scale of 1.5 are 911 x 512, less the title bar.
@@ -321,7 +322,7 @@ def test_on_a_very_small_screen_the_views_give_way(
 
     monkeypatch.setattr(window, "screen", Screen)
     assert window.minimumSizeHint().height() > 384
-    window.fit_into_screen()
+    fit_into_screen(window, window.docks, window.say)
     turn()
     assert Screen().availableGeometry().contains(window.frameGeometry())
     assert "larger than this screen" in window.statusBar().currentMessage()
@@ -342,9 +343,9 @@ def test_a_window_that_is_deleted_leaves_no_widget(qtbot: QtBot) -> None:
         window.docks.fill(key)
     turn()
     window.docks.maximise("heads")
-    window.palette_popup.open()
-    window.show_shortcuts()
-    window.error_panel.add("an error", "its report", "")
+    window.popups.palette.open()
+    window.popups.show_shortcuts()
+    window.popups.errors.add("an error", "its report", "")
     turn()
     window.close()
     window.deleteLater()

@@ -95,9 +95,9 @@ def test_the_picture_of_the_view_is_copied(window: Window) -> None:
 
 
 def choose(window: Window, words: str) -> None:
-    window.palette_popup.open()
-    QTest.keyClicks(window.palette_popup.filter, words)
-    QTest.keyClick(window.palette_popup.filter, Qt.Key.Key_Return)
+    window.popups.palette.open()
+    QTest.keyClicks(window.popups.palette.filter, words)
+    QTest.keyClick(window.popups.palette.filter, Qt.Key.Key_Return)
     QApplication.processEvents()
 
 
@@ -108,10 +108,10 @@ def test_the_palette_never_closes_a_view_and_finds_settings(qtbot: QtBot, window
     choose(window, "measures over depth sink mass")
     assert window.docks.current == "depth"
     assert window.views.options("depth").measure == "sink"
-    window.palette_popup.open()
-    window.palette_popup.filter.setText("measures over depth sink mass")
-    assert window.palette_popup.list.topLevelItem(0).text(0).startswith("✓")
-    window.palette_popup.hide()
+    window.popups.palette.open()
+    window.popups.palette.filter.setText("measures over depth sink mass")
+    assert window.popups.palette.list.topLevelItem(0).text(0).startswith("✓")
+    window.popups.palette.hide()
     wait(qtbot, window, 3)
 
 

@@ -246,7 +246,7 @@ def test_every_view_draws_short_and_long_runs_in_both_themes(
     make, qtbot: QtBot, recurrences: int, theme
 ) -> None:
     window = make(recurrences=recurrences)
-    window.set_theme(theme)
+    window.appearance.set_theme(theme)
     calm(qtbot, window)
     assert not window.grab().isNull()
     assert all(display.first.error is None for display in window.bench.displays.values())
@@ -266,7 +266,7 @@ def test_everything_is_remembered(make, qtbot: QtBot, tmp_path: Path) -> None:
     window = make(recurrences=3)
     window.resize(1111, 777)
     window.docks.by_key["distance"].hide()
-    window.switch_theme()
+    window.appearance.switch_theme()
     window.close()
     saved = Settings.load()
     assert saved.size == [1111, 777]
@@ -291,6 +291,15 @@ def test_damaged_settings_fall_back(tmp_path: Path) -> None:
         assert settings.size == [1280, 800]
         assert settings.recent == []
     assert (settings.speed, settings.seed) == (8, 4)
+
+
+def test_damaged_settings_are_told_in_the_window(qtbot: QtBot) -> None:
+    settings = Settings()
+    settings.problem = "settings.json is damaged"
+    window = Window(Bench(), settings, LIGHT, remember=False)
+    assert window.statusBar().currentMessage() == "settings.json is damaged"
+    window.close()
+    window.deleteLater()
 
 
 def test_opening_another_checkpoint_and_a_broken_one(make, qtbot: QtBot, tmp_path: Path) -> None:
