@@ -238,7 +238,7 @@ class ViewDocks(QObject):
         finally:
             self._arranging -= 1
         if not self._arranging and not self._held:
-            for key in list(self._seen):
+            for key in [key for key in self.docks if key in self._seen]:
                 self.fill(key)
             self.show_second_run()
             self._mark_current()
