@@ -128,6 +128,16 @@ class Rows:
         row: Array = self.rows(i, i + 1)[0]
         return row
 
+    def part(self, i: int, part: int) -> Array:
+        """Entry ``part`` of row ``i``; of a row in a file no more than that is read."""
+        if not 0 <= i < self._n:
+            raise IndexError(f"row {i} of {self._n}")
+        at = bisect_right(self._starts, i) - 1
+        data, row = self._blocks[at].data, i - self._starts[at]
+        one: Array = data.part(row, part) if isinstance(data, FileBlock) else data[row][part]
+        one.flags.writeable = False
+        return one
+
     def begun(self, n: int) -> Rows:
         """Return rows that begin with the first ``n`` of these: the same memory, no copy."""
         if not 0 <= n <= self._n:
@@ -182,5 +192,4 @@ class Picked(Sequence[Array]):
     def __getitem__(self, i: int | slice) -> Array | Picked:
         if isinstance(i, slice):
             return Picked(self.rows, self.places[i], self.part)
-        one: Array = self.rows[self.places[i]][self.part]
-        return one
+        return self.rows.part(self.places[i], self.part)
