@@ -129,7 +129,8 @@ def bar_above(ax: Axes, image: ScalarMappable, label: str) -> Colorbar:
     bar = ax.figure.colorbar(image, ax=ax, location="top", pad=0.02, aspect=36, shrink=0.9)
     # It is centred on the cells, which begin after the labels of the rows.
     room = 0.76 * ax.figure.bbox.width / ax.figure.dpi * 72
-    bar.set_label(in_two_lines(label, bar.ax.xaxis.label.get_fontsize(), room))
+    size = float(bar.ax.xaxis.label.get_fontsize())
+    bar.set_label(in_two_lines(label, size, room))
     bar.outline.set_visible(False)
     return bar
 
