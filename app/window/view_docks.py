@@ -60,7 +60,7 @@ class ViewDocks(QObject):
         self._unfilled: dict[str, Callable[[], None]] = {}
         self.layout = Layout(window, self.docks)
         self._current = CurrentView(lambda: (k for k in BY_KEY if k in self._seen))
-        self._empty = False
+        self._empty, self._waits_for = False, ""
         # Settings of a session for views that were not made yet.
         self._waiting: dict[str, Any] = {}
         self._arranging, self._held = 0, False
@@ -175,6 +175,7 @@ class ViewDocks(QObject):
         self._connect(key, frame)
         display.view.command_requested.connect(self.command_requested)
         frame.set_empty(self._empty)
+        frame.set_waits_for(self._waits_for if frame.view.NEEDS_RUN else "")
         for stand_in in (dock.titleBarWidget(), dock.widget()):
             if stand_in is not None:
                 stand_in.deleteLater()
@@ -388,6 +389,12 @@ class ViewDocks(QObject):
             self._empty = empty
             for frame in self.frames.values():
                 frame.set_empty(empty)
+
+    def show_waits_for(self, text: str) -> None:
+        """Say in each view that needs a run what it waits for, before there is one; "" for none."""
+        self._waits_for = text
+        for frame in self.frames.values():
+            frame.set_waits_for(text if frame.view.NEEDS_RUN else "")
 
     def _on_data_shown(self, key: str) -> None:
         if self._bench.displays[key].data is not None:
