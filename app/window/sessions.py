@@ -20,6 +20,8 @@ from loopscope.app.bench.restoring import (
     show_recorded_runs,
 )
 from loopscope.app.bench.saving import drawn_views, is_measured, saved_session
+from loopscope.app.views import BY_KEY
+from loopscope.app.window.docks import Docks
 from loopscope.app.window.opening import OpenedSession, Opening
 from loopscope.app.window.prompt_files import PromptFiles
 from loopscope.app.window.recordings import FILTER as RECORDINGS
@@ -72,6 +74,7 @@ class Sessions(QObject):
         self,
         bench: Bench,
         settings: Settings,
+        docks: Docks,
         views: ViewDocks,
         opening: Opening,
         prompt_files: PromptFiles,
@@ -80,7 +83,8 @@ class Sessions(QObject):
         window: QMainWindow,
     ) -> None:
         super().__init__(window)
-        self._bench, self._settings, self._views = bench, settings, views
+        self._bench, self._settings = bench, settings
+        self._docks, self._views = docks, views
         self._opening, self._prompt_files = opening, prompt_files
         self._recordings = recordings
         self._say, self._window = say, window
@@ -148,9 +152,9 @@ class Sessions(QObject):
         width, height = (max(low, min(side, high)) for side, low, high in sides)
         window = SavedWindow(
             size=(width, height),
-            layout=self._views.state(),
-            maximised=self._views.layout.maximised or "",
-            current=self._views.current,
+            layout=self._docks.state(),
+            maximised=self._docks.layout.maximised or "",
+            current=self._docks.current,
         )
         name = "" if self.file is None else str(self.file)
         return replace(saved, window=window, views=self._views.plain_options(), saved_as=name)
@@ -361,7 +365,7 @@ class Sessions(QObject):
 
     def _arrange(self, saved: SavedSession) -> None:
         window = saved.window
-        self._views.rearrange(window.layout, window.maximised, window.current)
+        self._docks.rearrange(window.layout, window.maximised, window.current)
 
     def _on_restored(self, opened: OpenedSession, done: Restored, notes: list[str]) -> None:
         saved, n = opened.saved, len(self._bench.runs.tree)
@@ -396,7 +400,7 @@ class Sessions(QObject):
             self._timer.stop()
             return
         key = self._to_measure.pop(0)
-        if self._views.is_view(key) and not is_measured(bench, key):
+        if key in BY_KEY and not is_measured(bench, key):
             self._views.measure(key)
 
     def _finish_screen(self, saved: SavedSession) -> None:

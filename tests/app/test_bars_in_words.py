@@ -108,8 +108,9 @@ def test_the_first_preset_brings_the_sizes_of_the_start(qtbot: QtBot) -> None:
 
         def sizes() -> dict[str, tuple[int, int]]:
             QApplication.processEvents()
-            docks = window.views.docks.items()
-            return {k: d.size().toTuple() for k, d in docks if k in window.views._seen}
+            docks = window.docks.by_key.items()
+            shown = {k: d for k, d in docks if not d.visibleRegion().isEmpty()}
+            return {k: d.size().toTuple() for k, d in shown.items()}
 
         first = sizes()
         for key in (Qt.Key.Key_3, Qt.Key.Key_6, Qt.Key.Key_1):

@@ -78,11 +78,11 @@ def at_work(qtbot, window: Window) -> None:
     window.bench.runs.rename(runs[1], "noisy")
     window.bench.runs.show(runs[1])
     window.bench.runs.put_second(runs[0])
-    window.views.apply("Measures")
+    window.docks.apply("Measures")
     wait(qtbot, window)
     window.views.measure("stability")
     wait(qtbot, window)
-    window.views.apply("Step")
+    window.docks.apply("Step")
     bench = window.bench
     bench.analysis.set_options("state_space", replace(
         bench.displays["state_space"].options, states="layers", dimensions="3-D", azimuth=20.0
@@ -208,7 +208,7 @@ def test_a_damaged_session_or_one_without_its_checkpoint_costs_nothing(
     runs, text = list(window.bench.runs.tree), path.read_text()
     for damaged in ("", "{}", text[:-200], text.replace('"noise"', '"smash"'), "[" * 100_000):
         path.write_text(damaged)
-        window.open_path(str(path))
+        window.files.open(str(path))
         qtbot.waitUntil(lambda: said(window).startswith(str(path)))
         assert "\n" not in said(window)
         assert list(window.bench.runs.tree) == runs
@@ -217,7 +217,7 @@ def test_a_damaged_session_or_one_without_its_checkpoint_costs_nothing(
     models = tmp_path / "models"
     models.rename(tmp_path / "elsewhere")
     choose(monkeypatch, "")  # where it is asked for, the answer is Cancel
-    window.open_path(str(path))
+    window.files.open(str(path))
     qtbot.waitUntil(lambda: "its checkpoint" in said(window))
     assert list(window.bench.runs.tree) == runs
     choose(monkeypatch, tmp_path / "elsewhere" / "m")
@@ -382,7 +382,7 @@ def test_unsaved_runs_are_asked_about_once_on_quit(
 @pytest.mark.parametrize(
     "leave",
     [
-        lambda window, other: window.open_path(str(other)),
+        lambda window, other: window.files.open(str(other)),
         lambda window, other: window.bars.header.device_chosen.emit("cpu", "bfloat16"),
         lambda window, other: window.opening.reloop(0, 1, 0.5, 2),
     ],
@@ -497,7 +497,7 @@ def test_recent_and_dropped_sessions_open_and_prompts_come_back(
     window, path = make(), tmp_path / "a.loopscope.json"
     prompts = tmp_path / "p.txt"
     prompts.write_text(f"{PROMPT}\n{OTHER}\n")
-    window.open_path(str(prompts))
+    window.files.open(str(prompts))
     qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None)
     window.tree.open_second_model("bundled:shallow")
     qtbot.waitUntil(lambda: window.bench.session.second is not None)
