@@ -15,9 +15,9 @@ from loopscope.core.run.status import RunnerState, Status
 from loopscope.core.selection import Selection
 from loopscope.widgets.bars.header import Header
 from loopscope.widgets.bars.prompt_bar import PromptBar
-from loopscope.widgets.bars.status_line import StatusLine
 from loopscope.widgets.bars.transport import TransportBar
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
+from loopscope.widgets.kit.shortening import StatusLine
 from loopscope.widgets.palette import Theme
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ import pytest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from loopscope.widgets.kit.short_label import ShortLabel
-from loopscope.widgets.kit.shortening import shorten
+from loopscope.widgets.kit.shortening import ShortLabel, shorten
 
 RUN = "27 tokens at the ends of recurrences 0 to 6; PC1 × PC2 hold 34.8 % of it, axes fitted"
 MODEL = "bundled:looped  ·  210 k params  ·  1 + 2-layer block + 1  ·  trained to R = 20"

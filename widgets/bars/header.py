@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from loopscope.widgets.kit.plain_text import PlainLabel, describe, plain_tip
-from loopscope.widgets.kit.short_label import ShortLabel
+from loopscope.widgets.kit.shortening import ShortLabel
 from loopscope.widgets.kit.theme import number_font
 from loopscope.widgets.palette import LIGHT, Theme
 

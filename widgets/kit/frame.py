@@ -18,7 +18,7 @@ from loopscope.widgets.kit.measure_row import MeasureRow
 from loopscope.widgets.kit.plain_text import PlainLabel, describe
 from loopscope.widgets.kit.popup import show_below
 from loopscope.widgets.kit.settings_form import SettingsForm
-from loopscope.widgets.kit.short_label import ShortLabel
+from loopscope.widgets.kit.shortening import ShortLabel
 from loopscope.widgets.kit.title_bar import TitleBar
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import LIGHT, Theme

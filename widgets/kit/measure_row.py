@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
 from loopscope.widgets.kit.plain_text import PlainLabel, describe, plain_tip
-from loopscope.widgets.kit.short_label import ShortLabel
+from loopscope.widgets.kit.shortening import ShortLabel
 
 # The share and the seconds from which it can be guessed how long a measurement takes.
 LEAST_SHARE, LEAST_SECONDS = 0.03, 2.0

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from loopscope.widgets.kit.icons import themed_icon
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
-from loopscope.widgets.kit.short_label import ShortLabel
+from loopscope.widgets.kit.shortening import ShortLabel
 from loopscope.widgets.palette import LIGHT, Theme
 
 # Pixels of the bar at the title of the current view.
