@@ -143,7 +143,7 @@ def picture(window: Window) -> np.ndarray:
 
 def reopened(qtbot, window: Window, path: Path) -> None:
     window.sessions.open(path)
-    qtbot.waitUntil(lambda: window.sessions.file == path and not window.sessions._timer.isActive())
+    qtbot.waitUntil(lambda: window.sessions.file == path and not window.sessions.showing.under_way)
     wait(qtbot, window)
 
 
@@ -166,7 +166,7 @@ def test_a_session_opened_again_shows_the_same_screen(
     again = make(path="bundled:looped", n=2)
     choose(monkeypatch, path)
     QTest.keyClick(again, Key.Key_S, Ctrl | Mod.ShiftModifier)
-    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions._timer.isActive())
+    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions.showing.under_way)
     wait(qtbot, again)
     runs = list(again.bench.runs.tree)
     assert [run.name for run in runs] == ["run 1", "noisy", "branch 2", "run 2"]
@@ -459,7 +459,7 @@ def test_a_session_told_to_end_is_offered_and_opened_again(
     box = again.recovery.box
     qtbot.waitUntil(box.isVisible)
     qtbot.mouseClick(box.button(QMessageBox.StandardButton.Open), Left)
-    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions._timer.isActive())
+    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions.showing.under_way)
     wait(qtbot, again)
     assert again.bench.session.n_recurrences == 10
     assert again.isWindowModified()  # the file has one recurrence less
@@ -509,7 +509,7 @@ def test_recent_and_dropped_sessions_open_and_prompts_come_back(
                   if a.text() == "Open recent")  # fmt: skip
     recent.aboutToShow.emit()
     recent.actions()[0].trigger()
-    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions._timer.isActive())
+    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions.showing.under_way)
     wait(qtbot, again)
     assert again.bench.session.n_recurrences == saved_runs
     assert again.bench.session.prompt_set.path == str(prompts)
