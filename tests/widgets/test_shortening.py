@@ -28,6 +28,7 @@ MODEL = "bundled:looped  ·  210 k params  ·  1 + 2-layer block + 1  ·  traine
         ("median ×0.394 per recurrence", 20, "median …"),
         ("2 points (radius 0.5)", 14, "2 points …"),
         ("token 3.5 is whole", 17, "token …"),
+        ("178 k FLOPs per token", 9, "…"),  # not "178 k …"
     ],
 )
 def test_what_is_left_is_whole(text: str, width: int, shown: str) -> None:

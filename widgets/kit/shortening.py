@@ -22,7 +22,7 @@ CLAUSE_END = re.compile(r"(?:[.;:,]|  ·)(?= )| (?=\()")
 WORD_END = re.compile(r"(?=\s)")
 # Words that say nothing at the end; a number there has lost its unit, or what it counts.
 DANGLING = re.compile(
-    r"(?:^|\s)(?:of|at|the|to|in|on|and|or|by|a|an|its|is|are|has|have|with|from|for|as|than|per|not|no|within"
+    r"(?:^|\s)(?:of|at|the|to|in|on|and|or|by|a|an|its|is|are|has|have|with|from|for|as|than|per|not|no|within|[kMG]"
     r"|[^\w\s]+|[^\w\s]*\d\S*)$"
 )
 MORE = " …"
