@@ -46,6 +46,11 @@ def name_tokens(positions: Sequence[int]) -> str:
     return f"token{'s' * (len(positions) > 1)} {' and '.join(map(str, positions))}"
 
 
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: ``1, "seed" -> "1 seed"``, ``3, "seed" -> "3 seeds"``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def count(n: float) -> str:
     """Three significant digits with k, M, G: ``210432 -> "210 k"``."""
     for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
