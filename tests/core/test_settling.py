@@ -329,6 +329,24 @@ def test_equal_neighbours_do_not_hide_an_orbit() -> None:
     assert (found.kind, found.period) == (SettlingClass.ORBIT, 3)
 
 
+@pytest.mark.parametrize("rest", [4, 6, 20])
+def test_an_orbit_that_rests_in_its_round_is_not_settled(rest: int) -> None:
+    """It stands still for longer than the window, then jumps: at every recurrence it is an orbit."""
+    one, other = np.random.default_rng(0).normal(size=(2, 8))
+    states = np.tile(np.stack([one] * rest + [other]), (5, 1))
+    for n in range(len(states) - rest, len(states) + 1):
+        (found,) = settling_class(states[:n])
+        assert (found.kind, found.period) == (SettlingClass.ORBIT, rest + 1), n
+    # Thrown off once it comes to rest again; a jitter about the tolerance comes back as well.
+    assert kind(np.stack([one] * 20 + [other] + [one] * 12)) is SettlingClass.SETTLED
+    jitter = one + 1.1e-2 * np.linalg.norm(one) / 4 * np.random.default_rng(1).normal(size=(80, 8))
+    steps = relative_step(jitter[:, None])[:, 0]
+    ends = [n for n in range(20, 81) if (steps[n - 3 : n] < 1e-2).all()]
+    assert ends
+    assert (steps[ends[0] - 60 : ends[-1]] > 1e-2).any()
+    assert {kind(jitter[: n + 1]) for n in ends} == {SettlingClass.SETTLED}
+
+
 @pytest.mark.parametrize("period", [17, 24, 40, 64])
 def test_long_orbits(period: int) -> None:
     rng = np.random.default_rng(3)
