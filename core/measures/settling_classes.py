@@ -11,11 +11,11 @@ from enum import Enum
 import numpy as np
 
 from loopscope.core.arrays import F64, I64, Bools, Floats
+from loopscope.core.measures.distance_left import SHRINKING, distances_left
 from loopscope.core.measures.settling import NOISE_FLOORS, fitted_rates, relative_floor
 from loopscope.core.run.steps import distance, ratio, state_norm, step_size
 
-# Steps that change by less than 1 % a recurrence neither shrink nor grow.
-SHRINKING, GROWING = 0.99, 1.01
+GROWING = 1.01  # as SHRINKING
 # Net displacement over path length above which small steps are a walk and not a jitter.
 LEAST_STRAIGHTNESS = 0.7
 MAX_PERIOD = 64
@@ -181,49 +181,6 @@ def classes_of(
         rate = float(rates[t])
         classes.append(Settling(kind, period, last, tolerance, window, rate, far, n_steps))
     return tuple(classes)
-
-
-def distances_left(tail: Floats, steps: F64, norms: F64, window: int, floor: float) -> F64:
-    """How far each state is from where its last steps lead, in units of the state, ``[T]``.
-
-    Steps that shrink by ``ρ`` and turn by an angle of cosine ``c`` at each recurrence add up to
-    ``step · ρ / √(1 − 2 ρ c + ρ²)``: along a line ``step · ρ / (1 − ρ)``, half a step where they
-    jump to and fro. ``ρ`` and the mean cosine are of the last ``max(2 window, 6)`` steps. Within
-    the rounding noise (`NOISE_FLOORS`) neither is known: there the step counts as ``floor`` at
-    least, straight on and with the rate that it had above the noise, or `SHRINKING` where that was
-    not seen. The step itself where fewer than three steps tell no rate; NaN without a step.
-
-    Parameters
-    ----------
-    tail, steps, norms, window
-        As in `classes_of`.
-    floor
-        `relative_floor` of the dtype.
-    """
-    span = max(2 * window, 6)
-    if not len(steps):
-        return np.full(steps.shape[1], np.nan)
-    step = np.maximum(steps[-1], floor * norms[-1])
-    clear = ratio(steps, norms[1:]) > NOISE_FLOORS * floor
-    rates = np.minimum(fitted_rates(steps[-span:], 0.0, span), 1.0)
-    seen = np.where(clear.sum(0) >= 3, fitted_rates(np.where(clear, steps, np.nan), 0.0, span), 1)
-    noisy = ~clear[-1]
-    rates = np.where(noisy, np.minimum(seen, SHRINKING), rates)
-    cosines = np.where(noisy, 1.0, _mean_cosine(tail[-span - 1 :]))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        left = step * rates / np.sqrt(np.maximum(1 - 2 * rates * cosines + rates**2, 0.0))
-    return np.where(np.isnan(rates), step, np.where(step == 0, 0.0, left))
-
-
-def _mean_cosine(path: Floats) -> F64:
-    """Mean cosine of successive steps of a path ``[n, T, d]``; 1 where there are none."""
-    moves = np.diff(np.asarray(path, dtype=np.float64), axis=0)
-    sizes = state_norm(moves)
-    dots = np.einsum("...d,...d->...", moves[1:], moves[:-1])
-    cosines = ratio(dots, sizes[1:] * sizes[:-1])
-    known = ~np.isnan(cosines)
-    total = np.where(known, cosines, 0.0).sum(0)
-    return np.where(known.any(0), np.clip(total / np.maximum(known.sum(0), 1), -1, 1), 1.0)
 
 
 def _kinds(
