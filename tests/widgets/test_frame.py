@@ -119,6 +119,15 @@ def test_an_error_stands_in_the_panel(frame: ViewFrame) -> None:
     assert frame.error.isHidden()
 
 
+@pytest.mark.parametrize("height", [60, 74, 90, 300])
+def test_the_button_of_an_empty_panel_is_seen_whole(frame: ViewFrame, height: int) -> None:
+    frame.set_empty(True)
+    frame.resize(300, height)
+    QApplication.processEvents()
+    assert frame.step_button.isVisible()
+    assert frame.rect().contains(frame.step_button.geometry())
+
+
 def test_every_kind_of_setting_is_changed_by_hand(qtbot: QtBot) -> None:
     form = SettingsForm(Options(basis=(7,)))
     qtbot.addWidget(form)
@@ -420,7 +429,13 @@ def test_an_empty_view_says_what_is_under_way_and_why_it_failed(frame: ViewFrame
     assert "no tokenizer" in frame.title_bar.statement.whole()
     frame.set_failure("")
     assert frame.under_way.isHidden()
-    # A view that shows something says it beside that.
+    # A view that shows something says it beside that, in sentences.
+    frame.set_data(ViewData("Three points.", ()))
+    frame.set_failure("No prompt file is open.")
+    assert frame.title_bar.statement.whole() == (
+        "“Search” gave no result: No prompt file is open. Three points."
+    )
+    frame.set_failure("")
     frame.set_data(ViewData("Three points.", ()))
     frame.show_measuring(0.5)
     assert frame.under_way.isHidden()

@@ -278,7 +278,9 @@ class ViewFrame(QWidget):
         """What is said of the measurement: how far it is, or why there is none; "" for neither."""
         what = self.measuring.button.text()
         if self._share is None:
-            return f"“{what}” gave no result: {self._failure}" if self._failure else ""
+            # It may be followed by a sentence of the view.
+            why = self._failure.removesuffix(".")
+            return f"“{what}” gave no result: {why}" if why else ""
         if self._share < 0:
             return f"“{what}” waits until the measurement under way is done"
         left = f", {self.measuring.left.text()}" if self.measuring.left.text() else ""
@@ -305,7 +307,8 @@ class ViewFrame(QWidget):
     def _place_button(self) -> None:
         size = self.step_button.sizeHint()
         self.step_button.resize(size)
-        self.step_button.move((self.width() - size.width()) // 2, self.height() // 2 + 26)
+        top = min(self.height() // 2 + 26, self.height() - size.height() - 3)
+        self.step_button.move((self.width() - size.width()) // 2, top)
 
     def set_error(self, text: str | None) -> None:
         """Show why the view could not be computed, in the panel; None hides it."""
