@@ -70,6 +70,8 @@ def linear_limit(path: Floats, order: int) -> F64:
 def _products(path: Floats) -> F64:
     """Products of each two steps of a path ``[n + 1, T, d]``, float64 ``[T, n, n]``."""
     moves = np.diff(np.asarray(path, dtype=np.float64), axis=0).swapaxes(0, 1)
+    # In one order, so that equal paths have equal products to the last bit.
+    moves = np.ascontiguousarray(moves)
     return np.asarray(moves @ moves.swapaxes(1, 2))
 
 
