@@ -70,8 +70,6 @@ def linear_limit(path: Floats, order: int) -> F64:
 def _products(path: Floats) -> F64:
     """Products of each two steps of a path ``[n + 1, T, d]``, float64 ``[T, n, n]``."""
     moves = np.diff(np.asarray(path, dtype=np.float64), axis=0).swapaxes(0, 1)
-    # In one order, so that equal paths have equal products to the last bit.
-    moves = np.ascontiguousarray(moves)
     return np.asarray(moves @ moves.swapaxes(1, 2))
 
 
@@ -86,12 +84,13 @@ def _limit(products: F64, order: int) -> F64:
     each = [products[:, r - order : r + 1, r - order : r + 1] for r in range(order, n)]
     summed = np.sum(each, axis=0)[:, ::-1, ::-1]
     inverse = np.linalg.pinv(summed[:, 1:, 1:], rcond=1e-10, hermitian=True)
-    weights = np.einsum("tij,tj->ti", inverse, summed[:, 1:, 0])
+    # Each token by itself: `einsum` would sum in another order among other tokens.
+    weights = (inverse @ summed[:, 1:, :1])[..., 0]
     # Of each of the last steps in what is ahead.
     share = weights[:, ::-1].cumsum(1)
     ends = products[:, -order:, -order:]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ahead = np.sqrt(np.einsum("ti,tij,tj->t", share, ends, share).clip(0))
+        ahead = np.sqrt((share[:, None] @ ends @ share[..., None])[:, 0, 0].clip(0))
         left = ahead / np.abs(1 - weights.sum(1))
     return np.where(known, left, np.nan)
 
