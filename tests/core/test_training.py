@@ -39,6 +39,7 @@ from loopscope.core.experiments.training_plan import (
     TrainingPlan,
     plan_of,
 )
+from loopscope.core.model.flops import flops_per_token
 from loopscope.core.model.looped_model import LoopedModel
 
 SMALL = HopsData(max_hops=2, n_letters=4)
@@ -299,7 +300,7 @@ def test_the_comparison_models_keep_what_they_are_named_for() -> None:
     assert counted["deep"] == ends + 14 * layer
     assert counted["deep-narrow"] == pytest.approx(counted["looped"], rel=0.005)
     flops = {
-        k: a.flops_per_token(6 if k == "looped" else 1, MATCHED_TOKENS) for k, a in made.items()
+        k: flops_per_token(a, 6 if k == "looped" else 1, MATCHED_TOKENS) for k, a in made.items()
     }
     assert flops["shallow-wide"] == pytest.approx(flops["looped"], rel=0.005)
     assert flops["untied"] == flops["looped"]
