@@ -322,7 +322,7 @@ class Bench(QObject):
         Once the bench is closed neither is called: a timer of a dialog may still ask.
         """
         if not self.closing.is_set():
-            self.background.wait(self.analysis.in_background(work), done)
+            self.background.wait(self.analysis.worker.submit(work), done)
 
     def close(self) -> None:
         """Stop everything; safe in mid-run.
@@ -336,8 +336,8 @@ class Bench(QObject):
         self.pulse.stop()
         self.runner.asked = lambda: None
         self.jobs.close(self.comparison.release)
-        self.analysis.close()
+        self.analysis.worker.close()
         self.runner.close()
-        self.collector.close(lambda: self.jobs.current is None and self.analysis.ended)
+        self.collector.close(lambda: self.jobs.current is None and self.analysis.worker.ended)
         # With the Qt part go its connections, which hold whoever listened.
         self.deleteLater()

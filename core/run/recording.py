@@ -28,6 +28,7 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.prompts.shared import Shared
 from loopscope.core.results import ResultKey, Results
 from loopscope.core.run.budget import Budget, shared_budget
+from loopscope.core.run.file_blocks import Array
 from loopscope.core.run.rows import Picked, Rows
 from loopscope.core.run.states import TOP_K, IterationState, LayerState, TopAnswers
 
@@ -158,9 +159,7 @@ class Recording:
             raise ValueError(f"cannot take {layers} of {self._layers_done} layers")
         begun = Recording(info, self.state(0), self.capture, self.label, self.budget)
         complete = layers // self._n_layers
-        begun._rows = {
-            name: rows.begun(count_of(name, layers, complete)) for name, rows in self._rows.items()
-        }
+        begun._rows = _first_rows(self._rows, layers, complete)
         begun._parent, begun.shared_layers = ref(self), layers
         begun._layers_done, begun._recurrences = layers, complete
         begun.readout_directions = dict(self.readout_directions)
@@ -182,15 +181,9 @@ class Recording:
 
         What lies beyond the last layer that is there in every part is left out.
         """
-        n_layers = info.architecture.n_block
-        layers = min(len(rows[name]) for name in BY_LAYER if name in rows)
-        ends = [len(own) - (name == "states") for name, own in rows.items() if name not in BY_LAYER]
-        complete = min(*ends, layers // n_layers)
-        layers = min(layers, (complete + 1) * n_layers - 1)
+        layers, complete = _whole(rows, info.architecture.n_block)
         made = cls(info, rows["states"][0], capture, label, budget)
-        made._rows = {
-            name: own.begun(count_of(name, layers, complete)) for name, own in rows.items()
-        }
+        made._rows = _first_rows(rows, layers, complete)
         made._layers_done, made._recurrences = layers, complete
         made._parent = None if parent is None else ref(parent)
         made.shared_layers = shared_layers
@@ -274,10 +267,10 @@ class Recording:
                 f"got recurrence {step.recurrence}, layer {step.layer}"
             )
         self.reserve()
-        self._rows["layer_states"].append(step.state)
-        for name, row in (("patterns", step.pattern), ("writes", step.writes)):
+        given = {"layer_states": step.state, "patterns": step.pattern, "writes": step.writes}
+        for name in BY_LAYER:
             if name in self._rows:
-                self._rows[name].append(_given(row, name))
+                self._rows[name].append(_given(given[name], name))
         self._layers_done += 1
 
     def append_end(
@@ -295,18 +288,10 @@ class Recording:
         """
         if self._layers_done != (self._recurrences + 1) * self._n_layers:
             raise ValueError(f"recurrence {self._recurrences + 1} has layers left to run")
-        self._rows["states"].append(state)
-        for lens, answers in (("coda", coda_lens), ("logit", logit_lens)):
-            if self.capture.readout:
-                if answers is None:
-                    raise ValueError(f"the {lens} lens is captured and must be given")
-                self._rows[f"{lens}_ids"].append(answers.ids)
-                self._rows[f"{lens}_probabilities"].append(answers.probabilities)
-        if "hazards" in self._rows:
-            self._rows["hazards"].append(_given(hazard, "hazard"))
-        if "spread" in self._rows:
-            unknown = np.full((self.n_tokens, 2), np.nan, np.float32)
-            self._rows["spread"].append(unknown if spread is None else spread)
+        given = _end_rows(state, coda_lens, logit_lens, hazard, spread)
+        for name, rows in self._rows.items():
+            if name not in BY_LAYER:
+                rows.append(_given(given[name], name))
         self._recurrences += 1
 
     # ---- reading (anyone) ----
@@ -423,7 +408,6 @@ class Recording:
             raise IndexError(f"recurrence {recurrence} is not among 1 to {self._recurrences}")
         i = recurrence - 1
         before, state = self.states_of(i, recurrence)
-        coda, logit = (self._answers_of(lens, i) for lens in ("coda", "logit"))
         rows, here = self._rows, (recurrence, recurrence)
         return IterationState(
             recurrence,
@@ -432,16 +416,10 @@ class Recording:
             self.patterns_of(*here)[0] if "patterns" in rows else None,
             self._between(rows["writes"], *here)[0] if "writes" in rows else None,
             before,
-            coda,
-            logit,
+            _answers_at(rows, "coda", i),
+            _answers_at(rows, "logit", i),
             rows["hazards"][i] if "hazards" in rows else None,
         )
-
-    def _answers_of(self, lens: str, i: int) -> TopAnswers | None:
-        if not self.capture.readout:
-            return None
-        ids, probabilities = self._rows[f"{lens}_ids"], self._rows[f"{lens}_probabilities"]
-        return TopAnswers(ids[i], probabilities[i])
 
 
 def kept_rows(
@@ -478,7 +456,43 @@ def count_of(name: str, layers: int, complete: int) -> int:
     return layers if name in BY_LAYER else complete + (name == "states")
 
 
-def _given(array: F32 | None, name: str) -> F32:
+def _first_rows(rows: Mapping[str, Rows], layers: int, complete: int) -> dict[str, Rows]:
+    """The rows of the first ``layers`` layers and ``complete`` recurrences, which may go on."""
+    return {name: own.begun(count_of(name, layers, complete)) for name, own in rows.items()}
+
+
+def _whole(rows: Mapping[str, Rows], n_layers: int) -> tuple[int, int]:
+    """Layers and recurrences of which every part has its rows."""
+    layers = min(len(rows[name]) for name in BY_LAYER if name in rows)
+    ends = [len(own) - (name == "states") for name, own in rows.items() if name not in BY_LAYER]
+    complete = min(*ends, layers // n_layers)
+    return min(layers, (complete + 1) * n_layers - 1), complete
+
+
+def _answers_at(rows: Mapping[str, Rows], lens: str, i: int) -> TopAnswers | None:
+    if f"{lens}_ids" not in rows:
+        return None
+    return TopAnswers(rows[f"{lens}_ids"][i], rows[f"{lens}_probabilities"][i])
+
+
+def _end_rows(
+    state: F32,
+    coda_lens: TopAnswers | None,
+    logit_lens: TopAnswers | None,
+    hazard: F32 | None,
+    spread: F32 | None,
+) -> dict[str, Array | None]:
+    """What closes a recurrence, by the names of `kept_rows`; None for what was not given."""
+    unknown = np.full((len(state), 2), np.nan, np.float32)
+    rows: dict[str, Array | None] = {"states": state, "hazards": hazard}
+    rows["spread"] = unknown if spread is None else spread
+    for lens, answers in (("coda", coda_lens), ("logit", logit_lens)):
+        rows[f"{lens}_ids"] = None if answers is None else answers.ids
+        rows[f"{lens}_probabilities"] = None if answers is None else answers.probabilities
+    return rows
+
+
+def _given(array: Array | None, name: str) -> Array:
     if array is None:
         raise ValueError(f"{name} is captured by this recording and must be given")
     return array

@@ -134,7 +134,7 @@ def make(qapp) -> Iterator[Any]:
         for display in desk.displays:
             display.spec.go.set()
             display.view.deleteLater()
-        desk.analysis.close()
+        desk.analysis.worker.close()
 
 
 def test_a_view_is_computed_once_for_each_version(make) -> None:
@@ -343,11 +343,11 @@ def test_closing_waits_for_no_computation(make) -> None:
     spec.go.clear()
     desk = make(spec)
     desk.analysis.frame()
-    desk.analysis.close()
-    assert not desk.analysis.ended
+    desk.analysis.worker.close()
+    assert not desk.analysis.worker.ended
     spec.go.set()
     desk.displays[0].first.in_flight.future.result(timeout=60)
-    assert desk.analysis.ended
+    assert desk.analysis.worker.ended
 
 
 def test_a_recording_is_not_kept_for_a_view_that_is_hidden(make) -> None:
@@ -389,7 +389,7 @@ def test_it_has_not_ended_while_what_nobody_wants_is_computed(make) -> None:
     desk.analysis.frame()
     future = display.second.in_flight.future
     desk.analysis.drop_second(display)
-    assert not desk.analysis.ended
+    assert not desk.analysis.worker.ended
     spec.go.set()
     future.result(timeout=60)
-    assert desk.analysis.ended
+    assert desk.analysis.worker.ended
