@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -472,3 +473,27 @@ def run_install_desktop(options: Namespace) -> None:
     from loopscope.app.cli.desktop_entry import run_install_desktop as install
 
     install(options)
+
+
+# What each command does, by its name; `open` is the window's, see `desktop`.
+RUN: dict[str, Callable[[Namespace], None]] = {
+    "inspect": run_inspect,
+    "run": run_run,
+    "trace": run_trace,
+    "figures": run_figures,
+    "report": run_report,
+    "generate": run_generate,
+    "train": run_train,
+    "evaluate": run_evaluate,
+    "measure": run_measure,
+    "quality": run_quality,
+    "reproduce": run_reproduce,
+    "twins": run_twins,
+    "probe": run_probe,
+    "sweep": run_sweep,
+    "serve": run_serve,
+    "convert": run_convert,
+    "doctor": run_doctor,
+    "plugins": run_plugins,
+    "install-desktop": run_install_desktop,
+}
