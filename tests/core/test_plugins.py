@@ -126,7 +126,7 @@ def test_an_error_of_a_plug_ins_code_names_its_package(
     list(words())
     from extra_words import half
 
-    monkeypatch.setattr(commands, "run_inspect", lambda options: half(len(options.path)))
+    monkeypatch.setitem(commands.RUN, "inspect", lambda options: half(len(options.path)))
     assert main(["inspect", "somewhere"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("loopscope: error: extra-words 1.0 failed in ")
