@@ -66,7 +66,11 @@ def warn_lines(lines: Iterable[str]) -> None:
 
 
 def output_file(text: str, suffix: str) -> Path:
-    """Return the path to write, after checking what can be known beforehand."""
+    """Return the path to write, after checking what can be known beforehand.
+
+    Raises `LoopscopeError` for another ending than ``suffix`` and a place that cannot be written
+    to.
+    """
     path = Path(text)
     if path.suffix != suffix:
         raise LoopscopeError(f"cannot write '{text}'; the name must end in {suffix}")

@@ -119,7 +119,10 @@ def weights_of(reader: Any, config: dict[str, Any]) -> dict[str, F32]:
 
 
 def main() -> None:
-    """Read the file and write the folder's files."""
+    """Read the file and write the folder's files.
+
+    Raises `ValueError` without the package gguf and for a file that lacks its embedding.
+    """
     source, folder = map(Path, sys.argv[1:])
     try:
         from gguf import GGUFReader

@@ -159,6 +159,8 @@ MEASURE_LABELS: dict[str, str] = {m.key: m.label for m in MEASURES.values()}
 def compare(a: Patterns, b: Patterns, measure: MeasureKey, *, causal: bool = True) -> F64:
     """Compare patterns pairwise.
 
+    Raises `ValueError` for patterns of shapes that do not fit.
+
     Parameters
     ----------
     a

@@ -370,7 +370,8 @@ def unrolled_graph(
 ) -> nx.DiGraph:
     """Build the graph as it runs: a copy of what repeats for each of ``n_recurrences``.
 
-    The nodes' FLOPs add up to ``flops_per_token(arch, n_recurrences, n_tokens)``.
+    The nodes' FLOPs add up to ``flops_per_token(arch, n_recurrences, n_tokens)``. Raises
+    `ValueError` for fewer than 0 recurrences.
     """
     if n_recurrences < 0:
         raise ValueError(f"cannot unroll {n_recurrences} recurrences; give 0 or more")

@@ -233,7 +233,11 @@ class RemoteRun:
         self, analysis: Callable[..., Any], selection: Selection, options: Any,
         key: ResultKey[Any], report: Callable[[float], None], second: AnyRun | None,
     ) -> object:  # fmt: skip
-        """Make a measurement on the worker, of this run as far as it is here."""
+        """Make a measurement on the worker, of this run as far as it is here.
+
+        Raises `LoopscopeError` where the second run is in another place, and what the analysis
+        raises.
+        """
         if second is not None and not isinstance(second, RemoteRun):
             raise LoopscopeError("the two runs are in two places; open both models on one worker")
         self.revive()

@@ -36,7 +36,11 @@ LOOK, PART = 0.05, 1 << 22
 def load_there(
     connection: Connection, request: LoadRequest, report: Report, cancelled: Callable[[], bool]
 ) -> ModelFacts:
-    """Load a model at the seat of a connection."""
+    """Load a model at the seat of a connection.
+
+    Raises `Cancelled` when ``cancelled`` says so, and `LoopscopeError`, which names the host, where
+    it cannot be loaded.
+    """
     plain = LoadRequest(request.path, request.device, request.dtype, request.loop, request.family)
 
     def look(seen: Look) -> None:

@@ -154,6 +154,7 @@ class Recording:
         """Return a recording of ``info`` that begins with the first ``layers`` layers of this one.
 
         What was measured of this run is not taken along. ``layers`` is at most `layers_done`.
+        Raises `ValueError` for any other number.
         """
         if not 0 <= layers <= self._layers_done:
             raise ValueError(f"cannot take {layers} of {self._layers_done} layers")
@@ -284,7 +285,8 @@ class Recording:
         """Close the recurrence whose last layer was just appended.
 
         ``spread`` is ``[T, 2]``: entropy of the coda lens and its divergence from the recurrence
-        before; NaN where it was not measured.
+        before; NaN where it was not measured. Raises `ValueError` while the recurrence has layers
+        left, and for a part that is kept and not given.
         """
         if self._layers_done != (self._recurrences + 1) * self._n_layers:
             raise ValueError(f"recurrence {self._recurrences + 1} has layers left to run")
@@ -389,7 +391,10 @@ class Recording:
         return TopAnswers(ids.first(n), probabilities.first(n))
 
     def layer(self, recurrence: int, layer: int) -> LayerState:
-        """The state at (recurrence, layer), the recurrence under way included."""
+        """The state at (recurrence, layer), the recurrence under way included.
+
+        Raises `IndexError` for one that has not been run.
+        """
         i = (recurrence - 1) * self._n_layers + layer
         if not (0 <= layer < self._n_layers and recurrence >= 1 and i < self._layers_done):
             raise IndexError(f"recurrence {recurrence}, layer {layer} has not been run")

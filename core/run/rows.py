@@ -47,7 +47,10 @@ class Rows:
         return self._n
 
     def append(self, row: Array) -> None:
-        """Append one row. A large one is kept as it is: the caller gives it away."""
+        """Append one row. A large one is kept as it is: the caller gives it away.
+
+        Raises `ValueError` for another shape.
+        """
         if row.shape != self.shape:
             raise ValueError(f"a row of shape {self.shape} is expected, not {row.shape}")
         if self.row_bytes >= LARGE_ROW:
@@ -75,7 +78,8 @@ class Rows:
     def rows(self, first: int, last: int) -> Array:
         """Rows ``first .. last - 1``, which cannot be written to.
 
-        Part of a block where one holds them all, else a copy, put together of several.
+        Part of a block where one holds them all, else a copy, put together of several. Raises
+        `IndexError` for rows that are not there.
         """
         if not 0 <= first <= last <= self._n:
             raise IndexError(f"rows {first} to {last} of {self._n}")
@@ -104,7 +108,10 @@ class Rows:
         return row
 
     def begun(self, n: int) -> Rows:
-        """Return rows that begin with the first ``n`` of these: the same memory, no copy."""
+        """Return rows that begin with the first ``n`` of these: the same memory, no copy.
+
+        Raises `IndexError` for more than there are.
+        """
         if not 0 <= n <= self._n:
             raise IndexError(f"cannot begin with {n} of {self._n} rows")
         other = Rows(self.shape, self.dtype, self.budget)

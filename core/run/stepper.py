@@ -60,7 +60,10 @@ class Stepper:
 
     @property
     def recording(self) -> Recording:
-        """What was kept so far; `begin` makes a new one."""
+        """What was kept so far; `begin` makes a new one.
+
+        Raises `LoopscopeError` before that.
+        """
         if self._recording is None:
             raise LoopscopeError("no run has begun; call begin(prompt) first")
         return self._recording
@@ -324,7 +327,10 @@ class Stepper:
 
     @torch.inference_mode()
     def readout(self, recurrence: int | None = None) -> F32:
-        """Logits ``[T, V]`` read out after ``recurrence`` (default: the last complete one)."""
+        """Logits ``[T, V]`` read out after ``recurrence`` (default: the last complete one).
+
+        Raises `LoopscopeError` for a recurrence that has not been run.
+        """
         done = self.recording.n_recurrences
         r = done if recurrence is None else recurrence
         if not 0 <= r <= done:
