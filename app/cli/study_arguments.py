@@ -85,8 +85,12 @@ def of_reproduce(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``reproduce``."""
     parser.add_argument("-o", "--output", required=True, metavar="DIR")
     parser.add_argument("--jobs", type=numbers.whole(1, 256), default=2, help="trainings at a time")
-    parser.add_argument("--seeds", type=numbers.small, default=3, help="of each variant, 1 to 3")
-    parser.add_argument("--prompts", type=numbers.small, default=24, help="measured on each model")
+    parser.add_argument("--seeds", type=numbers.small, help="of each variant, 1 to 3; 3 without")
+    parser.add_argument("--prompts", type=numbers.small, help="measured on each model; 24 without")
+    parser.add_argument(
+        "--quick", action="store_true",
+        help="a small version, in minutes: two variants, one seed, 6 prompts",
+    )  # fmt: skip
 
 
 def of_twins(parser: argparse.ArgumentParser) -> None:

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 from weakref import ref
 
-import numpy as np
-
 from loopscope.core.arrays import F32
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
@@ -28,7 +26,7 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.prompts.shared import Shared
 from loopscope.core.results import ResultKey, Results
 from loopscope.core.run.budget import Budget, shared_budget
-from loopscope.core.run.file_blocks import Array
+from loopscope.core.run.readouts import Readouts, of_one
 from loopscope.core.run.rows import Picked, Rows
 from loopscope.core.run.states import TOP_K, IterationState, LayerState, TopAnswers
 
@@ -141,14 +139,16 @@ class Recording:
         self.results = Results()
         # What this run shares with the other runs of its model.
         self.shared = Shared()
-        self._rows = {
-            name: Rows(shape, dtype, self.budget)
-            for name, (shape, dtype) in kept_rows(arch, initial.shape, capture).items()
-        }
+        kept = kept_rows(arch, initial.shape, capture)
+        self._have({name: Rows(shape, dtype, self.budget) for name, (shape, dtype) in kept.items()})
         self._n_layers = arch.n_block
         self._rows["states"].append(initial)
         # What a layer adds at most, the last of a recurrence.
         self._layer_bytes = sum(rows.row_bytes for rows in self._rows.values())
+
+    def _have(self, rows: dict[str, Rows]) -> None:
+        """Consist of these rows; what makes readouts of a run is not taken along."""
+        self._rows, self.readouts = rows, Readouts(rows)
 
     def prefix(self, layers: int, info: RunInfo) -> Recording:
         """Return a recording of ``info`` that begins with the first ``layers`` layers of this one.
@@ -158,9 +158,10 @@ class Recording:
         """
         if not 0 <= layers <= self._layers_done:
             raise ValueError(f"cannot take {layers} of {self._layers_done} layers")
+        self.readouts.make()
         begun = Recording(info, self.state(0), self.capture, self.label, self.budget)
         complete = layers // self._n_layers
-        begun._rows = _first_rows(self._rows, layers, complete)
+        begun._have(_first_rows(self._rows, layers, complete))
         begun._parent, begun.shared_layers = ref(self), layers
         begun._layers_done, begun._recurrences = layers, complete
         begun.readout_directions = dict(self.readout_directions)
@@ -184,7 +185,7 @@ class Recording:
         """
         layers, complete = _whole(rows, info.architecture.n_block)
         made = cls(info, rows["states"][0], capture, label, budget)
-        made._rows = _first_rows(rows, layers, complete)
+        made._have(_first_rows(rows, layers, complete))
         made._layers_done, made._recurrences = layers, complete
         made._parent = None if parent is None else ref(parent)
         made.shared_layers = shared_layers
@@ -195,7 +196,7 @@ class Recording:
 
         Rows come before their counts: who reads meanwhile sees the run as it was or as it is.
         """
-        self._rows = further._rows
+        self._have(further._rows)
         self._recurrences, self._layers_done = further._recurrences, further._layers_done
         self.effects.update(further.effects)
         self.float32_error = further.float32_error
@@ -210,6 +211,7 @@ class Recording:
     @property
     def kept(self) -> Mapping[str, Rows]:
         """The rows of everything that is kept, by the names of `kept_rows`."""
+        self.readouts.make()
         return self._rows
 
     def result(self, key: ResultKey[T]) -> T | None:
@@ -277,23 +279,25 @@ class Recording:
     def append_end(
         self,
         state: F32,
-        coda_lens: TopAnswers | None,
-        logit_lens: TopAnswers | None,
+        coda_lens: TopAnswers | None = None,
+        logit_lens: TopAnswers | None = None,
         hazard: F32 | None = None,
         spread: F32 | None = None,
     ) -> None:
         """Close the recurrence whose last layer was just appended.
 
-        ``spread`` is ``[T, 2]``: entropy of the coda lens and its divergence from the recurrence
-        before; NaN where it was not measured. Raises `ValueError` while the recurrence has layers
-        left, and for a part that is kept and not given.
+        Its readout may have come before it, and comes later where `readouts` are made. ``spread``
+        is ``[T, 2]``, see `ReadOut`. Raises `ValueError` while the recurrence has layers left, and
+        for a part that is kept and not given.
         """
         if self._layers_done != (self._recurrences + 1) * self._n_layers:
             raise ValueError(f"recurrence {self._recurrences + 1} has layers left to run")
-        given = _end_rows(state, coda_lens, logit_lens, hazard, spread)
-        for name, rows in self._rows.items():
-            if name not in BY_LAYER:
-                rows.append(_given(given[name], name))
+        if coda_lens is not None and logit_lens is not None:
+            self.readouts.append(of_one(coda_lens, logit_lens, spread))
+        self.readouts.check(self._recurrences + 1)
+        self._rows["states"].append(state)
+        if "hazards" in self._rows:
+            self._rows["hazards"].append(_given(hazard, "hazard"))
         self._recurrences += 1
 
     # ---- reading (anyone) ----
@@ -371,24 +375,16 @@ class Recording:
     @property
     def coda_entropy(self) -> F32 | None:
         """Entropy of each readout, ``H(p_r)`` in nats, float32 ``[R, T]``, or None."""
-        return self._spread(0)
+        return self.readouts.spread(0, self._recurrences)
 
     @property
     def coda_kl(self) -> F32 | None:
         """``KL(p_r || p_{r-1})`` in nats, float32 ``[R, T]``, NaN at r = 1, or None."""
-        return self._spread(1)
-
-    def _spread(self, which: int) -> F32 | None:
-        rows = self._rows.get("spread")
-        return None if rows is None else rows.first(self._recurrences)[..., which]
+        return self.readouts.spread(1, self._recurrences)
 
     def answers(self, lens: str) -> TopAnswers | None:
         """Answers of ``lens`` ("coda" or "logit") by recurrence, ``[R, T, k]``, or None."""
-        if not self.capture.readout:
-            return None
-        ids, probabilities = self._rows[f"{lens}_ids"], self._rows[f"{lens}_probabilities"]
-        n = self._recurrences
-        return TopAnswers(ids.first(n), probabilities.first(n))
+        return self.readouts.answers(lens, self._recurrences)
 
     def layer(self, recurrence: int, layer: int) -> LayerState:
         """The state at (recurrence, layer), the recurrence under way included.
@@ -421,8 +417,8 @@ class Recording:
             self.patterns_of(*here)[0] if "patterns" in rows else None,
             self._between(rows["writes"], *here)[0] if "writes" in rows else None,
             before,
-            _answers_at(rows, "coda", i),
-            _answers_at(rows, "logit", i),
+            self.readouts.answers_at("coda", recurrence),
+            self.readouts.answers_at("logit", recurrence),
             rows["hazards"][i] if "hazards" in rows else None,
         )
 
@@ -474,30 +470,7 @@ def _whole(rows: Mapping[str, Rows], n_layers: int) -> tuple[int, int]:
     return min(layers, (complete + 1) * n_layers - 1), complete
 
 
-def _answers_at(rows: Mapping[str, Rows], lens: str, i: int) -> TopAnswers | None:
-    if f"{lens}_ids" not in rows:
-        return None
-    return TopAnswers(rows[f"{lens}_ids"][i], rows[f"{lens}_probabilities"][i])
-
-
-def _end_rows(
-    state: F32,
-    coda_lens: TopAnswers | None,
-    logit_lens: TopAnswers | None,
-    hazard: F32 | None,
-    spread: F32 | None,
-) -> dict[str, Array | None]:
-    """What closes a recurrence, by the names of `kept_rows`; None for what was not given."""
-    unknown = np.full((len(state), 2), np.nan, np.float32)
-    rows: dict[str, Array | None] = {"states": state, "hazards": hazard}
-    rows["spread"] = unknown if spread is None else spread
-    for lens, answers in (("coda", coda_lens), ("logit", logit_lens)):
-        rows[f"{lens}_ids"] = None if answers is None else answers.ids
-        rows[f"{lens}_probabilities"] = None if answers is None else answers.probabilities
-    return rows
-
-
-def _given(array: Array | None, name: str) -> Array:
+def _given(array: F32 | None, name: str) -> F32:
     if array is None:
         raise ValueError(f"{name} is captured by this recording and must be given")
     return array

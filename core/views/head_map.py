@@ -196,4 +196,5 @@ VIEW = ViewDefinition(
     alike=alike,
     difference=difference,
     within=within,
+    compares_patterns=True,
 )

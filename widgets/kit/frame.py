@@ -12,7 +12,6 @@ from typing_extensions import override
 from loopscope.core.formula import Formula
 from loopscope.core.options import settings_of
 from loopscope.core.views.base import Request, ViewData
-from loopscope.widgets.kit.formulas_popup import FormulasPopup
 from loopscope.widgets.kit.icons import themed_icon
 from loopscope.widgets.kit.measure_row import MeasureRow
 from loopscope.widgets.kit.plain_text import PlainLabel, describe
@@ -278,7 +277,9 @@ class ViewFrame(QWidget):
         """What is said of the measurement: how far it is, or why there is none; "" for neither."""
         what = self.measuring.button.text()
         if self._share is None:
-            return f"“{what}” gave no result: {self._failure}" if self._failure else ""
+            # It may be followed by a sentence of the view.
+            why = self._failure.removesuffix(".")
+            return f"“{what}” gave no result: {why}" if why else ""
         if self._share < 0:
             return f"“{what}” waits until the measurement under way is done"
         left = f", {self.measuring.left.text()}" if self.measuring.left.text() else ""
@@ -364,5 +365,7 @@ class ViewFrame(QWidget):
         self.options_changed.emit(options)
 
     def _show_formulas(self) -> None:
+        from loopscope.widgets.kit.formulas_popup import FormulasPopup
+
         self.formulas_popup = FormulasPopup(self._formulas, self.theme, self)
         show_below(self.formulas_popup, self.title_bar.buttons["help"])

@@ -6,9 +6,9 @@ import html
 import math
 
 import pyqtgraph as pg
-from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetricsF
 from PySide6.QtWidgets import QGraphicsSceneResizeEvent
+from typing_extensions import override
 
 from loopscope.widgets.plots.text import upright
 from loopscope.widgets.plots.ticks import decade_text, log_ticks, whole_step
@@ -36,18 +36,35 @@ class TitledAxis(pg.AxisItem):
             self._fit_title()
         super().resizeEvent(event)
 
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
+        """Plain numbers, with a minus sign as wide as the digits."""
+        texts = super().tickStrings(values, scale, spacing)
+        return [text.replace("-", "−") for text in texts]
+
     def _fit_title(self) -> None:
         size, metrics = self.size(), QFontMetricsF(self.label.font())
         room = size.height() if self.orientation in ("left", "right") else size.width()
-        title = self._titles[0]
-        if room > 0:
-            fitting = (t for t in self._titles if metrics.horizontalAdvance(t) <= room)
-            shortest = metrics.elidedText(self._titles[-1], Qt.TextElideMode.ElideRight, room)
-            title = next(fitting, shortest)
+        lines = fitting_lines(self._titles, metrics, room) if room > 0 else self._titles[:1]
         # A title is shown as HTML.
-        if self.labelText != html.escape(title, quote=False):
-            self.setLabel(html.escape(title, quote=False))
+        title = "<br>".join(html.escape(line, quote=False) for line in lines)
+        if self.labelText != title:
+            self.setLabel(title)
             super().resizeEvent(None)
+
+
+def fitting_lines(titles: tuple[str, ...], metrics: QFontMetricsF, room: float) -> tuple[str, ...]:
+    """The first of ``titles`` that has room, the last of them in two lines if need be, or none.
+
+    A part of a title says less than the panel's own title, which is there as well.
+    """
+    wide = metrics.horizontalAdvance
+    for title in titles:
+        if wide(title) <= room:
+            return (title,)
+    words = titles[-1].split(" ")
+    halves = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))]
+    fitting = [pair for pair in halves if max(map(wide, pair)) <= room]
+    return min(fitting, key=lambda pair: max(map(wide, pair)), default=())
 
 
 class LogAxis(TitledAxis):
@@ -71,6 +88,7 @@ class LogAxis(TitledAxis):
             minor = [v for v in minor if low <= v <= high and all(abs(v - a) > 1e-9 for a in at)]
         return [(1.0, at), (0.1, minor)]
 
+    @override
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         """Text of the labelled ticks; none for the digits between."""
         if spacing != 1.0:
@@ -80,7 +98,12 @@ class LogAxis(TitledAxis):
 
 
 class WholeAxis(TitledAxis):
-    """An axis that counts from 1: ticks at 1 and at the multiples of a round step."""
+    """An axis that counts: ticks at the first number and at the multiples of a round step.
+
+    first : 1, or 0 where the initial state or the first layer stands there.
+    """
+
+    first = 1
 
     def tickValues(
         self, minVal: float, maxVal: float, size: float
@@ -89,12 +112,13 @@ class WholeAxis(TitledAxis):
         span = max(maxVal - minVal, 1e-9)
         room = max(size / 30, 2)
         step = whole_step(span / room)
-        first, last = math.ceil(max(minVal, 0.0)), math.floor(maxVal)
-        values = [float(v) for v in range(first, last + 1) if v % step == 0 and v > 0]
-        if step > 1 and first <= 1 <= last:
+        first, last = max(math.ceil(minVal), self.first), math.floor(maxVal)
+        values = [float(v) for v in range(first, last + 1) if v % step == 0]
+        if step > 1 and first <= 1 <= last and self.first:
             values = [1.0, *(v for v in values if v - 1 > 0.6 * step)]
         return [(float(step), values)]
 
+    @override
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         """Plain whole numbers."""
         return [f"{v:.0f}" for v in values]
