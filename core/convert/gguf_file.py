@@ -95,7 +95,7 @@ def published_name(name: str) -> str:
 
 
 def in_halves(rows: F32, heads: int) -> F32:
-    """Rows of rotary heads whose dimensions lie in pairs, with the halves after each other."""
+    """Rows ``[H d_head, ...]`` of rotary heads: dimensions in pairs, put into two halves."""
     pairs = rows.reshape(heads, -1, 2, *rows.shape[1:])
     return np.ascontiguousarray(pairs.swapaxes(1, 2).reshape(rows.shape))
 

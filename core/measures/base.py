@@ -100,7 +100,7 @@ class Measured:
 
 
 def averaged(values: F64, axes: tuple[int, ...], how: str) -> F64:
-    """Mean or median over ``axes``, NaN left out; NaN where nothing else is."""
+    """Mean or median over ``axes``, which go, NaN left out; NaN where nothing else is."""
     if not axes:
         return values
     known = np.isfinite(values)

@@ -89,7 +89,7 @@ class PatternMeasure:
         return least if least < whole else 0.0
 
     def brightness(self, values: npt.ArrayLike, far: float, near: float = 0.0) -> F64:
-        """Map ``values`` to 0..1 with 1 = identical and 0 = ``far``; NaN stays NaN.
+        """Map ``values``, of any shape, to 0..1 with 1 = identical and 0 = ``far``; NaN stays NaN.
 
         With ``near``, a difference from `identical`, on a log scale of these that is 1 there.
         """

@@ -251,7 +251,10 @@ class RemoteRun:
     def in_float32(
         self, report: Callable[[float], None], *, readouts: bool
     ) -> tuple[F32, Recording | None]:
-        """Compare the run with the same in float32, which is loaded there for the purpose."""
+        """Compare the run with the same in float32, which is loaded there for the purpose.
+
+        Returns the relative error, float32 ``[R, T]``, and that run with ``readouts``, else None.
+        """
         self.revive()
         model = self._model
         found: InFloat32 = model.task(

@@ -176,7 +176,7 @@ class Seated:
         self._take(facts)
 
     def begun_there(self, info: RunInfo, capture: Capture, initial: F32 | None) -> Began:
-        """Begin a run on the worker as it was begun before."""
+        """Begin a run on the worker as it was begun before; ``initial`` is ``[T, d]``."""
         start = info.start if info.start in ("zeros", "random") else "default"
         began: Began = self.connection.call(
             "begin", self.facts.model, Prompt(info.prompt, info.token_ids, info.token_labels),

@@ -47,7 +47,7 @@ class Rows:
         return self._n
 
     def append(self, row: Array) -> None:
-        """Append one row. A large one is kept as it is: the caller gives it away.
+        """Append one row, of `shape`. A large one is kept as it is: the caller gives it away.
 
         Raises `ValueError` for another shape.
         """
@@ -101,7 +101,7 @@ class Rows:
         return least if not self._blocks else min(2 * max(len(self._blocks[-1]), least // 2), most)
 
     def rows(self, first: int, last: int) -> Array:
-        """Rows ``first .. last - 1``, which cannot be written to.
+        """Rows ``first .. last - 1``, ``[last - first, *shape]``, which cannot be written to.
 
         Part of a block where one holds them all, else a copy, put together of several. Raises
         `IndexError` for rows that are not there.
@@ -121,7 +121,7 @@ class Rows:
         return out
 
     def first(self, n: int) -> Array:
-        """The first ``n`` rows; several who ask share one copy of them."""
+        """The first ``n`` rows, ``[n, *shape]``; several who ask share one copy of them."""
         kept = None if self._gathered is None else self._gathered()
         if kept is None or len(kept) < n:
             kept = self.rows(0, n)

@@ -30,7 +30,7 @@ SCALE_LABELS = {"data": "least alike shown", "bound": "least alike possible"}
 
 
 def near_of(values: F64, measure: PatternMeasure, far: float, colours: ColourScale) -> float:
-    """The difference drawn brightest on a log colour scale; 0 for a linear one."""
+    """The difference drawn brightest on a log scale, of ``values`` of any shape; else 0."""
     near = 0.0 if colours == "linear" else measure.least_unlike(values, far)
     if colours == "auto" and (not measure.is_distance or near * DECADES > far):
         return 0.0
