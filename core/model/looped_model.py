@@ -276,7 +276,7 @@ class LoopedModel(nn.Module):
         return output
 
     def close_layer(self, x: Tensor, recurrent: RecurrentState, layer: int) -> RecurrentState:
-        """What is carried on after ``x``, ``[B, T, d]``, of ``layer``: it changes at a pass's end."""
+        """What is carried on after ``x``, ``[B, T, d]``, of ``layer``: it changes at a pass end."""
         arch = self.arch
         if (layer + 1) % self._stack_depth:
             return recurrent
