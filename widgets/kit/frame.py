@@ -306,7 +306,8 @@ class ViewFrame(QWidget):
     def _place_button(self) -> None:
         size = self.step_button.sizeHint()
         self.step_button.resize(size)
-        self.step_button.move((self.width() - size.width()) // 2, self.height() // 2 + 26)
+        top = min(self.height() // 2 + 26, self.height() - size.height() - 3)
+        self.step_button.move((self.width() - size.width()) // 2, top)
 
     def set_error(self, text: str | None) -> None:
         """Show why the view could not be computed, in the panel; None hides it."""
