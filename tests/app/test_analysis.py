@@ -133,6 +133,7 @@ def make(qapp) -> Iterator[Any]:
     for desk in made:
         for display in desk.displays:
             display.spec.go.set()
+            display.view.close()  # at once: it would take the next test's pointer
             display.view.deleteLater()
         desk.analysis.worker.close()
 

@@ -73,8 +73,6 @@ class Desk:
         self.qtbot.mouseClick(self.canvas, LEFT, pos=at)
 
     def point(self, at: QPoint) -> None:
-        # Where the pointer is already, moving it there tells nothing.
-        self.qtbot.mouseMove(self.canvas, at + QPoint(1, 0))
         self.qtbot.mouseMove(self.canvas, at)
 
     def colour(self, at: QPoint) -> QColor:
