@@ -432,3 +432,46 @@ def test_is_settled() -> None:
     assert not is_settled(np.where(rows == 0.001, np.nan, rows), 1e-2, 2)
     assert not is_settled(np.zeros((0, 2)), 1e-2, 1)
     assert not is_settled(np.zeros((5, 0)), 1e-2, 1)
+
+
+# ---- the limits between the classes ----
+def test_small_steps_drift_where_above_seven_tenths_of_them_add_up() -> None:
+    """A jitter that remembers itself goes straight on for six steps now and then."""
+    rng, jitter = np.random.default_rng(0), np.zeros((61, 4000, 3))
+    for i in range(1, 61):
+        jitter[i] = 0.8 * jitter[i - 1] + rng.normal(size=(4000, 3))
+    states = np.array([10.0, 5.0, 0.0]) + 1e-4 * jitter
+    kinds = np.array([found.kind for found in settling_class(states)])
+    steps = np.linalg.norm(np.diff(states[-7:], axis=0), axis=-1)
+    straightness = np.linalg.norm(states[-1] - states[-7], axis=-1) / steps.sum(0)
+    drifts = straightness[kinds == SettlingClass.SLOW_DRIFT]
+    assert set(kinds) == {SettlingClass.SETTLED, SettlingClass.SLOW_DRIFT}
+    assert len(drifts) > 10
+    assert 0.7 < drifts.min() < 0.71
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [(0.09, SettlingClass.SLOW_DRIFT), (0.11, SettlingClass.WANDERING)]
+)
+def test_a_state_that_moves_by_a_tenth_of_its_norm_wanders(
+    step: float, expected: SettlingClass
+) -> None:
+    rng, angle = np.random.default_rng(3), 2 * math.asin(step / 2)
+    states = [np.eye(64)[0]]
+    for _ in range(200):
+        aside = rng.normal(size=64)
+        aside -= (aside @ states[-1]) * states[-1]
+        aside /= np.linalg.norm(aside)
+        states.append(math.cos(angle) * states[-1] + math.sin(angle) * aside)
+    np.testing.assert_allclose(relative_step(np.array(states)), step)
+    assert kind(np.array(states)) is expected
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"), [(60, SettlingClass.TOO_FEW_STEPS), (70, SettlingClass.SLOW_DRIFT)]
+)
+def test_a_fall_is_given_64_recurrences_to_arrive(more: int, expected: SettlingClass) -> None:
+    n, start = 20, np.array([1.0, 2.0, -1.0])
+    # After n + more recurrences what is left of the way is the tolerance, relative to the norm.
+    arrived = 1e-2 * np.linalg.norm([3.0, -1.0, 2.0]) / np.linalg.norm(start)
+    assert kind(contraction(arrived ** (1 / (n + more)), n)) is expected
