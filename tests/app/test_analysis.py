@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from recordings import synthetic_recording
 
-from loopscope.app.bench.analysis import LAG, LEAST_REST, REST, Analysis
+from loopscope.app.bench.analysis import LEAST_REST, REST, Analysis
 from loopscope.app.bench.session import Second, Session
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
@@ -335,7 +335,7 @@ def test_a_view_that_is_long_behind_says_of_which_recurrence_it_is(make) -> None
     recording = desk.session.recording
     recording._layers_done = 5  # in the third recurrence of two layers
     desk.compute()
-    desk.now += 10 * LAG
+    desk.now += 20.0
     desk.analysis.frame()
     assert told == []  # old, but the run has not gone on
     spec.go.clear()
@@ -348,9 +348,13 @@ def test_a_view_that_is_long_behind_says_of_which_recurrence_it_is(make) -> None
     desk.compute()
     assert told == [("noting", 2), ("noting", None)]
     recording._layers_done = 10
-    desk.now += 0.9 * LAG
+    spec.go.clear()
+    desk.now += 1.9
     desk.analysis.frame()
     assert len(told) == 2  # not yet
+    desk.now += 0.2
+    desk.analysis.frame()
+    assert told[2:] == [("noting", 4)]
 
 
 def test_closing_waits_for_no_computation(make) -> None:

@@ -146,7 +146,7 @@ class Nanochat(Cut):
             for name, heads in (("q", self.heads), ("k", self.kv), ("v", self.kv))
         )
         q, k = (bare(self.turned_back(z), self.qk_eps) for z in (q, k))
-        mixed, pattern = windowed(q, k, v, self.window_at(at))
+        mixed, pattern = attend(q, k, v, self.window_at(at))
         self.patterns.append(pattern)
         return self.linear(f"{at}.attn.c_proj", mixed)
 
@@ -160,19 +160,6 @@ class Nanochat(Cut):
                     for z in (np.cos(angle), np.sin(angle)))  # fmt: skip
         one, other = x[..., :half], x[..., half:]
         return np.concatenate([one * cos + other * sin, other * cos - one * sin], -1)
-
-
-def windowed(q: F64, k: F64, v: F64, window: int) -> tuple[F64, F64]:
-    """`plain.attend`, to ``window`` keys at most, the query's own among them; 0 is all."""
-    if not window:
-        return attend(q, k, v)
-    t, h, hd = q.shape
-    k, v = (np.repeat(z, h // z.shape[1], axis=1) for z in (k, v))
-    scores = np.einsum("qhd,khd->hqk", q, k) / math.sqrt(hd)
-    seen = np.tri(t, dtype=bool) & ~np.tri(t, k=-window, dtype=bool)
-    pattern = np.where(seen, np.exp(scores - scores.max(-1, keepdims=True)), 0)
-    pattern /= pattern.sum(-1, keepdims=True)
-    return np.einsum("hqk,khd->qhd", pattern, v).reshape(t, -1), pattern
 
 
 class LoopedNanochat(Nanochat):
@@ -198,6 +185,9 @@ class LoopedNanochat(Nanochat):
         for at in self.places():
             for i in range(1, 5):
                 self.add(f"{at}.n{i}.weight", self.d)
+        if self.rng.random() < 0.3:  # of the later code
+            self.add("exit_gate.proj.weight", 1, self.d)
+            self.add("exit_gate.proj.bias", 1)
 
     def more(self) -> dict[str, Any]:
         return {"model_type": "looped_nanochat", "window_pattern": self.letters,
@@ -264,9 +254,6 @@ class Parcae(Cut):
         if self.biased:
             self.add(f"{name}.bias", out)
 
-    def linear(self, name: str, x: F64) -> F64:
-        return super().linear(name, x) + self.tensors.get(f"{name}.bias", 0.0)
-
     def add_tensors(self) -> None:
         d = self.d
         self.add("transformer.wte.weight", VOCABULARY, d)
@@ -319,7 +306,7 @@ class Parcae(Cut):
             s = self.through(1, self.injected(s, e))
         x = self.through(2, self.linear("transformer.C", s))
         head = "transformer.wte" if self.tied else "lm_head"
-        return capped(super().linear(head, self.norm("transformer.ln_f", x)), self.cap)
+        return capped(self.linear(head, self.norm("transformer.ln_f", x)), self.cap)
 
     def injected(self, s: F64, e: F64) -> F64:
         if self.injection == "add":
