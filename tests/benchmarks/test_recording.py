@@ -131,7 +131,7 @@ from pathlib import Path
 from PySide6.QtWidgets import QApplication
 from loopscope.app.cli import desktop
 window = desktop.make_window(Namespace(theme="light", size=(1280, 800)), remember=False)
-make_views = window.views.hold()
+make_views = window.docks.hold()
 window.show()
 make_views()
 until = time.perf_counter() + 1
