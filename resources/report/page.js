@@ -55,6 +55,11 @@ function layout(more) {
   return out;
 }
 
+const count = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1)}.`;
+// Numbers of recurrences are whole also where there are few of them.
+const recurrences = (n, title = "recurrence r") => ({ title: { text: title }, ...(n <= 10 ? { dtick: 1 } : {}) });
+
 const line = (r) => ({
   type: "line", x0: r, x1: r, yref: "paper", y0: 0, y1: 1, line: { color: css("--mark"), width: 2 },
 });
@@ -100,7 +105,7 @@ class Run {
     panel("settling", "Settling", this.settling, false, plot("settling"), this.where);
     panel("heads", "Head consistency", this.heads_change, false, plot("heads"));
     if (this.attention)
-      panel("pattern", "Attention pattern", { statement: this.thinned.join("; ") + ".", formulas: [] }, false,
+      panel("pattern", "Attention pattern", { statement: sentence(this.thinned.join("; ")), formulas: [] }, false,
         plot("pattern"), this.kept);
     panel("readout", "Readout", this.readout, false, plot("readout"));
     panel("answers", "Answers at the cursor", { statement: this.readout.lens, formulas: [] }, false, this.list);
@@ -110,7 +115,7 @@ class Run {
       table.append(element("tr", {}, element("th", { textContent: key }), element("td", { textContent: value })));
     panel("provenance", "Provenance", { statement: "What was run.", formulas: [] }, true, table);
     return element("article", { className: "run" }, element("h2", { textContent: this.name, hidden: alone }),
-      element("p", { textContent: `${this.recurrences} recurrences of a ${this.block}, ${this.tokens.length} tokens` }),
+      element("p", { textContent: `${count(this.recurrences, "recurrence")} of a ${this.block}, ${count(this.tokens.length, "token")}` }),
       tokens, panels);
   }
 
@@ -161,18 +166,22 @@ class Run {
       line: { color: css("--ink"), width: dash ? 1 : 2.5, dash }, hovertemplate: `${name}: %{y:.3g}<extra></extra>` });
     curves.push(extra("median over tokens", this.median), extra("tolerance", new Packed(this.settling.tolerance), "dash"),
       extra("rounding floor", new Packed(this.settling.floor), "dot"));
-    this.react("settling", curves, { xaxis: { title: { text: "recurrence r" } },
+    this.react("settling", curves, { xaxis: recurrences(r.length),
       yaxis: { type: "log", title: { text: "relative step ‖Δs‖/‖s‖" }, exponentformat: "power" } });
   }
 
   drawHeads() {
+    // Of one recurrence nothing is compared: there is no matrix, and so no head to choose.
+    this.compared = this.change.values.some(Number.isFinite);
+    this.plots.heads.hidden = !this.compared;
+    if (!this.compared) return;
     const names = this.heads.map((name) => `head ${name}`);
     const z = names.map((_, h) => column(this.change, h));
     this.react("heads", [{ type: "heatmap", z, x: z[0].map((_, i) => i + 1), y: names, zmin: 0,
       zmax: this.heads_change.far || 1, colorscale: "Cividis", reversescale: true,
       colorbar: { thickness: 10, title: { text: text(this.heads_change.measure), side: "right" } },
       hovertemplate: "%{y}, r = %{x}: %{z:.3g}<extra></extra>" }],
-      { xaxis: { title: { text: `recurrence r, compared with ${text(this.heads_change.reference)}` } },
+      { xaxis: recurrences(z[0].length, `recurrence r, compared with ${text(this.heads_change.reference)}`),
         yaxis: { type: "category", autorange: "reversed", nticks: 16 } });
     const plot = this.plots.heads;
     plot.removeAllListeners?.("plotly_click");
@@ -192,7 +201,7 @@ class Run {
       zmin: 0, zmax: 1, colorscale: "Viridis", texttemplate: R <= 12 && n <= 30 ? "%{text}" : "",
       colorbar: { thickness: 10, title: { text: "top answer's probability", side: "right" } },
       hovertemplate: "token %{y}, r = %{x}<br>%{text}: %{z:.3f}<extra></extra>" }],
-      { xaxis: { title: { text: "recurrence r" } }, yaxis: { type: "category", autorange: "reversed", nticks: 24 } });
+      { xaxis: recurrences(R), yaxis: { type: "category", autorange: "reversed", nticks: 24 } });
   }
 
   // What follows the scrub bar.
@@ -201,7 +210,7 @@ class Run {
     const r = this.at, chosen = this.tokens.map((_, i) => i).filter((i) => this.token === null || this.token === i);
     const there = (k) => finite(chosen.map((i) => this.points.row(i, r)[k] ?? 0));
     Plotly.restyle(this.plots.space, { x: [there(0)], y: [there(1)], z: [there(2)] }, [this.dots]);
-    for (const key of ["settling", "heads", "readout"]) Plotly.relayout(this.plots[key], { shapes: r ? [line(r)] : [] });
+    for (const key of ["settling", ...(this.compared ? ["heads"] : []), "readout"]) Plotly.relayout(this.plots[key], { shapes: r ? [line(r)] : [] });
     const step = r ? this.median.values[r - 1] : NaN;
     this.where.textContent = (r ? `At r = ${r}: median relative step ${step.toExponential(2)}. ` : "At r = 0 nothing has moved yet. ")
       + (this.token === null ? "" : `Token ${this.token} ${this.tokens[this.token]}: ${this.settling.classes[this.token] || "no class yet"} (${this.settling.judged}).`);
@@ -218,7 +227,8 @@ class Run {
     const labels = this.tokens.map((label, i) => `${i} ${text(label)}`);
     const z = labels.map((_, q) => Array.from(values.subarray(q * t, (q + 1) * t), (v) => v / 255));
     this.kept.textContent = `Head ${this.heads[this.head]} at r = ${kept[k]}` +
-      (kept[k] === r ? "." : `, the recurrence kept that is nearest before r = ${r}.`) + " Choose a head in the matrix.";
+      (kept[k] === r ? "." : `, the recurrence kept that is nearest before r = ${r}.`) +
+      (this.compared ? " Choose a head in the matrix." : "");
     this.react("pattern", [{ type: "heatmap", z, x: labels, y: labels, zmin: 0, zmax: 1, colorscale: "Viridis",
       colorbar: { thickness: 10, title: { text: "attention probability", side: "right" } },
       hovertemplate: "query %{y}<br>key %{x}<br>%{z:.3f}<extra></extra>" }],

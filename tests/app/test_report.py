@@ -211,6 +211,17 @@ def test_a_browser_draws_it_and_asks_nothing(tmp_path: Path) -> None:
             )
             == 2
         )
+        # The deep model runs once: nothing is compared, and no empty axes are drawn.
+        once = browser.value(
+            "(() => { const run = document.querySelectorAll('.run')[1]; return {"
+            " words: run.querySelector('p').textContent,"
+            " heads: run.querySelector('[data-panel=heads] .plot').hidden,"
+            " pattern: run.querySelector('[data-panel=pattern]').textContent }; })()"
+        )
+        assert once["words"].startswith("1 recurrence of a ")
+        assert once["heads"]
+        assert "Attention is rounded to 1/255." in once["pattern"]
+        assert "Choose a head" not in once["pattern"]
         assert browser.faults == []
         assert [
             url for url in browser.requests if not url.startswith(("file:", "blob:", "data:"))
