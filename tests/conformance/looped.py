@@ -17,10 +17,10 @@ from conformance.plain import (
     F64,
     VOCABULARY,
     Model,
-    Nanbeige,
     Nano,
     attend,
     gelu,
+    llama3,
     rms,
     silu,
     turned,
@@ -49,14 +49,13 @@ def capped(logits: F64, cap: float) -> F64:
 class LoopFormer(Nano):
     """Layers whose branches are scaled by an embedding of the loop's time and step."""
 
+    norms = ()
+
     def __init__(self, seed: int, folder: Path) -> None:
         super().__init__(seed)
-        rng, d = self.rng, self.d
-        self.layers, self.loops = rng.randint(1, 3), rng.randint(1, 5)
-        self.at = rng.choice(("", "gpt."))
-        self.add(f"{self.at}transformer.wte.weight", VOCABULARY, d)
-        self.add(f"{self.at}transformer.wpe.weight", 32, d)
-        self.add(f"{self.at}transformer.norm_f.weight", d)
+        self.draw_loop()
+        self.add_ends()
+        d = self.d
         for name in ("time", "dt"):
             for i, into in ((0, 256), (2, d)):
                 self.add(f"{self.at}{name}_embedder.mlp.{i}.weight", d, into)
@@ -64,12 +63,9 @@ class LoopFormer(Nano):
         for i in range(self.layers):
             at = f"{self.at}transformer.h.blocks.{i}"
             self.add_layer(at)
-            del self.tensors[f"{at}.norm_1.weight"], self.tensors[f"{at}.norm_2.weight"]
             self.add(f"{at}.adaLN_modulation.1.weight", 4 * d, d)
             self.add(f"{at}.adaLN_modulation.1.bias", 4 * d)
-        self.save(folder, self.settings() | {
-            "model_type": "loopformer", "n_layer": self.layers, "num_loops": self.loops,
-        })  # fmt: skip
+        self.save(folder, self.loop_settings() | {"model_type": "loopformer"})
 
     def embedder(self, name: str, u: float) -> F64:
         angle = u * 10000.0 ** (-np.arange(128) / 128)
@@ -80,13 +76,12 @@ class LoopFormer(Nano):
         return out
 
     def logits(self) -> F64:
-        wte = self.tensors[f"{self.at}transformer.wte.weight"]
-        x = wte[list(self.ids)] + self.tensors[f"{self.at}transformer.wpe.weight"][: len(self.ids)]
+        x = self.embedded()
         for r in range(self.loops):
             c = self.embedder("time", r / self.loops) + self.embedder("dt", 1 / self.loops)
             for i in range(self.layers):
                 x = self.timed(f"{self.at}transformer.h.blocks.{i}", x, c)
-        return rms(x, self.tensors[f"{self.at}transformer.norm_f.weight"], NO_EPS) @ wte.T
+        return self.head(x)
 
     def timed(self, at: str, x: F64, c: F64) -> F64:
         name = f"{at}.adaLN_modulation.1"
@@ -206,7 +201,7 @@ class Nanochat(Cut):
             for name, heads in (("q", self.heads), ("k", self.kv), ("v", self.kv))
         )
         q, k = (bare(self.turned_back(z), self.qk_eps) for z in (q, k))
-        mixed, pattern = windowed(q, k, v, self.window_at(at))
+        mixed, pattern = attend(q, k, v, self.window_at(at))
         self.patterns.append(pattern)
         return self.linear(f"{at}.attn.c_proj", mixed)
 
@@ -220,19 +215,6 @@ class Nanochat(Cut):
                     for z in (np.cos(angle), np.sin(angle)))  # fmt: skip
         one, other = x[..., :half], x[..., half:]
         return np.concatenate([one * cos + other * sin, other * cos - one * sin], -1)
-
-
-def windowed(q: F64, k: F64, v: F64, window: int) -> tuple[F64, F64]:
-    """`plain.attend`, to ``window`` keys at most, the query's own among them; 0 is all."""
-    if not window:
-        return attend(q, k, v)
-    t, h, hd = q.shape
-    k, v = (np.repeat(z, h // z.shape[1], axis=1) for z in (k, v))
-    scores = np.einsum("qhd,khd->hqk", q, k) / math.sqrt(hd)
-    seen = np.tri(t, dtype=bool) & ~np.tri(t, k=-window, dtype=bool)
-    pattern = np.where(seen, np.exp(scores - scores.max(-1, keepdims=True)), 0)
-    pattern /= pattern.sum(-1, keepdims=True)
-    return np.einsum("hqk,khd->qhd", pattern, v).reshape(t, -1), pattern
 
 
 class LoopedNanochat(Nanochat):
@@ -258,6 +240,9 @@ class LoopedNanochat(Nanochat):
         for at in self.places():
             for i in range(1, 5):
                 self.add(f"{at}.n{i}.weight", self.d)
+        if self.rng.random() < 0.3:  # of the later code
+            self.add("exit_gate.proj.weight", 1, self.d)
+            self.add("exit_gate.proj.bias", 1)
 
     def more(self) -> dict[str, Any]:
         return {"model_type": "looped_nanochat", "window_pattern": self.letters,
@@ -324,9 +309,6 @@ class Parcae(Cut):
         if self.biased:
             self.add(f"{name}.bias", out)
 
-    def linear(self, name: str, x: F64) -> F64:
-        return super().linear(name, x) + self.tensors.get(f"{name}.bias", 0.0)
-
     def add_tensors(self) -> None:
         d = self.d
         self.add("transformer.wte.weight", VOCABULARY, d)
@@ -379,7 +361,7 @@ class Parcae(Cut):
             s = self.through(1, self.injected(s, e))
         x = self.through(2, self.linear("transformer.C", s))
         head = "transformer.wte" if self.tied else "lm_head"
-        return capped(super().linear(head, self.norm("transformer.ln_f", x)), self.cap)
+        return capped(self.linear(head, self.norm("transformer.ln_f", x)), self.cap)
 
     def injected(self, s: F64, e: F64) -> F64:
         if self.injection == "add":
@@ -426,66 +408,83 @@ class Parcae(Cut):
         return np.stack([one, other], -1).reshape(x.shape)
 
 
-class Lds(Nanbeige):
-    """A Llama, Qwen2 or Qwen3 cut in three, whose middle is looped behind a gate."""
+class Lds(Model):
+    """A deep decoder cut in three, whose middle is looped behind a gate."""
 
     def __init__(self, seed: int, folder: Path) -> None:
-        Model.__init__(self, seed)
-        rng, d = self.rng, self.d
-        self.base = rng.choice(("llama", "qwen2", "qwen3"))
-        self.sizes = (rng.randint(0, 2), rng.randint(1, 2), rng.randint(0, 2))
-        self.loops, n, self.rank = rng.randint(1, 4), sum(self.sizes), -(-d // 16)
-        older = rng.random() < 0.3
-        self.middle = "plateau" if older else "reasoning"
+        super().__init__(seed)
+        rng = self.rng
+        self.base = rng.choice(("llama", "qwen2", "qwen3", "mistral", "olmo2"))
+        if self.base != "olmo2":
+            self.d += rng.choice((0, 0, 2, 9))
+        # Layers of the base model that each part has; the middle may repeat those of the ends.
+        n = rng.randint(2, 5)
+        first, last = sorted((rng.randint(0, n - 1), rng.randint(1, n)))
+        last = max(last, first + 1)
+        parts = [list(range(first)), list(range(first, last)), list(range(last, n))]
+        repeats = rng.random() < 0.3
+        if repeats:
+            parts[1] = list(range(max(0, first - 1), min(n, last + 1)))
+        self.sizes, self.loops = tuple(map(len, parts)), rng.randint(1, 4)
+        biases = (rng.random() < 0.4, rng.random() < 0.4)
+        self.middle = "plateau" if rng.random() < 0.3 else "reasoning"
+        self.add_tensors(*biases)
+        ends = rng.random() < 0.5 and last < n and last
+        config = {
+            "model_type": "lds", "N": self.loops, "tie_word_embeddings": False,
+            "encoder_layer_indices": parts[0],
+            "decoder_layer_indices": [-last] if ends else parts[2],
+            "halting_strategy": rng.choice(("threshold", "cdf", "convergence")),
+            "base_config_dict": self.base_config(n, *biases),
+        }  # fmt: skip
+        if repeats or rng.random() < 0.5:
+            config["reasoning_layer_indices"] = parts[1]
+        self.save(folder, config)
+
+    def base_config(self, n: int, attention_bias: bool, mlp_bias: bool) -> dict[str, Any]:
+        rng = self.rng
+        self.turn: float | F64 = self.theta
+        rope: dict[str, Any] = {"rope_theta": self.theta, "rope_type": "default"}
+        if self.base == "llama" and rng.random() < 0.5:  # as Llama 3.2's
+            rope |= {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0,
+                     "high_freq_factor": 4.0, "original_max_position_embeddings": 10}  # fmt: skip
+            self.turn = llama3(self.theta, self.hd, 4.0, 1.0, 4.0, 10)
+        config = {
+            "model_type": self.base, "vocab_size": VOCABULARY, "hidden_size": self.d,
+            "num_attention_heads": self.heads, "num_key_value_heads": self.kv,
+            "intermediate_size": self.d_mlp, "num_hidden_layers": n, "rms_norm_eps": self.eps,
+            "rope_parameters": rope, "max_position_embeddings": 32,
+            "tie_word_embeddings": self.tied, "attention_bias": attention_bias,
+        }  # fmt: skip
+        config |= {} if self.base == "olmo2" else {"head_dim": self.hd}
+        config |= {"mlp_bias": mlp_bias} if self.base == "llama" else {}
+        # Which the published layers are never told.
+        return config | ({"sliding_window": 2} if self.base == "mistral" else {})
+
+    def add_tensors(self, attention_bias: bool, mlp_bias: bool) -> None:
+        d, rank, gate = self.d, -(-self.d // 16), f"{self.middle}.gate"
         self.add("encoder.embed_tokens.weight", VOCABULARY, d)
         self.add("decoder.norm.weight", d)
         self.add("decoder.lm_head.weight", VOCABULARY, d)
-        gate = f"{self.middle}.gate"
         self.add(f"{gate}.A_log", d)
-        self.add(f"{gate}.dt_input_proj.weight", self.rank, d)
-        self.add(f"{gate}.delta_proj.weight", d, self.rank)
+        self.add(f"{gate}.dt_input_proj.weight", rank, d)
+        self.add(f"{gate}.delta_proj.weight", d, rank)
         self.add(f"{gate}.delta_proj.bias", d)
         for name, shape in (("0.weight", (d,)), ("0.bias", (d,)), ("1.weight", (1, d)),
                             ("1.bias", (1,))):  # fmt: skip
             self.add(f"q_head.{name}", *shape)
+        norms = ("post_attention_layernorm", "post_feedforward_layernorm")
+        if self.base != "olmo2":
+            norms = ("input_layernorm", "post_attention_layernorm")
+        bias = {"qwen2": "qkv", "mistral": ""}.get(self.base, "qkvo" if attention_bias else "")
         for stack, size in zip(("encoder", self.middle, "decoder"), self.sizes, strict=True):
             for i in range(size):
-                self.add_layer(f"{stack}.layers.{i}")
-        first = sum(self.sizes[:2])
-        ends = rng.random() < 0.5 and self.sizes[2] and first
-        self.save(folder, {
-            "model_type": "lds", "N": self.loops, "tie_word_embeddings": False,
-            "encoder_layer_indices": list(range(self.sizes[0])),
-            "decoder_layer_indices": [-first] if ends else list(range(first, n)),
-            "halting_strategy": rng.choice(("threshold", "cdf", "convergence")),
-            "base_config_dict": {
-                "model_type": self.base, "vocab_size": VOCABULARY, "hidden_size": d,
-                "num_attention_heads": self.heads, "num_key_value_heads": self.kv,
-                "head_dim": self.hd, "intermediate_size": self.d_mlp, "num_hidden_layers": n,
-                "rms_norm_eps": self.eps, "rope_theta": self.theta, "max_position_embeddings": 32,
-                "tie_word_embeddings": self.tied,
-            },
-        })  # fmt: skip
-
-    def add_layer(self, at: str) -> None:
-        for name, heads in (("q", self.heads), ("k", self.kv), ("v", self.kv)):
-            self.add(f"{at}.self_attn.{name}_proj.weight", heads * self.hd, self.d)
-            if self.base == "qwen2":
-                self.add(f"{at}.self_attn.{name}_proj.bias", heads * self.hd)
-            if self.base == "qwen3" and name != "v":
-                self.add(f"{at}.self_attn.{name}_norm.weight", self.hd)
-        self.add(f"{at}.self_attn.o_proj.weight", self.d, self.d)
-        for name in ("gate", "up"):
-            self.add(f"{at}.mlp.{name}_proj.weight", self.d_mlp, self.d)
-        self.add(f"{at}.mlp.down_proj.weight", self.d, self.d_mlp)
-        self.add(f"{at}.input_layernorm.weight", self.d)
-        self.add(f"{at}.post_attention_layernorm.weight", self.d)
-
-    def linear(self, name: str, x: F64) -> F64:
-        return super().linear(name, x) + self.tensors.get(f"{name}.bias", 0.0)
-
-    def split(self, x: F64, heads: int) -> F64:
-        return x.reshape(len(x), heads, self.hd)
+                at = f"{stack}.layers.{i}"
+                self.add_llama(at, norms, bias, mlp_bias and self.base == "llama")
+                for name, heads in (("q", self.heads), ("k", self.kv)):
+                    if self.base in ("qwen3", "olmo2"):
+                        each = 1 if self.base == "qwen3" else heads
+                        self.add(f"{at}.self_attn.{name}_norm.weight", each * self.hd)
 
     def logits(self) -> F64:
         h = self.tensors["encoder.embed_tokens.weight"][list(self.ids)]
@@ -510,20 +509,27 @@ class Lds(Nanbeige):
         return share * new + (1 - share) * h
 
     def layer(self, at: str, h: F64) -> F64:
-        x = self.norm(f"{at}.input_layernorm", h)
-        q, k, v = (
-            self.split(self.linear(f"{at}.self_attn.{name}_proj", x), heads)
-            for name, heads in (("q", self.heads), ("k", self.kv), ("v", self.kv))
-        )
+        """OLMo-2 norms what a branch writes, the others what it reads."""
+        after = self.base == "olmo2"
+        wrote = self.attended(at, h if after else self.norm(f"{at}.input_layernorm", h))
+        h = h + (self.norm(f"{at}.post_attention_layernorm", wrote) if after else wrote)
+        x = h if after else self.norm(f"{at}.post_attention_layernorm", h)
+        gate, up = (self.linear(f"{at}.mlp.{name}_proj", x) for name in ("gate", "up"))
+        wrote = self.linear(f"{at}.mlp.down_proj", silu(gate) * up)
+        return h + (self.norm(f"{at}.post_feedforward_layernorm", wrote) if after else wrote)
+
+    def attended(self, at: str, x: F64) -> F64:
+        q, k, v = (self.linear(f"{at}.self_attn.{name}_proj", x) for name in "qkv")
+        norms = [f"{at}.self_attn.{name}_norm" for name in "qk"]
+        if self.base == "olmo2":
+            q, k = self.norm(norms[0], q), self.norm(norms[1], k)
+        q, k, v = self.split(q, self.heads), self.split(k, self.kv), self.split(v, self.kv)
         if self.base == "qwen3":
-            q, k = (self.norm(f"{at}.self_attn.{n}_norm", z) for n, z in (("q", q), ("k", k)))
-        q, k = (turned(z, self.theta, neighbours=False) for z in (q, k))
+            q, k = self.norm(norms[0], q), self.norm(norms[1], k)
+        q, k = (turned(z, self.turn, neighbours=False) for z in (q, k))
         mixed, pattern = attend(q, k, v)
         self.patterns.append(pattern)
-        h = h + self.linear(f"{at}.self_attn.o_proj", mixed)
-        x = self.norm(f"{at}.post_attention_layernorm", h)
-        gate, up = (self.linear(f"{at}.mlp.{name}_proj", x) for name in ("gate", "up"))
-        return h + self.linear(f"{at}.mlp.down_proj", silu(gate) * up)
+        return self.linear(f"{at}.self_attn.o_proj", mixed)
 
 
 class Trm(Model):

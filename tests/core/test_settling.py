@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from recordings import recording_of, relative_steps, synthetic_recording
 
 from loopscope.core.measures.base import NO_RUN
+from loopscope.core.measures.distance_left import linear_limit
 from loopscope.core.measures.settling import (
     distance_to_end,
     fitted_rate,
@@ -289,6 +291,64 @@ def test_the_distance_left_of_a_spiral_is_that_to_its_centre(period: int) -> Non
     assert found.distance_left == pytest.approx(true, rel=1e-3)
 
 
+def spirals(modes: list[tuple[float, float, float, float, float]], n: int) -> np.ndarray:
+    """``Σ size · rate^r · (a point of an ellipse)``, ``[n + 1, 12]``, each mode in its own plane.
+
+    A mode is (rate, recurrences of a round, short axis over long, phase, size).
+    """
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(12, 12)))[0]
+    r, y = np.arange(n + 1)[:, None], np.zeros((n + 1, 12))
+    for i, (rate, period, ratio, phase, size) in enumerate(modes):
+        turn = 2 * np.pi * r / period + phase
+        ellipse = np.cos(turn) * axes[2 * i] + ratio * np.sin(turn) * axes[2 * i + 1]
+        y += size * rate**r * ellipse
+    return y
+
+
+@pytest.mark.parametrize("rate", [0.9, 0.97, 0.985, 0.995])
+def test_slow_spirals_on_any_ellipse_are_not_settled_far_from_their_centre(rate: float) -> None:
+    """Near the ends of a long ellipse steps are small, whatever is left of the way."""
+    grid = product((5.5, 12, 40, 160), (1.0, 0.1, 0.01), (0.0, 0.7, 1.4, 2.1))
+    n = 700
+    y = np.stack([spirals([(rate, *mode, 1.0)], n) for mode in grid], 1)
+    centre = np.zeros(12)
+    centre[0] = 1.3
+    states = (centre + y).astype(np.float32)
+    far = np.linalg.norm(y, axis=-1) / np.linalg.norm(states, axis=-1)
+    judged = 0
+    for r in range(10, n, 31):
+        kinds = settling_class(states[: r + 1])
+        settled = np.array([found.kind is SettlingClass.SETTLED for found in kinds])
+        assert (far[r][settled] <= 1.001e-2).all(), r
+        judged += int((settled & (far[r] < 5e-3)).sum())
+    assert judged > 100 or rate == 0.995  # most that have arrived are said to have
+
+
+def test_several_modes_are_not_settled_far_from_where_they_lead() -> None:
+    modes = [(0.98, 40, 0.1, 0.3, 1.0), (0.93, 7, 1.0, 0.0, 1.5), (0.97, 15, 0.2, 2.0, 0.6)]
+    y = spirals(modes, 400)
+    states = np.r_[[2.0] * 12] + y
+    far = np.linalg.norm(y, axis=1) / np.linalg.norm(states, axis=1)
+    for r in range(20, 400, 9):
+        (found,) = settling_class(states[: r + 1])
+        assert found.kind is not SettlingClass.SETTLED or far[r] <= 1.001e-2, r
+        if r >= 60 and far[r] > 1e-3:
+            assert found.distance_left >= 0.99 * far[r], r
+    assert found.kind is SettlingClass.SETTLED
+
+
+def test_the_limit_of_a_linear_map_is_exact() -> None:
+    ellipse = spirals([(0.97, 30, 0.05, 0.4, 1.0)], 40)[:, None]
+    assert linear_limit(ellipse, 2)[0] == pytest.approx(np.linalg.norm(ellipse[-1]), rel=1e-6)
+    three = spirals([(0.97, 30, 0.5, 0, 1), (0.9, 7, 1, 0, 1), (0.95, 12, 0.7, 0, 1)], 30)[:, None]
+    assert linear_limit(three, 6)[0] == pytest.approx(np.linalg.norm(three[-1]), rel=1e-3)
+    line = np.cumsum(np.ones((20, 1, 3)), axis=0)
+    assert not linear_limit(line, 2)[0] < 1e6  # steps that do not shrink lead nowhere
+    assert np.isnan(linear_limit(np.zeros((20, 1, 3)), 2)[0])
+    assert np.isnan(linear_limit(ellipse[:4], 2)[0])
+    assert np.isnan(linear_limit(np.where(np.arange(20) == 7, np.nan, 1.0)[:, None, None], 2)[0])
+
+
 def in_dtype(dtype: str, rate: float, n: int = 400) -> np.ndarray:
     """A contraction whose state is rounded to ``dtype`` at every recurrence."""
     kind_ = getattr(torch, dtype)
@@ -327,6 +387,24 @@ def test_equal_neighbours_do_not_hide_an_orbit() -> None:
     round_ = np.array([[1.0, 2.0], [1.0, 2.0], [-3.0, 1.0]])
     (found,) = settling_class(np.tile(round_, (8, 1)))
     assert (found.kind, found.period) == (SettlingClass.ORBIT, 3)
+
+
+@pytest.mark.parametrize("rest", [4, 6, 20])
+def test_an_orbit_that_rests_in_its_round_is_not_settled(rest: int) -> None:
+    """It stands still for longer than the window, then jumps: at every recurrence it is an orbit."""
+    one, other = np.random.default_rng(0).normal(size=(2, 8))
+    states = np.tile(np.stack([one] * rest + [other]), (5, 1))
+    for n in range(len(states) - rest, len(states) + 1):
+        (found,) = settling_class(states[:n])
+        assert (found.kind, found.period) == (SettlingClass.ORBIT, rest + 1), n
+    # Thrown off once it comes to rest again; a jitter about the tolerance comes back as well.
+    assert kind(np.stack([one] * 20 + [other] + [one] * 12)) is SettlingClass.SETTLED
+    jitter = one + 1.1e-2 * np.linalg.norm(one) / 4 * np.random.default_rng(1).normal(size=(80, 8))
+    steps = relative_step(jitter[:, None])[:, 0]
+    ends = [n for n in range(20, 81) if (steps[n - 3 : n] < 1e-2).all()]
+    assert ends
+    assert (steps[ends[0] - 60 : ends[-1]] > 1e-2).any()
+    assert {kind(jitter[: n + 1]) for n in ends} == {SettlingClass.SETTLED}
 
 
 @pytest.mark.parametrize("period", [17, 24, 40, 64])
