@@ -50,8 +50,9 @@ class Cursor:
 
     def scrub_layer(self, by: int, run: Recording) -> bool:
         """Go ``by`` layers on, over the ends of recurrences; before the first is recurrence 0."""
-        layers = run.n_layers
-        place = (self.selection.recurrence - 1) * layers + self.selection.layer + by
+        layers, at = run.n_layers, self.selection
+        # The initial state is one place, whatever layer the cursor came from.
+        place = by + ((at.recurrence - 1) * layers + at.layer if at.recurrence else -1)
         if place < 0:
             return self.select({"recurrence": 0, "layer": 0}, run)
         if not run.n_recurrences:

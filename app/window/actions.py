@@ -103,6 +103,14 @@ def reset_views(to: Targets) -> None:
     to.views.reset()
 
 
+def play_side_by_side(to: Targets) -> None:
+    """Play the sculptor and the assembly line; what does it is imported when it is asked for."""
+    from loopscope.app.window.side_by_side import SideBySide
+
+    player = to.bench.findChild(SideBySide) or SideBySide(to.bench, to.opening, to.docks)
+    player.show()
+
+
 def on_current(act: Callable[[Targets, str], object]) -> Callable[[Targets], None]:
     """Return what acts on the current view, by its key, and says so where none is in sight."""
 
@@ -152,6 +160,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("reconnect", "Reconnect", "", "File", "Be on a worker again after it was lost; runs go on from where they stand", lambda to: to.elsewhere.reconnect()),
     Command("open_second_model", "Open beside…", "Ctrl+Shift+O", "File", "Open a second checkpoint beside this one, on the same prompt", lambda to: to.tree.ask_for_second_model()),
     Command("open_deep_twin", "Put the bundled deep twin beside", "", "File", "Open bundled:deep beside this model: the same depth, separate weights", lambda to: to.tree.open_second_model("bundled:deep")),
+    Command("sculptor", "The sculptor and the assembly line", "", "File", "Play a looped model beside a deep one, layer by layer: the same two layers again and again, or twelve that each work once", play_side_by_side),
     Command("save_session", "Save session", "Ctrl+S", "File", "Save runs, cursor, views and their places as one small file", lambda to: to.sessions.save()),
     Command("save_session_as", "Save session as…", "Ctrl+Alt+S", "File", "Save the session to another file", lambda to: to.sessions.save_as()),
     Command("save_cuts", "Save interventions…", "", "File", "Save the interventions of this run as data that can be replayed", lambda to: to.tree.ask_to_save_interventions()),

@@ -20,6 +20,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "Measures": ("depth", "settling", "stability", "paths"),
     "Prompt set": ("quality", "prompts", "exits", "readout"),
     "Figures": ("state_space", "settling", "heads", "graph"),
+    "Sculptor and assembly line": ("graph", "lens"),
 }  # fmt: skip
 
 
@@ -57,6 +58,7 @@ class Layout:
             "Measures": self._measures,
             "Prompt set": self._prompt_set,
             "Figures": self._figures,
+            "Sculptor and assembly line": self._sculptor,
         }
 
     def apply(self, preset: str = "Step") -> None:
@@ -173,6 +175,13 @@ class Layout:
         self._resize([d["state_space"], d["graph"]], [width // 2] * 2, "h")
         for column in (("state_space", "settling"), ("graph", "heads")):
             self._resize([d[key] for key in column], [height // 2] * 2, "v")
+
+    def _sculptor(self, d: dict[str, QDockWidget]) -> None:
+        self._start(d["graph"])
+        self._below(d["graph"], d["lens"])
+        height = self.window.height()
+        graph = min(height * 40 // 100, 380)
+        self._resize([d["graph"], d["lens"]], [graph, height - graph], "v")
 
     def _resize(self, docks: list[QDockWidget], sizes: list[int], way: str) -> None:
         orientation = Qt.Orientation.Horizontal if way == "h" else Qt.Orientation.Vertical

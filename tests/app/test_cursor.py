@@ -78,6 +78,8 @@ def test_scrubbing_stays_within_the_run(asked: int, got: int) -> None:
         ((1, 0), -1, (0, 0)),
         ((0, 0), -1, (0, 0)),
         ((0, 1), 1, (1, 0)),
+        ((0, 0), 1, (1, 0)),
+        ((0, 0), 2, (1, 1)),
     ],
 )
 def test_layers_are_scrubbed_over_the_ends_of_recurrences(
