@@ -224,7 +224,10 @@ class Model:
 
 
 def prompt_set(prompts: Prompts) -> PromptSet:
-    """Return a prompt set: of a file, ``bundled:NAME``, or the prompts that are given."""
+    """Return a prompt set: of a file, ``bundled:NAME``, or the prompts that are given.
+
+    Raises `LoopscopeError` without a prompt, and for a file that cannot be read.
+    """
     if isinstance(prompts, PromptSet):
         return prompts
     if isinstance(prompts, str):
