@@ -29,7 +29,6 @@ from loopscope.app.bench.collecting import Collector
 from loopscope.app.bench.comparison import Comparison
 from loopscope.app.bench.continuing import Continuing
 from loopscope.app.bench.displays import Display
-from loopscope.app.bench.loading import load_anywhere
 from loopscope.app.bench.measuring import Measuring
 from loopscope.app.bench.pulse import Pulse
 from loopscope.app.bench.run_tree import Run
@@ -64,7 +63,7 @@ class Bench(QObject):
 
     def __init__(self, runner: Runner | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.runner = runner or Runner(load=load_anywhere)
+        self.runner = runner or Runner(load=_load)
         self.session = Session(self)
         self.jobs = Jobs(lambda: self.runner.stepping)
         self.background = Background(
@@ -324,7 +323,7 @@ class Bench(QObject):
         Once the bench is closed neither is called: a timer of a dialog may still ask.
         """
         if not self.closing.is_set():
-            self.background.wait(self.analysis.in_background(work), done)
+            self.background.wait(self.analysis.worker.submit(work), done)
 
     def close(self) -> None:
         """Stop everything; safe in mid-run.
@@ -338,8 +337,20 @@ class Bench(QObject):
         self.pulse.stop()
         self.runner.asked = lambda: None
         self.jobs.close(self.comparison.release)
-        self.analysis.close()
+        self.analysis.worker.close()
         self.runner.close()
-        self.collector.close(lambda: self.jobs.current is None and self.analysis.ended)
+        self.collector.close(lambda: self.jobs.current is None and self.analysis.worker.ended)
         # With the Qt part go its connections, which hold whoever listened.
         self.deleteLater()
+
+
+def _load(
+    request: LoadRequest,
+    report: Callable[[float, str], None],
+    cancelled: Callable[[], bool],
+    make_room: Callable[[], None],
+) -> AnyModel:
+    # Late: the window appears before anything is loaded.
+    from loopscope.app.bench.loading import load_anywhere
+
+    return load_anywhere(request, report, cancelled, make_room)

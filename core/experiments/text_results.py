@@ -172,7 +172,10 @@ def _top(logits: torch.Tensor) -> I64:
 def by_token(
     tokens: U16, passes: I64, text_of: Callable[[int], str]
 ) -> list[tuple[str, float, int]]:
-    """(text, mean pass, times read) of every token read `OFTEN` times, soonest first."""
+    """(text, mean pass, times read) of every token read `OFTEN` times, soonest first.
+
+    ``tokens`` ``[n]`` are ids; ``passes``, of as many entries, where each was settled.
+    """
     flat, read = passes.ravel(), tokens[: passes.size]
     rows = [
         (text_of(int(t)), float(flat[read == t].mean()), int((read == t).sum()))
