@@ -21,7 +21,7 @@ from loopscope.core.version import package_version
 COMMANDS = (
     "open", "inspect", "run", "trace", "figures", "train", "evaluate", "measure", "quality",
     "reproduce", "twins", "probe", "sweep", "serve", "convert", "doctor", "plugins", "report",
-    "generate", "install-desktop",
+    "generate", "paper", "install-desktop",
 )  # fmt: skip
 DEFAULT_MODEL = "bundled:looped"
 
@@ -275,6 +275,22 @@ def build_parser() -> argparse.ArgumentParser:
     study.add_argument(
         "--dry-run", action="store_true", help="say what it would take, from one run of each model"
     )
+
+    paper = commands.add_parser(
+        "paper", help="the figures of the looped models' paper, of your checkpoint; resumes"
+    )
+    paper.add_argument("path", help="checkpoint folder, or bundled:NAME")
+    paper.add_argument(
+        "--prompts", metavar="FILE", required=True, help="one prompt a line, or JSONL"
+    )
+    paper.add_argument("-o", "--output", required=True, metavar="DIR")
+    paper.add_argument(
+        "--on", metavar="tcp://HOST:8786", help="a Dask scheduler; this process without it"
+    )
+    paper.add_argument(
+        "--deep", type=numbers.small, default=128, metavar="N", help="recurrences taken for the end"
+    )
+    _running(paper, recurrences=8)
 
     served = commands.add_parser(
         "serve", help="start workers on this machine, for windows and sweeps from elsewhere"

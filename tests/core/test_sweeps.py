@@ -21,9 +21,10 @@ from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.over_prompts.quality import quality_over
 from loopscope.core.prompts.prompt_set import PromptSet, read_prompts
+from loopscope.core.remote.models import MODELS
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.sweeps import store as stores
-from loopscope.core.sweeps.cell import MODELS, NO_PLACE, do_task, measured
+from loopscope.core.sweeps.cell import NO_PLACE, do_task, measured
 from loopscope.core.sweeps.grid import tasks_of
 from loopscope.core.sweeps.running import standing
 from loopscope.core.sweeps.store import Store, read_rows
