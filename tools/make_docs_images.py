@@ -149,7 +149,7 @@ def shoot_contrast(name: str) -> None:
     """Save the graph of the bundled model beside that of its deep twin."""
     window = opened(6, "1100x620")
     open_deep_twin(window)
-    window.views.maximise("graph")
+    window.docks.maximise("graph")
     window.bench.session.select({"recurrence": 4, "layer": 1})
     save(window, name)
     window.close()
@@ -169,7 +169,7 @@ def shoot_correspondence(name: str, **settings: object) -> None:
     """Save the correspondence of the bundled model and its deep twin."""
     window = opened(6, SIZE)
     open_deep_twin(window)
-    window.views.maximise("correspondence")
+    window.docks.maximise("correspondence")
     choose(window, "correspondence", **settings)
     measured(window, "correspondence")
     save(window, name)
@@ -180,7 +180,7 @@ def shoot_correspondence(name: str, **settings: object) -> None:
 def shoot_probe(name: str) -> None:
     """Save the probe as it opens: what is lost, and (NAME-recovery) what comes back."""
     window = opened(20, SIZE)
-    window.views.maximise("probe")
+    window.docks.maximise("probe")
     wait(window)
     measured(window, "probe")
     for picture in ("sizes", "recovery"):
@@ -197,7 +197,7 @@ def shoot_runs(name: str) -> None:
     from loopscope.core.interventions.states import Noise
 
     window = opened(12, "1280x800")
-    window.views.apply("Runs and cuts")
+    window.docks.apply("Runs and cuts")
     runs = window.bench.runs
     root = window.bench.session.run
     assert root is not None

@@ -92,17 +92,21 @@ def _show(window: Window, options: Namespace) -> None:
 
     Its views are made when it has been painted.
     """
-    make_views = window.views.hold()
+    from loopscope.app.window.screen import fit_into_screen
+
+    make_views = window.docks.hold()
+
+    def fit() -> None:
+        if not options.size:
+            fit_into_screen(window, window.docks, window.say)
 
     def painted() -> None:
         make_views()
-        if not options.size:
-            window.fit_into_screen()  # again, with what its frame takes
+        fit()  # again, with what its frame takes
         open_first(window, options, options.recurrences, scripted=False)
         window.recovery.offer()
 
-    if not options.size:
-        window.fit_into_screen()
+    fit()
     window.when_painted(painted)
     window.show()
 

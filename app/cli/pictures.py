@@ -63,7 +63,7 @@ def _maximise(
     for name in (key, *wanted):
         if name not in BY_KEY:
             raise LoopscopeError(f"there is no view '{name}'; there are {', '.join(BY_KEY)}")
-    window.views.maximise(key)
+    window.docks.maximise(key)
     window.views.set_options(key, changed(window.bench.displays[key].options, settings))
     for name in wanted:
         window.views.measure(name)

@@ -13,11 +13,14 @@ from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.plugins import in_one_line
+from loopscope.app.window.appearance import Appearance
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
+from loopscope.app.window.docks import Docks
 from loopscope.app.window.elsewhere import Elsewhere
 from loopscope.app.window.exporting import Exporter
+from loopscope.app.window.files import Files
 from loopscope.app.window.opening import Opening
 from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, BUNDLED_TEXT, PromptFiles
@@ -31,33 +34,18 @@ from loopscope.core.version import package_version
 from loopscope.widgets.kit.plain_text import plain_tip
 
 if TYPE_CHECKING:
-    from loopscope.widgets.kit.command_palette import CommandPalette
+    from loopscope.app.window.popups import Popups
 
 
 class CommandWindow(Protocol):
     """What commands ask of the window itself."""
 
     @property
-    def palette_popup(self) -> CommandPalette:
-        """The command palette."""
-
-    def ask_for_checkpoint(self) -> None:
-        """Choose a checkpoint folder and open it."""
-
-    def ask_for_session(self) -> None:
-        """Choose a session and open it, once what is unsaved was asked about."""
+    def popups(self) -> Popups:
+        """The command palette and the page of shortcuts."""
 
     def copy_picture(self) -> None:
         """Put a picture of the window on the clipboard."""
-
-    def switch_theme(self) -> None:
-        """Change between the dark and the light colours."""
-
-    def change_text_size(self, by: int) -> None:
-        """Make all text larger or smaller by so many percent; 0 is the system's size."""
-
-    def show_shortcuts(self) -> None:
-        """Show all commands with their keys."""
 
     def say(self, text: str) -> None:
         """Show a sentence in the status line."""
@@ -71,8 +59,11 @@ class Targets:
     """What commands act on."""
 
     window: CommandWindow
+    files: Files
+    appearance: Appearance
     bench: Bench
     bars: Bars
+    docks: Docks
     views: ViewDocks
     opening: Opening
     exporter: Exporter
@@ -107,7 +98,7 @@ class Command:
 def clear_marks(to: Targets) -> None:
     """Clear the hover marks, and show all views when one is maximised."""
     to.bench.session.set_hover({})
-    to.views.unmaximise()
+    to.docks.unmaximise()
 
 
 def reset_views(to: Targets) -> None:
@@ -120,7 +111,7 @@ def on_current(act: Callable[[Targets, str], object]) -> Callable[[Targets], Non
     """Return what acts on the current view, by its key, and says so where none is in sight."""
 
     def run(to: Targets) -> None:
-        if key := to.views.current:
+        if key := to.docks.current:
             act(to, key)
         else:
             to.window.say("No view is in sight: open one under View, Views")
@@ -138,7 +129,7 @@ def about() -> str:
 
 # fmt: off
 COMMANDS: tuple[Command, ...] = (
-    Command("open", "Open checkpoint folder…", "Ctrl+O", "File", "Open a local checkpoint folder; none of its code is run", lambda to: to.window.ask_for_checkpoint()),
+    Command("open", "Open checkpoint folder…", "Ctrl+O", "File", "Open a local checkpoint folder; none of its code is run", lambda to: to.files.ask_for_checkpoint()),
     Command("open_bundled", "Open the bundled looped model", "", "File", "Open bundled:looped, which ships with Loopscope and settles", lambda to: to.opening.open("bundled:looped")),
     Command("open_bundled_deep", "Open the bundled deep model", "", "File", "Open bundled:deep: the same task, as many layers as the looped one runs, each with its own weights", lambda to: to.opening.open("bundled:deep")),
     Command("open_bundled_shallow", "Open the bundled shallow model", "", "File", "Open bundled:shallow: the looped model's parameters, one pass", lambda to: to.opening.open("bundled:shallow")),
@@ -148,7 +139,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("open_bundled_halting", "Open the bundled model that walks and stops", "", "File", "Open bundled:halting: asked for the final answer alone, it walks hop by hop and stops at the one asked for", lambda to: to.opening.open("bundled:halting")),
     Command("open_bundled_anytime", "Open the bundled model that was taught to walk", "", "File", "Open bundled:anytime: an answer was asked for after every recurrence, one hop further each time", lambda to: to.opening.open("bundled:anytime")),
     Command("open_bundled_glosses", "Open the bundled model of text", "", "File", "Open bundled:glosses: a looped language model that was trained on a dictionary's glosses", lambda to: to.opening.open("bundled:glosses")),
-    Command("open_session", "Open session…", "Ctrl+Shift+S", "File", "Open a saved session: its runs are made again, and the screen is as it was", lambda to: to.window.ask_for_session()),
+    Command("open_session", "Open session…", "Ctrl+Shift+S", "File", "Open a saved session: its runs are made again, and the screen is as it was", lambda to: to.files.ask_for_session()),
     Command("open_prompts", "Open prompt file…", "Ctrl+Alt+O", "File", "Open a file of prompts, one a line or JSONL, for the views over a prompt set", lambda to: to.prompt_files.ask()),
     Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set", lambda to: to.prompt_files.open(BUNDLED_PROMPTS)),
     Command("bundled_text_prompts", "Use the bundled lines of text", "", "File", "Use lines of a dictionary that bundled:glosses has not seen as the prompt set", lambda to: to.prompt_files.open(BUNDLED_TEXT)),
@@ -197,10 +188,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("replay_cuts", "Replay interventions…", "", "Run", "Make the interventions of a file into this run, as a branch", lambda to: to.tree.ask_for_interventions()),
     Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", lambda to: to.bench.transport.set_following(not to.bench.transport.following), checkable=True),
     Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", lambda to: to.bench.transport.set_stop_at_settling(not to.bench.transport.stop_at_settling), checkable=True),
-    Command("maximise", "Maximise the view", "F11", "View", "Show the current view alone, or all of them again", on_current(lambda to, key: to.views.maximise(key))),
+    Command("maximise", "Maximise the view", "F11", "View", "Show the current view alone, or all of them again", on_current(lambda to, key: to.docks.maximise(key))),
     Command("view_settings", "Settings of the view…", "Ctrl+,", "View", "Open the settings of the current view", on_current(lambda to, key: to.views.show_settings(key))),
     Command("reset_view", "Show everything in the view", "", "View", "Undo zooming, panning and scrolling in the current view", on_current(lambda to, key: to.bench.displays[key].view.reset_view())),
-    Command("hide_view", "Hide the view", "Ctrl+W", "View", "Hide the current view; View, Views has it", on_current(lambda to, key: to.views.docks[key].close())),
+    Command("hide_view", "Hide the view", "Ctrl+W", "View", "Hide the current view; View, Views has it", on_current(lambda to, key: to.docks.by_key[key].close())),
     Command("copy_picture", "Copy the picture", "Ctrl+Alt+P", "View", "Put a picture of the current view on the clipboard", on_current(lambda to, key: to.copying.picture(key))),
     Command("copy_numbers", "Copy the numbers", "Ctrl+Alt+N", "View", "Put the numbers of the current view on the clipboard, tab-separated, for a spreadsheet", on_current(lambda to, key: to.copying.numbers(key))),
     Command("copy_python", "Copy as Python", "Ctrl+Alt+C", "View", "Copy a script that makes the present figure of the current view again, with loopscope as a library", on_current(lambda to, key: to.scripts.copy(key))),
@@ -210,13 +201,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("log_r", "Log axis of recurrences", "G", "View", "Let the recurrences of heat maps and curves stand on a log axis, so that the first have room", lambda to: to.bench.session.set_log(not to.bench.session.shown_range.log), checkable=True),
     Command("reset_views", "Show everything in each view", "Ctrl+0", "View", "Undo zooming and panning in every view, and show every recurrence", reset_views),
     Command("joint_pca", "Joint PCA of the final token (arXiv 2604.11791)", "", "View", "Draw the final token after every layer and recurrence on the components of exactly these states, as the paper does", lambda to: to.views.show_joint_pca()),
-    Command("theme", "Dark or light", "Ctrl+D", "View", "Switch between the dark and the light colours", lambda to: to.window.switch_theme()),
-    Command("larger_text", "Larger text", "Ctrl++; Ctrl+=", "View", "Make all text of the window larger", lambda to: to.window.change_text_size(10)),
-    Command("smaller_text", "Smaller text", "Ctrl+-", "View", "Make all text of the window smaller", lambda to: to.window.change_text_size(-10)),
-    Command("usual_text", "Text of the system's size", "", "View", "Make all text as large as the system has it", lambda to: to.window.change_text_size(0)),
-    Command("restore_layout", "Restore the layout", "", "View", "Put every view back where it was at first", lambda to: to.views.apply("Step")),
-    Command("palette", "Find a command…", "Ctrl+K", "Help", "Find and run any command by its name", lambda to: to.window.palette_popup.open()),
-    Command("shortcuts", "Keyboard shortcuts", "F1", "Help", "All commands with their keys", lambda to: to.window.show_shortcuts()),
+    Command("theme", "Dark or light", "Ctrl+D", "View", "Switch between the dark and the light colours", lambda to: to.appearance.switch_theme()),
+    Command("larger_text", "Larger text", "Ctrl++; Ctrl+=", "View", "Make all text of the window larger", lambda to: to.appearance.change_text_size(10)),
+    Command("smaller_text", "Smaller text", "Ctrl+-", "View", "Make all text of the window smaller", lambda to: to.appearance.change_text_size(-10)),
+    Command("usual_text", "Text of the system's size", "", "View", "Make all text as large as the system has it", lambda to: to.appearance.change_text_size(0)),
+    Command("restore_layout", "Restore the layout", "", "View", "Put every view back where it was at first", lambda to: to.docks.apply("Step")),
+    Command("palette", "Find a command…", "Ctrl+K", "Help", "Find and run any command by its name", lambda to: to.window.popups.palette.open()),
+    Command("shortcuts", "Keyboard shortcuts", "F1", "Help", "All commands with their keys", lambda to: to.window.popups.show_shortcuts()),
     Command("plugins", "Plug-ins", "", "Help", "What other packages add, and why what is left out is", lambda to: to.window.say(in_one_line())),
     Command("about", "About Loopscope", "", "Help", "Version, licence, what is installed", lambda to: to.window.say(about())),
 )

@@ -8,10 +8,10 @@ from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu
 
 from loopscope.app.window.actions import COMMANDS, MENUS
+from loopscope.app.window.docks import Docks
 from loopscope.app.window.layout import PRESETS
 from loopscope.app.window.settings import Settings, is_there
 from loopscope.app.window.tree_commands import TreeCommands
-from loopscope.app.window.view_docks import ViewDocks
 from loopscope.widgets.kit.menu import Menu
 
 # Commands that begin a group of their menu.
@@ -32,7 +32,7 @@ def _submenu(command: str) -> str:
 def make_menus(
     window: QMainWindow,
     actions: dict[str, QAction],
-    views: ViewDocks,
+    docks: Docks,
     tree: TreeCommands,
     recent: QMenu,
 ) -> dict[str, list[QAction]]:
@@ -54,10 +54,10 @@ def make_menus(
         menu.addAction(actions[command.name])
         found[command.menu].append(actions[command.name])
     menus["File"].insertMenu(within[BUNDLED_MENU].menuAction(), recent)
-    presets, shows = preset_actions(window, views.apply), views.show_actions()
+    presets, shows = preset_actions(window, docks.apply), docks.show_actions()
     tree.make_step_pairing_menu(menus["Run"])
     menus["View"].addSeparator()
-    for title, entries in (("Views", views.actions()), ("Presets", presets)):
+    for title, entries in (("Views", docks.actions()), ("Presets", presets)):
         submenu = Menu(title, window)
         submenu.addActions(entries)
         menus["View"].addMenu(submenu)

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject, Qt, QTimer, Signal
-from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.following import Following
+from loopscope.app.window.keeping import Keeping
 from loopscope.app.window.opening import Opening, OpenRequest
-from loopscope.app.window.sealing import GRACE, LAST, Sealing, SealingDialog
 from loopscope.app.window.settings import Settings
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.run.recording import Recording
@@ -26,12 +26,9 @@ from loopscope.core.run.recording import Recording
 if TYPE_CHECKING:
     from loopscope.core.checkpoint.request import LoadRequest
     from loopscope.core.recordings.reader import RecordingFile
-    from loopscope.core.recordings.writing import RecordingWriter
     from loopscope.core.run.elsewhere import AnyModel
 
 SUFFIX = ".h5"
-# Milliseconds between two looks whether it is still being written.
-WATCH_MS = 1000
 FILTER = f"Recordings (*{SUFFIX});;All files (*)"
 
 
@@ -60,24 +57,17 @@ class Recordings(QObject):
         self._bench, self._settings, self._opening = bench, settings, opening
         self._say, self._parent = say, parent
         self.file: RecordingFile | None = None
-        self._writer: RecordingWriter | None = None
-        self._written: list[Recording] = []
-        # What was written and is being completed.
-        self._sealing: Sealing | None = None
-        self._dialog: SealingDialog | None = None
+        self._keeping = Keeping(bench, say, parent)
+        self._keeping.ended.connect(self.changed)
         # The recording that a model is being loaded for.
         self._awaited: RecordingFile | None = None
         self.following = Following(bench, self._grown, say, self)
-        bench.session.runs_changed.connect(self._follow_tree)
-        # The disk may refuse at any time, also when nothing is run any more.
-        self._watch = QTimer(self, interval=WATCH_MS)
-        self._watch.timeout.connect(self._tell_problem)
 
     @property
     def name(self) -> str:
         """What the title calls it; "" where the runs are in no file."""
-        if self._writer is not None:
-            return self._writer.path.name
+        if self._keeping.path is not None:
+            return self._keeping.path.name
         if self.file is None:
             return ""
         return f"{self.file.path.name} (read only)" if self.file.read_only else self.file.path.name
@@ -85,18 +75,16 @@ class Recordings(QObject):
     @property
     def holds_all(self) -> bool:
         """Whether nothing would be lost: every run is written, or was only looked at."""
-        return self._writer is not None or self._bench.session.without_model
+        return self._keeping.path is not None or self._bench.session.without_model
 
     @property
     def path(self) -> Path | None:
         """Of the file that holds runs of the tree."""
-        if self._writer is not None:
-            return self._writer.path
-        return None if self.file is None else self.file.path
+        return self._keeping.path or (None if self.file is None else self.file.path)
 
     def index_of(self, recording: Recording) -> int | None:
         """Which run of that file a run is; None for one that it does not hold."""
-        held = self._written if self._writer is not None else (self.file and self.file.runs) or ()
+        held = self._keeping.written if self._keeping.path else (self.file and self.file.runs) or ()
         return next((i for i, run in enumerate(held) if run is recording), None)
 
     def place_of(self, recording: Recording) -> tuple[str, int]:
@@ -264,68 +252,24 @@ class Recordings(QObject):
     def _save(self, path: Path) -> None:
         self.file = None
         if self._write(path, ()):
-            n = len(self._written)
+            n = len(self._keeping.written)
             runs = "1 run is" if n == 1 else f"{n} runs are"
             self._say(f"{runs} in {path.name}; what is run from now on is written as it is made")
 
     def _write(self, path: Path, begun: tuple[Recording, ...]) -> bool:
         """Begin to write; ``begun`` is there already. Says why it cannot be."""
-        from loopscope.core.recordings.writing import RecordingWriter
-
         # What is gone on with keeps the command that began it.
         command = self.file.about.command if begun and self.file is not None else "loopscope"
         try:
-            self._writer = RecordingWriter(path, command, begun)
+            self._keeping.begin(path, command, begun)
         except LoopscopeError as error:
             self._say(str(error))
             if self.file is not None:
                 self.file = replace(self.file, read_only=True)
         else:
-            self._written = list(begun)
-            self._watch.start()
-            self._follow_tree()
             self._settings.remember_recording(str(path.absolute()))
         self.changed.emit()
-        return self._writer is not None
-
-    def _follow_tree(self) -> None:
-        """Write the runs that have come; a tree that has gone with its model ends the file."""
-        runs = [run.stepper.recording for run in self._bench.runs.tree]
-        if self._writer is None:
-            return
-        if not runs:
-            self.finish()
-        for recording in runs:
-            if self._writer is not None and not any(recording is run for run in self._written):
-                self._writer.add(recording)
-                self._written.append(recording)
-
-    def _tell_problem(self) -> None:
-        writer = self._writer
-        if writer is None:
-            self._watch.stop()
-        elif writer.problem:
-            self._writer = None
-            self._say(writer.problem)
-            self._warn(writer.problem)
-            self.changed.emit()
-
-    def _warn(self, problem: str) -> None:
-        """Say it until it was read: whoever left a run to itself must not miss it."""
-        box = QMessageBox(
-            QMessageBox.Icon.Warning,
-            "Loopscope",
-            problem,
-            QMessageBox.StandardButton.Ok,
-            self._parent,
-        )
-        box.setInformativeText(
-            "What was written until then is kept and opens as a recording; File > Save the "
-            "recording… keeps all runs in another file."
-        )
-        box.setWindowModality(Qt.WindowModality.NonModal)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.show()
+        return self._keeping.path is not None
 
     def _leave(self) -> None:
         """The runs shown are not of a file any more."""
@@ -341,54 +285,15 @@ class Recordings(QObject):
         It happens in a thread of its own; without a file ``then`` is done at once.
         """
         self.following.end()
-        sealing = self._seal()
-        if sealing is None:
-            then()
-            return
-
-        def ended() -> None:
-            if self._sealing is sealing:
-                self._sealing = None
-            self._say(sealing.problem)
-            then()
-
-        if not sealing.done:
-            self._say(f"Completing {sealing.name} …")
-        sealing.when_done(ended)
-
-    def _seal(self) -> Sealing | None:
-        """Begin to complete what is written; returns what is being completed, if anything is."""
-        writer = self._writer
-        if writer is not None:
-            self._writer, self._written = None, []
-            self._sealing = Sealing(writer, self)
-            self.changed.emit()
-        return self._sealing
+        self._keeping.finish(then)
 
     def close(self, then: Callable[[], None]) -> bool:
         """Complete the file as the window closes; returns whether that is over.
 
         Else a dialog says what is done, and ``then`` is called when it is over.
         """
-        sealing = self._seal()
-        if sealing is None:
-            return True
-        if self._dialog is None and sealing.wait(GRACE) and not sealing.problem:
-            return True
-        if self._dialog is None:
-            dialog = self._dialog = SealingDialog(sealing, self._parent)
-
-            def ended() -> None:
-                self._sealing = self._dialog = None
-                dialog.end(then)
-
-            sealing.when_done(ended)
-        return False
+        return self._keeping.close(then)
 
     def end(self) -> None:
         """Complete the file as the process is told to end, if that is soon done."""
-        sealing = self._seal()
-        if sealing is not None and not sealing.wait(LAST):
-            sealing.leave()
-            sealing.wait(LAST)
-        self._sealing = None
+        self._keeping.end()

@@ -10,12 +10,13 @@ from PySide6.QtGui import QAction
 
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import VIEW_SPECS
+from loopscope.app.window.docks import Docks
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.core.options import Setting, settings_of
 from loopscope.widgets.kit.plain_text import plain_tip
 
 
-def setting_actions(views: ViewDocks, parent: QObject) -> list[QAction]:
+def setting_actions(docks: Docks, views: ViewDocks, parent: QObject) -> list[QAction]:
     """One action for each choice and each flag, ticked where it is so; one for any other setting.
 
     Each brings its view into sight; a number or a text is typed in the form that then opens.
@@ -24,12 +25,16 @@ def setting_actions(views: ViewDocks, parent: QObject) -> list[QAction]:
         action
         for spec in VIEW_SPECS
         for setting in settings_of(spec.options)
-        for action in _actions_of(spec, setting, views, parent)
+        for action in _actions_of(spec, setting, docks, views, parent)
     ]
 
 
 def _actions_of(
-    spec: ViewSpec[Any, Any], setting: Setting, views: ViewDocks, parent: QObject
+    spec: ViewSpec[Any, Any],
+    setting: Setting,
+    docks: Docks,
+    views: ViewDocks,
+    parent: QObject,
 ) -> list[QAction]:
     name = f"{spec.title}: {setting.label}"
     now = getattr(views.options(spec.key), setting.name)
@@ -44,7 +49,7 @@ def _actions_of(
         action.setCheckable(True)
         action.setChecked(ticked)
         action.triggered.connect(
-            lambda _=False, value=value: _set(views, spec.key, setting.name, value)
+            lambda _=False, value=value: _set(docks, views, spec.key, setting.name, value)
         )
         actions.append(action)
     if not wanted:
@@ -55,6 +60,6 @@ def _actions_of(
     return actions
 
 
-def _set(views: ViewDocks, key: str, name: str, value: object) -> None:
-    views.show(key)
+def _set(docks: Docks, views: ViewDocks, key: str, name: str, value: object) -> None:
+    docks.show(key)
     views.set_options(key, replace(views.options(key), **{name: value}))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QByteArray, QTimer, QUrl
+from PySide6.QtCore import QTimer
 from PySide6.QtGui import (
     QCloseEvent,
     QDragEnterEvent,
@@ -17,33 +16,35 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import (
     QApplication,
-    QFileDialog,
     QLineEdit,
     QMainWindow,
     QMenu,
-    QStyle,
     QWidget,
 )
 from typing_extensions import override
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.window import remembering
 from loopscope.app.window.actions import Targets, lift_text_keys, make_actions, show_states
+from loopscope.app.window.appearance import Appearance
 from loopscope.app.window.autosave import Autosave, Recovery
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.chat import ChatPrompt
 from loopscope.app.window.copying import Copying
+from loopscope.app.window.docks import Docks
 from loopscope.app.window.elsewhere import Elsewhere
 from loopscope.app.window.exporting import Exporter
+from loopscope.app.window.files import Files, dropped_path
 from loopscope.app.window.memory_meter import MemoryMeter
 from loopscope.app.window.menus import RecentMenu, make_menus
 from loopscope.app.window.opening import Opening, first_token, starts_of
 from loopscope.app.window.page_export import PageExport
-from loopscope.app.window.prompt_files import PromptFiles, is_prompt_file
+from loopscope.app.window.prompt_files import PromptFiles
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.sessions import Sessions
-from loopscope.app.window.settings import BUNDLED, TEXT_SIZES, Settings
+from loopscope.app.window.settings import Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.unsaved import Unsaved
 from loopscope.app.window.view_docks import ViewDocks
@@ -53,19 +54,12 @@ from loopscope.core.plugins import left_out
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
-from loopscope.core.sessions.file import is_session_file
-from loopscope.widgets.kit.theme import apply_text_size, apply_theme
-from loopscope.widgets.palette import THEMES, Theme
+from loopscope.widgets.palette import Theme
 
 if TYPE_CHECKING:
+    from loopscope.app.window.popups import Popups
     from loopscope.core.run.elsewhere import AnyModel
-    from loopscope.widgets.kit.command_palette import CommandPalette
-    from loopscope.widgets.kit.error_panel import ErrorPanel
-    from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
 
-TITLE_BAR = QStyle.PixelMetric.PM_TitleBarHeight
-# The preset whose views need least room.
-SMALL = "State space"
 # Milliseconds that a sentence stays in the status line.
 SENTENCE_MS = 10_000
 
@@ -93,7 +87,8 @@ class Window(QMainWindow):
         attended: bool = False,
     ) -> None:
         super().__init__()
-        self.bench, self.settings, self.theme = bench, settings, theme
+        self.bench, self.settings = bench, settings
+        self.appearance = Appearance(settings, theme, self.say, self)
         self._remember = remember
         self._closing = self._ended = False
         self._after_paint: Callable[[], None] | None = None
@@ -105,21 +100,26 @@ class Window(QMainWindow):
         self.setDockNestingEnabled(True)
         self.resize(*settings.size)
         self.bars = Bars(self, bench)
-        self.views = ViewDocks(self, bench, settings, theme)
+        self.docks = Docks(self)
+        self.views = ViewDocks(self, self.docks, bench, settings, theme)
         self.running = RunCommands(bench, self.say, self)
         self.tree = TreeCommands(bench, settings, self.say, self)
-        self.views.add(RUNS, self.tree.dock, self.tree.make_panel)
+        self.docks.add(RUNS, self.tree.dock, self.tree.make_panel)
         self.opening = Opening(bench, settings, self)
         self.recordings = Recordings(bench, settings, self.opening, self.say, self)
         self.elsewhere = Elsewhere(bench, settings, self.opening, self.say, self)
         self.exporter = Exporter(bench, settings, self.say, self)
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
         self.sessions = Sessions(
-            bench, settings, self.views, self.opening, self.prompt_files, self.recordings,
-            self.say, self,
+            bench, settings, self.docks, self.views, self.opening, self.prompt_files,
+            self.recordings, self.say, self,
         )  # fmt: skip
         self.unsaved = Unsaved(self.sessions, attended=attended, window=self)
         self.opening.before = self.unsaved.before
+        self.files = Files(
+            settings, self.opening, self.sessions, self.recordings, self.prompt_files,
+            self.unsaved.before, self,
+        )  # fmt: skip
         self.recovery = Recovery(lambda file: self.sessions.open(file, recovered=True), self)
         self.autosave: Autosave | None = None
         if attended:
@@ -127,23 +127,26 @@ class Window(QMainWindow):
             self.autosave = Autosave(keep, bench.in_background, self.say, self)
         self.chat = ChatPrompt(bench, self.say, self)
         targets = Targets(
-            self, bench, self.bars, self.views, self.opening, self.exporter,
-            PageExport(bench, self.say, self), self.chat, self.prompt_files, self.running,
+            self, self.files, self.appearance, bench, self.bars, self.docks, self.views,
+            self.opening, self.exporter, PageExport(bench, self.say, self), self.chat,
+            self.prompt_files, self.running,
             self.tree, self.sessions, Scripts(bench, self.say, self.recordings.place_of),
             Copying(bench, self.views, self.say), self.recordings, self.elsewhere,
         )  # fmt: skip
         self.commands = make_actions(self, targets)
-        recent = RecentMenu(settings, self.open_path, self)
-        self._groups = make_menus(self, self.commands, self.views, self.tree, recent)
-        self.view_menu = ViewMenu(self.views, self.commands, self)
-        self.set_theme(theme)
-        self._restore()
+        recent = RecentMenu(settings, self.files.open, self)
+        self._groups = make_menus(self, self.commands, self.docks, self.tree, recent)
+        self.view_menu = ViewMenu(self.docks, self.views, self.commands, self)
+        self.appearance.changed.connect(self._show_theme)
+        self.appearance.set_theme(theme)
+        remembering.restore(settings, self, self.docks, self.bars, bench)
         self.meter = MemoryMeter(bench, self)
         self.statusBar().addPermanentWidget(self.elsewhere.meter)
         self.statusBar().addPermanentWidget(self.meter)
         self._connect()
         self.show_progress()
-        self.say("; ".join(plugin.text() for plugin in left_out()))
+        problems = [settings.problem, *(plugin.text() for plugin in left_out())]
+        self.say("; ".join(filter(None, problems)))
 
     def _connect(self) -> None:
         bench, views, bars = self.bench, self.views, self.bars
@@ -176,60 +179,6 @@ class Window(QMainWindow):
             # What was taken up is removed once this window keeps it itself.
             self.autosave.kept.connect(recovery.done)
 
-    # ---- popups, made when they are first asked for ----
-    @cached_property
-    def palette_popup(self) -> CommandPalette:
-        """The command palette."""
-        from loopscope.app.window.setting_actions import setting_actions
-        from loopscope.widgets.kit.command_palette import CommandPalette
-
-        actions = [action for group in self._groups.values() for action in group]
-        popup = CommandPalette(actions, self, lambda holder: setting_actions(self.views, holder))
-        popup.set_theme(self.theme)
-        return popup
-
-    @cached_property
-    def shortcuts_page(self) -> ShortcutsPage:
-        """The page of all commands with their keys."""
-        from loopscope.app.window.gestures import GESTURES
-        from loopscope.widgets.kit.shortcuts_page import ShortcutsPage
-
-        page = ShortcutsPage(self._groups, self, GESTURES)
-        page.set_theme(self.theme)
-        return page
-
-    @cached_property
-    def error_panel(self) -> ErrorPanel:
-        """The window of errors that nothing caught."""
-        from loopscope.widgets.kit.error_panel import ErrorPanel
-
-        return ErrorPanel(self)
-
-    # ---- the screen ----
-    def fit_into_screen(self) -> None:
-        """Be no larger than the screen, frame included, and wholly on it.
-
-        What the frame takes is not known before the window is shown; a title bar is counted then.
-        Views that cannot be so small give way to the preset that needs least room.
-        """
-        room, frame = self.screen().availableGeometry(), self.frameGeometry()
-        across = frame.width() - self.width()
-        down = max(frame.height() - self.height(), self.style().pixelMetric(TITLE_BAR))
-        width, height = room.width() - across, room.height() - down
-        least = self.minimumSizeHint()
-        if least.width() > width or least.height() > height:
-            self.views.apply(SMALL)
-            self.say(f"The views are larger than this screen; preset {SMALL} is shown instead")
-            layout = self.layout()
-            assert layout is not None
-            layout.activate()
-        self.resize(min(self.width(), width), min(self.height(), height))
-        frame = self.frameGeometry()
-        if not room.contains(frame):
-            right = max(room.left(), min(frame.left(), room.right() + 1 - frame.width()))
-            lower = max(room.top(), min(frame.top(), room.bottom() + 1 - frame.height()))
-            self.move(right, lower)
-
     # ---- the first paint ----
     def when_painted(self, work: Callable[[], None]) -> None:
         """Do ``work`` once, after the first paint: nothing may delay the window's appearance."""
@@ -242,6 +191,13 @@ class Window(QMainWindow):
         if self._after_paint is not None:
             work, self._after_paint = self._after_paint, None
             QTimer.singleShot(0, self, work)
+
+    @cached_property
+    def popups(self) -> Popups:
+        """The command palette and other popups; what they need is imported with the first."""
+        from loopscope.app.window.popups import Popups
+
+        return Popups(self._groups, self.docks, self.views, self.appearance.theme, self)
 
     # ---- what the bench says ----
     def say(self, text: str) -> None:
@@ -323,7 +279,7 @@ class Window(QMainWindow):
 
     def _on_focus_changed(self, old: QWidget | None, new: QWidget | None) -> None:
         lift_text_keys(self.commands, typing=isinstance(new, QLineEdit))
-        self.views.note_focus(new)
+        self.docks.note_focus(new)
 
     def provenance(self) -> dict[str, str]:
         """What is shown, in words, for the report of an error."""
@@ -335,71 +291,20 @@ class Window(QMainWindow):
     def show_error(self, line: str, report: str, file: str) -> None:
         """Show an error that nothing caught, with its report, in a window of its own."""
         self.say(line)
-        self.error_panel.add(line, report, file)
+        self.popups.errors.add(line, report, file)
 
     # ---- commands of the window itself ----
-    def open_path(self, path: str) -> None:
-        """Open a checkpoint folder, a prompt file, a session or a recording."""
-        from loopscope.core.recordings.reader import is_recording
-
-        if is_session_file(path):
-            self.unsaved.before("opening another", lambda: self.sessions.open(Path(path)))
-        elif is_recording(Path(path)):
-            self.unsaved.before("opening another", lambda: self.recordings.open(Path(path)))
-        elif is_prompt_file(Path(path)):
-            self.prompt_files.open(path)
-        else:
-            self.opening.open(path)
-
-    def ask_for_session(self) -> None:
-        """Choose a session and open it, once what is unsaved was asked about."""
-        self.unsaved.before("opening another", self.sessions.ask_to_open)
-
-    def ask_for_checkpoint(self) -> None:
-        """Choose a checkpoint folder and open it."""
-        last = self.settings.checkpoint
-        start = "" if last.startswith(BUNDLED) else str(Path(last).parent)
-        folder = QFileDialog.getExistingDirectory(self, "Open checkpoint folder", start)
-        if folder:
-            self.opening.open(folder)
-
     def copy_picture(self) -> None:
         """Put a picture of the window on the clipboard."""
         QGuiApplication.clipboard().setPixmap(self.grab())
         self.say("A picture of the window is on the clipboard")
 
-    def show_shortcuts(self) -> None:
-        """Show all commands with their keys."""
-        self.shortcuts_page.show()
-        self.shortcuts_page.raise_()
-        self.shortcuts_page.activateWindow()
-
-    def switch_theme(self) -> None:
-        """Change between the dark and the light colours."""
-        self.set_theme(THEMES["light" if self.theme.dark else "dark"])
-        self.settings.theme = self.theme.name
-
-    def change_text_size(self, by: int) -> None:
-        """Make all text larger or smaller by so many percent of the system's size; 0 is its own."""
-        low, high = TEXT_SIZES
-        size = min(max(self.settings.text_size + by, low), high) if by else 100
-        self.settings.text_size = size
-        self.set_theme(self.theme)  # what has measured its text measures it again
-        self.say(f"Text at {size} % of the system's size")
-
-    def set_theme(self, theme: Theme) -> None:
-        """Take a theme and the text size, views included."""
-        self.theme = theme
-        apply_text_size(_application(), self.settings.text_size)
-        apply_theme(_application(), theme)
-        self.bench.set_theme(theme)
-        self.bars.set_theme(theme)
-        self.views.set_theme(theme)
-        self.tree.set_theme(theme)
-        self.exporter.set_theme(theme)
-        for name in ("palette_popup", "shortcuts_page"):
-            if name in vars(self):  # made
-                getattr(self, name).set_theme(theme)
+    def _show_theme(self, theme: Theme) -> None:
+        parts = (self.bench, self.bars, self.views, self.tree, self.exporter)
+        for part in parts:
+            part.set_theme(theme)
+        if "popups" in vars(self):  # made
+            self.popups.set_theme(theme)
 
     @override
     def createPopupMenu(self) -> QMenu | None:
@@ -410,60 +315,23 @@ class Window(QMainWindow):
     @override
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept one local folder, prompt file, session or recording."""
-        if self._dropped(event.mimeData().urls()):
+        if dropped_path(event.mimeData().urls()):
             event.acceptProposedAction()
 
     @override
     def dropEvent(self, event: QDropEvent) -> None:
         """Open the dropped folder, prompt file, session or recording."""
-        path = self._dropped(event.mimeData().urls())
+        path = dropped_path(event.mimeData().urls())
         if path is None:
             return
         event.acceptProposedAction()
-        self.open_path(path)
-
-    @staticmethod
-    def _dropped(urls: list[QUrl]) -> str | None:
-        from loopscope.core.recordings.reader import is_recording
-
-        if len(urls) != 1 or not urls[0].isLocalFile():
-            return None
-        path = Path(urls[0].toLocalFile())
-        # A file of the folder (config.json, a shard) stands for its folder.
-        files = (is_prompt_file, is_session_file, is_recording)
-        itself = path.is_dir() or any(is_file(path) for is_file in files)
-        return str(path if itself else path.parent)
+        self.files.open(path)
 
     # ---- remembering ----
-    def _restore(self) -> None:
-        settings = self.settings
-        self.views.apply("Step")
-        if settings.geometry:
-            self.restoreGeometry(QByteArray.fromHex(settings.geometry.encode()))
-        if settings.layout:
-            self.views.restore(settings.layout)
-        self.bars.transport.set_speed(settings.speed)
-        self.bench.transport.rate = settings.speed
-        self.bars.prompt.set_history(settings.history)
-        if settings.problem:
-            self.say(settings.problem)
-
     def remember(self) -> None:
-        """Gather what the settings keep, and save them."""
-        self.views.unmaximise()
-        settings, bench = self.settings, self.bench
-        settings.size = [self.width(), self.height()]
-        settings.geometry = bytes(self.saveGeometry().toHex().data()).decode()
-        settings.layout = bytes(self.saveState().toHex().data()).decode()
-        settings.remember_speed(bench.transport.rate)
-        settings.step_pairing = bench.session.step_pairing
-        recording, request = bench.session.recording, bench.session.request
-        here = not bench.session.without_model and not self.elsewhere.is_open
-        if recording is not None and request is not None and here:
-            settings.remember_run(request, recording)
-        for key, display in bench.displays.items():
-            settings.remember_options(key, display.options)
-        settings.save()
+        """Leave in the settings what the next start takes up."""
+        here = not self.elsewhere.is_open
+        remembering.remember(self.settings, self, self.docks, self.bench, here=here)
 
     def _close_unasked(self) -> None:
         self._closing = True
@@ -499,7 +367,7 @@ class Window(QMainWindow):
         if self._ended:
             return
         self._ended = True
-        self.views.end()
+        self.docks.end()
         if self._remember:
             self.remember()
         if self.autosave is not None:

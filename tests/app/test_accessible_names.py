@@ -96,15 +96,15 @@ def window(qtbot: QtBot):
 
 def test_every_control_of_the_window_has_a_name_and_says_what_it_does(window, qtbot) -> None:
     for key in BY_KEY:
-        window.views.fill(key)
+        window.docks.fill(key)
         frame = window.views.frames[key]
         if frame.title_bar.buttons["settings"].isEnabled():
             frame.show_settings()
             form = frame._form
             if form is not None:
                 form.hide()
-    window.views.show("runs")
-    window.show_shortcuts()
+    window.docks.show("runs")
+    window.popups.show_shortcuts()
     window.running.ask_for_span()
     window.running.ask_to_continue()
     assert len(controls(window)) > 150

@@ -61,7 +61,7 @@ class Desk:
 
     def measure(self, key: str) -> None:
         views = self.window.views
-        views.fill(key)
+        self.window.docks.fill(key)
         options = self.window.bench.displays[key].options
         views.set_options(key, replace(options, **SMALL.get(key, {})))
         views.measure(key)
@@ -78,9 +78,9 @@ class Desk:
 
     def script(self, key: str) -> str:
         """Show a view alone and copy its script, as a user does."""
-        if self.window.views.layout.maximised != key:
-            self.window.views.unmaximise()
-            self.window.views.maximise(key)
+        if self.window.docks.layout.maximised != key:
+            self.window.docks.unmaximise()
+            self.window.docks.maximise(key)
         self.settle()
         clipboard = QGuiApplication.clipboard()
         clipboard.clear()
@@ -176,7 +176,7 @@ def test_a_branch_and_its_parent(desk: Desk) -> None:
 def test_locked_axes_are_fitted_as_they_were(desk: Desk) -> None:
     desk.open(recurrences=9)
     desk.window.bench.session.select({"tokens": (1, 3)})
-    desk.window.views.maximise("state_space")
+    desk.window.docks.maximise("state_space")
     desk.settle()
     for _ in range(3):
         desk.window.bench.transport.step_recurrence()

@@ -83,7 +83,7 @@ def test_every_view_shows_every_family(
     path = write_checkpoint(tmp_path / name.replace(" ", "-"), name)
     opened(qtbot, window, path, 3)
     for spec in VIEW_SPECS:
-        window.views.maximise(spec.key)
+        window.docks.maximise(spec.key)
         qtbot.waitUntil(lambda: window.bench.settled_down, timeout=20_000)
         data = window.bench.displays[spec.key].data
         assert data is not None, spec.key

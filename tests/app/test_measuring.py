@@ -36,7 +36,7 @@ def test_there_are_heavy_views() -> None:
 
 @pytest.mark.parametrize("key", [k for k in HEAVY if not BY_KEY[k].request.second_run])
 def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
-    window.views.maximise(key)
+    window.docks.maximise(key)
     options = replace(window.bench.displays[key].options, **SMALL.get(key, {}))
     window.bench.analysis.set_options(key, options)
     frame = window.views.frames[key]
@@ -56,7 +56,7 @@ def test_the_button_fills_the_view(window, qtbot, key: str) -> None:
 
 
 def test_cancel_ends_it_and_says_so(window, qtbot) -> None:
-    window.views.maximise("stability")
+    window.docks.maximise("stability")
     said = []
     window.bench.session.message.connect(said.append)
     window.bench.measuring.measure("stability")
@@ -67,7 +67,7 @@ def test_cancel_ends_it_and_says_so(window, qtbot) -> None:
 
 
 def test_a_new_run_starts_without_results(window, qtbot) -> None:
-    window.views.maximise("paths")
+    window.docks.maximise("paths")
     window.bench.measuring.measure("paths")
     qtbot.waitUntil(lambda: window.bench.session.recording.result(PATHS) is not None, timeout=60000)
     first = window.bench.session.recording
@@ -82,9 +82,9 @@ def test_a_new_run_starts_without_results(window, qtbot) -> None:
 
 def test_hidden_docks_appear_in_the_window(window, qtbot) -> None:
     assert "depth" not in window.views.frames
-    window.views.docks["depth"].toggleViewAction().trigger()
+    window.docks.by_key["depth"].toggleViewAction().trigger()
     qtbot.waitUntil(lambda: "depth" in window.views.frames, timeout=5000)
-    dock = window.views.docks["depth"]
+    dock = window.docks.by_key["depth"]
     assert not dock.isFloating()
     assert dock.width() > 100
     assert window.rect().contains(dock.geometry())
@@ -93,7 +93,7 @@ def test_hidden_docks_appear_in_the_window(window, qtbot) -> None:
 def test_a_view_without_its_measurement_is_not_exported_empty(window, qtbot) -> None:
     assert window.exporter.ask("stability") is None
     assert "Search and measure stability" in window.statusBar().currentMessage()
-    window.views.maximise("paths")
+    window.docks.maximise("paths")
     window.bench.measuring.measure("paths")
     qtbot.waitUntil(lambda: window.bench.session.recording.result(PATHS) is not None, timeout=60000)
     dialog = window.exporter.ask("paths")
@@ -102,7 +102,7 @@ def test_a_view_without_its_measurement_is_not_exported_empty(window, qtbot) -> 
 
 
 def test_what_is_of_one_run_is_measured_of_the_run_beside_as_well(window, qtbot) -> None:
-    window.views.maximise("lens")
+    window.docks.maximise("lens")
     window.tree.open_second_model("bundled:deep")
     qtbot.waitUntil(
         lambda: window.bench.session.second is not None and window.bench.settled_down, timeout=30000

@@ -25,7 +25,7 @@ def window(qtbot: QtBot):
     window.show()
     window.opening.open("bundled:looped", FirstRun("ab bc ca ? 2 : a b c", 4), device="cpu")
     wait(qtbot, window, 4)
-    window.views.apply("Measures")
+    window.docks.apply("Measures")
     wait(qtbot, window)
     yield window
     window.close()
@@ -34,7 +34,7 @@ def window(qtbot: QtBot):
 
 
 def sizes(window: Window) -> dict[str, tuple[int, int]]:
-    docks = window.views.docks.items()
+    docks = window.docks.by_key.items()
     return {key: dock.size().toTuple() for key, dock in docks if dock.isVisible()}
 
 

@@ -185,7 +185,7 @@ window.opening.open("bundled:looped", FirstRun(sys.argv[1], 4), device="cpu")
 wait(lambda: run() is not None and run().n_recurrences == 4)
 plain, found = run(), {"states": run().states.tolist()}
 
-window.views.docks["spread_curves"].toggleViewAction().trigger()
+window.docks.by_key["spread_curves"].toggleViewAction().trigger()
 displays = window.bench.displays
 wait(lambda: displays["spread_curves"].data is not None)
 found["view"] = [c.y.tolist() for c in displays["spread_curves"].data.curves]
@@ -195,7 +195,7 @@ spec, options = displays["spread_curves"].spec, {}
 choice = ExportChoice(("svg",), folder="page")
 write_figures(run(), window.bench.session.selection, (spec,), options, choice)
 
-window.views.docks["depth"].toggleViewAction().trigger()
+window.docks.by_key["depth"].toggleViewAction().trigger()
 wait(lambda: displays["depth"].data is not None)
 options = type(displays["depth"].options)(measure="spread")
 window.bench.analysis.set_options("depth", options)

@@ -67,7 +67,7 @@ def drop(window: Window, path: Path) -> bool:
 
 def test_from_an_empty_view_to_a_prompt_of_the_set(window, qtbot, file, monkeypatch) -> None:
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: (str(file), ""))
-    window.views.maximise("prompts")
+    window.docks.maximise("prompts")
     wait(qtbot, window)
     view, frame = window.views.frames["prompts"].view, window.views.frames["prompts"]
     qtbot.mouseClick(view.empty_actions.buttons["open_prompts"], Left)
@@ -143,7 +143,7 @@ def test_a_prompt_the_model_cannot_take_is_told_with_its_line(window, qtbot, tmp
     (tmp_path / "p.txt").write_text("ab ba ? 1 : a\nÜ\n")
     window.prompt_files.open(str(tmp_path / "p.txt"))
     qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
-    window.views.maximise("prompts")
+    window.docks.maximise("prompts")
     wait(qtbot, window)
     said = []
     window.bench.session.message.connect(said.append)
@@ -155,7 +155,7 @@ def test_a_prompt_the_model_cannot_take_is_told_with_its_line(window, qtbot, tmp
 def test_cancel_keeps_what_was_found_before(window, qtbot) -> None:
     window.commands["bundled_prompts"].trigger()
     qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
-    window.views.maximise("prompts")
+    window.docks.maximise("prompts")
     wait(qtbot, window)
     said = []
     window.bench.session.message.connect(said.append)
@@ -178,7 +178,7 @@ def test_the_last_prompt_file_is_remembered(window, qtbot, file) -> None:
 
 
 def test_exits_are_live_and_over_the_set_on_request(window, qtbot) -> None:
-    window.views.maximise("exits")
+    window.docks.maximise("exits")
     wait(qtbot, window)
     frame, display = window.views.frames["exits"], window.bench.displays["exits"]
     assert display.data.over == "run"
@@ -203,7 +203,7 @@ def test_a_click_in_the_quality_view_runs_what_was_scored(window, qtbot, tmp_pat
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     window.prompt_files.open(str(tmp_path / "rows.jsonl"))
     qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None, timeout=5000)
-    window.views.maximise("quality")
+    window.docks.maximise("quality")
     wait(qtbot, window)
     window.bench.measuring.measure("quality")
     view = window.views.frames["quality"].view
@@ -218,10 +218,10 @@ def test_a_click_in_the_quality_view_runs_what_was_scored(window, qtbot, tmp_pat
 
 
 def test_the_preset_shows_the_views_over_a_prompt_set(window, qtbot) -> None:
-    action = next(a for a in window.palette_popup.all_actions if a.text() == "Preset: Prompt set")
+    action = next(a for a in window.popups.palette.all_actions if a.text() == "Preset: Prompt set")
     action.trigger()
     wait(qtbot, window)
-    shown = {key for key, dock in window.views.docks.items() if dock.isVisible()}
+    shown = {key for key, dock in window.docks.by_key.items() if dock.isVisible()}
     assert shown == {"quality", "prompts", "exits", "readout"}
     for key in ("quality", "prompts", "exits"):
         # The curves keep their share of a narrow view.

@@ -56,7 +56,7 @@ def test_what_is_asked_of_a_bench_at_rest_wakes_it(qtbot: QtBot, window: Window)
         "a step": lambda: press(window, "step_recurrence"),
         "a cursor": lambda: bench.session.scrub(1),
         "a setting": lambda: press(window, "joint_pca"),
-        "a preset": lambda: window.views.apply("Heads"),
+        "a preset": lambda: window.docks.apply("Heads"),
         "a prompt": lambda: bench.restart(prompt="b c a"),
         "a measurement": measure,
         "work in the background": lambda: bench.in_background(lambda: 1, lambda future: None),

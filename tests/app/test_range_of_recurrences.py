@@ -144,12 +144,12 @@ def test_g_puts_recurrences_on_a_log_axis(window: Window, qtbot: QtBot) -> None:
 
 
 def test_a_view_that_is_opened_later_shows_the_range(window: Window, qtbot: QtBot) -> None:
-    window.views.show("depth")
+    window.docks.show("depth")
     wait(qtbot, window)
-    window.views.docks["depth"].close()
+    window.docks.by_key["depth"].close()
     window.bench.session.show_between(5, 15)
     wait(qtbot, window)
-    window.views.show("depth")
+    window.docks.show("depth")
     wait(qtbot, window)
     left, right = window.bench.displays["depth"].view.plot.getViewBox().viewRange()[0]
     assert (round(left), round(right)) == (5, 15)

@@ -32,7 +32,7 @@ def test_one_button_says_the_verdict_of_the_same_run_in_float32(
     window.opening.open("bundled:looped", first, device="cpu")
     bench = window.bench
     for key in ("settling", "exits"):
-        window.views.show(key)
+        window.docks.show(key)
     frames = window.views.frames
 
     def unresolved(key: str, wanted: bool) -> bool:
@@ -57,7 +57,7 @@ def test_one_button_says_the_verdict_of_the_same_run_in_float32(
     assert not frames["settling"].recheck.isVisibleTo(frames["settling"])
     # The readouts are there too, for the rules that look at them.
     assert twin.answers("coda") is not None
-    window.views.show("exits")
+    window.docks.show("exits")
     qtbot.waitUntil(
         lambda: bench.displays["exits"].data.statement.startswith("In float32: "), timeout=60_000
     )

@@ -123,7 +123,7 @@ def test_without_its_checkpoint_it_is_shown_and_goes_no_further(
         assert " ".join(window.commands[name].toolTip().split()) == WITHOUT_MODEL
     assert not window.bars.transport.buttons["step_recurrence"].isEnabled()
     assert WITHOUT_MODEL.split(",")[0] in window.bars.transport.buttons["play"].toolTip()
-    window.views.fill("stability")
+    window.docks.fill("stability")
     assert window.bench.measuring.why_not("stability") == WITHOUT_MODEL
     for ask in (
         window.bench.transport.step_recurrence,
@@ -144,12 +144,12 @@ def test_every_view_shows_it_without_a_model(qtbot, make_window, folder, file) -
     window.recordings.open(file)
     wait(qtbot, window, 4)
     for key in BY_KEY:
-        window.views.maximise(key)
+        window.docks.maximise(key)
         qtbot.waitUntil(lambda: window.bench.settled_down, timeout=60_000)
         display = window.bench.displays[key]
         assert display.first.error is None, (key, display.first.error)
         assert display.data is not None, key
-        window.views.unmaximise()
+        window.docks.unmaximise()
 
 
 def test_with_its_checkpoint_it_goes_on_bit_for_bit_and_in_the_file(
@@ -436,6 +436,6 @@ def test_a_dropped_recording_is_opened_and_remembered(
     # What is no recording is one line, and what is shown stays.
     bad = tmp_path / "bad.h5"
     bad.write_bytes(file.read_bytes()[:3000])
-    window.open_path(str(bad))
+    window.files.open(str(bad))
     qtbot.waitUntil(lambda: "bad.h5" in said(window) and "…" not in said(window), timeout=20_000)
     assert window.bench.session.n_recurrences == 4

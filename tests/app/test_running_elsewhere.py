@@ -101,7 +101,7 @@ def test_by_keys_it_is_the_window_of_a_model_here(qtbot, window: Window, address
     qtbot.waitUntil(lambda: len(bench.runs.tree) == 2, timeout=60_000)
     settled(qtbot, window, 8)
     assert_same_rows(bench.session.recording, as_here(bench.session.recording, cuts))
-    window.views.show("paths")
+    window.docks.show("paths")
     window.views.measure("paths")
     key = bench.displays["paths"].spec.request.result
     qtbot.waitUntil(lambda: bench.session.recording.result(key) is not None, timeout=120_000)

@@ -35,7 +35,7 @@ def window(qtbot, tmp_path, monkeypatch):
     with desk() as window:
         window.opening.open("bundled:looped", FirstRun(PROMPT, 8), device="cpu")
         wait(qtbot, window, 8)
-        window.views.apply("Runs and cuts")
+        window.docks.apply("Runs and cuts")
         wait(qtbot, window, 8)
         yield window
 
@@ -93,7 +93,7 @@ def test_a_branch_is_cut_at_the_cursor_and_drawn_beside_its_parent(window, qtbot
     frame = window.views.frames["readout"]
     assert not second_run.view.isVisible()
     assert frame.captions[0].whole().endswith("key O: ○ run 1")
-    window.views.maximise("readout")
+    window.docks.maximise("readout")
     qtbot.waitUntil(second_run.view.isVisible, timeout=20_000)
     qtbot.waitUntil(lambda: second_run.data is not None, timeout=20_000)
     assert frame.captions[1].whole().startswith("○ run 1: ")
@@ -346,10 +346,10 @@ def test_keys_of_the_list(window, qtbot) -> None:
 
 
 def test_ctrl_b_shows_the_form_first(window, qtbot) -> None:
-    window.views.apply("Heads")
-    assert not window.views.docks[RUNS].isVisible()
+    window.docks.apply("Heads")
+    assert not window.docks.by_key[RUNS].isVisible()
     window.tree.branch_by_form()
-    assert window.views.docks[RUNS].isVisible()
+    assert window.docks.by_key[RUNS].isVisible()
     assert len(window.bench.runs.tree) == 1
     window.bench.session.scrub(3)
     window.tree.branch_by_form()

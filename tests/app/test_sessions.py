@@ -78,11 +78,11 @@ def at_work(qtbot, window: Window) -> None:
     window.bench.runs.rename(runs[1], "noisy")
     window.bench.runs.show(runs[1])
     window.bench.runs.put_second(runs[0])
-    window.views.apply("Measures")
+    window.docks.apply("Measures")
     wait(qtbot, window)
     window.views.measure("stability")
     wait(qtbot, window)
-    window.views.apply("Step")
+    window.docks.apply("Step")
     bench = window.bench
     bench.analysis.set_options("state_space", replace(
         bench.displays["state_space"].options, states="layers", dimensions="3-D", azimuth=20.0
@@ -143,7 +143,7 @@ def picture(window: Window) -> np.ndarray:
 
 def reopened(qtbot, window: Window, path: Path) -> None:
     window.sessions.open(path)
-    qtbot.waitUntil(lambda: window.sessions.file == path and not window.sessions._timer.isActive())
+    qtbot.waitUntil(lambda: window.sessions.file == path and not window.sessions.showing.under_way)
     wait(qtbot, window)
 
 
@@ -166,7 +166,7 @@ def test_a_session_opened_again_shows_the_same_screen(
     again = make(path="bundled:looped", n=2)
     choose(monkeypatch, path)
     QTest.keyClick(again, Key.Key_S, Ctrl | Mod.ShiftModifier)
-    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions._timer.isActive())
+    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions.showing.under_way)
     wait(qtbot, again)
     runs = list(again.bench.runs.tree)
     assert [run.name for run in runs] == ["run 1", "noisy", "branch 2", "run 2"]
@@ -208,7 +208,7 @@ def test_a_damaged_session_or_one_without_its_checkpoint_costs_nothing(
     runs, text = list(window.bench.runs.tree), path.read_text()
     for damaged in ("", "{}", text[:-200], text.replace('"noise"', '"smash"'), "[" * 100_000):
         path.write_text(damaged)
-        window.open_path(str(path))
+        window.files.open(str(path))
         qtbot.waitUntil(lambda: said(window).startswith(str(path)))
         assert "\n" not in said(window)
         assert list(window.bench.runs.tree) == runs
@@ -217,7 +217,7 @@ def test_a_damaged_session_or_one_without_its_checkpoint_costs_nothing(
     models = tmp_path / "models"
     models.rename(tmp_path / "elsewhere")
     choose(monkeypatch, "")  # where it is asked for, the answer is Cancel
-    window.open_path(str(path))
+    window.files.open(str(path))
     qtbot.waitUntil(lambda: "its checkpoint" in said(window))
     assert list(window.bench.runs.tree) == runs
     choose(monkeypatch, tmp_path / "elsewhere" / "m")
@@ -382,7 +382,7 @@ def test_unsaved_runs_are_asked_about_once_on_quit(
 @pytest.mark.parametrize(
     "leave",
     [
-        lambda window, other: window.open_path(str(other)),
+        lambda window, other: window.files.open(str(other)),
         lambda window, other: window.bars.header.device_chosen.emit("cpu", "bfloat16"),
         lambda window, other: window.opening.reloop(0, 1, 0.5, 2),
     ],
@@ -459,7 +459,7 @@ def test_a_session_told_to_end_is_offered_and_opened_again(
     box = again.recovery.box
     qtbot.waitUntil(box.isVisible)
     qtbot.mouseClick(box.button(QMessageBox.StandardButton.Open), Left)
-    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions._timer.isActive())
+    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions.showing.under_way)
     wait(qtbot, again)
     assert again.bench.session.n_recurrences == 10
     assert again.isWindowModified()  # the file has one recurrence less
@@ -497,7 +497,7 @@ def test_recent_and_dropped_sessions_open_and_prompts_come_back(
     window, path = make(), tmp_path / "a.loopscope.json"
     prompts = tmp_path / "p.txt"
     prompts.write_text(f"{PROMPT}\n{OTHER}\n")
-    window.open_path(str(prompts))
+    window.files.open(str(prompts))
     qtbot.waitUntil(lambda: window.bench.session.prompt_set is not None)
     window.tree.open_second_model("bundled:shallow")
     qtbot.waitUntil(lambda: window.bench.session.second is not None)
@@ -509,7 +509,7 @@ def test_recent_and_dropped_sessions_open_and_prompts_come_back(
                   if a.text() == "Open recent")  # fmt: skip
     recent.aboutToShow.emit()
     recent.actions()[0].trigger()
-    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions._timer.isActive())
+    qtbot.waitUntil(lambda: again.sessions.file == path and not again.sessions.showing.under_way)
     wait(qtbot, again)
     assert again.bench.session.n_recurrences == saved_runs
     assert again.bench.session.prompt_set.path == str(prompts)

@@ -42,7 +42,7 @@ from argparse import Namespace
 from PySide6.QtWidgets import QApplication
 from loopscope.app.cli import desktop
 window = desktop.make_window(Namespace(theme="dark", size=(1000, 700)), remember=True)
-window.views.hold()
+window.docks.hold()
 def painted():
     print(*(name for name in sys.modules if name.startswith("loopscope.")), sep="\\n")
     QApplication.exit()

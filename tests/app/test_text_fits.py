@@ -95,7 +95,7 @@ def window(qtbot: QtBot) -> Iterator[Window]:
     window.show()
     yield window
     window.settings.text_size = 100
-    window.set_theme(LIGHT)
+    window.appearance.set_theme(LIGHT)
     window.close()
     window.deleteLater()
 
@@ -103,10 +103,10 @@ def window(qtbot: QtBot) -> Iterator[Window]:
 def troubles(qtbot: QtBot, window: Window, case: dict[str, object]) -> list[object]:
     """Show one case and say which texts overlap or are cut."""
     window.settings.text_size = case["text"]
-    window.set_theme(THEMES[case["theme"]])
+    window.appearance.set_theme(THEMES[case["theme"]])
     key = case["view"]
-    window.views.show(key)
-    dock = window.views.docks[key]
+    window.docks.show(key)
+    dock = window.docks.by_key[key]
     dock.setFloating(True)
     dock.resize(*case["size"])
     wait(qtbot, window, 1)

@@ -25,7 +25,7 @@ def window(qtbot: QtBot) -> Iterator[Window]:
         wait(qtbot, window, 3)
         yield window
         window.settings.text_size = 100
-        window.set_theme(LIGHT)
+        window.appearance.set_theme(LIGHT)
 
 
 def sizes(window: Window) -> list[float]:

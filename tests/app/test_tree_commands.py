@@ -32,7 +32,7 @@ Left, Key, Ctrl = Qt.MouseButton.LeftButton, Qt.Key, Qt.KeyboardModifier.Control
 def window(qtbot, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     with desk() as window:
-        window.views.apply("Runs and cuts")
+        window.docks.apply("Runs and cuts")
         window.opening.open(str(tiny_checkpoint(tmp_path / "m")), FirstRun(PROMPT, 4), device="cpu")
         wait(qtbot, window, 4)
         yield window
@@ -100,7 +100,7 @@ def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
     captions = [c.whole() for c in window.views.frames["readout"].captions]
     assert captions[0] == "● branch 1   key O: ○ run 1"  # no room for both there
     assert captions[1].startswith("○ run 1")
-    window.views.apply("Measures")
+    window.docks.apply("Measures")
     wait(qtbot, window)
     caption = window.views.frames["depth"].captions[0]  # both runs on one pair of axes
     assert caption.isVisible()
@@ -142,12 +142,12 @@ def test_the_pace_is_chosen_in_the_menu_said_and_remembered(window, qtbot) -> No
 
 def test_the_list_is_up_to_date_when_it_comes_into_sight(window, qtbot) -> None:
     rows = window.tree.panel.list
-    window.views.apply("Heads")
-    assert not window.views.docks[RUNS].isVisible()
+    window.docks.apply("Heads")
+    assert not window.docks.by_key[RUNS].isVisible()
     press(window, "step_recurrence")
     wait(qtbot, window, 5)
     press(window, "branch")  # shows the form first
-    assert window.views.docks[RUNS].isVisible()
+    assert window.docks.by_key[RUNS].isVisible()
     assert "Ctrl+B again" in said(window)
     assert rows.rows[0].recurrences == 5
 
@@ -190,7 +190,7 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
     bench = window.bench
     deep = str(tiny_checkpoint(tmp_path / "deep", twin_architecture("deep", 4, d_model=16)))
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: deep)
-    window.views.apply("Looped against deep")
+    window.docks.apply("Looped against deep")
     wait(qtbot, window)
     frame, view = window.views.frames["correspondence"], bench.displays["correspondence"].view
     assert not frame.measuring.button.isEnabled()
@@ -244,12 +244,12 @@ def test_a_second_model_from_the_empty_view_to_a_click_in_the_matrix(
 def test_presets_give_what_matters_its_share(window, qtbot, size: tuple[int, int]) -> None:
     window.resize(*size)
     QApplication.processEvents()
-    docks, room = window.views.docks, size[1] - 200
-    window.views.apply("Looped against deep")
+    docks, room = window.docks.by_key, size[1] - 200
+    window.docks.apply("Looped against deep")
     qtbot.waitUntil(lambda: docks["correspondence"].height() > 0.4 * room, timeout=5000)
     assert docks["graph"].height() < 0.6 * room
     assert docks["correspondence"].width() > 0.55 * size[0]
-    window.views.apply("Runs and cuts")
+    window.docks.apply("Runs and cuts")
     qtbot.waitUntil(lambda: docks[RUNS].width() < 0.36 * size[0], timeout=5000)
     assert docks[RUNS].height() > 0.9 * room  # a column
     assert docks["state_space"].height() > 0.45 * room

@@ -32,7 +32,7 @@ def window(qtbot: QtBot):
     window.show()
     window.opening.open("bundled:looped", FirstRun(PROMPT, 6), device="cpu")
     wait(qtbot, window, 6)
-    window.views.apply("Heads")
+    window.docks.apply("Heads")
     branch(qtbot, window, 2)
     wait(qtbot, window, 6)
     yield window
@@ -51,7 +51,7 @@ def test_two_drawings_have_one_scale_and_one_scroll(window: Window, qtbot: QtBot
     assert one.matrix.content.bar == other.matrix.content.bar
     # Each still has its own numbers.
     assert not np.array_equal(one.data.values, other.data.values, equal_nan=True)
-    window.views.maximise("readout")
+    window.docks.maximise("readout")
     wait(qtbot, window)
     window.resize(1000, 560)
     wait(qtbot, window)
@@ -119,7 +119,7 @@ def test_where_two_have_no_room_one_is_shown_and_the_key_named(window, qtbot) ->
     frame, display = window.views.frames["head_map"], window.bench.displays["head_map"]
     assert frame.shown_pane == 0
     assert frame.captions[0].whole() == "● branch 1   key O: ○ run 1"
-    window.views.maximise("head_map")
+    window.docks.maximise("head_map")
     qtbot.waitUntil(lambda: frame.shown_pane is None)
     wait(qtbot, window)
     assert display.second.view.isVisible()

@@ -118,7 +118,7 @@ def test_the_second_run_and_its_pace_are_taken_back(window, qtbot) -> None:
     assert undo(window) == "show alone"
     assert session.second.run is root
     rows = window.tree.panel.list
-    window.views.apply("Runs and cuts")
+    window.docks.apply("Runs and cuts")
     wait(qtbot, window)
     rows.tree.setCurrentItem(rows.items[root.id])
     qtbot.mouseClick(rows.second_run_button, Left)  # shown alone

@@ -16,6 +16,7 @@ from pytestqt.qtbot import QtBot
 from loopscope.app.bench.bench import Bench
 from loopscope.app.views import VIEW_SPECS
 from loopscope.app.window.layout import PRESETS
+from loopscope.app.window.screen import fit_into_screen
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.widgets.palette import LIGHT
@@ -39,7 +40,7 @@ def make(qtbot: QtBot) -> Iterator[Make]:
         window = Window(Bench(), settings or Settings(), LIGHT, remember=False)
         made.append(window)
         if held:
-            window.release = window.views.hold()
+            window.release = window.docks.hold()
         window.show()
         turn()
         return window
@@ -59,7 +60,7 @@ def turn() -> None:
 
 def arrangement(window: Window) -> dict[str, tuple[bool, bool]]:
     """Which docks are open, and which of them float."""
-    docks = window.views.docks
+    docks = window.docks.by_key
     return {key: (not dock.isHidden(), dock.isFloating()) for key, dock in docks.items()}
 
 
@@ -74,7 +75,7 @@ def again(make: Make, window: Window) -> Window:
 def check(window: Window) -> None:
     """Every dock that is seen holds its view, under its own title bar."""
     for key in KEYS:
-        dock, frame = window.views.docks[key], window.views.frames.get(key)
+        dock, frame = window.docks.by_key[key], window.views.frames.get(key)
         if not dock.visibleRegion().isEmpty():
             assert frame is not None
             assert dock.widget() is frame
@@ -83,12 +84,12 @@ def check(window: Window) -> None:
 
 def test_a_view_that_was_dragged_out_floats_again(make: Make) -> None:
     window = make()
-    window.views.show("depth")
-    window.views.docks["depth"].setFloating(True)
+    window.docks.show("depth")
+    window.docks.by_key["depth"].setFloating(True)
     turn()
     other = again(make, window)
-    assert other.views.docks["depth"].isFloating()
-    assert other.views.docks["depth"].isVisible()
+    assert other.docks.by_key["depth"].isFloating()
+    assert other.docks.by_key["depth"].isVisible()
     check(other)
     # And once more: it was each later start that failed.
     check(again(make, other))
@@ -96,7 +97,7 @@ def test_a_view_that_was_dragged_out_floats_again(make: Make) -> None:
 
 def disarrange(window: Window, chance: random.Random) -> None:
     """Do something to the docks that a hand with a mouse could do."""
-    docks = window.views.docks
+    docks = window.docks.by_key
     one, other = (docks[key] for key in chance.sample(sorted(docks), 2))
     act = chance.choice(["show", "hide", "float", "tab", "split", "area", "preset", "maximise"])
     if act == "show":
@@ -114,11 +115,11 @@ def disarrange(window: Window, chance: random.Random) -> None:
     elif act == "area":
         window.addDockWidget(chance.choice(AREAS), one)
     elif act == "preset":
-        window.views.apply(chance.choice(list(PRESETS)))
+        window.docks.apply(chance.choice(list(PRESETS)))
     else:
-        window.views.maximise(chance.choice(KEYS))
+        window.docks.maximise(chance.choice(KEYS))
         turn()
-        window.views.unmaximise()
+        window.docks.unmaximise()
 
 
 @pytest.mark.slow
@@ -140,16 +141,16 @@ def test_any_arrangement_is_restored(make: Make, seed: int) -> None:
     "arrange",
     [
         lambda window: window.commands["clear_hover"].trigger(),
-        lambda window: window.views.apply("Heads"),
-        lambda window: window.views.maximise("settling"),
-        lambda window: window.views.restore(window.views.state()),
+        lambda window: window.docks.apply("Heads"),
+        lambda window: window.docks.maximise("settling"),
+        lambda window: window.docks.restore(window.docks.state()),
     ],
     ids=["all views", "preset", "maximise", "restore"],
 )
 def test_a_dock_in_the_air_is_dropped_before_docks_are_arranged(make: Make, arrange) -> None:
     """Qt crashes otherwise: by Escape, the key of a preset or of maximising, during a drag."""
     window = make()
-    dock = window.views.docks["heads"]
+    dock = window.docks.by_key["heads"]
     bar, at = dock.titleBarWidget(), QPoint(20, 8)
     QTest.mousePress(bar, Qt.MouseButton.LeftButton, pos=at)
     for step in (QPoint(60, 40), QPoint(300, -200)):
@@ -165,16 +166,16 @@ def test_a_dock_in_the_air_is_dropped_before_docks_are_arranged(make: Make, arra
 
 def test_a_maximised_view_floats_or_not_and_all_come_back(make: Make) -> None:
     window = make()
-    window.views.show("similarity")
-    window.views.docks["similarity"].setFloating(True)
+    window.docks.show("similarity")
+    window.docks.by_key["similarity"].setFloating(True)
     turn()
     before = arrangement(window)
     for key in ("similarity", "heads", "probe"):
-        window.views.maximise(key)
+        window.docks.maximise(key)
         turn()
         assert [k for k, (there, _) in arrangement(window).items() if there] == [key]
         check(window)
-        window.views.unmaximise()
+        window.docks.unmaximise()
         turn()
         assert arrangement(window) == before
 
@@ -182,7 +183,7 @@ def test_a_maximised_view_floats_or_not_and_all_come_back(make: Make) -> None:
 def test_closing_a_maximised_view_remembers_all_of_them(make: Make) -> None:
     window = make()
     before = arrangement(window)
-    window.views.maximise("heads")
+    window.docks.maximise("heads")
     turn()
     assert arrangement(again(make, window)) == before
 
@@ -199,11 +200,11 @@ def test_every_preset_leaves_room_for_each_view_that_it_shows(make: Make) -> Non
     window = make(Settings(size=[1366, 768]))
     for first in PRESETS:
         for preset in PRESETS:
-            window.views.apply(first)
+            window.docks.apply(first)
             turn()
-            window.views.apply(preset)
+            window.docks.apply(preset)
             turn()
-            docks = {key: window.views.docks[key] for key in PRESETS[preset]}
+            docks = {key: window.docks.by_key[key] for key in PRESETS[preset]}
             heights = {k: d.height() for k, d in docks.items() if not d.visibleRegion().isEmpty()}
             assert min(heights.values()) > 130, (first, preset, heights)
 
@@ -212,14 +213,14 @@ def test_a_view_is_made_when_it_is_first_seen(make: Make) -> None:
     window = make()
     first = set(PRESETS["Step"]) - {"head_map"}  # which is behind another tab
     assert set(window.views.frames) == first
-    window.views.docks["lens"].toggleViewAction().trigger()
+    window.docks.by_key["lens"].toggleViewAction().trigger()
     turn()
     assert set(window.views.frames) == {*first, "lens"}
 
 
 def test_a_view_behind_other_tabs_comes_to_the_front_when_it_is_asked_for(make: Make) -> None:
     window = make()
-    docks = window.views.docks
+    docks = window.docks.by_key
     front, back = docks["pattern"], docks["head_map"]
     front.raise_()
     turn()
@@ -237,57 +238,57 @@ def test_a_view_behind_other_tabs_comes_to_the_front_when_it_is_asked_for(make: 
 
 def test_the_view_that_has_the_focus_is_the_current_one(make: Make) -> None:
     window = make()
-    window.views.note_focus(window.views.frames["heads"].view)
-    assert window.views.current == "heads"
-    window.views.note_focus(window.bars.prompt.line)
-    assert window.views.current == "heads"
-    window.views.note_focus(window.tree.panel)  # no view
-    assert window.views.current == "heads"
+    window.docks.note_focus(window.views.frames["heads"].view)
+    assert window.docks.current == "heads"
+    window.docks.note_focus(window.bars.prompt.line)
+    assert window.docks.current == "heads"
+    window.docks.note_focus(window.tree.panel)  # no view
+    assert window.docks.current == "heads"
 
 
 def test_a_view_opened_raised_or_clicked_by_its_title_is_current_and_marked(make: Make) -> None:
     window = make()
-    views = window.views
+    docks, views = window.docks, window.views
 
     def marked() -> list[str]:
         return [key for key, frame in views.frames.items() if frame.title_bar.current]
 
-    assert [views.current] == marked() == ["state_space"]
+    assert [docks.current] == marked() == ["state_space"]
     before = window.bench.session.selection
     QTest.mouseClick(views.frames["graph"].title_bar, Qt.MouseButton.LeftButton)
-    assert [views.current] == marked() == ["graph"]
+    assert [docks.current] == marked() == ["graph"]
     assert window.bench.session.selection is before
     window.commands["maximise"].trigger()
     turn()
-    assert views.layout.maximised == "graph"
+    assert docks.layout.maximised == "graph"
     QTest.keyClick(window, Qt.Key.Key_Escape)
     turn()
-    views.docks["lens"].toggleViewAction().trigger()
+    docks.by_key["lens"].toggleViewAction().trigger()
     turn()
-    assert [views.current] == marked() == ["lens"]
+    assert [docks.current] == marked() == ["lens"]
     bars = window.findChildren(QTabBar)
     bar, at = next(
         (b, i) for b in bars for i in range(b.count()) if b.tabText(i) == "Lens over depth"
     )
     QTest.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(1 if at == 0 else 0).center())
     turn()
-    assert views.current == marked()[0] != "lens"
-    assert not views.docks[views.current].visibleRegion().isEmpty()
+    assert docks.current == marked()[0] != "lens"
+    assert not docks.by_key[docks.current].visibleRegion().isEmpty()
 
 
 def test_a_view_out_of_sight_is_never_current(make: Make) -> None:
     window = make()
-    window.views.take("pattern")
-    window.views.apply("Looped against deep")
+    window.docks.take("pattern")
+    window.docks.apply("Looped against deep")
     turn()
-    assert window.views.current in PRESETS["Looped against deep"]
-    window.views.apply("Step")
+    assert window.docks.current in PRESETS["Looped against deep"]
+    window.docks.apply("Step")
     turn()
-    assert window.views.current == "pattern"
-    for dock in window.views.docks.values():
+    assert window.docks.current == "pattern"
+    for dock in window.docks.by_key.values():
         dock.hide()
     turn()
-    assert window.views.current == ""
+    assert window.docks.current == ""
     window.commands["export_view"].trigger()
     assert window.exporter.dialog is None
     assert window.statusBar().currentMessage().startswith("No view is in sight")
@@ -298,7 +299,7 @@ def test_a_small_screen_holds_the_whole_window(make: Make) -> None:
     room = window.screen().availableGeometry()
     assert not room.contains(window.frameGeometry())
     window.move(room.right() - 100, room.bottom() - 100)
-    window.fit_into_screen()
+    fit_into_screen(window, window.docks, window.say)
     turn()
     assert room.contains(window.frameGeometry())
     # 1366 x 768 at a scale of 1.5 are 911 x 512, less the title bar.
@@ -321,7 +322,7 @@ def test_on_a_very_small_screen_the_views_give_way(
 
     monkeypatch.setattr(window, "screen", Screen)
     assert window.minimumSizeHint().height() > 384
-    window.fit_into_screen()
+    fit_into_screen(window, window.docks, window.say)
     turn()
     assert Screen().availableGeometry().contains(window.frameGeometry())
     assert "larger than this screen" in window.statusBar().currentMessage()
@@ -339,12 +340,12 @@ def test_a_window_that_is_deleted_leaves_no_widget(qtbot: QtBot) -> None:
     window = Window(Bench(), Settings(), LIGHT, remember=False)
     window.show()
     for key in KEYS:
-        window.views.fill(key)
+        window.docks.fill(key)
     turn()
-    window.views.maximise("heads")
-    window.palette_popup.open()
-    window.show_shortcuts()
-    window.error_panel.add("an error", "its report", "")
+    window.docks.maximise("heads")
+    window.popups.palette.open()
+    window.popups.show_shortcuts()
+    window.popups.errors.add("an error", "its report", "")
     turn()
     window.close()
     window.deleteLater()
@@ -360,12 +361,12 @@ def test_a_window_that_is_deleted_leaves_no_widget(qtbot: QtBot) -> None:
 def test_views_that_are_held_back_are_made_when_they_are_released(make: Make) -> None:
     plain, held = make(), make(held=True)
     seen = [key for key in KEYS if key in plain.views.frames]
-    docks = held.views.docks
+    docks = held.docks.by_key
     stand_ins = {key: (docks[key].titleBarWidget(), docks[key].widget()) for key in seen}
     assert not held.views.frames
     assert all(widget.isVisible() for pair in stand_ins.values() for widget in pair)
     assert {key: docks[key].geometry() for key in seen} == {
-        key: plain.views.docks[key].geometry() for key in seen
+        key: plain.docks.by_key[key].geometry() for key in seen
     }
     held.release()
     turn()
@@ -378,9 +379,9 @@ def test_views_that_are_held_back_are_made_when_they_are_released(make: Make) ->
 
 def test_a_view_that_is_asked_for_while_views_are_held_back_is_made(make: Make) -> None:
     window = make(held=True)
-    window.views.restore(window.views.state())
+    window.docks.restore(window.docks.state())
     assert not window.views.frames
-    window.views.show("stability")
+    window.docks.show("stability")
     assert list(window.views.frames) == ["stability"]
     window.release()
     turn()

@@ -57,7 +57,7 @@ def test_a_right_click_opens_the_menu_of_that_view(window: Window) -> None:
     for key, spot in spots.items():
         QTest.mouseClick(spot, Qt.MouseButton.RightButton)
         right_click(spot)
-        assert window.views.current == key
+        assert window.docks.current == key
         texts = entries(window)
         assert "Copy the numbers" in texts
         assert ("Settings of the view…" in texts) == (key != "pattern")
@@ -67,7 +67,7 @@ def test_a_right_click_opens_the_menu_of_that_view(window: Window) -> None:
 
 
 def test_numbers_of_the_view_are_copied_as_a_table(qtbot: QtBot, window: Window) -> None:
-    window.views.take("settling")
+    window.docks.take("settling")
     window.commands["copy_numbers"].trigger()
     qtbot.waitUntil(lambda: "on the clipboard" in said(window))
     rows = list(csv.reader(io.StringIO(QGuiApplication.clipboard().text()), "excel-tab"))
@@ -86,7 +86,7 @@ def test_a_table_too_long_for_a_clipboard_is_refused() -> None:
 
 
 def test_the_picture_of_the_view_is_copied(window: Window) -> None:
-    window.views.take("heads")
+    window.docks.take("heads")
     window.commands["copy_picture"].trigger()
     frame = window.views.frames["heads"]
     picture = QGuiApplication.clipboard().image()
@@ -95,23 +95,23 @@ def test_the_picture_of_the_view_is_copied(window: Window) -> None:
 
 
 def choose(window: Window, words: str) -> None:
-    window.palette_popup.open()
-    QTest.keyClicks(window.palette_popup.filter, words)
-    QTest.keyClick(window.palette_popup.filter, Qt.Key.Key_Return)
+    window.popups.palette.open()
+    QTest.keyClicks(window.popups.palette.filter, words)
+    QTest.keyClick(window.popups.palette.filter, Qt.Key.Key_Return)
     QApplication.processEvents()
 
 
 def test_the_palette_never_closes_a_view_and_finds_settings(qtbot: QtBot, window: Window) -> None:
     choose(window, "head consistency")
-    assert window.views.docks["heads"].isVisible()
-    assert window.views.current == "heads"
+    assert window.docks.by_key["heads"].isVisible()
+    assert window.docks.current == "heads"
     choose(window, "measures over depth sink mass")
-    assert window.views.current == "depth"
+    assert window.docks.current == "depth"
     assert window.views.options("depth").measure == "sink"
-    window.palette_popup.open()
-    window.palette_popup.filter.setText("measures over depth sink mass")
-    assert window.palette_popup.list.topLevelItem(0).text(0).startswith("✓")
-    window.palette_popup.hide()
+    window.popups.palette.open()
+    window.popups.palette.filter.setText("measures over depth sink mass")
+    assert window.popups.palette.list.topLevelItem(0).text(0).startswith("✓")
+    window.popups.palette.hide()
     wait(qtbot, window, 3)
 
 

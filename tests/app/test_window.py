@@ -222,15 +222,15 @@ def test_one_cursor_marks_every_view(make, qtbot: QtBot) -> None:
 
 def test_every_view_shows_the_run_and_hidden_ones_catch_up(make, qtbot: QtBot) -> None:
     window = make(recurrences=3)
-    window.views.docks["settling"].hide()
+    window.docks.by_key["settling"].hide()
     key(qtbot, window, Key.Key_Space)
     old = window.bench.displays["settling"].first.shown
-    window.views.docks["settling"].show()
+    window.docks.by_key["settling"].show()
     calm(qtbot, window)
     assert window.bench.displays["settling"].first.shown != old
     for spec in VIEW_SPECS:
-        window.views.docks[spec.key].show()
-        window.views.docks[spec.key].raise_()
+        window.docks.by_key[spec.key].show()
+        window.docks.by_key[spec.key].raise_()
         calm(qtbot, window)
         display = window.bench.displays[spec.key]
         assert display.first.error is None
@@ -246,7 +246,7 @@ def test_every_view_draws_short_and_long_runs_in_both_themes(
     make, qtbot: QtBot, recurrences: int, theme
 ) -> None:
     window = make(recurrences=recurrences)
-    window.set_theme(theme)
+    window.appearance.set_theme(theme)
     calm(qtbot, window)
     assert not window.grab().isNull()
     assert all(display.first.error is None for display in window.bench.displays.values())
@@ -254,19 +254,19 @@ def test_every_view_draws_short_and_long_runs_in_both_themes(
 
 def test_maximise_and_restore(make, qtbot: QtBot) -> None:
     window = make(recurrences=2)
-    shown = {k for k, d in window.views.docks.items() if not d.isHidden()}
+    shown = {k for k, d in window.docks.by_key.items() if not d.isHidden()}
     window.views.frames["heads"].maximise_toggled.emit(True)
     QApplication.processEvents()
-    assert [k for k, d in window.views.docks.items() if d.isVisible()] == ["heads"]
+    assert [k for k, d in window.docks.by_key.items() if d.isVisible()] == ["heads"]
     key(qtbot, window, Key.Key_Escape)
-    assert {k for k, d in window.views.docks.items() if not d.isHidden()} == shown
+    assert {k for k, d in window.docks.by_key.items() if not d.isHidden()} == shown
 
 
 def test_everything_is_remembered(make, qtbot: QtBot, tmp_path: Path) -> None:
     window = make(recurrences=3)
     window.resize(1111, 777)
-    window.views.docks["distance"].hide()
-    window.switch_theme()
+    window.docks.by_key["distance"].hide()
+    window.appearance.switch_theme()
     window.close()
     saved = Settings.load()
     assert saved.size == [1111, 777]
@@ -277,7 +277,7 @@ def test_everything_is_remembered(make, qtbot: QtBot, tmp_path: Path) -> None:
     again.show()
     again.opening.open(saved.checkpoint)
     calm(qtbot, again, 3)
-    assert again.views.docks["distance"].isHidden()
+    assert again.docks.by_key["distance"].isHidden()
     assert again.bench.session.recording.info.prompt == PROMPT
     again.close()
 
@@ -291,6 +291,15 @@ def test_damaged_settings_fall_back(tmp_path: Path) -> None:
         assert settings.size == [1280, 800]
         assert settings.recent == []
     assert (settings.speed, settings.seed) == (8, 4)
+
+
+def test_damaged_settings_are_told_in_the_window(qtbot: QtBot) -> None:
+    settings = Settings()
+    settings.problem = "settings.json is damaged"
+    window = Window(Bench(), settings, LIGHT, remember=False)
+    assert window.statusBar().currentMessage() == "settings.json is damaged"
+    window.close()
+    window.deleteLater()
 
 
 def test_opening_another_checkpoint_and_a_broken_one(make, qtbot: QtBot, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from PySide6.QtWidgets import QApplication
 from loopscope.app.cli import desktop
 options = Namespace(theme="light", size=(1280, 800))
 window = desktop.make_window(options, remember=True)
-make_views = window.views.hold()
+make_views = window.docks.hold()
 def views():
     make_views()
     QApplication.processEvents()

@@ -396,12 +396,12 @@ class Driver:
 
     def show_or_hide_a_view(self) -> None:
         """Show or hide a view from the menu."""
-        dock = self.window.views.docks[self.random.choice(sorted(self.window.views.docks))]
+        dock = self.window.docks.by_key[self.random.choice(sorted(self.window.docks.by_key))]
         dock.toggleViewAction().trigger()
 
     def float_a_view(self) -> None:
         """Drag a view out of the window, or back."""
-        docks = [d for d in self.window.views.docks.values() if d.isVisible()]
+        docks = [d for d in self.window.docks.by_key.values() if d.isVisible()]
         if docks:
             dock: QDockWidget = self.random.choice(docks)
             dock.setFloating(not dock.isFloating())
@@ -410,7 +410,7 @@ class Driver:
 
     def drag_a_title(self) -> None:
         """Drag a view by its title, sometimes pressing a key or choosing a command meanwhile."""
-        docks = [d for d in self.window.views.docks.values() if d.isVisible()]
+        docks = [d for d in self.window.docks.by_key.values() if d.isVisible()]
         bars = [bar for d in docks if (bar := d.titleBarWidget()) is not None]
         if not bars:
             return
@@ -429,7 +429,7 @@ class Driver:
 
     def apply_a_preset(self) -> None:
         """Arrange the views."""
-        self.window.views.apply(self.random.choice(sorted(PRESETS)))
+        self.window.docks.apply(self.random.choice(sorted(PRESETS)))
 
     def resize_the_window(self) -> None:
         """Make the window small or large."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QApplication
 
 from loopscope.widgets.kit.check_box import CheckBox
@@ -26,5 +27,22 @@ def test_the_outline_stands_out_from_the_ground(qtbot, name: str) -> None:
         image = box.grab().toImage()
         row = [image.pixelColor(x, image.height() // 2).lightness() for x in range(20)]
         assert max(row) - min(row) >= 40
+    finally:
+        apply_theme(app, THEMES["light"])
+
+
+def test_the_text_and_the_box_take_the_colours_of_a_theme_that_is_switched_to(qtbot) -> None:
+    app = QApplication.instance()
+    apply_theme(app, THEMES["light"])
+    box = CheckBox("x")
+    qtbot.addWidget(box)
+    box.show()
+    qtbot.waitExposed(box)
+    try:
+        for name in ("dark", "light", "dark"):
+            apply_theme(app, THEMES[name])
+            QApplication.processEvents()
+            for role in (QPalette.ColorRole.WindowText, QPalette.ColorRole.Base):
+                assert box.palette().color(role) == app.palette().color(role), (name, role)
     finally:
         apply_theme(app, THEMES["light"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyqtgraph as pg
 import pytest
@@ -110,6 +112,29 @@ def test_a_title_gives_up_its_unit_before_its_name(qtbot: QtBot) -> None:
     assert axis.labelText.startswith("a meas")
     plot.resize(500, 900)
     qtbot.waitUntil(lambda: axis.labelText == label)
+
+
+def test_a_title_gives_up_what_it_is_a_median_of_before_its_name(qtbot: QtBot) -> None:
+    plot = shown(qtbot, curves(y_label="relative step of layer l, median over tokens"), (500, 600))
+    axis = plot.getPlotItem().getAxis("left")
+    plot.resize(500, 260)
+    qtbot.waitUntil(lambda: axis.labelText == "relative step of layer l")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_axis_that_counts_has_a_tick_where_its_curves_begin(qtbot: QtBot, first: int) -> None:
+    x = np.arange(first, 9.0)
+    plot = shown(qtbot, replace(curves(), curves=(Curve("c", x, x),)))
+    axis = plot.getPlotItem().getAxis("bottom")
+    ((_, at),) = axis.tickValues(first - 0.2, 8.2, 600)
+    assert at == list(range(first, 9))
+    ((_, at),) = axis.tickValues(-0.5, 8.2, 600)
+    assert at[0] == first
+
+
+def test_a_tick_below_zero_has_a_minus_sign(qtbot: QtBot) -> None:
+    axis = shown(qtbot, curves()).getPlotItem().getAxis("left")
+    assert axis.tickStrings([-1.0, 0.0, 1.0], 1.0, 1.0) == ["−1", "0", "1"]
 
 
 def test_titles_are_no_markup_and_upright_norms_keep_two_bars(qtbot: QtBot) -> None:

@@ -420,7 +420,13 @@ def test_an_empty_view_says_what_is_under_way_and_why_it_failed(frame: ViewFrame
     assert "no tokenizer" in frame.title_bar.statement.whole()
     frame.set_failure("")
     assert frame.under_way.isHidden()
-    # A view that shows something says it beside that.
+    # A view that shows something says it beside that, in sentences.
+    frame.set_data(ViewData("Three points.", ()))
+    frame.set_failure("No prompt file is open.")
+    assert frame.title_bar.statement.whole() == (
+        "“Search” gave no result: No prompt file is open. Three points."
+    )
+    frame.set_failure("")
     frame.set_data(ViewData("Three points.", ()))
     frame.show_measuring(0.5)
     assert frame.under_way.isHidden()

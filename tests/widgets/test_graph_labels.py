@@ -6,6 +6,7 @@ import pytest
 from PySide6.QtGui import QFont, QFontMetricsF
 
 from loopscope.widgets.views.graph.painting import fitted_label
+from loopscope.widgets.views.graph.short_labels import longest_labels, stem
 
 
 @pytest.mark.parametrize("part", ["prelude", "layer", "coda"])
@@ -18,3 +19,14 @@ def test_the_number_of_a_layer_stands_wherever_it_fits(qapp, part: str, number: 
         label = fitted_label(f"{part} {number}", metrics, room)
         assert label.endswith(str(number)), (room, label)
         assert metrics.horizontalAdvance(label) <= room
+
+
+def test_all_of_a_kind_are_spelled_alike(qapp) -> None:
+    """No "coda 9" over "c 10" in one column."""
+    metrics = QFontMetricsF(QFont())
+    names = [f"coda {number}" for number in range(14)]
+    longest = longest_labels([*names, "layer 0", "final norm"])
+    assert longest == {"coda ": "coda 13", "layer ": "layer 0", "final norm": "final norm"}
+    for room in range(20, 90):
+        drawn = [fitted_label(name, metrics, room, longest[stem(name)]) for name in names]
+        assert len({stem(label) for label in drawn if label}) <= 1, (room, drawn)

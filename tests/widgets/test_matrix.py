@@ -10,6 +10,7 @@ from PySide6.QtCore import QPoint, QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QWheelEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
+from text_boxes import overlaps, texts_of
 
 from loopscope.widgets.kit.theme import colour_map, sample_map
 from loopscope.widgets.palette import DARK, LIGHT
@@ -224,3 +225,19 @@ def test_a_bar_of_a_distance_has_the_same_at_its_bright_end() -> None:
     assert ticks["0"] == 1.0
     assert ticks["8"] == 0.0
     assert ticks["4"] == 0.5
+
+
+@pytest.mark.parametrize("height", [120, 260, 280, 330])
+@pytest.mark.parametrize("cursor", [3, 10, 11])
+def test_no_row_that_has_the_room_goes_without_a_label(
+    qtbot: QtBot, height: int, cursor: int
+) -> None:
+    names = tuple(f"row {k}" for k in range(12))
+    matrix = shown(qtbot, 12, 5, row_labels=names)
+    matrix.resize(520, height)
+    matrix.show_marks(Marks(cursor_row=cursor))
+    boxes = [box for box in texts_of(matrix) if box.text in names]
+    assert not overlaps(boxes)
+    assert names[cursor] in {box.text for box in boxes}
+    if matrix.where.row_stride == 1:
+        assert [box.text for box in boxes if box.text in names[:cursor]] == list(names[:cursor])

@@ -375,6 +375,9 @@ def test_whole_axis_counts_from_1(qtbot: QtBot) -> None:
     assert few == [1, 2, 3, 4, 5]
     ((_, many),) = axis.tickValues(-3, 204, 400)
     assert many == [1, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200]
+    axis.first = 0  # there is something at 0: an initial state, a first layer
+    assert axis.tickValues(-0.1, 5.3, 400)[0][1] == [0, 1, 2, 3, 4, 5]
+    assert axis.tickValues(-3, 204, 400)[0][1] == list(range(0, 201, 20))
 
 
 def test_a_label_gives_up_words_before_its_number(qtbot: QtBot) -> None:

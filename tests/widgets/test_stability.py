@@ -101,6 +101,18 @@ def test_one_layer_has_no_cycle(qtbot: QtBot) -> None:
     assert "points of its cycle" not in view.data.statement
 
 
+@pytest.mark.parametrize("width", [560, 640, 900, 1200])
+def test_no_column_and_no_words_of_the_tables_are_cut(view: StabilityView, width: int) -> None:
+    view.resize(width, 400)
+    for _ in range(3):
+        QApplication.processEvents()
+    for table in (view.points, view.cycle):
+        assert table.horizontalScrollBar().maximum() == 0
+    for label in (view.about, view.said):
+        assert label.height() >= label.heightForWidth(label.width())
+    assert view.circle.width() >= 200
+
+
 def test_empty_and_cleared(view: StabilityView) -> None:
     view.clear()
     assert not view.points.isVisible()

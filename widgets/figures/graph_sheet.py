@@ -17,7 +17,7 @@ from loopscope.core.views.graph.data import BRANCHES, Data
 from loopscope.widgets.figures.graph_layout import Box, Layout, Row
 from loopscope.widgets.figures.graph_slots import Slot
 from loopscope.widgets.views.graph.colours import weights_colour
-from loopscope.widgets.views.graph.short_labels import short_label
+from loopscope.widgets.views.graph.short_labels import longest_labels, short_label, stem
 
 INK, GREY, PALE = "#1C1C1E", "#6A6A70", "#B5B5B2"
 
@@ -30,6 +30,7 @@ class Sheet:
 
     def __init__(self, ax: Axes, data: Data, where: Layout, slots: list[Slot], size: float) -> None:
         self.ax, self.data, self.where, self.slots, self.size = ax, data, where, slots, size
+        self._longest = longest_labels(node.label for node in data.nodes)
 
     def text(
         self, x: float, y: float, text: str, colour: str = INK, ha: str = "left", size: float = 0
@@ -107,8 +108,11 @@ class Sheet:
     def fitted(self, node: Node, room: float) -> tuple[str, float]:
         """A label and the size at which it fits; not smaller than three quarters."""
         long = "cat[s, e] → adapter" if node.kind == "injection" else node.label
+        longest = self._longest[stem(node.label)]
+        digits = longest.removeprefix(stem(longest))
         for label in dict.fromkeys((long, node.label, short_label(node.label))):
-            width = text_width(label, self.size)
+            # As wide as the longest of its kind, so that all of them are spelled alike.
+            width = text_width(stem(label) + digits, self.size)
             if width <= room:
                 return label, self.size
         size = self.size * room / width

@@ -29,7 +29,8 @@ class CheckBox(QCheckBox):
     def _outline(self) -> None:
         base = QApplication.palette()
         dark = base.color(QPalette.ColorRole.Window).lightness() < 128
-        palette = QPalette(base)
+        # All that is not set here follows the application, whatever theme it takes next.
+        palette = QPalette()
         if dark:
             muted = base.color(QPalette.ColorRole.PlaceholderText)
             palette.setColor(QPalette.ColorRole.Window, muted.lighter(DARKER))

@@ -278,7 +278,9 @@ class ViewFrame(QWidget):
         """What is said of the measurement: how far it is, or why there is none; "" for neither."""
         what = self.measuring.button.text()
         if self._share is None:
-            return f"“{what}” gave no result: {self._failure}" if self._failure else ""
+            # It may be followed by a sentence of the view.
+            why = self._failure.removesuffix(".")
+            return f"“{what}” gave no result: {why}" if why else ""
         if self._share < 0:
             return f"“{what}” waits until the measurement under way is done"
         left = f", {self.measuring.left.text()}" if self.measuring.left.text() else ""

@@ -9,6 +9,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetricsF
 from PySide6.QtWidgets import QGraphicsSceneResizeEvent
+from typing_extensions import override
 
 from loopscope.widgets.plots.text import upright
 from loopscope.widgets.plots.ticks import decade_text, log_ticks, whole_step
@@ -35,6 +36,11 @@ class TitledAxis(pg.AxisItem):
         if self._titles:
             self._fit_title()
         super().resizeEvent(event)
+
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
+        """Plain numbers, with a minus sign as wide as the digits."""
+        texts = super().tickStrings(values, scale, spacing)
+        return [text.replace("-", "−") for text in texts]
 
     def _fit_title(self) -> None:
         size, metrics = self.size(), QFontMetricsF(self.label.font())
@@ -71,6 +77,7 @@ class LogAxis(TitledAxis):
             minor = [v for v in minor if low <= v <= high and all(abs(v - a) > 1e-9 for a in at)]
         return [(1.0, at), (0.1, minor)]
 
+    @override
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         """Text of the labelled ticks; none for the digits between."""
         if spacing != 1.0:
@@ -80,7 +87,12 @@ class LogAxis(TitledAxis):
 
 
 class WholeAxis(TitledAxis):
-    """An axis that counts from 1: ticks at 1 and at the multiples of a round step."""
+    """An axis that counts: ticks at the first number and at the multiples of a round step.
+
+    first : 1, or 0 where the initial state or the first layer stands there.
+    """
+
+    first = 1
 
     def tickValues(
         self, minVal: float, maxVal: float, size: float
@@ -89,12 +101,13 @@ class WholeAxis(TitledAxis):
         span = max(maxVal - minVal, 1e-9)
         room = max(size / 30, 2)
         step = whole_step(span / room)
-        first, last = math.ceil(max(minVal, 0.0)), math.floor(maxVal)
-        values = [float(v) for v in range(first, last + 1) if v % step == 0 and v > 0]
-        if step > 1 and first <= 1 <= last:
+        first, last = max(math.ceil(minVal), self.first), math.floor(maxVal)
+        values = [float(v) for v in range(first, last + 1) if v % step == 0]
+        if step > 1 and first <= 1 <= last and self.first:
             values = [1.0, *(v for v in values if v - 1 > 0.6 * step)]
         return [(float(step), values)]
 
+    @override
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         """Plain whole numbers."""
         return [f"{v:.0f}" for v in values]

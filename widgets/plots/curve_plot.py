@@ -59,6 +59,9 @@ class CurvePlot(ClickPlot):
             self._make_axes(data)
         self.data = data
         self.getPlotItem().setVisible(True)
+        across = self.getPlotItem().getAxis("bottom")
+        if isinstance(across, WholeAxis):
+            across.first = min((_least(c.x) for c in data.curves), default=1)
         self._xs = [plotted(c.x, data.log_x) for c in data.curves]
         self._ys = [plotted(c.y, data.log_y) for c in data.curves]
         for item in self._items:
@@ -75,8 +78,9 @@ class CurvePlot(ClickPlot):
         across = LogAxis if data.log_x else WholeAxis if data.whole_x else TitledAxis
         left = LogAxis("left") if data.log_y else TitledAxis("left")
         self.getPlotItem().setAxisItems({"bottom": across("bottom"), "left": left})
-        # Rather without its unit than without its name.
-        self.set_titles((data.x_label,), (data.y_label, data.y_label.split(" [")[0]))
+        # Rather without its unit, then without what it is a median of, than without its name.
+        name = data.y_label.split(" [")[0]
+        self.set_titles((data.x_label,), (data.y_label, name, name.split(", ")[0]))
 
     def _draw_bands(self, data: Curves) -> None:
         banded = [c for c in data.curves if c.low is not None and c.high is not None]
@@ -176,7 +180,7 @@ class CurvePlot(ClickPlot):
         pad = max(0.06 * (high - low), 0.04 if self.data.log_y else 1e-3 * max(abs(high), 1e-9))
         view = self.getViewBox()
         view.setYRange(low - pad, high + pad, padding=0)
-        room = 0.02 * (right - left) or 0.5
+        room = 0.035 * (right - left) or 0.5  # a dot at the end is seen whole
         view.setXRange(left - room, right + room, padding=0)
 
     def _plotted_x(self, x: float | None) -> float | None:
@@ -269,6 +273,11 @@ def plotted(values: np.ndarray, log: bool) -> np.ndarray:
     """What is plotted: the values, or log10 of those above 0; NaN where there is none."""
     values = log10(values) if log else np.asarray(values, dtype=float)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def _least(x: np.ndarray) -> int:
+    """The whole number at which a curve begins: 0 of layers and of the initial state, else 1."""
+    return int(bool(len(x)) and float(np.nanmin(x)) > 0)
 
 
 def _range(parts: list[np.ndarray]) -> tuple[float, float]:

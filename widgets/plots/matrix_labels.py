@@ -154,8 +154,7 @@ def draw_labels(painter: QPainter, sheet: Sheet) -> None:
         return APART + (wide(labels[i]) + 1.15 * wide(labels[column])) / 2
 
     painter.setPen(QColor(sheet.theme.text))
-    last = sheet.row == content.n_rows - 1
-    rows = _with_cursor(rows, sheet.row, where.row_height, lambda _: line * (1 + 0.5 * last))
+    rows = _with_cursor(rows, sheet.row, where.row_height, lambda _: line + _raised(sheet, line))
     if where.row_edges is not None:
         numbers = _numbers(content.log_rows, content.row_group)
         rows = on_log_axis(where.row_edges, numbers, sheet.row, lambda _: line)
@@ -183,6 +182,14 @@ def _with_cursor(
         return labelled
     far = [i for i in labelled if i != cursor and abs(i - cursor) * cell >= needed(i)]
     return [*far, cursor]
+
+
+def _raised(sheet: Sheet, line: float) -> float:
+    """Pixels by which the cursor's label stands above the middle of its row; see below."""
+    if sheet.row is None:
+        return 0.0
+    middle = sheet.where.row(sheet.row).center().y()
+    return max(0.0, middle + line / 2 - (sheet.where.row_labels.bottom() + 1))
 
 
 def _draw_row_label(painter: QPainter, sheet: Sheet, row: int) -> None:

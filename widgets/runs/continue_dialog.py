@@ -9,7 +9,6 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QCheckBox,
     QComboBox,
     QDialog,
     QDialogButtonBox,
@@ -25,6 +24,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from loopscope.widgets.kit.check_box import CheckBox
 from loopscope.widgets.kit.numbers import POINT
 from loopscope.widgets.kit.plain_text import PlainLabel, describe
 
@@ -80,7 +80,7 @@ class ContinueDialog(QDialog):
         self.temperature.setRange(0, 100)
         self.temperature.setSingleStep(0.1)
         self.temperature.setSpecialValueText("greedy")
-        self.ends = QCheckBox("Stop where the model ends the text")
+        self.ends = CheckBox("Stop where the model ends the text")
         self.ends.setChecked(True)
         self._tips()
         self.words, self.outcome = PlainLabel(), PlainLabel()

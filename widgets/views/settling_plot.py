@@ -194,7 +194,7 @@ class SettlingPlot(ClickPlot):
         # Room above for the words in the corner.
         view.setYRange(low - pad, high + 2.2 * pad, padding=0)
         left, right = (self._at(r) for r in self.data.x_shown or (1, self._last_x()))
-        room = max(0.02 * (right - left), 0.02 if self.data.log_r else 0.25)
+        room = max(0.035 * (right - left), 0.02 if self.data.log_r else 0.25)
         view.setXRange(left - room, right + room, padding=0)
 
     # ---- marks ----

@@ -25,6 +25,18 @@ REACH = 14.0
 FEW = 60
 
 
+# Pixels that the unit circle with its axis is never narrower than for the tables' sake.
+LEAST_CIRCLE = 220
+
+
+def _caption(parent: QWidget) -> PlainLabel:
+    """A line of words, or two where it is narrow."""
+    label = PlainLabel(parent=parent)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    label.setWordWrap(True)
+    return label
+
+
 class UnitCircle(ClickPlot):
     """Eigenvalues in the complex plane; a place is the index of one, and 0."""
 
@@ -102,9 +114,8 @@ class StabilityView(View[Data]):
         self.circle = UnitCircle(self)
         self.side = QWidget(self)
         self.points, self.cycle = NumberTable(self.side), NumberTable(self.side)
-        self.about = PlainLabel(parent=self.side)
+        self.about = _caption(self.side)
         self.about.setContentsMargins(6, 4, 4, 2)
-        self.about.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         column = QVBoxLayout(self.side)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -114,9 +125,8 @@ class StabilityView(View[Data]):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
-        self.said = PlainLabel(parent=self)
+        self.said = _caption(self)
         self.said.setContentsMargins(8, 4, 4, 0)
-        self.said.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         left = QVBoxLayout()
         left.setSpacing(0)
         left.addWidget(self.said)
@@ -147,6 +157,21 @@ class StabilityView(View[Data]):
         self.points.selectRow(data.result.shown_point)
         self._on_point_chosen()
         self.side.setVisible(True)
+        self._share_out()
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give the tables what they ask for, as far as the circle can do without it."""
+        super().resizeEvent(event)
+        self._share_out()
+
+    def _share_out(self) -> None:
+        """The circle is as wide as it is high, so that the tables may have the rest of the width.
+
+        They have half of it at least, and no more than leaves the circle `LEAST_CIRCLE`.
+        """
+        half, asked = self.width() // 2, max(self.points.whole_width(), self.cycle.whole_width())
+        self.side.setFixedWidth(max(half, min(asked, self.width() - LEAST_CIRCLE)))
 
     def _on_point_chosen(self) -> None:
         """List the points of the chosen one's cycle."""

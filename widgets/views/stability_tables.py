@@ -42,6 +42,12 @@ class NumberTable(QTableWidget):
         self.setFrameShape(QTableWidget.Shape.NoFrame)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
 
+    def whole_width(self) -> int:
+        """Pixels in which all columns and a scroll bar have room; 0 where it is not shown."""
+        if self.isHidden():
+            return 0
+        return self.horizontalHeader().length() + self.verticalScrollBar().sizeHint().width() + 2
+
     def show_rows(self, heads: dict[str, str], rows: list[tuple[str, ...]]) -> None:
         """Show ``rows`` under ``heads`` (name to tooltip)."""
         self.setColumnCount(len(heads))

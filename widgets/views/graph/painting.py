@@ -14,7 +14,7 @@ from loopscope.core.views.graph.data import Data
 from loopscope.core.views.graph.layout import Box, Wire
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.views.graph.colours import weights_colour
-from loopscope.widgets.views.graph.short_labels import short_label
+from loopscope.widgets.views.graph.short_labels import longest_labels, short_label, stem
 
 # Labels for narrow boxes.
 FADED = 0.35
@@ -54,23 +54,27 @@ def add_arrow(path: QPainterPath, start: QPointF, end: QPointF, size: float) -> 
     path.closeSubpath()
 
 
-def fitted_label(label: str, metrics: QFontMetricsF, room: float) -> str:
-    """A label cut to ``room`` pixels; a known short form comes before an ellipsis."""
-    if metrics.horizontalAdvance(label) > room - 4:
-        label = short_label(label)
-        if metrics.horizontalAdvance(label) > room:
+def fitted_label(label: str, metrics: QFontMetricsF, room: float, longest: str = "") -> str:
+    """A label cut to ``room`` pixels; a known short form comes before an ellipsis.
+
+    longest : of those that have this one's form; "coda 9" is not written out beside "c 10".
+    """
+    longest = longest or label
+    if metrics.horizontalAdvance(longest) > room - 4:
+        label, longest = short_label(label), short_label(longest)
+        if metrics.horizontalAdvance(longest) > room:
             label = label.removeprefix("layer ").replace("coda ", "c ")
     cut = metrics.elidedText(label, Qt.TextElideMode.ElideRight, room)
     return cut if cut == label or len(cut) > 4 else ""
 
 
 @lru_cache(maxsize=4096)
-def static_label(label: str, font: str, room: int) -> tuple[QStaticText, QSizeF]:
-    """A label cut to ``room`` pixels, laid out once, with its size."""
+def static_label(label: str, font: str, room: int, longest: str) -> tuple[QStaticText, QSizeF]:
+    """A label as `fitted_label` has it, laid out once, with its size."""
     of = QFont()
     of.fromString(font)
     metrics = QFontMetricsF(of)
-    cut = fitted_label(label, metrics, room)
+    cut = fitted_label(label, metrics, room, longest)
     text = QStaticText(cut)
     text.setTextFormat(Qt.TextFormat.PlainText)
     text.setPerformanceHint(QStaticText.PerformanceHint.AggressiveCaching)
@@ -110,6 +114,7 @@ class Brush:
         self.recurrence, self.fades = recurrence, fades
         self._hues: dict[tuple[str, bool], QColor] = {}
         self._fonts: dict[float, tuple[QFont, str]] = {}
+        self._longest = longest_labels(node.label for node in data.nodes)
 
     def colour_of(self, box: Box) -> QColor:
         """The hue of the box's set of weights, pale when it has not run; neutral without any."""
@@ -153,7 +158,8 @@ class Brush:
 
     def _label(self, box: Box, rect: QRectF) -> None:
         font, key = self._sized(rect.height())
-        text, size = static_label(box.label, key, round(rect.width() - 6))
+        longest = self._longest.get(stem(box.label), box.label)
+        text, size = static_label(box.label, key, round(rect.width() - 6), longest)
         self.painter.setFont(font)
         self.painter.setPen(QColor(self.theme.muted if self.pale(box) else self.theme.text))
         place = rect.center() - QPointF(size.width() / 2, size.height() / 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 SHORT = {
     "adapter": "cat",
     "embedding": "embed",
@@ -15,3 +17,13 @@ SHORT = {
 def short_label(label: str) -> str:
     """Return a node's label for a narrow box, such as "embed" and "pre 0"."""
     return SHORT.get(label, label).replace("prelude ", "pre ")
+
+
+def stem(label: str) -> str:
+    """A label without its number: "coda " of "coda 12"."""
+    return label.rstrip("0123456789")
+
+
+def longest_labels(labels: Iterable[str]) -> dict[str, str]:
+    """The longest label of each stem: what has no room for it has a short form for all of them."""
+    return {stem(label): label for label in sorted(labels, key=len)}
