@@ -17,6 +17,8 @@ NETWORK = {
     "smtplib", "socket", "socketserver", "tornado", "urllib", "urllib3", "xmlrpc", "zmq",
 }  # fmt: skip
 MAY = {
+    "app/cli/paper.py",
+    "core/paper/running.py",
     "core/remote/cluster.py",
     "core/remote/connection.py",
     "core/remote/spread.py",

@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from typing_extensions import override
 
@@ -43,6 +44,17 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+class _Paths(argparse.Action):
+    """Several paths are kept as ``paths``; ``path`` is the last of them, or None."""
+
+    @override
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+        option_string: str | None = None,
+    ) -> None:  # fmt: skip
+        namespace.paths, namespace.path = list(values), values[-1] if values else None
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
     parser = _Parser(
@@ -54,7 +66,10 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     window = commands.add_parser("open", help="open the window (the default)")
-    window.add_argument("path", nargs="?", help="checkpoint, bundled:NAME, recording or session")
+    window.add_argument(
+        "paths", nargs="*", metavar="PATH", action=_Paths,
+        help="checkpoint, bundled:NAME, recording or session; several are a series of one model",
+    )  # fmt: skip
     _prompt(window, required=False)
     _running(window, recurrences=None)
     _prompt_set(window)
@@ -375,6 +390,10 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-state-norm", action="store_true", help="leave out the norm that closes a recurrence"
     )
+    parser.add_argument(
+        "--keep-every", type=numbers.steps, metavar="N",
+        help="keep the model at step 0 and every N steps, in DIR/steps: a series to open and sweep",
+    )  # fmt: skip
     parser.add_argument("--half", action="store_true", help="store the weights as float16")
     parser.add_argument("--threads", type=numbers.threads, default=1)
 

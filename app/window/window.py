@@ -43,6 +43,7 @@ from loopscope.app.window.prompt_files import PromptFiles
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
+from loopscope.app.window.series import Series
 from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
@@ -59,6 +60,7 @@ from loopscope.widgets.palette import Theme
 if TYPE_CHECKING:
     from loopscope.app.window.popups import Popups
     from loopscope.core.run.elsewhere import AnyModel
+    from loopscope.core.run.recording import Recording
 
 # Milliseconds that a sentence stays in the status line.
 SENTENCE_MS = 10_000
@@ -108,6 +110,7 @@ class Window(QMainWindow):
         self.opening = Opening(bench, settings, self)
         self.recordings = Recordings(bench, settings, self.opening, self.say, self)
         self.elsewhere = Elsewhere(bench, settings, self.opening, self.say, self)
+        self.series = Series(bench, self.opening, self.say, self, self.bars.transport_row)
         self.exporter = Exporter(bench, settings, self.say, self)
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
         self.sessions = Sessions(
@@ -132,6 +135,7 @@ class Window(QMainWindow):
             self.prompt_files, self.running,
             self.tree, self.sessions, Scripts(bench, self.say, self.recordings.place_of),
             Copying(bench, self.views, self.say), self.recordings, self.elsewhere,
+            self.series,
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.files.open, self)
@@ -216,6 +220,7 @@ class Window(QMainWindow):
         """Show a model that has come, and begin what it was loaded for."""
         recorded = self.recordings.model_loaded(loaded)
         session = self.sessions.model_loaded(loaded)
+        self.series.model_loaded(loaded)
         anew = session is None and not recorded
         self._first_run = self.opening.begin(loaded) if anew else None
         prompt = "" if self._first_run is None else self._first_run.prompt
@@ -255,8 +260,18 @@ class Window(QMainWindow):
         loaded = self.bench.session.status.loaded
         if request is self._first_run and loaded is not None:
             self._first_run = None
+            self._put_cursor(loaded, recording)
+
+    def _put_cursor(self, loaded: AnyModel, recording: Recording) -> None:
+        """Put the cursor of a first run at the answer, or where it was asked to be."""
+        session, wanted = self.bench.session, self.opening.cursor_of(loaded)
+        if wanted is None:
             token = first_token(loaded, recording.info.token_labels)
-            self.bench.session.select({"token": token, "tokens": ()})
+            session.select({"token": token, "tokens": ()})
+            return
+        selection, following = wanted
+        session.set_following(following)
+        session.return_to(selection)
 
     def show_progress(self) -> None:
         """Show how far the run and the cursor are, and what can be done now."""

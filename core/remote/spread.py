@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from loopscope.core.errors import LoopscopeError, one_line
@@ -55,6 +58,7 @@ def spread(
         at_work[future] = task
         finished.add(future)
 
+    interrupted = _Interrupts()
     try:
         for task in islice(waiting, AHEAD * max(1, sum(client.nthreads().values()))):
             submit(task)
@@ -63,6 +67,8 @@ def spread(
             if alone:
                 submit(suspects.popleft())
             future = next(finished)
+            if interrupted.seen:
+                raise KeyboardInterrupt
             task = at_work.pop(future)
             outcome = _result(future, alone)
             if not alone and (following := next(waiting, None)) is not None:
@@ -72,8 +78,30 @@ def spread(
             else:
                 yield task, outcome
     finally:
+        interrupted.end()
         if at_work and client.status == "running":
             client.cancel(list(at_work), force=True)
+
+
+class _Interrupts:
+    """Remembers Ctrl-C: one that comes within a destructor is only printed, and dropped."""
+
+    def __init__(self) -> None:
+        self.seen = False
+        self._before: Any = None
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.getsignal(signal.SIGINT)
+            if callable(self._before):
+                signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.seen = True
+        self._before(number, frame)
+
+    def end(self) -> None:
+        """Put back who was told before."""
+        if callable(self._before):
+            signal.signal(signal.SIGINT, self._before)
 
 
 def _result(future: Future, alone: bool) -> Any:
@@ -93,3 +121,6 @@ def _result(future: Future, alone: bool) -> Any:
                 "command again to go on"
             ) from None
         return Undone(one_line(error))
+    finally:
+        # Not left to the collector: Ctrl-C that comes within its call would be lost.
+        future.release()

@@ -221,3 +221,26 @@ def test_a_paper_on_workers_that_die_is_one_made_here(client: Any, tmp_path: Pat
             for name in ("map.attention.long", "stage.matrix_entropy", "limits", "trajectory"):
                 np.testing.assert_array_equal(there.get(key, name), here.get(key, name))
     assert before[0] not in pids(client)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_within_a_destructor_is_not_lost(
+    client: Any, opened: OpenedStudy, tmp_path: Path
+) -> None:
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    told = []
+
+    def interrupt(done: int, left: int) -> None:
+        told.append(done)
+        if len(told) == 2:
+            Dying()
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(opened, tmp_path / "out", client, report=interrupt)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert len(told) == 2
+    assert 0 < read_rows(tmp_path / "out").num_rows < opened.n_cells
