@@ -122,6 +122,11 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
         return self.definition().table
 
     @property
+    def compares_patterns(self) -> bool:
+        """Whether computing the view compares attention patterns of all recurrences."""
+        return self.definition().compares_patterns
+
+    @property
     def exports(self) -> Mapping[str, WriteText[DataT]]:
         """Text formats besides CSV that the view can be written in, by suffix."""
         return self.definition().exports

@@ -38,6 +38,11 @@ def at_position(position: int, label: str) -> str:
     return f"{position} '{label}'" if quoted else f"{position} {label}"
 
 
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: ``1, "seed" -> "1 seed"``, ``3, "seed" -> "3 seeds"``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def count(n: float) -> str:
     """Three significant digits with k, M, G: ``210432 -> "210 k"``."""
     for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):

@@ -296,14 +296,23 @@ class Analysis(QObject):
         """Compute what is due, a few views ahead: what waits longer is of an older moment."""
         ahead = sum(drawing.in_flight is not None for _, drawing in self._drawings())
         due = [] if ahead >= MOST_AHEAD else self._due()
-        # First what the cursor moved in, then in turn.
-        due.sort(key=lambda entry: (not entry[0].moved(entry[2]), entry[0].submitted))
+        due.sort(key=self._rank)
         for drawing, display, version, subject in due[: MOST_AHEAD - ahead]:
             self._submitted += 1
             drawing.submitted = self._submitted
             drawing.in_flight = computation = Computation(version)
             compute = partial(subject.compute, display.spec, display.options)
             computation.future = self._in_thread(computation.timed, compute, self._clock)
+
+    def _rank(self, entry: tuple[Drawing, Display, Version, Subject]) -> tuple[bool, bool, int]:
+        """First what the cursor moved in, then in turn.
+
+        At rest what takes long of a long run is last: one that is opened is seen at once. While the
+        model steps it would never have its turn.
+        """
+        drawing, display, version, _ = entry
+        heavy = display.spec.compares_patterns and self._runner.idle
+        return not drawing.moved(version), heavy, drawing.submitted
 
     def _due(self) -> list[tuple[Drawing, Display, Version, Subject]]:
         """Visible drawings that show an older version and do not rest."""

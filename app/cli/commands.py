@@ -296,18 +296,22 @@ def run_reproduce(options: Namespace) -> None:
     import torch
 
     from loopscope.app.cli.reproduce import bundled_cycle, measure_all, write_page
-    from loopscope.app.cli.train_small import train_missing
+    from loopscope.app.cli.train_small import models_of, train_missing
     from loopscope.core.experiments.small_models import SEEDS
 
-    if options.seeds > len(SEEDS):
-        raise LoopscopeError(f"--seeds {options.seeds} is more than {len(SEEDS)}")
-    seeds, folder = SEEDS[: options.seeds], make_folder(Path(options.output))
+    # Sizes where none are given: seeds, prompts, examples of accuracy.
+    table, usual = ("quick", (1, 6, 100)) if options.quick else ("ablations", (3, 24, 400))
+    n_seeds, n_prompts = options.seeds or usual[0], options.prompts or usual[1]
+    if n_seeds > len(SEEDS):
+        raise LoopscopeError(f"--seeds {n_seeds} is more than {len(SEEDS)}")
+    seeds, folder, models = SEEDS[:n_seeds], make_folder(Path(options.output)), models_of(table)
+    root = folder / ("models-quick" if options.quick else "models")
     with _Bar("training") as bar:
-        train_missing("ablations", folder / "models", options.jobs, seeds, bar.show)
+        train_missing(table, root, options.jobs, seeds, bar.show)
     torch.set_num_threads(1)
     with _Bar("measuring") as bar:
-        studies = measure_all(folder / "models", seeds, options.prompts, bar.show)
-    print(write_page(studies, bundled_cycle(), folder))
+        studies = measure_all(models, root, seeds, n_prompts, bar.show, usual[2])
+    print(write_page(studies, bundled_cycle(), folder, models))
 
 
 def run_twins(options: Namespace) -> None:

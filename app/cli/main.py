@@ -248,8 +248,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     again.add_argument("-o", "--output", required=True, metavar="DIR")
     again.add_argument("--jobs", type=numbers.whole(1, 256), default=2, help="trainings at a time")
-    again.add_argument("--seeds", type=numbers.small, default=3, help="of each variant, 1 to 3")
-    again.add_argument("--prompts", type=numbers.small, default=24, help="measured on each model")
+    again.add_argument("--seeds", type=numbers.small, help="of each variant, 1 to 3; 3 without")
+    again.add_argument("--prompts", type=numbers.small, help="measured on each model; 24 without")
+    again.add_argument(
+        "--quick", action="store_true",
+        help="a small version, in minutes: two variants, one seed, 6 prompts",
+    )  # fmt: skip
 
     twins = commands.add_parser(
         "twins", help="train small looped, deep and shallow models, compare them, write the page"

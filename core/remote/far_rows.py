@@ -60,6 +60,11 @@ class FarRows(Rows):
         out.flags.writeable = False
         return out
 
+    @override
+    def part(self, i: int, part: int) -> Array:
+        one: Array = self[i][part]
+        return one
+
     def _missing(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Stretches that have not come yet, in parts of few bytes."""
         most = max(1, MOST_BYTES // max(self.row_bytes, 1))

@@ -100,6 +100,13 @@ class FileBlock:
         shape = (max(last - first, 0), *self.shape[1:])
         return self.source.read(self.offset + first * row_bytes, shape, self.dtype)
 
+    def part(self, row: int, part: int) -> Array:
+        """Entry ``part`` of one row, which is all that is read."""
+        shape = self.shape[2:]
+        place = row * self.shape[1] + part
+        nbytes = math.prod(shape) * self.dtype.itemsize
+        return self.source.read(self.offset + place * nbytes, shape, self.dtype)
+
     @property
     def nbytes(self) -> int:
         """Bytes that it takes in the file."""

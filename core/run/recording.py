@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 from weakref import ref
 
 import numpy as np
@@ -29,7 +30,7 @@ from loopscope.core.prompts.shared import Shared
 from loopscope.core.results import ResultKey, Results
 from loopscope.core.run.budget import Budget, shared_budget
 from loopscope.core.run.rows import Picked, Rows
-from loopscope.core.run.states import TOP_K, IterationState, LayerState, TopAnswers
+from loopscope.core.run.states import TOP_K, IterationState, LayerState, ReadOut, TopAnswers
 
 T = TypeVar("T")
 
@@ -92,6 +93,19 @@ class RunInfo:
         )
 
 
+class Reading(Protocol):
+    """Makes readouts of a run when they are asked for; see `reading_out.ReadingOut`."""
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """Held while readouts are taken and appended."""
+        ...
+
+    def take(self) -> ReadOut | None:
+        """What is not read out yet, once; ``lock`` is held by who appends it."""
+        ...
+
+
 class Recording:
     """One run, as far as it has got.
 
@@ -140,6 +154,8 @@ class Recording:
         self.results = Results()
         # What this run shares with the other runs of its model.
         self.shared = Shared()
+        # Makes readouts that were left for later; None where each is appended with its recurrence.
+        self.reading: Reading | None = None
         self._rows = {
             name: Rows(shape, dtype, self.budget)
             for name, (shape, dtype) in kept_rows(arch, initial.shape, capture).items()
@@ -156,6 +172,7 @@ class Recording:
         """
         if not 0 <= layers <= self._layers_done:
             raise ValueError(f"cannot take {layers} of {self._layers_done} layers")
+        self.read_out()
         begun = Recording(info, self.state(0), self.capture, self.label, self.budget)
         complete = layers // self._n_layers
         begun._rows = {
@@ -216,6 +233,7 @@ class Recording:
     @property
     def kept(self) -> Mapping[str, Rows]:
         """The rows of everything that is kept, by the names of `kept_rows`."""
+        self.read_out()
         return self._rows
 
     def result(self, key: ResultKey[T]) -> T | None:
@@ -275,39 +293,60 @@ class Recording:
             )
         self.reserve()
         self._rows["layer_states"].append(step.state)
-        for name, row in (("patterns", step.pattern), ("writes", step.writes)):
-            if name in self._rows:
-                self._rows[name].append(_given(row, name))
+        if self.capture.patterns:
+            self._rows["patterns"].append(_given(step.pattern, "pattern"))
+        if self.capture.writes:
+            self._rows["writes"].append(_given(step.writes, "writes"))
         self._layers_done += 1
 
     def append_end(
         self,
         state: F32,
-        coda_lens: TopAnswers | None,
-        logit_lens: TopAnswers | None,
+        coda_lens: TopAnswers | None = None,
+        logit_lens: TopAnswers | None = None,
         hazard: F32 | None = None,
         spread: F32 | None = None,
     ) -> None:
         """Close the recurrence whose last layer was just appended.
 
-        ``spread`` is ``[T, 2]``: entropy of the coda lens and its divergence from the recurrence
-        before; NaN where it was not measured.
+        Its readout may have come before it, and comes later where ``reading`` makes it.
         """
         if self._layers_done != (self._recurrences + 1) * self._n_layers:
             raise ValueError(f"recurrence {self._recurrences + 1} has layers left to run")
+        if coda_lens is not None and logit_lens is not None:
+            unknown = np.full((self.n_tokens, 2), np.nan, np.float32)
+            coda, logit = (
+                TopAnswers(own.ids[None], own.probabilities[None])
+                for own in (coda_lens, logit_lens)
+            )
+            made = ReadOut(coda, logit, (unknown if spread is None else spread)[None])
+            self.append_readouts(made)
+        if self.capture.readout and self.reading is None and self._read <= self._recurrences:
+            raise ValueError("both lenses are captured and must be given")
         self._rows["states"].append(state)
-        for lens, answers in (("coda", coda_lens), ("logit", logit_lens)):
-            if self.capture.readout:
-                if answers is None:
-                    raise ValueError(f"the {lens} lens is captured and must be given")
-                self._rows[f"{lens}_ids"].append(answers.ids)
-                self._rows[f"{lens}_probabilities"].append(answers.probabilities)
         if "hazards" in self._rows:
             self._rows["hazards"].append(_given(hazard, "hazard"))
-        if "spread" in self._rows:
-            unknown = np.full((self.n_tokens, 2), np.nan, np.float32)
-            self._rows["spread"].append(unknown if spread is None else spread)
         self._recurrences += 1
+
+    def append_readouts(self, made: ReadOut | None) -> None:
+        """Append the readouts of the next recurrences; one thread at a time."""
+        if made is None or not self.capture.readout:
+            return
+        for lens, answers in (("coda", made.coda), ("logit", made.logit)):
+            self._rows[f"{lens}_ids"].append_all(answers.ids)
+            self._rows[f"{lens}_probabilities"].append_all(answers.probabilities)
+        self._rows["spread"].append_all(made.spread)
+
+    @property
+    def _read(self) -> int:
+        """Recurrences whose readout is there."""
+        return len(self._rows["spread"])
+
+    def read_out(self) -> None:
+        """Make the readouts that wait, if any do."""
+        if (reading := self.reading) is not None:
+            with reading.lock:
+                self.append_readouts(reading.take())
 
     # ---- reading (anyone) ----
     @property
@@ -392,8 +431,9 @@ class Recording:
         return self._spread(1)
 
     def _spread(self, which: int) -> F32 | None:
-        rows = self._rows.get("spread")
-        return None if rows is None else rows.first(self._recurrences)[..., which]
+        rows, n = self._rows.get("spread"), self._recurrences
+        self.read_out()
+        return None if rows is None else rows.first(n)[..., which]
 
     def answers(self, lens: str) -> TopAnswers | None:
         """Answers of ``lens`` ("coda" or "logit") by recurrence, ``[R, T, k]``, or None."""
@@ -401,6 +441,7 @@ class Recording:
             return None
         ids, probabilities = self._rows[f"{lens}_ids"], self._rows[f"{lens}_probabilities"]
         n = self._recurrences
+        self.read_out()
         return TopAnswers(ids.first(n), probabilities.first(n))
 
     def layer(self, recurrence: int, layer: int) -> LayerState:
@@ -422,6 +463,7 @@ class Recording:
         if not 1 <= recurrence <= self._recurrences:
             raise IndexError(f"recurrence {recurrence} is not among 1 to {self._recurrences}")
         i = recurrence - 1
+        self.read_out()
         before, state = self.states_of(i, recurrence)
         coda, logit = (self._answers_of(lens, i) for lens in ("coda", "logit"))
         rows, here = self._rows, (recurrence, recurrence)

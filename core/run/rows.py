@@ -54,13 +54,38 @@ class Rows:
             self._add(Block(np.ascontiguousarray(row, self.dtype)[None], self.budget))
         else:
             if self._n == self._starts[-1]:
-                self._filling = np.empty((self._next_block(), *self.shape), self.dtype)
-                self._add(Block(self._filling, self.budget))
+                self._begin_block()
             self._filling[self._n - self._starts[-2]] = row
-        self._n += 1
-        self._blocks[-1].filled(self.row_bytes)
+        self._filled(1)
+
+    def append_all(self, rows: Array) -> None:
+        """Append several small rows, ``[n, ...]``, or large ones, which are given away."""
+        if rows.shape[1:] != self.shape:
+            raise ValueError(f"rows of shape {self.shape} are expected, not {rows.shape[1:]}")
+        if self.row_bytes >= LARGE_ROW:
+            for row in rows:
+                self.append(row)
+            return
+        done = 0
+        while done < len(rows):
+            if self._n == self._starts[-1]:
+                self._begin_block()
+            at, n = self._n - self._starts[-2], min(len(rows) - done, self._starts[-1] - self._n)
+            self._filling[at : at + n] = rows[done : done + n]
+            self._filled(n)
+            done += n
+
+    def _begin_block(self) -> None:
+        self._filling = np.empty((self._next_block(), *self.shape), self.dtype)
+        self._add(Block(self._filling, self.budget))
+
+    def _filled(self, n: int) -> None:
+        """Count ``n`` rows that lie in the last block now."""
+        self._n += n
+        block = self._blocks[-1]
+        block.filled(n * self.row_bytes)
         if self._n == self._starts[-1]:
-            self.budget.filled(self._blocks[-1])
+            self.budget.filled(block)
 
     def _add(self, block: Block, n: int | None = None) -> None:
         # The block first: a reader looks for rows only below a count it has been given.
@@ -102,6 +127,16 @@ class Rows:
     def __getitem__(self, i: int) -> Array:
         row: Array = self.rows(i, i + 1)[0]
         return row
+
+    def part(self, i: int, part: int) -> Array:
+        """Entry ``part`` of row ``i``; of a row in a file no more than that is read."""
+        if not 0 <= i < self._n:
+            raise IndexError(f"row {i} of {self._n}")
+        at = bisect_right(self._starts, i) - 1
+        data, row = self._blocks[at].data, i - self._starts[at]
+        one: Array = data.part(row, part) if isinstance(data, FileBlock) else data[row][part]
+        one.flags.writeable = False
+        return one
 
     def begun(self, n: int) -> Rows:
         """Return rows that begin with the first ``n`` of these: the same memory, no copy."""
@@ -157,5 +192,4 @@ class Picked(Sequence[Array]):
     def __getitem__(self, i: int | slice) -> Array | Picked:
         if isinstance(i, slice):
             return Picked(self.rows, self.places[i], self.part)
-        one: Array = self.rows[self.places[i]][self.part]
-        return one
+        return self.rows.part(self.places[i], self.part)

@@ -197,4 +197,5 @@ VIEW = ViewDefinition(
     alike=alike,
     difference=difference,
     within=within,
+    compares_patterns=True,
 )

@@ -334,4 +334,12 @@ def difference(one: Data, other: Data, selection: Selection, second: SecondRun) 
     )  # fmt: skip
 
 
-VIEW = ViewDefinition(Options, compute, table, alike=alike, difference=difference, within=within)
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    alike=alike,
+    difference=difference,
+    within=within,
+    compares_patterns=True,
+)

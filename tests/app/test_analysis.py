@@ -57,7 +57,7 @@ class Data(ViewData):
 class Spec:
     """A view that is computed when the test lets it."""
 
-    title, compute_second = "Noting", None
+    title, compute_second, compares_patterns = "Noting", None, False
 
     def __init__(self, key: str = "noting", reads: frozenset[str] = frozenset({"token"})) -> None:
         self.key, self.reads = key, reads
@@ -290,6 +290,20 @@ def test_a_few_are_submitted_and_what_the_cursor_moved_comes_first(make) -> None
     desk.compute()
     assert order == ["a", "b", "d", "c"]
     assert desk.analysis.settled
+
+
+@pytest.mark.parametrize(("idle", "expected"), [(True, "bca"), (False, "abc")])
+def test_what_reads_most_of_a_run_comes_last_at_rest_and_in_turn_while_it_steps(
+    make, idle: bool, expected: str
+) -> None:
+    specs, order = [Spec(name, frozenset()) for name in "abc"], []
+    specs[0].compares_patterns = True
+    for spec in specs:
+        spec.meanwhile = lambda name=spec.key: order.append(name)
+    desk = make(*specs)
+    desk.runner.idle = idle
+    desk.compute()
+    assert "".join(order) == expected
 
 
 def test_marks_move_at_once_at_rest_and_one_a_frame_while_stepping(make) -> None:

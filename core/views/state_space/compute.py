@@ -104,14 +104,17 @@ def _compute(
     directions = getattr(recording, "readout_directions", {})
     basis, locked, missing = choose_basis(directions, options, run, fit, tokens)
     names, rows = _axes(recording, options, basis)
-    trajectories = states[:, list(tokens)].transpose(1, 0, 2)
+    whole = tokens == tuple(range(recording.n_tokens))  # then nothing is copied
+    trajectories = (states if whole else states[:, list(tokens)]).transpose(1, 0, 2)
     finite = np.asarray(np.isfinite(trajectories).all(-1))
+    all_finite = bool(finite.all())
     coordinates, shares = np.full((*finite.shape, 0), np.nan), np.zeros(len(rows))
     frame = None
     if basis is not None:
         frame = Frame(fit.form, basis.mean, rows, tokens)
-        shares = projection.variance_shares(fit.form.of(trajectories, tokens)[finite], rows)
-        known = trajectories if finite.all() else np.where(finite[..., None], trajectories, 0)
+        taken = fit.form.of(trajectories, tokens)
+        shares = projection.variance_shares(taken if all_finite else taken[finite], rows)
+        known = trajectories if all_finite else np.where(finite[..., None], trajectories, 0)
         coordinates = np.where(finite[..., None], frame.coordinates(known), np.nan)
     else:
         recurrences, layers = recurrences[:0], layers[:0]
@@ -142,14 +145,18 @@ def _compute(
         elsewhere=elsewhere(basis, options, tokens, locked),
         massive=massive,
     )
-    points = trajectories[finite]
-    if frame is not None and points.size:
+    if frame is not None and finite.any():
         # Only a mode is drawn in proportion to it; of a long run it costs a third of the view.
         modes = recording.result(STABILITY) is not None
-        spread = float(np.sqrt(points.var(0, dtype=np.float64).sum())) if modes else 0.0
+        spread = _spread(trajectories[finite]) if modes else 0.0
         context = OverlayContext(tokens, options, spread)
         data = replace(data, overlays=overlays_of(recording, context, frame))
     return replace(data, statement=statement(data, recording)), frame
+
+
+def _spread(points: F32) -> float:
+    """RMS distance of ``points [n, d]`` from their mean."""
+    return float(np.sqrt(points.var(0, dtype=np.float64).sum()))
 
 
 def on_one_axis(recording: Recording, other: Recording) -> bool:

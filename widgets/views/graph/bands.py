@@ -13,6 +13,7 @@ from loopscope.core.views.graph.data import Data
 from loopscope.core.views.graph.layout import BOX, Box, Wire
 from loopscope.core.views.graph.picture import loop_picture
 from loopscope.widgets.palette import Theme
+from loopscope.widgets.plots.text import shortened
 from loopscope.widgets.plots.ticks import whole_step
 from loopscope.widgets.views.graph.geometry import (
     GAPS,
@@ -222,7 +223,9 @@ class BandPainter:
         for pair, y in lines:
             for (begin, end), text in zip(spans, pair, strict=True):
                 if end > begin and text:
-                    cut = metrics.elidedText(text, Qt.TextElideMode.ElideRight, end - begin - 4)
+                    room = end - begin - 4
+                    short = shortened(text, room, metrics)
+                    cut = metrics.elidedText(short, Qt.TextElideMode.ElideRight, room)
                     painter.drawText(QPointF(begin, y + metrics.ascent()), cut)
 
     def _titles(self, i: int, band: Band) -> tuple[str, str]:
