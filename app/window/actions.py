@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import PySide6
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QWidget
 
@@ -31,7 +29,6 @@ from loopscope.app.window.series import Series
 from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.tree_commands import TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
-from loopscope.core.version import package_version
 from loopscope.widgets.kit.plain_text import plain_tip
 
 if TYPE_CHECKING:
@@ -121,12 +118,11 @@ def on_current(act: Callable[[Targets, str], object]) -> Callable[[Targets], Non
     return run
 
 
-def about() -> str:
-    """What this is, in one line."""
-    return (
-        f"Loopscope {package_version()}, Apache-2.0  ·  Python {sys.version.split()[0]}  ·  "
-        f"PySide6 {PySide6.__version__}  ·  runs local checkpoints; no network but File > Run on…"
-    )
+def show_about(to: Targets) -> None:
+    """Say in a small window what this is; what that takes is imported when it is asked for."""
+    from loopscope.app.window.about import show_about
+
+    show_about(to.bars.header.window())
 
 
 # fmt: off
@@ -213,7 +209,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("palette", "Find a command…", "Ctrl+K", "Help", "Find and run any command by its name", lambda to: to.window.popups.palette.open()),
     Command("shortcuts", "Keyboard shortcuts", "F1", "Help", "All commands with their keys", lambda to: to.window.popups.show_shortcuts()),
     Command("plugins", "Plug-ins", "", "Help", "What other packages add, and why what is left out is", lambda to: to.window.say(in_one_line())),
-    Command("about", "About Loopscope", "", "Help", "Version, licence, what is installed", lambda to: to.window.say(about())),
+    Command("about", "About Loopscope", "", "Help", "Version, licence, what is installed", show_about),
 )
 # fmt: on
 TIPS = {c.name: c.tip for c in COMMANDS}

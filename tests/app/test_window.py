@@ -312,7 +312,7 @@ def test_opening_another_checkpoint_and_a_broken_one(make, qtbot: QtBot, tmp_pat
         timeout=20_000,
     )
     calm(qtbot, window, 2)
-    assert "other" in window.bars.header.model.text()
+    assert "other" in window.bars.header.model.whole()
     (folder / "model.safetensors").write_bytes(b"broken")
     kept = bench.session.recording
     window.opening.open(str(folder))

@@ -18,6 +18,7 @@ from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.graph.compute import Options, compute, table
 from loopscope.core.views.graph.data import summary
+from loopscope.core.views.graph.layout import Layout
 
 CHOICES = list(product(("concat", "add", "none"), (True, False), (True, False)))
 
@@ -204,6 +205,18 @@ def test_a_recurrence_under_way_is_a_copy_that_ran_in_part() -> None:
     assert data.norm(3, 0, 0) == 3.0
     assert math.isnan(data.norm(3, 1, 0))
     assert "2 recurrences and 1 of 2 layers run" in data.statement
+
+
+def test_what_looks_alike_is_folded_together() -> None:
+    """What has not run is one stretch; a recurrence that ran in part stands alone."""
+    whole = synthetic_recording(recurrences=3)
+    assert Layout(compute(whole, Selection(), Options())).breaks() == {4}
+    done = whole.layer(3, 0)
+    writes = np.full((5, 2), 3.0, np.float32)
+    whole.append_layer(LayerState(4, 0, done.state, done.pattern, writes))
+    assert Layout(compute(whole, Selection(), Options())).breaks() == {4, 5}
+    none = compute(synthetic_recording(recurrences=0), Selection(), Options())
+    assert Layout(none).breaks() == {1, none.n_copies + 1}
 
 
 def test_norms_are_means_over_the_tokens_asked_for() -> None:

@@ -119,6 +119,15 @@ def test_an_error_stands_in_the_panel(frame: ViewFrame) -> None:
     assert frame.error.isHidden()
 
 
+@pytest.mark.parametrize("height", [60, 74, 90, 300])
+def test_the_button_of_an_empty_panel_is_seen_whole(frame: ViewFrame, height: int) -> None:
+    frame.set_empty(True)
+    frame.resize(300, height)
+    QApplication.processEvents()
+    assert frame.step_button.isVisible()
+    assert frame.rect().contains(frame.step_button.geometry())
+
+
 def test_every_kind_of_setting_is_changed_by_hand(qtbot: QtBot) -> None:
     form = SettingsForm(Options(basis=(7,)))
     qtbot.addWidget(form)

@@ -18,7 +18,8 @@ from loopscope.widgets.kit.measure_row import MeasureRow
 from loopscope.widgets.kit.plain_text import PlainLabel, describe
 from loopscope.widgets.kit.popup import show_below
 from loopscope.widgets.kit.settings_form import SettingsForm
-from loopscope.widgets.kit.title_bar import ElidedLabel, TitleBar
+from loopscope.widgets.kit.shortening import ShortLabel
+from loopscope.widgets.kit.title_bar import TitleBar
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import LIGHT, Theme
 
@@ -108,7 +109,7 @@ class ViewFrame(QWidget):
         self.recheck.clicked.connect(self.recheck_requested)
         box.addWidget(self.recheck, 0, Qt.AlignmentFlag.AlignLeft)
         # The view, and with a second run the same view of that.
-        self.captions = [ElidedLabel(), ElidedLabel()]
+        self.captions = [ShortLabel(), ShortLabel()]
         self.panes = QSplitter(Qt.Orientation.Horizontal)
         self.panes.setChildrenCollapsible(False)
         self.panes.addWidget(self._pane(self.captions[0], view))
@@ -117,21 +118,21 @@ class ViewFrame(QWidget):
         self._panes = "both"
         self._captions = ("", "")
         box.addWidget(self.panes, 1)
-        # Over an empty view while its measurement is made, or says why it was not.
+        # Over an empty view while nothing can be run, or its measurement is made or was not.
         self.under_way = PlainLabel(parent=self)
         self.under_way.setWordWrap(True)
         self.under_way.setAutoFillBackground(True)
         self.under_way.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.under_way.setVisible(False)
         self._share: float | None = None
-        self._failure, self._lacks = "", False
+        self._failure, self._lacks, self._waits_for = "", False, ""
         self.step_button = QPushButton("Run a recurrence", self)
         self.step_button.setToolTip("Step one recurrence (Space)")
         self.step_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.step_button.clicked.connect(self.step_requested)
         self.step_button.setVisible(False)
 
-    def _pane(self, caption: ElidedLabel, view: View) -> QWidget:
+    def _pane(self, caption: ShortLabel, view: View) -> QWidget:
         pane = QWidget()
         caption.setContentsMargins(8, 2, 4, 2)
         caption.setVisible(False)
@@ -150,7 +151,7 @@ class ViewFrame(QWidget):
         if pane is not None:
             pane.setParent(None)
             pane.deleteLater()
-            self.captions[1] = ElidedLabel()
+            self.captions[1] = ShortLabel()
             self._mute(self.captions[1])
         self.second_run, self.shown_pane = view, None
         own = self.panes.widget(0)
@@ -265,9 +266,15 @@ class ViewFrame(QWidget):
         self._show_statement()
         self._show_under_way()
 
+    def set_waits_for(self, text: str) -> None:
+        """Say over the view what it waits for, where no run can be begun yet; "" when it can."""
+        if text != self._waits_for:
+            self._waits_for = text
+            self._show_under_way()
+
     def _show_under_way(self) -> None:
         """Put what is being done, or why it was not, over the words of an empty view."""
-        text = self._measuring_text() if self._lacks else ""
+        text = self._waits_for or (self._measuring_text() if self._lacks else "")
         self.under_way.setText(text)
         self.under_way.setVisible(bool(text))
         if text:
@@ -307,7 +314,8 @@ class ViewFrame(QWidget):
     def _place_button(self) -> None:
         size = self.step_button.sizeHint()
         self.step_button.resize(size)
-        self.step_button.move((self.width() - size.width()) // 2, self.height() // 2 + 26)
+        top = min(self.height() // 2 + 26, self.height() - size.height() - 3)
+        self.step_button.move((self.width() - size.width()) // 2, top)
 
     def set_error(self, text: str | None) -> None:
         """Show why the view could not be computed, in the panel; None hides it."""
