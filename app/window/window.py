@@ -43,7 +43,6 @@ from loopscope.app.window.prompt_files import PromptFiles
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
-from loopscope.app.window.series import Series
 from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
@@ -59,6 +58,7 @@ from loopscope.widgets.palette import Theme
 
 if TYPE_CHECKING:
     from loopscope.app.window.popups import Popups
+    from loopscope.app.window.series import Series
     from loopscope.core.run.elsewhere import AnyModel
     from loopscope.core.run.recording import Recording
 
@@ -110,7 +110,6 @@ class Window(QMainWindow):
         self.opening = Opening(bench, settings, self)
         self.recordings = Recordings(bench, settings, self.opening, self.say, self)
         self.elsewhere = Elsewhere(bench, settings, self.opening, self.say, self)
-        self.series = Series(bench, self.opening, self.say, self, self.bars.transport_row)
         self.exporter = Exporter(bench, settings, self.say, self)
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
         self.sessions = Sessions(
@@ -135,7 +134,6 @@ class Window(QMainWindow):
             self.prompt_files, self.running,
             self.tree, self.sessions, Scripts(bench, self.say, self.recordings.place_of),
             Copying(bench, self.views, self.say), self.recordings, self.elsewhere,
-            self.series,
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.files.open, self)
@@ -202,6 +200,13 @@ class Window(QMainWindow):
         from loopscope.app.window.popups import Popups
 
         return Popups(self._groups, self.docks, self.views, self.appearance.theme, self)
+
+    @cached_property
+    def series(self) -> Series:
+        """The series that is open; what it needs is imported with the first model."""
+        from loopscope.app.window.series import Series
+
+        return Series(self.bench, self.opening, self.say, self, self.bars.transport_row)
 
     # ---- what the bench says ----
     def say(self, text: str) -> None:
