@@ -10,7 +10,6 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.plugins import in_one_line
 from loopscope.app.window.appearance import Appearance
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.chat import ChatPrompt
@@ -121,6 +120,13 @@ def on_current(act: Callable[[Targets, str], object]) -> Callable[[Targets], Non
     return run
 
 
+def plugins() -> str:
+    """What other packages add, in one line."""
+    from loopscope.app.plugins import in_one_line
+
+    return in_one_line()
+
+
 def show_about(to: Targets) -> None:
     """Say in a small window what this is; what that takes is imported when it is asked for."""
     from loopscope.app.window.about import show_about
@@ -211,7 +217,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("restore_layout", "Restore the layout", "", "View", "Put every view back where it was at first", lambda to: to.docks.apply("Step")),
     Command("palette", "Find a command…", "Ctrl+K", "Help", "Find and run any command by its name", lambda to: to.window.popups.palette.open()),
     Command("shortcuts", "Keyboard shortcuts", "F1", "Help", "All commands with their keys", lambda to: to.window.popups.show_shortcuts()),
-    Command("plugins", "Plug-ins", "", "Help", "What other packages add, and why what is left out is", lambda to: to.window.say(in_one_line())),
+    Command("plugins", "Plug-ins", "", "Help", "What other packages add, and why what is left out is", lambda to: to.window.say(plugins())),
     Command("about", "About Loopscope", "", "Help", "Version, licence, what is installed", show_about),
 )
 # fmt: on
