@@ -68,10 +68,7 @@ class KeptCurves(pg.GraphicsObject):
         bounds = QRectF()
         for curve in self.curves:
             if curve.xData is not None and len(curve.xData):
-                own = curve.boundingRect()
-                # An empty rectangle has no part in a union: a flat curve is given a height.
-                pad = max(own.width(), own.height(), 1e-9) * 0.05
-                bounds |= own.adjusted(-pad, -pad, pad, pad)
+                bounds |= curve.boundingRect()
         self._bounds = bounds
         self._picture.forget()
         self.update()
