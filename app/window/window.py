@@ -49,7 +49,7 @@ from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.unsaved import Unsaved
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.app.window.view_menu import ViewMenu
-from loopscope.app.window.words import model_name
+from loopscope.app.window.words import model_name, waits_for
 from loopscope.core.plugins import left_out
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
@@ -265,6 +265,7 @@ class Window(QMainWindow):
         self.views.show_why_not()
         show_states(self.commands, self.bench)
         self.views.show_empty(recording is not None and recording.n_recurrences == 0)
+        self.views.show_waits_for(waits_for(self.bench.session.status) if recording is None else "")
         self.bars.show_progress_of_run()
 
     def _on_selection_changed(self, selection: Selection, hover: dict[str, int]) -> None:

@@ -28,7 +28,11 @@ HOPS = (1, 2, 3, 4, 5, 6)
 def run(
     stepper: Stepper, selection: Selection, options: Options, job: Job[ModelCorrespondence]
 ) -> ModelCorrespondence:
-    """Run the prompts through both models and compare them."""
+    """Run the prompts through both models and compare them.
+
+    Raises `LoopscopeError` without a second run whose model is here, and for prompts that cannot be
+    compared.
+    """
     if not isinstance(job.second_run, Stepper):
         raise LoopscopeError("two models are compared: there is no second run")
     return compare(stepper.recording, stepper.loaded, job.second_run, options, job.report)

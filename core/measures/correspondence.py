@@ -102,7 +102,10 @@ def monotone_alignment(similarity: F64) -> I64:
 
 
 def aligned(similarity: F64, path: I64) -> float:
-    """Mean similarity along an alignment; rows without a number left out, NaN without any."""
+    """Mean of similarity ``[n, m]`` along an alignment ``[n]``, its column of each row.
+
+    Rows without a number are left out; NaN without any.
+    """
     values = similarity[np.arange(len(path)), path]
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else float("nan")

@@ -205,6 +205,8 @@ def _debiased_own(a: Kernels) -> F64:
 def cka_matrix(xs: Sequence[Floats], ys: Sequence[Floats], debiased: bool = False) -> F64:
     """Linear CKA of every state of one list with every state of another.
 
+    Raises `ValueError` for states of different numbers of tokens.
+
     Parameters
     ----------
     xs, ys
@@ -266,6 +268,7 @@ def attention_distances(a: Sequence[Patterns], b: Sequence[Patterns], causal: bo
 
     Patterns are ``[H, T, T]``; head ``h`` of one is compared with head ``h`` of the other. Of
     causal patterns only the lower triangle is read. NaN where a pattern is not finite.
+    Raises `ValueError` for patterns of different shapes.
     Source: attention consistency of arXiv 2604.11791.
     """
     if a[0].shape != b[0].shape:

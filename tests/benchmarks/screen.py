@@ -151,8 +151,8 @@ def table(found: list[tuple[str, str, tuple[float, float, float]]]) -> str:
     asked = " / ".join(f"{bound:g}" for bound in BOUNDS)
     return "\n".join([
         f"Processor time of the screen's thread in ms, medians of 15, {SHOWN[0]} × {SHOWN[1]} pixels "
-        f"offscreen, {platform.machine()}; asked: at most {asked}; {over} above it. Not in it: "
-        f"{', '.join(left)}, which show what was measured and no more of it than fits.",
+        f"offscreen, {platform.machine()}; asked: at most {asked}; {over} above it. Not "
+        f"measured here: {', '.join(left)}.",
         "", "| view | size | redraw | scrub | move |", "|---|---|---|---|---|",
         *(f"| {title} | {words} | " + " | ".join(f"{ms:.1f}" for ms in own) + " |"
           for title, words, own in found),

@@ -30,6 +30,11 @@ LEAST_ROW = 3.0
 PLAIN, STRIPES, GAPS = 40.0, 14.0, 4.0
 
 
+def label_room(width: float) -> int:
+    """Pixels for the label of a box."""
+    return round(width - 6)
+
+
 @dataclass(slots=True)
 class Band:
     """One model's part of the picture: its strip and, when it loops, the loop.
@@ -179,6 +184,13 @@ class Geometry:
     def scale(self, in_loop: bool) -> tuple[float, float]:
         """Pixels of a column and of a row."""
         return (self.loop_column if in_loop else self.column), self.row
+
+    @property
+    def label_rooms(self) -> tuple[int, ...]:
+        """Pixels for a label in the boxes of a loop, where there is one, and of the strips."""
+        loops = any(band.loop is not None for band in self.bands)
+        columns = (self.loop_column, self.column) if loops else (self.column,)
+        return tuple(label_room(BOX * column) for column in columns if column >= PLAIN)
 
     def rect_of(self, box: Box, band: int = 0, in_loop: bool = False) -> QRectF:
         """A box in pixels."""
