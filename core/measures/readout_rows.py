@@ -24,7 +24,7 @@ def _needs_gate(recording: Recording) -> str:
 
 
 def _rows(recording: Recording, name: str, first: int, last: int) -> F64:
-    return np.asarray(recording.readouts_of(name, first, last), dtype=np.float64)
+    return np.asarray(recording.readouts.of(name, first, last), dtype=np.float64)
 
 
 # fmt: off

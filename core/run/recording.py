@@ -386,15 +386,6 @@ class Recording:
         """Answers of ``lens`` ("coda" or "logit") by recurrence, ``[R, T, k]``, or None."""
         return self.readouts.answers(lens, self._recurrences)
 
-    def readouts_of(self, name: str, first: int, last: int) -> F32:
-        """Rows ``name`` of the readouts of recurrences ``first ... last``, float32 ``[n, T, ...]``.
-
-        "spread" are entropy and divergence, "coda_probabilities" and "logit_probabilities" those
-        of the kept answers; "hazards" of the exit gate. Raises `KeyError` where none are kept.
-        """
-        self.read_out()
-        return self._rows[name].rows(first - 1, last)
-
     def layer(self, recurrence: int, layer: int) -> LayerState:
         """The state at (recurrence, layer), the recurrence under way included.
 
