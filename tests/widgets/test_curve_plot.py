@@ -15,6 +15,7 @@ from loopscope.core.formula import Formula
 from loopscope.core.views.curves_data import Curve, Curves
 from loopscope.widgets.plots.curve_plot import DOT, FEW_BANDS, MANY, MOST_BANDS, REACH, CurvePlot
 from loopscope.widgets.plots.kept_picture import KeptCurves
+from loopscope.widgets.plots.plot_marks import set_lines
 
 X = np.arange(1.0, 11.0)
 
@@ -188,7 +189,7 @@ def test_a_mark_that_moves_has_no_curve_stroked_again(
         plot.grab()
     assert len(stroked) == before
     kept = stroked[-1]
-    kept.curves[0].setData(X, X)
+    set_lines(kept.curves[0], [(X, X)])
     kept.changed()
     plot.grab()
     assert len(stroked) > before

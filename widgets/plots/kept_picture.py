@@ -41,11 +41,13 @@ class KeptPicture:
             self._kept.fill(Qt.GlobalColor.transparent)
             self._kept_for = wanted
             inner = QPainter(self._kept)
-            # Clipped to a rectangle, Qt strokes translucent hairlines 4 to 15 times as fast.
-            inner.setClipRect(item.getViewBox().sceneBoundingRect())
-            inner.setTransform(transform)
-            stroke(inner)
-            inner.end()
+            try:
+                # Clipped to a rectangle, Qt strokes translucent hairlines 4 to 15 times as fast.
+                inner.setClipRect(item.getViewBox().sceneBoundingRect())
+                inner.setTransform(transform)
+                stroke(inner)
+            finally:
+                inner.end()  # a painter left at work on a picture takes the process down
         painter.resetTransform()
         painter.drawPixmap(0, 0, self._kept)
 
