@@ -85,7 +85,9 @@ class Bench(QObject):
         # Set on closing: what the threads do of themselves ends then.
         self.closing = threading.Event()
         # What the last frame saw.
-        self._layers_seen = self._second_layers_seen = -1
+        # What of each run was appended when the last frame looked.
+        self._seen: tuple[int, int] | None = None
+        self._second_seen: tuple[int, int] | None = None
         self._job_seen: tuple[int, float] | None = None
         self.session.runs_changed.connect(self.session.progressed)
         self.pulse = Pulse(self.frame, lambda: self.settled_down, self)
@@ -272,7 +274,7 @@ class Bench(QObject):
 
     def _pull_run(self, status: Status, left_at: Selection) -> None:
         """Another run is shown than in the last frame, in which the cursor was ``left_at``."""
-        self._layers_seen = -1
+        self._seen = None
         if status.stepper is not None:
             self.collector.spare_libraries()
             status.stepper.recording.shared.prompts = self.session.prompt_set
@@ -290,17 +292,17 @@ class Bench(QObject):
         """Notice how far the second run has come."""
         self.second_runs.check()
         second = self.session.second
-        seen = -1 if second is None else second.stepper.recording.layers_done
-        if seen != self._second_layers_seen:
-            self._second_layers_seen = seen
+        seen = None if second is None else second.stepper.recording.appended
+        if seen != self._second_seen:
+            self._second_seen = seen
             self.analysis.mark()
 
     def _pull_progress(self) -> None:
         """Notice how far the run has come."""
         recording = self.session.recording
-        seen = -1 if recording is None else recording.layers_done
-        if seen != self._layers_seen:
-            self._layers_seen = seen
+        seen = None if recording is None else recording.appended
+        if seen != self._seen:
+            self._seen = seen
             self.session.keep_up()
 
     @property
@@ -311,7 +313,7 @@ class Bench(QObject):
             self.runner.idle
             and self.background.idle
             and self.runner.recording is recording
-            and (recording is None or self._layers_seen == recording.layers_done)
+            and (recording is None or self._seen == recording.appended)
             and self.analysis.settled
         )
 

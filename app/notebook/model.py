@@ -235,7 +235,7 @@ def prompt_set(prompts: Prompts) -> PromptSet:
     items = tuple(Item(text, None, i) for i, text in enumerate(prompts, start=1))
     if not items:
         raise LoopscopeError("a prompt set needs at least one prompt")
-    return PromptSet("", "given prompts", items)
+    return PromptSet("", "the list given", items)
 
 
 def measures() -> dict[str, str]:

@@ -247,6 +247,14 @@ class Recording:
         return self._layers_done
 
     @property
+    def appended(self) -> tuple[int, int]:
+        """Layers run and recurrences complete: another moment of the run has others.
+
+        Its last layer does not close a recurrence yet: the readout may come between.
+        """
+        return self._layers_done, self._recurrences
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the rows appended here; a shared prefix counts where it was run."""
         return sum(rows.nbytes for rows in self._rows.values())

@@ -56,6 +56,8 @@ function layout(more) {
   return out;
 }
 
+const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1)}.`;
+
 // Ticks at whole numbers, where an axis has fewer of these than it would have ticks.
 const counting = (n, title) => ({
   title: { text: title }, range: [0.5, n + 0.5],
@@ -110,7 +112,7 @@ class Run {
     panel("settling", "Settling", this.settling, false, plot("settling"), this.where);
     panel("heads", "Head consistency", this.heads_change, false, plot("heads"));
     if (this.attention)
-      panel("pattern", "Attention pattern", { statement: this.thinned.join("; ") + ".", formulas: [] }, false,
+      panel("pattern", "Attention pattern", { statement: sentence(this.thinned.join("; ")), formulas: [] }, false,
         this.chooser, plot("pattern"), this.kept);
     panel("readout", "Readout", this.readout, false, plot("readout"));
     panel("answers", "Answers at the cursor", { statement: this.readout.lens, formulas: [] }, false, this.list);
