@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,8 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import make_folder
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from loopscope.app.view_spec import ViewSpec
     from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.prompts.tokenizer import Prompt
@@ -293,40 +297,45 @@ def run_quality(options: Namespace) -> None:
 
 def run_reproduce(options: Namespace) -> None:
     """Train the ablations that are missing, measure everything and write the page."""
-    import torch
-
     from loopscope.app.cli.reproduce import bundled_cycle, measure_all, write_page
-    from loopscope.app.cli.train_small import train_missing
-    from loopscope.core.experiments.small_models import SEEDS
 
-    if options.seeds > len(SEEDS):
-        raise LoopscopeError(f"--seeds {options.seeds} is more than {len(SEEDS)}")
-    seeds, folder = SEEDS[: options.seeds], make_folder(Path(options.output))
-    with _Bar("training") as bar:
-        train_missing("ablations", folder / "models", options.jobs, seeds, bar.show)
-    torch.set_num_threads(1)
-    with _Bar("measuring") as bar:
-        studies = measure_all(folder / "models", seeds, options.prompts, bar.show)
+    seeds, folder = _seeds(options), make_folder(Path(options.output))
+    with _small_models("ablations", options, seeds, folder) as client, _Bar("measuring") as bar:
+        studies = measure_all(folder / "models", seeds, options.prompts, bar.show, client)
     print(write_page(studies, bundled_cycle(), folder))
 
 
 def run_twins(options: Namespace) -> None:
     """Train the small twins that are missing, evaluate everything and write the page."""
-    import torch
-
-    from loopscope.app.cli.train_small import train_missing
     from loopscope.app.cli.twins import evaluate_all, write_page
-    from loopscope.core.experiments.small_models import SEEDS
 
+    seeds, folder = _seeds(options), make_folder(Path(options.output))
+    with _small_models("twins", options, seeds, folder) as client, _Bar("evaluating") as bar:
+        shipped, small = evaluate_all(folder / "models", seeds, options.examples, bar.show, client)
+    print(write_page(shipped, small, folder))
+
+
+def _seeds(options: Namespace) -> tuple[int, ...]:
+    from loopscope.core.experiments.small_models import SEEDS
+    from loopscope.core.remote.address import check_installed
+
+    check_installed()
     if options.seeds > len(SEEDS):
         raise LoopscopeError(f"--seeds {options.seeds} is more than {len(SEEDS)}")
-    seeds, folder = SEEDS[: options.seeds], make_folder(Path(options.output))
-    with _Bar("training") as bar:
-        train_missing("twins", folder / "models", options.jobs, seeds, bar.show)
-    torch.set_num_threads(1)
-    with _Bar("evaluating") as bar:
-        shipped, small = evaluate_all(folder / "models", seeds, options.examples, bar.show)
-    print(write_page(shipped, small, folder))
+    return SEEDS[: options.seeds]
+
+
+@contextlib.contextmanager
+def _small_models(
+    table: str, options: Namespace, seeds: tuple[int, ...], folder: Path
+) -> Iterator[Client]:
+    """Train what is missing of a table; the workers that did it measure next."""
+    from loopscope.core.sweeps.small import cluster_for, train_missing
+
+    with cluster_for(options.on, options.jobs) as (client, here):
+        with _Bar("training") as bar:
+            train_missing(table, folder / "models", seeds, bar.show, client, here)
+        yield client
 
 
 def run_probe(options: Namespace) -> None:

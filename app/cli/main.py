@@ -247,7 +247,12 @@ def build_parser() -> argparse.ArgumentParser:
         "reproduce", help="train the small ablations, measure them and write the page"
     )
     again.add_argument("-o", "--output", required=True, metavar="DIR")
-    again.add_argument("--jobs", type=numbers.whole(1, 256), default=2, help="trainings at a time")
+    again.add_argument(
+        "--jobs", type=numbers.whole(1, 256), default=2, help="workers, without --on"
+    )
+    again.add_argument(
+        "--on", metavar="tcp://HOST:8786", help="a Dask scheduler whose workers train"
+    )
     again.add_argument("--seeds", type=numbers.small, default=3, help="of each variant, 1 to 3")
     again.add_argument("--prompts", type=numbers.small, default=24, help="measured on each model")
 
@@ -255,7 +260,12 @@ def build_parser() -> argparse.ArgumentParser:
         "twins", help="train small looped, deep and shallow models, compare them, write the page"
     )
     twins.add_argument("-o", "--output", required=True, metavar="DIR")
-    twins.add_argument("--jobs", type=numbers.whole(1, 256), default=2, help="trainings at a time")
+    twins.add_argument(
+        "--jobs", type=numbers.whole(1, 256), default=2, help="workers, without --on"
+    )
+    twins.add_argument(
+        "--on", metavar="tcp://HOST:8786", help="a Dask scheduler whose workers train"
+    )
     twins.add_argument("--seeds", type=numbers.small, default=3, help="of each model, 1 to 3")
     twins.add_argument("--examples", type=numbers.examples, default=2000, help="for each hop count")
 

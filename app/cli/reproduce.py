@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +18,11 @@ from loopscope.core.experiments.reproduction import study
 from loopscope.core.experiments.small_models import SmallModel, folder_of
 from loopscope.core.experiments.study import STAGES, Interval, Study
 from loopscope.core.files import make_folder, write_text
+from loopscope.core.sweeps.small import Measuring, measure_models
 from loopscope.core.views.state_space.data import Data
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Report = Callable[[float, str], None]
 # What was claimed on this page before, and what of it holds.
@@ -50,28 +56,36 @@ RESULTS = "results.json"
 MODEL = "bundled:anytime"
 
 
-def measure_all(root: Path, seeds: Sequence[int], n_prompts: int, report: Report) -> list[Study]:
+def measure_all(
+    root: Path, seeds: Sequence[int], n_prompts: int, report: Report, client: Client | None = None
+) -> list[Study]:
     """Measure `MODEL` and every ablation to four times its trained recurrences."""
-    studies = []
-    bundled = load(MODEL, "cpu")
-    trained = bundled.architecture.trained_recurrences
-    todo: list[tuple[str, int, SmallModel | None]] = [(MODEL, 0, None)]
-    todo += [(v.key, s, v) for v in VARIANTS for s in seeds]
-    for i, (name, seed, variant) in enumerate(todo):
-        loaded = bundled if variant is None else load(str(folder_of(variant, seed, root)), "cpu")
-        times = trained if variant is None else loaded.architecture.trained_recurrences
+    trained = load(MODEL, "cpu").architecture.trained_recurrences
+    todo = [
+        Measuring.of(
+            partial(
+                study, seed=0, name=MODEL, hops=3, n_letters=8,
+                recurrences=TRAINED_TIMES * trained, n_prompts=n_prompts,
+            ),
+            MODEL,
+        )
+    ]  # fmt: skip
+    todo += [
+        Measuring.of(
+            partial(
+                study, seed=seed, name=own.key, hops=2, n_letters=6,
+                recurrences=TRAINED_TIMES * own.arch.trained_recurrences, n_prompts=n_prompts,
+            ),
+            str(folder_of(own, seed, root)),
+        )
+        for own in VARIANTS
+        for seed in seeds
+    ]  # fmt: skip
 
-        def report_share(share: float, i: int = i, name: str = name) -> None:
-            report((i + share) / len(todo), f"measuring {name}")
+    def told(done: int) -> None:
+        report(done / len(todo), f"{done} of {len(todo)} models measured")
 
-        studies.append(
-            study(
-                loaded, seed=seed, name=name, hops=3 if variant is None else 2,
-                n_letters=8 if variant is None else 6, recurrences=TRAINED_TIMES * times,
-                n_prompts=n_prompts, report=report_share,
-            )
-        )  # fmt: skip
-    return studies
+    return measure_models(todo, client, told)
 
 
 def bundled_cycle() -> Data:
