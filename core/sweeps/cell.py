@@ -10,11 +10,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from loopscope.core.analyses.lens import read_run
 from loopscope.core.arrays import F64
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError, is_out_of_memory, one_line
+from loopscope.core.experiments.probe.conditions import (
+    RUNS_ONCE,
+    conditions,
+    plan_for,
+    too_few,
+)
+from loopscope.core.experiments.probe.running import Batch, accuracy_lost
 from loopscope.core.measures.base import Measured, measure
 from loopscope.core.measures.exits import Signals, signals_of, stops
 from loopscope.core.measures.lens import READINGS, Readings
@@ -31,7 +39,9 @@ from loopscope.core.sweeps.grid import Run, Task
 from loopscope.core.sweeps.quantities import (
     AGREEMENT,
     EXIT,
+    PROBE,
     QUALITY,
+    condition_of,
     exit_quantity,
     unit_of,
 )
@@ -114,7 +124,11 @@ def measured(loaded: Loaded, run: Run, *, every_place: bool = False) -> list[Blo
     Raises `LoopscopeError` for a prompt or a cut that this model cannot take.
     """
     blocks: list[Block] = []
-    for take, mine in ((_quality, _is_quality), (_exits, _is_exit), (_measures, _is_measure)):
+    takers = (
+        (_quality, _is_quality), (_exits, _is_exit), (_probed, _is_probed),
+        (_measures, _is_measure),
+    )  # fmt: skip
+    for take, mine in takers:
         if cells := [cell for cell in run.wanted if mine(cell[0])]:
             blocks += take(loaded, run, cells, every_place)
     return blocks
@@ -126,6 +140,10 @@ def _is_quality(key: str) -> bool:
 
 def _is_exit(key: str) -> bool:
     return key.startswith((EXIT, AGREEMENT))
+
+
+def _is_probed(key: str) -> bool:
+    return key.startswith(PROBE)
 
 
 def _is_measure(key: str) -> bool:
@@ -218,6 +236,40 @@ def _stopped(signals: Signals, key: str) -> tuple[float, str]:
     if not sums.n:
         return np.nan, "no token has a readout that is finite"
     return float((sums.used if asked.used else sums.agree)[0]) / sums.n, ""
+
+
+def _probed(loaded: Loaded, run: Run, cells: list[Cell], every_place: bool) -> Iterator[Block]:
+    """Accuracy that a condition of the probe costs this prompt in a run of R, mean over draws."""
+    asked, arch = _asked(loaded, run), loaded.architecture
+    why = asked.missing or (RUNS_ONCE if arch.runs_once else "") or _no_probe(run, asked)
+    for key, r in cells:
+        reason = why or too_few(r, arch.trained_recurrences)
+        if reason:
+            yield _single(run, key, r, np.nan, reason)
+            continue
+        plan = plan_for(arch.trained_recurrences, recurrences=r)
+        condition = condition_of(key, conditions(arch, plan))
+        if condition.donor:
+            yield _single(run, key, r, np.nan, "this needs other prompts: loopscope probe has them")
+            continue
+        last = asked.positions[-1] + 1
+        batch = Batch(
+            torch.tensor([asked.prompt.token_ids[:last]]), torch.tensor([asked.targets]), np.nan,
+            run.prompts,
+        )  # fmt: skip
+        lost = float(accuracy_lost(loaded, batch, plan, condition)[0])
+        note = "no other start ends in the right answers" if np.isnan(lost) else ""
+        yield _single(run, key, r, lost, note)
+
+
+def _no_probe(run: Run, asked: Asked) -> str:
+    """Why this run cannot be probed, or ""."""
+    if run.cuts:
+        return "a condition of the probe is a cut into a run without others"
+    if run.start.label != "default":
+        return "the probe starts as the model does"
+    first, *_, last = (asked.positions[0], *asked.positions)
+    return "" if last - first + 1 == len(asked.positions) else "its answers do not stand together"
 
 
 def _asked(loaded: Loaded, run: Run) -> Asked:

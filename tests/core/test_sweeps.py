@@ -16,6 +16,7 @@ from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.native_folder import save_native
 from loopscope.core.interventions.layers import SkipLayer
+from loopscope.core.interventions.states import Noise
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.exits import signals_of
 from loopscope.core.measures.lens import READINGS, Readings
@@ -348,3 +349,64 @@ def test_rows_of_a_version_without_steps_are_read(tmp_path: Path) -> None:
     assert rows.column("step").null_count == rows.num_rows == 12
     with Store(tmp_path / "out") as store:
         assert not list(tasks_of(opened, store.done, store.weights))
+
+
+def test_a_condition_of_the_probe_is_a_measure(tmp_path: Path) -> None:
+    """What it says is the loss that the same cuts make in runs of the stepper."""
+    keys = ("probe:layer 1 skipped", "probe:layer 1 skipped@0.5", "probe:noise on the state at 2@1")
+    text = SMALL.replace('["relative_step", "entropy"]', str(list(keys)).replace("'", '"'))
+    prompts = '{"prompt": "ab bc cd da ? 2 : a b c", "answer": "c d a"}'
+    (tmp_path / "q.jsonl").write_text(prompts)
+    opened = write(tmp_path, text.replace("p.txt", "q.jsonl").replace("[1, 3]", "[2, 4]"))
+    loaded = load("bundled:looped", "cpu")
+    (task,) = tasks_of(opened, {}, {})
+    found = {(block.measure, block.r): block for block in do_task(task).blocks}
+    assert len(found) == 6
+    for key in keys:  # a probe of two recurrences has no room for its cuts
+        assert np.isnan(found[key, 2].value[0])
+        assert found[key, 2].note.startswith("a probe needs at least 3 recurrences")
+    noise = [(Noise(recurrence=2, last=2, layer=-1, size=1.0, seed=seed),) for seed in range(16)]
+    draws = {
+        keys[0]: [(SkipLayer(recurrence=1, last=4, layer=1),)],
+        keys[1]: [(SkipLayer(recurrence=1, last=2, layer=1),)],
+        keys[2]: noise,
+    }
+    items = read_prompts(str(tmp_path / "q.jsonl"))
+
+    def right(cuts: tuple[object, ...]) -> float:
+        how = HowRun(4, interventions=cuts)  # type: ignore[arg-type]
+        return float(quality_over(loaded, items, how).right[0, -1])
+
+    for key, cuts in draws.items():
+        expected = right(()) - np.mean([right(own) for own in cuts])
+        assert found[key, 4].value[0] == pytest.approx(expected)
+        assert found[key, 4].unit == "share of answers"
+    assert found[keys[0], 4].value[0] > 0.3  # a layer that is left out always costs answers
+    lasting = replace(task.runs[0], cuts=(SkipLayer(recurrence=1, last=1, layer=0),))
+    (block,) = measured(loaded, replace(lasting, wanted=((keys[0], 4),)))
+    assert block.note == "a condition of the probe is a cut into a run without others"
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("probe:", "'probe:' names no curve"),
+        ("probe:layer 0 skipped@much", "'much' is no dose"),
+    ],
+)
+def test_what_is_no_condition_is_told_at_once(key: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(LoopscopeError, match=told):
+        write(tmp_path, SMALL.replace('"entropy"', f'"{key}"'))
+
+
+def test_a_condition_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
+    for key, told in (
+        ("probe:layer 7 skipped", "the probe has no curve 'layer 7 skipped'; perhaps layer"),
+        ("probe:layer 1 skipped@0.3", "has no dose 0.3; it has 0.25, 0.5, 1"),
+    ):
+        text = SMALL.replace('["relative_step", "entropy"]', f'["{key}"]')
+        (tmp_path / "q.jsonl").write_text('{"prompt": "ab ba ? 1 : a b", "answer": "b a"}')
+        opened = write(tmp_path, text.replace("p.txt", "q.jsonl").replace("[1, 3]", "[4]"))
+        (task,) = tasks_of(opened, {}, {})
+        (why,) = do_task(task).failures.values()
+        assert told in why
