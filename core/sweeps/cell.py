@@ -5,8 +5,10 @@ Every number is that of a run of R recurrences, whatever longer run it was taken
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,7 @@ from loopscope.core.experiments.probe.conditions import (
     too_few,
 )
 from loopscope.core.experiments.probe.running import Batch, accuracy_lost
+from loopscope.core.labels import size
 from loopscope.core.measures.base import Measured, measure
 from loopscope.core.measures.exits import Signals, signals_of, stops
 from loopscope.core.measures.lens import READINGS, Readings
@@ -32,6 +35,7 @@ from loopscope.core.over_prompts.quality import quality_over
 from loopscope.core.prompts.answers import NO_ANSWER_GIVEN, Asked, ask, convention_of
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.recordings.writing import save
 from loopscope.core.remote.models import MODELS
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.stepper import Stepper, least_for
@@ -49,6 +53,8 @@ from loopscope.core.views.depth import OFFERED
 from loopscope.core.views.lens.curves import LENS_OF, read_curve
 
 NO_PLACE = -1
+# Bytes of a run that is kept as a recording: it travels whole.
+MOST_RECORDED = 256 << 20
 I32 = npt.NDArray[np.int32]
 Cell = tuple[str, int]
 
@@ -78,12 +84,14 @@ class Outcome:
 
     failures : by the run's key, why it could not be made; its other cells are not in ``blocks``.
     weights, device : of the checkpoint as it was loaded; "" where it was not.
+    recordings : by the run's key, the bytes of a recording.
     """
 
     blocks: tuple[Block, ...]
     failures: dict[str, str]
     weights: str = ""
     device: str = ""
+    recordings: dict[str, bytes] = field(default_factory=dict)
 
 
 def do_task(task: Task) -> Outcome:
@@ -98,12 +106,16 @@ def do_task(task: Task) -> Outcome:
         return Outcome((), dict.fromkeys((run.key for run in task.runs), _told(error)))
     blocks: list[Block] = []
     failures: dict[str, str] = {}
+    recordings: dict[str, bytes] = {}
     for run in task.runs:
         try:
             blocks += measured(loaded, run, every_place=task.every_place)
+            if run.record:
+                recordings[run.key] = recorded(loaded, run)
         except Exception as error:  # whatever is wrong with one run, the study goes on
             failures[run.key] = _told(error)
-    return Outcome(tuple(blocks), failures, loaded.weights_hash, str(loaded.device.device))
+    device = str(loaded.device.device)
+    return Outcome(tuple(blocks), failures, loaded.weights_hash, device, recordings)
 
 
 def other_weights(path: str, now: str, before: str) -> str:
@@ -132,6 +144,32 @@ def measured(loaded: Loaded, run: Run, *, every_place: bool = False) -> list[Blo
         if cells := [cell for cell in run.wanted if mine(cell[0])]:
             blocks += take(loaded, run, cells, every_place)
     return blocks
+
+
+def recorded(loaded: Loaded, run: Run) -> bytes:
+    """Make one run and return the file of its recording.
+
+    Raises `LoopscopeError` for one that is too large to be sent.
+    """
+    stepper = Stepper(loaded)
+    recording = stepper.begin(
+        loaded.tokenizer.encode(run.item.text),
+        seed=run.seed,
+        start=run.start.start,
+        start_scale=run.start.scale,
+        interventions=run.cuts,
+    )
+    while recording.n_recurrences < run.record:
+        stepper.step()
+        if recording.nbytes > MOST_RECORDED:
+            raise LoopscopeError(
+                f"a recording of {run.record} recurrences takes more than {size(MOST_RECORDED)}; "
+                "make it with loopscope run"
+            )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.h5"
+        save(path, [recording], "loopscope sweep")
+        return path.read_bytes()
 
 
 def _is_quality(key: str) -> bool:

@@ -24,6 +24,7 @@ from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.over_prompts.quality import quality_over
 from loopscope.core.prompts.prompt_set import PromptSet, read_prompts
+from loopscope.core.recordings.reader import open_recording
 from loopscope.core.remote.models import MODELS
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.sweeps import store as stores
@@ -55,11 +56,12 @@ def write(folder: Path, text: str = SMALL, prompts: str = PROMPTS) -> OpenedStud
 def sweep(opened: OpenedStudy, folder: Path, most: int = 1000) -> None:
     """Do at most so many tasks, as a cluster would."""
     with Store(folder) as store:
-        for task in list(tasks_of(opened, store.done, store.weights))[:most]:
+        for task in list(tasks_of(opened, store.done, store.weights, store.recorded))[:most]:
             outcome = do_task(task)
             assert not outcome.failures
             store.say_checkpoint(task.checkpoint.name, {"weights sha256": outcome.weights})
             store.append(task, outcome.blocks)
+            store.keep_recordings(task, outcome.recordings)
 
 
 @pytest.mark.parametrize(
@@ -410,3 +412,39 @@ def test_a_condition_that_is_not_there_names_the_nearest(tmp_path: Path) -> None
         (task,) = tasks_of(opened, {}, {})
         (why,) = do_task(task).failures.values()
         assert told in why
+
+
+def test_chosen_runs_are_kept_as_recordings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = "\n[[recordings]]\nR = 5\nlines = [2]\nseeds = [1]\n"
+    text = SMALL + "seeds = [0, 1]\n"
+    sweep(write(tmp_path, text), tmp_path / "out")
+    opened = write(tmp_path, text + chosen)
+    with Store(tmp_path / "out") as store:
+        where = standing(opened, store)
+    assert (where.left, where.recordings) == (0, 1)
+    sweep(opened, tmp_path / "out")
+    (file,) = (tmp_path / "out/recordings").iterdir()
+    keys = {
+        row["run"] for row in read_rows(tmp_path / "out").to_pylist()
+        if (row["line"], row["seed"]) == (2, 1)
+    }  # fmt: skip
+    assert {file.stem} == {f"bundled_looped-line2-{key}" for key in keys}
+    (kept,) = open_recording(file).runs
+    loaded = load("bundled:looped", "cpu")
+    stepper = Stepper(loaded)
+    run = stepper.begin(loaded.tokenizer.encode("ab bc ca ? 2 : a b c"), seed=1)
+    for _ in range(5):
+        stepper.step()
+    np.testing.assert_array_equal(kept.states, run.states)
+    np.testing.assert_array_equal(kept.patterns, run.patterns)
+    with Store(tmp_path / "out") as store:
+        assert standing(opened, store).recordings == 0
+        assert not list(tasks_of(opened, store.done, store.weights, store.recorded))
+    file.unlink()
+    monkeypatch.setattr("loopscope.core.sweeps.cell.MOST_RECORDED", 1000)
+    with Store(tmp_path / "out") as store:
+        (task,) = tasks_of(opened, store.done, store.weights, store.recorded)
+    (why,) = do_task(task).failures.values()
+    assert why.startswith("a recording of 5 recurrences takes more than 1000 B")
