@@ -35,7 +35,7 @@ LONG = (
     "loopscope.core.remote.cluster.connected",
 )
 # Left out, these take their time: nearly always given.
-SHORTENING = ("format", "examples", "steps", "measures")
+SHORTENING = ("format", "examples", "steps", "measures", "deep")
 # Looks at the machine, not at what it is given; writes where no argument says.
 LEFT_OUT = {"doctor", "install-desktop"}
 NASTY = (
@@ -58,7 +58,11 @@ SENSE: dict[str, tuple[str, ...]] = {
         "file.txt",
         "nowhere",
     ),
+    "paths": ("tiny", "bundled:looped", "broken", "file.txt", "nowhere"),
     "start": ("tiny", "bundled:looped", "nowhere"),
+    "deep": ("16", "17", "9"),
+    "keep_every": ("1", "2", "0"),
+    "on": ("tcp://127.0.0.1:1", "nowhere"),
     "prompt": ("ab ba ? 1 : a b", "a", "é", "#1,2,3", "a" * 300),
     "token_ids": ("1,2,3", "1 2", "0", "38", "39", "-1", "1,,2", "99999999999999999999"),
     "prompts": ("prompts.txt", "prompts.jsonl", "bundled:hops", "nowhere", "3"),
