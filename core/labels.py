@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from string import punctuation
 
 _LINES = {"\n": "⏎", "\r": "␍", "\t": "⇥"}
@@ -36,6 +37,18 @@ def at_position(position: int, label: str) -> str:
     """Name a token by its position: "3 a", and "3 '75'" or "3 '::'" where it is no word."""
     quoted = label[:1].isdigit() or set(label) <= set(punctuation)
     return f"{position} '{label}'" if quoted else f"{position} {label}"
+
+
+def name_tokens(positions: Sequence[int]) -> str:
+    """Such as "token 3", "tokens 0 and 5" and "12 tokens"."""
+    if len(positions) > 2:
+        return f"{len(positions)} tokens"
+    return f"token{'s' * (len(positions) > 1)} {' and '.join(map(str, positions))}"
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: ``1, "seed" -> "1 seed"``, ``3, "seed" -> "3 seeds"``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def count(n: float) -> str:

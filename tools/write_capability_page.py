@@ -334,12 +334,12 @@ def _predictions(parts: Sequence[Parts]) -> str:
 
 def _limits(parts: Sequence[Parts]) -> str:
     seeds = {kind: len({p.seed for p in _of(parts, kind)}) for kind in NAMES}
+    halting, settled = (seeds[k] + seeds[f"{k}-kept"] for k in ("halting", "settling"))
     return f"""## Limits
 
-Seeds measured: walker {seeds["walker"]}, halting {seeds["halting"]}, settled {seeds["settling"]},
-taught
-{seeds["anytime"]}, deep {seeds["deep"]}; five of each were planned. One task and one size, with
-letters as
+Models measured: walkers {seeds["walker"]}, halting {halting}, settled {settled}, taught
+{seeds["anytime"]}, deep {seeds["deep"]}; five seeds of each were planned. One task and one size,
+with letters as
 pointers: nothing here is about language. R = k tells the model how many steps to take, so that the
 pace
 of one hop a recurrence is told, though not where to be on the way. *Taught* models

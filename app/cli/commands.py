@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,7 +103,11 @@ def run_trace(options: Namespace) -> None:
 
 
 def run_figures(options: Namespace) -> None:
-    """Run a prompt, or take a recording, and write the figure of every view."""
+    """Run a prompt, or take a recording, and write the figure of every view.
+
+    Raises `LoopscopeError` for input that cannot be used, and at the end for the figures that
+    failed.
+    """
     from loopscope.app.figures import drawable, write_figures
     from loopscope.core.prompts.prompt_set import read_prompts
     from loopscope.core.selection import RecurrenceRange, Selection
@@ -221,7 +225,10 @@ def run_train(options: Namespace) -> None:
 
 
 def run_evaluate(options: Namespace) -> None:
-    """Print accuracy for each hop count at each recurrence."""
+    """Print accuracy for each hop count at each recurrence.
+
+    Raises `LoopscopeError` for options that do not fit the task or the model.
+    """
     from loopscope.core.checkpoint.loading import load_model
     from loopscope.core.experiments.evaluation import evaluate_hops, table
     from loopscope.core.experiments.hops import MAX_HOPS
@@ -253,7 +260,10 @@ def run_evaluate(options: Namespace) -> None:
 
 
 def run_measure(options: Namespace) -> None:
-    """Print the live measures of one run as JSON, or list what there is."""
+    """Print the live measures of one run as JSON, or list what there is.
+
+    Raises `LoopscopeError` where path or recurrences are missing.
+    """
     from loopscope.core.measures.base import measure
     from loopscope.core.measures.registry import MEASURES, find
     from loopscope.core.recordings.reader import is_recording
@@ -298,48 +308,58 @@ def run_quality(options: Namespace) -> None:
 def run_reproduce(options: Namespace) -> None:
     """Train the ablations that are missing, measure everything and write the page."""
     from loopscope.app.cli.reproduce import bundled_cycle, measure_all, write_page
+    from loopscope.core.sweeps.small import models_of
 
-    seeds, folder = _seeds(options), make_folder(Path(options.output))
-    with _small_models("ablations", options, seeds, folder) as client, _Bar("measuring") as bar:
-        studies = measure_all(folder / "models", seeds, options.prompts, bar.show, client)
-    print(write_page(studies, bundled_cycle(), folder))
+    # Sizes where none are given: seeds, prompts, examples of accuracy.
+    table, usual = ("quick", (1, 6, 100)) if options.quick else ("ablations", (3, 24, 400))
+    n_prompts = options.prompts or usual[1]
+    seeds, models = _seeds(options.seeds or usual[0]), models_of(table)
+    folder = make_folder(Path(options.output))
+    root = folder / ("models-quick" if options.quick else "models")
+    with _small_models(table, options, seeds, root) as client, _Bar("measuring") as bar:
+        studies = measure_all(models, root, seeds, n_prompts, bar.show, usual[2], client)
+    print(write_page(studies, bundled_cycle(), folder, models))
 
 
 def run_twins(options: Namespace) -> None:
     """Train the small twins that are missing, evaluate everything and write the page."""
     from loopscope.app.cli.twins import evaluate_all, write_page
 
-    seeds, folder = _seeds(options), make_folder(Path(options.output))
-    with _small_models("twins", options, seeds, folder) as client, _Bar("evaluating") as bar:
-        shipped, small = evaluate_all(folder / "models", seeds, options.examples, bar.show, client)
+    seeds, folder = _seeds(options.seeds), make_folder(Path(options.output))
+    root = folder / "models"
+    with _small_models("twins", options, seeds, root) as client, _Bar("evaluating") as bar:
+        shipped, small = evaluate_all(root, seeds, options.examples, bar.show, client)
     print(write_page(shipped, small, folder))
 
 
-def _seeds(options: Namespace) -> tuple[int, ...]:
+def _seeds(n: int) -> tuple[int, ...]:
     from loopscope.core.experiments.small_models import SEEDS
     from loopscope.core.remote.address import check_installed
 
     check_installed()
-    if options.seeds > len(SEEDS):
-        raise LoopscopeError(f"--seeds {options.seeds} is more than {len(SEEDS)}")
-    return SEEDS[: options.seeds]
+    if n > len(SEEDS):
+        raise LoopscopeError(f"--seeds {n} is more than {len(SEEDS)}")
+    return SEEDS[:n]
 
 
 @contextlib.contextmanager
 def _small_models(
-    table: str, options: Namespace, seeds: tuple[int, ...], folder: Path
+    table: str, options: Namespace, seeds: tuple[int, ...], root: Path
 ) -> Iterator[Client]:
     """Train what is missing of a table; the workers that did it measure next."""
     from loopscope.core.sweeps.small import cluster_for, train_missing
 
     with cluster_for(options.on, options.jobs) as (client, here):
         with _Bar("training") as bar:
-            train_missing(table, folder / "models", seeds, bar.show, client, here)
+            train_missing(table, root, seeds, bar.show, client, here)
         yield client
 
 
 def run_probe(options: Namespace) -> None:
-    """Cut a model in every way and write what was lost."""
+    """Cut a model in every way and write what was lost.
+
+    Raises `LoopscopeError` for more hops than the task has.
+    """
     from loopscope.app.cli.probe import run_probe as probe
     from loopscope.app.cli.probe import write_page
     from loopscope.core.checkpoint.loading import load_model
@@ -488,3 +508,28 @@ def run_install_desktop(options: Namespace) -> None:
     from loopscope.app.cli.desktop_entry import run_install_desktop as install
 
     install(options)
+
+
+# What each command does, by its name; `open` is the window's, see `desktop`.
+RUN: dict[str, Callable[[Namespace], None]] = {
+    "inspect": run_inspect,
+    "run": run_run,
+    "trace": run_trace,
+    "figures": run_figures,
+    "report": run_report,
+    "generate": run_generate,
+    "train": run_train,
+    "evaluate": run_evaluate,
+    "measure": run_measure,
+    "quality": run_quality,
+    "reproduce": run_reproduce,
+    "twins": run_twins,
+    "probe": run_probe,
+    "sweep": run_sweep,
+    "paper": run_paper,
+    "serve": run_serve,
+    "convert": run_convert,
+    "doctor": run_doctor,
+    "plugins": run_plugins,
+    "install-desktop": run_install_desktop,
+}

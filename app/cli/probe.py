@@ -10,9 +10,9 @@ import numpy as np
 from loopscope.app.cli.terminal import save_figures
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.experiments.probe.conditions import Plan
-from loopscope.core.experiments.probe.results import WITHIN, Outcome, Probe
 from loopscope.core.experiments.probe.running import hops_batch, probe
 from loopscope.core.files import make_folder, write_text
+from loopscope.core.measures.probe import WITHIN, Outcome, Probe
 from loopscope.core.views import probe as view
 from loopscope.core.views.curves_data import Curves
 

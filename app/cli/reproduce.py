@@ -17,7 +17,9 @@ from loopscope.core.experiments.ablations import VARIANTS
 from loopscope.core.experiments.reproduction import study
 from loopscope.core.experiments.small_models import SmallModel, folder_of
 from loopscope.core.experiments.study import STAGES, Interval, Study
+from loopscope.core.experiments.training_plan import HopsData
 from loopscope.core.files import make_folder, write_text
+from loopscope.core.labels import counted
 from loopscope.core.sweeps.small import Measuring, measure_models
 from loopscope.core.views.state_space.data import Data
 
@@ -57,35 +59,47 @@ MODEL = "bundled:anytime"
 
 
 def measure_all(
-    root: Path, seeds: Sequence[int], n_prompts: int, report: Report, client: Client | None = None
+    variants: Sequence[SmallModel],
+    root: Path,
+    seeds: Sequence[int],
+    n_prompts: int,
+    report: Report,
+    n_examples: int = 400,
+    client: Client | None = None,
 ) -> list[Study]:
-    """Measure `MODEL` and every ablation to four times its trained recurrences."""
+    """Measure `MODEL` and every variant to four times its trained recurrences."""
     trained = load(MODEL, "cpu").architecture.trained_recurrences
+    measured = partial(study, n_prompts=n_prompts, n_examples=n_examples)
     todo = [
         Measuring.of(
             partial(
-                study, seed=0, name=MODEL, hops=3, n_letters=8,
-                recurrences=TRAINED_TIMES * trained, n_prompts=n_prompts,
+                measured, seed=0, name=MODEL, hops=3, n_letters=8,
+                recurrences=TRAINED_TIMES * trained,
             ),
             MODEL,
         )
     ]  # fmt: skip
-    todo += [
-        Measuring.of(
-            partial(
-                study, seed=seed, name=own.key, hops=2, n_letters=6,
-                recurrences=TRAINED_TIMES * own.arch.trained_recurrences, n_prompts=n_prompts,
-            ),
-            str(folder_of(own, seed, root)),
-        )
-        for own in VARIANTS
-        for seed in seeds
-    ]  # fmt: skip
+    for own in variants:
+        hops, letters = _asked(own)
+        recurrences = TRAINED_TIMES * own.arch.trained_recurrences
+        for seed in seeds:
+            work = partial(
+                measured, seed=seed, name=own.key, hops=hops, n_letters=letters,
+                recurrences=recurrences,
+            )  # fmt: skip
+            todo.append(Measuring.of(work, str(folder_of(own, seed, root))))
 
     def told(done: int) -> None:
         report(done / len(todo), f"{done} of {len(todo)} models measured")
 
     return measure_models(todo, client, told)
+
+
+def _asked(variant: SmallModel) -> tuple[int, int]:
+    """Hops and letters that a variant is trained and measured on."""
+    data = variant.plan.data
+    assert isinstance(data, HopsData)
+    return data.max_hops, data.n_letters
 
 
 def bundled_cycle() -> Data:
@@ -94,12 +108,17 @@ def bundled_cycle() -> Data:
     return final_token_cycle(bundled, bundled.architecture.trained_recurrences)
 
 
-def write_page(all_studies: list[Study], cycle: Data, folder: Path) -> Path:
+def write_page(
+    all_studies: list[Study],
+    cycle: Data,
+    folder: Path,
+    variants: Sequence[SmallModel] = VARIANTS,
+) -> Path:
     """Write the figures, the numbers and the page into ``folder``."""
     from loopscope.widgets.figures import reproduction as draw
 
     bundled, rest = all_studies[0], all_studies[1:]
-    groups = [(v, [s for s in rest if s.name == v.key]) for v in VARIANTS]
+    groups = [(v, [s for s in rest if s.name == v.key]) for v in variants]
     groups = [(v, studies) for v, studies in groups if studies]
     deepest = max(rest, key=lambda s: (s.n_layers, -s.seed))
     figures = {
@@ -122,11 +141,12 @@ def page_text(
 ) -> str:
     """The page: what was expected, what was found and over how many seeds."""
     by = {v.key: studies for v, studies in groups}
-    n_seeds = max(len(s) for s in by.values())
+    n_seeds, first = max(len(s) for s in by.values()), groups[0][1][0]
     last, trained = bundled.recurrences, bundled.trained
     lines = [
         "# Does a small loop act like a deep model?",
         "",
+        *_quick_words(groups),
         *CORRECTION,
         "",
         "Made by `loopscope reproduce -o DIR`. It asks of the models that come with Loopscope what "
@@ -173,23 +193,15 @@ def page_text(
         "## Stages repeat in each recurrence",
         "",
         "**Expected:** curves of stage measures over the layers of the block look the same in each "
-        "recurrence. Two layers have no curve, so this is asked of the block of "
-        f"{deepest.n_layers}.",
+        "recurrence. Two layers have no curve, so this is asked of a block of four.",
         "",
-        *_stages(by.get("block-4", [])),
-        "",
-        f"![Stage measures over the block's layers, a line a recurrence, seed {deepest.seed}]"
-        "(images/reproduce-stages.png)",
-        "",
-        "Dark lines are early recurrences, yellow ones late. A high repeat correlation says that "
-        "recurrences are alike, not that they are like a deep "
-        "model: what the deep twin does is asked in [Looped, deep and shallow]"
-        "(looped-deep-shallow.md) and in the view *Correspondence*.",
+        *_stages(by.get("block-4", []), deepest),
         "",
         "## Block size, injection and the state norm",
         "",
         f"**Expected:** with input injection a stable cycle; without it drift, or one degenerate "
-        f"point for all layers. {n_seeds} seeds of each, two hops over six letters, run to "
+        f"point for all layers. {counted(n_seeds, 'seed')} of each, "
+        f"{counted(first.hops, 'hop')} over {first.n_letters} letters, run to "
         f"{TRAINED_TIMES} × the trained recurrences. Means over prompts; ranges are over seeds. "
         + _widest(groups),
         "",
@@ -201,16 +213,33 @@ def page_text(
         "",
         "## Limits",
         "",
-        "One task, one width for the ablations, three seeds; intervals over seeds are ranges, not "
-        "confidence intervals. The settling classes are Loopscope's own, at the tolerance said. "
+        f"One task, one width for the ablations, {counted(n_seeds, 'seed')}; intervals over seeds "
+        "are ranges, not confidence intervals. The settling classes are Loopscope's own, at the "
+        "tolerance said. "
         "Ablations get the same number of steps, not of FLOPs: the four-layer block sees twice the "
         "compute of the base. Spectral radii are of the whole prompt's state (all tokens together) "
         f"on {len(bundled.radius)} prompts. All numbers are in `results.json`.",
         "",
         "The ablations are not shipped: the command trains them again, about 70 minutes for all "
-        "eighteen, two at a time, on a two-core machine; it goes on where it was stopped.",
+        "eighteen, two at a time, on a two-core machine; it goes on where it was stopped. With "
+        "`--quick` it makes a small version of this page in a few minutes.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _quick_words(groups: list[tuple[SmallModel, list[Study]]]) -> list[str]:
+    """Say so where what was trained is less than the study."""
+    if all(variant in VARIANTS for variant, _ in groups):
+        return []
+    variant, first = groups[0][0], groups[0][1][0]
+    names = " and ".join(f"*{v.name}*" for v, _ in groups)
+    return [
+        f"**A quick version** (`--quick`): {names} of {len(VARIANTS)} variants, trained for "
+        f"{counted(first.hops, 'hop')} over {first.n_letters} letters by {variant.plan.steps:,} "
+        f"steps, and {counted(first.n_prompts, 'prompt')}. It shows that the command works from "
+        "end to end; as evidence it is worth little.",
+        "",
+    ]
 
 
 def _verdict(holds: bool, words: str) -> str:
@@ -271,7 +300,7 @@ def _loosest(groups: list[tuple[SmallModel, list[Study]]]) -> str:
     return f" The lowest of the ablations is {r:.2f} ({name}, seed {seed})."
 
 
-def _stages(studies: list[Study]) -> list[str]:
+def _stages(studies: list[Study], drawn: Study) -> list[str]:
     if not studies:
         return ["No block of four layers was measured."]
     rows = [
@@ -287,7 +316,18 @@ def _stages(studies: list[Study]) -> list[str]:
         lowest = min([lowest, *(p[0] for p in pairs)])
         following, last = (", ".join(f"{p[i]:.3f}" for p in pairs) for i in (0, 1))
         rows.append(f"| {key.replace('_', ' ')} | {following} | {last} |")
-    rows += ["", f"The lowest with the next is {lowest:.3f}. Withdrawn as evidence: see above."]
+    rows += [
+        "",
+        f"The lowest with the next is {lowest:.3f}. Withdrawn as evidence: see above.",
+        "",
+        f"![Stage measures over the block's layers, a line a recurrence, seed {drawn.seed}]"
+        "(images/reproduce-stages.png)",
+        "",
+        "Dark lines are early recurrences, yellow ones late. A high repeat correlation says that "
+        "recurrences are alike, not that they are like a deep "
+        "model: what the deep twin does is asked in [Looped, deep and shallow]"
+        "(looped-deep-shallow.md) and in the view *Correspondence*.",
+    ]
     return rows
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopscope.core.errors import LoopscopeError
+from loopscope.app.cli.terminal import run_script
 
 if TYPE_CHECKING:
     from loopscope.core.experiments.training import Progress
@@ -44,8 +44,4 @@ def _log(progress: Progress, share: float) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except LoopscopeError as error:
-        print(f"loopscope: error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -159,9 +159,9 @@ class Run:
         """
         check_recurrences(recurrences)
         for _ in range(recurrences):
-            state = self.stepper.step()
+            done = self.stepper.step()
         self._warn()
-        return state
+        return self.recording[done]
 
     def step_layer(self) -> LayerState:
         """Run the next layer of the block; the last one also closes the recurrence."""

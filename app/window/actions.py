@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import PySide6
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.plugins import in_one_line
 from loopscope.app.window.appearance import Appearance
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.chat import ChatPrompt
@@ -27,15 +24,14 @@ from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, BUNDLED_TEXT, Pro
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
-from loopscope.app.window.series import Series
 from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.tree_commands import TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
-from loopscope.core.version import package_version
 from loopscope.widgets.kit.plain_text import plain_tip
 
 if TYPE_CHECKING:
     from loopscope.app.window.popups import Popups
+    from loopscope.app.window.series import Series
 
 
 class CommandWindow(Protocol):
@@ -44,6 +40,10 @@ class CommandWindow(Protocol):
     @property
     def popups(self) -> Popups:
         """The command palette and the page of shortcuts."""
+
+    @property
+    def series(self) -> Series:
+        """The checkpoints of one training that are open as one thing."""
 
     def copy_picture(self) -> None:
         """Put a picture of the window on the clipboard."""
@@ -78,7 +78,6 @@ class Targets:
     copying: Copying
     recordings: Recordings
     elsewhere: Elsewhere
-    series: Series
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,23 +120,29 @@ def on_current(act: Callable[[Targets, str], object]) -> Callable[[Targets], Non
     return run
 
 
-def about() -> str:
-    """What this is, in one line."""
-    return (
-        f"Loopscope {package_version()}, Apache-2.0  ·  Python {sys.version.split()[0]}  ·  "
-        f"PySide6 {PySide6.__version__}  ·  runs local checkpoints; no network but File > Run on…"
-    )
+def plugins() -> str:
+    """What other packages add, in one line."""
+    from loopscope.app.plugins import in_one_line
+
+    return in_one_line()
+
+
+def show_about(to: Targets) -> None:
+    """Say in a small window what this is; what that takes is imported when it is asked for."""
+    from loopscope.app.window.about import show_about
+
+    show_about(to.bars.header.window())
 
 
 # fmt: off
 COMMANDS: tuple[Command, ...] = (
     Command("open", "Open checkpoint folder…", "Ctrl+O", "File", "Open a local checkpoint folder; none of its code is run", lambda to: to.files.ask_for_checkpoint()),
-    Command("open_bundled", "Open the bundled looped model", "", "File", "Open bundled:looped, which ships with Loopscope and settles", lambda to: to.opening.open("bundled:looped")),
+    Command("open_bundled", "Open the bundled looped model", "", "File", "Open bundled:looped: asked for the final answer alone, it walks hop by hop, stops and keeps its answer", lambda to: to.opening.open("bundled:looped")),
     Command("open_bundled_deep", "Open the bundled deep model", "", "File", "Open bundled:deep: the same task, as many layers as the looped one runs, each with its own weights", lambda to: to.opening.open("bundled:deep")),
     Command("open_bundled_shallow", "Open the bundled shallow model", "", "File", "Open bundled:shallow: the looped model's parameters, one pass", lambda to: to.opening.open("bundled:shallow")),
     Command("open_bundled_orbit", "Open the bundled model that never stops", "", "File", "Open bundled:orbit: it walks on whatever is asked, and its state comes round with the graph's cycle", lambda to: to.opening.open("bundled:orbit")),
     Command("open_bundled_creeping", "Open the bundled model that creeps off its answers", "", "File", "Open bundled:creeping: it halts, and loses its answers while the step of most tokens vanishes", lambda to: to.opening.open("bundled:creeping")),
-    Command("open_bundled_settled", "Open the bundled model that walks, stops and settles", "", "File", "Open bundled:settled: asked for the final answer alone, it walks hop by hop, stops and keeps its answer", lambda to: to.opening.open("bundled:settled")),
+    Command("open_bundled_settled", "Open the bundled model that walks, stops and settles", "", "File", "Open bundled:settled: as bundled:looped, with a first hop that is read out less surely", lambda to: to.opening.open("bundled:settled")),
     Command("open_bundled_halting", "Open the bundled model that walks and stops", "", "File", "Open bundled:halting: asked for the final answer alone, it walks hop by hop and stops at the one asked for", lambda to: to.opening.open("bundled:halting")),
     Command("open_bundled_anytime", "Open the bundled model that was taught to walk", "", "File", "Open bundled:anytime: an answer was asked for after every recurrence, one hop further each time", lambda to: to.opening.open("bundled:anytime")),
     Command("open_bundled_glosses", "Open the bundled model of text", "", "File", "Open bundled:glosses: a looped language model that was trained on a dictionary's glosses", lambda to: to.opening.open("bundled:glosses")),
@@ -188,8 +193,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("difference", "Show the difference of two runs", "D", "Run", "Heat maps and matrices show the run shown less the second run, or both again", lambda to: to.bench.second_runs.toggle_difference(), checkable=True),
     Command("other_run", "Show the other run", "O", "Run", "Show the second run alone, then the run shown alone, then both", lambda to: to.bench.second_runs.show_other()),
     Command("replay_cuts", "Replay interventions…", "", "Run", "Make the interventions of a file into this run, as a branch", lambda to: to.tree.ask_for_interventions()),
-    Command("earlier_checkpoint", "Earlier checkpoint of the series", "[", "Run", "Show the checkpoint before in training: the same prompt and cursor, run as far", lambda to: to.series.go(-1)),
-    Command("later_checkpoint", "Later checkpoint of the series", "]", "Run", "Show the next checkpoint in training: the same prompt and cursor, run as far", lambda to: to.series.go(1)),
+    Command("earlier_checkpoint", "Earlier checkpoint of the series", "[", "Run", "Show the checkpoint before in training: the same prompt and cursor, run as far", lambda to: to.window.series.go(-1)),
+    Command("later_checkpoint", "Later checkpoint of the series", "]", "Run", "Show the next checkpoint in training: the same prompt and cursor, run as far", lambda to: to.window.series.go(1)),
     Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", lambda to: to.bench.transport.set_following(not to.bench.transport.following), checkable=True),
     Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", lambda to: to.bench.transport.set_stop_at_settling(not to.bench.transport.stop_at_settling), checkable=True),
     Command("maximise", "Maximise the view", "F11", "View", "Show the current view alone, or all of them again", on_current(lambda to, key: to.docks.maximise(key))),
@@ -212,8 +217,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("restore_layout", "Restore the layout", "", "View", "Put every view back where it was at first", lambda to: to.docks.apply("Step")),
     Command("palette", "Find a command…", "Ctrl+K", "Help", "Find and run any command by its name", lambda to: to.window.popups.palette.open()),
     Command("shortcuts", "Keyboard shortcuts", "F1", "Help", "All commands with their keys", lambda to: to.window.popups.show_shortcuts()),
-    Command("plugins", "Plug-ins", "", "Help", "What other packages add, and why what is left out is", lambda to: to.window.say(in_one_line())),
-    Command("about", "About Loopscope", "", "Help", "Version, licence, what is installed", lambda to: to.window.say(about())),
+    Command("plugins", "Plug-ins", "", "Help", "What other packages add, and why what is left out is", lambda to: to.window.say(plugins())),
+    Command("about", "About Loopscope", "", "Help", "Version, licence, what is installed", show_about),
 )
 # fmt: on
 TIPS = {c.name: c.tip for c in COMMANDS}

@@ -17,6 +17,7 @@ from loopscope.widgets.bars.header import Header
 from loopscope.widgets.bars.prompt_bar import PromptBar
 from loopscope.widgets.bars.transport import TransportBar
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
+from loopscope.widgets.kit.shortening import StatusLine
 from loopscope.widgets.palette import Theme
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ class Bars(QObject):
         self.place = PlainLabel()
         self.place.setContentsMargins(14, 0, 8, 0)
         self.second_run = PlainLabel()
+        window.setStatusBar(StatusLine(window))
         window.statusBar().addPermanentWidget(self.second_run)
         window.statusBar().addPermanentWidget(self.place)
-        window.statusBar().setSizeGripEnabled(False)
         self._connect_prompt()
         self._connect_transport()
         self.header.cancel_requested.connect(bench.runner.cancel_loading)

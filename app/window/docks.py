@@ -154,7 +154,7 @@ class Docks(QObject):
         finally:
             self._arranging -= 1
         if not self._arranging and not self._held:
-            for key in list(self._in_sight):
+            for key in [key for key in self.by_key if key in self._in_sight]:
                 self.fill(key)
             self.seen.emit()
             self._tell_current()

@@ -45,11 +45,11 @@ class Following(QObject):
         self._timer = QTimer(self, singleShot=True, interval=LOOK_MS)
         self._timer.timeout.connect(self._look)
 
-    def begin(self, file: RecordingFile, growing: SegmentParts, model: LoadRequest | None) -> None:
+    def begin(self, file: RecordingFile, growing: SegmentParts) -> None:
         """Follow a file whose runs are shown."""
         from loopscope.core.recordings.following import Follower
 
-        self._follower, self.model = Follower(file, growing), model
+        self._follower, self.model = Follower(file, growing), None
         self._timer.start()
 
     def end(self) -> None:

@@ -13,7 +13,6 @@ from PySide6.QtCore import QObject, Signal
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.settings import Settings, absolute
 from loopscope.core.checkpoint.request import LoadRequest, Loop
-from loopscope.core.checkpoint.series import CONFIG, series_in
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import from_json
@@ -279,7 +278,12 @@ class Opening(QObject):
 
 def checkpoint_in(path: str) -> str:
     """The last checkpoint of a folder that holds a series and is none itself; else the path."""
-    if path.startswith("bundled:") or not Path(path).is_dir() or (Path(path) / CONFIG).exists():
+    if path.startswith("bundled:") or not Path(path).is_dir():
+        return path
+    # Late: the window appears before it is known what is opened.
+    from loopscope.core.checkpoint.series import CONFIG, series_in
+
+    if (Path(path) / CONFIG).exists():
         return path
     members = series_in(path)
     return members[-1].path if members else path

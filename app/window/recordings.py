@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from loopscope.core.checkpoint.request import LoadRequest
     from loopscope.core.recordings.reader import RecordingFile
     from loopscope.core.run.elsewhere import AnyModel
+    from loopscope.core.run.jobs import Job
 
 SUFFIX = ".h5"
 FILTER = f"Recordings (*{SUFFIX});;All files (*)"
@@ -108,42 +109,59 @@ class Recordings(QObject):
 
     def _open(self, path: Path) -> None:
         self._say(f"Opening {path.name} …")
-        settings = self._settings
-        recent, families, device = list(settings.recent), dict(settings.families), settings.device
 
-        def work() -> tuple[RecordingFile, LoadRequest | None, str]:
-            from loopscope.core.checkpoint.folder import folder_name
-            from loopscope.core.recordings.finding import find_checkpoint
+        def work() -> RecordingFile:
             from loopscope.core.recordings.reader import open_recording
 
-            file = open_recording(path)
-            beside = str(path.parent / folder_name(file.runs[0].info.checkpoint))
-            return file, *find_checkpoint(file.runs[0], [*recent, beside], families, device)
+            return open_recording(path)
 
-        def opened(future: Future[Any]) -> None:
+        def opened(future: Future[RecordingFile]) -> None:
             if (error := future.exception()) is not None:
                 self._say(str(error))
                 return
-            file, request, why = future.result()
-            settings.remember_recording(str(path.absolute()))
-            self._show(file, request, why)
+            self._settings.remember_recording(str(path.absolute()))
+            self._show(future.result())
 
         self._bench.in_background(work, opened)
 
-    def _show(self, file: RecordingFile, request: LoadRequest | None, why: str) -> None:
+    def _show(self, file: RecordingFile) -> None:
         self.file = file
 
         def shown() -> None:
             self.changed.emit()
+            also = "what is written is shown as it comes"
             if file.growing is not None:
-                self.following.begin(file, file.growing, request)
-                self._say("; ".join([*file.notes, "what is written is shown as it comes"]))
-                return
-            self._say("; ".join([*file.notes, why and f"{why}: shown without its model"]))
-            if request is not None:
-                self._load(file, request)
+                self.following.begin(file, file.growing)
+            self._say("; ".join([*file.notes, *([] if file.growing is None else [also])]))
+            self._find(file)
 
         self._bench.show_recorded(file, shown)
+
+    def _find(self, file: RecordingFile) -> None:
+        """Look for what made it while it is shown: large weights are read at many places."""
+        settings, run = self._settings, file.runs[0]
+        recent, families, device = list(settings.recent), dict(settings.families), settings.device
+
+        def work(job: Job[Any]) -> tuple[LoadRequest | None, str]:
+            from loopscope.core.checkpoint.folder import folder_name
+            from loopscope.core.recordings.finding import find_checkpoint
+
+            beside = str(file.path.parent / folder_name(run.info.checkpoint))
+            return find_checkpoint(run, [*recent, beside], families, device)
+
+        def found(result: tuple[LoadRequest | None, str]) -> None:
+            request, why = result
+            shown = self.file is not None and self.file.runs[0] is run
+            if not shown or self._awaited is not None or not self._bench.session.without_model:
+                return  # another is shown, or a checkpoint was chosen meanwhile
+            if file.growing is not None:
+                self.following.model = request
+            elif request is not None:
+                self._load(file, request)
+            else:
+                self._say("; ".join([*file.notes, f"{why}: shown without its model"]))
+
+        self._bench.background.start_job("Looking for its checkpoint", work, found)
 
     def adopt(self, file: RecordingFile) -> None:
         """The runs of a session that is shown come from this file, if any does, and go on in it."""
@@ -152,7 +170,7 @@ class Recordings(QObject):
             return
         self.file = file
         if file.growing is not None and self._bench.session.without_model:
-            self.following.begin(file, file.growing, None)
+            self.following.begin(file, file.growing)
         elif not (file.read_only or self._bench.session.without_model):
             self._write(file.path, file.runs)
         self._settings.remember_recording(str(file.path.absolute()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,11 @@ from PySide6.QtWidgets import QMainWindow, QToolBar
 from loopscope.app.bench.bench import MOST_AGAIN, Bench
 from loopscope.app.window.opening import FirstRun, Opening
 from loopscope.app.window.settings import absolute
-from loopscope.core.checkpoint.series import Member, series_in, series_of
-from loopscope.widgets.bars.series_bar import SeriesBar
 
 if TYPE_CHECKING:
+    from loopscope.core.checkpoint.series import Member
     from loopscope.core.run.elsewhere import AnyModel
+    from loopscope.widgets.bars.series_bar import SeriesBar
 
 
 class Series(QObject):
@@ -35,27 +36,38 @@ class Series(QObject):
         self._given: tuple[Member, ...] = ()
         # Which checkpoint is shown or on its way.
         self.at = -1
-        self.bar = SeriesBar()
         self._tool = QToolBar("Series", window)
         self._tool.setObjectName("Series")
         self._tool.setMovable(False)
         self._tool.toggleViewAction().setVisible(False)
-        self._tool.addWidget(self.bar)
         # A row of its own beside the transport.
         window.insertToolBar(transport, self._tool)
         window.insertToolBarBreak(transport)
         self._tool.hide()
-        self.bar.member_requested.connect(self.show_member)
+
+    @cached_property
+    def bar(self) -> SeriesBar:
+        """The slider and its buttons; made with the first series."""
+        from loopscope.widgets.bars.series_bar import SeriesBar
+
+        bar = SeriesBar()
+        self._tool.addWidget(bar)
+        bar.member_requested.connect(self.show_member)
+        return bar
 
     def take(self, folders: Sequence[str]) -> None:
         """Take these checkpoints for a series, one of which is opened next.
 
         Raises `LoopscopeError` for what is none.
         """
+        from loopscope.core.checkpoint.series import series_of
+
         self._given = series_of([absolute(folder) for folder in folders])
 
     def model_loaded(self, loaded: AnyModel) -> None:
         """A model has come: show the series that it is of, or none."""
+        from loopscope.core.checkpoint.series import series_in
+
         path = loaded.request.path
         members = () if loaded.request.on or path.startswith("bundled:") else series_in(path)
         if any(_same(own.path, path) for own in self._given):

@@ -56,7 +56,7 @@ class ViewDocks(QObject):
         self._docks, self._bench, self._settings, self._theme = docks, bench, settings, theme
         self.frames: dict[str, ViewFrame] = {}
         self._second = SecondDrawings(bench, self.frames)
-        self._empty = False
+        self._empty, self._waits_for = False, ""
         # Settings of a session for views that were not made yet.
         self._waiting: dict[str, Any] = {}
         for spec in VIEW_SPECS:
@@ -105,6 +105,7 @@ class ViewDocks(QObject):
         self._connect(key, frame, dock)
         display.view.command_requested.connect(self.command_requested)
         frame.set_empty(self._empty)
+        frame.set_waits_for(self._waits_for if frame.view.NEEDS_RUN else "")
         for stand_in in (dock.titleBarWidget(), dock.widget()):
             if stand_in is not None:
                 stand_in.deleteLater()
@@ -216,6 +217,12 @@ class ViewDocks(QObject):
             self._empty = empty
             for frame in self.frames.values():
                 frame.set_empty(empty)
+
+    def show_waits_for(self, text: str) -> None:
+        """Say in each view that needs a run what it waits for, before there is one; "" for none."""
+        self._waits_for = text
+        for frame in self.frames.values():
+            frame.set_waits_for(text if frame.view.NEEDS_RUN else "")
 
     def show_second_run(self) -> None:
         """Draw each visible view a second time while there is a second run, or no longer."""

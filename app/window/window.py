@@ -43,14 +43,13 @@ from loopscope.app.window.prompt_files import PromptFiles
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
-from loopscope.app.window.series import Series
 from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.unsaved import Unsaved
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.app.window.view_menu import ViewMenu
-from loopscope.app.window.words import model_name
+from loopscope.app.window.words import model_name, waits_for
 from loopscope.core.plugins import left_out
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.status import Status
@@ -59,6 +58,7 @@ from loopscope.widgets.palette import Theme
 
 if TYPE_CHECKING:
     from loopscope.app.window.popups import Popups
+    from loopscope.app.window.series import Series
     from loopscope.core.run.elsewhere import AnyModel
     from loopscope.core.run.recording import Recording
 
@@ -110,7 +110,6 @@ class Window(QMainWindow):
         self.opening = Opening(bench, settings, self)
         self.recordings = Recordings(bench, settings, self.opening, self.say, self)
         self.elsewhere = Elsewhere(bench, settings, self.opening, self.say, self)
-        self.series = Series(bench, self.opening, self.say, self, self.bars.transport_row)
         self.exporter = Exporter(bench, settings, self.say, self)
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
         self.sessions = Sessions(
@@ -135,7 +134,6 @@ class Window(QMainWindow):
             self.prompt_files, self.running,
             self.tree, self.sessions, Scripts(bench, self.say, self.recordings.place_of),
             Copying(bench, self.views, self.say), self.recordings, self.elsewhere,
-            self.series,
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.files.open, self)
@@ -202,6 +200,13 @@ class Window(QMainWindow):
         from loopscope.app.window.popups import Popups
 
         return Popups(self._groups, self.docks, self.views, self.appearance.theme, self)
+
+    @cached_property
+    def series(self) -> Series:
+        """The series that is open; what it needs is imported with the first model."""
+        from loopscope.app.window.series import Series
+
+        return Series(self.bench, self.opening, self.say, self, self.bars.transport_row)
 
     # ---- what the bench says ----
     def say(self, text: str) -> None:
@@ -280,6 +285,7 @@ class Window(QMainWindow):
         self.views.show_why_not()
         show_states(self.commands, self.bench)
         self.views.show_empty(recording is not None and recording.n_recurrences == 0)
+        self.views.show_waits_for(waits_for(self.bench.session.status) if recording is None else "")
         self.bars.show_progress_of_run()
 
     def _on_selection_changed(self, selection: Selection, hover: dict[str, int]) -> None:

@@ -10,6 +10,7 @@ from loopscope.core.labels import count, size, visible
 from loopscope.core.measures.precision import error_line
 from loopscope.core.run.elsewhere import elsewhere
 from loopscope.core.run.recording import Recording
+from loopscope.core.run.status import RunnerState, Status
 from loopscope.core.selection import Selection
 
 if TYPE_CHECKING:
@@ -55,6 +56,15 @@ def device_words(loaded: AnyModel, recording: Recording | None) -> tuple[str, st
             where += f" (error {np.nanmedian(errors[-1]):.1e} at r = {len(errors)})"
             why += f"\n{error_line(errors, recording.info.dtype)}"
     return where, why, size(loaded.nbytes)
+
+
+def waits_for(status: Status) -> str:
+    """What a view waits for that shows a run, while there is none."""
+    if status.state in (RunnerState.STARTING, RunnerState.LOADING):
+        return "The checkpoint is being loaded."
+    if status.loaded is None:
+        return "No checkpoint is open. Open one with Ctrl+O, or drop its folder on the window."
+    return "There is no run. Give the model a prompt in the line above (Ctrl+L)."
 
 
 def place(selection: Selection, recording: Recording) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from loopscope.core.experiments.probe.conditions import plan_for
-from loopscope.core.experiments.probe.results import Probe
 from loopscope.core.experiments.probe.running import hops_batch, probe
+from loopscope.core.measures.probe import Probe
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection

@@ -89,10 +89,12 @@ _HARDER_ARMS = tuple(
 )
 
 
-def _kept(recipe: str, steps: int, finishing: int, pace: int) -> TrainingPlan:
-    """A widening in which half of the batches stay at R = k."""
+def _kept(
+    recipe: str, steps: int, finishing: int, pace: int, kept: float = 0.5, slack: int = 0
+) -> TrainingPlan:
+    """A widening in which a share of the batches stays at R = k; ``slack`` 0 is the recipe's."""
     plan = RECIPES[recipe].plan
-    rule = replace(plan.recurrences, pace=pace, kept=0.5)
+    rule = replace(plan.recurrences, pace=pace, kept=kept, slack=slack or plan.recurrences.slack)
     return replace(plan, steps=steps, finishing_steps=finishing, recurrences=rule)
 
 
@@ -105,6 +107,15 @@ _STAGES = (
     _hops_arm(
         "settling-kept", "settling, half at R = k", _kept("settling", 2800, 400, 30),
         start="halting-kept",
+    ),
+    _hops_arm(
+        "settling-more-kept", "settling, 0.7 at R = k", _kept("settling", 2800, 400, 30, 0.7),
+        start="halting-kept",
+    ),
+    _hops_arm(
+        "holding", "holding, u up to 40",
+        replace(_kept("settling", 900, 600, 1, 0.5, 40), learning_rate=3e-4),
+        start="settling-more-kept",
     ),
 )  # fmt: skip
 

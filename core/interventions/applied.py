@@ -77,7 +77,7 @@ class AppliedInterventions:
         whose pattern was not kept.
         """
         model, first = self.model, recurrence == 1
-        here = self._at(recurrence, layer)
+        here = self._at(recurrence, layer) if self.interventions else None
         if not here:
             x = model.open_layer(x, recurrent, e, layer, first)
             out = model.run_layer(x, layer, want_pattern, want_writes, recurrence)

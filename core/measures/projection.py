@@ -5,6 +5,7 @@ Axis names: ``n`` points, ``d`` d_model, ``k`` components.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,8 @@ Points = npt.NDArray[np.floating[Any]]
 MAX_COMPONENTS = 8
 # Multiply-adds up to which an exact SVD answers within about a second on one core.
 _EXACT_WORK = 2e9
-_BLOCK_ELEMENTS = 4_000_000
+# Numbers that are taken to float64 at a time: these stay in a core's cache.
+_BLOCK_ELEMENTS = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +99,8 @@ def fit_pca(points: Points, k: int | None = MAX_COMPONENTS) -> Basis:
     mean = np.asarray(points.mean(0, dtype=np.float64))
     if k is None or float(n) * d * min(n, d) <= _EXACT_WORK:
         centred = points.astype(np.float64) - mean
+        if n > d:  # R has the same S and V, and U is not wanted
+            centred = np.linalg.qr(centred, mode="r")
         _, s, vt = np.linalg.svd(centred, full_matrices=False)
         variance, total = s**2 / n, float((s**2).sum() / n)
     else:
@@ -124,7 +128,7 @@ def _leading(points: Points, mean: F64, k: int, sweeps: int = 12) -> tuple[F64, 
         for block in _blocks(points):
             centred = block - mean
             product += centred.T @ (centred @ q)
-            total += float((centred**2).sum()) if sweep == 0 else 0.0
+            total += float(np.vdot(centred, centred)) if sweep == 0 else 0.0
         if sweep < sweeps - 1:
             q, _ = np.linalg.qr(product)
     # Rayleigh-Ritz: the covariance inside the subspace found.
@@ -134,32 +138,36 @@ def _leading(points: Points, mean: F64, k: int, sweeps: int = 12) -> tuple[F64, 
 
 
 def _blocks(points: Points) -> Iterator[F64]:
-    """Rows of ``points`` as float64, a few at a time: wide models do not fit twice."""
-    step = max(1, _BLOCK_ELEMENTS // max(points.shape[1], 1))
+    """``points [n, ..., d]`` as float64, a few at a time: wide models do not fit twice."""
+    step = max(1, _BLOCK_ELEMENTS // max(math.prod(points.shape[1:]), 1))
     for i in range(0, len(points), step):
-        yield points[i : i + step].astype(np.float64)
+        yield points[i : i + step].astype(np.float64, order="C")
 
 
 def project(points: Points, mean: F64, axes: F64) -> F64:
-    """Coordinates ``z = axes (x - mean)`` of ``points [n, d]`` on ``axes [k, d]``: ``[n, k]``."""
+    """Coordinates ``z = axes (x - mean)`` of ``points [..., d]`` on ``axes [k, d]``: ``[..., k]``.
+
+    ``points`` have at least two axes and need not lie in one piece.
+    """
     parts = [(block - mean) @ axes.T for block in _blocks(points)]
-    return np.concatenate(parts) if parts else np.zeros((0, len(axes)))
+    return np.concatenate(parts) if parts else np.zeros((*points.shape[:-1], len(axes)))
 
 
 def variance_shares(points: Points, axes: F64) -> F64:
-    """Share of the variance of ``points [n, d]`` along each of the unit ``axes [k, d]``.
+    """Share of the variance of ``points [..., d]`` along each of the unit ``axes [k, d]``.
 
     ``Var(v_k . x) / sum_j Var(x_j)``: between 0 and 1; the shares of a whole orthonormal basis
-    add up to 1. Zeros when the points do not vary.
+    add up to 1. Zeros when the points do not vary. ``points`` need not lie in one piece.
     """
-    if len(points) < 2:
+    every = tuple(range(points.ndim - 1))
+    if math.prod(points.shape[:-1]) < 2:
         return np.zeros(len(axes))
-    mean = points.mean(0, dtype=np.float64)
+    mean = points.mean(every, dtype=np.float64)
     along, total = np.zeros(len(axes)), 0.0
     for block in _blocks(points):
-        centred = block - mean
-        along += ((centred @ axes.T) ** 2).sum(0)
-        total += float((centred**2).sum())
+        block -= mean
+        along += ((block @ axes.T) ** 2).sum(every)
+        total += float(np.vdot(block, block))
     return along / total if total > 0 else np.zeros(len(axes))
 
 

@@ -37,6 +37,7 @@ OURS: tuple[Measure, ...] = (
     stages.MATRIX_ENTROPY,
     stages.MATRIX_ENTROPY_NORMALISED,
     stages.MATRIX_ENTROPY_AS_READ,
+    stages.MATRIX_ENTROPY_WITHOUT_MASSIVE,
     stages.ANISOTROPY,
     stages.SINK_RATE,
     stages.COLUMN_CONCENTRATION,

@@ -17,7 +17,7 @@ from loopscope.core.formula import Formula
 from loopscope.core.measures.base import Measure
 from loopscope.core.measures.head_rows import needs_patterns, statistics_of
 from loopscope.core.measures.heads import Patterns
-from loopscope.core.measures.state_forms import as_read
+from loopscope.core.measures.state_forms import MASSIVE, as_read, massive_at
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.steps import state_norm
 
@@ -72,8 +72,23 @@ def _entropy(p: F64, normalised: bool = False) -> F64:
     return entropy / most if most > 0 else np.full(entropy.shape, np.nan)
 
 
+def matrix_entropy_without_massive(states: Floats) -> F64:
+    """`matrix_entropy` of the tokens whose norm is below `MASSIVE` times the median one.
+
+    ``[..., T, d]`` to float64 ``[...]``, nats; which tokens these are is asked at each place.
+    """
+    *lead, t, d = states.shape
+    flat = states.reshape(-1, t, d)
+    massive = massive_at(flat)
+    entropies = [matrix_entropy(place[~out]) for place, out in zip(flat, massive, strict=True)]
+    return np.array(entropies, dtype=np.float64).reshape(lead)
+
+
 def anisotropy(states: Floats) -> F64:
-    """Share of the largest singular value, ``p_1``, 0..1 (arXiv 2604.11791)."""
+    """Share of the largest singular value, ``p_1``, 0..1, of states ``[..., T, d]``: ``[...]``.
+
+    Source: arXiv 2604.11791.
+    """
     return np.asarray(spectrum_shares(states)[..., 0])
 
 
@@ -159,6 +174,7 @@ def _columns(recording: Recording, first: int, last: int) -> F64:
 MATRIX_ENTROPY = Measure("matrix_entropy", Formula("matrix entropy", "−Σ p_j log p_j, p_j = σ_j² / Σ σ² of x[r,l], T × d", "nats, at most ln min(T, d)", _STAGES), ("layer",), lambda run, a, b: _entropy(_shares(run, a, b)))
 MATRIX_ENTROPY_NORMALISED = Measure("matrix_entropy_normalised", Formula("normalised matrix entropy", "−Σ p_j log p_j / log min(T, d)", "0..1", _STAGES), ("layer",), lambda run, a, b: _entropy(_shares(run, a, b), normalised=True), missing=lambda run: "One token has no normalised matrix entropy." if run.n_tokens < 2 else "")
 MATRIX_ENTROPY_AS_READ = Measure("matrix_entropy_as_read", Formula("matrix entropy of normalised states", "−Σ p_j log p_j, p_j = σ_j² / Σ σ² of x[r,l] as the next norm reads it: one token of massive norm does not decide it", "nats, at most ln min(T, d)", _STAGES), ("layer",), lambda run, a, b: matrix_entropy(as_read(run.info.architecture, run.layer_states_of(a, b))))
+MATRIX_ENTROPY_WITHOUT_MASSIVE = Measure("matrix_entropy_without_massive", Formula("matrix entropy without massive tokens", f"−Σ p_j log p_j, p_j = σ_j² / Σ σ² of x[r,l, t], t with ‖x[r,l,t]‖ < {MASSIVE:g} median_t′ ‖x[r,l,t′]‖", "nats, at most ln min(T, d)", _STAGES + "; massive activations, arXiv 2402.17762"), ("layer",), lambda run, a, b: matrix_entropy_without_massive(_layers(run, a, b)))
 ANISOTROPY = Measure("anisotropy", Formula("anisotropy", "p_1 = σ_1² / Σ σ² of x[r,l]", "0..1", _CYCLE), ("layer",), lambda run, a, b: _shares(run, a, b)[..., 0].copy())
 SINK_RATE = Measure("sink_rate", Formula("sink rate", f"share of heads with (1/T) Σ_i A_i0 ≥ {SINK_THRESHOLD}", "0..1", _STAGES), ("layer",), _sink_rate, missing=needs_patterns)
 COLUMN_CONCENTRATION = Measure("column_concentration", Formula("ColSum concentration", "1 + (1/log T) Σ_j ĉ_j log ĉ_j, ĉ_j = (1/T) Σ_i A_ij", "0..1, 0 = all tokens alike", _CYCLE), ("layer", "head"), _columns, missing=lambda run: needs_patterns(run) or ("One token has no ColSum concentration." if run.n_tokens < 2 else ""), null=lambda even: float(column_concentration(even)))

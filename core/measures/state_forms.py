@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.arrays import F64
+from loopscope.core.arrays import F64, Bools
 from loopscope.core.formula import Formula
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.layer_shape import NormKind
@@ -111,18 +111,33 @@ def norm_ratios(states: States) -> F64:
     ``states [S, T, d]``. Zeros where there is nothing to compare: too few tokens, no finite
     state, or a median of 0.
     """
-    n_tokens = states.shape[1]
-    if n_tokens < LEAST_TOKENS or not len(states):
-        return np.zeros(n_tokens)
+    ratios = _ratios_at(states)
+    return ratios.max(0) if len(ratios) else np.zeros(states.shape[1])
+
+
+def _ratios_at(states: States) -> F64:
+    """Norm of each token over the median norm at each place, float64 ``[S, T]``; 0 for none."""
+    n_places, n_tokens = states.shape[:2]
+    ratios = np.zeros((n_places, n_tokens))
+    if n_tokens < LEAST_TOKENS:
+        return ratios
     norms = np.sqrt(np.einsum("std,std->st", states, states, dtype=np.float64))
     norms = np.where(np.isfinite(norms), norms, np.nan)
     usable = np.isfinite(norms).any(1)
     norms = norms[usable]
-    if not len(norms):
-        return np.zeros(n_tokens)
-    median = np.nanmedian(norms, axis=1, keepdims=True)
-    ratios = np.where((median > 0) & np.isfinite(norms), norms / np.where(median > 0, median, 1), 0)
-    return np.asarray(ratios.max(0), dtype=np.float64)
+    if len(norms):
+        median = np.nanmedian(norms, axis=1, keepdims=True)
+        known = (median > 0) & np.isfinite(norms)
+        ratios[usable] = np.where(known, norms / np.where(median > 0, median, 1), 0)
+    return ratios
+
+
+def massive_at(states: States) -> Bools:
+    """Tokens whose norm at a place is at least `MASSIVE` times the median there, bool ``[S, T]``.
+
+    ``states [S, T, d]``.
+    """
+    return _ratios_at(states) >= MASSIVE
 
 
 def massive_tokens(states: States) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from loopscope.core.measures.exits_over_prompts import EXITS_OVER_PROMPTS
 from loopscope.core.measures.lens import READINGS
 from loopscope.core.measures.over_prompts import PROMPT_MEASURES
 from loopscope.core.measures.path_independence import PATHS
+from loopscope.core.measures.probe import PROBE
 from loopscope.core.measures.quality import QUALITY
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stability import STABILITY
@@ -36,6 +37,7 @@ MODEL_KEYS: tuple[ResultKey[Any], ...] = (
     PROMPT_MEASURES,
     EXITS_OVER_PROMPTS,
     CORRESPONDENCE,
+    PROBE,
 )
 # Names in a file: of the line of JSON, and before the number of an array.
 WORDS, NUMBERS = "results", "results_arrays/"

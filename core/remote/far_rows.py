@@ -40,7 +40,10 @@ class FarRows(Rows):
 
     @override
     def append(self, row: Array) -> None:
-        """Count one row more; ``row`` stands for it and has its shape."""
+        """Count one row more; ``row`` stands for it and has its shape.
+
+        Raises `ValueError` for another shape.
+        """
         if row.shape != self.shape:
             raise ValueError(f"a row of shape {self.shape} is expected, not {row.shape}")
         self._n += 1
@@ -59,6 +62,11 @@ class FarRows(Rows):
                 out[i - first] = block.data[at : at + 1][0]
         out.flags.writeable = False
         return out
+
+    @override
+    def part(self, i: int, part: int) -> Array:
+        one: Array = self[i][part]
+        return one
 
     def _missing(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Stretches that have not come yet, in parts of few bytes."""

@@ -47,7 +47,7 @@ class FileSource:
         return cls(folder, tempfile.TemporaryFile(dir=folder, buffering=0))
 
     def append(self, rows: Array) -> FileBlock:
-        """Write rows behind those that were appended before; raises `OSError`."""
+        """Write rows ``[n, ...]`` behind those that were appended before; raises `OSError`."""
         block = FileBlock(self, self.size, rows.shape, rows.dtype)
         view = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
         with self._lock:
@@ -99,6 +99,13 @@ class FileBlock:
         row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         shape = (max(last - first, 0), *self.shape[1:])
         return self.source.read(self.offset + first * row_bytes, shape, self.dtype)
+
+    def part(self, row: int, part: int) -> Array:
+        """Entry ``part`` of one row, which is all that is read."""
+        shape = self.shape[2:]
+        place = row * self.shape[1] + part
+        nbytes = math.prod(shape) * self.dtype.itemsize
+        return self.source.read(self.offset + place * nbytes, shape, self.dtype)
 
     @property
     def nbytes(self) -> int:

@@ -26,7 +26,7 @@ def top_answers(logits: Tensor) -> TopAnswers:
 
 
 def both_answers(coda: Tensor, logit: Tensor) -> tuple[TopAnswers, TopAnswers]:
-    """`top_answers` of two lenses with logits of one shape; in one go where they are small."""
+    """`top_answers` of logits ``[..., V]`` of two lenses; in one go where they are small."""
     if coda.numel() > _SMALL:
         return top_answers(coda), top_answers(logit)
     both = top_answers(torch.cat([coda, logit]))
@@ -42,9 +42,16 @@ class LogProbabilities:
         self.logits = logits.flatten(0, -2)
         self._kept: Tensor | None = None
 
+    @classmethod
+    def of(cls, log_p: Tensor) -> LogProbabilities:
+        """Return those that were worked out already, ``[N, V]``."""
+        made = cls(log_p)
+        made._kept = log_p
+        return made
+
     def rows(self, part: slice) -> Tensor:
         """Those of some of the rows of logits, ``[n, V]``."""
-        if self.logits.numel() > _KEPT:
+        if self._kept is None and self.logits.numel() > _KEPT:
             return float64(self.logits[part]).log_softmax(-1)
         if self._kept is None:
             self._kept = float64(self.logits).log_softmax(-1)

@@ -47,20 +47,48 @@ class Rows:
         return self._n
 
     def append(self, row: Array) -> None:
-        """Append one row. A large one is kept as it is: the caller gives it away."""
+        """Append one row, of `shape`. A large one is kept as it is: the caller gives it away.
+
+        Raises `ValueError` for another shape.
+        """
         if row.shape != self.shape:
             raise ValueError(f"a row of shape {self.shape} is expected, not {row.shape}")
         if self.row_bytes >= LARGE_ROW:
             self._add(Block(np.ascontiguousarray(row, self.dtype)[None], self.budget))
         else:
             if self._n == self._starts[-1]:
-                self._filling = np.empty((self._next_block(), *self.shape), self.dtype)
-                self._add(Block(self._filling, self.budget))
+                self._begin_block()
             self._filling[self._n - self._starts[-2]] = row
-        self._n += 1
-        self._blocks[-1].filled(self.row_bytes)
+        self._filled(1)
+
+    def append_all(self, rows: Array) -> None:
+        """Append several small rows, ``[n, ...]``, or large ones, which are given away."""
+        if rows.shape[1:] != self.shape:
+            raise ValueError(f"rows of shape {self.shape} are expected, not {rows.shape[1:]}")
+        if self.row_bytes >= LARGE_ROW:
+            for row in rows:
+                self.append(row)
+            return
+        done = 0
+        while done < len(rows):
+            if self._n == self._starts[-1]:
+                self._begin_block()
+            at, n = self._n - self._starts[-2], min(len(rows) - done, self._starts[-1] - self._n)
+            self._filling[at : at + n] = rows[done : done + n]
+            self._filled(n)
+            done += n
+
+    def _begin_block(self) -> None:
+        self._filling = np.empty((self._next_block(), *self.shape), self.dtype)
+        self._add(Block(self._filling, self.budget))
+
+    def _filled(self, n: int) -> None:
+        """Count ``n`` rows that lie in the last block now."""
+        self._n += n
+        block = self._blocks[-1]
+        block.filled(n * self.row_bytes)
         if self._n == self._starts[-1]:
-            self.budget.filled(self._blocks[-1])
+            self.budget.filled(block)
 
     def _add(self, block: Block, n: int | None = None) -> None:
         # The block first: a reader looks for rows only below a count it has been given.
@@ -73,9 +101,10 @@ class Rows:
         return least if not self._blocks else min(2 * max(len(self._blocks[-1]), least // 2), most)
 
     def rows(self, first: int, last: int) -> Array:
-        """Rows ``first .. last - 1``, which cannot be written to.
+        """Rows ``first .. last - 1``, ``[last - first, *shape]``, which cannot be written to.
 
-        Part of a block where one holds them all, else a copy, put together of several.
+        Part of a block where one holds them all, else a copy, put together of several. Raises
+        `IndexError` for rows that are not there.
         """
         if not 0 <= first <= last <= self._n:
             raise IndexError(f"rows {first} to {last} of {self._n}")
@@ -92,7 +121,7 @@ class Rows:
         return out
 
     def first(self, n: int) -> Array:
-        """The first ``n`` rows; several who ask share one copy of them."""
+        """The first ``n`` rows, ``[n, *shape]``; several who ask share one copy of them."""
         kept = None if self._gathered is None else self._gathered()
         if kept is None or len(kept) < n:
             kept = self.rows(0, n)
@@ -103,8 +132,21 @@ class Rows:
         row: Array = self.rows(i, i + 1)[0]
         return row
 
+    def part(self, i: int, part: int) -> Array:
+        """Entry ``part`` of row ``i``; of a row in a file no more than that is read."""
+        if not 0 <= i < self._n:
+            raise IndexError(f"row {i} of {self._n}")
+        at = bisect_right(self._starts, i) - 1
+        data, row = self._blocks[at].data, i - self._starts[at]
+        one: Array = data.part(row, part) if isinstance(data, FileBlock) else data[row][part]
+        one.flags.writeable = False
+        return one
+
     def begun(self, n: int) -> Rows:
-        """Return rows that begin with the first ``n`` of these: the same memory, no copy."""
+        """Return rows that begin with the first ``n`` of these: the same memory, no copy.
+
+        Raises `IndexError` for more than there are.
+        """
         if not 0 <= n <= self._n:
             raise IndexError(f"cannot begin with {n} of {self._n} rows")
         other = Rows(self.shape, self.dtype, self.budget)
@@ -157,5 +199,4 @@ class Picked(Sequence[Array]):
     def __getitem__(self, i: int | slice) -> Array | Picked:
         if isinstance(i, slice):
             return Picked(self.rows, self.places[i], self.part)
-        one: Array = self.rows[self.places[i]][self.part]
-        return one
+        return self.rows.part(self.places[i], self.part)

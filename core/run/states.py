@@ -7,6 +7,7 @@ kept answers. Recurrences are numbered from 1, layers from 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,6 +40,19 @@ class TopAnswers:
 
     ids: I64
     probabilities: F32
+
+
+class ReadOut(NamedTuple):
+    """What is kept of the readouts of ``n`` recurrences in a row.
+
+    coda, logit : answers of both lenses, ``[n, T, k]``.
+    spread : float32 ``[n, T, 2]``, entropy of the coda lens and its divergence from the recurrence
+        before, in nats; NaN where it was not measured.
+    """
+
+    coda: TopAnswers
+    logit: TopAnswers
+    spread: F32
 
 
 @dataclass(frozen=True, slots=True, eq=False)

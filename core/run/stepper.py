@@ -25,10 +25,10 @@ from loopscope.core.interventions.layers import FreezeHead
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.budget import Budget
-from loopscope.core.run.readout import LogProbabilities, both_answers, spread
+from loopscope.core.run.reading_out import ReadingOut, reading_from
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.start import Start, drawn, resolved, run_info
-from loopscope.core.run.states import IterationState, LayerState
+from loopscope.core.run.states import LayerState
 
 
 class Stepper:
@@ -55,12 +55,14 @@ class Stepper:
         # The loaded model, bound to the prompt once a run has begun.
         self.model = loaded.model
         self._applied = AppliedInterventions(loaded.model)
-        # Of the last readout, to measure the next one's change.
-        self._read: LogProbabilities | None = None
+        self._reading: ReadingOut | None = None
 
     @property
     def recording(self) -> Recording:
-        """What was kept so far; `begin` makes a new one."""
+        """What was kept so far; `begin` makes a new one.
+
+        Raises `LoopscopeError` before that.
+        """
         if self._recording is None:
             raise LoopscopeError("no run has begun; call begin(prompt) first")
         return self._recording
@@ -122,7 +124,6 @@ class Stepper:
         self._apply(interventions)
         self._x = self._applied.start(self.model.initial_state(self._e, noise))
         self._recurrent = self.model.begin(self._x)
-        self._read = None
         info = run_info(loaded, prompt, seed, how, start_scale, interventions)
         self._recording = Recording(
             info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget
@@ -130,7 +131,13 @@ class Stepper:
         self._recording.effects = self._applied.effects
         self._recording.shared = loaded.shared
         self._recording.weight_identity = loaded.weight_identity
+        self._read_from_here()
         return self._recording
+
+    def _read_from_here(self) -> None:
+        """Have both lenses read out from where the recording ends, if it keeps them."""
+        if self.capture.readout:
+            self._reading = reading_from(self.recording, self.model, self._tensor)
 
     def _apply(self, interventions: tuple[Intervention, ...]) -> None:
         self._applied = AppliedInterventions(
@@ -209,9 +216,7 @@ class Stepper:
             r, at = divmod(passes[-1], n_layers)
             x = self._tensor(recording.layer(r + 1, at).state)
             self._recurrent = model.close_layer(x, self._recurrent, at)
-        self._read = None
-        if complete and self.capture.readout:
-            self._read = LogProbabilities(model.readout(state))
+        self._read_from_here()
 
     def _ends_inner_pass(self, index: int) -> bool:
         arch = self.loaded.architecture
@@ -280,7 +285,7 @@ class Stepper:
 
         ``ahead`` more will be wanted, which only a run elsewhere prepares.
         """
-        recording, model = self.recording, self.model
+        recording = self.recording
         recurrence, layer = divmod(recording.layers_done, recording.n_layers)
         recording.reserve()
         out, recurrent = self._applied.step(
@@ -294,37 +299,52 @@ class Stepper:
             None if out.pattern is None else _numpy(out.pattern),
             None if out.writes is None else _numpy(out.writes),
         )
-        state = recurrent.state if layer == recording.n_layers - 1 else None
-        coda, logit, hazard, change, read = None, None, None, None, None
-        if state is not None and self.capture.readout:
-            logits = model.readout(state)
-            coda, logit = both_answers(logits, model.head(state))
-            read = LogProbabilities(logits)
-            change = spread(read, self._read)
-            if model.arch.exit_gate:
-                hazard = _numpy(model.hazard(recurrent))
-        # Everything that can fail is done: from here the run and its recording move together.
-        recording.append_layer(step)
+        if layer < recording.n_layers - 1:
+            # Everything that can fail is done: from here the run and its recording move together.
+            recording.append_layer(step)
+        else:
+            self._close_recurrence(step, recurrent)
         self._x, self._recurrent = out.state, recurrent
-        if state is not None:
-            self._read = read
-            recording.append_end(_numpy(state), coda, logit, hazard, change)
         return step
+
+    def _close_recurrence(self, step: LayerState, recurrent: RecurrentState) -> None:
+        """Append the last layer of a recurrence and its end, with the readouts that are due."""
+        recording, reading = self.recording, self._reading
+        if reading is None:
+            recording.append_layer(step)
+            recording.append_end(_numpy(recurrent.state))
+            return
+        gate = self.model.arch.exit_gate
+        hazard = _numpy(self.model.hazard(recurrent)) if gate else None
+        with reading.lock:
+            block = reading.added(recurrent.state)
+            made, left = reading.read(block) if reading.is_full(block) else (None, block)
+            # Everything that can fail is done, as above.
+            recording.append_layer(step)
+            reading.block = left
+            recording.readouts.append(made)
+            recording.append_end(_numpy(recurrent.state), hazard=hazard)
 
     def interrupt(self) -> None:
         """Nothing waits here: a layer runs to its end."""
 
-    def step(self) -> IterationState:
-        """Run to the end of the recurrence (all of it, or what `step_layer` left)."""
+    def step(self) -> int:
+        """Run to the end of the recurrence (all of it, or what `step_layer` left).
+
+        Returns its number. `recording` has what it left; its readout is made when asked for.
+        """
         recording = self.recording
         target = recording.n_recurrences + 1
         while recording.n_recurrences < target:
             self.step_layer()
-        return recording[target]
+        return target
 
     @torch.inference_mode()
     def readout(self, recurrence: int | None = None) -> F32:
-        """Logits ``[T, V]`` read out after ``recurrence`` (default: the last complete one)."""
+        """Logits ``[T, V]`` read out after ``recurrence`` (default: the last complete one).
+
+        Raises `LoopscopeError` for a recurrence that has not been run.
+        """
         done = self.recording.n_recurrences
         r = done if recurrence is None else recurrence
         if not 0 <= r <= done:

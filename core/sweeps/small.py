@@ -57,12 +57,12 @@ class Training:
 
 
 def models_of(table: str) -> tuple[SmallModel, ...]:
-    """Return the small models of the table "ablations", "twins" or "arms"."""
-    from loopscope.core.experiments.ablations import VARIANTS
+    """Return the small models of the table "ablations", "quick", "twins" or "arms"."""
+    from loopscope.core.experiments.ablations import QUICK, VARIANTS
     from loopscope.core.experiments.arms import ARMS
     from loopscope.core.experiments.twins import TWINS
 
-    return {"ablations": VARIANTS, "twins": TWINS, "arms": ARMS}[table]
+    return {"ablations": VARIANTS, "quick": QUICK, "twins": TWINS, "arms": ARMS}[table]
 
 
 def do_training(task: Training) -> Files:

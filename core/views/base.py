@@ -156,6 +156,8 @@ class ViewDefinition(Generic[OptionsT, DataT]):
     within : the part of the data that is of a range of recurrences, on a log axis where asked;
         None for what has no axis of recurrences.
     difference_reads : the fields of the cursor that it reads besides `reads`.
+    compares_patterns : whether ``compute`` compares attention patterns of all recurrences, which
+        takes seconds of a long run; views that do not come first when one is opened.
     stop_reason : says of a run why playing may end now, or None while it goes on; of the view that
         judges whether a run has settled, None for all others.
     """
@@ -173,3 +175,4 @@ class ViewDefinition(Generic[OptionsT, DataT]):
     difference: Callable[[DataT, DataT, Selection, SecondRun], ViewData] | None = None
     within: Callable[[DataT, RecurrenceRange], DataT] | None = None
     difference_reads: frozenset[str] = frozenset()
+    compares_patterns: bool = False

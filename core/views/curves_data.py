@@ -66,7 +66,8 @@ class Curve:
         """How its line is drawn: with the same colour again after eight, in another style."""
         if self.dashed or self.dotted:
             return "dashed" if self.dashed else "dotted"
-        return _AGAIN[self.index // N_COLOURS % len(_AGAIN)] if self.role == "token" else "solid"
+        again = self.index // N_COLOURS if self.role in ("token", "layer") else 0
+        return _AGAIN[again % len(_AGAIN)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

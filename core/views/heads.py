@@ -51,7 +51,7 @@ from loopscope.core.views.heads_data import (
     Scale,
     Stability,
     near_of,
-    near_of_two,
+    scale_of_two,
 )
 from loopscope.core.views.second_run import SecondRun
 
@@ -288,12 +288,11 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
 
 def alike(one: Data, other: Data) -> tuple[Data, Data]:
     """Give both the colour scale that holds both, and the order of the run shown."""
-    if one.missing or other.missing or one.measure is not other.measure:
+    if (scale := scale_of_two(one, other)) is None:
         return one, other
-    far = one.measure.farther(one.far, other.far)
+    far, near = scale
     order = one.order if one.order.size == other.order.size else other.order
     groups = one.groups if one.order.size == other.order.size else other.groups
-    near = near_of_two(one.near, other.near)
     return (
         replace(one, far=far, near=near),
         replace(other, far=far, near=near, order=order, groups=groups),
@@ -334,4 +333,12 @@ def difference(one: Data, other: Data, selection: Selection, second: SecondRun) 
     )  # fmt: skip
 
 
-VIEW = ViewDefinition(Options, compute, table, alike=alike, difference=difference, within=within)
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    alike=alike,
+    difference=difference,
+    within=within,
+    compares_patterns=True,
+)

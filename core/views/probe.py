@@ -10,17 +10,18 @@ from typing import Literal
 import numpy as np
 
 from loopscope.core.experiments.hops import VOCABULARY
-from loopscope.core.experiments.probe.conditions import RUNS_ONCE, Lives, plan_for, too_few
-from loopscope.core.experiments.probe.results import (
+from loopscope.core.experiments.probe.conditions import RUNS_ONCE, plan_for, too_few
+from loopscope.core.formula import Formula
+from loopscope.core.measures.intervals import TWO_WAY_KIND, with_n
+from loopscope.core.measures.probe import (
     DISPLACEMENT,
     LOST,
     PROBE,
     RECOVERY,
+    Lives,
     Outcome,
     Probe,
 )
-from loopscope.core.formula import Formula
-from loopscope.core.measures.intervals import TWO_WAY_KIND, with_n
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection

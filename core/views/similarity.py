@@ -11,7 +11,9 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from loopscope.core.arrays import F64
+from loopscope.core.labels import name_tokens
 from loopscope.core.measures.base import NO_RUN
+from loopscope.core.measures.massive import OVER_FIRST, massive_in
 from loopscope.core.measures.places import Places
 from loopscope.core.measures.similarity import (
     CONTRAST,
@@ -22,7 +24,7 @@ from loopscope.core.measures.similarity import (
     cycle,
 )
 from loopscope.core.measures.similarity_map import missing_reason, places_of, similarity_map
-from loopscope.core.measures.state_forms import READ_LABELS, Read, form_formulas
+from loopscope.core.measures.state_forms import NORM_RATIO, READ_LABELS, Read, form_formulas
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import RecurrenceRange, Selection
@@ -41,11 +43,12 @@ from loopscope.core.views.heads_data import (
     ColourScale,
     Scale,
     near_of,
-    near_of_two,
+    scale_of_two,
 )
 from loopscope.core.views.second_run import SecondRun
 
 Order = Literal["depth", "layer"]
+Massive = Literal["kept", "left out"]
 # A contrast below this share of the measure's range is none. Layers as near to one another may have
 # ended at one point, which is no cycle.
 LEAST_CONTRAST = 0.01
@@ -72,6 +75,13 @@ class Options:
         "Form of the states",
         "One token of massive norm decides what raw states are like; attention has no states",
         labels=READ_LABELS,
+    )
+    massive: Massive = setting(
+        "kept",
+        "Tokens of massive norm",
+        "One of them, such as an attention sink, decides what raw states are like; which they are "
+        f"is asked over the first {OVER_FIRST} recurrences",
+        idle=lambda o: "attention has no states" if o.measure == "attention" else "",
     )
     order: Order = setting(
         "depth",
@@ -147,6 +157,11 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     """Compare all places of the run so far, over the shown tokens."""
     measure = PLACE_MEASURES[options.measure]
     tokens = selection.shown_tokens(recording.n_tokens)
+    massive: tuple[int, ...] = ()
+    if options.measure != "attention":
+        massive = tuple(t for t in massive_in(recording) if t in tokens)
+    if options.massive == "left out" and len(massive) < len(tokens):
+        tokens = tuple(t for t in tokens if t not in massive)
     missing = NO_RUN if not recording.n_recurrences else ""
     missing = missing or missing_reason(recording, options.measure, tokens)
     places = places_of(recording, options.measure, tokens)
@@ -164,12 +179,14 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         order = order.reshape(-1, places.n_layers).T.ravel()
     bound = options.scale == "bound"
     far = measure.bound(n_tokens) if bound else measure.least_alike(values, n_tokens)
+    said = _statement(recording, values, measure, repetition, places, n_tokens, options)
+    told = massive if options.form == "raw" or options.massive == "left out" else ()
     return Data(
-        statement=missing
-        or _statement(recording, values, measure, repetition, places, n_tokens, options),
+        statement=missing or said + _massive_words(told, tokens),
         formulas=(
             measure.formula,
             CONTRAST,
+            *((NORM_RATIO,) if told else ()),
             *(
                 form_formulas(recording.info.architecture, options.form)
                 if options.measure != "attention"
@@ -222,6 +239,15 @@ def _statement(
     elif key == "cka" and n_tokens < recording.state(0).shape[-1]:
         text += f"; with {recording.state(0).shape[-1]} dimensions plain CKA reads high"
     return text
+
+
+def _massive_words(massive: tuple[int, ...], tokens: tuple[int, ...]) -> str:
+    """Say which tokens are of massive norm, and whether they count; "" for none."""
+    if not massive:
+        return ""
+    have = "is" if len(massive) == 1 else "are"
+    left_out = " and left out" if massive[0] not in tokens else ""
+    return f"; {name_tokens(massive)} {have} of massive norm{left_out}"
 
 
 def _tokens(n: int) -> str:
@@ -281,10 +307,9 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
 
 def alike(one: Data, other: Data) -> tuple[Data, Data]:
     """Give both the colour scale that holds both."""
-    if one.missing or other.missing or one.measure is not other.measure:
+    if (scale := scale_of_two(one, other)) is None:
         return one, other
-    far = one.measure.farther(one.far, other.far)
-    near = near_of_two(one.near, other.near)
+    far, near = scale
     return replace(one, far=far, near=near), replace(other, far=far, near=near)
 
 

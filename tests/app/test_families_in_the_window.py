@@ -58,7 +58,7 @@ def test_a_folder_of_other_code_is_offered_to_be_read_and_says_so_from_then_on(
     title = "own (read as Llama) – Loopscope"
     qtbot.waitUntil(lambda: window.windowTitle().replace("[*]", "") == title, timeout=60_000)
     assert not header.offer.isVisible()
-    assert header.model.text().startswith("own (read as Llama)")
+    assert header.model.whole().startswith("own (read as Llama)")
     assert settings.families == {str(path): "llama"}
     recent = RecentMenu(settings, window.opening.open, window)
     recent.aboutToShow.emit()
@@ -175,7 +175,7 @@ def test_a_span_of_a_deep_model_is_looped_from_the_menu(
     qtbot.waitUntil(looped, timeout=20_000)
     arch = window.bench.session.recording.info.architecture
     assert (arch.n_prelude, arch.n_block, arch.n_coda, arch.damping) == (1, 2, 3, 0.5)
-    assert "looped 1:3 β = 0.5" in window.bars.header.model.text()
+    assert "looped 1:3 β = 0.5" in window.bars.header.model.whole()
     dialog.whole.click()
     qtbot.waitUntil(
         lambda: (

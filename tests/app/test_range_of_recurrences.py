@@ -195,3 +195,27 @@ def test_figures_are_of_the_range(tmp_path: Path) -> None:
     ]
     assert rows[0] == rows[1] == rows[2]
     assert main([*asked, "--range", "6:2", "-o", str(tmp_path / "no")]) == 2
+
+
+def test_the_state_space_shows_the_range_and_draws_nothing_of_the_rest(
+    window: Window, qtbot: QtBot
+) -> None:
+    view = window.bench.displays["state_space"].view
+    axes = view.data.basis
+    spread = view.canvas.box.viewRange()
+    window.bench.session.scrub(2)
+    window.bench.session.show_between(10, 20)
+    wait(qtbot, window)
+    assert (view.data.recurrences[0], view.data.newest) == (10, 20)
+    assert view.data.basis is axes
+    assert view.cursor_pixel() is None  # the cursor is not among them
+    assert "r = 10" in [entry.text for entry in view.legend.entries]
+    # What is left fills the plot.
+    narrow = view.canvas.box.viewRange()
+    assert narrow[0][1] - narrow[0][0] < spread[0][1] - spread[0][0]
+    window.bench.session.scrub(15)
+    assert view.cursor_pixel() is not None
+    press(window, "all_recurrences")
+    wait(qtbot, window)
+    assert view.data.newest == R
+    assert view.canvas.box.viewRange()[0] == pytest.approx(spread[0])

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 from pytestqt.qtbot import QtBot
+from recordings import synthetic_recording
 
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY, VIEW_SPECS
+from loopscope.core.run.rows import Rows
 from loopscope.core.selection import Selection
 
 ROOT = Path(__file__).parents[2]
+COMPARING = [spec for spec in VIEW_SPECS if spec.compares_patterns]
 EVERY = pytest.mark.parametrize("spec", VIEW_SPECS, ids=lambda spec: spec.key)
 
 
@@ -40,6 +43,28 @@ def test_its_parts_are_there(spec: ViewSpec, qtbot: QtBot) -> None:
             spec.analysis()
     else:
         assert callable(spec.analysis())
+
+
+def test_some_views_compare_patterns() -> None:
+    assert {"heads", "head_map"} <= {spec.key for spec in COMPARING}
+
+
+@pytest.mark.parametrize("spec", COMPARING, ids=lambda spec: spec.key)
+def test_what_compares_patterns_reads_them_of_every_recurrence(
+    spec: ViewSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = synthetic_recording(recurrences=12)
+    read: set[int] = set()
+    patterns, rows, part = recording.kept["patterns"], Rows.rows, Rows.part
+
+    def note(self: Rows, first: int, last: int) -> None:
+        if self is patterns:
+            read.update(i // recording.n_layers for i in range(first, last))
+
+    monkeypatch.setattr(Rows, "rows", lambda self, a, b: note(self, a, b) or rows(self, a, b))
+    monkeypatch.setattr(Rows, "part", lambda self, i, h: note(self, i, i + 1) or part(self, i, h))
+    spec.compute(recording, Selection(recurrence=12), spec.options())
+    assert read == set(range(12))
 
 
 def test_naming_the_views_imports_none_of_their_parts() -> None:

@@ -60,10 +60,35 @@ if len(sys.argv) > 3:
 print(json.dumps(report))
 """
 
+# `loopscope run` with patterns and all else, one thread, and a memory budget of so many bytes.
+RECORD = """
+import json, os, sys, time
+import torch
+from loopscope.app.cli.main import main
+from loopscope.core.recordings.reader import open_recording
+from loopscope.core.run.budget import shared_budget
+torch.set_num_threads(1)
+path, output, tokens, recurrences, limit = sys.argv[1:]
+budget = shared_budget()
+budget.limit = int(limit)
+started, worked = time.perf_counter(), time.process_time()
+ids = ",".join(str(i + 1) for i in range(int(tokens)))
+code = main(["run", path, "--token-ids", ids, "--recurrences", recurrences, "--dtype", "bfloat16",
+             "--device", "cpu", "-o", output])
+with open("/proc/self/status") as file:
+    said = dict(line.split(":", 1) for line in file)
+run = open_recording(__import__("pathlib").Path(output)).runs[0]
+print(json.dumps({"code": code, "recurrences": run.n_recurrences, "held": budget.held,
+    "spilled": budget.spilled, "rows": sum(len(r) * r.row_bytes for r in run.kept.values()),
+    "patterns": list(run.patterns_of(run.n_recurrences, run.n_recurrences).shape),
+    "peak": int(said["VmHWM"].split()[0]) * 1024, "file": os.path.getsize(output),
+    "seconds": time.perf_counter() - started, "processor": time.process_time() - worked}))
+"""
 
-def run(code: str, *arguments: object) -> str:
+
+def run(code: str, *arguments: object, timeout: float = 900) -> str:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=timeout)
     return done.stdout
 
 
@@ -140,3 +165,20 @@ def test_stepping_ouro(say, tmp_path: Path, name: str, n_layers: int) -> None:
     for dtype in ("bfloat16", "float32"):
         say(name, dtype=dtype, tokens=32, **json.loads(run(OURS, tmp_path / "ouro", dtype, 4)))
     shutil.rmtree(tmp_path / "ouro")
+
+
+@pytest.mark.benchmark
+@pytest.mark.timeout(7200)
+def test_recording_huginn_inside_a_budget(say, huginn: Path, tmp_path: Path) -> None:
+    limit, recurrences = 1 << 30, 64
+    report = json.loads(
+        run(RECORD, huginn, tmp_path / "run.h5", 256, recurrences, limit, timeout=7000)
+    )
+    assert report["code"] == 0
+    assert report["recurrences"] == recurrences
+    assert report["patterns"] == [1, 4, 55, 256, 256]
+    assert report["held"] <= limit < report["spilled"]
+    gib = {name: round(report[name] / 2**30, 2) for name in ("peak", "held", "spilled", "file")}
+    each = round(report["processor"] / recurrences, 2)
+    say("huginn 3.5 B, 64 recurrences at T = 256 with patterns into a file, budget 1 GiB",
+        gib=gib, processor_s_a_recurrence=each, seconds=round(report["seconds"]))  # fmt: skip

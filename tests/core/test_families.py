@@ -369,7 +369,7 @@ def test_retrofit_initial_states(mode: str, tmp_path: Path) -> None:
         assert 0.8 * std < recording.states[0].std() < 1.1 * std
         return
     np.testing.assert_allclose(recording.states[0], e, atol=1e-4)
-    first = stepper.step().layers[0]
+    first = recording[stepper.step()].layers[0]
     adapter = loaded.model.adapter.weight.numpy()
     entered = e if mode == "skip-adapter" else np.concatenate([e, e], -1) @ adapter.T
     with torch.inference_mode():

@@ -12,12 +12,14 @@ import pytest
 from recordings import architecture, synthetic_recording
 
 from loopscope.core.model.architecture import Architecture, parameter_shapes
+from loopscope.core.model.flops import flops_per_token
 from loopscope.core.model.graph import edges_of, looped_graph, nodes_of, totals, unrolled_graph
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.graph.compute import Options, compute, table
 from loopscope.core.views.graph.data import summary
+from loopscope.core.views.graph.layout import Layout
 
 CHOICES = list(product(("concat", "add", "none"), (True, False), (True, False)))
 
@@ -42,8 +44,8 @@ def test_totals_of_nodes_agree_with_the_architecture(
     # Counted a third way: the entries of every tensor that a checkpoint holds.
     assert found.parameters == sum(math.prod(s) for s in parameter_shapes(arch).values())
     assert found.deep_parameters == arch.effective_parameters(r)
-    assert found.flops == arch.flops_per_token(r, 9)
-    assert totals(looped_graph(arch, 9)).flops == arch.flops_per_token(1, 9)
+    assert found.flops == flops_per_token(arch, r, 9)
+    assert totals(looped_graph(arch, 9)).flops == flops_per_token(arch, 1, 9)
     assert totals(looped_graph(arch, 9)).parameters == arch.n_parameters
 
 
@@ -89,10 +91,10 @@ def test_totals_agree_for_what_only_some_families_have(family: str, r: int) -> N
     assert run.parameters == entries - (arch.injection_weights if skips(arch, r) else 0)
     assert run.unique_depth == arch.unique_depth
     assert run.effective_depth == arch.effective_depth(r)
-    assert run.flops == arch.flops_per_token(r, 7)
+    assert run.flops == flops_per_token(arch, r, 7)
     # The loop draws the adapter, which a skip-adapter model leaves out of recurrence 1.
     skipped = 2 * arch.injection_weights if arch.skip_first_injection else 0
-    assert loop.flops == arch.flops_per_token(1, 7) + skipped
+    assert loop.flops == flops_per_token(arch, 1, 7) + skipped
     head = next(n for n in nodes_of(looped_graph(arch, 7)) if n.kind == "head")
     if not arch.head_transform:
         assert head.parameters == arch.vocab_size * arch.d_model
@@ -204,6 +206,18 @@ def test_a_recurrence_under_way_is_a_copy_that_ran_in_part() -> None:
     assert data.norm(3, 0, 0) == 3.0
     assert math.isnan(data.norm(3, 1, 0))
     assert "2 recurrences and 1 of 2 layers run" in data.statement
+
+
+def test_what_looks_alike_is_folded_together() -> None:
+    """What has not run is one stretch; a recurrence that ran in part stands alone."""
+    whole = synthetic_recording(recurrences=3)
+    assert Layout(compute(whole, Selection(), Options())).breaks() == {4}
+    done = whole.layer(3, 0)
+    writes = np.full((5, 2), 3.0, np.float32)
+    whole.append_layer(LayerState(4, 0, done.state, done.pattern, writes))
+    assert Layout(compute(whole, Selection(), Options())).breaks() == {4, 5}
+    none = compute(synthetic_recording(recurrences=0), Selection(), Options())
+    assert Layout(none).breaks() == {1, none.n_copies + 1}
 
 
 def test_norms_are_means_over_the_tokens_asked_for() -> None:

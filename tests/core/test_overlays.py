@@ -115,7 +115,8 @@ def test_modes_are_segments_of_the_stated_length() -> None:
 
 def test_other_starts_are_paths_beside_the_run() -> None:
     recording = run()
-    data = compute(recording, Selection(tokens=(2,)), Options())
+    data = compute(recording, Selection(tokens=(2,)), Options(show_starts=True))
+    assert data.other_starts == 1
     overlay = by_role(data)["run"]
     other = recording.result(PATHS).states[1][:, 2]
     np.testing.assert_allclose(overlay.points[0], by_hand(data, other), atol=1e-9)
@@ -131,10 +132,10 @@ def test_each_kind_is_switched_off_by_its_option() -> None:
         return {o.role for o in compute(recording, EVERY, options).overlays}
 
     points, mode = {"stable", "unstable", "slow point"}, {"mode", "mode, imaginary"}
-    assert roles(Options()) == points | mode | {"run"}
-    assert roles(Options(show_points=False)) == mode | {"run"}
-    assert roles(Options(modes=0)) == points | {"run"}
-    assert roles(Options(show_starts=False)) == points | mode
+    assert roles(Options(show_starts=True)) == points | mode | {"run"}
+    assert roles(Options(show_points=False)) == mode
+    assert roles(Options(modes=0)) == points
+    assert roles(Options()) == points | mode  # other starts only when they are asked for
 
 
 def test_three_axes_and_other_axes_carry_them_too() -> None:
@@ -193,7 +194,7 @@ def test_a_new_source_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_states_that_are_not_finite_leave_a_hole() -> None:
     recording = run()
     recording.result(PATHS).states[1, 4] = np.nan
-    overlay = by_role(compute(recording, EVERY, Options()))["run"]
+    overlay = by_role(compute(recording, EVERY, Options(show_starts=True)))["run"]
     assert np.isnan(overlay.points[:, 4]).all()
     assert np.isfinite(overlay.points[:, 3]).all()
 

@@ -19,11 +19,11 @@ from loopscope.core.errors import Cancelled, LoopscopeError
 from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.experiments.evaluation import evaluate_hops
 from loopscope.core.experiments.probe import memory, running
-from loopscope.core.experiments.probe.conditions import Condition, Cuts, Plan, conditions, plan_for
-from loopscope.core.experiments.probe.results import Outcome, Probe
+from loopscope.core.experiments.probe.conditions import Plan, conditions, plan_for
 from loopscope.core.experiments.probe.running import Batch, hops_batch, probe
 from loopscope.core.interventions.layers import SkipLayer
 from loopscope.core.measures.intervals import two_way_mean
+from loopscope.core.measures.probe import Condition, Cuts, Outcome, Probe
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views import probe as view

@@ -15,9 +15,9 @@ from loopscope.app.cli.main import main
 from loopscope.app.cli.probe import _recovery_at, write_page
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.experiments.architectures import twin_architecture
-from loopscope.core.experiments.probe.conditions import Condition, Lives, Plan, plan_for
-from loopscope.core.experiments.probe.results import PROBE, Outcome, Probe
+from loopscope.core.experiments.probe.conditions import Plan, plan_for
 from loopscope.core.measures.intervals import two_way_mean
+from loopscope.core.measures.probe import PROBE, Condition, Lives, Outcome, Probe
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.probe import Options, compute, picture, statement, table

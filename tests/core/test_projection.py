@@ -95,6 +95,20 @@ def test_few_points_make_a_basis_with_zeros_for_what_is_not_there(n: int) -> Non
     assert np.isfinite(basis.explained_variance).all()
 
 
+def test_points_may_have_more_axes_and_lie_anyhow(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = cloud(60, 9).astype(np.float32)
+    turned = points.reshape(12, 5, 9).transpose(1, 0, 2)
+    axes = fit_pca(points).components[:2]
+    monkeypatch.setattr(projection, "_BLOCK_ELEMENTS", 12 * 9 * 2)  # several blocks
+    z = project(turned, points.mean(0), axes)
+    expected = (turned.astype(np.float64) - points.mean(0)) @ axes.T
+    np.testing.assert_allclose(z, expected, atol=1e-6)
+    assert z.shape == (5, 12, 2)
+    flat = points.astype(np.float64)
+    shares = np.var(flat @ axes.T, axis=0) / np.var(flat, axis=0).sum()
+    np.testing.assert_allclose(variance_shares(turned, axes), shares, rtol=1e-9)
+
+
 def test_points_that_do_not_vary_have_no_shares() -> None:
     points = np.ones((5, 4))
     assert not variance_shares(points, fit_pca(points).components).any()

@@ -18,8 +18,9 @@ from checkpoints import CONFIGS, write_checkpoint
 from models import tiny_checkpoint
 from recordings import synthetic_recording, with_results
 
+from loopscope.app.views import VIEW_SPECS
 from loopscope.core import views
-from loopscope.core.analyses import exits, quality
+from loopscope.core.analyses import exits, probe, quality
 from loopscope.core.analyses import prompts as prompts_of
 from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.errors import LoopscopeError
@@ -34,6 +35,7 @@ from loopscope.core.measures.over_prompts import (
     PromptMeasures,
 )
 from loopscope.core.measures.path_independence import PATHS
+from loopscope.core.measures.probe import PROBE
 from loopscope.core.measures.quality import QUALITY
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stability import STABILITY
@@ -41,6 +43,7 @@ from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.recordings.finding import find_checkpoint
 from loopscope.core.recordings.going_on import differences, resume
 from loopscope.core.recordings.reader import is_recording, open_recording
+from loopscope.core.recordings.results import KEYS, MODEL_KEYS
 from loopscope.core.recordings.segments import segments_of
 from loopscope.core.recordings.writing import RecordingWriter, save
 from loopscope.core.run.jobs import Job
@@ -307,6 +310,7 @@ def test_results_over_prompt_sets_are_kept_once_for_all_runs(sealed: bool, tmp_p
         (QUALITY, quality, views.quality.Options()),
         (PROMPT_MEASURES, prompts_of, views.prompts.Options()),
         (EXITS_OVER_PROMPTS, exits, views.exits.Options()),
+        (PROBE, probe, views.probe.Options(prompts=3, draws=1, recurrences=4, mid=1, late=2)),
     ):
         recording.keep(key, analysis.run(stepper, Selection(), options, Job("measuring")))
     branch = stepper.branch((Noise(recurrence=1, last=1, layer=-1, size=0.5),))
@@ -322,12 +326,21 @@ def test_results_over_prompt_sets_are_kept_once_for_all_runs(sealed: bool, tmp_p
         opened = open_recording(path).runs
         writer.close()
     assert opened[1].shared is opened[0].shared
-    for key in (QUALITY, PROMPT_MEASURES, EXITS_OVER_PROMPTS):
+    for key in (QUALITY, PROMPT_MEASURES, EXITS_OVER_PROMPTS, PROBE):
         same_values(opened[0].result(key), recording.result(key))
+    found, kept = recording.result(PROBE), opened[0].result(PROBE)
+    assert kept.as_json() == found.as_json()
+    assert any(o.condition.donor and o.condition.draws[0][0].source for o in kept.outcomes)
     # Another process goes on with the model: they are its model's.
     again = load("bundled:looped", "cpu")
     resume(again, opened[0])
     same_values(again.shared.results.get(QUALITY), recording.result(QUALITY))
+
+
+def test_what_every_view_measures_is_kept() -> None:
+    asked = {spec.request.result for spec in VIEW_SPECS if spec.request is not None}
+    assert len(asked) > 5
+    assert asked == {*KEYS, *MODEL_KEYS}
 
 
 def test_a_result_of_a_measure_that_is_not_here_is_left_out(tmp_path: Path) -> None:

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recordings import synthetic_recording
+from recordings import recording_of, synthetic_recording
 
 from loopscope.app.views import BY_KEY
+from loopscope.core.run.pairing import Pairing
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import LEAST_RECURRENCES, RecurrenceRange, Selection
 from loopscope.core.views.base import ViewData
+from loopscope.core.views.second_run import SecondRun
 from loopscope.widgets.plots.matrix_steps import log_edges, on_log_axis
 
 RUN = synthetic_recording(recurrences=40, n_block=2)
@@ -128,7 +131,8 @@ def test_every_live_view_bears_any_range(key: str, log: bool) -> None:
         for ends in ((0, None), (3, 9), (39, 41), (100, 200)):
             part = spec.within(whole, RecurrenceRange(*ends, log))
             assert isinstance(part, ViewData)
-            assert part.statement == whole.statement
+            # What is drawn of the state space is named in its sentence; others speak of the run.
+            assert part.statement == whole.statement or key == "state_space"
 
 
 def test_a_log_axis_gives_each_number_its_share() -> None:
@@ -152,3 +156,45 @@ def test_labels_of_a_log_axis_are_round_and_apart() -> None:
     assert min(np.diff(middles)) >= 40
     at = on_log_axis(edges, numbers, 136, lambda _: 40.0)
     assert at[0] == 136  # the cursor's comes first
+
+
+def beside(run: Recording, other: Recording) -> SecondRun:
+    pairing = Pairing(run.info.architecture, other.info.architecture)
+    return SecondRun(other, "other", pairing, Selection())
+
+
+@pytest.mark.parametrize("states", ["ends", "layers"])
+def test_the_state_space_keeps_its_axes(states: str) -> None:
+    whole, part = shown("state_space", 5, 20, states=states)
+    kept = (whole.recurrences >= 5) & (whole.recurrences <= 20)
+    np.testing.assert_array_equal(part.points, whole.points[:, kept])
+    np.testing.assert_array_equal(part.recurrences, whole.recurrences[kept])
+    assert part.basis is whole.basis
+    assert "recurrences 5 to 20" in part.statement
+    assert part.start_words == "r = 5"
+    assert whole.start_words == ("r = 1" if states == "layers" else "the start s₀")
+    assert part.axes[0].label.endswith("of variance over all r)")
+    assert part.newest == 20
+    assert part.last_cycle == slice(0, 0)  # the run's last cycle is not among them
+    layer = 1 if states == "layers" else -1
+    for r in (4, 5, 12, 20, 21):
+        station = part.station(r, layer)
+        assert (station is not None) == (5 <= r <= 20)
+        if station is not None:
+            assert (part.recurrences[station], part.layers[station]) == (r, layer)
+    end = shown("state_space", 30, None, states=states)[1]
+    if states == "layers":
+        assert [tuple(x) for x in end.points[0, end.last_cycle]] == [
+            tuple(x) for x in whole.points[0, whole.last_cycle]
+        ]
+
+
+def test_paths_beside_the_run_are_of_the_same_recurrences() -> None:
+    run = recording_of(np.random.default_rng(1).normal(size=(13, 3, 4)))
+    other = recording_of(np.random.default_rng(2).normal(size=(13, 3, 4)))
+    spec, second = BY_KEY["state_space"], beside(run, other)
+    whole = spec.compute_second(run, second, Selection(), spec.options())
+    part = spec.within(whole, RecurrenceRange(4, 9))
+    (path,), (before,) = part.overlays, whole.overlays
+    np.testing.assert_array_equal(path.recurrences, np.arange(4, 10))
+    np.testing.assert_array_equal(path.points, before.points[:, 4:10])

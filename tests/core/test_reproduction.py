@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from recordings import relative_steps, synthetic_recording
 
+from loopscope.app.cli.main import main
 from loopscope.app.cli.reproduce import bundled_cycle, page_text, write_page
 from loopscope.app.cli.reproduce_cycle import PROMPT, cycle_words
 from loopscope.core.checkpoint.loading import load
+from loopscope.core.dynamics.recurrence_map import RecurrenceMap
+from loopscope.core.experiments import reproduction
 from loopscope.core.experiments.ablations import VARIANTS
 from loopscope.core.experiments.hops import make_batch
 from loopscope.core.experiments.reproduction import correlate, separation, study
@@ -32,6 +38,20 @@ def bundled() -> Study:
         loaded, seed=0, name="bundled:anytime", hops=3, n_letters=8, recurrences=24, n_prompts=3,
         n_examples=40,
     )  # fmt: skip
+
+
+def test_the_radius_of_a_causal_model_is_that_of_the_whole_jacobian() -> None:
+    loaded = load("bundled:anytime", "cpu")
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.encode(PROMPT))
+    for _ in range(8):
+        stepper.step()
+    f, state = RecurrenceMap(stepper), recording.state(8)
+    rows = torch.func.jacrev(lambda s: f(s[None])[0])(f.flat(state)[0])
+    dense = np.abs(np.linalg.eigvals(rows.double().numpy())).max()
+    with pytest.MonkeyPatch.context() as patch:  # Arnoldi's is an estimate: it is not asked
+        patch.delattr(reproduction, "leading_eigenvalues")
+        assert reproduction._radius(f, state) == pytest.approx(dense, rel=1e-4)
 
 
 def test_the_bundled_model_settles_into_a_cycle(bundled: Study) -> None:
@@ -182,3 +202,34 @@ def test_the_cycle_is_the_papers_joint_pca_of_the_final_token() -> None:
     assert f"by at most {gap.max():.1e} of the state norm" in words
     assert "It repeats; that it has as many points as layers" in words
     assert "It does not repeat" in " ".join(cycle_words(replace(data, closing=np.array([0.5]))))
+
+
+@pytest.mark.timeout(1200)  # two trainings of half a minute, however busy the machine is
+def test_the_quick_version_trains_measures_and_writes_the_page(tmp_path, capsys) -> None:
+    """The whole command, with trainings that learn: nothing in it is a stand-in."""
+    assert main(["reproduce", "-o", str(tmp_path), "--quick"]) == 0
+    page = (tmp_path / "does-a-small-loop.md").read_text()
+    assert capsys.readouterr().out.strip() == str(tmp_path / "does-a-small-loop.md")
+    found = {s["name"]: s for s in json.loads((tmp_path / "results.json").read_text())}
+    base, free = found["base"], found["no-injection"]
+    # Learnt: one hop over four letters, where a guess is right in a third.
+    assert base["accuracy"][3] > 0.9
+    assert free["accuracy"][3] > 0.9
+    # With injection it settles and keeps its answers; without, it drifts from both.
+    assert base["settled"] == 1
+    assert base["relative_step"][-1] < 1e-4
+    assert base["accuracy"][-1] > 0.9
+    assert free["settled"] < 0.5
+    assert free["relative_step"][-1] > 1e-2
+    assert "**Injection.** With it (two layers) at least 100% of tokens settle" in page
+    assert "**A quick version** (`--quick`)" in page
+    assert "No block of four layers was measured." in page
+    drawn = {path.stem for path in (tmp_path / "images").glob("*.png")}
+    assert drawn == {f"reproduce-{name}" for name in ("settling", "cycle", "ablations")}
+    for name in re.findall(r"\(images/([a-z-]+)\.png\)", page):
+        assert name in drawn
+    # A second time nothing is trained again.
+    record = tmp_path / "models-quick" / "base-seed0" / "training.json"
+    before = record.stat().st_mtime_ns
+    train_missing("quick", tmp_path / "models-quick", 1, (0,), lambda share, note: None)
+    assert record.stat().st_mtime_ns == before

@@ -10,6 +10,7 @@ import pytest
 
 from loopscope.core.run import rows as store
 from loopscope.core.run.budget import Budget, NoRoom
+from loopscope.core.run.file_blocks import FileBlock, FileSource
 from loopscope.core.run.rows import LARGE_ROW, Picked, Rows
 
 
@@ -156,3 +157,27 @@ def test_picked_rows_are_looked_up_one_by_one() -> None:
     assert [row.tolist() for row in picked] == [given[i][1].tolist() for i in (1, 4, 7)]
     np.testing.assert_array_equal(picked[-1], given[7][1])
     assert len(picked[1:]) == 2
+
+
+def test_of_a_row_in_a_file_only_the_part_that_is_wanted_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.arange(6 * 4 * 3 * 3, dtype=np.float32).reshape(6, 4, 3, 3)
+    path = tmp_path / "rows"
+    path.write_bytes(b"head" + array.tobytes())
+    blocks = [FileBlock(FileSource(path), 4, array.shape, array.dtype), array + 1000]
+    rows, sizes, read = Rows((4, 3, 3), np.float32).extended(blocks), [], FileSource.read
+    monkeypatch.setattr(
+        FileSource, "read",
+        lambda self, *place: sizes.append(read(self, *place).nbytes) or read(self, *place),
+    )  # fmt: skip
+    picked = Picked(rows, range(1, 12, 3), 2)
+    whole = np.concatenate([array, array + 1000])
+    for i, place in enumerate((1, 4, 7, 10)):
+        np.testing.assert_array_equal(picked[i], whole[place, 2])
+        with pytest.raises(ValueError, match="read-only"):
+            picked[i][...] = 0
+    assert set(sizes) == {3 * 3 * 4}
+    for wrong in (-1, 12):
+        with pytest.raises(IndexError):
+            rows.part(wrong, 0)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from recordings import synthetic_recording
+from recordings import recording_of, synthetic_recording
 
 from loopscope.core.measures.base import measure
+from loopscope.core.measures.massive import OVER_FIRST, massive_in
 from loopscope.core.measures.registry import find
+from loopscope.core.measures.stages import matrix_entropy_without_massive
 from loopscope.core.measures.state_forms import StateForm, massive_tokens, norm_ratios, normalised
 from loopscope.core.model.layer_shape import NormKind
 from loopscope.core.model.norms import make_norm
@@ -127,3 +129,62 @@ def test_matrix_entropy_of_normalised_states() -> None:
     p /= p.sum(-1, keepdims=True)
     np.testing.assert_allclose(got, -(p * np.log(p)).sum(-1), rtol=1e-5)
     assert (measure(recording, find("matrix_entropy")).values.reshape(-1) < 0.1 * got).all()
+
+
+def test_matrix_entropy_without_massive_tokens() -> None:
+    recording = massive_run()
+    got = measure(recording, find("matrix_entropy_without_massive")).values.reshape(-1)
+    for entropy, state in zip(got, recording.layer_states[:, 0].astype(float), strict=True):
+        norms = np.linalg.norm(state, axis=-1)
+        kept = state[norms < 5 * np.median(norms)]
+        assert len(kept) == len(state) - 1  # the one massive token
+        p = np.linalg.svd(kept, compute_uv=False) ** 2
+        p /= p.sum()
+        assert entropy == pytest.approx(-(p * np.log(p)).sum(), rel=1e-6)
+
+
+def test_without_a_massive_token_all_of_them_count() -> None:
+    recording = synthetic_recording(recurrences=3)
+    names = ("matrix_entropy", "matrix_entropy_without_massive")
+    one, other = (measure(recording, find(name)).values for name in names)
+    np.testing.assert_allclose(one, other)
+
+
+def test_a_state_that_is_not_finite_has_no_entropy_left_over() -> None:
+    states = massive_run().layer_states[0].copy()
+    states[..., 2, 1] = np.inf
+    assert np.isnan(matrix_entropy_without_massive(states)).all()
+
+
+def test_similarity_leaves_massive_tokens_out_when_asked() -> None:
+    recording = massive_run()
+    everything = Selection()
+    kept = similarity.compute(recording, everything, similarity.Options(measure="cosine"))
+    out = similarity.compute(
+        recording, everything, similarity.Options(measure="cosine", massive="left out")
+    )
+    states = recording.layer_states[:, 0].astype(float)
+    unit = states / np.linalg.norm(states, axis=-1, keepdims=True)
+    cosine = np.einsum("atd,btd->abt", unit, unit)
+    norms = np.linalg.norm(states, axis=-1)
+    massive = (norms >= 5 * np.median(norms, axis=1, keepdims=True)).any(0)
+    assert massive.sum() == 1
+    np.testing.assert_allclose(kept.values, cosine.mean(-1), atol=1e-6)
+    np.testing.assert_allclose(out.values, cosine[..., ~massive].mean(-1), atol=1e-6)
+    (token,) = np.flatnonzero(massive)
+    assert kept.statement.endswith(f"token {token} is of massive norm")
+    assert out.statement.endswith(f"token {token} is of massive norm and left out")
+    alone = Selection(tokens=(int(token),))
+    only = similarity.compute(
+        recording, alone, similarity.Options(measure="cosine", massive="left out")
+    )
+    assert not only.missing  # what alone is shown is not left out
+
+
+def test_which_tokens_are_massive_does_not_change_as_a_run_goes_on() -> None:
+    states = np.random.default_rng(3).normal(size=(OVER_FIRST + 4, 6, 8))
+    states[OVER_FIRST + 2 :, 0] *= 80
+    assert massive_in(recording_of(states)) == ()
+    states[3, 2] *= 80
+    assert massive_in(recording_of(states)) == (2,)
+    assert massive_in(recording_of(states[:1])) == ()

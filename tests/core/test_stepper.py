@@ -66,7 +66,8 @@ def test_step_sizes_are_those_of_the_states(loaded: Loaded) -> None:
     stepper = Stepper(loaded)
     recording = stepper.begin(loaded.tokenizer.encode(PROMPT))
     for _ in range(3):
-        state = stepper.step()
+        stepper.step()
+    state = recording[3]
     truth = plain_forward(loaded.model, recording.info.token_ids, 3)["states"]
     step = np.linalg.norm(truth[2] - truth[1], axis=-1)
     np.testing.assert_allclose(state.step_size, step, rtol=1e-3, atol=1e-5)
@@ -179,12 +180,12 @@ def test_a_given_initial_state_is_used(loaded: Loaded) -> None:
 def test_what_is_not_captured_is_not_kept(loaded: Loaded) -> None:
     stepper = Stepper(loaded, Capture(patterns=False, writes=False, readout=False))
     recording = stepper.begin(loaded.tokenizer.encode(PROMPT))
-    state = stepper.step()
+    state = recording[stepper.step()]
     assert recording.patterns is recording.writes is recording.answers("coda") is None
     assert state.patterns is state.coda_lens is None
     full = Stepper(loaded)
-    full.begin(loaded.tokenizer.encode(PROMPT))
-    np.testing.assert_allclose(full.step().state, state.state, atol=1e-5)
+    other = full.begin(loaded.tokenizer.encode(PROMPT))
+    np.testing.assert_allclose(other.state(full.step()), state.state, atol=1e-5)
 
 
 def test_beyond_the_memory_budget_rows_go_to_the_disk_and_nothing_is_lost(
@@ -245,7 +246,7 @@ def test_reduced_precision_runs_and_is_close(tmp_path: Path) -> None:
     for dtype in ("float32", "bfloat16"):
         stepper = Stepper(load(folder, "cpu", dtype))
         stepper.begin(stepper.loaded.tokenizer.encode(PROMPT))
-        states[dtype] = stepper.step().state
+        states[dtype] = stepper.recording.state(stepper.step())
         assert stepper.recording.info.dtype == dtype
     error = np.abs(states["bfloat16"] - states["float32"]).max() / np.abs(states["float32"]).max()
     assert 1e-5 < error < 0.1

@@ -247,10 +247,13 @@ def test_ctrl_c_within_a_destructor_is_not_lost(
         if len(told) == 2:
             Dying()
 
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        sweep(opened, tmp_path / "out", client, report=interrupt)
-    assert signal.getsignal(signal.SIGINT) is before
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            sweep(opened, tmp_path / "out", client, report=interrupt)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert len(told) == 2
     assert 0 < read_rows(tmp_path / "out").num_rows < opened.n_cells
 

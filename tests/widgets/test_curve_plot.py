@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from loopscope.core.formula import Formula
 from loopscope.core.views.curves_data import Curve, Curves
-from loopscope.widgets.plots.curve_plot import FEW_BANDS, MOST_BANDS, REACH, CurvePlot
+from loopscope.widgets.plots.curve_plot import DOT, FEW_BANDS, MOST_BANDS, REACH, CurvePlot
 
 X = np.arange(1.0, 11.0)
 
@@ -43,8 +43,7 @@ def test_the_pointer_reaches_thirty_pixels(qtbot: QtBot) -> None:
     at = plot.pixel_of(5.0, 1.0)
     assert REACH == 30
     for off, found in ((0, (0, 4)), (20, (0, 4)), (29, (0, 4)), (32, (-1, -1)), (120, (-1, -1))):
-        assert plot.place_at(at + QPointF(0, off)) == found
-        assert plot.place_at(at - QPointF(0, off)) == found
+        assert plot.place_at(at + QPointF(0, off)) == found  # above it is little room
 
 
 def test_of_two_curves_the_nearer_is_meant(qtbot: QtBot) -> None:
@@ -107,9 +106,10 @@ def test_a_title_gives_up_its_unit_before_its_name(qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: axis.labelText == label)
     plot.resize(500, 330)
     qtbot.waitUntil(lambda: axis.labelText == "a measure with quite a long name")
-    plot.resize(500, 130)
-    qtbot.waitUntil(lambda: axis.labelText.endswith("…"))
-    assert axis.labelText.startswith("a meas")
+    plot.resize(500, 230)
+    qtbot.waitUntil(lambda: axis.labelText == "a measure with<br>quite a long name")
+    plot.resize(500, 110)  # a part of it says nothing
+    qtbot.waitUntil(lambda: axis.labelText == "")
     plot.resize(500, 900)
     qtbot.waitUntil(lambda: axis.labelText == label)
 
@@ -119,6 +119,28 @@ def test_a_title_gives_up_what_it_is_a_median_of_before_its_name(qtbot: QtBot) -
     axis = plot.getPlotItem().getAxis("left")
     plot.resize(500, 260)
     qtbot.waitUntil(lambda: axis.labelText == "relative step of layer l")
+
+
+def test_a_title_gives_up_its_bracket_before_the_number_in_it(qtbot: QtBot) -> None:
+    plot = shown(qtbot, curves(x_label="mean recurrences used (the full run: 12)"), (900, 300))
+    axis = plot.getPlotItem().getAxis("bottom")
+    for width, title in ((900, plot.data.x_label), (240, "mean recurrences used")):
+        plot.resize(width, 300)
+        for _ in range(3):
+            QApplication.processEvents()
+        assert axis.labelText == title
+
+
+@pytest.mark.parametrize("height", [100, 160, 500])
+def test_a_dot_on_the_highest_value_is_seen_whole(qtbot: QtBot, height: int) -> None:
+    plot = shown(qtbot, curves(), (600, 400))
+    plot.resize(600, height)
+    area = plot.getViewBox().sceneBoundingRect
+    qtbot.waitUntil(lambda: area().height() < height)
+    QApplication.processEvents()
+    # The highest curve is at 2, the lowest at 1.
+    assert plot.pixel_of(1.0, 2.0).y() - area().top() >= DOT - 1
+    assert area().bottom() - plot.pixel_of(1.0, 1.0).y() >= DOT - 1
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -141,3 +163,22 @@ def test_titles_are_no_markup_and_upright_norms_keep_two_bars(qtbot: QtBot) -> N
     plot = shown(qtbot, curves(x_label="‖<b>‖", y_label="‖<s>‖"))
     axes = [plot.getPlotItem().getAxis(side) for side in ("bottom", "left")]
     assert [axis.label.toPlainText().strip() for axis in axes] == ["‖<b>‖", "∥<s>∥"]
+
+
+def test_no_two_of_the_first_twenty_four_layers_look_alike() -> None:
+    layers = [Curve(f"layer {k}", X, X, role="layer", index=k, count=48) for k in range(24)]
+    assert len({(k.index % 8, k.line) for k in layers}) == 24
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"), [(1.0, 0.5, 1.0), (0.0, 0.0, 1.0), (-4.0, -4.0, -2.0)]
+)
+def test_all_of_one_value_is_no_reason_for_ticks_beyond_it(
+    qtbot: QtBot, value: float, low: float, high: float
+) -> None:
+    flat = Curve("c", X, np.full(10, value))
+    plot = shown(qtbot, replace(curves(), curves=(flat,)))
+    bottom, top = plot.getViewBox().viewRange()[1]
+    span = high - low
+    assert low - 0.2 * span < bottom < low
+    assert high < top < high + 0.2 * span

@@ -164,6 +164,10 @@ def test_empty_states_keep_the_way_back(view) -> None:
     view.show_data(data_of(recurrences=1))
     assert "two recurrences" in view.plot.empty_text
     assert view.tabs.isVisible()
+    QApplication.processEvents()
+    row, plot = view.empty_actions, view.plot
+    middle = row.mapTo(plot, row.rect().center()).x()
+    assert abs(middle - plot.rect().center().x()) <= 2  # under the plot's words
     view.show_data(data_of(over="prompts"))
     assert view.empty_actions.buttons["open_prompts"].isVisible()
     assert view.tabs.isVisible()

@@ -14,7 +14,7 @@ from loopscope.app.views import BY_KEY
 from loopscope.core.measures.heads import MEASURES
 from loopscope.core.selection import Selection
 from loopscope.widgets.figures.matrix import bar_above, measure_label, measured
-from loopscope.widgets.figures.style import Page, log_axis
+from loopscope.widgets.figures.style import WIDTHS, CountLocator, Page, log_axis
 
 PAGE = Page()
 
@@ -44,6 +44,23 @@ def test_what_is_the_same_is_bright(key: str) -> None:
     brightness = image.to_rgba(np.array([far, measure.identical]))[:, :3].mean(1)
     assert brightness[1] > 0.6 > 0.3 > brightness[0]
     assert bar.ax.get_xlabel() == measure_label(measure)
+
+
+@pytest.mark.parametrize("key", sorted(MEASURES))
+def test_on_a_log_scale_what_is_almost_the_same_is_bright(key: str) -> None:
+    measure = MEASURES[key]
+    away = 1.0 if measure.is_distance else -1.0
+    near, far = 1e-4, measure.identical + 0.5 * away
+    values = measure.identical + away * np.array([near, 1e-2, 0.5])
+    with rc_context(PAGE.rc):
+        ax = figure().add_subplot()
+        image = measured(ax, values[None], measure, far, near=near)
+        bar_above(ax, image, measure_label(measure, log=True))
+    drawn = np.asarray(image.get_array()).ravel()
+    np.testing.assert_allclose(drawn, [near, 1e-2, 0.5], rtol=1e-6)
+    brightness = image.to_rgba(drawn)[:, :3].mean(1)
+    assert brightness[0] > 0.6 > brightness[1] > brightness[2]
+    assert brightness[2] < 0.3
 
 
 @pytest.mark.parametrize(
@@ -93,3 +110,29 @@ def test_ticks_of_a_log_axis_read_as_on_the_screen(
         power = text.startswith("10") and len(text) > 2 and not text[2:].isascii()
         said = 10.0 ** int(text[2:].translate(superscripts)) if power else float(text)
         assert said == pytest.approx(value)
+
+
+@pytest.mark.parametrize("preset", sorted(WIDTHS))
+def test_the_longest_name_of_a_colour_bar_is_whole(preset: str) -> None:
+    """Above narrow cells it takes two lines."""
+    page = Page(preset)
+    with rc_context(page.rc):
+        sheet = Figure(figsize=(page.width, 3))
+        FigureCanvasAgg(sheet)
+        sheet.set_layout_engine("constrained")
+        ax = sheet.add_subplot()
+        image = ax.imshow(np.zeros((3, 3)))
+        label = "log ratio of distance to the end, this run − second run (decades)"
+        bar = bar_above(ax, image, label)
+        sheet.canvas.draw()
+        box = bar.ax.xaxis.label.get_window_extent()
+    assert bar.ax.get_xlabel().replace("\n", " ") == label
+    assert box.x0 >= 0
+    assert box.x1 <= sheet.bbox.width
+
+
+def test_an_axis_that_counts_from_one_says_so_on_paper() -> None:
+    counts = CountLocator()
+    assert counts.tick_values(0.8, 6.2) == [1, 2, 3, 4, 5, 6]
+    assert counts.tick_values(-99, 2099) == [1, 500, 1000, 1500, 2000]
+    assert counts.tick_values(99, 205) == [100, 120, 140, 160, 180, 200]

@@ -109,8 +109,12 @@ def test_a_dollar_in_a_token_is_not_mathematics(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [Options(), Options(states="layers"), Options(dimensions="3-D")]
-)
+    "options",
+    [
+        Options(show_starts=True), Options(states="layers"),
+        Options(dimensions="3-D", show_starts=True),
+    ],
+)  # fmt: skip
 def test_overlays_are_drawn_and_named(options: Options, tmp_path: Path) -> None:
     page = Page("one column")
     data = compute(with_results(synthetic_recording()), Selection(), options)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 from graph_desk import Desk
 from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QFontMetricsF
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from work import calls
 
 from loopscope.core.selection import Selection
 from loopscope.core.views.graph.compute import Options
 from loopscope.widgets.palette import DARK, LIGHT
+from loopscope.widgets.views.graph.painting import fitted_label
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -72,6 +75,35 @@ def test_the_strip_follows_the_cursor(qtbot: QtBot) -> None:
     assert desk.view.rect().contains(place)
     desk.qtbot.mouseClick(desk.view, LEFT, pos=place)
     assert desk.picked[-1] == {"recurrence": 150, "layer": 0}
+
+
+def test_what_fits_has_no_scroll_bar(qtbot: QtBot) -> None:
+    """The size of its panel at the start at 1280 x 800, and one a line lower than all."""
+    desk = Desk(qtbot, 12, Selection(12), size=(595, 205))
+    assert not desk.view.bar.isVisible()
+    lowest = next(
+        h for h in range(120, 205)
+        if not (desk.view.resize(595, h), desk.view.side_bar.isVisible())[1]
+    )  # fmt: skip
+    desk.view.resize(595, lowest)
+    # Without a bar at the foot the picture has its room as well.
+    assert desk.view.pixels.viewport == lowest
+    assert desk.view.pixels.whole_height <= lowest
+
+
+def test_columns_have_room_for_the_labels_of_larger_text(qtbot: QtBot) -> None:
+    desk = Desk(qtbot, 12, Selection(12), size=(600, 400))
+    font = desk.view.font()
+    font.setPointSizeF(1.5 * font.pointSizeF())
+    desk.view.setFont(font)
+    QApplication.processEvents()
+    pixels = desk.view.pixels
+    strip = pixels.bands[0].strip
+    boxes = [b for i in range(strip.end + 1) for b in strip.boxes(i)]
+    for box in boxes:
+        if box.node.part == "block" and box.node.kind == "layer":
+            room = round(pixels.rect_of(box).width() - 6)
+            assert fitted_label(box.label, QFontMetricsF(font), room) == box.label
 
 
 def test_before_a_run_and_before_a_model(qtbot: QtBot) -> None:

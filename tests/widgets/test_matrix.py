@@ -241,3 +241,21 @@ def test_no_row_that_has_the_room_goes_without_a_label(
     assert names[cursor] in {box.text for box in boxes}
     if matrix.where.row_stride == 1:
         assert [box.text for box in boxes if box.text in names[:cursor]] == list(names[:cursor])
+
+
+@pytest.mark.parametrize("height", [90, 130, 400])
+def test_the_name_of_the_colour_bar_is_whole_or_not_there(qtbot: QtBot, height: int) -> None:
+    bar = Bar("Frobenius distance (log scale)", bar_ticks(0.0, 1.0))
+    matrix = shown(qtbot, 8, 5, bar=bar)
+    matrix.resize(520, height)
+    drawn = {box.text for box in texts_of(matrix) if box.text.startswith("Frob")}
+    whole = {90: set(), 130: {"Frobenius distance"}, 400: {bar.label}}
+    assert drawn == whole[height]
+
+
+def test_columns_of_words_are_all_labelled_at_any_width(qtbot: QtBot) -> None:
+    names = tuple(f"name {k}" for k in range(8))
+    matrix = shown(qtbot, 8, 8, column_labels=names)
+    for width in range(300, 700, 3):
+        matrix.resize(width, 400)
+        assert matrix.where.column_stride == 1, width

@@ -193,3 +193,22 @@ def test_a_broad_head_is_seen_on_its_own_scale(qtbot: QtBot) -> None:
     )
     view = shown(qtbot, log)
     assert view.matrix.content.bar.label == "attention (log scale)"
+
+
+def test_a_zoom_is_kept_as_a_place_and_taken_up_again(qtbot: QtBot) -> None:
+    data = data_of(tokens=60)
+    view, again = shown(qtbot, data), shown(qtbot, data)
+    assert view.place() == {}
+    wheel(view, 40, 10, 6)
+    place = view.place()
+    assert len(place) == 4
+    again.go_to(place)
+    assert again._slices == view._slices != (slice(0, 60), slice(0, 60))
+    assert again.matrix.content.row_labels == view.matrix.content.row_labels
+    for damaged in ({}, place | {"after keys": 61.0}, place | {"first key": float("nan")}):
+        again.reset_view()
+        again.go_to(damaged)
+        assert again.place() == {}
+    short = shown(qtbot, data_of(tokens=8))
+    short.go_to(place)  # of a longer prompt
+    assert short.place() == {}

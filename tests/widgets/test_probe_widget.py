@@ -12,9 +12,8 @@ from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
-from loopscope.core.experiments.probe.conditions import Condition, Lives
-from loopscope.core.experiments.probe.results import Outcome, Probe
 from loopscope.core.measures.intervals import two_way_mean
+from loopscope.core.measures.probe import Condition, Lives, Outcome, Probe
 from loopscope.core.selection import Selection
 from loopscope.core.views.probe import LACKS, NOT_YET, REQUEST, Options, compute, picture
 from loopscope.widgets.kit.empty_text import empty_text

@@ -142,6 +142,7 @@ def test_every_option_is_in_the_form_and_changes_the_map(qtbot: QtBot) -> None:
     assert [o.name for o in settings_of(Options)] == [
         "measure",
         "form",
+        "massive",
         "order",
         "scale",
         "colours",

@@ -76,7 +76,7 @@ def test_pointing_at_a_point_tells_what_it_is_and_a_click_takes_its_token(make) 
 
 
 def test_a_path_tells_its_start_and_takes_its_recurrence(make) -> None:
-    desk = make(Options(show_points=False, modes=0))
+    desk = make(Options(show_points=False, modes=0, show_starts=True))
     at = desk.pixel("run", 0, 3)
     assert desk.point_at(at).startswith("token 0 'a', the run from another start, random, seed 1")
     desk.qtbot.mouseClick(desk.view.canvas.viewport(), Qt.MouseButton.LeftButton, pos=at)
@@ -85,7 +85,7 @@ def test_a_path_tells_its_start_and_takes_its_recurrence(make) -> None:
 
 def test_another_run_that_has_not_stepped_yet_draws_nothing(make) -> None:
     """Branched where no layer has run: a path without a station."""
-    desk = make(Options(show_points=False, modes=0))
+    desk = make(Options(show_points=False, modes=0, show_starts=True))
     path = next(o for o in desk.data.overlays if o.kind == "path")
     none = np.zeros(0, np.int64)
     empty = replace(path, points=path.points[:, :0], recurrences=none, layers=none)
@@ -96,7 +96,7 @@ def test_another_run_that_has_not_stepped_yet_draws_nothing(make) -> None:
 
 
 def test_a_segment_is_found_along_its_length(make) -> None:
-    desk = make(Options(show_points=False, show_starts=False))
+    desk = make(Options(show_points=False))
     overlay = next(o for o in desk.data.overlays if o.role == "mode")
     place = desk.view.canvas.overlays.places[desk.data.overlays.index(overlay)]
     longest = int(np.linalg.norm(place[:, 1] - place[:, 0], axis=1).argmax())
@@ -114,7 +114,7 @@ def test_points_of_the_run_win_where_they_are_nearer(make) -> None:
 
 
 def test_one_line_item_holds_all_paths_and_segments(make) -> None:
-    desk = make(tokens=())
+    desk = make(Options(show_starts=True), tokens=())
     lines = desk.view.canvas.overlay_lines.lines
     assert len(lines) == 3  # one start, two parts of a mode, whatever the tokens
     assert len(lines[0].points) == 5 * 7
@@ -124,24 +124,57 @@ def test_one_line_item_holds_all_paths_and_segments(make) -> None:
 
 
 def test_looks_of_stable_unstable_and_slow_points(make) -> None:
-    marks = make(Options(modes=0, show_starts=False)).view.canvas.overlay_marks.marks
+    marks = make(Options(modes=0)).view.canvas.overlay_marks.marks
     assert [(m.marker, m.fill is None) for m in marks] == [("D", False), ("D", True), ("x", False)]
     layered = make(Options(states="layers"), n_block=3).view.canvas.overlay_marks.marks
     assert [m.marker for m in layered[:3]] == ["o", "s", "^"]
     assert [m.marker for m in layered[6:]] == ["x"] * 3
 
 
+def test_other_starts_come_when_their_button_is_pressed(make) -> None:
+    desk = make(Options(show_points=False, modes=0))
+    button, asked = desk.view.starts_button, []
+    desk.view.options_changed.connect(asked.append)
+    assert desk.view.canvas.overlay_lines.lines == []
+    assert button.isVisible()
+    assert button.text() == "Show 1 other start"
+    desk.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    (wanted,) = asked
+    assert wanted.show_starts
+    desk.view.show_data(compute(desk.recording, Selection(tokens=(0, 2)), wanted))
+    assert len(desk.view.canvas.overlay_lines.lines) == 1
+    assert button.text() == "Hide other start"
+    button.setFocus()
+    desk.qtbot.keyClick(button, Qt.Key.Key_Space)
+    assert not asked[-1].show_starts
+    # Not kept for every layer: none to offer.
+    layered = compute(desk.recording, Selection(tokens=(0, 2)), Options(states="layers"))
+    desk.view.show_data(layered)
+    assert not button.isVisible()
+
+
+def test_a_fixed_point_and_the_end_that_leads_there_are_both_seen(make) -> None:
+    desk = make(Options(modes=0))
+    canvas = desk.view.canvas
+    items = canvas.box.childGroup.childItems()
+    assert items.index(canvas.overlay_marks) > items.index(canvas.ends)
+    filled = [m.size for m in canvas.overlay_marks.marks if m.fill and m.marker != "x"]
+    assert filled
+    assert max(filled) < min(m.size for m in canvas.ends.marks if m.fill is not None)
+
+
 def test_the_legend_names_them(make) -> None:
-    texts = [e.text for e in make().view.legend.entries]
+    texts = [e.text for e in make(Options(show_starts=True)).view.legend.entries]
     assert texts[:5] == [
         "random, seed 1", "stable point", "unstable point", "slow point", "mode 1, |λ| 0.67",
     ]  # fmt: skip
-    plain = Options(show_points=False, modes=0, show_starts=False)
+    plain = Options(show_points=False, modes=0)
     assert [e.text for e in make(plain).view.legend.entries] == ["start s₀", "end"]
 
 
 def test_everything_is_in_sight(make) -> None:
-    for options in (Options(), Options(dimensions="3-D"), Options(equal_scale=False)):
+    for changes in ({}, {"dimensions": "3-D"}, {"equal_scale": True}):
+        options = Options(show_starts=True, **changes)
         desk = make(options)
         area = desk.view.canvas.box.sceneBoundingRect().adjusted(-1, -1, 1, 1)
         for overlay, place in zip(

@@ -10,18 +10,19 @@ from PySide6.QtWidgets import (
     QMenu,
     QProgressBar,
     QPushButton,
-    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from loopscope.widgets.kit.plain_text import PlainLabel, describe, plain_tip
+from loopscope.widgets.kit.shortening import ShortLabel
 from loopscope.widgets.kit.theme import number_font
 from loopscope.widgets.palette import LIGHT, Theme
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 DTYPES = ("float32", "bfloat16", "float16")
+RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 class Header(QWidget):
@@ -38,9 +39,9 @@ class Header(QWidget):
         self._card_text = ""
         self._wish, self._dtype = "auto", "float32"
         self._shown: tuple[str, ...] = ()
-        self.model = PlainLabel("Loopscope")
+        self.model = ShortLabel()
+        self.model.set_whole("Loopscope")
         self.model.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.model.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.notice = PlainLabel()
         self.notice.setVisible(False)
         self.offer = QPushButton()
@@ -52,7 +53,8 @@ class Header(QWidget):
         self.progress.setTextVisible(False)
         describe(self.progress, "Progress", "How far loading or the measurement under way is")
         describe(self.offer, "Read it as another family")
-        self.doing = PlainLabel()
+        self.doing = ShortLabel()
+        self.doing.setAlignment(RIGHT)
         self.cancel = QPushButton("Cancel")
         self.cancel.setToolTip("Give this up; the model that was running stays")
         self.cancel.clicked.connect(self.cancel_requested)
@@ -67,9 +69,12 @@ class Header(QWidget):
         self.card.clicked.connect(self.show_card)
         row = QHBoxLayout(self)
         row.setContentsMargins(10, 4, 6, 0)
-        row.addWidget(self.model, 1)
-        for widget in (self.notice, self.offer, self.doing, self.progress, self.cancel):
-            row.addWidget(widget)
+        row.addWidget(self.model, 3)
+        row.addWidget(self.notice)
+        row.addWidget(self.offer)
+        row.addWidget(self.doing, 2)
+        row.addWidget(self.progress)
+        row.addWidget(self.cancel)
         row.addWidget(self.device)
         row.addWidget(self.card)
         # As high with Cancel as without, or all below would move by a pixel with every job.
@@ -79,8 +84,7 @@ class Header(QWidget):
 
     def show_model(self, line: str, card: str) -> None:
         """Say which model is open; ``card`` is the text of its card."""
-        self.model.setText(line)
-        self.model.setToolTip(plain_tip(line))
+        self.model.set_whole(line)
         self._card_text = card
         self.card.setEnabled(bool(card))
 
@@ -127,7 +131,7 @@ class Header(QWidget):
         if share is not None:
             self.progress.setRange(0, 0 if share < 0 else 1000)
             self.progress.setValue(int(max(share, 0) * 1000))
-            self.doing.setText(doing)
+            self.doing.set_whole(doing)
 
     def show_notice(self, text: str | None) -> None:
         """Show a warning that stays until the next one, such as a device wish not met."""

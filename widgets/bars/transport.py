@@ -56,7 +56,8 @@ TIPS: dict[str, str] = {
 }
 # Words beside the icons of a wide bar.
 WORDS = {"step_layer": "layer", "step_recurrence": "step", "stop_at_settling": "stop at settling"}
-WIDE = 1000
+# Pixels of the scrub bar that words beside the icons leave.
+LEAST_SCRUB = 140
 # Buttons that run something.
 STEPS = ("play", "step_layer", "step_recurrence", "reset")
 SPEEDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, math.inf)
@@ -96,6 +97,8 @@ class TransportBar(QWidget):
         self._enabled = True
         self._why_no_steps = ""
         self._cursor = -1
+        # From which width on there are words, and for which letters that was measured.
+        self._wide, self._wide_for = 0, ("", 0)
         self.buttons: dict[str, QToolButton] = {}
         self.scrub = ScrubBar()
         describe(self.scrub, "Recurrences", "Drag to move the cursor; with Shift, what views show")
@@ -288,12 +291,18 @@ class TransportBar(QWidget):
 
     def _fit(self) -> None:
         """Words beside the icons, and the long speeds, only where there is room."""
-        wide = self.width() >= WIDE
-        style = (
-            Qt.ToolButtonStyle.ToolButtonTextBesideIcon
-            if wide
-            else Qt.ToolButtonStyle.ToolButtonIconOnly
-        )
+        if self._wide_for != (key := (self.font().key(), self.counter.sizeHint().width())):
+            self._wide_for = key
+            self._dress(wide=True)
+            layout = self.layout()
+            assert layout is not None
+            others = layout.sizeHint().width() - self.scrub.sizeHint().width()
+            self._wide = others + LEAST_SCRUB
+        self._dress(wide=self.width() >= self._wide)
+
+    def _dress(self, *, wide: bool) -> None:
+        styles = Qt.ToolButtonStyle
+        style = styles.ToolButtonTextBesideIcon if wide else styles.ToolButtonIconOnly
         for name in WORDS:
             self.buttons[name].setToolButtonStyle(style)
         fastest = "as fast as it goes" if wide else "fastest"

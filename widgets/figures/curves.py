@@ -94,7 +94,7 @@ def draw_on(ax: Axes, data: Curves) -> None:
         ends = (left / 1.05, right * 1.05) if data.log_x else (left - room, right + room)
         ax.set_xlim(*ends)
     if data.whole_x and not data.log_x:
-        whole_ticks(ax)
+        whole_ticks(ax, from_one=all(len(c.x) and c.x.min() > 0 for c in data.curves))
     ax.set_xlabel(data.x_label)
     ax.set_ylabel(fill(data.y_label, LABEL_WIDTH))
     if scale:

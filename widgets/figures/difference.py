@@ -16,8 +16,8 @@ from loopscope.widgets.figures.matrix import (
     hatch_absent,
     recurrence_axis,
 )
-from loopscope.widgets.figures.readout import fit
 from loopscope.widgets.figures.style import Page
+from loopscope.widgets.figures.words import fit
 from loopscope.widgets.plots.matrix_steps import STEPS, head_steps, labelled
 
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from loopscope.core.labels import at_position
 from loopscope.core.views.distance import Data
 from loopscope.widgets.figures.matrix import cells, recurrence_axis
-from loopscope.widgets.figures.readout import fit
 from loopscope.widgets.figures.style import Page
+from loopscope.widgets.figures.words import fit
 from loopscope.widgets.palette import DISTANCE_MAP
 from loopscope.widgets.plots.ticks import log_ticks
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from loopscope.core.measures.heads import PatternMeasure
 from loopscope.widgets.figures.style import Page, colour_map
+from loopscope.widgets.figures.words import in_two_lines
 from loopscope.widgets.palette import SIMILARITY_MAP
 from loopscope.widgets.plots.matrix_steps import STEPS, labelled, log_edges, on_log_axis
 from loopscope.widgets.plots.ticks import log_ticks
@@ -126,7 +127,10 @@ def set_log_ticks(bar: Colorbar) -> None:
 def bar_above(ax: Axes, image: ScalarMappable, label: str) -> Colorbar:
     """Put a bar on top, where its label has room however few the rows are."""
     bar = ax.figure.colorbar(image, ax=ax, location="top", pad=0.02, aspect=36, shrink=0.9)
-    bar.set_label(label)
+    # It is centred on the cells, which begin after the labels of the rows.
+    room = 0.76 * ax.figure.bbox.width / ax.figure.dpi * 72
+    size = float(bar.ax.xaxis.label.get_fontsize())
+    bar.set_label(in_two_lines(label, size, room))
     bar.outline.set_visible(False)
     return bar
 

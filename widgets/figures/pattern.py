@@ -16,8 +16,8 @@ from loopscope.widgets.figures.matrix import (
     font_size,
     set_log_ticks,
 )
-from loopscope.widgets.figures.readout import fit
 from loopscope.widgets.figures.style import Page
+from loopscope.widgets.figures.words import fit
 from loopscope.widgets.palette import SIMILARITY_MAP
 
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.transforms import Bbox
 
-from loopscope.widgets.figures.readout import width_of
+from loopscope.widgets.figures.words import width_of
 
 # Directions in which a name is tried, the first ones preferred, and points away from its point.
 _TURNS = np.radians([0, 35, -35, 70, -70, 110, -110, 145, -145, 180])

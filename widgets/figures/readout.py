@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
 
 from loopscope.core.labels import at_position
 from loopscope.core.views.answers_data import AnswerMap
 from loopscope.core.views.readout import Data
 from loopscope.widgets.figures.matrix import empty
 from loopscope.widgets.figures.style import Page, colour_map
+from loopscope.widgets.figures.words import fit, width_of
 from loopscope.widgets.palette import DISTANCE_MAP, SIMILARITY_MAP, black_is_legible
 from loopscope.widgets.plots.ticks import count_ticks
 
@@ -133,24 +130,3 @@ def _ink(level: float, colours: str) -> str:
         return _INK
     rgb = np.array(colour_map(colours)(level)[:3])
     return _INK if black_is_legible(rgb) else "white"
-
-
-@cache
-def width_of(text: str, size: float) -> float:
-    """Width in points."""
-    if not text.strip():
-        return 0.0
-    path = TextPath((0, 0), text.replace("$", "S"), size=size, prop=FontProperties())
-    return float(path.get_extents().width)
-
-
-@cache
-def fit(text: str, size: float, width: float) -> str:
-    """As much of ``text`` as fits ``width`` points; nothing when that is not even one letter."""
-    if width_of(text, size) <= width:
-        return text
-    for n in range(len(text) - 1, 0, -1):
-        short = text[:n] + "…"
-        if width_of(short, size) <= width:
-            return short
-    return ""

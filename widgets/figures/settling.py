@@ -77,14 +77,15 @@ def _draw_second(ax: Axes, data: Data) -> None:
     if second is None:
         return
     x, dots = second.recurrences, (0, (1, 1.5))
+    marker = "." if len(x) == 1 else ""  # a line of one point is not seen
     for values in np.where(second.values > 0, second.values, np.nan).T:
-        ax.plot(x, values, color=LIGHT.muted, lw=0.6, ls=dots)
+        ax.plot(x, values, color=LIGHT.muted, lw=0.6, ls=dots, marker=marker)
     label = f"{data.second_name}"
     if len(second.median):
         median = np.where(second.median > 0, second.median, np.nan)
         rate = rate_text(second.rate)
         text = ", ".join(filter(None, [f"{label}: median", rate]))
-        ax.plot(x, median, color=LIGHT.text, lw=1.8, ls=dots, label=text)
+        ax.plot(x, median, color=LIGHT.text, lw=1.8, ls=dots, marker=marker, label=text)
     else:
         ax.plot([], [], color=LIGHT.muted, lw=0.6, ls=dots, label=label)
 

@@ -169,7 +169,7 @@ def _draw_second_run(ax: Axes, data: Data, width: float) -> None:
                 marker = _marker(int(layer)) if data.by_layer and not cross else style.marker
                 ax.plot(
                     *at[:, station].T, linestyle="none", marker=marker, color=style.colour,
-                    markersize=4.4 * width, zorder=3.5,
+                    markersize=(4.4 if cross or style.hollow else 3.4) * width, zorder=4.5,
                     markerfacecolor="none" if style.hollow else style.colour,
                     markeredgecolor=style.colour if cross or style.hollow else "white",
                     markeredgewidth=0.6,
@@ -304,7 +304,8 @@ def _shape_handles(data: Data) -> list[Line2D]:
             _handle(_marker(layer), data.layer_names[layer], _MUTED)
             for layer in range(min(data.n_layers, _FEW))
         ]
-    return [_handle("o", "start s₀", _MUTED, hollow=True), _handle("o", "end", _MUTED)]
+    start = data.start_words.removeprefix("the ")
+    return [_handle("o", start, _MUTED, hollow=True), _handle("o", "end", _MUTED)]
 
 
 def _handle(marker: str, label: str, colour: str, hollow: bool = False) -> Line2D:

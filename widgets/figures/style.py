@@ -13,7 +13,7 @@ from matplotlib.ticker import Formatter, Locator, LogLocator, MaxNLocator, NullF
 from typing_extensions import override
 
 from loopscope.widgets.palette import DIVERGING
-from loopscope.widgets.plots.ticks import decade_text, log_ticks
+from loopscope.widgets.plots.ticks import decade_text, log_ticks, whole_step
 
 # Width in inches: one and two columns of a two-column paper (88 and 180 mm), a 16:9 slide.
 WIDTHS = {"one column": 88 / 25.4, "two columns": 180 / 25.4, "slide": 254 / 25.4}
@@ -80,9 +80,32 @@ def colour_map(name: str) -> Colormap:
     return colormaps[name]
 
 
-def whole_ticks(ax: Axes, axis: str = "x") -> None:
+def whole_ticks(ax: Axes, axis: str = "x", *, from_one: bool = False) -> None:
     """Only whole numbers on an axis that counts recurrences, layers or tokens."""
-    getattr(ax, f"{axis}axis").set_major_locator(MaxNLocator(integer=True))
+    locator = CountLocator() if from_one else MaxNLocator(integer=True)
+    getattr(ax, f"{axis}axis").set_major_locator(locator)
+
+
+class CountLocator(Locator):
+    """The screen's ticks of an axis that counts from 1: that, and multiples of a round step."""
+
+    MOST = 8
+
+    @override
+    def __call__(self) -> list[float]:
+        """Place ticks on what is shown."""
+        assert self.axis is not None
+        return self.tick_values(*sorted(self.axis.get_view_interval()))
+
+    @override
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Place ticks between two values."""
+        step = whole_step((vmax - vmin) / self.MOST)
+        first, last = max(math.ceil(vmin), 1), math.floor(vmax)
+        values = [float(v) for v in range(first, last + 1) if v % step == 0]
+        if first > 1 or step == 1:
+            return values
+        return [1.0, *(v for v in values if v - 1 > 0.6 * step)]
 
 
 class RoundLocator(Locator):

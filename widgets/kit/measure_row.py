@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
 from loopscope.widgets.kit.plain_text import PlainLabel, describe, plain_tip
-from loopscope.widgets.kit.title_bar import ElidedLabel
+from loopscope.widgets.kit.shortening import ShortLabel
 
 # The share and the seconds from which it can be guessed how long a measurement takes.
 LEAST_SHARE, LEAST_SECONDS = 0.03, 2.0
@@ -27,7 +27,7 @@ class MeasureRow(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.button, self.cancel = QPushButton(), QPushButton("Cancel")
-        self.why = ElidedLabel(least=100)
+        self.why = ShortLabel(least=100)
         self._help, self._under_way = "", False
         self.clock: Callable[[], float] = time.monotonic
         self._began: float | None = None
@@ -42,7 +42,7 @@ class MeasureRow(QWidget):
         self.row = QHBoxLayout(self)
         self.row.setContentsMargins(8, 3, 8, 3)
         self.row.addWidget(self.button)
-        self.waits = ElidedLabel(least=100)
+        self.waits = ShortLabel(least=100)
         self.waits.set_whole("waits until the measurement under way is done")
         self.row.addWidget(self.bar, 1)
         self.row.addWidget(self.waits, 1)

@@ -9,53 +9,17 @@ from PySide6.QtGui import (
     QMouseEvent,
     QPainter,
     QPaintEvent,
-    QResizeEvent,
 )
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QToolButton, QWidget
 from typing_extensions import override
 
 from loopscope.widgets.kit.icons import themed_icon
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
+from loopscope.widgets.kit.shortening import ShortLabel
 from loopscope.widgets.palette import LIGHT, Theme
 
 # Pixels of the bar at the title of the current view.
 MARK = 3
-
-
-class ElidedLabel(PlainLabel):
-    """A line that is cut with an ellipsis where there is no room, and whole in its tooltip.
-
-    Nothing is shown in fewer than ``least`` pixels.
-    """
-
-    def __init__(self, least: int = 0) -> None:
-        super().__init__()
-        self._whole, self._least = "", least
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-
-    def set_whole(self, text: str) -> None:
-        """Take the whole text."""
-        self._whole = text
-        self.setToolTip(plain_tip(text))
-        self._elide()
-
-    def whole(self) -> str:
-        """Return the text as it was given."""
-        return self._whole
-
-    @override
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Cut again at the new width."""
-        super().resizeEvent(event)
-        self._elide()
-
-    def _elide(self) -> None:
-        cut = self.fontMetrics().elidedText(
-            self._whole, Qt.TextElideMode.ElideRight, max(self.contentsRect().width() - 2, 0)
-        )
-        cut = "" if self.width() < self._least else cut
-        if cut != self.text():
-            self.setText(cut)
 
 
 class TitleBar(QWidget):
@@ -77,7 +41,7 @@ class TitleBar(QWidget):
         super().__init__()
         self.theme: Theme = LIGHT
         self.current = False
-        self.title, self.statement = PlainLabel(title), ElidedLabel()
+        self.title, self.statement = PlainLabel(title), ShortLabel()
         font = self.title.font()
         font.setBold(True)
         self.title.setFont(font)

@@ -6,7 +6,6 @@ import html
 import math
 
 import pyqtgraph as pg
-from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetricsF
 from PySide6.QtWidgets import QGraphicsSceneResizeEvent
 from typing_extensions import override
@@ -45,15 +44,27 @@ class TitledAxis(pg.AxisItem):
     def _fit_title(self) -> None:
         size, metrics = self.size(), QFontMetricsF(self.label.font())
         room = size.height() if self.orientation in ("left", "right") else size.width()
-        title = self._titles[0]
-        if room > 0:
-            fitting = (t for t in self._titles if metrics.horizontalAdvance(t) <= room)
-            shortest = metrics.elidedText(self._titles[-1], Qt.TextElideMode.ElideRight, room)
-            title = next(fitting, shortest)
+        lines = fitting_lines(self._titles, metrics, room) if room > 0 else self._titles[:1]
         # A title is shown as HTML.
-        if self.labelText != html.escape(title, quote=False):
-            self.setLabel(html.escape(title, quote=False))
+        title = "<br>".join(html.escape(line, quote=False) for line in lines)
+        if self.labelText != title:
+            self.setLabel(title)
             super().resizeEvent(None)
+
+
+def fitting_lines(titles: tuple[str, ...], metrics: QFontMetricsF, room: float) -> tuple[str, ...]:
+    """The first of ``titles`` that has room, the last of them in two lines if need be, or none.
+
+    A part of a title says less than the panel's own title, which is there as well.
+    """
+    wide = metrics.horizontalAdvance
+    for title in titles:
+        if wide(title) <= room:
+            return (title,)
+    words = titles[-1].split(" ")
+    halves = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))]
+    fitting = [pair for pair in halves if max(map(wide, pair)) <= room]
+    return min(fitting, key=lambda pair: max(map(wide, pair)), default=())
 
 
 class LogAxis(TitledAxis):

@@ -19,6 +19,8 @@ from loopscope.widgets.plots.plot_marks import log10, set_lines
 
 # Pixels within which the pointer is on a point.
 REACH = 30.0
+# Pixels that the largest dot reaches from its middle, with its ring.
+DOT = 7.0
 # Colour groups that the many curves of recurrences are drawn in.
 GROUPS = 16
 # Curves with intervals that are drawn as bands.
@@ -46,7 +48,13 @@ class CurvePlot(ClickPlot):
         self.chosen = pg.PlotCurveItem(antialias=True)
         self.chosen.setZValue(20)
         self.getPlotItem().addItem(self.chosen, ignoreBounds=True)
+        self.getViewBox().sigResized.connect(self._on_resized)
         self.show_empty("")
+
+    def _on_resized(self) -> None:
+        """Fit the axes anew: how much room a dot takes depends on the height."""
+        if not self.zoomed:
+            self.show_all()
 
     # ---- what is shown ----
     def show_data(self, data: Curves) -> None:
@@ -78,9 +86,7 @@ class CurvePlot(ClickPlot):
         across = LogAxis if data.log_x else WholeAxis if data.whole_x else TitledAxis
         left = LogAxis("left") if data.log_y else TitledAxis("left")
         self.getPlotItem().setAxisItems({"bottom": across("bottom"), "left": left})
-        # Rather without its unit, then without what it is a median of, than without its name.
-        name = data.y_label.split(" [")[0]
-        self.set_titles((data.x_label,), (data.y_label, name, name.split(", ")[0]))
+        self.set_titles(_forms(data.x_label), _forms(data.y_label))
 
     def _draw_bands(self, data: Curves) -> None:
         banded = [c for c in data.curves if c.low is not None and c.high is not None]
@@ -177,8 +183,12 @@ class CurvePlot(ClickPlot):
             inside = [(x >= left) & (x <= right) for x in xs]
             ys = [y[known] for y, known in zip(ys, inside, strict=True)]
         low, high = _range(ys)
-        pad = max(0.06 * (high - low), 0.04 if self.data.log_y else 1e-3 * max(abs(high), 1e-9))
         view = self.getViewBox()
+        if high == low and not self.data.log_y:
+            low, high = _around(high)
+        # A dot on the highest or the lowest value is seen whole.
+        dot = DOT / max(view.height() - 2 * DOT, 2 * DOT)
+        pad = max(max(0.06, dot) * (high - low), 0.04 if self.data.log_y else 0.0)
         view.setYRange(low - pad, high + pad, padding=0)
         room = 0.035 * (right - left) or 0.5  # a dot at the end is seen whole
         view.setXRange(left - room, right + room, padding=0)
@@ -273,6 +283,22 @@ def plotted(values: np.ndarray, log: bool) -> np.ndarray:
     """What is plotted: the values, or log10 of those above 0; NaN where there is none."""
     values = log10(values) if log else np.asarray(values, dtype=float)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def _around(value: float) -> tuple[float, float]:
+    """What is shown of an axis on which all is one value: from there toward 0, or from 0 to 1.
+
+    Ticks a little above and below it would ask too much of it: a share has nothing above 1.
+    """
+    if value == 0:
+        return 0.0, 1.0
+    return min(value, value / 2), max(value, value / 2)
+
+
+def _forms(label: str) -> tuple[str, ...]:
+    """Rather without its unit, then without what it is a median or part of, than cut."""
+    name = label.split(" [")[0]
+    return label, name, name.split(", ")[0].split(" (")[0]
 
 
 def _least(x: np.ndarray) -> int:

@@ -113,8 +113,9 @@ def draw_bar(painter: QPainter, sheet: Sheet) -> None:
     # A name that is longer than the bar has the height below it as well.
     room = sheet.height - bar.top()
     label = shortened(sheet.content.bar.label, room, QFontMetricsF(metrics))
-    beside.setHeight(min(max(bar.height(), metrics.horizontalAdvance(label) + 4), room))
-    draw_upright(painter, beside, CENTRE, label)
+    if metrics.horizontalAdvance(label) <= room:  # a part of it says nothing
+        beside.setHeight(min(max(bar.height(), metrics.horizontalAdvance(label) + 4), room))
+        draw_upright(painter, beside, CENTRE, label)
 
 
 def _bar_ticks(painter: QPainter, sheet: Sheet) -> tuple[tuple[float, str], ...]:

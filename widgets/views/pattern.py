@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from PySide6.QtWidgets import QWidget
@@ -18,6 +19,8 @@ from loopscope.widgets.plots.ticks import log_ticks
 
 # Fewer tokens than these are not zoomed into.
 LEAST_TOKENS = 4
+# What a session keeps of the zoom: first and after the last query, and key, in sight.
+ENDS = ("first query", "after queries", "first key", "after keys")
 
 
 class PatternView(MatrixView[Data]):
@@ -138,6 +141,23 @@ class PatternView(MatrixView[Data]):
         if self.data is not None and not self.data.missing and self._part is not None:
             self._zoom_to(None)
         super().reset_view()
+
+    @override
+    def place(self) -> dict[str, float]:
+        if self._part is None or self.data is None:
+            return {}
+        ends = (float(end) for part in self._part for end in (part.start, part.stop))
+        return dict(zip(ENDS, ends, strict=True))
+
+    @override
+    def go_to(self, place: Mapping[str, float]) -> None:
+        if self.data is None or self.data.missing or not all(name in place for name in ENDS):
+            return
+        n = len(self.data.labels)
+        queries, after_queries, keys, after_keys = (place[name] for name in ENDS)
+        if 0 <= queries < after_queries <= n and 0 <= keys < after_keys <= n:
+            parts = slice(int(queries), int(after_queries)), slice(int(keys), int(after_keys))
+            self._zoom_to(parts)
 
     # ---- what is said ----
     @override

@@ -47,8 +47,9 @@ class PromptCurvesView(CurvesView):
         self.splitter.setStretchFactor(0, 62)
         self.splitter.setStretchFactor(1, 38)
         self.box.addWidget(self.splitter, 1)
+        # Under the plot's words, which are not in the middle of the view where a table is shown.
         self.empty_actions = EmptyActions(
-            {command: text for command, (_, text) in EMPTY_ACTIONS.items()}, self
+            {command: text for command, (_, text) in EMPTY_ACTIONS.items()}, self.plot
         )
         self.empty_actions.command_requested.connect(self.command_requested)
         self.prompt_list.opened.connect(self._on_opened)

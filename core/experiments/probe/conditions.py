@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
-from loopscope.core.interventions.base import END, FOREVER, Intervention, Source
+from loopscope.core.interventions.base import END, FOREVER, Source
 from loopscope.core.interventions.layers import (
     BorrowLayer,
     DropInjection,
@@ -14,9 +13,9 @@ from loopscope.core.interventions.layers import (
     SkipLayer,
 )
 from loopscope.core.interventions.states import Noise, Replace
+from loopscope.core.measures.probe import Condition, Cuts
 from loopscope.core.model.architecture import Architecture
 
-Lives = Literal["parameters", "graph", "trajectory"]
 # States of the batch itself that a `Source` of the probe can name.
 START, EXCHANGED, OTHER_START, RANDOM = "start", "exchanged", "other start", "random"
 RUNS_ONCE = "a deep model runs once: there is no loop to cut; loop a span of its layers first"
@@ -26,38 +25,6 @@ OTHER_GROUP = "the right end state of another start"
 # Of what is random: with three the intervals cover far less than they say.
 DRAWS = 16
 SIZES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0)
-Cuts = tuple[Intervention, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One way to cut.
-
-    lives : which of the three is cut.
-    group : the curve it belongs to: the same cut in other doses.  name : in words.
-    size, unit : its dose; NaN where it has none of its own.
-    draws : its interventions, once for each draw of what is random.
-    recurrence : the first at which it acts (the end of which, for a cut into the state).
-    lasting : whether it goes on to the end of the run.
-    donor : whether the state of another prompt was put in, whose answers are scored too.
-    """
-
-    lives: Lives
-    group: str
-    name: str
-    size: float
-    unit: str
-    draws: tuple[Cuts, ...]
-    recurrence: int
-    lasting: bool = False
-    donor: bool = False
-
-    @property
-    def last(self) -> int:
-        """The last recurrence at which it acts; `FOREVER` for a lasting cut."""
-        if self.lasting:
-            return FOREVER
-        return max((cut.last for cuts in self.draws for cut in cuts), default=self.recurrence)
 
 
 @dataclass(frozen=True, slots=True)

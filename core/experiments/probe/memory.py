@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.experiments.probe.conditions import Condition, Plan
+from loopscope.core.experiments.probe.conditions import Plan
 from loopscope.core.labels import size
+from loopscope.core.measures.probe import Condition
 from loopscope.core.model.architecture import Architecture
 
 # States of the batch alive at once besides those kept: of the run under way, before and after.

@@ -21,8 +21,6 @@ from loopscope.core.experiments.probe.conditions import (
     RANDOM,
     RUNS_ONCE,
     START,
-    Condition,
-    Cuts,
     Plan,
     conditions,
     too_few,
@@ -33,10 +31,10 @@ from loopscope.core.experiments.probe.memory import (
     model_bytes,
     result_bytes,
 )
-from loopscope.core.experiments.probe.results import Outcome, Probe
 from loopscope.core.interventions.applied import AppliedInterventions
 from loopscope.core.interventions.base import Source
 from loopscope.core.measures.intervals import two_way_mean
+from loopscope.core.measures.probe import Condition, Cuts, Outcome, Probe
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.model.float64 import float64
 from loopscope.core.system import host_free_bytes

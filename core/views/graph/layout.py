@@ -119,7 +119,9 @@ class Layout:
     def breaks(self) -> set[int]:
         """Recurrences that do not look like the one before."""
         data = self.data
-        recurrences = {data.n_complete + 1, data.n_complete + 2, data.n_copies + 1}
+        recurrences = {data.n_complete + 1, data.n_copies + 1}
+        if data.layers_done > data.n_complete * data.n_layers:
+            recurrences.add(data.n_complete + 2)  # the one before has run in part
         if data.architecture.skip_first_injection:
             recurrences.add(2)
         return recurrences.union(*(cut.breaks() for cut in data.cuts))

@@ -9,21 +9,27 @@ import numpy as np
 
 from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
-from loopscope.core.labels import visible
+from loopscope.core.labels import name_tokens, visible
 from loopscope.core.measures import projection
 from loopscope.core.measures.projection import Basis
 from loopscope.core.measures.stability import STABILITY
 from loopscope.core.measures.state_forms import NORM_RATIO, StateForm
 from loopscope.core.run.recording import Recording
-from loopscope.core.selection import Selection
+from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.base import Table, ViewDefinition
 from loopscope.core.views.second_run import SecondRun
-from loopscope.core.views.state_space.data import Axis, Data, MassiveToken, Options, name_tokens
+from loopscope.core.views.state_space.data import Axis, Data, MassiveToken, Options
 from loopscope.core.views.state_space.fitting import FitSet, choose_basis, elsewhere
 from loopscope.core.views.state_space.frame import Frame
-from loopscope.core.views.state_space.overlays import OverlayContext, overlays_of, second_path
+from loopscope.core.views.state_space.overlay import Overlay
+from loopscope.core.views.state_space.overlays import (
+    OverlayContext,
+    n_other_starts,
+    overlays_of,
+    second_path,
+)
 from loopscope.core.views.state_space.places import stations
-from loopscope.core.views.state_space.words import statement, token_name
+from loopscope.core.views.state_space.words import drawn_words, statement, token_name
 
 __all__ = [
     "VIEW",
@@ -104,14 +110,17 @@ def _compute(
     directions = getattr(recording, "readout_directions", {})
     basis, locked, missing = choose_basis(directions, options, run, fit, tokens)
     names, rows = _axes(recording, options, basis)
-    trajectories = states[:, list(tokens)].transpose(1, 0, 2)
+    whole = tokens == tuple(range(recording.n_tokens))  # then nothing is copied
+    trajectories = (states if whole else states[:, list(tokens)]).transpose(1, 0, 2)
     finite = np.asarray(np.isfinite(trajectories).all(-1))
+    all_finite = bool(finite.all())
     coordinates, shares = np.full((*finite.shape, 0), np.nan), np.zeros(len(rows))
     frame = None
     if basis is not None:
         frame = Frame(fit.form, basis.mean, rows, tokens)
-        shares = projection.variance_shares(fit.form.of(trajectories, tokens)[finite], rows)
-        known = trajectories if finite.all() else np.where(finite[..., None], trajectories, 0)
+        taken = fit.form.of(trajectories, tokens)
+        shares = projection.variance_shares(taken if all_finite else taken[finite], rows)
+        known = trajectories if all_finite else np.where(finite[..., None], trajectories, 0)
         coordinates = np.where(finite[..., None], frame.coordinates(known), np.nan)
     else:
         recurrences, layers = recurrences[:0], layers[:0]
@@ -141,15 +150,20 @@ def _compute(
         options=options,
         elsewhere=elsewhere(basis, options, tokens, locked),
         massive=massive,
+        other_starts=n_other_starts(recording) if options.states == "ends" else 0,
     )
-    points = trajectories[finite]
-    if frame is not None and points.size:
+    if frame is not None and finite.any():
         # Only a mode is drawn in proportion to it; of a long run it costs a third of the view.
         modes = recording.result(STABILITY) is not None
-        spread = float(np.sqrt(points.var(0, dtype=np.float64).sum())) if modes else 0.0
+        spread = _spread(trajectories[finite]) if modes else 0.0
         context = OverlayContext(tokens, options, spread)
         data = replace(data, overlays=overlays_of(recording, context, frame))
     return replace(data, statement=statement(data, recording)), frame
+
+
+def _spread(points: F32) -> float:
+    """RMS distance of ``points [n, d]`` from their mean."""
+    return float(np.sqrt(points.var(0, dtype=np.float64).sum()))
 
 
 def on_one_axis(recording: Recording, other: Recording) -> bool:
@@ -234,6 +248,36 @@ def _rows(data: Data) -> Iterator[tuple[object, ...]]:
             yield (data.tokens[row], data.token_texts[row], *where, *at_axes, name)
 
 
+def within(data: Data, shown: RecurrenceRange) -> Data:
+    """Only these recurrences, of other runs too; axes and shares stay those of all."""
+    if not len(data.recurrences) or data.empty:
+        return data
+    first, last = shown.ends(data.newest)
+    kept = (data.recurrences >= first) & (data.recurrences <= last)
+    if kept.all():
+        return data
+    overlays = (_path_within(overlay, first, last) for overlay in data.overlays)
+    part = replace(
+        data, points=data.points[:, kept], recurrences=data.recurrences[kept],
+        layers=data.layers[kept], axes=tuple(replace(axis, of_all=True) for axis in data.axes),
+        overlays=tuple(o for o in overlays if o.points.shape[1]),
+    )  # fmt: skip
+    return replace(part, statement=data.statement.replace(drawn_words(data), drawn_words(part), 1))
+
+
+def _path_within(overlay: Overlay, first: int, last: int) -> Overlay:
+    """The part of a path between two recurrences; what has no recurrence, or stays, is whole."""
+    if overlay.kind != "path":
+        return overlay
+    kept = (overlay.recurrences >= first) & (overlay.recurrences <= last)
+    if kept.all():
+        return overlay
+    return replace(
+        overlay, points=overlay.points[:, kept], recurrences=overlay.recurrences[kept],
+        layers=overlay.layers[kept],
+    )  # fmt: skip
+
+
 VIEW = ViewDefinition(
     Options,
     compute,
@@ -241,4 +285,5 @@ VIEW = ViewDefinition(
     reads=frozenset({"tokens"}),
     compute_second=compute_second,
     on_one_axis=on_one_axis,
+    within=within,
 )

@@ -142,7 +142,10 @@ class Options:
         lowest="none",
     )
     show_starts: bool = setting(
-        True, "Other starts", "The same prompt from other start states, once these were run"
+        False,
+        "Other starts",
+        "The same prompt from other start states, once these were run; a button then offers them",
+        idle=lambda o: "" if o.states == "ends" else "the layers of other starts were not kept",
     )
     basis: Basis | None = fitted()
     refit: Refit | None = None
@@ -155,19 +158,22 @@ class Axis:
     """One axis. share : of the variance of the points shown, 0 to 1.
 
     form : of the states, in a few words, "" as they are.  without : the tokens left out, or "".
+    of_all : whether only a part of the recurrences is shown, and the share is of them all.
     """
 
     name: str
     share: float
     form: str = ""
     without: str = ""
+    of_all: bool = False
 
     @property
     def label(self) -> str:
         """Such as ``PC1 (62.1 % of variance)``."""
         of = f" of {self.form}" if self.form else ""
         without = f", without {self.without}" if self.without else ""
-        return f"{self.name}{of} ({self.percent} of variance{without})"
+        of_all = " over all r" if self.of_all else ""
+        return f"{self.name}{of} ({self.percent} of variance{of_all}{without})"
 
     @property
     def percent(self) -> str:
@@ -212,6 +218,7 @@ class Data(ViewData):
     locked : the basis was given and not fitted now.  run : identity of the run shown.
     elsewhere : in a sentence, that the axes were fitted on other states than are shown, or "".
     massive : tokens of massive norm among those selected; drawn unless the options leave them out.
+    other_starts : how many runs from other starts there are to draw beside this one.
     closing : float64 ``[N]``, how far the last cycle is from repeating the one before, relative
         (max over layers); NaN before recurrence 2.
     n_recurrences : complete recurrences.  n_layers : ``L``, with their names in `layer_names`.
@@ -240,6 +247,7 @@ class Data(ViewData):
     overlays: tuple[Overlay, ...] = ()
     elsewhere: str = ""
     massive: tuple[MassiveToken, ...] = ()
+    other_starts: int = 0
 
     @property
     @override
@@ -254,7 +262,7 @@ class Data(ViewData):
         shapes = (
             "the shape says after which layer"
             if self.by_layer
-            else "hollow: the start s₀, filled: the end"
+            else f"hollow: {self.start_words}, filled: the end"
         )
         kinds = {o.role for o in self.overlays}
         more = [text for roles, text in _BESIDE if kinds & roles]
@@ -303,14 +311,23 @@ class Data(ViewData):
         return self.axes[0].without if self.axes else ""
 
     @property
+    def start_words(self) -> str:
+        """What the first station is, where recurrence ends are shown."""
+        first = int(self.recurrences[0]) if len(self.recurrences) else 0
+        return f"r = {first}" if first else "the start s₀"
+
+    @property
     def last_cycle(self) -> slice:
-        """Stations of the last complete cycle; empty for recurrence ends."""
-        last = self.n_recurrences * self.n_layers if self.by_layer else 0
+        """Stations of the run's last complete cycle; empty where they are not shown."""
+        if not self.by_layer or self.newest < self.n_recurrences:
+            return slice(0, 0)
+        last = int((self.recurrences <= self.n_recurrences).sum())
         return slice(max(last - self.n_layers, 0), last)
 
     def station(self, recurrence: int, layer: int) -> int | None:
         """Index of the station at (recurrence, layer), or None when it is not shown."""
-        i = (recurrence - 1) * self.n_layers + layer if self.by_layer else recurrence
+        first = int(self.recurrences[0]) if len(self.recurrences) else 0
+        i = (recurrence - first) * self.n_layers + layer if self.by_layer else recurrence - first
         ok = 0 <= i < len(self.recurrences) and int(self.recurrences[i]) == recurrence
         return i if ok else None
 
@@ -337,13 +354,6 @@ def fit_recurrences(options: Options, run: str) -> int:
     """On how many recurrences of ``run`` axes are fitted, where not on all."""
     chosen = refitted(options, run)
     return FIT_FIRST if chosen is None else chosen
-
-
-def name_tokens(positions: list[int]) -> str:
-    """Such as "token 3", "tokens 0 and 5" and "12 tokens"."""
-    if len(positions) > 2:
-        return f"{len(positions)} tokens"
-    return f"token{'s' * (len(positions) > 1)} {' and '.join(map(str, positions))}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,7 @@ class Frame:
 
     def coordinates(self, states: States) -> F64:
         """Coordinates ``[N, S, k]`` of ``states [N, S, d]``, a row for each token."""
-        rows, stations, d = states.shape
-        flat = self.form.of(states, self.tokens).reshape(-1, d)
-        return projection.project(flat, self.mean, self.axes).reshape(rows, stations, -1)
+        return projection.project(self.form.of(states, self.tokens), self.mean, self.axes)
 
     def projected(self, overlay: Overlay) -> Overlay:
         """The same overlay in coordinates."""

@@ -157,6 +157,12 @@ def other_starts(recording: Recording, context: OverlayContext) -> list[Overlay]
     ]
 
 
+def n_other_starts(recording: Recording) -> int:
+    """How many runs from other starts were made of this one."""
+    paths = recording.result(PATHS)
+    return 0 if paths is None else len(paths.names) - 1
+
+
 def second_path(
     recording: Recording, second_run: SecondRun, tokens: tuple[int, ...], by_layer: bool
 ) -> Overlay:

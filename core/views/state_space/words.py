@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 
 from loopscope.core.arrays import F64
-from loopscope.core.labels import visible
+from loopscope.core.labels import name_tokens, visible
 from loopscope.core.run.recording import Recording
-from loopscope.core.views.state_space.data import Data, fit_recurrences, name_tokens
+from loopscope.core.views.state_space.data import Data, fit_recurrences
 
 
 def token_name(recording: Recording, token_id: int) -> str:
@@ -32,13 +32,7 @@ def statement(data: Data, recording: Recording) -> str:
         return f"No {drawn} has been run yet: the trajectories start with the first."
     if data.empty:
         return f"None of the {data.n_left_out} states is finite: there is nothing to draw."
-    tokens = count(len(data.tokens), "token")
-    if data.by_layer:
-        span = f"recurrences 1 to {data.newest}" if data.newest > 1 else "recurrence 1"
-        drawn = f"{tokens} after each of {count(data.n_layers, 'layer')}, {span}"
-    else:
-        drawn = f"{tokens} at the ends of recurrences 0 to {data.newest}"
-    parts = [drawn, _axes_said(data)]
+    parts = [drawn_words(data), _axes_said(data)]
     gap = _median(data.closing)
     if gap is not None:
         repeats = "the last cycle repeats" if data.by_layer else "the last state is"
@@ -52,6 +46,15 @@ def statement(data: Data, recording: Recording) -> str:
     if data.n_left_out:
         parts.append(f"{count(data.n_left_out, 'state')} not finite left out")
     return "; ".join(parts) + "."
+
+
+def drawn_words(data: Data) -> str:
+    """Which tokens are drawn, and at which recurrences."""
+    tokens, first = count(len(data.tokens), "token"), int(data.recurrences[0])
+    span = f"recurrences {first} to {data.newest}" if data.newest > first else f"recurrence {first}"
+    if data.by_layer:
+        return f"{tokens} after each of {count(data.n_layers, 'layer')}, {span}"
+    return f"{tokens} at the ends of {span}"
 
 
 def _overlays_said(data: Data) -> str:

@@ -8,10 +8,12 @@ from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPen
 
 from loopscope.core.labels import count
+from loopscope.core.model.flops import flops_per_token
 from loopscope.core.views.graph.cuts import cuts_at
 from loopscope.core.views.graph.data import Data
 from loopscope.core.views.graph.layout import BOX, Box, Wire
 from loopscope.core.views.graph.picture import loop_picture
+from loopscope.widgets.kit.shortening import shorten
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.plots.ticks import whole_step
 from loopscope.widgets.views.graph.geometry import (
@@ -102,7 +104,7 @@ class BandPainter:
     def _brush(self, i: int, band: Band) -> Brush:
         return Brush(
             self.painter, self.theme, self.font, band.strip.data, self.recurrences[i],
-            lambda box: self.faded(i, box),
+            lambda box: self.faded(i, box), self.geometry.label_rooms,
         )  # fmt: skip
 
     def _points(
@@ -222,8 +224,8 @@ class BandPainter:
         for pair, y in lines:
             for (begin, end), text in zip(spans, pair, strict=True):
                 if end > begin and text:
-                    cut = metrics.elidedText(text, Qt.TextElideMode.ElideRight, end - begin - 4)
-                    painter.drawText(QPointF(begin, y + metrics.ascent()), cut)
+                    short = shorten(text, end - begin - 4, metrics.horizontalAdvance)
+                    painter.drawText(QPointF(begin, y + metrics.ascent()), short)
 
     def _titles(self, i: int, band: Band) -> tuple[str, str]:
         data = band.strip.data
@@ -264,7 +266,7 @@ def _has_left(geometry: Geometry) -> bool:
 
 
 def _once(data: Data) -> str:
-    return count(data.architecture.flops_per_token(1, data.n_tokens))
+    return count(flops_per_token(data.architecture, 1, data.n_tokens))
 
 
 class _clip:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import (
     QColor,
+    QFontMetricsF,
     QPainter,
     QPaintEvent,
     QResizeEvent,
@@ -47,6 +48,7 @@ class GraphCanvas(View[Data]):
         self.side_bar.valueChanged.connect(self._on_scrolled)
         self.search = SearchBar(self)
         self._followed = (-1, -1, -1)
+        self._measure_label()
         self._still, self._strips = Layer(), Layer()
 
     # ---- what the app says ----
@@ -54,6 +56,7 @@ class GraphCanvas(View[Data]):
     def show_data(self, data: Data) -> None:
         """Draw ``data``."""
         self.data, self.hovered = data, None
+        self._measure_label()
         self.pixels.show(data)
         self._place_bars()
         self.update()
@@ -200,6 +203,18 @@ class GraphCanvas(View[Data]):
         self.pixels.width, self.pixels.height = float(self.width()), float(self.height())
         self._lay_out()
         self._follow()
+
+    @override
+    def changeEvent(self, event: QEvent) -> None:
+        """Follow the size of the text."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._measure_label()
+            self._lay_out()
+
+    def _measure_label(self) -> None:
+        last = 0 if self.data is None else self.data.n_layers - 1
+        self.pixels.set_label(QFontMetricsF(self.font()).horizontalAdvance(f"layer {last}"))
 
     # ---- painting ----
     @override

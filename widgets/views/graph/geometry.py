@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF
@@ -19,12 +20,19 @@ ABOVE, BELOW = 0.75, 0.35  # rows for the rail and for the loop's back edge
 DEEP_ABOVE, DEEP_BELOW = 0.2, 0.1
 BETWEEN_BANDS = 12.0
 MIN_ROW, MAX_ROW = 16.0, 52.0  # the least that holds a small label
-MIN_COLUMN, MAX_COLUMN = 72.0, 132.0
+MAX_COLUMN = 132.0
+# Pixels that a box has beside the label of a layer, whose whole word a column has room for.
+BESIDE_LABEL = 6.0
 LOOP_COLUMNS = 3
 MIN_ZOOM, MAX_ZOOM = 0.001, 2.5
 LEAST_ROW = 3.0
 # Narrower columns have no labels and plain wires; still narrower ones are stripes.
 PLAIN, STRIPES, GAPS = 40.0, 14.0, 4.0
+
+
+def label_room(width: float) -> int:
+    """Pixels for the label of a box."""
+    return round(width - 6)
 
 
 @dataclass(slots=True)
@@ -68,6 +76,7 @@ class Geometry:
     def __init__(self) -> None:
         self.width, self.height = 160.0, 100.0
         self.zoom, self.x, self.y = 1.0, 0.0, 0.0
+        self.least_column = 69.0
         self.picture: Picture | None = None
         self.bands: list[Band] = []
         # Set by `lay_out`, in pixels: where the strips are drawn, the height that is seen, a
@@ -85,11 +94,15 @@ class Geometry:
         self._laid_out = ()
         self.lay_out()
 
+    def set_label(self, width: float) -> None:
+        """Take the width of a layer's label: columns are never too narrow for it."""
+        self.least_column = math.ceil((width + BESIDE_LABEL) / BOX)
+
     def lay_out(self) -> None:
         """Choose the columns and stack the bands, for the size and zoom of now."""
-        self.viewport = max(self.height - BAR, 1.0)
+        self.viewport = max(self.height, 1.0)
         # Of the loop, whose columns are never zoomed.
-        self.loop_column = max(MIN_COLUMN, min(MAX_COLUMN, self.width / 8.5))
+        self.loop_column = max(self.least_column, min(MAX_COLUMN, self.width / 8.5))
         picture = self.picture
         if picture is None:
             self.bands = []
@@ -99,7 +112,7 @@ class Geometry:
         self.strip = QRectF(left, 0, max(self.width - left, 1), self.viewport)
         # Columns are narrower where all then fit.
         fitting = (self.strip.width() - MARGIN) / picture.whole_width
-        usual = max(MIN_COLUMN, min(self.loop_column, fitting))
+        usual = max(self.least_column, min(self.loop_column, fitting))
         self.least_zoom = max(MIN_ZOOM, min(0.5, fitting / usual))
         self.zoom = max(self.zoom, self.least_zoom)
         self.column = usual * self.zoom
@@ -113,12 +126,15 @@ class Geometry:
                 Band(strip, strip.layout if isinstance(strip.layout, Layout) else None)
                 for strip in strips
             ]
+        self.whole_width = max(b.strip.width for b in self.bands) * self.column + MARGIN
+        if round(self.whole_width - self.strip.width()) > 0:
+            self.viewport = max(self.height - BAR, 1.0)
+            self.strip.setHeight(self.viewport)
         self.row = self._row()
         top = MARGIN
         for band in self.bands:
             band.top = top
             top += self.band_height(band)
-        self.whole_width = max(b.strip.width for b in self.bands) * self.column + MARGIN
         self.whole_height = top + MARGIN - 1
 
     # ---- sizes ----
@@ -168,6 +184,13 @@ class Geometry:
     def scale(self, in_loop: bool) -> tuple[float, float]:
         """Pixels of a column and of a row."""
         return (self.loop_column if in_loop else self.column), self.row
+
+    @property
+    def label_rooms(self) -> tuple[int, ...]:
+        """Pixels for a label in the boxes of a loop, where there is one, and of the strips."""
+        loops = any(band.loop is not None for band in self.bands)
+        columns = (self.loop_column, self.column) if loops else (self.column,)
+        return tuple(label_room(BOX * column) for column in columns if column >= PLAIN)
 
     def rect_of(self, box: Box, band: int = 0, in_loop: bool = False) -> QRectF:
         """A box in pixels."""

@@ -14,6 +14,7 @@ from loopscope.core.views.graph.data import Data
 from loopscope.core.views.graph.layout import Box, Wire
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.views.graph.colours import weights_colour
+from loopscope.widgets.views.graph.geometry import label_room
 from loopscope.widgets.views.graph.short_labels import longest_labels, short_label, stem
 
 # Labels for narrow boxes.
@@ -69,6 +70,22 @@ def fitted_label(label: str, metrics: QFontMetricsF, room: float, longest: str =
 
 
 @lru_cache(maxsize=4096)
+def spelling_room(label: str, font: str, room: int, rooms: tuple[int, ...], longest: str) -> int:
+    """The narrowest of the ``rooms`` that shows the name whole: its spelling there holds in all.
+
+    A room of its own for a label of which no narrower one shows more than its number.
+    """
+    of = QFont()
+    of.fromString(font)
+    metrics = QFontMetricsF(of)
+    for other in sorted(r for r in rooms if r < room):
+        text = fitted_label(label, metrics, other, longest)
+        if text and "…" not in text and not text.isdigit():
+            return other
+    return room
+
+
+@lru_cache(maxsize=4096)
 def static_label(label: str, font: str, room: int, longest: str) -> tuple[QStaticText, QSizeF]:
     """A label as `fitted_label` has it, laid out once, with its size."""
     of = QFont()
@@ -104,14 +121,17 @@ class Brush:
         The cursor's, whose norms the loop's opened layers show.
     fades
         Boxes that are painted pale, since a search does not find them.
+    rooms
+        Pixels for a label in the boxes of the loop and of the strip: names are spelled alike in
+        both.
     """
 
     def __init__(
         self, painter: QPainter, theme: Theme, font: QFont, data: Data, recurrence: int,
-        fades: Callable[[Box], bool] = lambda box: False,
+        fades: Callable[[Box], bool] = lambda box: False, rooms: tuple[int, ...] = (),
     ) -> None:  # fmt: skip
         self.painter, self.theme, self.font, self.data = painter, theme, font, data
-        self.recurrence, self.fades = recurrence, fades
+        self.recurrence, self.fades, self.rooms = recurrence, fades, rooms
         self._hues: dict[tuple[str, bool], QColor] = {}
         self._fonts: dict[float, tuple[QFont, str]] = {}
         self._longest = longest_labels(node.label for node in data.nodes)
@@ -159,7 +179,9 @@ class Brush:
     def _label(self, box: Box, rect: QRectF) -> None:
         font, key = self._sized(rect.height())
         longest = self._longest.get(stem(box.label), box.label)
-        text, size = static_label(box.label, key, round(rect.width() - 6), longest)
+        rooms = self.rooms or (label_room(rect.width()),)
+        room = spelling_room(box.label, key, label_room(rect.width()), rooms, longest)
+        text, size = static_label(box.label, key, room, longest)
         self.painter.setFont(font)
         self.painter.setPen(QColor(self.theme.muted if self.pale(box) else self.theme.text))
         place = rect.center() - QPointF(size.width() / 2, size.height() / 2)

@@ -44,8 +44,8 @@ class TrajectoryCanvas(Canvas):
         self.ends, self.hover_mark, self.cursor_mark = MarksItem(), MarksItem(), MarksItem()
         self.overlay_lines, self.overlay_marks = LinesItem(), MarksItem()
         items = (
-            self.overlay_lines, self.lines, self.small, self.cursor_lines, self.overlay_marks,
-            self.ends, self.hover_mark, self.cursor_mark,
+            self.overlay_lines, self.lines, self.small, self.cursor_lines, self.ends,
+            self.overlay_marks, self.hover_mark, self.cursor_mark,
         )  # fmt: skip
         for item in items:
             self.box.addItem(item, ignoreBounds=True)

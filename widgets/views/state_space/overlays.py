@@ -20,6 +20,8 @@ from loopscope.widgets.views.state_space.overlay_looks import Look, legend_names
 
 # Opacity of the paths of other runs: the run's own stay in front, the more so among many.
 FAINT, FAINTER, MANY = 0.65, 0.3, 8
+# Pixels of a filled point: what it lies on, the end of the run that leads there, is larger.
+POINT = 8
 # Places along a segment that the pointer finds it by.
 ALONG = np.linspace(0, 1, 9)[:, None]
 
@@ -109,7 +111,7 @@ class OverlayPicture:
                     QColor(style.colour if style.hollow else self.theme.panel), width=1.4
                 )
                 fill = None if style.hollow else colour
-                size = 14 if marker == "x" else 11
+                size = 14 if marker == "x" else 11 if style.hollow else POINT
                 out += self._stamp(place[:, station], marker, size, fill, pen)
         return out
 

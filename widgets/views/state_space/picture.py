@@ -141,7 +141,10 @@ class Picture:
                 for layer in range(data.n_layers)
             ]
         else:
-            entries = [Entry("o", None, "start s₀", hollow=True), Entry("o", None, "end")]
+            entries = [
+                Entry("o", None, data.start_words.removeprefix("the "), hollow=True),
+                Entry("o", None, "end"),
+            ]
         if data.options.colour == "recurrence":
             stops = np.linspace(0, 1, 9).tolist()
             scale = [(at, recurrence_colour(at, self.theme).name()) for at in stops]

@@ -82,7 +82,7 @@ class TextOverlay(QWidget):
         width = metrics.horizontalAdvance(text)
         x = at.x() + 11 if at.x() + 15 + width < self.width() else at.x() - 11 - width
         behind = QColor(self.view.theme.panel)
-        behind.setAlphaF(0.7)
+        behind.setAlphaF(0.85)
         baseline = at.y() + metrics.ascent() / 2 - 8
         painter.fillRect(
             QRectF(x - 1, baseline - metrics.ascent(), width + 2, metrics.height()), behind

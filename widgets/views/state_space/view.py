@@ -12,10 +12,11 @@ from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 from typing_extensions import override
 
+from loopscope.core.labels import name_tokens
 from loopscope.core.measures.state_forms import NORM_RATIO
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space.compute import Data, Options
-from loopscope.core.views.state_space.data import Refit, name_tokens
+from loopscope.core.views.state_space.data import Refit
 from loopscope.core.views.state_space.words import axes_words
 from loopscope.widgets.kit.plain_text import PlainLabel, describe, plain_tip
 from loopscope.widgets.kit.view import View
@@ -56,12 +57,15 @@ class StateSpaceView(View[Data]):
         describe(
             self.massive_button, "Tokens of massive norm", "Leave them out, or take them in again"
         )
+        self.starts_button = _button("", self._toggle_starts)
+        self.starts_button.setToolTip("The same prompt from the other start states that were run")
         self.canvas = TrajectoryCanvas()
         self.legend = Legend()
         self.text_overlay = TextOverlay(self.canvas, self)
         bar = QHBoxLayout()
         bar.setContentsMargins(6, 0, 2, 0)
         bar.addWidget(self.status, 1)
+        bar.addWidget(self.starts_button)
         bar.addWidget(self.massive_button)
         bar.addWidget(self.refit_button)
         row = QHBoxLayout()
@@ -170,6 +174,9 @@ class StateSpaceView(View[Data]):
         kept = self.options.massive == "kept"
         self._ask(massive="left out" if kept else "kept")
 
+    def _toggle_starts(self) -> None:
+        self._ask(show_starts=not self.options.show_starts)
+
     def _ask(self, **changes: object) -> None:
         wanted = replace(self.options, **changes)
         if wanted != self.options:
@@ -220,6 +227,7 @@ class StateSpaceView(View[Data]):
         self._status = words[:1].upper() + words[1:]
         self._show_misfit(data is not None and bool(data.elsewhere))
         self._offer_massive(data)
+        self._offer_starts(data)
         picture, overlays = self.canvas.picture, self.canvas.overlays
         entries, scale, ticks = picture.legend() if picture else ([], [], [])
         self.legend.set_content([*(overlays.entries() if overlays else []), *entries], scale, ticks)
@@ -251,6 +259,14 @@ class StateSpaceView(View[Data]):
         self.massive_button.setToolTip(
             plain_tip(f"Of massive norm: {each} the median norm. {NORM_RATIO.text()}")
         )
+
+    def _offer_starts(self, data: Data | None) -> None:
+        """Offer to draw the runs from other starts, or to leave them out again."""
+        n = 0 if data is None else data.other_starts
+        self.starts_button.setVisible(n > 0)
+        shown = data is not None and data.options.show_starts
+        starts = "other starts" if n > 1 else "other start"
+        self.starts_button.setText(f"Hide {starts}" if shown else f"Show {n} {starts}")
 
     def _fit_words(self) -> None:
         """Shorten what does not fit."""

@@ -1,4 +1,4 @@
-"""What the probe found: scores, displacement, intervals and recovery. No torch."""
+"""What the probe found: of each condition scores, displacement, intervals and recovery."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from loopscope.core.arrays import F64
-from loopscope.core.experiments.probe.conditions import Condition
 from loopscope.core.files import write_text
 from loopscope.core.formula import Formula
+from loopscope.core.interventions.base import FOREVER, Intervention
 from loopscope.core.measures.intervals import TWO_WAY_METHOD, Interval
 from loopscope.core.results import ResultKey
 
@@ -39,6 +39,39 @@ RECOVERY = Formula(
     "Loopscope",
 )
 WITHIN = 0.02
+Lives = Literal["parameters", "graph", "trajectory"]
+Cuts = tuple[Intervention, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One way to cut.
+
+    lives : which of the three is cut.
+    group : the curve it belongs to: the same cut in other doses.  name : in words.
+    size, unit : its dose; NaN where it has none of its own.
+    draws : its interventions, once for each draw of what is random.
+    recurrence : the first at which it acts (the end of which, for a cut into the state).
+    lasting : whether it goes on to the end of the run.
+    donor : whether the state of another prompt was put in, whose answers are scored too.
+    """
+
+    lives: Lives
+    group: str
+    name: str
+    size: float
+    unit: str
+    draws: tuple[Cuts, ...]
+    recurrence: int
+    lasting: bool = False
+    donor: bool = False
+
+    @property
+    def last(self) -> int:
+        """The last recurrence at which it acts; `FOREVER` for a lasting cut."""
+        if self.lasting:
+            return FOREVER
+        return max((cut.last for cuts in self.draws for cut in cuts), default=self.recurrence)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,151 @@
+"""What both lenses say after each recurrence, made from states in blocks of recurrences.
+
+A small model spends a readout on calls, not on sums. So its states wait until a block of them is
+there, or until somebody looks, and are read out in one go. A block always has the same
+number of states (the last one fills it up while it is begun) and a state always the same place in
+it: whenever it is read, and by whom, in a run or in a branch of it, it gives the same bits.
+Where a readout is more sums than calls a block is one recurrence, and nothing waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from threading import RLock
+
+import torch
+from torch import Tensor
+
+from loopscope.core.arrays import F32
+from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.looped_model import LoopedModel
+from loopscope.core.run.file_blocks import Array
+from loopscope.core.run.readout import LogProbabilities, both_answers, spread
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.states import ReadOut, TopAnswers
+
+# States of a block at most; logits or numbers of its states at most, beyond which sums take longer.
+BLOCK, _LARGE = 8, 1 << 16
+
+
+def block_size(arch: Architecture, n_tokens: int) -> int:
+    """How many recurrences are read out together; it depends on model and prompt alone."""
+    return min(max(_LARGE // (n_tokens * max(arch.vocab_size, arch.d_model)), 1), BLOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The block under way.
+
+    states : ``[1, T, d]`` of its recurrences so far.  read : how many of them were read out.
+    before : of the last recurrence before the block, None where it begins with the first one.
+    """
+
+    states: tuple[Tensor, ...] = ()
+    read: int = 0
+    before: LogProbabilities | None = None
+
+
+class ReadingOut:
+    """Reads a run out; one thread adds states, any may ask for what is not read yet.
+
+    Parameters
+    ----------
+    model
+        The model, bound to the prompt.
+    size
+        States of a block, as `block_size` says.
+
+    ``lock`` is held while ``block`` and what is appended to the recording change together.
+    """
+
+    def __init__(self, model: LoopedModel, size: int) -> None:
+        self._model, self.size = model, size
+        self.block, self.lock = Block(), RLock()
+
+    def stand(self, states: Sequence[Tensor], before: Sequence[Tensor]) -> None:
+        """Stand where a run is read out up to ``states``, those of a block that is begun.
+
+        ``before`` is the whole block before it, empty for none.
+        """
+        last = self._last(LogProbabilities(self._logits(before)[0])) if before else None
+        self.block = Block(tuple(states), len(states), last)
+
+    def added(self, state: Tensor) -> Block:
+        """Return the block under way with one more state, ``[1, T, d]``."""
+        return replace(self.block, states=(*self.block.states, state))
+
+    def is_full(self, block: Block) -> bool:
+        """Whether nothing more goes into a block."""
+        return len(block.states) == self.size
+
+    @torch.inference_mode()
+    def read(self, block: Block) -> tuple[ReadOut | None, Block]:
+        """Read out what of a block is not yet; returns that, and the block under way then.
+
+        Changes nothing here.
+        """
+        n = len(block.states)
+        if n == block.read:
+            return None, block
+        coda, logit = self._logits(block.states)
+        by_coda, by_logit = both_answers(coda, logit)
+        read = LogProbabilities(coda)
+        changes = spread(read, self._before(read, block))
+
+        def unread(array: Array) -> Array:
+            return array.reshape(*coda.shape[:2], -1)[block.read : n]
+
+        def answers(both: TopAnswers) -> TopAnswers:
+            return TopAnswers(unread(both.ids), unread(both.probabilities))
+
+        left = Block(before=self._last(read)) if self.is_full(block) else replace(block, read=n)
+        return ReadOut(answers(by_coda), answers(by_logit), unread(changes)), left
+
+    def take(self) -> ReadOut | None:
+        """Read out what is not yet, once; ``lock`` is held by who appends it."""
+        made, self.block = self.read(self.block)
+        return made
+
+    def _logits(self, states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits of the coda and the logit lens, each ``[block, T, V]``."""
+        filled = torch.cat([*states, *[states[-1]] * (self.size - len(states))])
+        return self._model.readout(filled), self._model.head(filled)
+
+    def _before(self, read: LogProbabilities, block: Block) -> LogProbabilities | None:
+        """Of each state of a block the readout of the one before it."""
+        if self.size == 1:
+            return block.before
+        t = len(read.logits) // self.size
+        first = torch.nan if block.before is None else block.before.rows(slice(None))
+        shifted = read.rows(slice(None)).roll(t, 0)
+        shifted[:t] = first
+        return LogProbabilities.of(shifted)
+
+    def _last(self, read: LogProbabilities) -> LogProbabilities:
+        """Of the last state of a block."""
+        if self.size == 1:
+            return read
+        return LogProbabilities.of(read.rows(slice(-(len(read.logits) // self.size), None)))
+
+
+def reading_from(
+    recording: Recording, model: LoopedModel, on_device: Callable[[F32], Tensor]
+) -> ReadingOut:
+    """Return what reads a run out from where its recording ends, and let the recording have it.
+
+    ``on_device`` gives a recorded state ``[T, d]`` as the model takes it, ``[1, T, d]``.
+    """
+
+    def states(first: int, last: int) -> list[Tensor]:
+        return [on_device(recording.state(r)) for r in range(first, last + 1) if r > 0]
+
+    size = block_size(recording.info.architecture, recording.n_tokens)
+    reading = ReadingOut(model, size)
+    done = recording.n_recurrences
+    begun = done - done % size
+    if done:
+        reading.stand(states(begun + 1, done), states(begun - size + 1, begun))
+    if size > 1:
+        recording.readouts.reading = reading
+    return reading
