@@ -247,14 +247,6 @@ class Recording:
         return self._layers_done
 
     @property
-    def appended(self) -> tuple[int, int]:
-        """Layers run and recurrences complete: another moment of the run has others.
-
-        Its last layer does not close a recurrence yet: the readout may come between.
-        """
-        return self._layers_done, self._recurrences
-
-    @property
     def nbytes(self) -> int:
         """Bytes of the rows appended here; a shared prefix counts where it was run."""
         return sum(rows.nbytes for rows in self._rows.values())
@@ -429,6 +421,14 @@ class Recording:
             self.readouts.answers_at("logit", recurrence),
             rows["hazards"][i] if "hazards" in rows else None,
         )
+
+
+def appended(recording: Recording) -> tuple[int, int]:
+    """Layers run and recurrences complete: another moment of the run has others.
+
+    The last layer of a recurrence does not close it yet: the readout may come between.
+    """
+    return recording.layers_done, recording.n_recurrences
 
 
 def kept_rows(
