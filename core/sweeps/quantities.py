@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.experiments.probe.conditions import Condition
-from loopscope.core.experiments.probe.results import LOST
 from loopscope.core.measures.exits import BY_KEY, USED, Rule
+from loopscope.core.measures.probe import LOST, Condition
 from loopscope.core.views.depth import OFFERED
 
 Part = Literal["accuracy", "nll", "tokens"]
