@@ -162,7 +162,7 @@ class Bars(QObject):
         recording, request = self._bench.session.recording, self._bench.session.request
         if recording is None or request is None:
             return
-        self.prompt.show_tokens(recording.info.token_labels)
+        self.prompt.show_tokens(recording.info.token_labels, recording.info.architecture.layout)
         self.prompt.set_prompt(request.prompt)
         self.prompt.set_run(request.seed, recording.info.start, request.start_scale)
         self.show_place()

@@ -13,7 +13,7 @@ never move (`Rows`): ask for the recurrences that are wanted (`states_of`, `laye
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 from weakref import ref
@@ -22,6 +22,7 @@ from loopscope.core.arrays import F32
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json
+from loopscope.core.labels import visible
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.prompts.shared import Shared
 from loopscope.core.results import ResultKey, Results
@@ -65,6 +66,17 @@ class RunInfo:
     start_scale: float = 1.0
     interventions: tuple[Intervention, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def names_of(self, tokens: Iterable[int]) -> tuple[str, ...]:
+        """`visible` labels for axes and lists; in a grid with the cell, such as ``r2c3 7``."""
+        labels, layout = self.token_labels, self.architecture.layout
+        names = ((t, visible(labels[t])) for t in tokens)
+        return tuple(name if layout is None else layout.name(t, name) for t, name in names)
+
+    @property
+    def token_names(self) -> tuple[str, ...]:
+        """`names_of` all tokens."""
+        return self.names_of(range(len(self.token_labels)))
 
     def provenance(self) -> dict[str, str]:
         """Flat strings for file metadata and figure footers."""
@@ -403,24 +415,31 @@ class Recording:
             rows["writes"][i] if "writes" in rows else None,
         )
 
-    def __getitem__(self, recurrence: int) -> IterationState:
-        """The complete recurrence ``r``, 1 to `n_recurrences`."""
-        if not 1 <= recurrence <= self._recurrences:
-            raise IndexError(f"recurrence {recurrence} is not among 1 to {self._recurrences}")
-        i = recurrence - 1
-        before, state = self.states_of(i, recurrence)
-        rows, here = self._rows, (recurrence, recurrence)
-        return IterationState(
-            recurrence,
-            state,
-            self.layer_states_of(*here)[0],
-            self.patterns_of(*here)[0] if "patterns" in rows else None,
-            self._between(rows["writes"], *here)[0] if "writes" in rows else None,
-            before,
-            self.readouts.answers_at("coda", recurrence),
-            self.readouts.answers_at("logit", recurrence),
-            rows["hazards"][i] if "hazards" in rows else None,
-        )
+
+def iteration(recording: Recording, recurrence: int) -> IterationState:
+    """The complete recurrence ``r`` of a recording, 1 to `n_recurrences`.
+
+    Raises `IndexError` for any other.
+    """
+    if not 1 <= recurrence <= recording.n_recurrences:
+        raise IndexError(f"recurrence {recurrence} is not among 1 to {recording.n_recurrences}")
+    i, layers, rows = recurrence - 1, recording.n_layers, recording.kept
+    before, state = recording.states_of(i, recurrence)
+
+    def by_layer(name: str) -> F32 | None:
+        return rows[name].rows(i * layers, recurrence * layers) if name in rows else None
+
+    return IterationState(
+        recurrence,
+        state,
+        recording.layer_states_of(recurrence, recurrence)[0],
+        by_layer("patterns"),
+        by_layer("writes"),
+        before,
+        recording.readouts.answers_at("coda", recurrence),
+        recording.readouts.answers_at("logit", recurrence),
+        rows["hazards"][i] if "hazards" in rows else None,
+    )
 
 
 def appended(recording: Recording) -> tuple[int, int]:
