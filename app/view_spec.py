@@ -84,7 +84,10 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
         """Return what draws it on paper."""
 
     def analysis(self) -> Analyse[OptionsT]:
-        """Return what makes the measurement of its request; imports torch."""
+        """Return what makes the measurement of its request; imports torch.
+
+        Raises `LookupError` where there is none.
+        """
         raise LookupError(f"the view “{self.title}” has no measurement that takes long")
 
     # ---- what the parts offer ----
@@ -185,7 +188,10 @@ class ViewSpec(ABC, Generic[OptionsT, DataT]):
     def difference(
         self, recording: Recording, second: SecondRun, selection: Selection, options: OptionsT
     ) -> ViewData:
-        """Compute what is different between two runs; only where the view `has_difference`."""
+        """Compute what is different between two runs; only where the view `has_difference`.
+
+        Raises `LookupError` where it has none.
+        """
         make = self.definition().difference
         if make is None:
             raise LookupError(f"the view “{self.title}” has no difference of two runs")

@@ -40,6 +40,16 @@ def log_unforeseen(doing: str, error: BaseException) -> None:
         LOG.error(doing, exc_info=error)
 
 
+def described(error: BaseException, doing: str) -> str:
+    """The error on one line; with the work under way where it is no `Exception`.
+
+    One that nobody foresaw is logged as well.
+    """
+    log_unforeseen(doing, error)
+    line = one_line(error)
+    return line if isinstance(error, Exception) else f"{doing}: {line}"
+
+
 class CheckpointError(LoopscopeError):
     """A checkpoint folder cannot be used; the message names the file and the key or tensor."""
 

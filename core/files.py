@@ -115,7 +115,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder, and those above it, where they are not there; returns it."""
+    """Make a folder, and those above it, where they are not there; returns it.
+
+    Raises `LoopscopeError` where it cannot be made or written to.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as problem:

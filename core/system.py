@@ -47,3 +47,19 @@ def yield_to_the_screen(niceness: int = 5) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+
+
+def give_back_memory() -> bool:
+    """Give memory that was freed back to the system; whether there was any to give.
+
+    glibc keeps freed pages between those in use, in an arena for each thread, so that a program
+    that opened and closed a hundred models seems to hold them. Takes milliseconds and holds up
+    whoever allocates meanwhile: not for the screen's thread. Does nothing where the C library has
+    no ``malloc_trim`` (macOS, Windows and musl have none).
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (OSError, AttributeError):
+        return False

@@ -1,11 +1,13 @@
 """Make the pictures of the README and the docs: `python tools/make_docs_images.py [NAME ...]`.
 
 Without names all of them, else those named: `... runs correspondence`. Each is a picture of the
-program itself, most made by its command line, so that the docs show what it shows.
+program itself, most made by its command line, so that the docs show what it shows. With ``--model
+FOLDER``, that of a language model of 30 layers, those of `docs/real-model.md` as well.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -21,12 +23,20 @@ from loopscope.app.views import BY_KEY, VIEW_SPECS, ViewSpec
 
 if TYPE_CHECKING:
     from loopscope.app.window.window import Window
+    from loopscope.core.checkpoint.request import Loop
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
 # Of a picture of one view.
 SIZE = "900x620"
+# What a language model of 30 layers is shown with: layers 10 to 15 looped, in damped steps.
+REAL_PROMPT = "The capital of France is Paris. The capital of Germany is"
+REAL_LOOP = (10, 16, 0.5)
+REAL_VIEWS = (
+    "state_space", "settling", "distance", "heads", "graph", "readout", "pattern", "head_map",
+    "depth", "similarity", "lens", "paths", "exits",
+)  # fmt: skip
 # Seconds that a picture may take.
 LONGEST = 900.0
 
@@ -89,8 +99,11 @@ def shoot_report(name: str) -> None:
 
 
 # ---- by hand, where the command line has no words for it ----
-def opened(recurrences: int, size: str) -> Window:
-    """Open the window on the bundled model and run the prompt."""
+def opened(
+    recurrences: int, size: str, path: str = "bundled:looped", prompt: str = PROMPT,
+    loop: Loop | None = None,
+) -> Window:  # fmt: skip
+    """Open the window on a model, by default the bundled one, and run the prompt."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     from loopscope.app.cli.desktop import make_window
     from loopscope.app.cli.main import build_parser
@@ -99,7 +112,7 @@ def opened(recurrences: int, size: str) -> Window:
     options = build_parser().parse_args(["open", "--theme", "light", "--size", size])
     window = make_window(options, remember=False)
     window.show()
-    window.opening.open("bundled:looped", FirstRun(PROMPT, recurrences), device="cpu")
+    window.opening.open(path, FirstRun(prompt, recurrences), device="cpu", loop=loop)
     wait(window, lambda: made(window) == recurrences)
     return window
 
@@ -215,8 +228,26 @@ def shoot_runs(name: str) -> None:
     window.deleteLater()
 
 
-def pictures() -> dict[str, Callable[[], None]]:
-    """Every picture by its name."""
+def shoot_real(folder: str, name: str) -> None:
+    """Save the window and every view of a language model, as NAME and NAME-VIEW."""
+    window = opened(16, "1280x800", folder, REAL_PROMPT, REAL_LOOP)
+    save(window, name)
+    window.resize(*map(int, SIZE.split("x")))
+    for key in REAL_VIEWS:
+        window.docks.maximise(key)
+        if BY_KEY[key].request is not None:
+            measured(window, key)
+        save(window, f"{name}-{key}")
+        window.docks.maximise(key)
+    choose(window, "state_space", massive="left out")
+    window.docks.maximise("state_space")
+    save(window, f"{name}-state_space-rest")
+    window.close()
+    window.deleteLater()
+
+
+def pictures(model: str) -> dict[str, Callable[[], None]]:
+    """Every picture by its name; those of a language model where the folder of one is given."""
     window = ("--recurrences", "8", "--size", "1280x800", "--theme")
     view = ("--recurrences", "20", "--size", SIZE, "--theme", "light", "--view")
     found: dict[str, Callable[[], None]] = {
@@ -245,14 +276,20 @@ def pictures() -> dict[str, Callable[[], None]]:
         ("report", shoot_report),
     ):
         found[name] = partial(make, name)
+    if model:
+        found["real"] = partial(shoot_real, model, "real")
     return found
 
 
-def main(names: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Make those named, or all of them."""
+    parser = argparse.ArgumentParser(description="Make the pictures of the README and the docs.")
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--model", default="", help="folder of a language model of 30 layers")
+    options = parser.parse_args(arguments)
     IMAGES.mkdir(parents=True, exist_ok=True)
-    every = pictures()
-    for name in names or every:
+    every = pictures(options.model)
+    for name in options.names or every:
         if name not in every:
             sys.exit(f"there is no picture '{name}'; there are {', '.join(every)}")
         every[name]()

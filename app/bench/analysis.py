@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
+from loopscope.app.bench.background import OneThread
 from loopscope.app.bench.cursor import Changes
 from loopscope.app.bench.displays import (
     Computation,
@@ -29,7 +29,6 @@ from loopscope.core.errors import log_unforeseen
 from loopscope.core.run.recorded import stepped
 from loopscope.core.run.runner import Runner
 from loopscope.core.selection import RecurrenceRange
-from loopscope.core.system import yield_to_the_screen
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun
 
@@ -84,11 +83,8 @@ class Analysis(QObject):
         self._clock = clock
         self.displays: dict[str, Display] = {}
         self._measured = 0
-        self._pool = ThreadPoolExecutor(
-            1, thread_name_prefix="loopscope-analysis", initializer=yield_to_the_screen
-        )
-        # All that the thread does: views, those that are dropped too, and such as writing files.
-        self._flying: list[Future[Any]] = []
+        # What it does: views, those that are dropped too, and such as writing files.
+        self.worker = OneThread("loopscope-analysis")
         self._submitted = 0
         # Drawings whose marks are to be moved, one a frame.
         self._unmarked: list[Drawing] = []
@@ -302,7 +298,7 @@ class Analysis(QObject):
             drawing.submitted = self._submitted
             drawing.in_flight = computation = Computation(version)
             compute = partial(subject.compute, display.spec, display.options)
-            computation.future = self._in_thread(computation.timed, compute, self._clock)
+            computation.future = self.worker.submit(computation.timed, compute, self._clock)
 
     def _rank(self, entry: tuple[Drawing, Display, Version, Subject]) -> tuple[bool, bool, int]:
         """First what the cursor moved in, then in turn.
@@ -365,24 +361,3 @@ class Analysis(QObject):
             return False
         subject = self._subject(display, drawing)
         return subject is None or drawing.shown == self._version(subject, display)
-
-    # ---- the thread ----
-    def in_background(self, work: Callable[[], Any]) -> Future[Any]:
-        """Run ``work`` on the analysis thread."""
-        return self._in_thread(work)
-
-    def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        future = self._pool.submit(work, *arguments)
-        self._flying = [other for other in self._flying if not other.done()] + [future]
-        return future
-
-    @property
-    def ended(self) -> bool:
-        """Whether the thread does nothing any more."""
-        return all(future.done() for future in self._flying)
-
-    def close(self) -> None:
-        """Give everything up and wait for nothing: what is being computed ends by itself."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        if self.ended:
-            self._pool.shutdown()  # an idle thread ends at once

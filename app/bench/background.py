@@ -1,13 +1,14 @@
-"""What is waited for without waiting: futures that a frame takes up, and jobs with a message."""
+"""Work off the screen's thread: a thread that does it, and a frame that takes up what is done."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from loopscope.core.errors import Cancelled, log_unforeseen
 from loopscope.core.run.jobs import Job, Jobs
+from loopscope.core.system import yield_to_the_screen
 
 
 class Background:
@@ -73,3 +74,34 @@ class Background:
             self._waiting.remove(entry)
             future, done = entry
             done(future)
+
+
+class OneThread:
+    """A thread behind the screen that does one piece of work after the other.
+
+    Parameters
+    ----------
+    name
+        Of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=yield_to_the_screen)
+        self._flying: list[Future[Any]] = []
+
+    def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Do ``work(*arguments)`` after what was submitted before."""
+        future = self._pool.submit(work, *arguments)
+        self._flying = [other for other in self._flying if not other.done()] + [future]
+        return future
+
+    @property
+    def ended(self) -> bool:
+        """Whether it does nothing any more."""
+        return all(future.done() for future in self._flying)
+
+    def close(self) -> None:
+        """Give everything up and wait for nothing: what is being done ends by itself."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self.ended:
+            self._pool.shutdown()  # an idle thread ends at once

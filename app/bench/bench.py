@@ -29,7 +29,6 @@ from loopscope.app.bench.collecting import Collector
 from loopscope.app.bench.comparison import Comparison
 from loopscope.app.bench.continuing import Continuing
 from loopscope.app.bench.displays import Display
-from loopscope.app.bench.loading import load_anywhere
 from loopscope.app.bench.measuring import Measuring
 from loopscope.app.bench.pulse import Pulse
 from loopscope.app.bench.run_tree import Run
@@ -64,7 +63,7 @@ class Bench(QObject):
 
     def __init__(self, runner: Runner | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.runner = runner or Runner(load=load_anywhere)
+        self.runner = runner or Runner(load=_load)
         self.session = Session(self)
         self.jobs = Jobs(lambda: self.runner.stepping)
         self.background = Background(
@@ -86,7 +85,9 @@ class Bench(QObject):
         # Set on closing: what the threads do of themselves ends then.
         self.closing = threading.Event()
         # What the last frame saw.
-        self._layers_seen = self._second_layers_seen = -1
+        # What of each run was appended when the last frame looked.
+        self._seen: tuple[int, int] | None = None
+        self._second_seen: tuple[int, int] | None = None
         self._job_seen: tuple[int, float] | None = None
         self.session.runs_changed.connect(self.session.progressed)
         self.pulse = Pulse(self.frame, lambda: self.settled_down, self)
@@ -273,7 +274,7 @@ class Bench(QObject):
 
     def _pull_run(self, status: Status, left_at: Selection) -> None:
         """Another run is shown than in the last frame, in which the cursor was ``left_at``."""
-        self._layers_seen = -1
+        self._seen = None
         if status.stepper is not None:
             self.collector.spare_libraries()
             status.stepper.recording.shared.prompts = self.session.prompt_set
@@ -291,17 +292,17 @@ class Bench(QObject):
         """Notice how far the second run has come."""
         self.second_runs.check()
         second = self.session.second
-        seen = -1 if second is None else second.stepper.recording.layers_done
-        if seen != self._second_layers_seen:
-            self._second_layers_seen = seen
+        seen = None if second is None else second.stepper.recording.appended
+        if seen != self._second_seen:
+            self._second_seen = seen
             self.analysis.mark()
 
     def _pull_progress(self) -> None:
         """Notice how far the run has come."""
         recording = self.session.recording
-        seen = -1 if recording is None else recording.layers_done
-        if seen != self._layers_seen:
-            self._layers_seen = seen
+        seen = None if recording is None else recording.appended
+        if seen != self._seen:
+            self._seen = seen
             self.session.keep_up()
 
     @property
@@ -312,7 +313,7 @@ class Bench(QObject):
             self.runner.idle
             and self.background.idle
             and self.runner.recording is recording
-            and (recording is None or self._layers_seen == recording.layers_done)
+            and (recording is None or self._seen == recording.appended)
             and self.analysis.settled
         )
 
@@ -322,7 +323,7 @@ class Bench(QObject):
         Once the bench is closed neither is called: a timer of a dialog may still ask.
         """
         if not self.closing.is_set():
-            self.background.wait(self.analysis.in_background(work), done)
+            self.background.wait(self.analysis.worker.submit(work), done)
 
     def close(self) -> None:
         """Stop everything; safe in mid-run.
@@ -336,8 +337,20 @@ class Bench(QObject):
         self.pulse.stop()
         self.runner.asked = lambda: None
         self.jobs.close(self.comparison.release)
-        self.analysis.close()
+        self.analysis.worker.close()
         self.runner.close()
-        self.collector.close(lambda: self.jobs.current is None and self.analysis.ended)
+        self.collector.close(lambda: self.jobs.current is None and self.analysis.worker.ended)
         # With the Qt part go its connections, which hold whoever listened.
         self.deleteLater()
+
+
+def _load(
+    request: LoadRequest,
+    report: Callable[[float, str], None],
+    cancelled: Callable[[], bool],
+    make_room: Callable[[], None],
+) -> AnyModel:
+    # Late: the window appears before anything is loaded.
+    from loopscope.app.bench.loading import load_anywhere
+
+    return load_anywhere(request, report, cancelled, make_room)

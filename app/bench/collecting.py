@@ -8,16 +8,22 @@ the process with it.
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable
 from typing import ClassVar
 
 from PySide6.QtCore import QObject, QTimer
 
+from loopscope.core.system import give_back_memory
+
 EVERY_MS = 250
 
 
 class Collector(QObject):
-    """Collects on a timer what Python would have collected by itself, by the same thresholds."""
+    """Collects on a timer what Python would have collected by itself, by the same thresholds.
+
+    What a full collection freed is given back to the system.
+    """
 
     # Those whose bench still has a thread, closed or not; none has a parent to die with.
     _working: ClassVar[set[Collector]] = set()
@@ -54,6 +60,8 @@ class Collector(QObject):
                if n > most]  # fmt: skip
         if due:
             gc.collect(max(due))
+            if max(due) == len(gc.get_threshold()) - 1:
+                threading.Thread(target=give_back_memory, daemon=True).start()
 
     def _end(self) -> None:
         if self._ended is None or not self._ended() or self not in self._working:

@@ -23,6 +23,7 @@ class RunVersion:
 
     run: weakref.ref[Recording]
     layers_done: int
+    recurrences: int
     directions: int
     compared: int
     rechecked: int
@@ -35,7 +36,7 @@ class RunVersion:
         twin = run.float32_run
         rechecked = 0 if twin is None else twin.n_recurrences
         directions = len(run.readout_directions)
-        return cls(weakref.ref(run), run.layers_done, directions, compared, rechecked)
+        return cls(weakref.ref(run), *run.appended, directions, compared, rechecked)
 
 
 @dataclass(frozen=True, slots=True)

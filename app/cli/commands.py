@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,7 +100,11 @@ def run_trace(options: Namespace) -> None:
 
 
 def run_figures(options: Namespace) -> None:
-    """Run a prompt, or take a recording, and write the figure of every view."""
+    """Run a prompt, or take a recording, and write the figure of every view.
+
+    Raises `LoopscopeError` for input that cannot be used, and at the end for the figures that
+    failed.
+    """
     from loopscope.app.figures import drawable, write_figures
     from loopscope.core.prompts.prompt_set import read_prompts
     from loopscope.core.selection import RecurrenceRange, Selection
@@ -217,7 +222,10 @@ def run_train(options: Namespace) -> None:
 
 
 def run_evaluate(options: Namespace) -> None:
-    """Print accuracy for each hop count at each recurrence."""
+    """Print accuracy for each hop count at each recurrence.
+
+    Raises `LoopscopeError` for options that do not fit the task or the model.
+    """
     from loopscope.core.checkpoint.loading import load_model
     from loopscope.core.experiments.evaluation import evaluate_hops, table
     from loopscope.core.experiments.hops import MAX_HOPS
@@ -249,7 +257,10 @@ def run_evaluate(options: Namespace) -> None:
 
 
 def run_measure(options: Namespace) -> None:
-    """Print the live measures of one run as JSON, or list what there is."""
+    """Print the live measures of one run as JSON, or list what there is.
+
+    Raises `LoopscopeError` where path or recurrences are missing.
+    """
     from loopscope.core.measures.base import measure
     from loopscope.core.measures.registry import MEASURES, find
     from loopscope.core.recordings.reader import is_recording
@@ -292,7 +303,10 @@ def run_quality(options: Namespace) -> None:
 
 
 def run_reproduce(options: Namespace) -> None:
-    """Train the ablations that are missing, measure everything and write the page."""
+    """Train the ablations that are missing, measure everything and write the page.
+
+    Raises `LoopscopeError` for more seeds than there are.
+    """
     import torch
 
     from loopscope.app.cli.reproduce import bundled_cycle, measure_all, write_page
@@ -315,7 +329,10 @@ def run_reproduce(options: Namespace) -> None:
 
 
 def run_twins(options: Namespace) -> None:
-    """Train the small twins that are missing, evaluate everything and write the page."""
+    """Train the small twins that are missing, evaluate everything and write the page.
+
+    Raises `LoopscopeError` for more seeds than there are.
+    """
     import torch
 
     from loopscope.app.cli.train_small import train_missing
@@ -334,7 +351,10 @@ def run_twins(options: Namespace) -> None:
 
 
 def run_probe(options: Namespace) -> None:
-    """Cut a model in every way and write what was lost."""
+    """Cut a model in every way and write what was lost.
+
+    Raises `LoopscopeError` for more hops than the task has.
+    """
     from loopscope.app.cli.probe import run_probe as probe
     from loopscope.app.cli.probe import write_page
     from loopscope.core.checkpoint.loading import load_model
@@ -476,3 +496,27 @@ def run_install_desktop(options: Namespace) -> None:
     from loopscope.app.cli.desktop_entry import run_install_desktop as install
 
     install(options)
+
+
+# What each command does, by its name; `open` is the window's, see `desktop`.
+RUN: dict[str, Callable[[Namespace], None]] = {
+    "inspect": run_inspect,
+    "run": run_run,
+    "trace": run_trace,
+    "figures": run_figures,
+    "report": run_report,
+    "generate": run_generate,
+    "train": run_train,
+    "evaluate": run_evaluate,
+    "measure": run_measure,
+    "quality": run_quality,
+    "reproduce": run_reproduce,
+    "twins": run_twins,
+    "probe": run_probe,
+    "sweep": run_sweep,
+    "serve": run_serve,
+    "convert": run_convert,
+    "doctor": run_doctor,
+    "plugins": run_plugins,
+    "install-desktop": run_install_desktop,
+}

@@ -59,7 +59,10 @@ REFRESH = (("update-mime-database", "mime"), ("update-desktop-database", "applic
 
 
 def run_install_desktop(options: Namespace) -> None:
-    """Write the files, or remove them, and print each."""
+    """Write the files, or remove them, and print each.
+
+    Raises `LoopscopeError` on other systems than Linux, and where the program is not installed.
+    """
     if sys.platform in ("win32", "darwin"):
         raise LoopscopeError("install-desktop is for desktops of Linux; there is none here")
     program, home = Path(sys.executable).parent / PROGRAM, data_home()

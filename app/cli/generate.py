@@ -7,7 +7,14 @@ from argparse import Namespace
 from dataclasses import replace
 from typing import Any
 
-from loopscope.app.cli.terminal import Bar, load_request, output_file, warn, write_json
+from loopscope.app.cli.terminal import (
+    Bar,
+    about_model,
+    load_request,
+    output_file,
+    warn,
+    write_json,
+)
 from loopscope.core.checkpoint.loading import Loaded, load_model
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.generation.chat import Message, as_prompt
@@ -18,7 +25,6 @@ from loopscope.core.generation.stops import stop_ids
 from loopscope.core.labels import printable
 from loopscope.core.prompts.tokenizer import Prompt, parse_ids
 from loopscope.core.run.requests import check_recurrences
-from loopscope.core.version import package_version
 
 
 def run_generate(options: Namespace) -> None:
@@ -66,11 +72,7 @@ def _document(
 ) -> dict[str, Any]:
     ids = tuple(token.token_id for token in tokens)
     return {
-        "loopscope": package_version(),
-        "checkpoint": loaded.checkpoint.name,
-        "weights sha256": loaded.weights_hash,
-        "device": str(loaded.device.device),
-        "dtype": loaded.dtype,
+        **about_model(loaded),
         "prompt": prompt.text,
         "prompt token ids": list(prompt.token_ids),
         "recurrences": plan.recurrences,

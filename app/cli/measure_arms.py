@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from loopscope.core.errors import LoopscopeError
+from loopscope.app.cli.terminal import run_script
 from loopscope.core.experiments.arm_results import ArmResult, measure_arm, read_results
 from loopscope.core.experiments.arms import ARMS
 from loopscope.core.experiments.small_models import SmallModel, is_trained
@@ -53,8 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except LoopscopeError as error:
-        print(f"loopscope: error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from loopscope.core.errors import LoopscopeError
+from loopscope.app.cli.terminal import run_script
 from loopscope.core.experiments.parts import Parts, measure_parts, read_parts
 from loopscope.core.files import write_text
 
@@ -44,8 +44,4 @@ def write(file: Path, rows: list[Parts]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except LoopscopeError as error:
-        print(f"loopscope: error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

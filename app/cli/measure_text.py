@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from loopscope.core.errors import LoopscopeError
+from loopscope.app.cli.terminal import run_script
 from loopscope.core.experiments.text_results import measure_text
 from loopscope.core.files import write_text
 
@@ -27,8 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except LoopscopeError as error:
-        print(f"loopscope: error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -54,7 +54,10 @@ steps = whole(1, 10**9)
 
 
 def span(text: str) -> tuple[int, int]:
-    """Parse a span of layers such as 4:8."""
+    """Parse a span of layers such as 4:8.
+
+    Raises `ArgumentTypeError` for anything else.
+    """
     first, _, last = text.partition(":")
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in (first, last)):
         raise argparse.ArgumentTypeError(f"'{text[:40]}' is not a span of layers such as 4:8")
@@ -62,7 +65,10 @@ def span(text: str) -> tuple[int, int]:
 
 
 def recurrences(text: str) -> tuple[int, int | None]:
-    """Parse a range of recurrences such as 0:40, or 100: for all from there on."""
+    """Parse a range of recurrences such as 0:40, or 100: for all from there on.
+
+    Raises `ArgumentTypeError` for anything else.
+    """
     first, colon, last = text.partition(":")
     parts = (first, last) if last else (first,)
     if not colon or not all(p.isascii() and p.isdigit() and len(p) < 10 for p in parts):
@@ -73,7 +79,10 @@ def recurrences(text: str) -> tuple[int, int | None]:
 
 
 def window_size(text: str) -> tuple[int, int]:
-    """Parse the size of a window such as 1280x800."""
+    """Parse the size of a window such as 1280x800.
+
+    Raises `ArgumentTypeError` for anything else, and beyond 400x300 to 10000x10000.
+    """
     width, _, height = text.lower().partition("x")
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in (width, height)):
         raise argparse.ArgumentTypeError(f"'{text[:40]}' is not a size such as 1280x800")

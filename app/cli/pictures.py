@@ -71,7 +71,10 @@ def _maximise(
 
 
 def screenshot_path(text: str | None) -> Path | None:
-    """The path of a picture, after checking what can be known beforehand."""
+    """The path of a picture, after checking what can be known beforehand.
+
+    Raises `LoopscopeError` for another ending than .png and a folder that is not there.
+    """
     if text is None:
         return None
     path = Path(text)
@@ -95,7 +98,10 @@ def _save_picture(window: Window, path: Path) -> None:
 
 
 def make_demo_folder() -> None:
-    """Make the folder of the demo in the working directory, before anything takes long."""
+    """Make the folder of the demo in the working directory, before anything takes long.
+
+    Raises `LoopscopeError` where that cannot be.
+    """
     try:
         Path(DEMO_FOLDER).mkdir(exist_ok=True)
     except OSError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopscope.app.cli.terminal import (
     Bar,
+    about_model,
     interventions_of,
     load_request,
     output_file,
@@ -101,14 +102,9 @@ def about(loaded: Loaded, prompts: PromptSet, how: HowRun) -> dict[str, Any]:
     """Where the numbers of a document come from."""
     from loopscope.core.interventions.registry import as_json
     from loopscope.core.measures.intervals import MEAN_METHOD
-    from loopscope.core.version import package_version
 
     return {
-        "loopscope": package_version(),
-        "checkpoint": loaded.checkpoint.name,
-        "weights sha256": loaded.weights_hash,
-        "device": str(loaded.device.device),
-        "dtype": loaded.dtype,
+        **about_model(loaded),
         "prompt file": prompts.name,
         "n_prompts": len(prompts),
         "recurrences": how.recurrences,

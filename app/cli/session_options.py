@@ -25,7 +25,10 @@ def check_session(options: Namespace) -> None:
 
 
 def session_recurrences(path: str) -> int:
-    """Recurrences of the run that a session shows; its checkpoint or recording has to be there."""
+    """Recurrences of the run that a session shows; its checkpoint or recording has to be there.
+
+    Raises `LoopscopeError` where they are not.
+    """
     from loopscope.core.checkpoint.folder import looped_checkpoint, open_checkpoint
 
     saved = _read(path)

@@ -7,13 +7,14 @@ import os
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loopscope.core.checkpoint.request import LoadRequest, Loop
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import shortened, write_text, written
+from loopscope.core.version import package_version
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,7 +66,11 @@ def warn_lines(lines: Iterable[str]) -> None:
 
 
 def output_file(text: str, suffix: str) -> Path:
-    """Return the path to write, after checking what can be known beforehand."""
+    """Return the path to write, after checking what can be known beforehand.
+
+    Raises `LoopscopeError` for another ending than ``suffix`` and a place that cannot be written
+    to.
+    """
     path = Path(text)
     if path.suffix != suffix:
         raise LoopscopeError(f"cannot write '{text}'; the name must end in {suffix}")
@@ -121,3 +126,23 @@ class Bar:
         print(
             f"\r{self.title} {bar} {share:6.1%}  {note}\x1b[K", end="", file=sys.stderr, flush=True
         )
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script and end the process: with exit code 2 and one line for a `LoopscopeError`."""
+    try:
+        main()
+    except LoopscopeError as error:
+        print(f"loopscope: error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def about_model(loaded: Loaded) -> dict[str, str]:
+    """What made the numbers of a document: this version, the model, where and how it ran."""
+    return {
+        "loopscope": package_version(),
+        "checkpoint": loaded.checkpoint.name,
+        "weights sha256": loaded.weights_hash,
+        "device": str(loaded.device.device),
+        "dtype": loaded.dtype,
+    }

@@ -49,7 +49,10 @@ class Start:
 
 
 def train(args: Namespace) -> None:
-    """Train, or go on with a training that was stopped, and write and evaluate the model."""
+    """Train, or go on with a training that was stopped, and write and evaluate the model.
+
+    Raises `LoopscopeError` for arguments that do not fit together, and without the memory for it.
+    """
     import torch
 
     from loopscope.core.experiments.native_folder import save_native
@@ -152,7 +155,10 @@ def _passes(args: Namespace, longest: int) -> int:
 
 
 def architecture_for(args: Namespace, plan: TrainingPlan) -> Architecture:
-    """Return the architecture that the arguments ask for."""
+    """Return the architecture that the arguments ask for.
+
+    Raises `LoopscopeError` for sizes and parts that do not fit together.
+    """
     from loopscope.core.experiments.architectures import (
         comparison_architecture,
         default_architecture,

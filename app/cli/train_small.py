@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loopscope.app.cli.terminal import run_script
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import make_folder
 
@@ -100,8 +101,4 @@ def _log(progress: Progress, share: float) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except LoopscopeError as error:
-        print(f"loopscope: error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -12,7 +12,10 @@ from loopscope.core.options import Setting, settings_of
 
 
 def changed(options: Any, pairs: Sequence[str]) -> Any:
-    """Return ``options`` with each ``NAME=VALUE`` of ``pairs`` set."""
+    """Return ``options`` with each ``NAME=VALUE`` of ``pairs`` set.
+
+    Raises `LoopscopeError` for an unknown name and a value out of its range.
+    """
     known = {entry.name: entry for entry in settings_of(options)}
     changes = {}
     for pair in pairs:

@@ -224,7 +224,10 @@ class Model:
 
 
 def prompt_set(prompts: Prompts) -> PromptSet:
-    """Return a prompt set: of a file, ``bundled:NAME``, or the prompts that are given."""
+    """Return a prompt set: of a file, ``bundled:NAME``, or the prompts that are given.
+
+    Raises `LoopscopeError` without a prompt, and for a file that cannot be read.
+    """
     if isinstance(prompts, PromptSet):
         return prompts
     if isinstance(prompts, str):
@@ -232,7 +235,7 @@ def prompt_set(prompts: Prompts) -> PromptSet:
     items = tuple(Item(text, None, i) for i, text in enumerate(prompts, start=1))
     if not items:
         raise LoopscopeError("a prompt set needs at least one prompt")
-    return PromptSet("", "given prompts", items)
+    return PromptSet("", "the list given", items)
 
 
 def measures() -> dict[str, str]:

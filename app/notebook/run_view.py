@@ -100,7 +100,10 @@ def find_view(name: str) -> ViewSpec[Any, Any]:
 
 
 def options_of(spec: ViewSpec[Any, Any], given: Mapping[str, object]) -> Any:
-    """Return the view's options with the settings ``given``, held to their choices and ranges."""
+    """Return the view's options with the settings ``given``, held to their choices and ranges.
+
+    Raises `LoopscopeError` for an unknown name and a value that does not suit.
+    """
     options = spec.options()
     settings = {setting.name: setting for setting in settings_of(options)}
     fields = {field.name for field in dataclasses.fields(options)}

@@ -95,6 +95,7 @@ def _heads(recording: Recording, at: Selection) -> dict[str, Any]:
         "unit": data.measure.formula.unit,
         "reference": data.reference,
         "far": float(data.far),
+        "near": float(data.near),
     }
 
 

@@ -1,1 +1,4 @@
-"""The window: docks, commands, settings, exports. May import `bench`. Start with `window`."""
+"""The window: docks, commands, files, settings, exports.
+
+May import `bench` and below. Start with `window`, then `docks` and `actions`.
+"""

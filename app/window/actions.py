@@ -10,7 +10,6 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.plugins import in_one_line
 from loopscope.app.window.appearance import Appearance
 from loopscope.app.window.bars import Bars
 from loopscope.app.window.chat import ChatPrompt
@@ -116,6 +115,13 @@ def on_current(act: Callable[[Targets, str], object]) -> Callable[[Targets], Non
     return run
 
 
+def plugins() -> str:
+    """What other packages add, in one line."""
+    from loopscope.app.plugins import in_one_line
+
+    return in_one_line()
+
+
 def show_about(to: Targets) -> None:
     """Say in a small window what this is; what that takes is imported when it is asked for."""
     from loopscope.app.window.about import show_about
@@ -126,12 +132,12 @@ def show_about(to: Targets) -> None:
 # fmt: off
 COMMANDS: tuple[Command, ...] = (
     Command("open", "Open checkpoint folder…", "Ctrl+O", "File", "Open a local checkpoint folder; none of its code is run", lambda to: to.files.ask_for_checkpoint()),
-    Command("open_bundled", "Open the bundled looped model", "", "File", "Open bundled:looped, which ships with Loopscope and settles", lambda to: to.opening.open("bundled:looped")),
+    Command("open_bundled", "Open the bundled looped model", "", "File", "Open bundled:looped: asked for the final answer alone, it walks hop by hop, stops and keeps its answer", lambda to: to.opening.open("bundled:looped")),
     Command("open_bundled_deep", "Open the bundled deep model", "", "File", "Open bundled:deep: the same task, as many layers as the looped one runs, each with its own weights", lambda to: to.opening.open("bundled:deep")),
     Command("open_bundled_shallow", "Open the bundled shallow model", "", "File", "Open bundled:shallow: the looped model's parameters, one pass", lambda to: to.opening.open("bundled:shallow")),
     Command("open_bundled_orbit", "Open the bundled model that never stops", "", "File", "Open bundled:orbit: it walks on whatever is asked, and its state comes round with the graph's cycle", lambda to: to.opening.open("bundled:orbit")),
     Command("open_bundled_creeping", "Open the bundled model that creeps off its answers", "", "File", "Open bundled:creeping: it halts, and loses its answers while the step of most tokens vanishes", lambda to: to.opening.open("bundled:creeping")),
-    Command("open_bundled_settled", "Open the bundled model that walks, stops and settles", "", "File", "Open bundled:settled: asked for the final answer alone, it walks hop by hop, stops and keeps its answer", lambda to: to.opening.open("bundled:settled")),
+    Command("open_bundled_settled", "Open the bundled model that walks, stops and settles", "", "File", "Open bundled:settled: as bundled:looped, with a first hop that is read out less surely", lambda to: to.opening.open("bundled:settled")),
     Command("open_bundled_halting", "Open the bundled model that walks and stops", "", "File", "Open bundled:halting: asked for the final answer alone, it walks hop by hop and stops at the one asked for", lambda to: to.opening.open("bundled:halting")),
     Command("open_bundled_anytime", "Open the bundled model that was taught to walk", "", "File", "Open bundled:anytime: an answer was asked for after every recurrence, one hop further each time", lambda to: to.opening.open("bundled:anytime")),
     Command("open_bundled_glosses", "Open the bundled model of text", "", "File", "Open bundled:glosses: a looped language model that was trained on a dictionary's glosses", lambda to: to.opening.open("bundled:glosses")),
@@ -204,7 +210,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("restore_layout", "Restore the layout", "", "View", "Put every view back where it was at first", lambda to: to.docks.apply("Step")),
     Command("palette", "Find a command…", "Ctrl+K", "Help", "Find and run any command by its name", lambda to: to.window.popups.palette.open()),
     Command("shortcuts", "Keyboard shortcuts", "F1", "Help", "All commands with their keys", lambda to: to.window.popups.show_shortcuts()),
-    Command("plugins", "Plug-ins", "", "Help", "What other packages add, and why what is left out is", lambda to: to.window.say(in_one_line())),
+    Command("plugins", "Plug-ins", "", "Help", "What other packages add, and why what is left out is", lambda to: to.window.say(plugins())),
     Command("about", "About Loopscope", "", "Help", "Version, licence, what is installed", show_about),
 )
 # fmt: on

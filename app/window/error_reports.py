@@ -75,6 +75,7 @@ class ErrorReports(QObject):
             sys.__excepthook__(kind, error, trace)
         else:
             self.report("; ".join(getattr(error, "__notes__", ())) or "the window", error)
+            _forget_last()
 
     def _on_uncaught_in_thread(self, caught: threading.ExceptHookArgs) -> None:
         if caught.exc_value is not None and caught.exc_type is not SystemExit:
@@ -114,6 +115,16 @@ class ErrorReports(QObject):
         except OSError:
             return False
         return True
+
+
+def _forget_last() -> None:
+    """Let go of what the interpreter keeps of the last error, for a debugger that nobody starts.
+
+    Its frames hold the window and the run: both stay, hidden, when they are closed.
+    """
+    for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+        if hasattr(sys, name):
+            delattr(sys, name)
 
 
 class _Handler(logging.Handler):

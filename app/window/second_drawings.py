@@ -31,15 +31,15 @@ class SecondDrawings:
         wanted = self._wanted(display)
         there = "" if display.second is None else _kind(display.second)
         if there and there != wanted:
-            frame.show_second_run(None)
+            frame.panes.show_second_run(None)
             analysis.drop_second(display)
             there = ""
         if wanted and not there and frame.isVisible():
             drawing = analysis.draw_second(display, difference=wanted == "difference")
-            frame.show_second_run(drawing.view)
+            frame.panes.show_second_run(drawing.view)
         two_runs = self._bench.session.two_runs
         alone = two_runs if two_runs != "difference" or wanted == "difference" else "both"
-        frame.show_panes(alone if display.second is not None else "first")
+        frame.panes.show_panes(alone if display.second is not None else "first")
 
     def _wanted(self, display: Display) -> str:
         """What a view is drawn a second time for: "second", "difference", or "" for nothing."""
@@ -59,7 +59,7 @@ class SecondDrawings:
     def show_statement(self, key: str) -> None:
         """Let the title speak of the drawing that is in sight, the first of two."""
         display, frame = self._bench.displays[key], self._frames[key]
-        second = display.second if frame.shown_pane == 1 else None
+        second = display.second if frame.panes.shown_pane == 1 else None
         data = display.data if second is None else second.data
         if data is not None:
             frame.set_data(data)
@@ -68,7 +68,7 @@ class SecondDrawings:
         """Name the two runs over the two drawings of a view."""
         display, session, frame = self._bench.displays[key], self._bench.session, self._frames[key]
         if session.second is None or session.run is None:
-            frame.set_captions("", "")
+            frame.panes.set_captions("", "")
             return
         # The marks are those of the list of runs.
         one, other = f"● {session.run.name}", f"○ {session.second.name}"
@@ -76,14 +76,14 @@ class SecondDrawings:
             both = display.view.BOTH
             on_one = both is not None and display.spec.compute_second is not None
             text = f"{one}: {both[0]}   {other}: {both[1]}" if both and on_one else ""
-            frame.set_captions(text, "")
+            frame.panes.set_captions(text, "")
             return
         data = display.second.data
         if display.second.difference:
-            frame.set_captions("", f"{one} − {other}")
+            frame.panes.set_captions("", f"{one} − {other}")
             return
         statement = f": {data.statement}" if data is not None else ""
-        frame.set_captions(one, f"{other}{statement}")
+        frame.panes.set_captions(one, f"{other}{statement}")
 
 
 def _kind(drawing: Drawing) -> str:

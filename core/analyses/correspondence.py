@@ -10,11 +10,7 @@ import numpy as np
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.hops import make_batch, text_of
-from loopscope.core.measures.correspondence import (
-    Correspondence,
-    ModelCorrespondence,
-    correspondence,
-)
+from loopscope.core.measures.correspondence import ModelCorrespondence, correspondences
 from loopscope.core.measures.places import Places
 from loopscope.core.over_prompts.measuring import encoded
 from loopscope.core.over_prompts.pair_states import PairStates, pair_states
@@ -32,7 +28,11 @@ HOPS = (1, 2, 3, 4, 5, 6)
 def run(
     stepper: Stepper, selection: Selection, options: Options, job: Job[ModelCorrespondence]
 ) -> ModelCorrespondence:
-    """Run the prompts through both models and compare them."""
+    """Run the prompts through both models and compare them.
+
+    Raises `LoopscopeError` without a second run whose model is here, and for prompts that cannot be
+    compared.
+    """
     if not isinstance(job.second_run, Stepper):
         raise LoopscopeError("two models are compared: there is no second run")
     return compare(stepper.recording, stepper.loaded, job.second_run, options, job.report)
@@ -54,24 +54,18 @@ def compare(
         first, second, prompts, (r_one, r_other), seed=options.seed,
         report=lambda share: report(0.7 * share),
     )  # fmt: skip
-    states: dict[str, Correspondence] = {}
+    widths = pair.first.shape[-1], pair.second.shape[-1]
     why: dict[str, str] = {}
-    for i, key in enumerate(STATE_KEYS):
-
-        def part(share: float, i: int = i) -> None:
-            report(0.7 + 0.3 * (i + share) / len(STATE_KEYS))
-
-        if key == "cosine" and pair.first.shape[-1] != pair.second.shape[-1]:
-            why[key] = (
-                f"A cosine needs states of one width; these have {pair.first.shape[-1]} and "
-                f"{pair.second.shape[-1]}."
-            )
-            continue
-        states[key] = correspondence(
-            list(pair.first), list(pair.second), measure=key, n_prompts=len(prompts[0]),
-            positions=pair.positions, permutations=int(options.permutations), seed=options.seed,
-            report=part,
-        )  # fmt: skip
+    if widths[0] != widths[1]:
+        why["cosine"] = (
+            f"A cosine needs states of one width; these have {widths[0]} and {widths[1]}."
+        )
+    states = correspondences(
+        list(pair.first), list(pair.second), measures=[k for k in STATE_KEYS if k not in why],
+        n_prompts=len(prompts[0]), positions=pair.positions,
+        permutations=int(options.permutations), seed=options.seed,
+        report=lambda share: report(0.7 + 0.3 * share),
+    )  # fmt: skip
     a, b = first.architecture, second.architecture
     places, second_places = _places(first, r_one), _places(second, r_other)
     return ModelCorrespondence(

@@ -14,6 +14,7 @@ from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.measures.lens import READINGS, Lens, Reading, Readings
 from loopscope.core.model.float64 import float64, near_float64
+from loopscope.core.model.flops import head_flops
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.recording import Recording
@@ -96,7 +97,7 @@ def _logits(model: LoopedModel, states: Tensor, rows: int) -> Iterator[Tensor]:
 def _batch(recording: Recording) -> int:
     """Rows (a token at a place) that the head takes at once."""
     arch = recording.info.architecture
-    most = min(MOST_OPERATIONS / arch.head_flops, MOST_LOGITS / arch.vocab_size)
+    most = min(MOST_OPERATIONS / head_flops(arch), MOST_LOGITS / arch.vocab_size)
     return max(1, int(most))
 
 

@@ -52,7 +52,7 @@ class MappedFile:
             raise CheckpointError(f"{self.path}: tensor '{info.name}': the file has become shorter")
 
     def entries(self, start: int, count: int, dtype: torch.dtype) -> Tensor:
-        """``count`` entries from byte ``start``; valid while the file is mapped."""
+        """``count`` entries from byte ``start``, ``[count]``; valid while the file is mapped."""
         if start % dtype.itemsize:  # written by something that does not align
             raw = bytearray(self._map[start : start + count * dtype.itemsize])
             return torch.frombuffer(raw, dtype=dtype)

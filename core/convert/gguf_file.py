@@ -95,7 +95,7 @@ def published_name(name: str) -> str:
 
 
 def in_halves(rows: F32, heads: int) -> F32:
-    """Rows of rotary heads whose dimensions lie in pairs, with the halves after each other."""
+    """Rows ``[H d_head, ...]`` of rotary heads: dimensions in pairs, put into two halves."""
     pairs = rows.reshape(heads, -1, 2, *rows.shape[1:])
     return np.ascontiguousarray(pairs.swapaxes(1, 2).reshape(rows.shape))
 
@@ -119,7 +119,10 @@ def weights_of(reader: Any, config: dict[str, Any]) -> dict[str, F32]:
 
 
 def main() -> None:
-    """Read the file and write the folder's files."""
+    """Read the file and write the folder's files.
+
+    Raises `ValueError` without the package gguf and for a file that lacks its embedding.
+    """
     source, folder = map(Path, sys.argv[1:])
     try:
         from gguf import GGUFReader

@@ -114,6 +114,6 @@ class RecurrenceMap:
 
 
 def jvp(f: Map, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """``F(s)`` and ``J v`` with ``J = ∂F/∂s`` at ``s``; the Jacobian is never formed."""
+    """``F(s)`` and ``J v``, ``J = ∂F/∂s`` at ``s``, both shaped as ``s``; J is never formed."""
     pair: tuple[Tensor, Tensor] = torch.func.jvp(f, (s,), (v,))  # type: ignore[assignment]
     return pair

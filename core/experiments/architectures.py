@@ -16,6 +16,7 @@ from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.training_plan import ModelKind
 from loopscope.core.experiments.twin_results import Kind
 from loopscope.core.model.architecture import Architecture, Task
+from loopscope.core.model.flops import flops_per_token
 from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.model.rope import Rope
 
@@ -107,8 +108,8 @@ def comparison_architecture(kind: ModelKind, looped: Architecture, passes: int) 
     if kind == "deep-narrow":
         return _resized(deep, lambda arch: arch.n_parameters, looped.n_parameters)
     if kind == "shallow-wide":
-        flops = looped.flops_per_token(passes, MATCHED_TOKENS)
-        return _resized(shallow, lambda arch: arch.flops_per_token(1, MATCHED_TOKENS), flops)
+        flops = flops_per_token(looped, passes, MATCHED_TOKENS)
+        return _resized(shallow, lambda arch: flops_per_token(arch, 1, MATCHED_TOKENS), flops)
     return {"looped": looped, "deep": deep, "shallow": shallow}[kind]
 
 

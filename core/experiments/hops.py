@@ -55,6 +55,8 @@ def make_batch(
 ) -> HopsBatch:
     """Draw one example for each entry of ``hops``.
 
+    Raises `ValueError` for letters or hop counts out of these ranges.
+
     Parameters
     ----------
     rng

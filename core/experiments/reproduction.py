@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from loopscope.core.arrays import F32
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.dynamics.recurrence_map import RecurrenceMap
 from loopscope.core.experiments.evaluation import evaluate_hops
@@ -23,7 +24,7 @@ from loopscope.core.measures.intervals import Estimate, bootstrap_mean, wilson_s
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.settling import relative_floor
 from loopscope.core.measures.settling_classes import SettlingClass, settling_class
-from loopscope.core.measures.stability import leading_eigenvalues
+from loopscope.core.measures.stability import leading_eigenvalues, token_spectrum
 from loopscope.core.measures.stages import repeat_correlation
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.stepper import Stepper
@@ -120,10 +121,15 @@ def _one(loaded: Loaded, ids: tuple[int, ...], n: int, spectrum: bool) -> dict[s
         "separation": separation(recording),
     }
     if spectrum:
-        product = RecurrenceMap(stepper).product(recording.state(n))
-        size = recording.state(n).size
-        result["radius"] = leading_eigenvalues(product, size, 2, tolerance=1e-2, most=60).radius
+        result["radius"] = _radius(RecurrenceMap(stepper), recording.state(n))
     return result
+
+
+def _radius(f: RecurrenceMap, state: F32) -> float:
+    """Spectral radius at a state: exact of a causal model, else Arnoldi's estimate."""
+    if f.model.arch.layer.causal:
+        return token_spectrum(f.token_blocks(state)).radius
+    return leading_eigenvalues(f.product(state), state.size, 2, tolerance=1e-2, most=60).radius
 
 
 def separation(recording: Recording) -> float:

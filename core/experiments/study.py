@@ -29,8 +29,7 @@ class Study:
     stages : measure to its curve over layers at each recurrence ``[R][L]``.
 
     Every ``NAME_interval`` holds the 95 % interval (low, high) of NAME, entry by entry. But for
-    accuracy they are percentile bootstraps over the prompts (Wilson's for a share that all prompts
-    have alike).
+    accuracy they are over the prompts: bootstrap-t of a mean, Wilson's of the settled share.
     """
 
     name: str

@@ -19,6 +19,7 @@ from loopscope.core.experiments.passes import pass_states
 from loopscope.core.experiments.text import Corpus, held_out_loss
 from loopscope.core.files import read_text
 from loopscope.core.measures.intervals import bootstrap_mean
+from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.model.looped_model import LoopedModel
 
 MOST_BYTES = 16 << 20
@@ -115,7 +116,9 @@ def measure_text(
         sequences=len(losses),
         context=context,
         loss=_floats(mean.value), low=_floats(mean.low), high=_floats(mean.high),
-        gained=_floats(gain.value), gained_low=_floats(gain.low), gained_high=_floats(gain.high),
+        gained=_floats(gain.value),
+        # Of the first pass there is nothing to estimate: it gains 0 on itself.
+        gained_low=(0.0, *_floats(gain.low[1:])), gained_high=(0.0, *_floats(gain.high[1:])),
         final_from=tuple(float((final <= r).mean()) for r in range(1, (passes or FINAL) + 1)),
         early=tuple(rows[:LISTED]), late=tuple(rows[::-1][:LISTED]),
         bits_per_byte=float(mean.value[trained - 1]) / float(np.log(2)) * density,
@@ -146,23 +149,33 @@ def _as_tuples(value: Any) -> Any:
 def final_passes(model: LoopedModel, tokens: U16, context: int, per_pass: int, n: int) -> I64:
     """The pass from which each token's likeliest next one is that of pass ``n``, from 1 on.
 
-    ``[sequences, context]``, of the sequences that ``tokens`` hold one after the other.
+    ``[sequences, context]``, of the sequences that ``tokens`` hold one after the other; ``n + 1``
+    where pass ``n`` says nothing, as its logits are not finite.
     """
     rows = tokens[: len(tokens) // context * context].astype(np.int64).reshape(-1, context)
     found = []
     for first in range(0, len(rows), 16):
         e = model.prelude(torch.from_numpy(rows[first : first + 16]))
-        tops = [model.readout(s).argmax(-1).numpy() for s in pass_states(model, e, n, per_pass)]
-        changes = np.stack(tops) != tops[-1]
+        tops = [_top(model.readout(s)) for s in pass_states(model, e, n, per_pass)]
+        # What is not finite says nothing, not even what it said before.
+        changes = (np.stack(tops) != tops[-1]) | (tops[-1] == NO_ANSWER)
         # One beyond the last pass that says something else; 1 where none does.
         found.append(np.where(changes, np.arange(1, n + 1)[:, None, None], 0).max(0) + 1)
     return np.concatenate(found).astype(np.int64)
 
 
+def _top(logits: torch.Tensor) -> I64:
+    """Likeliest tokens; `NO_ANSWER` where the logits are not finite."""
+    return np.asarray(logits.argmax(-1).where(logits.isfinite().all(-1), NO_ANSWER).numpy())
+
+
 def by_token(
     tokens: U16, passes: I64, text_of: Callable[[int], str]
 ) -> list[tuple[str, float, int]]:
-    """(text, mean pass, times read) of every token read `OFTEN` times, soonest first."""
+    """(text, mean pass, times read) of every token read `OFTEN` times, soonest first.
+
+    ``tokens`` ``[n]`` are ids; ``passes``, of as many entries, where each was settled.
+    """
     flat, read = passes.ravel(), tokens[: passes.size]
     rows = [
         (text_of(int(t)), float(flat[read == t].mean()), int((read == t).sum()))

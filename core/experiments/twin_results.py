@@ -36,7 +36,7 @@ class TwinResult:
     kind, seed : which of the twins.  recurrences : at which it was read out.
     accuracy : by hop count.
     parameters, effective_depth : of the model, and of what runs.
-    flops : per token and readout, `Architecture.flops_per_token`.
+    flops : per token and readout, `flops_per_token`.
     weights_bytes : float32.  states_bytes : of a recording of states and patterns of one prompt.
     learnt_at : training step at which every hop count was learnt; None for not before the
         finishing phase, or not known.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.experiments.evaluation import evaluate_hops
 from loopscope.core.experiments.twin_results import Accuracy, Kind, TwinResult
+from loopscope.core.model.flops import flops_per_token
 from loopscope.core.run.card import recording_bytes
 
 
@@ -35,7 +36,7 @@ def twin_result(
         tuple(Accuracy(c.hops, c.accuracy, c.low, c.high, c.chance) for c in cells),
         arch.n_parameters,
         arch.effective_depth(recurrences),
-        arch.flops_per_token(recurrences, n_tokens),
+        flops_per_token(arch, recurrences, n_tokens),
         4 * arch.n_parameters,
         recording_bytes(arch, n_tokens, recurrences),
     )

@@ -1,6 +1,7 @@
 """Checkpoint families: one file each, registered in one line of `OURS`.
 
-Those of other packages come after ours, and so get no folder that one of ours recognises.
+Those of other packages come after ours, and so get no folder that one of ours recognises. May
+import `model` and the root files of core. Start with `family`, then `llama`.
 """
 
 from __future__ import annotations

@@ -57,7 +57,10 @@ class Config:
         return Config({**defaults, **self.values, **named}, self.path, self.tensors)
 
     def size(self, key: str, default: Any = _MISSING, least: int = 1, most: int = MOST) -> int:
-        """Read a whole number from ``least`` to ``most``."""
+        """Read a whole number from ``least`` to ``most``.
+
+        Raises `CheckpointError`, which names the key, for anything else.
+        """
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.error(key, f"expected a whole number, got {_short(value)}")
@@ -66,7 +69,10 @@ class Config:
         return value
 
     def number(self, key: str, default: Any = _MISSING) -> float:
-        """Read a finite number above 0."""
+        """Read a finite number above 0.
+
+        Raises `CheckpointError`, which names the key, for anything else.
+        """
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.error(key, f"expected a number, got {_short(value)}")
@@ -87,7 +93,10 @@ class Config:
         return 0.0 if self.values.get(key) == 0 else self.number(key, default)
 
     def section(self, key: str) -> Config | None:
-        """Read an object inside the config; None where it is missing or null."""
+        """Read an object inside the config; None where it is missing or null.
+
+        Raises `CheckpointError`, which names the key, for anything else.
+        """
         value = self.values.get(key)
         if value is None:
             return None
@@ -96,14 +105,20 @@ class Config:
         return Config(value, self.path, self.tensors)
 
     def flag(self, key: str, default: Any = _MISSING) -> bool:
-        """Read true or false."""
+        """Read true or false.
+
+        Raises `CheckpointError`, which names the key, for anything else.
+        """
         value = self._get(key, default)
         if not isinstance(value, bool):
             raise self.error(key, f"expected true or false, got {_short(value)}")
         return value
 
     def choice(self, key: str, choices: tuple[_Choice, ...]) -> _Choice:
-        """Read one of ``choices``; the first is the default."""
+        """Read one of ``choices``; the first is the default.
+
+        Raises `CheckpointError`, which names the key, for anything else.
+        """
         value = self._get(key, choices[0])
         for known in choices:
             if value == known:
@@ -112,7 +127,10 @@ class Config:
 
 
 def read_activation(config: Config, key: str) -> str:
-    """Read the name of an activation that `loopscope.core.model.layers` implements."""
+    """Read the name of an activation that `loopscope.core.model.layers` implements.
+
+    Raises `CheckpointError` for any other.
+    """
     name = config.values.get(key)
     if name not in ACTIVATION_NAMES:
         raise config.error(key, f"{str(name)[:30]!r} is not one of {', '.join(ACTIVATION_NAMES)}")

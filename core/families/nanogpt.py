@@ -49,7 +49,10 @@ INSIDE = {
 
 
 def nano_layer(config: Config, d_mlp: int) -> LayerShape:
-    """The layer that these families share; its four matrices have a bias where ``bias`` is set."""
+    """The layer that these families share; its four matrices have a bias where ``bias`` is set.
+
+    Raises `CheckpointError` for sizes that are missing or do not fit together.
+    """
     d, heads = config.size("n_embd"), config.size("n_head")
     if d % heads:
         raise config.error("n_embd", f"{d} is not divisible by {heads} heads")

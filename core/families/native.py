@@ -33,7 +33,10 @@ STARTS: tuple[Literal["zeros", "normal"], ...] = ("zeros", "normal")
 
 
 def architecture(config: Config) -> Architecture:
-    """Read `config.json` of a native checkpoint."""
+    """Read `config.json` of a native checkpoint.
+
+    Raises `CheckpointError` for a key that is missing, out of range or does not fit the others.
+    """
     d_model = config.size("hidden_size")
     n_heads = config.size("num_attention_heads")
     if d_model % n_heads:

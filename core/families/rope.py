@@ -36,6 +36,8 @@ def read_rope(
 ) -> Rope:
     """Read the rotary embedding of a head of ``d_head``; ``positions`` are the config's.
 
+    Raises `CheckpointError` for parameters that are missing or do not fit the head.
+
     Parameters
     ----------
     theta_key, theta, share_key, share

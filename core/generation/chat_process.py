@@ -14,7 +14,11 @@ MOST_CHARACTERS = 1 << 20
 
 
 def render(template: str, values: dict[str, Any]) -> str:
-    """The text that ``template`` makes of ``values``, as `transformers` renders it."""
+    """The text that ``template`` makes of ``values``, as `transformers` renders it.
+
+    Raises `ValueError` where the template refuses the values or makes too much, and what Jinja
+    raises.
+    """
     from jinja2.ext import LoopControlExtension
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 

@@ -100,7 +100,7 @@ class Measured:
 
 
 def averaged(values: F64, axes: tuple[int, ...], how: str) -> F64:
-    """Mean or median over ``axes``, NaN left out; NaN where nothing else is."""
+    """Mean or median over ``axes``, which go, NaN left out; NaN where nothing else is."""
     if not axes:
         return values
     known = np.isfinite(values)
@@ -119,7 +119,11 @@ _lock = threading.Lock()
 
 
 def measure(recording: Recording, quantity: Measure) -> Measured:
-    """Measure every recurrence run so far; rows that were measured before are not again."""
+    """Measure every recurrence run so far; rows that were measured before are not again.
+
+    Raises `LoopscopeError` for a measure, a plug-in's perhaps, whose rows have another shape than
+    it says.
+    """
     n = recording.n_recurrences
     why = (NO_RUN if n < 1 else "") or quantity.missing(recording)
     if not why and n < quantity.first:

@@ -10,13 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from loopscope.core.arrays import F64, I64, Floats
 from loopscope.core.formula import Formula
 from loopscope.core.measures.places import Places
-from loopscope.core.measures.similarity import cka_of, cosine_matrix, holds_grams, kernels
+from loopscope.core.measures.similarity import (
+    cka_of,
+    cosine_matrix,
+    directions,
+    holds_grams,
+    kernels,
+    mean_cosines,
+)
 from loopscope.core.results import ResultKey
 
 ALIGNMENT = Formula(
@@ -48,6 +56,10 @@ HEAD_DISTANCE = Formula(
     "0 = same, at most √(2T)",
     "after arXiv 2604.11791, between two models",
 )
+
+
+# Numbers of states whose directions are held in float64 while prompts are permuted: 256 MB.
+MOST_HELD = 1 << 25
 
 
 def monotone_alignment(similarity: F64) -> I64:
@@ -90,7 +102,10 @@ def monotone_alignment(similarity: F64) -> I64:
 
 
 def aligned(similarity: F64, path: I64) -> float:
-    """Mean similarity along an alignment; rows without a number left out, NaN without any."""
+    """Mean of similarity ``[n, m]`` along an alignment ``[n]``, its column of each row.
+
+    Rows without a number are left out; NaN without any.
+    """
     values = similarity[np.arange(len(path)), path]
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else float("nan")
@@ -127,25 +142,33 @@ class Correspondence:
 
 
 def correspondence(
+    xs: Sequence[Floats], ys: Sequence[Floats], *, measure: str = "cka_debiased", **how: Any
+) -> Correspondence:
+    """`correspondences` by one measure."""
+    return correspondences(xs, ys, measures=(measure,), **how)[measure]
+
+
+def correspondences(
     xs: Sequence[Floats],
     ys: Sequence[Floats],
     *,
-    measure: str = "cka_debiased",
+    measures: Sequence[str],
     n_prompts: int,
     positions: I64 | None = None,
     permutations: int = 20,
     seed: int = 0,
     report: Callable[[float], None] = lambda share: None,
-) -> Correspondence:
-    """Compare every place of one model with every place of another.
+) -> dict[str, Correspondence]:
+    """Compare every place of one model with every place of another, by each of some measures.
 
     Parameters
     ----------
     xs, ys
         ``N`` states ``[P m, d1]`` and ``M`` states ``[P m, d2]``: ``m`` tokens of each of ``P``
         prompts, one prompt after the other, the same tokens in both.
-    measure
-        "cka_debiased", "cka" or "cosine" (which needs ``d1 = d2``).
+    measures
+        Of "cka_debiased", "cka" and "cosine" (which needs ``d1 = d2``); the prompts are permuted
+        alike for all.
     n_prompts
         ``P``; the baseline permutes which prompt of ``xs`` goes with which of ``ys``, positions
         kept, so that what all prompts have in common stays in it.
@@ -162,31 +185,54 @@ def correspondence(
         for group in alike:
             order[group] = rng.permutation(group)
         orders.append((order[:, None] * per_prompt + np.arange(per_prompt)).ravel())
-    total = 1 + len(orders)
-    if measure == "cosine":
+    compared: list[dict[str, F64]] = []
+    values_of = _comparing(xs, ys, measures)
+    for rows in (None, *orders):
+        compared.append(values_of(rows))
+        report(len(compared) / (1 + len(orders)))
+    return {
+        measure: _beside_permuted(compared[0][measure], [own[measure] for own in compared[1:]])
+        for measure in measures
+    }
 
-        def of(rows: I64 | None) -> F64:
-            return cosine_matrix(xs, ys if rows is None else [y[rows] for y in ys])
-    else:
+
+def _comparing(
+    xs: Sequence[Floats], ys: Sequence[Floats], measures: Sequence[str]
+) -> Callable[[I64 | None], dict[str, F64]]:
+    """Compare by each measure, with the tokens of ``ys`` in another order if one is given.
+
+    What does not depend on the order is made once.
+    """
+    wanted = {key: key == "cka_debiased" for key in measures if key != "cosine"}
+    if wanted:
         grams = holds_grams(len(xs[0]), max(xs[0].shape[1], ys[0].shape[1]))
-        a = kernels(xs, grams)
+        a, b = kernels(xs, grams), kernels(ys, grams)
+    held = "cosine" in measures and sum(x.size for x in (*xs, *ys)) <= MOST_HELD
+    if held:
+        u, v = directions(xs), directions(ys)
 
-        def of(rows: I64 | None) -> F64:
-            b = kernels(ys if rows is None else [y[rows] for y in ys], grams)
-            return cka_of(a, b, a.dots(b), measure == "cka_debiased")
+    def of(rows: I64 | None) -> dict[str, F64]:
+        found: dict[str, F64] = {}
+        if wanted:
+            other = b if rows is None else b.permuted(rows)
+            dots = a.dots(other)
+            found |= {key: cka_of(a, other, dots, debiased) for key, debiased in wanted.items()}
+        if held:
+            found["cosine"] = mean_cosines(u, v if rows is None else v[:, rows])
+        elif "cosine" in measures:
+            found["cosine"] = cosine_matrix(xs, ys if rows is None else [y[rows] for y in ys])
+        return found
 
-    values = of(None)
-    report(1 / total)
+    return of
+
+
+def _beside_permuted(values: F64, permuted: Sequence[F64]) -> Correspondence:
+    """Values with their alignment, and what the same of permuted prompts gives."""
     path = monotone_alignment(values)
-    permuted = np.empty((len(orders), *values.shape))
-    baseline = np.empty(len(orders))
-    for i, rows in enumerate(orders):
-        permuted[i] = of(rows)
-        baseline[i] = aligned(permuted[i], monotone_alignment(permuted[i]))
-        report((i + 2) / total)
+    baseline = np.array([aligned(own, monotone_alignment(own)) for own in permuted])
     level = (
-        np.nanpercentile(permuted, 95, axis=(0, 1))
-        if len(orders) and np.isfinite(permuted).any()
+        np.nanpercentile(np.stack(permuted), 95, axis=(0, 1))
+        if permuted and np.isfinite(permuted).any()
         else np.full(values.shape[1], np.nan)
     )
     return Correspondence(values, path, aligned(values, path), baseline, level)

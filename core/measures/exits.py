@@ -289,7 +289,7 @@ class Stops:
 
 
 def stops(rule: Rule, signals: Signals, thresholds: F64) -> Stops:
-    """Stop by one rule at every threshold."""
+    """Stop by one rule at every threshold, ``[K]``."""
     values, same = signals.values[rule.key], signals.same
     known = np.isfinite(same).all(0)
     at = exits_at(rule, values[:, known], thresholds)

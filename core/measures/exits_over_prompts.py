@@ -33,7 +33,7 @@ class Swept:
 
 
 def swept(rule: Rule, signals: tuple[Signals, ...], thresholds: F64) -> Swept:
-    """Stop every prompt of a set by one rule at every threshold.
+    """Stop every prompt of a set by one rule at every threshold, ``[K]``.
 
     Means are over tokens (``Σ_p Σ_t / Σ_p T_p``); whole prompts are resampled.
     """

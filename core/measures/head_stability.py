@@ -71,7 +71,7 @@ def correlate(steps: F64, changes: F64, floor: float) -> tuple[float, int]:
 
 
 def rank_correlation(a: I64, b: I64) -> tuple[float, int]:
-    """Spearman's ρ of two sets of recurrences, and its n; 0 in either means that there is none.
+    """Spearman's ρ of two arrays of recurrences, alike in shape, and its n; 0 in either is none.
 
     NaN with fewer than 3 pairs or where one of the two does not vary.
     """

@@ -89,7 +89,7 @@ class PatternMeasure:
         return least if least < whole else 0.0
 
     def brightness(self, values: npt.ArrayLike, far: float, near: float = 0.0) -> F64:
-        """Map ``values`` to 0..1 with 1 = identical and 0 = ``far``; NaN stays NaN.
+        """Map ``values``, of any shape, to 0..1 with 1 = identical and 0 = ``far``; NaN stays NaN.
 
         With ``near``, a difference from `identical`, on a log scale of these that is 1 there.
         """
@@ -158,6 +158,8 @@ MEASURE_LABELS: dict[str, str] = {m.key: m.label for m in MEASURES.values()}
 
 def compare(a: Patterns, b: Patterns, measure: MeasureKey, *, causal: bool = True) -> F64:
     """Compare patterns pairwise.
+
+    Raises `ValueError` for patterns of shapes that do not fit.
 
     Parameters
     ----------

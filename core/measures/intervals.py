@@ -69,7 +69,7 @@ class Estimate:
     """A mean over prompts with its 95 % interval; all arrays have one shape.
 
     value, low, high : float64; NaN where no prompt has a number. The ends are NaN with fewer than
-        two prompts as well: one prompt says nothing about others.
+        two prompts as well, and of a mean where all are alike: that says nothing about others.
     n : int64, prompts that have a number.
     """
 
@@ -103,8 +103,8 @@ def bootstrap_ratio(
     of a prompt stay together. A prompt that is NaN in either, or 0 below, is left out. The ends are
     ``R - t* se``, ``t*`` the 97.5 % and 2.5 % quantiles of ``(R* - R) / se*``, with the standard
     error of a linearised ratio. Where more than 1 % of the resamples have no spread (fewer than
-    five prompts, few different values) ``t*`` is Student's quantile. No width where all prompts
-    have one ratio.
+    five prompts, few different values) ``t*`` is Student's quantile. No ends where all prompts
+    have one ratio: how far others may be from it is not seen.
     """
     value, se, parts = _linearised(numerator, denominator)
     low, high = (np.full(value.shape, np.nan) for _ in range(2))
@@ -119,6 +119,8 @@ def bootstrap_ratio(
         quantiles = _quantiles(parts.rest[part], below, se[columns], n_resamples, seed)
         low[columns] = value[columns] - quantiles[1] * se[columns]
         high[columns] = value[columns] - quantiles[0] * se[columns]
+    alike = se == 0
+    low[alike], high[alike] = np.nan, np.nan
     return _estimate(numerator.shape[1:], value, low, high, parts.known)
 
 

@@ -18,7 +18,7 @@ SMALL = 512 << 20
 
 
 def error_line(errors: F32, dtype: str) -> str:
-    """Say the error in one line: median over tokens at the end, and the largest anywhere."""
+    """Say errors ``[R, T]`` in one line: median over tokens at the end, and the largest."""
     end, worst = np.nanmedian(errors[-1]), np.nanmax(errors)
     return (
         f"{dtype} states are {end:.2g} (relative, median over tokens) from the same run in "

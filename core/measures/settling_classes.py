@@ -11,11 +11,11 @@ from enum import Enum
 import numpy as np
 
 from loopscope.core.arrays import F64, I64, Bools, Floats
+from loopscope.core.measures.distance_left import SHRINKING, distances_left
 from loopscope.core.measures.settling import NOISE_FLOORS, fitted_rates, relative_floor
 from loopscope.core.run.steps import distance, ratio, state_norm, step_size
 
-# Steps that change by less than 1 % a recurrence neither shrink nor grow.
-SHRINKING, GROWING = 0.99, 1.01
+GROWING = 1.01  # as SHRINKING
 # Net displacement over path length above which small steps are a walk and not a jitter.
 LEAST_STRAIGHTNESS = 0.7
 MAX_PERIOD = 64
@@ -37,8 +37,13 @@ class SettlingClass(Enum):
     UNRESOLVED = "below resolution"
 
 
-# Classes that a state which comes back after some steps could be taken for.
+# Classes that a state which comes back after some steps could be taken for, and those that it could
+# be while it rests within its round: settled for as long as it stands still.
 POSSIBLE_ORBITS = (SettlingClass.SLOW_DRIFT, SettlingClass.WANDERING, SettlingClass.TOO_FEW_STEPS)
+RESTING_ORBITS = (SettlingClass.SETTLED, SettlingClass.UNRESOLVED)
+# Tolerances that the largest step of an orbit has which rests at the end: a jitter about the
+# tolerance comes back as well.
+CLEAR_STEP = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +106,10 @@ def settling_class(
        state grows by sums and not by factors: a drift or a wandering.
     5. *orbit of period p*, the least ``p >= 2``: ``||s_r - s_{r-p}|| / ||s_r||`` < tolerance for
        the last ``max(k, p)`` recurrences, while some relative step is not and the path of a round
-       shrinks by less than 1 % a recurrence (a spiral that closes in is not an orbit). *Not enough
-       steps* where the last ``k`` states have been ``p`` recurrences before, and a whole round more
-       has not been run.
+       shrinks by less than 1 % a recurrence (a spiral that closes in is not an orbit). One that
+       rests for ``k`` recurrences of its round is no settled state; a step of `CLEAR_STEP`
+       tolerances tells it from one that trembles. *Not enough steps* where the last ``k`` states
+       have been ``p`` recurrences before, and a whole round more has not been run.
     6. *not enough steps*: fewer than ``W`` recurrences, or steps that shrink fast enough (over
        the later half of the run) for step and distance left to reach the tolerance within as many
        recurrences as were run, or `PATIENCE` if that is more.
@@ -160,11 +166,13 @@ def classes_of(
     rates = fitted_rates(relative, floor, max(2 * window, 6))
     left = distances_left(tail, steps, norms, window, floor)
     kinds = _kinds(tail, steps, norms, left, tolerance, window, floor)
-    periods, unfinished = _periods(tail, steps, norms, tolerance, window, max_period)
+    resting = np.array([kind in RESTING_ORBITS for kind in kinds], bool)
+    moving = np.where(resting, CLEAR_STEP, 1) * tolerance
+    periods, unfinished = _periods(tail, steps, norms, tolerance, moving, window, max_period)
     classes = []
     for t in range(n_tokens):
         kind, period = kinds[t], None
-        if periods[t] and kind in POSSIBLE_ORBITS:
+        if periods[t] and kind in POSSIBLE_ORBITS + RESTING_ORBITS:
             kind, period = SettlingClass.ORBIT, int(periods[t])
         elif unfinished[t] and kind in POSSIBLE_ORBITS:
             kind = SettlingClass.TOO_FEW_STEPS
@@ -173,49 +181,6 @@ def classes_of(
         rate = float(rates[t])
         classes.append(Settling(kind, period, last, tolerance, window, rate, far, n_steps))
     return tuple(classes)
-
-
-def distances_left(tail: Floats, steps: F64, norms: F64, window: int, floor: float) -> F64:
-    """How far each state is from where its last steps lead, in units of the state, ``[T]``.
-
-    Steps that shrink by ``ρ`` and turn by an angle of cosine ``c`` at each recurrence add up to
-    ``step · ρ / √(1 − 2 ρ c + ρ²)``: along a line ``step · ρ / (1 − ρ)``, half a step where they
-    jump to and fro. ``ρ`` and the mean cosine are of the last ``max(2 window, 6)`` steps. Within
-    the rounding noise (`NOISE_FLOORS`) neither is known: there the step counts as ``floor`` at
-    least, straight on and with the rate that it had above the noise, or `SHRINKING` where that was
-    not seen. The step itself where fewer than three steps tell no rate; NaN without a step.
-
-    Parameters
-    ----------
-    tail, steps, norms, window
-        As in `classes_of`.
-    floor
-        `relative_floor` of the dtype.
-    """
-    span = max(2 * window, 6)
-    if not len(steps):
-        return np.full(steps.shape[1], np.nan)
-    step = np.maximum(steps[-1], floor * norms[-1])
-    clear = ratio(steps, norms[1:]) > NOISE_FLOORS * floor
-    rates = np.minimum(fitted_rates(steps[-span:], 0.0, span), 1.0)
-    seen = np.where(clear.sum(0) >= 3, fitted_rates(np.where(clear, steps, np.nan), 0.0, span), 1)
-    noisy = ~clear[-1]
-    rates = np.where(noisy, np.minimum(seen, SHRINKING), rates)
-    cosines = np.where(noisy, 1.0, _mean_cosine(tail[-span - 1 :]))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        left = step * rates / np.sqrt(np.maximum(1 - 2 * rates * cosines + rates**2, 0.0))
-    return np.where(np.isnan(rates), step, np.where(step == 0, 0.0, left))
-
-
-def _mean_cosine(path: Floats) -> F64:
-    """Mean cosine of successive steps of a path ``[n, T, d]``; 1 where there are none."""
-    moves = np.diff(np.asarray(path, dtype=np.float64), axis=0)
-    sizes = state_norm(moves)
-    dots = np.einsum("...d,...d->...", moves[1:], moves[:-1])
-    cosines = ratio(dots, sizes[1:] * sizes[:-1])
-    known = ~np.isnan(cosines)
-    total = np.where(known, cosines, 0.0).sum(0)
-    return np.where(known.any(0), np.clip(total / np.maximum(known.sum(0), 1), -1, 1), 1.0)
 
 
 def _kinds(
@@ -279,9 +244,12 @@ def _steps_to_reach(tolerance: F64, step: F64, rate: F64) -> F64:
 
 
 def _periods(
-    tail: Floats, steps: F64, norms: F64, tolerance: float, window: int, max_period: int
-) -> tuple[I64, Bools]:
+    tail: Floats, steps: F64, norms: F64, tolerance: float, moving: F64, window: int,
+    max_period: int,
+) -> tuple[I64, Bools]:  # fmt: skip
     """Orbits by the rule of `settling_class`.
+
+    ``moving`` is the relative step of each token, ``[T]``, at which a round counts as a motion.
 
     Returns
     -------
@@ -291,16 +259,26 @@ def _periods(
     n_steps, n_tokens = steps.shape
     periods, unfinished = np.zeros(n_tokens, np.int64), np.zeros(n_tokens, np.bool_)
     recent = max(window, max_period)
-    moving = (steps[-recent:] >= tolerance * norms[1:][-recent:]).any(0) & np.isfinite(norms[-1])
+    moves = steps[-recent:] >= moving * norms[1:][-recent:]
+    able = moves.any(0) & np.isfinite(norms[-1])
+    # How many recurrences ago each token moved last.
+    moved = moves[::-1].argmax(0) if n_steps else periods
+
+    def comes_back(p: int, tokens: I64, ago: I64) -> I64:
+        """Those of ``tokens`` whose state ``ago`` recurrences ago was there ``p`` before that."""
+        at = len(tail) - 1 - ago
+        known = at >= p
+        tokens, at = tokens[known], at[known]
+        near = distance(tail[at, tokens], tail[at - p, tokens])
+        return tokens[near < tolerance * norms[len(norms) - len(tail) + at, tokens]]
+
     for p in range(2, min(max_period, n_steps - window) + 1):
         span = max(window, p)
-        open_ = np.flatnonzero((periods == 0) & moving)
-        # Most periods are ruled out by the last state alone.
-        near = distance(tail[-1, open_], tail[-1 - p, open_]) < tolerance * norms[-1, open_]
-        open_ = open_[near]
+        open_ = np.flatnonzero((periods == 0) & able & (moved < span))
+        # Most periods are ruled out by the last state, or by the end of the last motion.
+        open_ = comes_back(p, open_, np.zeros(len(open_), np.int64))
+        open_ = comes_back(p, open_, moved[open_])
         compared = min(span, n_steps - p)
-        moves = (steps[-span:, open_] >= tolerance * norms[-span:][:, open_]).any(0)
-        open_ = open_[moves]
         back = distance(tail[-compared:, open_], tail[-compared - p : -p, open_])
         open_ = open_[(back < tolerance * norms[-compared:, open_]).all(0)]
         if compared < span:

@@ -126,6 +126,16 @@ class Kernels:
                 out[i, j] = np.square(x.T @ y).sum()
         return out
 
+    def permuted(self, order: npt.NDArray[np.intp]) -> Kernels:
+        """The same states with their tokens in another order, ``[T]``."""
+        rows = self.rows
+        if rows.ndim == 3:
+            return Kernels(rows[:, order], self.diagonals[:, order], self.own)
+        row, column = np.tril_indices(self.n_tokens)
+        a, b = order[row], order[column]
+        high, low = np.maximum(a, b), np.minimum(a, b)
+        return Kernels(rows[:, high * (high + 1) // 2 + low], self.diagonals[:, order], self.own)
+
     def take(self, index: npt.NDArray[np.intp]) -> Kernels:
         """Some of the states."""
         return Kernels(self.rows[index], self.diagonals[index], self.own[index])
@@ -195,6 +205,8 @@ def _debiased_own(a: Kernels) -> F64:
 def cka_matrix(xs: Sequence[Floats], ys: Sequence[Floats], debiased: bool = False) -> F64:
     """Linear CKA of every state of one list with every state of another.
 
+    Raises `ValueError` for states of different numbers of tokens.
+
     Parameters
     ----------
     xs, ys
@@ -227,22 +239,27 @@ def cosine_matrix(xs: Sequence[Floats], ys: Sequence[Floats]) -> F64:
     norm 0, which has no direction.
     """
     out = np.empty((len(xs), len(ys)))
-    t = xs[0].shape[0]
     for rows in _blocks(len(xs), xs[0].size):
-        x = _directions(xs[rows])
+        x = directions(xs[rows])
         for columns in _blocks(len(ys), ys[0].size):
-            out[rows, columns] = x @ _directions(ys[columns]).T / t
-    return np.clip(out, -1.0, 1.0)
+            out[rows, columns] = mean_cosines(x, directions(ys[columns]))
+    return out
 
 
-def _directions(states: Sequence[Floats]) -> F64:
-    """Each token's direction, flattened: ``[n, T d]``; all NaN where one has none."""
+def mean_cosines(x: F64, y: F64) -> F64:
+    """`cosine_matrix` of two lists of `directions`, ``[n, T, d]`` and ``[m, T, d]``."""
+    products = x.reshape(len(x), -1) @ y.reshape(len(y), -1).T
+    return np.asarray(np.clip(products / x.shape[1], -1.0, 1.0))
+
+
+def directions(states: Sequence[Floats]) -> F64:
+    """Each token's direction, float64 ``[n, T, d]``; all NaN where one has none."""
     x = np.asarray(np.stack(states), dtype=np.float64)
     norms = np.sqrt(np.square(x).sum(-1, keepdims=True))
     usable = ((norms > 0) & np.isfinite(norms)).all((1, 2), keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         unit = np.where(usable, x / norms, np.nan)
-    return np.asarray(unit.reshape(len(x), -1))
+    return np.asarray(unit)
 
 
 # ---- attention ----
@@ -251,6 +268,7 @@ def attention_distances(a: Sequence[Patterns], b: Sequence[Patterns], causal: bo
 
     Patterns are ``[H, T, T]``; head ``h`` of one is compared with head ``h`` of the other. Of
     causal patterns only the lower triangle is read. NaN where a pattern is not finite.
+    Raises `ValueError` for patterns of different shapes.
     Source: attention consistency of arXiv 2604.11791.
     """
     if a[0].shape != b[0].shape:

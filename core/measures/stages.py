@@ -85,7 +85,10 @@ def matrix_entropy_without_massive(states: Floats) -> F64:
 
 
 def anisotropy(states: Floats) -> F64:
-    """Share of the largest singular value, ``p_1``, 0..1 (arXiv 2604.11791)."""
+    """Share of the largest singular value, ``p_1``, 0..1, of states ``[..., T, d]``: ``[...]``.
+
+    Source: arXiv 2604.11791.
+    """
     return np.asarray(spectrum_shares(states)[..., 0])
 
 

@@ -1,4 +1,4 @@
-"""What a model is made of, without its weights: sizes, choices, parameters and FLOPs.
+"""What a model is made of, without its weights: sizes, choices and parameters.
 
 An `Architecture` is read from a checkpoint's config (`loopscope.core.families`), built into a
 model (`looped_model` beside this file) and drawn (`loopscope.core.views.graph`). No torch here:
@@ -301,22 +301,6 @@ class Architecture:
         """Entries of the matrix of one adapter of input injection."""
         return {"concat": 2, "diagonal": 1}.get(self.injection, 0) * self.d_model**2
 
-    @property
-    def closing_flops(self) -> int:
-        """Operations of the closing gate's two matrices for one token."""
-        return 4 * self.closing_gate * self.d_model
-
-    @property
-    def embedding_flops(self) -> int:
-        """Operations of a factorised embedding's projection for one token."""
-        return 2 * self.embed_width * self.d_model
-
-    @property
-    def head_flops(self) -> int:
-        """Operations of one readout of one token."""
-        dense = 2 * self.d_model * self.d_embed if self.head_transform else 0
-        return dense + 2 * self.vocab_size * self.d_embed
-
     def parameters(self) -> dict[str, int]:
         """Parameters of each part, each set of weights counted once."""
         parts = dict.fromkeys(PART_OF.values(), 0)
@@ -340,26 +324,6 @@ class Architecture:
         each = parts["injection"] + block + norms * parts["closing norm"] + gate
         skipped = parts["injection"] if self.skip_first_injection and n_recurrences else 0
         return self.n_parameters - once + n_recurrences * each - skipped
-
-    def flops_per_token(self, n_recurrences: int, n_tokens: int) -> int:
-        """Operations for one token and one readout after ``n_recurrences``.
-
-        See `LayerShape.flops_per_token`; the embedding look-up is not counted.
-        """
-        block = map(self.weights_of_layer, range(self.n_block))
-        layers = n_recurrences * sum(self._layer_flops("block", i, n_tokens) for i in block)
-        layers += sum(self._layer_flops("prelude", i, n_tokens) for i in range(self.n_prelude))
-        layers += sum(self._layer_flops("coda", i, n_tokens) for i in range(self.n_coda))
-        injected = n_recurrences - (1 if self.skip_first_injection and n_recurrences else 0)
-        injection = 2 * self.injection_weights * injected * max(self.untied_passes, 1)
-        closing = n_recurrences * self.closing_flops
-        gate = 2 * self.d_model if self.exit_gate else 0  # read out with the head
-        coda = 2 * self.d_model**2 if self.coda_proj else 0
-        once = gate + coda + self.embedding_flops + self.head_flops
-        return layers + injection + closing + once
-
-    def _layer_flops(self, stack: Stack, index: int, n_tokens: int) -> int:
-        return self.shape_of(stack, index).flops_per_token(n_tokens)
 
 
 # First word of a parameter's name to the part of the model it belongs to.

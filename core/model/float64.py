@@ -9,7 +9,7 @@ _WITH_FLOAT64 = ("cpu", "cuda")
 
 
 def float64(x: Tensor) -> Tensor:
-    """``x`` in float64: where it is if that device has the type, else on the CPU."""
+    """``x``, of any shape, in float64: where it is if that device has the type, else on the CPU."""
     return near_float64(x).double()
 
 

@@ -24,6 +24,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.flops import closing_flops, embedding_flops, head_flops
 from loopscope.core.model.layer_shape import LayerShape, norm_shapes
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def looped_nodes(arch: Architecture, n_tokens: int = 1, start: str = "") -> tupl
         first = f"z_H: {first}; z_L: a learned vector"
     nodes = [
         Node("embedding", "embedding", "embedding", "embedding", "embedding",
-             weights="embedding", parameters=parts["embedding"], flops=arch.embedding_flops,
+             weights="embedding", parameters=parts["embedding"], flops=embedding_flops(arch),
              shape=f"{vocab} × {width}" + (f", then {d} × {width}" if arch.embed_width else ""),
              formula=_look_up(arch)),
         *_layers(arch, n_tokens, "prelude", arch.n_prelude, 0),
@@ -176,7 +177,7 @@ def looped_nodes(arch: Architecture, n_tokens: int = 1, start: str = "") -> tupl
         Node("head", "head", "head", "head", "head",
              weights="embedding" if copies else "head",
              parameters=vocab * width if copies else parts["head"],
-             flops=arch.head_flops, shape=f"{vocab} × {width}", formula=formula)
+             flops=head_flops(arch), shape=f"{vocab} × {width}", formula=formula)
     )  # fmt: skip
     if arch.exit_gate:
         nodes.append(
@@ -218,7 +219,7 @@ def _closing_gate(arch: Architecture) -> list[Node]:
     d, rank, key = arch.d_model, arch.closing_gate, "closing gate"
     return [
         Node(key, key, "norm", "closing norm", key, weights=key, parameters=2 * d * rank + 2 * d,
-             flops=arch.closing_flops, step=arch.n_block - 1, shape=f"{d} × {rank} × {d}",
+             flops=closing_flops(arch), step=arch.n_block - 1, shape=f"{d} × {rank} × {d}",
              formula="s ← a x + (1 − a) s, a = exp(−exp(A) softplus(W₂ W₁ (x − s) + b))")
     ]  # fmt: skip
 
@@ -347,7 +348,7 @@ def looped_graph(arch: Architecture, n_tokens: int = 1, start: str = "") -> nx.D
     """Build the graph as it is written: one recurrent block and its back edge.
 
     Parameters are those of `looped_nodes`. The nodes' FLOPs are of one application each, so that
-    they add up to ``arch.flops_per_token(1, n_tokens)``, and the adapter that a "skip-adapter"
+    they add up to ``flops_per_token(arch, 1, n_tokens)``, and the adapter that a "skip-adapter"
     model leaves out of recurrence 1.
     """
     nodes = looped_nodes(arch, n_tokens, start)
@@ -369,7 +370,8 @@ def unrolled_graph(
 ) -> nx.DiGraph:
     """Build the graph as it runs: a copy of what repeats for each of ``n_recurrences``.
 
-    The nodes' FLOPs add up to ``arch.flops_per_token(n_recurrences, n_tokens)``.
+    The nodes' FLOPs add up to ``flops_per_token(arch, n_recurrences, n_tokens)``. Raises
+    `ValueError` for fewer than 0 recurrences.
     """
     if n_recurrences < 0:
         raise ValueError(f"cannot unroll {n_recurrences} recurrences; give 0 or more")

@@ -315,7 +315,7 @@ class DecoderLayer(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, is_causal=s.causal and n == t, scale=s.scale)
 
     def mlp(self, x: Tensor) -> Tensor:
-        """What the MLP writes; gated: ``down(act(gate) * up)`` with gate first in the file."""
+        """What the MLP writes, ``[B, T, d]``; gated ``down(act(gate) * up)``, gate first."""
         hidden = self.mlp_up(x)
         if self.shape.gated:
             gate, up = hidden.chunk(2, dim=-1)

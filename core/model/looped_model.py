@@ -160,7 +160,7 @@ class LoopedModel(nn.Module):
         return LayerContext(self._tokens, time, before)
 
     def rope(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Rotary tables for the length, device and dtype of ``x``, kept from call to call."""
+        """Rotary tables for length, device and dtype of ``x``, ``[B, T, d]``; they are kept."""
         layer = self.arch.layer
         if layer.rope.pairs == "none":
             return None
@@ -217,7 +217,7 @@ class LoopedModel(nn.Module):
         return e if self.arch.initial_state == "embedding" else torch.zeros_like(e)
 
     def begin(self, state: Tensor) -> RecurrentState:
-        """What the first recurrence starts from, for a given ``s_0``."""
+        """What the first recurrence starts from, for a given ``s_0``, ``[B, T, d]``."""
         if not self.arch.inner_cycles:
             return RecurrentState(state)
         return RecurrentState(state, self.fast_start.to(state).expand_as(state))
@@ -227,6 +227,7 @@ class LoopedModel(nn.Module):
     ) -> Tensor:
         """What enters ``layer``: the output ``x`` of the one before, unless a pass begins here.
 
+        ``x``, ``e`` and what is returned are ``[B, T, d]``.
         ``first`` says that this is recurrence 1.
         """
         if layer % self._stack_depth:
@@ -249,7 +250,7 @@ class LoopedModel(nn.Module):
         return module
 
     def norm_after(self, x: Tensor, layer: int) -> Tensor:
-        """The closing norm as it would end a pass after ``layer``; ``x`` without one."""
+        """``x``, ``[B, T, d]``, as a closing norm after ``layer`` leaves it, if there is one."""
         if not self.arch.closing_norm:
             return x
         normed: Tensor = self._of_pass(self.closing_norm, layer)(x)
@@ -263,7 +264,7 @@ class LoopedModel(nn.Module):
         want_writes: bool = False,
         recurrence: int = 1,
     ) -> LayerOutput:
-        """Run one layer of the recurrent block, as it is at ``recurrence`` (from 1)."""
+        """Run a layer of the block on ``x``, ``[B, T, d]``, as at ``recurrence`` (from 1)."""
         output: LayerOutput = self.block[self._weights[layer]](
             x,
             self.rope(x),
@@ -275,7 +276,7 @@ class LoopedModel(nn.Module):
         return output
 
     def close_layer(self, x: Tensor, recurrent: RecurrentState, layer: int) -> RecurrentState:
-        """What is carried on after ``layer`` put out ``x``: it changes where a pass ends."""
+        """What is carried on after ``x``, ``[B, T, d]``, of ``layer``: it changes at a pass end."""
         arch = self.arch
         if (layer + 1) % self._stack_depth:
             return recurrent
@@ -326,7 +327,7 @@ class LoopedModel(nn.Module):
     def recur(
         self, recurrent: RecurrentState, e: Tensor, first: bool = False, recurrence: int = 0
     ) -> RecurrentState:
-        """One whole recurrence without capture, ``s_r`` to ``s_{r+1}``.
+        """One whole recurrence without capture, ``s_r`` to ``s_{r+1}``; ``e`` is ``[B, T, d]``.
 
         ``recurrence`` is its number from 1, wanted by blocks that are modulated by it.
         """

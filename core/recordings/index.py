@@ -12,6 +12,8 @@ import sys
 from typing import Any
 
 MOST_OBJECTS = 100_000
+# Groups within groups that are looked into; a recording has three.
+DEEPEST = 8
 MOST_MEMORY = 1 << 30
 
 
@@ -37,11 +39,15 @@ def index(path: str) -> dict[str, Any]:
     def visit(name: str, found: Any) -> None:
         if len(arrays) > MOST_OBJECTS:
             raise ValueError("it holds too many arrays")
+        if name.count("/") >= DEEPEST:
+            raise ValueError(f"'{name[:80]}' lies too deep")
         if not isinstance(found, h5py.Dataset):
             return
         plan = found.id.get_create_plist()
         if plan.get_layout() != h5py.h5d.CONTIGUOUS or plan.get_external_count():
             raise ValueError(f"'{name[:80]}' does not lie in one piece in this file")
+        if found.shape is None:
+            raise ValueError(f"'{name[:80]}' holds nothing")
         shape = [int(n) for n in found.shape]
         offset = found.id.get_offset()
         if offset is None and 0 not in shape:
@@ -51,7 +57,8 @@ def index(path: str) -> dict[str, Any]:
     with h5py.File(path, "r") as file:
         kind, version = file.attrs.get("format"), file.attrs.get("version")
         file.visititems(visit)
-    return {"format": str(kind), "version": int(version or 0), "arrays": arrays}
+    whole = hasattr(version, "dtype") and version.dtype.kind in "iu" and version.shape == ()
+    return {"format": str(kind), "version": int(version) if whole else 0, "arrays": arrays}
 
 
 def main() -> None:

@@ -47,7 +47,10 @@ class Part:
 
 
 def text_of(block: FileBlock | None, where: str) -> Any:
-    """JSON that an array of bytes holds."""
+    """JSON that an array of bytes holds.
+
+    Raises `LoopscopeError`, which begins with ``where``, for an array that holds none.
+    """
     if block is None or block.dtype != np.uint8 or len(block.shape) != 1 or len(block) > MOST_TEXT:
         raise LoopscopeError(f"{where}: is missing or no text")
     try:
@@ -57,7 +60,10 @@ def text_of(block: FileBlock | None, where: str) -> Any:
 
 
 def parts_of_file(file: Checked) -> list[Part]:
-    """The runs of an HDF5 file."""
+    """The runs of an HDF5 file.
+
+    Raises `LoopscopeError` for a file that holds none, or runs that are damaged.
+    """
     where, arrays = shortened(file.source.path), file.arrays
     said = read_about(
         _migrated(text_of(arrays.get("about"), f"{where}, 'about'"), file.version), where

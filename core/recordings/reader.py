@@ -165,7 +165,9 @@ def _put_extras(made: Recording, blocks: Mapping[str, list[FileBlock]], where: s
     if error:
         if error[0].shape[1:] != (t,):
             raise LoopscopeError(f"{where}: 'float32_error' has the shape {list(error[0].shape)}")
-        made.float32_error = error[0][:].astype(np.float32)
+        # It may have been measured further than rows were written when the process was killed.
+        n = min(len(error[0]), made.n_recurrences)
+        made.float32_error = error[0][:n].astype(np.float32) if n else None
     _put_results(made.results, blocks, where, KEYS)
 
 

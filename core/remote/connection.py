@@ -133,7 +133,11 @@ class Connection:
         )
 
     def wait(self, future: Future[Any], given_up: Callable[[], bool] = lambda: False) -> Any:
-        """Wait for an answer; see `call`."""
+        """Wait for an answer; see `call`.
+
+        Raises `ConnectionLost` when the worker has gone, `Cancelled` when ``given_up`` says so, and
+        what the work there raised.
+        """
         epoch = self.epoch
         while True:
             try:

@@ -40,7 +40,10 @@ class FarRows(Rows):
 
     @override
     def append(self, row: Array) -> None:
-        """Count one row more; ``row`` stands for it and has its shape."""
+        """Count one row more; ``row`` stands for it and has its shape.
+
+        Raises `ValueError` for another shape.
+        """
         if row.shape != self.shape:
             raise ValueError(f"a row of shape {self.shape} is expected, not {row.shape}")
         self._n += 1

@@ -233,7 +233,11 @@ class RemoteRun:
         self, analysis: Callable[..., Any], selection: Selection, options: Any,
         key: ResultKey[Any], report: Callable[[float], None], second: AnyRun | None,
     ) -> object:  # fmt: skip
-        """Make a measurement on the worker, of this run as far as it is here."""
+        """Make a measurement on the worker, of this run as far as it is here.
+
+        Raises `LoopscopeError` where the second run is in another place, and what the analysis
+        raises.
+        """
         if second is not None and not isinstance(second, RemoteRun):
             raise LoopscopeError("the two runs are in two places; open both models on one worker")
         self.revive()
@@ -247,7 +251,10 @@ class RemoteRun:
     def in_float32(
         self, report: Callable[[float], None], *, readouts: bool
     ) -> tuple[F32, Recording | None]:
-        """Compare the run with the same in float32, which is loaded there for the purpose."""
+        """Compare the run with the same in float32, which is loaded there for the purpose.
+
+        Returns the relative error, float32 ``[R, T]``, and that run with ``readouts``, else None.
+        """
         self.revive()
         model = self._model
         found: InFloat32 = model.task(

@@ -154,7 +154,7 @@ class Seat:
         capture: Capture,
         initial: F32 | None = None,
     ) -> Began:
-        """Begin a run; see `Stepper.begin`."""
+        """Begin a run, from ``initial``, ``[T, d]``, where that is given; see `Stepper.begin`."""
         stepper = Stepper(self._kept.models[model], capture)
         stepper.begin(
             prompt,
@@ -225,7 +225,7 @@ class Seat:
 
     # ---- runs that come from a recording ----
     def upload(self, number: int, name: str, rows: F32) -> int:
-        """Take rows of a recording that is to be gone on with; 0 begins one."""
+        """Take rows ``[n, ...]`` of a recording that is gone on with; ``number`` 0 begins one."""
         if number == 0:
             with self._guard:
                 number = self._kept.number()

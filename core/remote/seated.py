@@ -36,7 +36,11 @@ LOOK, PART = 0.05, 1 << 22
 def load_there(
     connection: Connection, request: LoadRequest, report: Report, cancelled: Callable[[], bool]
 ) -> ModelFacts:
-    """Load a model at the seat of a connection."""
+    """Load a model at the seat of a connection.
+
+    Raises `Cancelled` when ``cancelled`` says so, and `LoopscopeError`, which names the host, where
+    it cannot be loaded.
+    """
     plain = LoadRequest(request.path, request.device, request.dtype, request.loop, request.family)
 
     def look(seen: Look) -> None:
@@ -172,7 +176,7 @@ class Seated:
         self._take(facts)
 
     def begun_there(self, info: RunInfo, capture: Capture, initial: F32 | None) -> Began:
-        """Begin a run on the worker as it was begun before."""
+        """Begin a run on the worker as it was begun before; ``initial`` is ``[T, d]``."""
         start = info.start if info.start in ("zeros", "random") else "default"
         began: Began = self.connection.call(
             "begin", self.facts.model, Prompt(info.prompt, info.token_ids, info.token_labels),

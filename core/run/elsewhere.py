@@ -148,7 +148,7 @@ class RunElsewhere(Protocol):
         """Cut a run off, as `Stepper.branch` does."""
 
     def readout_direction(self, token_id: int) -> F32:
-        """As `Stepper.readout_direction`."""
+        """Row of the unembedding, float32 ``[d]``; as `Stepper.readout_direction`."""
 
     def measure(
         self, analysis: Callable[..., Any], selection: Selection, options: Any,

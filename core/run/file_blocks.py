@@ -47,7 +47,7 @@ class FileSource:
         return cls(folder, tempfile.TemporaryFile(dir=folder, buffering=0))
 
     def append(self, rows: Array) -> FileBlock:
-        """Write rows behind those that were appended before; raises `OSError`."""
+        """Write rows ``[n, ...]`` behind those that were appended before; raises `OSError`."""
         block = FileBlock(self, self.size, rows.shape, rows.dtype)
         view = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
         with self._lock:

@@ -9,17 +9,19 @@ Where a readout is more sums than calls a block is one recurrence, and nothing w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import RLock
 
 import torch
 from torch import Tensor
 
+from loopscope.core.arrays import F32
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.run.file_blocks import Array
 from loopscope.core.run.readout import LogProbabilities, both_answers, spread
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.states import ReadOut, TopAnswers
 
 # States of a block at most; logits or numbers of its states at most, beyond which sums take longer.
@@ -125,3 +127,25 @@ class ReadingOut:
         if self.size == 1:
             return read
         return LogProbabilities.of(read.rows(slice(-(len(read.logits) // self.size), None)))
+
+
+def reading_from(
+    recording: Recording, model: LoopedModel, on_device: Callable[[F32], Tensor]
+) -> ReadingOut:
+    """Return what reads a run out from where its recording ends, and let the recording have it.
+
+    ``on_device`` gives a recorded state ``[T, d]`` as the model takes it, ``[1, T, d]``.
+    """
+
+    def states(first: int, last: int) -> list[Tensor]:
+        return [on_device(recording.state(r)) for r in range(first, last + 1) if r > 0]
+
+    size = block_size(recording.info.architecture, recording.n_tokens)
+    reading = ReadingOut(model, size)
+    done = recording.n_recurrences
+    begun = done - done % size
+    if done:
+        reading.stand(states(begun + 1, done), states(begun - size + 1, begun))
+    if size > 1:
+        recording.readouts.reading = reading
+    return reading

@@ -26,7 +26,7 @@ def top_answers(logits: Tensor) -> TopAnswers:
 
 
 def both_answers(coda: Tensor, logit: Tensor) -> tuple[TopAnswers, TopAnswers]:
-    """`top_answers` of two lenses with logits of one shape; in one go where they are small."""
+    """`top_answers` of logits ``[..., V]`` of two lenses; in one go where they are small."""
     if coda.numel() > _SMALL:
         return top_answers(coda), top_answers(logit)
     both = top_answers(torch.cat([coda, logit]))

@@ -14,12 +14,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 from weakref import ref
-
-import numpy as np
 
 from loopscope.core.arrays import F32
 from loopscope.core.errors import LoopscopeError
@@ -29,8 +26,9 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.prompts.shared import Shared
 from loopscope.core.results import ResultKey, Results
 from loopscope.core.run.budget import Budget, shared_budget
+from loopscope.core.run.readouts import Readouts, of_one
 from loopscope.core.run.rows import Picked, Rows
-from loopscope.core.run.states import TOP_K, IterationState, LayerState, ReadOut, TopAnswers
+from loopscope.core.run.states import TOP_K, IterationState, LayerState, TopAnswers
 
 T = TypeVar("T")
 
@@ -93,19 +91,6 @@ class RunInfo:
         )
 
 
-class Reading(Protocol):
-    """Makes readouts of a run when they are asked for; see `reading_out.ReadingOut`."""
-
-    @property
-    def lock(self) -> AbstractContextManager[Any]:
-        """Held while readouts are taken and appended."""
-        ...
-
-    def take(self) -> ReadOut | None:
-        """What is not read out yet, once; ``lock`` is held by who appends it."""
-        ...
-
-
 class Recording:
     """One run, as far as it has got.
 
@@ -154,30 +139,29 @@ class Recording:
         self.results = Results()
         # What this run shares with the other runs of its model.
         self.shared = Shared()
-        # Makes readouts that were left for later; None where each is appended with its recurrence.
-        self.reading: Reading | None = None
-        self._rows = {
-            name: Rows(shape, dtype, self.budget)
-            for name, (shape, dtype) in kept_rows(arch, initial.shape, capture).items()
-        }
+        kept = kept_rows(arch, initial.shape, capture)
+        self._have({name: Rows(shape, dtype, self.budget) for name, (shape, dtype) in kept.items()})
         self._n_layers = arch.n_block
         self._rows["states"].append(initial)
         # What a layer adds at most, the last of a recurrence.
         self._layer_bytes = sum(rows.row_bytes for rows in self._rows.values())
 
+    def _have(self, rows: dict[str, Rows]) -> None:
+        """Consist of these rows; what makes readouts of a run is not taken along."""
+        self._rows, self.readouts = rows, Readouts(rows)
+
     def prefix(self, layers: int, info: RunInfo) -> Recording:
         """Return a recording of ``info`` that begins with the first ``layers`` layers of this one.
 
         What was measured of this run is not taken along. ``layers`` is at most `layers_done`.
+        Raises `ValueError` for any other number.
         """
         if not 0 <= layers <= self._layers_done:
             raise ValueError(f"cannot take {layers} of {self._layers_done} layers")
-        self.read_out()
+        self.readouts.make()
         begun = Recording(info, self.state(0), self.capture, self.label, self.budget)
         complete = layers // self._n_layers
-        begun._rows = {
-            name: rows.begun(count_of(name, layers, complete)) for name, rows in self._rows.items()
-        }
+        begun._have(_first_rows(self._rows, layers, complete))
         begun._parent, begun.shared_layers = ref(self), layers
         begun._layers_done, begun._recurrences = layers, complete
         begun.readout_directions = dict(self.readout_directions)
@@ -199,15 +183,9 @@ class Recording:
 
         What lies beyond the last layer that is there in every part is left out.
         """
-        n_layers = info.architecture.n_block
-        layers = min(len(rows[name]) for name in BY_LAYER if name in rows)
-        ends = [len(own) - (name == "states") for name, own in rows.items() if name not in BY_LAYER]
-        complete = min(*ends, layers // n_layers)
-        layers = min(layers, (complete + 1) * n_layers - 1)
+        layers, complete = _whole(rows, info.architecture.n_block)
         made = cls(info, rows["states"][0], capture, label, budget)
-        made._rows = {
-            name: own.begun(count_of(name, layers, complete)) for name, own in rows.items()
-        }
+        made._have(_first_rows(rows, layers, complete))
         made._layers_done, made._recurrences = layers, complete
         made._parent = None if parent is None else ref(parent)
         made.shared_layers = shared_layers
@@ -218,7 +196,7 @@ class Recording:
 
         Rows come before their counts: who reads meanwhile sees the run as it was or as it is.
         """
-        self._rows = further._rows
+        self._have(further._rows)
         self._recurrences, self._layers_done = further._recurrences, further._layers_done
         self.effects.update(further.effects)
         self.float32_error = further.float32_error
@@ -233,7 +211,7 @@ class Recording:
     @property
     def kept(self) -> Mapping[str, Rows]:
         """The rows of everything that is kept, by the names of `kept_rows`."""
-        self.read_out()
+        self.readouts.make()
         return self._rows
 
     def result(self, key: ResultKey[T]) -> T | None:
@@ -269,6 +247,14 @@ class Recording:
         return self._layers_done
 
     @property
+    def appended(self) -> tuple[int, int]:
+        """Layers run and recurrences complete: another moment of the run has others.
+
+        Its last layer does not close a recurrence yet: the readout may come between.
+        """
+        return self._layers_done, self._recurrences
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the rows appended here; a shared prefix counts where it was run."""
         return sum(rows.nbytes for rows in self._rows.values())
@@ -292,11 +278,10 @@ class Recording:
                 f"got recurrence {step.recurrence}, layer {step.layer}"
             )
         self.reserve()
-        self._rows["layer_states"].append(step.state)
-        if self.capture.patterns:
-            self._rows["patterns"].append(_given(step.pattern, "pattern"))
-        if self.capture.writes:
-            self._rows["writes"].append(_given(step.writes, "writes"))
+        given = {"layer_states": step.state, "patterns": step.pattern, "writes": step.writes}
+        for name in BY_LAYER:
+            if name in self._rows:
+                self._rows[name].append(_given(given[name], name))
         self._layers_done += 1
 
     def append_end(
@@ -309,44 +294,19 @@ class Recording:
     ) -> None:
         """Close the recurrence whose last layer was just appended.
 
-        Its readout may have come before it, and comes later where ``reading`` makes it.
+        Its readout may have come before it, and comes later where `readouts` are made. ``spread``
+        is ``[T, 2]``, see `ReadOut`. Raises `ValueError` while the recurrence has layers left, and
+        for a part that is kept and not given.
         """
         if self._layers_done != (self._recurrences + 1) * self._n_layers:
             raise ValueError(f"recurrence {self._recurrences + 1} has layers left to run")
         if coda_lens is not None and logit_lens is not None:
-            unknown = np.full((self.n_tokens, 2), np.nan, np.float32)
-            coda, logit = (
-                TopAnswers(own.ids[None], own.probabilities[None])
-                for own in (coda_lens, logit_lens)
-            )
-            made = ReadOut(coda, logit, (unknown if spread is None else spread)[None])
-            self.append_readouts(made)
-        if self.capture.readout and self.reading is None and self._read <= self._recurrences:
-            raise ValueError("both lenses are captured and must be given")
+            self.readouts.append(of_one(coda_lens, logit_lens, spread))
+        self.readouts.check(self._recurrences + 1)
         self._rows["states"].append(state)
         if "hazards" in self._rows:
             self._rows["hazards"].append(_given(hazard, "hazard"))
         self._recurrences += 1
-
-    def append_readouts(self, made: ReadOut | None) -> None:
-        """Append the readouts of the next recurrences; one thread at a time."""
-        if made is None or not self.capture.readout:
-            return
-        for lens, answers in (("coda", made.coda), ("logit", made.logit)):
-            self._rows[f"{lens}_ids"].append_all(answers.ids)
-            self._rows[f"{lens}_probabilities"].append_all(answers.probabilities)
-        self._rows["spread"].append_all(made.spread)
-
-    @property
-    def _read(self) -> int:
-        """Recurrences whose readout is there."""
-        return len(self._rows["spread"])
-
-    def read_out(self) -> None:
-        """Make the readouts that wait, if any do."""
-        if (reading := self.reading) is not None:
-            with reading.lock:
-                self.append_readouts(reading.take())
 
     # ---- reading (anyone) ----
     @property
@@ -423,29 +383,22 @@ class Recording:
     @property
     def coda_entropy(self) -> F32 | None:
         """Entropy of each readout, ``H(p_r)`` in nats, float32 ``[R, T]``, or None."""
-        return self._spread(0)
+        return self.readouts.spread(0, self._recurrences)
 
     @property
     def coda_kl(self) -> F32 | None:
         """``KL(p_r || p_{r-1})`` in nats, float32 ``[R, T]``, NaN at r = 1, or None."""
-        return self._spread(1)
-
-    def _spread(self, which: int) -> F32 | None:
-        rows, n = self._rows.get("spread"), self._recurrences
-        self.read_out()
-        return None if rows is None else rows.first(n)[..., which]
+        return self.readouts.spread(1, self._recurrences)
 
     def answers(self, lens: str) -> TopAnswers | None:
         """Answers of ``lens`` ("coda" or "logit") by recurrence, ``[R, T, k]``, or None."""
-        if not self.capture.readout:
-            return None
-        ids, probabilities = self._rows[f"{lens}_ids"], self._rows[f"{lens}_probabilities"]
-        n = self._recurrences
-        self.read_out()
-        return TopAnswers(ids.first(n), probabilities.first(n))
+        return self.readouts.answers(lens, self._recurrences)
 
     def layer(self, recurrence: int, layer: int) -> LayerState:
-        """The state at (recurrence, layer), the recurrence under way included."""
+        """The state at (recurrence, layer), the recurrence under way included.
+
+        Raises `IndexError` for one that has not been run.
+        """
         i = (recurrence - 1) * self._n_layers + layer
         if not (0 <= layer < self._n_layers and recurrence >= 1 and i < self._layers_done):
             raise IndexError(f"recurrence {recurrence}, layer {layer} has not been run")
@@ -463,9 +416,7 @@ class Recording:
         if not 1 <= recurrence <= self._recurrences:
             raise IndexError(f"recurrence {recurrence} is not among 1 to {self._recurrences}")
         i = recurrence - 1
-        self.read_out()
         before, state = self.states_of(i, recurrence)
-        coda, logit = (self._answers_of(lens, i) for lens in ("coda", "logit"))
         rows, here = self._rows, (recurrence, recurrence)
         return IterationState(
             recurrence,
@@ -474,16 +425,10 @@ class Recording:
             self.patterns_of(*here)[0] if "patterns" in rows else None,
             self._between(rows["writes"], *here)[0] if "writes" in rows else None,
             before,
-            coda,
-            logit,
+            self.readouts.answers_at("coda", recurrence),
+            self.readouts.answers_at("logit", recurrence),
             rows["hazards"][i] if "hazards" in rows else None,
         )
-
-    def _answers_of(self, lens: str, i: int) -> TopAnswers | None:
-        if not self.capture.readout:
-            return None
-        ids, probabilities = self._rows[f"{lens}_ids"], self._rows[f"{lens}_probabilities"]
-        return TopAnswers(ids[i], probabilities[i])
 
 
 def kept_rows(
@@ -518,6 +463,19 @@ def kept_rows(
 def count_of(name: str, layers: int, complete: int) -> int:
     """Rows of ``name`` after so many layers and complete recurrences."""
     return layers if name in BY_LAYER else complete + (name == "states")
+
+
+def _first_rows(rows: Mapping[str, Rows], layers: int, complete: int) -> dict[str, Rows]:
+    """The rows of the first ``layers`` layers and ``complete`` recurrences, which may go on."""
+    return {name: own.begun(count_of(name, layers, complete)) for name, own in rows.items()}
+
+
+def _whole(rows: Mapping[str, Rows], n_layers: int) -> tuple[int, int]:
+    """Layers and recurrences of which every part has its rows."""
+    layers = min(len(rows[name]) for name in BY_LAYER if name in rows)
+    ends = [len(own) - (name == "states") for name, own in rows.items() if name not in BY_LAYER]
+    complete = min(*ends, layers // n_layers)
+    return min(layers, (complete + 1) * n_layers - 1), complete
 
 
 def _given(array: F32 | None, name: str) -> F32:

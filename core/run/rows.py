@@ -47,7 +47,10 @@ class Rows:
         return self._n
 
     def append(self, row: Array) -> None:
-        """Append one row. A large one is kept as it is: the caller gives it away."""
+        """Append one row, of `shape`. A large one is kept as it is: the caller gives it away.
+
+        Raises `ValueError` for another shape.
+        """
         if row.shape != self.shape:
             raise ValueError(f"a row of shape {self.shape} is expected, not {row.shape}")
         if self.row_bytes >= LARGE_ROW:
@@ -98,9 +101,10 @@ class Rows:
         return least if not self._blocks else min(2 * max(len(self._blocks[-1]), least // 2), most)
 
     def rows(self, first: int, last: int) -> Array:
-        """Rows ``first .. last - 1``, which cannot be written to.
+        """Rows ``first .. last - 1``, ``[last - first, *shape]``, which cannot be written to.
 
-        Part of a block where one holds them all, else a copy, put together of several.
+        Part of a block where one holds them all, else a copy, put together of several. Raises
+        `IndexError` for rows that are not there.
         """
         if not 0 <= first <= last <= self._n:
             raise IndexError(f"rows {first} to {last} of {self._n}")
@@ -117,7 +121,7 @@ class Rows:
         return out
 
     def first(self, n: int) -> Array:
-        """The first ``n`` rows; several who ask share one copy of them."""
+        """The first ``n`` rows, ``[n, *shape]``; several who ask share one copy of them."""
         kept = None if self._gathered is None else self._gathered()
         if kept is None or len(kept) < n:
             kept = self.rows(0, n)
@@ -139,7 +143,10 @@ class Rows:
         return one
 
     def begun(self, n: int) -> Rows:
-        """Return rows that begin with the first ``n`` of these: the same memory, no copy."""
+        """Return rows that begin with the first ``n`` of these: the same memory, no copy.
+
+        Raises `IndexError` for more than there are.
+        """
         if not 0 <= n <= self._n:
             raise IndexError(f"cannot begin with {n} of {self._n} rows")
         other = Rows(self.shape, self.dtype, self.budget)

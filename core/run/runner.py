@@ -2,8 +2,8 @@
 
 The window asks (`open`, `begin`, `advance`, `play`, `stop`, `call`) and pulls `status`; no signal
 crosses the thread. What to step next is decided by `stepping`, what to do before that by
-`request_queue`; one lock guards both. A request to stop is seen between two layers, so it is
-answered within one layer's time.
+`request_queue`; `model_in_use` loads and replaces models. One lock guards them. A request to stop
+is seen between two layers, so it is answered within one layer's time.
 
 A second run may stand beside the first, of the same model or of another one: it is stepped along,
 layer by layer, as its `Pairing` says.
@@ -15,19 +15,19 @@ import math
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from loopscope.core.checkpoint.request import LoadRequest
-from loopscope.core.errors import Cancelled, ForeignError, log_unforeseen, one_line
+from loopscope.core.errors import Cancelled, described
 from loopscope.core.run.budget import Budget, NoRoom
 from loopscope.core.run.elsewhere import elsewhere
+from loopscope.core.run.model_in_use import Load, ModelInUse
 from loopscope.core.run.recorded import Recorded, stepped
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.request_queue import Call, RequestQueue
 from loopscope.core.run.requests import RunRequest, check_recurrences
-from loopscope.core.run.status import RunnerState, Status
+from loopscope.core.run.status import RunnerState, Status, StatusBoard
 from loopscope.core.run.stepping import Rest, Step, Stepping, Until
 from loopscope.core.run.worker import Work, Worker
 from loopscope.core.system import yield_to_the_screen
@@ -37,20 +37,6 @@ if TYPE_CHECKING:
     from loopscope.core.run.pairing import Pairing
 
 T = TypeVar("T")
-
-
-class Load(Protocol):
-    """Loads a model, here or elsewhere; see `load_model`."""
-
-    def __call__(
-        self,
-        request: LoadRequest,
-        report: Callable[[float, str], None],
-        cancelled: Callable[[], bool],
-        make_room: Callable[[], None],
-        /,
-    ) -> AnyModel:
-        """Return the model, or raise what `load_model` raises."""
 
 
 class Runner:
@@ -77,48 +63,47 @@ class Runner:
         threads: int | None = None,
         load: Load | None = None,
     ) -> None:
-        self._load_model = load or _load_here
         self._capture, self._budget = capture or Capture(), budget
         self._threads = threads
-        self._status = Status()
         self.asked: Callable[[], None] = lambda: None
         self._queue, self._stepping = RequestQueue(), Stepping()
-        self._cancel_loading = False
         self._worker = Worker("loopscope-runner", self._import_torch, self._next_work, self._failed)
         self._worker.woken = lambda: self.asked()
         self._lock = self._worker.lock
+        self._board = StatusBoard(self._lock)
+        self._model = ModelInUse(self._board, self._stepping, load)
 
     # ---- for any thread to read; none of it waits ----
     @property
     def status(self) -> Status:
         """The latest status, of one moment."""
-        return self._status
+        return self._board.now
 
     @property
     def loaded(self) -> AnyModel | None:
         """The model in use, None before the first is loaded."""
-        return self._status.loaded
+        return self._board.now.loaded
 
     @property
     def stepper(self) -> AnyRun | Recorded | None:
         """The run in use."""
-        return self._status.stepper
+        return self._board.now.stepper
 
     @property
     def recording(self) -> Recording | None:
         """The recording of the run in use."""
-        return self._status.recording
+        return self._board.now.recording
 
     @property
     def second_run(self) -> AnyRun | Recorded | None:
         """The second run, None without one."""
-        return self._status.second_run
+        return self._board.now.second_run
 
     @property
     def idle(self) -> bool:
         """Whether nothing is under way and no request waits."""
         with self._lock:
-            status = self._status
+            status = self._board.now
             at_rest = status.state in (RunnerState.EMPTY, RunnerState.READY, RunnerState.CLOSED)
             waits = self._queue.waiting(status.loaded is not None) or self._next_step() is not None
             return at_rest and not self._worker.busy and not waits
@@ -126,7 +111,7 @@ class Runner:
     @property
     def stepping(self) -> bool:
         """Whether a recurrence is being made now, not only waited for at the pace of play."""
-        return self._status.state is RunnerState.STEPPING and not self._worker.resting
+        return self._board.now.state is RunnerState.STEPPING and not self._worker.resting
 
     # ---- for any thread to request; none of it waits ----
     def open(self, request: LoadRequest) -> None:
@@ -137,14 +122,14 @@ class Runner:
         with self._lock:
             self._worker.start()
             self._queue.add(request)
-            if self._status.state is RunnerState.LOADING:
-                self._cancel_loading = True
-            self._set(error=None, notice=None)
+            if self._board.now.state is RunnerState.LOADING:
+                self._model.cancel()
+            self._board.set(error=None, notice=None)
             self._worker.wake()
 
     def open_second_model(self, request: LoadRequest) -> Future[AnyModel]:
         """Load a second checkpoint; the first stays. Cancel it as any loading."""
-        return self.call(lambda loaded, stepper: self._load(request, lambda: None))
+        return self.call(lambda loaded, stepper: self._model.load(request))
 
     def set_second_run(
         self, stepper: AnyRun | Recorded | None, pairing: Pairing | None = None
@@ -152,13 +137,13 @@ class Runner:
         """Set the second run, stepped along as ``pairing`` says; None takes it away."""
         with self._lock:
             self._stepping.pair(pairing)
-            self._show(second_run=stepper)
+            self._board.show(second_run=stepper)
             self._worker.wake()
 
     def cancel_loading(self) -> None:
         """Give up the loading under way; the model that was running stays."""
         with self._lock:
-            self._cancel_loading = True
+            self._model.cancel()
 
     def begin(self, request: RunRequest) -> None:
         """Begin a run; of several requests in a row only the last is begun.
@@ -175,12 +160,12 @@ class Runner:
     def release(self) -> Future[None]:
         """Let the model go with its runs: what is shown then is shown without one."""
         with self._lock:
-            self._cancel_loading = True
+            self._model.cancel()
             self._stepping.end()
-            if self._status.loaded is not None:
-                return self.call(lambda *_: self._replace_model(None, error=None, notice=None))
-            self._set(state=RunnerState.EMPTY, error=None, notice=None)
-            self._show(stepper=None, request=None, second_run=None)
+            if self._board.now.loaded is not None:
+                return self.call(lambda *_: self._model.replace(None, error=None, notice=None))
+            self._board.set(state=RunnerState.EMPTY, error=None, notice=None)
+            self._board.show(stepper=None, request=None, second_run=None)
         done: Future[None] = Future()
         done.set_result(None)
         return done
@@ -188,10 +173,10 @@ class Runner:
     def resume(self, stepper: AnyRun | Recorded) -> bool:
         """Go back to an earlier run; False when its model is no longer the one in use."""
         with self._lock:
-            if stepper.loaded is not self._status.loaded:
+            if stepper.loaded is not self._board.now.loaded:
                 return False
             self._stepping.end()
-            self._show(stepper=stepper, request=None, error=None, notice=None)
+            self._board.show(stepper=stepper, request=None, error=None, notice=None)
             self._worker.wake()
             return True
 
@@ -209,16 +194,16 @@ class Runner:
     def _step_on(self, ask: Work) -> None:
         with self._lock:
             ask()
-            self._set(notice=None)
+            self._board.set(notice=None)
             self._worker.wake()
 
     def stop(self) -> None:
         """Stop stepping (or loading) after the layer under way."""
         with self._lock:
             self._stepping.stop()
-            if self._status.state is RunnerState.LOADING:
-                self._cancel_loading = True
-            for run in (stepped(self._status.stepper), stepped(self._status.second_run)):
+            if self._board.now.state is RunnerState.LOADING:
+                self._model.cancel()
+            for run in (stepped(self._board.now.stepper), stepped(self._board.now.second_run)):
                 if run is not None:
                     run.interrupt()
             self._worker.wake()
@@ -239,69 +224,31 @@ class Runner:
 
         Raises what `loading.relooped` raises.
         """
-
-        def work(loaded: AnyModel, stepper: AnyRun | None) -> None:
-            from loopscope.core.checkpoint.loading import Loaded, relooped
-
-            span = request.loop or (0, loaded.architecture.unique_depth, 1.0)
-            looped: AnyModel
-            if isinstance(loaded, Loaded):
-                looped = replace(relooped(loaded, span), request=request)
-            else:
-                looped = loaded.relooped(replace(request, loop=span))
-            with self._lock:
-                self._stepping.end()
-                self._show(loaded=looped, stepper=None, request=None, notice=None, error=None)
-            if not isinstance(loaded, Loaded):
-                loaded.release()
-
-        return self.call(work)
+        return self.call(lambda loaded, stepper: self._model.reloop(request, loaded))
 
     def reconnect(self) -> Future[None]:
         """Be where the model was again, after it was lost; progress and Cancel are the loading's.
 
         Runs go on from where they stand. Raises `LoopscopeError` where that cannot be.
         """
-
-        def work(loaded: AnyModel, stepper: AnyRun | None) -> None:
-            from loopscope.core.checkpoint.loading import Loaded
-
-            if isinstance(loaded, Loaded):
-                return
-            with self._lock:
-                self._cancel_loading = False
-                self._stepping.end()
-                self._set(state=RunnerState.LOADING, progress=0.0, doing="connecting")
-            loaded.reconnect(self._report, lambda: self._cancel_loading)
-            self._set(error=None)
-
-        return self.call(work)
+        return self.call(lambda loaded, stepper: self._model.reconnect(loaded))
 
     def close(self) -> None:
         """Stop everything and join the thread."""
         with self._lock:
-            self._cancel_loading = True
+            self._model.cancel()
             self._stepping.end()
         self._worker.close()
         with self._lock:
             self._queue.cancel()
-            self._set(state=RunnerState.CLOSED)
+            self._board.set(state=RunnerState.CLOSED)
         # What is in another process does not go with this one.
-        second = stepped(self._status.second_run)
-        for model in (self._status.loaded, None if second is None else second.loaded):
+        second = stepped(self._board.now.second_run)
+        for model in (self._board.now.loaded, None if second is None else second.loaded):
             if (there := elsewhere(model)) is not None:
                 there.release()
 
     # ---- the worker ----
-    def _set(self, **changes: Any) -> None:
-        with self._lock:
-            self._status = replace(self._status, **changes)
-
-    def _show(self, **changes: Any) -> None:
-        """Another model, run or second run: readers see the serial rise."""
-        with self._lock:
-            self._set(serial=self._status.serial + 1, **changes)
-
     def _import_torch(self) -> None:
         import torch
 
@@ -315,22 +262,22 @@ class Runner:
         with self._lock:
             if self._worker.closing:
                 self._queue.cancel()
-                self._set(state=RunnerState.CLOSED)
+                self._board.set(state=RunnerState.CLOSED)
             self._stepping.end()
-            described = _described(error, "serving the model")
-            self._set(error=described, error_about="checkpoint", offer=None)
+            line = described(error, "serving the model")
+            self._board.set(error=line, error_about="checkpoint", offer=None)
 
     def _next_step(self) -> Step | Rest | None:
-        if self._status.loaded is None:
+        if self._board.now.loaded is None:
             return None
-        return self._stepping.next(self._status.recording, self._status.second_recording)
+        return self._stepping.next(self._board.now.recording, self._board.now.second_recording)
 
     def _next_work(self) -> Work | Rest | None:
         """The next piece of work, under the lock: requests first, then the next layer."""
-        status = self._status
+        status = self._board.now
         request = self._queue.take(status.loaded is not None)
         if isinstance(request, LoadRequest):
-            return partial(self._open, request)
+            return partial(self._model.open, request)
         if status.loaded is not None and isinstance(request, RunRequest):
             return partial(self._begin, request, status.loaded)
         if status.loaded is not None and isinstance(request, Call):
@@ -342,60 +289,18 @@ class Runner:
             return partial(self._step, run)
         if step is Step.SECOND_RUN and (second := stepped(status.second_run)) is not None:
             return partial(self._step_second, second)
-        self._set(state=RunnerState.EMPTY if status.loaded is None else RunnerState.READY)
+        self._board.set(state=RunnerState.EMPTY if status.loaded is None else RunnerState.READY)
         return None
-
-    def _open(self, request: LoadRequest) -> None:
-        try:
-            loaded = self._load(request, self._make_room)
-        except Cancelled as error:
-            self._set(notice=str(error))
-        except BaseException as error:  # of any kind: it is shown
-            family = error.family if isinstance(error, ForeignError) else ""
-            self._set(
-                error=_described(error, f"loading {request.path}"),
-                error_about="checkpoint",
-                offer=replace(request, family=family) if family else None,
-            )
-        else:
-            self._replace_model(loaded, notice=loaded.warning, error=None)
-
-    def _load(self, request: LoadRequest, make_room: Work) -> AnyModel:
-        with self._lock:
-            self._cancel_loading = False
-            self._stepping.end()
-            doing = f"loading {request.path}"
-            self._set(state=RunnerState.LOADING, progress=0.0, doing=doing, error=None)
-
-        return self._load_model(request, self._report, lambda: self._cancel_loading, make_room)
-
-    def _report(self, share: float, doing: str) -> None:
-        self._set(progress=share, doing=doing)
-
-    def _make_room(self) -> None:
-        """Release this model: the next one does not fit into memory with it."""
-        self._replace_model(None)
-
-    def _replace_model(self, loaded: AnyModel | None, **changes: Any) -> None:
-        with self._lock:
-            old, second_run = self._status.loaded, self._status.second_run
-            if second_run is not None and old is not None and second_run.loaded is old:
-                second_run = None  # a second run of a model that goes goes with it
-                self._stepping.pair(None)
-            self._show(loaded=loaded, stepper=None, request=None, second_run=second_run, **changes)
-        if old is not None:
-            # Earlier runs may still hold it; none of them can be resumed any more.
-            old.release()
 
     def _begin(self, request: RunRequest, loaded: AnyModel) -> None:
         try:
             stepper = self.begun(request, loaded)
         except BaseException as error:  # of any kind: it is shown
-            self._set(error=_described(error, "beginning the run"), error_about="prompt")
+            self._board.set(error=described(error, "beginning the run"), error_about="prompt")
             return
         with self._lock:
             self._stepping.begin(request.recurrences * stepper.recording.n_layers)
-            self._show(stepper=stepper, request=request, error=None, notice=None)
+            self._board.show(stepper=stepper, request=request, error=None, notice=None)
 
     def begun(self, request: RunRequest, loaded: AnyModel) -> AnyRun:
         """Begin a run on a model without showing it, in whatever thread calls."""
@@ -406,7 +311,7 @@ class Runner:
     def _step(self, stepper: AnyRun) -> None:
         """Run one layer of the run."""
         with self._lock:
-            self._set(state=RunnerState.STEPPING)
+            self._board.set(state=RunnerState.STEPPING)
             self._stepping.starts(stepper.recording)
             ahead = self._stepping.ahead
         try:
@@ -416,23 +321,23 @@ class Runner:
         except NoRoom as full:
             self._end_stepping(notice=f"paused: {full}")
         except BaseException as error:  # of any kind: it is shown
-            self._end_stepping(error=_described(error, "running a layer"), error_about="run")
+            self._end_stepping(error=described(error, "running a layer"), error_about="run")
         else:
             self._count_step(stepper)
 
     def _count_step(self, stepper: AnyRun) -> None:
         with self._lock:
-            if self._status.stepper is not stepper:
+            if self._board.now.stepper is not stepper:
                 return  # another run has been set meanwhile, with layers of its own to run
             question = self._stepping.stepped(stepper.recording)
         reason = None if question is None else question(stepper.recording)
         if question is not None and reason:
             with self._lock:
                 if self._stepping.end_by(question):
-                    self._set(notice=reason)
+                    self._board.set(notice=reason)
 
     def _step_second(self, second_run: AnyRun) -> None:
-        self._set(state=RunnerState.STEPPING)
+        self._board.set(state=RunnerState.STEPPING)
         try:
             second_run.step_layer(self._stepping.ahead)
         except Cancelled:
@@ -440,31 +345,10 @@ class Runner:
         except BaseException as error:  # of any kind: it is shown
             with self._lock:
                 self._stepping.leave_second_run()
-                reason = _described(error, "running a layer")
-                self._set(notice=f"the second run stopped: {reason}")
+                reason = described(error, "running a layer")
+                self._board.set(notice=f"the second run stopped: {reason}")
 
     def _end_stepping(self, **changes: Any) -> None:
         with self._lock:
             self._stepping.end()
-            self._set(**changes)
-
-
-def _load_here(
-    request: LoadRequest,
-    report: Callable[[float, str], None],
-    cancelled: Callable[[], bool],
-    make_room: Work,
-) -> AnyModel:
-    from loopscope.core.checkpoint.loading import load_model
-
-    return load_model(request, report, cancelled, make_room)
-
-
-def _described(error: BaseException, doing: str) -> str:
-    """The error on one line; with the work under way where it is no `Exception`.
-
-    One that nobody foresaw is logged as well.
-    """
-    log_unforeseen(doing, error)
-    line = one_line(error)
-    return line if isinstance(error, Exception) else f"{doing}: {line}"
+            self._board.set(**changes)

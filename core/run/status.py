@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.run.recorded import Recorded
@@ -65,3 +66,26 @@ class Status:
     def second_recording(self) -> Recording | None:
         """The recording of the second run."""
         return None if self.second_run is None else self.second_run.recording
+
+
+class StatusBoard:
+    """Shows a status, which is replaced whole: whoever reads `now` waits for nobody.
+
+    Parameters
+    ----------
+    lock
+        Held while one is made of the one before.
+    """
+
+    def __init__(self, lock: threading.Condition) -> None:
+        self.lock, self.now = lock, Status()
+
+    def set(self, **changes: Any) -> None:
+        """Change fields of the status."""
+        with self.lock:
+            self.now = replace(self.now, **changes)
+
+    def show(self, **changes: Any) -> None:
+        """Change the model, the run or the second run: readers see the serial rise."""
+        with self.lock:
+            self.set(serial=self.now.serial + 1, **changes)

@@ -25,7 +25,7 @@ from loopscope.core.interventions.layers import FreezeHead
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.budget import Budget
-from loopscope.core.run.reading_out import ReadingOut, block_size
+from loopscope.core.run.reading_out import ReadingOut, reading_from
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.start import Start, drawn, resolved, run_info
 from loopscope.core.run.states import LayerState
@@ -59,7 +59,10 @@ class Stepper:
 
     @property
     def recording(self) -> Recording:
-        """What was kept so far; `begin` makes a new one."""
+        """What was kept so far; `begin` makes a new one.
+
+        Raises `LoopscopeError` before that.
+        """
         if self._recording is None:
             raise LoopscopeError("no run has begun; call begin(prompt) first")
         return self._recording
@@ -133,22 +136,8 @@ class Stepper:
 
     def _read_from_here(self) -> None:
         """Have both lenses read out from where the recording ends, if it keeps them."""
-        recording = self.recording
-        if not self.capture.readout:
-            return
-        size = block_size(self.loaded.architecture, recording.n_tokens)
-        reading = ReadingOut(self.model, size)
-        done = recording.n_recurrences
-        begun = done - done % size
-        if done:
-            reading.stand(self._states(begun + 1, done), self._states(begun - size + 1, begun))
-        self._reading = reading
-        if size > 1:
-            recording.reading = reading
-
-    def _states(self, first: int, last: int) -> list[Tensor]:
-        """Recorded states ``s_first ... s_last`` on the device; none below the first recurrence."""
-        return [self._tensor(self.recording.state(r)) for r in range(first, last + 1) if r > 0]
+        if self.capture.readout:
+            self._reading = reading_from(self.recording, self.model, self._tensor)
 
     def _apply(self, interventions: tuple[Intervention, ...]) -> None:
         self._applied = AppliedInterventions(
@@ -333,7 +322,7 @@ class Stepper:
             # Everything that can fail is done, as above.
             recording.append_layer(step)
             reading.block = left
-            recording.append_readouts(made)
+            recording.readouts.append(made)
             recording.append_end(_numpy(recurrent.state), hazard=hazard)
 
     def interrupt(self) -> None:
@@ -352,7 +341,10 @@ class Stepper:
 
     @torch.inference_mode()
     def readout(self, recurrence: int | None = None) -> F32:
-        """Logits ``[T, V]`` read out after ``recurrence`` (default: the last complete one)."""
+        """Logits ``[T, V]`` read out after ``recurrence`` (default: the last complete one).
+
+        Raises `LoopscopeError` for a recurrence that has not been run.
+        """
         done = self.recording.n_recurrences
         r = done if recurrence is None else recurrence
         if not 0 <= r <= done:

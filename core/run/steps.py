@@ -32,7 +32,7 @@ def step_size(states: Floats) -> F64:
 
 
 def state_norm(states: Floats) -> F64:
-    """``||s_r||``, float64, the last axis summed out."""
+    """``||s_r||`` of states ``[..., d]``: float64 ``[...]``."""
     with np.errstate(invalid="ignore", over="ignore"):
         return np.asarray(np.sqrt(np.einsum("...d,...d->...", states, states, dtype=np.float64)))
 
@@ -46,13 +46,13 @@ def relative_step(states: Floats) -> F64:
 
 
 def ratio(size: F64, norm: F64) -> F64:
-    """``size / norm`` element by element; NaN where the norm is 0 or not a number."""
+    """``size / norm`` element by element, shapes alike; NaN where the norm is 0 or not a number."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(norm > 0, size / norm, np.nan), dtype=np.float64)
 
 
 def distance(a: Floats, b: Floats) -> F64:
-    """``||a - b||`` over the last axis, the difference itself taken in float64."""
+    """``||a - b||`` of ``[..., d]``: float64 ``[...]``, the difference itself taken in float64."""
     with np.errstate(invalid="ignore", over="ignore"):
         difference = np.subtract(a, b, dtype=np.float64)
         return np.asarray(np.sqrt(np.einsum("...d,...d->...", difference, difference)))

@@ -74,7 +74,10 @@ def save_arrays(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
 
 
 def load_state(path: Path) -> npt.NDArray[np.floating]:
-    """Read an initial state from an `.npy` file; never unpickles."""
+    """Read an initial state from an `.npy` file; never unpickles.
+
+    Raises `LoopscopeError` for a file that holds no floating-point numbers or is cut short.
+    """
     size = check_regular(path)
     try:
         with path.open("rb") as file:

@@ -36,7 +36,10 @@ class ExitQuantity:
 
 
 def exit_quantity(key: str) -> ExitQuantity:
-    """Read ``exit:RULE@THRESHOLD`` or ``exit-agreement:RULE@THRESHOLD``."""
+    """Read ``exit:RULE@THRESHOLD`` or ``exit-agreement:RULE@THRESHOLD``.
+
+    Raises `LoopscopeError` for another form, an unknown rule and a threshold that is no number.
+    """
     name, _, rest = key.partition(":")
     rule, _, threshold = rest.partition("@")
     if rule not in BY_KEY:

@@ -167,7 +167,8 @@ class Store:
 def read_rows(folder: Path) -> Any:
     """Return every row of a sweep as a `pyarrow.Table`, in the order of `KEY`.
 
-    It is the same table in whatever order and however often interrupted they were made.
+    It is the same table in whatever order and however often interrupted they were made. Raises
+    `LoopscopeError` for a folder without rows.
     """
     check_extra()
     parts = sorted((folder / ROWS).glob("part-*.parquet"))

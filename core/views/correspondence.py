@@ -153,7 +153,7 @@ class Data(ViewData):
 
     @property
     def brightness(self) -> F64:
-        """What is shown as 0 (`far`) to 1 (`near`)."""
+        """What is shown as 0 (`far`) to 1 (`near`), of the shape of `drawn`."""
         span = (self.near - self.far) or 1.0
         level: F64 = np.clip((self.drawn - self.far) / span, 0, 1)
         return np.where(np.isfinite(self.drawn), level, np.nan)

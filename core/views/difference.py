@@ -90,7 +90,7 @@ class Difference(ViewData):
         return f"{words} Hatched: nothing to compare."
 
     def levels(self) -> F64:
-        """Place of each value on the colour scale: 0 is −far, 0.5 is no difference, 1 is far."""
+        """Place of each value on the colour scale, its shape kept: −far is 0, none 0.5, far 1."""
         far = self.far or 1.0
         return np.where(np.isfinite(self.values), 0.5 + self.values / (2 * far), np.nan)
 
@@ -125,7 +125,7 @@ def make_difference(
     one: F64, other: F64, rows: Side, columns: Side, formula: Formula, second: SecondRun,
     uncompared: Sequence[str] = (), *, symmetric: bool = False, log: bool = False,
 ) -> Difference:  # fmt: skip
-    """Subtract two maps of one shape; with ``log`` their log10, so that 1 is a decade.
+    """Subtract two maps ``[rows, columns]``; with ``log`` their log10, so that 1 is a decade.
 
     ``log`` has no number where either is 0 or below.
     """

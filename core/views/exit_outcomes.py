@@ -72,5 +72,5 @@ def outcomes_of(
 
 
 def texts_of(ids: I64, recording: Recording) -> tuple[str, ...]:
-    """Readable answers; "–" where there is none."""
+    """Readable answers of token ids ``[n]``; "–" where there is none."""
     return tuple("–" if i == NO_ANSWER else visible(recording.label(int(i))) for i in ids)

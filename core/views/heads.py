@@ -52,7 +52,7 @@ from loopscope.core.views.heads_data import (
     Scale,
     Stability,
     near_of,
-    near_of_two,
+    scale_of_two,
 )
 from loopscope.core.views.second_run import SecondRun
 
@@ -316,13 +316,12 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
 
 def alike(one: Data, other: Data) -> tuple[Data, Data]:
     """Give both the colour scale that holds both, and the order of the run shown."""
-    if one.missing or other.missing or one.measure is not other.measure:
+    if (scale := scale_of_two(one, other)) is None:
         return one, other
-    far = one.measure.farther(one.far, other.far)
+    far, near = scale
     same_heads = one.consistency.shape == other.consistency.shape
     order = one.order if same_heads else other.order
     groups = one.groups if same_heads else other.groups
-    near = near_of_two(one.near, other.near)
     return (
         replace(one, far=far, near=near),
         replace(other, far=far, near=near, order=order, groups=groups),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -39,17 +39,39 @@ SCALE_LABELS = {"data": "least alike shown", "bound": "least alike possible"}
 
 
 def near_of(values: F64, measure: PatternMeasure, far: float, colours: ColourScale) -> float:
-    """The difference drawn brightest on a log colour scale; 0 for a linear one."""
+    """The difference drawn brightest on a log scale, of ``values`` of any shape; else 0."""
     near = 0.0 if colours == "linear" else measure.least_unlike(values, far)
     if colours == "auto" and (not measure.is_distance or near * DECADES > far):
         return 0.0
     return near
 
 
-def near_of_two(one: float, other: float) -> float:
-    """The same for two maps on one scale."""
-    known = [near for near in (one, other) if near]
-    return min(known, default=0.0)
+class Scaled(Protocol):
+    """A map with a colour scale: ``far`` is drawn darkest, ``near`` brightest, see `near_of`."""
+
+    @property
+    def missing(self) -> str:
+        """What is missing when there is nothing to show, or ""."""
+
+    @property
+    def measure(self) -> PatternMeasure:
+        """How its values are measured."""
+
+    @property
+    def far(self) -> float:
+        """The value drawn darkest."""
+
+    @property
+    def near(self) -> float:
+        """The difference drawn brightest on a log scale, 0 for a linear one."""
+
+
+def scale_of_two(one: Scaled, other: Scaled) -> tuple[float, float] | None:
+    """``far`` and ``near`` of the scale that holds both; None where they have none in common."""
+    if one.missing or other.missing or one.measure is not other.measure:
+        return None
+    known = [near for near in (one.near, other.near) if near]
+    return one.measure.farther(one.far, other.far), min(known, default=0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class Data(ViewData):
         return f"Head {self.name} at recurrence {drawn}"
 
     def levels(self, pattern: F32) -> F64:
-        """Place of each entry on the colour scale, 0 to 1; NaN stays NaN."""
+        """Place of each entry of a pattern ``[T, T]`` on the scale, 0 to 1; NaN stays NaN."""
         values = np.asarray(pattern, np.float64)
         if self.scale != "log":
             return np.clip(values / self.far, 0, 1)

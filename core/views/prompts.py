@@ -168,9 +168,10 @@ def _statement(result: OverPrompts) -> str:
 def _mean_text(result: OverPrompts, r: int) -> str:
     value, low, high = (x[r] for x in (result.mean.value, result.mean.low, result.mean.high))
     if len(value) == 1:
-        ends = f" (95 % {low[0]:.3g} to {high[0]:.3g}, n = {result.mean.n[r, 0]})"
-        interval = ends if np.isfinite(low[0]) else ""
-        return f"{value[0]:.3g}{interval}"
+        n = int(result.mean.n[r, 0])
+        ends = f" (95 % {low[0]:.3g} to {high[0]:.3g}, n = {n})"
+        alike = f" (all {n} prompts alike, so no interval)" if n > 1 else ""
+        return f"{value[0]:.3g}{ends if np.isfinite(low[0]) else alike}"
     finite = value[np.isfinite(value)]
     return f"{finite.min():.3g} to {finite.max():.3g} over {len(value)} layers"
 

@@ -43,7 +43,7 @@ from loopscope.core.views.heads_data import (
     ColourScale,
     Scale,
     near_of,
-    near_of_two,
+    scale_of_two,
 )
 from loopscope.core.views.second_run import SecondRun
 
@@ -307,10 +307,9 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
 
 def alike(one: Data, other: Data) -> tuple[Data, Data]:
     """Give both the colour scale that holds both."""
-    if one.missing or other.missing or one.measure is not other.measure:
+    if (scale := scale_of_two(one, other)) is None:
         return one, other
-    far = one.measure.farther(one.far, other.far)
-    near = near_of_two(one.near, other.near)
+    far, near = scale
     return replace(one, far=far, near=near), replace(other, far=far, near=near)
 
 

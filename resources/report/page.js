@@ -34,6 +34,7 @@ class Packed {
 const finite = (values) => Array.from(values, (v) => (Number.isFinite(v) ? v : null));
 const column = (packed, j) => finite(packed.rows().map((row) => row[j]));
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 const HUES = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#999933"];
 const CONFIG = { displayModeBar: false, responsive: true };
 const FONT = 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
@@ -54,6 +55,14 @@ function layout(more) {
     }
   return out;
 }
+
+const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1)}.`;
+
+// Ticks at whole numbers, where an axis has fewer of these than it would have ticks.
+const counting = (n, title) => ({
+  title: { text: title }, range: [0.5, n + 0.5],
+  ...(n <= 10 ? { tickvals: Array.from({ length: n }, (_, i) => i + 1) } : {}),
+});
 
 const line = (r) => ({
   type: "line", x0: r, x1: r, yref: "paper", y0: 0, y1: 1, line: { color: css("--mark"), width: 2 },
@@ -93,6 +102,9 @@ class Run {
     const plot = (key) => (this.plots[key] = element("div", { className: "plot" }));
     this.where = element("p");
     this.kept = element("p");
+    this.chooser = element("select", { title: "Head" }, ...this.heads.map((name) =>
+      element("option", { textContent: `head ${name}` })));
+    this.chooser.onchange = () => { this.head = this.chooser.selectedIndex; this.move(this.at); };
     this.list = element("div", { className: "answers" });
     const image = element("img", { alt: "the looped graph beside the run unrolled" });
     image.src = URL.createObjectURL(new Blob([this.graph.svg], { type: "image/svg+xml" }));
@@ -100,8 +112,8 @@ class Run {
     panel("settling", "Settling", this.settling, false, plot("settling"), this.where);
     panel("heads", "Head consistency", this.heads_change, false, plot("heads"));
     if (this.attention)
-      panel("pattern", "Attention pattern", { statement: this.thinned.join("; ") + ".", formulas: [] }, false,
-        plot("pattern"), this.kept);
+      panel("pattern", "Attention pattern", { statement: sentence(this.thinned.join("; ")), formulas: [] }, false,
+        this.chooser, plot("pattern"), this.kept);
     panel("readout", "Readout", this.readout, false, plot("readout"));
     panel("answers", "Answers at the cursor", { statement: this.readout.lens, formulas: [] }, false, this.list);
     panel("graph", "Computation graph", this.graph, true, element("div", { className: "graph" }, image));
@@ -110,7 +122,7 @@ class Run {
       table.append(element("tr", {}, element("th", { textContent: key }), element("td", { textContent: value })));
     panel("provenance", "Provenance", { statement: "What was run.", formulas: [] }, true, table);
     return element("article", { className: "run" }, element("h2", { textContent: this.name, hidden: alone }),
-      element("p", { textContent: `${this.recurrences} recurrences of a ${this.block}, ${this.tokens.length} tokens` }),
+      element("p", { textContent: `${plural(this.recurrences, "recurrence")} of a ${this.block}, ${plural(this.tokens.length, "token")}` }),
       tokens, panels);
   }
 
@@ -161,23 +173,30 @@ class Run {
       line: { color: css("--ink"), width: dash ? 1 : 2.5, dash }, hovertemplate: `${name}: %{y:.3g}<extra></extra>` });
     curves.push(extra("median over tokens", this.median), extra("tolerance", new Packed(this.settling.tolerance), "dash"),
       extra("rounding floor", new Packed(this.settling.floor), "dot"));
-    this.react("settling", curves, { xaxis: { title: { text: "recurrence r" } },
+    this.react("settling", curves, { xaxis: counting(r.length, "recurrence r"),
       yaxis: { type: "log", title: { text: "relative step ‖Δs‖/‖s‖" }, exponentformat: "power" } });
   }
 
   drawHeads() {
     const names = this.heads.map((name) => `head ${name}`);
-    const z = names.map((_, h) => column(this.change, h));
-    this.react("heads", [{ type: "heatmap", z, x: z[0].map((_, i) => i + 1), y: names, zmin: 0,
-      zmax: this.heads_change.far || 1, colorscale: "Cividis", reversescale: true,
-      colorbar: { thickness: 10, title: { text: text(this.heads_change.measure), side: "right" } },
-      hovertemplate: "%{y}, r = %{x}: %{z:.3g}<extra></extra>" }],
-      { xaxis: { title: { text: `recurrence r, compared with ${text(this.heads_change.reference)}` } },
+    const values = names.map((_, h) => column(this.change, h)), R = values[0].length;
+    // One recurrence has none before it to be compared with: the words say so.
+    this.plots.heads.hidden = values.every((row) => row.every((v) => v === null));
+    const { near, measure, reference } = this.heads_change, far = this.heads_change.far || 1;
+    const scaled = (v) => (near && v !== null ? Math.log10(Math.max(v, near)) : v);
+    const tens = Array.from({ length: 20 }, (_, i) => 2 - i);
+    const ticks = near ? { tickvals: tens, ticktext: tens.map((k) => (k < -1 ? `10<sup>−${-k}</sup>` : String(10 ** k))) } : {};
+    this.react("heads", [{ type: "heatmap", z: values.map((row) => row.map(scaled)), customdata: values,
+      x: values[0].map((_, i) => i + 1), y: names, zmin: near ? scaled(near) : 0, zmax: scaled(far),
+      colorscale: "Cividis", reversescale: true,
+      colorbar: { thickness: 10, title: { text: text(measure) + (near ? " (log scale)" : ""), side: "right" }, ...ticks },
+      hovertemplate: "%{y}, r = %{x}: %{customdata:.3g}<extra></extra>" }],
+      { xaxis: counting(R, `recurrence r, compared with ${text(reference)}`),
         yaxis: { type: "category", autorange: "reversed", nticks: 16 } });
     const plot = this.plots.heads;
     plot.removeAllListeners?.("plotly_click");
     plot.on("plotly_click", ({ points: [point] }) => {
-      this.head = names.indexOf(point.y);
+      this.head = this.chooser.selectedIndex = names.indexOf(point.y);
       scrub.to(point.x);
     });
   }
@@ -189,10 +208,10 @@ class Run {
     const z = rows.map((_, i) => finite(Array.from({ length: R }, (_, r) => this.probabilities.row(r, i)[0])));
     const said = rows.map((_, i) => Array.from({ length: R }, (_, r) => text(at(r, i))));
     this.react("readout", [{ type: "heatmap", z, text: said, x: Array.from({ length: R }, (_, r) => r + 1), y: rows,
-      zmin: 0, zmax: 1, colorscale: "Viridis", texttemplate: R <= 12 && n <= 30 ? "%{text}" : "",
+      zmin: 0, zmax: 1, colorscale: "Cividis", texttemplate: R <= 12 && n <= 30 ? "%{text}" : "",
       colorbar: { thickness: 10, title: { text: "top answer's probability", side: "right" } },
       hovertemplate: "token %{y}, r = %{x}<br>%{text}: %{z:.3f}<extra></extra>" }],
-      { xaxis: { title: { text: "recurrence r" } }, yaxis: { type: "category", autorange: "reversed", nticks: 24 } });
+      { xaxis: counting(R, "recurrence r"), yaxis: { type: "category", autorange: "reversed", nticks: 24 } });
   }
 
   // What follows the scrub bar.
@@ -201,7 +220,7 @@ class Run {
     const r = this.at, chosen = this.tokens.map((_, i) => i).filter((i) => this.token === null || this.token === i);
     const there = (k) => finite(chosen.map((i) => this.points.row(i, r)[k] ?? 0));
     Plotly.restyle(this.plots.space, { x: [there(0)], y: [there(1)], z: [there(2)] }, [this.dots]);
-    for (const key of ["settling", "heads", "readout"]) Plotly.relayout(this.plots[key], { shapes: r ? [line(r)] : [] });
+    for (const key of ["settling", "heads", "readout"]) Plotly.relayout(this.plots[key], { shapes: r && this.recurrences > 1 ? [line(r)] : [] });
     const step = r ? this.median.values[r - 1] : NaN;
     this.where.textContent = (r ? `At r = ${r}: median relative step ${step.toExponential(2)}. ` : "At r = 0 nothing has moved yet. ")
       + (this.token === null ? "" : `Token ${this.token} ${this.tokens[this.token]}: ${this.settling.classes[this.token] || "no class yet"} (${this.settling.judged}).`);
@@ -218,8 +237,8 @@ class Run {
     const labels = this.tokens.map((label, i) => `${i} ${text(label)}`);
     const z = labels.map((_, q) => Array.from(values.subarray(q * t, (q + 1) * t), (v) => v / 255));
     this.kept.textContent = `Head ${this.heads[this.head]} at r = ${kept[k]}` +
-      (kept[k] === r ? "." : `, the recurrence kept that is nearest before r = ${r}.`) + " Choose a head in the matrix.";
-    this.react("pattern", [{ type: "heatmap", z, x: labels, y: labels, zmin: 0, zmax: 1, colorscale: "Viridis",
+      (kept[k] === r ? "." : kept[k] > r ? ", the first recurrence kept." : `, the recurrence kept that is nearest before r = ${r}.`);
+    this.react("pattern", [{ type: "heatmap", z, x: labels, y: labels, zmin: 0, zmax: 1, colorscale: "Cividis",
       colorbar: { thickness: 10, title: { text: "attention probability", side: "right" } },
       hovertemplate: "query %{y}<br>key %{x}<br>%{z:.3f}<extra></extra>" }],
       { xaxis: { type: "category", title: { text: "key" }, nticks: 20 },

@@ -11,7 +11,10 @@ import pytest
 from recordings import synthetic_recording
 
 from loopscope.app.bench.bench import Bench
+from loopscope.app.bench.displays import RunVersion
+from loopscope.core.run.recording import Capture
 from loopscope.core.run.requests import RunRequest
+from loopscope.core.run.states import LayerState
 from loopscope.core.run.status import RunnerState, Status
 
 
@@ -122,3 +125,24 @@ def test_a_closed_bench_takes_no_work(bench: Bench) -> None:
     bench.in_background(lambda: done.append("work"), done.append)
     bench.frame()
     assert done == []
+
+
+def test_the_cursor_and_the_views_follow_where_a_recurrence_ends_after_its_last_layer(
+    bench: Bench,
+) -> None:
+    """The readout comes between: a frame may see all layers run and the recurrence still open."""
+    model = object()
+    stepper = run_of(model, capture=Capture(patterns=False, writes=False, readout=False))
+    run = stepper.recording
+    bench.runner.status = Status(loaded=model, stepper=stepper, request=RunRequest("one"))
+    bench.frame()
+    assert bench.session.selection.recurrence == 4
+    for layer in range(run.n_layers):
+        run.append_layer(LayerState(5, layer, run.layer(4, layer).state))
+    bench.frame()
+    assert bench.session.selection.recurrence == 4
+    open_still = RunVersion.of(run)
+    run.append_end(run.states[4])
+    bench.frame()
+    assert bench.session.selection.recurrence == 5
+    assert RunVersion.of(run) != open_still

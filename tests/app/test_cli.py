@@ -16,7 +16,9 @@ import pytest
 import torch
 from models import plain_forward, random_model, tiny_checkpoint
 
+from loopscope.app.cli import commands
 from loopscope.app.cli.main import main
+from loopscope.app.cli.parser import COMMANDS
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.native_folder import save_native
 
@@ -328,3 +330,9 @@ def test_settings_of_a_view_that_no_picture_is_made_of_are_refused(
     monkeypatch.setattr("loopscope.app.cli.desktop.has_display", lambda: True)
     assert main(["open", str(folder), "--view", "settling", "--set", "tolerance=1"]) == 2
     assert "--set is for --screenshot or --exit" in capsys.readouterr().err
+
+
+def test_every_command_has_what_it_does() -> None:
+    assert {*commands.RUN, "open"} == set(COMMANDS)
+    for name, run in commands.RUN.items():
+        assert run.__name__ == f"run_{name.replace('-', '_')}"

@@ -20,7 +20,8 @@ import torch
 from fuzzing import ARGUMENT_LISTS
 from models import tiny_architecture, tiny_checkpoint
 
-from loopscope.app.cli.main import build_parser, main
+from loopscope.app.cli.main import main
+from loopscope.app.cli.parser import build_parser
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.training import Training
 

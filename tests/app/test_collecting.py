@@ -60,6 +60,32 @@ def test_it_is_left_to_python_when_the_last_bench_closes(qtbot) -> None:
     assert gc.isenabled()
 
 
+def test_what_a_full_collection_freed_is_given_back_off_the_screens_thread(
+    qtbot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[threading.Thread] = []
+    monkeypatch.setattr(
+        "loopscope.app.bench.collecting.give_back_memory",
+        lambda: given.append(threading.current_thread()),
+    )
+    thresholds = gc.get_threshold()
+    bench = Bench()
+    try:
+        gc.collect()  # counts begin at nothing
+        gc.set_threshold(700, 1000, 1000)
+        kept = allocate()
+        qtbot.waitUntil(lambda: gc.get_count()[0] <= 700, timeout=5000)
+        assert not given  # only the young ones were collected
+        gc.set_threshold(700, 0, 0)
+        kept += allocate()
+        qtbot.waitUntil(lambda: bool(given), timeout=5000)
+        assert given[0] is not threading.main_thread()
+        assert len(kept) == 100_000
+    finally:
+        gc.set_threshold(*thresholds)
+        bench.close()
+
+
 def test_the_libraries_are_spared_once_a_model_is_there(qtbot) -> None:
     """A full collection walks what the bench made, not torch."""
     gc.collect()

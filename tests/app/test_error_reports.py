@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import QObject, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
 
 from loopscope.app.window.actions import COMMANDS, _run
@@ -68,6 +71,27 @@ def test_the_command_that_failed_is_named(reports: ErrorReports) -> None:
         _run(command, None)  # type: ignore[arg-type]
     sys.excepthook(raised.type, raised.value, None)
     assert told[0][0].startswith("Something went wrong in the command “Step one recurrence”: ")
+
+
+def test_an_error_keeps_nothing_alive(reports: ErrorReports, qapp: QApplication) -> None:
+    """The interpreter keeps the last traceback, and with it every widget of its frames."""
+    told = heard(reports)
+
+    class Failing(QObject):
+        def slot(self) -> None:
+            fail("in a slot")
+
+    failing = Failing()
+    QTimer.singleShot(0, failing.slot)
+    QApplication.processEvents()
+    assert [line for line, _, _ in told] == [
+        "Something went wrong in the window: KeyError: 'in a slot'"
+    ]
+    kept = weakref.ref(failing)
+    del failing
+    gc.collect()
+    assert kept() is None
+    assert not any(hasattr(sys, f"last_{name}") for name in ("exc", "type", "value", "traceback"))
 
 
 def test_threads_are_heard(reports: ErrorReports, qapp: QApplication) -> None:

@@ -188,7 +188,7 @@ def test_with_the_window_closed_the_rest_is_not_written(
     qtbot.waitUntil(lambda: bool(begun), timeout=60_000)
     window.close()
     go.set()
-    qtbot.waitUntil(lambda: analysis.ended, timeout=60_000)
+    qtbot.waitUntil(lambda: analysis.worker.ended, timeout=60_000)
     assert [path.stem for path in tmp_path.iterdir()] == begun[:1] == begun
 
 

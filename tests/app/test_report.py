@@ -20,6 +20,8 @@ from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
+from loopscope.core.selection import Selection
+from loopscope.core.views import heads as heads_view
 from tests.app.browser import PROGRAM, Browser
 
 PROMPT = "sq xn uk ql lu vx ns kv ? 3 : k q x s u v l n"
@@ -74,6 +76,9 @@ def test_numbers_are_those_of_the_run(recording: Recording) -> None:
     np.testing.assert_allclose(
         unpack(page["heads_change"]["values"])[5], change, rtol=1e-4, atol=1e-6
     )
+    # Where distances span decades, their colours are on a log scale, as the window has it.
+    window = heads_view.compute(recording, Selection(recurrence=6), heads_view.Options())
+    assert (page["heads_change"]["near"], page["heads_change"]["far"]) == (window.near, window.far)
     answers = recording.answers("coda")
     assert answers is not None
     said = page["readout"]["texts"][page["readout"]["answers"][5][-1][0]]
@@ -211,6 +216,21 @@ def test_a_browser_draws_it_and_asks_nothing(tmp_path: Path) -> None:
             )
             == 2
         )
+        # Any head can be chosen, where one recurrence leaves no matrix to choose it in as well.
+        second = "document.querySelectorAll('.run')[1]"
+        assert browser.value(f"{second}.querySelectorAll('.plot')[2].hidden")
+        assert not browser.value(f"{plots}[2].hidden")
+        told = f"{second}.querySelector('[data-panel=pattern] p:last-of-type').textContent"
+        assert browser.value(told) == "Head 0.0 at r = 1, the first recurrence kept."
+        browser.value(
+            f"(() => {{ const s = {second}.querySelector('select'); s.selectedIndex = 5;"
+            " s.dispatchEvent(new Event('change')); })()"
+        )
+        assert browser.value(told) == "Head 1.1 at r = 1, the first recurrence kept."
+        counts = f"{second}.querySelectorAll('p')[0].textContent"
+        assert browser.value(counts).startswith("1 recurrence of a 12-layer block")
+        ticks = f"{second}.querySelectorAll('.plot')[1].layout.xaxis.tickvals.join()"
+        assert browser.value(ticks) == "1"
         assert browser.faults == []
         assert [
             url for url in browser.requests if not url.startswith(("file:", "blob:", "data:"))

@@ -62,6 +62,12 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_tree, "KEPT_RUNS", 3)
 
 
+def test_two_dozen_runs_are_kept() -> None:
+    tree = RunTree()
+    runs = [add(tree) for _ in range(25)]
+    assert tree.drop_surplus([runs[-1]]) == runs[:1]
+
+
 def test_the_oldest_are_dropped_beyond_the_number_kept(few: None) -> None:
     tree = RunTree()
     runs = [add(tree) for _ in range(5)]

@@ -92,11 +92,11 @@ def test_a_branch_is_cut_at_the_cursor_and_drawn_beside_its_parent(window, qtbot
     # Its panel has no room for both here: the caption names the key, and more room shows both.
     frame = window.views.frames["readout"]
     assert not second_run.view.isVisible()
-    assert frame.captions[0].whole().endswith("key O: ○ run 1")
+    assert frame.panes.captions[0].whole().endswith("key O: ○ run 1")
     window.docks.maximise("readout")
     qtbot.waitUntil(second_run.view.isVisible, timeout=20_000)
     qtbot.waitUntil(lambda: second_run.data is not None, timeout=20_000)
-    assert frame.captions[1].whole().startswith("○ run 1: ")
+    assert frame.panes.captions[1].whole().startswith("○ run 1: ")
     rows = window.tree.panel.list.rows
     assert [(r.name, r.parent is None) for r in rows] == [("run 1", True), ("branch 1", False)]
     assert "noise of 0.5" in rows[1].description

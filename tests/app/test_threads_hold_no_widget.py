@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pytestqt.qtbot import QtBot
 
-from loopscope.app.bench.analysis import Analysis
+from loopscope.app.bench.background import OneThread
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
@@ -39,7 +39,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return noted
 
     for owner, name, place in (
-        (Analysis, "_in_thread", 1),
+        (OneThread, "submit", 1),
         (Jobs, "submit", 2),
         (Runner, "call", 1),
     ):

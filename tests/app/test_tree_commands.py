@@ -97,15 +97,15 @@ def test_branch_swap_and_alone_by_keys_and_menu(window, qtbot) -> None:
     wait(qtbot, window, 4)
     cut = window.bench.session.recording
     assert window.bars.second_run.text() == "○ second run: run 1"
-    captions = [c.whole() for c in window.views.frames["readout"].captions]
+    captions = [c.whole() for c in window.views.frames["readout"].panes.captions]
     assert captions[0] == "● branch 1   key O: ○ run 1"  # no room for both there
     assert captions[1].startswith("○ run 1")
     window.docks.apply("Measures")
     wait(qtbot, window)
-    caption = window.views.frames["depth"].captions[0]  # both runs on one pair of axes
+    caption = window.views.frames["depth"].panes.captions[0]  # both runs on one pair of axes
     assert caption.isVisible()
     assert caption.whole() == "● branch 1: solid   ○ run 1: dotted"
-    assert not window.views.frames["depth"].captions[1].isVisible()
+    assert not window.views.frames["depth"].panes.captions[1].isVisible()
     press(window, "swap")
     wait(qtbot, window)
     assert window.bench.session.recording is parent

@@ -15,7 +15,7 @@ from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.views.difference import Difference
-from loopscope.widgets.kit.frame import LEAST_PANE, pane_room
+from loopscope.widgets.kit.panes import LEAST_PANE, pane_room
 from loopscope.widgets.palette import LIGHT
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ def window(qtbot: QtBot):
 def test_two_drawings_have_one_scale_and_one_scroll(window: Window, qtbot: QtBot) -> None:
     display, frame = window.bench.displays["heads"], window.views.frames["heads"]
     one, other = (drawing.view for drawing in display.drawings)
-    assert frame.shown_pane is None
+    assert frame.panes.shown_pane is None
     assert one.isVisible()
     assert other.isVisible()
     assert one.data.far == other.data.far
@@ -77,7 +77,7 @@ def test_d_shows_the_difference_and_d_again_both(window: Window, qtbot: QtBot) -
     np.testing.assert_allclose(second.values, a.rows(a.values) - b.rows(b.values))
     # The title speaks of what is in sight.
     assert frame.title_bar.statement.whole() == second.statement
-    assert frame.captions[1].whole() == "● branch 1 − ○ run 1"
+    assert frame.panes.captions[1].whole() == "● branch 1 − ○ run 1"
     # A click moves the one cursor.
     matrix = display.second.view.matrix
     QTest.mouseClick(matrix, Qt.MouseButton.LeftButton, pos=matrix.cell_centre(5, 3))
@@ -117,13 +117,13 @@ def test_o_shows_the_other_run_alone(window: Window, qtbot: QtBot) -> None:
 
 def test_where_two_have_no_room_one_is_shown_and_the_key_named(window, qtbot) -> None:
     frame, display = window.views.frames["head_map"], window.bench.displays["head_map"]
-    assert frame.shown_pane == 0
-    assert frame.captions[0].whole() == "● branch 1   key O: ○ run 1"
+    assert frame.panes.shown_pane == 0
+    assert frame.panes.captions[0].whole() == "● branch 1   key O: ○ run 1"
     window.docks.maximise("head_map")
-    qtbot.waitUntil(lambda: frame.shown_pane is None)
+    qtbot.waitUntil(lambda: frame.panes.shown_pane is None)
     wait(qtbot, window)
     assert display.second.view.isVisible()
-    assert frame.captions[0].whole() == "● branch 1"
+    assert frame.panes.captions[0].whole() == "● branch 1"
 
 
 def test_the_second_run_taken_away_gives_the_view_its_own_scale_back(window, qtbot) -> None:

@@ -127,7 +127,7 @@ def test_play_pause_and_resume_where_it_was(make, qtbot: QtBot) -> None:
 
 
 def test_stop_at_settling_ends_by_itself(make, qtbot: QtBot) -> None:
-    window = make()
+    window = make(path="bundled:anytime")
     bench = window.bench
     bench.transport.set_rate(float("inf"))
     QTest.keyClick(window, Key.Key_T)
@@ -139,7 +139,7 @@ def test_stop_at_settling_ends_by_itself(make, qtbot: QtBot) -> None:
 
 
 def test_the_pointer_is_seen_to_walk(make, qtbot: QtBot) -> None:
-    window = make(recurrences=8)
+    window = make(path="bundled:anytime", recurrences=8)
     data = window.bench.displays["readout"].data
     answers = window.bench.session.recording.answers("coda").ids[:, -5:, 0]
     label = window.bench.session.recording.label

@@ -134,7 +134,7 @@ def of_loopscope(folder: Path, size: Size, tokens: torch.Tensor) -> dict[str, Wo
         stepper.begin(prompt)
         for _ in range(size.passes):
             stepper.step()
-        stepper.recording.read_out()  # what waits for somebody to look
+        stepper.recording.readouts.make()  # what waits for somebody to look
         return stepper.readout(), stepper.recording
 
     return {

@@ -33,7 +33,7 @@ def test_reading_out_after_every_recurrence(say: Callable[..., None]) -> None:
         stepper.begin(prompt)
         for _ in range(RECURRENCES):
             stepper.step()
-        stepper.recording.read_out()
+        stepper.recording.readouts.make()
 
     def again() -> None:
         with torch.inference_mode():

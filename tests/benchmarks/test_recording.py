@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,8 @@ def test_recording_to_a_file(say: Callable[..., None], tmp_path: Path) -> None:
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A file of 2.3 GiB: 256 recurrences of 4 layers, 256 tokens, 8 heads, with patterns."""
     like = synthetic_recording(recurrences=0, n_block=4, tokens=256, d=256, heads=8)
-    recording = Recording(like.info, like.state(0), Capture(True, False, False))
+    info = replace(like.info, token_ids=(1,) * 256)
+    recording = Recording(info, like.state(0), Capture(True, False, False))
     end, offset = np.random.default_rng(0).normal(size=(2, 256, 256))
     pattern = np.tril(np.ones((8, 256, 256), np.float32))
     pattern /= pattern.sum(-1, keepdims=True)
@@ -129,7 +131,7 @@ from pathlib import Path
 from PySide6.QtWidgets import QApplication
 from loopscope.app.cli import desktop
 window = desktop.make_window(Namespace(theme="light", size=(1280, 800)), remember=False)
-make_views = window.views.hold()
+make_views = window.docks.hold()
 window.show()
 make_views()
 until = time.perf_counter() + 1
@@ -144,6 +146,7 @@ window.bench.analysis.data_shown.connect(shown.append)
 began, worked = time.perf_counter(), work()
 window.recordings.open(Path(sys.argv[1]))
 while not shown:
+    assert time.perf_counter() - began < 300, window.statusBar().currentMessage()
     QApplication.processEvents()
     time.sleep(0.001)
 window.repaint()

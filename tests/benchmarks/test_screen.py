@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,26 +19,34 @@ from loopscope.app.bench.bench import Bench
 from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
+from loopscope.core.checkpoint.request import Loop
 from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.runner import Runner
 from loopscope.widgets.palette import LIGHT
 
+# The folder of a language model of 30 layers, for the one benchmark that needs it.
+MODEL = os.environ.get("LOOPSCOPE_LANGUAGE_MODEL", "")
 PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"
 
 
-@pytest.mark.benchmark
-def test_gui_gap_while_a_model_of_fifty_times_the_size_steps(
-    say, qtbot: QtBot, tmp_path: Path
-) -> None:
-    layer = LayerShape(448, 8, 8, 56, 4 * 448, activation="gelu", gated=False)
-    arch = replace(tiny_architecture(n_block=2), layer=layer)
-    assert arch.n_parameters > 45 * 210_432
+@dataclass(frozen=True)
+class Gaps:
+    """How long a timer of 5 ms was kept waiting, ms, while a model stepped as fast as it goes."""
+
+    p50_ms: float
+    p99_ms: float
+    longest_ms: float
+    recurrences: int
+    stop_ms: float
+
+
+def gaps_while_playing(qtbot: QtBot, path: str, prompt: str, loop: Loop | None = None) -> Gaps:
+    """Play for twelve seconds with the views of the start open, then stop."""
     window = Window(Bench(Runner()), Settings(), LIGHT, remember=False)
     window.resize(1280, 800)
     window.show()
-    path = str(tiny_checkpoint(tmp_path / "large", arch))
-    window.opening.open(path, FirstRun(PROMPT, 0), device="cpu")
+    window.opening.open(path, FirstRun(prompt, 0), device="cpu", loop=loop)
     bench = window.bench
     qtbot.waitUntil(
         lambda: bench.session.recording is not None and bench.settled_down, timeout=60_000
@@ -66,17 +75,31 @@ def test_gui_gap_while_a_model_of_fifty_times_the_size_steps(
     stop_ms = (time.perf_counter() - asked) * 1e3
     recurrences = bench.session.recording.n_recurrences
     window.close()
-    p99 = float(np.percentile(gaps, 99)) * 1e3
-    say(
-        "GUI gap of a 5 ms timer, all views open, model 50 times the bundled one",
-        p50_ms=round(float(np.median(gaps)) * 1e3, 1),
-        p99_ms=round(p99, 1),
-        longest_ms=round(max(gaps) * 1e3, 1),
-        recurrences=recurrences,
-        stop_ms=round(stop_ms, 1),
-    )
-    assert p99 < 33
-    assert stop_ms < 200
+    p50, p99 = np.percentile(gaps, (50, 99)) * 1e3
+    longest = max(gaps) * 1e3
+    return Gaps(*(round(float(v), 1) for v in (p50, p99, longest)), recurrences, round(stop_ms, 1))
+
+
+@pytest.mark.benchmark
+def test_gui_gap_while_a_model_of_fifty_times_the_size_steps(
+    say, qtbot: QtBot, tmp_path: Path
+) -> None:
+    layer = LayerShape(448, 8, 8, 56, 4 * 448, activation="gelu", gated=False)
+    arch = replace(tiny_architecture(n_block=2), layer=layer)
+    assert arch.n_parameters > 45 * 210_432
+    found = gaps_while_playing(qtbot, str(tiny_checkpoint(tmp_path / "large", arch)), PROMPT)
+    say("GUI gap of a 5 ms timer, all views open, model 50 times the bundled one", **asdict(found))
+    assert found.p99_ms < 33
+    assert found.stop_ms < 200
+
+
+@pytest.mark.benchmark
+@pytest.mark.skipif(not MODEL, reason="LOOPSCOPE_LANGUAGE_MODEL names no folder")
+def test_gui_gap_while_a_language_model_steps(say, qtbot: QtBot) -> None:
+    """One of 30 layers, layers 10 to 15 of it looped; docs/convert.md says how to make one."""
+    prompt = "The capital of France is Paris. The capital of Germany is"
+    found = gaps_while_playing(qtbot, MODEL, prompt, (10, 16, 0.5))
+    say("GUI gap of a 5 ms timer, all views open, a language model", **asdict(found))
 
 
 @pytest.mark.benchmark

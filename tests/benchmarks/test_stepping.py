@@ -87,7 +87,7 @@ def test_step_overhead(
         stepper.begin(prompt)
         for _ in range(recurrences):
             stepper.step()
-        stepper.recording.read_out()
+        stepper.recording.readouts.make()
 
     # One call of a small model is within the noise of the clock.
     times = 10 if d == 64 else 1

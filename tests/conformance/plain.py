@@ -33,10 +33,13 @@ def gelu(x: F64) -> F64:
     return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
 
 
-def turned(x: F64, theta: float, *, neighbours: bool) -> F64:
-    """Rotate ``[T, H, hd]`` by position."""
+def turned(x: F64, theta: float | F64, *, neighbours: bool) -> F64:
+    """Rotate ``[T, H, hd]`` by position; ``theta`` is the base, or the frequencies themselves."""
     t, _, hd = x.shape
-    angle = np.arange(t)[:, None, None] * theta ** (-2 * np.arange(hd // 2) / hd)
+    usual = not isinstance(theta, np.ndarray)
+    angle = np.arange(t)[:, None, None] * (
+        theta ** (-2 * np.arange(hd // 2) / hd) if usual else theta
+    )
     a, b = (x[..., 0::2], x[..., 1::2]) if neighbours else (x[..., : hd // 2], x[..., hd // 2 :])
     one, other = a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)
     if neighbours:
@@ -44,12 +47,24 @@ def turned(x: F64, theta: float, *, neighbours: bool) -> F64:
     return np.concatenate([one, other], -1)
 
 
-def attend(q: F64, k: F64, v: F64) -> tuple[F64, F64]:
-    """Mixed values ``[T, H hd]`` and the causal pattern ``[H, T, T]`` of ``[T, H or K, hd]``."""
+def llama3(theta: float, hd: int, factor: float, low: float, high: float, original: int) -> F64:
+    """Frequencies of Llama 3's scaling: slow ones divided by the factor, those between in part."""
+    f = theta ** (-2 * np.arange(hd // 2) / hd)
+    rounds = original * f / (2 * math.pi)
+    kept = np.clip((rounds - low) / (high - low), 0, 1)
+    return f * kept + f / factor * (1 - kept)
+
+
+def attend(q: F64, k: F64, v: F64, window: int = 0) -> tuple[F64, F64]:
+    """Mixed values ``[T, H hd]`` and the causal pattern ``[H, T, T]`` of ``[T, H or K, hd]``.
+
+    A query sees ``window`` keys at most, its own among them; 0 is all.
+    """
     t, h, hd = q.shape
     k, v = (np.repeat(z, h // z.shape[1], axis=1) for z in (k, v))
     scores = np.einsum("qhd,khd->hqk", q, k) / math.sqrt(hd)
-    scores = np.where(np.tri(t, dtype=bool), scores, -np.inf)
+    seen = np.tri(t, dtype=bool) & ~np.tri(t, k=-window if window else -t, dtype=bool)
+    scores = np.where(seen, scores, -np.inf)
     pattern = np.exp(scores - scores.max(-1, keepdims=True))
     pattern /= pattern.sum(-1, keepdims=True)
     return np.einsum("hqk,khd->qhd", pattern, v).reshape(t, -1), pattern
@@ -97,7 +112,35 @@ class Model:
         return Truth(logits, np.stack(self.patterns))
 
     def linear(self, name: str, x: F64) -> F64:
-        return x @ self.tensors[f"{name}.weight"].T
+        return x @ self.tensors[f"{name}.weight"].T + self.tensors.get(f"{name}.bias", 0.0)
+
+    def some(self, values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+        """Config keys, those that say what the class takes anyway left out at random."""
+        return {
+            key: value
+            for key, value in values.items()
+            if defaults.get(key, ...) != value or self.rng.random() < 0.5
+        }
+
+    def add_llama(self, at: str, norms: tuple[str, ...], bias: str = "", mlp_bias: bool = False
+                  ) -> None:  # fmt: skip
+        """Add a layer of Llama's names; ``bias`` holds which of q, k, v and o have one."""
+        d = self.d
+        widths = {"q": self.heads * self.hd, "k": self.kv * self.hd, "v": self.kv * self.hd}
+        for name, width in widths.items():
+            self.add(f"{at}.self_attn.{name}_proj.weight", width, d)
+            if name in bias:
+                self.add(f"{at}.self_attn.{name}_proj.bias", width)
+        self.add(f"{at}.self_attn.o_proj.weight", d, self.heads * self.hd)
+        if "o" in bias:
+            self.add(f"{at}.self_attn.o_proj.bias", d)
+        for name, shape in (("gate", (self.d_mlp, d)), ("up", (self.d_mlp, d)),
+                            ("down", (d, self.d_mlp))):  # fmt: skip
+            self.add(f"{at}.mlp.{name}_proj.weight", *shape)
+            if mlp_bias:
+                self.add(f"{at}.mlp.{name}_proj.bias", shape[0])
+        for name in norms:
+            self.add(f"{at}.{name}.weight", d)
 
     def norm(self, name: str, x: F64) -> F64:
         return rms(x, self.tensors[f"{name}.weight"], self.eps)
@@ -111,8 +154,11 @@ class Ouro(Model):
 
     def __init__(self, seed: int, folder: Path) -> None:
         super().__init__(seed)
-        d, n = self.d, self.rng.randint(1, 3)
-        self.layers, self.steps = n, self.rng.randint(1, 4)
+        rng, n = self.rng, self.rng.randint(1, 3)
+        self.d += rng.choice((0, 0, 2, 5))
+        d = self.d
+        self.layers, self.steps = n, rng.randint(1, 4)
+        self.windows = [0] * n
         self.add("model.embed_tokens.weight", VOCABULARY, d)
         self.add("model.norm.weight", d)
         self.add("model.early_exit_gate.weight", 1, d)
@@ -120,43 +166,53 @@ class Ouro(Model):
         if not self.tied:
             self.add("lm_head.weight", VOCABULARY, d)
         for i in range(n):
-            at = f"model.layers.{i}"
-            for name, heads in (("q", self.heads), ("k", self.kv), ("v", self.kv)):
-                self.add(f"{at}.self_attn.{name}_proj.weight", heads * self.hd, d)
-            self.add(f"{at}.self_attn.o_proj.weight", d, d)
-            for name in ("gate", "up"):
-                self.add(f"{at}.mlp.{name}_proj.weight", self.d_mlp, d)
-            self.add(f"{at}.mlp.down_proj.weight", d, self.d_mlp)
-            for name in ("input_layernorm", "post_attention_layernorm"):
-                self.add(f"{at}.{name}.weight", d)
-                self.add(f"{at}.{name}_2.weight", d)
+            self.add_llama(f"model.layers.{i}", (
+                "input_layernorm", "input_layernorm_2", "post_attention_layernorm",
+                "post_attention_layernorm_2",
+            ))  # fmt: skip
+        rope = {"rope_theta": self.theta}
         self.save(folder, {
             "model_type": "ouro", "vocab_size": VOCABULARY, "hidden_size": d, "hidden_act": "silu",
-            "num_attention_heads": self.heads, "num_key_value_heads": self.kv,
+            "num_attention_heads": self.heads, "num_key_value_heads": self.kv, "head_dim": self.hd,
             "intermediate_size": self.d_mlp, "num_hidden_layers": n, "total_ut_steps": self.steps,
-            "rms_norm_eps": self.eps, "rope_theta": self.theta, "max_position_embeddings": 32,
+            "rms_norm_eps": self.eps, "max_position_embeddings": 32,
             "tie_word_embeddings": self.tied, "architectures": ["OuroForCausalLM"],
             "auto_map": {"AutoModelForCausalLM": "modeling_ouro.OuroForCausalLM"},
-            "sliding_window": None, "use_sliding_window": False, "max_window_layers": n,
+            **(rope if rng.random() < 0.5 else {"rope_parameters": rope | {"rope_type": "default"}}),
+            **self.windowed(),
         })  # fmt: skip
+
+    def windowed(self) -> dict[str, Any]:
+        """Draw windows by layer, as Qwen2's config says them."""
+        rng, n = self.rng, self.layers
+        window, first = rng.choice((1, 3, 7)), rng.randint(0, n)
+        keys: dict[str, Any] = {"sliding_window": window, "max_window_layers": first}
+        if rng.random() < 0.5:
+            return keys | {"use_sliding_window": False}
+        self.windows = [0] * first + [window] * (n - first)
+        if rng.random() < 0.5:
+            kinds = [rng.choice(("full_attention", "sliding_attention")) for _ in range(n)]
+            self.windows = [window if kind[0] == "s" else 0 for kind in kinds]
+            keys["layer_types"] = kinds
+        return keys | {"use_sliding_window": True}
 
     def logits(self) -> F64:
         h = self.tensors["model.embed_tokens.weight"][list(self.ids)]
         for _ in range(self.steps):
             for i in range(self.layers):
-                h = self.layer(f"model.layers.{i}", h)
+                h = self.layer(f"model.layers.{i}", h, self.windows[i])
             h = self.norm("model.norm", h)
         head = "model.embed_tokens" if self.tied else "lm_head"
         return self.linear(head, h)
 
-    def layer(self, at: str, h: F64) -> F64:
+    def layer(self, at: str, h: F64, window: int) -> F64:
         x = self.norm(f"{at}.input_layernorm", h)
         q, k, v = (
             self.split(self.linear(f"{at}.self_attn.{name}_proj", x), heads)
             for name, heads in (("q", self.heads), ("k", self.kv), ("v", self.kv))
         )
         q, k = (turned(z, self.theta, neighbours=False) for z in (q, k))
-        mixed, pattern = attend(q, k, v)
+        mixed, pattern = attend(q, k, v, window)
         self.patterns.append(pattern)
         wrote = self.linear(f"{at}.self_attn.o_proj", mixed)
         h = h + self.norm(f"{at}.input_layernorm_2", wrote)
@@ -180,6 +236,13 @@ class Raven(Model):
         self.steps, self.qk_bias = rng.randint(1, 4), huginn and rng.random() < 0.7
         self.mode = "random" if huginn else rng.choice(("random", "embed-init", "skip-adapter"))
         said = rng.choice((1.0, 2.5))
+        self.base: float | F64 = self.theta
+        scaled = {}
+        if not huginn and rng.random() < 0.4:  # as those that were cut from Llama 3.2
+            scaled = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                      "original_max_position_embeddings": 12}  # fmt: skip
+            self.base = llama3(self.theta, self.hd, 8.0, 1.0, 4.0, 12)
+            scaled = {"rope_scaling": scaled | {"rope_type": "llama3"}}
         self.scale = math.sqrt(d) if huginn else said
         self.add("transformer.wte.weight", VOCABULARY, d)
         self.add("transformer.adapter.weight", d, 2 * d)
@@ -199,7 +262,7 @@ class Raven(Model):
             "n_layers_in_coda": self.sizes[2], "mean_recurrence": self.steps,
             "norm_eps": self.eps, "rope_base": self.theta, "qk_bias": self.qk_bias,
             "tie_word_embeddings": self.tied, "initial_state_mode": self.mode,
-            "init_values": {"embed_scale": said}, "architectures": ["RavenForCausalLM"],
+            "init_values": {"embed_scale": said}, "architectures": ["RavenForCausalLM"], **scaled,
         })  # fmt: skip
 
     def add_layer(self, at: str) -> None:
@@ -259,7 +322,7 @@ class Raven(Model):
         q, k, v = self.split(q, self.heads), self.split(k, self.kv), self.split(v, self.kv)
         if self.qk_bias:
             q, k = (z + self.tensors[f"{at}.attn.qk_bias"][i] for i, z in enumerate((q, k)))
-        q, k = (turned(z, self.theta, neighbours=self.form == "huginn") for z in (q, k))
+        q, k = (turned(z, self.base, neighbours=self.form == "huginn") for z in (q, k))
         mixed, pattern = attend(q, k, v)
         self.patterns.append(pattern)
         return self.linear(f"{at}.attn.proj", mixed)
@@ -286,30 +349,31 @@ class Nanbeige(Model):
 
     def __init__(self, seed: int, folder: Path) -> None:
         super().__init__(seed)
-        d, n = self.d, self.rng.randint(1, 3)
-        self.layers, self.loops = n, self.rng.randint(1, 4)
-        self.raw = self.rng.random() < 0.5
-        self.add("model.embed_tokens.weight", VOCABULARY, d)
-        self.add("model.norm.weight", d)
+        rng, n = self.rng, self.rng.randint(1, 3)
+        self.d += rng.choice((0, 0, 3, 10))
+        self.layers, self.loops = n, rng.randint(1, 4)
+        self.raw = rng.random() < 0.5
+        attention_bias, mlp_bias = rng.random() < 0.3, rng.random() < 0.3
+        self.add("model.embed_tokens.weight", VOCABULARY, self.d)
+        self.add("model.norm.weight", self.d)
         if not self.tied:
-            self.add("lm_head.weight", VOCABULARY, d)
+            self.add("lm_head.weight", VOCABULARY, self.d)
         for i in range(n):
-            at = f"model.layers.{i}"
-            for name, heads in (("q", self.heads), ("k", self.kv), ("v", self.kv)):
-                self.add(f"{at}.self_attn.{name}_proj.weight", heads * self.hd, d)
-            self.add(f"{at}.self_attn.o_proj.weight", d, d)
-            for name in ("gate", "up"):
-                self.add(f"{at}.mlp.{name}_proj.weight", self.d_mlp, d)
-            self.add(f"{at}.mlp.down_proj.weight", d, self.d_mlp)
-            self.add(f"{at}.input_layernorm.weight", d)
-            self.add(f"{at}.post_attention_layernorm.weight", d)
-        self.save(folder, {
-            "model_type": "nanbeige", "vocab_size": VOCABULARY, "hidden_size": d,
+            self.add_llama(
+                f"model.layers.{i}", ("input_layernorm", "post_attention_layernorm"),
+                "qkvo" if attention_bias else "", mlp_bias,
+            )  # fmt: skip
+        usual = {"num_loops": 1, "skip_loop_final_norm": False, "attention_bias": False,
+                 "mlp_bias": False, "hidden_act": "silu", "num_key_value_heads": self.heads,
+                 "head_dim": self.d / self.heads, "tie_word_embeddings": False}  # fmt: skip
+        self.save(folder, self.some({
+            "model_type": "nanbeige", "vocab_size": VOCABULARY, "hidden_size": self.d,
             "num_attention_heads": self.heads, "num_key_value_heads": self.kv, "head_dim": self.hd,
             "intermediate_size": self.d_mlp, "num_hidden_layers": n, "num_loops": self.loops,
             "rms_norm_eps": self.eps, "rope_theta": self.theta, "max_position_embeddings": 32,
             "tie_word_embeddings": self.tied, "skip_loop_final_norm": self.raw,
-        })  # fmt: skip
+            "attention_bias": attention_bias, "mlp_bias": mlp_bias, "hidden_act": "silu",
+        }, usual))  # fmt: skip
 
     def logits(self) -> F64:
         h = self.tensors["model.embed_tokens.weight"][list(self.ids)]
@@ -335,114 +399,6 @@ class Nanbeige(Model):
         return h + self.linear(f"{at}.mlp.down_proj", silu(gate) * up)
 
 
-class Nano(Model):
-    """Layers of nanoGPT: learned positions, RMSNorm without an epsilon, exact GELU, a tied head."""
-
-    norms = ("norm_1", "norm_2")
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed)
-        self.kv, self.eps, self.d_mlp = self.heads, 2.0**-23, 4 * self.d
-        self.biased = self.rng.random() < 0.5
-
-    def add_linear(self, name: str, out: int, into: int) -> None:
-        self.add(f"{name}.weight", out, into)
-        if self.biased:
-            self.add(f"{name}.bias", out)
-
-    def add_layer(self, at: str) -> None:
-        d = self.d
-        self.add_linear(f"{at}.attn.c_attn", 3 * d, d)
-        self.add_linear(f"{at}.attn.c_proj", d, d)
-        self.add_linear(f"{at}.mlp.c_fc", 4 * d, d)
-        self.add_linear(f"{at}.mlp.c_proj", d, 4 * d)
-        for name in self.norms:
-            self.add(f"{at}.{name}.weight", d)
-
-    def linear(self, name: str, x: F64) -> F64:
-        return super().linear(name, x) + self.tensors.get(f"{name}.bias", 0.0)
-
-    def layer(self, at: str, x: F64) -> F64:
-        before, after = self.norms
-        z = self.linear(f"{at}.attn.c_attn", self.norm(f"{at}.{before}", x))
-        mixed, pattern = attend(*(self.split(part, self.heads) for part in np.split(z, 3, -1)))
-        self.patterns.append(pattern)
-        x = x + self.linear(f"{at}.attn.c_proj", mixed)
-        hidden = gelu(self.linear(f"{at}.mlp.c_fc", self.norm(f"{at}.{after}", x)))
-        return x + self.linear(f"{at}.mlp.c_proj", hidden)
-
-    def embedded(self) -> F64:
-        wte, wpe = self.tensors["transformer.wte.weight"], self.tensors["transformer.wpe.weight"]
-        return wte[list(self.ids)] + wpe[: len(self.ids)]
-
-    def settings(self) -> dict[str, Any]:
-        return {"vocab_size": VOCABULARY, "block_size": 32, "n_embd": self.d, "n_head": self.heads,
-                "bias": self.biased}  # fmt: skip
-
-
-class BaseLoop(Nano):
-    """All layers again and again on the raw state, from the embedding on."""
-
-    def __init__(self, seed: int, folder: Path) -> None:
-        super().__init__(seed)
-        self.layers, self.loops = self.rng.randint(1, 3), self.rng.randint(1, 4)
-        self.add("transformer.wte.weight", VOCABULARY, self.d)
-        self.add("transformer.wpe.weight", 32, self.d)
-        self.add("transformer.norm_f.weight", self.d)
-        for i in range(self.layers):
-            self.add_layer(f"transformer.h.blocks.{i}")
-        self.save(folder, self.settings() | {
-            "model_type": "base_loop", "n_layer": self.layers, "num_loops": self.loops,
-        })  # fmt: skip
-
-    def logits(self) -> F64:
-        x = self.embedded()
-        for _ in range(self.loops):
-            for i in range(self.layers):
-                x = self.layer(f"transformer.h.blocks.{i}", x)
-        return super().linear("transformer.wte", self.norm("transformer.norm_f", x))
-
-
-class NanoLoop(Nano):
-    """Prelude, block and coda; the block reads inject(cat[e, s]), its output is normed."""
-
-    norms = ("ln_1", "ln_2")
-
-    def __init__(self, seed: int, folder: Path) -> None:
-        super().__init__(seed)
-        rng, d = self.rng, self.d
-        self.sizes = (rng.randint(0, 2), rng.randint(1, 3), rng.randint(0, 2))
-        self.loops = rng.randint(1, 4)
-        self.add("transformer.wte.weight", VOCABULARY, d)
-        self.add("transformer.wpe.weight", 32, d)
-        self.add("transformer.ln_f.weight", d)
-        self.add("norm_recur.weight", d)
-        self.add_linear("inject", d, 2 * d)
-        for stack, n in zip(("prelude", "recur", "coda"), self.sizes, strict=True):
-            for i in range(n):
-                self.add_layer(f"transformer.{stack}.{i}")
-        self.save(folder, self.settings() | {
-            "model_type": "nanoloop", "n_prelude": self.sizes[0], "n_block": self.sizes[1],
-            "n_coda": self.sizes[2], "n_loop": self.loops, "input_injection": "inject",
-        })  # fmt: skip
-
-    def logits(self) -> F64:
-        e = self.embedded()
-        for i in range(self.sizes[0]):
-            e = self.layer(f"transformer.prelude.{i}", e)
-        self.patterns, s = [], e
-        for _ in range(self.loops):
-            s = self.linear("inject", np.concatenate([e, s], -1))
-            for i in range(self.sizes[1]):
-                s = self.layer(f"transformer.recur.{i}", s)
-            s = self.norm("norm_recur", s)
-        kept = list(self.patterns)
-        for i in range(self.sizes[2]):
-            s = self.layer(f"transformer.coda.{i}", s)
-        self.patterns = kept
-        return super().linear("transformer.wte", self.norm("transformer.ln_f", s))
-
-
 class Native(Model):
     """Loopscope's own: pre-norm layers with a plain GELU MLP, a norm after each recurrence."""
 
@@ -453,14 +409,20 @@ class Native(Model):
         self.sizes = (rng.randint(0, 2), rng.randint(1, 3), rng.randint(0, 2))
         self.steps, self.scale = rng.randint(1, 4), rng.choice((1.0, 3.0))
         self.injection = rng.choice(("concat", "add", "none"))
-        self.closing = rng.random() < 0.7
+        self.closing, self.passes = rng.random() < 0.7, 0
+        if rng.random() < 0.3:  # each pass has layers of its own, and the block runs once
+            self.passes, self.steps = rng.randint(1, 3), 1
+            self.sizes = (self.sizes[0], self.passes * rng.randint(1, 2), self.sizes[2])
+        if self.injection != "none" and rng.random() < 0.3:
+            self.start = self.noise.normal(size=(len(self.ids), d))
         self.add("embed.weight", VOCABULARY, d)
         self.add("unembed.weight", VOCABULARY, d)
         self.add("final_norm.weight", d)
-        if self.injection == "concat":
-            self.add("adapter.weight", d, 2 * d)
-        if self.closing:
-            self.add("closing_norm.weight", d)
+        for own in self.own():
+            if self.injection == "concat":
+                self.add(f"adapter{own}.weight", d, 2 * d)
+            if self.closing:
+                self.add(f"closing_norm{own}.weight", d)
         stacks = ("prelude_layers", "block", "coda_layers")
         for stack, n in zip(stacks, self.sizes, strict=True):
             for i in range(n):
@@ -478,8 +440,13 @@ class Native(Model):
             "n_layers_in_coda": self.sizes[2], "trained_recurrences": self.steps,
             "max_position_embeddings": 32, "rope_theta": self.theta, "norm_eps": self.eps,
             "embedding_scale": self.scale, "injection": self.injection,
-            "closing_norm": self.closing, "initial_state": "zeros",
+            "closing_norm": self.closing, "untied_passes": self.passes,
+            "initial_state": "zeros" if self.start is None else "normal",
         })  # fmt: skip
+
+    def own(self) -> list[str]:
+        """What stands behind the names of what belongs to a pass."""
+        return [f".{i}" for i in range(self.passes)] or [""]
 
     def logits(self) -> F64:
         e = self.tensors["embed.weight"][list(self.ids)] * self.scale
@@ -487,13 +454,15 @@ class Native(Model):
             e = self.layer(f"prelude_layers.{i}", e)
         self.patterns = []
         s = e if self.injection == "none" else np.zeros_like(e)
-        for _ in range(self.steps):
+        s = s if self.start is None else self.start
+        each = self.sizes[1] // max(self.passes, 1)
+        for own, first in [(own, each * i) for i, own in enumerate(self.own())] * self.steps:
             if self.injection == "concat":
-                s = self.linear("adapter", np.concatenate([s, e], -1))
+                s = self.linear(f"adapter{own}", np.concatenate([s, e], -1))
             s = s + e if self.injection == "add" else s
-            for i in range(self.sizes[1]):
+            for i in range(first, first + each):
                 s = self.layer(f"block.{i}", s)
-            s = self.norm("closing_norm", s) if self.closing else s
+            s = self.norm(f"closing_norm{own}", s) if self.closing else s
         kept = list(self.patterns)
         for i in range(self.sizes[2]):
             s = self.layer(f"coda_layers.{i}", s)
@@ -517,7 +486,5 @@ FAMILIES = {
     "retrofit llama": RetrofitLlama,
     "retrofit olmo": RetrofitOlmo,
     "nanbeige": Nanbeige,
-    "base_loop": BaseLoop,
-    "nanoloop": NanoLoop,
     "native": Native,
 }

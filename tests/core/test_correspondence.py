@@ -16,17 +16,19 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.architectures import twin_architecture
 from loopscope.core.experiments.hops import make_batch
 from loopscope.core.experiments.native_folder import save_native
+from loopscope.core.measures import correspondence as measures
 from loopscope.core.measures.correspondence import (
     CORRESPONDENCE,
     HEAD_DISTANCE,
     ModelCorrespondence,
     aligned,
     correspondence,
+    correspondences,
     head_distance,
     monotone_alignment,
 )
 from loopscope.core.measures.places import Places
-from loopscope.core.measures.similarity import cka_matrix
+from loopscope.core.measures.similarity import Kernels, cka_matrix, cosine_matrix
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.over_prompts.pair_states import (
     LEAST_ALIKE,
@@ -176,6 +178,46 @@ def test_values_are_those_of_the_similarity_measures() -> None:
     assert len(found.baseline) == 3
     with pytest.raises(ValueError, match=r".+"):
         correspondence(xs, ys, measure="cosine", n_prompts=8)  # widths differ
+
+
+@pytest.mark.parametrize(("tokens", "d"), [(40, 5), (12, 9)], ids=["features", "grams"])
+def test_permuted_prompts_are_compared_as_permuted_states_would_be(tokens: int, d: int) -> None:
+    rng = np.random.default_rng(6)
+    xs = [rng.normal(size=(tokens, d)) for _ in range(3)]
+    ys = [x + rng.normal(size=(tokens, d)) for x in xs[:2]]
+    keys = ("cka_debiased", "cka", "cosine")
+    found = correspondences(xs, ys, measures=keys, n_prompts=4, permutations=3, seed=2)
+    drawn = np.random.default_rng(2)
+    for i in range(3):
+        order = drawn.permutation(4)
+        rows = np.concatenate(
+            [np.arange(p * (tokens // 4), (p + 1) * (tokens // 4)) for p in order]
+        )
+        permuted = [y[rows] for y in ys]
+        truth = {
+            "cka_debiased": cka_matrix(xs, permuted, debiased=True),
+            "cka": cka_matrix(xs, permuted),
+            "cosine": cosine_matrix(xs, permuted),
+        }
+        for key in keys:
+            along = aligned(truth[key], monotone_alignment(truth[key]))
+            assert found[key].baseline[i] == pytest.approx(along, rel=1e-10), (key, i)
+
+
+def test_several_measures_cost_one_comparison_of_the_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(8)
+    states = [rng.normal(size=(40, 5)) for _ in range(3)]
+    done: list[str] = []
+    dots, made = Kernels.dots, measures.directions
+    monkeypatch.setattr(Kernels, "dots", lambda a, b: done.append("dots") or dots(a, b))
+    monkeypatch.setattr(measures, "directions", lambda x: done.append("directions") or made(x))
+    correspondences(
+        states, states, measures=("cka_debiased", "cka", "cosine"), n_prompts=8, permutations=6
+    )
+    assert done.count("dots") == 7  # the prompts in order, and six times permuted
+    assert done.count("directions") == 2  # of either model
 
 
 def test_head_distances_by_hand() -> None:

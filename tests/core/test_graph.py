@@ -12,6 +12,7 @@ import pytest
 from recordings import architecture, synthetic_recording
 
 from loopscope.core.model.architecture import Architecture, parameter_shapes
+from loopscope.core.model.flops import flops_per_token
 from loopscope.core.model.graph import edges_of, looped_graph, nodes_of, totals, unrolled_graph
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.states import LayerState
@@ -43,8 +44,8 @@ def test_totals_of_nodes_agree_with_the_architecture(
     # Counted a third way: the entries of every tensor that a checkpoint holds.
     assert found.parameters == sum(math.prod(s) for s in parameter_shapes(arch).values())
     assert found.deep_parameters == arch.effective_parameters(r)
-    assert found.flops == arch.flops_per_token(r, 9)
-    assert totals(looped_graph(arch, 9)).flops == arch.flops_per_token(1, 9)
+    assert found.flops == flops_per_token(arch, r, 9)
+    assert totals(looped_graph(arch, 9)).flops == flops_per_token(arch, 1, 9)
     assert totals(looped_graph(arch, 9)).parameters == arch.n_parameters
 
 
@@ -90,10 +91,10 @@ def test_totals_agree_for_what_only_some_families_have(family: str, r: int) -> N
     assert run.parameters == entries - (arch.injection_weights if skips(arch, r) else 0)
     assert run.unique_depth == arch.unique_depth
     assert run.effective_depth == arch.effective_depth(r)
-    assert run.flops == arch.flops_per_token(r, 7)
+    assert run.flops == flops_per_token(arch, r, 7)
     # The loop draws the adapter, which a skip-adapter model leaves out of recurrence 1.
     skipped = 2 * arch.injection_weights if arch.skip_first_injection else 0
-    assert loop.flops == arch.flops_per_token(1, 7) + skipped
+    assert loop.flops == flops_per_token(arch, 1, 7) + skipped
     head = next(n for n in nodes_of(looped_graph(arch, 7)) if n.kind == "head")
     if not arch.head_transform:
         assert head.parameters == arch.vocab_size * arch.d_model

@@ -15,6 +15,7 @@ from loopscope.core.interventions.base import END, FOREVER
 from loopscope.core.interventions.layers import DropInjection, SkipLayer
 from loopscope.core.interventions.states import Noise, Zero
 from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.flops import flops_per_token
 from loopscope.core.model.weight_identity import weight_identity
 from loopscope.core.selection import Selection
 from loopscope.core.views.graph.compute import Options, compute, table
@@ -226,7 +227,7 @@ def test_summary_and_table_have_both_models() -> None:
     assert numbers.columns[0] == "model"
     for name, arch, r in (("native", LOOPED, 6), ("run 2", DEEP, 1)):
         own = [line for line in lines if line[0] == name]
-        assert sum(line[8] for line in own) == arch.flops_per_token(r, 5)
+        assert sum(line[8] for line in own) == flops_per_token(arch, r, 5)
 
 
 def words(data: Data, text: str) -> list[str]:

@@ -17,6 +17,7 @@ from recordings import synthetic_recording
 from loopscope.core.interventions.base import END
 from loopscope.core.interventions.layers import SkipLayer
 from loopscope.core.interventions.states import Zero
+from loopscope.core.model.flops import flops_per_token
 from loopscope.core.selection import Selection
 from loopscope.core.views.graph.compute import EXPORTS, Options, compute, table
 from loopscope.core.views.graph.data import Data
@@ -110,10 +111,10 @@ def test_both_models_read_back_with_the_right_totals(read: str) -> None:
         nodes, layer = found.nodes, "layer_index"
         edges = [(a, b, values["kind"]) for a, b, values in found.edges]
         assert found.clusters == ["cluster 1 loop", "cluster 1 unrolled", "cluster 2 deep"]
-    assert total(nodes, "1.unrolled.", "flops") == LOOPED.flops_per_token(6, 5)
+    assert total(nodes, "1.unrolled.", "flops") == flops_per_token(LOOPED, 6, 5)
     assert total(nodes, "1.loop.", "parameters") == LOOPED.n_parameters
     assert total(nodes, "2.deep.", "parameters") == DEEP.n_parameters
-    assert total(nodes, "2.deep.", "flops") == DEEP.flops_per_token(1, 5)
+    assert total(nodes, "2.deep.", "flops") == flops_per_token(DEEP, 1, 5)
     copies = [v for n, v in nodes.items() if n.startswith("1.unrolled.block.1@")]
     assert [int(v["recurrence"]) for v in copies] == [1, 2, 3, 4, 5, 6]
     assert {v["digest"] for v in copies} == {"bb22"}
@@ -207,4 +208,4 @@ def test_graphviz_draws_it() -> None:
 def test_a_thousand_recurrences_are_written() -> None:
     data = compute(run(LOOPED, 1000), Selection(1), Options())
     found = Dot(EXPORTS["dot"](data, {}))
-    assert total(found.nodes, "1.unrolled.", "flops") == LOOPED.flops_per_token(1000, 5)
+    assert total(found.nodes, "1.unrolled.", "flops") == flops_per_token(LOOPED, 1000, 5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,11 +12,17 @@ from scipy.spatial.distance import jensenshannon
 
 from loopscope.core.measures import heads as measures
 from loopscope.core.measures.base import NO_RUN
-from loopscope.core.measures.heads import MEASURES, compare, compare_all, head_statistics
+from loopscope.core.measures.heads import (
+    MEASURES,
+    PatternMeasure,
+    compare,
+    compare_all,
+    head_statistics,
+)
 from loopscope.core.run.recording import Capture
 from loopscope.core.selection import Selection
 from loopscope.core.views.heads import NO_PATTERNS, Options, compute, table
-from loopscope.core.views.heads_data import near_of
+from loopscope.core.views.heads_data import near_of, scale_of_two
 
 A = np.array([[1, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5]])
 B = np.array([[1, 0, 0], [1.0, 0.0, 0], [0.6, 0.3, 0.1]])
@@ -319,3 +325,31 @@ def test_heads_are_filtered_by_layer_by_stability_and_by_what_they_do() -> None:
     none = compute(recording, at, Options(layer=7))
     assert none.missing == "None of the 12 heads is shown (of layer 7)."
     assert none.lacks is None
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map's colour scale."""
+
+    measure: PatternMeasure
+    far: float
+    near: float = 0.0
+    missing: str = ""
+
+
+@pytest.mark.parametrize("key", sorted(MEASURES))
+def test_two_maps_share_the_scale_that_holds_both(key: str) -> None:
+    measure = MEASURES[key]
+    away = 1.0 if measure.is_distance else -1.0
+    close, apart = measure.identical + 0.2 * away, measure.identical + 0.7 * away
+    one, other = Map(measure, close, 1e-3), Map(measure, apart, 1e-5)
+    assert scale_of_two(one, other) == scale_of_two(other, one) == (apart, 1e-5)
+    # A map on a linear scale has no nearest difference to add.
+    assert scale_of_two(one, Map(measure, apart)) == (apart, 1e-3)
+    assert scale_of_two(Map(measure, close), Map(measure, apart)) == (apart, 0.0)
+
+
+def test_maps_of_two_measures_or_of_nothing_share_no_scale() -> None:
+    one = Map(MEASURES["frobenius"], 2.0)
+    assert scale_of_two(one, Map(MEASURES["cosine"], 0.5)) is None
+    assert scale_of_two(one, Map(MEASURES["frobenius"], 2.0, missing="no patterns")) is None

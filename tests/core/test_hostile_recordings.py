@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import shutil
@@ -121,6 +122,13 @@ def linked(file: h5py.File) -> None:
     file["runs/0/states"] = h5py.ExternalLink("/etc/passwd", "/states")
 
 
+def virtual(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout((4, 6, 16), "<f4")
+    layout[:] = h5py.VirtualSource("/etc/passwd", "states", (4, 6, 16))
+    del file["runs/0/states"]
+    file.create_virtual_dataset("runs/0/states", layout)
+
+
 def elsewhere(file: h5py.File) -> None:
     del file["runs/0/states"]
     file.create_dataset("runs/0/states", (4, 6, 16), "<f4", external=[("/etc/passwd", 0, 1536)])
@@ -140,6 +148,12 @@ def elsewhere(file: h5py.File) -> None:
         (put("runs/0/head", data=np.frombuffer(b"[" * 100_000, "u1")), "is not JSON"),
         (linked, "has no initial state"),
         (elsewhere, "one piece"),
+        (virtual, "one piece"),
+        (lambda file: file.create_group("a/" * 3000), "lies too deep"),
+        (put("runs/0/more", data=h5py.Empty("f")), "'runs/0/more' holds nothing"),
+        (lambda file: file.attrs.__setitem__("version", [1, 1]), "does not say of which version"),
+        (lambda file: file.attrs.__setitem__("version", "1"), "does not say of which version"),
+        (lambda file: file.attrs.__setitem__("version", math.nan), "does not say of which"),
         (lambda file: file.attrs.__setitem__("version", 2), "of a newer Loopscope"),
         (lambda file: file.attrs.__setitem__("version", -1), "does not say of which version"),
         (lambda file: file.attrs.__setitem__("format", "other"), "no recording of Loopscope"),
@@ -152,6 +166,15 @@ def test_arrays_that_a_recording_does_not_have_are_refused(
     with h5py.File(path, "r+") as file:
         change(file)
     assert said in refused(path)
+
+
+@pytest.mark.parametrize(("n", "kept"), [(0, None), (2, 2), (1000, 3)])
+def test_errors_against_float32_are_of_recurrences_that_are_there(
+    path: Path, n: int, kept: int | None
+) -> None:
+    put("runs/0/float32_error", data=np.ones((n, 6), "<f4"))(h5py.File(path, "r+"))
+    found = open_recording(path).runs[0].float32_error
+    assert (None if found is None else len(found)) == kept
 
 
 def test_what_is_no_file_of_ours_is_refused(tmp_path: Path, monkeypatch: Any) -> None:

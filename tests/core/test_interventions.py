@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import write_checkpoint
+from edits import NAMES, PROMPT, ByHand, N, cases, run
 from models import Hooks, plain_forward, tiny_architecture, tiny_checkpoint
 
 from loopscope.core.checkpoint.loading import Loaded, load
@@ -24,7 +25,6 @@ from loopscope.core.interventions.layers import (
     DropInjection,
     FreezeHead,
     PerturbWeights,
-    RepeatLayer,
     ScaleWrite,
     SkipLayer,
 )
@@ -35,126 +35,12 @@ from loopscope.core.run.effects import effect, effect_words, idle
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.stepper import Stepper
 
-PROMPT = "ab bc ca ? 2 : a b c"
-OTHER = "xy yz zx ? 1 : z x y"
-N = 5
-
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     folder = tmp_path_factory.mktemp("m")
     arch = tiny_architecture(n_block=3)
     return load(str(tiny_checkpoint(folder / "m", arch)), "cpu")
-
-
-def run(
-    loaded: Loaded, *cuts: Intervention, n: int = N, prompt: str = PROMPT, **begin: Any
-) -> Recording:
-    stepper = Stepper(loaded)
-    recording = stepper.begin(loaded.tokenizer.encode(prompt), interventions=cuts, **begin)
-    for _ in range(n):
-        stepper.step()
-    return recording
-
-
-def own_weights(loaded: Loaded) -> dict[str, np.ndarray]:
-    return {k: v.double().numpy() for k, v in loaded.model.state_dict().items()}
-
-
-class ByHand(Hooks):
-    """One edit, each written out as the formula says."""
-
-    def __init__(self, name: str, loaded: Loaded) -> None:
-        self.name, self.loaded, self.first = name, loaded, {}
-
-    def state(self, r, layer, before, x):
-        at = {"noise": (3, 1), "zero": (3, END), "mean": (2, 0), "replace": (3, 2)}.get(self.name)
-        if self.name == "scale" and (r, layer) == (2, 1):
-            return before + 0.5 * (x - before)
-        if self.name == "start" and (r, layer) == (0, END):
-            return np.zeros_like(x) + truth_noise(x, 3, 0, END)
-        if (r, layer) != at:
-            return x
-        x = x.copy()
-        if self.name == "noise":
-            x += 0.3 * np.linalg.norm(x, axis=-1, keepdims=True) * truth_noise(x, 7, 3, 1)
-        elif self.name == "zero":
-            x[[2, 5]] = 0
-        elif self.name == "mean":
-            x[[1, 4]] = x.mean(0)
-        else:
-            ids = self.loaded.tokenizer.encode(OTHER).token_ids
-            x[:] = plain_forward(self.loaded.model, ids, 2)["layers"][1, 0]
-        return x
-
-    def mixed(self, r, layer, head, mixed):
-        return mixed * 0 if self.name == "ablate" and (r, layer, head) == (2, 1, 3) else mixed
-
-    def pattern(self, r, layer, head, pattern):
-        if self.name == "freeze" and (layer, head) == (0, 2):
-            if r == 1:
-                self.first["held"] = pattern
-            return self.first["held"] if r >= 3 else pattern
-        return pattern
-
-    def attention(self, r, layer, wrote):
-        return -2 * wrote if self.name == "attention" and layer == 2 and r in (2, 3) else wrote
-
-    def mlp(self, r, layer, wrote):
-        return 0 * wrote if self.name == "mlp" and layer == 1 and r >= 2 else wrote
-
-    def injected(self, r, e):
-        return e * 0 if self.name == "drop" and r >= 3 else e
-
-    def times(self, r, layer):
-        return {"skip": 0, "repeat": 3}.get(self.name, 1) if (r, layer) == (2, 1) else 1
-
-    def weights(self, r, layer, w):
-        if self.name == "borrow" and (r, layer) == (3, 0):
-            return {k: w[k.replace("block.0", "block.2")] for k in w}
-        if self.name == "perturb" and layer == 1:
-            w = dict(w)
-            generator = torch.Generator().manual_seed((9 * 1_000_003) * 1_000_003 + 1)
-            model = self.loaded.model
-            for name, p in model.block[1].named_parameters():
-                if p.ndim > 1:
-                    g = torch.randn(p.shape, generator=generator).double().numpy()
-                    key = f"block.1.{name}"
-                    w[key] = w[key] + 0.2 * np.linalg.norm(w[key]) * g / np.linalg.norm(g)
-        return w
-
-
-def truth_noise(x: np.ndarray, seed: int, r: int, layer: int) -> np.ndarray:
-    rng = np.random.default_rng((seed * 1_000_003 + r) * 1_000_003 + layer + 1)
-    g = rng.standard_normal(x.shape, dtype=np.float32).astype(np.float64)
-    return g / np.linalg.norm(g, axis=-1, keepdims=True)
-
-
-def cases(loaded: Loaded) -> dict[str, Intervention]:
-    ids = loaded.tokenizer.encode(OTHER).token_ids
-    source = Source(token_ids=ids, prompt=OTHER, recurrence=2, layer=0)
-    return {
-        "noise": Noise(recurrence=3, last=3, layer=1, size=0.3, seed=7),
-        "zero": Zero(recurrence=3, last=3, layer=END, tokens=(2, 5)),
-        "mean": Mean(recurrence=2, last=2, layer=0, tokens=(1, 4)),
-        "replace": Replace(recurrence=3, last=3, layer=2, source=source),
-        "ablate": AblateHead(recurrence=2, last=2, layer=1, head=3),
-        "freeze": FreezeHead(recurrence=3, last=FOREVER, layer=0, head=2, held=1),
-        "attention": ScaleWrite(recurrence=2, last=3, layer=2, factor=-2, part="attention"),
-        "mlp": ScaleWrite(recurrence=2, last=FOREVER, layer=1, factor=0, part="mlp"),
-        "scale": ScaleWrite(recurrence=2, last=2, layer=1, factor=0.5),
-        "drop": DropInjection(recurrence=3, last=FOREVER),
-        "skip": SkipLayer(recurrence=2, last=2, layer=1),
-        "repeat": RepeatLayer(recurrence=2, last=2, layer=1, times=3),
-        "borrow": BorrowLayer(recurrence=3, last=3, layer=0, of=2),
-        "perturb": PerturbWeights(recurrence=1, last=FOREVER, layer=1, size=0.2, seed=9),
-    }
-
-
-NAMES = [
-    "noise", "zero", "mean", "replace", "ablate", "freeze", "attention", "mlp", "scale", "drop",
-    "skip", "repeat", "borrow", "perturb",
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -294,122 +180,6 @@ def test_a_skipped_layer_leaves_no_pattern_to_hold(loaded: Loaded) -> None:
     freeze = FreezeHead(recurrence=2, last=2, layer=1, held=1)
     with pytest.raises(LoopscopeError, match="layer 1 has no attention pattern to hold"):
         run(loaded, SkipLayer(recurrence=1, last=1, layer=1), freeze)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_branch_is_a_rerun_from_scratch_bit_for_bit(loaded: Loaded, name: str) -> None:
-    cut = cases(loaded)[name]
-    parent = Stepper(loaded)
-    parent.begin(loaded.tokenizer.encode(PROMPT))
-    for _ in range(N):
-        parent.step()
-    before = parent.recording.layer_states.copy()
-    branch = parent.branch((cut,))
-    first = cut.starts_at(3)
-    assert branch.recording.layers_done == first  # what comes before is not run again
-    while branch.recording.n_recurrences < N:
-        branch.step_layer()
-    scratch = run(loaded, cut)
-    same_run(branch.recording, scratch)
-    np.testing.assert_array_equal(parent.recording.layer_states, before)
-    parent.step()  # it goes on as if nothing had been
-    np.testing.assert_array_equal(parent.recording.layer_states, run(loaded, n=N + 1).layer_states)
-
-
-def same_run(a: Recording, b: Recording) -> None:
-    assert a.info == b.info
-    for name in ("states", "layer_states", "patterns", "writes", "coda_entropy", "coda_kl"):
-        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
-    for lens in ("coda", "logit"):
-        np.testing.assert_array_equal(a.answers(lens).ids, b.answers(lens).ids)
-        np.testing.assert_array_equal(a.answers(lens).probabilities, b.answers(lens).probabilities)
-    assert a.effects == b.effects
-
-
-def test_branches_of_branches_and_cuts_at_the_start(loaded: Loaded) -> None:
-    cuts = [
-        Noise(recurrence=4, last=FOREVER, layer=1, seed=1),
-        SkipLayer(recurrence=2, last=4, layer=2),
-        Noise(recurrence=0, last=0, layer=END, seed=3, size=1.0),
-        Zero(recurrence=5, last=5, layer=END, tokens=(0,)),
-    ]
-    stepper = Stepper(loaded)
-    stepper.begin(loaded.tokenizer.encode(PROMPT), start="random", seed=4)
-    for i in range(len(cuts)):
-        for _ in range(N):
-            stepper.step()
-        stepper = stepper.branch((cuts[i],))
-    while stepper.recording.n_recurrences < N:
-        stepper.step()
-    same_run(stepper.recording, run(loaded, *cuts, start="random", seed=4))
-
-
-@pytest.mark.parametrize("layer", [1, END])
-def test_a_branch_does_not_keep_what_a_cut_did_after_it(loaded: Loaded, layer: int) -> None:
-    """The first cut acts on, beyond the place of the second: its effect there is measured anew."""
-    cuts = (Mean(recurrence=1, last=FOREVER, layer=layer), Zero(recurrence=3, last=3, layer=0))
-    parent = Stepper(loaded)
-    parent.begin(loaded.tokenizer.encode(PROMPT), interventions=cuts[:1])
-    for _ in range(N):
-        parent.step()
-    branch = parent.branch(cuts[1:])
-    assert sorted(branch.recording.effects) == [(0, 1), (0, 2)]
-    while branch.recording.n_recurrences < N:
-        branch.step()
-    same_run(branch.recording, run(loaded, *cuts))
-
-
-def test_a_cut_without_a_layer_acts_where_the_recurrence_begins(loaded: Loaded) -> None:
-    cut = DropInjection(recurrence=2, last=2, layer=2)  # as a file may have it
-    parent = Stepper(loaded)
-    parent.begin(loaded.tokenizer.encode(PROMPT))
-    for _ in range(3):
-        parent.step()
-    branch = parent.branch((cut,))
-    assert branch.recording.layers_done == 3
-    while branch.recording.n_recurrences < 3:
-        branch.step()
-    same_run(branch.recording, run(loaded, cut, n=3))
-
-
-FAMILIES = ["huginn", "retrofit olmo", "ouro", "hrm_text", "albert", "llama", "gpt2"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("at", [0, 1, 2, 3, 5, 7])
-def test_branching_restores_every_family_in_mid_run(tmp_path: Path, family: str, at: int) -> None:
-    """Also the fast state of a nested loop, wherever in a recurrence the branch begins."""
-    loaded = load(str(write_checkpoint(tmp_path / "m", family)), "cpu")
-    prompt = loaded.tokenizer.from_ids((5, 2, 9, 1))
-    r, layer = divmod(at, loaded.architecture.n_block)
-    cut = Noise(recurrence=r + 1, last=r + 1, layer=layer, size=0.5)
-    runs = []
-    for cuts in ((), (cut,)):
-        stepper = Stepper(loaded)
-        stepper.begin(prompt, seed=3, interventions=cuts)
-        while stepper.recording.n_recurrences <= r + 1:
-            stepper.step()
-        runs.append(stepper)
-    branch = runs[0].branch((cut,))
-    while branch.recording.n_recurrences <= r + 1:
-        branch.step()
-    same_run(branch.recording, runs[1].recording)
-    assert branch.recording.effects[0, r + 1] == pytest.approx(0.5, rel=1e-3)
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_branching_is_exact_in_half_precision(tmp_path: Path, dtype: str) -> None:
-    loaded = load(str(tiny_checkpoint(tmp_path / "m")), "cpu", dtype)
-    cut = ScaleWrite(recurrence=2, last=FOREVER, layer=1, factor=0.5)
-    parent = Stepper(loaded)
-    parent.begin(loaded.tokenizer.encode(PROMPT))
-    for _ in range(4):
-        parent.step()
-    branch = parent.branch((cut,))
-    while branch.recording.n_recurrences < 4:
-        branch.step()
-    same_run(branch.recording, run(loaded, cut, n=4))
 
 
 def test_noise_is_the_same_on_every_device_and_in_a_batch(loaded: Loaded) -> None:

@@ -126,12 +126,12 @@ def test_an_error_of_a_plug_ins_code_names_its_package(
     list(words())
     from extra_words import half
 
-    monkeypatch.setattr(commands, "run_inspect", lambda options: half(len(options.path)))
+    monkeypatch.setitem(commands.RUN, "inspect", lambda options: half(len(options.path)))
     assert main(["inspect", "somewhere"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("loopscope: error: extra-words 1.0 failed in ")
     assert said.endswith("extra_words.py, line 4: ZeroDivisionError: division by zero\n")
-    monkeypatch.setattr(commands, "run_inspect", lambda options: 1 / 0)
+    monkeypatch.setitem(commands.RUN, "inspect", lambda options: 1 / 0)
     with pytest.raises(ZeroDivisionError):  # one of our own is not hidden
         main(["inspect", "somewhere"])
 

@@ -172,5 +172,5 @@ def test_what_keeps_no_readouts_makes_none(loaded: Loaded) -> None:
     stepper = Stepper(loaded, Capture(readout=False))
     stepper.begin(loaded.tokenizer.encode(PROMPT))
     stepper.step()
-    assert stepper.recording.reading is None
+    assert stepper.recording.readouts.reading is None
     assert stepper.recording.answers("coda") is None

@@ -201,7 +201,7 @@ def test_the_card_says_what_a_recording_allocates(tmp_path: Path) -> None:
             recording = stepper.begin(loaded.tokenizer.from_ids((1, 2, 3, 4, 5, 6, 7)))
             for _ in range(r):
                 stepper.step()
-            recording.read_out()
+            recording.readouts.make()
             assert capture_bytes(loaded.checkpoint, 7, r) == recording.nbytes, (name, r)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from recordings import relative_steps, synthetic_recording
 
 from loopscope.app.cli.main import main
@@ -15,6 +16,8 @@ from loopscope.app.cli.reproduce import bundled_cycle, page_text, write_page
 from loopscope.app.cli.reproduce_cycle import PROMPT, cycle_words
 from loopscope.app.cli.train_small import train_missing
 from loopscope.core.checkpoint.loading import load
+from loopscope.core.dynamics.recurrence_map import RecurrenceMap
+from loopscope.core.experiments import reproduction
 from loopscope.core.experiments.ablations import VARIANTS
 from loopscope.core.experiments.hops import make_batch
 from loopscope.core.experiments.reproduction import correlate, separation, study
@@ -35,6 +38,20 @@ def bundled() -> Study:
         loaded, seed=0, name="bundled:anytime", hops=3, n_letters=8, recurrences=24, n_prompts=3,
         n_examples=40,
     )  # fmt: skip
+
+
+def test_the_radius_of_a_causal_model_is_that_of_the_whole_jacobian() -> None:
+    loaded = load("bundled:anytime", "cpu")
+    stepper = Stepper(loaded)
+    recording = stepper.begin(loaded.tokenizer.encode(PROMPT))
+    for _ in range(8):
+        stepper.step()
+    f, state = RecurrenceMap(stepper), recording.state(8)
+    rows = torch.func.jacrev(lambda s: f(s[None])[0])(f.flat(state)[0])
+    dense = np.abs(np.linalg.eigvals(rows.double().numpy())).max()
+    with pytest.MonkeyPatch.context() as patch:  # Arnoldi's is an estimate: it is not asked
+        patch.delattr(reproduction, "leading_eigenvalues")
+        assert reproduction._radius(f, state) == pytest.approx(dense, rel=1e-4)
 
 
 def test_the_bundled_model_settles_into_a_cycle(bundled: Study) -> None:

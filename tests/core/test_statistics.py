@@ -92,6 +92,17 @@ def test_a_prompt_without_a_number_is_left_out_of_that_entry_alone() -> None:
     assert bootstrap_ratio(values, tokens).n.tolist() == [8, 7, 0]
 
 
+@pytest.mark.parametrize("n", [2, 3, 24])
+def test_prompts_that_are_alike_have_no_interval_of_a_mean(n: int) -> None:
+    """A width of 0 held the truth of a coin in half of the samples of two."""
+    found = bootstrap_mean(np.column_stack([np.full(n, 0.1), np.arange(n)]))
+    assert np.isnan([found.low[0], found.high[0]]).all()
+    assert found.value[0] == pytest.approx(0.1)
+    assert found.low[1] < found.value[1] < found.high[1]
+    lengths = np.arange(1.0, n + 1)
+    assert np.isnan(bootstrap_ratio(0.3 * lengths, lengths).low)
+
+
 def test_one_prompt_has_a_value_and_no_interval() -> None:
     found = bootstrap_mean(np.array([[2.5, np.nan]]))
     assert found.value[0] == 2.5

@@ -5,6 +5,8 @@ from __future__ import annotations
 import builtins
 import io
 import os
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -43,3 +45,42 @@ def test_a_thread_is_put_behind_the_screen_on_linux_alone(
     system.yield_to_the_screen(7)
     own = (os.PRIO_PROCESS, threading.get_native_id(), 7)
     assert asked == ([own] if platform == "linux" else [])
+
+
+FRAGMENTS = """
+from loopscope.core.system import give_back_memory
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+held = [bytearray(60_000) for _ in range(2_000)]  # 120 MB, each below what gets pages of its own
+full = resident()
+del held[:-1]  # the last one is above all others, so that the heap cannot shrink by itself
+kept = resident()
+given = give_back_memory()
+print(full, kept, resident(), given)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has malloc_trim")
+def test_freed_memory_is_given_back() -> None:
+    command = [sys.executable, "-c", FRAGMENTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    full, kept, after, given = done.stdout.split()
+    if int(kept) < int(full) - 60e6:
+        pytest.skip("this C library gives it back by itself")
+    assert given == "True"
+    assert int(after) < int(full) - 100e6
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_no_memory_is_given_back_where_the_library_cannot(
+    monkeypatch: pytest.MonkeyPatch, platform: str
+) -> None:
+    monkeypatch.setattr(system.sys, "platform", platform)
+    monkeypatch.setattr(system.ctypes, "CDLL", lambda *_: pytest.fail("asked"))
+    assert not system.give_back_memory()
+    monkeypatch.setattr(system.sys, "platform", "linux")
+    monkeypatch.setattr(system.ctypes, "CDLL", lambda *_: object())
+    assert not system.give_back_memory()

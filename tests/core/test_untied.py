@@ -17,6 +17,7 @@ from loopscope.core.experiments.native_folder import save_native
 from loopscope.core.interventions.layers import DropInjection, SkipLayer
 from loopscope.core.interventions.states import Noise
 from loopscope.core.model.architecture import parameter_shapes
+from loopscope.core.model.flops import flops_per_token
 from loopscope.core.model.graph import edges_of, looped_graph, nodes_of, totals, unrolled_graph
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.model.weight_identity import weight_identity
@@ -63,7 +64,7 @@ def test_totals_of_the_graph_are_those_of_its_tensors(injection: str, norm: bool
         found = totals(graph)
         assert found.parameters == found.deep_parameters == arch.n_parameters == entries
         assert found.unique_depth == found.effective_depth == arch.unique_depth == 2 + 6
-        assert found.flops == arch.flops_per_token(1, 9) == looped.flops_per_token(PASSES, 9)
+        assert found.flops == flops_per_token(arch, 1, 9) == flops_per_token(looped, PASSES, 9)
     assert arch.effective_parameters(1) == entries
     assert looped.effective_parameters(PASSES) == entries
 

@@ -46,6 +46,23 @@ def test_what_is_the_same_is_bright(key: str) -> None:
     assert bar.ax.get_xlabel() == measure_label(measure)
 
 
+@pytest.mark.parametrize("key", sorted(MEASURES))
+def test_on_a_log_scale_what_is_almost_the_same_is_bright(key: str) -> None:
+    measure = MEASURES[key]
+    away = 1.0 if measure.is_distance else -1.0
+    near, far = 1e-4, measure.identical + 0.5 * away
+    values = measure.identical + away * np.array([near, 1e-2, 0.5])
+    with rc_context(PAGE.rc):
+        ax = figure().add_subplot()
+        image = measured(ax, values[None], measure, far, near=near)
+        bar_above(ax, image, measure_label(measure, log=True))
+    drawn = np.asarray(image.get_array()).ravel()
+    np.testing.assert_allclose(drawn, [near, 1e-2, 0.5], rtol=1e-6)
+    brightness = image.to_rgba(drawn)[:, :3].mean(1)
+    assert brightness[0] > 0.6 > brightness[1] > brightness[2]
+    assert brightness[2] < 0.3
+
+
 @pytest.mark.parametrize(
     "key", ["heads", "head_map", "pattern", "similarity", "distance", "readout"]
 )

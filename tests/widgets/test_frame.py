@@ -70,10 +70,12 @@ def test_the_caption_of_the_second_run_elides_within_its_margins(frame: ViewFram
     frame.resize(500, 300)
     colours = []
     for _ in range(2):  # the second time in the place of the first
-        frame.show_second_run(Bare(Options()))
-        frame.set_captions("branch 1", "run 1: 27 of 27 tokens have settled at tolerance 1e-2" * 3)
+        frame.panes.show_second_run(Bare(Options()))
+        frame.panes.set_captions(
+            "branch 1", "run 1: 27 of 27 tokens have settled at tolerance 1e-2" * 3
+        )
         QApplication.processEvents()
-        caption = frame.captions[1]
+        caption = frame.panes.captions[1]
         assert caption.text().endswith("…")
         room = caption.contentsRect().width()
         assert caption.fontMetrics().horizontalAdvance(caption.text()) <= room
@@ -367,31 +369,34 @@ def test_a_measurement_that_waits_for_another_says_so(frame: ViewFrame) -> None:
 
 def test_the_view_of_the_run_beside_stands_in_the_same_frame(frame: ViewFrame) -> None:
     assert frame.panes.count() == 1
-    frame.set_captions("● run 1", "○ run 2")
-    assert not frame.captions[0].isVisible()  # alone it needs no name
+    frame.panes.set_captions("● run 1", "○ run 2")
+    assert not frame.panes.captions[0].isVisible()  # alone it needs no name
     frame.resize(800, 400)
     other = Bare(Options())
-    frame.show_second_run(other)
-    frame.set_captions("● run 1", "○ run 2: 3 of 5 tokens have settled")
+    frame.panes.show_second_run(other)
+    frame.panes.set_captions("● run 1", "○ run 2: 3 of 5 tokens have settled")
     QApplication.processEvents()
     assert frame.panes.count() == 2
     assert other.isVisible()
-    assert [c.whole() for c in frame.captions] == ["● run 1", "○ run 2: 3 of 5 tokens have settled"]
-    assert all(c.isVisible() for c in frame.captions)
+    assert [c.whole() for c in frame.panes.captions] == [
+        "● run 1",
+        "○ run 2: 3 of 5 tokens have settled",
+    ]
+    assert all(c.isVisible() for c in frame.panes.captions)
     assert abs(frame.view.width() - other.width()) <= 6
     assert frame.panes.orientation() == Qt.Orientation.Horizontal
     frame.resize(400, 600)
     QApplication.processEvents()
     assert frame.panes.orientation() == Qt.Orientation.Vertical
-    frame.show_second_run(other)  # the same again changes nothing
+    frame.panes.show_second_run(other)  # the same again changes nothing
     assert frame.panes.count() == 2
-    frame.show_second_run(None)
+    frame.panes.show_second_run(None)
     assert frame.panes.count() == 1
-    assert not frame.captions[0].isVisible()
+    assert not frame.panes.captions[0].isVisible()
     another = Bare(Options())
-    frame.show_second_run(another)
-    frame.set_captions("● run 1", "○ run 3")
-    assert frame.captions[1].isVisible()
+    frame.panes.show_second_run(another)
+    frame.panes.set_captions("● run 1", "○ run 3")
+    assert frame.panes.captions[1].isVisible()
 
 
 def test_a_measurement_says_how_long_it_still_takes(qtbot: QtBot) -> None:

@@ -251,3 +251,11 @@ def test_the_name_of_the_colour_bar_is_whole_or_not_there(qtbot: QtBot, height: 
     drawn = {box.text for box in texts_of(matrix) if box.text.startswith("Frob")}
     whole = {90: set(), 130: {"Frobenius distance"}, 400: {bar.label}}
     assert drawn == whole[height]
+
+
+def test_columns_of_words_are_all_labelled_at_any_width(qtbot: QtBot) -> None:
+    names = tuple(f"name {k}" for k in range(8))
+    matrix = shown(qtbot, 8, 8, column_labels=names)
+    for width in range(300, 700, 3):
+        matrix.resize(width, 400)
+        assert matrix.where.column_stride == 1, width

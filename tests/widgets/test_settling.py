@@ -196,6 +196,20 @@ def test_words_stay_inside_and_apart(qtbot: QtBot, size: tuple[int, int], n: int
     assert not any(a.intersects(b) for a in right for b in right if a is not b)
 
 
+def test_names_beside_the_plot_keep_their_room_in_another_theme(qtbot: QtBot) -> None:
+    desk = Desk(qtbot, mixed(60), size=(1600, 600))
+    plot = desk.view.plot
+    for theme in (DARK, LIGHT):
+        desk.view.set_theme(theme)
+        for _ in range(3):
+            QApplication.processEvents()
+        names = [label for label in plot.labels if label.colour == theme.warning]
+        assert names
+        for label in names:
+            assert QRectF(plot.viewport().rect()).adjusted(-1, -1, 1, 1).contains(label.rect)
+            assert label.rect.left() > plot.getViewBox().sceneBoundingRect().right()
+
+
 def test_click_selects_recurrence_and_token(desk: Desk) -> None:
     for recurrence, curve in ((7, 0), (12, 2), (30, 3)):
         desk.qtbot.mouseClick(desk.viewport, LEFT, pos=desk.pixel(recurrence, curve))

@@ -205,8 +205,8 @@ def export_all(
     """Write every item in every format into ``folder``, which is made if it is missing.
 
     Files that are there stay, and the new ones get a number, unless ``replace_files``. One file
-    that fails does not stop the others. ``progress`` gets files done, files in all and
-    the next name.
+    that fails does not stop the others. ``progress`` gets files done, files in all and the next
+    name. Raises `ExportError` where the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ class LoopSheet(Sheet):
         self.breaks = layout.breaks()
         trained = "" if self.data.has_run else ", as trained"
         of = f" · {name}" if name else ""
-        self.text(2, -self.size, "looped", GREY)
+        self.text(2, -self.size, "deep, run once" if self.data.deep else "looped", GREY)
         self.text(
             self.where.left, -self.size, f"unrolled × {self.data.n_copies}{of}{trained}", GREY
         )

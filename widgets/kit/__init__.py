@@ -1,4 +1,4 @@
 """What every view is made of: theme, frame, settings form, dialogs, the `View` base.
 
-Start with `view`, then `frame`.
+May import `palette`. Start with `view`, then `frame`.
 """

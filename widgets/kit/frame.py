@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QContextMenuEvent, QResizeEvent
-from PySide6.QtWidgets import QLabel, QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from loopscope.core.formula import Formula
 from loopscope.core.options import settings_of
 from loopscope.core.views.base import Request, ViewData
-from loopscope.widgets.kit.formulas_popup import FormulasPopup
 from loopscope.widgets.kit.icons import themed_icon
 from loopscope.widgets.kit.measure_row import MeasureRow
+from loopscope.widgets.kit.panes import Panes, mute
 from loopscope.widgets.kit.plain_text import PlainLabel, describe
 from loopscope.widgets.kit.popup import show_below
 from loopscope.widgets.kit.settings_form import SettingsForm
-from loopscope.widgets.kit.shortening import ShortLabel
 from loopscope.widgets.kit.title_bar import TitleBar
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import LIGHT, Theme
-
-# Pixels that one of two drawings needs, across and down, to be read.
-LEAST_PANE = (330, 190)
-
-
-def pane_room(width: int, height: int) -> tuple[Qt.Orientation, bool]:
-    """How two drawings share a room, and whether each has enough of it."""
-    beside = min(width / 2 / LEAST_PANE[0], height / LEAST_PANE[1])
-    stacked = min(width / LEAST_PANE[0], height / 2 / LEAST_PANE[1])
-    across = beside >= stacked
-    way = Qt.Orientation.Horizontal if across else Qt.Orientation.Vertical
-    return way, max(beside, stacked) >= 1
-
-
-def link_scrolling(one: View, other: View) -> None:
-    """Have two drawings of one view show the same rows."""
-    for a, b in zip(one.scroll_bars(), other.scroll_bars(), strict=False):
-        a.valueChanged.connect(b.setValue)
-        b.valueChanged.connect(a.setValue)
 
 
 class ViewFrame(QWidget):
@@ -108,15 +88,7 @@ class ViewFrame(QWidget):
         self.recheck.setVisible(False)
         self.recheck.clicked.connect(self.recheck_requested)
         box.addWidget(self.recheck, 0, Qt.AlignmentFlag.AlignLeft)
-        # The view, and with a second run the same view of that.
-        self.captions = [ShortLabel(), ShortLabel()]
-        self.panes = QSplitter(Qt.Orientation.Horizontal)
-        self.panes.setChildrenCollapsible(False)
-        self.panes.addWidget(self._pane(self.captions[0], view))
-        self.second_run: View | None = None
-        self.shown_pane: int | None = None
-        self._panes = "both"
-        self._captions = ("", "")
+        self.panes = Panes(title, view)
         box.addWidget(self.panes, 1)
         # Over an empty view while nothing can be run, or its measurement is made or was not.
         self.under_way = PlainLabel(parent=self)
@@ -131,82 +103,6 @@ class ViewFrame(QWidget):
         self.step_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.step_button.clicked.connect(self.step_requested)
         self.step_button.setVisible(False)
-
-    def _pane(self, caption: ShortLabel, view: View) -> QWidget:
-        pane = QWidget()
-        caption.setContentsMargins(8, 2, 4, 2)
-        caption.setVisible(False)
-        column = QVBoxLayout(pane)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(caption)
-        column.addWidget(view, 1)
-        return pane
-
-    def show_second_run(self, view: View | None) -> None:
-        """Show the view a second time, for the second run; None takes that away."""
-        if view is self.second_run:
-            return
-        pane = self.panes.widget(1)
-        if pane is not None:
-            pane.setParent(None)
-            pane.deleteLater()
-            self.captions[1] = ShortLabel()
-            self._mute(self.captions[1])
-        self.second_run, self.shown_pane = view, None
-        own = self.panes.widget(0)
-        if own is not None:
-            own.setVisible(True)
-        if view is not None:
-            describe(view, f"{self.title_bar.title.text()}, second run")
-            self.panes.addWidget(self._pane(self.captions[1], view))
-            self.panes.setSizes([1 << 10, 1 << 10])
-            link_scrolling(self.view, view)
-        self.set_captions("", "")
-        self.resize_panes()
-
-    def show_panes(self, panes: Literal["both", "first", "second", "difference"]) -> None:
-        """Say which of two drawings are in sight; both only where each has room enough."""
-        self._panes = panes
-        self.resize_panes()
-
-    def set_captions(self, own: str, second_run: str) -> None:
-        """Say over each drawing which run it is of, and what it shows.
-
-        Over the one drawing of both runs ``own`` says how they are told apart.
-        """
-        self._captions = (own, second_run)
-        self._show_captions()
-
-    def _show_captions(self) -> None:
-        (own, second_run), twice = self._captions, self.second_run is not None
-        alone = twice and self._panes == "both" and self.shown_pane == 0
-        more = f"   key O: {second_run.partition(': ')[0]}" if alone else ""
-        for caption, text in zip(self.captions, (own + more, second_run), strict=True):
-            caption.set_whole(text)
-        if self.second_run is not None:
-            self.second_run.setAccessibleDescription(second_run)
-        self.captions[0].setVisible(bool(own) and (twice or not second_run))
-        self.captions[1].setVisible(bool(second_run) and twice)
-
-    def resize_panes(self) -> None:
-        """Stand two drawings side by side or above each other, whichever leaves them more room.
-
-        Where neither leaves them enough to be read, one of them is shown alone.
-        """
-        way, fits = pane_room(self.width(), self.height() - self.panes.y())
-        if self.panes.orientation() != way:
-            self.panes.setOrientation(way)
-            self.panes.setSizes([1 << 10, 1 << 10])
-        shown = {"both": None if fits else 0, "first": 0}.get(self._panes, 1)
-        shown = shown if self.second_run is not None else None
-        if shown != self.shown_pane:
-            self.shown_pane = shown
-            for i in range(self.panes.count()):
-                pane = self.panes.widget(i)
-                if pane is not None:
-                    pane.setVisible(shown is None or shown == i)
-        self._show_captions()
 
     def set_options(self, options: Any) -> None:
         """Take the view's options; the settings show them."""
@@ -302,7 +198,7 @@ class ViewFrame(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the button under the words in the middle, two drawings the better way round."""
         super().resizeEvent(event)
-        self.resize_panes()
+        self.panes.share_room(self.width(), self.height() - self.panes.y())
         self._place_button()
         self._show_under_way()
 
@@ -334,17 +230,13 @@ class ViewFrame(QWidget):
         palette = self.error.palette()
         palette.setColor(palette.ColorRole.WindowText, theme.warning)
         self.error.setPalette(palette)
-        for label in (*self.captions, self.measuring.why, self.measuring.waits, self.under_way):
-            self._mute(label)
+        self.panes.set_theme(theme)
+        for label in (self.measuring.why, self.measuring.waits, self.under_way):
+            mute(label, theme)
         palette = self.under_way.palette()
         palette.setColor(palette.ColorRole.Window, theme.panel)
         self.under_way.setPalette(palette)
         self._dress()
-
-    def _mute(self, label: QLabel) -> None:
-        palette = label.palette()
-        palette.setColor(palette.ColorRole.WindowText, self.theme.muted)
-        label.setPalette(palette)
 
     def _dress(self) -> None:
         name = "restore" if self._maximised else "maximise"
@@ -374,5 +266,7 @@ class ViewFrame(QWidget):
         self.options_changed.emit(options)
 
     def _show_formulas(self) -> None:
+        from loopscope.widgets.kit.formulas_popup import FormulasPopup
+
         self.formulas_popup = FormulasPopup(self._formulas, self.theme, self)
         show_below(self.formulas_popup, self.title_bar.buttons["help"])

@@ -184,10 +184,11 @@ class CurvePlot(ClickPlot):
             ys = [y[known] for y, known in zip(ys, inside, strict=True)]
         low, high = _range(ys)
         view = self.getViewBox()
+        if high == low and not self.data.log_y:
+            low, high = _around(high)
         # A dot on the highest or the lowest value is seen whole.
         dot = DOT / max(view.height() - 2 * DOT, 2 * DOT)
-        pad = max(0.06, dot) * (high - low)
-        pad = max(pad, 0.04 if self.data.log_y else 1e-3 * max(abs(high), 1e-9))
+        pad = max(max(0.06, dot) * (high - low), 0.04 if self.data.log_y else 0.0)
         view.setYRange(low - pad, high + pad, padding=0)
         room = 0.035 * (right - left) or 0.5  # a dot at the end is seen whole
         view.setXRange(left - room, right + room, padding=0)
@@ -282,6 +283,16 @@ def plotted(values: np.ndarray, log: bool) -> np.ndarray:
     """What is plotted: the values, or log10 of those above 0; NaN where there is none."""
     values = log10(values) if log else np.asarray(values, dtype=float)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def _around(value: float) -> tuple[float, float]:
+    """What is shown of an axis on which all is one value: from there toward 0, or from 0 to 1.
+
+    Ticks a little above and below it would ask too much of it: a share has nothing above 1.
+    """
+    if value == 0:
+        return 0.0, 1.0
+    return min(value, value / 2), max(value, value / 2)
 
 
 def _forms(label: str) -> tuple[str, ...]:

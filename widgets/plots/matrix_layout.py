@@ -24,6 +24,8 @@ LEAST_SHARE = 0.4
 # Lines from the rows up to the headers of the numbers: those of a thin first row reach above it.
 LIFT = 1.4
 GAP = 6.0
+# Pixels between labels side by side; where there are fewer they stand upright.
+BESIDE = 8.0
 BAR = 10.0
 SCROLL_BAR = 12.0
 
@@ -151,7 +153,7 @@ def lay_out(
     top = ((1 + LIFT) * line if has_side else line) + GAP
     longest = _widest(content.column_labels, wide)
     n_columns, n_rows = max(content.n_columns, 1), max(content.n_rows, 1)
-    upright = not content.number_columns and longest + 4 > room / n_columns
+    upright = not content.number_columns and longest + BESIDE > room / n_columns
     label_height = min(longest, 0.24 * height) + 2 if upright else line
     tall = max(height - top - label_height - line - 6, 20.0)
     few = 8 if content.scrolls else 3
@@ -184,7 +186,7 @@ def lay_out(
         row_stride=stride_for(line, row_height, content.row_strides),
         column_labels=QRectF(left, cells.bottom() + 2, size[0], label_height),
         column_stride=stride_for(
-            line if upright else longest + 8, column_width, content.column_strides
+            line if upright else longest + BESIDE, column_width, content.column_strides
         ),
         upright=upright,
         bar=QRectF(side_left + side_total, top, BAR, max(size[1], min(tall, 160.0))),

@@ -145,7 +145,7 @@ class SettlingPlot(ClickPlot):
         kind = LogAxis if data.log_r else WholeAxis
         if type(self.getPlotItem().getAxis("bottom")) is not kind:
             self.getPlotItem().setAxisItems({"bottom": kind("bottom")})
-            super().set_theme(self.theme)
+            self._dress(self.theme)
 
     @override
     def shared_x(self, x: float) -> float | None:
@@ -239,9 +239,15 @@ class SettlingPlot(ClickPlot):
     # ---- colours ----
     @override
     def set_theme(self, theme: Theme) -> None:
-        super().set_theme(theme)
+        self._dress(theme)
         self._style()
         self._forget_labels()
+
+    def _dress(self, theme: Theme) -> None:
+        """Take a theme's colours, which come with margins that have no room for names."""
+        super().set_theme(theme)
+        self._beside = 0.0
+        self._make_room()
 
     def _style(self) -> None:
         """Set every pen; faint curves are one pixel wide, which is what drawing many allows."""

@@ -4,5 +4,5 @@
 found. A cut has a size of its own (noise over norm, a share of recurrences), and a *displacement*:
 how far it moves the state in the first recurrence in which it acts. Every cut has that number, but
 a cut that lasts acts again and again: displacements of lasting cuts and of cuts made once are not
-comparable.
+comparable. May import `over_prompts` and below. Start with `conditions`.
 """

@@ -45,7 +45,7 @@ class Comparison:
 
 
 def compare(first: F64, second: F64, margin: float = MARGIN) -> Comparison:
-    """Compare two arms, one value a seed each, in the same order of seeds.
+    """Compare two arms, ``[n]`` values each, one a seed, in the same order of seeds.
 
     Raises ValueError for fewer than two seeds or unequal numbers of them.
     """
@@ -61,7 +61,7 @@ def compare(first: F64, second: F64, margin: float = MARGIN) -> Comparison:
 
 
 def sign_flip_p(differences: F64) -> float:
-    """Two-sided p of the mean of paired differences under exchange within each pair.
+    """Two-sided p of the mean of paired differences ``[n]`` under exchange within each pair.
 
     Exact: over all ``2^n`` signs for up to 17 seeds; more seeds draw `MOST` signs, the observed
     ones counted among them.
@@ -79,7 +79,7 @@ def sign_flip_p(differences: F64) -> float:
 
 
 def permutation_p(first: F64, second: F64) -> float:
-    """Two-sided p of a difference of means between unpaired groups, over all regroupings.
+    """Two-sided p of a difference of means of groups ``[n]`` and ``[m]``, over all regroupings.
 
     For arms that share no seeds. Exact for up to `MOST` regroupings; raises ValueError beyond.
     """
@@ -101,7 +101,7 @@ def permutation_p(first: F64, second: F64) -> float:
 
 
 def bootstrap_t(values: F64, level: float = 0.95) -> tuple[float, float]:
-    """Bootstrap-t interval of a mean (Efron & Tibshirani 1993, chapter 12).
+    """Bootstrap-t interval of the mean of ``[n]`` values (Efron & Tibshirani 1993, chapter 12).
 
     ``mean - t* se`` with ``t*`` the quantiles of ``(mean* - mean) / se*`` over resamples. A
     resample without spread is infinitely far off: where values repeat so often that such resamples

@@ -48,12 +48,12 @@ class Walk:
 
     @property
     def at_k(self) -> F64:
-        """Accuracy of each hop count k after pass k."""
+        """Accuracy of each hop count k after pass k, a share, ``[hop counts]``."""
         return np.array([self.accuracy[i, k - 1] for i, k in enumerate(self.hops)])
 
     @property
     def walked(self) -> F64:
-        """On prompts of the largest count k: share that hop r is read out after pass r < k."""
+        """On prompts of the largest count k: share with hop r after pass r < k, ``[k - 1]``."""
         k = self.hops[-1]
         return np.array([self.read[r - 1, r] for r in range(1, k)])
 
@@ -112,7 +112,7 @@ def far_hops(
     asked_hops: int = 6,
     seed: int = STUDY_SEED,
 ) -> F64:
-    """Share of queries at which hop r is read out after pass r, for every r of ``at``.
+    """Share of queries where hop r is read out after pass r, ``[len(at)]``, for r of ``at``.
 
     The prompts ask for ``asked_hops`` hops; a model that walks on whatever is asked reads hop r.
     A deep or untied model repeats its last pass.

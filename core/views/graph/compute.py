@@ -11,6 +11,7 @@ import numpy as np
 from loopscope.core.arrays import F64
 from loopscope.core.labels import count
 from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.flops import flops_per_token
 from loopscope.core.model.graph import (
     Edge,
     Node,
@@ -125,7 +126,7 @@ def _totals(arch: Architecture, copies: int, n_tokens: int) -> Totals:
         arch.effective_depth(copies),
         arch.n_parameters,
         arch.effective_parameters(copies),
-        arch.flops_per_token(copies, n_tokens),
+        flops_per_token(arch, copies, n_tokens),
     )
 
 

@@ -10,6 +10,7 @@ from typing_extensions import override
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.model.architecture import Architecture
+from loopscope.core.model.flops import flops_per_token
 from loopscope.core.model.graph import Edge, Node, Totals
 from loopscope.core.options import setting
 from loopscope.core.run.pairing import Pairing
@@ -276,6 +277,6 @@ def _rows(data: Data, name: str) -> tuple[Summary, ...]:
     """One pass of a loop, and all that runs."""
     arch, run, t = data.architecture, data.totals, data.n_tokens
     whole = Summary(name, run.unique_depth, run.effective_depth, run.parameters, run.flops)
-    once = arch.effective_depth(1), arch.n_parameters, arch.flops_per_token(1, t)
+    once = arch.effective_depth(1), arch.n_parameters, flops_per_token(arch, 1, t)
     one = Summary("looped, one pass", arch.unique_depth, *once)
     return (whole,) if data.deep else (one, whole)

@@ -8,6 +8,7 @@ from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPen
 
 from loopscope.core.labels import count
+from loopscope.core.model.flops import flops_per_token
 from loopscope.core.views.graph.cuts import cuts_at
 from loopscope.core.views.graph.data import Data
 from loopscope.core.views.graph.layout import BOX, Box, Wire
@@ -265,7 +266,7 @@ def _has_left(geometry: Geometry) -> bool:
 
 
 def _once(data: Data) -> str:
-    return count(data.architecture.flops_per_token(1, data.n_tokens))
+    return count(flops_per_token(data.architecture, 1, data.n_tokens))
 
 
 class _clip:
