@@ -17,8 +17,11 @@ NETWORK = {
     "smtplib", "socket", "socketserver", "tornado", "urllib", "urllib3", "xmlrpc", "zmq",
 }  # fmt: skip
 MAY = {
+    "app/cli/paper.py",
+    "core/paper/running.py",
     "core/remote/cluster.py",
     "core/remote/connection.py",
+    "core/remote/spread.py",
     "core/sweeps/running.py",
     "app/cli/sweep.py",
 }
@@ -43,6 +46,7 @@ COMMANDS = [
     ["report", *PROMPT, "-o", "r.html"],
     ["measure", *PROMPT],
     ["quality", "bundled:looped", "--prompts", "bundled:hops", "--recurrences", "1"],
+    ["paper", "bundled:looped", "--prompts", "one.txt", "--deep", "16", "-o", "p"],
     ["doctor"],
     ["plugins"],
 ]
@@ -73,6 +77,7 @@ def test_no_other_command_makes_a_socket(command: list[str], tmp_path: Path) -> 
         "PYTHONPATH": str(ROOT / ".dev"), "QT_QPA_PLATFORM": "offscreen", "OMP_NUM_THREADS": "1",
         "XDG_CONFIG_HOME": str(tmp_path / "config"),
     }  # fmt: skip
+    (tmp_path / "one.txt").write_text("ab ba ? 1 : a b")
     done = subprocess.run(
         [sys.executable, "-c", WATCHED, *command],
         cwd=tmp_path, env=env, capture_output=True, text=True, timeout=280,

@@ -22,12 +22,13 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 COLOURS = {
     "walker": "#0072b2", "halting": "#e69f00", "settling": "#009e73", "anytime": "#cc79a7",
     "deep": "#555555",
-    "halting-kept": "#d55e00", "settling-kept": "#56b4e9",
+    "halting-kept": "#d55e00", "settling-kept": "#56b4e9", "holding": "#000000",
 }  # fmt: skip
 NAMES = {
     "walker": "walker", "halting": "halting", "settling": "settled", "anytime": "taught to walk",
     "deep": "deep, taught",
     "halting-kept": "halting, half at R = k", "settling-kept": "settled, half at R = k",
+    "holding": "held (bundled:looped)",
 }  # fmt: skip
 Rows = list[Parts]
 

@@ -235,7 +235,8 @@ def shoot_real(folder: str, name: str) -> None:
     window.resize(*map(int, SIZE.split("x")))
     for key in REAL_VIEWS:
         window.docks.maximise(key)
-        if BY_KEY[key].request is not None:
+        request = BY_KEY[key].request
+        if request is not None and request.scope == "run":  # the others need a prompt set
             measured(window, key)
         save(window, f"{name}-{key}")
         window.docks.maximise(key)

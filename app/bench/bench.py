@@ -42,7 +42,7 @@ from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.run.jobs import Jobs
 from loopscope.core.run.recorded import Recorded
-from loopscope.core.run.recording import Recording
+from loopscope.core.run.recording import Recording, appended
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.runner import Runner
 from loopscope.core.run.status import RunnerState, Status
@@ -292,7 +292,7 @@ class Bench(QObject):
         """Notice how far the second run has come."""
         self.second_runs.check()
         second = self.session.second
-        seen = None if second is None else second.stepper.recording.appended
+        seen = None if second is None else appended(second.stepper.recording)
         if seen != self._second_seen:
             self._second_seen = seen
             self.analysis.mark()
@@ -300,7 +300,7 @@ class Bench(QObject):
     def _pull_progress(self) -> None:
         """Notice how far the run has come."""
         recording = self.session.recording
-        seen = None if recording is None else recording.appended
+        seen = None if recording is None else appended(recording)
         if seen != self._seen:
             self._seen = seen
             self.session.keep_up()
@@ -313,7 +313,7 @@ class Bench(QObject):
             self.runner.idle
             and self.background.idle
             and self.runner.recording is recording
-            and (recording is None or self._seen == recording.appended)
+            and (recording is None or self._seen == appended(recording))
             and self.analysis.settled
         )
 

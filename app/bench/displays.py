@@ -10,7 +10,7 @@ from typing import Any
 
 from loopscope.app.view_spec import ViewSpec
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import Recording
+from loopscope.core.run.recording import Recording, appended
 from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.base import ViewData
 from loopscope.core.views.second_run import SecondRun
@@ -36,7 +36,7 @@ class RunVersion:
         twin = run.float32_run
         rechecked = 0 if twin is None else twin.n_recurrences
         directions = len(run.readout_directions)
-        return cls(weakref.ref(run), *run.appended, directions, compared, rechecked)
+        return cls(weakref.ref(run), *appended(run), directions, compared, rechecked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -477,6 +477,13 @@ def run_convert(options: Namespace) -> None:
     print(card_text(card(convert(source, Path(options.output)))))
 
 
+def run_paper(options: Namespace) -> None:
+    """Run a prompt file and write the page of the paper's figures."""
+    from loopscope.app.cli.paper import run_paper as paper
+
+    paper(options)
+
+
 def run_doctor(options: Namespace) -> None:
     """Check install, devices and desktop."""
     from loopscope.app.cli.doctor import run_doctor as doctor
@@ -514,6 +521,7 @@ RUN: dict[str, Callable[[Namespace], None]] = {
     "twins": run_twins,
     "probe": run_probe,
     "sweep": run_sweep,
+    "paper": run_paper,
     "serve": run_serve,
     "convert": run_convert,
     "doctor": run_doctor,

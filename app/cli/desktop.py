@@ -63,6 +63,7 @@ def run_desktop(options: Namespace) -> int:
 
     plan = Plan(has_display(), pictures.screenshot_path(options.screenshot), options.exit)
     _check_view(options, plan)
+    _check_series(options)
     _check_inputs(options, plan)
     if not plan.on_screen:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
@@ -170,9 +171,27 @@ def _check_inputs(options: Namespace, plan: Plan) -> None:
 
         check_session(options)
     elif options.path is not None or plan.scripted:
-        checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
+        checkpoint = open_checkpoint(checkpoint_path(options), options.family)
         if (loop := loop_of(options)) is not None:
             looped_checkpoint(checkpoint, loop)
+
+
+def checkpoint_path(options: Namespace) -> str:
+    """The checkpoint that is opened first: of a folder that holds a series the last one."""
+    from loopscope.app.window.opening import checkpoint_in
+
+    return checkpoint_in(options.path or DEFAULT_MODEL)
+
+
+def _check_series(options: Namespace) -> None:
+    """Tell what makes several folders no series; the last of it is opened first."""
+    if len(options.paths) < 2:
+        return
+    from loopscope.core.checkpoint.series import series_of
+
+    if options.on is not None:
+        raise LoopscopeError("--on opens one checkpoint; give one path with it")
+    options.path = series_of(options.paths)[-1].path
 
 
 def _check_elsewhere(options: Namespace) -> None:
@@ -223,7 +242,7 @@ def _wanted_recurrences(options: Namespace, plan: Plan) -> int:
         return DEMO_RECURRENCES
     from loopscope.core.checkpoint.folder import open_checkpoint
 
-    checkpoint = open_checkpoint(options.path or DEFAULT_MODEL, options.family)
+    checkpoint = open_checkpoint(checkpoint_path(options), options.family)
     return checkpoint.architecture.trained_recurrences
 
 
@@ -301,6 +320,8 @@ def open_first(
     if options.path is None and not is_there(path):
         window.say(f"{path} is not there any more; the bundled model is open instead")
         path = DEFAULT_MODEL
+    if len(options.paths) > 1:
+        window.series.take(options.paths)
     window.opening.open(
         path,
         FirstRun(prompt, recurrences, interventions_of(options) or None),

@@ -43,6 +43,10 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
         "measure a grid of runs on a cluster; resumes when stopped",
         study_arguments.of_sweep,
     ),
+    "paper": (
+        "the figures of the looped models' paper, of your checkpoint; resumes",
+        study_arguments.of_paper,
+    ),
     "serve": (
         "start workers on this machine, for windows and sweeps from elsewhere",
         system_arguments.of_serve,

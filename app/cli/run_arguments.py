@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
+
+from typing_extensions import override
 
 from loopscope.app.cli import numbers
 from loopscope.app.cli.arguments import (
@@ -15,9 +18,23 @@ from loopscope.app.cli.arguments import (
 )
 
 
+class Paths(argparse.Action):
+    """Several paths are kept as ``paths``; ``path`` is the last of them, or None."""
+
+    @override
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+        option_string: str | None = None,
+    ) -> None:  # fmt: skip
+        namespace.paths, namespace.path = list(values), values[-1] if values else None
+
+
 def of_open(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``open``."""
-    parser.add_argument("path", nargs="?", help="checkpoint, bundled:NAME, recording or session")
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", action=Paths,
+        help="checkpoint, bundled:NAME, recording or session; several are a series of one model",
+    )  # fmt: skip
     add_prompt(parser, required=False)
     add_running(parser, recurrences=None)
     add_prompt_set(parser)

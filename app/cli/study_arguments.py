@@ -58,6 +58,10 @@ def of_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-state-norm", action="store_true", help="leave out the norm that closes a recurrence"
     )
+    parser.add_argument(
+        "--keep-every", type=numbers.steps, metavar="N",
+        help="keep the model at step 0 and every N steps, in DIR/steps: a series to open and sweep",
+    )  # fmt: skip
     parser.add_argument("--half", action="store_true", help="store the weights as float16")
     parser.add_argument("--threads", type=numbers.threads, default=1)
 
@@ -133,3 +137,19 @@ def of_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what it would take, from one run of each model"
     )
+
+
+def of_paper(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``paper``."""
+    parser.add_argument("path", help="checkpoint folder, or bundled:NAME")
+    parser.add_argument(
+        "--prompts", metavar="FILE", required=True, help="one prompt a line, or JSONL"
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="DIR")
+    parser.add_argument(
+        "--on", metavar="tcp://HOST:8786", help="a Dask scheduler; this process without it"
+    )
+    parser.add_argument(
+        "--deep", type=numbers.small, default=128, metavar="N", help="recurrences taken for the end"
+    )
+    add_running(parser, recurrences=8)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopscope.app.cli.terminal import Bar, width
+from loopscope.core.checkpoint.series import STEP_FOLDER, STEPS
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.hops import VOCABULARY
 from loopscope.core.experiments.training_plan import (
@@ -76,10 +78,14 @@ def train(args: Namespace) -> None:
     task = TextTask(plan, corpus) if corpus else None
     training = Training(folder, plan, arch, task, start.weights if start else None)
     make_folder(folder)  # before the work rather than after it
-    _run(training)
-    record = {"recipe": recipe, "model": args.model, **training.record()}
     tokenizer = corpus.tokenizer if corpus else None
-    save_native(folder, training.model, tokenizer=tokenizer, record=record, half=args.half)
+
+    def keep(place: Path) -> None:
+        record = {"recipe": recipe, "model": args.model, **training.record()}
+        save_native(place, training.model, tokenizer=tokenizer, record=record, half=args.half)
+
+    _run(training, keep, args.keep_every or 0)
+    keep(folder)
     print(_evaluated(folder, training, corpus))
     print(f"{training.progress.step} steps, {training.progress.cpu_minutes:.1f} CPU minutes")
 
@@ -207,9 +213,18 @@ def _start(args: Namespace, recipe: str, arch: Architecture) -> Start | None:
     return Start(arch, weights, loaded.weights_hash)
 
 
-def _run(training: Training) -> None:
+def _run(training: Training, keep: Callable[[Path], None], every: int) -> None:
+    """Train to the end; ``keep`` writes the model, at the beginning and every so many steps."""
+    on_the_way = training.folder / STEPS
+
+    def kept(step: int) -> None:
+        if every and step % every == 0:
+            keep(on_the_way / STEP_FOLDER.format(step))
+
     if training.progress.step:
         print(f"resuming at step {training.progress.step}", file=sys.stderr)
+    else:
+        kept(0)
     hops = isinstance(training.plan.data, HopsData)
     try:
         with Bar("training") as bar:
@@ -219,6 +234,7 @@ def _run(training: Training) -> None:
                 if hops:
                     note += f"  {p.hops} hops  accuracy {p.accuracy:.3f}"
                 bar.show(training.share_done, note + ("  finishing" if p.finishing else ""))
+                kept(p.step)
 
             training.run(report)
     except KeyboardInterrupt:

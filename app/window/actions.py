@@ -31,6 +31,7 @@ from loopscope.widgets.kit.plain_text import plain_tip
 
 if TYPE_CHECKING:
     from loopscope.app.window.popups import Popups
+    from loopscope.app.window.series import Series
 
 
 class CommandWindow(Protocol):
@@ -39,6 +40,10 @@ class CommandWindow(Protocol):
     @property
     def popups(self) -> Popups:
         """The command palette and the page of shortcuts."""
+
+    @property
+    def series(self) -> Series:
+        """The checkpoints of one training that are open as one thing."""
 
     def copy_picture(self) -> None:
         """Put a picture of the window on the clipboard."""
@@ -188,6 +193,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("difference", "Show the difference of two runs", "D", "Run", "Heat maps and matrices show the run shown less the second run, or both again", lambda to: to.bench.second_runs.toggle_difference(), checkable=True),
     Command("other_run", "Show the other run", "O", "Run", "Show the second run alone, then the run shown alone, then both", lambda to: to.bench.second_runs.show_other()),
     Command("replay_cuts", "Replay interventions…", "", "Run", "Make the interventions of a file into this run, as a branch", lambda to: to.tree.ask_for_interventions()),
+    Command("earlier_checkpoint", "Earlier checkpoint of the series", "[", "Run", "Show the checkpoint before in training: the same prompt and cursor, run as far", lambda to: to.window.series.go(-1)),
+    Command("later_checkpoint", "Later checkpoint of the series", "]", "Run", "Show the next checkpoint in training: the same prompt and cursor, run as far", lambda to: to.window.series.go(1)),
     Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", lambda to: to.bench.transport.set_following(not to.bench.transport.following), checkable=True),
     Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", lambda to: to.bench.transport.set_stop_at_settling(not to.bench.transport.stop_at_settling), checkable=True),
     Command("maximise", "Maximise the view", "F11", "View", "Show the current view alone, or all of them again", on_current(lambda to, key: to.docks.maximise(key))),

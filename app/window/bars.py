@@ -38,7 +38,9 @@ class Bars(QObject):
         box.addWidget(self.header)
         box.addWidget(self.prompt)
         self._add("Prompt", top, Qt.ToolBarArea.TopToolBarArea)
-        self._add("Transport", self.transport, Qt.ToolBarArea.BottomToolBarArea)
+        self.transport_row = self._add(
+            "Transport", self.transport, Qt.ToolBarArea.BottomToolBarArea
+        )
         self.place = PlainLabel()
         self.place.setContentsMargins(14, 0, 8, 0)
         self.second_run = PlainLabel()
@@ -50,13 +52,14 @@ class Bars(QObject):
         self.header.cancel_requested.connect(bench.runner.cancel_loading)
         self.header.cancel_requested.connect(bench.jobs.cancel_all)
 
-    def _add(self, name: str, widget: QWidget, area: Qt.ToolBarArea) -> None:
+    def _add(self, name: str, widget: QWidget, area: Qt.ToolBarArea) -> QToolBar:
         bar = QToolBar(name, self._window)
         bar.setObjectName(name)
         bar.setMovable(False)
         bar.toggleViewAction().setVisible(False)
         bar.addWidget(widget)
         self._window.addToolBar(area, bar)
+        return bar
 
     def _connect_prompt(self) -> None:
         bench, bar = self._bench, self.prompt
@@ -159,7 +162,7 @@ class Bars(QObject):
         recording, request = self._bench.session.recording, self._bench.session.request
         if recording is None or request is None:
             return
-        self.prompt.show_tokens(recording.info.token_labels)
+        self.prompt.show_tokens(recording.info.token_labels, recording.info.architecture.layout)
         self.prompt.set_prompt(request.prompt)
         self.prompt.set_run(request.seed, recording.info.start, request.start_scale)
         self.show_place()

@@ -17,6 +17,7 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import from_json
 from loopscope.core.run.requests import RunRequest
+from loopscope.core.selection import Selection
 from loopscope.core.sessions.saved import SavedSession
 
 if TYPE_CHECKING:
@@ -32,11 +33,16 @@ class FirstRun:
     """The run to begin on a model when it is loaded; None leaves it to what was remembered.
 
     interventions : those of the last time by default, if the prompt is that of the last time too.
+    like : a run whose seed and start it takes.  cursor : where the cursor is put; by default at
+        the answer.  following : whether it goes along with the latest recurrence.
     """
 
     prompt: str | None = None
     recurrences: int | None = None
     interventions: tuple[Intervention, ...] | None = None
+    like: RunRequest | None = None
+    cursor: Selection | None = None
+    following: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,7 @@ class Opening(QObject):
         settings.device, settings.dtype = device or settings.device, dtype or settings.dtype
         self.requested.emit(settings.device, settings.dtype)
         family = self._remembered_family(path) if family is None else family
+        path = checkpoint_in(path)
         self._bench.open(
             OpenRequest(path, settings.device, settings.dtype, loop, family, first_run=first_run)
         )
@@ -139,6 +146,14 @@ class Opening(QObject):
             self._bench.open(asked)
 
         self.before("opening another model", load)
+
+    def reopen(self, path: str, first_run: FirstRun) -> None:
+        """Load another checkpoint in the way of the one in use: device, dtype, span and family."""
+        loaded = self._bench.session.status.loaded
+        own = LoadRequest(path) if loaded is None else loaded.request
+        self._bench.open(
+            OpenRequest(path, own.device, own.dtype, own.loop, own.family, first_run=first_run)
+        )
 
     def open_session(self, opened: OpenedSession) -> None:
         """Load the checkpoint of a session, on the device and in the dtype that it asks for."""
@@ -238,8 +253,19 @@ class Opening(QObject):
             request = replace(request, start_scale=settings.start_scale)
         if same and settings.start in starts_of(loaded):
             request = replace(request, start=settings.start)
+        if (like := first_run.like) is not None:
+            request = replace(
+                request, seed=like.seed, start=like.start, start_scale=like.start_scale
+            )
         self._bench.begin(request)
         return request
+
+    @staticmethod
+    def cursor_of(loaded: AnyModel) -> tuple[Selection, bool] | None:
+        """Where the cursor is put in the first run, and whether it follows; None for the answer."""
+        request = loaded.request
+        first = request.first_run if isinstance(request, OpenRequest) else FirstRun()
+        return None if first.cursor is None else (first.cursor, first.following)
 
     def _interventions(self, first_run: FirstRun, same: bool) -> tuple[Intervention, ...]:
         """Those asked for, or those of the last time; what cannot be read is left out."""
@@ -248,6 +274,19 @@ class Opening(QObject):
             with contextlib.suppress(LoopscopeError):
                 return from_json(saved)
         return first_run.interventions or ()
+
+
+def checkpoint_in(path: str) -> str:
+    """The last checkpoint of a folder that holds a series and is none itself; else the path."""
+    if path.startswith("bundled:") or not Path(path).is_dir():
+        return path
+    # Late: the window appears before it is known what is opened.
+    from loopscope.core.checkpoint.series import CONFIG, series_in
+
+    if (Path(path) / CONFIG).exists():
+        return path
+    members = series_in(path)
+    return members[-1].path if members else path
 
 
 def starts_of(loaded: AnyModel) -> tuple[str, ...]:

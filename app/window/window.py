@@ -58,7 +58,9 @@ from loopscope.widgets.palette import Theme
 
 if TYPE_CHECKING:
     from loopscope.app.window.popups import Popups
+    from loopscope.app.window.series import Series
     from loopscope.core.run.elsewhere import AnyModel
+    from loopscope.core.run.recording import Recording
 
 # Milliseconds that a sentence stays in the status line.
 SENTENCE_MS = 10_000
@@ -199,6 +201,13 @@ class Window(QMainWindow):
 
         return Popups(self._groups, self.docks, self.views, self.appearance.theme, self)
 
+    @cached_property
+    def series(self) -> Series:
+        """The series that is open; what it needs is imported with the first model."""
+        from loopscope.app.window.series import Series
+
+        return Series(self.bench, self.opening, self.say, self, self.bars.transport_row)
+
     # ---- what the bench says ----
     def say(self, text: str) -> None:
         """Show a sentence in the status line for a while."""
@@ -216,6 +225,7 @@ class Window(QMainWindow):
         """Show a model that has come, and begin what it was loaded for."""
         recorded = self.recordings.model_loaded(loaded)
         session = self.sessions.model_loaded(loaded)
+        self.series.model_loaded(loaded)
         anew = session is None and not recorded
         self._first_run = self.opening.begin(loaded) if anew else None
         prompt = "" if self._first_run is None else self._first_run.prompt
@@ -255,8 +265,18 @@ class Window(QMainWindow):
         loaded = self.bench.session.status.loaded
         if request is self._first_run and loaded is not None:
             self._first_run = None
+            self._put_cursor(loaded, recording)
+
+    def _put_cursor(self, loaded: AnyModel, recording: Recording) -> None:
+        """Put the cursor of a first run at the answer, or where it was asked to be."""
+        session, wanted = self.bench.session, self.opening.cursor_of(loaded)
+        if wanted is None:
             token = first_token(loaded, recording.info.token_labels)
-            self.bench.session.select({"token": token, "tokens": ()})
+            session.select({"token": token, "tokens": ()})
+            return
+        selection, following = wanted
+        session.set_following(following)
+        session.return_to(selection)
 
     def show_progress(self) -> None:
         """Show how far the run and the cursor are, and what can be done now."""

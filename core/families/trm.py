@@ -8,6 +8,7 @@ both states begin at a learned vector. ``e`` is the embedding times ``sqrt(d)``,
 of a puzzle before the prompt's; a cell is read out at its own place. The first position's state
 gives the chance to halt, which the published code asks after each outer step.
 
+A prompt is a grid, row by row; its config says only how many cells, which is taken for a square.
 A file whose layers mix positions by an MLP (``mlp_t``) has no attention and is refused.
 """
 
@@ -19,6 +20,7 @@ from loopscope.core.families.family import Config, Family, Source
 from loopscope.core.model.architecture import Architecture, parameter_shapes
 from loopscope.core.model.layer_shape import LayerShape, NormSlot
 from loopscope.core.model.rope import Rope
+from loopscope.core.model.token_layout import TokenLayout
 
 MODEL_TYPE = "trm"
 CLASS = "TinyRecursiveReasoningModel_ACTV1"
@@ -96,6 +98,7 @@ def _architecture(config: Config) -> Architecture:
         exit_threshold=0.5 if config.flag("no_ACT_continue", True) else 1.0,
         inner_cycles=inner,
         block_weights=tuple(i % stack for i in range(n_block)),
+        layout=TokenLayout.square(config.size("seq_len"), prefix if width else 0),
     )
 
 

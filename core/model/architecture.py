@@ -18,6 +18,7 @@ from loopscope.core.model.layer_shape import (
     activation_shapes,
     norm_shapes,
 )
+from loopscope.core.model.token_layout import TokenLayout
 
 Stack = Literal["prelude", "block", "coda"]
 ExitRule = Literal["distribution", "hazard"]
@@ -107,6 +108,8 @@ class Architecture:
     block_weights
         Which set of weights each layer of a recurrence runs with, where layers share them (ALBERT's
         groups); empty where each has its own or they are nested.
+    layout
+        The grid that a prompt's tokens stand in, None where they are a line (TRM has grids).
     layer_shapes
         Shape of each layer with weights of its own, prelude, block and coda in that order, where
         they differ (windows, scales, value embeddings); empty where all are ``layer``.
@@ -157,6 +160,7 @@ class Architecture:
     looped_span: bool = False
     block_weights: tuple[int, ...] = ()
     layer_shapes: tuple[LayerShape, ...] = ()
+    layout: TokenLayout | None = None
 
     def shape_of(self, stack: Stack, index: int) -> LayerShape:
         """Shape of layer ``index`` of a stack; of the block, of its sets of weights."""

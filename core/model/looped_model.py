@@ -29,6 +29,9 @@ from loopscope.core.model.layers import (
 )
 from loopscope.core.model.norms import make_norm
 
+# Is given what a layer outside the loop puts out, its pattern included.
+See = Callable[[LayerOutput], None]
+
 
 class RecurrentState(NamedTuple):
     """All that passes from one recurrence to the next: a looped model has no other memory.
@@ -180,8 +183,8 @@ class LoopedModel(nn.Module):
         first = 0 if self._cache is None else self._cache.n_kept
         return first, first + x.shape[1]
 
-    def prelude(self, tokens: Tensor) -> Tensor:
-        """Injected input ``e``: int64 ``[B, T]`` to ``[B, T, d]``."""
+    def prelude(self, tokens: Tensor, see: See | None = None) -> Tensor:
+        """Injected input ``e``: int64 ``[B, T]`` to ``[B, T, d]``; ``see`` is given each layer."""
         x, scale = self._looked_up(tokens), self.arch.embedding_scale
         if self.arch.learned_positions:
             positions = self.positions.weight[slice(*self._positions(x))]
@@ -196,7 +199,7 @@ class LoopedModel(nn.Module):
             x = self.embed_proj(x)
         bound = self.bound(tokens)
         for i, layer in enumerate(self.prelude_layers):
-            x = layer(x, self.rope(x), context=bound.context("prelude", 0, i)).state
+            x = _seen(layer, x, self.rope(x), bound.context("prelude", 0, i), see)
         return self.prelude_norm(x) if self.arch.prelude_norm else x
 
     def _looked_up(self, tokens: Tensor) -> Tensor:
@@ -310,14 +313,14 @@ class LoopedModel(nn.Module):
             read = read[:, :1].expand_as(read)
         return torch.sigmoid(self.exit_gate(read)[..., 0])
 
-    def coda(self, state: Tensor) -> Tensor:
-        """The layers after the loop, ``[B, T, d]`` to ``[B, T, d]``."""
+    def coda(self, state: Tensor, see: See | None = None) -> Tensor:
+        """The layers after the loop, ``[B, T, d]`` to ``[B, T, d]``; ``see`` is given each."""
         if self.arch.pre_coda_norm:
             state = self.final_norm(state)
         if self.arch.coda_proj:
             state = self.coda_proj(state)
         for i, layer in enumerate(self.coda_layers):
-            state = layer(state, self.rope(state), context=self.context("coda", 0, i)).state
+            state = _seen(layer, state, self.rope(state), self.context("coda", 0, i), see)
         return state
 
     def readout(self, state: Tensor) -> Tensor:
@@ -346,3 +349,17 @@ class LoopedModel(nn.Module):
         for r in range(n_recurrences):
             recurrent = model.recur(recurrent, e, first=r == 0, recurrence=r + 1)
         return model.readout(recurrent.state)
+
+
+def _seen(
+    layer: nn.Module,
+    x: Tensor,
+    rope: tuple[Tensor, Tensor] | None,
+    context: LayerContext,
+    see: See | None,
+) -> Tensor:
+    """Run a layer outside the loop; its pattern is worked out only where somebody looks."""
+    out: LayerOutput = layer(x, rope, see is not None, context=context)
+    if see is not None:
+        see(out)
+    return out.state

@@ -83,6 +83,15 @@ class Readouts:
         ids, probabilities = self._rows[f"{lens}_ids"], self._rows[f"{lens}_probabilities"]
         return TopAnswers(ids[recurrence - 1], probabilities[recurrence - 1])
 
+    def of(self, name: str, first: int, last: int) -> F32:
+        """Rows ``name`` of recurrences ``first ... last``, both included, ``[n, T, ...]``.
+
+        "spread", "coda_probabilities" or "logit_probabilities", or "hazards" of an exit gate.
+        Raises `KeyError` where none are kept.
+        """
+        self.make()
+        return self._rows[name].rows(first - 1, last)
+
     def spread(self, which: int, n: int) -> F32 | None:
         """Column ``which`` of `ReadOut.spread`, ``[n, T]`` of the first ``n`` recurrences."""
         if not self.kept:

@@ -13,7 +13,7 @@ never move (`Rows`): ask for the recurrences that are wanted (`states_of`, `laye
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 from weakref import ref
@@ -22,6 +22,7 @@ from loopscope.core.arrays import F32
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json
+from loopscope.core.labels import visible
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.prompts.shared import Shared
 from loopscope.core.results import ResultKey, Results
@@ -65,6 +66,17 @@ class RunInfo:
     start_scale: float = 1.0
     interventions: tuple[Intervention, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def names_of(self, tokens: Iterable[int]) -> tuple[str, ...]:
+        """`visible` labels for axes and lists; in a grid with the cell, such as ``r2c3 7``."""
+        labels, layout = self.token_labels, self.architecture.layout
+        names = ((t, visible(labels[t])) for t in tokens)
+        return tuple(name if layout is None else layout.name(t, name) for t, name in names)
+
+    @property
+    def token_names(self) -> tuple[str, ...]:
+        """`names_of` all tokens."""
+        return self.names_of(range(len(self.token_labels)))
 
     def provenance(self) -> dict[str, str]:
         """Flat strings for file metadata and figure footers."""
@@ -247,14 +259,6 @@ class Recording:
         return self._layers_done
 
     @property
-    def appended(self) -> tuple[int, int]:
-        """Layers run and recurrences complete: another moment of the run has others.
-
-        Its last layer does not close a recurrence yet: the readout may come between.
-        """
-        return self._layers_done, self._recurrences
-
-    @property
     def nbytes(self) -> int:
         """Bytes of the rows appended here; a shared prefix counts where it was run."""
         return sum(rows.nbytes for rows in self._rows.values())
@@ -429,6 +433,14 @@ class Recording:
             self.readouts.answers_at("logit", recurrence),
             rows["hazards"][i] if "hazards" in rows else None,
         )
+
+
+def appended(recording: Recording) -> tuple[int, int]:
+    """Layers run and recurrences complete: another moment of the run has others.
+
+    The last layer of a recurrence does not close it yet: the readout may come between.
+    """
+    return recording.layers_done, recording.n_recurrences
 
 
 def kept_rows(

@@ -5,18 +5,15 @@ Every number is that of a run of R recurrences, whatever longer run it was taken
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from loopscope.core.analyses.lens import read_run
 from loopscope.core.arrays import F64
-from loopscope.core.checkpoint.loading import Loaded, load_model
-from loopscope.core.checkpoint.request import LoadRequest
+from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError, is_out_of_memory, one_line
 from loopscope.core.measures.base import Measured, measure
 from loopscope.core.measures.exits import Signals, signals_of, stops
@@ -27,6 +24,7 @@ from loopscope.core.over_prompts.quality import quality_over
 from loopscope.core.prompts.answers import NO_ANSWER_GIVEN, Asked, ask, convention_of
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.remote.models import MODELS
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.stepper import Stepper, least_for
 from loopscope.core.sweeps.grid import Run, Task
@@ -40,8 +38,6 @@ from loopscope.core.sweeps.quantities import (
 from loopscope.core.views.depth import OFFERED
 from loopscope.core.views.lens.curves import LENS_OF, read_curve
 
-# Models that a worker keeps: where tasks of two checkpoints overlap neither is loaded again.
-MOST_KEPT = 2
 NO_PLACE = -1
 I32 = npt.NDArray[np.int32]
 Cell = tuple[str, int]
@@ -78,28 +74,6 @@ class Outcome:
     failures: dict[str, str]
     weights: str = ""
     device: str = ""
-
-
-@dataclass(slots=True)
-class _Models:
-    """Models of this process, the last used at the end; ``loads`` counts."""
-
-    kept: OrderedDict[LoadRequest, Loaded] = field(default_factory=OrderedDict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    loads: int = 0
-
-    def get(self, request: LoadRequest) -> Loaded:
-        with self.lock:
-            if request not in self.kept:
-                while len(self.kept) >= MOST_KEPT:
-                    self.kept.popitem(last=False)
-                self.kept[request] = load_model(request, make_room=self.kept.clear)
-                self.loads += 1
-            self.kept.move_to_end(request)
-            return self.kept[request]
-
-
-MODELS = _Models()
 
 
 def do_task(task: Task) -> Outcome:

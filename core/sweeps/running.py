@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from loopscope.core.errors import LoopscopeError, one_line
+from loopscope.core.errors import LoopscopeError
 from loopscope.core.remote.cluster import WorkerFacts, versions
+from loopscope.core.remote.spread import Undone, spread
 from loopscope.core.sweeps.cell import Outcome, do_task, other_weights
 from loopscope.core.sweeps.grid import Task, runs_of, tasks_of
 from loopscope.core.sweeps.store import Failure, Store
 from loopscope.core.sweeps.study import OpenedStudy
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client
 
-# Tasks that wait at the cluster for each of its threads.
-AHEAD = 3
 Report = Callable[[int, int], None]
 
 
@@ -98,8 +95,10 @@ def run_study(
     store.say_study(opened.text, about)
     left, done = standing(opened, store).left, 0
     report(0, left)
-    for task, outcome in _outcomes(client, tasks_of(opened, store.done, store.weights)):
-        outcome = _of_one_model(store, task, outcome)
+    for task, given in spread(client, do_task, tasks_of(opened, store.done, store.weights)):
+        if isinstance(given, Undone):
+            given = Outcome((), dict.fromkeys((run.key for run in task.runs), given.why))
+        outcome = _of_one_model(store, task, given)
         runs = {run.key: run for run in task.runs}
         store.failures += [Failure.of(task, runs[k], why) for k, why in outcome.failures.items()]
         store.append(task, outcome.blocks)
@@ -122,62 +121,3 @@ def _of_one_model(store: Store, task: Task, outcome: Outcome) -> Outcome:
         return outcome
     why = other_weights(own.path, outcome.weights, store.weights[own.name])
     return Outcome((), dict.fromkeys((run.key for run in task.runs), why))
-
-
-def _outcomes(client: Client, tasks: Iterable[Task]) -> Iterator[tuple[Task, Outcome]]:
-    """Every task with what it gave, as they are done; few of them are at the cluster at a time.
-
-    A worker that dies takes with it what only waits there, so the runs of a task that was lost with
-    one are tried at the end, each with nothing beside it: who is lost then did it itself.
-    """
-    from distributed import as_completed
-
-    waiting, suspects = iter(tasks), deque[Task]()
-    at_work: dict[Future, Task] = {}
-    finished = as_completed(loop=client.loop)
-
-    def submit(task: Task) -> None:
-        future = client.submit(do_task, task, pure=False, retries=0)
-        at_work[future] = task
-        finished.add(future)
-
-    try:
-        for task in islice(waiting, AHEAD * max(1, sum(client.nthreads().values()))):
-            submit(task)
-        while at_work or suspects:
-            alone = not at_work
-            if alone:
-                submit(suspects.popleft())
-            future = next(finished)
-            task = at_work.pop(future)
-            outcome = _result(future, task, alone)
-            if not alone and (following := next(waiting, None)) is not None:
-                submit(following)
-            if outcome is None:
-                suspects.extend(task.alone())
-            else:
-                yield task, outcome
-    finally:
-        if at_work and client.status == "running":
-            client.cancel(list(at_work), force=True)
-
-
-def _result(future: Future, task: Task, alone: bool) -> Outcome | None:
-    """What a task gave; None where it was lost with a worker at which it was not ``alone``."""
-    from distributed import KilledWorker
-
-    try:
-        outcome: Outcome = future.result()
-        return outcome
-    except KilledWorker:
-        if not alone:
-            return None
-        why = "the worker died each time that it was tried, perhaps of too little memory"
-        return Outcome((), {task.runs[0].key: why})
-    except Exception as error:
-        if future.status in ("cancelled", "lost"):
-            raise LoopscopeError(
-                "the connection to the cluster is lost; what was received is kept: give the same "
-                "command again to go on"
-            ) from None
-        return Outcome((), {run.key: one_line(error) for run in task.runs})

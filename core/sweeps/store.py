@@ -22,6 +22,7 @@ from loopscope.core.files import make_folder, read_bytes, reason, write_text, wr
 from loopscope.core.recordings.lock import locked
 from loopscope.core.sweeps.cell import NO_PLACE, Block
 from loopscope.core.sweeps.grid import Run, Task
+from loopscope.core.sweeps.study import NO_STEP
 
 try:
     import pyarrow as pa
@@ -36,7 +37,9 @@ ROWS, STUDY, PROVENANCE, FAILURES, LOCK = (
 MOST_ROWS, MOST_SECONDS = 500_000, 10.0
 _TEXT, _WHOLE = ("run", "checkpoint", "prompts"), ("line", "seed")
 _AFTER = ("start", "intervention", "measure")
-COLUMNS = (*_TEXT, *_WHOLE, *_AFTER, "R", "layer", "head", "token", "value", "unit", "note")
+COLUMNS = (
+    *_TEXT, *_WHOLE, *_AFTER, "R", "layer", "head", "token", "value", "unit", "note", "step",
+)  # fmt: skip
 # What tells two rows apart, and the order they are read in.
 KEY = ("checkpoint", "prompts", "line", "seed", "start", "intervention", "measure", "R", "layer",
        "head", "token")  # fmt: skip
@@ -190,6 +193,7 @@ def _table(task: Task, runs: dict[str, Run], blocks: tuple[Block, ...]) -> Any:
 
     own = [runs[block.run] for block in blocks]
     value = np.concatenate([block.value for block in blocks])
+    steps = np.full(len(value), task.checkpoint.step)
     return pa.table(
         {
             "run": each([block.run for block in blocks], pa.string()),
@@ -207,6 +211,7 @@ def _table(task: Task, runs: dict[str, Run], blocks: tuple[Block, ...]) -> Any:
             "value": pa.array(value, pa.float64(), mask=np.isnan(value)),
             "unit": each([block.unit for block in blocks], pa.string()),
             "note": each([block.note for block in blocks], pa.string()),
+            "step": pa.array(steps, pa.int64(), mask=steps == NO_STEP),
         }
     )
 
@@ -223,7 +228,12 @@ def _done(parts: list[Path]) -> dict[str, set[tuple[str, int]]]:
 
 def _read(part: Path, columns: tuple[str, ...]) -> Any:
     try:
-        return pq.read_table(part, columns=list(columns), partitioning=None)
+        there = set(pq.read_schema(part).names)
+        known = [name for name in columns if name in there or name != "step"]
+        table = pq.read_table(part, columns=known, partitioning=None)
+        if len(known) < len(columns):  # of a version that knew no training steps
+            table = table.append_column("step", pa.nulls(table.num_rows, pa.int64()))
+        return table
     except (OSError, pa.ArrowException) as error:
         raise LoopscopeError(
             f"{part}: cannot be read: {reason(error)}; delete it, and its cells are made again"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from loopscope.core.checkpoint.request import LoadRequest, Loop
+from loopscope.core.checkpoint.series import series_in
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import expanded, read_text
 from loopscope.core.interventions.base import Intervention
@@ -19,6 +20,8 @@ from loopscope.core.sweeps.quantities import check_quantity
 from loopscope.core.typed_json import Reader
 
 BUNDLED, MOST_BYTES, MOST_VALUES, MOST_CELLS = "bundled:", 1 << 20, 1_000_000, 10_000_000
+# Of a checkpoint that is of no training step.
+NO_STEP = -1
 Start = Literal["default", "zeros", "random"]
 Places = Literal["layers", "all"]
 
@@ -28,6 +31,8 @@ class StudyCheckpoint:
     """A checkpoint of a study; ``name`` is what its rows say, by default the path's last part.
 
     loop, damping : the span of a deep model that is looped.  family : read as this family.
+    series : whether the folder holds the checkpoints of one training, each of which is meant.
+    step : of its training, for its rows; -1 for none.
     """
 
     path: str
@@ -37,6 +42,8 @@ class StudyCheckpoint:
     loop: tuple[int, int] | None = None
     damping: float = 1.0
     family: str = ""
+    series: bool = False
+    step: int = NO_STEP
 
     @property
     def request(self) -> LoadRequest:
@@ -50,8 +57,24 @@ class StudyCheckpoint:
         if not path.startswith((BUNDLED, "~")):
             path = str(folder / path)
         name = self.name or (path if path.startswith(BUNDLED) else Path(path).name)
-        return StudyCheckpoint(
-            path, name, self.device, self.dtype, self.loop, self.damping, self.family
+        return replace(self, path=path, name=name)
+
+    def members(self) -> tuple[StudyCheckpoint, ...]:
+        """Itself, or each checkpoint of its series, called NAME@STEP.
+
+        Raises `LoopscopeError` where there is no series.
+        """
+        if not self.series:
+            return (self,)
+        found = series_in(self.path)
+        if not found:
+            raise LoopscopeError(
+                f"{self.path}: holds no series: folders of checkpoints whose names end in the "
+                "step, as `loopscope train --keep-every` makes them"
+            )
+        return tuple(
+            replace(self, path=m.path, name=f"{self.name}@{m.step}", step=m.step, series=False)
+            for m in found
         )
 
 
@@ -221,7 +244,8 @@ def _settled(study: Study, folder: Path, where: str) -> Study:
         check_recurrences(r)
     for key in study.measures:
         check_quantity(key)
-    checkpoints = tuple(c.named(folder) for c in study.checkpoints)
+    named = (own.named(folder) for own in study.checkpoints)
+    checkpoints = tuple(member for own in named for member in own.members())
     cuts = tuple(
         own
         if not own.file

@@ -167,9 +167,21 @@ def _quartiles(measured: Measured) -> tuple[F64 | None, F64 | None]:
     known = np.asarray(np.isfinite(values).any(axes))
     filled = np.where(np.expand_dims(known, axes), values, 0.0)
     filled = np.where(np.isfinite(filled), filled, np.nan)
-    ends = np.nanpercentile(filled, [25, 75], axis=axes)
+    ends = _percentiles(filled.reshape(*values.shape[:2], -1))
     low, high = (np.where(known, end, np.nan) for end in ends)
     return low, high
+
+
+def _percentiles(values: F64) -> F64:
+    """25th and 75th percentile over the last axis, NaN left out, ``[2, R, L]``.
+
+    numpy leaves NaN out in a call for each point: only points that have one take that way.
+    """
+    ends = np.percentile(values, [25, 75], axis=-1)
+    some = np.isnan(values).any(-1)
+    if some.any():
+        ends[:, some] = np.nanpercentile(values[some], [25, 75], axis=-1)
+    return np.asarray(ends)
 
 
 def _middle_half(measured: Measured) -> str:

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
-from loopscope.core.labels import at_position, visible
+from loopscope.core.labels import at_position
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.settling import distance_to_end, relative_floor
 from loopscope.core.measures.state_forms import (
@@ -196,7 +196,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         layer=layer,
         layer_name="" if layer == ENDS else info.architecture.layer_name(layer),
         tokens=tokens,
-        labels=tuple(visible(info.token_labels[t]) for t in tokens),
+        labels=info.names_of(tokens),
         token_texts=tuple(info.token_labels[t] for t in tokens),
         missing=missing,
         form=options.form,

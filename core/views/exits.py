@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 
 from loopscope.core.arrays import F64
-from loopscope.core.labels import visible
 from loopscope.core.measures.base import NO_READOUTS
 from loopscope.core.measures.exits import (
     AGREEMENT,
@@ -167,7 +166,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         n_recurrences=n,
         n_run=n_run,
         tokens=tokens,
-        labels=tuple(visible(recording.info.token_labels[t]) for t in tokens),
+        labels=recording.info.names_of(tokens),
         full=full,
         outcomes=outcomes,
         rules=rules,

@@ -9,7 +9,7 @@ import numpy as np
 
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
-from loopscope.core.labels import at_position, visible
+from loopscope.core.labels import at_position
 from loopscope.core.measures.path_independence import FROM_RUN, PATHS, SPREAD, Paths, spread
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
@@ -88,7 +88,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     from_run = np.stack([_median(spread(states[[0, i]])) for i in range(len(states))])
     by_start = options.curves == "start"
     formula = FROM_RUN if by_start else SPREAD
-    labels = [visible(recording.info.token_labels[t]) for t in tokens]
+    labels = list(recording.info.names_of(tokens))
     return Data(
         statement=_statement(result, apart[-1], from_run[:, -1], tokens, labels, recording),
         formulas=(SPREAD, FROM_RUN),

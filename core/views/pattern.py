@@ -11,7 +11,6 @@ from typing_extensions import override
 
 from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
-from loopscope.core.labels import visible
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.options import setting
@@ -122,7 +121,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         layer=layer,
         head=head,
         name=name,
-        labels=tuple(map(visible, recording.info.token_labels)),
+        labels=recording.info.token_names,
         token_texts=recording.info.token_labels,
         causal=arch.layer.causal,
         missing=missing,

@@ -11,7 +11,6 @@ from typing_extensions import override
 
 from loopscope.core.arrays import F64, Bools
 from loopscope.core.formula import Formula
-from loopscope.core.labels import visible
 from loopscope.core.measures.base import NO_READOUTS, NO_RUN
 from loopscope.core.measures.exit_gate import (
     EXIT,
@@ -29,6 +28,7 @@ from loopscope.core.measures.readout import (
     flips,
     unchanged_since,
 )
+from loopscope.core.model.token_layout import TokenLayout
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import RecurrenceRange, Selection
@@ -65,7 +65,7 @@ class Data(AnswerMap):
     exit_threshold : of the model.
     lens : "coda" or "logit".  masked : whether an answer is for the token at its own place.
     missing : what is missing when there is nothing to show, or "".
-    first : recurrence of column 1.
+    first : recurrence of column 1.  layout : the grid of the prompt's tokens, None for a line.
     """
 
     unchanged_since: Ids
@@ -76,6 +76,7 @@ class Data(AnswerMap):
     masked: bool
     missing: str = ""
     first: int = 1
+    layout: TokenLayout | None = None
 
     @property
     @override
@@ -141,7 +142,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
             *((HAZARD, EXIT, EXIT_AT[arch.exit_rule]) if len(exits) else ()),
         ),
         tokens=tokens,
-        labels=tuple(visible(recording.info.token_labels[t]) for t in tokens),
+        labels=recording.info.names_of(tokens),
         token_texts=tuple(recording.info.token_labels[t] for t in tokens),
         ids=ids,
         probabilities=probabilities,
@@ -158,6 +159,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         numbers=options.numbers,
         missing=missing,
         lacks=RECURRENCE if missing == NO_RUN else None,
+        layout=arch.layout,
     )
 
 
@@ -211,6 +213,7 @@ def table(data: Data) -> Table:
         (
             "recurrence",
             "token index",
+            *(("row", "column") if data.layout else ()),
             "token",
             "lens",
             "rank",
@@ -231,6 +234,7 @@ def _table_rows(data: Data) -> Iterator[tuple[object, ...]]:
         yield (
             r + 1,
             data.tokens[i],
+            *((data.layout.cell(data.tokens[i]) or ("", "")) if data.layout else ()),
             data.token_texts[i],
             data.lens,
             k + 1,

@@ -11,7 +11,6 @@ from typing import Any, get_args
 import numpy as np
 
 from loopscope.core.arrays import F32, F64
-from loopscope.core.labels import visible
 from loopscope.core.measures.base import NO_RUN, measure
 from loopscope.core.measures.limiting_behaviour import (
     PAPER_RECURRENCES,
@@ -127,7 +126,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         floor_line=floor * scale,
         error_line=_error_line(recording, tokens, len(values), options) * scale,
         tokens=tokens,
-        labels=tuple(visible(info.token_labels[t]) for t in tokens),
+        labels=info.names_of(tokens),
         token_texts=tuple(info.token_labels[t] for t in tokens),
         trained=info.architecture.trained_recurrences,
         dtype=info.dtype,

@@ -11,7 +11,6 @@ from typing_extensions import override
 
 from loopscope.core.arrays import C128, F64, I64, Bools
 from loopscope.core.formula import Formula
-from loopscope.core.labels import visible
 from loopscope.core.measures.fixed_points import CYCLE, RESIDUAL, Q, cycle_distances
 from loopscope.core.measures.settling import NOISE_FLOORS, fitted_rate, relative_floor
 from loopscope.core.measures.stability import (
@@ -181,7 +180,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     distances = np.stack([cycle_distances(cycle) for cycle in result.cycles])
     statement = _statement(result, kinds, distances, recording)
     names = recording.info.architecture.layer_names
-    labels = tuple(map(visible, recording.info.token_labels))
+    labels = recording.info.token_names
     return Data(
         statement, formulas, result, eigenvalues_of(result), labels, kinds, distances, names
     )
@@ -261,7 +260,7 @@ def _how_sure(result: Stability, recording: Recording) -> str:
     if result.tokens is None:
         return " (an estimate: no residual bounds it where the Jacobian is not normal)"
     token = int(np.abs(result.tokens.values).max(1).argmax())
-    label = visible(recording.info.token_labels[token])
+    label = recording.info.names_of((token,))[0]
     error = result.tokens.error
     doubt = f", ± {error:.1g} by rounding" if error > 0.01 * result.radius else ""
     return f" (exact, of token {token} {label}{doubt})"

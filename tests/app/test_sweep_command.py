@@ -34,6 +34,8 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         [sys.executable, "-m", "loopscope.app", *arguments],
         cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         start_new_session=True,
+        # Whatever the tests before left: a process whose parent ignores Ctrl-C ignores it too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

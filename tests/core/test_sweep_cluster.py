@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.remote import cluster as clusters
 from loopscope.core.remote.cluster import check_workers, connected, facts, local_cluster
@@ -94,7 +97,7 @@ def test_a_model_is_loaded_once_on_each_worker(
     client: Any, opened: OpenedStudy, tmp_path: Path
 ) -> None:
     def loads() -> int:  # asks the worker's own
-        from loopscope.core.sweeps.cell import MODELS
+        from loopscope.core.remote.models import MODELS
 
         return MODELS.loads
 
@@ -188,4 +191,59 @@ def test_a_cluster_that_is_lost_keeps_what_came(opened: OpenedStudy, tmp_path: P
             sweep(opened, tmp_path / "out", own, report=close)
     finally:
         cluster.close()
+    assert 0 < read_rows(tmp_path / "out").num_rows < opened.n_cells
+
+
+def test_a_paper_on_workers_that_die_is_one_made_here(client: Any, tmp_path: Path) -> None:
+    from loopscope.core.paper.folder import Folder
+    from loopscope.core.paper.plan import Plan
+    from loopscope.core.paper.running import keys_of, run_prompts, subject_of, tasks_left
+    from loopscope.core.prompts.prompt_set import read_prompts
+
+    prompts = read_prompts("bundled:hops")
+    prompts = replace(prompts, items=prompts.items[:6])
+    plan = Plan(LoadRequest("bundled:looped", "cpu"), 2, 16, longest=40)
+    subject = client.submit(subject_of, plan.request, prompts, plan).result()
+    assert subject == subject_of(plan.request, prompts, plan)
+    keys = keys_of(prompts, plan, subject.weights)
+    before = pids(client)
+
+    def kill(done: int, left: int) -> None:
+        if done == 2:
+            os.kill(before[0], signal.SIGKILL)
+
+    with Folder(tmp_path / "there") as there, Folder(tmp_path / "here") as here:
+        tasks = tasks_left(prompts, keys, plan, subject.weights, there)
+        assert len(tasks) == 6
+        assert run_prompts(tasks, there, client, kill) == {}
+        assert run_prompts(tasks, here) == {}
+        for key in keys:
+            for name in ("map.attention.long", "stage.matrix_entropy", "limits", "trajectory"):
+                np.testing.assert_array_equal(there.get(key, name), here.get(key, name))
+    assert before[0] not in pids(client)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_within_a_destructor_is_not_lost(
+    client: Any, opened: OpenedStudy, tmp_path: Path
+) -> None:
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    told = []
+
+    def interrupt(done: int, left: int) -> None:
+        told.append(done)
+        if len(told) == 2:
+            Dying()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            sweep(opened, tmp_path / "out", client, report=interrupt)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(told) == 2
     assert 0 < read_rows(tmp_path / "out").num_rows < opened.n_cells

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from models import random_model
 
 from loopscope.core.analyses.lens import read_run
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.experiments.native_folder import save_native
 from loopscope.core.interventions.layers import SkipLayer
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.exits import signals_of
@@ -21,9 +23,10 @@ from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.over_prompts.quality import quality_over
 from loopscope.core.prompts.prompt_set import PromptSet, read_prompts
+from loopscope.core.remote.models import MODELS
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.sweeps import store as stores
-from loopscope.core.sweeps.cell import MODELS, NO_PLACE, do_task, measured
+from loopscope.core.sweeps.cell import NO_PLACE, do_task, measured
 from loopscope.core.sweeps.grid import tasks_of
 from loopscope.core.sweeps.running import standing
 from loopscope.core.sweeps.store import Store, read_rows
@@ -299,3 +302,49 @@ def test_the_bundled_study_is_what_it_says() -> None:
     opened = open_study("bundled:hops")
     assert opened.prompt_sets[0].items == read_prompts("bundled:hops").items[:24]
     assert opened.n_runs == 192
+
+
+def test_a_series_is_an_axis_of_training_steps(tmp_path: Path) -> None:
+    for step in (0, 50):
+        save_native(tmp_path / f"t/steps/step-{step:07d}", random_model(seed=step))
+    text = SMALL.replace('["bundled:looped"]', '["bundled:looped", { path = "t", series = true }]')
+    opened = write(tmp_path, text)
+    names = [own.name for own in opened.study.checkpoints]
+    assert names == ["bundled:looped", "t@0", "t@50"]
+    sweep(opened, tmp_path / "out")
+    rows = read_rows(tmp_path / "out").to_pylist()
+    assert {(row["checkpoint"], row["step"]) for row in rows} == {
+        ("bundled:looped", None), ("t@0", 0), ("t@50", 50)
+    }  # fmt: skip
+    by_hand = load(str(tmp_path / "t/steps/step-0000050"), "cpu")
+    stepper = Stepper(by_hand)
+    run = stepper.begin(by_hand.tokenizer.encode("ab ba ? 1 : a b"))
+    for _ in range(3):
+        stepper.step()
+    s = run.states.astype(float)
+    expected = np.median(np.linalg.norm(s[3] - s[2], axis=-1) / np.linalg.norm(s[3], axis=-1))
+    (found,) = [
+        row["value"] for row in rows
+        if (row["step"], row["line"], row["R"], row["measure"]) == (50, 1, 3, "relative_step")
+    ]  # fmt: skip
+    assert found == pytest.approx(expected, rel=1e-6)
+    save_native(tmp_path / "t/steps/step-0000100", random_model(seed=100))  # it was trained on
+    with Store(tmp_path / "out") as store:
+        further = write(tmp_path, text)
+        left = list(tasks_of(further, store.done, store.weights))
+    assert {task.checkpoint.name for task in left} == {"t@100"}
+    with pytest.raises(LoopscopeError, match="holds no series: folders of checkpoints"):
+        write(tmp_path, text.replace('"t"', '"nothing"'))
+
+
+def test_rows_of_a_version_without_steps_are_read(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    opened = write(tmp_path)
+    sweep(opened, tmp_path / "out")
+    for part in tmp_path.glob("out/rows/*.parquet"):
+        pq.write_table(pq.read_table(part, partitioning=None).drop_columns(["step"]), part)
+    rows = read_rows(tmp_path / "out")
+    assert rows.column("step").null_count == rows.num_rows == 12
+    with Store(tmp_path / "out") as store:
+        assert not list(tasks_of(opened, store.done, store.weights))

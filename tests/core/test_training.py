@@ -14,6 +14,7 @@ import torch
 from loopscope.app.cli.main import main
 from loopscope.core.checkpoint.folder import open_checkpoint
 from loopscope.core.checkpoint.loading import load
+from loopscope.core.checkpoint.series import series_in
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.architectures import (
     default_architecture,
@@ -243,6 +244,23 @@ def test_weights_in_half_precision_are_the_others_rounded(tmp_path: Path) -> Non
         assert torch.equal(value.half().float(), other[name]), name
     sizes = [(f / "model.safetensors").stat().st_size for f in (whole, half)]
     assert sizes[1] < 0.6 * sizes[0]
+
+
+def test_checkpoints_on_the_way_are_kept(tmp_path: Path) -> None:
+    command = ["train", "hops", "-o", str(tmp_path / "m"), *TINY, "--steps", "5"]
+    assert main([*command, "--keep-every", "2"]) == 0
+    members = series_in(str(tmp_path / "m"))
+    assert [own.step for own in members] == [0, 2, 4, 5]
+    models = [load(own.path, "cpu") for own in members]
+    assert len({own.weights_hash for own in models}) == 4
+    # The first is what the seed draws, the last what the training ends with.
+    plan = plan_of("walker", seed=0)
+    fresh = Training(tmp_path / "other", plan, models[0].architecture).model.state_dict()
+    for name, value in models[0].model.state_dict().items():
+        assert torch.equal(value, fresh[name]), name
+    record = json.loads((Path(members[1].path) / RECORD_FILE).read_text())
+    assert (record["steps"], record["recipe"]) == (2, "walker")
+    assert members[-1].path == str(tmp_path / "m")
 
 
 def test_a_training_goes_on_from_the_weights_of_another(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from pytestqt.qtbot import QtBot
 
 from loopscope.core.formula import Formula
 from loopscope.core.views.curves_data import Curve, Curves
-from loopscope.widgets.plots.curve_plot import DOT, FEW_BANDS, MOST_BANDS, REACH, CurvePlot
+from loopscope.widgets.plots.curve_plot import DOT, FEW_BANDS, MANY, MOST_BANDS, REACH, CurvePlot
+from loopscope.widgets.plots.kept_picture import KeptCurves
+from loopscope.widgets.plots.plot_marks import set_lines
 
 X = np.arange(1.0, 11.0)
 
@@ -168,6 +170,55 @@ def test_titles_are_no_markup_and_upright_norms_keep_two_bars(qtbot: QtBot) -> N
 def test_no_two_of_the_first_twenty_four_layers_look_alike() -> None:
     layers = [Curve(f"layer {k}", X, X, role="layer", index=k, count=48) for k in range(24)]
     assert len({(k.index % 8, k.line) for k in layers}) == 24
+
+
+def test_a_mark_that_moves_has_no_curve_stroked_again(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stroked: list[KeptCurves] = []
+    real = KeptCurves._stroke
+    monkeypatch.setattr(
+        KeptCurves, "_stroke", lambda item, painter: stroked.append(item) or real(item, painter)
+    )
+    plot = shown(qtbot, curves(30))
+    plot.grab()
+    before = len(stroked)
+    assert before
+    for r in range(1, 9):
+        plot.mark(float(r), None, (r, r))
+        plot.grab()
+    assert len(stroked) == before
+    kept = stroked[-1]
+    set_lines(kept.curves[0], [(X, X)])
+    kept.changed()
+    plot.grab()
+    assert len(stroked) > before
+    before = len(stroked)
+    plot.getViewBox().setXRange(2, 4)  # zoomed: the picture is of other pixels
+    plot.grab()
+    assert len(stroked) > before
+
+
+def test_a_flat_curve_is_seen(qtbot: QtBot) -> None:
+    plot = shown(qtbot, curves(1))
+    at = plot.pixel_of(5.5, 1.0)
+    picture = plot.grab().toImage()
+    ratio = picture.devicePixelRatio()
+    near = {
+        picture.pixelColor(round(at.x() * ratio), round(at.y() * ratio) + off).name()
+        for off in range(-3, 4)
+    }
+    assert len(near) > 1
+
+
+def test_many_curves_are_solid_and_few_are_told_apart(qtbot: QtBot) -> None:
+    def styles(n: int) -> set[object]:
+        plot = shown(qtbot, curves(n))
+        kept = next(i for i in plot.getPlotItem().items if isinstance(i, KeptCurves))
+        return {curve.opts["pen"].style() for curve in kept.curves}
+
+    assert len(styles(MANY)) > 1
+    assert len(styles(MANY + 1)) == 1
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
+from loopscope.core.model.token_layout import TokenLayout
 from loopscope.core.selection import Selection
 from loopscope.widgets.bars.prompt_bar import PromptBar
+from loopscope.widgets.bars.token_chips import READABLE
 from loopscope.widgets.palette import DARK, LIGHT
 
 LEFT, CTRL, SHIFT = (
@@ -186,6 +188,35 @@ def test_the_cursor_token_is_outlined_in_the_accent(desk: Desk) -> None:
             if colour == QColor(theme.accent):
                 accented.append(token)
         assert accented == [2]
+
+
+@pytest.mark.parametrize(("side", "readable"), [(9, True), (30, False)])
+def test_tokens_of_a_grid_stand_in_rows_and_columns(desk: Desk, side: int, readable: bool) -> None:
+    layout = TokenLayout(side, side, before=3)
+    labels = tuple(["p"] * 3 + [str(i % 4) for i in range(side * side)])
+    row = desk.bar.chips.height()
+    desk.bar.show_tokens(labels, layout)
+    QApplication.processEvents()
+    chips = desk.bar.chips
+    assert row < chips.height() <= 190
+    token = 3 + 2 * side + 4  # row 3, column 5
+    here, right, below = (chips.chip(t) for t in (token, token + 1, token + side))
+    assert (here.width() >= READABLE) == readable
+    assert (right.left() - here.left(), right.top()) == (here.width() + 1, here.top())
+    assert (below.left(), below.top() - here.top()) == (here.left(), here.height() + 1)
+    assert chips.chip(0).left() > chips.chip(3 + side - 1).right()  # beside the grid
+    places = [(place.left(), place.top()) for place in map(chips.chip, range(len(labels)))]
+    assert len(set(places)) == len(labels)
+    desk.click(token)
+    assert desk.picked[-1] == {"token": token}
+    tip = chips.tip_at(QPointF(chips.chip_centre(token)))
+    assert f"Token {token}, row 3, column 5 '{labels[token]}'" in tip
+    desk.bar.show_selection(Selection(token=token), {})
+    image = chips.grab().toImage()
+    outlined = image.pixelColor(round(here.left() + 1), round(here.center().y()))
+    assert outlined == QColor(desk.bar.theme.accent)
+    desk.bar.show_tokens(labels[:-1], layout)  # which does not fill the grid
+    assert chips.height() == row
 
 
 def test_long_prompts_scroll_and_never_widen_the_window(desk: Desk) -> None:

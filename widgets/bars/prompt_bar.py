@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 )
 from typing_extensions import override
 
+from loopscope.core.model.token_layout import TokenLayout
 from loopscope.core.selection import Selection
 from loopscope.widgets.bars.prompt_line import Notice, PromptLine
 from loopscope.widgets.bars.token_chips import HEIGHT, TokenChips
@@ -144,7 +145,7 @@ class PromptBar(QWidget):
         below.setSpacing(8)
         below.addWidget(self.notice)
         below.addWidget(self.chips, 1)
-        below.addWidget(self.all)
+        below.addWidget(self.all, 0, Qt.AlignmentFlag.AlignTop)
         box = QVBoxLayout(self)
         box.setContentsMargins(10, 4, 10, 4)
         box.setSpacing(4)
@@ -185,10 +186,10 @@ class PromptBar(QWidget):
         """Take earlier prompts, newest first."""
         self.line.history = list(prompts)
 
-    def show_tokens(self, labels: tuple[str, ...]) -> None:
-        """Show the tokens of a new run."""
+    def show_tokens(self, labels: tuple[str, ...], layout: TokenLayout | None = None) -> None:
+        """Show the tokens of a new run, in a grid where they have a ``layout``."""
         self._submitted = False
-        self.chips.show_tokens(tuple(labels))
+        self.chips.show_tokens(tuple(labels), layout)
         self.chips.set_dimmed(bool(self.notice.message))
 
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:

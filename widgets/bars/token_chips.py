@@ -1,4 +1,4 @@
-"""The prompt's tokens as chips in one row that scrolls sideways."""
+"""The prompt's tokens: chips in one row that scrolls sideways, or the cells of a grid."""
 
 from __future__ import annotations
 
@@ -19,17 +19,23 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from typing_extensions import override
 
 from loopscope.core.labels import visible
+from loopscope.core.model.token_layout import TokenLayout
 from loopscope.core.selection import Selection
 from loopscope.widgets.kit.plain_text import plain_tip
 from loopscope.widgets.palette import LIGHT, OKABE_ITO, Theme, token_colour
 
 HEIGHT, GAP, PAD, WIDEST = 24, 3, 6, 150
+# Of a grid: its height at most, and the size of its cells; text is written from READABLE on.
+GRID_HEIGHT, SMALLEST, LARGEST, READABLE = 170, 6, 24, 13
 # Width of the arrows that show at an end with more tokens beyond it.
 ARROW = 18
 
 
 class TokenChips(QWidget):
-    """One chip for each token.
+    """One chip for each token; of a family whose prompts are grids, one cell.
+
+    What stands before a grid (a puzzle's positions) has columns of its own at its right. Cells too
+    small for text are tinted by their token.
 
     Signals
     -------
@@ -47,14 +53,17 @@ class TokenChips(QWidget):
         super().__init__(parent)
         self.theme: Theme = LIGHT
         self.labels: tuple[str, ...] = ()
+        self.layout_of_tokens: TokenLayout | None = None
         self.selection = Selection()
         self.hovered: int | None = None
         self.dimmed = False
         self.offset = 0.0
-        self._lefts: list[float] = []
-        self._widths: list[float] = []
+        # Where each chip is, from the first one's left edge and the top.
+        self._places: list[QRectF] = []
         self._anchor: int | None = None
         self._pointed: int | None = None
+        # Different labels in order, by which small cells are tinted.
+        self._kinds: list[str] = []
         self.setMouseTracking(True)
         self.setFixedHeight(HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -63,17 +72,21 @@ class TokenChips(QWidget):
     @override
     def sizeHint(self) -> QSize:  # Qt's name
         """Wide enough for all; the layout may give less."""
-        return QSize(int(self._total), HEIGHT)
+        return QSize(int(self._total), self._height)
 
     @override
     def minimumSizeHint(self) -> QSize:  # Qt's name
         """Never a reason to widen the window."""
-        return QSize(60, HEIGHT)
+        return QSize(60, self._height)
 
     # ---- what is shown ----
-    def show_tokens(self, labels: tuple[str, ...]) -> None:
-        """Show new tokens."""
+    def show_tokens(self, labels: tuple[str, ...], layout: TokenLayout | None = None) -> None:
+        """Show new tokens, in a grid where they have a ``layout``."""
         self.labels, self.dimmed, self._anchor, self._pointed = labels, False, None, None
+        # A shorter prompt does not fill the grid: its cells would stand in wrong rows.
+        whole = layout is not None and len(labels) == layout.before + layout.rows * layout.columns
+        self.layout_of_tokens = layout if whole else None
+        self._kinds = sorted(set(labels))
         self._measure()
         self.scroll_to(self.offset)
 
@@ -95,7 +108,7 @@ class TokenChips(QWidget):
         if not 0 <= token < len(self.labels):
             return
         margin = ARROW + 12
-        left, right = self._lefts[token], self._lefts[token] + self._widths[token]
+        left, right = self._places[token].left(), self._places[token].right()
         if left - self.offset < margin:
             self.scroll_to(left - margin)
         elif right - self.offset > self.width() - margin:
@@ -109,7 +122,7 @@ class TokenChips(QWidget):
     # ---- where things are ----
     def chip(self, token: int) -> QRectF:
         """The rectangle of one chip."""
-        return QRectF(self._lefts[token] - self.offset, 1, self._widths[token], HEIGHT - 2)
+        return self._places[token].translated(-self.offset, 0)
 
     def chip_centre(self, token: int) -> QPoint:
         """Pixel in the middle of a chip."""
@@ -119,9 +132,14 @@ class TokenChips(QWidget):
         """The token under a pixel."""
         if self._arrow_at(point):
             return None
-        x = point.x() + self.offset
-        for i, (left, width) in enumerate(zip(self._lefts, self._widths, strict=True)):
-            if left - GAP / 2 <= x < left + width + GAP / 2:
+        if self.layout_of_tokens is None:
+            margins = (GAP / 2, float(HEIGHT), GAP / 2, float(HEIGHT))
+        else:
+            margins = (0.5, 0.5, 0.5, 0.5)
+        left, top, right, bottom = margins
+        at = QPointF(point.x() + self.offset, point.y())
+        for i, place in enumerate(self._places):
+            if place.adjusted(-left, -top, right, bottom).contains(at):
                 return i
         return None
 
@@ -134,18 +152,41 @@ class TokenChips(QWidget):
 
     @property
     def _total(self) -> float:
-        return self._lefts[-1] + self._widths[-1] + 1 if self._lefts else 0.0
+        return max((place.right() for place in self._places), default=-1.0) + 1
+
+    @property
+    def _height(self) -> int:
+        """Of a row of chips, or of the whole grid."""
+        if self.layout_of_tokens is None or not self._places:
+            return HEIGHT
+        return int(max(place.bottom() for place in self._places)) + 2
 
     def _measure(self) -> None:
+        grid = self.layout_of_tokens
+        self._places = self._in_a_row() if grid is None else self._in_grid(grid)
+        self.setFixedHeight(self._height)
+        self.updateGeometry()
+
+    def _in_a_row(self) -> list[QRectF]:
         metrics = QFontMetricsF(self.font())
-        self._lefts, self._widths, left = [], [], 1.0
+        places, left = [], 1.0
         for label in self.labels:
             width = min(metrics.horizontalAdvance(visible(label)), WIDEST) + 2 * PAD
             width = max(width, HEIGHT - 4)
-            self._lefts.append(left)
-            self._widths.append(width)
+            places.append(QRectF(left, 1, width, HEIGHT - 2))
             left += width + GAP
-        self.updateGeometry()
+        return places
+
+    def _in_grid(self, grid: TokenLayout) -> list[QRectF]:
+        """Cells of one size, all rows in sight; beside them those that stand before the grid."""
+        size = max(SMALLEST, min(LARGEST, GRID_HEIGHT // grid.rows))
+        places = []
+        for token in range(len(self.labels)):
+            cell = grid.cell(token)
+            column, row = divmod(token, grid.rows) if cell is None else (cell[1] - 1, cell[0] - 1)
+            left = 1.0 + column * size + (0 if cell else (grid.columns + 1) * size)
+            places.append(QRectF(left, 1.0 + row * size, size - 1, size - 1))
+        return places
 
     # ---- events ----
     @override
@@ -223,9 +264,12 @@ class TokenChips(QWidget):
         token = self.token_at(point)
         if token is None:
             return ""
+        grid = self.layout_of_tokens
+        cell = None if grid is None else grid.cell(token)
+        where = "" if cell is None else f", row {cell[0]}, column {cell[1]}"
         return (
-            f"Token {token} '{visible(self.labels[token])}'. Click: cursor. Ctrl+click: add or "
-            "remove; Shift+click: range. The chosen tokens drive every view."
+            f"Token {token}{where} '{visible(self.labels[token])}'. Click: cursor. Ctrl+click: add "
+            "or remove; Shift+click: range. The chosen tokens drive every view."
         )
 
     def _point_at(self, token: int | None) -> None:
@@ -247,8 +291,9 @@ class TokenChips(QWidget):
         for i, label in enumerate(self.labels):
             rect = self.chip(i)
             if rect.right() >= 0 and rect.left() <= self.width():
+                pad = PAD if self.layout_of_tokens is None else 0
                 text = metrics.elidedText(
-                    visible(label), Qt.TextElideMode.ElideMiddle, rect.width() - 2 * PAD + 1
+                    visible(label), Qt.TextElideMode.ElideMiddle, rect.width() - 2 * pad + 1
                 )
                 self._draw_chip(painter, rect, text, i, i in tokens, rank.get(i))
         for side in (-1, 1):
@@ -264,17 +309,24 @@ class TokenChips(QWidget):
         filled = theme.hover if i == self.hovered else theme.button if selected else theme.window
         painter.setPen(QPen(QColor(theme.line), 1))
         painter.setBrush(QColor(filled))
-        rect = rect.adjusted(0.5, 0.5, -0.5, -0.5)
-        painter.drawRoundedRect(rect, 4, 4)
+        grid = self.layout_of_tokens is not None
+        readable = rect.width() >= READABLE
+        rect, round_by = rect.adjusted(0.5, 0.5, -0.5, -0.5), 0 if grid else 4
+        painter.drawRoundedRect(rect, round_by, round_by)
         painter.setPen(QColor(theme.text if selected else theme.muted))
-        painter.drawText(rect.adjusted(0, -1, 0, -1), Qt.AlignmentFlag.AlignCenter, text)
-        if rank is not None:
+        if readable:
+            painter.drawText(rect.adjusted(0, -1, 0, -1), Qt.AlignmentFlag.AlignCenter, text)
+        else:
+            tint = QColor(token_colour(self._kinds.index(self.labels[i]) % len(OKABE_ITO)))
+            tint.setAlphaF(0.7 if selected else 0.25)
+            painter.fillRect(rect, tint)
+        if rank is not None and readable:
             stripe = QRectF(rect.left() + 4, rect.bottom() - 4, rect.width() - 8, 2.5)
             painter.fillRect(stripe, QColor(token_colour(rank)))
         if i == self.selection.token:
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(QColor(theme.accent), 2))
-            painter.drawRoundedRect(rect.adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
+            painter.drawRoundedRect(rect.adjusted(0.5, 0.5, -0.5, -0.5), round_by, round_by)
         painter.setOpacity(1.0)
 
     def _draw_arrow(self, painter: QPainter, side: int) -> None:

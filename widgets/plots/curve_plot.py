@@ -9,12 +9,13 @@ from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
-from loopscope.core.views.curves_data import Curve, Curves
+from loopscope.core.views.curves_data import Curve, Curves, LineStyle
 from loopscope.widgets.kit.theme import on_ground, sample_map
 from loopscope.widgets.palette import RECURRENCE_MAP, Theme, token_colour
 from loopscope.widgets.plots.axes import LogAxis, TitledAxis, WholeAxis
 from loopscope.widgets.plots.click_plot import ClickPlot
 from loopscope.widgets.plots.curve_legend import LINES
+from loopscope.widgets.plots.kept_picture import KeptCurves
 from loopscope.widgets.plots.plot_marks import log10, set_lines
 
 # Pixels within which the pointer is on a point.
@@ -25,6 +26,8 @@ DOT = 7.0
 GROUPS = 16
 # Curves with intervals that are drawn as bands.
 MOST_BANDS = 12
+# More curves than this are many: without dots at their points, and all of them solid.
+MANY = 40
 FEW_BANDS = 3
 
 
@@ -69,9 +72,9 @@ class CurvePlot(ClickPlot):
         self.getPlotItem().setVisible(True)
         across = self.getPlotItem().getAxis("bottom")
         if isinstance(across, WholeAxis):
-            across.first = min((_least(c.x) for c in data.curves), default=1)
-        self._xs = [plotted(c.x, data.log_x) for c in data.curves]
-        self._ys = [plotted(c.y, data.log_y) for c in data.curves]
+            across.first = _least(data.curves)
+        self._xs = _plotted_each([c.x for c in data.curves], data.log_x)
+        self._ys = _plotted_each([c.y for c in data.curves], data.log_y)
         for item in self._items:
             self.getPlotItem().removeItem(item)
         self._items = []
@@ -106,8 +109,8 @@ class CurvePlot(ClickPlot):
     def _draw_curves(self, data: Curves) -> None:
         groups: dict[tuple[str, str], list[int]] = {}
         for i, c in enumerate(data.curves):
-            groups.setdefault((colour_of(c, self.theme), c.line), []).append(i)
-        many = len(data.curves) > 40
+            groups.setdefault((colour_of(c, self.theme), line_of(c, data)), []).append(i)
+        many, items = len(data.curves) > MANY, []
         for (colour, line), members in groups.items():
             style = LINES[line]
             # A smooth line wider than a pixel is slow to draw: only where there are few points.
@@ -118,13 +121,14 @@ class CurvePlot(ClickPlot):
             width = 2 if few_points or (summary and points < 1000) else 1
             item = pg.PlotCurveItem(antialias=True, pen=pg.mkPen(colour, width=width, style=style))
             set_lines(item, [(self._xs[i], self._ys[i]) for i in members])
-            self._add(item, 0)
+            items.append(item)
             few = [(self._xs[i], self._ys[i]) for i in members if len(self._xs[i]) <= 16]
             if few and not many:
                 x, y = (np.concatenate(v) for v in zip(*few, strict=True))
                 known = np.isfinite(y) & np.isfinite(x)
                 dots = pg.ScatterPlotItem(x[known], y[known], size=5, brush=colour, pen=None)
                 self._add(dots, 1)
+        self._add(KeptCurves(items), 0)
         # A curve of one point marks a place on another one.
         for i, c in enumerate(data.curves):
             if len(c.x) == 1 < len(data.curves) and np.isfinite(self._ys[i][0]):
@@ -279,10 +283,24 @@ def colour_of(curve: Curve, theme: Theme) -> str:
     return on_ground(token_colour(curve.index), theme).name()
 
 
+def line_of(curve: Curve, data: Curves) -> LineStyle:
+    """How a curve's line is drawn: among many solid, as dashes take long and tell none apart."""
+    return "solid" if len(data.curves) > MANY else curve.line
+
+
 def plotted(values: np.ndarray, log: bool) -> np.ndarray:
     """What is plotted: the values, or log10 of those above 0; NaN where there is none."""
     values = log10(values) if log else np.asarray(values, dtype=float)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def _plotted_each(parts: list[np.ndarray], log: bool) -> list[np.ndarray]:
+    """`plotted` of each of many, in one go: an array at a time takes longer than drawing it."""
+    if not parts:
+        return []
+    whole = plotted(np.concatenate(parts), log)
+    ends = np.cumsum([len(part) for part in parts]).tolist()
+    return [whole[end - len(part) : end] for part, end in zip(parts, ends, strict=True)]
 
 
 def _around(value: float) -> tuple[float, float]:
@@ -301,9 +319,9 @@ def _forms(label: str) -> tuple[str, ...]:
     return label, name, name.split(", ")[0].split(" (")[0]
 
 
-def _least(x: np.ndarray) -> int:
-    """The whole number at which a curve begins: 0 of layers and of the initial state, else 1."""
-    return int(bool(len(x)) and float(np.nanmin(x)) > 0)
+def _least(curves: tuple[Curve, ...]) -> int:
+    """The whole number at which the first begins: 0 of layers and of the initial state, else 1."""
+    return int(all(len(c.x) and not bool((c.x <= 0).any()) for c in curves))
 
 
 def _range(parts: list[np.ndarray]) -> tuple[float, float]:

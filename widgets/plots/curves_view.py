@@ -18,7 +18,7 @@ from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.plots.curve_legend import CurveLegend, Entry
-from loopscope.widgets.plots.curve_plot import CurvePlot, colour_of
+from loopscope.widgets.plots.curve_plot import CurvePlot, colour_of, line_of
 
 # Recurrences that are named one by one; more of them become a scale.
 MOST_NAMED = 6
@@ -92,7 +92,7 @@ class CurvesView(View[Curves]):
                 if c is recurrences[0]:
                     entries.append(Entry(f"{c.name} to {recurrences[-1].name}", ""))
             elif c.name and (c.role != "only" or len(data.curves) > 1):
-                entries.append(Entry(c.name, colour_of(c, self.theme), c.line))
+                entries.append(Entry(c.name, colour_of(c, self.theme), line_of(c, data)))
         if data.bands:
             entries.append(Entry(data.bands, self.theme.muted, "band"))
         # One entry for each name: many faint curves may share one.

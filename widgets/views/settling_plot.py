@@ -14,6 +14,7 @@ from loopscope.widgets.kit.theme import on_ground
 from loopscope.widgets.palette import OKABE_ITO, Theme, token_colour
 from loopscope.widgets.plots.axes import LogAxis, WholeAxis
 from loopscope.widgets.plots.click_plot import ClickPlot
+from loopscope.widgets.plots.kept_picture import KeptCurves
 from loopscope.widgets.plots.plot_marks import log10, set_columns
 from loopscope.widgets.views.settling_words import Label, Place, draw_label, labels_of, room_beside
 
@@ -51,7 +52,9 @@ class SettlingPlot(ClickPlot):
         self._labelled = QRectF()
         plot = self.getPlotItem()
         # One item per token colour: a curve for each token costs too much.
-        self.groups = [_curve(plot) for _ in OKABE_ITO]
+        self.groups = [pg.PlotCurveItem() for _ in OKABE_ITO]
+        self._faint = KeptCurves(self.groups)
+        plot.addItem(self._faint, ignoreBounds=True)
         self.loud = _curve(plot)
         self.hovered = _curve(plot)
         self.chosen = _curve(plot)
@@ -257,6 +260,7 @@ class SettlingPlot(ClickPlot):
             colour = self._colour(i)
             colour.setAlpha(FAINT if many else 255)
             item.setPen(pg.mkPen(colour, width=1 if many else 2))
+        self._faint.changed()
         dash, dot = Qt.PenStyle.DashLine, Qt.PenStyle.DotLine
         few = self.loud.xData is None or len(self.loud.xData) <= WIDE_POINTS
         self.loud.setPen(pg.mkPen(theme.warning, width=2 if few else 1))

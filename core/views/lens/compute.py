@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from loopscope.core.arrays import F64, Bools
 from loopscope.core.formula import Formula
-from loopscope.core.labels import visible
 from loopscope.core.measures.lens import (
     CHANCE,
     DIVERGENCE,
@@ -156,7 +155,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         statement=missing,
         formulas=(TOP[options.lens], *FORMULAS.values(), FINAL_SINCE),
         tokens=tokens,
-        labels=tuple(visible(recording.info.token_labels[t]) for t in tokens),
+        labels=recording.info.names_of(tokens),
         token_texts=tuple(recording.info.token_labels[t] for t in tokens),
         ids=ids,
         probabilities=cut(reading.probabilities),

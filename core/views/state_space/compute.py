@@ -9,7 +9,7 @@ import numpy as np
 
 from loopscope.core.arrays import F32, F64
 from loopscope.core.formula import Formula
-from loopscope.core.labels import name_tokens, visible
+from loopscope.core.labels import name_tokens
 from loopscope.core.measures import projection
 from loopscope.core.measures.projection import Basis
 from loopscope.core.measures.stability import STABILITY
@@ -135,7 +135,7 @@ def _compute(
         recurrences=recurrences,
         layers=layers,
         tokens=tokens,
-        labels=tuple(visible(recording.info.token_labels[t]) for t in tokens),
+        labels=recording.info.names_of(tokens),
         token_texts=tuple(recording.info.token_labels[t] for t in tokens),
         axes=tuple(Axis(n, float(s), form, without) for n, s in zip(names, shares, strict=True)),
         basis=basis,

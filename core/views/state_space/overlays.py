@@ -14,7 +14,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.labels import visible
 from loopscope.core.measures.fixed_points import RESIDUAL
 from loopscope.core.measures.path_independence import PATHS
 from loopscope.core.measures.stability import EIGENVALUE, STABILITY
@@ -187,7 +186,7 @@ def second_path(
         for r, i in zip(recurrences, layers, strict=True)
     ]
     same = f", as this run in its first {shared} states" if shared > 1 else ""
-    labels = [visible(second.info.token_labels[t]) for t in there]
+    labels = list(second.info.names_of(there))
     return Overlay(
         name=second_run.name,
         kind="path",
@@ -209,8 +208,7 @@ def _tooltips(
     """One text for each shown token."""
     after = f"   {formula}" if formula else ""
     return tuple(
-        f"token {t} '{visible(recording.info.token_labels[t])}', {about}{after}"
-        for t in context.tokens
+        f"token {t} '{recording.info.names_of((t,))[0]}', {about}{after}" for t in context.tokens
     )
 
 

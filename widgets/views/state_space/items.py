@@ -23,6 +23,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
 from loopscope.widgets.plots.axes import TitledAxis
+from loopscope.widgets.plots.kept_picture import KeptPicture
 
 # Outlines of the layer markers, about 1 across; pyqtgraph's and matplotlib's shapes alike.
 _ANGLES = {
@@ -121,13 +122,13 @@ class LinesItem(_Item):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[Line] = []
-        self._kept: QPixmap | None = None
-        self._kept_for: tuple[object, ...] = ()
+        self._picture = KeptPicture()
         self._paths: list[tuple[QPen, QPainterPath]] = []
 
     def set_lines(self, lines: list[Line]) -> None:
         """Replace what is drawn; every point must be finite."""
-        self.lines, self._kept = lines, None
+        self.lines = lines
+        self._picture.forget()
         self._paths = [
             (
                 line.pen,
@@ -144,24 +145,7 @@ class LinesItem(_Item):
         self, painter: QPainter, setting: QStyleOptionGraphicsItem, widget: QWidget | None = None
     ) -> None:
         """Draw the kept picture, or every path with its pen."""
-        if widget is None:
-            self._stroke(painter)
-            return
-        transform, ratio = painter.transform(), widget.devicePixelRatioF()
-        wanted = (transform, widget.size(), ratio)
-        if self._kept is None or wanted != self._kept_for:
-            self._kept = QPixmap(widget.size() * ratio)
-            self._kept.setDevicePixelRatio(ratio)
-            self._kept.fill(Qt.GlobalColor.transparent)
-            self._kept_for = wanted
-            inner = QPainter(self._kept)
-            # Clipped to a rectangle, Qt strokes translucent hairlines 4 to 15 times as fast.
-            inner.setClipRect(self.getViewBox().sceneBoundingRect())
-            inner.setTransform(transform)
-            self._stroke(inner)
-            inner.end()
-        painter.resetTransform()
-        painter.drawPixmap(0, 0, self._kept)
+        self._picture.paint(self, painter, widget, self._stroke)
 
     def _stroke(self, painter: QPainter) -> None:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
