@@ -40,7 +40,7 @@ class Copying:
         from loopscope.core.views.difference import table as difference_table
 
         spec, display = BY_KEY[key], self._bench.displays[key]
-        other = self._views.frames[key].shown_pane == 1
+        other = self._views.frames[key].panes.shown_pane == 1
         drawing = display.second if display.second is not None and other else display.first
         data, make = drawing.data, spec.table
         if isinstance(data, Difference):
