@@ -299,7 +299,7 @@ def test_log_is_chosen_where_a_distance_spans_three_decades() -> None:
 
 def test_heads_are_filtered_by_layer_by_stability_and_by_what_they_do() -> None:
     recording, at = synthetic_recording(recurrences=12, n_block=3, heads=4), Selection()
-    every = compute(recording, at, Options(order="consistency", tolerance=0.02))
+    every = compute(recording, at, Options(order="consistency", tolerance=0.007))
     since, of = every.stability.since.ravel(), every.groups
     assert 0 < (since > 0).sum() < since.size
     rows = every.order.tolist()
@@ -309,7 +309,7 @@ def test_heads_are_filtered_by_layer_by_stability_and_by_what_they_do() -> None:
         **{name: {i for i in rows if of.names[of.of[i]] == name} for name in set(of.names)},
     }
     for shown, heads in wanted.items():
-        options = Options(order="consistency", tolerance=0.02, shown=shown)
+        options = Options(order="consistency", tolerance=0.007, shown=shown)
         data = compute(recording, at, options)
         # The order is that of all heads, without those that are left out.
         assert data.order.tolist() == [i for i in rows if i in heads]
