@@ -16,7 +16,7 @@ from recordings import synthetic_recording
 from loopscope.core.recordings.reader import open_recording
 from loopscope.core.recordings.segments import segments_of
 from loopscope.core.recordings.writing import RecordingWriter
-from loopscope.core.run.recording import Recording
+from loopscope.core.run.recording import Recording, iteration
 
 MOST = 2000
 
@@ -31,7 +31,7 @@ def step(recording: Recording, of: Recording) -> None:
     r = recording.n_recurrences + 1
     for layer in range(recording.layers_done - (r - 1) * of.n_layers, of.n_layers):
         recording.append_layer(of.layer(r, layer))
-    one = of[r]
+    one = iteration(of, r)
     recording.append_end(one.state, one.coda_lens, one.logit_lens)
 
 

@@ -17,7 +17,11 @@ NETWORK = {
     "smtplib", "socket", "socketserver", "tornado", "urllib", "urllib3", "xmlrpc", "zmq",
 }  # fmt: skip
 MAY = {
+    "app/cli/commands.py",
     "app/cli/paper.py",
+    "app/cli/reproduce.py",
+    "app/cli/twins.py",
+    "core/sweeps/small.py",
     "core/paper/running.py",
     "core/remote/cluster.py",
     "core/remote/connection.py",

@@ -271,7 +271,7 @@ def pictures(model: str) -> dict[str, Callable[[], None]]:
         ("graph-nested", shoot_nested),
         ("graph-contrast", shoot_contrast),
         ("correspondence", shoot_correspondence),
-        ("correspondence-heads", partial(shoot_correspondence, what="heads")),
+        ("correspondence-heads", partial(shoot_correspondence, compared="heads")),
         ("runs", shoot_runs),
         ("probe", shoot_probe),
         ("report", shoot_report),

@@ -97,7 +97,7 @@ class OneThread:
 
     @property
     def ended(self) -> bool:
-        """Whether it does nothing any more."""
+        """Whether everything that was submitted is done."""
         return all(future.done() for future in self._flying)
 
     def close(self) -> None:

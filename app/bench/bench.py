@@ -150,7 +150,7 @@ class Bench(QObject):
         self.leave_for_recordings(released)
 
     def leave_for_recordings(self, then: Callable[[], None]) -> None:
-        """Let the model and its runs go; ``then`` is called when nothing is shown any more."""
+        """Let the model and its runs go; ``then`` is called once nothing is shown."""
         self._leave_model()
         self.comparison.release_later()
         self.second_runs.show(None)

@@ -39,7 +39,7 @@ class Collector(QObject):
         gc.disable()
 
     def spare_libraries(self) -> None:
-        """Leave what is there by now out of every collection, most of it torch's and Qt's modules.
+        """Leave what exists now out of every collection, most of it torch's and Qt's modules.
 
         To be called when a model is there, so that torch is imported. Without it a full collection,
         due every half minute, holds the screen for a sixth of a second.

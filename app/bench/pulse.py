@@ -47,7 +47,7 @@ class Pulse(QObject):
             self._timer.setInterval(FRAME_MS)
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop beating."""
         self._timer.stop()
 
     def _beat(self) -> None:

@@ -159,7 +159,7 @@ class RunTree:
             self.runs.insert(min(i, len(self.runs)), run)
 
     def clear(self) -> None:
-        """Drop all runs: the model that could run it has gone."""
+        """Drop all runs: the model that ran them is not loaded any longer."""
         self.runs.clear()
 
     def drop_surplus(self, needed: list[Run]) -> list[Run]:
@@ -232,6 +232,6 @@ class History:
         return change
 
     def forget_runs(self) -> None:
-        """Forget what was done to runs, which have gone."""
+        """Forget the changes made to runs, which no longer exist."""
         self.done = [change for change in self.done if not change.of_runs]
         self.undone = [change for change in self.undone if not change.of_runs]

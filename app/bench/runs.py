@@ -255,7 +255,7 @@ class Runs:
         self._session.runs_changed.emit()
 
     def let_go(self, run: Run) -> None:
-        """Free the memory of a run and its branches, for good; the run of all others stays."""
+        """Free the memory of a run and its branches for good, unless no other run is left."""
         branch = self.tree.branch_of(run)
         if len(branch) == len(self.tree):
             return

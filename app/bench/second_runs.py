@@ -167,13 +167,13 @@ class SecondRuns:
             )
 
     def forget(self) -> None:
-        """The runs of the tree have gone with their model; one of another model stays."""
+        """Drop a second run of the tree, which ended with its model; keep one of another model."""
         second = self._session.second
         if second is not None and second.run is not None:
             self._session.second = None
 
     def check(self) -> None:
-        """Notice that the runner has let go of the second run, whose model has gone."""
+        """Notice that the runner released the second run together with its model."""
         if self._session.second is not None and self._runner.second_run is None:
             self._session.second = None
             self._session.runs_changed.emit()

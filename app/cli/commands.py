@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import make_folder
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from loopscope.app.view_spec import ViewSpec
     from loopscope.core.checkpoint.loading import Loaded
     from loopscope.core.prompts.tokenizer import Prompt
@@ -303,51 +306,53 @@ def run_quality(options: Namespace) -> None:
 
 
 def run_reproduce(options: Namespace) -> None:
-    """Train the ablations that are missing, measure everything and write the page.
-
-    Raises `LoopscopeError` for more seeds than there are.
-    """
-    import torch
-
+    """Train the ablations that are missing, measure everything and write the page."""
     from loopscope.app.cli.reproduce import bundled_cycle, measure_all, write_page
-    from loopscope.app.cli.train_small import models_of, train_missing
-    from loopscope.core.experiments.small_models import SEEDS
+    from loopscope.core.sweeps.small import models_of
 
     # Sizes where none are given: seeds, prompts, examples of accuracy.
     table, usual = ("quick", (1, 6, 100)) if options.quick else ("ablations", (3, 24, 400))
-    n_seeds, n_prompts = options.seeds or usual[0], options.prompts or usual[1]
-    if n_seeds > len(SEEDS):
-        raise LoopscopeError(f"--seeds {n_seeds} is more than {len(SEEDS)}")
-    seeds, folder, models = SEEDS[:n_seeds], make_folder(Path(options.output)), models_of(table)
+    n_prompts = options.prompts or usual[1]
+    seeds, models = _seeds(options.seeds or usual[0]), models_of(table)
+    folder = make_folder(Path(options.output))
     root = folder / ("models-quick" if options.quick else "models")
-    with _Bar("training") as bar:
-        train_missing(table, root, options.jobs, seeds, bar.show)
-    torch.set_num_threads(1)
-    with _Bar("measuring") as bar:
-        studies = measure_all(models, root, seeds, n_prompts, bar.show, usual[2])
+    with _small_models(table, options, seeds, root) as client, _Bar("measuring") as bar:
+        studies = measure_all(models, root, seeds, n_prompts, bar.show, usual[2], client)
     print(write_page(studies, bundled_cycle(), folder, models))
 
 
 def run_twins(options: Namespace) -> None:
-    """Train the small twins that are missing, evaluate everything and write the page.
-
-    Raises `LoopscopeError` for more seeds than there are.
-    """
-    import torch
-
-    from loopscope.app.cli.train_small import train_missing
+    """Train the small twins that are missing, evaluate everything and write the page."""
     from loopscope.app.cli.twins import evaluate_all, write_page
-    from loopscope.core.experiments.small_models import SEEDS
 
-    if options.seeds > len(SEEDS):
-        raise LoopscopeError(f"--seeds {options.seeds} is more than {len(SEEDS)}")
-    seeds, folder = SEEDS[: options.seeds], make_folder(Path(options.output))
-    with _Bar("training") as bar:
-        train_missing("twins", folder / "models", options.jobs, seeds, bar.show)
-    torch.set_num_threads(1)
-    with _Bar("evaluating") as bar:
-        shipped, small = evaluate_all(folder / "models", seeds, options.examples, bar.show)
+    seeds, folder = _seeds(options.seeds), make_folder(Path(options.output))
+    root = folder / "models"
+    with _small_models("twins", options, seeds, root) as client, _Bar("evaluating") as bar:
+        shipped, small = evaluate_all(root, seeds, options.examples, bar.show, client)
     print(write_page(shipped, small, folder))
+
+
+def _seeds(n: int) -> tuple[int, ...]:
+    from loopscope.core.experiments.small_models import SEEDS
+    from loopscope.core.remote.address import check_installed
+
+    check_installed()
+    if n > len(SEEDS):
+        raise LoopscopeError(f"--seeds {n} is more than {len(SEEDS)}")
+    return SEEDS[:n]
+
+
+@contextlib.contextmanager
+def _small_models(
+    table: str, options: Namespace, seeds: tuple[int, ...], root: Path
+) -> Iterator[Client]:
+    """Train what is missing of a table; the workers that did it measure next."""
+    from loopscope.core.sweeps.small import cluster_for, train_missing
+
+    with cluster_for(options.on, options.jobs) as (client, here):
+        with _Bar("training") as bar:
+            train_missing(table, root, seeds, bar.show, client, here)
+        yield client
 
 
 def run_probe(options: Namespace) -> None:

@@ -54,8 +54,11 @@ StartupWMClass=loopscope
 """
 # The one beside the Python that runs this.
 PROGRAM = "loopscope-gui"
-# What makes the desktop read the folders anew, where it is installed.
-REFRESH = (("update-mime-database", "mime"), ("update-desktop-database", "applications"))
+# What makes the desktop read the folders anew: the package that it comes with, and the folder.
+REFRESH = {
+    "update-mime-database": ("shared-mime-info", "mime"),
+    "update-desktop-database": ("desktop-file-utils", "applications"),
+}
 
 
 def run_install_desktop(options: Namespace) -> None:
@@ -81,9 +84,15 @@ def run_install_desktop(options: Namespace) -> None:
         else:
             continue
         print(f"{'removed' if options.uninstall else 'wrote'} {path}")
-    for tool, folder in REFRESH:
+    for tool, (package, folder) in REFRESH.items():
         if shutil.which(tool) and (home / folder).is_dir():
             subprocess.run([tool, str(home / folder)], capture_output=True, check=False)
+        elif not (shutil.which(tool) or options.uninstall):
+            print(
+                f"loopscope: {tool} is not installed (package {package}): until it has run for "
+                f"{home / folder}, file managers may not open these files with Loopscope",
+                file=sys.stderr,
+            )
 
 
 def data_home() -> Path:

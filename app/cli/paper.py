@@ -71,12 +71,11 @@ def _make(plan: Plan, prompts: PromptSet, folder: Folder, client: Client | None)
 
 
 def _subject(plan: Plan, prompts: PromptSet, client: Client | None) -> Subject:
-    from loopscope.core.paper.running import subject_of
+    from loopscope.core.paper.running import subject_of, subject_there
 
     if client is None:
         return subject_of(plan.request, prompts, plan)
-    subject: Subject = client.submit(subject_of, plan.request, prompts, plan, pure=False).result()
-    return subject
+    return subject_there(plan.request, prompts, plan, client)
 
 
 def _write(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +20,11 @@ from loopscope.core.experiments.study import STAGES, Interval, Study
 from loopscope.core.experiments.training_plan import HopsData
 from loopscope.core.files import make_folder, write_text
 from loopscope.core.labels import counted
+from loopscope.core.sweeps.small import Measuring, measure_models
 from loopscope.core.views.state_space.data import Data
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Report = Callable[[float, str], None]
 # What was claimed on this page before, and what of it holds.
@@ -59,29 +65,34 @@ def measure_all(
     n_prompts: int,
     report: Report,
     n_examples: int = 400,
+    client: Client | None = None,
 ) -> list[Study]:
     """Measure `MODEL` and every variant to four times its trained recurrences."""
-    studies = []
-    bundled = load(MODEL, "cpu")
-    trained = bundled.architecture.trained_recurrences
-    todo: list[tuple[str, int, SmallModel | None]] = [(MODEL, 0, None)]
-    todo += [(v.key, s, v) for v in variants for s in seeds]
-    for i, (name, seed, variant) in enumerate(todo):
-        loaded = bundled if variant is None else load(str(folder_of(variant, seed, root)), "cpu")
-        times = trained if variant is None else loaded.architecture.trained_recurrences
-        hops, letters = (3, 8) if variant is None else _asked(variant)
+    trained = load(MODEL, "cpu").architecture.trained_recurrences
+    measured = partial(study, n_prompts=n_prompts, n_examples=n_examples)
+    todo = [
+        Measuring.of(
+            partial(
+                measured, seed=0, name=MODEL, hops=3, n_letters=8,
+                recurrences=TRAINED_TIMES * trained,
+            ),
+            MODEL,
+        )
+    ]  # fmt: skip
+    for own in variants:
+        hops, letters = _asked(own)
+        recurrences = TRAINED_TIMES * own.arch.trained_recurrences
+        for seed in seeds:
+            work = partial(
+                measured, seed=seed, name=own.key, hops=hops, n_letters=letters,
+                recurrences=recurrences,
+            )  # fmt: skip
+            todo.append(Measuring.of(work, str(folder_of(own, seed, root))))
 
-        def report_share(share: float, i: int = i, name: str = name) -> None:
-            report((i + share) / len(todo), f"measuring {name}")
+    def told(done: int) -> None:
+        report(done / len(todo), f"{done} of {len(todo)} models measured")
 
-        studies.append(
-            study(
-                loaded, seed=seed, name=name, hops=hops, n_letters=letters,
-                recurrences=TRAINED_TIMES * times, n_prompts=n_prompts, n_examples=n_examples,
-                report=report_share,
-            )
-        )  # fmt: skip
-    return studies
+    return measure_models(todo, client, told)
 
 
 def _asked(variant: SmallModel) -> tuple[int, int]:

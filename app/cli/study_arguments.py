@@ -88,7 +88,12 @@ def of_evaluate(parser: argparse.ArgumentParser) -> None:
 def of_reproduce(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``reproduce``."""
     parser.add_argument("-o", "--output", required=True, metavar="DIR")
-    parser.add_argument("--jobs", type=numbers.whole(1, 256), default=2, help="trainings at a time")
+    parser.add_argument(
+        "--jobs", type=numbers.whole(1, 256), default=2, help="workers at the most, without --on"
+    )
+    parser.add_argument(
+        "--on", metavar="tcp://HOST:8786", help="a Dask scheduler whose workers train and measure"
+    )
     parser.add_argument("--seeds", type=numbers.small, help="of each variant, 1 to 3; 3 without")
     parser.add_argument("--prompts", type=numbers.small, help="measured on each model; 24 without")
     parser.add_argument(
@@ -100,7 +105,12 @@ def of_reproduce(parser: argparse.ArgumentParser) -> None:
 def of_twins(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``twins``."""
     parser.add_argument("-o", "--output", required=True, metavar="DIR")
-    parser.add_argument("--jobs", type=numbers.whole(1, 256), default=2, help="trainings at a time")
+    parser.add_argument(
+        "--jobs", type=numbers.whole(1, 256), default=2, help="workers at the most, without --on"
+    )
+    parser.add_argument(
+        "--on", metavar="tcp://HOST:8786", help="a Dask scheduler whose workers train and measure"
+    )
     parser.add_argument("--seeds", type=numbers.small, default=3, help="of each model, 1 to 3")
     parser.add_argument(
         "--examples", type=numbers.examples, default=2000, help="for each hop count"

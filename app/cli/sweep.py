@@ -37,7 +37,7 @@ def run_sweep(options: Namespace) -> None:
     with Store(Path(options.output)) as store:
         where = standing(opened, store)
         print(standing_line(opened, where))
-        if where.left or options.dry_run:
+        if where.left or where.recordings or options.dry_run:
             _with_cluster(options, opened, store)
         if store.failures:
             first = store.failures[0]
@@ -53,6 +53,8 @@ def run_sweep(options: Namespace) -> None:
 def standing_line(opened: OpenedStudy, where: Standing) -> str:
     """Say what is done, what is new and what is of another study."""
     line = f"{opened.n_cells:,} cells: {where.done:,} are done, {where.left:,} are new"
+    if where.recordings:
+        line += f"; {where.recordings:,} recordings are to be made"
     return line + (f"; the folder has {where.others:,} of another study" if where.others else "")
 
 

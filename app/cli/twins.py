@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loopscope.app.cli.terminal import save_figures
-from loopscope.core.checkpoint.loading import load
 from loopscope.core.checkpoint.places import bundled_names
-from loopscope.core.experiments.small_models import folder_of, learnt_at
+from loopscope.core.experiments.small_models import SmallModel, folder_of, learnt_at
 from loopscope.core.experiments.twin_results import (
     FAR,
     KINDS,
@@ -25,6 +26,10 @@ from loopscope.core.experiments.twin_study import twin_result
 from loopscope.core.experiments.twins import D_MODEL, HOPS, N_LETTERS, STEPS, TWINS
 from loopscope.core.files import make_folder, write_text
 from loopscope.core.labels import count, size
+from loopscope.core.sweeps.small import Measuring, measure_models
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Report = Callable[[float, str], None]
 # What was claimed on this page before, and what of it holds.
@@ -58,38 +63,47 @@ BUNDLED_RECURRENCES, SMALL_RECURRENCES = 6, HOPS
 
 
 def evaluate_all(
-    root: Path, seeds: Sequence[int], examples: int, report: Report
+    root: Path, seeds: Sequence[int], examples: int, report: Report, client: Client | None = None
 ) -> tuple[dict[Kind, TwinResult], dict[Kind, list[TwinResult]]]:
     """Evaluate the bundled three and every small one."""
-    bundled: list[tuple[Kind, int]] = [(k, -1) for k in KINDS if BUNDLED[k] in bundled_names()]
-    todo = bundled + [(k, s) for k in KINDS for s in seeds]
-    shipped: dict[Kind, TwinResult] = {}
-    small: dict[Kind, list[TwinResult]] = {kind: [] for kind in KINDS}
-    for i, (kind, seed) in enumerate(todo):
-        ships = seed < 0
-        model = next(m for m in TWINS if m.key == kind)
-        folder = f"bundled:{BUNDLED[kind]}" if ships else str(folder_of(model, seed, root))
-        loaded = load(folder, "cpu")
-        loops = BUNDLED_RECURRENCES if ships else SMALL_RECURRENCES
-
-        def report_share(share: float, i: int = i, kind: str = kind) -> None:
-            report((i + share) / len(todo), f"evaluating {kind}")
-
-        result = twin_result(
-            loaded,
-            kind,
-            max(seed, 0),
-            hops=BUNDLED_HOPS if ships else tuple(range(1, HOPS + 1)),
-            recurrences=loops if kind == "looped" else 1,
-            n_examples=examples,
-            n_letters=8 if ships else N_LETTERS,
-            report=report_share,
+    ships: list[Kind] = [k for k in KINDS if BUNDLED[k] in bundled_names()]
+    trained = [(k, s) for k in KINDS for s in seeds]
+    todo = [
+        _evaluating(kind, 0, f"bundled:{BUNDLED[kind]}", examples, BUNDLED_HOPS, 8)
+        for kind in ships
+    ]
+    todo += [
+        _evaluating(
+            kind, seed, str(folder_of(_model(kind), seed, root)), examples,
+            tuple(range(1, HOPS + 1)), N_LETTERS,
         )
-        if ships:
-            shipped[kind] = result
-        else:
-            small[kind].append(replace(result, learnt_at=learnt_at(model, seed, root)))
-    return shipped, small
+        for kind, seed in trained
+    ]  # fmt: skip
+
+    def told(done: int) -> None:
+        report(done / len(todo), f"{done} of {len(todo)} models evaluated")
+
+    results: list[TwinResult] = measure_models(todo, client, told)
+    small: dict[Kind, list[TwinResult]] = {kind: [] for kind in KINDS}
+    for (kind, seed), result in zip(trained, results[len(ships) :], strict=True):
+        small[kind].append(replace(result, learnt_at=learnt_at(_model(kind), seed, root)))
+    return dict(zip(ships, results, strict=False)), small
+
+
+def _model(kind: Kind) -> SmallModel:
+    return next(own for own in TWINS if own.key == kind)
+
+
+def _evaluating(
+    kind: Kind, seed: int, path: str, examples: int, hops: tuple[int, ...], n_letters: int
+) -> Measuring:
+    """What is asked of one model; a looped one is as deep as the deep one."""
+    loops = BUNDLED_RECURRENCES if path.startswith("bundled:") else SMALL_RECURRENCES
+    work = partial(
+        twin_result, kind=kind, seed=seed, hops=hops, n_examples=examples, n_letters=n_letters,
+        recurrences=loops if kind == "looped" else 1,
+    )  # fmt: skip
+    return Measuring.of(work, path)
 
 
 def write_page(

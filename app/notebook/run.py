@@ -31,7 +31,7 @@ from loopscope.core.interventions.registry import from_json
 from loopscope.core.run.float32_twin import Float32Twin
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.pairing import STEP_PAIRINGS, Pairing, StepPairing
-from loopscope.core.run.recording import Recording
+from loopscope.core.run.recording import Recording, iteration
 from loopscope.core.run.requests import check_recurrences
 from loopscope.core.run.run_warnings import overflow
 from loopscope.core.run.states import IterationState, LayerState
@@ -161,7 +161,7 @@ class Run:
         for _ in range(recurrences):
             done = self.stepper.step()
         self._warn()
-        return self.recording[done]
+        return iteration(self.recording, done)
 
     def step_layer(self) -> LayerState:
         """Run the next layer of the block; the last one also closes the recurrence."""

@@ -53,7 +53,7 @@ class Following(QObject):
         self._timer.start()
 
     def end(self) -> None:
-        """Follow no more."""
+        """Stop following."""
         self._follower, self.model = None, None
         self._timer.stop()
 

@@ -64,7 +64,7 @@ class Keeping(QObject):
         self._follow_tree()
 
     def _follow_tree(self) -> None:
-        """Write the runs that have come; a tree that has gone with its model ends the file."""
+        """Write new runs; complete the file once the tree is empty, as its model was replaced."""
         runs = [run.stepper.recording for run in self._bench.runs.tree]
         if self._writer is None:
             return

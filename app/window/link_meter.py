@@ -45,7 +45,7 @@ class LinkMeter(PlainLabel):
             self.refresh()
 
     def end(self) -> None:
-        """Look no more: the bench goes."""
+        """Stop looking: the bench is closing."""
         self._timer.stop()
 
     def refresh(self) -> None:

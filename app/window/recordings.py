@@ -290,7 +290,7 @@ class Recordings(QObject):
         return self._keeping.path is not None
 
     def _leave(self) -> None:
-        """The runs shown are not of a file any more."""
+        """Note that the runs shown no longer come from a file."""
         self.finish()
         if self.file is not None:
             self.file = None

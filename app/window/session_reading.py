@@ -78,7 +78,7 @@ class SessionReading(QObject):
             self._recordings.finish(lambda: self._read_recording(opened))
 
     def _with_recording_found(self, opened: OpenedSession) -> OpenedSession:
-        """Ask where the recording is that is not where the session says; without it, it is said."""
+        """Ask for the recording if it is not where the session says; without one, add a note."""
         recording = opened.saved.recording
         if recording is None or not is_missing(recording.path):
             return opened

@@ -105,7 +105,7 @@ class SessionShowing(QObject):
         self._arranged = False
 
     def end(self) -> None:
-        """Look no more what can be done: the window closes."""
+        """Stop: the window is closing."""
         self._timer.stop()
 
     def _begin(self, opened: OpenedSession) -> list[str]:

@@ -65,6 +65,32 @@ def subject_of(request: LoadRequest, prompts: PromptSet, plan: Plan) -> Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What a worker is asked first: `subject_of`."""
+
+    request: LoadRequest
+    prompts: PromptSet
+    plan: Plan
+
+    def alone(self) -> Iterator[Look]:
+        """It has one part."""
+        yield self
+
+
+def do_look(task: Look) -> Subject:
+    """Run on a worker."""
+    return subject_of(task.request, task.prompts, task.plan)
+
+
+def subject_there(request: LoadRequest, prompts: PromptSet, plan: Plan, client: Client) -> Subject:
+    """`subject_of` on a worker; raises `LoopscopeError` also where the worker is lost."""
+    ((_, found),) = spread(client, do_look, [Look(request, prompts, plan)])
+    if isinstance(found, Undone):
+        raise LoopscopeError(found.why)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class PromptTask:
     """Prompts that a worker runs, with their keys; of those in ``drawn`` the floorplan is kept."""
 

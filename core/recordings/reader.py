@@ -168,7 +168,7 @@ def _put_extras(made: Recording, blocks: Mapping[str, list[FileBlock]], where: s
         # It may have been measured further than rows were written when the process was killed.
         n = min(len(error[0]), made.n_recurrences)
         made.float32_error = error[0][:n].astype(np.float32) if n else None
-    _put_results(made.results, blocks, where, KEYS)
+    _put_results(made.results, blocks, where, KEYS, {"T": t, "W": d, "L": made.n_layers})
 
 
 def _put_results(
@@ -176,9 +176,10 @@ def _put_results(
     blocks: Mapping[str, list[FileBlock]],
     where: str,
     keys: tuple[ResultKey[Any], ...],
+    sizes: Mapping[str, int] | None = None,
 ) -> None:
     """What was measured and takes long, as `results.flattened` has it."""
     if WORDS in blocks:
         words = text_of(blocks[WORDS][0], f"{where}, '{WORDS}'")
         arrays = {name: own[0][:] for name, own in blocks.items() if name.startswith(NUMBERS)}
-        put_results(into, words, arrays, where, keys)
+        put_results(into, words, arrays, where, keys, sizes)

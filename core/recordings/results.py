@@ -28,6 +28,7 @@ from loopscope.core.measures.probe import PROBE
 from loopscope.core.measures.quality import QUALITY
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stability import STABILITY
+from loopscope.core.recordings.result_shapes import misshapen
 from loopscope.core.results import ResultKey, Results
 from loopscope.core.run.file_blocks import Array
 
@@ -92,16 +93,21 @@ def put_results(
     arrays: Mapping[str, Array],
     where: str,
     keys: tuple[ResultKey[Any], ...] = KEYS,
+    sizes: Mapping[str, int] | None = None,
 ) -> None:
     """Keep what `flattened` wrote; raises `LoopscopeError` for anything else.
 
+    ``sizes`` are the lengths that a run has, as `result_shapes` names them.
     What was measured by a measure of a package that is not here is left out.
     """
     if not isinstance(words, dict):
         raise LoopscopeError(f"{where}: 'results' is no object")
     for key in keys:
         if key.name in words:
-            into.put(key, _value(key.kind, words[key.name], arrays, f"{where}, '{key.name}'"))
+            result = _value(key.kind, words[key.name], arrays, f"{where}, '{key.name}'")
+            if problem := misshapen(result, sizes):
+                raise LoopscopeError(f"{where}, '{key.name}': {problem}")
+            into.put(key, result)
 
 
 def _value(hint: Any, said: Any, arrays: Mapping[str, Array], where: str) -> Any:

@@ -225,7 +225,7 @@ class Seat:
 
     # ---- runs that come from a recording ----
     def upload(self, number: int, name: str, rows: F32) -> int:
-        """Take rows ``[n, ...]`` of a recording that is gone on with; ``number`` 0 begins one."""
+        """Take rows ``[n, ...]`` of a recording to continue; ``number`` 0 begins one."""
         if number == 0:
             with self._guard:
                 number = self._kept.number()

@@ -415,24 +415,31 @@ class Recording:
             rows["writes"][i] if "writes" in rows else None,
         )
 
-    def __getitem__(self, recurrence: int) -> IterationState:
-        """The complete recurrence ``r``, 1 to `n_recurrences`."""
-        if not 1 <= recurrence <= self._recurrences:
-            raise IndexError(f"recurrence {recurrence} is not among 1 to {self._recurrences}")
-        i = recurrence - 1
-        before, state = self.states_of(i, recurrence)
-        rows, here = self._rows, (recurrence, recurrence)
-        return IterationState(
-            recurrence,
-            state,
-            self.layer_states_of(*here)[0],
-            self.patterns_of(*here)[0] if "patterns" in rows else None,
-            self._between(rows["writes"], *here)[0] if "writes" in rows else None,
-            before,
-            self.readouts.answers_at("coda", recurrence),
-            self.readouts.answers_at("logit", recurrence),
-            rows["hazards"][i] if "hazards" in rows else None,
-        )
+
+def iteration(recording: Recording, recurrence: int) -> IterationState:
+    """The complete recurrence ``r`` of a recording, 1 to `n_recurrences`.
+
+    Raises `IndexError` for any other.
+    """
+    if not 1 <= recurrence <= recording.n_recurrences:
+        raise IndexError(f"recurrence {recurrence} is not among 1 to {recording.n_recurrences}")
+    i, layers, rows = recurrence - 1, recording.n_layers, recording.kept
+    before, state = recording.states_of(i, recurrence)
+
+    def by_layer(name: str) -> F32 | None:
+        return rows[name].rows(i * layers, recurrence * layers) if name in rows else None
+
+    return IterationState(
+        recurrence,
+        state,
+        recording.layer_states_of(recurrence, recurrence)[0],
+        by_layer("patterns"),
+        by_layer("writes"),
+        before,
+        recording.readouts.answers_at("coda", recurrence),
+        recording.readouts.answers_at("logit", recurrence),
+        rows["hazards"][i] if "hazards" in rows else None,
+    )
 
 
 def appended(recording: Recording) -> tuple[int, int]:

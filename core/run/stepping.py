@@ -78,7 +78,7 @@ class Stepping:
         self._second_follows, self._question = True, None
 
     def stop(self) -> None:
-        """Step no more, the second run neither."""
+        """Stop stepping, the second run too."""
         self.end()
         self._second_follows = False
 
@@ -87,7 +87,7 @@ class Stepping:
         self._pairing, self._second_follows = pairing, True
 
     def leave_second_run(self) -> None:
-        """Step the second run no more, until the next request."""
+        """Stop stepping the second run until the next request."""
         self._second_follows = False
 
     # ---- the next step ----
@@ -145,5 +145,5 @@ class Stepping:
         return True
 
     def end(self) -> None:
-        """Step the run no more."""
+        """Stop stepping the run."""
         self._layers_left, self._question = 0, None

@@ -53,7 +53,7 @@ class Worker:
 
     @property
     def closing(self) -> bool:
-        """Whether it takes no more work."""
+        """Whether it refuses further work."""
         return self._closing
 
     def start(self) -> None:

@@ -5,16 +5,27 @@ Every number is that of a run of R recurrences, whatever longer run it was taken
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from loopscope.core.analyses.lens import read_run
 from loopscope.core.arrays import F64
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError, is_out_of_memory, one_line
+from loopscope.core.experiments.probe.conditions import (
+    RUNS_ONCE,
+    conditions,
+    plan_for,
+    too_few,
+)
+from loopscope.core.experiments.probe.running import Batch, accuracy_lost
+from loopscope.core.labels import size
 from loopscope.core.measures.base import Measured, measure
 from loopscope.core.measures.exits import Signals, signals_of, stops
 from loopscope.core.measures.lens import READINGS, Readings
@@ -24,6 +35,7 @@ from loopscope.core.over_prompts.quality import quality_over
 from loopscope.core.prompts.answers import NO_ANSWER_GIVEN, Asked, ask, convention_of
 from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.recordings.writing import save
 from loopscope.core.remote.models import MODELS
 from loopscope.core.run.recording import Capture, Recording
 from loopscope.core.run.stepper import Stepper, least_for
@@ -31,7 +43,9 @@ from loopscope.core.sweeps.grid import Run, Task
 from loopscope.core.sweeps.quantities import (
     AGREEMENT,
     EXIT,
+    PROBE,
     QUALITY,
+    condition_of,
     exit_quantity,
     unit_of,
 )
@@ -39,6 +53,8 @@ from loopscope.core.views.depth import OFFERED
 from loopscope.core.views.lens.curves import LENS_OF, read_curve
 
 NO_PLACE = -1
+# Bytes of a run that is kept as a recording: it travels whole.
+MOST_RECORDED = 256 << 20
 I32 = npt.NDArray[np.int32]
 Cell = tuple[str, int]
 
@@ -68,12 +84,14 @@ class Outcome:
 
     failures : by the run's key, why it could not be made; its other cells are not in ``blocks``.
     weights, device : of the checkpoint as it was loaded; "" where it was not.
+    recordings : by the run's key, the bytes of a recording.
     """
 
     blocks: tuple[Block, ...]
     failures: dict[str, str]
     weights: str = ""
     device: str = ""
+    recordings: dict[str, bytes] = field(default_factory=dict)
 
 
 def do_task(task: Task) -> Outcome:
@@ -88,12 +106,16 @@ def do_task(task: Task) -> Outcome:
         return Outcome((), dict.fromkeys((run.key for run in task.runs), _told(error)))
     blocks: list[Block] = []
     failures: dict[str, str] = {}
+    recordings: dict[str, bytes] = {}
     for run in task.runs:
         try:
             blocks += measured(loaded, run, every_place=task.every_place)
+            if run.record:
+                recordings[run.key] = recorded(loaded, run)
         except Exception as error:  # whatever is wrong with one run, the study goes on
             failures[run.key] = _told(error)
-    return Outcome(tuple(blocks), failures, loaded.weights_hash, str(loaded.device.device))
+    device = str(loaded.device.device)
+    return Outcome(tuple(blocks), failures, loaded.weights_hash, device, recordings)
 
 
 def other_weights(path: str, now: str, before: str) -> str:
@@ -114,10 +136,40 @@ def measured(loaded: Loaded, run: Run, *, every_place: bool = False) -> list[Blo
     Raises `LoopscopeError` for a prompt or a cut that this model cannot take.
     """
     blocks: list[Block] = []
-    for take, mine in ((_quality, _is_quality), (_exits, _is_exit), (_measures, _is_measure)):
+    takers = (
+        (_quality, _is_quality), (_exits, _is_exit), (_probed, _is_probed),
+        (_measures, _is_measure),
+    )  # fmt: skip
+    for take, mine in takers:
         if cells := [cell for cell in run.wanted if mine(cell[0])]:
             blocks += take(loaded, run, cells, every_place)
     return blocks
+
+
+def recorded(loaded: Loaded, run: Run) -> bytes:
+    """Make one run and return the file of its recording.
+
+    Raises `LoopscopeError` for one that is too large to be sent.
+    """
+    stepper = Stepper(loaded)
+    recording = stepper.begin(
+        loaded.tokenizer.encode(run.item.text),
+        seed=run.seed,
+        start=run.start.start,
+        start_scale=run.start.scale,
+        interventions=run.cuts,
+    )
+    while recording.n_recurrences < run.record:
+        stepper.step()
+        if recording.nbytes > MOST_RECORDED:
+            raise LoopscopeError(
+                f"a recording of {run.record} recurrences takes more than {size(MOST_RECORDED)}; "
+                "make it with loopscope run"
+            )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.h5"
+        save(path, [recording], "loopscope sweep")
+        return path.read_bytes()
 
 
 def _is_quality(key: str) -> bool:
@@ -126,6 +178,10 @@ def _is_quality(key: str) -> bool:
 
 def _is_exit(key: str) -> bool:
     return key.startswith((EXIT, AGREEMENT))
+
+
+def _is_probed(key: str) -> bool:
+    return key.startswith(PROBE)
 
 
 def _is_measure(key: str) -> bool:
@@ -218,6 +274,40 @@ def _stopped(signals: Signals, key: str) -> tuple[float, str]:
     if not sums.n:
         return np.nan, "no token has a readout that is finite"
     return float((sums.used if asked.used else sums.agree)[0]) / sums.n, ""
+
+
+def _probed(loaded: Loaded, run: Run, cells: list[Cell], every_place: bool) -> Iterator[Block]:
+    """Accuracy that a condition of the probe costs this prompt in a run of R, mean over draws."""
+    asked, arch = _asked(loaded, run), loaded.architecture
+    why = asked.missing or (RUNS_ONCE if arch.runs_once else "") or _no_probe(run, asked)
+    for key, r in cells:
+        reason = why or too_few(r, arch.trained_recurrences)
+        if reason:
+            yield _single(run, key, r, np.nan, reason)
+            continue
+        plan = plan_for(arch.trained_recurrences, recurrences=r)
+        condition = condition_of(key, conditions(arch, plan))
+        if condition.donor:
+            yield _single(run, key, r, np.nan, "this needs other prompts: loopscope probe has them")
+            continue
+        last = asked.positions[-1] + 1
+        batch = Batch(
+            torch.tensor([asked.prompt.token_ids[:last]]), torch.tensor([asked.targets]), np.nan,
+            run.prompts,
+        )  # fmt: skip
+        lost = float(accuracy_lost(loaded, batch, plan, condition)[0])
+        note = "no other start ends in the right answers" if np.isnan(lost) else ""
+        yield _single(run, key, r, lost, note)
+
+
+def _no_probe(run: Run, asked: Asked) -> str:
+    """Why this run cannot be probed, or ""."""
+    if run.cuts:
+        return "a condition of the probe is a cut into a run without others"
+    if run.start.label != "default":
+        return "the probe starts as the model does"
+    first, *_, last = (asked.positions[0], *asked.positions)
+    return "" if last - first + 1 == len(asked.positions) else "its answers do not stand together"
 
 
 def _asked(loaded: Loaded, run: Run) -> Asked:

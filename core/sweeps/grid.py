@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -24,6 +24,7 @@ class Run:
     key : digest of all that decides its numbers but the weights, whose hash the store keeps.
     has_answers : whether the prompt's file gives answers, to this prompt or to another.
     wanted : what is measured of it, in order.
+    record : recurrences to which it is kept as a recording, 0 for not.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Run:
     intervention: str
     cuts: tuple[Intervention, ...]
     wanted: Wanted = ()
+    record: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,17 @@ def runs_of(opened: OpenedStudy, checkpoint: StudyCheckpoint) -> Iterator[Run]:
         cuts = as_json(own.cuts)
         for item in prompts.items:
             key = _key(opened, checkpoint, prompts, item, [seed, start.label, cuts])
+            record = max(
+                (
+                    chosen.R
+                    for chosen in s.recordings
+                    if chosen.chooses(checkpoint.name, prompts.name, item.line, seed, own.name)
+                ),
+                default=0,
+            )
             yield Run(
                 key, prompts.name, item, prompts.has_answers, seed, start, own.name, own.cuts,
-                wanted,
+                wanted, record,
             )  # fmt: skip
 
 
@@ -85,9 +95,14 @@ def _key(
 
 
 def tasks_of(
-    opened: OpenedStudy, done: dict[str, set[tuple[str, int]]], weights: dict[str, str]
+    opened: OpenedStudy,
+    done: dict[str, set[tuple[str, int]]],
+    weights: dict[str, str],
+    recorded: Set[str] = frozenset(),
 ) -> Iterator[Task]:
     """What is left to do, checkpoint by checkpoint; ``done`` is by the run's key.
+
+    ``recorded`` are the keys of the runs whose recording is there.
 
     Prompts of one task differ in nothing else.
     """
@@ -97,12 +112,13 @@ def tasks_of(
         for run in runs_of(opened, checkpoint):
             had = done.get(run.key, set())
             wanted = tuple(cell for cell in run.wanted if cell not in had)
-            if not wanted:
+            record = 0 if run.key in recorded else run.record
+            if not wanted and not record:
                 continue
             if left and (len(left) == most or _group(left[0]) != _group(run)):
                 yield Task(checkpoint, tuple(left), every_place, weights.get(checkpoint.name, ""))
                 left = []
-            left.append(replace(run, wanted=wanted))
+            left.append(replace(run, wanted=wanted, record=record))
         if left:
             yield Task(checkpoint, tuple(left), every_place, weights.get(checkpoint.name, ""))
 

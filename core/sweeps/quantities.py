@@ -1,14 +1,16 @@
-"""What a study may measure: live measures, lens curves, quality, exits; all by one spelling."""
+"""What a study may measure: measures, lens curves, quality, exits, the probe; by one spelling."""
 
 from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.measures.exits import BY_KEY, USED, Rule
+from loopscope.core.measures.probe import LOST, Condition
 from loopscope.core.views.depth import OFFERED
 
 Part = Literal["accuracy", "nll", "tokens"]
@@ -18,7 +20,7 @@ QUALITY: dict[str, str] = {
     "quality:nll": "nats a token",
     "quality:tokens": "tokens scored",
 }
-EXIT, AGREEMENT = "exit:", "exit-agreement:"
+EXIT, AGREEMENT, PROBE = "exit:", "exit-agreement:", "probe:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,47 @@ def exit_quantity(key: str) -> ExitQuantity:
     return ExitQuantity(BY_KEY[rule], value, name == "exit")
 
 
+def probed(key: str) -> tuple[str, float]:
+    """Read ``probe:CURVE`` or ``probe:CURVE@DOSE``: the curve, and NaN for its largest dose."""
+    curve, at, dose = key.removeprefix(PROBE).rpartition("@")
+    if not at:
+        curve, dose = dose, "nan"
+    try:
+        value = float(dose)
+    except ValueError:
+        raise LoopscopeError(
+            f"'{key[:60]}': '{dose[:20]}' is no dose, as in {PROBE}{curve}@0.1"
+        ) from None
+    if not curve.strip():
+        raise LoopscopeError(
+            f"'{key[:60]}' names no curve, as in {PROBE}weights, the same noise@0.1"
+        )
+    return curve, value
+
+
+def condition_of(key: str, known: Sequence[Condition]) -> Condition:
+    """The condition of a probe that a measure names; an error names the nearest curves or doses."""
+    curve, dose = probed(key)
+    own = [c for c in known if c.group == curve]
+    if not own:
+        groups = list(dict.fromkeys(c.group for c in known))
+        near = difflib.get_close_matches(curve, groups, 3) or groups[:3]
+        raise LoopscopeError(f"the probe has no curve '{curve[:60]}'; perhaps {'; '.join(near)}")
+    if math.isnan(dose):
+        return max(own, key=lambda c: -math.inf if math.isnan(c.size) else c.size)
+    for one in own:
+        if math.isclose(one.size, dose, rel_tol=1e-6):
+            return one
+    doses = ", ".join(f"{c.size:g}" for c in own if not math.isnan(c.size)) or "none"
+    raise LoopscopeError(f"the probe's curve '{curve}' has no dose {dose:g}; it has {doses}")
+
+
 def check_quantity(key: str) -> None:
     """Raise `LoopscopeError` naming the nearest ones where there is no such measure."""
     if key.startswith((EXIT, AGREEMENT)):
         exit_quantity(key)
+    elif key.startswith(PROBE):
+        probed(key)
     elif key not in OFFERED and key not in QUALITY:
         known = [*OFFERED, *QUALITY, *(f"exit:{rule}@0.001" for rule in BY_KEY)]
         near = difflib.get_close_matches(key, known, 3) or known[:3]
@@ -67,4 +106,6 @@ def unit_of(key: str) -> str:
     """The unit of a measure that `check_quantity` accepts."""
     if key.startswith((EXIT, AGREEMENT)):
         return exit_quantity(key).unit
+    if key.startswith(PROBE):
+        return LOST.unit
     return QUALITY[key] if key in QUALITY else OFFERED[key].formula.unit

@@ -23,21 +23,26 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What of a study's cells is done, what is not, and what else the store has."""
+    """What of a study's cells is done, what is not, and what else the store has.
+
+    recordings : runs that are still to be kept as recordings.
+    """
 
     done: int
     left: int
     others: int
+    recordings: int = 0
 
 
 def standing(opened: OpenedStudy, store: Store) -> Standing:
     """Compare a study with what the store has."""
-    done = left = 0
+    done = left = recordings = 0
     for checkpoint in opened.study.checkpoints:
         for run in runs_of(opened, checkpoint):
             had = len(store.done.get(run.key, set()) & set(run.wanted))
             done, left = done + had, left + len(run.wanted) - had
-    return Standing(done, left, sum(map(len, store.done.values())) - done)
+            recordings += bool(run.record) and run.key not in store.recorded
+    return Standing(done, left, sum(map(len, store.done.values())) - done, recordings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +100,15 @@ def run_study(
     store.say_study(opened.text, about)
     left, done = standing(opened, store).left, 0
     report(0, left)
-    for task, given in spread(client, do_task, tasks_of(opened, store.done, store.weights)):
+    tasks = tasks_of(opened, store.done, store.weights, store.recorded)
+    for task, given in spread(client, do_task, tasks):
         if isinstance(given, Undone):
             given = Outcome((), dict.fromkeys((run.key for run in task.runs), given.why))
         outcome = _of_one_model(store, task, given)
         runs = {run.key: run for run in task.runs}
         store.failures += [Failure.of(task, runs[k], why) for k, why in outcome.failures.items()]
         store.append(task, outcome.blocks)
+        store.keep_recordings(task, outcome.recordings)
         done += task.n_cells
         report(done, left - done)
     store.flush()

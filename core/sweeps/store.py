@@ -30,8 +30,8 @@ try:
 except ImportError:  # told by `check_extra` before anything is done
     pa = pq = None
 
-ROWS, STUDY, PROVENANCE, FAILURES, LOCK = (
-    "rows", "study.toml", "provenance.json", "failures.json", ".lock",
+ROWS, STUDY, PROVENANCE, FAILURES, LOCK, RECORDINGS = (
+    "rows", "study.toml", "provenance.json", "failures.json", ".lock", "recordings",
 )  # fmt: skip
 # A part is written when it has so many rows, or so many seconds after the last.
 MOST_ROWS, MOST_SECONDS = 500_000, 10.0
@@ -76,6 +76,7 @@ class Store:
     """The folder of one sweep; one process writes to it at a time.
 
     done : for each run's key the cells (measure, R) that have rows.
+    recorded : keys of the runs whose recording is there.
 
     Parameters
     ----------
@@ -97,6 +98,8 @@ class Store:
             self._parts = sorted(make_folder(folder / ROWS).glob("part-*.parquet"))
             self.done = _done(self._parts)
             self.provenance = _read_provenance(folder / PROVENANCE)
+            files = (folder / RECORDINGS).glob("*.h5")
+            self.recorded = {file.stem.rpartition("-")[2] for file in files}
         except LoopscopeError:
             self._lock.close()
             raise
@@ -150,6 +153,15 @@ class Store:
         if late or self._n_waiting >= MOST_ROWS:
             self.flush()
 
+    def keep_recordings(self, task: Task, recordings: dict[str, bytes]) -> None:
+        """Write recordings of runs of a task; raises `LoopscopeError`, as of a full disk."""
+        runs = {run.key: run for run in task.runs}
+        for key, content in recordings.items():
+            name = f"{_plain(task.checkpoint.name)}-line{runs[key].item.line}-{key}.h5"
+            with written(make_folder(self.folder / RECORDINGS) / name) as part:
+                part.write_bytes(content)
+            self.recorded.add(key)
+
     def flush(self) -> None:
         """Write what is waiting as one more part; raises `LoopscopeError`, as of a full disk."""
         if self._waiting:
@@ -179,6 +191,11 @@ def read_rows(folder: Path) -> Any:
         raise LoopscopeError(f"{folder}: has no rows")
     table = pa.concat_tables([_read(part, COLUMNS) for part in parts])
     return table.sort_by([(name, "ascending") for name in KEY])
+
+
+def _plain(name: str) -> str:
+    """A name as it may stand in that of a file."""
+    return "".join(c if c.isalnum() or c in "._" else "_" for c in name)[:60]
 
 
 def _table(task: Task, runs: dict[str, Run], blocks: tuple[Block, ...]) -> Any:

@@ -109,11 +109,38 @@ class StudyInterventions:
 
 
 @dataclass(frozen=True, slots=True)
+class StudyRecording:
+    """Runs of the grid that are kept as recordings, to ``R`` recurrences.
+
+    checkpoints, prompts, interventions : by name; lines : of prompts in their files; seeds. What is
+        left empty chooses all.
+    """
+
+    R: int
+    checkpoints: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    lines: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = ()
+    interventions: tuple[str, ...] = ()
+
+    def chooses(self, checkpoint: str, prompts: str, line: int, seed: int, cuts: str) -> bool:
+        """Whether a run is one of them."""
+        return all(
+            not chosen or value in chosen
+            for chosen, value in (
+                (self.checkpoints, checkpoint), (self.prompts, prompts), (self.lines, line),
+                (self.seeds, seed), (self.interventions, cuts),
+            )
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """What a study asks for: every combination of its axes.
 
     R : lengths of the runs.  places : "layers" averages tokens and heads, "all" keeps them.
     prompts_per_task : prompts that a worker is given at a time.
+    recordings : which runs are kept whole as well.
     """
 
     checkpoints: tuple[StudyCheckpoint, ...]
@@ -126,6 +153,7 @@ class Study:
     interventions: tuple[StudyInterventions, ...] = (StudyInterventions("none"),)
     places: Places = "layers"
     prompts_per_task: int = 8
+    recordings: tuple[StudyRecording, ...] = ()
 
     def misused(self) -> str:
         """What no model could make right, or ""."""
@@ -244,6 +272,8 @@ def _settled(study: Study, folder: Path, where: str) -> Study:
         check_recurrences(r)
     for key in study.measures:
         check_quantity(key)
+    for chosen in study.recordings:
+        check_recurrences(chosen.R)
     named = (own.named(folder) for own in study.checkpoints)
     checkpoints = tuple(member for own in named for member in own.members())
     cuts = tuple(
@@ -258,7 +288,7 @@ def _settled(study: Study, folder: Path, where: str) -> Study:
     return Study(
         checkpoints, study.prompts, tuple(sorted(study.R)), tuple(dict.fromkeys(study.measures)),
         study.title, study.seeds, tuple(dict.fromkeys(study.starts)), cuts, study.places,
-        study.prompts_per_task,
+        study.prompts_per_task, study.recordings,
     )  # fmt: skip
 
 

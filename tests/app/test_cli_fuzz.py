@@ -30,14 +30,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 # What takes minutes when it is asked for rightly, in place of which the fuzzer is told so.
 LONG = (
     "loopscope.app.cli.desktop.make_window",
-    "loopscope.app.cli.train_small.train_missing",
     "loopscope.app.cli.probe.run_probe",
     # Start processes, and one of them waits for Ctrl-C.
     "loopscope.core.remote.cluster.serving",
     "loopscope.core.remote.cluster.connected",
 )
 # Left out, these take their time: nearly always given.
-SHORTENING = ("format", "examples", "steps", "measures")
+SHORTENING = ("format", "examples", "steps", "measures", "deep")
 # Looks at the machine, not at what it is given; writes where no argument says.
 LEFT_OUT = {"doctor", "install-desktop"}
 NASTY = (
@@ -60,7 +59,11 @@ SENSE: dict[str, tuple[str, ...]] = {
         "file.txt",
         "nowhere",
     ),
+    "paths": ("tiny", "bundled:looped", "broken", "file.txt", "nowhere"),
     "start": ("tiny", "bundled:looped", "nowhere"),
+    "deep": ("16", "17", "9"),
+    "keep_every": ("1", "2", "0"),
+    "on": ("tcp://127.0.0.1:1", "nowhere"),
     "prompt": ("ab ba ? 1 : a b", "a", "é", "#1,2,3", "a" * 300),
     "token_ids": ("1,2,3", "1 2", "0", "38", "39", "-1", "1,,2", "99999999999999999999"),
     "prompts": ("prompts.txt", "prompts.jsonl", "bundled:hops", "nowhere", "3"),

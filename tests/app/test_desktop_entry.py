@@ -182,6 +182,28 @@ def test_without_the_program_or_a_desktop_of_this_kind_it_is_said(
         install()
 
 
+@pytest.mark.parametrize("missing", ["update-mime-database", "update-desktop-database"])
+def test_what_has_to_run_before_files_open_is_said_where_it_is_not_there(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    missing: str,
+) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(
+        desktop_entry.shutil, "which", lambda tool: None if tool == missing else tool
+    )
+    monkeypatch.setattr(
+        desktop_entry.subprocess, "run", lambda command, **_: ran.append(command[0])
+    )
+    install()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"loopscope: {missing} is not installed (package ")
+    assert ran == [tool for tool in desktop_entry.REFRESH if tool != missing]
+    install(uninstall=True)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_folder_that_is_not_absolute_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     for given in ("", "here"):

@@ -20,6 +20,7 @@ from loopscope.core.checkpoint.loading import load, relooped
 from loopscope.core.errors import CheckpointError, LoopscopeError
 from loopscope.core.model.graph import totals, unrolled_graph
 from loopscope.core.model.loop_span import with_loop
+from loopscope.core.run.recording import iteration
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.run.trace import trace
 from loopscope.core.selection import Selection
@@ -369,7 +370,7 @@ def test_retrofit_initial_states(mode: str, tmp_path: Path) -> None:
         assert 0.8 * std < recording.states[0].std() < 1.1 * std
         return
     np.testing.assert_allclose(recording.states[0], e, atol=1e-4)
-    first = recording[stepper.step()].layers[0]
+    first = iteration(recording, stepper.step()).layers[0]
     adapter = loaded.model.adapter.weight.numpy()
     entered = e if mode == "skip-adapter" else np.concatenate([e, e], -1) @ adapter.T
     with torch.inference_mode():

@@ -14,18 +14,23 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from recordings import synthetic_recording, with_results
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.measures.path_independence import PATHS
+from loopscope.core.measures.stability import STABILITY
 from loopscope.core.recordings import checking
 from loopscope.core.recordings.reader import open_recording
+from loopscope.core.recordings.result_shapes import SHAPES, misshapen
 from loopscope.core.recordings.segments import MAGIC, read_segments, segments_of
-from loopscope.core.recordings.writing import RecordingWriter
+from loopscope.core.recordings.writing import RecordingWriter, save
 
 FIRST = Path(__file__).parents[1] / "data" / "recordings" / "version-1.h5"
 MUTATIONS = int(os.environ.get("LOOPSCOPE_MUTATIONS", "100"))
@@ -207,6 +212,35 @@ def test_results_that_are_none_are_refused(path: Path, words: Any, said: str) ->
         file["runs/0/results"] = np.frombuffer(json.dumps(words).encode(), np.uint8)
         file["runs/0/results_arrays/0"] = np.array([1, 2])
     assert said in refused(path)
+
+
+def test_arrays_of_a_result_that_do_not_go_together_are_told() -> None:
+    run = with_results(synthetic_recording(recurrences=4))
+    stability, sizes = run.result(STABILITY), {"T": 5, "W": 16, "L": 2}
+    assert misshapen(stability, sizes) == ""
+    for owner in (stability, stability.points, stability.spectrum):
+        for name, axes in SHAPES[type(owner)].items():
+            array = getattr(owner, name)
+            for axis in range(array.ndim):
+                if name == "lyapunov" or axes.split()[axis] == "n":
+                    continue  # of one array alone: it may be of any length
+                longer = np.concatenate([array, array.take([0], axis)], axis)
+                other = replace(owner, **{name: longer})
+                whole = {
+                    "Stability": other,
+                    "FixedPoints": replace(stability, points=other),
+                    "Spectrum": replace(stability, spectrum=other),
+                }[type(owner).__name__]
+                assert "has the shape" in misshapen(whole, sizes), (name, axis)
+
+
+def test_a_result_of_other_tokens_than_the_run_has_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+    run = with_results(synthetic_recording(recurrences=4))
+    paths = run.result(PATHS)
+    run.keep(PATHS, replace(paths, states=paths.states[:, :, :3]))
+    save(path, [run])
+    assert "'paths': 'states' of its Paths has the shape [2, 5, 3, 16]" in refused(path)
 
 
 def test_a_library_that_dies_takes_nothing_with_it(path: Path, monkeypatch: Any) -> None:

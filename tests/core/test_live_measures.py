@@ -32,7 +32,7 @@ from loopscope.core.measures.stages import (
 )
 from loopscope.core.run import readout
 from loopscope.core.run.readout import entropy_and_change
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.recording import Capture, Recording, iteration
 from loopscope.core.run.stepper import Stepper
 
 
@@ -72,7 +72,7 @@ def test_rows_are_the_same_whether_taken_at_once_or_one_by_one() -> None:
     whole = synthetic_recording(recurrences=9, n_block=3, seed=3)
     slow = synthetic_recording(recurrences=0, n_block=3, seed=3)
     for r in range(1, 10):
-        step = whole[r]
+        step = iteration(whole, r)
         for layer in range(3):
             at = whole.layer(r, layer)
             slow.append_layer(at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import math
 import os
@@ -437,3 +438,32 @@ def test_sections_judge_by_intervals(
     assert [settled[key].holds for key in ("maps", "steps", "ends")] == [True] * 3
     # Every token settles, but six prompts say no more than that most do.
     assert settled["limits"].verdict == "Left open"
+
+
+def test_a_full_disk_is_told_here_and_where_the_runs_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(LoadRequest("bundled:looped", "cpu"), 2, 16, longest=40)
+    prompts = prompt_set()
+    weights = subject_of(plan.request, prompts, plan).weights
+    keys = keys_of(prompts, plan, weights)
+
+    def full(*arguments: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Folder(tmp_path / "o") as folder:
+        tasks = tasks_left(prompts, keys, plan, weights, folder)
+        with monkeypatch.context() as patch:
+            patch.setattr(np, "savez_compressed", full)
+            with pytest.raises(
+                LoopscopeError, match=r"cannot write .*\.npz: No space left on device"
+            ):
+                run_prompts(tasks, folder)
+        assert not list((tmp_path / "o/prompts").iterdir())  # nothing half written
+        with monkeypatch.context() as patch:  # what a run keeps goes to the disk of the worker
+            patch.setattr("loopscope.core.paper.numbers.MOST_HELD", 1)
+            patch.setattr("loopscope.core.run.file_blocks.FileSource.append", full)
+            failures = run_prompts(tasks, folder)
+        assert sorted(failures) == [1, 2]
+        assert all("the disk takes no more: No space left" in why for why in failures.values())
+        assert run_prompts(tasks, folder) == {}

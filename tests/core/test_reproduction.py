@@ -14,7 +14,6 @@ from recordings import relative_steps, synthetic_recording
 from loopscope.app.cli.main import main
 from loopscope.app.cli.reproduce import bundled_cycle, page_text, write_page
 from loopscope.app.cli.reproduce_cycle import PROMPT, cycle_words
-from loopscope.app.cli.train_small import train_missing
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.dynamics.recurrence_map import RecurrenceMap
 from loopscope.core.experiments import reproduction
@@ -27,6 +26,7 @@ from loopscope.core.experiments.twins import TWINS
 from loopscope.core.measures.intervals import bootstrap_mean, wilson_interval, wilson_share
 from loopscope.core.run.recording import Capture
 from loopscope.core.run.stepper import Stepper
+from loopscope.core.sweeps.small import train_missing
 
 pytestmark = pytest.mark.slow
 
@@ -142,7 +142,7 @@ def test_what_is_trained_is_not_trained_again(tmp_path) -> None:
     for variant in VARIANTS:
         train(variant, 0, tmp_path, steps=1)
     said = []
-    train_missing("ablations", tmp_path, 2, (0,), lambda share, note: said.append(note))
+    train_missing("ablations", tmp_path, (0,), lambda share, note: said.append(note), None, True)
     assert said == []
 
 

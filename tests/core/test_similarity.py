@@ -22,7 +22,7 @@ from loopscope.core.measures.similarity import (
     cycle,
 )
 from loopscope.core.measures.similarity_map import places_of, similarity_map
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.recording import Capture, iteration
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import RECURRENCE
@@ -289,7 +289,7 @@ def test_a_place_left_out_is_marked_at_the_shown_one_before_it() -> None:
 def grow(whole, slow, r: int) -> None:
     for layer in range(whole.n_layers):
         slow.append_layer(whole.layer(r, layer))
-    end = whole[r]
+    end = iteration(whole, r)
     slow.append_end(end.state, end.coda_lens, end.logit_lens)
 
 

@@ -18,7 +18,7 @@ from loopscope.core.interventions.states import Noise
 from loopscope.core.model.layers import NO_CONTEXT, DecoderLayer, rope_table
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.run.budget import Budget, NoRoom
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.recording import Capture, iteration
 from loopscope.core.run.stepper import Stepper
 
 PROMPT = "ab bc ca ? 2 : a b c"
@@ -67,7 +67,7 @@ def test_step_sizes_are_those_of_the_states(loaded: Loaded) -> None:
     recording = stepper.begin(loaded.tokenizer.encode(PROMPT))
     for _ in range(3):
         stepper.step()
-    state = recording[3]
+    state = iteration(recording, 3)
     truth = plain_forward(loaded.model, recording.info.token_ids, 3)["states"]
     step = np.linalg.norm(truth[2] - truth[1], axis=-1)
     np.testing.assert_allclose(state.step_size, step, rtol=1e-3, atol=1e-5)
@@ -180,7 +180,7 @@ def test_a_given_initial_state_is_used(loaded: Loaded) -> None:
 def test_what_is_not_captured_is_not_kept(loaded: Loaded) -> None:
     stepper = Stepper(loaded, Capture(patterns=False, writes=False, readout=False))
     recording = stepper.begin(loaded.tokenizer.encode(PROMPT))
-    state = recording[stepper.step()]
+    state = iteration(recording, stepper.step())
     assert recording.patterns is recording.writes is recording.answers("coda") is None
     assert state.patterns is state.coda_lens is None
     full = Stepper(loaded)

@@ -197,15 +197,24 @@ def test_a_cluster_that_is_lost_keeps_what_came(opened: OpenedStudy, tmp_path: P
 def test_a_paper_on_workers_that_die_is_one_made_here(client: Any, tmp_path: Path) -> None:
     from loopscope.core.paper.folder import Folder
     from loopscope.core.paper.plan import Plan
-    from loopscope.core.paper.running import keys_of, run_prompts, subject_of, tasks_left
+    from loopscope.core.paper.running import (
+        keys_of,
+        run_prompts,
+        subject_of,
+        subject_there,
+        tasks_left,
+    )
     from loopscope.core.prompts.prompt_set import read_prompts
 
     prompts = read_prompts("bundled:hops")
     prompts = replace(prompts, items=prompts.items[:6])
     plan = Plan(LoadRequest("bundled:looped", "cpu"), 2, 16, longest=40)
-    subject = client.submit(subject_of, plan.request, prompts, plan).result()
+    subject = subject_there(plan.request, prompts, plan, client)
     assert subject == subject_of(plan.request, prompts, plan)
     keys = keys_of(prompts, plan, subject.weights)
+    nowhere = replace(plan, request=LoadRequest("/nowhere", "cpu"))
+    with pytest.raises(LoopscopeError, match="/nowhere does not exist"):
+        subject_there(nowhere.request, prompts, nowhere, client)
     before = pids(client)
 
     def kill(done: int, left: int) -> None:
@@ -247,3 +256,54 @@ def test_ctrl_c_within_a_destructor_is_not_lost(
         signal.signal(signal.SIGINT, before)
     assert len(told) == 2
     assert 0 < read_rows(tmp_path / "out").num_rows < opened.n_cells
+
+
+def shortened() -> None:
+    """Runs on a worker: its small models are trained for three steps."""
+    from loopscope.core.sweeps import small
+
+    real = small.models_of
+    small.models_of = lambda table: tuple(  # type: ignore[assignment]
+        replace(own, plan=replace(own.plan, steps=3, finishing_steps=1)) for own in real(table)
+    )
+
+
+def whole() -> None:
+    import importlib
+
+    from loopscope.core.sweeps import small
+
+    importlib.reload(small)
+
+
+def test_small_models_are_trained_and_measured_by_workers(client: Any, tmp_path: Path) -> None:
+    from loopscope.app.cli.twins import evaluate_all
+    from loopscope.core.checkpoint.loading import load
+    from loopscope.core.experiments.small_models import folder_of, train
+    from loopscope.core.experiments.twins import TWINS
+    from loopscope.core.sweeps.small import train_missing
+
+    cache = str(tmp_path / "cache")
+    client.run(lambda: os.environ.__setitem__("XDG_CACHE_HOME", cache))
+    client.run(shortened)
+    try:
+        said: list[str] = []
+        for name, here in (("here", True), ("elsewhere", False)):
+            train_missing(
+                "twins", tmp_path / name, (0,), lambda share, note: said.append(note), client, here
+            )
+    finally:
+        client.run(whole)
+    assert said[2] == said[5] == "3 of 3 models trained"
+    assert not list((tmp_path / "cache").glob("loopscope/trainings/*/*"))  # what was sent is gone
+    for own in TWINS:
+        mine = replace(own, plan=replace(own.plan, steps=3, finishing_steps=1))
+        train(mine, 0, tmp_path / "alone")
+        hashes = {
+            load(str(folder_of(own, 0, tmp_path / name)), "cpu").weights_hash
+            for name in ("here", "elsewhere", "alone")
+        }
+        assert len(hashes) == 1
+    by_workers = evaluate_all(tmp_path / "elsewhere", (0,), 8, lambda share, note: None, client)
+    alone = evaluate_all(tmp_path / "here", (0,), 8, lambda share, note: None)
+    assert by_workers == alone

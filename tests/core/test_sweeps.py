@@ -16,6 +16,7 @@ from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.native_folder import save_native
 from loopscope.core.interventions.layers import SkipLayer
+from loopscope.core.interventions.states import Noise
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.exits import signals_of
 from loopscope.core.measures.lens import READINGS, Readings
@@ -23,6 +24,7 @@ from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.over_prompts.quality import quality_over
 from loopscope.core.prompts.prompt_set import PromptSet, read_prompts
+from loopscope.core.recordings.reader import open_recording
 from loopscope.core.remote.models import MODELS
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.sweeps import store as stores
@@ -54,11 +56,12 @@ def write(folder: Path, text: str = SMALL, prompts: str = PROMPTS) -> OpenedStud
 def sweep(opened: OpenedStudy, folder: Path, most: int = 1000) -> None:
     """Do at most so many tasks, as a cluster would."""
     with Store(folder) as store:
-        for task in list(tasks_of(opened, store.done, store.weights))[:most]:
+        for task in list(tasks_of(opened, store.done, store.weights, store.recorded))[:most]:
             outcome = do_task(task)
             assert not outcome.failures
             store.say_checkpoint(task.checkpoint.name, {"weights sha256": outcome.weights})
             store.append(task, outcome.blocks)
+            store.keep_recordings(task, outcome.recordings)
 
 
 @pytest.mark.parametrize(
@@ -348,3 +351,100 @@ def test_rows_of_a_version_without_steps_are_read(tmp_path: Path) -> None:
     assert rows.column("step").null_count == rows.num_rows == 12
     with Store(tmp_path / "out") as store:
         assert not list(tasks_of(opened, store.done, store.weights))
+
+
+def test_a_condition_of_the_probe_is_a_measure(tmp_path: Path) -> None:
+    """What it says is the loss that the same cuts make in runs of the stepper."""
+    keys = ("probe:layer 1 skipped", "probe:layer 1 skipped@0.5", "probe:noise on the state at 2@1")
+    text = SMALL.replace('["relative_step", "entropy"]', str(list(keys)).replace("'", '"'))
+    prompts = '{"prompt": "ab bc cd da ? 2 : a b c", "answer": "c d a"}'
+    (tmp_path / "q.jsonl").write_text(prompts)
+    opened = write(tmp_path, text.replace("p.txt", "q.jsonl").replace("[1, 3]", "[2, 4]"))
+    loaded = load("bundled:looped", "cpu")
+    (task,) = tasks_of(opened, {}, {})
+    found = {(block.measure, block.r): block for block in do_task(task).blocks}
+    assert len(found) == 6
+    for key in keys:  # a probe of two recurrences has no room for its cuts
+        assert np.isnan(found[key, 2].value[0])
+        assert found[key, 2].note.startswith("a probe needs at least 3 recurrences")
+    noise = [(Noise(recurrence=2, last=2, layer=-1, size=1.0, seed=seed),) for seed in range(16)]
+    draws = {
+        keys[0]: [(SkipLayer(recurrence=1, last=4, layer=1),)],
+        keys[1]: [(SkipLayer(recurrence=1, last=2, layer=1),)],
+        keys[2]: noise,
+    }
+    items = read_prompts(str(tmp_path / "q.jsonl"))
+
+    def right(cuts: tuple[object, ...]) -> float:
+        how = HowRun(4, interventions=cuts)  # type: ignore[arg-type]
+        return float(quality_over(loaded, items, how).right[0, -1])
+
+    for key, cuts in draws.items():
+        expected = right(()) - np.mean([right(own) for own in cuts])
+        assert found[key, 4].value[0] == pytest.approx(expected)
+        assert found[key, 4].unit == "share of answers"
+    assert found[keys[0], 4].value[0] > 0.3  # a layer that is left out always costs answers
+    lasting = replace(task.runs[0], cuts=(SkipLayer(recurrence=1, last=1, layer=0),))
+    (block,) = measured(loaded, replace(lasting, wanted=((keys[0], 4),)))
+    assert block.note == "a condition of the probe is a cut into a run without others"
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("probe:", "'probe:' names no curve"),
+        ("probe:layer 0 skipped@much", "'much' is no dose"),
+    ],
+)
+def test_what_is_no_condition_is_told_at_once(key: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(LoopscopeError, match=told):
+        write(tmp_path, SMALL.replace('"entropy"', f'"{key}"'))
+
+
+def test_a_condition_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
+    for key, told in (
+        ("probe:layer 7 skipped", "the probe has no curve 'layer 7 skipped'; perhaps layer"),
+        ("probe:layer 1 skipped@0.3", "has no dose 0.3; it has 0.25, 0.5, 1"),
+    ):
+        text = SMALL.replace('["relative_step", "entropy"]', f'["{key}"]')
+        (tmp_path / "q.jsonl").write_text('{"prompt": "ab ba ? 1 : a b", "answer": "b a"}')
+        opened = write(tmp_path, text.replace("p.txt", "q.jsonl").replace("[1, 3]", "[4]"))
+        (task,) = tasks_of(opened, {}, {})
+        (why,) = do_task(task).failures.values()
+        assert told in why
+
+
+def test_chosen_runs_are_kept_as_recordings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = "\n[[recordings]]\nR = 5\nlines = [2]\nseeds = [1]\n"
+    text = SMALL + "seeds = [0, 1]\n"
+    sweep(write(tmp_path, text), tmp_path / "out")
+    opened = write(tmp_path, text + chosen)
+    with Store(tmp_path / "out") as store:
+        where = standing(opened, store)
+    assert (where.left, where.recordings) == (0, 1)
+    sweep(opened, tmp_path / "out")
+    (file,) = (tmp_path / "out/recordings").iterdir()
+    keys = {
+        row["run"] for row in read_rows(tmp_path / "out").to_pylist()
+        if (row["line"], row["seed"]) == (2, 1)
+    }  # fmt: skip
+    assert {file.stem} == {f"bundled_looped-line2-{key}" for key in keys}
+    (kept,) = open_recording(file).runs
+    loaded = load("bundled:looped", "cpu")
+    stepper = Stepper(loaded)
+    run = stepper.begin(loaded.tokenizer.encode("ab bc ca ? 2 : a b c"), seed=1)
+    for _ in range(5):
+        stepper.step()
+    np.testing.assert_array_equal(kept.states, run.states)
+    np.testing.assert_array_equal(kept.patterns, run.patterns)
+    with Store(tmp_path / "out") as store:
+        assert standing(opened, store).recordings == 0
+        assert not list(tasks_of(opened, store.done, store.weights, store.recorded))
+    file.unlink()
+    monkeypatch.setattr("loopscope.core.sweeps.cell.MOST_RECORDED", 1000)
+    with Store(tmp_path / "out") as store:
+        (task,) = tasks_of(opened, store.done, store.weights, store.recorded)
+    (why,) = do_task(task).failures.values()
+    assert why.startswith("a recording of 5 recurrences takes more than 1000 B")

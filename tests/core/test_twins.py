@@ -104,7 +104,7 @@ def test_everything_that_is_there_is_evaluated(tmp_path: Path) -> None:
     assert [len(small[kind]) for kind in KINDS] == [1, 1, 1]
     assert small["deep"][0].effective_depth == small["looped"][0].effective_depth
     assert folder_of(TWINS[0], 0, tmp_path).exists()
-    assert said[-1] == "evaluating shallow"
+    assert said[-1] == "6 of 6 models evaluated"
 
 
 def test_when_a_model_learnt_is_read_from_its_training(tmp_path: Path) -> None:

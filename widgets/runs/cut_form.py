@@ -255,7 +255,7 @@ class CutForm(QWidget):
         self._say()
 
     def _on_edited(self) -> None:
-        """Take numbers while they are typed; what is no number yet is said."""
+        """Take numbers while they are typed, and say what is not a number yet."""
         if self._form is not None and not self._form.problem:
             self._form.commit()
         self._say()

@@ -214,6 +214,27 @@ def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda shar
     )
 
 
+@torch.inference_mode()
+def accuracy_lost(loaded: Loaded, batch: Batch, plan: Plan, condition: Condition) -> F64:
+    """`LOST` of every prompt under one condition, mean over its draws: float64 ``[B]``.
+
+    NaN for a prompt that the cut cannot be made on. The numbers are those that `probe` finds for
+    the condition; nothing else is run. Raises `LoopscopeError` where it does not fit into memory.
+    """
+    todo = [condition]
+    _check_memory(loaded, batch, plan, todo)
+    others = condition.group.startswith(OTHER_GROUP)
+    runs = _begin(loaded, batch, plan, todo, _Progress(1, lambda share: None), others)
+    uncut = runs.run(plan.recurrences)[1][-1]
+    lost = []
+    for cuts in condition.draws:
+        own = runs.run(plan.recurrences, cuts)[1][-1]
+        if others:
+            own = np.where(runs.other_right == 0, np.nan, own)
+        lost.append(uncut - own)
+    return np.asarray(np.mean(lost, axis=0))
+
+
 def _check_memory(loaded: Loaded, batch: Batch, plan: Plan, todo: list[Condition]) -> None:
     prompts, tokens = batch.tokens.shape
     item = next(loaded.model.parameters()).element_size()
@@ -227,9 +248,17 @@ def _check_memory(loaded: Loaded, batch: Batch, plan: Plan, todo: list[Condition
 
 
 def _begin(
-    loaded: Loaded, batch: Batch, plan: Plan, todo: list[Condition], progress: _Progress
+    loaded: Loaded,
+    batch: Batch,
+    plan: Plan,
+    todo: list[Condition],
+    progress: _Progress,
+    others: bool = True,
 ) -> _Runs:
-    """Run the batch uncut, and from other starts until each prompt has a right end, if it can."""
+    """Run the batch uncut, and from other starts until each prompt has a right end, if it can.
+
+    Without ``others`` no other start is tried.
+    """
     progress.check()
     e = loaded.model.prelude(batch.tokens.to(loaded.device.device))
     kept, none = kept_recurrences(plan, todo), np.zeros(len(e))
@@ -239,7 +268,7 @@ def _begin(
     runs.other = runs.end.clone()
     progress.add()
     size = runs.end.float().square().mean().sqrt().to(e.dtype)
-    for seed in range(OTHER_STARTS):
+    for seed in range(OTHER_STARTS if others else 0):
         rng = np.random.default_rng(seed + 1)
         start = e.new_tensor(rng.standard_normal(tuple(e.shape), dtype=np.float32)) * size
         states, own, _ = runs.run(plan.recurrences, start=start)

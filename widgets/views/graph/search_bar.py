@@ -57,7 +57,7 @@ class SearchBar(QFrame):
         self.text.selectAll()
 
     def close_search(self) -> None:
-        """Hide it; nothing is searched any more."""
+        """Hide it and end the search."""
         self.hide()
         self.closed.emit()
 

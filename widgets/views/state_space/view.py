@@ -365,7 +365,7 @@ class StateSpaceView(View[Data]):
 
 
 def _is_elsewhere(before: Data, now: Data) -> bool:
-    """Whether the part of space that was zoomed into means nothing any more."""
+    """Whether the part of space that was zoomed into is meaningless on the present axes."""
     old, new = before.options, now.options
     same_axes = [a.name for a in before.axes] == [a.name for a in now.axes]
     moved = before.basis is not now.basis and not before.provisional
