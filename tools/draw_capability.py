@@ -62,7 +62,7 @@ def _legend(axes: Axes) -> None:
 
 def _walk(figure: Figure, arms: list[ArmResult]) -> None:
     way, far = figure.subplots(1, 2)
-    for r in (r for r in arms if r.arm in COLOURS):
+    for r in (r for r in arms if r.arm in COLOURS and r.arm != "deep"):
         style = {"color": COLOURS[r.arm], "marker": "o", "markersize": 3, "label": NAMES[r.arm]}
         way.plot(range(1, 6), r.walked, **style)
         if r.arm == "walker":

@@ -117,7 +117,7 @@ def _walk(arms: Sequence[ArmResult]) -> str:
             NAMES[r.arm], str(r.seed), f"{min(r.at_k):.3f}", f"{min(r.walked):.3f}",
             f"{r.far[-1]:.3f}", f"{min(r.lowest):.3f}", f"{r.step:.0e}",
         )
-        for r in arms if r.arm in NAMES
+        for r in arms if r.arm in NAMES and r.arm != "deep"  # not the shipped one
     ]  # fmt: skip
     walkers = [r for r in arms if r.arm == "walker"]
     return f"""## The walk is found
