@@ -348,10 +348,10 @@ def _items_of_two(
         title, at = f"{spec.title}, {second_run.name}", second_run.selection
         yield item(second, spec.key + SECOND_SUFFIX, title, "the second run", at)
     if spec.has_difference and first is not None and second is not None:
-        yield _difference_item(spec, recording, selection, options, second_run)
+        yield difference_item(spec, recording, selection, options, second_run)
 
 
-def _difference_item(
+def difference_item(
     spec: ViewSpec, recording: Recording, selection: Selection, options: Any, second_run: SecondRun
 ) -> ExportItem:
     """The drawing of what is different between two runs."""

@@ -244,6 +244,7 @@ class Run:
         at: Mapping[str, Any] | None = None,
         step_pairing: StepPairing = "depth",
         second_at: Mapping[str, Any] | None = None,
+        difference: bool = False,
         **options: Any,
     ) -> RunView:
         """Return what the view ``name`` shows of this run: data, table and figure.
@@ -253,12 +254,14 @@ class Run:
         name
             Of the view, as `loopscope.views` lists them.
         second
-            A run to draw on the same axes, for a view that does.
+            A run to draw on the same axes, for a view that does, or to subtract.
         at
             The cursor: "recurrence" (0 is the initial state), "layer", "head" and "token" (from
             0), "tokens" (those selected; all by default). By default the last recurrence and token.
         step_pairing, second_at
             How the second run's cursor follows: "depth", "recurrence" or "own", and where it is.
+        difference
+            Whether to show this run less the second one, for a heat map or a matrix.
         options
             Settings of the view (docs/settings.md), by their names in its ``Options``.
 
@@ -283,7 +286,7 @@ class Run:
             second_run = SecondRun(there, second.name, pairing, cursor)
         return view_of(
             spec, self.recording, selection, options_of(spec, options), second_run,
-            lambda token: self.stepper.readout_direction(token),
+            lambda token: self.stepper.readout_direction(token), difference=difference,
         )  # fmt: skip
 
     def figure(self, name: str, *, page: str = "two columns", **how: Any) -> PageFigure:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from loopscope.app.figures import has_something, items_of, provenance_of
+from loopscope.app.figures import difference_item, has_something, items_of, provenance_of
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY
 from loopscope.core.arrays import F32
@@ -170,17 +170,26 @@ def view_of(
     options: Any,
     second: SecondRun | None,
     direction: Callable[[int], F32],
+    *,
+    difference: bool = False,
 ) -> RunView:
     """Compute what a view shows; ``direction`` reads the readout direction of a token, ``[d]``.
 
-    Raises `LoopscopeError` where nothing was measured for it, and for two runs that it does not
-    draw on the same axes.
+    With ``difference`` it is of what is different between the two runs. Raises `LoopscopeError`
+    where nothing was measured for it, and for two runs that it does not draw on the same axes, or
+    has no difference of.
     """
     if not has_something(spec, recording):
         raise LoopscopeError(
             f"“{spec.title}” shows a measurement that was not made: call "
             f"run.analyse('{spec.key}') first"
         )
+    if difference:
+        if second is None or not spec.has_difference:
+            why = "needs a second run" if second is None else "of two runs does not exist"
+            raise LoopscopeError(f"the difference in “{spec.title}” {why}")
+        item = difference_item(spec, recording, selection, options, second)
+        return RunView(spec.key, options, item.data, item, item.provenance or {})
     if second is not None and not spec.draws_both(recording, second.recording):
         raise LoopscopeError(
             f"“{spec.title}” does not draw these two runs on one pair of axes: make a view of each"

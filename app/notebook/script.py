@@ -41,6 +41,7 @@ class Scene:
 
     recording : of the run shown, which is at ``run``.  second : with its cursor and where it is.
     made : every measurement of the model and of the runs, the oldest first.
+    difference : whether it shows what is different between the two runs.
     """
 
     spec: ViewSpec[Any, Any]
@@ -50,6 +51,7 @@ class Scene:
     run: Point
     second: tuple[SecondRun, Point] | None = None
     made: Sequence[Made] = ()
+    difference: bool = False
 
 
 def script_of(scene: Scene) -> str:
@@ -94,21 +96,22 @@ class _Writer:
         return "\n".join([*head, *self._lines, "", *end]) + "\n"
 
     def _beside(self) -> dict[str, object]:
-        """The second run, where it is drawn on the same axes."""
+        """The second run, where it is drawn on the same axes or subtracted."""
         scene = self._scene
         if scene.second is None:
             return {}
         there, point = scene.second
-        if not scene.spec.draws_both(scene.recording, there.recording):
+        if not scene.difference and not scene.spec.draws_both(scene.recording, there.recording):
             return {}
         second = self._run(point, "second")
         self._lines.append(f"{second}.name = {literal(there.name)}")
-        return {"second": _Name(second), **self._following(there)}
+        call = {"second": _Name(second), **self._following(there)}
+        return call | ({"difference": True} if scene.difference else {})
 
     def _view_again(self, options: Mapping[str, object]) -> None:
         """The view of the second run, where it is drawn by itself."""
         scene = self._scene
-        if scene.second is None:
+        if scene.second is None or scene.difference:
             return
         there, point = scene.second
         has_any = scene.spec.request is None or any(
@@ -219,7 +222,8 @@ class _Writer:
     # ---- the view ----
     def _place(self, selection: Selection) -> dict[str, object]:
         """The fields of the cursor that the view reads, and the recurrence of its marks."""
-        reads = self._scene.spec.reads | {"recurrence"}
+        spec = self._scene.spec
+        reads = (spec.reads_difference if self._scene.difference else spec.reads) | {"recurrence"}
         return {k: v for k, v in _all_fields(selection).items() if k in reads}
 
     @staticmethod

@@ -34,8 +34,17 @@ class Copying:
         self._say(f"A picture of “{BY_KEY[key].title}” is on the clipboard")
 
     def numbers(self, key: str) -> None:
-        """Put the numbers that the view shows of the run on the clipboard, as a table."""
-        spec, data = BY_KEY[key], self._bench.displays[key].data
+        """Put the numbers of the drawing in sight, the first of two, on the clipboard."""
+        # Not for the window: what a difference needs is imported when one is copied.
+        from loopscope.core.views.difference import Difference
+        from loopscope.core.views.difference import table as difference_table
+
+        spec, display = BY_KEY[key], self._bench.displays[key]
+        other = self._views.frames[key].panes.shown_pane == 1
+        drawing = display.second if display.second is not None and other else display.first
+        data, make = drawing.data, spec.table
+        if isinstance(data, Difference):
+            make = difference_table
         if data is None or data.lacks is not None:
             self._say(f"“{spec.title}” has no numbers yet")
             return
@@ -49,7 +58,7 @@ class Copying:
             rows = "row" if n == 1 else "rows"
             self._say(f"{n} {rows} of “{spec.title}” are on the clipboard, tab-separated")
 
-        self._bench.in_background(lambda: tab_separated(spec.table(data)), done)
+        self._bench.in_background(lambda: tab_separated(make(data)), done)
 
 
 def tab_separated(table: Table) -> tuple[str, int]:

@@ -71,9 +71,10 @@ class Scripts:
         if second is not None and there is not None:
             beside = there, self._point(second.stepper)
             made += [m for m in measuring.made_of(there.recording) if not any(m is x for x in made)]
+        difference = display.second is not None and display.second.difference
         return Scene(
             display.spec, display.options, session.selection, recording, self._point(shown), beside,
-            made,
+            made, difference=difference,
         )  # fmt: skip
 
     def _point(self, run: AnyRun | Recorded) -> Point:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from loopscope.core.arrays import F64
+from loopscope.core.arrays import F64, Bools
 from loopscope.core.measures.base import NO_PATTERNS, NO_RUN, Measure, measure
 from loopscope.core.measures.head_groups import FEATURES, GROUP, Groups, group_heads
 from loopscope.core.measures.head_rows import CHANGES, STATISTIC_ROWS
@@ -45,6 +45,7 @@ from loopscope.core.views.difference import (
     recurrence_side,
 )
 from loopscope.core.views.heads_data import (
+    SHOWN_LABELS,
     Data,
     Index,
     Options,
@@ -79,6 +80,10 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     groups = _groups(recording, statistics, options)
     stability = _stability(recording, np.abs(changes - how.identical), options)
     far = _far(values, how, options.scale, recording.n_tokens)
+    order = _order(consistency, how, groups, options.order)
+    shown = _shown(stability, groups, options)
+    if not missing and not shown.any():
+        missing = f"None of the {shown.size} heads is shown ({_filter_words(options)})."
     data = Data(
         statement=missing,
         formulas=(how.formula, *STATISTICS.values(), STABLE_SINCE, WITH_SETTLING, RANKS, GROUP),
@@ -88,7 +93,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         near=near_of(values, how, far, options.colours),
         reference=words,
         reference_recurrence=reference,
-        order=_order(consistency, how, groups, options.order),
+        order=order[shown[order]],
         consistency=consistency,
         statistics=statistics,
         stability=stability,
@@ -197,6 +202,26 @@ def _order(consistency: F64, measure: PatternMeasure, groups: Groups, order: str
     return np.argsort(-np.where(np.isfinite(unlike), unlike, np.inf), kind="stable")
 
 
+def _shown(stability: Stability, groups: Groups, options: Options) -> Bools:
+    """Which heads the settings let through, bool ``[L H]``."""
+    n_layers, n_heads = stability.since.shape
+    layers = np.repeat(np.arange(n_layers), n_heads)
+    kept = np.ones(layers.size, bool) if options.layer < 0 else layers == options.layer
+    stable = stability.since.ravel() > 0
+    if options.shown in ("changing", "stable"):
+        kept &= stable if options.shown == "stable" else ~stable
+    elif options.shown != "all":
+        kept &= np.array([name == options.shown for name in groups.names])[groups.of]
+    return kept
+
+
+def _filter_words(options: Options) -> str:
+    """What the settings let through, as "not yet stable, of layer 3"."""
+    words = [] if options.shown == "all" else [SHOWN_LABELS[options.shown]]
+    words += [f"of layer {options.layer}"] if options.layer >= 0 else []
+    return ", ".join(words)
+
+
 def _statement(data: Data) -> str:
     """Say the median of the newest informative recurrence, who differs, and who is stable."""
     values, reference, how = data.values, data.reference_recurrence, data.measure
@@ -225,6 +250,9 @@ def _statement(data: Data) -> str:
     broken = int((~np.isfinite(consistency)).sum())
     if broken:
         text += f"; {broken} of {consistency.size} heads have patterns that are not finite"
+    if data.order.size < consistency.size:
+        words = _filter_words(data.options)
+        text += f"; {data.order.size} of {consistency.size} heads shown ({words})"
     return f"{text}; {_stability_said(data)}."
 
 
@@ -291,8 +319,9 @@ def alike(one: Data, other: Data) -> tuple[Data, Data]:
     if (scale := scale_of_two(one, other)) is None:
         return one, other
     far, near = scale
-    order = one.order if one.order.size == other.order.size else other.order
-    groups = one.groups if one.order.size == other.order.size else other.groups
+    same_heads = one.consistency.shape == other.consistency.shape
+    order = one.order if same_heads else other.order
+    groups = one.groups if same_heads else other.groups
     return (
         replace(one, far=far, near=near),
         replace(other, far=far, near=near, order=order, groups=groups),

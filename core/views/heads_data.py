@@ -10,7 +10,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from loopscope.core.arrays import F64
-from loopscope.core.measures.head_groups import Groups
+from loopscope.core.measures.head_groups import NAMES, Groups
 from loopscope.core.measures.heads import MEASURE_LABELS, HeadStatistics, MeasureKey, PatternMeasure
 from loopscope.core.options import setting
 from loopscope.core.views.base import ViewData
@@ -18,6 +18,15 @@ from loopscope.core.views.base import ViewData
 Index = npt.NDArray[np.int64]
 Reference = Literal["previous", "last", "chosen"]
 Scale = Literal["data", "bound"]
+Shown = Literal[
+    "all", "changing", "stable", "sink", "previous-token", "self", "induction", "broad", "other",
+]  # fmt: skip
+SHOWN_LABELS = {
+    "all": "all heads",
+    "changing": "not yet stable",
+    "stable": "stable",
+    **{name: f"groups: {name}" for name in (*NAMES, "broad", "other")},
+}
 ColourScale = Literal["auto", "linear", "log"]
 COLOUR_SCALES = {
     "auto": "log where a distance spans three decades",
@@ -102,6 +111,14 @@ class Options:
             "group": "by group: heads that do alike",
         },
     )
+    shown: Shown = setting(
+        "all",
+        "Heads shown",
+        "By whether their change to the recurrence before has come below a tolerance, or by what "
+        "they do most",
+        labels=SHOWN_LABELS,
+    )
+    layer: int = setting(-1, "Of layer", "Heads of one layer only", low=-1, lowest="every layer")
     scale: Scale = setting("data", "Darkest", "Which value is drawn darkest", labels=SCALE_LABELS)
     statistics: bool = setting(
         True,
@@ -165,7 +182,7 @@ class Data(ViewData):
     measure : how `values` are measured.  far : the value drawn darkest.
     reference : in words, such as "the previous recurrence".
     reference_recurrence : int64 ``[R]``, what each column is compared with; 0 for nothing.
-    order : int64 ``[L H]``, ``layer * H + head`` of each row, top first.
+    order : int64 ``[N]``, ``layer * H + head`` of each head shown, top first.
     consistency : float64 ``[L, H]``, mean of `values` over recurrences other than the reference.
     statistics : of each pattern, arrays ``[R, L, H]``.
     stability : since when each head is stable.  groups : of heads ``[L H]`` that do alike.
@@ -230,5 +247,5 @@ class Data(ViewData):
         return tuple(self.head_names[i] for i in self.order)
 
     def rows(self, values: F64) -> F64:
-        """Arrange ``[R, L, H]`` as the matrix is drawn, ``[L H, R]``."""
+        """Arrange ``[R, L, H]`` as the matrix is drawn, ``[N, R]``."""
         return values.reshape(len(values), -1).T[self.order]

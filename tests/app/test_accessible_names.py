@@ -107,6 +107,10 @@ def test_every_control_of_the_window_has_a_name_and_says_what_it_does(window, qt
     window.popups.show_shortcuts()
     window.running.ask_for_span()
     window.running.ask_to_continue()
+    export = window.exporter.ask("settling")
+    assert export is not None
+    qtbot.waitUntil(lambda: export.isVisible(), timeout=20_000)
+    window.commands["about"].trigger()
     assert len(controls(window)) > 150
     assert "\n".join(nameless(window)) == ""
 

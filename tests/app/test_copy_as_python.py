@@ -20,6 +20,7 @@ import loopscope
 from loopscope.app.bench.bench import Bench
 from loopscope.app.notebook.script import Scene, literal, script_of
 from loopscope.app.views import BY_KEY, VIEW_SPECS
+from loopscope.app.window.copying import tab_separated
 from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
@@ -29,6 +30,7 @@ from loopscope.core.run.history import Point
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import Table
+from loopscope.core.views.difference import table as difference_table
 from loopscope.core.views.second_run import SecondRun
 from loopscope.widgets.palette import LIGHT
 
@@ -99,6 +101,12 @@ class Desk:
         exec(compile(text, f"<{key}>", "exec"), made)
         display = self.window.bench.displays[key]
         assert display.data is not None
+        if display.second is not None and display.second.difference:
+            shown = display.second.data
+            same_numbers(made["view"].table, difference_table(shown))
+            assert made["view"].statement == shown.statement
+            assert "beside" not in made
+            return text
         same_numbers(made["view"].table, display.spec.table(display.data))
         assert made["view"].statement == display.data.statement
         assert made["figure"].axes
@@ -170,6 +178,40 @@ def test_a_branch_and_its_parent(desk: Desk) -> None:
     assert "beside = second.view(" in desk.check("distance")
     desk.window.bench.second_runs.set_step_pairing("own")
     assert "second_at=" in desk.check("depth")
+
+
+@pytest.mark.slow
+def test_a_difference_that_is_shown_is_what_is_copied(desk: Desk) -> None:
+    desk.open(recurrences=4)
+    desk.branch()
+    before = desk.script("distance")
+    desk.window.commands["difference"].trigger()
+    desk.settle()
+    text = desk.check("distance")
+    assert text != before
+    assert "difference=True" in text
+    # So are its numbers.
+    clipboard = QGuiApplication.clipboard()
+    clipboard.clear()
+    desk.window.commands["copy_numbers"].trigger()
+    desk.qtbot.waitUntil(lambda: bool(clipboard.text()), timeout=20_000)
+    shown = desk.window.bench.displays["distance"].second.data
+    assert clipboard.text() == tab_separated(difference_table(shown))[0]
+    # A view without a difference is copied as it is drawn.
+    assert "difference" not in desk.check("settling")
+    desk.window.commands["difference"].trigger()
+    desk.settle()
+    assert desk.script("distance") == before
+
+
+def test_a_script_asks_for_a_difference_that_exists() -> None:
+    run = loopscope.load("bundled:looped", "cpu").run(PROMPT, 2)
+    with pytest.raises(loopscope.LoopscopeError, match="needs a second run"):
+        run.view("distance", difference=True)
+    with pytest.raises(loopscope.LoopscopeError, match="does not exist"):
+        run.view("settling", second=run, difference=True)
+    same = run.view("distance", second=run, difference=True)
+    assert "are equal" in same.statement
 
 
 @pytest.mark.slow

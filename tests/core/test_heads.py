@@ -297,6 +297,36 @@ def test_log_is_chosen_where_a_distance_spans_three_decades() -> None:
     assert near_of(np.array([0.0, 1 - 1e-6]), MEASURES["cosine"], 0.0, "auto") == 0
 
 
+def test_heads_are_filtered_by_layer_by_stability_and_by_what_they_do() -> None:
+    recording, at = synthetic_recording(recurrences=12, n_block=3, heads=4), Selection()
+    every = compute(recording, at, Options(order="consistency", tolerance=0.007))
+    since, of = every.stability.since.ravel(), every.groups
+    assert 0 < (since > 0).sum() < since.size
+    rows = every.order.tolist()
+    wanted = {
+        "stable": {i for i in rows if since[i] > 0},
+        "changing": {i for i in rows if since[i] == 0},
+        **{name: {i for i in rows if of.names[of.of[i]] == name} for name in set(of.names)},
+    }
+    for shown, heads in wanted.items():
+        options = Options(order="consistency", tolerance=0.007, shown=shown)
+        data = compute(recording, at, options)
+        # The order is that of all heads, without those that are left out.
+        assert data.order.tolist() == [i for i in rows if i in heads]
+        assert data.row_labels == tuple(every.head_names[i] for i in data.order)
+        assert len(data.rows(data.values)) == len(heads)
+        np.testing.assert_array_equal(data.values, every.values)
+        if len(heads) < len(rows):
+            assert f"{len(heads)} of 12 heads shown" in data.statement
+    layer = compute(recording, at, Options(layer=1, order="group"))
+    assert sorted(layer.order.tolist()) == [4, 5, 6, 7]
+    assert sum(last - first + 1 for first, last, _ in layer.row_groups) == 4
+    assert len(list(table(layer).rows)) == len(list(table(every).rows))  # files hold all heads
+    none = compute(recording, at, Options(layer=7))
+    assert none.missing == "None of the 12 heads is shown (of layer 7)."
+    assert none.lacks is None
+
+
 @dataclass(frozen=True)
 class Map:
     """A map's colour scale."""

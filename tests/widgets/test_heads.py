@@ -239,3 +239,21 @@ def test_empty_and_cleared(qtbot: QtBot) -> None:
     view.show_selection(AT, {"recurrence": 2})
     qtbot.mouseClick(view.matrix, Qt.MouseButton.LeftButton)
     view.grab()
+
+
+def test_filtered_rows_are_clicked_and_walked_as_they_are_shown(qtbot: QtBot) -> None:
+    data = data_of(Options(layer=1))
+    view = shown(qtbot, data)
+    assert view.matrix.content.row_labels == ("1.0", "1.1", "1.2")
+    asked: list[dict[str, int]] = []
+    view.select_requested.connect(asked.append)
+    qtbot.mouseClick(view.matrix, Qt.MouseButton.LeftButton, pos=view.matrix.cell_centre(2, 1))
+    assert asked.pop() == {"layer": 1, "head": 2, "recurrence": 2}
+    # The cursor on a head that is left out: no row is outlined, an arrow leads to one that is not.
+    view.show_selection(Selection(recurrence=3, layer=0, head=1), {"layer": 0, "head": 2})
+    assert view.matrix.cursor_row is None
+    qtbot.keyClick(view, Qt.Key.Key_Down)
+    qtbot.keyClick(view, Qt.Key.Key_Up)
+    assert asked == [{"layer": 1, "head": 0}, {"layer": 1, "head": 2}]
+    none = shown(qtbot, data_of(Options(layer=9)))
+    assert "None of the 6 heads" in none.matrix.empty_text

@@ -27,6 +27,11 @@ MODEL = "bundled:looped  ·  210 k params  ·  1 + 2-layer block + 1  ·  traine
         ("Fixed points: search and measure", 20, "Fixed points …"),
         ("median ×0.394 per recurrence", 20, "median …"),
         ("2 points (radius 0.5)", 14, "2 points …"),
+        (
+            "27 of 27 tokens (100 %) have settled at 1e-2",
+            40,
+            "27 of 27 tokens (100 %) have settled …",
+        ),
         ("token 3.5 is whole", 17, "token …"),
         ("178 k FLOPs per token", 9, "…"),  # not "178 k …"
     ],

@@ -27,7 +27,7 @@ from loopscope.widgets.kit.export_choice import ExportChoice
 from loopscope.widgets.kit.export_names import FIELDS
 from loopscope.widgets.kit.numbers import POINT
 from loopscope.widgets.kit.page_preview import PagePreview
-from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
+from loopscope.widgets.kit.plain_text import PlainLabel, describe, plain_tip
 from loopscope.widgets.palette import LIGHT, Theme
 
 FORMATS = {
@@ -52,7 +52,7 @@ class ExportDialog(QDialog):
     """A window that stays open while the bench goes on; emits `chosen` on Export.
 
     ``extra`` are formats, besides the usual ones, that what is exported can be written in.
-    ``describe`` says what a choice would write, raising `LoopscopeError` where it cannot be;
+    ``files`` says what a choice would write, raising `LoopscopeError` where it cannot be;
     ``pages`` are the titles of what is exported, of which one is previewed.
     """
 
@@ -63,11 +63,11 @@ class ExportDialog(QDialog):
 
     def __init__(
         self, title: str, choice: ExportChoice, parent: QWidget | None = None,
-        extra: tuple[str, ...] = (), describe: Callable[[ExportChoice], str] = lambda choice: "",
+        extra: tuple[str, ...] = (), files: Callable[[ExportChoice], str] = lambda choice: "",
         pages: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         super().__init__(parent)
-        self._describe = describe
+        self._describe_files = files
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(f"Export {title}")
         self.setLocale(POINT)
@@ -83,18 +83,23 @@ class ExportDialog(QDialog):
         for key, text in PRESETS.items():
             self.preset.addItem(text, key)
         self.preset.setCurrentIndex(max(0, self.preset.findData(choice.preset)))
+        describe(self.preset, "Size", "The width of the page, and of its letters")
         self.dpi = QSpinBox()
+        describe(self.dpi, "Resolution of PNG", "Dots to the inch of the picture")
         self.dpi.setRange(72, 1200)
         self.dpi.setSuffix(" dots per inch")
         self.dpi.setValue(choice.dpi)
         self.folder = QLineEdit(choice.folder or str(Path.home()))
         self.folder.setMinimumWidth(280)
+        describe(self.folder, "Folder", "Where the files are written")
         self.folder.textChanged.connect(self._check)
         self.name = QLineEdit(choice.name)
+        describe(self.name, "Name")
         fields = "; ".join(f"{{{k}}}: {v}" for k, v in FIELDS.items())
         self.name.setToolTip(plain_tip(f"Name of the files. In braces: {fields}"))
         self.name.textChanged.connect(self._check)
         self.there = QComboBox()
+        describe(self.there, "If a file is there", "What becomes of a file that has the name")
         self.there.addItem("the new file gets a number", False)
         self.there.addItem("it is written over", True)
         self.there.setCurrentIndex(int(choice.replace))
@@ -116,6 +121,7 @@ class ExportDialog(QDialog):
         self.second_run.setWordWrap(True)
         self.second_run.setVisible(False)
         self.progress = QProgressBar()
+        describe(self.progress, "Progress", "How far the export is")
         self.progress.setVisible(False)
         self.buttons = QDialogButtonBox()
         role = QDialogButtonBox.ButtonRole
@@ -141,6 +147,7 @@ class ExportDialog(QDialog):
         column.addWidget(self.buttons)
         self.preview = PagePreview()
         self.page = QComboBox()
+        describe(self.page, "View in the preview", "Which of the views is shown as it will be")
         self.page.addItems(pages)
         self.page.setVisible(len(pages) > 1)
         self.page.currentIndexChanged.connect(self._ask_preview)
@@ -192,7 +199,7 @@ class ExportDialog(QDialog):
         files = ""
         if not problem:
             try:
-                files = self._describe(self.choice)
+                files = self._describe_files(self.choice)
             except LoopscopeError as error:
                 problem = str(error)
         self.files.setText(files)

@@ -18,7 +18,8 @@ from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 # Pixels beside the sentence of a status line.
 AIR = 8
 # Where a clause ends: what follows can be left out and what is left is a sentence.
-CLAUSE_END = re.compile(r"(?:[.;:,]|  ·)(?= )| (?=\()")
+# A bracket is one where the clause ends with it: not that of "27 tokens (100 %) have settled".
+CLAUSE_END = re.compile(r"(?:[.;:,]|  ·)(?= )| (?=\([^)]*\)(?:[.;:,]|$))")
 WORD_END = re.compile(r"(?=\s)")
 # Words that say nothing at the end; a number there has lost its unit, or what it counts.
 DANGLING = re.compile(

@@ -49,7 +49,8 @@ class HeadsView(MatrixView[Data]):
             self.matrix.show_empty(empty_text(data.missing, data.lacks))
             return
         n, _, n_heads = data.values.shape
-        self._row_of = np.argsort(data.order)
+        self._row_of = np.full(data.consistency.size, -1)
+        self._row_of[data.order] = np.arange(data.order.size)
         content = Content(
             n_rows=data.order.size,
             n_columns=n,
@@ -108,10 +109,12 @@ class HeadsView(MatrixView[Data]):
             Qt.KeyboardModifier.NoModifier,
             Qt.KeyboardModifier.KeypadModifier,
         )
-        if step is None or not plain or row is None or self.data is None or self.data.missing:
+        if step is None or not plain or self.data is None or self.data.missing:
             super().keyPressEvent(event)
             return
-        if 0 <= row + step < len(self._row_of):
+        if row is None:  # the cursor's head is not shown: to the first or the last that is
+            row = -1 if step > 0 else self.data.order.size
+        if 0 <= row + step < self.data.order.size:
             self.select_requested.emit(self._head(row + step))
 
     def _side_text(self, row: int) -> tuple[str, ...]:
@@ -135,7 +138,8 @@ class HeadsView(MatrixView[Data]):
         _, n_layers, n_heads = self.data.values.shape
         if layer is None or head is None or not (0 <= layer < n_layers and 0 <= head < n_heads):
             return None
-        return int(self._row_of[layer * n_heads + head])
+        row = int(self._row_of[layer * n_heads + head])
+        return row if row >= 0 else None
 
     def _head(self, row: int) -> dict[str, int]:
         layer, head = divmod(int(self.data.order[row]), self.data.values.shape[2])
