@@ -84,7 +84,8 @@ class SideBySide(QObject):
         bench = self._bench
         self._docks.apply(SCULPTOR)
         bench.session.select({"tokens": tuple(range(n_tokens - QUERIES, n_tokens))})
-        bench.runs.set_step_pairing("depth")
+        if bench.session.step_pairing != "depth":
+            bench.runs.set_step_pairing("depth")
         loaded = bench.session.status.loaded
         assert loaded is not None  # it has just run
         bench.second_runs.open_model(replace(loaded.request, path=DEEP))
