@@ -33,9 +33,10 @@ class MemoryMeter(QToolButton):
         )
         bench.session.progressed.connect(self.refresh)
         bench.session.selection_changed.connect(self.refresh)
+        bench.analysis.data_shown.connect(self.refresh)  # what is read out for a view is kept
         self.refresh()
 
-    def refresh(self) -> None:
+    def refresh(self, *_: object) -> None:
         """Show what is held now; nothing while there is no run."""
         budget = shared_budget()
         self.setVisible(len(self._bench.runs.tree) > 0)
@@ -44,6 +45,7 @@ class MemoryMeter(QToolButton):
             self.setText(text)
 
     def _fill(self) -> None:
+        self.refresh()
         self.let_go.clear()
         budget, runs = shared_budget(), self._bench.runs
         spilled = f"; {size(budget.spilled)} went to a file" if budget.spilled else ""

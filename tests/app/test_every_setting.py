@@ -19,7 +19,15 @@ pytestmark = pytest.mark.slow
 
 AT = Selection(recurrence=2, layer=1, head=1, token=2)
 # The bundled model has no exit gate: the measure of one says so.
-SAYS_WHY = {("depth", "exit_hazard"): "no exit gate", ("prompts", "exit_hazard"): "no exit gate"}
+SAYS_WHY = {
+    ("depth", "measure exit_hazard"): "no exit gate",
+    ("prompts", "measure exit_hazard"): "no exit gate",
+    ("heads", "shown stable"): "None of the 8 heads is shown (stable).",
+    ("heads", "shown sink"): "None of the 8 heads is shown (groups: sink).",
+    ("heads", "shown broad"): "None of the 8 heads is shown (groups: broad).",
+    ("heads", "shown other"): "None of the 8 heads is shown (groups: other).",
+    ("heads", "layer 1000000"): "None of the 8 heads is shown (of layer 1000000).",
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +69,8 @@ def test_every_choice_gives_numbers(desk: Desk, spec: ViewSpec, change: dict[str
     options = replace(small(spec), **change)
     desk.measure(spec, AT, options)
     data = desk.compute(spec, AT, options)
-    why = SAYS_WHY.get((spec.key, str(next(iter(change.values())))))
+    ((name, value),) = change.items()
+    why = SAYS_WHY.get((spec.key, f"{name} {value}"))
     if why is not None:
         assert why in data.statement
         return

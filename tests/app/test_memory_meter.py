@@ -35,11 +35,10 @@ def test_a_run_is_named_with_what_it_holds_and_let_go_for_good(window, qtbot) ->
     branch(qtbot, window, 4)
     runs = window.bench.runs
     root, first, second = runs.tree
-    assert window.meter.text() == f"runs {size(shared_budget().held)} of " + size(
-        shared_budget().limit
-    )
     menu = window.meter.let_go
     menu.aboutToShow.emit()
+    budget = shared_budget()
+    assert window.meter.text() == f"runs {size(budget.held)} of {size(budget.limit)}"
     held = [run.stepper.recording.held for run in (root, first, second)]
     texts = [(a.text(), a.isEnabled()) for a in menu.actions() if a.text()]
     assert texts[1:] == [

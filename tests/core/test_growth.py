@@ -11,7 +11,7 @@ from work import calls
 
 from loopscope.core.measures.base import Measure, measure
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.run.recording import Recording
+from loopscope.core.run.recording import Recording, iteration
 from loopscope.core.run.rows import Rows
 from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
@@ -22,7 +22,8 @@ SHORT, LONG = 32, 256
 
 def go_on(recording: Recording) -> None:
     """One more recurrence, like the last one but for a little noise."""
-    last, n = recording[recording.n_recurrences], recording.n_recurrences
+    n = recording.n_recurrences
+    last = iteration(recording, n)
     noise = np.random.default_rng(n)
     for i, state in enumerate(last.layers):
         moved = state + 1e-3 * noise.normal(size=state.shape).astype(np.float32)

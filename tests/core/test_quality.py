@@ -198,8 +198,16 @@ def test_the_intervals_by_hand() -> None:
     assert (found.low[0], found.high[0]) == wilson_interval(3, 3)
     units, t = (2 / 9) / (1 / 36), 4.302653  # p (1 - p) / se², Student's of two degrees
     assert (found.low[1], found.high[1]) == pytest.approx(wilson_interval(16 / 3, units, t))
-    perplexity = perplexity_of(np.array([[2.0], [6.0]]), np.array([1.0, 3.0]))
-    np.testing.assert_allclose([perplexity.value, perplexity.low, perplexity.high], np.exp(2.0))
+    # A ratio of sums, 11 / 4; its residuals are -3/4 and 3/4, Student's t of one degree 12.7062.
+    perplexity = perplexity_of(np.array([[2.0], [9.0]]), np.array([1.0, 3.0]))
+    reach = 12.7062047 * np.sqrt(2 * (2 * 0.75**2)) / 4
+    by_hand = np.exp([2.75, 2.75 - reach, 2.75 + reach])
+    said = np.ravel([perplexity.value, perplexity.low, perplexity.high])
+    np.testing.assert_allclose(said, by_hand, rtol=1e-6)
+    # All prompts alike say nothing of how far others may lie.
+    alike = perplexity_of(np.array([[2.0], [6.0]]), np.array([1.0, 3.0]))
+    np.testing.assert_allclose(alike.value, np.exp(2.0))
+    assert np.isnan([alike.low, alike.high]).all()
 
 
 def test_a_bad_line_is_named_before_anything_runs(tiny: Loaded) -> None:

@@ -231,5 +231,5 @@ def test_the_quick_version_trains_measures_and_writes_the_page(tmp_path, capsys)
     # A second time nothing is trained again.
     record = tmp_path / "models-quick" / "base-seed0" / "training.json"
     before = record.stat().st_mtime_ns
-    train_missing("quick", tmp_path / "models-quick", 1, (0,), lambda share, note: None)
+    train_missing("quick", tmp_path / "models-quick", (0,), lambda share, note: None, None, True)
     assert record.stat().st_mtime_ns == before

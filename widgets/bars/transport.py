@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import (
     QApplication,
@@ -99,6 +99,7 @@ class TransportBar(QWidget):
         self._cursor = -1
         # From which width on there are words, and for which letters that was measured.
         self._wide, self._wide_for = 0, ("", 0)
+        self._least = QSize()
         self.buttons: dict[str, QToolButton] = {}
         self.scrub = ScrubBar()
         describe(self.scrub, "Recurrences", "Drag to move the cursor; with Shift, what views show")
@@ -298,7 +299,15 @@ class TransportBar(QWidget):
             assert layout is not None
             others = layout.sizeHint().width() - self.scrub.sizeHint().width()
             self._wide = others + LEAST_SCRUB
+            self._dress(wide=False)
+            layout.activate()
+            self._least = layout.minimumSize()
         self._dress(wide=self.width() >= self._wide)
+
+    @override
+    def minimumSizeHint(self) -> QSize:
+        """Without the words: they may not keep the window from becoming narrower."""
+        return self._least
 
     def _dress(self, *, wide: bool) -> None:
         styles = Qt.ToolButtonStyle
@@ -309,6 +318,8 @@ class TransportBar(QWidget):
         last = self.speed.count() - 1
         if self.speed.itemText(last) != fastest:
             self.speed.setItemText(last, fastest)
+            # The box keeps the least width of its longest text so far until its style changes.
+            QApplication.sendEvent(self.speed, QEvent(QEvent.Type.StyleChange))
 
     @override
     def resizeEvent(self, event: QResizeEvent) -> None:

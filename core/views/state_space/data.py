@@ -144,7 +144,7 @@ class Options:
     show_starts: bool = setting(
         False,
         "Other starts",
-        "The same prompt from other start states, once these were run; a button then offers them",
+        "The same prompt from other start states, once these were run; offered above the plot",
         idle=lambda o: "" if o.states == "ends" else "the layers of other starts were not kept",
     )
     basis: Basis | None = fitted()
