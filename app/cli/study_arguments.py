@@ -85,8 +85,8 @@ def of_evaluate(parser: argparse.ArgumentParser) -> None:
     add_running(parser, recurrences=16, seed=False)
 
 
-def of_reproduce(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``reproduce``."""
+def _of_training(parser: argparse.ArgumentParser) -> None:
+    """Add where the models of a study lie and who trains and measures them."""
     parser.add_argument("-o", "--output", required=True, metavar="DIR")
     parser.add_argument(
         "--jobs", type=numbers.whole(1, 256), default=2, help="workers at the most, without --on"
@@ -94,6 +94,11 @@ def of_reproduce(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on", metavar="tcp://HOST:8786", help="a Dask scheduler whose workers train and measure"
     )
+
+
+def of_reproduce(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``reproduce``."""
+    _of_training(parser)
     parser.add_argument("--seeds", type=numbers.small, help="of each variant, 1 to 3; 3 without")
     parser.add_argument("--prompts", type=numbers.small, help="measured on each model; 24 without")
     parser.add_argument(
@@ -104,13 +109,7 @@ def of_reproduce(parser: argparse.ArgumentParser) -> None:
 
 def of_twins(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``twins``."""
-    parser.add_argument("-o", "--output", required=True, metavar="DIR")
-    parser.add_argument(
-        "--jobs", type=numbers.whole(1, 256), default=2, help="workers at the most, without --on"
-    )
-    parser.add_argument(
-        "--on", metavar="tcp://HOST:8786", help="a Dask scheduler whose workers train and measure"
-    )
+    _of_training(parser)
     parser.add_argument("--seeds", type=numbers.small, default=3, help="of each model, 1 to 3")
     parser.add_argument(
         "--examples", type=numbers.examples, default=2000, help="for each hop count"

@@ -6,14 +6,13 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 import numpy as np
 
 from loopscope.core.arrays import F64
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import check_regular, make_folder, reason, written
-from loopscope.core.recordings.lock import locked
+from loopscope.core.recordings.lock import held
 
 PROMPTS, LOCK, SUFFIX = "prompts", ".lock", ".npz"
 # A file of one prompt is a few megabytes; what is larger is none of ours.
@@ -30,10 +29,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = make_folder(path)
         make_folder(path / PROMPTS)
-        self._lock: BinaryIO = (path / LOCK).open("ab")
-        if not locked(self._lock):
-            self._lock.close()
-            raise LoopscopeError(f"{path}: another process writes to this folder")
+        self._lock = held(path / LOCK, f"{path}: another process writes to this folder")
 
     def __enter__(self) -> Folder:
         return self

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import BinaryIO
+
+from loopscope.core.errors import LoopscopeError
 
 # The byte that is locked on Windows, where a lock keeps others from reading: far beyond the end.
 _BYTE = 1 << 40
@@ -33,6 +36,18 @@ def locked(file: BinaryIO) -> bool:
     except OSError:
         return False
     return True
+
+
+def held(path: Path, refusal: str) -> BinaryIO:
+    """Open a file whose lock stands for a folder; it is held until the file is closed.
+
+    Raises `LoopscopeError` with ``refusal`` where another process holds it.
+    """
+    file = path.open("ab")
+    if not locked(file):
+        file.close()
+        raise LoopscopeError(refusal)
+    return file
 
 
 def remove_held(file: BinaryIO, path: str | os.PathLike[str]) -> None:

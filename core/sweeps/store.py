@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import make_folder, read_bytes, reason, write_text, written
-from loopscope.core.recordings.lock import locked
+from loopscope.core.recordings.lock import held
 from loopscope.core.sweeps.cell import NO_PLACE, Block
 from loopscope.core.sweeps.grid import Run, Task
 from loopscope.core.sweeps.study import NO_STEP
@@ -90,10 +90,7 @@ class Store:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         check_extra()
         self.folder, self._clock = make_folder(folder), clock
-        self._lock: BinaryIO = (folder / LOCK).open("ab")
-        if not locked(self._lock):
-            self._lock.close()
-            raise LoopscopeError(f"{folder}: another sweep writes to this folder")
+        self._lock = held(folder / LOCK, f"{folder}: another sweep writes to this folder")
         try:
             self._parts = sorted(make_folder(folder / ROWS).glob("part-*.parquet"))
             self.done = _done(self._parts)

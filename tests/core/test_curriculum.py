@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from pointers import solved
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.batches import Curriculum
@@ -23,19 +24,6 @@ from loopscope.core.experiments.training_plan import (
 
 def at(step: int, hops: int = 1, finishing_since: int = -1) -> Curriculum:
     return Curriculum(step, hops, 0.0, finishing_since, [])
-
-
-def solved(text: str) -> list[str]:
-    """Follow the pointers by hand, from the prompt's text alone."""
-    edges, rest = text.split(" ? ")
-    count, queries = rest.split(" : ")
-    step = {edge[0]: edge[1] for edge in edges.split()}
-    answers = []
-    for letter in queries.split():
-        for _ in range(int(count)):
-            letter = step[letter]
-        answers.append(letter)
-    return answers
 
 
 # ---- what is drawn ----

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from models import tiny_architecture, tiny_checkpoint
+from pointers import solved
 
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
@@ -19,25 +20,12 @@ from loopscope.core.experiments.studies.walk import far_hops, periods, walk
 from loopscope.core.measures.intervals import wilson_interval
 
 
-def solve(text: str) -> list[str]:
-    """Follow the pointers by hand, from the prompt's text alone."""
-    edges, rest = text.split(" ? ")
-    count, queries = rest.split(" : ")
-    step = {edge[0]: edge[1] for edge in edges.split()}
-    answers = []
-    for letter in queries.split():
-        for _ in range(int(count)):
-            letter = step[letter]
-        answers.append(letter)
-    return answers
-
-
 @pytest.mark.parametrize("cycle", [True, False])
 def test_answers_are_those_of_following_the_text(cycle: bool) -> None:
     hops = np.array([1, 2, 3, 4, 5, 6, 9])
     batch = make_batch(np.random.default_rng(0), hops, n_letters=8, cycle=cycle)
     for tokens, answers in zip(batch.tokens, batch.answers, strict=True):
-        assert solve(text_of(tokens)) == [VOCABULARY[t] for t in answers]
+        assert solved(text_of(tokens)) == [VOCABULARY[t] for t in answers]
     assert batch.tokens.shape == (7, 8 * 2 + 3 + 8)
 
 
