@@ -138,6 +138,7 @@ class Stepper:
         """Have both lenses read out from where the recording ends, if it keeps them."""
         if self.capture.readout:
             self._reading = reading_from(self.recording, self.model, self._tensor)
+            self.loaded.waiting.add(self.recording.readouts)
 
     def _apply(self, interventions: tuple[Intervention, ...]) -> None:
         self._applied = AppliedInterventions(
