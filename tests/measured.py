@@ -21,6 +21,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "stability": {"n_values": 2, "starts": 2, "warm_up": 1},
     "paths": {"random_starts": 2},
     "correspondence": {"prompts": 6, "permutations": 2},
+    "linear_probes": {"prompts": 3, "permutations": 2},
+    "interchange": {"prompts": 3},
 }
 
 
