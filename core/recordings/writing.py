@@ -215,6 +215,8 @@ class RecordingWriter:
             if not self.problem:
                 try:
                     self._write_new()
+                    if not self._segments.in_place:
+                        raise FileNotFoundError("the file or its drive is gone")
                 except OSError as problem:
                     self.problem = (
                         f"recording to {shortened(self.path)} has ended: {reason(problem)}; the "
@@ -242,6 +244,13 @@ class RecordingWriter:
             self._segments.close()
             raise
         self._segments.remove()
+
+    def leave(self) -> None:
+        """Write no more, after a `problem`: who opens the file completes it."""
+        self._closing = True
+        self._wake.set()
+        with self._guard:
+            self._segments.close()
 
     def _serve(self) -> None:
         while not self._closing:
