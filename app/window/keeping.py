@@ -91,7 +91,7 @@ class Keeping(QObject):
         box = QMessageBox(
             QMessageBox.Icon.Warning,
             "Loopscope",
-            problem,
+            problem[0].upper() + problem[1:],
             QMessageBox.StandardButton.Ok,
             self._parent,
         )
