@@ -140,6 +140,7 @@ class Stepper:
         """Have both lenses read out from where the recording ends, if it keeps them."""
         if self.capture.readout:
             self._reading = reading_from(self.recording, self.model, self._tensor)
+            self.loaded.waiting.add(self.recording.readouts)
 
     def _apply(self, interventions: tuple[Intervention, ...]) -> None:
         state, pattern = _weakly(self._source_state), _weakly(self._own_pattern)

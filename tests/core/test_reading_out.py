@@ -249,3 +249,49 @@ def test_what_keeps_no_readouts_makes_none(loaded: Loaded) -> None:
     stepper.step()
     assert stepper.recording.readouts.reading is None
     assert stepper.recording.answers("coda") is None
+
+
+def test_what_waits_is_read_out_before_the_weights_go(loaded: Loaded, tmp_path: Path) -> None:
+    stepper, kept = begun(loaded), begun(load(str(tmp_path / "m"), "cpu"))
+    for _ in range(BLOCK + 1):
+        stepper.step()
+        kept.step()
+    branch = stepper.branch((Noise(recurrence=4, last=FOREVER),))
+    for each in (stepper, kept, branch):
+        each.step()
+    recording = stepper.recording
+    assert recording.readouts.n < recording.n_recurrences, "nobody looked yet"
+    loaded.release()
+    assert not any(parameter.numel() for parameter in loaded.model.parameters())
+    same(recording, kept.recording)
+    assert len(branch.recording.answers("coda").ids) == branch.recording.n_recurrences
+
+
+def test_weights_do_not_go_while_somebody_reads_out(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stepper = begun(loaded)
+    stepper.step()
+    reads, goes, failed = threading.Event(), threading.Event(), []
+    readout = LoopedModel.readout
+
+    def slowly(model: LoopedModel, state: torch.Tensor) -> torch.Tensor:
+        reads.set()
+        goes.wait(timeout=1)  # never set where the weights wait, as they should
+        return readout(model, state)
+
+    def look() -> None:
+        try:
+            stepper.recording.answers("coda")
+        except RuntimeError as error:
+            failed.append(error)
+
+    monkeypatch.setattr(LoopedModel, "readout", slowly)
+    looking = threading.Thread(target=look)
+    looking.start()
+    assert reads.wait(timeout=60)
+    loaded.release()
+    goes.set()
+    looking.join(timeout=60)
+    assert not failed
+    assert not any(parameter.numel() for parameter in loaded.model.parameters())
