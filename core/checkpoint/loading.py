@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from typing import Protocol
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -30,12 +33,21 @@ from loopscope.core.prompts.tokenizer import PromptTokenizer
 MPS_TOLERANCE = 1e-3
 
 
+class Waiting(Protocol):
+    """What still has something to ask of a model, in its own time."""
+
+    def make(self) -> None:
+        """Ask it now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
     """A model that can be stepped, with all that a run has to say about where it came from.
 
     weight_identity : digest of each set of weights, by its key in the graph.
     request : what it was loaded by; without a path where an open checkpoint was loaded.
+    waiting : what is asked of the model before its weights go.
     """
 
     checkpoint: Checkpoint
@@ -48,6 +60,7 @@ class Loaded:
     shared: Shared = field(default_factory=Shared)
     weight_identity: dict[str, str] = field(default_factory=dict)
     request: LoadRequest = field(default_factory=lambda: LoadRequest(""))
+    waiting: WeakSet[Waiting] = field(default_factory=WeakSet)
 
     @property
     def architecture(self) -> Architecture:
@@ -65,7 +78,16 @@ class Loaded:
         return ""
 
     def release(self) -> None:
-        """Give the weights' memory back, whoever still holds this; it cannot be run again."""
+        """Give the weights' memory back, whoever still holds this; it cannot be run again.
+
+        What waits for the model is made first, as nothing can make it later.
+        """
+        with ExitStack() as then:
+            then.callback(self._free)
+            for waiting in tuple(self.waiting):
+                then.callback(waiting.make)
+
+    def _free(self) -> None:
         for parameter in self.model.parameters():
             parameter.data = torch.empty(0, dtype=parameter.dtype)
 

@@ -154,6 +154,13 @@ def _names(cls: type[Any]) -> list[str]:
     return [f.name for f in dataclasses.fields(cls) if not f.name.startswith("_")]
 
 
+def _required(cls: type[Any]) -> set[str]:
+    """Fields without a default."""
+    missing = dataclasses.MISSING
+    fields = dataclasses.fields(cls)
+    return {f.name for f in fields if f.default is missing and f.default_factory is missing}
+
+
 def put_results(
     into: Results,
     words: Any,
@@ -234,7 +241,8 @@ def _of_registry(hint: Any, said: Any, where: str) -> Any:
 
 def _fields(cls: type[Any], said: Any, arrays: Mapping[str, Array], where: str) -> Any:
     hints = get_type_hints(cls)
-    if not isinstance(said, dict) or set(said) != set(_names(cls)):
+    # What a class has got since the file was written is as it is by default.
+    if not isinstance(said, dict) or not _required(cls) <= set(said) <= set(_names(cls)):
         raise LoopscopeError(f"{where}: is no {cls.__name__}")
     return cls(**{n: _value(hints[n], v, arrays, f"{where}, '{n}'") for n, v in said.items()})
 

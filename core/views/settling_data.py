@@ -46,7 +46,8 @@ RATE = Formula(
 CLASS = Formula(
     "settling class",
     "settled: relative step < tolerance k times running; orbit: ‖s_r − s_{r−p}‖ is small while "
-    "the step is not; diverged: norm and step grow and the relative step does not fall, or NaN; "
+    "the step is not; nearing an orbit: s_r + q/(1−q) (s_r − s_{r−p}) comes back; "
+    "diverged: norm and step grow and the relative step does not fall, or NaN; "
     "wandering: relative step ≥ 0.1 goes on",
     "class",
     "Loopscope; kinds after " + _CYCLE,

@@ -63,7 +63,7 @@ def test_cancel_ends_it_and_says_so(window, qtbot) -> None:
     window.views.frames["stability"].measure_cancelled.emit()
     qtbot.waitUntil(lambda: any("cancelled" in text for text in said), timeout=20000)
     assert window.bench.session.recording.result(STABILITY) is None
-    assert window.views.frames["stability"].measuring.button.isEnabled()
+    qtbot.waitUntil(window.views.frames["stability"].measuring.button.isEnabled, timeout=20000)
 
 
 def test_a_new_run_starts_without_results(window, qtbot) -> None:
