@@ -71,7 +71,7 @@ def linear_probes(
     found, at = [], list(zip(tokens.prompt.tolist(), tokens.position.tolist(), strict=True))
     for i, name in enumerate(names):
         values = np.array([_label(labelled[p], name, t) for p, t in at])
-        if not all((values[half] != "").any() for half in (fitted, ~fitted)):
+        if not {*values[fitted]} & {*values[~fitted]} - {""}:
             raise LoopscopeError(f"too few prompts have the label “{name}” to fit and test a probe")
         found.append(_one(states, tokens, fitted, values, permutations, rng))
         report(0.6 + 0.4 * (i + 1) / len(names))

@@ -178,6 +178,9 @@ def test_too_few_prompts_and_a_label_of_one_prompt_say_so(tiny: Loaded) -> None:
     rare = Labelled(prompt, {"x": ("a",) * 9, "y": ("b",) * 9})
     with pytest.raises(LoopscopeError, match="too few prompts have the label “y”"):
         linear_probes(tiny, [one, one, rare], HowRun(1), "p")
+    apart = [Labelled(prompt, {"z": (str(i),) * 9}) for i in range(2)]  # none is in both halves
+    with pytest.raises(LoopscopeError, match="too few prompts have the label “z”"):
+        linear_probes(tiny, apart, HowRun(1), "p")
 
 
 def test_the_pointer_is_where_another_study_found_it() -> None:
