@@ -15,7 +15,8 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import check_regular, reason, written
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import check_recurrences
 from loopscope.core.run.stepper import Stepper
 

@@ -32,7 +32,8 @@ from loopscope.core.interventions.registry import KINDS, as_json, from_json, loa
 from loopscope.core.interventions.states import Mean, Noise, Replace, Zero
 from loopscope.core.model.layers import DecoderLayer
 from loopscope.core.run.effects import effect, effect_words, idle
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
 
 

@@ -15,7 +15,8 @@ from recordings import synthetic_recording, writable
 from work import calls
 
 from loopscope.core.measures.base import NO_RUN
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.settling import Data, Options, compute
