@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import write_checkpoint
-from edits import NAMES, PROMPT, ByHand, N, cases, run
+from edits import NAMES, PROMPT, ByHand, N, cases, run, three_layers
 from models import Hooks, plain_forward, tiny_architecture, tiny_checkpoint
 
 from loopscope.core.checkpoint.loading import Loaded, load
@@ -39,9 +39,7 @@ from loopscope.core.run.stepper import Stepper
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    folder = tmp_path_factory.mktemp("m")
-    arch = tiny_architecture(n_block=3)
-    return load(str(tiny_checkpoint(folder / "m", arch)), "cpu")
+    return three_layers(tmp_path_factory.mktemp("m"))
 
 
 @pytest.mark.parametrize("name", NAMES)
