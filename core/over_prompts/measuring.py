@@ -30,7 +30,7 @@ def at_line(prompts: PromptSet, item: Item, error: LoopscopeError) -> PromptErro
 
 
 def encoded(tokenizer: PromptTokenizer, prompts: PromptSet) -> list[Prompt]:
-    """Tokenise every prompt; an error names the file and the line."""
+    """Tokenise every prompt; raises `PromptError` that names the file and the line."""
     token_ids = []
     for item in prompts.items:
         try:

@@ -222,7 +222,7 @@ class Seat:
         return pack(self._kept.runs[run][1].recording.kept[name].rows(first, last), slow=slow)
 
     def direction(self, run: int, token: int) -> F32:
-        """See `Stepper.readout_direction`."""
+        """See `Stepper.readout_direction`; float32 ``[d]``."""
         return self._kept.runs[run][1].readout_direction(token)
 
     # ---- runs that come from a recording ----
