@@ -298,6 +298,13 @@ def run_measure(options: Namespace) -> None:
     write_json(document, output)
 
 
+def run_analyse(options: Namespace) -> None:
+    """Make one view's measurement and print what it says."""
+    from loopscope.app.cli.analyse import analyse
+
+    analyse(options, _run, _second_run)
+
+
 def run_quality(options: Namespace) -> None:
     """Print accuracy and perplexity over a prompt file after each recurrence."""
     from loopscope.app.cli.prompt_commands import quality
@@ -521,6 +528,7 @@ RUN: dict[str, Callable[[Namespace], None]] = {
     "train": run_train,
     "evaluate": run_evaluate,
     "measure": run_measure,
+    "analyse": run_analyse,
     "quality": run_quality,
     "reproduce": run_reproduce,
     "twins": run_twins,

@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "train": ("train a small model; resumes when killed", study_arguments.of_train),
     "evaluate": ("accuracy at each recurrence, with intervals", study_arguments.of_evaluate),
     "measure": ("run a prompt and print the views' numbers", run_arguments.of_measure),
+    "analyse": (
+        "make one view's measurement and print its numbers: stitching, probes, ...",
+        run_arguments.of_analyse,
+    ),
     "quality": (
         "accuracy and perplexity of a prompt file at each recurrence",
         run_arguments.of_quality,

@@ -33,10 +33,6 @@ from loopscope.core.experiments.studies.interchange import (
 )
 from loopscope.core.experiments.studies.nulls import cycle_spread, head_bound, repetition
 from loopscope.core.experiments.studies.pointer_probe import pointer_probe, read
-from loopscope.core.experiments.studies.prompt_correspondence import (
-    prompt_correspondence,
-    without_position_means,
-)
 from loopscope.core.experiments.studies.stitching import (
     Stitch,
     TaskFit,
@@ -371,42 +367,6 @@ def test_the_probe_finds_the_pointer_where_another_study_found_it(bundled: Subje
     assert found[1, 1] > 0.88
     assert min(found[r, r] for r in range(2, 7)) > 0.98
     assert max(found[r, r + 1] for r in range(6)) < 0.15
-
-
-# ---- correspondence ----
-def test_what_is_position_alone_does_not_correspond() -> None:
-    g = torch.Generator().manual_seed(0)
-    positions = 5 * torch.randn(8, 20, generator=g)
-    a = positions + torch.randn(64, 8, 20, generator=g)
-    centred = without_position_means(a)
-    assert centred.shape == (512, 20)
-    np.testing.assert_allclose(centred.reshape(64, 8, 20).mean(0), 0, atol=1e-6)
-
-    class Fixed(Subject):
-        def __init__(self, states: torch.Tensor) -> None:
-            object.__setattr__(self, "model", TINY.model)
-            object.__setattr__(self, "per_pass", 2)
-            object.__setattr__(self, "given", states)
-
-        def states(self, tokens: torch.Tensor, n: int, **_: object) -> list[torch.Tensor]:
-            return [self.given] * (n + 1)
-
-    b = positions @ torch.randn(20, 20, generator=g) + torch.randn(64, 8, 20, generator=g)
-    turned = (a - a.mean(0)) @ torch.linalg.qr(torch.randn(20, 20, generator=g))[0] + 3 * positions
-    options = {"n_prompts": 64, "passes": (1, 1), "permutations": 20}
-    unlike = prompt_correspondence(Fixed(a), Fixed(b), **options)
-    assert abs(unlike.aligned) < 0.06
-    assert not unlike.aligned > 0.02 + np.percentile(unlike.baseline, 95)
-    alike = prompt_correspondence(Fixed(a), Fixed(turned), **options)
-    assert alike.aligned == pytest.approx(1.0, abs=1e-6)
-    assert alike.above
-
-
-def test_the_bundled_pair_corresponds_beyond_position(bundled: Subject, deep: Subject) -> None:
-    found = prompt_correspondence(bundled, deep, n_prompts=96, permutations=20)
-    assert found.values.shape == (6, 6)
-    assert found.aligned > 0.2
-    assert np.percentile(found.baseline, 95) < 0.05
 
 
 # ---- nulls ----
