@@ -27,11 +27,11 @@ MEANS: dict[str, tuple[Draw, float, tuple[float, ...]]] = {
     "normal": (lambda size: RNG.normal(size=size), 0.0, (0.95,) * 8),
     "exponential": (
         lambda size: RNG.exponential(size=size), 1.0,
-        (0.95, 0.95, 0.95, 0.95, 0.95, 0.94, 0.95, 0.95),
+        (0.95, 0.95, 0.95, 0.95, 0.95, 0.935, 0.945, 0.945),
     ),
     "lognormal 0.5": (
         lambda size: RNG.lognormal(0, 0.5, size), np.exp(0.125),
-        (0.95, 0.95, 0.95, 0.95, 0.95, 0.935, 0.94, 0.95),
+        (0.95, 0.95, 0.95, 0.95, 0.95, 0.93, 0.94, 0.94),
     ),
     "lognormal 1": (
         lambda size: RNG.lognormal(0, 1, size), np.exp(0.5),
