@@ -199,9 +199,10 @@ def test_the_intervals_by_hand() -> None:
     assert (found.low[0] ** 3, found.high[0]) == (pytest.approx(0.025), 1)
     units, t = (2 / 9) / (1 / 36), 4.302653  # p (1 - p) / se², Student's of two degrees
     assert (found.low[1], found.high[1]) == pytest.approx(wilson_interval(16 / 3, units, t))
-    # A ratio of sums, 11 / 4; its residuals are -3/4 and 3/4, Student's t of one degree 12.7062.
+    # A ratio of sums, 11 / 4; its residuals are -3/4 and 3/4, Student's t of one degree
+    # 12.7062, and 1.9 times that as two show no skew.
     perplexity = perplexity_of(np.array([[2.0], [9.0]]), np.array([1.0, 3.0]))
-    reach = 12.7062047 * np.sqrt(2 * (2 * 0.75**2)) / 4
+    reach = 1.9 * 12.7062047 * np.sqrt(2 * (2 * 0.75**2)) / 4
     by_hand = np.exp([2.75, 2.75 - reach, 2.75 + reach])
     said = np.ravel([perplexity.value, perplexity.low, perplexity.high])
     np.testing.assert_allclose(said, by_hand, rtol=1e-6)
