@@ -277,6 +277,12 @@ class Architecture:
         return self.deep and not self.looped_span
 
     @property
+    def starts(self) -> tuple[str, ...]:
+        """The start states that can be chosen: one that is learned or made of the prompt alone."""
+        own = self.initial_state
+        return (own,) if own in ("embedding", "learned") else ("zeros", "random")
+
+    @property
     def lenses_agree(self) -> bool:
         """Whether nothing lies between the loop and the head: both lenses are then the same."""
         return not (self.n_coda or self.coda_proj or self.pre_coda_norm)

@@ -214,6 +214,7 @@ class Recording:
         self.float32_error = further.float32_error
         for key, result in further.results.items():
             self.results.put(key, result)
+        self.results.unread |= further.results.unread
 
     @property
     def parent(self) -> Recording | None:
