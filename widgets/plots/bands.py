@@ -28,7 +28,8 @@ class Band:
         """Along the lower end and back along the upper one."""
         x = np.concatenate([self.x, self.x[::-1]])
         y = np.concatenate([self.low, self.high[::-1]])
-        return pg.functions.arrayToQPath(x, y, finiteCheck=False)
+        path: QPainterPath = pg.functions.arrayToQPath(x, y, finiteCheck=False)
+        return path
 
 
 class Bands(pg.GraphicsObject):

@@ -99,14 +99,14 @@ class CurvePlot(ClickPlot):
         # Several bands over each other would hide the curves.
         alpha, bands = 50 if len(banded) <= FEW_BANDS else 24, list[Band]()
         for c in banded[:MOST_BANDS]:
-            ends = [plotted(v, data.log_y) for v in (c.low, c.high) if v is not None]
-            known = np.isfinite(ends[0]) & np.isfinite(ends[1])
+            low, high = (plotted(v, data.log_y) for v in (c.low, c.high) if v is not None)
+            known = np.isfinite(low) & np.isfinite(high)
             if not known.any():
                 continue
             x = plotted(c.x, data.log_x)[known]
             colour = QColor(colour_of(c, self.theme))
             colour.setAlpha(alpha)
-            bands.append(Band(x, *(v[known] for v in ends), colour))
+            bands.append(Band(x, low[known], high[known], colour))
         if bands:
             self._add(Bands(bands), -5)
 
