@@ -43,6 +43,10 @@ def answers_difference(
     missing
         What is missing in each of the two, or "".
     """
+    if any(missing):
+        none, text = np.zeros((0, 0)), missing[0] or f"{second.name}: {missing[1]}"
+        made = make_difference(none, none, Side("token", (), ()), columns, formula, second)
+        return replace(made, missing=text, statement=text, lacks=one.lacks or other.lacks)
     tokens = [t for t in one.tokens if t in other.tokens]
     rows = [one.tokens.index(t) for t in tokens], [other.tokens.index(t) for t in tokens]
     at = [a for a, _ in pairs], [b for _, b in pairs]
@@ -58,9 +62,6 @@ def answers_difference(
         (*uncompared, left_out("tokens", len(tokens), len(one.tokens), len(other.tokens))),
         log=least > 0, answers=(_texts(one, at[0], rows[0]), _texts(other, at[1], rows[1])),
     )  # fmt: skip
-    if any(missing):
-        text = missing[0] or f"{second.name}: {missing[1]}"
-        return replace(made, missing=text, statement=text, lacks=one.lacks or other.lacks)
     said = _said(made, columns)
     return replace(made, statement=f"{said}; {made.statement}") if said else made
 

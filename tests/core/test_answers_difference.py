@@ -147,6 +147,9 @@ def test_without_a_reading_it_says_whose_is_missing(runs: dict[str, Stepper]) ->
     made = of("lens", runs["one"], unread)
     assert made.missing == made.statement == "other: Nothing has been read."
     assert made.lacks is not None
+    unread.begin(loaded.tokenizer.encode("ab"))
+    for a, b in ((runs["one"], unread), (unread, runs["one"])):
+        assert "No recurrence" in of("readout", a, b).missing
 
 
 def test_the_table_has_both_answers(runs: dict[str, Stepper]) -> None:
