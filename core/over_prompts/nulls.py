@@ -23,7 +23,7 @@ from loopscope.core.over_prompts.going_on import GoingOn
 from loopscope.core.over_prompts.head_bound import head_bound, why_no_bound
 from loopscope.core.over_prompts.measuring import run_each
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.requests import check_recurrences
 
 Report = Callable[[float], None]

@@ -102,6 +102,22 @@ def test_the_shuffled_copy_has_the_same_weights_elsewhere_and_the_model_is_as_it
     )
 
 
+def test_stages_repeat_or_do_not() -> None:
+    rng = np.random.default_rng(0)
+    shape = np.array([1.0, 3, 2, 5, 4, 7])
+    same = repetition(shape + 0.1 * rng.standard_normal((4, 6)), until=4)
+    assert same.value > 0.95
+    assert same.p < 0.01
+    ps = [repetition(rng.standard_normal((4, 6)), until=4, shuffles=99).p for _ in range(60)]
+    assert 0.3 < np.mean(ps) < 0.7  # nothing to find: p is uniform
+    # Only what is before settling counts.
+    settled = np.vstack([rng.standard_normal((2, 6)), np.tile(shape, (30, 1))])
+    assert repetition(settled, until=32).value > 0.9
+    assert repetition(settled, until=2).value < 0.9
+    assert np.isnan(repetition(shape[None], until=5).value)
+    assert np.isnan(repetition(np.ones((4, 2)), until=4).value)
+
+
 def test_stages_are_asked_before_the_state_settles(four: Loaded) -> None:
     measures = [MEASURES[key] for key in STAGES]
     found = held_to_nulls(four, prompts_of(four, 4), 12, measures, "prompts", tolerance=0.05)
