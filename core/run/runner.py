@@ -228,7 +228,7 @@ class Runner:
         return self.call(lambda loaded, stepper: self._model.reloop(request, loaded))
 
     def reconnect(self) -> Future[None]:
-        """Be where the model was again, after it was lost; progress and Cancel are the loading's.
+        """Connect again to where the model was, after it was lost; progress and Cancel are the loading's.
 
         Runs go on from where they stand. Raises `LoopscopeError` where that cannot be.
         """
