@@ -230,7 +230,8 @@ class Runner:
     def reconnect(self) -> Future[None]:
         """Connect again to where the model was, after it was lost.
 
-        Progress and Cancel are the loading's. Runs go on from where they stand. Raises `LoopscopeError` where that cannot be.
+        Progress and Cancel are the loading's. Runs go on from where they stand. Raises
+        `LoopscopeError` where that cannot be.
         """
         return self.call(lambda loaded, stepper: self._model.reconnect(loaded))
 
