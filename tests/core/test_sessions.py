@@ -60,7 +60,7 @@ def session() -> SavedSession:
         saved_run(4, 12, early, parent=3, cursor=Selection(2, 1, 0, 3, (3, 4)), **begun),
         saved_run(9, 18, early, held, parent=4, **begun),
         saved_run(5, 7, late, parent=3, **begun),
-        saved_run(6, 4, prompt="ab ba ? 1 : a b"),
+        saved_run(6, 4, prompt="ab ba ? 1 : a b", patterns=False),
     )
     return SavedSession(
         model=SavedModel(path="../m", absolute="/models/m", loop=(1, 3, 0.5), family="llama"),
