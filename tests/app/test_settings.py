@@ -35,6 +35,7 @@ GOOD = {
     "seed": 7,
     "start": "random",
     "start_scale": 2,
+    "patterns": False,
     "recurrences": 12,
     "interventions": [{"kind": "zero", "recurrence": 2, "last": 2, "layer": -1}],
     "device": "cpu",
