@@ -35,18 +35,21 @@ if TYPE_CHECKING:
 
 
 class Exporter:
-    """The window's exports. Files are drawn on the analysis thread; the window never waits."""
+    """The window's exports. Files are drawn on the analysis thread; the window never waits.
+
+    theme, parent : of its dialogs.
+    """
 
     def __init__(
         self, bench: Bench, settings: Settings, say: Callable[[str], None], parent: QWidget
     ) -> None:
-        self._bench, self._settings, self._say, self._parent = bench, settings, say, parent
-        self._theme = LIGHT
+        self._bench, self._settings, self._say, self.parent = bench, settings, say, parent
+        self.theme = LIGHT
         self.dialog: ExportDialog | None = None
 
     def set_theme(self, theme: Theme) -> None:
         """Take the theme of the next dialog."""
-        self._theme = theme
+        self.theme = theme
 
     def ask(self, key: str | None) -> ExportDialog | None:
         """Open the dialog for one view, or for all of them (None)."""
@@ -67,10 +70,10 @@ class Exporter:
         subject = "all views" if key is None else BY_KEY[key].title
         extra = tuple(name for spec in specs for name in spec.exports)
         dialog = ExportDialog(
-            subject, self._last_choice(), self._parent, extra,
+            subject, self.last_choice(), self.parent, extra,
             lambda choice: self._describe(specs, choice), tuple(spec.title for spec in specs),
         )  # fmt: skip
-        dialog.set_theme(self._theme)
+        dialog.set_theme(self.theme)
         dialog.preview_wanted.connect(
             lambda choice, page: self._preview(dialog, specs[page], choice)
         )
@@ -97,13 +100,20 @@ class Exporter:
         dialog.finished.connect(lambda: changed.disconnect(describe))
         describe()
 
-    def _last_choice(self) -> ExportChoice:
+    def last_choice(self) -> ExportChoice:
+        """What was chosen the last time."""
         from loopscope.widgets.kit.export_choice import ExportChoice
 
         saved = dict(self._settings.export)
         if "formats" in saved:
             saved["formats"] = tuple(saved["formats"])
         return ExportChoice(**({"name": DEFAULT_PATTERN} | saved))
+
+    def remember(self, choice: ExportChoice) -> None:
+        """Offer this the next time."""
+        self._settings.export = asdict(replace(choice, folder=absolute(choice.folder))) | {
+            "formats": list(choice.formats)
+        }
 
     def _describe(self, specs: tuple[ViewSpec[Any, Any], ...], choice: ExportChoice) -> str:
         """Say what a choice writes, and what becomes of files that are there."""
@@ -145,9 +155,7 @@ class Exporter:
     def _start(
         self, dialog: ExportDialog, specs: tuple[ViewSpec[Any, Any], ...], choice: ExportChoice
     ) -> None:
-        self._settings.export = asdict(replace(choice, folder=absolute(choice.folder))) | {
-            "formats": list(choice.formats)
-        }
+        self.remember(choice)
         recording, selection = self._bench.session.recording, self._bench.session.selection
         second_run = self._bench.session.second_run
         shown = self._bench.session.shown_range

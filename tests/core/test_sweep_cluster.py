@@ -19,8 +19,9 @@ from loopscope.core.remote.cluster import check_workers, connected, facts, local
 from loopscope.core.sweeps import running
 from loopscope.core.sweeps.cell import Outcome, do_task
 from loopscope.core.sweeps.grid import Task
+from loopscope.core.sweeps.parts import read_rows
 from loopscope.core.sweeps.running import calibrate, run_study
-from loopscope.core.sweeps.store import Store, read_rows
+from loopscope.core.sweeps.store import Store
 from loopscope.core.sweeps.study import OpenedStudy, open_study
 
 distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
