@@ -19,7 +19,6 @@ from loopscope.app.window.elsewhere import Elsewhere
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.files import Files
 from loopscope.app.window.opening import Opening
-from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, BUNDLED_TEXT, PromptFiles
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
@@ -66,7 +65,6 @@ class Targets:
     views: ViewDocks
     opening: Opening
     exporter: Exporter
-    page_export: PageExport
     chat: ChatPrompt
     prompt_files: PromptFiles
     running: RunCommands
@@ -113,6 +111,13 @@ def play_side_by_side(to: Targets) -> None:
 
     player = to.bench.findChild(SideBySide) or SideBySide(to.bench, to.opening, to.docks)
     player.show()
+
+
+def export_page(to: Targets) -> None:
+    """Ask for a file and write the page; what does it is imported when it is asked for."""
+    from loopscope.app.window.page_export import PageExport
+
+    PageExport(to.bench, to.window.say, to.bars.header.window()).ask()
 
 
 def on_current(act: Callable[[Targets, str], object]) -> Callable[[Targets], None]:
@@ -174,7 +179,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("card", "Checkpoint card", "Ctrl+I", "File", "Sizes, dtype, memory and what is unavailable", lambda to: to.bars.header.show_card()),
     Command("export_view", "Export this view…", "Ctrl+E", "File", "Export the current view as PDF, SVG, PNG or CSV", on_current(lambda to, key: to.exporter.ask(key))),
     Command("export_all", "Export all views…", "Ctrl+Shift+E", "File", "Export every view to one folder", lambda to: to.exporter.ask(None)),
-    Command("export_page", "Export a page…", "", "File", "Write the runs shown as one page that any browser opens, without a network", lambda to: to.page_export.ask()),
+    Command("export_page", "Export a page…", "", "File", "Write the runs shown as one page that any browser opens, without a network", export_page),
     Command("screenshot", "Copy a picture of the window", "Ctrl+Shift+C", "File", "Put a picture of the whole window on the clipboard", lambda to: to.copying.window()),
     Command("quit", "Quit", "Ctrl+Q", "File", "Close the bench; everything is remembered", lambda to: to.window.close()),
     Command("undo", "Undo", "Ctrl+Z; Alt+Left", "Edit", "Take back the last run, branch, name, deletion or setting of a view; nothing is run again", lambda to: to.bench.runs.undo()),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,13 @@ from loopscope.app.window.docks import Docks
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.opening import Opening
 from loopscope.app.window.settings import Settings, absolute
-from loopscope.app.window.study_process import StudyProcess
 from loopscope.core.sessions.saved import SavedStudy
 from loopscope.widgets.kit.measure_row import time_text
 from loopscope.widgets.kit.title_bar import TitleBar
 from loopscope.widgets.palette import LIGHT, Theme
 
 if TYPE_CHECKING:
+    from loopscope.app.window.study_process import StudyProcess
     from loopscope.core.sweeps.grid import Run
     from loopscope.core.sweeps.picture import Choice
     from loopscope.core.sweeps.study import StudyCheckpoint
@@ -70,8 +71,6 @@ class Studies(QObject):
         # What reads the folder: nothing else waits for it.
         self._reader = OneThread("loopscope-study")
         self._looking = self._again = False
-        self.process = StudyProcess(self)
-        self.process.ended.connect(self._on_ended)
         self._started_with = 0
         self.dock = self._make_dock()
         docks.add(STUDY, self.dock, self.make_panel)
@@ -87,6 +86,15 @@ class Studies(QObject):
         self.title_bar.add_button("close", f"Hide {TITLE}").clicked.connect(dock.close)
         dock.setTitleBarWidget(self.title_bar)
         return dock
+
+    @cached_property
+    def process(self) -> StudyProcess:
+        """What runs the study; made with the first."""
+        from loopscope.app.window.study_process import StudyProcess
+
+        process = StudyProcess(self)
+        process.ended.connect(self._on_ended)
+        return process
 
     @property
     def panel(self) -> StudyPanel:
@@ -105,7 +113,7 @@ class Studies(QObject):
         panel.chosen.connect(self._on_chosen)
         panel.cell_chosen.connect(self._on_cell)
         panel.start_requested.connect(self.start)
-        panel.cancel_requested.connect(self.process.cancel)
+        panel.cancel_requested.connect(lambda: self.process.cancel())
         panel.command_requested.connect(self._on_command)
         panel.message.connect(self._say)
         panel.set_theme(self._theme)
@@ -260,7 +268,7 @@ class Studies(QObject):
         if found is None or not found.file or self.process.running:
             self._say("There is no study to start: open its TOML file")
             return
-        folder = found.folder or self._ask_for_folder(found.file)
+        folder = found.folder or _ask_for_folder(self._window, found.file)
         if folder is None:
             return
         if found.folder is None:
@@ -272,15 +280,6 @@ class Studies(QObject):
         self._started_with = 0 if self.seen is None else self.seen.done
         self.process.start(found.file, str(folder), self.panel.address.text().strip())
         self._show_standing()
-
-    def _ask_for_folder(self, file: str) -> Path | None:
-        """A folder for the rows: the one chosen where it is one of rows, else one in it."""
-        chosen = QFileDialog.getExistingDirectory(self._window, "Where do the results go?")
-        if not chosen:
-            return None
-        own = Path(chosen)
-        name = Path(file.removeprefix("bundled:")).stem
-        return own if (own / "rows").is_dir() else own / f"{name}-study"
 
     def _on_ended(self, why: str) -> None:
         self._problem = why
@@ -364,9 +363,19 @@ class Studies(QObject):
     def end(self) -> None:
         """The window closes: a study that it started ends, and what was measured stays."""
         self._timer.stop()
-        self.process.end()
+        if "process" in vars(self):  # made
+            self.process.end()
         self._reader.close()
 
     def _in_background(self, work: Callable[[], Any], done: Callable[[Future[Any]], None]) -> None:
         if not self._bench.closing.is_set():
             self._bench.background.wait(self._reader.submit(work), done)
+
+
+def _ask_for_folder(window: QMainWindow, file: str) -> Path | None:
+    """A folder for the rows: the one chosen where it is one of rows, else one in it."""
+    chosen = QFileDialog.getExistingDirectory(window, "Where do the results go?")
+    if not chosen:
+        return None
+    own = Path(chosen)
+    return own if (own / "rows").is_dir() else own / f"{Path(file.split(':')[-1]).stem}-study"

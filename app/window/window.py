@@ -37,7 +37,6 @@ from loopscope.app.window.files import Files, dropped_path
 from loopscope.app.window.memory_meter import MemoryMeter
 from loopscope.app.window.menus import RecentMenu, make_menus
 from loopscope.app.window.opening import Opening, first_token, starts_of
-from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import PromptFiles
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
@@ -133,7 +132,7 @@ class Window(QMainWindow):
         self.chat = ChatPrompt(bench, self.say, self)
         targets = Targets(
             self, self.files, self.appearance, bench, self.bars, self.docks, self.views,
-            self.opening, self.exporter, PageExport(bench, self.say, self), self.chat,
+            self.opening, self.exporter, self.chat,
             self.prompt_files, self.running,
             self.tree, self.sessions, Scripts(bench, self.say, self.recordings.place_of),
             Copying(bench, self.views, self.say), self.recordings, self.elsewhere, self.studies,
