@@ -113,7 +113,7 @@ class Studies(QObject):
         panel.chosen.connect(self._on_chosen)
         panel.cell_chosen.connect(self._on_cell)
         panel.start_requested.connect(self.start)
-        panel.cancel_requested.connect(lambda: self.process.cancel())
+        panel.cancel_requested.connect(self.cancel)
         panel.command_requested.connect(self._on_command)
         panel.message.connect(self._say)
         panel.set_theme(self._theme)
@@ -279,6 +279,11 @@ class Studies(QObject):
         self._problem = ""
         self._started_with = 0 if self.seen is None else self.seen.done
         self.process.start(found.file, str(folder), self.panel.address.text().strip())
+        self._show_standing()
+
+    def cancel(self) -> None:
+        """End the study that was started here; what was measured stays."""
+        self.process.cancel()
         self._show_standing()
 
     def _on_ended(self, why: str) -> None:
