@@ -341,5 +341,5 @@ def test_a_probe_by_workers_is_one_made_here(client: Any) -> None:
         assert str(one.lost) == str(other.lost)
     with pytest.raises(LoopscopeError, match="do not lie in order"):
         probe_there(request, subject, replace(asked, late=6), client)
-    with pytest.raises(LoopscopeError, match="no such"):
+    with pytest.raises(LoopscopeError, match="does not exist"):
         subject_there(LoadRequest("/no/such/folder"), client)
