@@ -8,7 +8,7 @@ four parts; a type checker reads it as it stands.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loopscope.app.view_spec import Late, ListedView, ViewSpec
 from loopscope.core.plugins import VIEW, Registry, fits
@@ -16,12 +16,16 @@ from loopscope.core.plugins import VIEW, Registry, fits
 if TYPE_CHECKING:
     import loopscope.core.analyses.correspondence
     import loopscope.core.analyses.exits
+    import loopscope.core.analyses.interchange
     import loopscope.core.analyses.lens
+    import loopscope.core.analyses.linear_probes
+    import loopscope.core.analyses.nulls
     import loopscope.core.analyses.paths
     import loopscope.core.analyses.probe
     import loopscope.core.analyses.prompts
     import loopscope.core.analyses.quality
     import loopscope.core.analyses.stability
+    import loopscope.core.analyses.stitching
     import loopscope.core.views.correspondence
     import loopscope.core.views.depth
     import loopscope.core.views.distance
@@ -29,7 +33,10 @@ if TYPE_CHECKING:
     import loopscope.core.views.graph.compute
     import loopscope.core.views.head_map
     import loopscope.core.views.heads
+    import loopscope.core.views.interchange
     import loopscope.core.views.lens.compute
+    import loopscope.core.views.linear_probes
+    import loopscope.core.views.nulls
     import loopscope.core.views.paths
     import loopscope.core.views.pattern
     import loopscope.core.views.probe
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
     import loopscope.core.views.similarity
     import loopscope.core.views.stability
     import loopscope.core.views.state_space.compute
+    import loopscope.core.views.stitching
     import loopscope.widgets.figures.correspondence
     import loopscope.widgets.figures.curves
     import loopscope.widgets.figures.distance
@@ -75,10 +83,10 @@ else:
     loopscope = Late("loopscope")
 
 
-def _paths() -> CurvesView:
-    paths = loopscope.core.views.paths
-    empty = loopscope.widgets.kit.empty_text.empty_text(paths.NOT_YET, paths.LACKS)
-    return loopscope.widgets.plots.curves_view.CurvesView(paths.Options(), empty=empty)
+def _measured_curves(module: Any) -> CurvesView:
+    """Curves of a view that is empty until it is measured, as its module says."""
+    empty = loopscope.widgets.kit.empty_text.empty_text(module.NOT_YET, module.LACKS)
+    return loopscope.widgets.plots.curves_view.CurvesView(module.Options(), empty=empty)
 
 
 def _probe() -> CurvesView:
@@ -171,7 +179,7 @@ STABILITY = ListedView(
 PATHS = ListedView(
     "paths", "Path independence", "how far apart other start states end",
     lambda: loopscope.core.views.paths.VIEW,
-    lambda: _paths(),
+    lambda: _measured_curves(loopscope.core.views.paths),
     lambda: loopscope.widgets.figures.curves.draw_curves,
     lambda: loopscope.core.analyses.paths.run,
 )
@@ -188,6 +196,35 @@ PROBE = ListedView(
     lambda: _probe(),
     lambda: loopscope.widgets.figures.curves.draw_curves,
     lambda: loopscope.core.analyses.probe.run,
+)
+INTERCHANGE = ListedView(
+    "interchange", "Interchange",
+    "whether answers follow when part of the state is another prompt's",
+    lambda: loopscope.core.views.interchange.VIEW,
+    lambda: _measured_curves(loopscope.core.views.interchange),
+    lambda: loopscope.widgets.figures.curves.draw_curves,
+    lambda: loopscope.core.analyses.interchange.run,
+)
+NULLS = ListedView(
+    "nulls", "Held to nulls", "heads, stages and cycle beside what is there anyway",
+    lambda: loopscope.core.views.nulls.VIEW,
+    lambda: _measured_curves(loopscope.core.views.nulls),
+    lambda: loopscope.widgets.figures.curves.draw_curves,
+    lambda: loopscope.core.analyses.nulls.run,
+)
+STITCHING = ListedView(
+    "stitching", "Stitching", "whether a second model can go on from this one's state, mapped",
+    lambda: loopscope.core.views.stitching.VIEW,
+    lambda: _measured_curves(loopscope.core.views.stitching),
+    lambda: loopscope.widgets.figures.curves.draw_curves,
+    lambda: loopscope.core.analyses.stitching.run,
+)
+LINEAR_PROBES = ListedView(
+    "linear_probes", "Linear probes", "what can be read of a label from the state at every place",
+    lambda: loopscope.core.views.linear_probes.VIEW,
+    lambda: _measured_curves(loopscope.core.views.linear_probes),
+    lambda: loopscope.widgets.figures.curves.draw_curves,
+    lambda: loopscope.core.analyses.linear_probes.run,
 )
 PROMPTS = ListedView(
     "prompts", "Prompt set", "any measure over a prompt file, opened to its prompts",
@@ -215,7 +252,8 @@ QUALITY = ListedView(
 OURS: tuple[ViewSpec, ...] = (
     STATE_SPACE, SETTLING, DISTANCE, HEADS, GRAPH, READOUT,
     PATTERN, HEAD_MAP, DEPTH, SIMILARITY, LENS, STABILITY,
-    PATHS, CORRESPONDENCE, PROBE, PROMPTS, EXITS, QUALITY,
+    PATHS, CORRESPONDENCE, STITCHING, LINEAR_PROBES, INTERCHANGE,
+    NULLS, PROBE, PROMPTS, EXITS, QUALITY,
 )
 # fmt: on
 

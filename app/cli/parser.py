@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "train": ("train a small model; resumes when killed", study_arguments.of_train),
     "evaluate": ("accuracy at each recurrence, with intervals", study_arguments.of_evaluate),
     "measure": ("run a prompt and print the views' numbers", run_arguments.of_measure),
+    "analyse": (
+        "make one view's measurement and print its numbers: stitching, probes, ...",
+        run_arguments.of_analyse,
+    ),
     "quality": (
         "accuracy and perplexity of a prompt file at each recurrence",
         run_arguments.of_quality,
@@ -65,6 +69,24 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
         system_arguments.of_install_desktop,
     ),
 }
+
+
+# Arguments that name a file or a folder, by where they are kept.
+NAMES = (
+    "path", "output", "prompts", "interventions", "initial_state", "screenshot", "start", "corpus",
+    "study", "source", "config", "map", "tokenizer", "base", "beside",
+)  # fmt: skip
+
+
+def refuse_empty_names(options: argparse.Namespace) -> None:
+    """Refuse "", which an unset variable of a shell becomes: a path of it is the current folder.
+
+    Raises `LoopscopeError`.
+    """
+    for name in NAMES:
+        given = getattr(options, name, None)
+        if "" in (given if isinstance(given, list | tuple) else (given,)):
+            raise LoopscopeError(f"{name.replace('_', ' ')}: an empty name is no file or folder")
 
 
 class Parser(argparse.ArgumentParser):

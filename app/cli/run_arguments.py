@@ -184,6 +184,21 @@ def of_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT.json", help="write here, not to the screen")
 
 
+def of_analyse(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``analyse``."""
+    parser.add_argument("view", metavar="VIEW", help="whose measurement, such as correspondence")
+    add_path(parser)
+    add_prompt(parser, required=False)
+    add_running(parser, recurrences=-1)
+    add_prompt_set(parser)
+    add_beside(parser)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the view"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("-o", "--output", metavar="OUT.json", help="write JSON, or OUT.csv, here")
+
+
 def of_quality(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``quality``."""
     parser.add_argument("path")

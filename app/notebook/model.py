@@ -19,10 +19,10 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.over_prompts.measuring import measure_over
 from loopscope.core.prompts.prompt_set import Item, PromptSet, read_prompts
 from loopscope.core.run.card import card, card_text
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.requests import check_recurrences
 from loopscope.core.run.run_warnings import WarningsOverRuns
-from loopscope.core.run.start import Start
+from loopscope.core.run.start import Start, check_start
 from loopscope.core.run.stepper import Stepper
 
 # What a run may keep besides its states.
@@ -46,8 +46,8 @@ def load(
     Parameters
     ----------
     path
-        A local checkpoint folder, or ``bundled:looped``, ``bundled:deep``, ``bundled:shallow``.
-        Nothing of a folder is executed.
+        A local checkpoint folder, or a bundled model, such as ``bundled:looped``; the error for
+        an unknown name lists them. Nothing of a folder is executed.
     device
         "auto", "cuda", "mps" or "cpu".
     dtype
@@ -61,7 +61,7 @@ def load(
         SHA-256 that the weights should have; others are loaded with a warning.
 
     Raises `CheckpointError` for a folder that cannot be read, `LoopscopeError` for an unknown
-    device or dtype and for too little memory.
+    device or dtype, for a span that the model does not have and for too little memory.
     """
     if damping is not None and loop is None:
         raise LoopscopeError("damping is of a looped span: give loop=(first, end) with it")
@@ -134,7 +134,8 @@ class Model:
             Of a random start.
         start, start_scale
             "default" is the model's own start state, "zeros", or "random": standard normal noise
-            times ``start_scale``.
+            times ``start_scale``. A model that starts from its embedding, or from what it has
+            learned, has that alone.
         initial_state
             ``[T, d]``, used in place of ``start``.
         interventions
@@ -144,10 +145,11 @@ class Model:
         name
             What figures of two runs call it.
 
-        Raises `PromptError` for a prompt that this model cannot take, `LoopscopeError` for an
-        intervention or an initial state that does not fit and for a run that outgrows its memory
-        budget.
+        Raises `PromptError` for a prompt that this model cannot take, `LoopscopeError` for a
+        start, an intervention or an initial state that does not fit and for a run that outgrows
+        its memory budget.
         """
+        check_start(start, start_scale, self.architecture)
         kept = {"readouts" if what == "readout" else what for what in keep}
         if unknown := sorted(kept - set(KEEP)):
             raise LoopscopeError(f"keep: there is no '{unknown[0]}'; there are {', '.join(KEEP)}")
@@ -210,11 +212,12 @@ class Model:
         own mean or median; ``L`` is 1 for a measure without layers), and ``mean`` over prompts
         with its 95 % interval: ``mean.value``, ``mean.low`` and ``mean.high``, ``[R, L]``, over
         ``mean.n`` prompts. Raises `PromptError` with the line of a prompt that this model cannot
-        take, before anything is run.
+        take, and `LoopscopeError` for what does not exist, before anything is run.
         """
         chosen = self.loaded.shared.prompts_in_use() if prompts is None else prompt_set(prompts)
         wanted = self.trained_recurrences if recurrences is None else recurrences
         check_recurrences(wanted)
+        check_start(start, start_scale, self.architecture)
         how = HowRun(wanted, seed, start, start_scale, interventions_of(interventions))
         seen = WarningsOverRuns()
         found = measure_over(self.loaded, chosen, [find(name)], how, seen=seen.see)[name]

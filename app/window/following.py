@@ -79,7 +79,11 @@ class Following(QObject):
             self._bench.show_grown(file)
             self._grown(file)
         if follower.ended:
-            self._say(f"{file.path.name} is complete: opened again, it can be gone on with")
+            name = file.path.name
+            if follower.completed:
+                self._say(f"{name} is complete: opened again, it can be gone on with")
+            else:
+                self._say(f"{name} is written no more: opened again, it is completed")
             self._follower = None
         else:
             self._timer.start()

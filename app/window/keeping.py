@@ -81,6 +81,7 @@ class Keeping(QObject):
             self._watch.stop()
         elif writer.problem:
             self._writer = None
+            writer.leave()
             self._say(writer.problem)
             self._warn(writer.problem)
             self.ended.emit()
@@ -90,13 +91,13 @@ class Keeping(QObject):
         box = QMessageBox(
             QMessageBox.Icon.Warning,
             "Loopscope",
-            problem,
+            problem[0].upper() + problem[1:],
             QMessageBox.StandardButton.Ok,
             self._parent,
         )
         box.setInformativeText(
-            "What was written until then is kept and opens as a recording; File > Save the "
-            "recording… keeps all runs in another file."
+            "Where its disk is there, what was written until then opens as a recording; File > "
+            "Save the recording… keeps all runs in another file."
         )
         box.setWindowModality(Qt.WindowModality.NonModal)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)

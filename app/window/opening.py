@@ -251,7 +251,7 @@ class Opening(QObject):
         )
         if same:
             request = replace(request, start_scale=settings.start_scale)
-        if same and settings.start in starts_of(loaded):
+        if same and settings.start in loaded.architecture.starts:
             request = replace(request, start=settings.start)
         if (like := first_run.like) is not None:
             request = replace(
@@ -287,12 +287,6 @@ def checkpoint_in(path: str) -> str:
         return path
     members = series_in(path)
     return members[-1].path if members else path
-
-
-def starts_of(loaded: AnyModel) -> tuple[str, ...]:
-    """The start states that can be chosen for a model."""
-    own = loaded.architecture.initial_state
-    return (own,) if own in ("embedding", "learned") else ("zeros", "random")
 
 
 def first_prompt(loaded: AnyModel) -> str:

@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QProgressBar, QProgressDialog, QWidget
 
 from loopscope.core.errors import Cancelled, LoopscopeError, log_unforeseen, one_line
+from loopscope.core.recordings.segments import segments_of
 
 if TYPE_CHECKING:
     from loopscope.core.recordings.writing import RecordingWriter
@@ -26,11 +27,13 @@ class Sealing(QObject):
     """Seals one recording; what is not sealed is whole all the same, and sealed when it is opened.
 
     problem : why it is not sealed, or "".  share : how far it is, 0 to 1.
+    segments : where what is not sealed is kept.
     """
 
     def __init__(self, writer: RecordingWriter, parent: QObject) -> None:
         super().__init__(parent)
         self.name, self.problem, self.share = writer.path.name, "", 0.0
+        self.segments = segments_of(writer.path)
         # Whether nobody waits for it any more.
         self.left = False
         self._writer = writer
@@ -121,8 +124,12 @@ class SealingDialog(QProgressDialog):
         self.setCancelButtonText("Close")
         for bar in self.findChildren(QProgressBar):
             bar.hide()
-        self.setLabelText(
-            f"{self._sealing.problem}\nWhat was recorded is in {self._sealing.name}.segments, and "
-            "is completed when the recording is opened next."
+        segments = self._sealing.segments
+        kept = (
+            f"What was recorded is in {segments.name}, and is completed when the recording is "
+            "opened next."
+            if segments.exists()
+            else f"{segments.name}, which had what was recorded, is gone."
         )
+        self.setLabelText(f"{self._sealing.problem}\n{kept}")
         self.show()

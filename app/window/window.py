@@ -36,7 +36,7 @@ from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.files import Files, dropped_path
 from loopscope.app.window.memory_meter import MemoryMeter
 from loopscope.app.window.menus import RecentMenu, make_menus
-from loopscope.app.window.opening import Opening, first_token, starts_of
+from loopscope.app.window.opening import Opening, first_token
 from loopscope.app.window.prompt_files import PromptFiles
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
@@ -231,7 +231,7 @@ class Window(QMainWindow):
         anew = session is None and not recorded
         self._first_run = self.opening.begin(loaded) if anew else None
         prompt = "" if self._first_run is None else self._first_run.prompt
-        self.bars.show_model(loaded, starts_of(loaded), prompt)
+        self.bars.show_model(loaded, loaded.architecture.starts, prompt)
         self._show_title()
 
     def _show_title(self) -> None:

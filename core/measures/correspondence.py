@@ -44,6 +44,20 @@ BASELINE = Formula(
     "unit of S",
     "permutation test",
 )
+MEANS_OUT = Formula(
+    "position means taken out",
+    "x_pt − (1/P) Σ_q x_qt, over the P prompts that are compared at position t (of answers: at the "
+    "t-th answer); S, alignment and baseline are of what is left",
+    "state units",
+    "Loopscope",
+)
+REFERENCE = Formula(
+    "seed-to-seed reference",
+    "the aligned similarity of one of the two models with a model of its own kind and another "
+    "training seed, on the same prompts",
+    "unit of S",
+    "Loopscope",
+)
 HEAD_BASELINE = Formula(
     "head distance on other prompts",
     "mean over prompts of ‖A[r,l,h] − A″[j,h′]‖_F, A″ on the prompt before where that is as long",
@@ -58,6 +72,8 @@ HEAD_DISTANCE = Formula(
 )
 
 
+# Prompts that a position mean is taken over, at least.
+LEAST_MEAN = 2
 # Numbers of states whose directions are held in float64 while prompts are permuted: 256 MB.
 MOST_HELD = 1 << 25
 
@@ -196,6 +212,29 @@ def correspondences(
     }
 
 
+def without_position_means(x: Floats, n_prompts: int, positions: I64 | None = None) -> F64:
+    """Take out what all prompts have in common at a position: ``[P m, d]`` to the same, float64.
+
+    ``positions`` as in `correspondences`: the mean is over prompts that have the same ones, token
+    by token. Raises ValueError where fewer than `LEAST_MEAN` prompts share theirs.
+    """
+    by_prompt = np.asarray(x, dtype=np.float64).reshape(n_prompts, -1, x.shape[-1])
+    out = np.empty_like(by_prompt)
+    for group in _alike(positions, n_prompts):
+        if len(group) < LEAST_MEAN:
+            raise ValueError(f"{len(group)} prompts are compared at the same positions")
+        out[group] = by_prompt[group] - by_prompt[group].mean(0)
+    return out.reshape(-1, x.shape[-1])
+
+
+def fewest_alike(positions: I64 | None, n_prompts: int) -> int:
+    """How many prompts are compared at the same positions, of the fewest.
+
+    ``positions`` is int64 ``[P, m]``, as for `correspondences`; None where all are alike.
+    """
+    return min(len(group) for group in _alike(positions, n_prompts))
+
+
 def _comparing(
     xs: Sequence[Floats], ys: Sequence[Floats], measures: Sequence[str]
 ) -> Callable[[I64 | None], dict[str, F64]]:
@@ -260,6 +299,19 @@ def head_distance(a: Floats, b: Floats) -> F64:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SeedReference:
+    """A model beside one of its own kind and another training seed.
+
+    first, second : their names.  states, without_means : as of `ModelCorrespondence`.
+    """
+
+    first: str
+    second: str
+    states: dict[str, Correspondence]
+    without_means: dict[str, Correspondence]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ModelCorrespondence:
     """Every place of one model compared with every place of another.
 
@@ -268,6 +320,9 @@ class ModelCorrespondence:
     depths, second_depths : int64 ``[N]``, ``[M]``: effective depth, prelude included.
     n_prompts, n_tokens : compared over; prompts : what they are, in words.
     states : by measure; a measure that cannot be taken is missing, `why` says why.
+    without_means : the same with position means taken out; {} where too few prompts share theirs.
+    tokens : "drawn" from whole prompts, or the "answers" alone.
+    references : seed to seed, for as many models as were given.
     heads, heads_null : float64 ``[N, H, M, H']`` distances, and of permuted prompts; or None.
     """
 
@@ -284,6 +339,9 @@ class ModelCorrespondence:
     why: dict[str, str] = field(default_factory=dict)
     heads: F64 | None = None
     heads_null: F64 | None = None
+    without_means: dict[str, Correspondence] = field(default_factory=dict)
+    tokens: str = "drawn"
+    references: tuple[SeedReference, ...] = ()
 
 
 CORRESPONDENCE = ResultKey("correspondence", ModelCorrespondence, "model")

@@ -12,6 +12,7 @@ import numpy as np
 
 from loopscope.core.arrays import F64, I64, Bools, Floats
 from loopscope.core.measures.distance_left import SHRINKING, distances_left
+from loopscope.core.measures.orbits import CLEAR_STEP, approach, nearing, periods, states_needed
 from loopscope.core.measures.settling import NOISE_FLOORS, fitted_rates, relative_floor
 from loopscope.core.run.steps import distance, ratio, state_norm, step_size
 
@@ -32,6 +33,7 @@ class SettlingClass(Enum):
     SLOW_DRIFT = "slow drift"
     WANDERING = "wandering"
     ORBIT = "orbit"
+    NEARING_ORBIT = "nearing an orbit"
     DIVERGED = "diverged"
     TOO_FEW_STEPS = "not enough steps"
     UNRESOLVED = "below resolution"
@@ -41,9 +43,6 @@ class SettlingClass(Enum):
 # be while it rests within its round: settled for as long as it stands still.
 POSSIBLE_ORBITS = (SettlingClass.SLOW_DRIFT, SettlingClass.WANDERING, SettlingClass.TOO_FEW_STEPS)
 RESTING_ORBITS = (SettlingClass.SETTLED, SettlingClass.UNRESOLVED)
-# Tolerances that the largest step of an orbit has which rests at the end: a jitter about the
-# tolerance comes back as well.
-CLEAR_STEP = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +50,12 @@ class Settling:
     """A token's settling class and the evidence for it.
 
     kind : the class.
-    period : recurrences of one round of an orbit, else None.
+    period : recurrences of one round of an orbit that it is on or nears, else None.
     relative_step : the last ``||s_r - s_{r-1}|| / ||s_r||``; NaN without one.
     tolerance, window : what was asked: steps below ``tolerance`` in ``window`` recurrences running.
     rate : fitted factor by which the relative step shrinks each recurrence (see `fitted_rates`).
-    distance_left : relative distance to where the last steps lead, see `distances_left`; NaN
-        without a step.
+    distance_left : relative distance to where the last steps lead, see `distances_left`, or to the
+        orbit; NaN without a step.
     n_steps : recurrences that were looked at.
     """
 
@@ -109,12 +108,16 @@ def settling_class(
        shrinks by less than 1 % a recurrence (a spiral that closes in is not an orbit). One that
        rests for ``k`` recurrences of its round is no settled state; a step of `CLEAR_STEP`
        tolerances tells it from one that trembles. *Not enough steps* where the last ``k`` states
-       have been ``p`` recurrences before, and a whole round more has not been run.
+       have been ``p`` recurrences before, and a whole round more has not been run. *Nearing an
+       orbit* where states of a round lead to one by a factor that shrinks (`nearing`, from three
+       rounds on), or come back, and are further from it than the tolerance: `distance_left` is
+       then the distance from the orbit.
     6. *not enough steps*: fewer than ``W`` recurrences, or steps that shrink fast enough (over
        the later half of the run) for step and distance left to reach the tolerance within as many
        recurrences as were run, or `PATIENCE` if that is more.
     7. *wandering*: the median relative step over the last ``W`` recurrences is `WANDERING_STEP` or
-       more. There may be an orbit of more than ``max_period`` recurrences, or half of those run.
+       more. There may be an orbit of more than ``max_period`` recurrences, or half of those run;
+       or one that is neared, of more than a third.
     8. *slow drift*: everything else.
 
     Parameters
@@ -146,6 +149,16 @@ def tail_length(window: int, max_period: int = MAX_PERIOD) -> int:
     return max(max(window, max_period) + max_period, max(2 * window, 6)) + 1
 
 
+def longest_periods(n_steps: int, window: int = 3, max_period: int = MAX_PERIOD) -> tuple[int, int]:
+    """Longest orbit that is looked for after ``n_steps`` recurrences, and longest that is neared.
+
+    1 where none can be told yet.
+    """
+    states = min(n_steps + 1, tail_length(window, max_period))
+    neared = [p for p in range(2, max_period + 1) if states_needed(p) <= states]
+    return max(min(max_period, n_steps // 2), 1), max(neared, default=1)
+
+
 def classes_of(
     tail: Floats,
     steps: F64,
@@ -168,19 +181,40 @@ def classes_of(
     kinds = _kinds(tail, steps, norms, left, tolerance, window, floor)
     resting = np.array([kind in RESTING_ORBITS for kind in kinds], bool)
     moving = np.where(resting, CLEAR_STEP, 1) * tolerance
-    periods, unfinished = _periods(tail, steps, norms, tolerance, moving, window, max_period)
-    classes = []
-    for t in range(n_tokens):
-        kind, period = kinds[t], None
-        if periods[t] and kind in POSSIBLE_ORBITS + RESTING_ORBITS:
-            kind, period = SettlingClass.ORBIT, int(periods[t])
-        elif unfinished[t] and kind in POSSIBLE_ORBITS:
-            kind = SettlingClass.TOO_FEW_STEPS
-        last = float(relative[-1, t]) if n_steps else float("nan")
-        far = float(ratio(left[t : t + 1], norms[-1, t : t + 1])[0])
-        rate = float(rates[t])
-        classes.append(Settling(kind, period, last, tolerance, window, rate, far, n_steps))
-    return tuple(classes)
+    rounds, unfinished = periods(tail, steps, norms, tolerance, moving, window, max_period)
+    possible = np.array([kind in POSSIBLE_ORBITS for kind in kinds], bool)
+    rounds = np.where(possible | resting, rounds, 0)
+    left, rounds = left.copy(), rounds.copy()
+    _judge_orbits(tail, norms[-len(tail) :], rounds, left, tolerance)
+    open_ = np.flatnonzero(possible & ~unfinished & (rounds == 0))
+    rounds[open_], ahead = nearing(tail, norms[-len(tail) :], open_, tolerance, max_period)
+    left[open_] = np.where(rounds[open_] > 0, ahead, left[open_])
+    for t in np.flatnonzero(rounds):
+        far = left[t] > tolerance * norms[-1, t]
+        kinds[t] = SettlingClass.NEARING_ORBIT if far else SettlingClass.ORBIT
+    for t in np.flatnonzero(possible & unfinished & (rounds == 0)):
+        kinds[t] = SettlingClass.TOO_FEW_STEPS
+    far, last = ratio(left, norms[-1]), relative[-1] if n_steps else np.full(n_tokens, np.nan)
+    return tuple(
+        Settling(
+            kinds[t], int(rounds[t]) or None, float(last[t]), tolerance, window, float(rates[t]),
+            float(far[t]), n_steps,
+        )
+        for t in range(n_tokens)
+    )  # fmt: skip
+
+
+def _judge_orbits(tail: Floats, norms: F64, rounds: I64, left: F64, tolerance: float) -> None:
+    """Note in ``left`` how far each token is from its orbit; 0 in ``rounds`` where it is a spiral.
+
+    ``norms`` are those of ``tail``. The last return is what is left where no rate is known.
+    """
+    for p in set(rounds[rounds > 0].tolist()):
+        on = np.flatnonzero(rounds == p)
+        to = approach(tail, norms, on, p, tolerance)
+        known = (to.factor < 1) & (to.doubt < tolerance)
+        left[on] = np.where(known, to.left, distance(tail[-1, on], tail[-1 - p, on]))
+        rounds[on[known & (to.keeps <= SHRINKING)]] = 0
 
 
 def _kinds(
@@ -241,49 +275,3 @@ def _steps_to_reach(tolerance: F64, step: F64, rate: F64) -> F64:
     with np.errstate(divide="ignore", invalid="ignore"):
         left = np.log(tolerance / step) / np.log(rate)
     return np.where(step < tolerance, 0.0, np.where(falls, left, np.inf))
-
-
-def _periods(
-    tail: Floats, steps: F64, norms: F64, tolerance: float, moving: F64, window: int,
-    max_period: int,
-) -> tuple[I64, Bools]:  # fmt: skip
-    """Orbits by the rule of `settling_class`.
-
-    ``moving`` is the relative step of each token, ``[T]``, at which a round counts as a motion.
-
-    Returns
-    -------
-    Least period of each token's orbit, 0 for none, int64 ``[T]``, and whether there is a period of
-    which too few recurrences were run to tell, bool ``[T]``.
-    """
-    n_steps, n_tokens = steps.shape
-    periods, unfinished = np.zeros(n_tokens, np.int64), np.zeros(n_tokens, np.bool_)
-    recent = max(window, max_period)
-    moves = steps[-recent:] >= moving * norms[1:][-recent:]
-    able = moves.any(0) & np.isfinite(norms[-1])
-    # How many recurrences ago each token moved last.
-    moved = moves[::-1].argmax(0) if n_steps else periods
-
-    def comes_back(p: int, tokens: I64, ago: I64) -> I64:
-        """Those of ``tokens`` whose state ``ago`` recurrences ago was there ``p`` before that."""
-        at = len(tail) - 1 - ago
-        known = at >= p
-        tokens, at = tokens[known], at[known]
-        near = distance(tail[at, tokens], tail[at - p, tokens])
-        return tokens[near < tolerance * norms[len(norms) - len(tail) + at, tokens]]
-
-    for p in range(2, min(max_period, n_steps - window) + 1):
-        span = max(window, p)
-        open_ = np.flatnonzero((periods == 0) & able & (moved < span))
-        # Most periods are ruled out by the last state, or by the end of the last motion.
-        open_ = comes_back(p, open_, np.zeros(len(open_), np.int64))
-        open_ = comes_back(p, open_, moved[open_])
-        compared = min(span, n_steps - p)
-        back = distance(tail[-compared:, open_], tail[-compared - p : -p, open_])
-        open_ = open_[(back < tolerance * norms[-compared:, open_]).all(0)]
-        if compared < span:
-            unfinished[open_] = True
-            continue
-        rounds = steps[-span:, open_].sum(0), steps[-span - p : -p, open_].sum(0)
-        periods[open_[rounds[0] > SHRINKING**p * rounds[1]]] = p
-    return periods, unfinished

@@ -277,6 +277,17 @@ class Architecture:
         return self.deep and not self.looped_span
 
     @property
+    def starts(self) -> tuple[str, ...]:
+        """The start states that can be chosen: one that is learned or made of the prompt alone."""
+        own = self.initial_state
+        return (own,) if own in ("embedding", "learned") else ("zeros", "random")
+
+    @property
+    def lenses_agree(self) -> bool:
+        """Whether nothing lies between the loop and the head: both lenses are then the same."""
+        return not (self.n_coda or self.coda_proj or self.pre_coda_norm)
+
+    @property
     def norm_kind(self) -> NormKind:
         """Kind of the norms outside the layers."""
         return self.loop_norm_kind or self.layer.norm_kind

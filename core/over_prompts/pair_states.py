@@ -20,7 +20,8 @@ from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.over_prompts.batches import batches
 from loopscope.core.over_prompts.measuring import run_places
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.together import row_bytes
 
 Positions = Sequence[npt.NDArray[np.int64]]
@@ -92,6 +93,7 @@ def pair_states(
     *,
     heads: bool = True,
     seed: int = 0,
+    positions: Positions | None = None,
     report: Callable[[float], None] = lambda share: None,
 ) -> PairStates:
     """Run every prompt on both models.
@@ -106,13 +108,16 @@ def pair_states(
         Whether heads are compared as well; patterns of one prompt at a time are held.
     seed
         Of the choice of tokens.
+    positions
+        Which tokens of each prompt, equally many; drawn without.
     """
     same_tokens(*prompts)
     lengths = [len(p.token_ids) for p in prompts[0]]
     models = (first, second)
     places = max(n * m.architecture.n_block for n, m in zip(recurrences, models, strict=True))
     width = max(m.architecture.d_model for m in models)
-    positions = chosen_positions(lengths, most_tokens(places, width), seed)
+    if positions is None:
+        positions = chosen_positions(lengths, most_tokens(places, width), seed)
     n = len(lengths)
     # By side and prompt, each [N, m, d].
     states: tuple[list[F32], ...] = ([np.empty(0, np.float32)] * n, [np.empty(0, np.float32)] * n)

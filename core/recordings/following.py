@@ -14,6 +14,7 @@ class Follower:
     """Reads on where opening ended; the runs themselves become longer.
 
     file : what there is of it.  ended : whether there is nothing more to come.
+    completed : at the end, whether its writer completed the file; else whoever opens it does.
 
     Parameters
     ----------
@@ -25,18 +26,20 @@ class Follower:
 
     def __init__(self, file: RecordingFile, growing: SegmentParts) -> None:
         self.file, self._growing = file, growing
-        self.ended = False
+        self.ended = self.completed = False
 
     def look(self) -> bool:
         """Take what has come; returns whether anything has. Raises `LoopscopeError`.
 
         One thread looks, any number read.
         """
-        ended = self._growing.ended  # before: what is read then is all of it
+        # Before: what is read then is all of it. A writer that completes a file lets go of it last.
+        abandoned = self._growing.abandoned
+        completed = self._growing.ended
         new = self._growing.read()
         if new:
             self._take()
-        self.ended = ended
+        self.ended, self.completed = completed or abandoned, completed
         return new
 
     def _take(self) -> None:

@@ -8,8 +8,6 @@ import torch
 
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.prompts.shared import Shared
-from loopscope.core.recordings.results import MODEL_KEYS
 from loopscope.core.recordings.schema import About
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
@@ -25,7 +23,8 @@ def go_on(loaded: AnyModel, recording: Recording) -> AnyRun:
     _check_weights(loaded, recording)
     kept = recording.shared
     run = loaded.resume(recording)
-    _take_results(loaded, kept)
+    # What was measured of the model before is of this one.
+    loaded.shared.results.take(kept.results)
     return run
 
 
@@ -39,7 +38,8 @@ def resume(loaded: Loaded, recording: Recording) -> Stepper:
     _check_weights(loaded, recording)
     kept = recording.shared
     stepper = Stepper.at_the_end_of(loaded, recording)
-    _take_results(loaded, kept)
+    # What was measured of the model before is of this one.
+    loaded.shared.results.take(kept.results)
     return stepper
 
 
@@ -51,14 +51,6 @@ def _check_weights(loaded: AnyModel, recording: Recording) -> None:
             f"{info.weights_hash[:12]}) than those of {loaded.checkpoint.name} "
             f"({loaded.weights_hash[:12]}): it is shown as it is"
         )
-
-
-def _take_results(loaded: AnyModel, kept: Shared) -> None:
-    """What was measured of the model before is of this one."""
-    for key in MODEL_KEYS:
-        result = kept.results.get(key)
-        if result is not None and loaded.shared.results.get(key) is None:
-            loaded.shared.results.put(key, result)
 
 
 def differences(loaded: AnyModel, recording: Recording, about: About) -> str:

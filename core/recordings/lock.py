@@ -15,18 +15,18 @@ _BYTE = 1 << 40
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: BinaryIO) -> None:
+    def _lock(file: BinaryIO, *, release: bool = False) -> None:
         here = file.tell()
         file.seek(_BYTE)
         try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK if release else msvcrt.LK_NBLCK, 1)
         finally:
             file.seek(here)
 else:
     import fcntl
 
-    def _lock(file: BinaryIO) -> None:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _lock(file: BinaryIO, *, release: bool = False) -> None:
+        fcntl.flock(file.fileno(), fcntl.LOCK_UN if release else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def locked(file: BinaryIO) -> bool:
@@ -36,6 +36,14 @@ def locked(file: BinaryIO) -> bool:
     except OSError:
         return False
     return True
+
+
+def locked_elsewhere(file: BinaryIO) -> bool:
+    """Whether another holds the lock of an open file; it is not kept here."""
+    if not locked(file):
+        return True
+    _lock(file, release=True)
+    return False
 
 
 def held(path: Path, refusal: str) -> BinaryIO:

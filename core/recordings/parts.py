@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import check_regular, reason, shortened
 from loopscope.core.recordings.checking import DTYPES, Checked, checked
+from loopscope.core.recordings.lock import locked_elsewhere
 from loopscope.core.recordings.results import MODEL
 from loopscope.core.recordings.schema import (
     MIGRATIONS,
@@ -24,10 +24,10 @@ from loopscope.core.recordings.schema import (
     read_about,
     read_head,
 )
-from loopscope.core.recordings.segments import Segment, segments_in, segments_of
+from loopscope.core.recordings.segments import Segment, is_file_at, segments_in, segments_of
 from loopscope.core.recordings.writing import first_own
 from loopscope.core.run.file_blocks import FileBlock, FileSource
-from loopscope.core.run.recording import kept_rows
+from loopscope.core.run.kept_rows import kept_rows
 
 # Bytes of JSON that a head may have: a vocabulary of a million pieces fits.
 MOST_TEXT = 64 << 20
@@ -137,12 +137,13 @@ class SegmentParts:
     @property
     def ended(self) -> bool:
         """Whether they have been taken away: what they hold is in the file then."""
-        try:
-            there = os.stat(self._left)
-        except OSError:
-            return True
         # Who goes on with the file begins others, by the same name.
-        return not os.path.samestat(there, os.fstat(self._file.fileno()))
+        return not is_file_at(self._file, self._left)
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody writes them any more: its writer was killed, or its disk refused."""
+        return not locked_elsewhere(self._file)
 
     def _take(self, segment: Segment, *, first: bool) -> None:
         line, parts, where = segment.line, self.parts, str(self._left)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from loopscope.core.measures.correspondence import Correspondence
+from loopscope.core.measures.correspondence import Correspondence, ModelCorrespondence
 from loopscope.core.measures.exits_over_prompts import Swept
 from loopscope.core.measures.fixed_points import FixedPoints
 from loopscope.core.measures.intervals import Estimate
 from loopscope.core.measures.lens import Reading
 from loopscope.core.measures.over_prompts import OverPrompts
 from loopscope.core.measures.path_independence import Paths
+from loopscope.core.measures.places import Places
 from loopscope.core.measures.probe import Outcome, Probe
 from loopscope.core.measures.quality import Quality
 from loopscope.core.measures.stability import Spectrum, Stability, TokenSpectrum
@@ -38,11 +39,17 @@ SHAPES: dict[type, dict[str, str]] = {
     Estimate: {"value": "*", "low": "*", "high": "*", "n": "*"},
     Quality: {"right": "p r", "nll": "p r", "tokens": "p", "opens": "p", "missing": "p"},
     OverPrompts: {"values": "p r l", "missing": "p"},
-    Correspondence: {"values": "n m", "path": "n", "baseline": "p", "level": "m"},
+    Correspondence: {"values": "N M", "path": "N", "baseline": "p", "level": "M"},
+    ModelCorrespondence: {
+        "places": "N", "second_places": "M", "depths": "N", "second_depths": "M",
+        "heads": "N H M K", "heads_null": "N H M K",
+    },
     Swept: {"thresholds": "g", "used": "p g", "agree": "p g", "n": "p"},
     Probe: {"baseline": "R B", "longer": "q B"},
     Outcome: {"scores": "d R B", "donor": "d R B", "displacement": "d B"},
 }  # fmt: skip
+# Arrays of indices, and the axis that they are places of.
+INDICES = {Correspondence: {"path": "M"}}
 
 
 def misshapen(result: Any, sizes: Mapping[str, int] | None = None) -> str:
@@ -55,10 +62,21 @@ def misshapen(result: Any, sizes: Mapping[str, int] | None = None) -> str:
         known: dict[str, Any] = {}
         for name, axes in SHAPES.get(type(owner), {}).items():
             value = getattr(owner, name)
-            if value is not None and not _fits(np.shape(value), axes, shared, known):
-                shape = list(np.shape(value))
+            # A model without a place has nothing to compare.
+            empty = isinstance(value, Places) and not len(value)
+            if empty or (value is not None and not _fits(_shape(value), axes, shared, known)):
+                shape = list(_shape(value))
                 return f"'{name}' of its {type(owner).__name__} has the shape {shape}"
+    for owner in _objects(result):
+        for name, axis in INDICES.get(type(owner), {}).items():
+            indices = getattr(owner, name)
+            if indices.size and not 0 <= indices.min() <= indices.max() < shared.get(axis, 0):
+                return f"'{name}' of its {type(owner).__name__} is of places that there are not"
     return ""
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return (len(value),) if isinstance(value, Places) else np.shape(value)
 
 
 def _objects(value: Any) -> Iterator[Any]:
@@ -76,9 +94,7 @@ def _objects(value: Any) -> Iterator[Any]:
 
 
 def _fits(shape: tuple[int, ...], axes: str, shared: dict[str, int], known: dict[str, Any]) -> bool:
-    """Whether a shape is as expected; letters that are new are noted. What is empty fits."""
-    if 0 in shape:
-        return True
+    """Whether a shape is as expected; letters that are new are noted."""
     if axes == "*":
         return bool(known.setdefault("*", shape) == shape)
     letters = axes.split()

@@ -11,27 +11,33 @@ import json
 import math
 from collections.abc import Mapping
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from loopscope.core.errors import LoopscopeError
+from loopscope.core.errors import LoopscopeError, log_unforeseen
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.interventions.registry import as_json, from_json
 from loopscope.core.measures.base import Measure
 from loopscope.core.measures.correspondence import CORRESPONDENCE
 from loopscope.core.measures.exits_over_prompts import EXITS_OVER_PROMPTS
+from loopscope.core.measures.interchange import INTERCHANGE
 from loopscope.core.measures.lens import READINGS
+from loopscope.core.measures.linear_probes import LINEAR_PROBES
+from loopscope.core.measures.nulls import NULLS
 from loopscope.core.measures.over_prompts import PROMPT_MEASURES
 from loopscope.core.measures.path_independence import PATHS
 from loopscope.core.measures.probe import PROBE
 from loopscope.core.measures.quality import QUALITY
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stability import STABILITY
+from loopscope.core.measures.stitching import STITCHING
+from loopscope.core.plugins import NAME
 from loopscope.core.recordings.result_shapes import misshapen
 from loopscope.core.results import ResultKey, Results
 from loopscope.core.run.file_blocks import Array
 
+T = TypeVar("T")
 KEYS: tuple[ResultKey[Any], ...] = (STABILITY, PATHS, READINGS)
 MODEL_KEYS: tuple[ResultKey[Any], ...] = (
     QUALITY,
@@ -39,6 +45,10 @@ MODEL_KEYS: tuple[ResultKey[Any], ...] = (
     EXITS_OVER_PROMPTS,
     CORRESPONDENCE,
     PROBE,
+    LINEAR_PROBES,
+    INTERCHANGE,
+    STITCHING,
+    NULLS,
 )
 # Names in a file: of the line of JSON, and before the number of an array.
 WORDS, NUMBERS = "results", "results_arrays/"
@@ -51,13 +61,70 @@ class _NoMeasure(LoopscopeError):
 
 
 def flattened(results: Results, keys: tuple[ResultKey[Any], ...] = KEYS) -> dict[str, Array]:
-    """Return results as arrays, by their names in a file; {} for none."""
+    """Return results as arrays, by their names in a file; {} for none.
+
+    ``keys`` are our own of their kind. What a view of another package measured is there as well;
+    one of a class that cannot be read again is left out, and logged.
+    """
+    unread = {name: own for name, own in results.unread.items() if isinstance(own, KeptUnread)}
     arrays: dict[str, Array] = {}
-    kept = {key.name: results.get(key) for key in keys}
-    words = {name: _put(result, arrays) for name, result in kept.items() if result is not None}
+    for own in unread.values():
+        arrays |= own.arrays
+    words: dict[str, Any] = {name: own.words for name, own in unread.items()}
+    kept = {key: results.get(key) for key in keys}
+    words |= {key.name: _put(result, arrays) for key, result in kept.items() if result is not None}
+    for key, result in results.items():
+        if key not in keys and key.name not in words and (made := _foreign(key, result, arrays)):
+            words[key.name], arrays = made
     if not words:
         return {}
     return {WORDS: np.frombuffer(json.dumps(words).encode(), np.uint8), **arrays}
+
+
+def _foreign(
+    key: ResultKey[Any], result: Any, arrays: dict[str, Array]
+) -> tuple[Any, dict[str, Array]] | None:
+    """JSON and arrays with one more result, of another package; None where it cannot be kept."""
+    more = dict(arrays)
+    try:
+        words = _put(result, more)
+        json.dumps(words)
+        _value(key.kind, words, more, f"'{key.name}'")
+    except Exception as error:  # whatever another package has put into its class
+        log_unforeseen(f"keeping the result of '{key.name}' in a recording", TypeError(str(error)))
+        return None
+    return words, more
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeptUnread:
+    """A result in a file, of a class that is not known yet: its JSON and its arrays, by name."""
+
+    words: Any
+    arrays: dict[str, Array]
+    where: str
+
+    def read(self, kind: type[T]) -> T | None:
+        """Return it as one of this class; None, and logged, where it is none."""
+        try:
+            result = _value(kind, self.words, self.arrays, self.where)
+        except Exception as error:  # of a file, or of the class
+            log_unforeseen("reading a result of a recording", TypeError(str(error)))
+            return None
+        return result if isinstance(result, kind) else None
+
+
+def _arrays_in(words: Any) -> set[str]:
+    """Names of the arrays that JSON refers to."""
+    found, left = set(), [words]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            found.add(str(one.get("array")))
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+    return found
 
 
 def _put(value: Any, arrays: dict[str, Array]) -> Any:
@@ -71,7 +138,7 @@ def _put(value: Any, arrays: dict[str, Array]) -> Any:
     if isinstance(value, Mapping):
         return {key: _put(one, arrays) for key, one in value.items()}
     if isinstance(value, np.ndarray):
-        name = f"{NUMBERS}{len(arrays)}"
+        name = _free_name(arrays)
         # A file has no array without an axis, and none of truth values.
         arrays[name] = np.atleast_1d(value.astype(np.uint8) if value.dtype == bool else value)
         return {"array": name, "bool": value.dtype == bool, "shape": list(value.shape)}
@@ -82,9 +149,24 @@ def _put(value: Any, arrays: dict[str, Array]) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _free_name(arrays: Mapping[str, Array]) -> str:
+    """A name that no array has; those of packages that have not asked for them keep theirs."""
+    number = len(arrays)
+    while (name := f"{NUMBERS}{number}") in arrays:
+        number += 1
+    return name
+
+
 def _names(cls: type[Any]) -> list[str]:
     """Fields that are kept: what is remembered beside them is found again."""
     return [f.name for f in dataclasses.fields(cls) if not f.name.startswith("_")]
+
+
+def _required(cls: type[Any]) -> set[str]:
+    """Fields without a default."""
+    missing = dataclasses.MISSING
+    fields = dataclasses.fields(cls)
+    return {f.name for f in fields if f.default is missing and f.default_factory is missing}
 
 
 def put_results(
@@ -98,7 +180,8 @@ def put_results(
     """Keep what `flattened` wrote; raises `LoopscopeError` for anything else.
 
     ``sizes`` are the lengths that a run has, as `result_shapes` names them.
-    What was measured by a measure of a package that is not here is left out.
+    What was measured by a measure of a package that is not here is left out; the result of a view
+    of one is read when that asks for it, and written again as it is.
     """
     if not isinstance(words, dict):
         raise LoopscopeError(f"{where}: 'results' is no object")
@@ -108,6 +191,10 @@ def put_results(
             if problem := misshapen(result, sizes):
                 raise LoopscopeError(f"{where}, '{key.name}': {problem}")
             into.put(key, result)
+    for name in set(words) - {key.name for key in keys}:
+        if NAME.fullmatch(name):
+            own = {array: arrays[array] for array in _arrays_in(words[name]) & set(arrays)}
+            into.unread[name] = KeptUnread(words[name], own, f"{where}, '{name}'")
 
 
 def _value(hint: Any, said: Any, arrays: Mapping[str, Array], where: str) -> Any:
@@ -162,7 +249,8 @@ def _of_registry(hint: Any, said: Any, where: str) -> Any:
 
 def _fields(cls: type[Any], said: Any, arrays: Mapping[str, Array], where: str) -> Any:
     hints = get_type_hints(cls)
-    if not isinstance(said, dict) or set(said) != set(_names(cls)):
+    # What a class has got since the file was written is as it is by default.
+    if not isinstance(said, dict) or not _required(cls) <= set(said) <= set(_names(cls)):
         raise LoopscopeError(f"{where}: is no {cls.__name__}")
     return cls(**{n: _value(hints[n], v, arrays, f"{where}, '{n}'") for n, v in said.items()})
 

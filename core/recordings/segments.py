@@ -30,7 +30,9 @@ SUFFIX = ".segments"
 
 def segments_of(path: Path) -> Path:
     """Where the segments of a recording lie while it is being made."""
-    return path.with_name(path.name + SUFFIX)
+    # "." has no name of its own, the folder that it is has one.
+    path = path if path.name else path.absolute()
+    return path.parent / (path.name + SUFFIX)
 
 
 class SegmentWriter:
@@ -58,13 +60,29 @@ class SegmentWriter:
         while len(view):
             view = view[self._file.write(view) :]
 
+    @property
+    def in_place(self) -> bool:
+        """Whether what is written is found under the file's name: its drive may be gone."""
+        return is_file_at(self._file, self._path)
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
     def remove(self) -> None:
         """Delete the file: what it holds is elsewhere."""
-        remove_held(self._file, self._path)
+        if self.in_place:
+            remove_held(self._file, self._path)
+        else:
+            self._file.close()
+
+
+def is_file_at(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is the one that a name leads to; False where it leads to none."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

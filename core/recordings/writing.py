@@ -17,17 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from typing_extensions import override
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import reason, shortened, written
-from loopscope.core.recordings.results import KEYS, MODEL, MODEL_KEYS, flattened
+from loopscope.core.recordings.results import MODEL, MODEL_KEYS, flattened
 from loopscope.core.recordings.schema import FORMAT, VERSION, About, Head, as_json, head_of
 from loopscope.core.recordings.segments import SegmentWriter, segments_of
 from loopscope.core.recordings.target import Target, target
-from loopscope.core.results import Results
 from loopscope.core.run.file_blocks import Array
-from loopscope.core.run.recording import Recording, count_of
+from loopscope.core.run.kept_rows import count_of
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.rows import Rows
 
 # Seconds that what was made may wait before it is written.
@@ -73,7 +72,8 @@ def seal(
     """
     every = [own for recording in recordings for own in recording.kept.values()]
     nbytes = sum(len(own) * own.row_bytes for own in every)
-    nbytes += sum(a.nbytes for recording in recordings for a in extras(recording).values())
+    also = [extras(recording) for recording in recordings]
+    nbytes += sum(array.nbytes for own in also for array in own.values())
     model = model_extras(recordings)
     nbytes += sum(array.nbytes for array in model.values())
     nbytes += sum(map(len, said.pieces)) * 12  # each character, escaped, and what joins them
@@ -99,7 +99,7 @@ def seal(
                     made[a - first : b - first] = rows.rows(a, b)
                     done += (b - a) * rows.row_bytes
                     report(min(done / max(nbytes, 1), 1.0))
-            for name, array in extras(recording).items():
+            for name, array in also[i].items():
                 group.create_dataset(name, data=array)
 
 
@@ -215,6 +215,8 @@ class RecordingWriter:
             if not self.problem:
                 try:
                     self._write_new()
+                    if not self._segments.in_place:
+                        raise FileNotFoundError("the file or its drive is gone")
                 except OSError as problem:
                     self.problem = (
                         f"recording to {shortened(self.path)} has ended: {reason(problem)}; the "
@@ -242,6 +244,13 @@ class RecordingWriter:
             self._segments.close()
             raise
         self._segments.remove()
+
+    def leave(self) -> None:
+        """Write no more, after a `problem`: who opens the file completes it."""
+        self._closing = True
+        self._wake.set()
+        with self._guard:
+            self._segments.close()
 
     def _serve(self) -> None:
         while not self._closing:
@@ -292,32 +301,16 @@ class RecordingWriter:
 
 
 def _extras_now(recording: Recording) -> tuple[object, ...]:
-    """What changes when `extras` do; holds what it compares, so that no id is used twice."""
-    results = tuple(recording.results.get(key) for key in KEYS)
+    """What changes when `extras` do."""
     error = recording.float32_error
     size = None if error is None else error.size
-    return (*map(_Same, results), len(recording.readout_directions), size)
+    return recording.results, recording.results.changes, len(recording.readout_directions), size
 
 
 def _model_now(recordings: Sequence[Recording]) -> tuple[object, ...]:
-    """What changes when `model_extras` do; all None without any."""
-    results = recordings[0].shared.results if recordings else Results()
-    return tuple(None if (own := results.get(key)) is None else _Same(own) for key in MODEL_KEYS)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Same:
-    """Equal to what is of the very same object."""
-
-    of: object
-
-    @override
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.of is self.of
-
-    @override
-    def __hash__(self) -> int:
-        return id(self.of)
+    """What changes when `model_extras` do."""
+    results = recordings[0].shared.results if recordings else None
+    return (results, results.changes) if results is not None and results.changes else ()
 
 
 def _bytes(array: Array) -> memoryview:

@@ -15,7 +15,8 @@ from loopscope.core.interventions.base import Intervention
 from loopscope.core.prompts.shared import Shared
 from loopscope.core.results import ResultKey
 from loopscope.core.run.budget import Budget
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.selection import Selection
 
@@ -107,7 +108,7 @@ class ModelElsewhere(Protocol):
         """How good the link is, in words."""
 
     def reconnect(self, report: Report, cancelled: Callable[[], bool]) -> None:
-        """Be there again. Raises `LoopscopeError` where it cannot be."""
+        """Connect to it again. Raises `LoopscopeError` where it cannot be."""
 
     def relooped(self, request: LoadRequest) -> ModelElsewhere:
         """Loop another span of it."""

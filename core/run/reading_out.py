@@ -1,10 +1,12 @@
 """What both lenses say after each recurrence, made from states in blocks of recurrences.
 
 A small model spends a readout on calls, not on sums. So its states wait until a block of them is
-there, or until somebody looks, and are read out in one go. A block always has the same
-number of states (the last one fills it up while it is begun) and a state always the same place in
-it: whenever it is read, and by whom, in a run or in a branch of it, it gives the same bits.
-Where a readout is more sums than calls a block is one recurrence, and nothing waits.
+there, or until somebody looks, and are read out in one go. The model is always given a block of
+the same number of states (the last one fills it up while it is begun), and a state always the same
+place in it: whenever it is read, and by whom, in a run or in a branch of it, it gives the same
+bits. What is made of its logits is made row by row, to the same bits for any number of rows, so
+only of those that are new. Where a readout is more sums than calls, and in a deep model, whose
+block is applied once, a block is one recurrence, and nothing waits.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from loopscope.core.arrays import F32
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.run.file_blocks import Array
-from loopscope.core.run.readout import LogProbabilities, both_answers, spread
+from loopscope.core.run.readout import LogProbabilities, both_answers, spread, top_answers
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.states import ReadOut, TopAnswers
 
@@ -30,6 +32,8 @@ BLOCK, _LARGE = 8, 1 << 16
 
 def block_size(arch: Architecture, n_tokens: int) -> int:
     """How many recurrences are read out together; it depends on model and prompt alone."""
+    if arch.runs_once:
+        return 1
     return min(max(_LARGE // (n_tokens * max(arch.vocab_size, arch.d_model)), 1), BLOCK)
 
 
@@ -64,11 +68,13 @@ class ReadingOut:
         self.block, self.lock = Block(), RLock()
 
     def stand(self, states: Sequence[Tensor], before: Sequence[Tensor]) -> None:
-        """Stand where a run is read out up to ``states``, those of a block that is begun.
+        """Go to where a run is read out up to ``states``, those of a block that is begun.
 
-        ``before`` is the whole block before it, empty for none.
+        ``before`` is the whole block before it, empty for none; states are ``[1, T, d]``.
         """
-        last = self._last(LogProbabilities(self._logits(before)[0])) if before else None
+        last = None
+        if before:
+            last = self._last(LogProbabilities(self._logits(before)[0]), before[0].shape[1])
         self.block = Block(tuple(states), len(states), last)
 
     def added(self, state: Tensor) -> Block:
@@ -85,22 +91,24 @@ class ReadingOut:
 
         Changes nothing here.
         """
-        n = len(block.states)
-        if n == block.read:
+        n, first = len(block.states), block.read
+        if n == first:
             return None, block
         coda, logit = self._logits(block.states)
-        by_coda, by_logit = both_answers(coda, logit)
-        read = LogProbabilities(coda)
-        changes = spread(read, self._before(read, block))
+        by_coda, by_logit = self._answers(coda[first:], logit[first:])
+        read, before = self._since(coda, block)
+        changes = spread(read, before)
 
-        def unread(array: Array) -> Array:
-            return array.reshape(*coda.shape[:2], -1)[block.read : n]
+        def by_recurrence(array: Array) -> Array:
+            return array.reshape(n - first, coda.shape[1], -1)
 
         def answers(both: TopAnswers) -> TopAnswers:
-            return TopAnswers(unread(both.ids), unread(both.probabilities))
+            return TopAnswers(by_recurrence(both.ids), by_recurrence(both.probabilities))
 
-        left = Block(before=self._last(read)) if self.is_full(block) else replace(block, read=n)
-        return ReadOut(answers(by_coda), answers(by_logit), unread(changes)), left
+        left = replace(block, read=n)
+        if self.is_full(block):
+            left = Block(before=self._last(read, coda.shape[1]))
+        return ReadOut(answers(by_coda), answers(by_logit), by_recurrence(changes)), left
 
     def take(self) -> ReadOut | None:
         """Read out what is not yet, once; ``lock`` is held by who appends it."""
@@ -108,25 +116,39 @@ class ReadingOut:
         return made
 
     def _logits(self, states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits of the coda and the logit lens, each ``[block, T, V]``."""
-        filled = torch.cat([*states, *[states[-1]] * (self.size - len(states))])
-        return self._model.readout(filled), self._model.head(filled)
+        """Logits of the coda and the logit lens, each ``[n, T, V]``: without a coda the same."""
+        n = len(states)
+        filled = torch.cat([*states, *[states[-1]] * (self.size - n)])
+        coda = self._model.readout(filled)[:n]
+        return coda, coda if self._model.arch.lenses_agree else self._model.head(filled)[:n]
 
-    def _before(self, read: LogProbabilities, block: Block) -> LogProbabilities | None:
-        """Of each state of a block the readout of the one before it."""
+    def _answers(self, coda: Tensor, logit: Tensor) -> tuple[TopAnswers, TopAnswers]:
+        """Top answers of both lenses."""
+        if self._model.arch.lenses_agree:
+            answers = top_answers(coda)
+            return answers, answers
+        return both_answers(coda, logit)
+
+    def _since(
+        self, coda: Tensor, block: Block
+    ) -> tuple[LogProbabilities, LogProbabilities | None]:
+        """Readouts of what is new in a block, and of each the one before it."""
         if self.size == 1:
-            return block.before
-        t = len(read.logits) // self.size
-        first = torch.nan if block.before is None else block.before.rows(slice(None))
-        shifted = read.rows(slice(None)).roll(t, 0)
-        shifted[:t] = first
-        return LogProbabilities.of(shifted)
+            return LogProbabilities(coda), block.before
+        t = coda.shape[1]
+        log_p = LogProbabilities(coda[max(block.read - 1, 0) :]).rows(slice(None))
+        if not block.read:
+            before = torch.full_like(log_p[:t], torch.nan)
+            if block.before is not None:
+                before = block.before.rows(slice(None))
+            log_p = torch.cat([before, log_p])
+        return LogProbabilities.of(log_p[t:]), LogProbabilities.of(log_p[:-t])
 
-    def _last(self, read: LogProbabilities) -> LogProbabilities:
-        """Of the last state of a block."""
+    def _last(self, read: LogProbabilities, n_tokens: int) -> LogProbabilities:
+        """Of the last state of what was read."""
         if self.size == 1:
             return read
-        return LogProbabilities.of(read.rows(slice(-(len(read.logits) // self.size), None)))
+        return LogProbabilities.of(read.rows(slice(-n_tokens, None)))
 
 
 def reading_from(

@@ -22,9 +22,10 @@ from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled, described
 from loopscope.core.run.budget import Budget, NoRoom
 from loopscope.core.run.elsewhere import elsewhere
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.model_in_use import Load, ModelInUse
 from loopscope.core.run.recorded import Recorded, stepped
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.request_queue import Call, RequestQueue
 from loopscope.core.run.requests import RunRequest, check_recurrences
 from loopscope.core.run.status import RunnerState, Status, StatusBoard
@@ -227,9 +228,10 @@ class Runner:
         return self.call(lambda loaded, stepper: self._model.reloop(request, loaded))
 
     def reconnect(self) -> Future[None]:
-        """Be where the model was again, after it was lost; progress and Cancel are the loading's.
+        """Connect again to where the model was, after it was lost.
 
-        Runs go on from where they stand. Raises `LoopscopeError` where that cannot be.
+        Progress and Cancel are the loading's. Runs go on from where they stand. Raises
+        `LoopscopeError` where that cannot be.
         """
         return self.call(lambda loaded, stepper: self._model.reconnect(loaded))
 

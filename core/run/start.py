@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from loopscope.core.checkpoint.loading import Loaded
+from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.recording import RunInfo
+from loopscope.core.run.run_info import RunInfo
 from loopscope.core.version import package_version
 
 Start = Literal["default", "zeros", "random"]
@@ -24,6 +26,15 @@ def resolved(start: str, arch: Architecture) -> str:
     if start == "default":
         return "random" if arch.initial_state in ("normal", "truncated") else "zeros"
     return start
+
+
+def check_start(start: str, scale: float, arch: Architecture) -> None:
+    """Raise `LoopscopeError` for a start that this model cannot have."""
+    choices = ("default", *arch.starts)
+    if start not in choices:
+        raise LoopscopeError(f"start={start!r}: this model starts from {', '.join(choices)}")
+    if not math.isfinite(scale):
+        raise LoopscopeError(f"start_scale={scale}: expected a finite number")
 
 
 def drawn(arch: Architecture, shape: tuple[int, ...], seed: int, scale: float = 1.0) -> Tensor:

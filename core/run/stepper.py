@@ -9,7 +9,9 @@ probe, and the search for fixed points.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from weakref import WeakMethod
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +27,9 @@ from loopscope.core.interventions.layers import FreezeHead
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.budget import Budget
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.reading_out import ReadingOut, reading_from
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.start import Start, drawn, resolved, run_info
 from loopscope.core.run.states import LayerState
 
@@ -141,9 +144,8 @@ class Stepper:
             self.loaded.waiting.add(self.recording.readouts)
 
     def _apply(self, interventions: tuple[Intervention, ...]) -> None:
-        self._applied = AppliedInterventions(
-            self.model, interventions, self._source_state, self._own_pattern
-        )
+        state, pattern = _weakly(self._source_state), _weakly(self._own_pattern)
+        self._applied = AppliedInterventions(self.model, interventions, state, pattern)
 
     @torch.inference_mode()
     def branch(self, interventions: tuple[Intervention, ...]) -> Stepper:
@@ -360,6 +362,21 @@ class Stepper:
         if not 0 <= token_id < len(weight):
             raise PromptError(f"token id {token_id} is out of range; 0 to {len(weight) - 1}")
         return _numpy(weight[token_id][None])
+
+
+def _weakly(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A method of a stepper, for what the stepper itself holds.
+
+    A run that is let go then gives its memory back at once, not when garbage is collected.
+    """
+    held = WeakMethod(method)
+
+    def call(*of: object) -> Tensor:
+        own = held()
+        assert own is not None  # who calls is stepping
+        return own(*of)
+
+    return call
 
 
 def least_for(interventions: tuple[Intervention, ...]) -> Capture:

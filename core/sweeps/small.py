@@ -52,7 +52,7 @@ class Training:
     root: str = ""
 
     def alone(self) -> Iterator[Training]:
-        """It has one part."""
+        """Return its parts as tasks of their own: itself, as it has one part."""
         yield self
 
 
@@ -125,7 +125,7 @@ class Measuring:
     files: Files
 
     def alone(self) -> Iterator[Measuring]:
-        """It has one part."""
+        """Return its parts as tasks of their own: itself, as it has one part."""
         yield self
 
     @classmethod
@@ -179,7 +179,10 @@ def files_of(folder: Path) -> Files:
 
 
 def put_files(folder: Path, files: Files) -> None:
-    """Write the files of a model, the weights last: where they are, the folder is complete."""
+    """Write the files of a model, the weights last: where they are, the folder is complete.
+
+    Raises `LoopscopeError` for a file's name that leads out of the folder.
+    """
     if not files:
         return
     make_folder(folder)

@@ -19,6 +19,9 @@ from loopscope.core.measures.correspondence import (
     CORRESPONDENCE,
     HEAD_BASELINE,
     HEAD_DISTANCE,
+    LEAST_MEAN,
+    MEANS_OUT,
+    REFERENCE,
     Correspondence,
     ModelCorrespondence,
 )
@@ -67,6 +70,15 @@ class Options:
         labels={"states": "states at every place", "heads": "heads of the cursor's recurrence"},
         at_hand=True,
     )
+    means: Literal["out", "kept"] = setting(
+        "out",
+        "Position means",
+        "What all prompts have in common at a position is alike in any two models and drowns the "
+        "rest",
+        labels={"out": "taken out: what the prompt changes", "kept": "kept"},
+        at_hand=True,
+        idle=lambda o: "heads have none" if o.compared == "heads" else "",
+    )
     measure: StateKey = setting(
         "cka_debiased",
         "Measure of states",
@@ -92,6 +104,18 @@ class Options:
     )
     prompts: int = setting(
         256, "Prompts", "Of the prompt set, or generated for the task hops", low=1, high=10_000
+    )
+    tokens: Literal["drawn", "answers"] = setting(
+        "drawn",
+        "Tokens",
+        "Of each prompt; of the next comparison",
+        labels={"drawn": "drawn from the whole prompt", "answers": "where answers are read out"},
+    )
+    reference: str = setting(
+        "",
+        "Another seed",
+        "Checkpoint of the kind of one of the two models and another training seed, or several "
+        "with commas: how alike two of a kind are",
     )
     permutations: int = setting(20, "Permutations", "Of the baseline", low=0, high=1000)
     seed: int = setting(0, "Seed", "Of the generated prompts, the tokens and the permutations")
@@ -165,7 +189,7 @@ class Data(ViewData):
 
     @property
     def weak(self) -> npt.NDArray[np.bool_] | None:
-        """Cells that are hatched, or None."""
+        """Cells that are hatched, bool ``[rows, columns]``, or None."""
         return ~self.beats & np.isfinite(self.values) if self.hatched else None
 
     def column(self, recurrence: int, layer: int) -> int | None:
@@ -234,11 +258,10 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     if options.compared == "heads":
         return _heads(comparison, selection, options)
     measure = PLACE_MEASURES[options.measure]
-    result = comparison.states.get(options.measure)
+    out = options.means == "out"
+    result = (comparison.without_means if out else comparison.states).get(options.measure)
     if result is None:
-        return _empty(
-            comparison.why.get(options.measure, "This measure was not taken."), comparison
-        )
+        return _empty(_why_none(comparison, options), comparison)
     level = None
     if np.isfinite(result.level).any():
         level = np.broadcast_to(result.level, result.values.shape)
@@ -246,8 +269,15 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     if options.above:
         drawn = np.where(_beats(drawn, level, measure), drawn, np.nan)
     return Data(
-        statement=_statement(comparison, result, measure),
-        formulas=(measure.formula, ALIGNMENT, ALIGNED, BASELINE),
+        statement=_statement(comparison, result, measure, out),
+        formulas=(
+            measure.formula,
+            *([MEANS_OUT] if out else []),
+            ALIGNMENT,
+            ALIGNED,
+            BASELINE,
+            *([REFERENCE] if comparison.references else []),
+        ),
         values=result.values,
         drawn=drawn,
         measure=measure,
@@ -291,6 +321,18 @@ def _empty(
         text, (measure.formula, ALIGNMENT, ALIGNED, BASELINE), nothing, nothing, measure, 0.0, (),
         (), (), 0, 0, comparison, missing=text, lacks=lacks,
     )  # fmt: skip
+
+
+def _why_none(comparison: ModelCorrespondence, options: Options) -> str:
+    """Why a measure was not taken."""
+    if why := comparison.why.get(options.measure):
+        return why
+    if options.means == "out" and not comparison.without_means:
+        return (
+            f"Position means are taken over {LEAST_MEAN} prompts or more that are compared at the "
+            "same positions; these are fewer."
+        )
+    return "This measure was not taken."
 
 
 def _beats(values: F64, level: F64 | None, measure: PlaceMeasure) -> npt.NDArray[np.bool_]:
@@ -373,19 +415,25 @@ def _partners(values: F64, level: F64 | None) -> tuple[int, ...]:
 
 
 def _statement(
-    comparison: ModelCorrespondence, result: Correspondence, measure: PlaceMeasure
+    comparison: ModelCorrespondence, result: Correspondence, measure: PlaceMeasure, out: bool
 ) -> str:
-    """Say how alike the two are, against the baseline, and whether equal depth goes together."""
+    """Say how alike the two are, beside the references, and whether equal depth goes together."""
     name = measure.label.lower().replace("cka", "CKA")
-    over = f"{comparison.n_tokens:,} tokens of {comparison.n_prompts} {comparison.prompts}"
+    tokens = "answer tokens" if comparison.tokens == "answers" else "tokens"
+    over = f"{comparison.n_tokens:,} {tokens} of {comparison.n_prompts} {comparison.prompts}"
     pair = f"{comparison.first} against {comparison.second}"
     text = f"{pair}: aligned {name} {result.aligned:.3g} over {over}"
+    text += ", position means taken out" if out else ""
     if len(result.baseline):
         high = float(np.percentile(result.baseline, 95))
         beats = "above" if result.above else "not above"
         text += f", {beats} permuted prompts ({high:.3g})"
     else:
         text += "; one prompt has no baseline"
+    for reference in comparison.references:
+        kept = (reference.without_means if out else reference.states).get(measure.key)
+        if kept is not None:
+            text += f"; two of a kind, {reference.first} and {reference.second}, {kept.aligned:.3g}"
     apart = comparison.second_depths[result.path] - comparison.depths
     text += f"; best alignment {_depths(apart)}"
     return text

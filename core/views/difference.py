@@ -10,14 +10,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from typing_extensions import override
 
-from loopscope.core.arrays import F64
+from loopscope.core.arrays import F64, Bools
 from loopscope.core.formula import Formula
 from loopscope.core.run.pairing import STEP_PAIRINGS
 from loopscope.core.selection import RecurrenceRange
 from loopscope.core.views.base import Table, ViewData
 from loopscope.core.views.second_run import SecondRun
+
+Texts = npt.NDArray[np.str_]
 
 # What the run shown is called beside the second one, which has a name.
 SHOWN = "this run"
@@ -61,6 +64,8 @@ class Difference(ViewData):
     missing : what is missing when there is nothing to show, or "".
     scale : `far` of the whole map, where only a part of it is shown.
     log_r : whether recurrences stand on a log axis.
+    answers : texts ``[rows, columns]`` that the run shown and the second one answer at each cell,
+        "–" for none; None where cells have no answers.
     """
 
     values: F64
@@ -73,6 +78,22 @@ class Difference(ViewData):
     missing: str = ""
     scale: float = 0.0
     log_r: bool = False
+    answers: tuple[Texts, Texts] | None = None
+
+    @property
+    def apart(self) -> Bools:
+        """Where the two answer differently, ``[rows, columns]``; nowhere without answers."""
+        if self.answers is None:
+            return np.zeros(self.values.shape, np.bool_)
+        return np.asarray(self.answers[0] != self.answers[1], dtype=np.bool_)
+
+    def spans_apart(self) -> list[tuple[int, int, int]]:
+        """Row, first and last column of cells side by side at which the two answer differently."""
+        edges = np.diff(np.pad(self.apart, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+        starts, ends = np.argwhere(edges == 1), np.argwhere(edges == -1)
+        return [
+            (int(row), int(a), int(b) - 1) for (row, a), (_, b) in zip(starts, ends, strict=True)
+        ]
 
     @property
     def far(self) -> float:
@@ -87,6 +108,8 @@ class Difference(ViewData):
     def drawn_words(self) -> str:
         """What the colours are."""
         words = f"Brown: more in {SHOWN}. Blue: more in {self.second}. White: no difference."
+        if self.answers is not None:
+            words += " Line at the foot of a cell: the two runs answer differently."
         return f"{words} Hatched: nothing to compare."
 
     def levels(self) -> F64:
@@ -115,19 +138,23 @@ def within(data: Difference, shown: RecurrenceRange) -> Difference:
         return at, replace(side, labels=labels, places=places, first=number)
 
     (rows, row_side), (columns, column_side) = kept(data.rows), kept(data.columns)
+    answers = data.answers
+    if answers is not None:
+        answers = answers[0][np.ix_(rows, columns)], answers[1][np.ix_(rows, columns)]
     return replace(
         data, values=data.values[np.ix_(rows, columns)], rows=row_side, columns=column_side,
-        scale=data.far, log_r=shown.log,
+        scale=data.far, log_r=shown.log, answers=answers,
     )  # fmt: skip
 
 
 def make_difference(
     one: F64, other: F64, rows: Side, columns: Side, formula: Formula, second: SecondRun,
     uncompared: Sequence[str] = (), *, symmetric: bool = False, log: bool = False,
+    answers: tuple[Texts, Texts] | None = None,
 ) -> Difference:  # fmt: skip
     """Subtract two maps ``[rows, columns]``; with ``log`` their log10, so that 1 is a decade.
 
-    ``log`` has no number where either is 0 or below.
+    ``log`` has no number where either is 0 or below. ``answers`` as in `Difference`.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         if log:
@@ -141,7 +168,7 @@ def make_difference(
     data = Difference(
         statement="", formulas=(formula,), values=values, rows=rows, columns=columns,
         formula=formula, second=second.name, symmetric=symmetric, uncompared=text,
-        missing=missing,
+        missing=missing, answers=answers,
     )  # fmt: skip
     return replace(data, statement=_statement(data, second))
 
@@ -244,11 +271,17 @@ def table(data: Difference) -> Table:
         data.rows.title,
         data.columns.title,
         f"{data.formula.name} [{data.formula.unit}]",
+        *(() if data.answers is None else (f"answer of {SHOWN}", f"answer of {data.second}")),
     )
     return Table(columns, _table_rows(data))
 
 
 def _table_rows(data: Difference) -> Iterator[tuple[object, ...]]:
+    answers = data.answers or ()
     for i, j in np.ndindex(data.values.shape):
         if not data.symmetric or j <= i:
-            yield data.rows.labels[i], data.columns.labels[j], float(data.values[i, j])
+            value = float(data.values[i, j])
+            yield (
+                data.rows.labels[i], data.columns.labels[j], value,
+                *(str(a[i, j]) for a in answers),
+            )  # fmt: skip

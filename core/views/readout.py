@@ -33,7 +33,16 @@ from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.answers_data import AnswerMap
+from loopscope.core.views.answers_difference import answers_difference
 from loopscope.core.views.base import RECURRENCE, Table, ViewDefinition
+from loopscope.core.views.difference import (
+    Difference,
+    difference_formula,
+    left_out,
+    recurrence_pairs,
+    recurrence_side,
+)
+from loopscope.core.views.second_run import SecondRun
 
 Lens = Literal["coda", "logit"]
 LENS_LABELS = {"coda": "coda lens", "logit": "logit lens"}
@@ -262,4 +271,23 @@ def within(data: Data, shown: RecurrenceRange) -> Data:
     )  # fmt: skip
 
 
-VIEW = ViewDefinition(Options, compute, table, reads=frozenset({"tokens"}), within=within)
+def difference(one: Data, other: Data, selection: Selection, second: SecondRun) -> Difference:
+    """How much surer of its top answer the run shown is than the second one is of its own."""
+    recurrences = recurrence_pairs(range(1, one.n_columns + 1), second)
+    pairs = [(r - 1, s - 1) for r, s in recurrences if s <= other.n_columns]
+    formula = replace(one.formula, name="probability of the top answer")
+    return answers_difference(
+        one, other, pairs, recurrence_side([a + 1 for a, _ in pairs]), difference_formula(formula),
+        second, (left_out("recurrences", len(pairs), one.n_columns, other.n_columns),),
+        missing=(one.missing, other.missing),
+    )  # fmt: skip
+
+
+VIEW = ViewDefinition(
+    Options,
+    compute,
+    table,
+    reads=frozenset({"tokens"}),
+    difference=difference,
+    within=within,
+)

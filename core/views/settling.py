@@ -22,10 +22,10 @@ from loopscope.core.measures.limiting_behaviour import (
 from loopscope.core.measures.precision import FLOAT32_ERROR
 from loopscope.core.measures.settling import fitted_rate, fitted_rates, is_settled, relative_floor
 from loopscope.core.measures.settling_classes import (
-    MAX_PERIOD,
     Settling,
     SettlingClass,
     classes_of,
+    longest_periods,
     tail_length,
 )
 from loopscope.core.measures.settling_rows import (
@@ -300,14 +300,29 @@ def _statement(data: Data) -> str:
 def _note(word: str, data: Data) -> str:
     """What a class does not rule out."""
     if word == SettlingClass.WANDERING.value:
-        longest = min(MAX_PERIOD, len(data.recurrences) // 2)
-        return f" (no orbit of a period up to {longest})" if longest > 1 else ""
+        longest, near = longest_periods(len(data.recurrences), data.options.window)
+        neared = f", none neared up to {near}" if near > 1 else ""
+        return f" (no orbit of a period up to {longest}{neared})" if longest > 1 else ""
+    if word.startswith(SettlingClass.NEARING_ORBIT.value):
+        return f" ({_left_said(word, data)} of its norm left)"
     if word == SettlingClass.UNRESOLVED.value:
         hint = "" if data.dtype == "float32" else "; float32 would show it"
         return (
             f" (steps within the rounding of {data.dtype}, which could hide a slow approach{hint})"
         )
     return ""
+
+
+def _left_said(word: str, data: Data) -> str:
+    """How far the tokens of a class are from what they near: "0.13" or "0.02 to 0.13"."""
+    left = [
+        short_number(s.distance_left)
+        for s in sorted(
+            (s for s in data.settling if isinstance(s, Settling) and s.describe() == word),
+            key=lambda s: s.distance_left,
+        )
+    ]
+    return left[0] if left[0] == left[-1] else f"{left[0]} to {left[-1]}"
 
 
 def _layers_said(data: Data, done: int) -> str:

@@ -19,7 +19,7 @@ import loopscope
 from loopscope import LoopscopeError, Model, Run
 from loopscope.app.notebook.showing import session_of
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.sessions.file import read_session, write_session
 from loopscope.core.sessions.rebuild import Rebuild
@@ -113,13 +113,34 @@ def test_arrays_by_hook_are_those_of_a_forward_of_numpy(tmp_path: Path) -> None:
     assert "recurrence.4.hook_state" not in run.to_dict()
 
 
-def test_the_page_lists_the_hook_names_that_there_are(run: Run) -> None:
+def test_the_page_lists_the_hook_names_that_there_are_with_their_shapes(run: Run) -> None:
     page = (ROOT / "docs" / "notebook.md").read_text()
-    listed = set(re.findall(r"^\| `([\w.{}]*hook_\w+)` \|", page, flags=re.M))
-    names = {re.sub(r"recurrence\.[1-9]\d*", "recurrence.{r}", n) for n in run.to_dict()}
-    names = {re.sub(r"blocks\.\d+", "blocks.{l}", name) for name in names}
-    # The bundled model has no exit gate.
-    assert listed == names | {"recurrence.{r}.hook_hazard"}
+    rows = re.findall(r"^\| `([\w.{}]*hook_\w+)` \| \[(.*)\] \|", page, flags=re.M)
+    lengths = {"T": 12, "d": 64, "H": 4, "k": 5}
+    listed = {name: tuple(lengths[axis] for axis in axes.split(", ")) for name, axes in rows}
+    assert listed.pop("recurrence.{r}.hook_hazard") == (12,)  # the bundled model has no exit gate
+    found: dict[str, set[tuple[int, ...]]] = {}
+    for own, array in run.to_dict().items():
+        name = re.sub(r"recurrence\.[1-9]\d*", "recurrence.{r}", own)
+        found.setdefault(re.sub(r"blocks\.\d+", "blocks.{l}", name), set()).add(array.shape)
+    assert {name: {shape} for name, shape in listed.items()} == found
+
+
+def test_the_page_lists_the_arrays_of_an_npz_file_with_their_shapes(
+    run: Run, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "notebook.md").read_text()
+    said = page[page.index("`run.to_npz(") : page.index("`run.to_dict()`")]
+    listed: dict[str, str] = {}
+    for names, axes in re.findall(r"((?:`\w+`(?:, )?)+)\s\[([^\]]*)\]", said):
+        listed |= dict.fromkeys(re.findall(r"\w+", names), axes)
+    assert listed.pop("hazards") == "R, T"
+    lengths = {"R + 1": 6, "R": 5, "L": 2, "T": 12, "d": 64, "H": 4, "k": 5, "2": 2}
+    run.to_npz(tmp_path / "run.npz")
+    with np.load(tmp_path / "run.npz", allow_pickle=False) as file:
+        shapes = {name: file[name].shape for name in file.files if name != "provenance"}
+    said_shapes = {n: tuple(lengths[a] for a in axes.split(", ")) for n, axes in listed.items()}
+    assert said_shapes == shapes
 
 
 def test_npz_holds_the_arrays_and_where_they_come_from(run: Run, tmp_path: Path) -> None:
@@ -277,6 +298,10 @@ def test_errors_of_the_model(model: Model) -> None:
         assert model.run(PROMPT, 1, keep=(name,)).recording.capture == Capture(False, False, True)
     with pytest.raises(LoopscopeError, match="at least one prompt"):
         model.prompts = []
+    with pytest.raises(LoopscopeError, match="start='ones': this model starts from default, zeros"):
+        model.run(PROMPT, 1, start="ones")  # type: ignore[arg-type]
+    with pytest.raises(LoopscopeError, match="start_scale=nan: expected a finite number"):
+        model.measure("relative_step", [PROMPT], 1, start="random", start_scale=float("nan"))
     with pytest.raises(loopscope.PromptError):
         model.run("")
 

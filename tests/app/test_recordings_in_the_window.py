@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -315,10 +316,47 @@ def test_a_disk_that_is_full_is_told_until_it_was_read(
     wait(qtbot, window, 5)
     assert not window.recordings.holds_all  # what comes now is asked about
     box.close()
+    # Whoever opens it meanwhile completes what there is of it.
+    assert "3 recurrences were recovered" in open_recording(path).notes[0]
     # All of it can be kept elsewhere.
     window.recordings.save(tmp_path / "other.h5")
     close(qtbot, window)
     assert open_recording(tmp_path / "other.h5").runs[0].n_recurrences == 5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is held open stays there")
+def test_a_removed_drive_is_told(qtbot, make_window, tmp_path: Path, folder: Path) -> None:
+    window, path = make_window(), tmp_path / "drive" / "kept.h5"
+    path.parent.mkdir()
+    window.opening.open(str(folder), FirstRun("#1,2,3,4,5", 3))
+    wait(qtbot, window, 3)
+    window.recordings.save(path)
+    qtbot.waitUntil(lambda: segments_of(path).stat().st_size > 1000, timeout=20_000)
+    shutil.rmtree(path.parent)
+    qtbot.waitUntil(lambda: window.findChild(QMessageBox) is not None, timeout=60_000)
+    assert "the file or its drive is gone" in window.findChild(QMessageBox).text()
+    assert not title(window).startswith("kept.h5")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is held open stays there")
+def test_a_window_that_closes_on_a_removed_drive_says_what_is_lost(
+    qtbot, make_window, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopscope.app.window.keeping.WATCH_MS", 1 << 30)
+    window, path = make_window(), tmp_path / "drive" / "kept.h5"
+    path.parent.mkdir()
+    window.opening.open(str(folder), FirstRun("#1,2,3,4,5", 3))
+    wait(qtbot, window, 3)
+    window.recordings.save(path)
+    qtbot.waitUntil(lambda: segments_of(path).stat().st_size > 1000, timeout=20_000)
+    shutil.rmtree(path.parent)
+    window.close()
+    dialog = window.findChild(SealingDialog)
+    qtbot.waitUntil(lambda: "cannot write" in dialog.labelText(), timeout=60_000)
+    assert "No such file or directory" in dialog.labelText()
+    assert "kept.h5.segments, which had what was recorded, is gone" in dialog.labelText()
+    qtbot.mouseClick(dialog.findChild(QPushButton), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=60_000)
 
 
 def test_another_model_ends_the_recording(qtbot, make_window, tmp_path, folder) -> None:

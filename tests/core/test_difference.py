@@ -17,7 +17,9 @@ from loopscope.core.views.difference import Difference
 from loopscope.core.views.second_run import SecondRun, second_selection
 
 AT = Selection(recurrence=3, layer=1, head=1, token=2)
-KEYS = tuple(key for key, spec in BY_KEY.items() if spec.has_difference)
+WITH_DIFFERENCE = tuple(key for key, spec in BY_KEY.items() if spec.has_difference)
+# Those of answers are in `test_answers_difference`.
+KEYS = tuple(key for key in WITH_DIFFERENCE if key not in ("readout", "lens"))
 
 
 def of(
@@ -38,7 +40,9 @@ DEEP = synthetic_recording(recurrences=3, n_block=4, seed=3)
 
 
 def test_there_is_one_for_every_map_of_numbers() -> None:
-    assert set(KEYS) == {"distance", "heads", "pattern", "head_map", "similarity"}
+    assert set(WITH_DIFFERENCE) == {
+        "distance", "heads", "pattern", "head_map", "similarity", "readout", "lens",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -24,7 +24,9 @@ import pytest
 from recordings import synthetic_recording, with_results
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.measures.correspondence import ModelCorrespondence, correspondences
 from loopscope.core.measures.path_independence import PATHS
+from loopscope.core.measures.places import Places
 from loopscope.core.measures.stability import STABILITY
 from loopscope.core.recordings import checking
 from loopscope.core.recordings.reader import open_recording
@@ -232,6 +234,50 @@ def test_arrays_of_a_result_that_do_not_go_together_are_told() -> None:
                     "Spectrum": replace(stability, spectrum=other),
                 }[type(owner).__name__]
                 assert "has the shape" in misshapen(whole, sizes), (name, axis)
+
+
+def compared(n: int, m: int) -> ModelCorrespondence:
+    """Two models of two layers, so many recurrences each, three and two heads."""
+    rng = np.random.default_rng(0)
+    xs, ys = ([rng.normal(size=(15, 4)) for _ in range(2 * k)] for k in (n, m))
+    first, second = (Places(tuple(range(1, k + 1)), ("0", "1")) for k in (n, m))
+    heads = rng.random((2 * n, 3, 2 * m, 2))
+    return ModelCorrespondence(
+        "a", "b", first, second, np.arange(2 * n), np.arange(2 * m), 3, 15, "three",
+        correspondences(xs, ys, measures=("cosine",), n_prompts=3), heads=heads, heads_null=heads,
+    )  # fmt: skip
+
+
+def test_a_comparison_of_models_of_other_sizes_than_its_places_is_told() -> None:
+    found = compared(4, 3)
+    assert misshapen(found) == ""
+    heads, states = found.heads, found.states["cosine"]
+    other = {
+        "places": replace(found, places=Places((1, 2), ("0", "1"))),
+        "second_places": replace(found, second_places=Places((1,), ("0", "1"))),
+        "no places": replace(found, second_places=Places((), ("0", "1"))),
+        "nothing": replace(
+            found,
+            places=Places((), ("0",)),
+            depths=np.arange(0),
+            heads=None,
+            heads_null=None,
+            states={},
+        ),
+        "depths": replace(found, depths=np.arange(7)),
+        "places of heads": replace(found, heads=heads[:7]),
+        "no heads": replace(found, heads=heads[:0]),
+        "heads": replace(found, heads=heads[:, :2]),
+        "second heads": replace(found, heads_null=heads[..., :1]),
+        "values": replace(found, states={"cosine": replace(states, values=states.values[:, :5])}),
+    }
+    for name, one in other.items():
+        assert "has the shape" in misshapen(one), name
+    for wrong in (-1, 6):
+        path = states.path.copy()
+        path[2] = wrong
+        one = replace(found, states={"cosine": replace(states, path=path)})
+        assert misshapen(one) == "'path' of its Correspondence is of places that there are not"
 
 
 def test_a_result_of_other_tokens_than_the_run_has_is_refused(tmp_path: Path) -> None:

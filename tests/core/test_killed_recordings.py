@@ -115,6 +115,47 @@ def test_a_full_disk_ends_the_recording_and_not_the_run(
     assert open_recording(path).notes == ()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is held open stays there")
+@pytest.mark.parametrize("all_of_it", [True, False])
+def test_a_drive_that_is_removed_is_told_and_the_run_is_completed_where_there_is_room(
+    all_of_it: bool, tmp_path: Path
+) -> None:
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    path, recording = drive / "run.h5", replayed(3)
+    writer = RecordingWriter(path)
+    writer.add(recording)
+    writer.flush()
+    assert writer.problem == ""
+    segments_of(path).unlink()
+    if all_of_it:
+        drive.rmdir()
+    writer.flush()  # what it holds open still takes what is written
+    assert writer.problem.endswith("the file or its drive is gone; the run goes on")
+    if all_of_it:
+        with pytest.raises(LoopscopeError, match=r"cannot write .*run.h5: No such file"):
+            writer.close()
+    else:
+        writer.close()  # as where a folder is left that the drive was mounted on
+        file = open_recording(path)
+        assert (file.notes, file.runs[0].n_recurrences) == ((), 3)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is held open stays there")
+def test_who_left_a_file_takes_none_of_anothers_segments_away(tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+    writer = RecordingWriter(path)
+    writer.add(replayed(3))
+    writer.flush()
+    segments_of(path).unlink()
+    other = RecordingWriter(path)
+    other.add(replayed(2))
+    other.flush()
+    writer.close()
+    assert segments_of(path).exists()
+    other.close()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size")
 @pytest.mark.parametrize("reserved", [True, False])
 def test_the_library_does_not_see_a_full_disk(
@@ -137,7 +178,7 @@ def test_the_library_does_not_see_a_full_disk(
     assert [own.name for own in tmp_path.iterdir()] == ["run.h5"]
 
 
-def no_space(file: object) -> object:
+def no_space(*_: object) -> object:
     raise OSError(28, "No space left on device")
 
 
@@ -186,12 +227,36 @@ def test_who_follows_a_file_reads_all_of_it_and_sees_it_end(tmp_path: Path) -> N
     again = open_recording(path)
     other = RecordingWriter(path, begun=again.runs)
     assert follower.look()
-    assert follower.ended
+    assert (follower.ended, follower.completed) == (True, True)
     (own, cut) = follower.file.runs
     assert own is seen
     assert (cut.n_recurrences, follower.file.parents) == (2, (None, 0))
     np.testing.assert_array_equal(cut.layer_states, of.layer_states[:2])
     other.close()
+
+
+def test_who_follows_a_file_sees_that_it_is_written_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, of, recording = tmp_path / "run.h5", synthetic_recording(recurrences=40), replayed(2)
+    writer = RecordingWriter(path)
+    writer.add(recording)
+    writer.flush()
+    file = open_recording(path)
+    assert file.growing is not None
+    follower = Follower(file, file.growing)
+    follower.look()
+    assert not follower.ended
+    recording_child.step(recording, of)
+    with monkeypatch.context() as full:
+        full.setattr(SegmentWriter, "_write", no_space)
+        writer.flush()
+    assert not follower.look()  # its writer may yet complete it
+    assert not follower.ended
+    writer.leave()
+    follower.look()
+    assert (follower.ended, follower.completed) == (True, False)
+    assert "2 recurrences were recovered" in open_recording(path).notes[0]
 
 
 def test_two_who_read_one_file(tmp_path: Path) -> None:

@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from models import tiny_architecture, tiny_checkpoint
+from models import random_model, tiny_architecture, tiny_checkpoint
 
 from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.interventions.base import FOREVER
 from loopscope.core.interventions.states import Noise
 from loopscope.core.model.looped_model import LoopedModel
+from loopscope.core.run import reading_out
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.reading_out import BLOCK, block_size
-from loopscope.core.run.readout import LogProbabilities, spread, top_answers
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.readout import LogProbabilities, entropy_and_change, spread, top_answers
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
 
 PROMPT = "ab bc ca ? 2 : a b c"
@@ -120,6 +122,80 @@ def test_a_large_readout_is_made_with_its_recurrence(loaded: Loaded) -> None:
     assert block_size(arch, 9) == 1
     assert block_size(tiny_architecture(), 9) == BLOCK
     assert block_size(tiny_architecture(), 1 << 20) == 1
+
+
+def test_what_is_made_of_logits_is_made_of_new_ones_only(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is given a whole block; softmax, top answers and entropies are of the new rows."""
+    made: list[int] = []
+    real = reading_out.both_answers
+    monkeypatch.setattr(
+        reading_out,
+        "both_answers",
+        lambda coda, logit: made.append(len(coda)) or real(coda, logit),
+    )
+    stepper = begun(loaded)
+    for n in (1, 2, BLOCK - 3):
+        for _ in range(n):
+            stepper.step()
+        stepper.recording.readouts.make()
+    assert made == [1, 2, BLOCK - 3]
+
+
+@pytest.mark.parametrize("vocabulary", [39, 512, 1003])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_answers_and_entropies_of_a_row_do_not_depend_on_the_rows_beside_it(
+    vocabulary: int, dtype: torch.dtype
+) -> None:
+    generator = torch.Generator().manual_seed(vocabulary)
+    logits = 7 * torch.randn(40, vocabulary, generator=generator).to(dtype)
+    before = 7 * torch.randn(40, vocabulary, generator=generator).to(dtype)
+    whole, change = top_answers(logits), entropy_and_change(logits, before)
+    for first, last in ((0, 1), (3, 4), (7, 20), (39, 40), (1, 40)):
+        part = slice(first, last)
+        some = top_answers(logits[part])
+        np.testing.assert_array_equal(some.ids, whole.ids[part])
+        np.testing.assert_array_equal(some.probabilities, whole.probabilities[part])
+        np.testing.assert_array_equal(entropy_and_change(logits[part], before[part]), change[part])
+
+
+def test_a_deep_model_is_read_out_with_its_pass_and_once_for_both_lenses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arch = tiny_architecture(
+        n_prelude=0, n_coda=0, trained_recurrences=1, injection="none", closing_norm=False
+    )
+    assert arch.runs_once
+    assert arch.lenses_agree
+    assert block_size(arch, 9) == 1
+    deep = load(str(tiny_checkpoint(tmp_path / "deep", arch)), "cpu")
+    heads: list[int] = []
+    real = LoopedModel.head
+    monkeypatch.setattr(
+        LoopedModel, "head", lambda model, x: heads.append(len(x)) or real(model, x)
+    )
+    stepper = begun(deep)
+    for _ in range(2):
+        stepper.step()
+    assert heads == [1, 1]
+    coda, logit = (stepper.recording.answers(lens) for lens in ("coda", "logit"))
+    with torch.inference_mode():
+        state = torch.from_numpy(stepper.recording.state(2).copy())[None]
+        truth = top_answers(real(deep.model, state))
+    for own in (coda, logit):
+        np.testing.assert_array_equal(own.ids[1], truth.ids)
+        np.testing.assert_array_equal(own.probabilities[1], truth.probabilities)
+
+
+@pytest.mark.parametrize("between", [{"coda_proj": True}, {"pre_coda_norm": True}, {"n_coda": 1}])
+def test_lenses_differ_by_whatever_lies_between_the_loop_and_the_head(
+    between: dict[str, object],
+) -> None:
+    model = random_model(tiny_architecture(**({"n_coda": 0} | between)))
+    assert not model.arch.lenses_agree
+    state = torch.randn(1, 5, model.arch.d_model)
+    assert not torch.equal(model.readout(state), model.head(state))
 
 
 def test_threads_that_look_while_it_steps_see_whole_readouts(loaded: Loaded) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from checkpoints import CONFIGS, write_checkpoint
@@ -46,8 +48,10 @@ from loopscope.core.recordings.reader import is_recording, open_recording
 from loopscope.core.recordings.results import KEYS, MODEL_KEYS
 from loopscope.core.recordings.segments import segments_of
 from loopscope.core.recordings.writing import RecordingWriter, save
+from loopscope.core.results import ResultKey
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 
@@ -357,6 +361,68 @@ def test_a_result_of_a_measure_that_is_not_here_is_left_out(tmp_path: Path) -> N
     found = open_recording(path).runs[0].result(PROMPT_MEASURES)
     assert list(found.by_key) == ["relative_step"]
     assert found.by_key["relative_step"].how == how
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Spread:
+    """What a view of another package measures."""
+
+    values: npt.NDArray[np.float64]
+    marks: tuple[str, ...]
+    radius: float = math.nan
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Odd:
+    """What no file can hold."""
+
+    tokens: set[int]
+
+
+SPREAD = ResultKey("spread_of_a_plug_in", Spread)
+ODD = ResultKey("odd", Odd)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_the_result_of_another_packages_view_is_kept(sealed: bool, tmp_path: Path) -> None:
+    recording, path = with_results(synthetic_recording(recurrences=5)), tmp_path / "run.h5"
+    result = Spread(np.arange(6.0).reshape(2, 3), ("a", "b"))
+    recording.keep(SPREAD, result)
+    if sealed:
+        save(path, [recording])
+        opened = open_recording(path).runs
+    else:
+        writer = RecordingWriter(path)
+        writer.add(recording)
+        writer.flush()
+        opened = open_recording(path).runs
+        writer.close()
+    # Who does not know its class writes it again as it is.
+    save(tmp_path / "again.h5", opened)
+    for run in (opened[0], open_recording(tmp_path / "again.h5").runs[0]):
+        changes = run.results.changes
+        same_values(run.result(SPREAD), result)
+        assert run.results.changes == changes  # reading it is nothing to write
+        same_values(run.result(STABILITY), recording.result(STABILITY))
+    # Read, it is written once more as what it is.
+    save(path, opened)
+    same_values(open_recording(path).runs[0].result(SPREAD), result)
+
+
+def test_a_foreign_result_that_cannot_be_kept_or_read_is_logged_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording, path = synthetic_recording(recurrences=3), tmp_path / "run.h5"
+    recording.keep(ODD, Odd({1, 2}))
+    recording.keep(SPREAD, Spread(np.arange(3.0), ("a",)))
+    save(path, [recording])
+    assert [r.getMessage() for r in caplog.records] == [
+        "keeping the result of 'odd' in a recording"
+    ]
+    run = open_recording(path).runs[0]
+    assert run.result(ODD) is None
+    assert run.result(ResultKey(SPREAD.name, Odd)) is None  # another version of the package
+    assert caplog.records[-1].getMessage() == "reading a result of a recording"
 
 
 FIRST = Path(__file__).parents[1] / "data" / "recordings" / "version-1.h5"

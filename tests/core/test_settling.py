@@ -408,9 +408,9 @@ def test_a_round_that_is_not_over_is_not_enough_steps() -> None:
     wild = np.random.default_rng(6).normal(size=(140, 5))
     assert kind(wild) is SettlingClass.WANDERING
     data = compute(recording_of(wild[:, None]), Selection(), Options())
-    assert "1 wandering (no orbit of a period up to 64)" in data.statement
+    assert "1 wandering (no orbit of a period up to 64, none neared up to 43)" in data.statement
     data = compute(recording_of(wild[:41, None]), Selection(), Options())
-    assert "(no orbit of a period up to 20)" in data.statement
+    assert "(no orbit of a period up to 20, none neared up to 13)" in data.statement
 
 
 def test_playing_does_not_stop_far_from_the_limit() -> None:

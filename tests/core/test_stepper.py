@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from loopscope.core.interventions.states import Noise
 from loopscope.core.model.layers import NO_CONTEXT, DecoderLayer, rope_table
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.run.budget import Budget, NoRoom
-from loopscope.core.run.recording import Capture, iteration
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import iteration
 from loopscope.core.run.stepper import Stepper
 
 PROMPT = "ab bc ca ? 2 : a b c"
@@ -209,6 +211,27 @@ def test_beyond_the_memory_budget_rows_go_to_the_disk_and_nothing_is_lost(
     a.step()
     b.step()
     np.testing.assert_array_equal(a.recording.states, b.recording.states)
+
+
+@pytest.mark.parametrize(
+    "cut", [(), (Noise(recurrence=1, layer=0, seed=1),)], ids=["no cut", "cut"]
+)
+def test_a_run_that_is_let_go_gives_its_memory_back_at_once(
+    loaded: Loaded, cut: tuple[Noise, ...]
+) -> None:
+    """Not when garbage is collected, which hundreds of megabytes of patterns do not bring about."""
+    budget = Budget(1 << 30)
+    gc.disable()
+    try:
+        stepper = Stepper(loaded, budget=budget)
+        stepper.begin(loaded.tokenizer.encode(PROMPT), interventions=cut)
+        stepper.step()
+        stepper.recording.readouts.make()
+        assert budget.held > 0
+        del stepper
+        assert budget.held == 0
+    finally:
+        gc.enable()
 
 
 def test_a_full_disk_stops_before_anything_is_lost(

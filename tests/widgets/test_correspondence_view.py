@@ -66,10 +66,11 @@ def found_of(other: str = "deep") -> ModelCorrespondence:
     heads[3, 1, 2, 0] = 0.5  # head 1.1 at recurrence 2 does what head 0 of layer 2 does
     null = np.full(heads.shape, 1.5)
     marks, deep = tuple("01"), tuple(map(str, range(M)))
+    kept = {"cka_debiased": states, "cosine": cosine}
     return ModelCorrespondence(
         "looped", other, Places((1, 2, 3), marks), Places((1,), deep), np.arange(1, 7),
-        np.arange(1, 5), 8, 64, "prompts", {"cka_debiased": states, "cosine": cosine},
-        {"cka": "CKA was not taken."}, heads, null,
+        np.arange(1, 5), 8, 64, "prompts", kept,
+        {"cka": "CKA was not taken."}, heads, null, kept,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
@@ -18,7 +19,7 @@ from loopscope.widgets.figures.matrix import (
 )
 from loopscope.widgets.figures.style import Page
 from loopscope.widgets.figures.words import fit
-from loopscope.widgets.plots.matrix_steps import STEPS, head_steps, labelled
+from loopscope.widgets.plots.matrix_steps import STEPS, head_steps, labelled, log_edges
 
 
 def draw(data: Difference, figure: Figure, page: Page) -> None:
@@ -40,6 +41,7 @@ def draw(data: Difference, figure: Figure, page: Page) -> None:
     rows_at = data.rows.recurrences if data.log_r else ()
     image = cells(ax, data.values, "diverging", Normalize(-far, far), columns_at, rows_at)
     hatch_absent(ax)
+    _draw_feet(ax, data)
     if square:
         ax.set_aspect("equal")
     bar = bar_above(ax, image, f"{data.formula.name}, {SHOWN} − second run ({data.formula.unit})")
@@ -60,6 +62,18 @@ def draw(data: Difference, figure: Figure, page: Page) -> None:
         recurrence_axis(ax, "y", rows_at, True, height, page)
     ax.set_xlabel(data.columns.title)
     ax.set_ylabel(data.rows.title)
+
+
+def _draw_feet(ax: Axes, data: Difference) -> None:
+    """Underline cells at which the two runs answer differently."""
+    edges = log_edges(data.columns.recurrences, len(data.columns.labels)) if data.log_r else None
+    for row, first, last in data.spans_apart():
+        ends = (first, last + 1) if edges is None else (float(edges[first]), float(edges[last + 1]))
+        for colour, thick in (("white", 1.6), ("black", 0.8)):
+            ax.plot(
+                [end + 0.5 for end in ends], [row + 0.4] * 2, color=colour, linewidth=thick,
+                solid_capstyle="butt",
+            )  # fmt: skip
 
 
 def _labelled(side: Side, room: float, needed: float) -> list[int]:

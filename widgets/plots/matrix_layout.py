@@ -95,6 +95,7 @@ class Marks:
     hover_row, hover_column : what is pointed at.
     path : cells (row, column) that a line is drawn through, such as an alignment.
     dots : cells with a dot, such as the best of their row.
+    feet : row, first and last column of cells with a line at their foot.
     weak : cells that are hatched over their colour, bool ``[rows, columns]``.
     dimmed : whether the cells are pale, as they stand for others.
     title : instead of the content's.
@@ -109,6 +110,7 @@ class Marks:
     hover_column: int | None = None
     path: tuple[tuple[int, int], ...] = ()
     dots: tuple[tuple[int, int], ...] = ()
+    feet: tuple[tuple[int, int, int], ...] = ()
     weak: np.ndarray | None = None
     dimmed: bool = False
     title: str | None = None

@@ -1,4 +1,4 @@
-"""What is drawn over the cells of a matrix: groups, weak cells, paths, dots, cursor and pointer."""
+"""What is drawn over the cells of a matrix: groups, weak cells, feet, paths, dots and places."""
 
 from __future__ import annotations
 
@@ -80,6 +80,7 @@ def draw_marks(painter: QPainter, sheet: Sheet) -> None:
     painter.save()
     painter.setBrush(Qt.BrushStyle.NoBrush)
     painter.setClipRect(where.cells.adjusted(-2, -2, 2, 2))
+    _draw_feet(painter, sheet)
     _draw_path(painter, sheet)
     _draw_dots(painter, sheet)
     _draw_hover(painter, sheet)
@@ -92,6 +93,21 @@ def draw_marks(painter: QPainter, sheet: Sheet) -> None:
         painter.setPen(QPen(QColor(theme.accent), 2))
         painter.drawRect(where.cell(row, column))
     painter.restore()
+
+
+def _draw_feet(painter: QPainter, sheet: Sheet) -> None:
+    """Black lines with a white rim at the foot of cells, of rows in sight only."""
+    if not sheet.marks.feet:
+        return
+    where = sheet.where
+    rows = where.rows_in_sight(sheet.content.n_rows)
+    thick = max(1.0, min(2.0, 0.15 * where.row_height))
+    for row, first, last in sheet.marks.feet:
+        if row in rows:
+            foot = where.cell(row, first) | where.cell(row, last)
+            foot.setTop(foot.bottom() - thick)
+            painter.fillRect(foot.adjusted(0, -1, 0, 0), QColor("white"))
+            painter.fillRect(foot, QColor("black"))
 
 
 def _draw_path(painter: QPainter, sheet: Sheet) -> None:

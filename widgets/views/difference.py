@@ -22,6 +22,7 @@ class DifferenceView(MatrixView[Difference]):
         super().__init__(options, parent)
         self._rows: dict[tuple[tuple[str, int], ...], int] = {}
         self._columns: dict[tuple[tuple[str, int], ...], int] = {}
+        self._feet: tuple[tuple[int, int, int], ...] = ()
 
     @override
     def show_data(self, data: Difference) -> None:
@@ -31,10 +32,11 @@ class DifferenceView(MatrixView[Difference]):
             return
         self.data = data
         self._rows, self._columns = _index(data.rows), _index(data.columns)
+        self._feet = tuple(data.spans_apart())
         content = Content(
             n_rows=len(data.rows.labels),
             n_columns=len(data.columns.labels),
-            title=f"{data.formula.name}, {SHOWN} − {data.second}",
+            title=_title(data),
             row_title=data.rows.title,
             column_title=data.columns.title,
             row_labels=data.rows.labels,
@@ -77,6 +79,7 @@ class DifferenceView(MatrixView[Difference]):
                 cross=data.symmetric,
                 hover_row=of(self._rows, hover) if hover and not data.symmetric else None,
                 hover_column=column if hover and data.columns.places[0] else None,
+                feet=self._feet,
             )
         )
 
@@ -109,9 +112,20 @@ class DifferenceView(MatrixView[Difference]):
             where = f"{data.rows.title} {data.rows.labels[row]}, "
             where += f"{data.columns.title} {data.columns.labels[column]}"
             text = value_text(data.formula, float(data.values[row, column]), where)
+            if data.answers is not None:
+                here, there = (str(answers[row, column]) for answers in data.answers)
+                same = here == there
+                said = f"both answer '{here}'" if same else f"answers '{here}', second '{there}'"
+                text = f"{said} · {text}"
         elif region == "bar":
             text = data.formula.text()
         self.message.emit(text)
+
+
+def _title(data: Difference) -> str:
+    """What is subtracted; with answers what the line at the foot of a cell is."""
+    title = f"{data.formula.name}, {SHOWN} − {data.second}"
+    return f"{title}; underlined: answers differ" if data.apart.any() else title
 
 
 def difference_bar(data: Difference) -> Bar:

@@ -13,10 +13,11 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter
 
 from loopscope.core.views.settling import Data, rate_text, short_number
+from loopscope.widgets.kit.shortening import shorten
 from loopscope.widgets.kit.theme import on_ground
 from loopscope.widgets.palette import Theme, token_colour
 from loopscope.widgets.plots.plot_marks import log10
-from loopscope.widgets.plots.text import LEFT, RIGHT
+from loopscope.widgets.plots.text import LEFT, RIGHT, first_that_fits
 
 # Shares of the plot's height that rates and names may take.
 RATES, NAMES = 0.5, 0.4
@@ -193,10 +194,8 @@ def shortened(text: str, metrics: QFontMetricsF, room: float) -> str:
     """Cut words, not the number: "median ×0.7 per recurrence" gives up its words first."""
     brief = text.removesuffix(" per recurrence")
     bare = brief.split(" ", 1)[-1] if text[:1].isalpha() else brief
-    for short in (text, brief, bare):
-        if metrics.horizontalAdvance(short) <= room:
-            return short
-    return metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
+    fitting = first_that_fits((text, brief, bare), room, metrics)
+    return fitting or shorten(text, room, metrics.horizontalAdvance)
 
 
 def draw_label(painter: QPainter, label: Label, theme: Theme) -> None:

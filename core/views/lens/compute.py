@@ -29,9 +29,18 @@ from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.answers_data import Shade
+from loopscope.core.views.answers_difference import answers_difference
 from loopscope.core.views.base import Lack, Request, Table, ViewDefinition
+from loopscope.core.views.difference import (
+    Difference,
+    Side,
+    difference_formula,
+    goes_with,
+    left_out,
+)
 from loopscope.core.views.lens.data import Data, Order
 from loopscope.core.views.lens.token import LABEL, Target, choose
+from loopscope.core.views.second_run import SecondRun
 
 NOT_YET = "Nothing has been read."
 LACKS = Lack("measurement", LABEL)
@@ -347,11 +356,44 @@ def within(data: Data, shown: RecurrenceRange) -> Data:
     return replace(data, places=replace(places, recurrences=kept), order=order, **parts)
 
 
+def difference(one: Data, other: Data, selection: Selection, second: SecondRun) -> Difference:
+    """How much more, or less, of what is shaded the run shown has than the second one."""
+    shown = {tuple(other.places.at(int(i)).values()): j for j, i in enumerate(other.order)}
+    pairs = []
+    for column, i in enumerate(map(int, one.order)):
+        place = one.places.at(i)
+        at = goes_with(place["recurrence"], place["layer"], second)
+        if at in shown:
+            pairs.append((column, shown[at]))
+    here = [column for column, _ in pairs]
+    columns = Side(
+        one.column_title,
+        tuple(one.column_labels[i] for i in here),
+        tuple(one.places.at(int(one.order[i])) for i in here),
+        first=one.first_number,
+        group=one.group if len(here) == one.n_columns else 0,
+    )
+    about = (one.scale.whole, other.scale.whole)
+    words = (
+        left_out("places", len(pairs), one.n_columns, other.n_columns),
+        "" if about[0] == about[1] else f"{about[0]} less {about[1]}",
+    )
+    least = {DIVERGENCE: LEAST_DIVERGENCE, RANK: 1.0}.get(one.formula, 0.0)
+    formula = difference_formula(one.formula, log=least > 0)
+    if one.formula == DIVERGENCE:
+        formula = replace(formula, formula=f"{formula.formula}, at least {least:g}")
+    return answers_difference(
+        one, other, pairs, columns, formula, second, words, least=least,
+        missing=(one.missing, other.missing),
+    )  # fmt: skip
+
+
 VIEW = ViewDefinition(
     Options,
     compute,
     table,
     reads=frozenset({"tokens", "token"}),
     request=REQUEST,
+    difference=difference,
     within=within,
 )

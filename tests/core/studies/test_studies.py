@@ -31,12 +31,7 @@ from loopscope.core.experiments.studies.interchange import (
     other_queries,
     overwriting,
 )
-from loopscope.core.experiments.studies.nulls import cycle_spread, head_bound, repetition
 from loopscope.core.experiments.studies.pointer_probe import pointer_probe, read
-from loopscope.core.experiments.studies.prompt_correspondence import (
-    prompt_correspondence,
-    without_position_means,
-)
 from loopscope.core.experiments.studies.stitching import (
     Stitch,
     TaskFit,
@@ -52,6 +47,8 @@ from loopscope.core.experiments.studies.subject import (
 )
 from loopscope.core.experiments.studies.walk import far_hops, periods, walk
 from loopscope.core.interventions.layers import BorrowLayer, DropInjection, SkipLayer
+from loopscope.core.measures.nulls import cycle_spread
+from loopscope.core.over_prompts.head_bound import head_bound
 from loopscope.core.run.stepper import Stepper
 
 FOREVER = 1 << 30
@@ -373,42 +370,6 @@ def test_the_probe_finds_the_pointer_where_another_study_found_it(bundled: Subje
     assert max(found[r, r + 1] for r in range(6)) < 0.15
 
 
-# ---- correspondence ----
-def test_what_is_position_alone_does_not_correspond() -> None:
-    g = torch.Generator().manual_seed(0)
-    positions = 5 * torch.randn(8, 20, generator=g)
-    a = positions + torch.randn(64, 8, 20, generator=g)
-    centred = without_position_means(a)
-    assert centred.shape == (512, 20)
-    np.testing.assert_allclose(centred.reshape(64, 8, 20).mean(0), 0, atol=1e-6)
-
-    class Fixed(Subject):
-        def __init__(self, states: torch.Tensor) -> None:
-            object.__setattr__(self, "model", TINY.model)
-            object.__setattr__(self, "per_pass", 2)
-            object.__setattr__(self, "given", states)
-
-        def states(self, tokens: torch.Tensor, n: int, **_: object) -> list[torch.Tensor]:
-            return [self.given] * (n + 1)
-
-    b = positions @ torch.randn(20, 20, generator=g) + torch.randn(64, 8, 20, generator=g)
-    turned = (a - a.mean(0)) @ torch.linalg.qr(torch.randn(20, 20, generator=g))[0] + 3 * positions
-    options = {"n_prompts": 64, "passes": (1, 1), "permutations": 20}
-    unlike = prompt_correspondence(Fixed(a), Fixed(b), **options)
-    assert abs(unlike.aligned) < 0.06
-    assert not unlike.aligned > 0.02 + np.percentile(unlike.baseline, 95)
-    alike = prompt_correspondence(Fixed(a), Fixed(turned), **options)
-    assert alike.aligned == pytest.approx(1.0, abs=1e-6)
-    assert alike.above
-
-
-def test_the_bundled_pair_corresponds_beyond_position(bundled: Subject, deep: Subject) -> None:
-    found = prompt_correspondence(bundled, deep, n_prompts=96, permutations=20)
-    assert found.values.shape == (6, 6)
-    assert found.aligned > 0.2
-    assert np.percentile(found.baseline, 95) < 0.05
-
-
 # ---- nulls ----
 @pytest.mark.parametrize("scale", [0.01, 1.0])
 def test_the_bound_of_head_change_holds_and_is_reached_by_nothing_else(scale: float) -> None:
@@ -426,22 +387,6 @@ def test_the_bound_of_head_change_holds_and_is_reached_by_nothing_else(scale: fl
     # The change is that of the patterns the model itself uses.
     p, q = (TINY.model.run_layer(z[None], 0, want_pattern=True).pattern[0].double() for z in (x, y))
     np.testing.assert_allclose(found.change, (p - q).flatten(1).norm(dim=1).numpy(), rtol=1e-5)
-
-
-def test_stages_repeat_or_do_not() -> None:
-    rng = np.random.default_rng(0)
-    shape = np.array([1.0, 3, 2, 5, 4, 7])
-    same = repetition(shape + 0.1 * rng.standard_normal((4, 6)), until=4)
-    assert same.value > 0.95
-    assert same.p < 0.01
-    ps = [repetition(rng.standard_normal((4, 6)), until=4, shuffles=99).p for _ in range(60)]
-    assert 0.3 < np.mean(ps) < 0.7  # nothing to find: p is uniform
-    # Only what is before settling counts.
-    settled = np.vstack([rng.standard_normal((2, 6)), np.tile(shape, (30, 1))])
-    assert repetition(settled, until=32).value > 0.9
-    assert repetition(settled, until=2).value < 0.9
-    assert np.isnan(repetition(shape[None], until=5).value)
-    assert np.isnan(repetition(np.ones((4, 2)), until=4).value)
 
 
 def test_the_spread_of_a_cycle_is_that_of_all_pairs() -> None:

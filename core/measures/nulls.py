@@ -1,9 +1,10 @@
-"""Heads, stages and cycles with what they would be if there were nothing to find.
+"""Heads, stages and cycles beside what they would be if there were nothing to find.
 
 *Heads*: the change of a head's pattern against the bound of Proposition 4.2 (arXiv 2604.11791).
 *Stages*: how well the curves of a measure over the block's layers repeat, before the state has
 settled, against the same with the layers of every recurrence shuffled. *Cycle*: how far the points
-of different layers are apart, against how far prompts are.
+of different layers are apart, against how far prompts are. Each beside a block whose weights are
+shuffled.
 """
 
 from __future__ import annotations
@@ -11,13 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
-from loopscope.core.model.float64 import float64
-from loopscope.core.model.layers import DecoderLayer, rope_table
+from loopscope.core.measures.intervals import Estimate
+from loopscope.core.results import ResultKey
 
 BOUND = Formula(
     "bound of head change",
@@ -28,52 +27,33 @@ BOUND = Formula(
     "after Proposition 4.2, arXiv 2604.11791, with rotated queries and keys; ½ is the Lipschitz "
     "constant of the softmax",
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HeadBound:
-    """Change of each head's pattern from one recurrence to the next, and its bound; ``[H]``."""
-
-    change: F64
-    bound: F64
-
-
-@torch.no_grad()
-def head_bound(layer: DecoderLayer, before: Tensor, after: Tensor) -> HeadBound:
-    """Compare a layer on two inputs ``[T, d]``; see `BOUND`.
-
-    Rotation turns W_q^T W_k by a different angle for every pair of positions, which a product of
-    norms and Frobenius norms of X cover. Raises ValueError for a layer that normalises queries and
-    keys, scales them or has biases on them: the bound is not of these.
-    """
-    s = layer.shape
-    plain = s.qk_norm == "none" and not s.qk_bias and "qkv" not in s.bias
-    if not plain or s.n_kv_heads != s.n_heads or s.score_scale is not None:
-        raise ValueError("the bound is of plain queries and keys")
-    x, y = (float64(_normed(layer, z)) for z in (before, after))
-    largest = max(float(z.norm()) for z in (x, y))
-    patterns = [_patterns(layer, z) for z in (before, after)]
-    change = (patterns[0] - patterns[1]).flatten(1).norm(dim=1)
-    q, k, _ = float64(layer.qkv.weight).chunk(3)
-    heads = [w.reshape(s.n_heads, s.d_head, -1) for w in (q, k)]
-    kappa = torch.linalg.matrix_norm(heads[0], 2) * torch.linalg.matrix_norm(heads[1], 2)
-    bound = 0.5 * 2 * largest * kappa / s.d_head**0.5 * (x - y).norm()
-    return HeadBound(np.asarray(change.cpu().numpy()), np.asarray(bound.cpu().numpy()))
-
-
-def _normed(layer: DecoderLayer, x: Tensor) -> Tensor:
-    """What attention reads of the residual stream."""
-    normed: Tensor = layer.norms["attn_in"](x) if "attn_in" in layer.shape.norms else x
-    return normed
-
-
-def _patterns(layer: DecoderLayer, x: Tensor) -> Tensor:
-    table = None
-    if layer.shape.rope.pairs != "none":
-        table = rope_table(layer.shape.rope, layer.shape.d_head, len(x), x.device, x.dtype)
-    pattern: Tensor | None = layer(x[None], table, want_pattern=True).pattern
-    assert pattern is not None
-    return float64(pattern[0])
+CHANGE = Formula(
+    "head change",
+    "‖A[r,l,h] − A[r−1,l,h]‖_F, mean over layers and heads, then over prompts",
+    "Frobenius norm of the pattern",
+    "arXiv 2604.11791",
+)
+REPETITION = Formula(
+    "stage repetition",
+    "mean over r ≤ r* of Pearson's r between the curves over the layers at r − 1 and r, r* the "
+    "last recurrence with a median relative step of the tolerance or more; null: the same with the "
+    "layers of every recurrence shuffled",
+    "−1..1",
+    "arXiv 2604.11791, with nulls",
+)
+CYCLE = Formula(
+    "cycle ratio",
+    "√(mean ‖x[R,l] − x[R,l′]‖²) over two layers of one prompt, over the same over two prompts at "
+    "one layer and position",
+    "above 1: layers are farther apart than prompts",
+    "Loopscope",
+)
+SHUFFLED = Formula(
+    "weights shuffled",
+    "the same of the model with the entries of each matrix of its block in a random order",
+    "as above",
+    "null: what a block of such weights does whatever it has learnt",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,3 +129,50 @@ def _spread(x: F64, axis: int) -> float:
     n = x.shape[axis]
     variance = x.var(axis=axis).sum(-1).mean()
     return float(np.sqrt(2 * n / (n - 1) * variance))
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage measure: its repetition, the 95th percentile of shuffled layers and its p.
+
+    weights : repetition with the block's weights shuffled.
+    """
+
+    measure: str
+    value: float
+    shuffled: float
+    p: float
+    weights: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldToNulls:
+    """What was found of one model.
+
+    change : ``[R − 1]`` with intervals over prompts; bound : float64 ``[R − 1]``, mean likewise.
+    tightest : the largest change over its bound of any head, layer, recurrence and prompt.
+    change_shuffled : float64 ``[R − 1]``, with weights shuffled.
+    no_bound : why there is no bound, or "".
+    until : the last recurrence before the state settles.
+    stages : by measure; no_stages : why there are none, or "".
+    cycle, cycle_shuffled : cycle ratio; no_cycle : why there is none, or "".
+    """
+
+    model: str
+    recurrences: int
+    n_prompts: int
+    prompts: str
+    change: Estimate
+    bound: F64
+    tightest: float
+    change_shuffled: F64
+    no_bound: str
+    until: int
+    stages: tuple[Stage, ...]
+    no_stages: str
+    cycle: float
+    cycle_shuffled: float
+    no_cycle: str
+
+
+NULLS = ResultKey("nulls", HeldToNulls, "model")
