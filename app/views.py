@@ -8,7 +8,7 @@ four parts; a type checker reads it as it stands.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loopscope.app.view_spec import Late, ListedView, ViewSpec
 from loopscope.core.plugins import VIEW, Registry, fits
@@ -16,7 +16,9 @@ from loopscope.core.plugins import VIEW, Registry, fits
 if TYPE_CHECKING:
     import loopscope.core.analyses.correspondence
     import loopscope.core.analyses.exits
+    import loopscope.core.analyses.interchange
     import loopscope.core.analyses.lens
+    import loopscope.core.analyses.linear_probes
     import loopscope.core.analyses.paths
     import loopscope.core.analyses.probe
     import loopscope.core.analyses.prompts
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
     import loopscope.core.views.graph.compute
     import loopscope.core.views.head_map
     import loopscope.core.views.heads
+    import loopscope.core.views.interchange
     import loopscope.core.views.lens.compute
+    import loopscope.core.views.linear_probes
     import loopscope.core.views.paths
     import loopscope.core.views.pattern
     import loopscope.core.views.probe
@@ -75,10 +79,10 @@ else:
     loopscope = Late("loopscope")
 
 
-def _paths() -> CurvesView:
-    paths = loopscope.core.views.paths
-    empty = loopscope.widgets.kit.empty_text.empty_text(paths.NOT_YET, paths.LACKS)
-    return loopscope.widgets.plots.curves_view.CurvesView(paths.Options(), empty=empty)
+def _measured_curves(module: Any) -> CurvesView:
+    """Curves of a view that is empty until it is measured, as its module says."""
+    empty = loopscope.widgets.kit.empty_text.empty_text(module.NOT_YET, module.LACKS)
+    return loopscope.widgets.plots.curves_view.CurvesView(module.Options(), empty=empty)
 
 
 def _probe() -> CurvesView:
@@ -171,7 +175,7 @@ STABILITY = ListedView(
 PATHS = ListedView(
     "paths", "Path independence", "how far apart other start states end",
     lambda: loopscope.core.views.paths.VIEW,
-    lambda: _paths(),
+    lambda: _measured_curves(loopscope.core.views.paths),
     lambda: loopscope.widgets.figures.curves.draw_curves,
     lambda: loopscope.core.analyses.paths.run,
 )
@@ -188,6 +192,21 @@ PROBE = ListedView(
     lambda: _probe(),
     lambda: loopscope.widgets.figures.curves.draw_curves,
     lambda: loopscope.core.analyses.probe.run,
+)
+INTERCHANGE = ListedView(
+    "interchange", "Interchange",
+    "whether answers follow when part of the state is another prompt's",
+    lambda: loopscope.core.views.interchange.VIEW,
+    lambda: _measured_curves(loopscope.core.views.interchange),
+    lambda: loopscope.widgets.figures.curves.draw_curves,
+    lambda: loopscope.core.analyses.interchange.run,
+)
+LINEAR_PROBES = ListedView(
+    "linear_probes", "Linear probes", "what can be read of a label from the state at every place",
+    lambda: loopscope.core.views.linear_probes.VIEW,
+    lambda: _measured_curves(loopscope.core.views.linear_probes),
+    lambda: loopscope.widgets.figures.curves.draw_curves,
+    lambda: loopscope.core.analyses.linear_probes.run,
 )
 PROMPTS = ListedView(
     "prompts", "Prompt set", "any measure over a prompt file, opened to its prompts",
@@ -215,7 +234,7 @@ QUALITY = ListedView(
 OURS: tuple[ViewSpec, ...] = (
     STATE_SPACE, SETTLING, DISTANCE, HEADS, GRAPH, READOUT,
     PATTERN, HEAD_MAP, DEPTH, SIMILARITY, LENS, STABILITY,
-    PATHS, CORRESPONDENCE, PROBE, PROMPTS, EXITS, QUALITY,
+    PATHS, CORRESPONDENCE, LINEAR_PROBES, INTERCHANGE, PROBE, PROMPTS, EXITS, QUALITY,
 )
 # fmt: on
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from loopscope.app.view_spec import ViewSpec
 from loopscope.core.checkpoint.loading import load
-from loopscope.core.prompts.prompt_set import read_prompts
+from loopscope.core.prompts.prompt_set import Labels, read_prompts
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.pairing import Pairing
 from loopscope.core.run.stepper import Stepper
@@ -21,6 +21,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "stability": {"n_values": 2, "starts": 2, "warm_up": 1},
     "paths": {"random_starts": 2},
     "correspondence": {"prompts": 6, "permutations": 2},
+    "linear_probes": {"prompts": 3, "permutations": 2},
+    "interchange": {"prompts": 3},
 }
 
 
@@ -28,7 +30,9 @@ def stepper_of(checkpoint: str, recurrences: int, n_prompts: int = 3) -> Stepper
     """Run ``checkpoint`` for so many recurrences, with the first bundled prompts as its set."""
     loaded = load(checkpoint, "cpu")
     prompts = read_prompts("bundled:hops")
-    loaded.shared.prompts = replace(prompts, items=prompts.items[:n_prompts])
+    labels = (Labels("end", ("no", "yes")),)
+    items = (replace(item, labels=labels) for item in prompts.items[:n_prompts])
+    loaded.shared.prompts = replace(prompts, items=tuple(items))
     stepper = Stepper(loaded)
     stepper.begin(loaded.tokenizer.encode(PROMPT))
     for _ in range(recurrences):

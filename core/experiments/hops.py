@@ -10,6 +10,7 @@ answer is never its own query and the chance level is the same for every hop cou
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,6 +128,24 @@ def text_of(tokens: npt.NDArray[np.int64]) -> str:
     mark = names.index("?")
     edges = [a + b for a, b in zip(names[0:mark:2], names[1:mark:2], strict=True)]
     return " ".join([*edges, *names[mark:]])
+
+
+def walk_of(tokens: Sequence[str], hops: int) -> list[tuple[str, ...]]:
+    """The letters 0 to ``hops`` hops on from each query, whatever count a prompt asks.
+
+    ``tokens`` are those of a prompt, by name; [] for what is no prompt of the task.
+    """
+    marks = [tokens.index(mark) if mark in tokens else -1 for mark in "?:"]
+    edges, queries = tokens[: max(marks[0], 0)], tuple(tokens[marks[1] + 1 :])
+    if min(marks) < 0 or len(edges) % 2:
+        return []
+    following = dict(zip(edges[::2], edges[1::2], strict=True))
+    walk = [queries]
+    for _ in range(hops):
+        if not all(letter in following for letter in walk[-1]):
+            return []
+        walk.append(tuple(following[letter] for letter in walk[-1]))
+    return walk
 
 
 def prompt_lines(

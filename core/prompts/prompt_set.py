@@ -17,6 +17,7 @@ SUFFIXES = (".txt", ".jsonl", ".ndjson")
 MAX_BYTES = 16 << 20
 MAX_PROMPTS = 10_000
 MAX_CHARACTERS = 100_000
+MAX_LABELS = 64
 
 
 class PromptFileError(LoopscopeError):
@@ -24,12 +25,24 @@ class PromptFileError(LoopscopeError):
 
 
 @dataclass(frozen=True, slots=True)
+class Labels:
+    """Labels of a prompt's tokens: of all, or of so many of the last; "" for a token without."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
-    """One prompt: text or ``#1,2,3``, its answer if the file gives one, its line (from 1)."""
+    """One prompt: text or ``#1,2,3``, its answer if the file gives one, its line (from 1).
+
+    labels : what the file says of its tokens, for probes.
+    """
 
     text: str
     answer: str | None
     line: int
+    labels: tuple[Labels, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +76,9 @@ def read_prompts(path: str) -> PromptSet:
     """Read a prompt file, or ``bundled:NAME``.
 
     A file that ends in .jsonl or .ndjson has one object a line, ``{"prompt": ..., "answer": ...}``
-    (``"text"`` does for ``"prompt"``, the answer may be left out, other keys are not read); any
-    other is text with one prompt a line. Blank lines are skipped. Raises `PromptFileError`.
+    (``"text"`` does for ``"prompt"``, the answer may be left out, other keys are not read but
+    ``"labels": {"NAME": ["of a token", ...]}``); any other is text with one prompt a line. Blank
+    lines are skipped. Raises `PromptFileError`.
     """
     file, name = _resolve(path)
     lines = _lines(file, name)
@@ -121,7 +135,29 @@ def _from_json(line: str, number: int, where: str) -> Item:
         raise PromptFileError(f"{where}: {problem}")
     text = _text(values[given[0]], given[0], where)
     answer = values.get("answer")
-    return Item(text, None if answer is None else _text(answer, "answer", where), number)
+    labels = _labels(values.get("labels"), where)
+    return Item(text, None if answer is None else _text(answer, "answer", where), number, labels)
+
+
+def _labels(given: Any, where: str) -> tuple[Labels, ...]:
+    """Lists of texts, numbers and nulls by name."""
+    if given is None:
+        return ()
+    if not isinstance(given, dict) or len(given) > MAX_LABELS:
+        raise PromptFileError(
+            f'{where}: "labels" is no object of at most {MAX_LABELS} lists, by their names'
+        )
+    made = []
+    for name, values in given.items():
+        if not isinstance(values, list) or not all(
+            value is None or type(value) in (str, int, float) for value in values
+        ):
+            raise PromptFileError(
+                f'{where}: label "{name[:40]}" is no list of texts, numbers and nulls'
+            )
+        said = ("" if value is None else str(value) for value in values)
+        made.append(Labels(name, tuple(said)))
+    return tuple(made)
 
 
 def _text(value: Any, key: str, where: str) -> str:

@@ -21,7 +21,9 @@ from loopscope.core.interventions.registry import as_json, from_json
 from loopscope.core.measures.base import Measure
 from loopscope.core.measures.correspondence import CORRESPONDENCE
 from loopscope.core.measures.exits_over_prompts import EXITS_OVER_PROMPTS
+from loopscope.core.measures.interchange import INTERCHANGE
 from loopscope.core.measures.lens import READINGS
+from loopscope.core.measures.linear_probes import LINEAR_PROBES
 from loopscope.core.measures.over_prompts import PROMPT_MEASURES
 from loopscope.core.measures.path_independence import PATHS
 from loopscope.core.measures.probe import PROBE
@@ -41,6 +43,8 @@ MODEL_KEYS: tuple[ResultKey[Any], ...] = (
     EXITS_OVER_PROMPTS,
     CORRESPONDENCE,
     PROBE,
+    LINEAR_PROBES,
+    INTERCHANGE,
 )
 # Names in a file: of the line of JSON, and before the number of an array.
 WORDS, NUMBERS = "results", "results_arrays/"

@@ -97,9 +97,10 @@ class Data(ViewData):
 
     def levels(self, pattern: F32) -> F64:
         """Place of each entry of a pattern ``[T, T]`` on the scale, 0 to 1; NaN stays NaN."""
-        values = np.asarray(pattern, np.float64)
+        values = np.array(pattern, np.float64)
         if self.scale != "log":
-            return np.clip(values / self.far, 0, 1)
+            values /= self.far
+            return np.clip(values, 0, 1, out=values)
         with np.errstate(divide="ignore"):
             return np.clip(1 + np.log10(values) / LOG_DECADES, 0, 1)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Literal, Protocol
 
 import numpy as np
@@ -152,19 +153,28 @@ class Classes:
     """Classes of the shown tokens at one place of the cycle.
 
     where : its name.  layer : of the cycle, or -1 for the end of a recurrence.  of : each token's.
+    unsettled : tokens known not to settle.
     """
 
     where: str
     layer: int
     of: tuple[Judged, ...]
+    unsettled: tuple[int, ...] = field(init=False)
+    _labels: tuple[str, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Worked out by who computes them: the screen asks again and again, of thousands of tokens.
+        put = partial(object.__setattr__, self)
+        put("_labels", tuple(str(j.kind.value) for j in self.of))
+        put("unsettled", tuple(i for i, j in enumerate(self.of) if j.unsettled))
 
     def labels(self) -> tuple[str, ...]:
         """Each token's class in a word, without the period of an orbit."""
-        return tuple(str(j.kind.value) for j in self.of)
+        return self._labels
 
     def counts(self) -> dict[str, int]:
         """Tokens in each class, the most frequent first."""
-        return dict(Counter(self.labels()).most_common())
+        return dict(Counter(self._labels).most_common())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -293,9 +303,8 @@ class Data(ViewData):
 
     def unsettled(self) -> list[int]:
         """Shown tokens known not to settle (drift, orbit, divergence), the farthest first."""
-        curves = [i for i, s in enumerate(self.settling) if s.unsettled]
         steps = np.where(np.isfinite(self.last_step), self.last_step, np.inf)
-        return sorted(curves, key=lambda i: -steps[i])
+        return sorted(self.classes[0].unsettled, key=lambda i: -steps[i])
 
     def class_words(self) -> tuple[str, ...]:
         """Every class that some token has somewhere, the most frequent first."""

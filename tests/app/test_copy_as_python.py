@@ -138,7 +138,7 @@ def desk(qtbot: QtBot) -> Iterator[Desk]:
 @pytest.mark.slow
 def test_the_script_of_every_view_gives_its_numbers(desk: Desk, tmp_path: Path) -> None:
     prompts = tmp_path / "three.jsonl"
-    prompts.write_text('{"prompt": "ab ba ? 1 : a"}\n{"prompt": "ba ab ? 2 : b"}\n')
+    prompts.write_text('{"prompt": "ab ba ? 1 : a"}\n{"prompt": "ba ab ? 2 : a"}\n')
     desk.open()
     desk.window.prompt_files.open(str(prompts))
     for spec in ALONE:

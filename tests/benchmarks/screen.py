@@ -21,13 +21,17 @@ from typing import Any
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import numpy as np
+from measured import SMALL, Desk
 from PySide6.QtWidgets import QApplication
 from recordings import synthetic_recording, with_results
 from timing import median_cpu_ms
 
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import VIEW_SPECS
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.measures.path_independence import PATHS, Paths
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.widgets.kit.view import View
 
@@ -70,6 +74,25 @@ def bundled(key: str) -> Recording:
     return recording
 
 
+def together(key: str) -> Recording:
+    """16 recurrences of the bundled looped model, measured beside the bundled deep one."""
+    desk = Desk(16)
+    spec = next(spec for spec in VIEW_SPECS if spec.key == key)
+    options = replace(spec.options(), **SMALL.get(key, {}))
+    desk.measure(spec, Selection(16), options)
+    return desk.recording
+
+
+def with_paths() -> Recording:
+    """Trajectories and those of another start, which come closer at the rate of the block."""
+    recording = TRAJECTORIES()
+    states = recording.states
+    apart = np.linspace(0.5, 2, states.shape[1])[:, None] * 0.7 ** np.arange(len(states))
+    other = states + apart.T[..., None].astype(np.float32)
+    recording.keep(PATHS, Paths(np.stack([states, other]), ("the run (zeros)", "another start")))
+    return recording
+
+
 TRAJECTORIES = made(recurrences=64, n_block=2, tokens=1000, heads=1, capture=STATES)
 SIZES = {
     "state_space": Size("1,000 trajectories × 64", TRAJECTORIES),
@@ -83,8 +106,12 @@ SIZES = {
     "similarity": Size("2 layers × 512", made(recurrences=512, n_block=2, tokens=16)),
     "graph": Size("1,000 copies", made(recurrences=125, n_block=8)),
     "stability": Size("1,000 tokens", lambda: with_results(TRAJECTORIES())),
-    "paths": Size("1,000 tokens × 64", lambda: with_results(TRAJECTORIES())),
+    "paths": Size("1,000 tokens × 64", with_paths),
     "lens": Size("27 tokens × 64", lambda: bundled("lens")),
+    "correspondence": Size("8 × 4 heads", lambda: together("correspondence")),
+    "probe": Size("48 runs", lambda: together("probe")),
+    "prompts": Size("3 prompts × 16", lambda: together("prompts")),
+    "quality": Size("3 prompts × 16", lambda: together("quality")),
     "exits": Size("27 tokens × 64", lambda: bundled("exits")),
 }
 

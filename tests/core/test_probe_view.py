@@ -176,7 +176,7 @@ def test_what_cannot_be_probed_says_why(tmp_path: Path) -> None:
 
 def test_the_page_and_its_pictures(tmp_path: Path) -> None:
     page = write_page(FOUND, tmp_path).read_text()
-    assert "| weights, 1 | 0.7 | 0.600 (0.166 to 1.034) | 5 × 2 | – |" in page
+    assert "| weights, 1 | 0.7 | 0.600 (0.078 to 1.122) | 5 × 2 | – |" in page
     assert "never in this run" in page
     for name in ("probe-lost", "probe-recovery"):
         assert (tmp_path / "images" / f"{name}.png").stat().st_size > 5000

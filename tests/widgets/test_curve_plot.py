@@ -5,15 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pyqtgraph as pg
 import pytest
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
 from PySide6.QtCore import QPointF
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
+from work import calls
 
 from loopscope.core.formula import Formula
-from loopscope.core.views.curves_data import Curve, Curves
-from loopscope.widgets.plots.curve_plot import DOT, FEW_BANDS, MANY, MOST_BANDS, REACH, CurvePlot
+from loopscope.core.views.curves_data import Curve, Curves, Role
+from loopscope.widgets.figures.curves import draw_on
+from loopscope.widgets.palette import DARK, LIGHT, Theme
+from loopscope.widgets.plots.bands import Band, Bands
+from loopscope.widgets.plots.curve_plot import (
+    DOT,
+    MANY,
+    REACH,
+    CurvePlot,
+    colour_of,
+    colours_of,
+)  # fmt: skip
 from loopscope.widgets.plots.kept_picture import KeptCurves
 from loopscope.widgets.plots.plot_marks import set_lines
 
@@ -56,26 +68,62 @@ def test_of_two_curves_the_nearer_is_meant(qtbot: QtBot) -> None:
     assert plot.place_at(QPointF(-10, -10)) == (-1, -1)
 
 
-def bands_of(plot: CurvePlot) -> list[pg.FillBetweenItem]:
-    return [i for i in plot.getPlotItem().items if isinstance(i, pg.FillBetweenItem)]
+def bands_of(plot: CurvePlot) -> list[Band]:
+    return [b for i in plot.getPlotItem().items if isinstance(i, Bands) for b in i.bands]
 
 
-@pytest.mark.parametrize("n", [1, FEW_BANDS, FEW_BANDS + 1, MOST_BANDS, MOST_BANDS + 1, 40])
-def test_so_many_bands_are_drawn_and_no_more(qtbot: QtBot, n: int) -> None:
+@pytest.mark.parametrize(("n", "alpha"), [(1, 50), (3, 50), (4, 24), (12, 24), (13, 24), (40, 24)])
+def test_so_many_bands_are_drawn_and_no_more(qtbot: QtBot, n: int, alpha: int) -> None:
     plot = shown(qtbot, curves(n, bands=True))
     bands = bands_of(plot)
-    assert MOST_BANDS == 12
     assert len(bands) == min(n, 12)
-    faint = {band.brush().color().alpha() for band in bands}
-    assert faint == ({50} if n <= FEW_BANDS else {24})
+    assert {band.colour.alpha() for band in bands} == {alpha}
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(1, 0.18), (3, 0.18), (4, 0.08), (12, 0.08)])
+def test_the_page_draws_several_bands_fainter(n: int, alpha: float) -> None:
+    figure = Figure()
+    draw_on(figure.add_subplot(), curves(n, bands=True))
+    (axes,) = figure.axes
+    bands = [own for own in axes.collections if isinstance(own, PolyCollection)]
+    assert len(bands) == n
+    assert {own.get_alpha() for own in bands} == {alpha}
 
 
 def test_bands_are_where_the_intervals_are(qtbot: QtBot) -> None:
     plot = shown(qtbot, curves(1, bands=True))
     (band,) = bands_of(plot)
-    path = band.path().boundingRect()
+    path = band.outline().boundingRect()
+    (item,) = (i for i in plot.getPlotItem().items if isinstance(i, Bands))
+    assert item.boundingRect() == path
     assert (path.top(), path.bottom()) == pytest.approx((0.8, 1.2))
     assert (path.left(), path.right()) == pytest.approx((1.0, 10.0))
+
+
+def test_bands_are_painted_there(qtbot: QtBot) -> None:
+    plot = shown(qtbot, curves(1, bands=True))
+    ground = plot.grab().toImage()
+    inside, outside = (plot.pixel_of(4.5, y).toPoint() for y in (1.15, 1.25))
+    assert ground.pixelColor(inside) != ground.pixelColor(outside)
+
+
+# ---- colours ----
+@pytest.mark.parametrize("role", ["token", "layer", "recurrence", "reference", "only"])
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_colours_of_many_are_those_of_each(role: Role, theme: Theme) -> None:
+    many = [
+        replace(curve, role=role, index=i, count=count)
+        for count in (1, 40)
+        for i, curve in enumerate(curves(count).curves)
+    ]
+    assert colours_of(many, theme) == [colour_of(curve, theme) for curve in many]
+
+
+def test_another_curve_among_many_is_a_few_calls(qtbot: QtBot) -> None:
+    """A thousand are shown in a few milliseconds; looking each colour up took ten times as long."""
+    plot = shown(qtbot, curves(MANY + 1))
+    few, many = (calls(lambda n=n: plot.show_data(curves(n))) for n in (100, 400))
+    assert (many - few) / 300 < 40
 
 
 # ---- titles of axes ----

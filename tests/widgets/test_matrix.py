@@ -14,7 +14,14 @@ from text_boxes import overlaps, texts_of
 
 from loopscope.widgets.kit.theme import colour_map, sample_map
 from loopscope.widgets.palette import DARK, LIGHT
-from loopscope.widgets.plots.cell_images import coloured, draw_cells, image_of, one_colour
+from loopscope.widgets.plots.cell_images import (
+    ROWS,
+    coloured,
+    draw_cells,
+    image_of,
+    one_colour,
+    paint_over,
+)  # fmt: skip
 from loopscope.widgets.plots.matrix import Matrix
 from loopscope.widgets.plots.matrix_layout import Bar, Content, Marks, bar_ticks
 from loopscope.widgets.plots.painted_grid import NOWHERE, GridLayout
@@ -73,6 +80,18 @@ def test_what_is_not_known_is_transparent_and_weak_cells_are_marked() -> None:
     image = one_colour(np.array([[True, False]]), QColor(9, 8, 7, 150))
     assert image.pixelColor(0, 0).getRgb() == (9, 8, 7, 150)
     assert image.pixelColor(1, 0).alpha() == 0
+
+
+def test_many_rows_are_coloured_as_each_alone() -> None:
+    levels = np.random.default_rng(1).random((3 * ROWS - 5, 7))
+    levels[ROWS + 3, 2], levels[0, 0] = np.nan, np.inf
+    rgba = coloured(levels, "viridis")
+    for row, own in enumerate(levels):
+        np.testing.assert_array_equal(rgba[row], coloured(own[None], "viridis")[0])
+    over = levels > 0.5
+    paint_over(rgba, over, QColor(9, 8, 7))
+    assert (rgba[over] == (9, 8, 7, 255)).all()
+    np.testing.assert_array_equal(rgba[~over], coloured(levels, "viridis")[~over])
 
 
 def test_cells_smaller_than_a_pixel_are_averaged() -> None:
@@ -199,6 +218,13 @@ def test_rows_scroll_and_the_cursor_is_followed(qtbot: QtBot) -> None:
     assert matrix.where.offset == before
     matrix.scroll_to_top()
     assert matrix.where.offset == 0
+
+
+def test_rows_that_scroll_are_never_thinner_than_four_pixels(qtbot: QtBot) -> None:
+    for rows in (200, 500):
+        where = shown(qtbot, rows=rows, scrolls=True).where
+        assert where.row_height == 4.0
+        assert where.hidden == pytest.approx(4.0 * rows - where.cells.height())
 
 
 def test_a_cursor_that_was_set_before_the_first_show_is_in_sight(qtbot: QtBot) -> None:

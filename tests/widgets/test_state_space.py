@@ -14,11 +14,13 @@ from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
 from loopscope.core.measures.projection import turn
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space.compute import Data, Options, compute
 from loopscope.widgets.palette import DARK, LIGHT
+from loopscope.widgets.views.state_space import items, picture
 from loopscope.widgets.views.state_space.view import EMPTY, StateSpaceView
 
 BARE = Capture(patterns=False, writes=False, readout=False)
@@ -450,3 +452,27 @@ def test_the_transport_keys_stay_with_the_window(make: Make) -> None:
     view = make().view
     assert view.canvas.focusPolicy() == Qt.FocusPolicy.NoFocus
     assert view.refit_button.focusPolicy() == Qt.FocusPolicy.TabFocus
+
+
+def test_a_cursor_that_moves_neither_stamps_all_marks_again_nor_measures_the_way(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = synthetic_recording(recurrences=12, tokens=2 * items.MANY, capture=BARE)
+    every = Selection(tokens=tuple(range(2 * items.MANY)))
+    view = StateSpaceView(Options())
+    qtbot.addWidget(view)
+    view.resize(520, 330)
+    view.show()
+    view.show_data(compute(recording, every, Options()))
+    view.grab()
+    stamped: list[int] = []
+    real = items._stamp
+    monkeypatch.setattr(
+        items, "_stamp", lambda m, ratio: stamped.append(len(m.points)) or real(m, ratio)
+    )
+    monkeypatch.setattr(picture, "colour_positions", lambda data: pytest.fail("measured again"))
+    for token in (3, 7):
+        view.show_selection(Selection(recurrence=12, token=token), {})
+        view.grab()
+    assert stamped
+    assert max(stamped) < items.MANY

@@ -8,12 +8,27 @@ from PySide6.QtGui import QColor, QImage, QPainter
 
 from loopscope.widgets.kit.theme import sample_map
 
+# Rows that are coloured at a time: what is worked on stays in the cache.
+ROWS = 64
+
 
 def coloured(levels: np.ndarray, colours: str) -> np.ndarray:
     """Colours of levels ``[rows, columns]``, 0..1, as uint8 RGBA; transparent where NaN."""
-    rgba = sample_map(colours, np.nan_to_num(levels))
-    rgba[..., 3] = np.where(np.isfinite(levels), 255, 0)
+    rgba = np.empty((*levels.shape, 4), np.uint8)
+    for first in range(0, len(levels), ROWS):
+        part = levels[first : first + ROWS]
+        known = np.isfinite(part)
+        whole = bool(known.all())
+        rgba[first : first + ROWS] = sample_map(colours, part if whole else np.nan_to_num(part))
+        if not whole:
+            rgba[first : first + ROWS, ..., 3][~known] = 0
     return rgba
+
+
+def paint_over(rgba: np.ndarray, where: np.ndarray, colour: QColor) -> None:
+    """Give the cells of uint8 ``[rows, columns, 4]`` where bool ``where`` is true one colour."""
+    pixel = np.array(colour.getRgb(), np.uint8).view(np.uint32)
+    np.copyto(rgba.view(np.uint32)[..., 0], pixel, where=where)
 
 
 def one_colour(where: np.ndarray, colour: QColor) -> QImage:

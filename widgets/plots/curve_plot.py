@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt
@@ -9,10 +11,11 @@ from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
-from loopscope.core.views.curves_data import Curve, Curves, LineStyle
+from loopscope.core.views.curves_data import N_COLOURS, Curve, Curves, LineStyle
 from loopscope.widgets.kit.theme import on_ground, sample_map
 from loopscope.widgets.palette import RECURRENCE_MAP, Theme, token_colour
 from loopscope.widgets.plots.axes import LogAxis, TitledAxis, WholeAxis
+from loopscope.widgets.plots.bands import Band, Bands
 from loopscope.widgets.plots.click_plot import ClickPlot
 from loopscope.widgets.plots.curve_legend import LINES
 from loopscope.widgets.plots.kept_picture import KeptCurves
@@ -94,23 +97,25 @@ class CurvePlot(ClickPlot):
     def _draw_bands(self, data: Curves) -> None:
         banded = [c for c in data.curves if c.low is not None and c.high is not None]
         # Several bands over each other would hide the curves.
-        alpha = 50 if len(banded) <= FEW_BANDS else 24
+        alpha, bands = 50 if len(banded) <= FEW_BANDS else 24, list[Band]()
         for c in banded[:MOST_BANDS]:
-            ends = [plotted(v, data.log_y) for v in (c.low, c.high) if v is not None]
-            known = np.isfinite(ends[0]) & np.isfinite(ends[1])
+            low, high = (plotted(v, data.log_y) for v in (c.low, c.high) if v is not None)
+            known = np.isfinite(low) & np.isfinite(high)
             if not known.any():
                 continue
             x = plotted(c.x, data.log_x)[known]
-            low, high = (pg.PlotCurveItem(x, v[known]) for v in ends)
             colour = QColor(colour_of(c, self.theme))
             colour.setAlpha(alpha)
-            self._add(pg.FillBetweenItem(low, high, brush=colour), -5)
+            bands.append(Band(x, low[known], high[known], colour))
+        if bands:
+            self._add(Bands(bands), -5)
 
     def _draw_curves(self, data: Curves) -> None:
         groups: dict[tuple[str, str], list[int]] = {}
-        for i, c in enumerate(data.curves):
-            groups.setdefault((colour_of(c, self.theme), line_of(c, data)), []).append(i)
-        many, items = len(data.curves) > MANY, []
+        many, items = len(data.curves) > MANY, list[pg.PlotCurveItem]()
+        colours = colours_of(data.curves, self.theme)
+        for i, (c, colour) in enumerate(zip(data.curves, colours, strict=True)):
+            groups.setdefault((colour, line_of(c, data)), []).append(i)
         for (colour, line), members in groups.items():
             style = LINES[line]
             # A smooth line wider than a pixel is slow to draw: only where there are few points.
@@ -122,9 +127,9 @@ class CurvePlot(ClickPlot):
             item = pg.PlotCurveItem(antialias=True, pen=pg.mkPen(colour, width=width, style=style))
             set_lines(item, [(self._xs[i], self._ys[i]) for i in members])
             items.append(item)
-            few = [(self._xs[i], self._ys[i]) for i in members if len(self._xs[i]) <= 16]
-            if few and not many:
-                x, y = (np.concatenate(v) for v in zip(*few, strict=True))
+            few = [] if many else [i for i in members if len(self._xs[i]) <= 16]
+            if few:
+                x, y = (np.concatenate([v[i] for i in few]) for v in (self._xs, self._ys))
                 known = np.isfinite(y) & np.isfinite(x)
                 dots = pg.ScatterPlotItem(x[known], y[known], size=5, brush=colour, pen=None)
                 self._add(dots, 1)
@@ -281,6 +286,23 @@ def colour_of(curve: Curve, theme: Theme) -> str:
         rgba = sample_map(RECURRENCE_MAP, np.array(0.92 * step))
         return QColor(*rgba.tolist()).name()
     return on_ground(token_colour(curve.index), theme).name()
+
+
+def colours_of(curves: Sequence[Curve], theme: Theme) -> list[str]:
+    """`colour_of` each of many curves, of which many are alike."""
+    known: dict[tuple[str, int, int], str] = {}
+    colours = []
+    for c in curves:
+        # A token's colour repeats; that of a recurrence depends on how many there are.
+        alike = (
+            (c.role, c.index, c.count)
+            if c.role == "recurrence"
+            else (c.role, c.index % N_COLOURS, 0)
+        )
+        if alike not in known:
+            known[alike] = colour_of(c, theme)
+        colours.append(known[alike])
+    return colours
 
 
 def line_of(curve: Curve, data: Curves) -> LineStyle:

@@ -18,7 +18,7 @@ from loopscope.widgets.kit.empty_text import empty_text
 from loopscope.widgets.kit.view import View
 from loopscope.widgets.palette import Theme
 from loopscope.widgets.plots.curve_legend import CurveLegend, Entry
-from loopscope.widgets.plots.curve_plot import CurvePlot, colour_of, line_of
+from loopscope.widgets.plots.curve_plot import CurvePlot, colours_of, line_of
 
 # Recurrences that are named one by one; more of them become a scale.
 MOST_NAMED = 6
@@ -85,18 +85,18 @@ class CurvesView(View[Curves]):
         self.show_selection(self.selection, {})
 
     def _entries(self, data: Curves) -> tuple[Entry, ...]:
-        entries = []
+        # One entry for each name: many faint curves may share one.
+        entries: dict[tuple[str, str, str], None] = {}
         recurrences = [c for c in data.curves if c.role == "recurrence"]
-        for c in data.curves:
+        for c, colour in zip(data.curves, colours_of(data.curves, self.theme), strict=True):
             if c.role == "recurrence" and len(recurrences) > MOST_NAMED:
                 if c is recurrences[0]:
-                    entries.append(Entry(f"{c.name} to {recurrences[-1].name}", ""))
+                    entries[f"{c.name} to {recurrences[-1].name}", "", "solid"] = None
             elif c.name and (c.role != "only" or len(data.curves) > 1):
-                entries.append(Entry(c.name, colour_of(c, self.theme), line_of(c, data)))
+                entries[c.name, colour, line_of(c, data)] = None
         if data.bands:
-            entries.append(Entry(data.bands, self.theme.muted, "band"))
-        # One entry for each name: many faint curves may share one.
-        return tuple(dict.fromkeys(entries))
+            entries[data.bands, self.theme.muted, "band"] = None
+        return tuple(Entry(*entry) for entry in entries)
 
     @override
     def show_selection(self, selection: Selection, hover: dict[str, int]) -> None:
@@ -181,7 +181,11 @@ class CurvesView(View[Curves]):
 
 
 def _agrees(place: dict[str, int], selection: Selection) -> bool:
-    return all(getattr(selection, name) == value for name, value in place.items())
+    # Of every point of every curve: a generator takes twice as long.
+    for name, value in place.items():  # noqa: SIM110
+        if getattr(selection, name) != value:
+            return False
+    return True
 
 
 def _interval(curve: Curve, point: int) -> str:

@@ -8,7 +8,13 @@ from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
-from loopscope.widgets.plots.cell_images import along_edges, coloured, draw_cells, image_of
+from loopscope.widgets.plots.cell_images import (
+    along_edges,
+    coloured,
+    draw_cells,
+    image_of,
+    paint_over,
+)
 from loopscope.widgets.plots.matrix_labels import (
     Sheet,
     draw_axis_titles,
@@ -64,7 +70,7 @@ class Matrix(PaintedGrid[Layout]):
         self.levels = levels
         rgba = coloured(levels, self.content.colours)
         if outside is not None:
-            rgba[outside] = QColor(self.theme.panel).getRgb()
+            paint_over(rgba, outside, QColor(self.theme.panel))
         self._rgba, self._image = rgba, image_of(rgba)
         self.update()
 

@@ -89,11 +89,10 @@ class SettlingPlot(ClickPlot):
         self.getPlotItem().setVisible(True)
         self.log_values = log10(data.values)
         x = self._x(data.recurrences)
-        quiet = set(range(data.values.shape[1]))
+        n = data.values.shape[1]
         loud = [] if data.per_layer else data.unsettled()
         for colour, item in enumerate(self.groups):
-            members = [c for c in sorted(quiet) if c % len(self.groups) == colour]
-            set_columns(item, x, self.log_values[:, members])
+            set_columns(item, x, self.log_values[:, colour : n : len(self.groups)])
         set_columns(self.loud, x, self.log_values[:, loud])
         set_columns(self.median, x, log10(data.median)[:, None] if len(data.median) else None)
         self._show_second(data)
@@ -130,13 +129,13 @@ class SettlingPlot(ClickPlot):
 
     def _show_points(self, data: Data, x: np.ndarray) -> None:
         """One recurrence is no line, so it gets points."""
-        rows = len(x) if len(x) == 1 else 0
-        y = self.log_values[:rows].ravel()
-        colours = [self._colour(c) for c in range(data.values.shape[1])] * rows
-        at = np.repeat(x[:rows], data.values.shape[1])
-        known = np.isfinite(y)
-        brushes = [pg.mkBrush(c) for c, k in zip(colours, known, strict=True) if k]
-        self.points.setData(at[known], y[known], brush=brushes or None, pen=None)
+        if len(x) != 1:
+            self.points.setData([], [])
+            return
+        y = self.log_values[0]
+        known = np.flatnonzero(np.isfinite(y))
+        brushes = [pg.mkBrush(self._colour(c)) for c in known.tolist()]
+        self.points.setData(np.repeat(x, len(known)), y[known], brush=brushes or None, pen=None)
 
     def _x(self, recurrences: np.ndarray) -> np.ndarray:
         """Where recurrences stand on the horizontal axis."""

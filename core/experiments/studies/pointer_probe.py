@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from loopscope.core.arrays import F64, I64
-from loopscope.core.experiments.studies.stitching import RIDGE
 from loopscope.core.experiments.studies.subject import (
     STUDY_SEED,
     Subject,
@@ -22,6 +21,7 @@ from loopscope.core.experiments.studies.subject import (
     prompts,
     tokens_of,
 )
+from loopscope.core.measures.linear_maps import RidgeReader
 
 
 @torch.inference_mode()
@@ -57,13 +57,10 @@ def read(fit: Tensor, test: Tensor, fit_letters: Sequence[I64], test_letters: Se
     ``fit`` and ``test`` are states ``[B, n, d]``, letters are tokens ``[B, n]``.
     """
     x, xt = (s.cpu().double().flatten(0, 1).numpy() for s in (fit, test))
-    mean, scale = x.mean(0), x.std(0) + 1e-9
-    x, xt = (np.hstack([(z - mean) / scale, np.ones((len(z), 1))]) for z in (x, xt))
-    gram = x.T @ x + RIDGE * len(x) * np.eye(x.shape[1])
+    reader = RidgeReader(x)
     scores = []
     for letters, truth in zip(fit_letters, test_letters, strict=True):
-        known = np.unique(letters)
-        targets = (letters.reshape(-1, 1) == known).astype(np.float64)
-        predicted = known[(xt @ np.linalg.solve(gram, x.T @ targets)).argmax(1)]
-        scores.append((predicted == truth.reshape(-1)).mean())
+        known, index = np.unique(letters, return_inverse=True)
+        named = known[reader.classes_of(xt, index.ravel(), len(known))]
+        scores.append((named == truth.reshape(-1)).mean())
     return np.array(scores)

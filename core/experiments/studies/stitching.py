@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from loopscope.core.experiments.hops import HopsBatch
 from loopscope.core.experiments.studies.subject import Subject, prompts, tokens_of
+from loopscope.core.measures.linear_maps import RIDGE, ridge_map
 from loopscope.core.model.float64 import float64
-
-RIDGE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,13 +43,10 @@ def ridge(source: Tensor, target: Tensor, penalty: float = RIDGE) -> Stitch:
     ``penalty`` is relative to the mean square of a source direction. Positions' means are taken
     out first, which is what a bias for each position amounts to.
     """
-    x, y = float64(source), float64(target)
-    mx, my = x.mean(0), y.mean(0)
-    x, y = (x - mx).flatten(0, 1), (y - my).flatten(0, 1)
-    gram = x.T @ x
-    gram += penalty * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
-    weight = torch.linalg.solve(gram, x.T @ y).T
-    return Stitch(*(w.to(source.dtype).to(source.device) for w in (weight, my - mx @ weight.T)))
+    x, y = (np.asarray(float64(z).flatten(0, 1).cpu().numpy()) for z in (source, target))
+    positions = np.tile(np.arange(source.shape[1]), len(source))
+    found = ridge_map(x, y, positions, penalty)
+    return Stitch(*(torch.from_numpy(w).to(source) for w in (found.weight, found.bias)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -377,10 +377,13 @@ class Stroke:
         return 0.4 + 0.6 * self.age
 
 
-def strokes(data: Data, rows: tuple[int, ...] | None = None) -> list[Stroke]:
+def strokes(
+    data: Data, rows: tuple[int, ...] | None = None, position: F64 | None = None
+) -> list[Stroke]:
     """Cut the paths of ``rows`` (all by default) into at most `MAX_GROUPS` one-colour parts.
 
-    Screen and page draw these, oldest first.
+    Screen and page draw these, oldest first. ``position`` is `colour_positions` of the data, where
+    they are known.
     """
     rows = tuple(range(len(data.tokens))) if rows is None else rows
     by_token = data.options.colour == "token"
@@ -391,7 +394,7 @@ def strokes(data: Data, rows: tuple[int, ...] | None = None) -> list[Stroke]:
     parts = min(MAX_GROUPS // max(len(groups), 1), steps)
     if parts < 1:
         return []
-    position = colour_positions(data)
+    position = colour_positions(data) if position is None else position
     edges = _edges(position, parts)
     out = []
     for i, (first, last) in enumerate(pairwise(edges), 1):
@@ -461,7 +464,9 @@ def colour_positions(data: Data) -> F64:
     steps = np.where(np.isfinite(steps), steps, np.nan)
     known = np.isfinite(steps).any(0)
     way = np.zeros(n - 1)
-    way[known] = np.nanmedian(steps[:, known], axis=0)
+    # Without a gap the same number by a function that takes all columns at once.
+    median = np.median if np.isfinite(steps).all() else np.nanmedian
+    way[known] = median(steps[:, known], axis=0)
     total = float(way.sum())
     if not total > 0:
         return even

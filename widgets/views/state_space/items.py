@@ -25,6 +25,8 @@ from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 from loopscope.widgets.plots.axes import TitledAxis
 from loopscope.widgets.plots.kept_picture import KeptPicture
 
+# Markers from which on they are kept as a picture: a cursor that moves has them painted again.
+MANY = 100
 # Outlines of the layer markers, about 1 across; pyqtgraph's and matplotlib's shapes alike.
 _ANGLES = {
     "o": np.linspace(0, 2 * np.pi, 17)[:-1],
@@ -161,19 +163,27 @@ class MarksItem(_Item):
     def __init__(self) -> None:
         super().__init__()
         self.marks: list[Marks] = []
+        self._picture = KeptPicture()
 
     def set_marks(self, marks: list[Marks]) -> None:
         """Replace what is drawn; every point must be finite."""
         self.marks = marks
+        self._picture.forget()
         self._set_bounds([m.points for m in marks])
 
     def paint(
         self, painter: QPainter, setting: QStyleOptionGraphicsItem, widget: QWidget | None = None
     ) -> None:
-        """Put each look's stamp at its places, in pixels."""
+        """Put each look's stamp at its places, in pixels; many are kept as a picture."""
+        ratio = 1.0 if widget is None else widget.devicePixelRatioF()
+        if sum(len(m.points) for m in self.marks) < MANY:
+            self._put(painter, ratio)
+        else:
+            self._picture.paint(self, painter, widget, lambda on: self._put(on, ratio))
+
+    def _put(self, painter: QPainter, ratio: float) -> None:
         t = painter.transform()
         painter.resetTransform()
-        ratio = 1.0 if widget is None else widget.devicePixelRatioF()
         for m in self.marks:
             stamp, half = _stamp(m, ratio)
             corner = m.points * (t.m11(), t.m22()) + (t.dx() - half, t.dy() - half)

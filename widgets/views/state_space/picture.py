@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import pyqtgraph as pg
@@ -15,6 +15,7 @@ from loopscope.core.views.state_space.data import (
     CLOSED_BELOW,
     Data,
     Stroke,
+    colour_positions,
     scale_position,
     strokes,
 )
@@ -29,7 +30,7 @@ ALL_MARKS = 1500
 WIDE_SEGMENTS = 64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """Data that are not empty, and where its points are: ``place [N, S, 2]``, NaN left out."""
 
@@ -37,16 +38,24 @@ class Picture:
     place: np.ndarray
     theme: Theme
 
+    @cached_property
+    def _positions(self) -> np.ndarray:
+        """Of each station on the colour scale: every token of the cursor asks for them."""
+        return colour_positions(self.data)
+
+    def _strokes(self, rows: tuple[int, ...] | None = None) -> list[Stroke]:
+        return strokes(self.data, rows, self._positions)
+
     def lines(self) -> list[Line]:
         """Every trajectory, a pixel wide, in few colours."""
-        return [line for part in strokes(self.data) for line in self._line(part, 1)]
+        return [line for part in self._strokes() for line in self._line(part, 1)]
 
     def cursor_lines(self, token: int) -> list[Line]:
         """One token again, wider towards its end, and its last cycle closed."""
         row = self.data.tokens.index(token)
         newest = len(self.data.recurrences) - 1
         lines = []
-        for part in strokes(self.data, (row,)):
+        for part in self._strokes((row,)):
             wide = newest - part.first <= WIDE_SEGMENTS
             lines += self._line(part, 2.2 if wide else 1)
         return lines + self._closed_cycle(row)
@@ -95,7 +104,7 @@ class Picture:
         if self.place.shape[0] * self.place.shape[1] > ALL_MARKS:
             return []
         marks = []
-        for part in strokes(self.data):
+        for part in self._strokes():
             stations = np.arange(part.first + (part.first > 0), part.last + 1)
             marks += self._marks(part, stations, 4.5, self.colour(part), None)
         return marks
@@ -103,7 +112,7 @@ class Picture:
     def end_marks(self) -> list[Marks]:
         """The newest state of each token (after each layer, if those are shown) and the start."""
         data, n = self.data, len(self.data.recurrences)
-        parts = strokes(data) or [Stroke(tuple(range(len(data.tokens))), 0, 0, 1.0, None)]
+        parts = self._strokes() or [Stroke(tuple(range(len(data.tokens))), 0, 0, 1.0, None)]
         newest = np.arange(max(n - (data.n_layers if data.by_layer else 1), 0), n)
         rim = pg.mkPen(QColor(self.theme.panel), width=1)
         marks = []
