@@ -76,7 +76,10 @@ class Reader:
         self._depth = 0
 
     def fields(self, cls: type[Any], entry: Any, where: str) -> Any:
-        """Read a dataclass; what it says is `misused` in it is refused as well."""
+        """Read a dataclass; what it says is `misused` in it is refused as well.
+
+        Raises `LoopscopeError` that says where ``entry`` is none.
+        """
         if self._depth >= DEEPEST:
             raise LoopscopeError(f"{where[:60]}…: nested too deeply")
         self._depth += 1

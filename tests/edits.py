@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from models import Hooks, plain_forward
+from models import Hooks, plain_forward, tiny_architecture, tiny_checkpoint
 
-from loopscope.core.checkpoint.loading import Loaded
+from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.interventions.base import END, FOREVER, Intervention, Source
 from loopscope.core.interventions.layers import (
     AblateHead,
@@ -27,6 +28,11 @@ from loopscope.core.run.stepper import Stepper
 PROMPT = "ab bc ca ? 2 : a b c"
 OTHER = "xy yz zx ? 1 : z x y"
 N = 5
+
+
+def three_layers(folder: Path) -> Loaded:
+    """A small model whose block has three layers."""
+    return load(str(tiny_checkpoint(folder / "m", tiny_architecture(n_block=3))), "cpu")
 
 
 def run(

@@ -10,7 +10,9 @@ import numpy as np
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.model.rope import Rope
-from loopscope.core.run.recording import Capture, Recording, RunInfo
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.run_info import RunInfo
 from loopscope.core.run.states import LayerState, TopAnswers
 
 

@@ -17,7 +17,7 @@ NETWORK = {
     "smtplib", "socket", "socketserver", "tornado", "urllib", "urllib3", "xmlrpc", "zmq",
 }  # fmt: skip
 MAY = {
-    "app/cli/commands.py",
+    "app/cli/study_commands.py",
     "app/cli/paper.py",
     "app/cli/reproduce.py",
     "app/cli/twins.py",

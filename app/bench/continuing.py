@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from loopscope.core.generation.continuing import NewToken, Plan
     from loopscope.core.generation.sampling import Sampling
     from loopscope.core.run.elsewhere import AnyModel
-    from loopscope.core.run.recording import RunInfo
+    from loopscope.core.run.run_info import RunInfo
 
 NAME = "continuing the text"
 

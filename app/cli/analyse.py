@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from loopscope.app.cli.one_run import run_of, second_run_of
 from loopscope.app.cli.terminal import Bar, about_model, output_file, write_json
 from loopscope.app.cli.view_options import changed
 from loopscope.core.errors import LoopscopeError
@@ -21,14 +22,10 @@ from loopscope.core.run.jobs import Job
 if TYPE_CHECKING:
     from loopscope.app.view_spec import ViewSpec
     from loopscope.core.checkpoint.loading import Loaded
-    from loopscope.core.run.recording import Recording
     from loopscope.core.run.stepper import Stepper
     from loopscope.core.selection import Selection
     from loopscope.core.views.base import Table, ViewData
     from loopscope.core.views.second_run import SecondRun
-
-    Run = Callable[[Namespace], tuple[Stepper | None, Recording]]
-    Beside = Callable[[Namespace, Recording, Selection], tuple[Stepper | None, SecondRun | None]]
 
 
 class _Shown(Job[Any]):
@@ -44,11 +41,10 @@ class _Shown(Job[Any]):
         self._show(self.progress)
 
 
-def analyse(options: Namespace, run: Run, beside: Beside) -> None:
+def analyse(options: Namespace) -> None:
     """Make the measurement of one view and print its statement, formulas and table.
 
-    ``run`` and ``beside`` make the runs that the options ask for. Raises `LoopscopeError` for a
-    view without a measurement, and for one that cannot be made.
+    Raises `LoopscopeError` for a view without a measurement, and for one that cannot be made.
     """
     from loopscope.core.prompts.prompt_set import read_prompts
     from loopscope.core.selection import Selection
@@ -60,12 +56,12 @@ def analyse(options: Namespace, run: Run, beside: Beside) -> None:
     prompts = read_prompts(options.prompts) if options.prompts else None
     if options.prompt is None and options.token_ids is None:
         options.prompt = prompts.items[0].text if prompts else _task_prompt()
-    stepper, recording = run(options)
+    stepper, recording = run_of(options)
     if stepper is None:
         raise LoopscopeError(f"{options.path} is a recording; a measurement needs its checkpoint")
     recording.shared.prompts = prompts
     at = Selection(recurrence=recording.n_recurrences, token=recording.n_tokens - 1)
-    second, both = beside(options, recording, at)
+    second, both = second_run_of(options, recording, at)
     data = _measured(spec, settings, stepper, at, second, both)
     if output is not None and suffix == ".csv":
         write_text(output, _csv(spec.table(data)))

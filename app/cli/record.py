@@ -25,7 +25,8 @@ from loopscope.core.prompts.tokenizer import Prompt, parse_ids
 from loopscope.core.recordings.going_on import differences, resume
 from loopscope.core.recordings.reader import RecordingFile, is_recording
 from loopscope.core.recordings.writing import RecordingWriter
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import check_recurrences
 from loopscope.core.run.run_warnings import WarningsOverRuns, run_warnings
 from loopscope.core.run.stepper import Stepper

@@ -5,27 +5,25 @@ from __future__ import annotations
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Callable
 from dataclasses import replace
 
 from loopscope.app.cli.beside import second_options
+from loopscope.app.cli.one_run import run_of
 from loopscope.app.cli.terminal import output_file
 from loopscope.app.report.content import Shown
 from loopscope.app.report.page import write_page
-from loopscope.core.run.recording import Recording
 
 
-def run_report(options: Namespace, record: Callable[[Namespace], Recording]) -> None:
+def run_report(options: Namespace) -> None:
     """Run the prompt, and the second model's where there is one, and write the page.
 
-    ``record`` makes the run that a namespace asks for. Raises `LoopscopeError` for what cannot be
-    run or written.
+    Raises `LoopscopeError` for what cannot be run or written.
     """
     path = output_file(options.output, ".html")
-    first = record(options)
+    _, first = run_of(options)
     runs = [Shown(first.info.checkpoint, first)]
     if options.beside is not None:
-        second = record(second_options(options, first))
+        _, second = run_of(second_options(options, first))
         runs.append(Shown(second.info.checkpoint, second))
     if len({run.name for run in runs}) < len(runs):
         runs = [replace(run, name=f"{run.name} ({i})") for i, run in enumerate(runs, 1)]

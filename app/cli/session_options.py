@@ -14,7 +14,7 @@ ANSWERED = ("prompt", "token_ids", "recurrences", "interventions", "prompts", "l
 
 
 def check_session(options: Namespace) -> None:
-    """Refuse a session that cannot be read, and options that it answers itself."""
+    """Raise `LoopscopeError` for a session that cannot be read, and for options that it answers."""
     for name in ANSWERED:
         if getattr(options, name) is not None:
             flag = name.replace("_", "-")

@@ -19,7 +19,7 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.over_prompts.measuring import measure_over
 from loopscope.core.prompts.prompt_set import Item, PromptSet, read_prompts
 from loopscope.core.run.card import card, card_text
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.requests import check_recurrences
 from loopscope.core.run.run_warnings import WarningsOverRuns
 from loopscope.core.run.start import Start, check_start

@@ -92,7 +92,7 @@ def _page(preset: str) -> Any:
 
 
 def find_view(name: str) -> ViewSpec[Any, Any]:
-    """Return the view ``name``; an error names the nearest ones."""
+    """Return the view ``name``; raises `LoopscopeError` that names the nearest ones."""
     if name not in BY_KEY:
         near = difflib.get_close_matches(name, BY_KEY, 3) or list(BY_KEY)
         raise LoopscopeError(f"there is no view '{name}'; perhaps {', '.join(near)}")

@@ -50,5 +50,5 @@ def recurrences_that_fit(n: int, size: int, most: int) -> list[int]:
 
 
 def as_bytes(patterns: Patterns) -> npt.NDArray[np.uint8]:
-    """Round probabilities to 1/255; what is not finite becomes 0."""
+    """Round probabilities of any shape to 1/255, as uint8; what is not finite becomes 0."""
     return np.asarray(np.rint(np.nan_to_num(patterns) * LEVELS), np.uint8)

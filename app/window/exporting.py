@@ -1,4 +1,7 @@
-"""Export views in the background: ask, compute, draw, write, say what was written."""
+"""Export views in the background: ask, compute, draw, write, say what was written.
+
+What that takes is imported when it is asked for: the first window does without.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,9 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
 
 from loopscope.app.bench.bench import Bench
-from loopscope.app.figures import (
-    SECOND_SUFFIX,
-    any_twice,
-    describe_files,
-    describe_second_run,
-    drawable,
-    drawings,
-    page_png,
-    write_figures,
-)
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import BY_KEY
 from loopscope.app.window.settings import Settings, absolute
-from loopscope.widgets.kit.export_names import DEFAULT_PATTERN
 from loopscope.widgets.palette import LIGHT, Theme
 
 if TYPE_CHECKING:
@@ -50,6 +42,8 @@ class Exporter:
 
     def ask(self, key: str | None) -> ExportDialog | None:
         """Open the dialog for one view, or for all of them (None)."""
+        from loopscope.app.figures import drawable
+
         session = self._bench.session
         if session.recording is None or session.n_recurrences == 0:
             self._say("There is nothing to export yet: press Space to run a recurrence")
@@ -82,6 +76,7 @@ class Exporter:
 
     def _name_second_run(self, dialog: ExportDialog, specs: tuple[ViewSpec[Any, Any], ...]) -> None:
         """Say in the dialog what of the second run will be written, for as long as it is open."""
+        from loopscope.app.figures import any_twice, describe_second_run
 
         def describe() -> None:
             run, second_run = self._bench.session.recording, self._bench.session.second_run
@@ -99,6 +94,7 @@ class Exporter:
 
     def _last_choice(self) -> ExportChoice:
         from loopscope.widgets.kit.export_choice import ExportChoice
+        from loopscope.widgets.kit.export_names import DEFAULT_PATTERN
 
         saved = dict(self._settings.export)
         if "formats" in saved:
@@ -107,6 +103,8 @@ class Exporter:
 
     def _describe(self, specs: tuple[ViewSpec[Any, Any], ...], choice: ExportChoice) -> str:
         """Say what a choice writes, and what becomes of files that are there."""
+        from loopscope.app.figures import describe_files, drawings
+
         session = self._bench.session
         if session.recording is None:
             return ""
@@ -117,6 +115,8 @@ class Exporter:
         self, dialog: ExportDialog, spec: ViewSpec[Any, Any], choice: ExportChoice
     ) -> None:
         """Draw one page on the analysis thread and show it in the dialog."""
+        from loopscope.app.figures import page_png
+
         session = self._bench.session
         recording, selection, second_run = session.recording, session.selection, session.second_run
         shown = session.shown_range
@@ -145,6 +145,8 @@ class Exporter:
     def _start(
         self, dialog: ExportDialog, specs: tuple[ViewSpec[Any, Any], ...], choice: ExportChoice
     ) -> None:
+        from loopscope.app.figures import drawable, write_figures
+
         self._settings.export = asdict(replace(choice, folder=absolute(choice.folder))) | {
             "formats": list(choice.formats)
         }
@@ -185,6 +187,8 @@ class Exporter:
 
 def result_text(future: Future[Any], folder: str) -> tuple[str, bool]:
     """Say in one sentence how an export ended, and whether something failed."""
+    from loopscope.app.figures import SECOND_SUFFIX
+
     error = future.exception()
     if error is not None:
         return str(error), True

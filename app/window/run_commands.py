@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from loopscope.core.generation.continuing import Plan
     from loopscope.core.generation.sampling import Sampling
     from loopscope.core.run.elsewhere import AnyModel
-    from loopscope.core.run.recording import RunInfo
+    from loopscope.core.run.run_info import RunInfo
     from loopscope.widgets.runs.continue_dialog import ContinueChoice, ContinueDialog
     from loopscope.widgets.runs.span_dialog import SpanDialog
 

@@ -8,7 +8,7 @@ from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.over_prompts.measuring import run_each
 from loopscope.core.over_prompts.quality import asked_of
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.exits import Options

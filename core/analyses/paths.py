@@ -11,7 +11,8 @@ from loopscope.core.labels import printable
 from loopscope.core.measures.path_independence import Paths
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.start import Start
 from loopscope.core.run.stepper import Stepper, least_for
 from loopscope.core.selection import Selection

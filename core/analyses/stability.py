@@ -1,4 +1,4 @@
-"""Measure fixed points and stability of a run."""
+"""Measure fixed points and stability of a run; of one in half precision, of the same in float32."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from loopscope.core.measures.stability import (
     lyapunov_exponents,
     token_spectrum,
 )
+from loopscope.core.run.float32_twin import Float32Twin
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
@@ -26,15 +27,41 @@ from loopscope.core.views.stability import Options, whole_rate
 MOST_COLUMNS = 8192
 
 
+# Share of the work that loading the checkpoint in float32 and stepping it takes, roughly.
+LOAD, STEP = 0.1, 0.3
+
+Report = Callable[[float], None]
+
+
 def run(stepper: Stepper, selection: Selection, options: Options, job: Job[Stability]) -> Stability:
-    """Take the spectrum, search for fixed points and follow a perturbation along the run."""
+    """Take the spectrum, search for fixed points and follow a perturbation along the run.
+
+    Derivatives in half precision are rounding noise: there the checkpoint is loaded in float32 as
+    well, runs the same prompt from the same ``s_0``, and that run is measured. Raises
+    `LoopscopeError` where there is no memory for both.
+    """
+    if stepper.loaded.dtype == "float32":
+        return _measured(stepper, selection, options, job.report)
+    twin = Float32Twin(stepper.loaded, lambda share: job.report(LOAD * share))
+    try:
+        twin.error(stepper.recording, lambda share: job.report(LOAD + (STEP - LOAD) * share))
+        return _measured(
+            twin.stepper, selection, options, lambda share: job.report(STEP + (1 - STEP) * share)
+        )
+    finally:
+        twin.release()
+
+
+def _measured(
+    stepper: Stepper, selection: Selection, options: Options, report: Report
+) -> Stability:
     f, recording = RecurrenceMap(stepper), stepper.recording
     states, n_done = recording.states, recording.n_recurrences
     at = selection.recurrence if options.at == "cursor" else n_done
     n = states[0].size
 
-    def part(start: float, end: float) -> Callable[[float], None]:
-        return lambda share: job.report(start + (end - start) * share)
+    def part(start: float, end: float) -> Report:
+        return lambda share: report(start + (end - start) * share)
 
     k = int(options.n_values)
     spectrum = leading_eigenvalues(f.product(states[at]), n, k, report=part(0, 0.2))

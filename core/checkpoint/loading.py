@@ -89,7 +89,7 @@ class Loaded:
 
     def _free(self) -> None:
         for parameter in self.model.parameters():
-            parameter.data = torch.empty(0, dtype=parameter.dtype)
+            parameter.data = parameter.new_empty(0)
 
     @property
     def nbytes(self) -> int:

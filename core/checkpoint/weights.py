@@ -79,8 +79,8 @@ def read_weights(
 ) -> dict[str, Tensor]:
     """Read every parameter of the checkpoint's architecture, in ``dtype`` on ``device``.
 
-    Raises `CheckpointError` for NaN, infinity and values that ``dtype`` cannot hold, naming file
-    and tensor; `Cancelled`.
+    They come by name, in the shapes of `parameter_shapes`. Raises `CheckpointError` for NaN,
+    infinity and values that ``dtype`` cannot hold, naming file and tensor; `Cancelled`.
     """
     arch, shapes = checkpoint.architecture, parameter_shapes(checkpoint.architecture)
     files = {path: MappedFile(path) for path in checkpoint.weight_files}

@@ -101,7 +101,7 @@ def in_halves(rows: F32, heads: int) -> F32:
 
 
 def weights_of(reader: Any, config: dict[str, Any]) -> dict[str, F32]:
-    """Every tensor in float32, by its published name."""
+    """Every tensor in float32, by its published name; axes in torch's order, rows first."""
     from gguf.quants import dequantize
 
     weights = {}

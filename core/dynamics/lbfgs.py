@@ -97,7 +97,7 @@ class _Rows:
         return f.detach(), g
 
     def keep(self, which: Tensor) -> None:
-        """Go on with these rows only."""
+        """Go on with these rows only: ``which`` is bool ``[n]`` of the rows there are."""
         for name in ("index", "x", "f", "g", "stuck", "before", "scale"):
             setattr(self, name, getattr(self, name)[which])
         self.pairs = [(s[which], y[which], r[which]) for s, y, r in self.pairs]

@@ -26,7 +26,8 @@ from loopscope.core.measures.settling import relative_floor
 from loopscope.core.measures.settling_classes import SettlingClass, settling_class
 from loopscope.core.measures.stability import leading_eigenvalues, token_spectrum
 from loopscope.core.measures.stages import repeat_correlation
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
 
 # Prompts whose Jacobian is looked at: the spectrum varies little between them.

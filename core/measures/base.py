@@ -100,7 +100,10 @@ class Measured:
 
 
 def averaged(values: F64, axes: tuple[int, ...], how: str) -> F64:
-    """Mean or median over ``axes``, which go, NaN left out; NaN where nothing else is."""
+    """Mean or median over ``axes`` of an array of any shape; the other axes are left.
+
+    NaN is left out, and stands where there is nothing else.
+    """
     if not axes:
         return values
     known = np.isfinite(values)

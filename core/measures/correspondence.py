@@ -228,7 +228,10 @@ def without_position_means(x: Floats, n_prompts: int, positions: I64 | None = No
 
 
 def fewest_alike(positions: I64 | None, n_prompts: int) -> int:
-    """How many prompts are compared at the same positions, of the fewest."""
+    """How many prompts are compared at the same positions, of the fewest.
+
+    ``positions`` is int64 ``[P, m]``, as for `correspondences`; None where all are alike.
+    """
     return min(len(group) for group in _alike(positions, n_prompts))
 
 

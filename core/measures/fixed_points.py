@@ -56,7 +56,7 @@ class FixedPoints:
 
     @property
     def is_fixed(self) -> npt.NDArray[np.bool_]:
-        """Which places are fixed points at the tolerance; the others are slow points."""
+        """Which places are fixed points at the tolerance, ``[P]``; the others are slow points."""
         return np.asarray(self.residual <= self.tolerance)
 
 

@@ -86,6 +86,9 @@ def nearing(
 ) -> tuple[I64, F64]:
     """Orbits that some tokens come nearer to without having reached them.
 
+    ``tail`` are the last states, ``[n, T, d]``, ``norms`` theirs, ``[n, T]``, and ``tokens`` the
+    tokens asked about, int64 ``[k]``.
+
     The least ``p`` for which `approach` finds a factor that shrinks, the ends of two rounds less
     than ``tolerance`` apart throughout, and between them a motion of `CLEAR_STEP` tolerances that
     does not shrink by 1 % a recurrence (what leads to one point is a spiral).

@@ -82,7 +82,7 @@ class OverPrompts:
     def of(
         cls, measure: Measure, prompts: PromptSet, how: HowRun, values: F64, missing: list[str]
     ) -> OverPrompts:
-        """Take the mean over prompts, the first axis of ``values``, with its interval."""
+        """Take the mean of ``values``, ``[P, R, L]``, over prompts, with its interval."""
         return cls(measure, prompts, how, values, tuple(missing), bootstrap_mean(values))
 
     @property

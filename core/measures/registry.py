@@ -62,7 +62,7 @@ MEASURES = Registry(MEASURE, OURS, lambda measure: measure.key, _checked)
 
 
 def find(key: str) -> Measure:
-    """Return the measure ``key``; an error names the nearest ones."""
+    """Return the measure ``key``; raises `LoopscopeError` that names the nearest ones."""
     import difflib
 
     if key in MEASURES:

@@ -17,7 +17,7 @@ from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.measures.places import Places
 from loopscope.core.over_prompts.measuring import run_each
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 
 Report = Callable[[float], None]
 # Labelled tokens of all prompts that are kept at most; bytes of their states, which bound it for

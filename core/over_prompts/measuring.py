@@ -14,7 +14,8 @@ from loopscope.core.measures.over_prompts import HowRun, OverPrompts
 from loopscope.core.over_prompts.batches import batches
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.prompts.tokenizer import Prompt, PromptTokenizer
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import check_recurrences
 from loopscope.core.run.stepper import Stepper, least_for
 from loopscope.core.run.together import Begin, row_bytes, run_together
@@ -29,7 +30,7 @@ def at_line(prompts: PromptSet, item: Item, error: LoopscopeError) -> PromptErro
 
 
 def encoded(tokenizer: PromptTokenizer, prompts: PromptSet) -> list[Prompt]:
-    """Tokenise every prompt; an error names the file and the line."""
+    """Tokenise every prompt; raises `PromptError` that names the file and the line."""
     token_ids = []
     for item in prompts.items:
         try:

@@ -20,7 +20,8 @@ from loopscope.core.measures.over_prompts import HowRun
 from loopscope.core.over_prompts.batches import batches
 from loopscope.core.over_prompts.measuring import run_places
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.together import row_bytes
 
 Positions = Sequence[npt.NDArray[np.int64]]

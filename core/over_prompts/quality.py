@@ -41,7 +41,7 @@ def asked_of(
 ) -> list[Asked]:
     """What is asked of each prompt; None takes the model's own convention.
 
-    An error names the file and the line.
+    Raises `PromptError` that names the file and the line.
     """
     arch = loaded.architecture
     convention = convention or convention_of(arch)

@@ -56,7 +56,10 @@ class Folder:
             np.savez_compressed(file, **numbers)  # type: ignore[arg-type]
 
     def get(self, key: str, name: str) -> F64:
-        """Return one array of a prompt; raises `LoopscopeError` for a file that is damaged."""
+        """Return one array of a prompt, in the shape that it was put in.
+
+        Raises `LoopscopeError` for a file that is damaged.
+        """
         path = self.file(key)
         if check_regular(path) > MOST_BYTES:
             raise LoopscopeError(f"{path}: is larger than any prompt's numbers; delete it")

@@ -37,8 +37,9 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.paper.plan import LENGTHS, MAPS, STAGES, Plan
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.budget import Budget
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.outside import OutsideLayer, coda_layers, prelude_layers
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.run.steps import distance, ratio, state_norm
 

@@ -37,7 +37,10 @@ class Pool:
         return mean_over(self.stacked(name))
 
     def mean_map(self, name: str) -> F64:
-        """Mean over prompts of a large array, of what is finite; one prompt is held at a time."""
+        """Mean over prompts of a large array of any shape, which all of them have.
+
+        Of what is finite. One prompt is held at a time.
+        """
         total, n = np.zeros(()), np.zeros(())
         for key in self.keys:
             values = self.get(key, name).astype(np.float64)

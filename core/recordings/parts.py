@@ -27,7 +27,7 @@ from loopscope.core.recordings.schema import (
 from loopscope.core.recordings.segments import Segment, is_file_at, segments_in, segments_of
 from loopscope.core.recordings.writing import first_own
 from loopscope.core.run.file_blocks import FileBlock, FileSource
-from loopscope.core.run.recording import kept_rows
+from loopscope.core.run.kept_rows import kept_rows
 
 # Bytes of JSON that a head may have: a vocabulary of a million pieces fits.
 MOST_TEXT = 64 << 20

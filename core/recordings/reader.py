@@ -20,7 +20,8 @@ from loopscope.core.recordings.segments import segments_of
 from loopscope.core.recordings.writing import first_own, seal
 from loopscope.core.results import ResultKey, Results
 from loopscope.core.run.file_blocks import FileBlock
-from loopscope.core.run.recording import Recording, kept_rows
+from loopscope.core.run.kept_rows import kept_rows
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.rows import Rows
 
 

@@ -18,7 +18,9 @@ from loopscope.core.labels import writable
 from loopscope.core.model import rope
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.layer_shape import LayerShape, NormSlot
-from loopscope.core.run.recording import Capture, Recording, RunInfo
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.run_info import RunInfo
 from loopscope.core.typed_json import Reader, plain
 
 FORMAT, VERSION = "loopscope recording", 1

@@ -25,7 +25,8 @@ from loopscope.core.recordings.schema import FORMAT, VERSION, About, Head, as_js
 from loopscope.core.recordings.segments import SegmentWriter, segments_of
 from loopscope.core.recordings.target import Target, target
 from loopscope.core.run.file_blocks import Array
-from loopscope.core.run.recording import Recording, count_of
+from loopscope.core.run.kept_rows import count_of
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.rows import Rows
 
 # Seconds that what was made may wait before it is written.

@@ -10,7 +10,7 @@ from loopscope.core.checkpoint.devices import DeviceChoice
 from loopscope.core.checkpoint.headers import TensorInfo
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.remote.packing import Packed
-from loopscope.core.run.recording import RunInfo
+from loopscope.core.run.run_info import RunInfo
 
 # What is not sent unless it is asked for.
 ON_DEMAND = "patterns"

@@ -10,7 +10,8 @@ from loopscope.core.remote.facts import Began
 from loopscope.core.remote.run import RemoteRun
 from loopscope.core.remote.seated import Report, Seated, load_there
 from loopscope.core.run.budget import Budget
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 
 

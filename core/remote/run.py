@@ -25,7 +25,8 @@ from loopscope.core.remote.seated import Seated
 from loopscope.core.remote.tasks import InFloat32, There, in_float32, measure
 from loopscope.core.results import ResultKey
 from loopscope.core.run.budget import Budget
-from loopscope.core.run.recording import BY_LAYER, Capture, Recording, kept_rows
+from loopscope.core.run.kept_rows import BY_LAYER, Capture, kept_rows
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.rows import Rows
 from loopscope.core.run.states import LayerState, TopAnswers
 from loopscope.core.selection import Selection

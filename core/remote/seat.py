@@ -27,7 +27,9 @@ from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.remote.facts import ON_DEMAND, Began, Chunk, Look, ModelFacts, Place
 from loopscope.core.remote.packing import Packed, pack
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import BY_LAYER, Capture, Recording, RunInfo, count_of
+from loopscope.core.run.kept_rows import BY_LAYER, Capture, count_of
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.run_info import RunInfo
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.system import host_bytes
 
@@ -220,7 +222,7 @@ class Seat:
         return pack(self._kept.runs[run][1].recording.kept[name].rows(first, last), slow=slow)
 
     def direction(self, run: int, token: int) -> F32:
-        """See `Stepper.readout_direction`."""
+        """See `Stepper.readout_direction`; float32 ``[d]``."""
         return self._kept.runs[run][1].readout_direction(token)
 
     # ---- runs that come from a recording ----

@@ -26,7 +26,9 @@ from loopscope.core.remote.connection import (
     leave,
 )
 from loopscope.core.remote.facts import Began, Look, ModelFacts
-from loopscope.core.run.recording import Capture, Recording, RunInfo
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.run_info import RunInfo
 
 Report = Callable[[float, str], None]
 # Seconds between two looks at a task; bytes of rows that are sent at a time.

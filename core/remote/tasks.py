@@ -17,7 +17,8 @@ from loopscope.core.remote.facts import ModelFacts
 from loopscope.core.remote.seat import Seat, Task, as_far
 from loopscope.core.results import ResultKey
 from loopscope.core.run.float32_twin import Float32Twin
-from loopscope.core.run.recording import Capture, RunInfo
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.run_info import RunInfo
 from loopscope.core.run.stepper import Stepper
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.run.budget import Budget
 from loopscope.core.run.elsewhere import ModelElsewhere, RunElsewhere
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.stepper import Stepper
 

@@ -15,7 +15,8 @@ from loopscope.core.interventions.base import Intervention
 from loopscope.core.prompts.shared import Shared
 from loopscope.core.results import ResultKey
 from loopscope.core.run.budget import Budget
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.selection import Selection
 

@@ -39,6 +39,11 @@ class Float32Twin:
         """The run in float32, as far as `error` was asked for."""
         return self._stepper.recording
 
+    @property
+    def stepper(self) -> Stepper:
+        """The stepper of `run`, for what asks the float32 model itself; only to be read."""
+        return self._stepper
+
     def error(
         self, recording: Recording, report: Report = lambda share: None, *, readouts: bool = False
     ) -> F32:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loopscope.core.checkpoint.request import LoadRequest
-from loopscope.core.run.recording import Recording, RunInfo
+from loopscope.core.run.recording import Recording
+from loopscope.core.run.run_info import RunInfo
 from loopscope.core.selection import Selection
 
 if TYPE_CHECKING:

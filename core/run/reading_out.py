@@ -70,7 +70,7 @@ class ReadingOut:
     def stand(self, states: Sequence[Tensor], before: Sequence[Tensor]) -> None:
         """Stand where a run is read out up to ``states``, those of a block that is begun.
 
-        ``before`` is the whole block before it, empty for none.
+        ``before`` is the whole block before it, empty for none; states are ``[1, T, d]``.
         """
         last = None
         if before:

@@ -12,95 +12,25 @@ never move (`Rows`): ask for the recurrences that are wanted (`states_of`, `laye
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 from weakref import ref
 
 from loopscope.core.arrays import F32
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.interventions.base import Intervention
-from loopscope.core.interventions.registry import as_json
-from loopscope.core.labels import visible
-from loopscope.core.model.architecture import Architecture
 from loopscope.core.prompts.shared import Shared
 from loopscope.core.results import ResultKey, Results
 from loopscope.core.run.budget import Budget, shared_budget
+from loopscope.core.run.kept_rows import BY_LAYER, Capture, first_rows, kept_rows, whole_rows
 from loopscope.core.run.readouts import Readouts, of_one
 from loopscope.core.run.rows import Picked, Rows
-from loopscope.core.run.states import TOP_K, IterationState, LayerState, TopAnswers
+from loopscope.core.run.run_info import RunInfo
+from loopscope.core.run.states import IterationState, LayerState, TopAnswers
 
 T = TypeVar("T")
 
 # Patterns that a measure reads at once, at most where a recurrence has fewer.
 PART_BYTES = 1 << 25
-# What has a row for each layer; all else has one for each recurrence.
-BY_LAYER = ("layer_states", "patterns", "writes")
-
-
-@dataclass(frozen=True, slots=True)
-class Capture:
-    """What is kept besides the states: attention patterns, layer writes and readouts."""
-
-    patterns: bool = True
-    writes: bool = True
-    readout: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    """Everything needed to make the run again; goes into every exported file."""
-
-    checkpoint: str
-    weights_hash: str
-    architecture: Architecture
-    prompt: str
-    token_ids: tuple[int, ...]
-    token_labels: tuple[str, ...]
-    seed: int
-    start: str
-    device: str
-    dtype: str
-    version: str
-    start_scale: float = 1.0
-    interventions: tuple[Intervention, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def names_of(self, tokens: Iterable[int]) -> tuple[str, ...]:
-        """`visible` labels for axes and lists; in a grid with the cell, such as ``r2c3 7``."""
-        labels, layout = self.token_labels, self.architecture.layout
-        names = ((t, visible(labels[t])) for t in tokens)
-        return tuple(name if layout is None else layout.name(t, name) for t, name in names)
-
-    @property
-    def token_names(self) -> tuple[str, ...]:
-        """`names_of` all tokens."""
-        return self.names_of(range(len(self.token_labels)))
-
-    def provenance(self) -> dict[str, str]:
-        """Flat strings for file metadata and figure footers."""
-        return (
-            {
-                "loopscope": self.version,
-                "checkpoint": self.checkpoint,
-                "weights sha256": self.weights_hash,
-                "prompt": self.prompt,
-                "token ids": " ".join(map(str, self.token_ids)),
-                "seed": str(self.seed),
-                "start": self.start
-                if self.start != "random"
-                else f"random, scale {self.start_scale:g}",
-                "device": self.device,
-                "dtype": self.dtype,
-            }
-            | ({"notes": "; ".join(self.notes)} if self.notes else {})
-            | (
-                {"interventions": json.dumps(as_json(self.interventions))}
-                if self.interventions
-                else {}
-            )
-        )
 
 
 class Recording:
@@ -173,7 +103,7 @@ class Recording:
         self.readouts.make()
         begun = Recording(info, self.state(0), self.capture, self.label, self.budget)
         complete = layers // self._n_layers
-        begun._have(_first_rows(self._rows, layers, complete))
+        begun._have(first_rows(self._rows, layers, complete))
         begun._parent, begun.shared_layers = ref(self), layers
         begun._layers_done, begun._recurrences = layers, complete
         begun.readout_directions = dict(self.readout_directions)
@@ -195,9 +125,9 @@ class Recording:
 
         What lies beyond the last layer that is there in every part is left out.
         """
-        layers, complete = _whole(rows, info.architecture.n_block)
+        layers, complete = whole_rows(rows, info.architecture.n_block)
         made = cls(info, rows["states"][0], capture, label, budget)
-        made._have(_first_rows(rows, layers, complete))
+        made._have(first_rows(rows, layers, complete))
         made._layers_done, made._recurrences = layers, complete
         made._parent = None if parent is None else ref(parent)
         made.shared_layers = shared_layers
@@ -449,53 +379,6 @@ def appended(recording: Recording) -> tuple[int, int]:
     The last layer of a recurrence does not close it yet: the readout may come between.
     """
     return recording.layers_done, recording.n_recurrences
-
-
-def kept_rows(
-    arch: Architecture, state: tuple[int, ...], capture: Capture
-) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and dtype of one row of everything that a recording with this capture keeps.
-
-    ``state`` is the shape of a state, ``[T, d]``.
-    A row of `BY_LAYER` for each layer that was run, of "states" for each recurrence and the
-    initial state, of the others for each recurrence.
-    """
-    (t, d), heads = state, arch.layer.n_heads
-    answers = (t, min(TOP_K, arch.vocab_size))
-    kept: dict[str, tuple[tuple[int, ...], str]] = {
-        "states": ((t, d), "<f4"),
-        "layer_states": ((t, d), "<f4"),
-    }
-    if capture.patterns:
-        kept["patterns"] = ((heads, t, t), "<f4")
-    if capture.writes:
-        kept["writes"] = ((t, 2), "<f4")
-    if capture.readout:
-        if arch.exit_gate:
-            kept["hazards"] = ((t,), "<f4")
-        kept["spread"] = ((t, 2), "<f4")
-        for lens in ("coda", "logit"):
-            kept[f"{lens}_ids"] = (answers, "<i8")
-            kept[f"{lens}_probabilities"] = (answers, "<f4")
-    return kept
-
-
-def count_of(name: str, layers: int, complete: int) -> int:
-    """Rows of ``name`` after so many layers and complete recurrences."""
-    return layers if name in BY_LAYER else complete + (name == "states")
-
-
-def _first_rows(rows: Mapping[str, Rows], layers: int, complete: int) -> dict[str, Rows]:
-    """The rows of the first ``layers`` layers and ``complete`` recurrences, which may go on."""
-    return {name: own.begun(count_of(name, layers, complete)) for name, own in rows.items()}
-
-
-def _whole(rows: Mapping[str, Rows], n_layers: int) -> tuple[int, int]:
-    """Layers and recurrences of which every part has its rows."""
-    layers = min(len(rows[name]) for name in BY_LAYER if name in rows)
-    ends = [len(own) - (name == "states") for name, own in rows.items() if name not in BY_LAYER]
-    complete = min(*ends, layers // n_layers)
-    return min(layers, (complete + 1) * n_layers - 1), complete
 
 
 def _given(array: F32 | None, name: str) -> F32:

@@ -62,7 +62,10 @@ class Rows:
         self._filled(1)
 
     def append_all(self, rows: Array) -> None:
-        """Append several small rows, ``[n, ...]``, or large ones, which are given away."""
+        """Append several small rows, ``[n, ...]``, or large ones, which are given away.
+
+        Raises `ValueError` for rows of another shape.
+        """
         if rows.shape[1:] != self.shape:
             raise ValueError(f"rows of shape {self.shape} are expected, not {rows.shape[1:]}")
         if self.row_bytes >= LARGE_ROW:
@@ -133,7 +136,11 @@ class Rows:
         return row
 
     def part(self, i: int, part: int) -> Array:
-        """Entry ``part`` of row ``i``; of a row in a file no more than that is read."""
+        """Entry ``part`` of row ``i``, a row without its first axis.
+
+        Of a row in a file no more than that is read. Raises `IndexError` for a row that is not
+        there.
+        """
         if not 0 <= i < self._n:
             raise IndexError(f"row {i} of {self._n}")
         at = bisect_right(self._starts, i) - 1
@@ -159,7 +166,10 @@ class Rows:
         return other
 
     def extended(self, blocks: Iterable[Array | FileBlock]) -> Rows:
-        """Add blocks that are there already, in a file or elsewhere; returns these rows."""
+        """Add blocks ``[n, ...]`` that are there already, in a file or elsewhere.
+
+        Returns these rows.
+        """
         for block in blocks:
             self._add(Block(block))
         self._n = self._given = self._starts[-1]

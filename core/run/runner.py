@@ -22,9 +22,10 @@ from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import Cancelled, described
 from loopscope.core.run.budget import Budget, NoRoom
 from loopscope.core.run.elsewhere import elsewhere
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.model_in_use import Load, ModelInUse
 from loopscope.core.run.recorded import Recorded, stepped
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.request_queue import Call, RequestQueue
 from loopscope.core.run.requests import RunRequest, check_recurrences
 from loopscope.core.run.status import RunnerState, Status, StatusBoard

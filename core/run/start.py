@@ -13,7 +13,7 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.recording import RunInfo
+from loopscope.core.run.run_info import RunInfo
 from loopscope.core.version import package_version
 
 Start = Literal["default", "zeros", "random"]

@@ -27,8 +27,9 @@ from loopscope.core.interventions.layers import FreezeHead
 from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.budget import Budget
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.reading_out import ReadingOut, reading_from
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.start import Start, drawn, resolved, run_info
 from loopscope.core.run.states import LayerState
 

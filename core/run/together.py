@@ -26,8 +26,9 @@ from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.interventions.applied import AppliedInterventions
 from loopscope.core.model.layers import LayerOutput
 from loopscope.core.prompts.tokenizer import Prompt
+from loopscope.core.run.kept_rows import BY_LAYER, Capture, kept_rows
 from loopscope.core.run.readout import LogProbabilities, both_answers, spread
-from loopscope.core.run.recording import BY_LAYER, Capture, Recording, kept_rows
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.rows import Rows
 from loopscope.core.run.start import drawn, resolved, run_info
 

@@ -15,7 +15,8 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.files import check_regular, reason, written
 from loopscope.core.interventions.base import Intervention
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.requests import check_recurrences
 from loopscope.core.run.stepper import Stepper
 
@@ -54,7 +55,7 @@ def trace(
 
 
 def arrays_of(recording: Recording) -> dict[str, npt.NDArray[np.generic]]:
-    """Return the arrays of `trace` that need no model: all but the logits.
+    """Return the arrays of `trace`, in its shapes, that need no model: all but the logits.
 
     Raises `LoopscopeError` for a run that keeps no attention patterns.
     """
@@ -68,13 +69,16 @@ def arrays_of(recording: Recording) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def save_arrays(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
-    """Write an `.npz` that is complete or not there at all."""
+    """Write arrays of any shape as an `.npz` that is complete or not there at all.
+
+    Raises `LoopscopeError` where it cannot be written.
+    """
     with written(path) as part:
         np.savez(part, **arrays)  # type: ignore[arg-type]
 
 
 def load_state(path: Path) -> npt.NDArray[np.floating]:
-    """Read an initial state from an `.npy` file; never unpickles.
+    """Read an initial state, an array of whatever shape the `.npy` file has; never unpickles.
 
     Raises `LoopscopeError` for a file that holds no floating-point numbers or is cut short.
     """

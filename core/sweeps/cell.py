@@ -37,7 +37,8 @@ from loopscope.core.prompts.prompt_set import PromptSet
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.recordings.writing import save
 from loopscope.core.remote.models import MODELS
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper, least_for
 from loopscope.core.sweeps.grid import Run, Task
 from loopscope.core.sweeps.quantities import (

@@ -56,7 +56,10 @@ def exit_quantity(key: str) -> ExitQuantity:
 
 
 def probed(key: str) -> tuple[str, float]:
-    """Read ``probe:CURVE`` or ``probe:CURVE@DOSE``: the curve, and NaN for its largest dose."""
+    """Read ``probe:CURVE`` or ``probe:CURVE@DOSE``: the curve, and NaN for its largest dose.
+
+    Raises `LoopscopeError` for a dose that is no number.
+    """
     curve, at, dose = key.removeprefix(PROBE).rpartition("@")
     if not at:
         curve, dose = dose, "nan"
@@ -74,7 +77,10 @@ def probed(key: str) -> tuple[str, float]:
 
 
 def condition_of(key: str, known: Sequence[Condition]) -> Condition:
-    """The condition of a probe that a measure names; an error names the nearest curves or doses."""
+    """The condition of a probe that a measure names.
+
+    Raises `LoopscopeError` that names the nearest curves or doses.
+    """
     curve, dose = probed(key)
     own = [c for c in known if c.group == curve]
     if not own:

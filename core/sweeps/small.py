@@ -179,7 +179,10 @@ def files_of(folder: Path) -> Files:
 
 
 def put_files(folder: Path, files: Files) -> None:
-    """Write the files of a model, the weights last: where they are, the folder is complete."""
+    """Write the files of a model, the weights last: where they are, the folder is complete.
+
+    Raises `LoopscopeError` for a file's name that leads out of the folder.
+    """
     if not files:
         return
     make_folder(folder)

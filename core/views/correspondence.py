@@ -189,7 +189,7 @@ class Data(ViewData):
 
     @property
     def weak(self) -> npt.NDArray[np.bool_] | None:
-        """Cells that are hatched, or None."""
+        """Cells that are hatched, bool ``[rows, columns]``, or None."""
         return ~self.beats & np.isfinite(self.values) if self.hatched else None
 
     def column(self, recurrence: int, layer: int) -> int | None:

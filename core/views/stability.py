@@ -154,8 +154,6 @@ def why_not(recording: Recording) -> str:
         return "Run a recurrence first: its end is where stability is asked."
     if arch.inner_cycles:
         return "A nested loop carries a second state that is not recorded: its map is not known."
-    if recording.info.dtype != "float32":
-        return f"Derivatives in {recording.info.dtype} are rounding noise; open it in float32."
     return ""
 
 
@@ -176,7 +174,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         why = why_not(recording) or NOT_YET
         lacks = LACKS if why == NOT_YET else None
         return Data(why, formulas, None, missing=why, lacks=lacks)
-    kinds = kinds_of(result, recording.info.dtype)
+    kinds = kinds_of(result)
     distances = np.stack([cycle_distances(cycle) for cycle in result.cycles])
     statement = _statement(result, kinds, distances, recording)
     names = recording.info.architecture.layer_names
@@ -186,10 +184,10 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     )
 
 
-def kinds_of(result: Stability, dtype: str) -> tuple[Kind, ...]:
-    """What each point found is, by a run in ``dtype``."""
+def kinds_of(result: Stability) -> tuple[Kind, ...]:
+    """What each point found is. Whatever the run was in, the search was in float32."""
     points = result.points
-    noise = points.residual <= NOISE_FLOORS * relative_floor(dtype)
+    noise = points.residual <= NOISE_FLOORS * relative_floor("float32")
     of = zip(points.is_fixed, noise, result.radii, result.margins, strict=True)
     return tuple(_kind(*point) for point in of)
 
@@ -214,7 +212,10 @@ def _statement(
 ) -> str:
     """Say the radius, whether the run agrees, and what was found."""
     radius, rate = result.radius, result.rate
-    text = f"Spectral radius {radius:.3g} at recurrence {result.recurrence}"
+    dtype = recording.info.dtype
+    rounding = f"Of the same run in float32, as derivatives in {dtype} are rounding noise: "
+    text = "Spectral" if dtype == "float32" else f"{rounding}spectral"
+    text += f" radius {radius:.3g} at recurrence {result.recurrence}"
     text += _how_sure(result, recording)
     if result.tokens is None and not result.spectrum.converged.all():
         loose = int((~result.spectrum.converged).sum())
@@ -234,7 +235,7 @@ def _statement(
     if slow:
         text += f", {slow} slow point{'s' if slow > 1 else ''}"
     if noise:
-        text += f", {noise} below what {recording.info.dtype} resolves"
+        text += f", {noise} below what float32 resolves"
     text += f" from {result.points.n_starts} starts"
     if result.n_random and result.warm_up:
         text += f" ({result.n_random} random, run for {result.warm_up} recurrences first)"

@@ -12,7 +12,7 @@ from recordings import synthetic_recording
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.bench.displays import RunVersion
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.states import LayerState
 from loopscope.core.run.status import RunnerState, Status

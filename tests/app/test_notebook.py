@@ -19,7 +19,7 @@ import loopscope
 from loopscope import LoopscopeError, Model, Run
 from loopscope.app.notebook.showing import session_of
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.sessions.file import read_session, write_session
 from loopscope.core.sessions.rebuild import Rebuild

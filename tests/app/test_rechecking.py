@@ -12,7 +12,7 @@ from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.selection import Selection
-from loopscope.core.views import exits, settling
+from loopscope.core.views import exits, settling, stability
 from tests.window_desk import desk
 
 pytestmark = pytest.mark.slow
@@ -62,3 +62,24 @@ def test_one_button_says_the_verdict_of_the_same_run_in_float32(
         lambda: bench.displays["exits"].data.statement.startswith("In float32: "), timeout=60_000
     )
     assert not exits.compute(twin, Selection(), exits.Options()).unresolved
+
+
+def test_one_button_measures_stability_of_the_same_run_in_float32(
+    window: Window, qtbot: QtBot
+) -> None:
+    first = FirstRun(prompt="ab bc ca ? 2 : a b c", recurrences=6)
+    window.opening.open("bundled:looped", first, device="cpu")
+    bench = window.bench
+
+    def shown(wanted: str) -> bool:
+        run, data = bench.session.recording, bench.displays["stability"].data
+        done = run is not None and run.n_recurrences == 6 and data is not None
+        return done and bench.analysis.settled and wanted in data.statement
+
+    window.docks.show("stability")
+    bench.analysis.set_options("stability", stability.Options(starts=1, n_values=2))
+    qtbot.waitUntil(lambda: shown("Nothing has been measured"), timeout=60_000)
+    frame = window.views.frames["stability"]
+    qtbot.mouseClick(frame.measuring.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: shown("Of the same run in float32"), timeout=60_000)
+    assert bench.displays["stability"].data.result.n_recurrences == 6

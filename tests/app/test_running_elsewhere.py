@@ -22,7 +22,7 @@ from loopscope.app.window.window import Window
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.interventions.states import Noise
 from loopscope.core.run.beginning import begin_run
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.requests import RunRequest
 from loopscope.widgets.palette import LIGHT
 

@@ -95,6 +95,24 @@ def test_a_view_that_was_dragged_out_floats_again(make: Make) -> None:
     check(again(make, other))
 
 
+def test_nobody_chooses_a_view_while_docks_are_arranged(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = make()
+    window.docks.take("settling")
+    arrange, told = window.docks.layout.apply, window.tabifiedDockWidgetActivated
+
+    def raising(preset: str) -> None:
+        arrange(preset)
+        told.emit(window.docks.by_key["pattern"])  # as Qt says of tabs that are made
+
+    monkeypatch.setattr(window.docks.layout, "apply", raising)
+    window.docks.apply("Step")
+    assert window.docks.current == "settling"
+    told.emit(window.docks.by_key["pattern"])  # a click on the tab
+    assert window.docks.current == "pattern"
+
+
 def disarrange(window: Window, chance: random.Random) -> None:
     """Do something to the docks that a hand with a mouse could do."""
     docks = window.docks.by_key

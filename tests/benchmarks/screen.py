@@ -30,7 +30,8 @@ from timing import median_cpu_ms
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import VIEW_SPECS
 from loopscope.core.measures.path_independence import PATHS, Paths
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.widgets.kit.view import View
 

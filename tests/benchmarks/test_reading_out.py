@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from loopscope.core.checkpoint.loading import load
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.stepper import Stepper
 
 PROMPT = "ha bc de fg gh cd ab ef ? 3 : a b c d e f g h"

@@ -21,7 +21,8 @@ from loopscope.core.checkpoint.loading import load
 from loopscope.core.recordings.reader import open_recording
 from loopscope.core.recordings.writing import RecordingWriter, save
 from loopscope.core.run.budget import Budget
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.states import LayerState
 from loopscope.core.run.stepper import Stepper
 

@@ -21,7 +21,7 @@ from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
 from loopscope.core.checkpoint.request import Loop
 from loopscope.core.model.layer_shape import LayerShape
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.runner import Runner
 from loopscope.widgets.palette import LIGHT
 

@@ -22,7 +22,7 @@ from models import tiny_architecture, tiny_checkpoint
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.stepper import Stepper
 
 CAPTURES = {

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from conformance import looped, nano, plain
+from conformance import looped, nano, plain, raven, whole_loops
 from conformance.comparing import differs, differs_in_float64, lost_in_rounding
 from conformance.published import Truth, compute, rewrite, save
 from conformance.space import PLAIN, Case, draw
@@ -30,7 +30,8 @@ TIED = {
 LLAMA = ("lm_head.weight", "model.embed_tokens.weight")
 # Families that are written out here.
 WRITTEN: dict[str, Callable[[int, Path], plain.Model]] = {
-    **plain.FAMILIES,
+    **whole_loops.FAMILIES,
+    **raven.FAMILIES,
     **nano.FAMILIES,
     **looped.FAMILIES,
 }

@@ -17,7 +17,6 @@ from models import tiny_architecture, tiny_checkpoint
 from loopscope.core.checkpoint import loading
 from loopscope.core.checkpoint.devices import DeviceChoice
 from loopscope.core.checkpoint.loading import Loaded, load
-from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.studies import stitching, walk
 from loopscope.core.interventions.base import Intervention, Source
 from loopscope.core.interventions.registry import KINDS
@@ -179,10 +178,6 @@ def test_every_measurement(
     folder = tiny_checkpoint(tmp_path / "m", tiny_architecture())
     here = on(device, folder, dtype, monkeypatch)
     there = load(str(folder), "cpu", dtype)
-    if key == "stability" and dtype != "float32":
-        with pytest.raises(LoopscopeError, match="float32"):
-            measured(key, here)
-        return
     of_device, of_cpu = measured(key, here), measured(key, there)
     if key == "stability":  # a search that ends a step earlier by rounding is as good
         assert of_device.radius == pytest.approx(of_cpu.radius, rel=1e-3)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
-from edits import NAMES, PROMPT, N, cases, run
-from models import tiny_architecture, tiny_checkpoint
+from edits import NAMES, PROMPT, N, cases, run, three_layers
+from models import tiny_checkpoint
 
 from loopscope.core.checkpoint.loading import Loaded, load
 from loopscope.core.interventions.base import END, FOREVER
@@ -24,9 +24,7 @@ from loopscope.core.run.stepper import Stepper
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    folder = tmp_path_factory.mktemp("m")
-    arch = tiny_architecture(n_block=3)
-    return load(str(tiny_checkpoint(folder / "m", arch)), "cpu")
+    return three_layers(tmp_path_factory.mktemp("m"))
 
 
 @pytest.mark.parametrize("name", NAMES)

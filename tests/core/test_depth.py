@@ -10,7 +10,8 @@ from recordings import synthetic_recording
 
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.options import settings_of
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.depth import Options, compute, table
 from loopscope.core.views.lens.curves import LENS_CURVES

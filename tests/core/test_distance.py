@@ -9,7 +9,8 @@ import pytest
 from recordings import synthetic_recording
 
 from loopscope.core.measures.base import NO_RUN
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.distance import ONE_PER_LAYER, Options, compute, table
 

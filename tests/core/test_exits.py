@@ -28,7 +28,7 @@ from loopscope.core.measures.exits_over_prompts import EXITS_OVER_PROMPTS
 from loopscope.core.measures.readout import NO_ANSWER
 from loopscope.core.prompts.prompt_set import Item, PromptSet, read_prompts
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views import exits as view

@@ -14,7 +14,7 @@ from recordings import architecture, synthetic_recording
 from loopscope.core.model.architecture import Architecture, parameter_shapes
 from loopscope.core.model.flops import flops_per_token
 from loopscope.core.model.graph import edges_of, looped_graph, nodes_of, totals, unrolled_graph
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.graph.compute import Options, compute, table

@@ -9,7 +9,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist, squareform
 
 from loopscope.core.measures.head_groups import Groups, average_linkage, group_heads
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.heads import Options, compute, table

@@ -8,7 +8,7 @@ from recordings import synthetic_recording
 
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.heads import compare
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.selection import Selection
 from loopscope.core.views.head_map import Options, compute, table
 from loopscope.core.views.heads import NO_PATTERNS

@@ -16,7 +16,8 @@ from loopscope.core.measures.head_stability import (
 )
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.settling import relative_floor
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.heads import Options, compute, table

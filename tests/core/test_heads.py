@@ -19,7 +19,7 @@ from loopscope.core.measures.heads import (
     compare_all,
     head_statistics,
 )
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.selection import Selection
 from loopscope.core.views.heads import NO_PATTERNS, Options, compute, table
 from loopscope.core.views.heads_data import near_of, scale_of_two

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import write_checkpoint
-from edits import NAMES, PROMPT, ByHand, N, cases, run
+from edits import NAMES, PROMPT, ByHand, N, cases, run, three_layers
 from models import Hooks, plain_forward, tiny_architecture, tiny_checkpoint
 
 from loopscope.core.checkpoint.loading import Loaded, load
@@ -32,15 +32,14 @@ from loopscope.core.interventions.registry import KINDS, as_json, from_json, loa
 from loopscope.core.interventions.states import Mean, Noise, Replace, Zero
 from loopscope.core.model.layers import DecoderLayer
 from loopscope.core.run.effects import effect, effect_words, idle
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
 
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    folder = tmp_path_factory.mktemp("m")
-    arch = tiny_architecture(n_block=3)
-    return load(str(tiny_checkpoint(folder / "m", arch)), "cpu")
+    return three_layers(tmp_path_factory.mktemp("m"))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -31,8 +31,9 @@ from loopscope.core.measures.stages import (
     spectrum_shares,
 )
 from loopscope.core.run import readout
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.readout import entropy_and_change
-from loopscope.core.run.recording import Capture, Recording, iteration
+from loopscope.core.run.recording import Recording, iteration
 from loopscope.core.run.stepper import Stepper
 
 

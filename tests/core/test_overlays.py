@@ -13,8 +13,9 @@ from loopscope.core.measures.path_independence import PATHS
 from loopscope.core.measures.projection import Basis
 from loopscope.core.measures.stability import STABILITY
 from loopscope.core.measures.state_forms import StateForm
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.pairing import Pairing
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
 from loopscope.core.views.second_run import SecondRun
 from loopscope.core.views.state_space import compute as state_space

@@ -6,7 +6,7 @@ import numpy as np
 from recordings import synthetic_recording, writable
 
 from loopscope.core.measures.base import NO_RUN
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.selection import Selection
 from loopscope.core.views.heads import NO_PATTERNS
 from loopscope.core.views.pattern import Options, compute, table

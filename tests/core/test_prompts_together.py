@@ -19,7 +19,8 @@ from loopscope.core.over_prompts.measuring import run_each
 from loopscope.core.over_prompts.quality import quality_over
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.prompts.tokenizer import Prompt
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.run.together import Begin, Together
 

@@ -16,9 +16,10 @@ from loopscope.core.interventions.base import FOREVER
 from loopscope.core.interventions.states import Noise
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.run import reading_out
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.reading_out import BLOCK, block_size
 from loopscope.core.run.readout import LogProbabilities, entropy_and_change, spread, top_answers
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
 
 PROMPT = "ab bc ca ? 2 : a b c"

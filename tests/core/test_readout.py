@@ -10,7 +10,8 @@ from loopscope.core.labels import at_position, visible
 from loopscope.core.measures.base import NO_READOUTS, NO_RUN
 from loopscope.core.measures.readout import NO_ANSWER, flips, unchanged_since
 from loopscope.core.options import settings_of
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.states import LayerState, TopAnswers
 from loopscope.core.selection import Selection
 from loopscope.core.views.readout import Options, compute, table

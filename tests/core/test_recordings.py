@@ -50,7 +50,8 @@ from loopscope.core.recordings.segments import segments_of
 from loopscope.core.recordings.writing import RecordingWriter, save
 from loopscope.core.results import ResultKey
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 

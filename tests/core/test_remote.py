@@ -27,7 +27,7 @@ from loopscope.core.remote.model import RemoteModel
 from loopscope.core.remote.run import RemoteRun
 from loopscope.core.run.beginning import begin_run
 from loopscope.core.run.jobs import Job
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.requests import RunRequest
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection

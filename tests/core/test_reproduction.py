@@ -24,7 +24,7 @@ from loopscope.core.experiments.small_models import is_trained, train
 from loopscope.core.experiments.study import Study
 from loopscope.core.experiments.twins import TWINS
 from loopscope.core.measures.intervals import bootstrap_mean, wilson_interval, wilson_share
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.sweeps.small import train_missing
 

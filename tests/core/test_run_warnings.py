@@ -12,7 +12,7 @@ from models import tiny_architecture, tiny_checkpoint
 from recordings import recording_of, recording_of_layers, synthetic_recording
 
 from loopscope.app.cli.main import main
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.run_warnings import WarningsOverRuns, first_not_finite, run_warnings
 from loopscope.core.run.states import LayerState
 

@@ -23,7 +23,7 @@ from loopscope.core.over_prompts.measuring import least_capture, measure_over
 from loopscope.core.over_prompts.quality import quality_over
 from loopscope.core.prompts.prompt_set import Item, PromptSet
 from loopscope.core.results import Results
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.run.stepper import Stepper
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,8 @@ from trajectories import R, contraction, rotation
 
 from loopscope.core.measures.base import NO_RUN
 from loopscope.core.measures.settling_classes import settling_class
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.states import LayerState
 from loopscope.core.run.steps import relative_step
 from loopscope.core.selection import Selection

@@ -22,7 +22,8 @@ from loopscope.core.measures.similarity import (
     cycle,
 )
 from loopscope.core.measures.similarity_map import places_of, similarity_map
-from loopscope.core.run.recording import Capture, iteration
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import iteration
 from loopscope.core.run.stepper import Stepper
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import RECURRENCE

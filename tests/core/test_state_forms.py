@@ -14,7 +14,8 @@ from loopscope.core.measures.stages import matrix_entropy_without_massive
 from loopscope.core.measures.state_forms import StateForm, massive_tokens, norm_ratios, normalised
 from loopscope.core.model.layer_shape import NormKind
 from loopscope.core.model.norms import make_norm
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views import distance, similarity

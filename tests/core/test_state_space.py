@@ -9,7 +9,8 @@ import pytest
 from recordings import architecture, synthetic_recording
 
 from loopscope.core.options import settings_of
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space import compute as state_space

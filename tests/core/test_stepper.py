@@ -19,7 +19,8 @@ from loopscope.core.interventions.states import Noise
 from loopscope.core.model.layers import NO_CONTEXT, DecoderLayer, rope_table
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.run.budget import Budget, NoRoom
-from loopscope.core.run.recording import Capture, iteration
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import iteration
 from loopscope.core.run.stepper import Stepper
 
 PROMPT = "ab bc ca ? 2 : a b c"

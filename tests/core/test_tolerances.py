@@ -13,7 +13,8 @@ from models import plain_forward, probabilities
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.rows import Rows
 from loopscope.core.run.states import TOP_K, LayerState, TopAnswers
 from loopscope.core.run.stepper import Stepper

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
 from PySide6.QtCore import QPointF
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
@@ -13,13 +15,12 @@ from work import calls
 
 from loopscope.core.formula import Formula
 from loopscope.core.views.curves_data import Curve, Curves, Role
+from loopscope.widgets.figures.curves import draw_on
 from loopscope.widgets.palette import DARK, LIGHT, Theme
 from loopscope.widgets.plots.bands import Band, Bands
 from loopscope.widgets.plots.curve_plot import (
     DOT,
-    FEW_BANDS,
     MANY,
-    MOST_BANDS,
     REACH,
     CurvePlot,
     colour_of,
@@ -71,14 +72,22 @@ def bands_of(plot: CurvePlot) -> list[Band]:
     return [b for i in plot.getPlotItem().items if isinstance(i, Bands) for b in i.bands]
 
 
-@pytest.mark.parametrize("n", [1, FEW_BANDS, FEW_BANDS + 1, MOST_BANDS, MOST_BANDS + 1, 40])
-def test_so_many_bands_are_drawn_and_no_more(qtbot: QtBot, n: int) -> None:
+@pytest.mark.parametrize(("n", "alpha"), [(1, 50), (3, 50), (4, 24), (12, 24), (13, 24), (40, 24)])
+def test_so_many_bands_are_drawn_and_no_more(qtbot: QtBot, n: int, alpha: int) -> None:
     plot = shown(qtbot, curves(n, bands=True))
     bands = bands_of(plot)
-    assert MOST_BANDS == 12
     assert len(bands) == min(n, 12)
-    faint = {band.colour.alpha() for band in bands}
-    assert faint == ({50} if n <= FEW_BANDS else {24})
+    assert {band.colour.alpha() for band in bands} == {alpha}
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(1, 0.18), (3, 0.18), (4, 0.08), (12, 0.08)])
+def test_the_page_draws_several_bands_fainter(n: int, alpha: float) -> None:
+    figure = Figure()
+    draw_on(figure.add_subplot(), curves(n, bands=True))
+    (axes,) = figure.axes
+    bands = [own for own in axes.collections if isinstance(own, PolyCollection)]
+    assert len(bands) == n
+    assert {own.get_alpha() for own in bands} == {alpha}
 
 
 def test_bands_are_where_the_intervals_are(qtbot: QtBot) -> None:

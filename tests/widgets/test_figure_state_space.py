@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from pypdf import PdfReader
 from recordings import synthetic_recording, with_results
 
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space.compute import Data, Options, compute
 from loopscope.core.views.state_space.data import placed

@@ -220,6 +220,13 @@ def test_rows_scroll_and_the_cursor_is_followed(qtbot: QtBot) -> None:
     assert matrix.where.offset == 0
 
 
+def test_rows_that_scroll_are_never_thinner_than_four_pixels(qtbot: QtBot) -> None:
+    for rows in (200, 500):
+        where = shown(qtbot, rows=rows, scrolls=True).where
+        assert where.row_height == 4.0
+        assert where.hidden == pytest.approx(4.0 * rows - where.cells.height())
+
+
 def test_a_cursor_that_was_set_before_the_first_show_is_in_sight(qtbot: QtBot) -> None:
     matrix = Matrix()
     qtbot.addWidget(matrix)

@@ -11,7 +11,8 @@ from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
 from loopscope.core.measures.base import NO_RUN
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.states import LayerState, TopAnswers
 from loopscope.core.selection import Selection
 from loopscope.core.views.readout import Data, Options, compute

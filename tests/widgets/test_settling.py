@@ -15,7 +15,8 @@ from recordings import synthetic_recording, writable
 from work import calls
 
 from loopscope.core.measures.base import NO_RUN
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.settling import Data, Options, compute
@@ -442,5 +443,6 @@ def test_a_label_gives_up_words_before_its_number(qtbot: QtBot) -> None:
     assert shortened(text, metrics, whole(text) - 1) == "median ×0.379"
     assert shortened(text, metrics, whole("median ×0.379")) == "median ×0.379"
     assert shortened(text, metrics, whole("×0.379")) == "×0.379"
-    assert shortened("10 a: orbit of period 5", metrics, whole("10 a: orbit")) == "10 a"
-    assert shortened(text, metrics, 20) == ""
+    token = "10 a: orbit of period 5"  # a clause goes whole, no number loses its end
+    assert shortened(token, metrics, whole("10 a: orbit of period")) == "10 a"
+    assert shortened(text, metrics, whole("…")) == ""

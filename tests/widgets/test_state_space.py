@@ -14,7 +14,8 @@ from pytestqt.qtbot import QtBot
 from recordings import synthetic_recording
 
 from loopscope.core.measures.projection import turn
-from loopscope.core.run.recording import Capture, Recording
+from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.recording import Recording
 from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space.compute import Data, Options, compute

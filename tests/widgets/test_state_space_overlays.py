@@ -14,7 +14,7 @@ from recordings import synthetic_recording, with_results
 
 from loopscope.core.measures.path_independence import PATHS
 from loopscope.core.measures.stability import STABILITY
-from loopscope.core.run.recording import Capture
+from loopscope.core.run.kept_rows import Capture
 from loopscope.core.selection import Selection
 from loopscope.core.views.state_space.compute import Options, compute
 from loopscope.widgets.palette import DARK, LIGHT, token_colour

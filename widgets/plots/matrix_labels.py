@@ -13,7 +13,7 @@ from loopscope.widgets.palette import Theme
 from loopscope.widgets.plots.cell_images import ramp
 from loopscope.widgets.plots.matrix_layout import LIFT, Content, Layout, Marks
 from loopscope.widgets.plots.matrix_steps import labelled, on_log_axis
-from loopscope.widgets.plots.text import CENTRE, LEFT, RIGHT, draw_text, draw_upright, shortened
+from loopscope.widgets.plots.text import CENTRE, LEFT, RIGHT, draw_text, draw_upright, short_name
 
 # Pixels between two labels side by side.
 APART = 8.0
@@ -63,7 +63,7 @@ def draw_axis_titles(painter: QPainter, sheet: Sheet) -> None:
     metrics = painter.fontMetrics()
     line = metrics.height()
     painter.setPen(QColor(sheet.theme.muted))
-    title = shortened(content.column_title, sheet.width - 4, QFontMetricsF(metrics))
+    title = short_name(content.column_title, sheet.width - 4, QFontMetricsF(metrics))
     across = max(cells.width(), metrics.horizontalAdvance(title) + 4)
     top = where.column_labels.bottom() + 1
     below = QRectF(cells.center().x() - across / 2, top, across, line)
@@ -71,7 +71,7 @@ def draw_axis_titles(painter: QPainter, sheet: Sheet) -> None:
         below.moveRight(min(below.right(), where.bar.left() - 2))
     draw_text(painter, below, CENTRE, title)
     room = sheet.height - cells.top()
-    title = shortened(
+    title = short_name(
         _row_title(sheet, room - 4, QFontMetricsF(metrics)), room - 4, QFontMetricsF(metrics)
     )
     down = min(max(cells.height(), metrics.horizontalAdvance(title) + 4), room)
@@ -112,7 +112,7 @@ def draw_bar(painter: QPainter, sheet: Sheet) -> None:
     beside = QRectF(bar.right() + 4 + widest + 2, bar.top(), line, bar.height())
     # A name that is longer than the bar has the height below it as well.
     room = sheet.height - bar.top()
-    label = shortened(sheet.content.bar.label, room, QFontMetricsF(metrics))
+    label = short_name(sheet.content.bar.label, room, QFontMetricsF(metrics))
     if metrics.horizontalAdvance(label) <= room:  # a part of it says nothing
         beside.setHeight(min(max(bar.height(), metrics.horizontalAdvance(label) + 4), room))
         draw_upright(painter, beside, CENTRE, label)

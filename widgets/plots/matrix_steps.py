@@ -32,8 +32,8 @@ def labelled(n: int, stride: int, numbers: bool, first: int = 1) -> list[int]:
 def log_edges(at: Sequence[int], room: float) -> F64:
     """Where cells that stand ``at`` rising numbers begin on a log axis, and where the last ends.
 
-    In units of which the axis has ``room``. A cell reaches half way to its neighbours, so that
-    number k takes log(k + ½) − log(k − ½); 0, the initial state, takes as much as 1.
+    ``[n + 1]``, in units of which the axis has ``room``. A cell reaches half way to its neighbours,
+    so that number k takes log(k + ½) − log(k − ½); 0, the initial state, takes as much as 1.
     """
     number = np.asarray(at, float)
     between = (number[1:] + number[:-1]) / 2
@@ -48,7 +48,8 @@ def on_log_axis(
 ) -> list[int]:
     """Which cells of a log axis are labelled: the cursor's, the first, then round numbers.
 
-    ``numbers`` are the recurrences that they stand for; ``needed`` is the room that a label takes.
+    ``edges`` are those of `log_edges`, ``[n + 1]``; ``numbers`` are the recurrences that the cells
+    stand for; ``needed`` is the room that a label takes.
     """
     last = numbers[-1]
     tens = [10**e for e in range(len(str(last)))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QFontMetricsF, QPainter
 
@@ -17,14 +19,19 @@ def draw_text(painter: QPainter, rect: QRectF, flags: Qt.AlignmentFlag, text: st
     painter.drawText(rect, flags, fits)
 
 
-def shortened(text: str, room: float, metrics: QFontMetricsF) -> str:
+def first_that_fits(forms: Sequence[str], room: float, metrics: QFontMetricsF) -> str:
+    """Return the first of several forms of one text that has the room, "" where none has."""
+    return next((form for form in forms if metrics.horizontalAdvance(form) <= room), "")
+
+
+def short_name(text: str, room: float, metrics: QFontMetricsF) -> str:
     """Return ``text`` without what follows its comma, then its bracket, as far as room asks for.
 
     A name keeps its first words whole rather than all of them cut: "recurrence:layer, along
     effective depth" becomes "recurrence:layer".
     """
     forms = (text, text.partition(", ")[0], text.partition(" (")[0].partition(", ")[0])
-    return next((form for form in forms if metrics.horizontalAdvance(form) <= room), forms[-1])
+    return first_that_fits(forms, room, metrics) or forms[-1]
 
 
 def upright(text: str) -> str:

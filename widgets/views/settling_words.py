@@ -16,7 +16,7 @@ from loopscope.core.views.settling import Data, rate_text, short_number
 from loopscope.widgets.kit.theme import on_ground
 from loopscope.widgets.palette import Theme, token_colour
 from loopscope.widgets.plots.plot_marks import log10
-from loopscope.widgets.plots.text import LEFT, RIGHT
+from loopscope.widgets.plots.text import LEFT, RIGHT, first_that_fits
 
 # Shares of the plot's height that rates and names may take.
 RATES, NAMES = 0.5, 0.4
@@ -282,10 +282,8 @@ def shortened(text: str, metrics: QFontMetricsF, room: float) -> str:
     """
     brief = text.removesuffix(" per recurrence")
     bare = brief.split(" ", 1)[-1] if text[:1].isalpha() else brief
-    for short in (text, brief, bare, text.split(": ")[0]):
-        if metrics.horizontalAdvance(short) <= room:
-            return short
-    return ""
+    fitting = first_that_fits((text, brief, bare, text.split(": ")[0]), room, metrics)
+    return fitting or ""
 
 
 def draw_label(painter: QPainter, label: Label, theme: Theme) -> None:

@@ -99,7 +99,10 @@ class _Runs:
     other_right: F64
 
     def source(self, source: Source) -> Tensor:
-        """The state of the batch that a `Source` of the probe names, ``[B, T, d]``."""
+        """The state of the batch that a `Source` of the probe names, ``[B, T, d]``.
+
+        Raises `LoopscopeError` for a prompt that the probe does not have.
+        """
         if source.prompt == START:
             return self.states[0]
         if source.prompt == EXCHANGED:

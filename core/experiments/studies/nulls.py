@@ -1,9 +1,7 @@
-"""Heads, stages and cycles with what they would be if there were nothing to find.
+"""Heads and cycles with what they would be if there were nothing to find.
 
 *Heads*: the change of a head's pattern against the bound of Proposition 4.2 (arXiv 2604.11791).
-*Stages*: how well the curves of a measure over the block's layers repeat, before the state has
-settled, against the same with the layers of every recurrence shuffled. *Cycle*: how far the points
-of different layers are apart, against how far prompts are.
+*Cycle*: how far the points of different layers are apart, against how far prompts are.
 """
 
 from __future__ import annotations
@@ -74,46 +72,6 @@ def _patterns(layer: DecoderLayer, x: Tensor) -> Tensor:
     pattern: Tensor | None = layer(x[None], table, want_pattern=True).pattern
     assert pattern is not None
     return float64(pattern[0])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Repetition:
-    """How well curves repeat from one recurrence to the next.
-
-    value : mean Pearson r over pairs of successive recurrences.
-    shuffled : float64 ``[n]``, the same with the layers of every recurrence shuffled.
-    """
-
-    value: float
-    shuffled: F64
-
-    @property
-    def p(self) -> float:
-        """Share of shuffles that repeat as well, the curves themselves counted among them."""
-        better = int((self.shuffled >= self.value - 1e-12).sum())
-        return (1 + better) / (1 + len(self.shuffled))
-
-
-def repetition(curves: F64, *, until: int, shuffles: int = 1000, seed: int = 0) -> Repetition:
-    """Ask whether curves ``[R, L]`` over layers repeat in the recurrences 1 .. ``until``.
-
-    ``until`` is the last recurrence before the state settles: afterwards successive recurrences are
-    the same state and every curve repeats. NaN with fewer than two recurrences or three layers.
-    """
-    used = np.asarray(curves, dtype=np.float64)[:until]
-    if used.shape[0] < 2 or used.shape[1] < 3:
-        return Repetition(float("nan"), np.full(shuffles, np.nan))
-    rng = np.random.default_rng(seed)
-    shuffled = [_correlation(rng.permuted(used, axis=1)) for _ in range(shuffles)]
-    return Repetition(_correlation(used), np.array(shuffled))
-
-
-def _correlation(curves: F64) -> float:
-    """Mean Pearson r of successive rows; a flat row has none and counts 0."""
-    off = curves - curves.mean(1, keepdims=True)
-    size = np.linalg.norm(off, axis=1, keepdims=True)
-    unit = off / np.where(size > 0, size, 1.0)
-    return float((unit[:-1] * unit[1:]).sum(1).mean())
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def found_points(recording: Recording, context: OverlayContext) -> list[Overlay]
         return []
     tokens, out = list(context.tokens), []
     by_layer = context.options.states == "layers"
-    for i, kind in enumerate(kinds_of(stability, recording.info.dtype)):
+    for i, kind in enumerate(kinds_of(stability)):
         points = stability.cycles[i] if by_layer else stability.points.points[i].reshape(
             1, recording.n_tokens, -1
         )  # fmt: skip

@@ -31,7 +31,7 @@ from loopscope.core.experiments.studies.interchange import (
     other_queries,
     overwriting,
 )
-from loopscope.core.experiments.studies.nulls import cycle_spread, head_bound, repetition
+from loopscope.core.experiments.studies.nulls import cycle_spread, head_bound
 from loopscope.core.experiments.studies.pointer_probe import pointer_probe, read
 from loopscope.core.experiments.studies.stitching import (
     Stitch,
@@ -386,22 +386,6 @@ def test_the_bound_of_head_change_holds_and_is_reached_by_nothing_else(scale: fl
     # The change is that of the patterns the model itself uses.
     p, q = (TINY.model.run_layer(z[None], 0, want_pattern=True).pattern[0].double() for z in (x, y))
     np.testing.assert_allclose(found.change, (p - q).flatten(1).norm(dim=1).numpy(), rtol=1e-5)
-
-
-def test_stages_repeat_or_do_not() -> None:
-    rng = np.random.default_rng(0)
-    shape = np.array([1.0, 3, 2, 5, 4, 7])
-    same = repetition(shape + 0.1 * rng.standard_normal((4, 6)), until=4)
-    assert same.value > 0.95
-    assert same.p < 0.01
-    ps = [repetition(rng.standard_normal((4, 6)), until=4, shuffles=99).p for _ in range(60)]
-    assert 0.3 < np.mean(ps) < 0.7  # nothing to find: p is uniform
-    # Only what is before settling counts.
-    settled = np.vstack([rng.standard_normal((2, 6)), np.tile(shape, (30, 1))])
-    assert repetition(settled, until=32).value > 0.9
-    assert repetition(settled, until=2).value < 0.9
-    assert np.isnan(repetition(shape[None], until=5).value)
-    assert np.isnan(repetition(np.ones((4, 2)), until=4).value)
 
 
 def test_the_spread_of_a_cycle_is_that_of_all_pairs() -> None:
