@@ -9,7 +9,7 @@ import numpy as np
 from typing_extensions import override
 
 from loopscope.core.arrays import F64
-from loopscope.core.measures.base import NO_RUN
+from loopscope.core.measures.base import NO_RUN, RUNS_ONCE, has_run_once
 from loopscope.core.measures.heads import (
     MEASURE_LABELS,
     MEASURES,
@@ -103,8 +103,10 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     kept = np.reshape(list(recording.head_patterns(layer, head)), (-1, t, t))
     values = compare_all(kept, options.measure, causal=arch.layer.causal)
     far = measure.bound(t) if options.scale == "bound" else measure.least_alike(values, t)
+    once = f"{RUNS_ONCE.capitalize()}: head {name} has no earlier recurrence to compare with."
     return Data(
-        statement=missing or _statement(values, measure, name),
+        statement=missing
+        or (once if has_run_once(recording) else _statement(values, measure, name)),
         formulas=(measure.formula,),
         values=values,
         measure=measure,

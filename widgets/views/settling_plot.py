@@ -21,8 +21,7 @@ from loopscope.widgets.views.settling_words import (
     Place,
     draw_label,
     labels_of,
-    names_above,
-    room_beside,
+    names_room,
 )
 
 # Pixels within which the pointer is on a curve.
@@ -309,21 +308,15 @@ class SettlingPlot(ClickPlot):
 
     def _make_room(self) -> None:
         """Leave room for names at the right of the plot, or over it where there is not enough."""
-        metrics, data = QFontMetricsF(self._font(True)), self.data
-        if data is None and not self._above and not self._beside:
+        if self.data is None:
             return
-        beside = 0.0 if data is None else room_beside(data, metrics, float(self.width()))
-        above: tuple[str, ...] = ()
-        if data is not None and not beside:
-            wide = self.getViewBox().sceneBoundingRect().width()
-            above = names_above(data, metrics, wide, float(self.height()))
-        self._above = above
+        metrics, area = QFontMetricsF(self._font(True)), self.getViewBox().sceneBoundingRect()
+        self._beside, self._above = names_room(self.data, metrics, self.size(), area.width())
         layout = self.getPlotItem().layout
         left, top, right, bottom = layout.getContentsMargins()
         self._margins = (top, right) if self._margins is None else self._margins
-        lines = len(above) * metrics.height() + (4 if above else 0)
-        wanted = self._margins[0] + lines, self._margins[1] + beside
-        self._beside = beside
+        lines = len(self._above) * metrics.height() + (4 if self._above else 0)
+        wanted = self._margins[0] + lines, self._margins[1] + self._beside
         if wanted != (top, right):
             layout.setContentsMargins(left, wanted[0], wanted[1], bottom)
 

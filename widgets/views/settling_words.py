@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter
 
 from loopscope.core.views.settling import Data, rate_text, short_number
@@ -210,6 +210,14 @@ def _curve_names(place: Place) -> Iterable[Label]:
 
 def _words_of(data: Data, curve: int) -> str:
     return f"{data.curve_name(curve)}: {data.settling[curve].describe()}"
+
+
+def names_room(
+    data: Data, metrics: QFontMetricsF, size: QSize, wide: float
+) -> tuple[float, tuple[str, ...]]:
+    """Pixels for names beside a plot of a panel, or the lines over it, which is ``wide``."""
+    beside = room_beside(data, metrics, float(size.width()))
+    return beside, () if beside else names_above(data, metrics, wide, float(size.height()))
 
 
 def room_beside(data: Data, metrics: QFontMetricsF, width: float) -> float:
