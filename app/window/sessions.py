@@ -155,7 +155,7 @@ class Sessions(QObject):
         return self.capture() if done and not self.showing.restoring else None
 
     def end(self) -> None:
-        """The window closes: what an opened session still asks for is left."""
+        """Leave what an opened session still asks for, as the window closes."""
         self.showing.end()
 
     # ---- saving ----
