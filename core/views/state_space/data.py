@@ -296,7 +296,7 @@ class Data(ViewData):
     @property
     def provisional(self) -> bool:
         """Whether PCA was fitted now, on fewer recurrences than it will be."""
-        if self.basis is None or self.options.axes != "pca" or self.locked or self.runs_once:
+        if self.basis is None or self.options.axes != "pca" or self.locked:
             return False
         return not self.follows_run and self.basis.n_recurrences < fit_recurrences(
             self.options, self.run
