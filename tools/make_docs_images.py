@@ -178,13 +178,13 @@ def choose(window: Window, key: str, **settings: object) -> None:
     wait(window)
 
 
-def shoot_correspondence(name: str, **settings: object) -> None:
-    """Save the correspondence of the bundled model and its deep twin."""
+def shoot_correspondence(name: str, view: str = "correspondence", **settings: object) -> None:
+    """Save what a view shows of the bundled model and its deep twin."""
     window = opened(6, SIZE)
     open_deep_twin(window)
-    window.docks.maximise("correspondence")
-    choose(window, "correspondence", **settings)
-    measured(window, "correspondence")
+    window.docks.maximise(view)
+    choose(window, view, **settings)
+    measured(window, view)
     save(window, name)
     window.close()
     window.deleteLater()
@@ -255,7 +255,7 @@ def pictures(model: str) -> dict[str, Callable[[], None]]:
         "window": partial(shoot, "window", *window, "light"),
         "window-dark": partial(shoot, "window-dark", *window, "dark"),
     }
-    by_hand = ("correspondence", "probe")
+    by_hand = ("correspondence", "stitching", "probe")
     found |= {p.key: partial(shoot_view, p) for p in VIEW_SPECS if p.key not in by_hand}
     found["heads-groups"] = partial(shoot, "heads-groups", *view, "heads", "--set", "order=group")
     found["exits-tokens"] = partial(shoot, "exits-tokens", *view, "exits", "--set", "over=run")
@@ -271,6 +271,7 @@ def pictures(model: str) -> dict[str, Callable[[], None]]:
         ("graph-nested", shoot_nested),
         ("graph-contrast", shoot_contrast),
         ("correspondence", shoot_correspondence),
+        ("stitching", partial(shoot_correspondence, view="stitching", prompts=60)),
         ("correspondence-heads", partial(shoot_correspondence, compared="heads")),
         ("runs", shoot_runs),
         ("probe", shoot_probe),

@@ -206,6 +206,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("later_checkpoint", "Later checkpoint of the series", "]", "Run", "Show the next checkpoint in training: the same prompt and cursor, run as far", lambda to: to.window.series.go(1)),
     Command("follow", "Follow the latest recurrence", "L", "Run", "The cursor moves along while the model steps", lambda to: to.bench.transport.set_following(not to.bench.transport.following), checkable=True),
     Command("stop_at_settling", "Stop at settling", "T", "Run", "End playing when every token has settled at the tolerance of the settling view", lambda to: to.bench.transport.set_stop_at_settling(not to.bench.transport.stop_at_settling), checkable=True),
+    Command("keep_patterns", "Keep attention patterns", "", "Run", "Make the run again with its attention patterns, or without: layers that nobody looks into then run torch’s fused attention", lambda to: to.bench.restart(patterns=not keeps_patterns(to.bench)), checkable=True),
     Command("maximise", "Maximise the view", "F11", "View", "Show the current view alone, or all of them again", on_current(lambda to, key: to.docks.maximise(key))),
     Command("view_settings", "Settings of the view…", "Ctrl+,", "View", "Open the settings of the current view", on_current(lambda to, key: to.views.show_settings(key))),
     Command("reset_view", "Show everything in the view", "", "View", "Undo zooming, panning and scrolling in the current view", on_current(lambda to, key: to.bench.displays[key].view.reset_view())),
@@ -234,7 +235,7 @@ TIPS = {c.name: c.tip for c in COMMANDS}
 # What cannot be done to a run that is shown from its recording alone.
 NEED_MODEL = (
     "open_second_model", "open_deep_twin", "step_recurrence", "step_layer", "play", "reset",
-    "run_trained", "loop_span", "float32_error", "branch", "replay_cuts",
+    "run_trained", "loop_span", "float32_error", "branch", "replay_cuts", "keep_patterns",
 )  # fmt: skip
 MENUS = ("File", "Edit", "Run", "View", "Help")
 # Keys that must work as text in the prompt line and as keys in the window's views: the window
@@ -275,6 +276,11 @@ def lift_text_keys(actions: dict[str, QAction], typing: bool) -> None:
         actions[name].setShortcuts([] if typing else QKeySequence.listFromString(keys))
 
 
+def keeps_patterns(bench: Bench) -> bool:
+    """Whether the run shown was begun to keep attention patterns."""
+    return bench.session.request is None or bench.session.request.patterns
+
+
 def show_states(actions: dict[str, QAction], bench: Bench) -> None:
     """Show in the menus what can be done now, and what undo would undo."""
     history, play, session = bench.runs.history, bench.transport, bench.session
@@ -286,6 +292,7 @@ def show_states(actions: dict[str, QAction], bench: Bench) -> None:
     for name in ("difference", "other_run"):
         actions[name].setEnabled(session.second is not None)
     actions["log_r"].setChecked(session.shown_range.log)
+    actions["keep_patterns"].setChecked(keeps_patterns(bench))
     actions["difference"].setChecked(session.two_runs == "difference")
     actions["alone"].setEnabled(session.second is not None or bench.second_runs.model is not None)
     barred = session.no_model

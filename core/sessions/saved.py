@@ -49,7 +49,7 @@ class SavedRun:
     """One run of the tree.
 
     id : of the run in this file.  parent : of the run that it branched from, None for a root.
-    prompt, seed, start, start_scale : how it was begun, as in `RunRequest`.
+    prompt, seed, start, start_scale, patterns : how it was begun, as in `RunRequest`.
     layers : layers of the block that it has run.
     interventions : all of them; a branch has those of its parent first.
     cursor : where it was left.
@@ -64,6 +64,7 @@ class SavedRun:
     seed: int = 0
     start: Literal["default", "zeros", "random", "embedding", "learned"] = "default"
     start_scale: float = 1.0
+    patterns: bool = True
     layers: int = 0
     interventions: tuple[Intervention, ...] = ()
     cursor: Selection = field(default_factory=Selection)
@@ -72,7 +73,7 @@ class SavedRun:
     @property
     def begun_as(self) -> tuple[object, ...]:
         """What it was begun with, whatever intervenes."""
-        return self.prompt, self.seed, self.start, self.start_scale
+        return self.prompt, self.seed, self.start, self.start_scale, self.patterns
 
     def misused(self) -> str:
         """What of its fields no model could make right, or ""."""
