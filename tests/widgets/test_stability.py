@@ -58,7 +58,7 @@ def test_choosing_a_point_lists_its_cycle(view: StabilityView, qtbot: QtBot) -> 
     apart = view.data.distances[1]
     rows = texts(view.cycle)
     assert rows[0] == ["layer 0", "·", f"{apart[0, 1]:.2f}", f"{apart[0, 2]:.2f}"]
-    assert rows[2][1] == f"{apart[2, 0]:.3f}"
+    assert rows[2][1] == f"{apart[2, 0]:.2f}"
 
 
 def test_pointing_at_an_eigenvalue_tells_it(view: StabilityView, qtbot: QtBot) -> None:
