@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     import loopscope.core.analyses.interchange
     import loopscope.core.analyses.lens
     import loopscope.core.analyses.linear_probes
+    import loopscope.core.analyses.nulls
     import loopscope.core.analyses.paths
     import loopscope.core.analyses.probe
     import loopscope.core.analyses.prompts
     import loopscope.core.analyses.quality
     import loopscope.core.analyses.stability
+    import loopscope.core.analyses.stitching
     import loopscope.core.views.correspondence
     import loopscope.core.views.depth
     import loopscope.core.views.distance
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     import loopscope.core.views.interchange
     import loopscope.core.views.lens.compute
     import loopscope.core.views.linear_probes
+    import loopscope.core.views.nulls
     import loopscope.core.views.paths
     import loopscope.core.views.pattern
     import loopscope.core.views.probe
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     import loopscope.core.views.similarity
     import loopscope.core.views.stability
     import loopscope.core.views.state_space.compute
+    import loopscope.core.views.stitching
     import loopscope.widgets.figures.correspondence
     import loopscope.widgets.figures.curves
     import loopscope.widgets.figures.distance
@@ -201,6 +205,20 @@ INTERCHANGE = ListedView(
     lambda: loopscope.widgets.figures.curves.draw_curves,
     lambda: loopscope.core.analyses.interchange.run,
 )
+NULLS = ListedView(
+    "nulls", "Held to nulls", "heads, stages and cycle beside what is there anyway",
+    lambda: loopscope.core.views.nulls.VIEW,
+    lambda: _measured_curves(loopscope.core.views.nulls),
+    lambda: loopscope.widgets.figures.curves.draw_curves,
+    lambda: loopscope.core.analyses.nulls.run,
+)
+STITCHING = ListedView(
+    "stitching", "Stitching", "whether a second model can go on from this one's state, mapped",
+    lambda: loopscope.core.views.stitching.VIEW,
+    lambda: _measured_curves(loopscope.core.views.stitching),
+    lambda: loopscope.widgets.figures.curves.draw_curves,
+    lambda: loopscope.core.analyses.stitching.run,
+)
 LINEAR_PROBES = ListedView(
     "linear_probes", "Linear probes", "what can be read of a label from the state at every place",
     lambda: loopscope.core.views.linear_probes.VIEW,
@@ -234,7 +252,8 @@ QUALITY = ListedView(
 OURS: tuple[ViewSpec, ...] = (
     STATE_SPACE, SETTLING, DISTANCE, HEADS, GRAPH, READOUT,
     PATTERN, HEAD_MAP, DEPTH, SIMILARITY, LENS, STABILITY,
-    PATHS, CORRESPONDENCE, LINEAR_PROBES, INTERCHANGE, PROBE, PROMPTS, EXITS, QUALITY,
+    PATHS, CORRESPONDENCE, STITCHING, LINEAR_PROBES, INTERCHANGE,
+    NULLS, PROBE, PROMPTS, EXITS, QUALITY,
 )
 # fmt: on
 

@@ -128,6 +128,15 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def mistaken_for(start: bytes) -> str:
+    """What a file that begins so is instead of what its name says, and the way out; or ""."""
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, not the file itself: run `git lfs pull` in its folder"
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "it is a web page, not the file itself: download it again"
+    return ""
+
+
 def reason(problem: BaseException) -> str:
     """What the system says of an error, without the path that stands before it anyway."""
     text = problem.strerror if isinstance(problem, OSError) else None

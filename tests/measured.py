@@ -23,6 +23,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "correspondence": {"prompts": 6, "permutations": 2},
     "linear_probes": {"prompts": 3, "permutations": 2},
     "interchange": {"prompts": 3},
+    "stitching": {"prompts": 3},
+    "nulls": {"prompts": 3},
 }
 
 

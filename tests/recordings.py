@@ -11,7 +11,7 @@ from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.layer_shape import LayerShape
 from loopscope.core.model.rope import Rope
 from loopscope.core.run.kept_rows import Capture
-from loopscope.core.run.recording import Recording
+from loopscope.core.run.recording import Recording, iteration
 from loopscope.core.run.run_info import RunInfo
 from loopscope.core.run.states import LayerState, TopAnswers
 
@@ -93,6 +93,19 @@ def synthetic_recording(
         answers = TopAnswers(ids, probabilities) if capture.readout else None
         recording.append_end((end[-1] + rate**r * offset[-1]).astype(np.float32), answers, answers)
     return recording
+
+
+def go_on(recording: Recording) -> None:
+    """One more recurrence, like the last one but for a little noise."""
+    n = recording.n_recurrences
+    last = iteration(recording, n)
+    noise = np.random.default_rng(n)
+    for i, state in enumerate(last.layers):
+        moved = state + 1e-3 * noise.normal(size=state.shape).astype(np.float32)
+        assert last.patterns is not None
+        writes = np.ones((recording.n_tokens, 2), np.float32)
+        recording.append_layer(LayerState(n + 1, i, moved, last.patterns[i], writes))
+    recording.append_end(moved, last.coda_lens, last.logit_lens)
 
 
 def recording_of(states: np.ndarray, dtype: str = "float32") -> Recording:

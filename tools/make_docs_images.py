@@ -178,13 +178,13 @@ def choose(window: Window, key: str, **settings: object) -> None:
     wait(window)
 
 
-def shoot_correspondence(name: str, **settings: object) -> None:
-    """Save the correspondence of the bundled model and its deep twin."""
+def shoot_correspondence(name: str, view: str = "correspondence", **settings: object) -> None:
+    """Save what a view shows of the bundled model and its deep twin."""
     window = opened(6, SIZE)
     open_deep_twin(window)
-    window.docks.maximise("correspondence")
-    choose(window, "correspondence", **settings)
-    measured(window, "correspondence")
+    window.docks.maximise(view)
+    choose(window, view, **settings)
+    measured(window, view)
     save(window, name)
     window.close()
     window.deleteLater()
@@ -228,6 +228,26 @@ def shoot_runs(name: str) -> None:
     window.deleteLater()
 
 
+def shoot_study(name: str) -> None:
+    """Save the bundled study, as a map and with one of its cells open as a run."""
+    from loopscope.core.sweeps.picture import Choice
+
+    window = opened(2, "1366x768")
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "hops-study"
+        command = [sys.executable, "-m", "loopscope.app", "sweep", "bundled:hops", "-o", str(rows)]
+        subprocess.run(command, check=True)
+        kept = {"checkpoint": "bundled:looped", "intervention": "none", "seed": "0"}
+        window.studies.open(str(rows), "", Choice("quality:accuracy", "map", "prompt", "R", kept))
+        wait(window, lambda: window.studies.seen is not None)
+        picture = window.studies.panel.map.data
+        window.studies.panel.map.cell_chosen.emit(int(picture.cells[3, 4]))
+        wait(window, lambda: made(window) == 8)
+        save(window, name)
+    window.close()
+    window.deleteLater()
+
+
 def shoot_real(folder: str, name: str) -> None:
     """Save the window and every view of a language model, as NAME and NAME-VIEW."""
     window = opened(16, "1280x800", folder, REAL_PROMPT, REAL_LOOP)
@@ -255,7 +275,7 @@ def pictures(model: str) -> dict[str, Callable[[], None]]:
         "window": partial(shoot, "window", *window, "light"),
         "window-dark": partial(shoot, "window-dark", *window, "dark"),
     }
-    by_hand = ("correspondence", "probe")
+    by_hand = ("correspondence", "stitching", "probe")
     found |= {p.key: partial(shoot_view, p) for p in VIEW_SPECS if p.key not in by_hand}
     found["heads-groups"] = partial(shoot, "heads-groups", *view, "heads", "--set", "order=group")
     found["exits-tokens"] = partial(shoot, "exits-tokens", *view, "exits", "--set", "over=run")
@@ -271,10 +291,12 @@ def pictures(model: str) -> dict[str, Callable[[], None]]:
         ("graph-nested", shoot_nested),
         ("graph-contrast", shoot_contrast),
         ("correspondence", shoot_correspondence),
+        ("stitching", partial(shoot_correspondence, view="stitching", prompts=60)),
         ("correspondence-heads", partial(shoot_correspondence, compared="heads")),
         ("runs", shoot_runs),
         ("probe", shoot_probe),
         ("report", shoot_report),
+        ("study", shoot_study),
     ):
         found[name] = partial(make, name)
     if model:

@@ -153,7 +153,7 @@ class Analysis(QObject):
         return spec.options() if display is None else display.options
 
     def recompute(self) -> None:
-        """Something was measured that any view may show."""
+        """Compute every view again: something was measured that any of them may show."""
         self._measured += 1
 
     def _on_run_changed(self) -> None:

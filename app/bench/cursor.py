@@ -71,7 +71,7 @@ class Cursor:
         return self.move(selection, run)
 
     def keep_up(self, run: Recording) -> bool:
-        """The run has come further: follow it, or return to where the run was left."""
+        """Follow a run that has come further, or return to where it was left."""
         place = self.selection
         if self.following:
             place = replace(place, recurrence=run.n_recurrences)

@@ -120,8 +120,9 @@ def show_recorded_runs(
 def _request(run: SavedRun) -> RunRequest:
     """How a root of the tree is begun."""
     return RunRequest(
-        run.prompt, run.seed, run.start, run.start_scale, interventions=run.interventions
-    )
+        run.prompt, run.seed, run.start, run.start_scale, interventions=run.interventions,
+        patterns=run.patterns,
+    )  # fmt: skip
 
 
 def _show(

@@ -110,6 +110,7 @@ def _run(run: Run, shown: Run | None, selection: Any, recorded: int | None) -> S
         seed=run.request.seed,
         start=cast(Any, run.request.start),
         start_scale=run.request.start_scale,
+        patterns=run.request.patterns,
         layers=recording.layers_done,
         interventions=recording.info.interventions,
         cursor=selection if run is shown else run.cursor,

@@ -133,7 +133,7 @@ class SecondRuns:
             self._runner.set_second_run(second.stepper, pairing)
 
     def run_shown(self, run: Run) -> None:
-        """Another run is shown: it is not its own second run, and the other model follows it."""
+        """Note that another run is shown: it is not its own second run; the other model follows."""
         second = self._session.second
         if second is not None and second.run is run:
             self._remove()
@@ -141,7 +141,7 @@ class SecondRuns:
         self.pair()
 
     def begin_again(self) -> None:
-        """The prompt was begun again: the other model begins it again too."""
+        """Begin the prompt again on the other model, as it was begun again on the first."""
         if self.model is not None:
             self.model.begun_as = ()
 

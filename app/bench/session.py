@@ -178,7 +178,7 @@ class Session(QObject):
         self.progressed.emit()
 
     def keep_up(self) -> None:
-        """The run has come further, or another is shown."""
+        """Take note that the run has come further, or that another is shown."""
         moved = self.recording is not None and self.cursor.keep_up(self.recording)
         self._tell(moved)
         if not moved:  # else the cursor's signal told it

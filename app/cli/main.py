@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from loopscope.app.cli.leaving import leave
-from loopscope.app.cli.parser import COMMANDS, build_parser
+from loopscope.app.cli.parser import COMMANDS, build_parser, refuse_empty_names
 from loopscope.core.errors import LoopscopeError, is_out_of_memory
 from loopscope.core.plugins import blamed, left_out
 
@@ -83,6 +83,7 @@ def _run(arguments: Sequence[str]) -> int:
         options = build_parser().parse_args(arguments)
     except SystemExit as done:  # --help and --version
         return int(done.code or 0)
+    refuse_empty_names(options)
     if options.command == "open":
         from loopscope.app.cli.desktop import run_desktop
 

@@ -71,6 +71,24 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
 }
 
 
+# Arguments that name a file or a folder, by where they are kept.
+NAMES = (
+    "path", "output", "prompts", "interventions", "initial_state", "screenshot", "start", "corpus",
+    "study", "source", "config", "map", "tokenizer", "base", "beside",
+)  # fmt: skip
+
+
+def refuse_empty_names(options: argparse.Namespace) -> None:
+    """Refuse "", which an unset variable of a shell becomes: a path of it is the current folder.
+
+    Raises `LoopscopeError`.
+    """
+    for name in NAMES:
+        given = getattr(options, name, None)
+        if "" in (given if isinstance(given, list | tuple) else (given,)):
+            raise LoopscopeError(f"{name.replace('_', ' ')}: an empty name is no file or folder")
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as every other error of the command."""
 

@@ -215,6 +215,8 @@ class _Writer:
             call["start"] = info.start
         if info.start_scale != 1:
             call["start_scale"] = info.start_scale
+        if not point.patterns:
+            call["keep"] = ["writes", "readouts"]
         if info.interventions:
             call["interventions"] = [_plain(own) for own in info.interventions]
         return call

@@ -72,7 +72,7 @@ class Autosave(QObject):
         self._timer.timeout.connect(self._keep_in_background)
 
     def note(self) -> None:
-        """Something may have changed: it is written in a moment."""
+        """Note that something may have changed; it is written in a moment."""
         if not self._timer.isActive() and not self._ended:
             self._timer.start()
 
@@ -103,7 +103,7 @@ class Autosave(QObject):
         self._lock.unlock()
 
     def end(self) -> None:
-        """The window was closed: nothing is offered again."""
+        """Take the file away, as the window was closed: nothing is offered again."""
         self._timer.stop()
         if self._ended:
             return
@@ -193,17 +193,17 @@ class Recovery(QObject):
         box.open()
 
     def done(self) -> None:
-        """What was taken up is shown: from now on the window keeps it itself."""
+        """Note that what was taken up is shown: from now on the window keeps it itself."""
         if self._taken is not None:
             _remove(self._taken)
             self._taken = None
 
     def left(self) -> None:
-        """What was taken up is not shown for want of its files: it is offered again."""
+        """Note that what was taken up lacks its files and is not shown: it is offered again."""
         self._taken = None
 
     def failed(self) -> None:
-        """What was taken up cannot be read: it is put aside and not offered again."""
+        """Put aside what was taken up and cannot be read: it is not offered again."""
         if self._taken is not None:
             with contextlib.suppress(OSError):
                 os.replace(self._taken, self._taken.with_name(session_name(self._taken) + DAMAGED))

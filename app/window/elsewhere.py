@@ -63,7 +63,7 @@ class Elsewhere(QObject):
         self._opening.open_on(address, path, device=device, dtype=dtype)
 
     def reconnect(self) -> None:
-        """Be on a worker again; says how that went."""
+        """Connect to a worker again; says how that went."""
         loaded = self._bench.session.status.loaded
         if loaded is None or not loaded.lost:
             return

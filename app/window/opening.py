@@ -200,7 +200,7 @@ class Opening(QObject):
         if request is not None:
             settings = self._settings
             settings.seed, settings.start = request.seed, request.start
-            settings.start_scale = request.start_scale
+            settings.start_scale, settings.patterns = request.start_scale, request.patterns
         prompt = None if request is None else request.prompt
         recurrences = None if recording is None else recording.n_recurrences
         loop = None if loaded is None else loaded.request.loop
@@ -246,6 +246,7 @@ class Opening(QObject):
         request = RunRequest(
             first_run.prompt or settings.prompts.get(load_request.path) or first_prompt(loaded),
             seed=settings.seed,
+            patterns=settings.patterns,
             recurrences=recurrences,
             interventions=self._interventions(first_run, same),
         )

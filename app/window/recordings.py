@@ -164,7 +164,7 @@ class Recordings(QObject):
         self._bench.background.start_job("Looking for its checkpoint", work, found)
 
     def adopt(self, file: RecordingFile) -> None:
-        """The runs of a session that is shown come from this file, if any does, and go on in it."""
+        """Take this file for that of the session shown, if any of its runs is: they go on in it."""
         tree = [run.stepper.recording for run in self._bench.runs.tree]
         if not any(run is shown for run in file.runs for shown in tree):
             return

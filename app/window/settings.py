@@ -16,6 +16,7 @@ from loopscope.app.window.settings_checks import (
     Check,
     between,
     is_export,
+    is_flag,
     is_hexadecimal,
     is_interventions,
     is_options,
@@ -73,6 +74,7 @@ class Settings:
     seed: Annotated[int, between(0, 2**31 - 1, whole=True)] = 0
     start: Annotated[str, one_of(*STARTS)] = "default"
     start_scale: Annotated[float, between(0, 1000)] = 1.0
+    patterns: Annotated[bool, is_flag] = True
     recurrences: Annotated[int, between(0, MOST_RECURRENCES, whole=True)] = 0
     interventions: Annotated[list[dict[str, Any]], is_interventions] = field(default_factory=list)
     device: Annotated[str, one_of("auto", "cpu", "cuda", "mps")] = "auto"
@@ -151,7 +153,7 @@ class Settings:
         """Remember how the run shown was begun and how far it is."""
         self.recurrences = recording.n_recurrences
         self.seed, self.start = request.seed, recording.info.start
-        self.start_scale = request.start_scale
+        self.start_scale, self.patterns = request.start_scale, request.patterns
         self.interventions = as_json(recording.info.interventions)
 
     def remember_speed(self, rate: float) -> None:

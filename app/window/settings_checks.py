@@ -12,6 +12,11 @@ LONGEST, DEEPEST, MOST_ENTRIES = 1_000_000, 20, 10_000
 Check = Callable[[object], bool]
 
 
+def is_flag(value: object) -> bool:
+    """Yes or no."""
+    return isinstance(value, bool)
+
+
 def is_text(value: object) -> bool:
     """Text that can be shown, written and given to the system: no lone surrogate, no NUL."""
     if not isinstance(value, str) or len(value) > LONGEST or "\0" in value:

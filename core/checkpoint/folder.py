@@ -24,7 +24,7 @@ from loopscope.core.errors import CheckpointError, ForeignError
 from loopscope.core.families import FAMILIES, recognise
 from loopscope.core.families.family import Config, Family, Source
 from loopscope.core.families.foreign import foreign
-from loopscope.core.files import read_bytes, reason, unique_keys
+from loopscope.core.files import mistaken_for, read_bytes, reason, unique_keys
 from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.loop_span import renamed_by_loop, with_loop
 
@@ -163,7 +163,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(raw, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: cannot be read as JSON: {reason(error)}") from None
+        why = mistaken_for(raw[:64]) or f"cannot be read as JSON: {reason(error)}"
+        raise CheckpointError(f"{path}: {why}") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
     return values

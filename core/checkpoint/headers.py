@@ -15,7 +15,7 @@ from typing import Any
 
 from loopscope.core.checkpoint.foreign import NARROW, WAY_OUT
 from loopscope.core.errors import CheckpointError
-from loopscope.core.files import check_regular, reason, unique_keys
+from loopscope.core.files import check_regular, mistaken_for, reason, unique_keys
 
 # Bytes an element takes, for the dtypes that weights come in; those of 8 bits only `convert` reads.
 DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1,
@@ -51,9 +51,8 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
                 raise CheckpointError(f"{path}: the file is cut short ({size} bytes)")
             (length,) = struct.unpack("<Q", prefix)
             if length > min(MAX_HEADER, size - 8):
-                raise CheckpointError(
-                    f"{path}: the header claims {length} bytes of a file of {size}; cut short?"
-                )
+                claim = f"the header claims {length} bytes of a file of {size}; cut short?"
+                raise CheckpointError(f"{path}: {mistaken_for(prefix + file.read(64)) or claim}")
             header = json.loads(file.read(length), object_pairs_hook=unique_keys)
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot read the header: {reason(error)}") from None

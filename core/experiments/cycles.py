@@ -15,11 +15,12 @@ from typing_extensions import override
 
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.passes import Change
-from loopscope.core.experiments.studies.nulls import cycle_spread, head_bound
 from loopscope.core.experiments.studies.subject import Subject, prompts, tokens_of
 from loopscope.core.files import read_text
+from loopscope.core.measures.nulls import cycle_spread
 from loopscope.core.model.layers import DecoderLayer
 from loopscope.core.model.looped_model import LoopedModel
+from loopscope.core.over_prompts.head_bound import head_bound
 
 # Passes that are run: the last is that of a state that has settled, if it does.
 PASSES = 20

@@ -21,7 +21,10 @@ from loopscope.core.run.recording import Recording
 
 Axis = Literal["layer", "head", "token"]
 
-NO_PATTERNS = "This run did not keep attention patterns: its `Capture` leaves them out."
+NO_PATTERNS = (
+    "This run did not keep attention patterns. Run, Keep attention patterns makes it again with "
+    "them (in a script: `keep`)."
+)
 NO_READOUTS = "This run did not keep its readouts: its `Capture` leaves them out."
 NO_GATE = "This model has no exit gate."
 NO_RUN = "No recurrence has been run."

@@ -190,18 +190,26 @@ def compare(a: Patterns, b: Patterns, measure: MeasureKey, *, causal: bool = Tru
     return out.reshape(lead)
 
 
-def compare_all(patterns: Patterns, measure: MeasureKey, *, causal: bool = True) -> F64:
-    """Compare every pattern ``[R, T, T]`` with every other: symmetric float64 ``[R, R]``."""
+def compare_all(
+    patterns: Patterns, measure: MeasureKey, *, causal: bool = True, known: F64 | None = None
+) -> F64:
+    """Compare every pattern ``[R, T, T]`` with every other: symmetric float64 ``[R, R]``.
+
+    ``known`` is what the first of them gave before, ``[n, n]``: these are not compared again.
+    """
     n, n_tokens, _ = patterns.shape
+    done = 0 if known is None else len(known)
     kept, rows = _entries(n_tokens, causal), _counted_rows(n_tokens, causal)
     flat = patterns.reshape(n, n_tokens * n_tokens)[:, kept]
     out = np.empty((n, n))
-    for r in range(n):
+    if known is not None:
+        out[:done, :done] = known
+    # Each new one with all before it and itself.
+    for r in range(done, n):
         x = _take(flat[r : r + 1], slice(None))
-        for part in _blocks(n - r, flat.shape[1]):
-            there = slice(r + part.start, r + part.stop)
-            out[r, there] = _compare(x, _take(flat[there], slice(None)), measure, rows)
-        out[r:, r] = out[r, r:]
+        for part in _blocks(r + 1, flat.shape[1]):
+            out[r, part] = _compare(_take(flat[part], slice(None)), x, measure, rows)
+        out[:r, r] = out[r, :r]
     return out
 
 

@@ -25,6 +25,10 @@ FROM_RUN = Formula(
 )
 
 
+# Numbers of states that are held in float64 at a time.
+_NUMBERS = 1 << 20
+
+
 def spread(states: Floats) -> F64:
     """Mean pairwise relative distance between runs from different starts.
 
@@ -50,6 +54,14 @@ def spread(states: Floats) -> F64:
                 apart = np.linalg.norm(x[a] - x[b], axis=-1)
                 total += apart / (0.5 * (norms[a] + norms[b]))
     return np.where(np.isfinite(total), total / (n * (n - 1) / 2), np.nan)
+
+
+def spread_by_recurrence(states: Floats) -> F64:
+    """`spread` of ``n`` whole runs, ``[n, R + 1, ..., d]`` to ``[R + 1, ...]``."""
+    # Some recurrences at a time: one costs several calls, all of them a copy in float64.
+    some = max(1, _NUMBERS // max(states[:, :1].size, 1))
+    parts = range(0, states.shape[1], some)
+    return np.concatenate([spread(states[:, first : first + some]) for first in parts])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

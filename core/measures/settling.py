@@ -14,6 +14,8 @@ from loopscope.core.run.steps import distance, ratio, state_norm
 
 # Explicit mantissa bits m of the types a model runs in.
 MANTISSA_BITS = {"bfloat16": 7, "float16": 10, "float32": 23, "float64": 52}
+# Numbers of states whose differences are held in float64 at a time.
+_NUMBERS = 1 << 20
 # Steps above this many rounding floors are hardly touched by the noise of a stack of layers.
 NOISE_FLOORS = 32
 
@@ -31,8 +33,10 @@ def distance_to_end(states: Floats, relative: bool = False) -> F64:
     float64 ``[n, ...]``; relative distances are NaN where ``||s_R|| = 0``.
     """
     out = np.empty(states.shape[:-1])
-    for i in range(len(out)):
-        out[i] = distance(states[i], states[-1])
+    # Some rows at a time: one costs a call, all of them a copy in float64.
+    some = max(1, _NUMBERS // max(states[:1].size, 1))
+    for i in range(0, len(out), some):
+        out[i : i + some] = distance(states[i : i + some], states[-1])
     return ratio(out, state_norm(states[-1])) if relative and len(out) else out
 
 

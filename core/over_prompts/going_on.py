@@ -61,12 +61,12 @@ class GoingOn:
         with torch.no_grad():
             run = Together(loaded, prompts, begin)
         self.model, self.e, self.lengths = run.model, run.e, run.lengths
-        self._start = run.recurrent
+        self.start = run.recurrent
 
     @torch.no_grad()
     def states(self, recurrences: int) -> list[Tensor]:
         """States ``[B, T, w]`` at each of `entries_of`, w the width d or, of a nested loop, 2 d."""
-        model, recurrent, layers = self.model, self._start, by_layer(self.model.arch)
+        model, recurrent, layers = self.model, self.start, by_layer(self.model.arch)
         found: list[Tensor] = []
         for r in range(1, recurrences + 1):
             x = recurrent.state
@@ -86,7 +86,7 @@ class GoingOn:
         if entry.layer == END:
             recurrent = self._parted(state)
         else:
-            recurrent = model.close_layer(state, self._start, entry.layer)
+            recurrent = model.close_layer(state, self.start, entry.layer)
             x = state
             for layer in range(entry.layer + 1, model.arch.n_block):
                 x = model.open_layer(x, recurrent, self.e, layer, True)

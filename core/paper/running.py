@@ -73,12 +73,12 @@ class Look:
     plan: Plan
 
     def alone(self) -> Iterator[Look]:
-        """It has one part."""
+        """Return its parts as tasks of their own: itself, as it has one part."""
         yield self
 
 
 def do_look(task: Look) -> Subject:
-    """Run on a worker."""
+    """Look at a model and its prompts as a `Look` asks; called on a worker."""
     return subject_of(task.request, task.prompts, task.plan)
 
 

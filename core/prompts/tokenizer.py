@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loopscope.core.errors import CheckpointError, LoopscopeError, PromptError
-from loopscope.core.files import read_text
+from loopscope.core.files import mistaken_for, read_text
 from loopscope.core.prompts import tokenizer_limits
 from loopscope.core.prompts.tokenizer_limits import MOST_IN_ALL, call_library, growth
 
@@ -75,6 +75,8 @@ class PromptTokenizer:
 
         problem = f"{file}: cannot be read"
         text = read_text(file, MOST_BYTES)
+        if instead := mistaken_for(text[:64].encode(errors="replace")):
+            raise CheckpointError(f"{file}: {instead}")
         tokenizer = call_library(
             lambda: Tokenizer.from_str(text), CheckpointError, problem, LOADING_PATIENCE
         )

@@ -24,12 +24,14 @@ from loopscope.core.measures.exits_over_prompts import EXITS_OVER_PROMPTS
 from loopscope.core.measures.interchange import INTERCHANGE
 from loopscope.core.measures.lens import READINGS
 from loopscope.core.measures.linear_probes import LINEAR_PROBES
+from loopscope.core.measures.nulls import NULLS
 from loopscope.core.measures.over_prompts import PROMPT_MEASURES
 from loopscope.core.measures.path_independence import PATHS
 from loopscope.core.measures.probe import PROBE
 from loopscope.core.measures.quality import QUALITY
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stability import STABILITY
+from loopscope.core.measures.stitching import STITCHING
 from loopscope.core.plugins import NAME
 from loopscope.core.recordings.result_shapes import misshapen
 from loopscope.core.results import ResultKey, Results
@@ -45,6 +47,8 @@ MODEL_KEYS: tuple[ResultKey[Any], ...] = (
     PROBE,
     LINEAR_PROBES,
     INTERCHANGE,
+    STITCHING,
+    NULLS,
 )
 # Names in a file: of the line of JSON, and before the number of an array.
 WORDS, NUMBERS = "results", "results_arrays/"

@@ -30,7 +30,9 @@ SUFFIX = ".segments"
 
 def segments_of(path: Path) -> Path:
     """Where the segments of a recording lie while it is being made."""
-    return path.with_name(path.name + SUFFIX)
+    # "." has no name of its own, the folder that it is has one.
+    path = path if path.name else path.absolute()
+    return path.parent / (path.name + SUFFIX)
 
 
 class SegmentWriter:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from loopscope.core.checkpoint.loading import Loaded
 from loopscope.core.run.budget import Budget
 from loopscope.core.run.elsewhere import ModelElsewhere, RunElsewhere
@@ -16,12 +18,17 @@ def begin_run(
     capture: Capture | None = None,
     budget: Budget | None = None,
 ) -> Stepper | RunElsewhere:
-    """Return the run that ``request`` asks for, standing at ``s_0``.
+    """Return the run that ``request`` asks for, standing at ``s_0``; ``capture`` is what it keeps.
+
+    No attention patterns where the request is without them.
 
     Raises `PromptError` and what `Stepper.begin` raises.
     """
+    capture = capture or Capture()
+    if not request.patterns:
+        capture = replace(capture, patterns=False)
     if not isinstance(loaded, Loaded):
-        return loaded.begin(request, capture or Capture(), budget)
+        return loaded.begin(request, capture, budget)
     stepper = Stepper(loaded, capture, budget)
     stepper.begin(
         loaded.tokenizer.encode(request.prompt),

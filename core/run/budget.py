@@ -42,7 +42,7 @@ class Block:
         return len(self.data)
 
     def filled(self, nbytes: int) -> None:
-        """Count that so many more bytes of it are in use."""
+        """Count so many more bytes of it as in use."""
         self.held += nbytes
         if self._budget is not None:
             self._budget.count(nbytes)
@@ -81,7 +81,7 @@ class Budget:
         self._file: FileSource | None = None
 
     def count(self, nbytes: int) -> None:
-        """Count rows that came into memory or, below 0, went."""
+        """Count bytes of rows that came into memory; a number below 0 is of those that went."""
         with self._counting:
             self.held += nbytes
 

@@ -108,7 +108,7 @@ class ModelElsewhere(Protocol):
         """How good the link is, in words."""
 
     def reconnect(self, report: Report, cancelled: Callable[[], bool]) -> None:
-        """Be there again. Raises `LoopscopeError` where it cannot be."""
+        """Connect to it again. Raises `LoopscopeError` where it cannot be."""
 
     def relooped(self, request: LoadRequest) -> ModelElsewhere:
         """Loop another span of it."""

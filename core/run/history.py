@@ -21,6 +21,7 @@ class Point:
     request : what its model was loaded by.  layers : of the recurrent block, run so far.
     file, index : the recording that it is shown from, without a model, and which run of that it
         is; "" for one that was stepped.
+    patterns : whether it keeps attention patterns.
     """
 
     request: LoadRequest
@@ -28,12 +29,16 @@ class Point:
     layers: int
     file: str = ""
     index: int = 0
+    patterns: bool = True
 
     @classmethod
     def of(cls, stepper: AnyRun) -> Point:
         """Where a run is now."""
         recording = stepper.recording
-        return cls(stepper.loaded.request, recording.info, recording.layers_done)
+        return cls(
+            stepper.loaded.request, recording.info, recording.layers_done,
+            patterns=recording.capture.patterns,
+        )  # fmt: skip
 
     @classmethod
     def recorded(cls, recording: Recording, file: str, index: int) -> Point:
@@ -50,7 +55,7 @@ class Point:
     def begun_as(self) -> tuple[object, ...]:
         """What is the same for all points of one run."""
         i = self.info
-        start = (i.token_ids, i.prompt, i.seed, i.start, i.start_scale)
+        start = (i.token_ids, i.prompt, i.seed, i.start, i.start_scale, self.patterns)
         return (*self.model, *start, i.interventions)
 
 

@@ -89,7 +89,7 @@ class ModelInUse:
             loaded.release()
 
     def reconnect(self, loaded: AnyModel) -> None:
-        """Be where a model was again, after it was lost.
+        """Connect again to where a model was, after it was lost.
 
         Raises `LoopscopeError` where that cannot be, `Cancelled` when it is given up.
         """

@@ -68,7 +68,7 @@ class ReadingOut:
         self.block, self.lock = Block(), RLock()
 
     def stand(self, states: Sequence[Tensor], before: Sequence[Tensor]) -> None:
-        """Stand where a run is read out up to ``states``, those of a block that is begun.
+        """Go to where a run is read out up to ``states``, those of a block that is begun.
 
         ``before`` is the whole block before it, empty for none; states are ``[1, T, d]``.
         """

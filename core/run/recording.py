@@ -89,7 +89,7 @@ class Recording:
         self._layer_bytes = sum(rows.row_bytes for rows in self._rows.values())
 
     def _have(self, rows: dict[str, Rows]) -> None:
-        """Consist of these rows; what makes readouts of a run is not taken along."""
+        """Take these as its rows; what makes readouts of a run is not taken along."""
         self._rows, self.readouts = rows, Readouts(rows)
 
     def prefix(self, layers: int, info: RunInfo) -> Recording:

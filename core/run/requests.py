@@ -13,7 +13,8 @@ from loopscope.core.run.recording import Recording
 class RunRequest:
     """A run to begin: prompt text (or ``#ids``), seed, start state, recurrences to make at once.
 
-    interventions : act as the run comes to them.
+    interventions : act as the run comes to them.  patterns : whether attention patterns are kept;
+        without them the layers run torch's fused attention.
     """
 
     prompt: str
@@ -22,6 +23,7 @@ class RunRequest:
     start_scale: float = 1.0
     recurrences: int = 0
     interventions: tuple[Intervention, ...] = ()
+    patterns: bool = True
 
 
 def request_of(recording: Recording) -> RunRequest:
@@ -30,7 +32,8 @@ def request_of(recording: Recording) -> RunRequest:
     start = info.start if info.start in ("zeros", "random") else "default"
     prefix = info.architecture.prefix
     own = "#" + ",".join(map(str, info.token_ids[prefix:]))
-    return RunRequest(info.prompt or own, info.seed, start, info.start_scale)
+    kept = recording.capture.patterns
+    return RunRequest(info.prompt or own, info.seed, start, info.start_scale, patterns=kept)
 
 
 def check_recurrences(n: int) -> int:

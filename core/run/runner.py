@@ -228,9 +228,10 @@ class Runner:
         return self.call(lambda loaded, stepper: self._model.reloop(request, loaded))
 
     def reconnect(self) -> Future[None]:
-        """Be where the model was again, after it was lost; progress and Cancel are the loading's.
+        """Connect again to where the model was, after it was lost.
 
-        Runs go on from where they stand. Raises `LoopscopeError` where that cannot be.
+        Progress and Cancel are the loading's. Runs go on from where they stand. Raises
+        `LoopscopeError` where that cannot be.
         """
         return self.call(lambda loaded, stepper: self._model.reconnect(loaded))
 

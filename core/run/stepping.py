@@ -116,7 +116,7 @@ class Stepping:
 
     # ---- steps that were made ----
     def starts(self, run: Recording) -> None:
-        """A layer of the run is about to be run."""
+        """Note that a layer of the run is about to be run."""
         if run.layers_done % run.n_layers == 0:
             self._began_recurrence = self._clock()
 

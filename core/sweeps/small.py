@@ -52,7 +52,7 @@ class Training:
     root: str = ""
 
     def alone(self) -> Iterator[Training]:
-        """It has one part."""
+        """Return its parts as tasks of their own: itself, as it has one part."""
         yield self
 
 
@@ -125,7 +125,7 @@ class Measuring:
     files: Files
 
     def alone(self) -> Iterator[Measuring]:
-        """It has one part."""
+        """Return its parts as tasks of their own: itself, as it has one part."""
         yield self
 
     @classmethod

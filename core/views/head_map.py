@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from typing_extensions import override
@@ -93,6 +94,10 @@ class Data(ViewData):
         )
 
 
+# Of each run the head and measure last asked for, and its map.
+_kept: WeakKeyDictionary[Recording, tuple[tuple[int, int, MeasureKey], F64]] = WeakKeyDictionary()
+
+
 def compute(recording: Recording, selection: Selection, options: Options) -> Data:
     """Compare the selected head's patterns with one another."""
     missing, arch = without_patterns(recording), recording.info.architecture
@@ -100,8 +105,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     name = arch.head_name(layer, head)
     measure = MEASURES[options.measure]
     t = recording.n_tokens
-    kept = np.reshape(list(recording.head_patterns(layer, head)), (-1, t, t))
-    values = compare_all(kept, options.measure, causal=arch.layer.causal)
+    values = _compared(recording, layer, head, options.measure)
     far = measure.bound(t) if options.scale == "bound" else measure.least_alike(values, t)
     once = f"{RUNS_ONCE.capitalize()}: head {name} has no earlier recurrence to compare with."
     return Data(
@@ -118,6 +122,19 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         missing=missing,
         lacks=RECURRENCE if missing == NO_RUN else None,
     )
+
+
+def _compared(recording: Recording, layer: int, head: int, measure: MeasureKey) -> F64:
+    """`compare_all` of a head; what was compared before the run went on is not again."""
+    patterns, which = recording.head_patterns(layer, head), (layer, head, measure)
+    of, before = _kept.get(recording, (which, None))
+    known = before if of == which else None
+    if known is None or len(known) < len(patterns):
+        t, causal = recording.n_tokens, recording.info.architecture.layer.causal
+        every = np.reshape(list(patterns), (-1, t, t))
+        known = compare_all(every, measure, causal=causal, known=known)
+        _kept[recording] = which, known
+    return known
 
 
 def _statement(values: F64, measure: PatternMeasure, name: str) -> str:

@@ -10,7 +10,13 @@ import numpy as np
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.labels import at_position
-from loopscope.core.measures.path_independence import FROM_RUN, PATHS, SPREAD, Paths, spread
+from loopscope.core.measures.path_independence import (
+    FROM_RUN,
+    PATHS,
+    SPREAD,
+    Paths,
+    spread_by_recurrence,
+)
 from loopscope.core.options import setting
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import Selection
@@ -84,8 +90,9 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         return _empty(NOT_YET)
     tokens = selection.shown_tokens(recording.n_tokens)
     states = result.states[:, :, list(tokens)]
-    apart = np.stack([spread(states[:, r]) for r in range(states.shape[1])])
-    from_run = np.stack([_median(spread(states[[0, i]])) for i in range(len(states))])
+    apart = spread_by_recurrence(states)
+    others = [spread_by_recurrence(states[[0, i]]) for i in range(len(states))]
+    from_run = np.stack([_median(own) for own in others])
     by_start = options.curves == "start"
     formula = FROM_RUN if by_start else SPREAD
     labels = list(recording.info.names_of(tokens))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from typing_extensions import override
@@ -115,8 +116,9 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     layer, head = clamp_head(selection, arch)
     name = arch.head_name(layer, head)
     kept = recording.head_patterns(layer, head)
+    looked = _looked_at(recording, layer, head, kept)
     return Data(
-        statement=missing or _statement(kept, name),
+        statement=missing or _statement(len(kept), looked.broken, name),
         formulas=(ATTENTION,),
         patterns=kept,
         layer=layer,
@@ -128,15 +130,41 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         missing=missing,
         lacks=RECURRENCE if missing == NO_RUN else None,
         scale=options.scale,
-        far=_largest(kept, arch.layer.causal) if options.scale == "own" else 1.0,
+        far=looked.largest if options.scale == "own" and 0 < looked.largest < 1 else 1.0,
     )
 
 
-def _largest(patterns: Sequence[F32], causal: bool) -> float:
-    """The largest finite entry, without the first query of causal patterns; 1 without any."""
-    rows = (pattern[1:] if causal and len(pattern) > 1 else pattern for pattern in patterns)
-    largest = max((float(np.nanmax(r, initial=0.0)) for r in rows), default=0.0)
-    return largest if 0 < largest < 1 else 1.0
+@dataclass(frozen=True, slots=True)
+class _LookedAt:
+    """What is known of the first ``n`` patterns of a head.
+
+    broken : the first recurrence that is not finite, 0 for none.  largest : the largest entry,
+        without the first query of causal patterns.
+    """
+
+    n: int = 0
+    broken: int = 0
+    largest: float = 0.0
+
+
+# By run and head: patterns once kept do not change, so only new ones are looked at.
+_looked: WeakKeyDictionary[Recording, dict[tuple[int, int], _LookedAt]] = WeakKeyDictionary()
+
+
+def _looked_at(recording: Recording, layer: int, head: int, patterns: Sequence[F32]) -> _LookedAt:
+    """Look at the patterns of a head that came since it was asked last."""
+    of_run, causal = _looked.setdefault(recording, {}), recording.info.architecture.layer.causal
+    known = of_run.get((layer, head), _LookedAt())
+    for r in range(known.n + 1, len(patterns) + 1):
+        pattern = patterns[r - 1]
+        rows = pattern[1:] if causal and len(pattern) > 1 else pattern
+        known = _LookedAt(
+            r,
+            known.broken or (0 if np.isfinite(pattern).all() else r),
+            max(known.largest, float(np.nanmax(rows, initial=0.0))),
+        )
+    of_run[layer, head] = known
+    return known
 
 
 def alike(one: Data, other: Data) -> tuple[Data, Data]:
@@ -145,12 +173,10 @@ def alike(one: Data, other: Data) -> tuple[Data, Data]:
     return replace(one, far=far), replace(other, far=far)
 
 
-def _statement(patterns: Sequence[F32], name: str) -> str:
+def _statement(n: int, broken: int, name: str) -> str:
     """Say what there is to scrub through, and from where on it is broken."""
-    for r, pattern in enumerate(patterns, start=1):
-        if not np.isfinite(pattern).all():
-            return f"Attention of head {name} is not finite at recurrence {r}."
-    n = len(patterns)
+    if broken:
+        return f"Attention of head {name} is not finite at recurrence {broken}."
     return f"Attention of head {name} in {n} recurrence{'s' * (n > 1)}: each row sums to 1."
 
 

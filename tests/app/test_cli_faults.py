@@ -222,3 +222,47 @@ def test_arguments_that_are_not_utf_8(folder: Path, tmp_path: Path) -> None:
     done = run([b"inspect", odd, b"--json"])
     assert done.returncode == 0
     assert "od" in json.loads(done.stdout)["name"]
+
+
+@pytest.mark.parametrize("here", [".", "./", "./.", "../tiny"])
+def test_the_current_folder_is_a_checkpoint_as_any_other(
+    folder: Path, here: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert main(["inspect", here, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "tiny"
+    assert main(["measure", here, *PROMPT, "--measures", "step_size"]) == 0
+    assert "tiny" in capsys.readouterr().out
+    assert sorted(f.name for f in folder.iterdir()) == [
+        "config.json", "model.safetensors", "tokenizer.json",
+    ]  # fmt: skip
+
+
+def test_the_root_of_all_folders_is_no_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is not a checkpoint folder" in refused(capsys, "inspect", "/")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inspect", ""),
+        ("open", "F", ""),
+        ("trace", "F", *PROMPT, "-o", ""),
+        ("trace", "F", *PROMPT, "-o", "t.npz", "--initial-state", ""),
+        ("trace", "F", *PROMPT, "-o", "t.npz", "--interventions", ""),
+        ("measure", "F", *PROMPT, "-o", ""),
+        ("quality", "F", "--prompts", "", "--recurrences", "1"),
+        ("open", "F", "--screenshot", ""),
+        ("convert", "F", "-o", "c", "--base", ""),
+        ("train", "hops", "-o", "m", "--from", ""),
+    ],
+)
+def test_an_empty_name_is_refused(
+    folder: Path, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    """As an unset variable gives it: it would be the current folder, or nothing at all."""
+    monkeypatch.chdir(tmp_path)
+    given = [str(folder) if a == "F" else a for a in arguments]
+    assert "an empty name is no file or folder" in refused(capsys, *given)
+    assert [f.name for f in tmp_path.iterdir()] == ["tiny"]

@@ -239,6 +239,16 @@ def test_half_precision_and_a_looped_span(desk: Desk) -> None:
     assert "damping=0.5" in text
 
 
+def test_the_script_of_a_run_without_patterns_keeps_none(desk: Desk) -> None:
+    """Torch's fused attention rounds otherwise: only without patterns are the numbers the same."""
+    desk.open(recurrences=3)
+    before = desk.window.bench.session.recording
+    desk.window.commands["keep_patterns"].trigger()
+    desk.qtbot.waitUntil(lambda: desk.window.bench.session.recording is not before, timeout=20_000)
+    desk.settle(3)
+    assert "keep=" in desk.check("distance")
+
+
 def test_a_run_of_a_recording_comes_from_its_file(tmp_path: Path) -> None:
     file = str(tmp_path / "run.h5")
     run = loopscope.load("bundled:looped", "cpu").run(PROMPT, 4)

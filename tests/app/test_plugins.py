@@ -18,6 +18,8 @@ from safetensors.torch import save_file
 
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.families.family import Config, Family
+from loopscope.core.recordings.reader import open_recording
+from loopscope.core.recordings.writing import save
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
 
@@ -260,3 +262,89 @@ def test_one_that_cannot_be_imported_is_told_and_the_rest_goes_on(do: Do, tmp_pa
     line = cli(do, "plugins", **broken).splitlines()[1]
     assert line.split(maxsplit=3)[:3] == ["measure", "bent", "broken"]
     assert line.endswith("left out: ModuleNotFoundError: No module named 'nowhere'")
+
+
+# A view that measures on request, in a package of one file.
+LASTING = """
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from loopscope.app.view_spec import ViewSpec
+from loopscope.core.results import ResultKey
+from loopscope.core.views.base import Request, Table, ViewData, ViewDefinition
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Norms:
+    values: npt.NDArray[np.float64]
+    of: tuple[str, ...]
+
+
+NORMS = ResultKey("lasting", Norms)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    pass
+
+
+def compute(recording, selection, options):
+    found = recording.result(NORMS)
+    return ViewData("nothing yet" if found is None else f"{found.of} {found.values.tolist()}", ())
+
+
+def run(stepper, selection, options, job):
+    states = stepper.recording.states.astype(float)
+    return Norms(np.linalg.norm(states[-1], axis=-1), stepper.recording.info.token_labels)
+
+
+class Lasting(ViewSpec):
+    key, title, shows = "lasting", "Lasting", "norms that are measured on request"
+
+    def definition(self):
+        request = Request("Measure", "Takes the norms", NORMS)
+        return ViewDefinition(Options, compute, lambda data: Table((), ()), request=request)
+
+    def analysis(self):
+        return run
+
+    def view(self):
+        raise NotImplementedError
+
+    def drawing(self):
+        return lambda data, figure, page: None
+
+
+SPEC = Lasting()
+"""
+MEASURED = """
+import sys
+import loopscope
+run = loopscope.load("bundled:looped", "cpu").run(sys.argv[1], 3)
+run.analyse("lasting")
+run.save("run.h5")
+print(run.view("lasting").statement)
+"""
+OPENED = """
+import sys
+import loopscope
+print(loopscope.open_recording(sys.argv[1])[0].view("lasting").statement)
+"""
+
+
+def test_what_its_view_measured_is_in_the_recording(do: Do, tmp_path: Path) -> None:
+    extra = tmp_path / "extra"
+    about = extra / "lasting-1.0.dist-info"
+    about.mkdir(parents=True)
+    (extra / "lasting.py").write_text(LASTING)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lasting\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[loopscope.views]\nlasting = lasting:SPEC\n")
+    said = do("-c", MEASURED, PROMPT, extra=str(extra))
+    assert said.startswith("('a', 'b', 'b'")
+    assert do("-c", OPENED, "run.h5", extra=str(extra)) == said
+    # Where the package is not, the result is written again as it is.
+    (again,) = open_recording(tmp_path / "run.h5").runs
+    save(tmp_path / "again.h5", [again])
+    assert do("-c", OPENED, "again.h5", extra=str(extra)) == said

@@ -21,6 +21,9 @@ from loopscope.app.window.actions import MENUS
 from loopscope.app.window.opening import FirstRun
 from loopscope.app.window.settings import Settings
 from loopscope.app.window.window import Window
+from loopscope.core.model.layers import DecoderLayer
+from loopscope.core.selection import Selection
+from loopscope.core.views import pattern
 from loopscope.widgets.palette import DARK, LIGHT
 
 PROMPT = "ab bc cd de ea ? 3 : a b c d e"
@@ -172,6 +175,51 @@ def test_editing_the_prompt_restarts_and_undo_brings_the_run_back(make, qtbot: Q
     assert first.n_recurrences == 5
     key(qtbot, window, Key.Key_Right, Mod.AltModifier)
     assert bench.session.recording.info.prompt == "xy yz zx ? 1 : x"
+
+
+def test_without_patterns_layers_run_the_fused_attention_and_with_them_again_as_before(
+    make, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    for name in ("_fused", "_pattern"):
+        real = getattr(DecoderLayer, name)
+        monkeypatch.setattr(
+            DecoderLayer,
+            name,
+            lambda *given, real=real, name=name: made.append(name) or real(*given),
+        )
+    window = make(recurrences=3)
+    bench, command = window.bench, window.commands["keep_patterns"]
+    first = bench.session.recording
+    assert command.isChecked()
+    made.clear()
+    command.trigger()
+    qtbot.waitUntil(lambda: bench.session.recording is not first, timeout=20_000)
+    calm(qtbot, window, 3)
+    without = bench.session.recording
+    assert not command.isChecked()
+    assert (without.capture.patterns, without.patterns) == (False, None)
+    assert set(made) == {"_fused"}
+    np.testing.assert_allclose(without.states, first.states, rtol=1e-4, atol=1e-5)
+    data = pattern.compute(without, Selection(), pattern.Options())
+    assert "Run, Keep attention patterns" in data.missing
+    bench.restart(prompt="xy yz zx ? 1 : x")
+    qtbot.waitUntil(lambda: bench.session.recording is not without, timeout=20_000)
+    calm(qtbot, window, 3)
+    assert not bench.session.recording.capture.patterns
+    again = bench.session.recording
+    command.trigger()
+    bench.restart(prompt=PROMPT)
+    qtbot.waitUntil(
+        lambda: (
+            bench.session.recording is not again and bench.session.recording.info.prompt == PROMPT
+        ),
+        timeout=20_000,
+    )
+    calm(qtbot, window, 3)
+    assert command.isChecked()
+    np.testing.assert_array_equal(bench.session.recording.states, first.states)
+    np.testing.assert_array_equal(bench.session.recording.patterns, first.patterns)
 
 
 def test_letters_are_text_while_the_prompt_has_the_keyboard(make, qtbot: QtBot) -> None:

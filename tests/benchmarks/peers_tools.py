@@ -56,7 +56,8 @@ KEEPS = {
     "TransformerLens, residual and pattern": "n hook_resid_post [T, d], n hook_pattern [H, T, T]",
     "TransformerLens, everything": "every hook point, about 40 a layer",
     "Loopscope, states and patterns": "s_0 and s_1 [T, d], n x[l] [T, d], n patterns [H, T, T]",
-    "Loopscope, everything": "the same, n × 2 norms of writes [T], and after each pass both lenses' "
+    "Loopscope, everything but the lenses": "the same, and n × 2 norms of writes [T]",
+    "Loopscope, everything": "the same, and after each pass both lenses' "
     "five answers [T, 5] with probabilities, entropy and change [T, 2]",
 }
 Work = Callable[[], object]
@@ -139,6 +140,7 @@ def of_loopscope(folder: Path, size: Size, tokens: torch.Tensor) -> dict[str, Wo
 
     return {
         "Loopscope, states and patterns": lambda: stepped(Capture(True, False, False)),
+        "Loopscope, everything but the lenses": lambda: stepped(Capture(True, True, False)),
         "Loopscope, everything": lambda: stepped(Capture()),
     }
 

@@ -389,3 +389,27 @@ def test_adapters_and_other_formats_are_refused_with_the_way_out(tmp_path: Path)
     (tmp_path / "pytorch_model.bin").write_text("")
     with pytest.raises(CheckpointError, match="a pickle, .*; `loopscope convert .* -o FOLDER`"):
         open_checkpoint(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "git lfs pull"),
+        (b"<!DOCTYPE html>\n<html><body>Sign in to continue</body></html>" * 9, "it is a web page"),
+        (b"\n <HTML><body>404</body></HTML>", "it is a web page"),
+    ],
+)
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_what_lies_there_in_place_of_the_file_is_named(
+    folder: Path, name: str, content: bytes, message: str
+) -> None:
+    """As a clone without Git LFS leaves it, or a download that was refused."""
+    (folder / name).write_bytes(content)
+    if name == "tokenizer.json":  # token ids can still be given
+        problem = load(str(folder), "cpu").tokenizer.problem
+        assert name in problem
+        assert message in problem
+        return
+    with pytest.raises(CheckpointError, match=message) as error:
+        open_checkpoint(str(folder))
+    assert name in str(error.value)

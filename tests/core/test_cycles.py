@@ -14,8 +14,8 @@ from loopscope.app.cli import measure_cycles
 from loopscope.core.checkpoint.loading import load
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.cycles import HOPS, PASSES, measure_cycle, read_cycles
-from loopscope.core.experiments.studies.nulls import head_bound
 from loopscope.core.experiments.studies.subject import Subject, prompts
+from loopscope.core.over_prompts.head_bound import head_bound
 
 
 def test_changes_and_distances_are_those_of_plain_forwards(monkeypatch) -> None:

@@ -6,31 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from recordings import synthetic_recording
+from recordings import go_on, synthetic_recording
 from work import calls
 
 from loopscope.core.measures.base import Measure, measure
 from loopscope.core.measures.registry import MEASURES
-from loopscope.core.run.recording import Recording, iteration
 from loopscope.core.run.rows import Rows
-from loopscope.core.run.states import LayerState
 from loopscope.core.selection import Selection
 from loopscope.core.views import depth
 
 SHORT, LONG = 32, 256
-
-
-def go_on(recording: Recording) -> None:
-    """One more recurrence, like the last one but for a little noise."""
-    n = recording.n_recurrences
-    last = iteration(recording, n)
-    noise = np.random.default_rng(n)
-    for i, state in enumerate(last.layers):
-        moved = state + 1e-3 * noise.normal(size=state.shape).astype(np.float32)
-        assert last.patterns is not None
-        writes = np.ones((recording.n_tokens, 2), np.float32)
-        recording.append_layer(LayerState(n + 1, i, moved, last.patterns[i], writes))
-    recording.append_end(moved, last.coda_lens, last.logit_lens)
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_both_states_of_a_nested_loop_are_carried() -> None:
             recurrent = model.recur(recurrent, e, first=r == 0, recurrence=r + 1)
             made.append(recurrent)
         run = GoingOn.__new__(GoingOn)
-        run.model, run.e, run._start = model, e, model.begin(model.initial_state(e))
+        run.model, run.e, run.start = model, e, model.begin(model.initial_state(e))
         states = run.states(3)
         assert states[0].shape == (1, 12, 32)
         for r, place in enumerate(entries_of(model.arch, 3)):

@@ -31,7 +31,6 @@ from loopscope.core.experiments.studies.interchange import (
     other_queries,
     overwriting,
 )
-from loopscope.core.experiments.studies.nulls import cycle_spread, head_bound
 from loopscope.core.experiments.studies.pointer_probe import pointer_probe, read
 from loopscope.core.experiments.studies.stitching import (
     Stitch,
@@ -48,6 +47,8 @@ from loopscope.core.experiments.studies.subject import (
 )
 from loopscope.core.experiments.studies.walk import far_hops, periods, walk
 from loopscope.core.interventions.layers import BorrowLayer, DropInjection, SkipLayer
+from loopscope.core.measures.nulls import cycle_spread
+from loopscope.core.over_prompts.head_bound import head_bound
 from loopscope.core.run.stepper import Stepper
 
 FOREVER = 1 << 30
