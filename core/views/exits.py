@@ -270,7 +270,9 @@ def _statement(
         for c, rule, at in zip(curves, rules, thresholds, strict=True)
         if not c.name
     ]
-    return f"Of {n} recurrences, {where}: {', '.join(parts)}"
+    out = sum(s.same.shape[1] for s in signals) - count
+    left = f" ({out} more left out: their readout is not finite)" if out else ""
+    return f"Of {n} recurrences, {where}{left}: {', '.join(parts)}"
 
 
 def _unresolved_said(
@@ -309,8 +311,12 @@ def _prompt_rows(
         columns.append(Column(f"{rule.short} r", f"{name}: {USED.text()}", used))
         columns.append(Column(f"{rule.short} =", f"{name}: {AGREEMENT.text()}", agree))
     current = index_of(recording.info.prompt, result.opens)
+    missing = list(result.left_out)
+    for row, signals in zip(result.rows, result.signals, strict=True):
+        if not np.isfinite(signals.same).all(0).any():
+            missing[row] = "Its readout is not finite: the run diverges."
     return PromptRows(
-        result.prompts, result.how, tuple(columns), result.opens, result.left_out, current
+        result.prompts, result.how, tuple(columns), result.opens, tuple(missing), current
     )
 
 
