@@ -105,14 +105,20 @@ def _curves(result: HeldToNulls) -> tuple[Curve, ...]:
     places = tuple({"recurrence": int(r)} for r in x)
     found = result.change
 
-    def reference(name: str, y: F64) -> Curve:
-        return Curve(name, x, y, role="reference", dashed=True, places=places)
+    def reference(name: str, index: int, y: F64) -> Curve:
+        # Two references need a colour each.
+        return Curve(
+            name, x, y, role="token", index=index, count=3, dashed=True, places=places
+        )  # fmt: skip
 
     return (
-        Curve("change", x, found.value, found.low, found.high, places=places),
-        reference("bound", result.bound),
-        reference("weights shuffled", result.change_shuffled),
-    )
+        Curve(
+            "change", x, found.value, found.low, found.high, role="token", index=0, count=3,
+            places=places,
+        ),
+        reference("bound", 1, result.bound),
+        reference("weights shuffled", 2, result.change_shuffled),
+    )  # fmt: skip
 
 
 def statement(result: HeldToNulls) -> str:
