@@ -21,6 +21,7 @@ MAY = {
     "app/cli/paper.py",
     "app/cli/reproduce.py",
     "app/cli/twins.py",
+    "core/sweeps/probing.py",
     "core/sweeps/small.py",
     "core/paper/running.py",
     "core/remote/cluster.py",

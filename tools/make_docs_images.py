@@ -228,6 +228,26 @@ def shoot_runs(name: str) -> None:
     window.deleteLater()
 
 
+def shoot_study(name: str) -> None:
+    """Save the bundled study, as a map and with one of its cells open as a run."""
+    from loopscope.core.sweeps.picture import Choice
+
+    window = opened(2, "1366x768")
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "hops-study"
+        command = [sys.executable, "-m", "loopscope.app", "sweep", "bundled:hops", "-o", str(rows)]
+        subprocess.run(command, check=True)
+        kept = {"checkpoint": "bundled:looped", "intervention": "none", "seed": "0"}
+        window.studies.open(str(rows), "", Choice("quality:accuracy", "map", "prompt", "R", kept))
+        wait(window, lambda: window.studies.seen is not None)
+        picture = window.studies.panel.map.data
+        window.studies.panel.map.cell_chosen.emit(int(picture.cells[3, 4]))
+        wait(window, lambda: made(window) == 8)
+        save(window, name)
+    window.close()
+    window.deleteLater()
+
+
 def shoot_real(folder: str, name: str) -> None:
     """Save the window and every view of a language model, as NAME and NAME-VIEW."""
     window = opened(16, "1280x800", folder, REAL_PROMPT, REAL_LOOP)
@@ -276,6 +296,7 @@ def pictures(model: str) -> dict[str, Callable[[], None]]:
         ("runs", shoot_runs),
         ("probe", shoot_probe),
         ("report", shoot_report),
+        ("study", shoot_study),
     ):
         found[name] = partial(make, name)
     if model:

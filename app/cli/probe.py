@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loopscope.app.cli.terminal import save_figures
-from loopscope.core.checkpoint.loading import Loaded
-from loopscope.core.experiments.probe.conditions import Plan
+from loopscope.app.cli.terminal import load_request, save_figures, warn, warn_lines
+from loopscope.core.checkpoint.loading import load_model
 from loopscope.core.experiments.probe.running import hops_batch, probe
 from loopscope.core.files import make_folder, write_text
 from loopscope.core.measures.probe import WITHIN, Outcome, Probe
 from loopscope.core.views import probe as view
 from loopscope.core.views.curves_data import Curves
+
+if TYPE_CHECKING:
+    from loopscope.core.checkpoint.request import LoadRequest
+    from loopscope.core.sweeps.probing import Asked
 
 PAGE, RESULTS = "where-does-it-live.md", "results.json"
 # What a cut of each kind can show, and what it cannot.
@@ -35,15 +40,38 @@ SHOWS = {
 }
 
 
-def run_probe(
-    loaded: Loaded,
-    hops: tuple[int, ...],
-    n_prompts: int,
-    plan: Plan,
+def probed(options: Namespace, report: Callable[[float], None]) -> Probe:
+    """Probe a model on fresh prompts of the task hops, in this process or by workers.
+
+    Raises `LoopscopeError` for what cannot be probed.
+    """
+    from loopscope.core.sweeps.probing import Asked
+
+    asked = Asked(
+        tuple(range(1, options.hops + 1)), options.prompts, options.recurrences or 0, options.mid,
+        options.late, options.draws,
+    )  # fmt: skip
+    request = load_request(options)
+    if options.on or options.jobs:
+        return _probed_there(request, asked, options.on, options.jobs, report)
+    loaded = load_model(request)
+    warn(loaded)
+    batch = hops_batch(loaded, asked.prompts, asked.hops)
+    return probe(loaded, batch, asked.plan(loaded.architecture), report)
+
+
+def _probed_there(
+    request: LoadRequest, asked: Asked, address: str | None, jobs: int,
     report: Callable[[float], None],
-) -> Probe:
-    """Probe a model on fresh prompts of the task hops."""
-    return probe(loaded, hops_batch(loaded, n_prompts, hops), plan, report)
+) -> Probe:  # fmt: skip
+    from loopscope.core.remote.cluster import check_workers, connected
+    from loopscope.core.sweeps.probing import probe_there, subject_there
+
+    with connected(address, jobs or 1 << 30) as client:
+        check_workers(client, ((request.path, request.family),))
+        subject = subject_there(request, client)
+        warn_lines(subject.notes)
+        return probe_there(request, subject, asked, client, report)
 
 
 def write_page(result: Probe, folder: Path) -> Path:

@@ -130,6 +130,13 @@ def of_probe(parser: argparse.ArgumentParser) -> None:
         "--mid", type=numbers.small, default=0, help="cut the trajectory early: after 3"
     )
     parser.add_argument("--late", type=numbers.small, default=0, help="and late: after 3/5 of all")
+    parser.add_argument(
+        "--jobs", type=numbers.whole(1, 256), default=0, metavar="N",
+        help="so many workers of this machine; in this process without it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--on", metavar="tcp://HOST:8786", help="a Dask scheduler whose workers cut"
+    )
     add_running(parser, recurrences=None, seed=False)
 
 

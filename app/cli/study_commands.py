@@ -90,24 +90,14 @@ def run_probe(options: Namespace) -> None:
 
     Raises `LoopscopeError` for more hops than the task has.
     """
-    from loopscope.app.cli.probe import run_probe as probe
-    from loopscope.app.cli.probe import write_page
-    from loopscope.core.checkpoint.loading import load_model
+    from loopscope.app.cli.probe import probed, write_page
     from loopscope.core.experiments.hops import MAX_HOPS
-    from loopscope.core.experiments.probe.conditions import plan_for
 
     if options.hops > MAX_HOPS:
         raise LoopscopeError(f"--hops {options.hops}: the task has at most {MAX_HOPS}")
     folder = make_folder(Path(options.output))
-    loaded = load_model(load_request(options))
-    warn(loaded)
-    plan = plan_for(
-        loaded.architecture.trained_recurrences, recurrences=options.recurrences or 0,
-        mid=options.mid, late=options.late, draws=options.draws,
-    )  # fmt: skip
-    hops = tuple(range(1, options.hops + 1))
     with Bar("cutting") as bar:
-        result = probe(loaded, hops, options.prompts, plan, bar.show)
+        result = probed(options, bar.show)
     print(write_page(result, folder))
 
 

@@ -19,12 +19,12 @@ from loopscope.app.window.elsewhere import Elsewhere
 from loopscope.app.window.exporting import Exporter
 from loopscope.app.window.files import Files
 from loopscope.app.window.opening import Opening
-from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import BUNDLED_PROMPTS, BUNDLED_TEXT, PromptFiles
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.sessions import Sessions
+from loopscope.app.window.studies import Studies
 from loopscope.app.window.tree_commands import TreeCommands
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.widgets.kit.plain_text import plain_tip
@@ -44,9 +44,6 @@ class CommandWindow(Protocol):
     @property
     def series(self) -> Series:
         """The checkpoints of one training that are open as one thing."""
-
-    def copy_picture(self) -> None:
-        """Put a picture of the window on the clipboard."""
 
     def say(self, text: str) -> None:
         """Show a sentence in the status line."""
@@ -68,7 +65,6 @@ class Targets:
     views: ViewDocks
     opening: Opening
     exporter: Exporter
-    page_export: PageExport
     chat: ChatPrompt
     prompt_files: PromptFiles
     running: RunCommands
@@ -78,6 +74,7 @@ class Targets:
     copying: Copying
     recordings: Recordings
     elsewhere: Elsewhere
+    studies: Studies
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +111,13 @@ def play_side_by_side(to: Targets) -> None:
 
     player = to.bench.findChild(SideBySide) or SideBySide(to.bench, to.opening, to.docks)
     player.show()
+
+
+def export_page(to: Targets) -> None:
+    """Ask for a file and write the page; what does it is imported when it is asked for."""
+    from loopscope.app.window.page_export import PageExport
+
+    PageExport(to.bench, to.window.say, to.bars.header.window()).ask()
 
 
 def on_current(act: Callable[[Targets, str], object]) -> Callable[[Targets], None]:
@@ -159,6 +163,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("bundled_prompts", "Use the bundled prompts", "", "File", "Use the pointer chasing prompts that ship with Loopscope as the prompt set", lambda to: to.prompt_files.open(BUNDLED_PROMPTS)),
     Command("bundled_text_prompts", "Use the bundled lines of text", "", "File", "Use lines of a dictionary that bundled:glosses has not seen as the prompt set", lambda to: to.prompt_files.open(BUNDLED_TEXT)),
     Command("open_recording", "Open a recording…", "Ctrl+Alt+R", "File", "Open runs that were kept in a file; their checkpoint is not needed", lambda to: to.recordings.ask()),
+    Command("open_study", "Open a study…", "", "File", "Open a study's TOML file or the folder of its results: its grid is drawn as it comes", lambda to: to.studies.ask()),
+    Command("bundled_study", "Open the bundled study", "", "File", "Open bundled:hops: how two bundled models settle and answer from random starts", lambda to: to.studies.open("bundled:hops")),
+    Command("export_study", "Export the study…", "", "File", "Export what is drawn of the study as PDF, SVG, PNG or CSV", lambda to: to.studies.export()),
     Command("save_recording", "Save the recording…", "Ctrl+Alt+K", "File", "Keep all runs in a file; what is run from then on is written as it is made", lambda to: to.recordings.ask_to_save()),
     Command("go_on", "Go on with a checkpoint…", "", "File", "Choose the checkpoint of the recording shown, to step, cut and measure on", lambda to: to.recordings.ask_for_checkpoint()),
     Command("run_on", "Run on…", "", "File", "Open a checkpoint on another machine: a worker at an address has the model, the window stays here", lambda to: to.elsewhere.ask()),
@@ -172,8 +179,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("card", "Checkpoint card", "Ctrl+I", "File", "Sizes, dtype, memory and what is unavailable", lambda to: to.bars.header.show_card()),
     Command("export_view", "Export this view…", "Ctrl+E", "File", "Export the current view as PDF, SVG, PNG or CSV", on_current(lambda to, key: to.exporter.ask(key))),
     Command("export_all", "Export all views…", "Ctrl+Shift+E", "File", "Export every view to one folder", lambda to: to.exporter.ask(None)),
-    Command("export_page", "Export a page…", "", "File", "Write the runs shown as one page that any browser opens, without a network", lambda to: to.page_export.ask()),
-    Command("screenshot", "Copy a picture of the window", "Ctrl+Shift+C", "File", "Put a picture of the whole window on the clipboard", lambda to: to.window.copy_picture()),
+    Command("export_page", "Export a page…", "", "File", "Write the runs shown as one page that any browser opens, without a network", export_page),
+    Command("screenshot", "Copy a picture of the window", "Ctrl+Shift+C", "File", "Put a picture of the whole window on the clipboard", lambda to: to.copying.window()),
     Command("quit", "Quit", "Ctrl+Q", "File", "Close the bench; everything is remembered", lambda to: to.window.close()),
     Command("undo", "Undo", "Ctrl+Z; Alt+Left", "Edit", "Take back the last run, branch, name, deletion or setting of a view; nothing is run again", lambda to: to.bench.runs.undo()),
     Command("redo", "Redo", "Ctrl+Shift+Z; Alt+Right", "Edit", "Make the last undone change again", lambda to: to.bench.runs.redo()),

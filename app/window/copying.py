@@ -28,6 +28,11 @@ class Copying:
     def __init__(self, bench: Bench, views: ViewDocks, say: Callable[[str], None]) -> None:
         self._bench, self._views, self._say = bench, views, say
 
+    def window(self) -> None:
+        """Put a picture of the window on the clipboard."""
+        QGuiApplication.clipboard().setPixmap(self._views.window.grab())
+        self._say("A picture of the window is on the clipboard")
+
     def picture(self, key: str) -> None:
         """Put a picture of the view's panel, without its title, on the clipboard."""
         QGuiApplication.clipboard().setPixmap(self._views.frames[key].panes.grab())

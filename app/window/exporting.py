@@ -27,18 +27,21 @@ if TYPE_CHECKING:
 
 
 class Exporter:
-    """The window's exports. Files are drawn on the analysis thread; the window never waits."""
+    """The window's exports. Files are drawn on the analysis thread; the window never waits.
+
+    theme, parent : of its dialogs.
+    """
 
     def __init__(
         self, bench: Bench, settings: Settings, say: Callable[[str], None], parent: QWidget
     ) -> None:
-        self._bench, self._settings, self._say, self._parent = bench, settings, say, parent
-        self._theme = LIGHT
+        self._bench, self._settings, self._say, self.parent = bench, settings, say, parent
+        self.theme = LIGHT
         self.dialog: ExportDialog | None = None
 
     def set_theme(self, theme: Theme) -> None:
         """Take the theme of the next dialog."""
-        self._theme = theme
+        self.theme = theme
 
     def ask(self, key: str | None) -> ExportDialog | None:
         """Open the dialog for one view, or for all of them (None)."""
@@ -61,10 +64,10 @@ class Exporter:
         subject = "all views" if key is None else BY_KEY[key].title
         extra = tuple(name for spec in specs for name in spec.exports)
         dialog = ExportDialog(
-            subject, self._last_choice(), self._parent, extra,
+            subject, self.last_choice(), self.parent, extra,
             lambda choice: self._describe(specs, choice), tuple(spec.title for spec in specs),
         )  # fmt: skip
-        dialog.set_theme(self._theme)
+        dialog.set_theme(self.theme)
         dialog.preview_wanted.connect(
             lambda choice, page: self._preview(dialog, specs[page], choice)
         )
@@ -92,7 +95,8 @@ class Exporter:
         dialog.finished.connect(lambda: changed.disconnect(describe))
         describe()
 
-    def _last_choice(self) -> ExportChoice:
+    def last_choice(self) -> ExportChoice:
+        """What was chosen the last time."""
         from loopscope.widgets.kit.export_choice import ExportChoice
         from loopscope.widgets.kit.export_names import DEFAULT_PATTERN
 
@@ -100,6 +104,12 @@ class Exporter:
         if "formats" in saved:
             saved["formats"] = tuple(saved["formats"])
         return ExportChoice(**({"name": DEFAULT_PATTERN} | saved))
+
+    def remember(self, choice: ExportChoice) -> None:
+        """Offer this the next time."""
+        self._settings.export = asdict(replace(choice, folder=absolute(choice.folder))) | {
+            "formats": list(choice.formats)
+        }
 
     def _describe(self, specs: tuple[ViewSpec[Any, Any], ...], choice: ExportChoice) -> str:
         """Say what a choice writes, and what becomes of files that are there."""
@@ -147,9 +157,7 @@ class Exporter:
     ) -> None:
         from loopscope.app.figures import drawable, write_figures
 
-        self._settings.export = asdict(replace(choice, folder=absolute(choice.folder))) | {
-            "formats": list(choice.formats)
-        }
+        self.remember(choice)
         recording, selection = self._bench.session.recording, self._bench.session.selection
         second_run = self._bench.session.second_run
         shown = self._bench.session.shown_range

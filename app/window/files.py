@@ -1,4 +1,4 @@
-"""What a path names, and who opens it: a checkpoint, a prompt file, a session or a recording."""
+"""What a path names, and who opens it: a checkpoint, a prompt file, a session, a study, a run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from loopscope.app.window.prompt_files import PromptFiles, is_prompt_file
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.settings import BUNDLED, Settings
+from loopscope.app.window.studies import Studies, is_study
 from loopscope.core.sessions.file import is_session_file
 
 
@@ -32,15 +33,16 @@ class Files:
         sessions: Sessions,
         recordings: Recordings,
         prompt_files: PromptFiles,
+        studies: Studies,
         before: Callable[[str, Callable[[], None]], None],
         parent: QWidget,
     ) -> None:
         self._settings, self._opening, self._sessions = settings, opening, sessions
-        self._recordings, self._prompt_files = recordings, prompt_files
+        self._recordings, self._prompt_files, self._studies = recordings, prompt_files, studies
         self._before, self._parent = before, parent
 
     def open(self, path: str) -> None:
-        """Open a checkpoint folder, a prompt file, a session or a recording."""
+        """Open a checkpoint folder, a prompt file, a session, a recording or a study."""
         from loopscope.core.recordings.reader import is_recording
 
         if is_session_file(path):
@@ -49,6 +51,8 @@ class Files:
             self._before("opening another", lambda: self._recordings.open(Path(path)))
         elif is_prompt_file(Path(path)):
             self._prompt_files.open(path)
+        elif is_study(Path(path)):
+            self._studies.open(path)
         else:
             self._opening.open(path)
 
@@ -73,6 +77,6 @@ def dropped_path(urls: list[QUrl]) -> str | None:
         return None
     path = Path(urls[0].toLocalFile())
     # A file of the folder (config.json, a shard) stands for its folder.
-    files = (is_prompt_file, is_session_file, is_recording)
+    files = (is_prompt_file, is_session_file, is_recording, is_study)
     itself = path.is_dir() or any(is_file(path) for is_file in files)
     return str(path if itself else path.parent)

@@ -21,6 +21,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "Prompt set": ("quality", "prompts", "exits", "readout"),
     "Figures": ("state_space", "settling", "heads", "graph"),
     "Sculptor and assembly line": ("graph", "lens"),
+    "Study": ("study", "state_space", "readout", "settling"),
 }  # fmt: skip
 
 
@@ -59,6 +60,7 @@ class Layout:
             "Prompt set": self._prompt_set,
             "Figures": self._figures,
             "Sculptor and assembly line": self._sculptor,
+            "Study": self._study,
         }
 
     def apply(self, preset: str = "Step") -> None:
@@ -182,6 +184,16 @@ class Layout:
         height = self.window.height()
         graph = min(height * 40 // 100, 380)
         self._resize([d["graph"], d["lens"]], [graph, height - graph], "v")
+
+    def _study(self, d: dict[str, QDockWidget]) -> None:
+        self._start(d["study"])
+        self._right_of(d["study"], d["state_space"])
+        self._below(d["state_space"], d["readout"])
+        self._below(d["readout"], d["settling"])
+        width, height = self.window.width(), self.window.height()
+        self._resize([d["study"], d["state_space"]], [width * 64 // 100, width * 36 // 100], "h")
+        tall = [height // 3] * 3
+        self._resize([d["state_space"], d["readout"], d["settling"]], tall, "v")
 
     def _resize(self, docks: list[QDockWidget], sizes: list[int], way: str) -> None:
         orientation = Qt.Orientation.Horizontal if way == "h" else Qt.Orientation.Vertical

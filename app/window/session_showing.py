@@ -15,6 +15,7 @@ from loopscope.app.window.docks import Docks
 from loopscope.app.window.opening import OpenedSession
 from loopscope.app.window.prompt_files import PromptFiles
 from loopscope.app.window.recordings import Recordings
+from loopscope.app.window.studies import Studies
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.core.sessions.file import is_missing, session_name
 from loopscope.core.sessions.saved import SavedSession
@@ -50,12 +51,13 @@ class SessionShowing(QObject):
         views: ViewDocks,
         prompt_files: PromptFiles,
         recordings: Recordings,
+        studies: Studies,
         say: Callable[[str], None],
         window: QMainWindow,
     ) -> None:
         super().__init__(window)
         self._bench, self._docks, self._views = bench, docks, views
-        self._prompt_files, self._recordings = prompt_files, recordings
+        self._prompt_files, self._recordings, self._studies = prompt_files, recordings, studies
         self._say, self._window = say, window
         self.restoring = False
         self._to_measure: list[str] = []
@@ -123,6 +125,7 @@ class SessionShowing(QObject):
         for key, own in options.items():
             self._views.set_options(key, own)
         self._window.resize(*saved.window.size)
+        self._studies.restore(saved.study)
         self._arrange(saved)
         if not saved.prompt_file:
             self._bench.set_prompt_set(None)

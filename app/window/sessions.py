@@ -19,6 +19,7 @@ from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.session_reading import SessionReading
 from loopscope.app.window.session_showing import SessionShowing
 from loopscope.app.window.settings import Settings
+from loopscope.app.window.studies import Studies
 from loopscope.app.window.view_docks import ViewDocks
 from loopscope.core.errors import LoopscopeError
 from loopscope.core.sessions.file import (
@@ -65,16 +66,19 @@ class Sessions(QObject):
         opening: Opening,
         prompt_files: PromptFiles,
         recordings: Recordings,
+        studies: Studies,
         say: Callable[[str], None],
         window: QMainWindow,
     ) -> None:
         super().__init__(window)
         self._bench, self._settings = bench, settings
         self._docks, self._views = docks, views
-        self._opening, self._recordings = opening, recordings
+        self._opening, self._recordings, self._studies = opening, recordings, studies
         self._say, self._window = say, window
         self._reading = SessionReading(bench, opening, recordings, say, window)
-        self.showing = SessionShowing(bench, docks, views, prompt_files, recordings, say, window)
+        self.showing = SessionShowing(
+            bench, docks, views, prompt_files, recordings, studies, say, window
+        )
         self.file: Path | None = None
         self._recovered = self._settings_changed = False
         self._saved: object = None
@@ -143,7 +147,10 @@ class Sessions(QObject):
             current=self._docks.current,
         )
         name = "" if self.file is None else str(self.file)
-        return replace(saved, window=window, views=self._views.plain_options(), saved_as=name)
+        return replace(
+            saved, window=window, views=self._views.plain_options(), saved_as=name,
+            study=self._studies.saved(),
+        )  # fmt: skip
 
     def worth_keeping(self) -> SavedSession | None:
         """Return the session once more was done than begin the first run."""

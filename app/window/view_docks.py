@@ -27,7 +27,7 @@ LEAST_WIDTH, LEAST_HEIGHT = 180, 64
 class ViewDocks(QObject):
     """The views of one window in its docks; ``frames`` has those that are made, by their keys.
 
-    The title of the current view is marked.
+    The title of the current view is marked. ``window`` is the one that it is of.
 
     Parameters
     ----------
@@ -53,6 +53,7 @@ class ViewDocks(QObject):
         self, window: QMainWindow, docks: Docks, bench: Bench, settings: Settings, theme: Theme
     ) -> None:
         super().__init__(window)
+        self.window = window
         self._docks, self._bench, self._settings, self._theme = docks, bench, settings, theme
         self.frames: dict[str, ViewFrame] = {}
         self._second = SecondDrawings(bench, self.frames)

@@ -11,7 +11,6 @@ from PySide6.QtGui import (
     QCloseEvent,
     QDragEnterEvent,
     QDropEvent,
-    QGuiApplication,
     QPaintEvent,
 )
 from PySide6.QtWidgets import (
@@ -38,13 +37,13 @@ from loopscope.app.window.files import Files, dropped_path
 from loopscope.app.window.memory_meter import MemoryMeter
 from loopscope.app.window.menus import RecentMenu, make_menus
 from loopscope.app.window.opening import Opening, first_token
-from loopscope.app.window.page_export import PageExport
 from loopscope.app.window.prompt_files import PromptFiles
 from loopscope.app.window.recordings import Recordings
 from loopscope.app.window.run_commands import RunCommands
 from loopscope.app.window.scripts import Scripts
 from loopscope.app.window.sessions import Sessions
 from loopscope.app.window.settings import Settings
+from loopscope.app.window.studies import Studies
 from loopscope.app.window.tree_commands import RUNS, TreeCommands
 from loopscope.app.window.unsaved import Unsaved
 from loopscope.app.window.view_docks import ViewDocks
@@ -111,16 +110,19 @@ class Window(QMainWindow):
         self.recordings = Recordings(bench, settings, self.opening, self.say, self)
         self.elsewhere = Elsewhere(bench, settings, self.opening, self.say, self)
         self.exporter = Exporter(bench, settings, self.say, self)
+        self.studies = Studies(
+            bench, settings, self.opening, self.docks, self.exporter, self.say, self
+        )
         self.prompt_files = PromptFiles(bench, settings, self.say, self)
         self.sessions = Sessions(
             bench, settings, self.docks, self.views, self.opening, self.prompt_files,
-            self.recordings, self.say, self,
+            self.recordings, self.studies, self.say, self,
         )  # fmt: skip
         self.unsaved = Unsaved(self.sessions, attended=attended, window=self)
         self.opening.before = self.unsaved.before
         self.files = Files(
             settings, self.opening, self.sessions, self.recordings, self.prompt_files,
-            self.unsaved.before, self,
+            self.studies, self.unsaved.before, self,
         )  # fmt: skip
         self.recovery = Recovery(lambda file: self.sessions.open(file, recovered=True), self)
         self.autosave: Autosave | None = None
@@ -130,10 +132,10 @@ class Window(QMainWindow):
         self.chat = ChatPrompt(bench, self.say, self)
         targets = Targets(
             self, self.files, self.appearance, bench, self.bars, self.docks, self.views,
-            self.opening, self.exporter, PageExport(bench, self.say, self), self.chat,
+            self.opening, self.exporter, self.chat,
             self.prompt_files, self.running,
             self.tree, self.sessions, Scripts(bench, self.say, self.recordings.place_of),
-            Copying(bench, self.views, self.say), self.recordings, self.elsewhere,
+            Copying(bench, self.views, self.say), self.recordings, self.elsewhere, self.studies,
         )  # fmt: skip
         self.commands = make_actions(self, targets)
         recent = RecentMenu(settings, self.files.open, self)
@@ -315,13 +317,8 @@ class Window(QMainWindow):
         self.popups.errors.add(line, report, file)
 
     # ---- commands of the window itself ----
-    def copy_picture(self) -> None:
-        """Put a picture of the window on the clipboard."""
-        QGuiApplication.clipboard().setPixmap(self.grab())
-        self.say("A picture of the window is on the clipboard")
-
     def _show_theme(self, theme: Theme) -> None:
-        parts = (self.bench, self.bars, self.views, self.tree, self.exporter)
+        parts = (self.bench, self.bars, self.views, self.tree, self.exporter, self.studies)
         for part in parts:
             part.set_theme(theme)
         if "popups" in vars(self):  # made
@@ -395,6 +392,7 @@ class Window(QMainWindow):
             self.autosave.end()
         self.sessions.end()
         self.elsewhere.meter.end()
+        self.studies.end()
         self.bench.close()
 
 

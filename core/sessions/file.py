@@ -39,13 +39,17 @@ def write_session(path: Path, session: SavedSession) -> None:
 
     Raises `LoopscopeError`.
     """
-    second, recording = session.second_model, session.recording
+    second, recording, study = session.second_model, session.recording, session.study
+    if study is not None:
+        there, rows = portable(study.path, path), portable(study.folder, path)
+        study = replace(study, path=there, folder=rows)
     session = replace(
         session,
         model=_portable(session.model, path),
         second_model=None if second is None else _portable(second, path),
         recording=None if recording is None else _portable(recording, path),
         prompt_file=portable(session.prompt_file, path),
+        study=study,
     )
     head = {"format": FORMAT, "version": VERSION, "written_by": f"Loopscope {package_version()}"}
     values = plain(session)
@@ -120,12 +124,17 @@ def located(session: SavedSession, file: Path) -> SavedSession:
         return replace(saved, path=saved.path and place(saved.path, saved.absolute))
 
     second, recording, prompts = session.second_model, session.recording, session.prompt_file
+    study = session.study
+    if study is not None:
+        folder = study.folder and place(study.folder, "")
+        study = replace(study, path=place(study.path, ""), folder=folder)
     return replace(
         session,
         model=moved(session.model),
         second_model=None if second is None else moved(second),
         recording=None if recording is None else moved(recording),
         prompt_file=prompts and place(prompts, ""),
+        study=study,
     )
 
 

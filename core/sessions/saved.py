@@ -119,12 +119,31 @@ class SavedWindow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SavedStudy:
+    """A study that is open.
+
+    path : its TOML file, ``bundled:NAME``, or the folder of its rows.  folder : of its rows, "" for
+        none yet. Both are written as `SavedModel.path` is.
+    measure, kind, along, by, kept : what is drawn of it.
+    """
+
+    path: str
+    folder: str = ""
+    measure: str = ""
+    kind: Literal["curves", "map"] = "curves"
+    along: str = ""
+    by: str = ""
+    kept: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SavedSession:
     """Everything that a window shows, as data from which it is made again.
 
     model : the checkpoint.  second_model : of a second run on another model.
     recording : that the runs were written to or shown from, or None.
     prompt_file : of the views over a prompt set: its path as `SavedModel.path` is written, or "".
+    study : that is open in the window, or None.
     runs : each after the run that it branched from.  shown, second : ids among them.
     speed : recurrences a second that play makes.
     shown_range : the recurrences that heat maps and curves show.
@@ -139,6 +158,7 @@ class SavedSession:
     second_model: SavedModel | None = None
     recording: SavedRecording | None = None
     prompt_file: str = ""
+    study: SavedStudy | None = None
     runs: tuple[SavedRun, ...] = ()
     shown: int | None = None
     second: int | None = None

@@ -48,7 +48,7 @@ from loopscope.core.sweeps.quantities import (
     QUALITY,
     condition_of,
     exit_quantity,
-    unit_of,
+    formula_of,
 )
 from loopscope.core.views.depth import OFFERED
 from loopscope.core.views.lens.curves import LENS_OF, read_curve
@@ -247,7 +247,9 @@ def _block(run: Run, r: int, found: Measured, every_place: bool) -> Block:
 
 def _single(run: Run, key: str, r: int, value: float, note: str = "") -> Block:
     nowhere = np.full(1, NO_PLACE, np.int32)
-    return Block(run.key, key, r, nowhere, nowhere, nowhere, np.array([value]), unit_of(key), note)
+    return Block(
+        run.key, key, r, nowhere, nowhere, nowhere, np.array([value]), formula_of(key).unit, note
+    )
 
 
 def _exits(loaded: Loaded, run: Run, cells: list[Cell], every_place: bool) -> Iterator[Block]:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.formula import Formula
+from loopscope.core.measures.exits import AGREEMENT as AGREED
 from loopscope.core.measures.exits import BY_KEY, USED, Rule
 from loopscope.core.measures.probe import LOST, Condition
 from loopscope.core.views.depth import OFFERED
 
 Part = Literal["accuracy", "nll", "tokens"]
-# Of quality: what is scored, in which unit.
-QUALITY: dict[str, str] = {
-    "quality:accuracy": "share",
-    "quality:nll": "nats a token",
-    "quality:tokens": "tokens scored",
+_SCORED = "Loopscope; a prompt's part in quality"
+# Of quality: what is scored of a prompt.
+QUALITY: dict[str, Formula] = {
+    "quality:accuracy": Formula(
+        "accuracy", "share of answer tokens a with argmax p_R = a", "share", _SCORED
+    ),
+    "quality:nll": Formula(
+        "surprise", "−(1/n) Σ_i log p_R(a_i) over the n scored tokens", "nats a token", _SCORED
+    ),
+    "quality:tokens": Formula("scored tokens", "n", "tokens scored", _SCORED),
 }
 EXIT, AGREEMENT, PROBE = "exit:", "exit-agreement:", "probe:"
 
@@ -32,9 +39,11 @@ class ExitQuantity:
     used: bool
 
     @property
-    def unit(self) -> str:
-        """Of its values."""
-        return USED.unit if self.used else "share of tokens"
+    def formula(self) -> Formula:
+        """Of its values: the rule's, or that of the agreement."""
+        own = USED if self.used else AGREED
+        rule = f"{self.rule.name} {self.rule.sign[0]} {self.threshold:g}"
+        return replace(own, name=f"{own.name}, {rule}")
 
 
 def exit_quantity(key: str) -> ExitQuantity:
@@ -108,10 +117,10 @@ def check_quantity(key: str) -> None:
         raise LoopscopeError(f"there is no measure '{key[:60]}'; perhaps {', '.join(near)}")
 
 
-def unit_of(key: str) -> str:
-    """The unit of a measure that `check_quantity` accepts."""
+def formula_of(key: str) -> Formula:
+    """What a measure that `check_quantity` accepts is, with its unit."""
     if key.startswith((EXIT, AGREEMENT)):
-        return exit_quantity(key).unit
+        return exit_quantity(key).formula
     if key.startswith(PROBE):
-        return LOST.unit
-    return QUALITY[key] if key in QUALITY else OFFERED[key].formula.unit
+        return replace(LOST, name=f"{LOST.name}, {key.removeprefix(PROBE)}")
+    return QUALITY[key] if key in QUALITY else OFFERED[key].formula

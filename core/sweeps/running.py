@@ -93,7 +93,8 @@ def run_study(
     the cluster is lost; what came before is in the store then, as it is on Ctrl-C.
     """
     about = {
-        "study": opened.name, "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "study": opened.name, "folder": opened.folder,
+        "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": dict(versions()),
         "workers": [{"address": a, "host": w.host, "device": w.device} for a, w in workers.items()],
     }  # fmt: skip

@@ -18,10 +18,22 @@ from typing import Any
 import numpy as np
 
 from loopscope.core.errors import LoopscopeError
-from loopscope.core.files import make_folder, read_bytes, reason, write_text, written
+from loopscope.core.files import make_folder, write_text, written
 from loopscope.core.recordings.lock import held
 from loopscope.core.sweeps.cell import NO_PLACE, Block
 from loopscope.core.sweeps.grid import Run, Task
+from loopscope.core.sweeps.parts import (
+    FAILURES,
+    LOCK,
+    PROVENANCE,
+    RECORDINGS,
+    ROWS,
+    STUDY,
+    check_extra,
+    parts_of,
+    read_part,
+    read_provenance,
+)
 from loopscope.core.sweeps.study import NO_STEP
 
 try:
@@ -30,25 +42,8 @@ try:
 except ImportError:  # told by `check_extra` before anything is done
     pa = pq = None
 
-ROWS, STUDY, PROVENANCE, FAILURES, LOCK, RECORDINGS = (
-    "rows", "study.toml", "provenance.json", "failures.json", ".lock", "recordings",
-)  # fmt: skip
 # A part is written when it has so many rows, or so many seconds after the last.
 MOST_ROWS, MOST_SECONDS = 500_000, 10.0
-_TEXT, _WHOLE = ("run", "checkpoint", "prompts"), ("line", "seed")
-_AFTER = ("start", "intervention", "measure")
-COLUMNS = (
-    *_TEXT, *_WHOLE, *_AFTER, "R", "layer", "head", "token", "value", "unit", "note", "step",
-)  # fmt: skip
-# What tells two rows apart, and the order they are read in.
-KEY = ("checkpoint", "prompts", "line", "seed", "start", "intervention", "measure", "R", "layer",
-       "head", "token")  # fmt: skip
-
-
-def check_extra() -> None:
-    """Raise `LoopscopeError` where the extra is not installed."""
-    if pa is None:
-        raise LoopscopeError("a sweep needs the extra: pip install 'loopscope[cluster]'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +87,10 @@ class Store:
         self.folder, self._clock = make_folder(folder), clock
         self._lock = held(folder / LOCK, f"{folder}: another sweep writes to this folder")
         try:
-            self._parts = sorted(make_folder(folder / ROWS).glob("part-*.parquet"))
+            make_folder(folder / ROWS)
+            self._parts = parts_of(folder)
             self.done = _done(self._parts)
-            self.provenance = _read_provenance(folder / PROVENANCE)
+            self.provenance = read_provenance(folder)
             files = (folder / RECORDINGS).glob("*.h5")
             self.recorded = {file.stem.rpartition("-")[2] for file in files}
         except LoopscopeError:
@@ -176,20 +172,6 @@ class Store:
         write_text(self.folder / PROVENANCE, json.dumps(self.provenance, indent=1) + "\n")
 
 
-def read_rows(folder: Path) -> Any:
-    """Return every row of a sweep as a `pyarrow.Table`, in the order of `KEY`.
-
-    It is the same table in whatever order and however often interrupted they were made. Raises
-    `LoopscopeError` for a folder without rows.
-    """
-    check_extra()
-    parts = sorted((folder / ROWS).glob("part-*.parquet"))
-    if not parts:
-        raise LoopscopeError(f"{folder}: has no rows")
-    table = pa.concat_tables([_read(part, COLUMNS) for part in parts])
-    return table.sort_by([(name, "ascending") for name in KEY])
-
-
 def _plain(name: str) -> str:
     """A name as it may stand in that of a file."""
     return "".join(c if c.isalnum() or c in "._" else "_" for c in name)[:60]
@@ -233,35 +215,10 @@ def _table(task: Task, runs: dict[str, Run], blocks: tuple[Block, ...]) -> Any:
 def _done(parts: list[Path]) -> dict[str, set[tuple[str, int]]]:
     done: dict[str, set[tuple[str, int]]] = {}
     for part in parts:
-        cells = _read(part, ("run", "measure", "R")).group_by(["run", "measure", "R"]).aggregate([])
+        cells = (
+            read_part(part, ("run", "measure", "R")).group_by(["run", "measure", "R"]).aggregate([])
+        )
         columns = (cells.column(name).to_pylist() for name in ("run", "measure", "R"))
         for run, measure, r in zip(*columns, strict=True):
             done.setdefault(run, set()).add((measure, r))
     return done
-
-
-def _read(part: Path, columns: tuple[str, ...]) -> Any:
-    try:
-        there = set(pq.read_schema(part).names)
-        known = [name for name in columns if name in there or name != "step"]
-        table = pq.read_table(part, columns=known, partitioning=None)
-        if len(known) < len(columns):  # of a version that knew no training steps
-            table = table.append_column("step", pa.nulls(table.num_rows, pa.int64()))
-        return table
-    except (OSError, pa.ArrowException) as error:
-        raise LoopscopeError(
-            f"{part}: cannot be read: {reason(error)}; delete it, and its cells are made again"
-        ) from None
-
-
-def _read_provenance(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        values = json.loads(read_bytes(path, 64 << 20))
-        hashes = [str(about["weights sha256"]) for about in values.get("checkpoints", {}).values()]
-        assert isinstance(values.get("sessions", []), list)
-        assert all(hashes)
-    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError):
-        raise LoopscopeError(f"{path}: is not what a sweep writes") from None
-    return dict(values)

@@ -169,12 +169,16 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class OpenedStudy:
-    """A study with its prompt files read, its names settled and its text as it was."""
+    """A study with its prompt files read, its names settled and its text as it was.
+
+    folder : that its relative paths are taken from.
+    """
 
     study: Study
     prompt_sets: tuple[PromptSet, ...]
     text: str
     name: str
+    folder: str = ""
 
     @property
     def n_runs(self) -> int:
@@ -232,11 +236,12 @@ def bundled_studies() -> list[str]:
     return sorted(Path(entry.name).stem for entry in root.iterdir() if entry.name[-5:] == ".toml")
 
 
-def open_study(path: str) -> OpenedStudy:
+def open_study(path: str, base: Path | None = None) -> OpenedStudy:
     """Read a study, or ``bundled:NAME``, and the prompt files it names.
 
-    Relative paths are taken from the study's folder. Raises `LoopscopeError` in one line for what
-    cannot be read, an unknown measure and a grid of more than ten million cells.
+    Relative paths are taken from ``base``, or else from the study's folder. Raises
+    `LoopscopeError` in one line for what cannot be read, an unknown measure and a grid of more than
+    ten million cells.
     """
     file = _resolve(path)
     text = read_text(file, MOST_BYTES)
@@ -245,10 +250,10 @@ def open_study(path: str) -> OpenedStudy:
     except (ValueError, RecursionError) as error:
         raise LoopscopeError(f"{file.name}: cannot be read as TOML: {error}") from None
     study: Study = _READER.fields(Study, values, file.name)
-    folder = file.parent.absolute()
+    folder = base or file.parent.absolute()
     settled = _settled(study, folder, file.name)
     sets = tuple(_prompts(own, folder) for own in study.prompts)
-    opened = OpenedStudy(settled, sets, text, file.stem)
+    opened = OpenedStudy(settled, sets, text, file.stem, str(folder))
     if opened.n_cells > MOST_CELLS:
         raise LoopscopeError(
             f"{file.name}: the grid has {opened.n_cells:,} cells; at most {MOST_CELLS:,}: "

@@ -83,6 +83,7 @@ class Curves(ViewData):
     marks : places on the horizontal axis with their names, drawn as thin upright lines.
     bands : what the bands are: level, kind and of how many; "" where no curve has one.
     x_shown : the part of the horizontal axis that is shown at first, or None for all of it.
+    x_names : what stands at 0, 1, ... on the horizontal axis, () where these are numbers.
     """
 
     curves: tuple[Curve, ...]
@@ -97,6 +98,7 @@ class Curves(ViewData):
     marks: tuple[tuple[float, str], ...] = ()
     x_shown: tuple[float, float] | None = None
     bands: str = ""
+    x_names: tuple[str, ...] = ()
 
     @property
     @override

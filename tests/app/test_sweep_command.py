@@ -67,7 +67,7 @@ def test_without_the_extra_it_says_so(
 def test_ctrl_c_leaves_a_store_that_goes_on_where_it_was_served(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from loopscope.core.sweeps.store import read_rows
+    from loopscope.core.sweeps.parts import read_rows
 
     (tmp_path / "s.toml").write_text(STUDY)
     sweep = started(tmp_path, "sweep", "s.toml", "-o", "out", "--workers", "1")

@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loopscope.core.checkpoint.loading import load
 from loopscope.core.checkpoint.request import LoadRequest
 from loopscope.core.errors import LoopscopeError
+from loopscope.core.experiments.probe.running import hops_batch, probe
 from loopscope.core.remote import cluster as clusters
 from loopscope.core.remote.cluster import check_workers, connected, facts, local_cluster
 from loopscope.core.sweeps import running
 from loopscope.core.sweeps.cell import Outcome, do_task
 from loopscope.core.sweeps.grid import Task
+from loopscope.core.sweeps.parts import read_rows
+from loopscope.core.sweeps.probing import Asked, probe_there, subject_there
 from loopscope.core.sweeps.running import calibrate, run_study
-from loopscope.core.sweeps.store import Store, read_rows
+from loopscope.core.sweeps.store import Store
 from loopscope.core.sweeps.study import OpenedStudy, open_study
 
 distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
@@ -307,3 +311,35 @@ def test_small_models_are_trained_and_measured_by_workers(client: Any, tmp_path:
     by_workers = evaluate_all(tmp_path / "elsewhere", (0,), 8, lambda share, note: None, client)
     alone = evaluate_all(tmp_path / "here", (0,), 8, lambda share, note: None)
     assert by_workers == alone
+
+
+def test_a_probe_by_workers_is_one_made_here(client: Any) -> None:
+    """Also where a worker dies on the way."""
+    asked = Asked((1, 2), 4, 6, 2, 4, 2)
+    request = LoadRequest("bundled:looped", "cpu")
+    subject = subject_there(request, client)
+    before, shares = pids(client), []
+
+    def kill(share: float) -> None:
+        shares.append(share)
+        if len(shares) == 3:
+            os.kill(before[0], signal.SIGKILL)
+
+    found = probe_there(request, subject, asked, client, kill)
+    assert before[0] not in pids(client)
+    loaded = load("bundled:looped", "cpu")
+    here = probe(loaded, hops_batch(loaded, 4, (1, 2)), asked.plan(loaded.architecture))
+    assert shares == sorted(shares)
+    assert (found.checkpoint, found.weights_hash) == (here.checkpoint, here.weights_hash)
+    assert np.array_equal(found.longer, here.longer)
+    assert len(found.outcomes) == len(here.outcomes) > 40
+    for one, other in zip(found.outcomes, here.outcomes, strict=True):
+        assert repr(one.condition) == repr(other.condition)  # NaN is the dose of some
+        assert np.array_equal(one.scores, other.scores, equal_nan=True)
+        assert np.array_equal(one.displacement, other.displacement)
+        assert (one.donor is None) == (other.donor is None)
+        assert str(one.lost) == str(other.lost)
+    with pytest.raises(LoopscopeError, match="do not lie in order"):
+        probe_there(request, subject, replace(asked, late=6), client)
+    with pytest.raises(LoopscopeError, match="does not exist"):
+        subject_there(LoadRequest("/no/such/folder"), client)

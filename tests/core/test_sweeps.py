@@ -30,8 +30,9 @@ from loopscope.core.run.stepper import Stepper
 from loopscope.core.sweeps import store as stores
 from loopscope.core.sweeps.cell import NO_PLACE, do_task, measured
 from loopscope.core.sweeps.grid import tasks_of
+from loopscope.core.sweeps.parts import read_rows
 from loopscope.core.sweeps.running import standing
-from loopscope.core.sweeps.store import Store, read_rows
+from loopscope.core.sweeps.store import Store
 from loopscope.core.sweeps.study import OpenedStudy, open_study
 from loopscope.core.views.depth import OFFERED
 from loopscope.core.views.lens.curves import read_curve

@@ -28,6 +28,8 @@ MOST_ENTRIES = 16
 NARROW = 72
 # Characters of the vertical axis' label that fit beside a plot of one column.
 LABEL_WIDTH = 34
+# Letters of a name on the horizontal axis, of one that stands upright, and of a line of one.
+NAME, UPRIGHT, LEAST_NAME = 44, 16, 9
 # Curves with bands up to which these are drawn in full.
 FEW_BANDS = 3
 
@@ -41,6 +43,9 @@ def draw_curves(data: Curves, figure: Figure, page: Page) -> None:
     figure.set_figheight(curves_height(page))
     ax = figure.add_subplot()
     draw_on(ax, data)
+    if data.x_names:
+        name_ticks(ax, data.x_names, page)
+        ax.set_xlim(-0.5, len(data.x_names) - 0.5)
     entries = _entries(ax, marked=bool(data.marks))
     if entries:
         # As many columns as the longest name leaves room for.
@@ -78,11 +83,18 @@ def draw_on(ax: Axes, data: Curves) -> None:
     banded = sum(c.low is not None for c in data.curves)
     alpha = 0.18 if banded <= FEW_BANDS else 0.08
     lead = next((c for c in data.curves if c.low is not None), None)
+    named_x = bool(data.x_names)
     for c in data.curves:
         band = data.bands if c is lead and data.bands else "_nolegend_"
         label = "" if scale and c.role == "recurrence" else c.name
         _draw(
-            ax, c, data.log_y, "_nolegend_" if label in named or not label else label, alpha, band
+            ax,
+            c,
+            data.log_y,
+            "_nolegend_" if label in named or not label else label,
+            alpha,
+            band,
+            bars=named_x,
         )
         named.add(label)
     for at, name in data.marks:
@@ -93,7 +105,7 @@ def draw_on(ax: Axes, data: Curves) -> None:
         room = 0.02 * (right - left)
         ends = (left / 1.05, right * 1.05) if data.log_x else (left - room, right + room)
         ax.set_xlim(*ends)
-    if data.whole_x and not data.log_x:
+    if data.whole_x and not data.log_x and not data.x_names:
         whole_ticks(ax, from_one=all(len(c.x) and c.x.min() > 0 for c in data.curves))
     ax.set_xlabel(data.x_label)
     ax.set_ylabel(fill(data.y_label, LABEL_WIDTH))
@@ -106,7 +118,26 @@ def draw_on(ax: Axes, data: Curves) -> None:
         bar.outline.set_visible(False)
 
 
-def _draw(ax: Axes, c: Curve, log: bool, label: str, alpha: float, band: str) -> None:
+def name_ticks(ax: Axes, names: tuple[str, ...], page: Page) -> None:
+    """Name the things at 0, 1, ... across: in lines, or upright where these have no room."""
+    letters = NARROW if page.preset == "one column" else 2 * NARROW
+    wide = int(0.75 * letters / len(names))
+    if wide >= LEAST_NAME:
+        ax.set_xticks(range(len(names)), [fill(short_name(name), wide) for name in names])
+        return
+    step = -(-len(names) // (letters // 3))
+    shown = [short_name(name, UPRIGHT) for name in names[::step]]
+    ax.set_xticks(range(0, len(names), step), shown, rotation=90, va="top")
+
+
+def short_name(name: str, most: int = NAME) -> str:
+    """A name with its middle left out where it is long."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-most // 2 + 1 :]}"
+
+
+def _draw(
+    ax: Axes, c: Curve, log: bool, label: str, alpha: float, band: str, *, bars: bool
+) -> None:
     y = np.where(c.y > 0, c.y, np.nan) if log else c.y
     colour = paper_colour(c)
     faint = c.role == "token" and c.count > len(OKABE_ITO)
@@ -116,7 +147,9 @@ def _draw(ax: Axes, c: Curve, log: bool, label: str, alpha: float, band: str) ->
         marker="." if len(c.x) <= 16 and c.role != "reference" else None,
         ms=9 if len(c.x) == 1 else 3,
     )  # fmt: skip
-    if c.low is not None and c.high is not None:
+    if c.low is not None and c.high is not None and bars:  # between two things there is nothing
+        ax.vlines(c.x, c.low, c.high, color=colour, lw=1, label=band)
+    elif c.low is not None and c.high is not None:
         ax.fill_between(c.x, c.low, c.high, color=colour, alpha=alpha, lw=0, label=band)
 
 

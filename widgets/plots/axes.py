@@ -6,12 +6,16 @@ import html
 import math
 
 import pyqtgraph as pg
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetricsF
 from PySide6.QtWidgets import QGraphicsSceneResizeEvent
 from typing_extensions import override
 
 from loopscope.widgets.plots.text import upright
 from loopscope.widgets.plots.ticks import decade_text, log_ticks, whole_step
+
+# Pixels that a name on an axis has at least.
+LEAST_NAME = 44.0
 
 
 class TitledAxis(pg.AxisItem):
@@ -122,3 +126,32 @@ class WholeAxis(TitledAxis):
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         """Plain whole numbers."""
         return [f"{v:.0f}" for v in values]
+
+
+class NamedAxis(TitledAxis):
+    """An axis of things with names, at 0, 1, ...; a name that has no room is shortened.
+
+    names : of the things, in order.
+    """
+
+    names: tuple[str, ...] = ()
+
+    def tickValues(
+        self, minVal: float, maxVal: float, size: float
+    ) -> list[tuple[float, list[float]]]:
+        """Every thing, or every k-th where there are many."""
+        span = max(maxVal - minVal, 1e-9)
+        step = max(1, math.ceil(span / max(size / LEAST_NAME, 1)))
+        first, last = max(math.ceil(minVal), 0), min(math.floor(maxVal), len(self.names) - 1)
+        return [(float(step), [float(v) for v in range(first, last + 1) if v % step == 0])]
+
+    @override
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
+        """Names, as much of them as stands between two ticks."""
+        metrics = QFontMetricsF(self.style["tickFont"] or self.font())
+        low, high = self.range
+        room = spacing / max(high - low, 1e-9) * self.width() - 8
+        return [
+            metrics.elidedText(self.names[int(v)], Qt.TextElideMode.ElideMiddle, room)
+            for v in values
+        ]

@@ -14,7 +14,7 @@ from typing_extensions import override
 from loopscope.core.views.curves_data import N_COLOURS, Curve, Curves, LineStyle
 from loopscope.widgets.kit.theme import on_ground, sample_map
 from loopscope.widgets.palette import RECURRENCE_MAP, Theme, token_colour
-from loopscope.widgets.plots.axes import LogAxis, TitledAxis, WholeAxis
+from loopscope.widgets.plots.axes import LogAxis, NamedAxis, TitledAxis, WholeAxis
 from loopscope.widgets.plots.bands import Band, Bands
 from loopscope.widgets.plots.click_plot import ClickPlot
 from loopscope.widgets.plots.curve_legend import LINES
@@ -65,7 +65,7 @@ class CurvePlot(ClickPlot):
     # ---- what is shown ----
     def show_data(self, data: Curves) -> None:
         """Draw new curves."""
-        kind = (data.log_x, data.log_y, data.whole_x, data.x_label, data.y_label)
+        kind = (data.log_x, data.log_y, data.whole_x, data.x_label, data.y_label, data.x_names)
         if self.data is not None and self.data.x_shown != data.x_shown:
             self.zoomed = False  # another range of recurrences
         if kind != self._kind:
@@ -91,7 +91,10 @@ class CurvePlot(ClickPlot):
     def _make_axes(self, data: Curves) -> None:
         across = LogAxis if data.log_x else WholeAxis if data.whole_x else TitledAxis
         left = LogAxis("left") if data.log_y else TitledAxis("left")
-        self.getPlotItem().setAxisItems({"bottom": across("bottom"), "left": left})
+        bottom = NamedAxis("bottom") if data.x_names else across("bottom")
+        if isinstance(bottom, NamedAxis):
+            bottom.names = data.x_names
+        self.getPlotItem().setAxisItems({"bottom": bottom, "left": left})
         self.set_titles(_forms(data.x_label), _forms(data.y_label))
 
     def _draw_bands(self, data: Curves) -> None:
@@ -105,10 +108,22 @@ class CurvePlot(ClickPlot):
                 continue
             x = plotted(c.x, data.log_x)[known]
             colour = QColor(colour_of(c, self.theme))
+            if data.x_names:  # between two things there is nothing
+                self._draw_bars(x, low[known], high[known], colour)
+                continue
             colour.setAlpha(alpha)
             bands.append(Band(x, low[known], high[known], colour))
         if bands:
             self._add(Bands(bands), -5)
+
+    def _draw_bars(self, x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: QColor) -> None:
+        """Draw intervals as upright bars."""
+        middle = (low + high) / 2
+        pen = pg.mkPen(colour, width=1.5)
+        bars = pg.ErrorBarItem(
+            x=x, y=middle, top=high - middle, bottom=middle - low, beam=0.06, pen=pen
+        )
+        self._add(bars, -5)
 
     def _draw_curves(self, data: Curves) -> None:
         groups: dict[tuple[str, str], list[int]] = {}
@@ -199,7 +214,8 @@ class CurvePlot(ClickPlot):
         dot = DOT / max(view.height() - 2 * DOT, 2 * DOT)
         pad = max(max(0.06, dot) * (high - low), 0.04 if self.data.log_y else 0.0)
         view.setYRange(low - pad, high + pad, padding=0)
-        room = 0.035 * (right - left) or 0.5  # a dot at the end is seen whole
+        # A dot at the end is seen whole, and so is its name.
+        room = 0.5 if self.data.x_names else 0.035 * (right - left) or 0.5
         view.setXRange(left - room, right + room, padding=0)
 
     def _plotted_x(self, x: float | None) -> float | None:

@@ -36,6 +36,7 @@ from loopscope.core.interventions.base import Source
 from loopscope.core.measures.intervals import two_way_mean
 from loopscope.core.measures.probe import Condition, Cuts, Outcome, Probe
 from loopscope.core.measures.readout import NO_ANSWER
+from loopscope.core.model.architecture import Architecture
 from loopscope.core.model.float64 import float64
 from loopscope.core.system import host_free_bytes
 
@@ -59,13 +60,20 @@ class Batch:
 
 
 def hops_batch(loaded: Loaded, n: int, hops: tuple[int, ...], seed: int = 2_000_003) -> Batch:
+    """`fresh_batch` for a loaded model."""
+    return fresh_batch(loaded.checkpoint.name, loaded.architecture, n, hops, seed)
+
+
+def fresh_batch(
+    name: str, arch: Architecture, n: int, hops: tuple[int, ...], seed: int = 2_000_003
+) -> Batch:
     """Fresh pointer-chasing prompts on one 8-letter cycle, as many of each hop count as fit.
 
     Raises `LoopscopeError` for a model with another vocabulary than the task's.
     """
-    if loaded.architecture.vocab_size != len(VOCABULARY):
+    if arch.vocab_size != len(VOCABULARY):
         raise LoopscopeError(
-            f"{loaded.checkpoint.name} has {loaded.architecture.vocab_size} tokens; the task hops "
+            f"{name} has {arch.vocab_size} tokens; the task hops "
             f"is for models trained on it ({len(VOCABULARY)} tokens)"
         )
     counts = np.array([hops[i % len(hops)] for i in range(n)])
@@ -163,14 +171,64 @@ class _Progress:
         self._report(self._done / self._runs)
 
 
-@torch.inference_mode()
-def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda share: None) -> Probe:
-    """Run every condition.
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """What was measured under one condition; the fields are those of `Outcome`."""
 
-    ``report`` is told the share done before every recurrence and may raise to cancel. Raises
-    `LoopscopeError` for what cannot be probed or does not fit into memory.
+    scores: F64
+    donor: F64 | None
+    displacement: F64
+
+
+class Cutting:
+    """A model with its batch, run uncut once, on which conditions are made one after the other.
+
+    todo : every condition, in the order they are reported.
+
+    Parameters
+    ----------
+    report
+        Told the share of all conditions done before every recurrence; may raise to cancel.
+    Raises `LoopscopeError` for what cannot be probed or does not fit into memory.
     """
-    arch = loaded.architecture
+
+    @torch.inference_mode()
+    def __init__(
+        self, loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda share: None,
+    ) -> None:  # fmt: skip
+        check_plan(loaded.architecture, plan)
+        self.todo = conditions(loaded.architecture, plan)
+        self._plan = plan
+        _check_memory(loaded, batch, plan, self.todo)
+        # The uncut run and its starts, and the longer one that counts twice.
+        draws = sum(len(c.draws) for c in self.todo)
+        self._progress = _Progress(1 + OTHER_STARTS + 2 + draws, report)
+        self._runs = _begin(loaded, batch, plan, self.todo, self._progress)
+
+    @torch.inference_mode()
+    def longer(self) -> F64:
+        """Scores of the uncut runs as far as twice R, ``[2 R, B]``."""
+        found = self._runs.run(2 * self._plan.recurrences)[1]
+        self._progress.add(2)
+        return found
+
+    @torch.inference_mode()
+    def cut(self, condition: Condition) -> Cut:
+        """Run every draw of one condition."""
+        runs, scores, donors, moved = self._runs, [], [], []
+        for cuts in condition.draws:
+            states, own, donor = runs.run(self._plan.recurrences, cuts)
+            if condition.group.startswith(OTHER_GROUP):
+                own[:, runs.other_right == 0] = np.nan
+            scores.append(own)
+            donors.append(donor)
+            moved.append(_displacement(states, runs.states, condition))
+            self._progress.add()
+        return Cut(np.stack(scores), np.stack(donors) if condition.donor else None, np.stack(moved))
+
+
+def check_plan(arch: Architecture, plan: Plan) -> None:
+    """Raise `LoopscopeError` for a model or a plan that cannot be probed."""
     if arch.runs_once:
         raise LoopscopeError(RUNS_ONCE)
     if problem := too_few(plan.recurrences, arch.trained_recurrences):
@@ -180,33 +238,37 @@ def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda shar
             f"the cuts after recurrences {plan.mid} and {plan.late} do not lie in order within "
             f"{plan.recurrences} recurrences"
         )
-    todo = conditions(arch, plan)
-    _check_memory(loaded, batch, plan, todo)
-    # The uncut run and its starts, and the longer one that counts twice.
-    progress = _Progress(1 + OTHER_STARTS + 2 + sum(len(c.draws) for c in todo), report)
-    runs = _begin(loaded, batch, plan, todo, progress)
-    longer = runs.run(2 * plan.recurrences)[1]
-    progress.add(2)
+
+
+def probe(loaded: Loaded, batch: Batch, plan: Plan, report: Report = lambda share: None) -> Probe:
+    """Run every condition.
+
+    ``report`` is told the share done before every recurrence and may raise to cancel. Raises
+    `LoopscopeError` for what cannot be probed or does not fit into memory.
+    """
+    cutting = Cutting(loaded, batch, plan, report)
+    longer = cutting.longer()
+    cuts = [(condition, cutting.cut(condition)) for condition in cutting.todo]
+    trained = loaded.architecture.trained_recurrences
+    return put_together(
+        loaded.checkpoint.name, loaded.weights_hash, trained, batch, plan, longer, cuts
+    )
+
+
+def put_together(
+    name: str, weights: str, trained: int, batch: Batch, plan: Plan, longer: F64,
+    cuts: list[tuple[Condition, Cut]],
+) -> Probe:  # fmt: skip
+    """The whole probe, of what was measured under each condition."""
     outcomes = []
-    for condition in todo:
-        scores, donors, moved = [], [], []
-        for cuts in condition.draws:
-            states, own, donor = runs.run(plan.recurrences, cuts)
-            if condition.group.startswith(OTHER_GROUP):
-                own[:, runs.other_right == 0] = np.nan
-            scores.append(own)
-            donors.append(donor)
-            moved.append(_displacement(states, runs.states, condition))
-            progress.add()
-        after = np.stack(scores)
-        donor_scores = np.stack(donors) if condition.donor else None
-        lost = two_way_mean(longer[plan.recurrences - 1] - after[:, -1])
-        outcomes.append(Outcome(condition, after, donor_scores, np.stack(moved), lost))
+    for condition, own in cuts:
+        lost = two_way_mean(longer[plan.recurrences - 1] - own.scores[:, -1])
+        outcomes.append(Outcome(condition, own.scores, own.donor, own.displacement, lost))
     return Probe(
-        checkpoint=loaded.checkpoint.name,
-        weights_hash=loaded.weights_hash,
+        checkpoint=name,
+        weights_hash=weights,
         task=batch.task,
-        trained=arch.trained_recurrences,
+        trained=trained,
         recurrences=plan.recurrences,
         mid=plan.mid,
         late=plan.late,
