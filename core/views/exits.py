@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from loopscope.core.arrays import F64
-from loopscope.core.measures.base import NO_READOUTS
+from loopscope.core.measures.base import NO_READOUTS, RUNS_ONCE
 from loopscope.core.measures.exits import (
     AGREEMENT,
     RULES,
@@ -42,6 +42,7 @@ from loopscope.core.views.prompt_curves import (
 
 LABEL = "Simulate over the prompt set"
 TOO_FEW = "An exit needs two recurrences to choose from."
+OF_A_DEEP_MODEL = f"An exit needs two recurrences to choose from; {RUNS_ONCE}."
 INTERVALS = f"recurrences: {MEAN_METHOD}; agreement: {SHARE_METHOD}"
 Over = Literal["run", "prompts"]
 
@@ -135,6 +136,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
             lacks = Lack("measurement", LABEL)
             missing = f"Exits have not been simulated over {prompts.name}."
     missing = missing or _why_no_curve(signals, n)
+    if missing == TOO_FEW and recording.info.architecture.runs_once:
+        missing = OF_A_DEEP_MODEL
     lacks = RECURRENCE if missing == TOO_FEW else lacks
     drawn = result if over == "prompts" else None
     n_prompts = sum(bool(np.isfinite(s.same).all(0).any()) for s in signals)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loopscope.core.arrays import F64
+from loopscope.core.measures.base import RUNS_ONCE
 from loopscope.core.measures.intervals import MEAN_KIND, with_n
 from loopscope.core.measures.nulls import (
     BOUND,
@@ -28,6 +29,7 @@ from loopscope.core.views.prompts_or_task import NO_PROMPTS, why_no_prompts
 LABEL = "Hold it to nulls"
 NOT_YET = "Nothing has been held to its null yet."
 TWO = "A change takes two recurrences to be seen."
+OF_A_DEEP_MODEL = f"A change takes two recurrences to be seen; {RUNS_ONCE}."
 LACKS = Lack("measurement", LABEL)
 FORMULAS = (CHANGE, BOUND, REPETITION, CYCLE, SHUFFLED)
 # Measures whose curves over the layers are asked to repeat.
@@ -61,7 +63,9 @@ def why_not(recording: Recording) -> str:
     """Why nothing can be held to a null, or ""."""
     if why := why_no_prompts(recording):
         return why
-    return "" if recording.n_recurrences > 1 else TWO
+    if recording.n_recurrences > 1:
+        return ""
+    return OF_A_DEEP_MODEL if recording.info.architecture.runs_once else TWO
 
 
 REQUEST = Request(
