@@ -24,6 +24,7 @@ from loopscope.core.measures.base import measure
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.model.float64 import float64
 from loopscope.core.prompts.prompt_set import Item, Labels, PromptSet
+from loopscope.core.run import leaving
 from loopscope.core.run.float32_twin import Float32Twin
 from loopscope.core.run.jobs import Job
 from loopscope.core.run.stepper import Stepper
@@ -47,6 +48,46 @@ def on(device: torch.device, folder: Path, dtype: str, monkeypatch: pytest.Monke
     monkeypatch.undo()
     assert {p.device.type for p in loaded.model.parameters()} == {KIND}
     return loaded
+
+
+class LateCopies:
+    """Copies to the host that are there only once they are waited for, as those of a stream are."""
+
+    def __init__(self) -> None:
+        self.under_way: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.made, self.waits = 0, 0
+
+    def host(self, shape: torch.Size) -> torch.Tensor:
+        self.made += 1
+        return torch.full(shape, torch.nan)
+
+    def start(self, targets: Any, sources: Any) -> None:
+        self.under_way += zip(targets, sources, strict=True)
+
+    def wait(self) -> None:
+        self.waits += 1
+        for target, source in self.under_way:
+            target.copy_(source.cpu())
+        self.under_way = []
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_copies_on_a_stream_are_waited_for_once_a_layer_and_their_memory_used_again(
+    device: torch.device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    folder = tiny_checkpoint(tmp_path / "m")
+    loaded = on(device, folder, dtype, monkeypatch)
+    truth = stepped(loaded, "#5,17,3,7")
+    copies = LateCopies()
+    monkeypatch.setattr(leaving, "copies_for", lambda device: copies)
+    late = stepped(loaded, "#5,17,3,7")
+    layers = late.recording.layers_done
+    assert copies.waits == layers
+    assert copies.made == 3  # state, pattern and writes, whatever the number of layers
+    for name in ("states", "layer_states", "patterns", "writes", "coda_entropy"):
+        np.testing.assert_array_equal(
+            getattr(late.recording, name), getattr(truth.recording, name), err_msg=name
+        )
 
 
 def stepped(loaded: Loaded, prompt: str = PROMPT, n: int = 3, **how: Any) -> Stepper:

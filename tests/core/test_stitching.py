@@ -17,7 +17,7 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.architectures import comparison_architecture
 from loopscope.core.experiments.hops import VOCABULARY, make_batch, prompt_lines, text_of
 from loopscope.core.experiments.native_folder import save_native
-from loopscope.core.measures.linear_maps import LinearMap
+from loopscope.core.measures.linear_maps import LinearMap, ridge_map
 from loopscope.core.measures.stitching import STITCHING, Stitching
 from loopscope.core.over_prompts.quality import asked_of
 from loopscope.core.over_prompts.stitching import Questions, _Runs, _score_all, stitching, train
