@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -80,3 +82,12 @@ def test_no_test_of_the_gate_measures_seconds() -> None:
     ]
     assert len(files) > 50
     assert found == []
+
+
+def test_every_known_bug_has_the_one_place_that_it_is_put_into() -> None:
+    found = {}
+    for mutant in runpy.run_path(str(ROOT / "tools" / "mutants.py"))["MUTANTS"]:
+        texts = (path.read_text() for path in ROOT.glob(mutant.where))
+        found[mutant.name] = sum(len(re.findall(mutant.find, text)) for text in texts)
+        assert all((ROOT / test).exists() for test in mutant.tests), mutant.name
+    assert found == dict.fromkeys(found, 1)

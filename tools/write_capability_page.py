@@ -1,16 +1,20 @@
-"""Write docs/capability.md, "Where does capability live?", from parts.json and results.json there.
+"""Write docs/capability.md, "Where does capability live?", from three JSON files there.
 
     python tools/write_capability_page.py
 
-Their rows are made by `python -m loopscope.app.cli.measure_parts` and
-`python -m loopscope.app.cli.measure_arms`; the figures by `tools/draw_capability.py`. A test holds
-the page to what this writes, so every number in it is of these files.
+Rows of parts.json and results.json are made by `python -m loopscope.app.cli.measure_parts` and
+`python -m loopscope.app.cli.measure_arms`, analyses.json by `loopscope analyse` and
+`tools/collect_analyses.py`, the figures by `tools/draw_capability.py`. A test holds the page to
+what this writes, so every number in it is of these files.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +32,7 @@ from loopscope.core.experiments.parts import (
 )
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+ANALYSES = DOCS / "analyses.json"
 PAGE, PARTS, RESULTS = DOCS / "capability.md", DOCS / "parts.json", DOCS / "results.json"
 AMOUNTS = Amounts()
 # The seed of which a walker, an untied loop and a deep model have been trained.
@@ -44,11 +49,12 @@ NAMES = {
 def page() -> str:
     """The whole page."""
     parts, arms = read_parts(PARTS), read_results(RESULTS)
+    analyses = json.loads(ANALYSES.read_text("utf-8"))
     walkers = [p for p in parts if p.kind == "walker"]
     sections = (
         _question(walkers), _walk(arms), _parameters(parts, walkers, arms), _graph(parts, walkers),
-        _trajectory(parts, walkers), _depth(parts, walkers), _answer(walkers), _predictions(parts),
-        _limits(parts),
+        _trajectory(parts, walkers), _depth(parts, walkers), _pairs(analyses), _nulls(analyses),
+        _answer(walkers), _predictions(parts), _limits(parts),
     )  # fmt: skip
     return "\n".join(map(filled, sections))
 
@@ -88,7 +94,8 @@ def _question(walkers: Sequence[Parts]) -> str:
     seeds = ", ".join(str(p.seed) for p in walkers)
     return f"""# Where does capability live?
 
-Written by `tools/write_capability_page.py` from `docs/parts.json` and `docs/results.json`.
+Written by `tools/write_capability_page.py` from `docs/parts.json`, `docs/results.json` and
+`docs/analyses.json`.
 
 A small loop of two layers follows a chain of pointers: `ab bc ca ? 2 : a` asks for the letter two
 edges on from a. What is it in the model that can do this? Three answers are on offer. The
@@ -298,6 +305,78 @@ trained for another target than the walkers, so this compares two models and not
     )
 
 
+# ---- what `loopscope analyse` said ----
+Entries = Sequence[dict[str, Any]]
+
+
+def _said(entries: Entries, view: str) -> str:
+    """What was said of each model, word for word, as a list."""
+    return "\n".join(f"- {e['statement']}." for e in entries if e["view"] == view)
+
+
+def _found(pattern: str, text: str) -> list[float]:
+    return [float(number) for number in re.findall(pattern, text)]
+
+
+def _more_alike(compared: Entries, on_the_way: bool) -> str:
+    """In how many comparisons two loops are more alike than a loop and a deep model."""
+    found = []
+    for text in (e["statement"] for e in compared if bool(e["prompt file"]) == on_the_way):
+        (own,) = _found(r"aligned debiased CKA (\S+) over", text)
+        found += [other > own for other in _found(r"two of a kind, \S+ and \S+, ([\d.]*\d)", text)]
+    return f"{sum(found)} of {len(found)}"
+
+
+def _pairs(entries: Entries) -> str:
+    """Correspondence and stitching of the shipped pairs, and what was predicted of them."""
+    compared = [e for e in entries if e["view"] == "correspondence"]
+    alike = [e["statement"] for e in compared]
+    above = sum("not above permuted" not in text for text in alike)
+    more = {on_the_way: _more_alike(compared, on_the_way) for on_the_way in (True, False)}
+    mapped = [e["statement"] for e in entries if e["view"] == "stitching"]
+    gains = [
+        (_found(r"by ridge (\S+)", text)[0], _found(r"; trained (\S+) and", text))
+        for text in mapped
+    ]
+    better = sum(bool(trained) and trained[0] > ridge + 0.1 for ridge, trained in gains)
+    return f"""## Does a pass do a layer's work?
+
+As [Correspondence](correspondence.md) and [Stitching](stitching.md) say it, of models that come
+with Loopscope; intervals are over prompts, one model of each kind. `bundled:deep` was trained for
+another target than the looped ones, `bundled:orbit` and `bundled:creeping` are the walker and the
+halting model of another training seed: two stages of one recipe, so *two of a kind* is said of
+their layers, not of their training. On prompts of 1 to 6 hops models differ in what they do after
+the answer; on prompts of 6 hops (`tools/six_hops.py`) every state is on the way.
+
+{_said(entries, "correspondence")}
+{_said(entries, "stitching")}
+
+Predicted was that correspondence is above permuted prompts (5a: in {above} of {len(alike)} pairs),
+that two loops of different seeds are more alike than a loop and a deep model (5b: on
+prompts of 6 hops in {more[True]} comparisons, on those of 1 to 6 in {more[False]}), and that a map
+trained on the task beats ridge by ten points at the best place (5c: in {better} of
+{len(gains)} directions).
+"""  # fmt: skip
+
+
+def _nulls(entries: Entries) -> str:
+    """Heads, stages and cycles."""
+    said = [e["statement"] for e in entries if e["view"] == "nulls"]
+    within = sum("are within their bound" in text for text in said)
+    far = sum("layers are farther apart" in text for text in said)
+    return f"""## Heads, stages and cycles
+
+As [Held to nulls](nulls.md) says it, `bundled:glosses` being the model of text. [The results](
+results.md#heads-and-cycles) have the same by other code and other prompts for more models.
+
+{_said(entries, "nulls")}
+
+Predicted was that head changes are within the bound of Proposition 4.2 (7a: in {within} of
+{len(said)} models) and that layers are farther apart than prompts (7c: in {far} of {len(said)}).
+Whether stages repeat (7b) cannot be asked of these models, whose blocks have two layers.
+"""
+
+
 def _answer(walkers: Sequence[Parts]) -> str:
     i = NOISE.index(0.3)
     return f"""## The answer, for this task
@@ -375,8 +454,8 @@ a prompt differ). The delay δ is the
 best of {DELAY + 1}, which flatters answers that are guessed.
 
 Not measured: more than one seed of untied and deep twins of the walkers, shallow ones, noise and
-cuts in them; stitching and
-correspondence between them; models of text; heads, stages and cycles. They are planned in
+cuts in them; stitching and correspondence between more than one seed of a kind; twins of the model
+of text. They are planned in
 [the experiments](experiments.md), and [what has been found so far](results.md) lists every
 training. The
 older pages [Does a small loop act like a deep model?](does-a-small-loop.md),

@@ -49,8 +49,9 @@ CORRECTION = (
     "",
     "What holds: in `bundled:anytime` and in the two-layer variants with injection the state "
     "settles, to the rounding floor, and keeps its answers; without injection it drifts, in every "
-    "seed. That it *walks* is taught. The tests with nulls are described in "
-    "[The experiments](experiments.md).",
+    "seed. That it *walks* is taught. Heads and the cycle beside their nulls are a view and a "
+    "command now, [Held to nulls](nulls.md); what it says of the bundled models stands in [Where "
+    "does capability live?](capability.md#heads-stages-and-cycles).",
 )
 TRAINED_TIMES = 4
 RESULTS = "results.json"

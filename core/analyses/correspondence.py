@@ -84,7 +84,8 @@ def compare(
         second_places=second_places,
         depths=np.array(places.depths) + first.architecture.n_prelude,
         second_depths=np.array(second_places.depths) + second.architecture.n_prelude,
-        n_prompts=len(prompts),
+        n_prompts=pair.n_prompts,
+        n_diverged=len(prompts) - pair.n_prompts,
         n_tokens=pair.first.shape[1],
         prompts=words_of(prompts),
         states=states,
@@ -146,7 +147,7 @@ def _compared(
     )  # fmt: skip
     # Answers are compared in their order, wherever in a prompt they stand.
     alike: I64 | None = None if positions is not None else pair.positions
-    n, xs, ys = len(prompts), list(pair.first), list(pair.second)
+    n, xs, ys = pair.n_prompts, list(pair.first), list(pair.second)
     measures = [key for key in STATE_KEYS if key not in _why(first, second)]
 
     def of(a: list[Any], b: list[Any], begin: float) -> Compared:

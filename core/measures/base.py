@@ -28,6 +28,17 @@ NO_PATTERNS = (
 NO_READOUTS = "This run did not keep its readouts: its `Capture` leaves them out."
 NO_GATE = "This model has no exit gate."
 NO_RUN = "No recurrence has been run."
+# Ends a sentence on what needs another recurrence.
+RUNS_ONCE = "a deep model runs once"
+
+
+def has_run_once(recording: Recording) -> bool:
+    """Whether this is a deep model's run, and done: there is no further recurrence."""
+    return recording.info.architecture.runs_once and recording.n_recurrences >= 1
+
+
+def _have_been_run(n: int) -> str:
+    return f"{n} {'has' if n == 1 else 'have'} been run"
 
 
 def no_reason(recording: Recording) -> str:
@@ -135,7 +146,7 @@ def measure(recording: Recording, quantity: Measure) -> Measured:
     if not why and n < quantity.first:
         why = (
             f"{quantity.formula.name.capitalize()} needs {quantity.first} recurrences; "
-            f"{n} {'has' if n == 1 else 'have'} been run."
+            f"{RUNS_ONCE if has_run_once(recording) else _have_been_run(n)}."
         )
     if why:
         return Measured(quantity, np.zeros((0, *(0 for _ in quantity.axes))), why)

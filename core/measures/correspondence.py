@@ -319,6 +319,7 @@ class ModelCorrespondence:
     places, second_places : theirs, along effective depth.
     depths, second_depths : int64 ``[N]``, ``[M]``: effective depth, prelude included.
     n_prompts, n_tokens : compared over; prompts : what they are, in words.
+    n_diverged : prompts that were left out, as a state of theirs is not finite in a model.
     states : by measure; a measure that cannot be taken is missing, `why` says why.
     without_means : the same with position means taken out; {} where too few prompts share theirs.
     tokens : "drawn" from whole prompts, or the "answers" alone.
@@ -342,6 +343,7 @@ class ModelCorrespondence:
     without_means: dict[str, Correspondence] = field(default_factory=dict)
     tokens: str = "drawn"
     references: tuple[SeedReference, ...] = ()
+    n_diverged: int = 0
 
 
 CORRESPONDENCE = ResultKey("correspondence", ModelCorrespondence, "model")

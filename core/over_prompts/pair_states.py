@@ -38,7 +38,8 @@ class PairStates:
     """What two models did on the same prompts.
 
     first, second : float32 ``[N, P m, d]`` each, ``N`` (``M``) places along effective depth, ``m``
-        tokens of each of ``P`` prompts, one prompt after the other.
+        tokens of each of ``P`` prompts, one prompt after the other: all but those of which a state
+        is not finite in either model.
     positions : int64 ``[P, m]``, which tokens of each prompt these are.
     heads : float64 ``[N H, M H']``, mean over prompts of `head_distance`; None if not wanted.
     heads_null : the same with each prompt of the first model against the prompt before it of the
@@ -50,6 +51,11 @@ class PairStates:
     positions: npt.NDArray[np.int64]
     heads: F64 | None
     heads_null: F64 | None
+
+    @property
+    def n_prompts(self) -> int:
+        """``P``, how many prompts are compared."""
+        return len(self.positions)
 
 
 def most_tokens(n_places: int, width: int) -> int:
@@ -110,6 +116,8 @@ def pair_states(
         Of the choice of tokens.
     positions
         Which tokens of each prompt, equally many; drawn without.
+
+    Raises `LoopscopeError` where every prompt's states become NaN or infinite in a model.
     """
     same_tokens(*prompts)
     lengths = [len(p.token_ids) for p in prompts[0]]
@@ -123,7 +131,8 @@ def pair_states(
     states: tuple[list[F32], ...] = ([np.empty(0, np.float32)] * n, [np.empty(0, np.float32)] * n)
     total: F64 | None = None
     null: F64 | None = None
-    n_null = 0
+    n_total = n_null = 0
+    finite = [False] * n
     # The second model's patterns of the prompt before, where that was run just before.
     before: tuple[int, F32] | None = None
     runs = _both(models, prompts, recurrences, heads)
@@ -131,21 +140,27 @@ def pair_states(
         for side, recording in enumerate(recordings):
             flat = recording.layer_states.reshape(-1, *recording.layer_states.shape[2:])
             states[side][i] = flat[:, positions[i]]
-        if heads:
+        # A state that is NaN at one token would make NaN of every number over all prompts.
+        finite[i] = all(bool(np.isfinite(own.layer_states).all()) for own in recordings)
+        if heads and finite[i]:
             patterns = [_flat_patterns(recording) for recording in recordings]
             distance = head_distance(patterns[0], patterns[1])
             total = distance if total is None else total + distance
+            n_total += 1
             if before is not None and _follows(before, i, patterns[0]):
                 apart = head_distance(patterns[0], before[1])
                 null = apart if null is None else null + apart
                 n_null += 1
             before = i, patterns[1]
         report(done / n)
+    kept = [i for i in range(n) if finite[i]]
+    if not kept:
+        raise LoopscopeError("the states of every prompt become NaN or infinite: none is compared")
     return PairStates(
-        np.concatenate(states[0], axis=1),
-        np.concatenate(states[1], axis=1),
-        np.stack(positions),
-        None if total is None else total / n,
+        np.concatenate([states[0][i] for i in kept], axis=1),
+        np.concatenate([states[1][i] for i in kept], axis=1),
+        np.stack([positions[i] for i in kept]),
+        None if total is None else total / n_total,
         None if null is None else null / n_null,
     )
 

@@ -68,6 +68,11 @@ class ViewData:
         return ""
 
     @property
+    def briefs(self) -> tuple[str, ...]:
+        """What says in fewer words what the statement begins with, the longest first."""
+        return ()
+
+    @property
     def directions_to_read(self) -> tuple[int, ...]:
         """Token ids whose readout directions the view shows and the recording does not hold yet."""
         return ()

@@ -421,6 +421,8 @@ def _statement(
     name = measure.label.lower().replace("cka", "CKA")
     tokens = "answer tokens" if comparison.tokens == "answers" else "tokens"
     over = f"{comparison.n_tokens:,} {tokens} of {comparison.n_prompts} {comparison.prompts}"
+    if comparison.n_diverged:
+        over += f" ({comparison.n_diverged} more left out: their states are not finite)"
     pair = f"{comparison.first} against {comparison.second}"
     text = f"{pair}: aligned {name} {result.aligned:.3g} over {over}"
     text += ", position means taken out" if out else ""

@@ -10,7 +10,7 @@ import numpy as np
 
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
-from loopscope.core.measures.base import Measure, Measured, averaged, measure
+from loopscope.core.measures.base import Measure, Measured, averaged, has_run_once, measure
 from loopscope.core.measures.heads import even_attention
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.measures.stages import Repeat, repeat_correlation
@@ -126,7 +126,7 @@ def _lack(measured: Measured, recording: Recording) -> Lack | None:
         return LACKS
     n, quantity = recording.n_recurrences, measured.measure
     too_short = n < 1 or (n < quantity.first and not quantity.missing(recording))
-    return RECURRENCE if too_short else None
+    return RECURRENCE if too_short and not has_run_once(recording) else None
 
 
 def compute_second(

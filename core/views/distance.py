@@ -12,7 +12,7 @@ from typing_extensions import override
 from loopscope.core.arrays import F64
 from loopscope.core.formula import Formula
 from loopscope.core.labels import at_position
-from loopscope.core.measures.base import NO_RUN
+from loopscope.core.measures.base import NO_RUN, RUNS_ONCE, has_run_once
 from loopscope.core.measures.settling import distance_to_end, relative_floor
 from loopscope.core.measures.state_forms import (
     READ_LABELS,
@@ -175,6 +175,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     missing = "" if last >= 1 else NO_RUN
     if last == 1 and layer != ENDS:
         missing = ONE_PER_LAYER
+        if has_run_once(recording):
+            missing = f"{ONE_PER_LAYER.rstrip('.')}; {RUNS_ONCE}."
     relative = options.distance == "relative"
     # Without the last row: the end is at distance 0 of itself.
     distances = np.ascontiguousarray(distance_to_end(path, relative)[:-1].T)
@@ -200,7 +202,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         token_texts=tuple(info.token_labels[t] for t in tokens),
         missing=missing,
         form=options.form,
-        lacks=RECURRENCE if missing else None,
+        lacks=RECURRENCE if missing and not has_run_once(recording) else None,
     )
     return data if missing else replace(data, statement=_statement(data))
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from loopscope.core.arrays import F64
-from loopscope.core.measures.base import NO_READOUTS
+from loopscope.core.measures.base import NO_READOUTS, RUNS_ONCE
 from loopscope.core.measures.exits import (
     AGREEMENT,
     RULES,
@@ -42,6 +42,7 @@ from loopscope.core.views.prompt_curves import (
 
 LABEL = "Simulate over the prompt set"
 TOO_FEW = "An exit needs two recurrences to choose from."
+OF_A_DEEP_MODEL = f"An exit needs two recurrences to choose from; {RUNS_ONCE}."
 INTERVALS = f"recurrences: {MEAN_METHOD}; agreement: {SHARE_METHOD}"
 Over = Literal["run", "prompts"]
 
@@ -135,6 +136,8 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
             lacks = Lack("measurement", LABEL)
             missing = f"Exits have not been simulated over {prompts.name}."
     missing = missing or _why_no_curve(signals, n)
+    if missing == TOO_FEW and recording.info.architecture.runs_once:
+        missing = OF_A_DEEP_MODEL
     lacks = RECURRENCE if missing == TOO_FEW else lacks
     drawn = result if over == "prompts" else None
     n_prompts = sum(bool(np.isfinite(s.same).all(0).any()) for s in signals)
@@ -267,7 +270,9 @@ def _statement(
         for c, rule, at in zip(curves, rules, thresholds, strict=True)
         if not c.name
     ]
-    return f"Of {n} recurrences, {where}: {', '.join(parts)}"
+    out = sum(s.same.shape[1] for s in signals) - count
+    left = f" ({out} more left out: their readout is not finite)" if out else ""
+    return f"Of {n} recurrences, {where}{left}: {', '.join(parts)}"
 
 
 def _unresolved_said(
@@ -306,8 +311,12 @@ def _prompt_rows(
         columns.append(Column(f"{rule.short} r", f"{name}: {USED.text()}", used))
         columns.append(Column(f"{rule.short} =", f"{name}: {AGREEMENT.text()}", agree))
     current = index_of(recording.info.prompt, result.opens)
+    missing = list(result.left_out)
+    for row, signals in zip(result.rows, result.signals, strict=True):
+        if not np.isfinite(signals.same).all(0).any():
+            missing[row] = "Its readout is not finite: the run diverges."
     return PromptRows(
-        result.prompts, result.how, tuple(columns), result.opens, result.left_out, current
+        result.prompts, result.how, tuple(columns), result.opens, tuple(missing), current
     )
 
 

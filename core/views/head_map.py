@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from loopscope.core.arrays import F64
-from loopscope.core.measures.base import NO_RUN
+from loopscope.core.measures.base import NO_RUN, RUNS_ONCE, has_run_once
 from loopscope.core.measures.heads import (
     MEASURE_LABELS,
     MEASURES,
@@ -107,8 +107,10 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     t = recording.n_tokens
     values = _compared(recording, layer, head, options.measure)
     far = measure.bound(t) if options.scale == "bound" else measure.least_alike(values, t)
+    once = f"{RUNS_ONCE.capitalize()}: head {name} has no earlier recurrence to compare with."
     return Data(
-        statement=missing or _statement(values, measure, name),
+        statement=missing
+        or (once if has_run_once(recording) else _statement(values, measure, name)),
         formulas=(measure.formula,),
         values=values,
         measure=measure,

@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from loopscope.core.arrays import F64, Bools
-from loopscope.core.measures.base import NO_PATTERNS, NO_RUN, Measure, measure
+from loopscope.core.measures.base import (
+    NO_PATTERNS,
+    NO_RUN,
+    RUNS_ONCE,
+    Measure,
+    has_run_once,
+    measure,
+)
 from loopscope.core.measures.head_groups import FEATURES, GROUP, Groups, group_heads
 from loopscope.core.measures.head_rows import CHANGES, STATISTIC_ROWS
 from loopscope.core.measures.head_stability import (
@@ -103,6 +110,9 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         missing=missing,
         lacks=RECURRENCE if missing == NO_RUN else None,
     )
+    if not missing and has_run_once(recording):
+        text = f"{RUNS_ONCE.capitalize()}: there is no earlier recurrence to compare heads with."
+        return replace(data, statement=text)
     return data if missing else replace(data, statement=_statement(data))
 
 

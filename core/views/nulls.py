@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loopscope.core.arrays import F64
+from loopscope.core.measures.base import RUNS_ONCE
 from loopscope.core.measures.intervals import MEAN_KIND, with_n
 from loopscope.core.measures.nulls import (
     BOUND,
@@ -28,6 +29,7 @@ from loopscope.core.views.prompts_or_task import NO_PROMPTS, why_no_prompts
 LABEL = "Hold it to nulls"
 NOT_YET = "Nothing has been held to its null yet."
 TWO = "A change takes two recurrences to be seen."
+OF_A_DEEP_MODEL = f"A change takes two recurrences to be seen; {RUNS_ONCE}."
 LACKS = Lack("measurement", LABEL)
 FORMULAS = (CHANGE, BOUND, REPETITION, CYCLE, SHUFFLED)
 # Measures whose curves over the layers are asked to repeat.
@@ -61,7 +63,9 @@ def why_not(recording: Recording) -> str:
     """Why nothing can be held to a null, or ""."""
     if why := why_no_prompts(recording):
         return why
-    return "" if recording.n_recurrences > 1 else TWO
+    if recording.n_recurrences > 1:
+        return ""
+    return OF_A_DEEP_MODEL if recording.info.architecture.runs_once else TWO
 
 
 REQUEST = Request(
@@ -101,14 +105,20 @@ def _curves(result: HeldToNulls) -> tuple[Curve, ...]:
     places = tuple({"recurrence": int(r)} for r in x)
     found = result.change
 
-    def reference(name: str, y: F64) -> Curve:
-        return Curve(name, x, y, role="reference", dashed=True, places=places)
+    def reference(name: str, index: int, y: F64) -> Curve:
+        # Two references need a colour each.
+        return Curve(
+            name, x, y, role="token", index=index, count=3, dashed=True, places=places
+        )  # fmt: skip
 
     return (
-        Curve("change", x, found.value, found.low, found.high, places=places),
-        reference("bound", result.bound),
-        reference("weights shuffled", result.change_shuffled),
-    )
+        Curve(
+            "change", x, found.value, found.low, found.high, role="token", index=0, count=3,
+            places=places,
+        ),
+        reference("bound", 1, result.bound),
+        reference("weights shuffled", 2, result.change_shuffled),
+    )  # fmt: skip
 
 
 def statement(result: HeldToNulls) -> str:

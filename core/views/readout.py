@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from loopscope.core.arrays import F64, Bools
 from loopscope.core.formula import Formula
-from loopscope.core.measures.base import NO_READOUTS, NO_RUN
+from loopscope.core.measures.base import NO_READOUTS, NO_RUN, RUNS_ONCE
 from loopscope.core.measures.exit_gate import (
     EXIT,
     EXIT_AT,
@@ -142,7 +142,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     since = unchanged_since(flip)
     return Data(
         statement=missing
-        or _statement(top, flip, since, LENS_LABELS[options.lens])
+        or _statement(top, flip, since, LENS_LABELS[options.lens], arch.runs_once)
         + _exits_said(exits, exit_at, arch.exit_threshold),
         formulas=(
             PROBABILITY[options.lens],
@@ -172,7 +172,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     )
 
 
-def _statement(top: Ids, flip: Bools, since: Ids, lens: str) -> str:
+def _statement(top: Ids, flip: Bools, since: Ids, lens: str, runs_once: bool) -> str:
     """Say since when how many answers have not changed."""
     n_recurrences, n = top.shape
     broken = int((top[-1] == NO_ANSWER).sum())
@@ -181,6 +181,8 @@ def _statement(top: Ids, flip: Bools, since: Ids, lens: str) -> str:
             f"The readout of {broken} of {_tokens(n)} is not finite at recurrence "
             f"{n_recurrences} ({lens})."
         )
+    if n_recurrences == 1 and runs_once:
+        return f"{RUNS_ONCE.capitalize()}: these are its answers ({lens})."
     if n_recurrences == 1:
         return "One recurrence has been run; a second one shows whether answers change."
     n_changed = int(flip[-1].sum())

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from loopscope.core.arrays import F32, F64
-from loopscope.core.measures.base import NO_RUN, measure
+from loopscope.core.measures.base import NO_RUN, RUNS_ONCE, has_run_once, measure
 from loopscope.core.measures.limiting_behaviour import (
     PAPER_RECURRENCES,
     cosine_series,
@@ -63,6 +63,7 @@ __all__ = [
 ]
 
 ONE_PER_LAYER = "A layer's step needs two recurrences."
+ONCE = f"{RUNS_ONCE.capitalize()}: its one step tells nothing of settling."
 # Layers whose settled tokens are named one by one.
 MOST_LAYERS = 6
 
@@ -109,6 +110,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         values, norms, layer_rates = _layer_curves(measured, options, floor)
         recurrences, median = recurrences[1:], np.zeros(0)
         missing = missing or ("" if len(recurrences) else ONE_PER_LAYER)
+        missing = ONCE if missing and has_run_once(recording) else missing
     scale = np.ones(len(values)) if relative else _median(norms)
     data = Data(
         statement=missing,
@@ -134,7 +136,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
         layer_names=info.architecture.layer_names,
         options=options,
         missing=missing,
-        lacks=RECURRENCE if missing else None,
+        lacks=RECURRENCE if missing and not has_run_once(recording) else None,
     )
     unresolved = info.dtype != "float32" and SettlingClass.UNRESOLVED.value in data.class_words()
     data = replace(data, unresolved=unresolved)
@@ -142,7 +144,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
     return replace(
         data,
         formulas=(data.formula, RATE, data.class_formula, FLOOR, *errors),
-        statement=missing or _statement(data),
+        statement=missing or (ONCE if has_run_once(recording) else _statement(data)),
     )
 
 

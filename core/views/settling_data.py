@@ -230,6 +230,14 @@ class Data(ViewData):
 
     @property
     @override
+    def briefs(self) -> tuple[str, ...]:
+        """How many have settled, of how many."""
+        settled = ("settled", "fixed point")
+        done, n = sum(j.kind.value in settled for j in self.settling), len(self.tokens)
+        return (f"{done} of {n} settled", f"{done} of {n}")
+
+    @property
+    @override
     def drawn_words(self) -> str:
         """What the lines are."""
         n = f"n = {len(self.tokens)} token{'s' * (len(self.tokens) != 1)}"

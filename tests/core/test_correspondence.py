@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from models import random_model, tiny_architecture, tiny_checkpoint
+from safetensors.torch import load_file, save_file
 
 from loopscope.core.analyses.correspondence import compare
 from loopscope.core.checkpoint.loading import Loaded, load
@@ -261,6 +262,41 @@ def test_pairs_of_prompts_of_different_lengths(tmp_path: Path) -> None:
     assert pair.heads_null is None
     again = pair_states(one, other, ([prompts[0], prompts[2]],) * 2, (2, 3))
     assert again.heads_null.shape == again.heads.shape
+
+
+def test_prompts_that_diverge_are_left_out_and_counted(tmp_path: Path) -> None:
+    """One of NaN would make NaN of every number: the others are what they are without it."""
+    folder = tiny_checkpoint(tmp_path / "a", seed=1)
+    other = load(str(tiny_checkpoint(tmp_path / "b", seed=2)), "cpu")
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    tensors["embed.weight"][9] = 3e38
+    save_file(tensors, file)
+    one = load(str(folder), "cpu")
+    ids = [(4, 5, 6), (5, 9, 7), (10, 11, 12), (6, 7, 9), (13, 14, 4), (8, 5, 10)]
+    prompts = [one.tokenizer.from_ids(i) for i in ids]
+    fine = [p for p in prompts if 9 not in p.token_ids]
+    found = pair_states(one, other, (prompts, prompts), (2, 2))
+    alone = pair_states(one, other, (fine, fine), (2, 2))
+    assert found.n_prompts == 4
+    for name in ("first", "second", "positions", "heads"):
+        np.testing.assert_allclose(getattr(found, name), getattr(alone, name), atol=1e-5)
+    bad = [prompts[1], prompts[3]]
+    with pytest.raises(LoopscopeError, match="NaN or infinite: none is compared"):
+        pair_states(one, other, (bad, bad), (2, 2))
+    runs = [Stepper(model) for model in (one, other)]
+    for run in runs:
+        run.begin(one.tokenizer.from_ids((4, 5)))
+        run.step()
+    items = tuple(Item("#" + ",".join(map(str, i)), None, n + 1) for n, i in enumerate(ids))
+    one.shared.prompts = PromptSet("p.txt", "p.txt", items)
+    options = Options(permutations=3)
+    result = compare(runs[0].recording, one, runs[1], options)
+    assert (result.n_prompts, result.n_diverged) == (4, 2)
+    assert all(np.isfinite(own.values).all() for own in result.states.values())
+    runs[0].recording.keep(CORRESPONDENCE, result)
+    said = compute(runs[0].recording, Selection(), options).statement
+    assert "of 4 prompts of p.txt (2 more left out: their states are not finite)" in said
 
 
 def test_positions_are_the_same_for_both_models_and_bounded() -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from models import tiny_checkpoint
 from recordings import recording_of, relative_steps, synthetic_recording
+from safetensors.torch import load_file, save_file
 
 from loopscope.core.analyses.exits import run
 from loopscope.core.checkpoint.loading import Loaded, load
@@ -245,6 +247,22 @@ def simulated(stepper: Stepper, prompts: PromptSet, **options: object) -> view.D
     found = run(stepper, Selection(), chosen, Job("test"))
     stepper.recording.keep(EXITS_OVER_PROMPTS, found)
     return view.compute(stepper.recording, Selection(), chosen)
+
+
+def test_prompts_that_diverge_are_counted_beside_the_others(tmp_path: Path) -> None:
+    """There is no answer of the full run to agree with; that they are left out is said."""
+    folder = tiny_checkpoint(tmp_path / "m")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["embed.weight"][9] = 3e38
+    save_file(tensors, folder / "model.safetensors")
+    stepper = stepped(load(str(folder), "cpu"), "#4,5,6", 3)
+    ids = ["4,5,6", "5,9,7", "10,11,12", "9,7,6"]
+    items = tuple(Item(f"#{i}", None, n + 1) for n, i in enumerate(ids))
+    data = simulated(stepper, PromptSet("p", "p", items))
+    assert "6 tokens of p (6 more left out: their readout is not finite): " in data.statement
+    assert data.n_prompts == 2
+    assert np.isnan(data.rows.columns[0].at(1, 0)[[1, 3]]).all()
+    assert [bool(why) for why in data.rows.missing] == [False, True, False, True]
 
 
 def test_over_a_prompt_set_only_the_answers_are_looked_at(stepper: Stepper) -> None:

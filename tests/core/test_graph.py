@@ -206,6 +206,8 @@ def test_a_recurrence_under_way_is_a_copy_that_ran_in_part() -> None:
     assert data.norm(3, 0, 0) == 3.0
     assert math.isnan(data.norm(3, 1, 0))
     assert "2 recurrences and 1 of 2 layers run" in data.statement
+    assert data.copies_said == "2 + 1 of 2 layers"
+    assert compute(synthetic_recording(recurrences=2), Selection(), Options()).copies_said == "2"
 
 
 def test_what_looks_alike_is_folded_together() -> None:

@@ -135,15 +135,56 @@ def test_unsettled_tokens_are_drawn_and_named(desk: Desk) -> None:
     x, _ = points(desk.view.plot.loud)
     assert len(x) == 60
     words = desk.words()
-    assert "2 Ġround: orbit of period 5" in words
-    assert "3 Ġinternationalisation: diverged" in words
+    assert "orbit of period 5: 2 Ġround" in words
+    assert "diverged: 3 Ġinternationalisation" in words
+    desk.view.resize(1200, 600)
+    assert "2 Ġround: orbit of period 5" in desk.words()
+    assert "3 Ġinternationalisation: diverged" in desk.words()
 
 
 def test_names_that_do_not_fit_are_counted(qtbot: QtBot) -> None:
     desk = Desk(qtbot, mixed(orbits=40), size=(300, 200))
-    named = [w for w in desk.words() if "period" in w or "diverged" in w]
-    assert 1 <= len(named) <= 5
-    assert f"and {41 - len(named)} more that do not settle" in desk.words()
+    orbits, diverged = (w for w in desk.words() if "period" in w or "diverged" in w)
+    assert diverged == "diverged: 42 Ġinternationalisation"
+    named, more = re.fullmatch(r"orbit of period 5: (.*) and (\d+) more", orbits).groups()
+    assert len(named.split(", ")) + int(more) == 40
+    # One line for two classes: it counts them.
+    desk.view.resize(300, 130)
+    assert "41 do not settle" in desk.words()
+
+
+@pytest.mark.parametrize("size", [(279, 160), (300, 200), (520, 330)])
+def test_names_lie_on_no_curve_in_a_narrow_plot(qtbot: QtBot, size: tuple[int, int]) -> None:
+    desk = Desk(qtbot, mixed(12), size=size)
+    desk.words()
+    plot = desk.view.plot
+    area = plot.getViewBox().sceneBoundingRect()
+    names = [label for label in plot.labels if label.colour == plot.theme.warning]
+    assert names
+    for label in names:
+        assert label.rect.bottom() <= area.top()
+        assert label.rect.top() >= 0
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.7, 0.9])
+@pytest.mark.parametrize("recurrences", [13, 24, 60])
+def test_names_of_lines_lie_on_no_curve(qtbot: QtBot, rate: float, recurrences: int) -> None:
+    desk = Desk(
+        qtbot, synthetic_recording(recurrences=recurrences, rate=rate, tokens=12), size=(330, 200)
+    )
+    desk.words()
+    plot, data = desk.view.plot, desk.data
+    names = [label for label in plot.labels if label.text.startswith(("trained", "tolerance"))]
+    assert {label.text for label in names} == {"trained R = 12", "tolerance 1e-2"}
+    # Every curve, drawn finely, by the plot's own transform.
+    fine = np.linspace(1, recurrences, 2000)
+    for curve in range(data.values.shape[1]):
+        heights = np.interp(
+            fine, data.recurrences, np.log10(np.maximum(data.values[:, curve], 1e-12))
+        )
+        for r, y in zip(fine, heights, strict=True):
+            pixel = plot.pixel_of(r, y)
+            assert not any(label.rect.contains(pixel) for label in names), (r, curve)
 
 
 def test_words_state_rate_tolerance_and_trained_count(qtbot: QtBot) -> None:
@@ -403,5 +444,5 @@ def test_a_label_gives_up_words_before_its_number(qtbot: QtBot) -> None:
     assert shortened(text, metrics, whole("median ×0.379")) == "median ×0.379"
     assert shortened(text, metrics, whole("×0.379")) == "×0.379"
     token = "10 a: orbit of period 5"  # a clause goes whole, no number loses its end
-    assert shortened(token, metrics, whole("10 a: orbit of period")) == "10 a …"
-    assert shortened(text, metrics, whole("…")) == "…"
+    assert shortened(token, metrics, whole("10 a: orbit of period")) == "10 a"
+    assert shortened(text, metrics, whole("…")) == ""

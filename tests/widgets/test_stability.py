@@ -45,7 +45,7 @@ def texts(table) -> list[list[str]]:
 def test_the_points_are_listed_and_the_runs_end_is_chosen(view: StabilityView) -> None:
     assert texts(view.points) == [
         ["stable (run's end)", "1.00e-07", "1.00e-12", "0.670", "3 of 6"],
-        ["unstable", "2.00e-06", "1.00e-11", "1.400", "1 of 6"],
+        ["unstable", "2.00e-06", "1.00e-11", "1.40", "1 of 6"],
         ["slow point", "1.00e-01", "3.00e-01", "–", "2 of 6"],
     ]
     assert view.about.text() == "The 3 points of the cycle at point 1, stable: how far apart"
@@ -57,8 +57,8 @@ def test_choosing_a_point_lists_its_cycle(view: StabilityView, qtbot: QtBot) -> 
     assert "at point 2, unstable" in view.about.text()
     apart = view.data.distances[1]
     rows = texts(view.cycle)
-    assert rows[0] == ["layer 0", "·", f"{apart[0, 1]:.3f}", f"{apart[0, 2]:.3f}"]
-    assert rows[2][1] == f"{apart[2, 0]:.3f}"
+    assert rows[0] == ["layer 0", "·", f"{apart[0, 1]:.2f}", f"{apart[0, 2]:.2f}"]
+    assert rows[2][1] == f"{apart[2, 0]:.2f}"
 
 
 def test_pointing_at_an_eigenvalue_tells_it(view: StabilityView, qtbot: QtBot) -> None:

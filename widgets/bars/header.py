@@ -30,7 +30,6 @@ class Header(QWidget):
 
     device_chosen = Signal(str, str)
     cancel_requested = Signal()
-    open_requested = Signal()
     offer_taken = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:

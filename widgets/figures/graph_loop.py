@@ -27,7 +27,7 @@ class LoopSheet(Sheet):
         of = f" · {name}" if name else ""
         self.text(2, -self.size, "deep, run once" if self.data.deep else "looped", GREY)
         self.text(
-            self.where.left, -self.size, f"unrolled × {self.data.n_copies}{of}{trained}", GREY
+            self.where.left, -self.size, f"unrolled × {self.data.copies_said}{of}{trained}", GREY
         )
         self.looped()
         self.unrolled()

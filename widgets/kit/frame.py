@@ -53,6 +53,7 @@ class ViewFrame(QWidget):
         describe(view, title, "Nothing is shown yet")
         self.theme: Theme = LIGHT
         self._statement = ""
+        self._briefs: tuple[str, ...] = ()
         self._lag: int | None = None
         self._formulas: tuple[Formula, ...] = ()
         self._maximised = False
@@ -124,6 +125,8 @@ class ViewFrame(QWidget):
     def set_data(self, data: ViewData) -> None:
         """Take the statement and the formulas of what is shown."""
         self._statement, self._formulas = data.statement, data.formulas
+        # An empty view says itself what it lacks: its title says it whole or not at all.
+        self._briefs = ("",) if data.lacks is not None else data.briefs
         self._lacks = data.lacks is not None and data.lacks.kind == "measurement"
         self._show_statement()
         self._show_under_way()
@@ -140,7 +143,8 @@ class ViewFrame(QWidget):
         statement = lag + self._statement
         if text := self._measuring_text():
             statement = text if self._lacks else f"{text}. {statement}"
-        self.title_bar.statement.set_whole(statement)
+        briefs = self._briefs if statement == self._statement else ()
+        self.title_bar.statement.set_whole(statement, briefs)
         self.view.setAccessibleDescription(statement)
 
     def set_request(self, request: Request | None) -> None:

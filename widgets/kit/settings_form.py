@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from loopscope.core.options import Setting, settings_of
 from loopscope.widgets.kit.check_box import CheckBox
+from loopscope.widgets.kit.choice_box import ChoiceBox
 from loopscope.widgets.kit.numbers import POINT, number_text, number_validator
 from loopscope.widgets.kit.plain_text import PlainLabel, plain_tip
 from loopscope.widgets.kit.popup import EdgedFrame, show_below
@@ -109,7 +110,7 @@ class SettingsForm(EdgedFrame):
     def _control(self, entry: Setting) -> QWidget:
         name = entry.name
         if entry.kind == "choice":
-            box = QComboBox()
+            box = ChoiceBox()
             for value, text in entry.choices:
                 box.addItem(text, value)
             box.activated.connect(lambda i: self._take(name, box.itemData(i)))

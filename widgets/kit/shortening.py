@@ -6,7 +6,7 @@ A label and a status line that shorten theirs so, and have them whole in their t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QEvent, QRect, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
@@ -29,8 +29,12 @@ DANGLING = re.compile(
 MORE = " …"
 
 
-def shorten(text: str, width: float, measure: Callable[[str], float]) -> str:
+def shorten(
+    text: str, width: float, measure: Callable[[str], float], briefs: Sequence[str] = ()
+) -> str:
     """Return as much of ``text`` as has room, with an ellipsis where something was left out.
+
+    Nothing rather than an ellipsis alone.
 
     Parameters
     ----------
@@ -41,18 +45,23 @@ def shorten(text: str, width: float, measure: Callable[[str], float]) -> str:
         The room, in the unit of ``measure``.
     measure
         How wide a text is.
+    briefs
+        What says the same in fewer words, the longest first; taken where not one clause has room.
     """
     if measure(text) <= width:
         return text
     for ends in (CLAUSE_END, WORD_END):
+        if ends is WORD_END:
+            for brief in briefs:
+                if measure(brief) <= width:
+                    return brief
         for end in reversed([match.start() for match in ends.finditer(text)]):
             kept = text[:end].rstrip(" .;:,·")
             while ends is WORD_END and (found := DANGLING.search(kept)):
                 kept = kept[: found.start()].rstrip(" .;:,·")
             if kept and measure(kept + MORE) <= width:
                 return kept + MORE
-    mark = MORE.strip()
-    return mark if measure(mark) <= width else ""
+    return ""
 
 
 class ShortLabel(PlainLabel):
@@ -64,11 +73,12 @@ class ShortLabel(PlainLabel):
     def __init__(self, least: int = 0) -> None:
         super().__init__()
         self._whole, self._least = "", least
+        self._briefs: tuple[str, ...] = ()
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
-    def set_whole(self, text: str) -> None:
-        """Take the whole text."""
-        self._whole = text
+    def set_whole(self, text: str, briefs: Sequence[str] = ()) -> None:
+        """Take the whole text, and what says the same in fewer words."""
+        self._whole, self._briefs = text, tuple(briefs)
         self.setToolTip(plain_tip(text))
         self._shorten()
 
@@ -91,7 +101,7 @@ class ShortLabel(PlainLabel):
 
     def _shorten(self) -> None:
         width, metrics = self.contentsRect().width() - 2, self.fontMetrics()
-        short = shorten(self._whole, width, metrics.horizontalAdvance)
+        short = shorten(self._whole, width, metrics.horizontalAdvance, self._briefs)
         short = "" if self.width() < self._least else short
         if short != self.text():
             self.setText(short)

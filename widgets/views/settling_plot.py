@@ -16,7 +16,13 @@ from loopscope.widgets.plots.axes import LogAxis, WholeAxis
 from loopscope.widgets.plots.click_plot import ClickPlot
 from loopscope.widgets.plots.kept_picture import KeptCurves
 from loopscope.widgets.plots.plot_marks import log10, set_columns
-from loopscope.widgets.views.settling_words import Label, Place, draw_label, labels_of, room_beside
+from loopscope.widgets.views.settling_words import (
+    Label,
+    Place,
+    draw_label,
+    labels_of,
+    names_room,
+)
 
 # Pixels within which the pointer is on a curve.
 REACH = 24.0
@@ -43,7 +49,8 @@ class SettlingPlot(ClickPlot):
     # Of the class, as pyqtgraph resizes while it is being made.
     data: Data | None = None
     _beside = 0.0
-    _margin: float | None = None
+    _above: tuple[str, ...] = ()
+    _margins: tuple[float, float] | None = None
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent, bottom=WholeAxis("bottom"), left=LogAxis("left"))
@@ -211,7 +218,7 @@ class SettlingPlot(ClickPlot):
         self.marks.put_dot(self._at(max(recurrence, 1)), float(y))
         if curve is not None:
             self.chosen.setPen(pg.mkPen(self._colour(curve), width=3))
-        self._forget_labels()
+        self.viewport().update()
 
     def mark_hover(self, recurrence: int | None, curve: int | None) -> None:
         """Mark what is pointed at; None hides it."""
@@ -248,7 +255,7 @@ class SettlingPlot(ClickPlot):
     def _dress(self, theme: Theme) -> None:
         """Take a theme's colours, which come with margins that have no room for names."""
         super().set_theme(theme)
-        self._beside = 0.0
+        self._margins = None
         self._make_room()
 
     def _style(self) -> None:
@@ -300,15 +307,18 @@ class SettlingPlot(ClickPlot):
         self._labels = None
 
     def _make_room(self) -> None:
-        """Leave room at the right of the plot for names, where there is enough."""
-        metrics, data = QFontMetricsF(self._font(True)), self.data
-        beside = 0.0 if data is None else room_beside(data, metrics, float(self.width()))
-        if beside != self._beside:
-            self._beside = beside
-            layout = self.getPlotItem().layout
-            left, top, right, bottom = layout.getContentsMargins()
-            self._margin = right if self._margin is None else self._margin
-            layout.setContentsMargins(left, top, self._margin + beside, bottom)
+        """Leave room for names at the right of the plot, or over it where there is not enough."""
+        if self.data is None:
+            return
+        metrics, area = QFontMetricsF(self._font(True)), self.getViewBox().sceneBoundingRect()
+        self._beside, self._above = names_room(self.data, metrics, self.size(), area.width())
+        layout = self.getPlotItem().layout
+        left, top, right, bottom = layout.getContentsMargins()
+        self._margins = (top, right) if self._margins is None else self._margins
+        lines = len(self._above) * metrics.height() + (4 if self._above else 0)
+        wanted = self._margins[0] + lines, self._margins[1] + self._beside
+        if wanted != (top, right):
+            layout.setContentsMargins(left, wanted[0], wanted[1], bottom)
 
     def _forget_labels(self) -> None:
         """Have the words placed anew at the next painting."""
@@ -333,7 +343,7 @@ class SettlingPlot(ClickPlot):
         floor = self.floor.getData()[0]
         place = Place(
             self.data, area, QFontMetricsF(self._font(True)), self.theme, self._pixel_of,
-            self.log_values, floor is not None and len(floor) > 0, self._beside,
+            self.log_values, floor is not None and len(floor) > 0, self._beside, self._above,
         )  # fmt: skip
         return labels_of(place)
 

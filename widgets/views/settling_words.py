@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter
 
 from loopscope.core.views.settling import Data, rate_text, short_number
-from loopscope.widgets.kit.shortening import shorten
 from loopscope.widgets.kit.theme import on_ground
 from loopscope.widgets.palette import Theme, token_colour
 from loopscope.widgets.plots.plot_marks import log10
@@ -24,8 +23,10 @@ RATES, NAMES = 0.5, 0.4
 LEAST_WIDTH, LEAST_HEIGHT = 60, 50
 # Names stand beside the plot where it is so wide, and they take no more than this share of it.
 LEAST_BESIDE, BESIDE = 400.0, 0.4
-# Curves whose names are measured for it.
+# Curves whose names are measured for it, and that words in the plot make room for.
 MOST = 64
+# Else over the plot, in so many lines, which take no more than this share of its height.
+MOST_LINES, ABOVE = 2, 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Place:
     pixel_of : from recurrence and log10 of a value to a pixel.
     log_values : of the curves, ``[R, C]``.  has_floor : whether the rounding floor is drawn.
     beside : pixels of room for names at the right of the plot, off the curves; 0 for none.
+    above : the lines of names over the plot, where there is none beside it.
     """
 
     data: Data
@@ -57,6 +59,44 @@ class Place:
     log_values: np.ndarray
     has_floor: bool
     beside: float = 0.0
+    above: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curves:
+    """Curves in pixels: x ``[R]`` and y ``[R, C]``."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    @classmethod
+    def of(cls, place: Place) -> Curves:
+        """The curves of a plot; of very many, some that are evenly chosen."""
+        data, values = place.data, place.log_values[:, :: place.log_values.shape[1] // MOST + 1]
+        first, last = float(data.recurrences[0]), float(data.recurrences[-1]) + 1
+        low, far = place.pixel_of(first, 0.0), place.pixel_of(last, 1.0)
+        numbers = np.append(data.recurrences.astype(float), last)
+        at = log10(numbers) if data.log_r else numbers
+        share = (at[:-1] - at[0]) / (at[-1] - at[0])
+        return cls(low.x() + share * (far.x() - low.x()), low.y() + values * (far.y() - low.y()))
+
+    def through(self, rect: QRectF) -> int:
+        """How many of them run through a rectangle."""
+        inside = (self.x >= rect.left()) & (self.x <= rect.right())
+        edges = [self._at(edge)[None] for edge in (rect.left(), rect.right())]
+        heights = np.vstack([self.y[inside], *edges])
+        known = np.isfinite(heights)
+        top = np.where(known, heights, np.inf).min(0)
+        bottom = np.where(known, heights, -np.inf).max(0)
+        return int(((top <= rect.bottom()) & (bottom >= rect.top())).sum())
+
+    def _at(self, x: float) -> np.ndarray:
+        """Heights ``[C]`` at a place between points; NaN outside them."""
+        i = int(np.searchsorted(self.x, x))
+        if not 0 < i < len(self.x):
+            return np.full(self.y.shape[1], np.nan)
+        share = (x - self.x[i - 1]) / (self.x[i] - self.x[i - 1])
+        return np.asarray((1 - share) * self.y[i - 1] + share * self.y[i], dtype=np.float64)
 
 
 def labels_of(place: Place) -> list[Label]:
@@ -84,41 +124,52 @@ def _rates(place: Place) -> Iterable[Label]:
 
 
 def _line_names(place: Place) -> Iterable[Label]:
-    """Names of the tolerance, the floor and the trained count."""
+    """Names of the tolerance, the floor and the trained count, where they lie on few curves."""
     area, line, muted = place.area, place.metrics.height(), place.theme.muted
-    trained = _trained_name(place)
-    if trained is not None:
-        yield trained
+    taken: list[QRectF] = []
+    curves = Curves.of(place)
     first = float(place.data.recurrences[0])
     for text, values in _lines(place):
         at = float(log10(values)[0])
         y = place.pixel_of(first, at).y() if np.isfinite(at) else float("nan")
         if not (np.isfinite(y) and area.top() < y < area.bottom()):
             continue
-        # Under the line, where falling curves are not yet; above it near the bottom.
-        top = y + 1 if y + line + 2 < area.bottom() else y - line - 1
         wide = place.metrics.horizontalAdvance(text) + 4
-        rect = QRectF(area.left() + 5, top, wide, line)
-        if trained is None or not rect.intersects(trained.rect):
+        # Under the line, where falling curves are not yet; above it near the bottom.
+        tops = [top for top in (y + 1, y - line - 1) if area.top() < top < area.bottom() - line]
+        lefts = [area.left() + 5, area.right() - wide - 5, area.center().x() - wide / 2]
+        rect = _freest(curves, [QRectF(x, top, wide, line) for x in lefts for top in tops], taken)
+        if rect is not None:
+            taken.append(rect)
             yield Label(text, rect, LEFT, muted)
+    yield from _trained_name(place, curves, taken)
 
 
-def _trained_name(place: Place) -> Label | None:
-    """The name of the trained count, beside its line at the foot of the plot.
+def _trained_name(place: Place, curves: Curves, taken: list[QRectF]) -> Iterable[Label]:
+    """The name of the trained count, beside its line.
 
     None where the line is not in sight, or neither side of it has room for the name.
     """
     data, area, line = place.data, place.area, place.metrics.height()
     x = place.pixel_of(data.trained, 0.0).x()
     if not (data.trained > 0 and area.left() < x < area.right()):
-        return None
+        return
     text = f"trained R = {data.trained}"
     wide = place.metrics.horizontalAdvance(text) + 4
-    right = x + 3 + wide < area.right()
-    if not right and x - 3 - wide < area.left():
-        return None
-    rect = QRectF(x + 3 if right else x - 3 - wide, area.bottom() - line - 2, wide, line)
-    return Label(text, rect, LEFT if right else RIGHT, place.theme.muted)
+    lefts = [x + 3] if x + 3 + wide < area.right() else []
+    lefts += [x - 3 - wide] if x - 3 - wide > area.left() else []
+    # From the foot upwards, to below the rates.
+    rows = max(int(area.height() // line) - 1, 1)
+    tops = [area.bottom() - (i + 1) * line - 2 for i in range(rows)]
+    rect = _freest(curves, [QRectF(at, top, wide, line) for top in tops for at in lefts], taken)
+    if rect is not None:
+        yield Label(text, rect, LEFT if rect.left() > x else RIGHT, place.theme.muted)
+
+
+def _freest(curves: Curves, rects: list[QRectF], taken: list[QRectF]) -> QRectF | None:
+    """The first of the rectangles that lie on the fewest curves, and on no other name."""
+    free = [rect for rect in rects if not any(rect.intersects(other) for other in taken)]
+    return min(free, key=curves.through, default=None)
 
 
 def _lines(place: Place) -> list[tuple[str, np.ndarray]]:
@@ -137,6 +188,12 @@ def _curve_names(place: Place) -> Iterable[Label]:
     data, area, line = place.data, place.area, place.metrics.height()
     if data.per_layer:
         return
+    if not place.beside:
+        for i, text in enumerate(place.above):
+            top = area.top() - (len(place.above) - i) * line - 2
+            rect = QRectF(area.left(), top, area.width(), line)
+            yield Label(text, rect, LEFT, place.theme.warning, bold=True)
+        return
     unsettled = data.unsettled()
     fits = max(1, int(NAMES * area.height() // line))
     named = unsettled if len(unsettled) <= fits else unsettled[: fits - 1]
@@ -148,12 +205,19 @@ def _curve_names(place: Place) -> Iterable[Label]:
             return
         yield _name(place, _words_of(data, curve), top)
     if len(named) < len(unsettled) and bottom + line < area.bottom():
-        more = f"and {len(unsettled) - len(named)} more"
-        yield _name(place, more if place.beside else f"{more} that do not settle", bottom)
+        yield _name(place, f"and {len(unsettled) - len(named)} more", bottom)
 
 
 def _words_of(data: Data, curve: int) -> str:
     return f"{data.curve_name(curve)}: {data.settling[curve].describe()}"
+
+
+def names_room(
+    data: Data, metrics: QFontMetricsF, size: QSize, wide: float
+) -> tuple[float, tuple[str, ...]]:
+    """Pixels for names beside a plot of a panel, or the lines over it, which is ``wide``."""
+    beside = room_beside(data, metrics, float(size.width()))
+    return beside, () if beside else names_above(data, metrics, wide, float(size.height()))
 
 
 def room_beside(data: Data, metrics: QFontMetricsF, width: float) -> float:
@@ -168,9 +232,38 @@ def room_beside(data: Data, metrics: QFontMetricsF, width: float) -> float:
     return room if room <= BESIDE * width and width >= LEAST_BESIDE else 0.0
 
 
+def names_above(data: Data, metrics: QFontMetricsF, width: float, height: float) -> tuple[str, ...]:
+    """Lines over a plot that name the tokens that do not settle, by class, the most frequent first.
+
+    () where all settle, curves are of layers, or the plot is too low for them.
+    """
+    fits = min(int(ABOVE * height // metrics.height()), MOST_LINES)
+    if data.per_layer or not fits:
+        return ()
+    classes: dict[str, list[int]] = {}
+    for curve in data.unsettled():
+        classes.setdefault(data.settling[curve].describe(), []).append(curve)
+    most = sorted(classes.items(), key=lambda item: -len(item[1]))
+    shown = most if len(most) <= fits else most[: fits - 1]
+    lines = [_class_line(data, word, curves, metrics, width) for word, curves in shown]
+    if left := sum(len(curves) for _, curves in most[len(shown) :]):
+        lines.append(f"{left} more do not settle" if shown else f"{left} do not settle")
+    return tuple(line for line in lines if line and metrics.horizontalAdvance(line) <= width)
+
+
+def _class_line(
+    data: Data, word: str, curves: list[int], metrics: QFontMetricsF, width: float
+) -> str:
+    """A class with as many of its tokens as have room: "wandering: 3 c, 5 d and 12 more"."""
+    for named in range(min(len(curves), MOST), -1, -1):
+        names, left = ", ".join(data.curve_name(c) for c in curves[:named]), len(curves) - named
+        more = f" and {left} more" if named and left else str(left) if left else ""
+        if metrics.horizontalAdvance(text := f"{word}: {names}{more}") <= width:
+            return text
+    return ""
+
+
 def _name(place: Place, text: str, top: float) -> Label:
-    if not place.beside:
-        return _at_right(place, text, top, place.theme.warning)
     rect = QRectF(place.area.right() + 6, top, place.beside - 8, place.metrics.height())
     return Label(text, rect, LEFT, place.theme.warning, bold=True)
 
@@ -191,11 +284,14 @@ def _at_right(place: Place, text: str, top: float, colour: str) -> Label:
 
 
 def shortened(text: str, metrics: QFontMetricsF, room: float) -> str:
-    """Cut words, not the number: "median ×0.7 per recurrence" gives up its words first."""
+    """Cut words, not the number: "median ×0.7 per recurrence" gives up its words first.
+
+    Nothing where its number has no room.
+    """
     brief = text.removesuffix(" per recurrence")
     bare = brief.split(" ", 1)[-1] if text[:1].isalpha() else brief
-    fitting = first_that_fits((text, brief, bare), room, metrics)
-    return fitting or shorten(text, room, metrics.horizontalAdvance)
+    fitting = first_that_fits((text, brief, bare, text.split(": ")[0]), room, metrics)
+    return fitting or ""
 
 
 def draw_label(painter: QPainter, label: Label, theme: Theme) -> None:

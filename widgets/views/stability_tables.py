@@ -75,7 +75,7 @@ def point_rows(data: Data) -> list[tuple[str, ...]]:
             kind + (" (run's end)" if i == p.from_end else ""),
             f"{p.residual[i]:.2e}",
             f"{p.q[i]:.2e}",
-            f"{result.radii[i]:.3f}" if np.isfinite(result.radii[i]) else "–",
+            _number(result.radii[i]),
             f"{p.found_by[i]} of {p.n_starts}",
         )
         for i, kind in enumerate(data.kinds)
@@ -96,4 +96,5 @@ def cycle_rows(data: Data, point: int) -> tuple[dict[str, str], list[tuple[str, 
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if np.isfinite(value) else "–"
+    """Three digits that count, whatever the size."""
+    return f"{value:#.3g}".rstrip(".") if np.isfinite(value) else "–"

@@ -201,7 +201,8 @@ def _statement(data: Data) -> str:
     arch, copies = data.architecture, data.n_copies
     many = f"{copies} recurrence{'s' * (copies != 1)}"
     if not data.has_run:
-        return f"Nothing has run yet; unrolled to the trained {many}, {_sets(data)}."
+        unrolled = "" if data.deep else f"unrolled to the trained {many}, "
+        return f"Nothing has run yet; {unrolled}{_sets(data)}."
     done = data.n_complete
     ran = f"{done} recurrence{'s' * (done != 1)}"
     under_way = data.layers_done - done * arch.n_block

@@ -166,6 +166,17 @@ class Data(ViewData):
         return self.layers_done > 0
 
     @property
+    def copies_said(self) -> str:
+        """The recurrences that are drawn: "12", or "12 + 1 of 2 layers" in the middle of one."""
+        block = self.architecture.n_block
+        under_way = self.layers_done - self.n_complete * block
+        return (
+            f"{self.n_complete} + {under_way} of {block} layers"
+            if under_way
+            else str(self.n_copies)
+        )
+
+    @property
     def deep(self) -> bool:
         """Whether this is drawn as a deep model: its block has weights of its own and runs once."""
         arch = self.architecture

@@ -150,6 +150,7 @@ def _compute(
         options=options,
         elsewhere=elsewhere(basis, options, tokens, locked),
         massive=massive,
+        runs_once=recording.info.architecture.runs_once,
         other_starts=n_other_starts(recording) if options.states == "ends" else 0,
     )
     if frame is not None and finite.any():

@@ -218,6 +218,7 @@ class Data(ViewData):
     locked : the basis was given and not fitted now.  run : identity of the run shown.
     elsewhere : in a sentence, that the axes were fitted on other states than are shown, or "".
     massive : tokens of massive norm among those selected; drawn unless the options leave them out.
+    runs_once : whether the model is a deep one, whose axes are fitted on its one recurrence.
     other_starts : how many runs from other starts there are to draw beside this one.
     closing : float64 ``[N]``, how far the last cycle is from repeating the one before, relative
         (max over layers); NaN before recurrence 2.
@@ -247,6 +248,7 @@ class Data(ViewData):
     overlays: tuple[Overlay, ...] = ()
     elsewhere: str = ""
     massive: tuple[MassiveToken, ...] = ()
+    runs_once: bool = False
     other_starts: int = 0
 
     @property

@@ -113,7 +113,7 @@ def axes_words(data: Data) -> str:
     if data.elsewhere:
         return data.elsewhere[0].lower() + data.elsewhere[1:] + other
     fitted = f"fitted on {basis.fitted_on}{other}"
-    if data.provisional:
+    if data.provisional and not data.runs_once:
         until = fit_recurrences(data.options, data.run)
         return f"axes change until recurrence {until}, so far {fitted}"
     return f"axes follow the run, {fitted}" if data.follows_run else f"axes {fitted}"

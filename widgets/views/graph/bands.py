@@ -240,8 +240,8 @@ class BandPainter:
             left = "deep: no layer repeats, so there is no loop"
             return (left, layers) if _has_left(self.geometry) else ("", f"deep, {layers}")
         if data.deep:
-            return "deep, run once", f"unrolled, R = {data.n_copies}{state}"
-        return "looped", f"unrolled, R = {data.n_copies}{of}{state}"
+            return "deep, run once", f"unrolled, R = {data.copies_said}{state}"
+        return "looped", f"unrolled, R = {data.copies_said}{of}{state}"
 
     def _below(self, band: Band) -> list[tuple[str, str]]:
         data, totals = band.strip.data, band.strip.data.totals
