@@ -25,7 +25,7 @@ from loopscope.app.bench.displays import (
 )
 from loopscope.app.bench.session import Session
 from loopscope.app.view_spec import ViewSpec
-from loopscope.core.errors import log_unforeseen
+from loopscope.core.errors import described
 from loopscope.core.run.recorded import stepped
 from loopscope.core.run.runner import Runner
 from loopscope.core.selection import RecurrenceRange
@@ -221,8 +221,7 @@ class Analysis(QObject):
         error = computation.future.exception()
         subject = self._subject(display, drawing)
         if error is not None:
-            drawing.error = f"{type(error).__name__}: {error}"
-            log_unforeseen(f"computing the view {display.spec.title}", error)
+            drawing.error = described(error, f"computing the view {display.spec.title}")
             self.failed.emit(display.spec.key, drawing.error)
         elif subject is None or computation.version.run.run() is not subject.run:
             drawing.shown = None  # of a run that is no longer shown

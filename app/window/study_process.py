@@ -52,7 +52,7 @@ class StudyProcess(QObject):
 
     def start(self, file: str, folder: str, address: str) -> None:
         """Run the study in ``file`` into ``folder``, by the workers at ``address`` or here."""
-        command = [sys.executable, "-m", "loopscope.app", "sweep", file, "-o", folder]
+        command = [sys.executable, "-P", "-m", "loopscope.app", "sweep", file, "-o", folder]
         command += ["--on", address] if address else []
         self._errors = errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when it is over
         self._cancelled_at, self.began = None, self._clock()

@@ -28,6 +28,7 @@ from loopscope.core.model.looped_model import RecurrentState
 from loopscope.core.prompts.tokenizer import Prompt
 from loopscope.core.run.budget import Budget
 from loopscope.core.run.kept_rows import Capture
+from loopscope.core.run.leaving import Leaving, array_of
 from loopscope.core.run.reading_out import ReadingOut, reading_from
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.start import Start, drawn, resolved, run_info
@@ -59,6 +60,7 @@ class Stepper:
         self.model = loaded.model
         self._applied = AppliedInterventions(loaded.model)
         self._reading: ReadingOut | None = None
+        self._leaving = Leaving(loaded.device.device)
 
     @property
     def recording(self) -> Recording:
@@ -129,7 +131,7 @@ class Stepper:
         self._recurrent = self.model.begin(self._x)
         info = run_info(loaded, prompt, seed, how, start_scale, interventions)
         self._recording = Recording(
-            info, _numpy(self._x), self.capture, loaded.tokenizer.label, self.budget
+            info, array_of(self._x), self.capture, loaded.tokenizer.label, self.budget
         )
         self._recording.effects = self._applied.effects
         self._recording.shared = loaded.shared
@@ -173,7 +175,7 @@ class Stepper:
             fresh = AppliedInterventions(self.model, interventions, other._source_state)
             state = fresh.start(torch.from_numpy(recording.state(0).copy())[None].to(self._e))
             other._recording = Recording(
-                replace(info, interventions=every), _numpy(state), self.capture,
+                replace(info, interventions=every), array_of(state), self.capture,
                 self.loaded.tokenizer.label, self.budget,
             )  # fmt: skip
             other._recording.shared = recording.shared
@@ -295,13 +297,9 @@ class Stepper:
             self._x, self._recurrent, self._e, recurrence + 1, layer, self.capture.patterns,
             self.capture.writes,
         )  # fmt: skip
-        step = LayerState(
-            recurrence + 1,
-            layer,
-            _numpy(out.state),
-            None if out.pattern is None else _numpy(out.pattern),
-            None if out.writes is None else _numpy(out.writes),
-        )
+        state, pattern, writes = self._leaving.arrays(out.state, out.pattern, out.writes)
+        assert state is not None
+        step = LayerState(recurrence + 1, layer, state, pattern, writes)
         if layer < recording.n_layers - 1:
             # Everything that can fail is done: from here the run and its recording move together.
             recording.append_layer(step)
@@ -315,10 +313,10 @@ class Stepper:
         recording, reading = self.recording, self._reading
         if reading is None:
             recording.append_layer(step)
-            recording.append_end(_numpy(recurrent.state))
+            recording.append_end(array_of(recurrent.state))
             return
         gate = self.model.arch.exit_gate
-        hazard = _numpy(self.model.hazard(recurrent)) if gate else None
+        hazard = array_of(self.model.hazard(recurrent)) if gate else None
         with reading.lock:
             block = reading.added(recurrent.state)
             made, left = reading.read(block) if reading.is_full(block) else (None, block)
@@ -326,7 +324,7 @@ class Stepper:
             recording.append_layer(step)
             reading.block = left
             recording.readouts.append(made)
-            recording.append_end(_numpy(recurrent.state), hazard=hazard)
+            recording.append_end(array_of(recurrent.state), hazard=hazard)
 
     def interrupt(self) -> None:
         """Nothing waits here: a layer runs to its end."""
@@ -352,7 +350,7 @@ class Stepper:
         r = done if recurrence is None else recurrence
         if not 0 <= r <= done:
             raise LoopscopeError(f"recurrence {r} has not been run; 0 to {done} have")
-        return _numpy(self.model.readout(self._tensor(self.recording.state(r))))
+        return array_of(self.model.readout(self._tensor(self.recording.state(r))))
 
     def readout_direction(self, token_id: int) -> F32:
         """The unembedding row of a token, ``[d]``: the direction that raises its logit."""
@@ -361,7 +359,7 @@ class Stepper:
         weight = self.loaded.model.unembed.weight
         if not 0 <= token_id < len(weight):
             raise PromptError(f"token id {token_id} is out of range; 0 to {len(weight) - 1}")
-        return _numpy(weight[token_id][None])
+        return array_of(weight[token_id][None])
 
 
 def _weakly(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -383,15 +381,6 @@ def least_for(interventions: tuple[Intervention, ...]) -> Capture:
     """Return the least capture that a run needs: with a frozen head, the run's own patterns."""
     frozen = any(isinstance(own, FreezeHead) for own in interventions)
     return Capture(patterns=frozen, writes=False, readout=False)
-
-
-def _numpy(x: Tensor) -> F32:
-    """The one place a tensor leaves its device: batch of one dropped, float32."""
-    first = x[0]
-    if first.dtype is not torch.float32:
-        first = first.float()
-    array: F32 = (first if first.is_cpu else first.cpu()).numpy()
-    return array
 
 
 def _checked_state(state: npt.NDArray[np.floating], shape: tuple[int, ...]) -> F32:

@@ -155,7 +155,7 @@ def _curves(result: Stitching) -> tuple[Curve, ...]:
         return result.of_best(found.value), result.of_best(found.low), result.of_best(found.high)
 
     def curve(name: str, index: int, y: F64, low: F64, high: F64) -> Curve:
-        return Curve(name, x, y, low, high, role="token", index=index, count=3, notes=notes)
+        return Curve(name, x, y, low, high, role="token", index=index, count=5, notes=notes)
 
     curves = [curve("ridge, best place", 0, *best(result.ridge))]
     if result.steps:
@@ -163,9 +163,14 @@ def _curves(result: Stitching) -> tuple[Curve, ...]:
         curves.append(curve("trained there", 1, found.value, found.low, found.high))
     if result.seed_name:
         curves.append(curve(f"{result.seed_name} there", 2, *best(result.seed)))
-    for name, found in (("itself there", result.itself), ("position means alone", result.null)):
+    for i, (name, found) in enumerate(
+        (("itself there", result.itself), ("position means alone", result.null)), start=3
+    ):
         at = result.of_best(found.value)
-        curves.append(Curve(name, x, at, role="reference", dashed=True, notes=notes))
+        # Two references need a colour each.
+        curves.append(
+            Curve(name, x, at, role="token", index=i, count=5, dashed=True, notes=notes)
+        )  # fmt: skip
     return tuple(curves)
 
 

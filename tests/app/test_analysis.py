@@ -15,6 +15,7 @@ from recordings import synthetic_recording
 
 from loopscope.app.bench.analysis import LEAST_REST, REST, Analysis
 from loopscope.app.bench.session import Second, Session
+from loopscope.core.errors import LoopscopeError
 from loopscope.core.run.status import Status
 from loopscope.core.selection import Selection
 from loopscope.core.views.base import ViewData
@@ -243,15 +244,21 @@ def test_what_was_computed_of_a_run_no_longer_shown_is_not_drawn(make) -> None:
     assert desk.layers() == [None, 6, None]
 
 
-def test_an_error_is_told_once_and_the_next_version_tried(make) -> None:
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(ValueError("no"), "ValueError: no"), (LoopscopeError("run.h5: it ends"), "run.h5: it ends")],
+)
+def test_an_error_is_told_once_and_the_next_version_tried(
+    make, error: Exception, words: str
+) -> None:
     spec = Spec()
-    spec.error = ValueError("no")
+    spec.error = error
     desk, told = make(spec), []
     desk.analysis.failed.connect(lambda *words: told.append(words))
     desk.compute()
     desk.compute()
-    assert told == [("noting", "ValueError: no")]
-    assert desk.displays[0].first.error == "ValueError: no"
+    assert told == [("noting", words)]
+    assert desk.displays[0].first.error == words
     spec.error = None
     desk.session.select({"token": 1})
     desk.compute()

@@ -163,7 +163,8 @@ def of_prompts(spec: ViewSpec[Any, Any]) -> Make:
     return make
 
 
-# What is measured over a prompt set, by its view.
+# Measured views whose results `with_results` gives, and those that are measured over prompts.
+OF_A_RUN = ("stability", "paths")
 OVER_PROMPTS = ("prompts", "quality", "exits", "correspondence", "probe")
 KINDS = ("recurrences", "tokens", "layers")
 
@@ -183,7 +184,7 @@ def rows(names: list[str]) -> Iterator[tuple[str, dict[str, tuple[float, list[fl
         if not wanted(spec.title):
             continue
         found = {}
-        if spec.key not in OVER_PROMPTS and spec.key != "lens":
+        if spec.request is None or spec.key in OF_A_RUN:
             found = {kind: exponent(kind, of_view(spec, kind)) for kind in KINDS}
         if spec.key in OVER_PROMPTS:
             found["prompts"] = exponent("prompts", of_prompts(spec))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from models import random_model, tiny_architecture
 
 from loopscope.app.cli.main import main
 from loopscope.core.checkpoint.folder import open_checkpoint
@@ -244,6 +245,24 @@ def test_weights_in_half_precision_are_the_others_rounded(tmp_path: Path) -> Non
         assert torch.equal(value.half().float(), other[name]), name
     sizes = [(f / "model.safetensors").stat().st_size for f in (whole, half)]
     assert sizes[1] < 0.6 * sizes[0]
+
+
+def test_a_weight_that_half_precision_cannot_hold_is_told_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    model = random_model(tiny_architecture())
+    weight = model.state_dict()["block.0.mlp_down.weight"]
+    weight[0, 0] = 65504  # the largest number of float16
+    save_native(tmp_path / "fits", model, half=True)
+    assert (
+        load(str(tmp_path / "fits"), "cpu").model.state_dict()["block.0.mlp_down.weight"].max()
+        == 65504
+    )
+    weight[0, 0] = -7e4
+    with pytest.raises(LoopscopeError, match="'block.0.mlp_down.weight' holds 7e.04, more than"):
+        save_native(tmp_path / "no", model, half=True)
+    assert not (tmp_path / "no").exists()
+    save_native(tmp_path / "no", model)
 
 
 def test_checkpoints_on_the_way_are_kept(tmp_path: Path) -> None:
