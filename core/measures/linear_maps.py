@@ -74,6 +74,8 @@ def ridge_map(x: Floats, y: Floats, positions: I64, penalty: float = RIDGE) -> L
     mean_a, mean_b = (_means(z, positions) for z in (a, b))
     a, b = a - mean_a[positions], b - mean_b[positions]
     gram = a.T @ a
+    if not gram.any():  # at each position one state: nothing to tell one from another by
+        return mean_map(x, y, positions)
     gram += penalty * gram.diagonal().mean() * np.eye(len(gram))
     weight = np.asarray(np.linalg.solve(gram, a.T @ b).T, dtype=np.float64)
     return LinearMap(weight, mean_b - mean_a @ weight.T)

@@ -158,9 +158,10 @@ class _Batch:
         coda = model.coda(state)
         said = []
         for row, pair in enumerate(self._pairs):
-            logits = model.head(coda[row, list(pair.read)])
+            read = torch.tensor(pair.read, device=coda.device)
+            logits = model.head(coda[row, read]).cpu()
             top = logits.argmax(-1).where(logits.isfinite().all(-1), NO_ANSWER)
-            said.append(np.asarray(top.cpu().numpy(), dtype=np.int64))
+            said.append(np.asarray(top.numpy(), dtype=np.int64))
         return said
 
     def shares(self, index: int, place: Entry) -> F64:

@@ -17,6 +17,7 @@ from loopscope.core.measures.base import Measure, measure
 from loopscope.core.measures.intervals import bootstrap_mean
 from loopscope.core.measures.nulls import HeldToNulls, Repetition, Stage, cycle_spread, repetition
 from loopscope.core.measures.over_prompts import HowRun
+from loopscope.core.model.float64 import float64
 from loopscope.core.model.layers import DecoderLayer
 from loopscope.core.model.looped_model import LoopedModel
 from loopscope.core.over_prompts.going_on import GoingOn
@@ -169,7 +170,7 @@ class _Inputs:
                 x = model.open_layer(x, recurrent, run.e, layer, r == 1)
                 read.append(x[0])
                 x = model.run_layer(x, layer, recurrence=r).state
-                put.append(x[0].double().cpu().numpy())
+                put.append(float64(x[0]).cpu().numpy())
                 recurrent = model.close_layer(x, recurrent, layer)
             self.inputs.append(read)
             size = recurrent.state.norm(dim=-1)

@@ -17,6 +17,7 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.measures.intervals import bootstrap_mean, wilson_share
 from loopscope.core.measures.linear_maps import LinearMap, mean_map, ridge_map
 from loopscope.core.measures.stitching import Metric, Side, Stitching
+from loopscope.core.model.float64 import float64
 from loopscope.core.over_prompts.batches import batches
 from loopscope.core.over_prompts.going_on import Entry, GoingOn, by_layer, entries_of
 from loopscope.core.prompts.answers import Asked
@@ -107,10 +108,11 @@ def _scores(run: GoingOn, state: Tensor, asked: Sequence[Asked], metric: Metric)
     with torch.no_grad():
         logits, targets, rows = _logits(run, state, asked)
         if metric == "nats":
-            each = F.cross_entropy(logits.double(), targets, reduction="none")
+            wide = float64(logits)
+            each = F.cross_entropy(wide, targets.to(wide.device), reduction="none")
         else:
             right = (logits.argmax(-1) == targets) & logits.isfinite().all(-1)
-            each = right.double()
+            each = float64(right)
     values, which = each.cpu().numpy(), rows.numpy()
     n = len(asked)
     return np.asarray(np.bincount(which, values, minlength=n) / np.bincount(which, minlength=n))

@@ -23,7 +23,7 @@ from loopscope.core.interventions.registry import KINDS
 from loopscope.core.measures.base import measure
 from loopscope.core.measures.registry import MEASURES
 from loopscope.core.model.float64 import float64
-from loopscope.core.prompts.prompt_set import Item, PromptSet
+from loopscope.core.prompts.prompt_set import Item, Labels, PromptSet
 from loopscope.core.run import leaving
 from loopscope.core.run.float32_twin import Float32Twin
 from loopscope.core.run.jobs import Job
@@ -174,6 +174,12 @@ def measured(key: str, loaded: Loaded) -> Any:
     loaded.shared.prompts = PromptSet(
         "p", "p", (Item("ab ba ? 1 : a b", "b a", 1), Item("xy yx ? 1 : x", "y", 2))
     )
+    if key in ALIKE:
+        pairs = ("ab", "cd", "ef", "gh", "ij", "kl")
+        loaded.shared.prompts = PromptSet(
+            "p", "p", tuple(Item(f"{a}{b} {b}{a} ? 1 : {a} {b}", f"{b} {a}", i, (Labels("even", (str(i % 2),) * 9),))
+                            for i, (a, b) in enumerate(pairs, start=1)),
+        )  # fmt: skip
     options = import_module(f"loopscope.core.views.{key}")
     options = (
         getattr(options, "Options", None) or import_module(f"{options.__name__}.compute").Options
@@ -200,13 +206,20 @@ def numbers(found: Any) -> list[np.ndarray]:
 
 MEASUREMENTS = (
     "lens", "paths", "quality", "prompts", "exits", "correspondence", "stability", "probe",
+    "interchange", "linear_probes", "nulls", "stitching",
 )  # fmt: skip
+# Those that want prompts of one length, and labels.
+ALIKE = {"interchange", "linear_probes", "nulls", "stitching"}
+# Of these a number, or an answer that is counted, goes by the rounding of sums made elsewhere.
+BY_ROUNDING = {"interchange", "nulls", "stitching"}
+# What several of them share.
+SHARED = {"prompts_asked"}
 SLOW = {"stability", "probe"}
 
 
 def test_no_measurement_is_left_out() -> None:
     folder = Path(str(import_module("loopscope.core.analyses").__file__)).parent
-    assert {f.stem for f in folder.glob("[a-z]*.py")} == set(MEASUREMENTS)
+    assert {f.stem for f in folder.glob("[a-z]*.py")} - SHARED == set(MEASUREMENTS)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -227,8 +240,10 @@ def test_every_measurement(
         return
     found, expected = numbers(of_device), numbers(of_cpu)
     assert len(found) == len(expected) > 0
+    if key in BY_ROUNDING and dtype != "float32":
+        return  # that it is made at all, without float64 on the device
     for a, b in zip(found, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6, equal_nan=True)
+        np.testing.assert_allclose(a, b, rtol=1e-4 if key in BY_ROUNDING else 1e-6, equal_nan=True)
 
 
 def test_the_error_against_float32(

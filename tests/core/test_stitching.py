@@ -17,7 +17,7 @@ from loopscope.core.errors import LoopscopeError
 from loopscope.core.experiments.architectures import comparison_architecture
 from loopscope.core.experiments.hops import VOCABULARY, make_batch, prompt_lines, text_of
 from loopscope.core.experiments.native_folder import save_native
-from loopscope.core.measures.linear_maps import LinearMap
+from loopscope.core.measures.linear_maps import LinearMap, ridge_map
 from loopscope.core.measures.stitching import STITCHING, Stitching
 from loopscope.core.over_prompts.quality import asked_of
 from loopscope.core.over_prompts.stitching import Questions, _Runs, _score_all, stitching, train
@@ -245,3 +245,12 @@ def test_a_text_is_scored_by_its_surprise(tmp_path: Path) -> None:
         p = logits[:-1] - np.log(np.exp(logits[:-1]).sum(-1, keepdims=True))
         by_hand.append(-p[np.arange(len(ids) - 1), ids[1:]].mean())
     assert says == pytest.approx(np.mean(by_hand), rel=1e-5)
+
+
+def test_states_that_are_one_at_each_position_map_to_the_mean() -> None:
+    """One prompt to fit on: there is nothing to tell states from one another by."""
+    x, y = np.ones((6, 3)), np.arange(12.0).reshape(6, 2)
+    positions = np.array([0, 1, 2, 0, 1, 2])
+    found = ridge_map(x, y, positions)
+    assert not found.weight.any()
+    np.testing.assert_allclose(found(x, positions)[:3], (y[:3] + y[3:]) / 2)
