@@ -78,28 +78,6 @@ def sign_flip_p(differences: F64) -> float:
     return float((means >= abs(d.mean()) - _ROUNDING * np.abs(d).max(initial=0)).mean())
 
 
-def permutation_p(first: F64, second: F64) -> float:
-    """Two-sided p of a difference of means of groups ``[n]`` and ``[m]``, over all regroupings.
-
-    For arms that share no seeds. Exact for up to `MOST` regroupings; raises ValueError beyond.
-    """
-    from itertools import combinations
-
-    pooled = np.concatenate([first, second]).astype(np.float64)
-    n, k = len(pooled), len(first)
-    if math.comb(n, k) > MOST:
-        raise ValueError(f"{math.comb(n, k)} regroupings are too many")
-    total = pooled.sum()
-    gaps = np.array(
-        [
-            abs(pooled[list(rows)].sum() / k - (total - pooled[list(rows)].sum()) / (n - k))
-            for rows in combinations(range(n), k)
-        ]
-    )
-    observed = abs(float(np.mean(first)) - float(np.mean(second)))
-    return float((gaps >= observed - _ROUNDING * np.abs(pooled).max()).mean())
-
-
 def bootstrap_t(values: F64, level: float = 0.95) -> tuple[float, float]:
     """Bootstrap-t interval of the mean of ``[n]`` values (Efron & Tibshirani 1993, chapter 12).
 

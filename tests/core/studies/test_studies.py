@@ -32,13 +32,6 @@ from loopscope.core.experiments.studies.interchange import (
     overwriting,
 )
 from loopscope.core.experiments.studies.pointer_probe import pointer_probe, read
-from loopscope.core.experiments.studies.stitching import (
-    Stitch,
-    TaskFit,
-    ridge,
-    stitched_accuracy,
-    trained,
-)
 from loopscope.core.experiments.studies.subject import (
     Subject,
     long_walk,
@@ -306,47 +299,6 @@ def test_nothing_changes_where_nothing_is_changed() -> None:
     tokens = tokens_of(prompts(2, 2))
     for a, b in zip(TINY.states(tokens, 3), TINY.states(tokens, 3, change=Change()), strict=True):
         assert torch.equal(a, b)
-
-
-# ---- stitching ----
-def test_ridge_finds_a_linear_map_with_a_bias_for_each_position() -> None:
-    g = torch.Generator().manual_seed(0)
-    x = torch.randn(300, 5, 6, generator=g)
-    weight, bias = torch.randn(4, 6, generator=g), torch.randn(5, 4, generator=g)
-    found = ridge(x, x @ weight.T + bias, penalty=1e-9)
-    torch.testing.assert_close(found.weight, weight, atol=1e-4, rtol=0)
-    torch.testing.assert_close(found.bias, bias, atol=1e-4, rtol=0)
-
-
-def test_the_identity_stitches_a_model_into_itself(bundled: Subject) -> None:
-    batch = prompts(30, 6)
-    d, t = 64, batch.tokens.shape[1]
-    same = Stitch(torch.eye(d), torch.zeros(t, d))
-    assert stitched_accuracy(bundled, bundled, 3, 3, 6, batch, same) > 0.99
-    # A pass too early: the walk ends a hop short.
-    assert stitched_accuracy(bundled, bundled, 3, 4, 6, batch, same) < 0.05
-
-
-def test_a_map_trained_on_the_task_does_what_least_squares_does_not(bundled: Subject) -> None:
-    """From a state that was turned and squeezed: the task's loss finds the way back."""
-    g = torch.Generator().manual_seed(1)
-    turn = torch.linalg.qr(torch.randn(64, 64, generator=g))[0]
-
-    class Turned(Subject):
-        def states(self, tokens: torch.Tensor, n: int, **rest: object) -> list[torch.Tensor]:
-            return [s @ turn for s in Subject.states(self, tokens, n)]
-
-    turned = Turned(bundled.model, 2)
-    batch, fresh = prompts(200, 6), prompts(40, 6, seed=9)
-    tokens = tokens_of(batch)
-    start = ridge(turned.states(tokens, 3)[-1], bundled.states(tokens, 3)[-1])
-    assert stitched_accuracy(turned, bundled, 3, 3, 6, fresh, start) > 0.98
-    spoilt = Stitch(start.weight + 0.2 * torch.randn(64, 64, generator=g), start.bias)
-    before = stitched_accuracy(turned, bundled, 3, 3, 6, fresh, spoilt)
-    fit = TaskFit(steps=60, batch_size=16, learning_rate=3e-3)
-    after = trained(turned, bundled, 3, 3, 6, batch, spoilt, fit)
-    assert stitched_accuracy(turned, bundled, 3, 3, 6, fresh, after) > before + 0.2
-    assert all(p.grad is None for p in bundled.model.parameters())
 
 
 # ---- probes ----
