@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from PySide6.QtCore import QPoint
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
-from window_desk import wait
+from window_desk import desk, wait
 
 from loopscope.app.bench.bench import Bench
 from loopscope.app.window.opening import FirstRun
@@ -36,6 +37,24 @@ def window(qtbot: QtBot):
 def sizes(window: Window) -> dict[str, tuple[int, int]]:
     docks = window.docks.by_key.items()
     return {key: dock.size().toTuple() for key, dock in docks if dock.isVisible()}
+
+
+def test_panels_stand_still_while_a_checkpoint_is_loaded(qtbot: QtBot) -> None:
+    with desk() as window:
+        QApplication.processEvents()
+        frame, tops, loading = window.docks.by_key["state_space"], set(), []
+
+        def looked() -> bool:
+            tops.add(frame.mapTo(window, QPoint(0, 0)).y())
+            loading.append(window.bench.session.recording is None)
+            run = window.bench.session.recording
+            return run is not None and run.n_recurrences >= 2 and window.bench.settled_down
+
+        looked()
+        window.opening.open("bundled:looped", FirstRun("ab bc ca ? 2 : a b c", 2))
+        qtbot.waitUntil(looked, timeout=60_000)
+        assert loading.count(True) > 2
+        assert len(tops) == 1
 
 
 def test_docks_keep_their_size_while_a_job_starts_runs_and_ends(window, qtbot) -> None:

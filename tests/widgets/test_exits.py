@@ -223,3 +223,18 @@ def test_no_column_of_the_table_is_narrower_than_its_name(view) -> None:
     for i in range(model.columnCount()):
         name = model.headerData(i, Qt.Orientation.Horizontal)
         assert header.sectionSize(i) >= header.fontMetrics().horizontalAdvance(name) + 8, name
+
+
+def test_names_of_columns_share_the_room_that_they_need(view) -> None:
+    view.show_data(data_of())
+    table = view.token_table
+    header = table.horizontalHeader()
+    names = [table.model().headerData(i, Qt.Orientation.Horizontal) for i in range(header.count())]
+    need = sum(max(60, header.fontMetrics().horizontalAdvance(name) + 14) for name in names)
+    table.setMinimumWidth(0)
+    QApplication.processEvents()
+    beside = table.width() - table.viewport().width()
+    table.resize(need + beside + 2, table.height())
+    assert header.length() <= table.viewport().width()  # nothing to scroll
+    table.resize(need + beside + 200, table.height())
+    assert table.viewport().width() - header.length() < header.count()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 from typing_extensions import override
 
@@ -105,8 +105,8 @@ class TokenModel(QAbstractTableModel):
         return f"{text}: '{outcome.answers[row]}', {same} {ending}".rstrip()
 
 
-# Of a column, pixels.
-LEAST_WIDTH = 64
+# Of a column, and beside its name, pixels.
+LEAST_WIDTH, BESIDE = 60, 14
 
 
 class ExitTokens(QTableView):
@@ -127,8 +127,7 @@ class ExitTokens(QTableView):
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
         header = self.horizontalHeader()
         header.setHighlightSections(False)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        header.setMinimumSectionSize(LEAST_WIDTH)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.clicked.connect(self._on_clicked)
         self.entered.connect(lambda index: self.pointed.emit(index.row(), index.column()))
         self.viewportEntered.connect(lambda: self.pointed.emit(-1, -1))
@@ -138,17 +137,29 @@ class ExitTokens(QTableView):
         at = self.verticalScrollBar().value()
         self.model_of_tokens.show_data(data)
         self.verticalScrollBar().setValue(at)
-        self._fit_names()
+        self._share_room()
 
-    def _fit_names(self) -> None:
-        """No column is narrower than its name: in a narrow panel the table scrolls sideways."""
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Share the room anew."""
+        super().resizeEvent(event)
+        self._share_room()
+
+    def _share_room(self) -> None:
+        """Each column holds its own name and an even share of what is left.
+
+        In a panel that is too narrow for the names the table scrolls sideways.
+        """
         header, model = self.horizontalHeader(), self.model_of_tokens
+        n, advance = model.columnCount(), header.fontMetrics().horizontalAdvance
         names = [
             str(model.headerData(i, Qt.Orientation.Horizontal, Qt.ItemDataRole.DisplayRole))
-            for i in range(model.columnCount())
+            for i in range(n)
         ]
-        widest = max((header.fontMetrics().horizontalAdvance(name) for name in names), default=0)
-        header.setMinimumSectionSize(max(LEAST_WIDTH, widest + 12))
+        least = [max(LEAST_WIDTH, advance(name) + BESIDE) for name in names]
+        left = max(self.viewport().width() - sum(least), 0)
+        for i, wide in enumerate(least):
+            header.resizeSection(i, wide + left // n)
 
     def set_theme(self, theme: Theme) -> None:
         """Take the theme's colours."""
