@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopscope.app.view_spec import ViewSpec
 from loopscope.app.views import VIEW_SPECS
+from loopscope.core.files import expanded
 from loopscope.core.run.pairing import STEP_PAIRINGS
 from loopscope.core.run.recording import Recording
 from loopscope.core.selection import RecurrenceRange, Selection
@@ -127,7 +128,7 @@ def write_figures(
     ]
     return export_all(
         items,
-        Path(choice.folder).expanduser(),
+        expanded(choice.folder),
         choice.formats,
         page=Page(choice.preset),
         dpi=choice.dpi,
@@ -210,7 +211,7 @@ def describe_files(named: list[tuple[str, tuple[str, ...]]], choice: ExportChoic
 
     It looks into the folder, and says what becomes of files that are there.
     """
-    folder = Path(choice.folder).expanduser()
+    folder = expanded(choice.folder)
     taken: set[str] = set()
     names, there = [], 0
     for wanted, own in named:

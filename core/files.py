@@ -60,13 +60,14 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def read_bytes(path: Path, most: int, error: type[LoopscopeError] = LoopscopeError) -> bytes:
     """Read a regular file of at most ``most`` bytes; raises ``error`` for any other."""
-    check_regular(path, error)
+    size = check_regular(path, error)
     try:
         with path.open("rb") as file:
-            raw = file.read(most + 1)
+            # Of one that is known to be larger nothing is read.
+            raw = b"" if size > most else file.read(most + 1)
     except (OSError, MemoryError) as problem:
         raise error(f"{path}: cannot be read: {reason(problem)}") from None
-    if len(raw) > most:
+    if max(size, len(raw)) > most:
         limit = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most:,} bytes"
         raise error(f"{path}: is larger than {limit}")
     return raw

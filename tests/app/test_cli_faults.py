@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -266,3 +267,28 @@ def test_an_empty_name_is_refused(
     given = [str(folder) if a == "F" else a for a in arguments]
     assert "an empty name is no file or folder" in refused(capsys, *given)
     assert [f.name for f in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_a_home_that_is_not_there_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(capsys, "figures", folder, *PROMPT, "-o", "~nosuchuser/figures")
+    assert "~nosuchuser/figures: " in said
+
+
+def test_of_a_file_that_is_too_large_nothing_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A terabyte of nothing, which takes no room on the disk."""
+    corpus = tmp_path / "corpus.txt"
+    with corpus.open("wb") as file:
+        file.truncate(1 << 40)
+    tracemalloc.start()
+    try:
+        said = refused(
+            capsys, "train", "text", "--corpus", corpus, "-o", tmp_path / "m", "--steps", "1"
+        )
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
+    assert "is larger than" in said
