@@ -340,6 +340,8 @@ def _layers_said(data: Data, done: int) -> str:
 
 def within(data: Data, shown: RecurrenceRange) -> Data:
     """The same curves, of which only these recurrences are shown."""
+    if not len(data.recurrences):
+        return data
     first, last = shown.ends(int(data.recurrences[-1]))
     x_shown = None if shown.whole else (max(float(first), float(data.recurrences[0])), float(last))
     return replace(data, x_shown=x_shown, log_r=shown.log)

@@ -9,9 +9,10 @@ from recordings import synthetic_recording
 
 from loopscope.app.views import BY_KEY, VIEW_SPECS
 from loopscope.core.checkpoint.loading import load
+from loopscope.core.options import settings_of
 from loopscope.core.run.recording import Recording
 from loopscope.core.run.stepper import Stepper
-from loopscope.core.selection import Selection
+from loopscope.core.selection import RecurrenceRange, Selection
 from loopscope.core.views.base import RECURRENCE
 
 # What holds of a run that goes on only.
@@ -57,3 +58,20 @@ def test_per_layer_settling_and_distance_have_nothing_to_press_for(deep: Recordi
         data = spec.compute(deep, at, spec.options(**options))
         assert "a deep model runs once" in data.missing.lower()
         assert data.lacks is None
+
+
+@pytest.mark.parametrize("spec", VIEW_SPECS, ids=lambda spec: spec.key)
+def test_a_range_of_a_run_that_has_hardly_begun_shows_what_there_is(deep: Recording, spec) -> None:
+    """Of no recurrence and of one, looped and deep, with every choice and flag of the view."""
+    runs = [synthetic_recording(recurrences=0), synthetic_recording(recurrences=1), deep]
+    changes = [{}] + [
+        {setting.name: value}
+        for setting in settings_of(spec.options)
+        for value in [*(v for v, _ in setting.choices), *((True, False) * (setting.kind == "flag"))]
+    ]
+    for run in runs:
+        at = Selection(recurrence=run.n_recurrences, token=3)
+        for change in changes:
+            data = spec.compute(run, at, spec.options(**change))
+            for shown in (RecurrenceRange(), RecurrenceRange(0, 1), RecurrenceRange(3, 20, True)):
+                assert spec.within(data, shown).statement == data.statement
