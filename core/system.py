@@ -49,6 +49,22 @@ def yield_to_the_screen(niceness: int = 5) -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
+def share_arenas(most: int = 2) -> bool:
+    """Let all threads allocate from at most ``most`` arenas; whether the C library was told so.
+
+    glibc makes one for each thread, up to eight a core, and what one thread freed stays in its
+    arena where no other can use it: a program whose threads come and go grows without holding
+    more. To be called before there are other threads. Does nothing on other systems.
+    """
+    if sys.platform != "linux":
+        return False
+    m_arena_max = -8  # of glibc's malloc.h
+    try:
+        return bool(ctypes.CDLL(None).mallopt(m_arena_max, most))
+    except (OSError, AttributeError):
+        return False
+
+
 def give_back_memory() -> bool:
     """Give memory that was freed back to the system; whether there was any to give.
 

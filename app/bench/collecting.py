@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from PySide6.QtCore import QObject, QTimer
 
-from loopscope.core.system import give_back_memory
+from loopscope.core.system import give_back_memory, share_arenas
 
 EVERY_MS = 250
 
@@ -37,6 +37,7 @@ class Collector(QObject):
         self._timer.start(EVERY_MS)
         self._working.add(self)
         gc.disable()
+        share_arenas()
 
     def spare_libraries(self) -> None:
         """Leave what exists now out of every collection, most of it torch's and Qt's modules.

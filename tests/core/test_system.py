@@ -5,9 +5,11 @@ from __future__ import annotations
 import builtins
 import io
 import os
+import platform
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +86,44 @@ def test_no_memory_is_given_back_where_the_library_cannot(
     monkeypatch.setattr(system.sys, "platform", "linux")
     monkeypatch.setattr(system.ctypes, "CDLL", lambda *_: object())
     assert not system.give_back_memory()
+
+
+ARENAS = """
+import ctypes, sys, threading
+from pathlib import Path
+from loopscope.core.system import share_arenas
+
+if sys.argv[1] == "shared":
+    assert share_arenas()
+c = ctypes.CDLL(None)
+c.fopen.restype = c.malloc.restype = ctypes.c_void_p
+c.malloc.argtypes = [ctypes.c_size_t]
+together = threading.Barrier(8)
+
+def allocate():
+    for _ in range(200):
+        c.malloc(2000)
+    together.wait()
+
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+file = c.fopen(sys.argv[2].encode(), b"w")
+c.malloc_info(0, ctypes.c_void_p(file))
+c.fclose(ctypes.c_void_p(file))
+print(Path(sys.argv[2]).read_text().count("<heap"))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas are glibc's")
+def test_threads_share_two_arenas(tmp_path: Path) -> None:
+    def arenas(how: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", ARENAS, how, str(tmp_path / how)],
+            capture_output=True, text=True, timeout=240, check=True,
+        )  # fmt: skip
+        return int(done.stdout)
+
+    assert arenas("shared") <= 2 < arenas("own")
