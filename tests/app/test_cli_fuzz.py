@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 # What takes minutes when it is asked for rightly, in place of which the fuzzer is told so.
 LONG = (
     "loopscope.app.cli.desktop.make_window",
-    "loopscope.app.cli.probe.run_probe",
+    "loopscope.app.cli.probe.probe",
     # Start processes, and one of them waits for Ctrl-C.
     "loopscope.core.remote.cluster.serving",
     "loopscope.core.remote.cluster.connected",
