@@ -92,8 +92,8 @@ class Analysis(QObject):
         session.run_changed.connect(self._on_run_changed)
 
     def _drawings(self) -> Iterator[tuple[Display, Drawing]]:
-        for display in self.displays.values():
-            for drawing in display.drawings:
+        for display in tuple(self.displays.values()):
+            for drawing in tuple(display.drawings):
                 yield display, drawing
 
     # ---- views ----
@@ -327,7 +327,8 @@ class Analysis(QObject):
         return due
 
     def _tell_lags(self) -> None:
-        for key, display in self.displays.items():
+        # Who is told may show a view for the first time, which makes its display.
+        for key, display in tuple(self.displays.items()):
             lag = self._lag(display.first)
             if lag != display.lag:
                 display.lag = lag

@@ -139,7 +139,8 @@ class Measuring(QObject):
 
     def frame(self) -> None:
         """Tell how far measurements are, and which have ended."""
-        for key, display in self._analysis.displays.items():
+        # Who is told may show a view for the first time, which makes its display.
+        for key, display in tuple(self._analysis.displays.items()):
             if display.job is not None:
                 over = display.job.future.done()
                 waits = display.job is not self._background.jobs.current

@@ -1,4 +1,4 @@
-"""``loopscope analyse``: a view's measurement without a window, with all that its number needs."""
+"""``loopscope analyse``: a view's measurement without a window, with formula, unit, source and n."""
 
 from __future__ import annotations
 

@@ -66,6 +66,23 @@ def test_cancel_ends_it_and_says_so(window, qtbot) -> None:
     qtbot.waitUntil(window.views.frames["stability"].measuring.button.isEnabled, timeout=20000)
 
 
+def test_a_view_may_be_made_while_progress_is_told(window, qtbot) -> None:
+    window.docks.maximise("stability")
+    later = next(spec.key for spec in VIEW_SPECS if spec.key not in window.bench.displays)
+    told = []
+
+    def show_another(key: str, share: float | None) -> None:
+        told.append((key, share))
+        if share is None:  # told by the frame alone
+            window.docks.maximise(later)
+
+    window.bench.measuring.progressed.connect(show_another)
+    window.bench.measuring.measure("stability")
+    window.bench.measuring.cancel("stability")
+    qtbot.waitUntil(lambda: ("stability", None) in told, timeout=60000)
+    assert later in window.bench.displays
+
+
 def test_a_new_run_starts_without_results(window, qtbot) -> None:
     window.docks.maximise("paths")
     window.bench.measuring.measure("paths")
