@@ -1,4 +1,4 @@
-"""``loopscope analyse``: a view's measurement without a window, with formula, unit, source and n."""
+"""``loopscope analyse``: a measurement of a view without a window, with formula, unit and n."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def compute(recording: Recording, selection: Selection, options: Options) -> Dat
 
 
 def formula_of(result: Stitching) -> Formula:
-    """What the scores are."""
+    """Return the formula of the scores, with their unit."""
     return ACCURACY if result.metric == "accuracy" else NATS
 
 

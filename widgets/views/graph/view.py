@@ -50,7 +50,7 @@ class GraphView(GraphCanvas):
     # ---- pointing ----
     @override
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Light up every copy of the weights under the pointer, and say what they are."""
+        """Mark every copy of the weights under the pointer, and say what they are."""
         hit = self.pixels.hit(event.position())
         cut = self._cut_under(event.position())
         words = cut or ("" if hit is None else self._words_at(hit))
@@ -64,7 +64,7 @@ class GraphView(GraphCanvas):
 
     @override
     def leaveEvent(self, event: QEvent) -> None:
-        """Put the lights out."""
+        """Mark nothing as pointed at."""
         self.hovered = None
         self.update()
         self.hover_changed.emit({})

@@ -128,7 +128,7 @@ class StateSpaceView(View[Data]):
 
     @override
     def clear(self) -> None:
-        """Show the way to the first recurrence."""
+        """Show nothing, and say how the first recurrence is run."""
         self.data = None
         self.canvas.show_axes(False)
         self._redraw()
