@@ -148,5 +148,5 @@ def test_a_window_that_is_closed_leaves_nothing(qtbot) -> None:
 
     before = widgets()
     bench = open_and_close()
-    assert widgets() == before
+    assert widgets() <= before  # fewer where an earlier window went only now
     assert bench() is None
